@@ -1,0 +1,47 @@
+# Every target sets up what it needs in .venv on its first use; nothing is installed outside it.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+WORKERS ?= 2
+# One numba and one torch thread a test worker: the workers are the parallelism.
+PYTEST := NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help figures test test-slow check format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/.base: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) --editable .
+	@touch $@
+
+.venv/.dev: .venv/.base
+	$(PIP) --editable ".[dev]"
+	@touch $@
+
+figures: .venv/.base ## regenerate every theorem figure from real integrations: build/figures
+	$(BIN)/singleneuron preset --figures
+	$(BIN)/figures draw all
+
+test: .venv/.dev ## run the tests (under 5 minutes on 2 cores)
+	$(BIN)/python -m singleneuron.flow
+	$(PYTEST) -m "not slow"
+
+test-slow: .venv/.dev ## run the tests that take longer
+	$(BIN)/python -m singleneuron.flow
+	$(PYTEST) -m slow
+
+check: .venv/.dev ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/.dev ## format the sources in place
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove results, figures and the environment
+	rm -rf build .venv
