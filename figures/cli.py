@@ -1,0 +1,75 @@
+"""`figures draw`: result files to PDF and PNG."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from figures.results import check_output, read, revision
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version
+
+        print(f"{parser.prog} {version('signflow')} (revision {revision()})")
+        parser.exit()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="figures", description="Draw the figures from result files.", allow_abbrev=False)
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and its revision")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    draw = commands.add_parser("draw", help="draw figures to PDF and PNG", allow_abbrev=False)
+    draw.add_argument("names", nargs="+", metavar="NAME", help="a figure, or 'all'")
+    draw.add_argument("--results", type=Path, default=Path("build/results"), metavar="DIR")
+    draw.add_argument("--out", type=Path, default=Path("build/figures"), metavar="DIR")
+    draw.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    draw.set_defaults(run=_draw)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run `figures`; return 0 when done, 1 after a failure, 2 on bad input."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except ValueError as error:
+        print(f"figures: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        print(f"figures: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _draw(options: argparse.Namespace) -> None:
+    from figures import style, toy
+
+    names = list(toy.FIGURES) if options.names == ["all"] else options.names
+    if unknown := sorted(set(names) - set(toy.FIGURES)):
+        raise ValueError(f"a figure must be one of {', '.join(toy.FIGURES)} or all, got {', '.join(unknown)}")
+    check_output(options.out / "probe.nc")
+    for name in names:
+        source = options.results / f"{name}.nc"
+        data = read(source)
+        try:
+            if not isinstance(data, dict):
+                raise KeyError("groups")
+            figure = toy.FIGURES[name](data)
+        except KeyError as error:
+            raise ValueError(
+                f"'{source}' must hold what {name} draws, but it has no {error}; make it again"
+            ) from None
+        for path in style.save(figure, options.out, name):
+            if not options.quiet:
+                print(path)

@@ -1,0 +1,64 @@
+"""The one home of style: sizes, fonts, colours, saving."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+from matplotlib.colors import LinearSegmentedColormap
+
+from figures.results import atomic
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Widths in inches; every text is set at its printed size, so nothing may be scaled afterwards.
+COLUMN, PAGE = 3.25, 6.75
+
+# Okabe and Ito's palette: told apart with every common colour blindness.
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+GREY = "#6E6E6E"
+
+SUCCESS, FAILURE = BLUE, VERMILION
+ALGORITHM = {"imp": VERMILION, "wr": GREEN, "lrr": BLUE}
+LABEL = {"imp": "IMP", "wr": "WR", "lrr": "LRR"}
+SERIES = (BLUE, ORANGE, GREEN, PURPLE, VERMILION, SKY)
+
+# Pale, so that lines stay legible on it, and unequal in lightness, so that it survives a grey print.
+SUCCESS_FILL, FAILURE_FILL = "#A9D3EE", "#FBE8DA"
+RATE = LinearSegmentedColormap.from_list("rate", [FAILURE_FILL, SUCCESS_FILL]).with_extremes(bad="white")
+
+RC: dict[Any, Any] = {
+    "font.family": "STIXGeneral",  # ships with matplotlib: the same picture on every machine
+    "mathtext.fontset": "stix",
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "legend.handlelength": 1.8,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.2,
+    "hatch.linewidth": 0.5,
+    "pdf.fonttype": 42,
+    "savefig.dpi": 300,
+    "figure.constrained_layout.use": True,
+}
+
+
+def save(figure: Figure, directory: str | Path, name: str) -> list[Path]:
+    """Write `figure` as NAME.pdf and NAME.png in `directory`, each complete or absent; return their paths.
+
+    The same figure gives the same bytes: no dates, no program names.
+    """
+    pdf, png = (Path(directory) / f"{name}.{suffix}" for suffix in ("pdf", "png"))
+    with matplotlib.rc_context(RC), atomic(pdf) as vector, atomic(png) as raster:
+        figure.savefig(vector, metadata={"CreationDate": None, "Creator": None, "Producer": None})
+        figure.savefig(raster, metadata={"Software": None})
+    return [pdf, png]

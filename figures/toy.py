@@ -1,0 +1,280 @@
+"""The figures of the single hidden neuron: pure functions from the Datasets of a result file to a Figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MultipleLocator
+
+from figures import style
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+
+Data = Mapping[str, "xr.Dataset"]
+
+DOT: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 3.5, "markerfacecolor": "white"}
+
+_styled = matplotlib.rc_context(style.RC)
+
+
+@_styled
+def fig1a(data: Data) -> Figure:
+    """One coordinate: simulated success over (a(0), w(0)), the predicted region, trajectories on the field.
+
+    `map` (algorithm, a0, w0), `field` (a, w) with da, dw; `paths` (start, time, coordinate).
+    """
+    figure = Figure(figsize=(style.COLUMN, 3.9))
+    axes = figure.subplots()
+    handles = _map(axes, data["map"].isel(algorithm=0))
+    _field(axes, data["field"])
+    handles += _paths(axes, data["paths"])
+    _plane(axes, "a", "w", moving=True)
+    axes.set_title(r"one coordinate, $d = 1$")
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return figure
+
+
+@_styled
+def fig1b(data: Data) -> Figure:
+    """IMP over (a(0), w_1(0)) for d > 1, with last-level flows from the initial values IMP returns to."""
+    return _pruned(data, "flow after pruning")
+
+
+@_styled
+def fig1c(data: Data) -> Figure:
+    """LRR over (a(0), w_1(0)) for d > 1, with the dense flows whose sign of w_1 it keeps."""
+    return _pruned(data, "dense flow")
+
+
+@_styled
+def fig2a(data: Data) -> Figure:
+    """Loss against pruning level: one panel a sign pattern of the start, IMP and LRR in each.
+
+    `population` and `samples` (algorithm, a_sign, w_sign, seed, level) with loss, and kept (level).
+    """
+    rows = [
+        ("population", "population,\ngradient flow"),
+        ("samples", "samples with noise,\ngradient descent"),
+    ]
+    figure = Figure(figsize=(style.PAGE, 3.6))
+    grid = figure.subplots(len(rows), 4, sharex=True, sharey="row")
+    signs = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
+    for (group, label), line in zip(rows, grid, strict=True):
+        for (a_sign, w_sign), axes in zip(signs, line, strict=True):
+            _levels(axes, data[group].sel(a_sign=a_sign, w_sign=w_sign))
+        line[0].set_ylabel(f"loss\n({label})")
+    for (a_sign, w_sign), axes in zip(signs, grid[0], strict=True):
+        axes.set_title(f"$a(0) {_relation(a_sign)} 0,\\ w_1(0) {_relation(w_sign)} 0$")
+    figure.supxlabel("pruning level (coordinates kept)", fontsize=9)
+    handles, _ = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    return figure
+
+
+@_styled
+def unbalanced(data: Data) -> Figure:
+    """One coordinate off balance: the wedge a(0) < 0 that still succeeds, and a(t) crossing zero from it.
+
+    `map` (algorithm, a0, w0) and `paths` (start, time, coordinate).
+    """
+    figure = Figure(figsize=(style.PAGE, 3.4))
+    left, right = figure.subplots(1, 2)
+    space = data["map"].isel(algorithm=0)
+    handles = _map(left, space)
+    wedge = (space.success == 1) & (space.a0 < 0)
+    left.contourf(
+        space.a0, space.w0, wedge.T.astype(float), levels=[0.5, 1.5], colors="none", hatches=["////"]
+    )
+    handles += [Patch(facecolor=style.SUCCESS_FILL, hatch="////", label=r"success with $a(0) < 0$")]
+    handles += _paths(left, data["paths"])
+    _plane(left, "a", "w", moving=True)
+    for start in data["paths"].start.values:
+        path = data["paths"].sel(start=start)
+        right.plot(path.time, path.a, color=_colour(path))
+    right.axhline(0, color=style.BLACK, linewidth=0.6)
+    right.set(xlabel="$t$", ylabel="$a(t)$", xlim=(0, float(data["paths"].time[-1])))
+    _letters(left, right)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    return figure
+
+
+@_styled
+def noise_wedge(data: Data) -> Figure:
+    """One coordinate with noisy samples: where s_neg > 0 lets w(0) < 0 succeed, and when w crosses zero.
+
+    `map` (algorithm, a0, w0); `crossings` (start, draw) with s_neg, time (scaled by 2 C_neg);
+    `predicted` (start, s_neg) with time in the same scale.
+    """
+    figure = Figure(figsize=(style.PAGE, 3.4))
+    left, right = figure.subplots(1, 2)
+    handles = _map(left, data["map"].isel(algorithm=0))
+    _plane(left, "a", "w")
+    crossings, predicted = data["crossings"], data["predicted"]
+    for index, colour in zip(range(crossings.sizes["start"]), style.SERIES, strict=False):
+        line, dots = predicted.isel(start=index), crossings.isel(start=index)
+        label = f"$a(0) = {float(line.a0):g},\\ w(0) = {float(line.w0):g}$"
+        right.plot(line.s_neg, line.time, color=colour, label=label)
+        right.plot(dots.s_neg, dots.time, color=colour, **DOT)
+    right.set(xscale="log", xlabel=r"$s_\mathrm{neg}$", ylabel=r"crossing time $2 C_\mathrm{neg}\, t^*$")
+    right.legend()
+    handles += [
+        Line2D([], [], color=style.GREY, label="predicted time"),
+        Line2D([], [], color=style.GREY, label="simulated time", **DOT),
+    ]
+    _letters(left, right)
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+@_styled
+def angle(data: Data) -> Figure:
+    """Balanced flows of several d: theta against t, and all of them on the one universal angle curve.
+
+    `flows` (d, start, time) with theta and the shifted time tau; `curve` (tau) with theta.
+    """
+    figure = Figure(figsize=(style.PAGE, 2.9))
+    left, right = figure.subplots(1, 2, sharey=True)
+    flows, curve = data["flows"], data["curve"]
+    (universal,) = right.plot(curve.tau, curve.theta, color=style.BLACK, label="universal curve")
+    handles = [universal]
+    for d, colour, marker in zip(flows.d.values, style.SERIES, "os^Dv", strict=False):
+        bundle, look = flows.sel(d=d), DOT | {"marker": marker, "color": colour}
+        left.plot(flows.time, bundle.theta.transpose("time", "start"), color=colour, linewidth=0.7)
+        handles += right.plot(
+            bundle.tau.values.ravel(), bundle.theta.values.ravel(), **look, label=f"$d = {d}$"
+        )
+    left.set(xlabel="$t$", ylabel=r"$\theta(t)$")
+    right.set(xlabel=r"$T(\theta(0)) \pm t$", xlim=(float(curve.tau[0]), float(curve.tau[-1])))
+    left.set_yticks([0, np.pi / 2, np.pi], ["0", r"$\pi/2$", r"$\pi$"])
+    _letters(left, right)
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+@_styled
+def conservation(data: Data) -> Figure:
+    """Drift of c = a^2 - |w|^2 along ODE solutions, against t at several tolerances.
+
+    One group per problem (rtol, start, time) with drift = |c(t) - c(0)| / max(1, a^2 + |w|^2).
+    """
+    figure = Figure(figsize=(style.PAGE, 2.9))
+    panels = figure.subplots(1, len(data), sharey=True, squeeze=False)[0]
+    for axes, group in zip(panels, data.values(), strict=True):
+        for rtol, colour in zip(group.rtol.values, style.SERIES, strict=False):
+            drift = group.drift.sel(rtol=rtol)
+            label = f"rtol $10^{{{round(np.log10(rtol))}}}$"
+            axes.plot(group.time, drift.max("start"), color=colour, label=label)
+            axes.axhline(100 * rtol, color=colour, linestyle=":", linewidth=0.8)
+        axes.set(xscale="log", yscale="log", xlabel="$t$", title=f"$d = {group.attrs['d']}$")
+    panels[0].set_ylabel(r"$\max\,|c(t) - c(0)| \,/\, \max(1, a^2 + |w|^2)$")
+    handles, _ = panels[0].get_legend_handles_labels()
+    bound = Line2D([], [], color=style.GREY, linestyle=":", linewidth=0.8, label="100 rtol")
+    figure.legend(handles=[*handles, bound], loc="outside lower center", ncols=len(handles) + 1)
+    return figure
+
+
+FIGURES = {
+    function.__name__: function
+    for function in (fig1a, fig1b, fig1c, fig2a, unbalanced, noise_wedge, angle, conservation)
+}
+
+
+def _pruned(data: Data, flow: str) -> Figure:
+    space = data["map"].isel(algorithm=0)
+    figure = Figure(figsize=(style.COLUMN, 3.9))
+    axes = figure.subplots()
+    handles = _map(axes, space)
+    handles += _paths(axes, data["paths"], flow)
+    _plane(axes, "a", "w_1", moving=True)
+    axes.set_title(f"{style.LABEL[str(space.algorithm.values)]}, $d = {space.attrs['d']}$")
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return figure
+
+
+def _map(axes: Axes, space: xr.Dataset) -> list[Artist]:
+    """Fill by simulated success (undecided stays white), and draw the edge of the predicted region."""
+    success = space.success.transpose("w0", "a0")
+    axes.pcolormesh(
+        space.a0, space.w0, success, cmap=style.RATE, vmin=0, vmax=1, shading="nearest", rasterized=True
+    )
+    predicted = space.predicted.transpose("w0", "a0").astype(float)
+    axes.contour(
+        space.a0, space.w0, predicted, levels=[0.5], colors=style.BLACK, linestyles="--", linewidths=1
+    )
+    handles: list[Artist] = [
+        Patch(facecolor=style.SUCCESS_FILL, label="success (simulated)"),
+        Patch(facecolor=style.FAILURE_FILL, label="failure (simulated)"),
+        Line2D([], [], color=style.BLACK, linestyle="--", linewidth=1, label="predicted edge"),
+    ]
+    if bool(success.isnull().any()):
+        handles.append(Patch(facecolor="white", edgecolor=style.GREY, linewidth=0.5, label="no verdict"))
+    return handles
+
+
+def _field(axes: Axes, field: xr.Dataset) -> None:
+    """Directions of the flow, all of one length."""
+    da, dw = (field[name].transpose("w", "a").values for name in ("da", "dw"))
+    norm = np.hypot(da, dw)
+    norm[norm == 0] = np.inf
+    axes.quiver(field.a, field.w, da / norm, dw / norm, color=style.GREY, width=0.003, scale=28, pivot="mid")
+
+
+def _paths(axes: Axes, paths: xr.Dataset, label: str = "trajectory") -> list[Artist]:
+    """Trajectories in the (a, w_1) plane, from a ring at the start to a dot at the end."""
+    for start in range(paths.sizes["start"]):
+        path = paths.isel(start=start)
+        colour, w = _colour(path), path.w.isel(coordinate=0)
+        axes.plot(path.a, w, color=colour)
+        axes.plot(path.a[0], w[0], color=colour, **DOT)
+        axes.plot(path.a[-1], w[-1], "o", color=colour, markersize=3.5)
+    words = {style.SUCCESS: "succeeds", style.FAILURE: "fails"}
+    drawn = {_colour(paths.isel(start=start)) for start in range(paths.sizes["start"])}
+    return [
+        *(Line2D([], [], color=key, label=f"{label} {word}") for key, word in words.items() if key in drawn),
+        Line2D([], [], color=style.GREY, label=r"start ($\bullet$ end)", **DOT),
+    ]
+
+
+def _colour(path: xr.Dataset) -> str:
+    return style.SUCCESS if path.success == 1 else style.FAILURE
+
+
+def _plane(axes: Axes, x: str, y: str, moving: bool = False) -> None:
+    """Axes of a map over the start; `moving`: trajectories move over it, too."""
+    axes.axhline(0, color=style.GREY, linewidth=0.5)
+    axes.axvline(0, color=style.GREY, linewidth=0.5)
+    labels = (f"${name}(0)$, ${name}(t)$" if moving else f"${name}(0)$" for name in (x, y))
+    axes.set(xlabel=next(labels), ylabel=next(labels), aspect="equal")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MultipleLocator(1))
+
+
+def _levels(axes: Axes, group: xr.Dataset) -> None:
+    """Median over the seeds, and the range of all of them; open rings show a curve beneath them."""
+    for algorithm, look in (("lrr", "o-"), ("imp", "o--")):
+        loss, colour = group.loss.sel(algorithm=algorithm), style.ALGORITHM[algorithm]
+        low, high = loss.min("seed"), loss.max("seed")
+        axes.fill_between(group.level, low, high, color=colour, alpha=0.25, linewidth=0)
+        ring = {"markersize": 5, "markerfacecolor": "none"} if algorithm == "imp" else {"markersize": 2.5}
+        label = f"{style.LABEL[algorithm]} (median and range of {loss.sizes['seed']} seeds)"
+        axes.plot(group.level, loss.median("seed"), look, color=colour, label=label, **ring)
+    ticks = [f"{level}\n({kept})" for level, kept in zip(group.level.values, group.kept.values, strict=True)]
+    axes.set_xticks(group.level.values, ticks)
+
+
+def _relation(sign: int) -> str:
+    return ">" if sign > 0 else "<"
+
+
+def _letters(*panels: Axes) -> None:
+    for letter, axes in zip("abcdef", panels, strict=False):
+        axes.set_title(f"({letter})", loc="left")
