@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options.run(options)
     except ValueError as error:
-        print(f"figures: {error}", file=sys.stderr)
+        print(f"figures: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -66,10 +66,12 @@ def _draw(options: argparse.Namespace) -> None:
             if not isinstance(data, dict):
                 raise KeyError("groups")
             figure = toy.FIGURES[name](data)
-        except KeyError as error:
-            raise ValueError(
-                f"'{source}' must hold what {name} draws, but it has no {error}; make it again"
-            ) from None
+        except (
+            AttributeError,
+            KeyError,
+            ValueError,
+        ) as error:  # xarray's ways to miss a variable or dimension
+            raise ValueError(f"'{source}' does not hold what {name} draws ({error}); make it again") from None
         for path in style.save(figure, options.out, name):
             if not options.quiet:
                 print(path)

@@ -32,7 +32,7 @@ def fig1a(data: Data) -> Figure:
 
     `map` (algorithm, a0, w0), `field` (a, w) with da, dw; `paths` (start, time, coordinate).
     """
-    figure = Figure(figsize=(style.COLUMN, 3.9))
+    figure = Figure(figsize=(style.COLUMN, 4.1))
     axes = figure.subplots()
     handles = _map(axes, data["map"].isel(algorithm=0))
     _field(axes, data["field"])
@@ -190,7 +190,7 @@ FIGURES = {
 
 def _pruned(data: Data, flow: str) -> Figure:
     space = data["map"].isel(algorithm=0)
-    figure = Figure(figsize=(style.COLUMN, 3.9))
+    figure = Figure(figsize=(style.COLUMN, 4.1))
     axes = figure.subplots()
     handles = _map(axes, space)
     handles += _paths(axes, data["paths"], flow)

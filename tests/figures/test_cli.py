@@ -1,0 +1,56 @@
+"""`figures draw`: one line and exit code 2 for what it cannot draw, nothing left behind."""
+
+import subprocess
+import sys
+
+import pytest
+import xarray as xr
+
+from figures import cli, results
+
+
+def _fails(capsys, arguments, message):
+    assert cli.main(arguments) == 2
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert streams.err.count("\n") == 1
+    assert message in streams.err
+
+
+def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, capsys):
+    source, out = tmp_path / "results", tmp_path / "figures"
+    source.mkdir()
+    folders = ["--results", str(source), "--out", str(out)]
+    _fails(capsys, ["draw", "fig9", *folders], "must be one of fig1a")
+    _fails(capsys, ["draw", "all", *folders], "there must be a result file")
+    (source / "fig1b.nc").write_text("not a result")
+    _fails(capsys, ["draw", "fig1b", *folders], "cannot read")
+    results.write({"map": xr.Dataset({"x": 1.0})}, source / "fig1b.nc", config={})
+    _fails(capsys, ["draw", "fig1b", *folders], "does not hold what fig1b draws")
+    results.write(xr.Dataset({"x": 1.0}), source / "fig1b.nc", config={})
+    _fails(capsys, ["draw", "fig1b", *folders], "does not hold what fig1b draws")
+    (tmp_path / "file").write_text("")
+    _fails(capsys, ["draw", "fig1b", "--results", str(source), "--out", str(tmp_path / "file")], "writable")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("arguments", [[], ["draw"], ["paint"], ["draw", "all", "--re", "x"]])
+def test_usage_errors_are_one_line(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_help_and_version_are_light():
+    code = (
+        "import sys\nfrom figures.cli import main\n"
+        "try: main([sys.argv[1]])\n"
+        "finally: print(sorted({'matplotlib', 'numpy', 'xarray'} & set(sys.modules)))"
+    )
+    for option, expected in (("--help", "draw figures"), ("--version", results.revision())):
+        done = subprocess.run(
+            [sys.executable, "-c", code, option], capture_output=True, text=True, timeout=60, check=True
+        )
+        assert expected in done.stdout
+        assert done.stdout.splitlines()[-1] == "[]"
