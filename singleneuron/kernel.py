@@ -55,6 +55,11 @@ def routine(function: Callable[..., Any]) -> Any:
     return numba.njit(error_model="numpy")(function)
 
 
+def template(function: Callable[..., Any]) -> Any:
+    """A routine with functions among its arguments. Inlined: the address of an argument bars the cache."""
+    return numba.njit(error_model="numpy", forceinline=True)(function)
+
+
 def kernel(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
     """Compile an entry point and cache it on disk."""
 

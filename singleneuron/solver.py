@@ -11,7 +11,7 @@ import math
 import numpy as np
 from scipy.integrate import DOP853
 
-from singleneuron.kernel import routine
+from singleneuron.kernel import routine, template
 
 STAGES = 12
 ROWS = 16  # 12 stages, the derivative at the end of the step, 3 stages of the dense output
@@ -27,7 +27,7 @@ MAX_STEPS = 2_000_000
 END, EVENT, CONVERGED, CERTAIN, FAILED = 0, 1, 2, 3, 4
 
 
-@routine
+@template
 def stage(rhs, p, y, h, k, s, y_stage):
     """Stage `s` of a step of size h from y: fills k[s] (and y_stage, its argument)."""
     n = y.size
@@ -43,7 +43,7 @@ def stage(rhs, p, y, h, k, s, y_stage):
     rhs(y_stage, p, k[s])
 
 
-@routine
+@template
 def attempt(rhs, p, y, h, k, y1):
     """One step from y, given k[0] = rhs(y): y1 = y(h), k[12] = rhs(y1); k[:13] is filled."""
     for s in range(1, STAGES + 1):
@@ -86,7 +86,7 @@ def step_factor(error):
     return min(10.0, max(0.2, 0.9 * error ** (-1.0 / ORDER)))
 
 
-@routine
+@template
 def first_step(rhs, p, y, rtol, atol, k, y1):
     """Starting step size (Hairer et al., II.4), given k[0] = rhs(y)."""
     n = y.size
@@ -114,7 +114,7 @@ def first_step(rhs, p, y, rtol, atol, k, y1):
     return min(100.0 * h0, h1)
 
 
-@routine
+@template
 def prepare_dense(rhs, p, y, y1, h, k, dense, scratch):
     """Fill the interpolation coefficients `dense` (7, n) of an accepted step."""
     n = y.size
@@ -143,7 +143,7 @@ def interpolate(y, dense, fraction, out):
         out[i] = y[i] + value
 
 
-@routine
+@template
 def locate(gauge, which, p, y, y1, dense, g, scratch):
     """Fraction of the step at which g[which] falls to 0 (> 0 at its start, <= 0 at its end).
 
@@ -187,7 +187,7 @@ def workspace(n):
     return np.empty((ROWS, n)), np.empty(n), np.empty((7, n)), np.empty(n), np.empty(3)
 
 
-@routine
+@template
 def solve(rhs, gauge, y, p, t, times, filled, out, rtol, atol, limit, t_certain, since, work):
     """Follow one trajectory of y' = rhs(y, p) from (t, y) to times[-1], recording y(times) in `out`.
 

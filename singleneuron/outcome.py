@@ -1,0 +1,100 @@
+"""What an end state is. Every trajectory gets a status; none is dropped."""
+
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from singleneuron.model import Array, Line
+
+TOLERANCE = 1e-3
+"""Largest |a rho - 1| and theta (one coordinate: |a w - s_pos|) of a run that converged."""
+
+TINY_NORM = 1e-12
+"""A neuron with a < 0 and |w| below this is dead: it left every sample's active side for good."""
+
+
+class Status(IntEnum):
+    """Outcome of a trajectory; the first two count as success, the next two as failure."""
+
+    CONVERGED = 0
+    """Within tolerance of the target."""
+    TRAPPED = 1
+    """Not there yet, but its limit is the target: a > 0 and 0 < theta < pi."""
+    DEAD = 2
+    """The neuron dies: a < 0 <= c, or |w| below `TINY_NORM`."""
+    STUCK = 3
+    """One coordinate: at w = 0 or on the wrong side for ever; a mask that lost the target."""
+    UNDECIDED = 4
+    """None of these when the time was over."""
+    FAILED = 5
+    """The integrator gave up."""
+    AMBIGUOUS = 6
+    """The sample flow has no unique continuation: a passed 0 while sliding."""
+
+    @property
+    def label(self) -> str:
+        return self.name.lower()
+
+
+SUCCESS = (Status.CONVERGED, Status.TRAPPED)
+FAILURE = (Status.DEAD, Status.STUCK)
+
+
+def success(status: Any) -> Array:
+    """1 where a status counts as success, 0 as failure, NaN where it is neither; any shape."""
+    status = np.asarray(status)
+    return np.where(np.isin(status, SUCCESS), 1.0, np.where(np.isin(status, FAILURE), 0.0, np.nan))
+
+
+def counts(status: Any) -> dict[str, int]:
+    """Number of trajectories by status label, every status listed."""
+    totals = np.bincount(np.asarray(status, dtype=np.int64).ravel(), minlength=len(Status))
+    return {Status(code).label: int(totals[code]) for code in range(len(Status))}
+
+
+def population_status(
+    a: Array,
+    log_rho: Array,
+    x: Array,
+    c: Array,
+    overlap: Array,
+    tolerance: float = TOLERANCE,
+) -> NDArray[np.int8]:
+    """Status of population states (a, log rho, x = log tan(theta/2)) with 0 < theta < pi, all (B,).
+
+    c : balance of the *start* (exactly 0 if balanced by construction); overlap : |mask * v|, below 1
+    where the mask lost a target coordinate, which no training can mend.
+    """
+    theta = 2 * np.arctan(np.exp(np.clip(x, -700, 700)))
+    near = (np.abs(a * np.exp(log_rho) - 1) <= tolerance) & (theta <= tolerance)
+    dies = (a < 0) & ((c >= 0) | (log_rho <= np.log(TINY_NORM)))
+    return np.select(
+        [overlap < 1, near, dies, a > 0],
+        [np.where(dies, Status.DEAD, Status.STUCK), Status.CONVERGED, Status.DEAD, Status.TRAPPED],
+        Status.UNDECIDED,
+    ).astype(np.int8)
+
+
+def line_status(
+    a: Array,
+    w: Array,
+    c: Array,
+    line: Line,
+    overlap: Any = 1.0,
+    tolerance: float = TOLERANCE,
+) -> NDArray[np.int8]:
+    """Status of states with one coordinate, all (B,); the target is w > 0 with a w = s_pos (Theorem 2.1)."""
+    s_pos, s_neg = np.asarray(line.s_pos), np.asarray(line.s_neg)
+    near = (w > 0) & (np.abs(a * w - s_pos) <= tolerance) & (a * s_pos >= 0)
+    towards = a * np.sign(s_pos)  # > 0: a w moves to s_pos on w > 0
+    # From w < 0 the line w = 0 is reached iff c > 0 and a s_neg > 0, and then passed iff a s_pos > 0.
+    crosses_up = (w < 0) & (c > 0) & (a * s_neg > 0) & (towards > 0)
+    crosses_up &= (np.asarray(line.c_neg) > 0) & (np.asarray(line.c_pos) > 0)
+    never = (w == 0) | ((w < 0) & ~crosses_up) | ((w > 0) & (np.asarray(line.c_pos) == 0))
+    return np.select(
+        [np.asarray(overlap) < 1, near, never, (w > 0) & (towards < 0) & (c >= 0), (towards > 0)],
+        [Status.STUCK, Status.CONVERGED, Status.STUCK, Status.DEAD, Status.TRAPPED],
+        Status.UNDECIDED,
+    ).astype(np.int8)
