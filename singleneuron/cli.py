@@ -204,12 +204,14 @@ def _trajectory(options: argparse.Namespace) -> None:
 
     settings = config | {"a": (options.a,), "w": (tuple(options.w),)}
     with _progress("trajectory", options.quiet) as progress:
-        data = Paths(**settings).compute(progress).isel(start=0, drop=True)
+        path = Paths(**settings).compute(progress).isel(start=0, drop=True)
+    status = path.status.item()
+    data = path.drop_vars(["status", "success"]).assign_attrs(status=status)
     write(data, options.out, config=config, seed=options.seed)
     if not options.quiet:
         last = data.isel(time=-1)
         w = " ".join(f"{value:.6g}" for value in last.w.values)
-        print(f"{last.status.item()}: a = {last.a.item():.6g}, w = {w}, loss = {last.loss.item():.3g}")
+        print(f"{status}: a = {last.a.item():.6g}, w = {w}, loss = {last.loss.item():.3g}")
         print(options.out)
 
 

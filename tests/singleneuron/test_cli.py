@@ -139,6 +139,7 @@ def test_trajectory_is_the_integrated_path(tmp_path, capsys):
     np.testing.assert_array_equal(written.time, np.linspace(0, 5, 6))
     np.testing.assert_array_equal(written.w.transpose("time", "coordinate"), path.state.w[:, 0])
     np.testing.assert_array_equal(written.a.isel(coordinate=0), path.state.a[:, 0])
+    assert written.attrs["status"] == sn.Status(path.status[0]).label
 
 
 def test_trajectory_by_gradient_descent_on_samples(tmp_path):
