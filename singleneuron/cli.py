@@ -225,7 +225,7 @@ def _preset(options: argparse.Namespace) -> None:
     wanted = (
         [name for name in presets.names() if presets.load(name).figure] if options.figures else options.names
     )
-    configs = {name: presets.load(name).model_dump(mode="json") for name in wanted}
+    configs = {name: presets.load(name).model_dump(mode="json", exclude_none=True) for name in wanted}
     for name, config in configs.items():
         path = check_output(options.out / f"{name}.nc")
         if is_current(path, config=config):
