@@ -86,7 +86,7 @@ WEDGES = [
 ]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_line_flow_agrees_with_scipy_for_any_statistics(seed):
     draw = rng(seed)
     for a, w in WEDGES:
@@ -100,7 +100,7 @@ def test_line_flow_agrees_with_scipy_for_any_statistics(seed):
 
 def test_line_flow_agrees_with_scipy_for_the_population():
     draw = rng(7)
-    for a, w, t in zip(*draw.normal(size=(2, 40)), draw.uniform(0, 100, 40), strict=True):
+    for a, w, t in zip(*draw.normal(size=(2, 25)), draw.uniform(0, 100, 25), strict=True):
         expected = reference_line(line_field(0.5, 1.0, 0.5, 0.0), a, w, t)
         kappa = condition(lambda a, w, t=t: exact.line_flow(a, w, t), (a, w))
         assert np.abs(np.array(exact.line_flow(a, w, t)) - expected).max() <= 100 * RTOL * max(1, kappa)
@@ -146,7 +146,7 @@ MAGNITUDES = [1e-200, 1e-100, 1e-8, 0.3, 1.0, 1.0 + 4 * EPS, 50.0]
 @pytest.mark.parametrize("slope", [1.0, 0.0, -1e-3, 1e-30])
 def test_line_flow_keeps_all_digits_up_to_time_1e6(slope):
     draw = rng(3)
-    for _ in range(40):
+    for _ in range(25):
         a, w = draw.choice(MAGNITUDES, 2) * draw.choice([-1, 1], 2)
         t = float(draw.choice([1e-6, 1.0, 300.0, 1e6]))
         crossing = float(exact.crossing_time(a, w, 0.5, slope, 0.5, slope))
@@ -163,7 +163,7 @@ def test_line_flow_keeps_all_digits_up_to_time_1e6(slope):
 
 def test_crossing_times_are_where_the_precise_flow_is_at_zero():
     draw = rng(4)
-    for _ in range(40):
+    for _ in range(25):
         w = draw.choice(MAGNITUDES) * draw.choice([-1, 1])
         slope = draw.choice([1.0, 1e-3, 1e-30]) * draw.choice([-1, 1])
         a = -np.sign(w * slope) * abs(w) * draw.choice([1 + 4 * EPS, 1 + 1e-8, 1.5, 1e3])
