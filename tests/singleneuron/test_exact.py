@@ -221,9 +221,13 @@ def test_limits_of_one_coordinate():
     assert w < 0
     assert limit(-1.0, 0.5, s_neg=-0.2) == pytest.approx((-root, 0.0), rel=8 * EPS)
     assert limit(-1.0, 0.5, s_neg=0.2, c_neg=0.0) == pytest.approx((-root, 0.0), rel=8 * EPS)
+    assert math.copysign(1, limit(-1.0, 0.5, s_neg=0.2, c_neg=0.0)[1]) == 1
     assert limit(1.0, -0.5, c_neg=0.0) == (1.0, -0.5)
     # Balanced.
     assert limit(0.3, 0.3, balanced=True) == pytest.approx((1.0, 1.0), rel=8 * EPS)
+    for start in (5e-324, 1e-300):  # escapes, however small
+        end = exact.line_flow(start, start, [1e4, np.inf], balanced=True)
+        np.testing.assert_allclose(end, 1.0, rtol=8 * EPS)
     for a, w in [(-0.3, 0.3), (0.3, -0.3), (-0.3, -0.3)]:
         assert limit(a, w, balanced=True) == (0.0, 0.0)
         assert math.copysign(1, limit(a, w, balanced=True)[1]) == math.copysign(1, w)
