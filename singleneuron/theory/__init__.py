@@ -42,6 +42,7 @@ def derivations() -> dict[str, Callable[[], Claims]]:
         "Polar form of the population flow": population.polar_form,
         "The coordinate log tan(theta/2)": population.log_tan_coordinate,
         "A mask that loses some of the target": population.masked_target,
+        "One coordinate of several targets": population.one_kept_coordinate,
         "Critical points": population.critical_points,
         "Bounds and limit of the flow": population.limit_state,
         "Universal angle curve, balanced": balanced.angle_equation,

@@ -40,10 +40,11 @@ class Rate(sp.Function):
     """The time derivative of its argument, for display."""
 
     def _sympystr(self, printer: Any) -> str:
-        return f"d/dt[{printer._print(self.args[0])}]"
+        return f"[{printer._print(self.args[0])}]'"
 
-    def _latex(self, printer: Any) -> str:
-        return rf"\frac{{d}}{{dt}} \left[{printer._print(self.args[0])}\right]"
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        power = "" if exp is None else f"^{{{exp}}}"
+        return rf"\left[{printer._print(self.args[0])}\right]'{power}"
 
 
 def gaussian(z: sp.Expr) -> sp.Expr:

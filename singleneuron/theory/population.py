@@ -116,6 +116,28 @@ def loss_from_definition() -> Claims:
     return (Equation(sp.Symbol("L"), loss() + deviation**2 / 2, total),)
 
 
+def one_kept_coordinate() -> Claims:
+    """One coordinate z at the angle theta to the target: s_pos = 2 k(theta), s_neg = -2 k(pi - theta).
+
+    What a mask leaves of several target coordinates. s = E[z y]/E[z^2] over a side of z = 0; C = 1/2 on both.
+    Beyond the paper.
+    """
+    z = Z_STUDENT / rho
+    claims: list[Equation] = []
+    for side, stated in ((True, 2 * angle_kernel(theta)), (False, -2 * angle_kernel(sp.pi - theta))):
+        square = product = sp.Integer(0)
+        for on_target, positive, start, end in active_sectors():
+            if positive is side:
+                square += sector_mean(z**2, start, end)
+                product += sector_mean(z * relu(Z_TARGET, on_target), start, end)
+        name = "pos" if side else "neg"
+        claims += [
+            Equation(sp.Symbol(f"C_{name}"), sp.Rational(1, 2), square),
+            Equation(sp.Symbol(f"s_{name}"), stated, product / square),
+        ]
+    return tuple(claims)
+
+
 def kernel() -> Claims:
     """k falls from k(0) = 1/2 to k(pi) = 0: between, k' = -(pi - theta) sin theta/(2 pi) < 0.
 
