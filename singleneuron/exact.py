@@ -140,8 +140,10 @@ def _crossing_kernel(a, w, c_pos, s_pos, c_neg, s_neg, balanced, time):
 
 def _flat(*arrays: ArrayLike) -> tuple[tuple[int, ...], list[Array]]:
     """The common shape of float64 arrays, and each of them broadcast to it and flattened."""
-    broadcast = np.broadcast_arrays(*(np.asarray(array, dtype=np.float64) for array in arrays))
-    return broadcast[0].shape, [np.ascontiguousarray(array).reshape(-1) for array in broadcast]
+    values = [np.asarray(array, dtype=np.float64) for array in arrays]
+    shape = np.broadcast_shapes(*(value.shape for value in values))
+    # Copies: numba would compile every mixture of read-only and writable arguments anew.
+    return shape, [np.array(np.broadcast_to(value, shape)).reshape(-1) for value in values]
 
 
 def _check_time(t: ArrayLike) -> None:

@@ -56,6 +56,7 @@ def success_map(
 
     check_map(d, algorithms, resolution=resolution, w_perp=w_perp, balanced=balanced, average=average)
     axis = np.linspace(-1.0, 1.0, resolution) * number("extent", extent, least=0.0, open_end=True)
+    axis = (axis - axis[::-1]) / 2  # symmetric to the last bit: a(0) = -w_1(0) means it
     for algorithm in algorithms:
         check_algorithm(algorithm, imp, rewind_time)
     level_counts(d, targets, levels)

@@ -63,10 +63,7 @@ def test_predicted_of_the_population(algorithm: str, imp: str) -> None:
 
 @pytest.mark.parametrize("imp", theory.IMP_VARIANTS)
 @pytest.mark.parametrize("algorithm", ["imp", "lrr"])
-def test_predicted_on_the_edge_of_imp(algorithm: str, imp: str, request: pytest.FixtureRequest) -> None:
-    if (algorithm, imp) == ("imp", "keep"):
-        reason = "c + q^2 is computed with a rounding error where a^2 = w_1^2"
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+def test_predicted_on_the_edge_of_imp(algorithm: str, imp: str) -> None:
     starts = start_grid(on_edge=True)
     predicted = regions.predicted(Population(d=5), starts, algorithm, imp=imp)
     expected = stated(theory.success(algorithm, imp=imp), starts)
