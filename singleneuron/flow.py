@@ -307,7 +307,8 @@ def _exact_population(starts: Reduced, overlap: Array, c: Array, task: _Task) ->
     rho = np.hypot(p, q)
     x = np.arcsinh(np.divide(-p, q, out=np.copysign(np.inf, -p), where=q > 0))
     log_rho = np.log(rho, out=np.full(a.shape, -np.inf), where=rho > 0)
-    return path, population_status(a, log_rho, x, c, overlap, task.tolerance), np.full(a.size, times[-1])
+    status = population_status(a, log_rho, x, c, overlap, task.tolerance)
+    return path, status, np.full(a.size, times[-1])
 
 
 def _descend_population(starts: Reduced, overlap: Array, c: Array, task: _Task) -> _Ends:
@@ -318,7 +319,11 @@ def _descend_population(starts: Reduced, overlap: Array, c: Array, task: _Task) 
     )
     status = _reduced_status(Reduced(end[:, 0], end[:, 1], end[:, 2]), c, overlap, task.tolerance)
     status[reason == FAILED] = Status.FAILED
-    return np.moveaxis(end[:, None] if task.limit else path, (2, 1), (0, 1)), status, step * float(rate)
+    return (
+        np.moveaxis(end[:, None] if task.limit else path, (2, 1), (0, 1)),
+        status,
+        step.astype(np.float64) * rate,
+    )
 
 
 def _reduced_status(end: Reduced, c: Array, overlap: Array, tolerance: float) -> NDArray[np.int8]:

@@ -10,15 +10,15 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # A module may import, within its package, only what stands above it.
 ORDER = {
-    "singleneuron": """
-        kernel model outcome exact regions solver line population samples descent flow pruning maps
-        montecarlo theory verify presets bench cli
-    """.split(),
-    "deepexp": """
-        config data models masks scores signs policy checkpoint train levels plan analysis recipes bench cli
-        __main__
-    """.split(),
-    "figures": "results style toy deep report cli".split(),
+    "singleneuron": (
+        *("kernel", "model", "outcome", "exact", "regions", "solver", "line", "population", "samples"),
+        *("descent", "flow", "pruning", "maps", "montecarlo", "theory", "verify", "presets", "bench", "cli"),
+    ),
+    "deepexp": (
+        *("config", "data", "models", "masks", "scores", "signs", "policy", "checkpoint", "train", "levels"),
+        *("plan", "analysis", "recipes", "bench", "cli", "__main__"),
+    ),
+    "figures": ("results", "style", "toy", "deep", "report", "cli"),
 }
 PACKAGES = tuple(name for name in ORDER if any((ROOT / name).glob("*.py")))
 HOMES = {"sympy": "singleneuron/theory/", "matplotlib": "figures/", "torch": "deepexp/"}

@@ -7,13 +7,13 @@ import pytest
 
 from singleneuron.kernel import kernel, routine
 from singleneuron.solver import (
-    A,
     CERTAIN,
     CONVERGED,
     END,
     EVENT,
     FAILED,
     STAGES,
+    A,
     attempt,
     build,
     error_norm,
