@@ -55,7 +55,8 @@ def success_map(
     import xarray as xr
 
     check_map(
-        d, algorithms, resolution=resolution, w_perp=w_perp, balanced=balanced, average=average, n=n, noise=noise
+        d, algorithms, resolution=resolution, w_perp=w_perp, balanced=balanced, average=average,
+        n=n, noise=noise,
     )  # fmt: skip
     axis = np.linspace(-1.0, 1.0, resolution) * number("extent", extent, least=0.0, open_end=True)
     axis = (axis - axis[::-1]) / 2  # symmetric to the last bit: a(0) = -w_1(0) means it
