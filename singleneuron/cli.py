@@ -238,7 +238,7 @@ def _study(options: argparse.Namespace) -> None:
     if options.fresh:
         chunks.discard(folder)
     with contextlib.ExitStack() as stack:
-        if options.scheduler:
+        if options.scheduler is not None:
             arguments["executor"] = stack.enter_context(executors.cluster(options.scheduler))
         progress = stack.enter_context(_progress("study", options.quiet))
         data = sn.success_rate(**arguments, workers=options.workers, directory=folder, progress=progress)

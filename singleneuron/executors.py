@@ -1,5 +1,6 @@
 """Where work runs: in this process, in processes of this machine, or on a Dask cluster."""
 
+import asyncio
 import contextlib
 import logging
 import multiprocessing
@@ -10,6 +11,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from multiprocessing.connection import wait
 from typing import Any
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Here(Executor):
@@ -52,23 +58,33 @@ def processes(workers: int) -> Iterator[Executor]:
 def cluster(address: str, timeout: float = 5.0) -> Iterator[Executor]:
     """The workers of the Dask scheduler at `address`; ValueError if none answers within `timeout` seconds."""
     try:
-        from distributed import Client
+        from distributed import Client, rpc
     except ImportError:
         raise ValueError(
             "a scheduler needs the package distributed: pip install 'signflow[cluster]'"
         ) from None
+
+    async def ask() -> None:
+        async with rpc(address, timeout=timeout) as scheduler:
+            await scheduler.identity()
+
+    async def ask_in_time() -> None:
+        await asyncio.wait_for(ask(), timeout)
+
     chatter = logging.getLogger("distributed")
-    level, chatter.level = chatter.level, logging.CRITICAL
+    level = chatter.level
+    chatter.setLevel(logging.CRITICAL)
     try:
+        # A client that finds nothing takes long to give up, and says much.
         try:
-            client = Client(address, timeout=timeout, set_as_default=False)
-        except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())
+            asyncio.run(ask_in_time())
+        except Exception as error:  # whatever answers there may send anything
+            reason = " ".join(str(error).split()) or "no answer in time"
             raise ValueError(
                 f"a Dask scheduler must answer at '{address}', but none does ({reason}); "
                 "start one with `dask scheduler`"
             ) from None
-        with client:
+        with Client(address, timeout=timeout, set_as_default=False) as client:
             yield client.get_executor()
     finally:
-        chatter.level = level
+        chatter.setLevel(level)

@@ -7,7 +7,6 @@ keyed by the seed, the problem and i alone.
 
 import contextlib
 import itertools
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from singleneuron.chunks import Store
-from singleneuron.executors import processes
+from singleneuron.executors import cores, processes
 from singleneuron.flow import METHODS, Progress, integrate
 from singleneuron.intervals import clopper_pearson, confidence_sequence
 from singleneuron.model import (
@@ -389,7 +388,7 @@ def success_rate(
         raise ValueError(f"method must be one of {', '.join(METHODS)}, but is {method!r}")
     if ci_width is not None:
         number("ci_width", ci_width, least=0.0, open_end=True)
-    workers = len(os.sched_getaffinity(0)) if workers is None else integer("workers", workers, 1)
+    workers = cores() if workers is None else integer("workers", workers, 1)
     factors = {
         "d": d, "n": n, "noise": noise, "init": init, "scale": scale, "learning_rate": learning_rate,
         "level_time": level_time, "targets": targets, "algorithm": algorithms, "rewind_time": rewind_time,

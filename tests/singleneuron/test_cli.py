@@ -187,8 +187,8 @@ def test_every_study_option_reaches_success_rate(tmp_path, monkeypatch):
     monkeypatch.setattr(sn, "success_rate", record)
     line = (
         "study --d 5 --n inf 50 --noise 0.2 --algorithm imp wr --init independent --scale 2"
-        " --learning-rate 0.1 --level-time 20 --rewind-time 0.5 --targets 2 --levels 2 --imp rebalance --runs 7 --ci-width 0.1"
-        " --seed 9 --method exact --workers 3"
+        " --learning-rate 0.1 --level-time 20 --rewind-time 0.5 --targets 2 --levels 2 --imp rebalance"
+        " --runs 7 --ci-width 0.1 --seed 9 --method exact --workers 3"
     )
     out = tmp_path / "study.nc"
     assert _run([*line.split(), "--out", str(out)]) == 1
