@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,8 +41,11 @@ Progress = Callable[[int, int], None]
 _Ends = tuple[Array, NDArray[np.int8], Array]  # path (3, T, B) of (a, p, q), status (B,), time (B,)
 
 
+S = TypeVar("S", bound=Starts)
+
+
 @dataclass(frozen=True)
-class FlowResult:
+class FlowResult(Generic[S]):
     """End states, or a path with a leading time axis, of B trajectories.
 
     state : at t_end, or at every t_eval; in the limit (t_end = inf) where each trajectory was decided.
@@ -50,7 +53,7 @@ class FlowResult:
     the end of the integration. method : 'ode', 'exact' or 'descent'.
     """
 
-    state: Starts
+    state: S
     status: NDArray[np.int8]
     time: Array
     method: str
@@ -83,7 +86,7 @@ class _Task:
 
 def integrate(
     problem: Problem,
-    starts: Starts,
+    starts: S,
     t_end: float | None = None,
     *,
     t_eval: ArrayLike | None = None,
@@ -96,7 +99,7 @@ def integrate(
     seed: int = 0,
     tolerance: float = TOLERANCE,
     progress: Progress | None = None,
-) -> FlowResult:
+) -> FlowResult[S]:
     """Train every start by gradient flow, or by gradient descent where a learning rate is given.
 
     starts : `State` with w (B, d), or for the population `Reduced` states, which cost the same for any d.
@@ -127,12 +130,12 @@ def integrate(
     if isinstance(problem, Population):
         if label_noise:
             raise ValueError("the population averages label_noise away: give a Sample, or no label_noise")
-        return _population(problem, starts, kept, task, method, progress)
+        return cast(FlowResult[S], _population(problem, starts, kept, task, method, progress))
     if not isinstance(starts, State):
         raise ValueError(
             "samples need full states w (B, d), but reduced ones (a, p, q) were given; use State"
         )
-    return _sample(problem, starts, kept, task, method, progress)
+    return cast(FlowResult[S], _sample(problem, starts, kept, task, method, progress))
 
 
 def _task(
@@ -242,7 +245,7 @@ def _population(
     task: _Task,
     method: str,
     progress: Progress | None,
-) -> FlowResult:
+) -> FlowResult[Any]:
     overlap = np.ones(starts.size)
     if isinstance(starts, State):
         starts = _masked_start(starts, kept)
@@ -341,7 +344,7 @@ def _reduced_status(end: Reduced, c: Array, overlap: Array, tolerance: float) ->
 
 def _sample(
     problem: Sample, starts: State, kept: Mask | None, task: _Task, method: str, progress: Progress | None
-) -> FlowResult:
+) -> FlowResult[Any]:
     """Starts that keep the same coordinates see the same data: one problem for each such pattern."""
     c = start_balance(starts := _masked_start(starts, kept))
     patterns, member = np.ones((1, starts.d), dtype=bool), np.zeros(starts.size, dtype=np.intp)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -344,6 +344,16 @@ def _draw(rng: np.random.Generator, d: int, size: int, reduced: bool) -> tuple[A
     return p, np.sqrt(rng.chisquare(d - 1, size)) if d > 1 else np.zeros(size)
 
 
+@overload
+def balanced_starts(
+    d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: Literal[False] = False
+) -> State: ...
+@overload
+def balanced_starts(
+    d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: Literal[True]
+) -> Reduced: ...
+@overload
+def balanced_starts(d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: bool) -> Starts: ...
 def balanced_starts(d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: bool = False) -> Starts:
     """`size` random balanced starts: w_i ~ N(0, 1/d), a = +-|w| with a fair sign, all times `scale`."""
     d, size, scale = (
@@ -362,6 +372,16 @@ def balanced_starts(d: int, size: int, seed: int = 0, *, scale: float = 1.0, red
     return State(sign * (np.abs(w[:, 0]) if d == 1 else np.linalg.norm(w, axis=1)), w, c=np.zeros(size))
 
 
+@overload
+def independent_starts(
+    d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: Literal[False] = False
+) -> State: ...
+@overload
+def independent_starts(
+    d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: Literal[True]
+) -> Reduced: ...
+@overload
+def independent_starts(d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: bool) -> Starts: ...
 def independent_starts(
     d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: bool = False
 ) -> Starts:

@@ -92,7 +92,7 @@ def prune(
     imp: str = "keep",
     rewind_time: float | None = None,
     level_time: float = np.inf,
-    dense: FlowResult | None = None,
+    dense: FlowResult[Any] | None = None,
     progress: Progress | None = None,
     **training: Any,
 ) -> PruneResult:
@@ -116,7 +116,7 @@ def prune(
     steps = len(counts) + (1 if algorithm == "wr" and len(counts) > 1 else 0)
     total, position = steps * starts.size, 0
 
-    def train(state: Starts, t_end: float, mask: Mask | None) -> FlowResult:
+    def train(state: Starts, t_end: float, mask: Mask | None) -> FlowResult[Any]:
         nonlocal position
         base, position = position, position + starts.size
         report = None if progress is None else lambda done, _: progress(base + done, total)
@@ -153,7 +153,7 @@ def prune(
     )
 
 
-def _limit(problem: Problem, starts: Starts, trained: FlowResult) -> Starts:
+def _limit(problem: Problem, starts: Starts, trained: FlowResult[Any]) -> Starts:
     """The end of a level; of a trapped start, which ran out of time, its limit: a = 1/rho on its c level."""
     trapped = trained.status == Status.TRAPPED
     if not isinstance(problem, Population) or not trapped.any():
@@ -182,7 +182,7 @@ def check_algorithm(algorithm: str, imp: str, rewind_time: float | None) -> None
 
 
 def _result(
-    history: list[tuple[FlowResult, Array]],
+    history: list[tuple[FlowResult[Any], Array]],
     mask: Mask | None,
     w: Array,
     counts: tuple[int, ...],
@@ -218,13 +218,13 @@ def _result(
 def _prune_reduced(
     problem: Problem,
     starts: Reduced,
-    dense: FlowResult,
+    dense: FlowResult[Any],
     origin: Starts,
     counts: tuple[int, ...],
     algorithm: str,
     imp: str,
     level_time: float,
-    train: Callable[[Starts, float, Mask | None], FlowResult],
+    train: Callable[[Starts, float, Mask | None], FlowResult[Any]],
 ) -> PruneResult:
     """One target and one pruning: where |p| > q, the largest |w_i| is the target's, in any d."""
     if (
