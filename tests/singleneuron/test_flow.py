@@ -50,14 +50,14 @@ def test_closed_form_against_ode(kind):
     for t in rng.uniform(0, 100, size=10):
         seed = int(1000 * t)
         if kind == "line":
-            problem, starts = Population(1), independent_starts(1, 200, seed=seed)
+            problem, starts = Population(1), independent_starts(1, 1000, seed=seed)
             grown = [
                 integrate(problem, State(starts.a + da, starts.w + dw), t, method="exact").state
                 for da, dw in ((1e-7, 0), (-1e-7, 0), (0, 1e-7), (0, -1e-7))
             ]
             kappa = np.maximum(distance(grown[0], grown[1]), distance(grown[2], grown[3])) / 2e-7
         else:
-            problem, starts = Population(4), balanced_starts(4, 200, seed=seed)
+            problem, starts = Population(4), balanced_starts(4, 1000, seed=seed)
             kappa = condition(problem, starts, t)
         exact, ode = (integrate(problem, starts, t, rtol=RTOL, method=m) for m in ("exact", "ode"))
         assert (exact.method, ode.method) == ("exact", "ode")
