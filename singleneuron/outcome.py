@@ -14,6 +14,9 @@ TOLERANCE = 1e-3
 TINY_NORM = 1e-12
 """A neuron with a < 0 and |w| below this is dead: it left every sample's active side for good."""
 
+ON_PLANE = 1e-12
+"""w.x_i = 0 up to this multiple of |w| |x_i|: rounding, since a slide keeps to its hyperplanes exactly."""
+
 
 class Status(IntEnum):
     """Outcome of a trajectory; the first two count as success, the next two as failure."""
@@ -108,10 +111,16 @@ def sample_status(
 
     In the cell S = {w.x_i > 0} the loss is quadratic in u = a w, dL/dw = a (A_S u - b_S), and A_S is about
     I/2: converged where |A_S u - b_S| <= tolerance/2 on the target's side, a > 0 and w.v > 0. A state at rest
-    elsewhere is stuck, or dead where no sample is active. a < 0 <= c never changes sign: dead too.
+    elsewhere is stuck, or dead where no sample is active. a < 0 <= c never changes sign: dead too. On
+    hyperplanes w.x_i = 0 that attract (a y_i < 0) the flow slides: only the gradient along them counts.
     """
     _, dw = gradient(problem, state)
     rho = np.linalg.norm(state.w, axis=-1)
+    near = np.abs(state.w @ problem.x.T) <= ON_PLANE * rho[:, None] * np.linalg.norm(problem.x, axis=1)
+    near &= state.a[:, None] * problem.y < 0
+    for b in np.flatnonzero(near.any(axis=1) & (rho > TINY_NORM)):
+        normals = problem.x[near[b]].T
+        dw[b] -= normals @ np.linalg.lstsq(normals, dw[b], rcond=ON_PLANE)[0]
     residual = np.linalg.norm(dw, axis=-1) / np.maximum(np.abs(state.a), np.finfo(float).tiny)
     inactive = ~np.any(state.w @ problem.x.T > 0, axis=-1)
     rests = (residual <= tolerance / 2) & (state.a != 0)

@@ -86,3 +86,16 @@ def test_samples_are_judged_by_the_least_squares_of_their_cell():
     assert sample_status(problem, states, c, overlap=0.5)[0] == Status.STUCK
     nobody = Sample(np.array([[1.0, 0.0], [1.0, 1.0]]), np.ones(2))
     assert sample_status(nobody, State([1.0], [[-1.0, 0.0]]), np.array([0.0]))[0] == Status.DEAD
+
+
+def test_a_slide_is_judged_along_its_hyperplanes():
+    # Samples 1 and 3 alone have least squares (1, 0) and pull w_2 up; sample 2, half active, holds it at 0.
+    x = np.array([[1.0, 0.5], [0.0, 1.0], [1.0, -0.5]])
+    attracting, crossed = (Sample(x, np.array([1.5, y, 0.5])) for y in (-1.0, 1.0))
+    states = State([1.0, 2.0, 1.0, 1.0, 1.0], [[1, 0], [0.5, 0], [1, 1e-16], [1, 1e-6], [1.1, 0]])
+    converged, undecided = Status.CONVERGED, Status.UNDECIDED
+    expected = [converged, converged, converged, undecided, undecided]
+    assert np.array_equal(sample_status(attracting, states, np.zeros(5)), expected)
+    assert np.array_equal(sample_status(crossed, states, np.zeros(5)), [undecided] * 5)
+    twice = Sample(np.concatenate([x, x]), np.tile(attracting.y, 2))  # dependent rows
+    assert np.array_equal(sample_status(twice, states, np.zeros(5)), expected)
