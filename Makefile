@@ -8,7 +8,7 @@ PYTEST := NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WOR
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help figures gallery test test-slow check format clean
+.PHONY: help figures gallery test test-slow check bench format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ help: ## list the targets
 
 .venv/.dev: .venv/.base
 	$(PIP) --editable ".[dev]"
+	@touch $@
+
+.venv/.bench: .venv/.base
+	$(PIP) --editable ".[bench]"
 	@touch $@
 
 figures: .venv/.base ## regenerate every theorem figure from real integrations: build/figures
@@ -41,6 +45,9 @@ check: .venv/.dev ## lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: .venv/.bench ## measure trajectories/s beside other solvers, into the tables of the README
+	$(BIN)/python -m singleneuron.bench --readme README.md
 
 format: .venv/.dev ## format the sources in place
 	$(BIN)/ruff check --fix .

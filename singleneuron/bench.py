@@ -1,0 +1,529 @@
+"""Trajectories per second beside other solvers, all asked for the same states at the same time.
+
+``python -m singleneuron.bench`` prints tables; with ``--readme FILE`` they replace the marked section there.
+Every tool gets the loosest tolerance with which the largest error of all its end states, against a
+reference at rtol 1e-12, is at most `ERROR`; then the tools take turns, and medians are reported.
+Compilation is not counted. The other solvers integrate the equations of `line` and `population`, each in the
+set-up that was fastest for it: scipy one trajectory after another with the right-hand side compiled, diffrax
+and heyoka in chunks over threads. Tools too slow for all the starts get the first of them.
+"""
+
+import argparse
+import copy
+import functools
+import importlib.metadata
+import importlib.util
+import json
+import math
+import multiprocessing
+import os
+import re
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import prange
+
+from figures.results import atomic, provenance
+from singleneuron import exact, line, population
+from singleneuron.flow import FlowResult, integrate
+from singleneuron.kernel import kernel, routine
+from singleneuron.model import (
+    Array,
+    Population,
+    Sample,
+    State,
+    balanced_starts,
+    independent_starts,
+)
+from singleneuron.outcome import counts
+from singleneuron.solver import build, workspace
+
+ERROR = 1e-6
+TOLERANCES = tuple(ERROR * 10.0 ** (-half / 2) for half in range(13))  # 1e-6 to 1e-12
+BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
+
+Field = Callable[[float, Array], Array]
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A solver: end states (size, k) of the first `size` starts as a function of its tolerance."""
+
+    name: str
+    size: int
+    run: Callable[[float], Array]
+    tolerances: Sequence[float] = TOLERANCES
+
+
+@dataclass(frozen=True)
+class Case:
+    """What every tool is asked for, its reference end states (B, k), and a remark on the outcome."""
+
+    title: str
+    reference: Array
+    tools: Sequence[Tool]
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Of one tool in one case: what it ran with, trajectories per second, median and largest error."""
+
+    tool: Tool
+    tolerance: float
+    rate: float
+    median: float
+    largest: float
+
+
+def measure(case: Case, rounds: int = 3) -> list[Row]:
+    """A row for every tool of the case."""
+    chosen, errors, seconds = [], [], []
+    for tool in case.tools:
+        for tolerance in tool.tolerances:
+            difference = np.abs(tool.run(tolerance) - case.reference[: tool.size]).max(axis=1)
+            error = np.where(np.isfinite(difference), difference, np.inf)
+            if error.max() <= ERROR:
+                break
+        chosen.append(tolerance)
+        errors.append(error)
+    for _ in range(rounds):
+        for tool, tolerance in zip(case.tools, chosen, strict=True):
+            before = time.perf_counter()
+            tool.run(tolerance)
+            seconds.append(time.perf_counter() - before)
+    return [
+        Row(
+            tool,
+            chosen[i],
+            tool.size / statistics.median(seconds[i :: len(case.tools)]),
+            float(np.median(errors[i])),
+            float(errors[i].max()),
+        )
+        for i, tool in enumerate(case.tools)
+    ]
+
+
+def installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
+
+
+def threads() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_chunks(run: Callable[[Any], None], chunks: Iterable[Any]) -> None:
+    with ThreadPoolExecutor(threads()) as pool:
+        list(pool.map(run, chunks))
+
+
+# --- the other solvers --------------------------------------------------------------------------------------
+
+
+def scipy_run(field: Any, parameters: Array, starts: Array, t: float, event: Any = None) -> Any:
+    """solve_ivp (DOP853) in a loop, with the compiled right-hand side field(y, p, out)."""
+    from scipy.integrate import solve_ivp
+
+    if event is not None:
+        event.terminal = True
+
+    def run(tolerance: float) -> Array:
+        out, end = np.empty(starts.shape[1]), np.empty_like(starts)
+
+        def right_hand_side(_: float, y: Array, p: Array) -> Array:
+            field(y, p, out)
+            return out.copy()
+
+        for i, start in enumerate(starts):
+            end[i] = solve_ivp(
+                right_hand_side, (0.0, t), start, "DOP853",
+                rtol=tolerance, atol=tolerance, args=(parameters[i],), events=event,
+            ).y[:, -1]  # fmt: skip
+        return end
+
+    return run
+
+
+def diffrax_run(
+    field: Any, solver: str, starts: Array, arguments: Array, t: float, event: Any = None, chunk: int = 256
+) -> Any:
+    """diffeqsolve in float64 under vmap over small chunks: a chunk waits for its slowest member."""
+    import diffrax
+    import jax
+    import optimistix
+
+    jax.config.update("jax_enable_x64", True)
+    stop = None
+    if event is not None:
+        stop = diffrax.Event(event, optimistix.Newton(1e-10, 1e-10))
+
+    def one(start: Any, argument: Any, tolerance: Any) -> Any:
+        return diffrax.diffeqsolve(
+            diffrax.ODETerm(field), getattr(diffrax, solver)(), 0.0, t, None, start, argument,
+            stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
+            event=stop, adjoint=diffrax.ForwardMode(), max_steps=100_000, throw=False,
+        ).ys[-1]  # fmt: skip
+
+    compiled = jax.jit(jax.vmap(one, (0, 0, None)))
+    size = len(starts)
+    chunk = min(chunk, size)
+
+    def run(tolerance: float) -> Array:
+        end = np.empty_like(starts)
+
+        def part(first: int) -> None:
+            chosen = slice(min(first, size - chunk), min(first, size - chunk) + chunk)
+            end[chosen] = compiled(starts[chosen], arguments[chosen], tolerance)
+
+        in_chunks(part, range(0, size, chunk))
+        return end
+
+    return run
+
+
+def heyoka_run(
+    equations: Callable[[Any], Any], starts: Array, parameters: Array | None, t: float, event: Any = None
+) -> Any:
+    """taylor_adaptive_batch of the machine's SIMD width, one copy a thread."""
+    import heyoka
+
+    lanes = heyoka.recommended_simd_size()
+    size, unknowns = starts.shape
+    # The last batch is filled up with copies of the last start.
+    index = np.minimum(np.arange(-(-size // lanes) * lanes), size - 1).reshape(-1, lanes)
+
+    @functools.cache
+    def integrator(tolerance: float) -> Any:
+        events = {} if event is None else {"t_events": [heyoka.t_event_batch(event(heyoka))]}
+        return heyoka.taylor_adaptive_batch(
+            equations(heyoka), np.ones((unknowns, lanes)), tol=tolerance, **events
+        )
+
+    def run(tolerance: float) -> Array:
+        end = np.empty_like(starts)
+        original = integrator(tolerance)
+
+        def part(batches: Array) -> None:
+            flow = copy.deepcopy(original)
+            for batch in batches:
+                flow.set_time(0.0)
+                flow.state[:] = starts[batch].T
+                if parameters is not None:
+                    flow.pars[:] = parameters[batch].T
+                target = np.full(lanes, t)
+                flow.propagate_until(target)
+                # An event stops all lanes of the batch: the others go on.
+                while event is not None:
+                    stopped = [i for i, (why, *_) in enumerate(flow.propagate_res) if why.value == -1]
+                    if not stopped:
+                        break
+                    target[stopped] = flow.time[stopped]
+                    flow.propagate_until(target)
+                end[batch] = flow.state.T
+
+        in_chunks(part, np.array_split(index, threads()))
+        return end
+
+    return run
+
+
+# --- one coordinate -----------------------------------------------------------------------------------------
+
+
+def line_case(share: float = 1.0) -> Case:
+    """The plane of (a(0), w(0)) in one coordinate: the closed form, and the flow with its event w = 0."""
+    side = max(4, round(512 * math.sqrt(share)))
+    axis = np.linspace(-2.0, 2.0, side + side % 2)
+    grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    # Subsamples are of the whole plane.
+    grid = np.random.default_rng(0).permutation(grid)
+    starts, t = State(grid[:, 0], grid[:, 1:]), 40.0
+    slopes = np.where(grid[:, 1:] > 0, 1.0, 0.0)
+
+    def ode(tolerance: float) -> Array:
+        end = integrate(Population(1), starts, t, method="ode", rtol=tolerance).state
+        assert isinstance(end, State)
+        return np.column_stack([end.a, end.w])
+
+    def closed_form(_: float) -> Array:
+        balanced = np.abs(grid[:, 0]) == np.abs(grid[:, 1])
+        return np.column_stack(exact.line_flow(grid[:, 0], grid[:, 1], t, balanced=balanced))
+
+    tools = [
+        Tool("signflow, closed form", len(grid), closed_form, (ERROR,)),
+        Tool("signflow, ODE", len(grid), ode),
+    ]
+    if installed("heyoka"):
+
+        def equations(heyoka: Any) -> Any:
+            a, w = heyoka.make_vars("a", "w")
+            pull = 0.5 * (heyoka.par[0] - a * w)
+            return [(a, w * pull), (w, a * pull)]
+
+        run = heyoka_run(equations, grid, slopes, t, lambda heyoka: heyoka.make_vars("w"))
+        tools.append(Tool("heyoka", len(grid), run))
+    if installed("diffrax"):
+
+        def field(_: Any, y: Any, slope: Any) -> Any:
+            return 0.5 * (slope - y[0] * y[1]) * y[::-1]
+
+        def at_zero(t: Any, y: Any, args: Any, **_: Any) -> Any:
+            return y[1]
+
+        size = max(8, round(32_768 * share))
+        tools.append(
+            Tool("diffrax, Tsit5", size, diffrax_run(field, "Tsit5", grid[:size], slopes[:size], t, at_zero))
+        )
+    size = max(4, round(400 * share))
+    parameters = np.column_stack([np.full(size, 0.5), slopes[:size]])
+    run = scipy_run(line.field, parameters, grid[:size], t, lambda _, y, p: y[1])
+    tools.append(Tool("scipy, DOP853", size, run))
+    return Case(f"one coordinate, {side} x {side} starts to t = {t:g}", ode(1e-12), tools)
+
+
+# --- the population -----------------------------------------------------------------------------------------
+
+
+def population_case(share: float = 1.0) -> Case:
+    """The population flow from starts at any balance."""
+    size, t = max(8, round(100_000 * share)), 100.0
+    starts = independent_starts(2, size, seed=1, reduced=True)
+    coordinates = population.log_coordinates(starts)
+
+    def own(tolerance: float) -> Array:
+        end = integrate(Population(2), starts, t, method="ode", rtol=tolerance).state
+        return np.column_stack([end.a, end.p, end.q])
+
+    def reduced(run: Callable[[float], Array]) -> Callable[[float], Array]:
+        def states(tolerance: float) -> Array:
+            a, log_rho, x = run(tolerance).T
+            rho, e = np.exp(log_rho), np.exp(-np.minimum(np.abs(x), 700.0))
+            return np.column_stack([a, -rho * np.tanh(x), rho * 2 * e / (1 + e * e)])
+
+        return states
+
+    tools = [Tool("signflow", size, own)]
+    if installed("heyoka"):
+        tools.append(Tool("heyoka", size, reduced(heyoka_run(_population_heyoka, coordinates, None, t))))
+    if installed("diffrax"):
+        part = coordinates[: max(8, round(20_000 * share))]
+        for solver in ("Tsit5", "Dopri8"):
+            run = reduced(diffrax_run(_population_jax, solver, part, np.zeros(len(part)), t))
+            tools.append(Tool(f"diffrax, {solver}", len(part), run))
+    part = coordinates[: max(4, round(400 * share))]
+    run = reduced(scipy_run(population.field, np.ones((len(part), 1)), part, t))
+    tools.append(Tool("scipy, DOP853", len(part), run))
+    return Case(f"population, (a, p, q) at any balance to t = {t:g}", own(1e-12), tools)
+
+
+def _population_heyoka(heyoka: Any) -> Any:
+    a, log_rho, x = heyoka.make_vars("a", "log_rho", "x")
+    rho = heyoka.exp(log_rho)
+    above = heyoka.gt(x, 0.0)
+    e = heyoka.exp(heyoka.select(above, -x, x))
+    small = 2.0 * heyoka.atan(e)
+    delta = heyoka.select(above, small, math.pi - small)
+    d2 = delta * delta
+    series = delta * d2 * (1 / 3 - d2 * (1 / 30 - d2 * (1 / 840 - d2 / 45360)))
+    direct = 2.0 * e / (1.0 + e * e) - delta * heyoka.tanh(x)
+    k = heyoka.select(heyoka.lt(delta, 0.2), series, direct) / (2 * math.pi)
+    return [
+        (a, rho * (k - 0.5 * a * rho)),
+        (log_rho, a * (k / rho - 0.5 * a)),
+        (x, -a * delta / (2 * math.pi * rho)),
+    ]
+
+
+def _population_jax(_: Any, y: Any, argument: Any) -> Any:
+    import jax.numpy as jnp
+
+    a, log_rho, x = y
+    rho = jnp.exp(jnp.maximum(log_rho, -690.0))
+    e = jnp.exp(-jnp.minimum(jnp.abs(x), 700.0))
+    small = 2.0 * jnp.arctan(e)
+    delta = jnp.where(x >= 0.0, small, math.pi - small)
+    d2 = delta * delta
+    series = delta * d2 * (1 / 3 - d2 * (1 / 30 - d2 * (1 / 840 - d2 / 45360)))
+    direct = (2.0 * e - delta * jnp.sign(x) * (1.0 - e * e)) / (1.0 + e * e)
+    k = jnp.where(delta < 0.2, series, direct) / (2 * math.pi)
+    return jnp.stack([rho * (k - 0.5 * a * rho), a * (k / rho - 0.5 * a), -a * delta / (2 * math.pi * rho)])
+
+
+# --- samples ------------------------------------------------------------------------------------------------
+
+
+@routine
+def dense_field(y: Any, p: Any, out: Any) -> None:
+    """The flow of n samples, all of them in every evaluation: O(n d). p = (x, y)."""
+    x, targets = p
+    n, d = x.shape
+    for j in range(d + 1):
+        out[j] = 0.0
+    for i in range(n):
+        z = 0.0
+        for j in range(d):
+            z += y[1 + j] * x[i, j]
+        if z > 0.0:
+            residual = (targets[i] - y[0] * z) / n
+            out[0] += residual * z
+            for j in range(d):
+                out[1 + j] += y[0] * residual * x[i, j]
+
+
+@routine
+def no_gauge(y: Any, p: Any, g: Any) -> None:
+    g[0], g[1], g[2] = 1.0, 1.0, -1.0
+
+
+dense_solve = build(dense_field, no_gauge)
+
+
+@kernel(parallel=True)
+def dense_flow(x: Any, targets: Any, end: Any, t: Any, tolerance: Any) -> None:
+    """Integrate each row of `end` (B, 1 + d) to time t[0]."""
+    for b in prange(end.shape[0]):
+        work = workspace(end.shape[1])
+        path = np.empty((1, end.shape[1]))
+        dense_solve(end[b], (x, targets), 0.0, t, 0, path, tolerance, tolerance, False, np.inf, np.nan, work)
+
+
+def sample_problem(d: int, n: int, size: int) -> tuple[Sample, State, float]:
+    starts = balanced_starts(d, size, seed=1)
+    assert isinstance(starts, State)
+    return Sample.draw(d=d, n=n, noise=0.1, seed=0), starts, 50.0
+
+
+def event_driven(d: int, n: int, size: int, tolerance: float) -> FlowResult:
+    problem, starts, t = sample_problem(d, n, size)
+    return integrate(problem, starts, t, rtol=tolerance, method="ode")
+
+
+def dense(d: int, n: int, size: int, tolerance: float) -> Array:
+    problem, starts, t = sample_problem(d, n, size)
+    end = np.column_stack([starts.a, starts.w])
+    dense_flow(problem.x, problem.y, end, np.array([t]), tolerance)
+    return end
+
+
+def peak_memory(function: Callable[..., Any], *arguments: Any) -> float:
+    """Largest resident memory, in MB, of a process that only makes this call; NaN where it is not told."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_peak_after, function, *arguments).result()
+
+
+def _peak_after(function: Callable[..., Any], *arguments: Any) -> float:
+    function(*arguments)
+    status = Path("/proc/self/status")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return int(found[1]) / 1e3 if found else math.nan
+
+
+def sample_case(d: int, n: int, size: int, dense_size: int, share: float = 1.0) -> Case:
+    """Noisy samples: event-driven, and the same solver with the dense right-hand side."""
+    size, dense_size = max(4, round(size * share)), max(2, round(dense_size * share))
+
+    def own(tolerance: float) -> Array:
+        end = event_driven(d, n, size, tolerance).state
+        assert isinstance(end, State)
+        return np.column_stack([end.a, end.w])
+
+    reference = event_driven(d, n, size, 1e-12)
+    assert isinstance(reference.state, State)
+    outcomes = ", ".join(f"{count} {name}" for name, count in counts(reference.status).items() if count)
+    memory = peak_memory(event_driven, d, n, size, 1e-7)
+    return Case(
+        f"{n:,} samples, d = {d}, noise 0.1, balanced starts to t = 50",
+        np.column_stack([reference.state.a, reference.state.w]),
+        [
+            Tool("signflow, event-driven", size, own),
+            Tool("signflow, dense right-hand side", dense_size, functools.partial(dense, d, n, dense_size),
+                 (1e-6, 1e-8, 1e-10)),
+        ],
+        f"of the {size:,} event-driven starts {outcomes}; peak memory {memory:.0f} MB",
+    )  # fmt: skip
+
+
+CASES: dict[str, Callable[[float], Case]] = {
+    "line": line_case,
+    "population": population_case,
+    "samples": functools.partial(sample_case, 10, 1_000, 1_000, 8),
+    "many-samples": functools.partial(sample_case, 10, 100_000, 40, 2),
+    "many-coordinates": functools.partial(sample_case, 100, 1_000, 100, 2),
+}
+
+
+# --- the table ----------------------------------------------------------------------------------------------
+
+
+def table(case: Case, rows: Sequence[Row]) -> str:
+    """A Markdown table; rates are also given in units of the last tool's."""
+    lines = [
+        f"**{case.title[0].upper()}{case.title[1:]}**",
+        "",
+        "| | starts | tolerance | trajectories/s | relative | median error | largest error |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        tolerance = "" if len(row.tool.tolerances) == 1 else f"{row.tolerance:.0e}"
+        lines.append(
+            f"| {row.tool.name} | {row.tool.size:,} | {tolerance} | {three_digits(row.rate)} "
+            f"| {three_digits(row.rate / rows[-1].rate)} | {row.median:.0e} | {row.largest:.0e} |"
+        )
+    if case.remark:
+        lines += ["", f"Here {case.remark}."]
+    return "\n".join(lines)
+
+
+def three_digits(value: float) -> str:
+    """Three significant digits, without an exponent."""
+    return f"{float(f'{value:.3g}'):,.{max(0, 2 - math.floor(math.log10(value)))}f}"
+
+
+def machine() -> str:
+    """The processor, the threads used, and the versions that were measured."""
+    made = provenance({})
+    versions = json.loads(str(made["versions"]))
+    names = ("python", "numpy", "scipy", "numba")
+    found = {name: versions[name] for name in names}
+    found |= {
+        name: importlib.metadata.version(name) for name in ("diffrax", "jax", "heyoka") if installed(name)
+    }
+    return f"{made['cpu']}, {threads()} threads; " + ", ".join(f"{n} {v}" for n, v in found.items())
+
+
+def replace_section(path: Path, text: str) -> None:
+    """Put `text` between the two marks in the file."""
+    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{path} must hold the lines {BEGIN} and {END}; add them where the table belongs")
+    with atomic(path) as temporary:
+        temporary.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m singleneuron.bench", description=__doc__)
+    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--rounds", type=int, default=3, help="medians are over this many rounds")
+    parser.add_argument("--share", type=float, default=1.0, help="of the starts of every case")
+    parser.add_argument("--readme", type=Path, help="file whose marked section to replace")
+    options = parser.parse_args(arguments)
+    parts = []
+    for name in options.cases:
+        case = CASES[name](options.share)
+        parts.append(table(case, measure(case, options.rounds)))
+        print(parts[-1], end="\n\n", flush=True)
+    parts.append(machine() + ".")
+    print(parts[-1])
+    if options.readme:
+        replace_section(options.readme, "\n\n".join(parts))
+
+
+if __name__ == "__main__":
+    main()

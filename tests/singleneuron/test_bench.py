@@ -1,0 +1,66 @@
+"""The benchmark at tiny sizes: every tool that is installed reaches the error it is asked for."""
+
+import numpy as np
+import pytest
+
+from singleneuron import bench
+from singleneuron.model import gradient
+
+
+def tools_of(case):
+    return [tool.name for tool in case.tools]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["line", "population"])
+def test_every_tool_meets_the_error(name):
+    case = bench.CASES[name](2e-4)
+    rows = bench.measure(case, rounds=1)
+    assert [row.tool for row in rows] == list(case.tools)
+    for row in rows:
+        assert 0 <= row.median <= row.largest <= bench.ERROR, row.tool.name
+        assert row.rate > 0
+    for peer in ("diffrax", "heyoka"):
+        assert any(tool.startswith(peer) for tool in tools_of(case)) == bench.installed(peer)
+
+
+def test_samples_beside_the_dense_right_hand_side():
+    case = bench.sample_case(3, 20, 4, 4)
+    rows = bench.measure(case, rounds=1)
+    assert rows[0].largest <= bench.ERROR
+    assert "peak memory" in case.remark
+
+
+def test_dense_right_hand_side_is_the_gradient():
+    problem, starts, _ = bench.sample_problem(5, 40, 6)
+    da, dw = gradient(problem, starts)
+    for i in range(6):
+        out = np.empty(6)
+        bench.dense_field.py_func(np.append(starts.a[i], starts.w[i]), (problem.x, problem.y), out)
+        assert np.allclose(out, -np.append(da[i], dw[i]), rtol=1e-13, atol=1e-15)
+
+
+def test_tolerance_is_the_loosest_that_meets_the_error():
+    # A made-up tool whose error is five times its tolerance.
+    tool = bench.Tool("made up", 3, lambda tolerance: np.full((3, 2), 5 * tolerance))
+    case = bench.Case("made up", np.zeros((5, 2)), [tool])
+    (row,) = bench.measure(case, rounds=1)
+    assert row.tolerance == pytest.approx(1e-7)
+    assert row.largest == pytest.approx(5e-7)
+    assert "| made up | 3 | 1e-07 |" in bench.table(case, [row])
+
+
+def test_rates_have_three_digits():
+    assert [bench.three_digits(rate) for rate in (123456.0, 98.76, 1.0, 0.012345)] == [
+        *("123,000", "98.8", "1.00", "0.0123")
+    ]
+
+
+def test_section_of_the_readme_is_replaced(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{bench.BEGIN}\nold\n{bench.END}\nafter\n")
+    bench.replace_section(readme, "new")
+    assert readme.read_text() == f"before\n{bench.BEGIN}\nnew\n{bench.END}\nafter\n"
+    readme.write_text("no marks")
+    with pytest.raises(ValueError, match="add them"):
+        bench.replace_section(readme, "new")
