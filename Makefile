@@ -8,7 +8,7 @@ PYTEST := NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WOR
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help figures gallery test test-slow check bench format clean
+.PHONY: help figures gallery verify test test-slow check bench format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ figures: .venv/.base ## regenerate every theorem figure from real integrations: 
 
 gallery: figures ## redraw the pictures of the README
 	cp build/figures/fig1b.png build/figures/fig1c.png figures/gallery/
+
+verify: .venv/.base ## a verdict on every theorem: build/results/verdicts.json
+	$(BIN)/singleneuron verify
 
 test: .venv/.dev ## run the tests (under 5 minutes on 2 cores)
 	$(BIN)/python -m singleneuron.flow

@@ -33,14 +33,14 @@ _SOURCES = ("singleneuron", "deepexp")
 _LIBRARIES = ("numpy", "scipy", "numba", "xarray", "signflow")
 
 
-def check_output(path: str | Path) -> Path:
+def check_output(path: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> Path:
     """Return `path`, having made sure that a result can be written there, without leaving anything behind.
 
-    Raises ValueError when the suffix is neither .nc nor .csv, or when the folder cannot be written.
+    Raises ValueError when the path ends in none of `suffixes`, or when the folder cannot be written.
     """
     path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"the output must end in .nc or .csv, got '{path}'")
+    if path.suffix not in suffixes:
+        raise ValueError(f"the output must end in {' or '.join(suffixes)}, got '{path}'")
     if path.is_dir():
         raise ValueError(f"the output must be a file, but '{path}' is a folder")
     folder = path.absolute().parent

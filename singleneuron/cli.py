@@ -1,4 +1,4 @@
-"""The command line: `singleneuron map | study | trajectory | preset`."""
+"""The command line: `singleneuron map | study | trajectory | preset | verify`."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         ("study", _study, _study_options),
         ("trajectory", _trajectory, _trajectory_options),
         ("preset", _preset, _preset_options),
+        ("verify", _verify, _verify_options),
     ):
         summary = (options.__doc__ or "").strip()
         command = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
@@ -187,18 +188,26 @@ def _preset_options(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _verify_options(command: argparse.ArgumentParser) -> None:
+    """a verdict on each theorem and on what goes beyond, or on a statement of your own"""
+    add = command.add_argument
+    add("--statement", type=Path, metavar="FILE", help="a TOML file (default: all statements shipped)")
+    add("--runs", type=int, default=1_000_000, help="starts of each statement (%(default)s)")
+    add("--seed", type=int, default=0, help="of everything drawn (%(default)s)")
+    add("--out", type=Path, default=RESULTS / "verdicts.json", metavar="FILE", help=".json (%(default)s)")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run `singleneuron`; return 0 when done, 1 after a failure, 2 on bad input."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        return options.run(options) or 0
     except ValueError as error:
         return _fail(2, str(error))
     except KeyboardInterrupt:
         return _fail(130, "interrupted")
     except Exception as error:
         return _fail(1, f"{type(error).__name__}: {error}")
-    return 0
 
 
 def _fail(code: int, message: str) -> int:
@@ -318,6 +327,39 @@ def _preset(options: argparse.Namespace) -> None:
             message = str(path)
         if not options.quiet:
             print(message, flush=True)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    check_output(options.out, (".json",))
+    from singleneuron import statements, verify
+
+    wanted = statements.shipped() if options.statement is None else (statements.read(options.statement),)
+    with _progress("verify", options.quiet) as progress:
+        verdicts = verify.verify(wanted, runs=options.runs, seed=options.seed, progress=progress)
+    verify.write(verdicts, options.out)
+    if not options.quiet:
+        _print_verdicts(verdicts)
+        print(options.out)
+    return int(any(item["verdict"] != "VERIFIED" for item in verdicts))
+
+
+def _print_verdicts(verdicts: list[dict[str, Any]]) -> None:
+    """A table on stdout: a row for each statement, and each counterexample below it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from singleneuron.verify import summary
+
+    columns = ("statement", "verdict", "symbolic", "law against ODE", "Monte Carlo", "figure")
+    table = Table(*columns, show_lines=True)
+    for item in verdicts:
+        row = summary(item)
+        table.add_row(*(row[column] for column in columns))
+    console = Console()
+    console.print(table, markup=False)
+    for item in verdicts:
+        if item["counterexample"] is not None:
+            console.print(f"{item['id']} is refuted by", item["counterexample"], markup=False)
 
 
 def _config(options: argparse.Namespace) -> dict[str, Any]:

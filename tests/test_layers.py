@@ -12,8 +12,9 @@ ROOT = Path(__file__).parents[1]
 ORDER = {
     "singleneuron": (
         *("kernel", "model", "outcome", "exact", "regions", "solver", "line", "population", "samples"),
-        *("descent", "flow", "pruning", "maps", "intervals", "rates", "chunks", "executors", "montecarlo"),
-        *("theory", "verify", "presets", "bench", "cli"),
+        *("descent", "flow", "pruning", "maps", "intervals", "rates", "chunks", "executors", "runs"),
+        *("montecarlo", "theory", "conditions", "independent", "comparisons", "statements", "verify"),
+        *("presets", "bench", "cli"),
     ),
     "deepexp": (
         *("config", "data", "models", "masks", "scores", "signs", "policy", "checkpoint", "train", "levels"),

@@ -1,0 +1,151 @@
+"""Conditions on a start as text, such as 'a0 > -rho and w1 > 0': parsed by a white list, never evaluated.
+
+The language: numbers, the names of `NAMES`, pi, the functions of `FUNCTIONS`, + - * / **, comparisons (also
+chained), `and`, `or`, `not`, parentheses. A comparison with what is not a number is false.
+"""
+
+import ast
+import functools
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from singleneuron import exact
+
+NAMES = {
+    "a0": "outer weight",
+    "w1": "component of w along the target",
+    "q": "norm of the rest of w",
+    "rho": "norm of w",
+    "kept": "norm of mask * w, the part of w on the target's coordinates",
+    "theta": "angle between w and the target",
+    "c": "balance a0^2 - rho^2",
+    "d": "number of coordinates",
+    "s_pos": "least-squares slope of the data on x > 0 (the population: 1)",
+    "s_neg": "that on x < 0 (the population: 0)",
+}
+"""What a condition may mention."""
+
+FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
+    "abs": (1, np.abs),
+    "sign": (1, np.sign),
+    "sqrt": (1, np.sqrt),
+    "exp": (1, np.exp),
+    "log": (1, np.log),
+    "sin": (1, np.sin),
+    "cos": (1, np.cos),
+    "tan": (1, np.tan),
+    "min": (2, np.minimum),
+    "max": (2, np.maximum),
+    "flip_angle": (1, lambda t: exact.flip_angle(np.maximum(t, 0.0))),
+}
+"""Functions of a condition: how many arguments they take, and what they are. flip_angle: as in `exact`."""
+
+_ARITHMETIC: dict[type, Callable[..., Any]] = {
+    ast.Add: np.add,
+    ast.Sub: np.subtract,
+    ast.Mult: np.multiply,
+    ast.Div: np.divide,
+    ast.Pow: np.float_power,
+}
+_COMPARISONS: dict[type, Callable[..., Any]] = {
+    ast.Gt: np.greater,
+    ast.GtE: np.greater_equal,
+    ast.Lt: np.less,
+    ast.LtE: np.less_equal,
+    ast.Eq: np.equal,
+    ast.NotEq: np.not_equal,
+}
+MAX_LENGTH, MAX_NODES = 1000, 300
+
+_Values = Mapping[str, Any]
+_Part = tuple[type, Callable[[_Values], Any]]  # what it yields, bool or float, and how
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A condition: call it with the values of its names, arrays (B,), for a boolean array (B,)."""
+
+    text: str
+    names: frozenset[str]
+    _evaluate: Callable[[_Values], Any]
+
+    def __call__(self, values: _Values) -> NDArray[np.bool_]:
+        shape = np.broadcast_shapes(*(np.shape(value) for value in values.values()))
+        with np.errstate(all="ignore"):
+            return np.array(np.broadcast_to(self._evaluate(values), shape), dtype=bool)
+
+
+@functools.lru_cache(maxsize=256)
+def parse(text: str) -> Condition:
+    """The condition that `text` states; ValueError, in one line, where it states none."""
+    if len(text) > MAX_LENGTH:
+        raise ValueError(f"a condition must have <= {MAX_LENGTH} characters, but has {len(text)}; shorten it")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            body = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        raise ValueError(f"a condition must read like 'a0 > -rho and w1 > 0', but is {text!r}") from None
+    nodes = list(ast.walk(body))
+    if len(nodes) > MAX_NODES:
+        raise ValueError(f"a condition must have <= {MAX_NODES} parts, but has {len(nodes)}; shorten it")
+    kind, evaluate = _build(body)
+    if kind is not bool:
+        raise ValueError(f"a condition must be true or false of a start, but {text!r} is a number")
+    names = frozenset(node.id for node in nodes if isinstance(node, ast.Name)) & NAMES.keys()
+    return Condition(text, names, evaluate)
+
+
+def _build(node: ast.expr) -> _Part:
+    """The meaning of a node; everything that is not listed here is refused."""
+    match node:
+        case ast.Constant(value=bool() as truth):
+            return bool, lambda values: truth
+        case ast.Constant(value=int() | float() as value) if abs(value) <= 1e300:
+            amount = float(value)
+            return float, lambda values: amount
+        case ast.Name(id="pi"):
+            return float, lambda values: math.pi
+        case ast.Name(id=name) if name in NAMES:
+            return float, lambda values: values[name]
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return bool, _apply(np.logical_not, bool, operand)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return float, _apply(np.negative, float, operand)
+        case ast.BoolOp(op=op, values=operands):
+            join = np.logical_and if isinstance(op, ast.And) else np.logical_or
+            return bool, _apply(lambda *parts: functools.reduce(join, parts), bool, *operands)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
+            return float, _apply(_ARITHMETIC[type(op)], float, left, right)
+        case ast.Compare(left=left, ops=ops, comparators=rest) if all(type(op) in _COMPARISONS for op in ops):
+            relations = [_COMPARISONS[type(op)] for op in ops]
+
+            def chain(*parts: Any) -> Any:
+                links = zip(relations, parts, parts[1:], strict=False)
+                return functools.reduce(np.logical_and, (holds(x, y) for holds, x, y in links))
+
+            return bool, _apply(chain, float, left, *rest)
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in FUNCTIONS:
+            count, function = FUNCTIONS[name]
+            if len(args) == count:
+                return float, _apply(function, float, *args)
+    raise ValueError(
+        f"a condition may use numbers, {', '.join(NAMES)}, pi, {', '.join(FUNCTIONS)}, + - * / **, "
+        f"comparisons, and, or, not; but has {ast.unparse(node)[:60]!r}"
+    )
+
+
+def _apply(function: Callable[..., Any], kind: type, *nodes: ast.expr) -> Callable[[_Values], Any]:
+    """`function` of nodes that must all be of one kind, bool or float."""
+    parts = [_build(node) for node in nodes]
+    for node, (given, _) in zip(nodes, parts, strict=True):
+        if given is not kind:
+            need = "a condition" if kind is bool else "a number"
+            raise ValueError(f"{ast.unparse(node)[:60]!r} must be {need} where it stands in the condition")
+    return lambda values: function(*(evaluate(values) for _, evaluate in parts))
