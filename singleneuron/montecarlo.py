@@ -1,40 +1,28 @@
 """Success-rate studies: how often IMP, WR and LRR succeed from random starts, over a grid of factors.
 
 A study is a set of `Group`s, the points of its grid that share their dense level. Each is cut into chunks,
-ranges of runs, which any executor may count in any order: run i draws its start and its data from counters
-keyed by the seed, the problem and i alone.
+ranges of runs, which any executor may count in any order.
 """
 
 import contextlib
 import itertools
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from singleneuron.chunks import Store
 from singleneuron.executors import cores, processes
-from singleneuron.flow import METHODS, Progress, integrate
+from singleneuron.flow import METHODS, Progress
 from singleneuron.intervals import clopper_pearson, confidence_sequence
-from singleneuron.model import (
-    Population,
-    Reduced,
-    Sample,
-    Starts,
-    State,
-    balanced_starts,
-    independent_starts,
-    integer,
-    number,
-)
-from singleneuron.outcome import Status
-from singleneuron.pruning import PruneResult, check_algorithm, level_counts, prune
+from singleneuron.model import Population, integer, number
+from singleneuron.pruning import check_algorithm, level_counts
 from singleneuron.rates import INITS, predicted_rate
+from singleneuron.runs import COUNTS, Group, Way, check_training, count_runs
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -42,128 +30,8 @@ if TYPE_CHECKING:
 FACTORS = (
     "d", "n", "noise", "init", "scale", "learning_rate", "level_time", "targets", "algorithm", "rewind_time",
 )  # fmt: skip
-COUNTS = ("successes", "trapped", "decided", "undecided", "ambiguous", "failed")
-BLOCK = 4096
-"""Starts drawn at a time; fewer in many dimensions. What a run draws depends on it, not on chunks."""
-BLOCK_NUMBERS = 2**22
 IN_FLIGHT = 128
 """Chunks handed to an executor of unknown width at a time."""
-
-
-class Way(NamedTuple):
-    """What follows the dense level."""
-
-    algorithm: str
-    rewind_time: float | None
-
-
-@dataclass(frozen=True)
-class Group:
-    """Points of a study's grid that share their dense level, and all that their runs depend on."""
-
-    d: int
-    n: int | None
-    noise: float
-    init: str
-    scale: float
-    learning_rate: float | None
-    level_time: float
-    targets: int
-    levels: int
-    imp: str
-    method: str
-    seed: int
-    training: tuple[tuple[str, Any], ...]
-    ways: tuple[Way, ...] = ()
-
-    @property
-    def reduced(self) -> bool:
-        """Whether (a, p, q) is all that a run needs, so that its cost does not grow with d."""
-        one_pruning = len(level_counts(self.d, self.targets, self.levels)) <= 2
-        return self.n is None and self.targets == 1 and one_pruning and np.isinf(self.level_time)
-
-    @property
-    def block(self) -> int:
-        return BLOCK if self.reduced else min(BLOCK, max(1, BLOCK_NUMBERS // self.d))
-
-    @property
-    def chunk(self) -> int:
-        """Runs in a chunk: about a second's work."""
-        return 64 if self.n is not None else 2 * self.block
-
-
-def _key(seed: int, stream: int, d: int, index: int) -> int:
-    """A 63-bit seed of its own for every (seed, stream, d, index)."""
-    sequence = np.random.SeedSequence(seed, spawn_key=(stream, d, index))
-    return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def draw_starts(group: Group, first: int, last: int) -> Starts:
-    """The starts of the runs first, ..., last - 1. Studies that share d, init and seed share them."""
-    draw = balanced_starts if group.init == "balanced" else independent_starts
-    stream, size, parts = INITS.index(group.init), group.block, []
-    for index in range(first // size, -(-last // size)):
-        block = draw(group.d, size, _key(group.seed, stream, group.d, index), reduced=group.reduced)
-        parts.append(block[max(first - index * size, 0) : last - index * size])
-    names = ("a", "p", "q") if group.reduced else ("a", "w")
-    arrays = {name: group.scale * np.concatenate([getattr(p, name) for p in parts]) for name in names}
-    c = np.zeros(last - first) if group.init == "balanced" else None
-    return Reduced(**arrays, c=c) if group.reduced else State(**arrays, c=c)
-
-
-# Threads of one process take turns: numba's kernels may not run concurrently on every threading layer.
-_turn = threading.Lock()
-
-
-def count_runs(group: Group, first: int, last: int) -> list[list[int]]:
-    """The `COUNTS` of runs first, ..., last - 1, for every way of the group, on one core."""
-    import numba
-
-    with _turn:
-        threads = numba.get_num_threads()
-        numba.set_num_threads(1)
-        try:
-            starts = draw_starts(group, first, last)
-            if group.n is None:
-                return _tally(_prune(group, Population(group.d, group.targets), starts, group.seed))
-            total = np.zeros((len(group.ways), len(COUNTS)), dtype=np.int64)
-            for run in range(first, last):
-                key = _key(group.seed, len(INITS), group.d, run)
-                data = Sample.draw(group.d, group.n, group.noise, key, group.targets)
-                start = starts[run - first : run - first + 1]
-                total += _tally(_prune(group, data, start, key))
-            return [[int(value) for value in row] for row in total]
-        finally:
-            numba.set_num_threads(threads)
-
-
-def _training(group: Group, seed: int) -> dict[str, Any]:
-    own = {"learning_rate": group.learning_rate, "method": group.method, "seed": seed}
-    return dict(group.training) | own
-
-
-def _prune(group: Group, problem: Population | Sample, starts: Starts, seed: int) -> list[PruneResult]:
-    training = _training(group, seed)
-    dense = integrate(problem, starts, group.level_time, **training)
-    return [
-        prune(
-            problem, starts, algorithm=way.algorithm, rewind_time=way.rewind_time, levels=group.levels,
-            imp=group.imp, level_time=group.level_time, dense=dense, **training,
-        )
-        for way in group.ways
-    ]  # fmt: skip
-
-
-def _tally(results: list[PruneResult]) -> list[list[int]]:
-    rows = []
-    for end in results:
-        won, open_end = end.success == 1, np.isnan(end.success)
-        row = (
-            won, won & (end.status == Status.TRAPPED), ~open_end, open_end,
-            end.status == Status.AMBIGUOUS, end.status == Status.FAILED,
-        )  # fmt: skip
-        rows.append([int(np.count_nonzero(which)) for which in row])
-    return rows
 
 
 # --- the grid -----------------------------------------------------------------------------------------------
@@ -171,16 +39,15 @@ def _tally(results: list[PruneResult]) -> list[list[int]]:
 
 def _values(name: str, value: Any) -> list[Any]:
     """The values of a factor, checked; one that is not a sequence is its only value."""
-    values = (
-        list(value) if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str) else [value]
-    )
+    listed = isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
+    values = list(value) if listed else [value]
     values = [item.item() if isinstance(item, np.generic) else item for item in values]
     check: Mapping[str, Callable[[Any], Any]] = {
         "d": lambda v: integer("d", v, 1),
         "n": _samples,
         "noise": lambda v: number("noise", v, least=0.0),
         "scale": lambda v: number("scale", v, least=0.0, open_end=True),
-        "learning_rate": lambda v: v if v is None else number(name, v, least=0.0, open_end=True),
+        "learning_rate": lambda v: v if v is None else number("learning_rate", v, least=0.0, open_end=True),
         "level_time": lambda v: number("level_time", v, least=0.0, finite=False, open_end=True),
         "targets": lambda v: integer("targets", v, 1),
         "rewind_time": lambda v: v if v is None else number("rewind_time", v, least=0.0),
@@ -400,7 +267,7 @@ def success_rate(
     grid = _grid(factors, common)
     counts = [_Counts(group, runs, ci_width) for group in grid.groups]
     for group in grid.groups:
-        _try(group)
+        check_training(group)
     # Chunks depend neither on how many there are nor on when to stop: a study may be extended.
     store = Store(
         None if directory is None else Path(directory), {"groups": [asdict(g) for g in grid.groups]}
@@ -415,12 +282,6 @@ def success_rate(
     return _dataset(grid, counts, runs=runs, ci_width=ci_width, common=common)
 
 
-def _try(group: Group) -> None:
-    """ValueError, from `integrate` itself, for training that does not fit: before anything is written."""
-    problem = Population(group.d, group.targets) if group.n is None else Sample.draw(group.d, 1)
-    integrate(problem, draw_starts(group, 0, 1), 1e-6, **_training(group, group.seed))
-
-
 def _dataset(
     grid: _Grid, counts: list[_Counts], *, runs: int, ci_width: float | None, common: Mapping[str, Any]
 ) -> "xr.Dataset":
@@ -432,13 +293,8 @@ def _dataset(
     data["rate"] = np.divide(successes, decided, out=np.full(len(table), np.nan), where=decided > 0)
     limits = clopper_pearson if ci_width is None else confidence_sequence
     data["ci_low"], data["ci_high"] = limits(successes, decided)
-    known = ("d", "algorithm", "init", "n", "noise", "learning_rate", "level_time", "rewind_time", "targets")
-    data["predicted"] = np.array(
-        [
-            predicted_rate(**{name: point[name] for name in known}, imp=common["imp"])
-            for point in grid.points()
-        ]
-    )
+    theory = {key: common[key] for key in ("levels", "imp")}
+    data["predicted"] = np.array([predicted_rate(**point, **theory) for point in grid.points()])
     absent = {"n": np.inf, "learning_rate": np.nan, "rewind_time": np.nan}
     coords = {
         name: [absent[name] if value is None else value for value in values]

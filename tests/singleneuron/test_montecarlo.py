@@ -10,11 +10,11 @@ import pytest
 import xarray as xr
 
 import singleneuron as sn
-from singleneuron import montecarlo
+from singleneuron import montecarlo, runs
 from singleneuron.chunks import Store
 from singleneuron.executors import Here
 from singleneuron.intervals import clopper_pearson
-from singleneuron.montecarlo import COUNTS, Group, draw_starts
+from singleneuron.runs import COUNTS, Group, Way, draw_starts
 
 SMALL = {"d": [2, 10], "runs": 2500, "workers": 1}
 
@@ -87,7 +87,7 @@ def test_rates_beyond_the_paper(factors):
 
 
 def test_counts_do_not_depend_on_chunks_order_executor_or_the_number_of_runs(monkeypatch):
-    monkeypatch.setattr(montecarlo, "BLOCK", 1000)
+    monkeypatch.setattr(runs, "BLOCK", 1000)
     reference = sn.success_rate(**SMALL)
     _chunks_of(monkeypatch, 417)  # across the blocks, and an odd rest
     xr.testing.assert_identical(sn.success_rate(**SMALL), reference)
@@ -118,7 +118,7 @@ def test_runs_across_blocks_are_the_same_runs():
 def test_samples_are_drawn_anew_for_every_run(monkeypatch):
     seen = []
     draw = sn.Sample.draw
-    monkeypatch.setattr(montecarlo.Sample, "draw", lambda *a: seen.append(draw(*a)) or seen[-1])
+    monkeypatch.setattr(runs.Sample, "draw", lambda *a: seen.append(draw(*a)) or seen[-1])
     options = {"n": [8], "noise": [0.0, 0.2], "learning_rate": 0.2, "level_time": 2.0, "workers": 1}
     sn.success_rate(d=2, runs=5, **options)
     data = [s for s in seen if s.n == 8]
@@ -237,7 +237,7 @@ def test_a_study_stops_when_its_intervals_are_narrow(monkeypatch):
 def test_where_a_study_stops_depends_on_no_order():
     group = Group(
         d=2, n=None, noise=0.0, init="balanced", scale=1.0, learning_rate=None, level_time=np.inf, targets=1,
-        levels=1, imp="keep", method="ode", seed=0, training=(), ways=(montecarlo.Way("lrr", None),),
+        levels=1, imp="keep", method="ode", seed=0, training=(), ways=(Way("lrr", None),),
     )  # fmt: skip
     size = group.chunk
     rows = [[[size // 2 + shift, 0, size, 0, 0, 0]] for shift in (3, -5, 7, 11)]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 import singleneuron as sn
 from singleneuron.model import Line
@@ -60,6 +61,39 @@ def test_rates_of_one_coordinate_hold_for_few_samples(init, n, noise):
 
 
 def test_no_rate_where_theory_has_none():
-    for given in ({"learning_rate": 0.1}, {"level_time": 10.0}, {"n": 5}, {"n": 10}):
+    for given in ({"learning_rate": 0.1}, {"level_time": 10.0, "levels": 2}, {"n": 5}, {"n": 10}):
         assert np.isnan(predicted_rate(10, "lrr", **given))
     assert np.isnan(predicted_rate(10, "wr", rewind_time=1.0, init="independent"))
+    assert np.isnan(predicted_rate(10, "imp", targets=2, level_time=10.0))
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.3])
+@pytest.mark.parametrize(("algorithm", "moment"), [("imp", 0.0), ("wr", 1.0), ("lrr", 6.0)])
+def test_rates_of_finite_levels_follow_the_flow(algorithm, moment, scale):
+    d, time, size = 10, 6.0, 20_000
+    starts = sn.balanced_starts(d=d, size=size, seed=8, scale=scale, reduced=True)
+    then = sn.integrate(sn.Population(d), starts, moment, method="ode").state
+    last = sn.integrate(sn.Population(1), sn.State(then.a, then.p[:, None]), time, method="ode")
+    rate = predicted_rate(d, algorithm, rewind_time=1.0, level_time=time, scale=scale)
+    hits = last.status == sn.Status.CONVERGED
+    assert np.mean(hits) == pytest.approx(rate, abs=4 * np.sqrt(rate * (1 - rate) / size) + 1e-3)
+    assert 0.001 < rate < 0.45 or scale < 1
+
+
+@pytest.mark.parametrize("init", DRAW)
+@pytest.mark.parametrize(("n", "noise"), [(None, 0.0), (1000, 0.1)])
+@pytest.mark.parametrize("imp", ["keep", "rebalance"])
+def test_rates_of_finite_levels_tend_to_the_limit(init, n, noise, imp):
+    options = {"init": init, "n": n, "noise": noise, "imp": imp}
+    long, limit = (predicted_rate(10, "imp", level_time=time, **options) for time in (1e5, np.inf))
+    assert long == pytest.approx(limit, abs=3e-3)
+
+
+def test_noise_takes_a_time_logarithmic_in_the_samples():
+    """Half the gap from 1/4 to 3/8 is closed after ln(sqrt(n)/noise)/(C c) and a constant; c is about 1."""
+
+    def gap(time, n):
+        return predicted_rate(1000, "imp", n=n, noise=0.1, level_time=time) - 0.3125
+
+    half = [brentq(gap, 5, 80, args=(n,), xtol=0.05) for n in (10**4, 10**6, 10**8)]
+    np.testing.assert_allclose(np.diff(half), np.log(10) / 0.5, atol=0.3)
