@@ -61,11 +61,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _draw(options: argparse.Namespace) -> None:
-    from figures import style, toy
+    from figures import samples, style, toy
 
-    names = list(toy.FIGURES) if options.names == ["all"] else options.names
-    if unknown := sorted(set(names) - set(toy.FIGURES)):
-        raise ValueError(f"a figure must be one of {', '.join(toy.FIGURES)} or all, got {', '.join(unknown)}")
+    figures = toy.FIGURES | samples.FIGURES
+    names = list(figures) if options.names == ["all"] else options.names
+    if unknown := sorted(set(names) - set(figures)):
+        raise ValueError(f"a figure must be one of {', '.join(figures)} or all, got {', '.join(unknown)}")
     check_output(options.out / "probe.nc")
     for name in names:
         source = options.results / f"{name}.nc"
@@ -73,7 +74,7 @@ def _draw(options: argparse.Namespace) -> None:
         try:
             if not isinstance(data, dict):
                 raise KeyError("groups")
-            figure = toy.FIGURES[name](data)
+            figure = figures[name](data)
         except (
             AttributeError,
             KeyError,

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.ticker import MultipleLocator
 
 from figures import style
+from figures.panels import DOT, Data, letters, outcome_colour, plane, success_map, trajectories, wedge
 
 if TYPE_CHECKING:
     import xarray as xr
-    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-
-Data = Mapping[str, "xr.Dataset"]
-
-DOT: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 3.5, "markerfacecolor": "white"}
 
 _styled = matplotlib.rc_context(style.RC)
 
@@ -34,10 +27,10 @@ def fig1a(data: Data) -> Figure:
     """
     figure = Figure(figsize=(style.COLUMN, 4.15))
     axes = figure.subplots()
-    handles = _map(axes, data["map"].isel(algorithm=0))
+    handles = success_map(axes, data["map"].isel(algorithm=0))
     _field(axes, data["field"])
-    handles += _paths(axes, data["paths"])
-    _plane(axes, "a", "w", moving=True)
+    handles += trajectories(axes, data["paths"])
+    plane(axes, "a", "w", moving=True)
     axes.set_title(r"one coordinate, $d = 1$")
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
@@ -59,13 +52,14 @@ def fig1c(data: Data) -> Figure:
 def fig2a(data: Data) -> Figure:
     """Loss against pruning level: one panel a sign pattern of the start, IMP and LRR in each.
 
-    `population` and `samples` (algorithm, a_sign, w_sign, seed, level) with loss, and kept (level).
+    `population`, `samples`, `sample_flow` (algorithm, a_sign, w_sign, seed, level): loss; kept (level).
     """
     rows = [
         ("population", "population,\ngradient flow"),
-        ("samples", "samples with noise,\ngradient descent"),
+        ("samples", "noisy samples,\ngradient descent"),
+        ("sample_flow", "noisy samples,\ngradient flow"),
     ]
-    figure = Figure(figsize=(style.PAGE, 3.6))
+    figure = Figure(figsize=(style.PAGE, 4.8))
     grid = figure.subplots(len(rows), 4, sharex=True, sharey="row")
     signs = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
     for (group, label), line in zip(rows, grid, strict=True):
@@ -89,20 +83,17 @@ def unbalanced(data: Data) -> Figure:
     figure = Figure(figsize=(style.PAGE, 3.4))
     left, right = figure.subplots(1, 2)
     space = data["map"].isel(algorithm=0)
-    handles = _map(left, space)
-    wedge = (space.success == 1) & (space.a0 < 0)
-    left.contourf(
-        space.a0, space.w0, wedge.T.astype(float), levels=[0.5, 1.5], colors="none", hatches=["////"]
-    )
-    handles += [Patch(facecolor=style.SUCCESS_FILL, hatch="////", label=r"success with $a(0) < 0$")]
-    handles += _paths(left, data["paths"])
-    _plane(left, "a", "w", moving=True)
+    handles = success_map(left, space)
+    cells = (space.success == 1) & (space.a0 < 0)
+    handles.append(wedge(left, cells, r"success with $a(0) < 0$"))
+    handles += trajectories(left, data["paths"])
+    plane(left, "a", "w", moving=True)
     for start in data["paths"].start.values:
         path = data["paths"].sel(start=start)
-        right.plot(path.time, path.a, color=_colour(path))
+        right.plot(path.time, path.a, color=outcome_colour(path))
     right.axhline(0, color=style.BLACK, linewidth=0.6)
     right.set(xlabel="$t$", ylabel="$a(t)$", xlim=(0, float(data["paths"].time[-1])))
-    _letters({"any balance": left, "trajectories from (a)": right})
+    letters({"any balance": left, "trajectories from (a)": right})
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
@@ -116,8 +107,8 @@ def noise_wedge(data: Data) -> Figure:
     """
     figure = Figure(figsize=(style.PAGE, 3.4))
     left, right = figure.subplots(1, 2)
-    handles = _map(left, data["map"].isel(algorithm=0))
-    _plane(left, "a", "w")
+    handles = success_map(left, data["map"].isel(algorithm=0))
+    plane(left, "a", "w")
     for index, colour in zip(range(data["crossings"].sizes["start"]), style.SERIES, strict=False):
         times = data["crossings"].isel(start=index)
         label = f"$a(0) = {float(times.a0):g},\\ w(0) = {float(times.w0):g}$"
@@ -129,7 +120,7 @@ def noise_wedge(data: Data) -> Figure:
         Line2D([], [], color=style.GREY, label="predicted time"),
         Line2D([], [], color=style.GREY, label="simulated time", **DOT),
     ]
-    _letters({"noisy samples": left, "when $w$ crosses zero upwards": right})
+    letters({"noisy samples": left, "when $w$ crosses zero upwards": right})
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
@@ -154,7 +145,7 @@ def angle(data: Data) -> Figure:
     left.set(xlabel="$t$", ylabel=r"$\theta(t)$")
     right.set(xlabel=r"$T(\theta(0)) \pm t$", xlim=(float(flows.s[0]), float(flows.s[-1])))
     left.set_yticks([0, np.pi / 2, np.pi], ["0", r"$\pi/2$", r"$\pi$"])
-    _letters({"balanced flows": left, "on one curve": right})
+    letters({"balanced flows": left, "on one curve": right})
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
@@ -191,33 +182,12 @@ def _pruned(data: Data, flow: str) -> Figure:
     space = data["map"].isel(algorithm=0)
     figure = Figure(figsize=(style.COLUMN, 4.15))
     axes = figure.subplots()
-    handles = _map(axes, space)
-    handles += _paths(axes, data["paths"], flow)
-    _plane(axes, "a", "w_1", moving=True)
+    handles = success_map(axes, space)
+    handles += trajectories(axes, data["paths"], flow)
+    plane(axes, "a", "w_1", moving=True)
     axes.set_title(f"{style.LABEL[str(space.algorithm.values)]}, $d = {space.attrs['d']}$")
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
-
-
-def _map(axes: Axes, space: xr.Dataset) -> list[Artist]:
-    """Fill by simulated success (undecided stays white), and draw the edge of the predicted region."""
-    success = space.success.transpose("w0", "a0")
-    axes.pcolormesh(
-        space.a0, space.w0, success, cmap=style.RATE, vmin=0, vmax=1, shading="nearest", rasterized=True
-    )
-    predicted = space.predicted.transpose("w0", "a0").astype(float)
-    axes.contour(
-        space.a0, space.w0, predicted, levels=[0.5], colors=style.BLACK, linestyles="--", linewidths=1
-    )
-    handles: list[Artist] = [
-        Patch(facecolor=style.SUCCESS_FILL, label="success (simulated)"),
-        Patch(facecolor=style.FAILURE_FILL, label="failure (simulated)"),
-        Line2D([], [], color=style.BLACK, linestyle="--", linewidth=1, label="predicted edge"),
-    ]
-    if undecided := int(success.isnull().sum()):
-        label = f"no verdict ({undecided} cell{'s' if undecided > 1 else ''})"
-        handles.append(Patch(facecolor="white", edgecolor=style.GREY, linewidth=0.5, label=label))
-    return handles
 
 
 def _field(axes: Axes, field: xr.Dataset) -> None:
@@ -226,36 +196,6 @@ def _field(axes: Axes, field: xr.Dataset) -> None:
     norm = np.hypot(da, dw)
     norm[norm == 0] = np.inf
     axes.quiver(field.a, field.w, da / norm, dw / norm, color=style.GREY, width=0.003, scale=28, pivot="mid")
-
-
-def _paths(axes: Axes, paths: xr.Dataset, label: str = "trajectory") -> list[Artist]:
-    """Trajectories in the (a, w_1) plane, from a ring at the start to a dot at the end."""
-    for start in range(paths.sizes["start"]):
-        path = paths.isel(start=start)
-        colour, w = _colour(path), path.w.isel(coordinate=0)
-        axes.plot(path.a, w, color=colour)
-        axes.plot(path.a[0], w[0], color=colour, **DOT)
-        axes.plot(path.a[-1], w[-1], "o", color=colour, markersize=3.5)
-    words = {style.SUCCESS: "succeeds", style.FAILURE: "fails"}
-    drawn = {_colour(paths.isel(start=start)) for start in range(paths.sizes["start"])}
-    return [
-        *(Line2D([], [], color=key, label=f"{label} {word}") for key, word in words.items() if key in drawn),
-        Line2D([], [], color=style.GREY, label=r"start ($\bullet$ end)", **DOT),
-    ]
-
-
-def _colour(path: xr.Dataset) -> str:
-    return style.SUCCESS if path.success == 1 else style.FAILURE
-
-
-def _plane(axes: Axes, x: str, y: str, moving: bool = False) -> None:
-    """Axes of a map over the start; `moving`: trajectories move over it, too."""
-    axes.axhline(0, color=style.GREY, linewidth=0.5)
-    axes.axvline(0, color=style.GREY, linewidth=0.5)
-    labels = (f"${name}(0)$, ${name}(t)$" if moving else f"${name}(0)$" for name in (x, y))
-    axes.set(xlabel=next(labels), ylabel=next(labels), aspect="equal")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MultipleLocator(1))
 
 
 def _levels(axes: Axes, group: xr.Dataset) -> None:
@@ -272,8 +212,3 @@ def _levels(axes: Axes, group: xr.Dataset) -> None:
 
 def _relation(sign: int) -> str:
     return ">" if sign > 0 else "<"
-
-
-def _letters(panels: Mapping[str, Axes]) -> None:
-    for letter, (title, axes) in zip("abcdef", panels.items(), strict=False):
-        axes.set_title(f"({letter}) {title}", loc="left")

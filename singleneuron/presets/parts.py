@@ -210,6 +210,76 @@ class Crossings(_Part):
         )
 
 
+class Slide(_Part):
+    """One trajectory of the sample flow that slides in hyperplanes, and gradient descent beside it.
+
+    hop_rates: learning rates whose every step is recorded; learning_rates: those whose error is, at the
+    multiples of the largest of them. `sample` (counted from 1) is the one whose hyperplane is watched.
+    """
+
+    kind: Literal["slide"]
+    d: int
+    n: int
+    noise: float
+    seed: int
+    a: float
+    w: tuple[float, ...]
+    t_end: float
+    points: int
+    sample: int
+    hop_rates: tuple[float, ...]
+    learning_rates: tuple[float, ...]
+    rtol: float = 1e-10
+
+    def compute(self, progress: Progress) -> xr.Dataset:
+        """Dims (time, sample): share, the multipliers; (time): distance = w.x/|x| of the sample watched;
+        (hop_rate, step): hop_time, and hop, that distance under gradient descent; (learning_rate): error, the
+        largest difference of (a, w) from the flow's.
+        """
+        from singleneuron.samples import sample_trace
+
+        problem = sn.Sample.draw(d=self.d, n=self.n, noise=self.noise, seed=self.seed)
+        start = sn.State(a=np.array([self.a]), w=np.array([self.w]))
+        normal = problem.x[self.sample - 1] / np.linalg.norm(problem.x[self.sample - 1])
+        times = _times(self.t_end, self.points)
+        tolerances: dict[str, Any] = {"rtol": self.rtol, "atol": self.rtol}
+        flow, share, _ = sample_trace(problem.x, problem.y, self.a, start.w, times, **tolerances)
+
+        def descend(rate: float, at: np.ndarray) -> sn.State:
+            return _full(sn.integrate(problem, start, t_eval=at, learning_rate=rate).state)
+
+        steps = np.arange(1 + int(np.ceil(self.t_end / min(self.hop_rates))))
+        hop_time = np.outer(self.hop_rates, steps)
+        hop_time[hop_time > self.t_end * (1 + 1e-12)] = np.nan
+        hop = np.full(hop_time.shape, np.nan)
+        for row, rate in enumerate(self.hop_rates):
+            at = hop_time[row][~np.isnan(hop_time[row])]
+            hop[row, : at.size] = descend(rate, at).w[:, 0] @ normal
+        common = np.arange(0, self.t_end, max(self.learning_rates))
+        exact = _full(sn.integrate(problem, start, t_eval=common, method="ode", **tolerances).state)
+        error = []
+        for index, rate in enumerate(self.learning_rates):
+            path = descend(rate, common)
+            error.append(max(np.abs(path.a - exact.a).max(), np.abs(path.w - exact.w).max()))
+            progress(index + 1, len(self.learning_rates))
+        return xr.Dataset(
+            {
+                "share": (("time", "sample"), share),
+                "distance": ("time", flow.path[0, :, 1:] @ normal),
+                "hop_time": (("hop_rate", "step"), hop_time),
+                "hop": (("hop_rate", "step"), hop),
+                "error": ("learning_rate", error),
+            },
+            coords={
+                "time": times,
+                "sample": np.arange(1, self.n + 1),
+                "hop_rate": list(self.hop_rates),
+                "learning_rate": list(self.learning_rates),
+            },
+            attrs={"watched": self.sample},
+        )
+
+
 class AngleFlows(_Part):
     """Balanced population flows of several d, both signs of a(0) in turn, and the universal angle curve."""
 
@@ -307,5 +377,6 @@ def _times(t_end: float, points: int) -> np.ndarray:
 
 
 Part = Annotated[
-    Map | Paths | VectorField | Levels | Crossings | AngleFlows | Conservation, Field(discriminator="kind")
+    Map | Paths | VectorField | Levels | Crossings | Slide | AngleFlows | Conservation,
+    Field(discriminator="kind"),
 ]

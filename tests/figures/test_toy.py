@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from matplotlib.collections import QuadMesh
 
-from figures import results, style, toy
+from figures import results, samples, style, toy
 from singleneuron import presets
 
 # What makes a preset small enough for a test; the rest of it stays as it is.
 SMALL = {"resolution": 16, "points": 9, "seeds": 3, "starts": 4, "draws": 2, "n": (30, 300), "d": (2, 10)}
-MAPS = ("fig1a", "fig1b", "fig1c", "unbalanced", "noise_wedge")
+MAPS = ("fig1a", "fig1b", "fig1c", "unbalanced", "noise_wedge", "noise_map")
+FIGURES = toy.FIGURES | samples.FIGURES
 
 
 def _shrunk(part):
@@ -26,17 +27,18 @@ def _data(name):
 
 
 def _labels(figure):
-    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes if axes.get_legend())]
+    return [text.get_text() for legend in legends for text in legend.get_texts()]
 
 
 def test_every_figure_has_a_preset():
-    assert {name for name in presets.names() if presets.load(name).figure} == set(toy.FIGURES)
+    assert {name for name in presets.names() if presets.load(name).figure} == set(FIGURES)
 
 
-@pytest.mark.parametrize("name", toy.FIGURES)
+@pytest.mark.parametrize("name", FIGURES)
 def test_figure_survives_its_file_and_fits_the_page(name, tmp_path):
     data = results.read(results.write(_data(name), tmp_path / f"{name}.nc", config={}))
-    figure = toy.FIGURES[name](data)
+    figure = FIGURES[name](data)
     assert figure.get_figwidth() in (style.COLUMN, style.PAGE)
     figure.draw_without_rendering()
     box = figure.get_tightbbox()
@@ -55,7 +57,7 @@ def test_figure_survives_its_file_and_fits_the_page(name, tmp_path):
 @pytest.mark.parametrize("name", MAPS)
 def test_maps_show_every_simulated_cell(name):
     data = _data(name)
-    axes = toy.FIGURES[name](data).axes[0]
+    axes = FIGURES[name](data).axes[0]
     (mesh,) = (item for item in axes.collections if isinstance(item, QuadMesh))
     shown = np.ma.filled(mesh.get_array(), np.nan).reshape(16, 16)  # rows are w0
     np.testing.assert_array_equal(shown, data["map"].success.isel(algorithm=0).transpose("w0", "a0"))
@@ -79,7 +81,7 @@ def test_cells_without_a_verdict_are_white_and_named():
 @pytest.mark.parametrize("name", ["fig1a", "fig1b", "fig1c", "unbalanced"])
 def test_paths_are_coloured_by_their_outcome(name):
     paths = _data(name)["paths"]
-    axes = toy.FIGURES[name](_data(name)).axes[0]
+    axes = FIGURES[name](_data(name)).axes[0]
     drawn = [line for line in axes.lines if len(line.get_xdata()) == paths.sizes["time"]]
     assert len(drawn) == paths.sizes["start"]
     for index, line in enumerate(drawn):
@@ -92,10 +94,12 @@ def test_paths_are_coloured_by_their_outcome(name):
 def test_fig2a_has_a_pair_of_curves_for_every_sign_pattern():
     data = _data("fig2a")
     figure = toy.fig2a(data)
-    assert len(figure.axes) == 8
+    assert len(figure.axes) == 12
     signs = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
     for axes, (group, (a_sign, w_sign)) in zip(
-        figure.axes, [(group, pair) for group in ("population", "samples") for pair in signs], strict=True
+        figure.axes,
+        [(group, pair) for group in ("population", "samples", "sample_flow") for pair in signs],
+        strict=True,
     ):
         loss = data[group].loss.sel(a_sign=a_sign, w_sign=w_sign)
         assert len(axes.lines) == 2 * (3 + 1)
@@ -128,3 +132,28 @@ def test_wedges_and_curves_are_the_data():
     for axes, group in zip(figure.axes, drift.values(), strict=True):
         np.testing.assert_array_equal(axes.lines[0].get_ydata(), group.drift.isel(rtol=0).max("start"))
         assert len(axes.lines) == 2 * group.sizes["rtol"]
+
+
+def test_a_slide_is_shown_with_the_descents_that_hop_over_it():
+    slide = _data("sliding")["slide"]
+    shares, hops, errors = samples.sliding(_data("sliding")).axes
+    between = ((slide.share > 0) & (slide.share < 1)).any("time")
+    assert len(shares.lines) == int(between.sum()) > 0
+    for line, sample in zip(shares.lines, slide.sample.values[between], strict=True):
+        assert line.get_label() == f"sample {sample}"
+        np.testing.assert_array_equal(line.get_ydata(), slide.share.sel(sample=sample))
+    assert len(hops.lines) == slide.sizes["hop_rate"] + 1
+    for index, line in enumerate(hops.lines[:-1]):
+        np.testing.assert_array_equal(line.get_ydata(), slide.hop.isel(hop_rate=index))
+    np.testing.assert_array_equal(hops.lines[-1].get_ydata(), slide.distance)
+    np.testing.assert_array_equal(errors.lines[0].get_ydata(), slide.error)
+
+
+def test_noise_map_has_a_panel_for_each_algorithm():
+    data = _data("noise_map")["map"]
+    figure = samples.noise_map(_data("noise_map"))
+    for axes, algorithm in zip(figure.axes, ("imp", "lrr"), strict=True):
+        (mesh,) = (item for item in axes.collections if isinstance(item, QuadMesh))
+        shown = np.ma.filled(mesh.get_array(), np.nan).reshape(16, 16)
+        np.testing.assert_array_equal(shown, data.success.sel(algorithm=algorithm).transpose("w0", "a0"))
+        assert style.LABEL[algorithm] in axes.get_title(loc="left")

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import singleneuron as sn
 from figures import results
@@ -116,6 +117,48 @@ def test_levels_pair_seeds_across_the_signs():
     # The dense level has not pruned yet: the algorithms agree on it exactly.
     dense = data.loss.isel(level=0)
     np.testing.assert_array_equal(dense.sel(algorithm="imp"), dense.sel(algorithm="lrr"))
+
+
+def test_descent_tends_to_the_slide():
+    part = presets.load("sliding").parts["slide"].model_copy(update={"learning_rates": (0.01, 0.001, 1e-4)})
+    data = _compute(part)
+    assert bool(((data.share >= 0) & (data.share <= 1)).all())
+    slides = (data.share > 0) & (data.share < 1)
+    assert list(data.sample.values[slides.any("time")]) == [10, 13, 18]
+    assert int(slides.sum("sample").max()) == 2
+    watched = slides.sel(sample=13)
+    assert float(np.abs(data.distance[watched.values]).max()) <= 1e-12
+    # Descent keeps hopping over it, less far the smaller its rate, in which its error is about linear.
+    first, last = data.time.values[watched][[0, -1]]
+    inside = (data.hop_time > first + 0.5) & (data.hop_time < last - 0.5)
+    for rate in data.hop_rate.values:
+        signs = np.sign(data.hop.sel(hop_rate=rate).values[inside.sel(hop_rate=rate)])
+        assert np.sum(signs[1:] != signs[:-1]) >= 10
+    widest = np.abs(data.hop.where(inside)).max("step").values
+    assert np.all(widest[1:] < widest[:-1])
+    ratios = data.error.values[:-1] / data.error.values[1:]
+    assert np.all((ratios > 5) & (ratios < 20))  # 10 where it is linear, but for the chance of the last hop
+    assert data.error.values[-1] < 1e-3
+
+
+def test_noise_opens_imp_a_wedge_where_s_neg_is_positive():
+    part = presets.load("noise_map").parts["map"].model_copy(update={"resolution": 10})
+    data = _compute(part)
+    problem = sn.Sample.draw(d=part.d, n=part.n, noise=part.noise, seed=part.seed)
+    assert problem.statistics.s_neg[0] > 0
+    imp = data.sel(algorithm="imp")
+    wedge = (imp.w0 < 0) & (imp.a0 > -imp.w0)
+    assert bool((imp.success.where(wedge, 1.0) == 1).all())
+    assert bool((imp.success.where((imp.w0 < 0) & ~wedge, 0.0).fillna(0.0) == 0).all())
+    # Where the dense level falls short, with w far from the target, descent does so, too.
+    lrr = data.sel(algorithm="lrr")
+    short = (lrr.success == 0) & (lrr.predicted == 1) & (lrr.a0 > 0)
+    assert int(short.sum()) > 0
+    a0, w0 = (grid.values[short.values] for grid in xr.broadcast(data.a0, data.w0))
+    rest = np.repeat(np.sqrt(1 - 1 / 10) / 3, 9)
+    starts = sn.State(a0, [[w, *rest] for w in w0])
+    end = sn.integrate(problem, starts, t_end=300.0, learning_rate=0.05)
+    assert np.all(end.state.w[:, 0] < 0)
 
 
 def test_crossings_lie_on_the_closed_form():

@@ -1,0 +1,103 @@
+"""The figures of finite samples: pure functions from the Datasets of a result file to a Figure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from figures import style
+from figures.panels import DOT, Data, letters, plane, success_map, wedge
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+
+_styled = matplotlib.rc_context(style.RC)
+
+
+@_styled
+def sliding(data: Data) -> Figure:
+    """A sample flow that slides in hyperplanes w.x_i = 0, and gradient descent that hops over one of them.
+
+    `slide`: share (time, sample) and distance (time) of the flow; hop and hop_time (hop_rate, step);
+    error (learning_rate); the sample whose hyperplane `distance` and `hop` refer to is attrs['watched'].
+    """
+    slide = data["slide"]
+    figure = Figure(figsize=(style.PAGE, 4.6))
+    panels = figure.subplot_mosaic("AA;BC", width_ratios=[1.6, 1], height_ratios=[1, 1.25])
+    _shares(panels["A"], slide)
+    _hops(panels["B"], slide)
+    axes = panels["C"]
+    axes.plot(slide.learning_rate, slide.error, color=style.BLACK, **DOT)
+    line = slide.learning_rate * (slide.error[-1] / slide.learning_rate[-1])
+    axes.plot(slide.learning_rate, line, color=style.GREY, linestyle=":", label="proportional")
+    axes.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="largest error of $a$ and $w$")
+    axes.legend()
+    letters(
+        {
+            "how active the samples are on which the flow slides": panels["A"],
+            f"at the hyperplane of sample {slide.attrs['watched']}": panels["B"],
+            "descent to flow": panels["C"],
+        }
+    )
+    return figure
+
+
+@_styled
+def noise_map(data: Data) -> Figure:
+    """IMP and LRR over (a(0), w_1(0)) on noisy samples: the wedge at w_1(0) < 0 that the noise opens IMP.
+
+    `map` (algorithm, a0, w0).
+    """
+    imp, lrr = (data["map"].sel(algorithm=name) for name in ("imp", "lrr"))
+    figure = Figure(figsize=(style.PAGE, 4.0))
+    left, right = figure.subplots(1, 2)
+    handles = {str(handle.get_label()): handle for handle in success_map(left, imp)}
+    hatched = (imp.success == 1) & (imp.w0 < 0)
+    handles["wedge"] = wedge(left, hatched, "IMP succeeds with $w_1(0) < 0$")
+    handles |= {str(handle.get_label()): handle for handle in success_map(right, lrr)}
+    for axes in (left, right):
+        plane(axes, "a", "w_1")
+    data_set = f"$d = {imp.attrs['d']}$, noisy samples"
+    letters({f"IMP, {data_set}": left, f"LRR, {data_set}": right})
+    figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=3)
+    return figure
+
+
+FIGURES = {function.__name__: function for function in (sliding, noise_map)}
+
+
+def _shares(axes: Axes, slide: xr.Dataset) -> None:
+    """Share of the active side of every sample slid on, against time; filled while it is between 0 and 1."""
+    between = (slide.share > 0) & (slide.share < 1)
+    slid = slide.sample[between.any("time")].values
+    for sample, colour, line in zip(slid, style.SERIES, ("-", "--", "-.", ":", "-", "--"), strict=False):
+        share = slide.share.sel(sample=sample)
+        axes.plot(slide.time, share, line, color=colour, label=f"sample {sample}")
+        axes.fill_between(
+            slide.time, share, where=between.sel(sample=sample), color=colour, alpha=0.2, linewidth=0
+        )
+    axes.set(xlabel="$t$", ylabel=r"share $\alpha_i$", xlim=(0, float(slide.time[-1])), ylim=(-0.04, 1.04))
+    axes.set_yticks([0, 0.5, 1], ["0 (off)", "0.5", "1 (on)"])
+    axes.legend(loc="center right")
+
+
+def _hops(axes: Axes, slide: xr.Dataset) -> None:
+    """Distance from the hyperplane watched, while the flow slides in it."""
+    share = slide.share.sel(sample=slide.attrs["watched"])
+    inside = slide.time.values[(share > 0) & (share < 1)]
+    first, last = inside[0], inside[-1]
+    margin = 0.1 * (last - first)
+    for rate, colour, marker in zip(slide.hop_rate.values, style.SERIES, "os^", strict=False):
+        hops = slide.sel(hop_rate=rate)
+        look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 2, "linewidth": 0.6}
+        axes.plot(hops.hop_time, hops.hop, label=f"descent, rate {rate:g}", **look)
+    axes.plot(slide.time, slide.distance, color=style.BLACK, label="flow")
+    near = (slide.hop_time >= first) & (slide.hop_time <= last)
+    most = 1.3 * float(np.abs(slide.hop.where(near)).max())
+    axes.set(xlim=(first - margin, last + margin), ylim=(-0.6 * most, 1.5 * most), xlabel="$t$")
+    axes.set_ylabel(r"distance $w \cdot x_i \,/\, |x_i|$")
+    axes.legend(loc=(0.13, 0.79), ncols=2, handlelength=1.4, columnspacing=1)
