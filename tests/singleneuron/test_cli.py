@@ -139,25 +139,7 @@ def test_every_map_option_reaches_success_map(tmp_path, monkeypatch):
 
 def test_study_writes_what_success_rate_returns_and_leaves_no_chunks(tmp_path, capsys):
     out = tmp_path / "study.nc"
-    line = [
-        "study",
-        *[
-            "--d",
-            "2",
-            "5",
-            "--algorithm",
-            "imp",
-            "wr",
-            "lrr",
-            "--rewind-time",
-            "0.5",
-            "--n",
-            "inf",
-            "--runs",
-            "300",
-        ],
-    ]
-    line += ["--workers", "1", "--out", str(out)]
+    line = "study --d 2 5 --algorithm imp wr lrr --rewind-time 0.5 --n inf --runs 300 --workers 1"
     assert _run([*line.split(), "--out", str(out)]) == 0
     streams = capsys.readouterr()
     assert streams.err == ""
