@@ -43,6 +43,7 @@ BAND = (1e-3, 1e-1)
 NEAR = 0.25
 """Share of the starts that are drawn near the boundaries of the stated regions."""
 CHUNK = 50_000
+LEAST_GIVEN = 1e-3
 LEVEL = 0.9999
 """Confidence of the intervals that a stated rate must lie in."""
 OPEN_SHARE = 1e-3
@@ -250,25 +251,28 @@ def _batches(
 ) -> Iterator[tuple[Batch, int]]:
     """Batches of `runs` starts in all, and how many of each, the first, are drawn from the law alone."""
     chunk = CHUNK if setting.targets == 1 else max(1, CHUNK // 5)
-    done = attempts = 0
+    done = seen = attempts = 0
     while done < runs:
         rng = np.random.Generator(np.random.Philox(_seed(key, attempts)))
-        size = min(chunk, runs - done)
+        # More than are missing, where `given` leaves few of them.
+        size = chunk if given.text != "True" else min(chunk, runs - done)
         batch = _select(_draw(setting, size, rng), given, setting)
-        attempts += 1
-        if attempts > 20 and done < chunk * attempts / 1000:
-            raise ValueError(f"'given' must hold for 0.1 % of the starts at least: {setting.given!r}")
+        attempts, seen = attempts + 1, seen + size
+        found = 0 if batch is None else batch.starts.size
+        if attempts >= 20 and done + found < seen * LEAST_GIVEN:
+            raise ValueError(
+                f"'given' must hold for {LEAST_GIVEN:.1%} of the starts at least, "
+                f"but held for {done + found} of {seen}: {setting.given!r}"
+            )
         if batch is None:
             continue
-        drawn = batch.starts.size
-        if regions:
-            # A fixed share, so that no outcome decides how many are drawn from the law.
-            drawn = max(1, round((1 - NEAR) * drawn))
-            near = (batch.starts.size - drawn) // len(regions)
-            batch = _part(batch, slice(0, drawn))
-            extra = [_near_boundary(setting, batch, region, near, rng) for region in regions]
-            batch = _join([batch, *(_select(b, given, setting) for b in extra if b is not None)])
-        done += batch.starts.size
+        size = min(found, runs - done)
+        near = int(NEAR * size) // max(len(regions), 1)
+        extra = (_near_boundary(setting, batch, region, near, rng) for region in regions)
+        kept = [b for b in (_select(b, given, setting) for b in extra if b is not None) if b is not None]
+        drawn = size - sum(b.starts.size for b in kept)
+        batch = _join([_part(batch, slice(0, drawn)), *kept])
+        done += size
         yield batch, drawn
 
 
@@ -299,9 +303,8 @@ def _part(batch: Batch, index: Any) -> Batch:
     return Batch(batch.starts[index], data)
 
 
-def _join(batches: Sequence[Batch | None]) -> Batch:
+def _join(parts: Sequence[Batch]) -> Batch:
     """One batch out of many; all starts are of one kind."""
-    parts = [batch for batch in batches if batch is not None]
     first = parts[0].starts
     names: tuple[str, ...] = ("a", "w") if isinstance(first, State) else ("a", "p", "q")
     if first.c is not None:

@@ -1,0 +1,85 @@
+"""Statements: the shipped ones cite what exists; a user's file states one claim or is refused in one line."""
+
+import pytest
+from pydantic import ValidationError
+
+from singleneuron import presets, regions, statements
+from singleneuron.statements import Claim, Conjecture, Setting
+from singleneuron.theory import derivations
+
+GOOD = 'algorithm = "imp"\nrate = 0.25\n'
+
+
+def test_shipped_statements_cite_what_exists():
+    shipped = statements.shipped()
+    assert len({statement.id for statement in shipped}) == len(shipped)
+    known, figures = derivations(), presets.names()
+    for statement in shipped:
+        assert statement.derivations
+        assert set(statement.derivations) <= known.keys()
+        assert statement.comparisons
+        assert statement.figure is None or statement.figure in figures
+
+
+def test_shipped_statements_cover_every_theorem_and_algorithm():
+    shipped = statements.shipped()
+    assert {"theorem-2.1", "lemma-2.2", "theorem-2.3", "theorem-A.1"} <= {s.id for s in shipped}
+    claims = [claim for s in shipped for e in s.experiments for claim in e.claims]
+    assert {claim.algorithm for claim in claims} == set(regions.ALGORITHMS)
+    assert {claim.imp for claim in claims} == set(regions.IMP_VARIANTS)
+    assert all(claim.success for claim in claims)
+
+
+def test_a_file_states_one_claim(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'statement = "mine"\nalgorithm = "wr"\nrewind_time = 1\nd = 7\nsuccess = "a0 > 0"\ngiven = "w1 > 0"\n'
+    )
+    statement = statements.read(path)
+    (experiment,) = statement.experiments
+    assert (statement.id, statement.text) == ("mine", "mine")
+    assert experiment.setting == Setting(d=7, given="w1 > 0")
+    assert experiment.claims == (Claim(algorithm="wr", rewind_time=1.0, success="a0 > 0"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "algorithm"),
+        ('algorithm = "imp"\n', "success"),
+        ('algorithm = "snip"\nrate = 0.5\n', "algorithm"),
+        ('algorithm = "wr"\nrate = 0.5\n', "rewind_time"),
+        (GOOD + "colour = 1\n", "colour"),
+        (GOOD + "d = 0\n", "d:"),
+        (GOOD + "d = true\n", "d:"),
+        (GOOD + 'd = "2"\n', "d:"),
+        (GOOD + "d = 3\ntargets = 4\n", "targets"),
+        (GOOD + "d = 2000\ntargets = 2\n", "targets"),
+        (GOOD + "noise = 0.1\n", "noise"),
+        (GOOD + "n = 50\n", "n samples"),
+        (GOOD + "scale = nan\n", "scale"),
+        (GOOD + 'given = "a0"\n', "given"),
+        (GOOD + "success = \"__import__('os')\"\n", "success"),
+        ('algorithm = "imp"\nrate = 1.5\n', "rate"),
+        ('algorithm = "imp"\nrate = nan\n', "rate"),
+        ('algorithm = "lrr"\nrate = 0.5\nn = 5000\n', "imp"),
+        ("algorithm = \n", "line 1"),
+        ("a = " + "[" * 5000, "cannot read"),
+        (GOOD + "#" * 70_000, "bytes"),
+        (GOOD.encode() + b"\xff", "cannot read"),
+        (None, "no file"),
+    ],
+)
+def test_bad_files_are_refused_in_one_line(text, message, tmp_path):
+    path = tmp_path / "mine.toml"
+    if text is not None:
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError, match=message) as refusal:
+        statements.read(path)
+    assert "\n" not in str(refusal.value)
+
+
+def test_statements_are_frozen():
+    conjecture = Conjecture(algorithm="imp", rate=0.25)
+    with pytest.raises(ValidationError):
+        conjecture.rate = 0.5

@@ -1,0 +1,272 @@
+"""Verdicts: what is true is verified, what is planted is refuted, by a start, doubts are told."""
+
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import singleneuron as sn
+from singleneuron import cli, conditions, independent, statements, verify
+from singleneuron.comparisons import Comparison
+from singleneuron.model import Line
+from singleneuron.outcome import Status
+from singleneuron.statements import Claim, Experiment, Setting, Statement
+
+
+def state(setting, *claims, nested=False, **more):
+    return Statement("test", "a test", (), (), (Experiment(setting, claims, nested),), **more)
+
+
+def verdict_on(setting, *claims, runs=2000, **more):
+    (result,) = verify.verify([state(setting, *claims, **more)], runs=runs, seed=1)
+    assert result["evidence"]["symbolic"] == []
+    json.dumps(result, allow_nan=False)
+    return result
+
+
+SMALL = Setting(d=10)
+TRUE_ONES = [
+    (Setting(d=1), Claim(algorithm="lrr", success="a0 > 0 and w1 > 0", rate=0.25)),
+    (Setting(d=1, init="independent"), Claim(algorithm="imp", success="w1 > 0 and a0 > -w1", rate=0.375)),
+    (SMALL, Claim(algorithm="imp", success="a0 > 0 and w1 > 0", rate=0.25)),
+    (SMALL, Claim(algorithm="lrr", success="a0 > 0", rate=0.5)),
+    (SMALL, Claim(algorithm="wr", rewind_time=0.5, success="a0 > 0 and theta < flip_angle(0.5)")),
+    (Setting(d=10**6), Claim(algorithm="lrr", success="a0 > 0", rate=0.5)),
+    (Setting(d=3, targets=2), Claim(algorithm="imp", success="a0 > 0", rate=0.5)),
+    (Setting(d=1, init="independent", n=3, noise=2.0, given="s_pos > 0.1"),
+     Claim(algorithm="lrr", success="a0 > -w1 and (w1 > 0 or (w1 < 0 and s_neg > 0))")),
+    (Setting(d=10, n=1000, noise=0.3),
+     Claim(algorithm="imp", imp="rebalance", success="a0 > 0 and w1 > 0", rate=0.25)),
+    (Setting(d=10, given="theta < 1"), Claim(algorithm="imp", success="a0 > 0", rate=0.5)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("setting", "claim"), TRUE_ONES)
+def test_true_statements_are_verified(setting, claim):
+    result = verdict_on(setting, claim)
+    assert result["verdict"] == "VERIFIED"
+    assert result["counterexample"] is None
+    (count,) = result["evidence"]["monte_carlo"]
+    assert count["starts"] >= 2000
+    if claim.success is not None:
+        assert count["counterexamples"] == 0
+        assert count["interval"][0] == 0
+
+
+REGIONS = [
+    (Setting(d=2, init="independent"), Claim(algorithm="lrr", success="a0 > 0")),
+    (Setting(d=1), Claim(algorithm="lrr", success="w1 > 0")),
+    (Setting(d=1, init="independent"), Claim(algorithm="lrr", success="w1 > 0 and a0 > -1.01*w1")),
+    (SMALL, Claim(algorithm="imp", success="a0 > 0")),
+    (SMALL, Claim(algorithm="lrr", success="a0 > 0 and w1 > 0")),
+    (SMALL, Claim(algorithm="wr", rewind_time=0.5, success="a0 > 0 and theta < flip_angle(0.55)")),
+    (Setting(d=4, targets=2), Claim(algorithm="imp", success="a0 > 0 and w1 > 0")),
+    (Setting(d=10, n=1000, noise=0.1), Claim(algorithm="imp", success="a0 > 0 and w1 > 0")),
+    (
+        Setting(d=1, init="independent", n=50, noise=0.5),
+        Claim(algorithm="lrr", success="w1 > 0 and a0 > -w1"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("setting", "claim"), REGIONS)
+def test_wrong_regions_are_refuted_by_a_start(setting, claim):
+    result = verdict_on(setting, claim)
+    assert result["verdict"] == "REFUTED"
+    found = result["counterexample"]
+    start = {name: np.array([value]) for name, value in found["start"].items() if name != "w"}
+    stated = bool(conditions.parse(claim.success)(start)[0])
+    assert found["stated"] == ("succeeds" if stated else "fails")
+    assert found["independent"] == ("fails" if stated else "succeeds")
+
+
+@pytest.mark.parametrize(
+    "region",
+    [
+        # Each wrong with probability 1e-3: inside the region, in its complement, along its boundary.
+        f"a0 > 0 and w1 > 0 and not (0.5 < w1 < {0.5 + 2e-3 / stats.norm.pdf(0.5)})",
+        f"(a0 > 0 and w1 > 0) or (a0 > 0 and -{0.5 + 2e-3 / stats.norm.pdf(0.5)} < w1 < -0.5)",
+        f"a0 > 0 and w1 > -{2e-3 / stats.norm.pdf(0)}",
+        f"a0 > 0 and w1 > {2e-3 / stats.norm.pdf(0)}",
+    ],
+)
+def test_a_sliver_of_measure_a_thousandth_is_found(region):
+    result = verdict_on(Setting(d=1), Claim(algorithm="lrr", success=region), runs=20_000)
+    assert result["verdict"] == "REFUTED"
+    assert result["evidence"]["monte_carlo"][0]["counterexamples"] < 3000
+
+
+@pytest.mark.parametrize(
+    ("setting", "claim"),
+    [
+        (SMALL, Claim(algorithm="imp", rate=0.5)),
+        (SMALL, Claim(algorithm="lrr", rate=0.25)),
+        (Setting(d=1, init="independent"), Claim(algorithm="lrr", rate=0.25)),
+    ],
+)
+def test_wrong_rates_are_refuted_with_counts_interval_and_repeated_runs(setting, claim):
+    found = verdict_on(setting, claim)["counterexample"]
+    assert found["rate"] == claim.rate
+    low, high = found["interval"]
+    beta = stats.beta.ppf(
+        [0.00005, 0.99995],
+        [found["successes"], found["successes"] + 1],
+        [found["decided"] - found["successes"] + 1, found["decided"] - found["successes"]],
+    )
+    np.testing.assert_allclose([low, high], beta, rtol=1e-9)
+    assert not low <= claim.rate <= high
+    assert found["repeated"] == 20
+    assert found["agree"] >= 18  # the others are still open for the independent solver
+
+
+def test_what_the_independent_solver_denies_is_no_refutation(monkeypatch):
+    monkeypatch.setattr(independent, "line_outcome", lambda *_, **__: 0.5)
+    for claim in (Claim(algorithm="lrr", success="w1 > 0"), Claim(algorithm="lrr", rate=0.5)):
+        result = verdict_on(Setting(d=1), claim)
+        assert result["verdict"].startswith("NOT RUN (")
+        assert result["counterexample"] is None
+
+
+def test_broken_nesting_unproved_and_unconfirmed_laws_and_open_runs_are_told(monkeypatch):
+    imp, lrr = (
+        Claim(algorithm=name, success=s) for name, s in (("imp", "a0 > 0 and w1 > 0"), ("lrr", "a0 > 0"))
+    )
+    assert verdict_on(SMALL, imp, lrr, nested=True)["verdict"] == "VERIFIED"
+    assert "under one algorithm" in verdict_on(SMALL, lrr, imp, nested=True)["verdict"]
+
+    law = Comparison("law", 10, 500.0, "tolerances", 100.0, 3, {"a0": 1.0}, False)
+    doubtful = Statement("test", "a test", (), (lambda runs, seed: law,))
+    assert "not confirmed" in verify.verify([doubtful], runs=100)[0]["verdict"]
+    law = Comparison("law", 10, 500.0, "tolerances", 100.0, 3, {"a0": 1.0}, True)
+    (result,) = verify.verify([Statement("test", "a test", (), (lambda runs, seed: law,))], runs=100)
+    assert result["verdict"] == "REFUTED"
+    assert result["counterexample"]["start"] == {"a0": 1.0}
+
+    right = verify._run
+
+    def lose(*arguments):
+        status = right(*arguments)
+        status[::500] = Status.UNDECIDED
+        status[1::500] = Status.FAILED
+        return status
+
+    monkeypatch.setattr(verify, "_run", lose)
+    result = verdict_on(SMALL, lrr)
+    assert "8 of 2000 runs" in result["verdict"]
+    (count,) = result["evidence"]["monte_carlo"]
+    assert count["undecided"] == 8
+    assert [start["status"] for start in count["undecided_starts"]].count("failed") == 4
+
+
+def test_symbolic_evidence_is_the_derivations_own():
+    statement = Statement("test", "a test", ("Riccati equations", "The line w = 0"))
+    (result,) = verify.verify([statement], runs=100)
+    evidence = result["evidence"]["symbolic"]
+    assert [item["derivation"] for item in evidence] == list(statement.derivations)
+    assert all(item["proved"] and item["residuals"] for item in evidence)
+    assert evidence[0]["residuals"] == ["0", "0"]
+
+
+def test_the_same_seed_gives_the_same_verdict_and_another_other_starts():
+    one, two, other = (
+        verify.verify([state(SMALL, Claim(algorithm="lrr", success="w1 > 0"))], runs=500, seed=seed)[0]
+        for seed in (3, 3, 4)
+    )
+    assert one == two
+    assert one["counterexample"]["start"] != other["counterexample"]["start"]
+
+
+def test_starts_near_the_boundary_lie_on_both_sides_of_it_and_on_the_cone():
+    rng = np.random.default_rng(0)
+    region = conditions.parse("a0 > 0 and w1 > 0.2")
+    for setting in (Setting(d=5), Setting(d=5, targets=2), Setting(d=5, init="independent"), Setting(d=1)):
+        batch = verify._draw(setting, 500, rng)
+        near = verify._near_boundary(setting, batch, region, 400, rng)
+        values = verify._values(setting, near)
+        assert 100 < np.sum(region(values)) < 300
+        if setting.init == "balanced":
+            np.testing.assert_allclose(np.abs(values["a0"]), values["rho"], rtol=1e-14)
+            assert np.all(values["c"] == 0)
+            assert np.median(np.abs(values["w1"] - 0.2)) < 0.05
+    assert (
+        verify._near_boundary(
+            Setting(d=5), verify._draw(Setting(d=5), 50, rng), conditions.parse("True"), 9, rng
+        )
+        is None
+    )
+
+
+def test_statistics_have_the_law_of_real_samples():
+    n, noise, size = 7, 0.5, 4000
+    drawn = verify._statistics(n, noise, size, np.random.default_rng(1))
+    samples = [sn.Sample.draw(d=1, n=n, noise=noise, seed=seed).statistics for seed in range(size)]
+    for name in Line._fields:
+        real = np.array([getattr(line, name)[0] for line in samples])
+        assert stats.ks_2samp(getattr(drawn, name), real).pvalue > 1e-4, name
+
+
+def test_given_that_never_holds_is_refused():
+    with pytest.raises(ValueError, match="given"):
+        verify.verify([state(Setting(d=2, given="a0 > 100"), Claim(algorithm="lrr", rate=0.5))], runs=100)
+
+
+@pytest.mark.parametrize("runs", [0, -5, 99, True])
+def test_too_few_runs_are_refused(runs):
+    with pytest.raises(ValueError, match="runs must be"):
+        verify.verify([], runs=runs)
+
+
+def test_command_writes_verdicts_and_says_by_its_code(tmp_path, capsys):
+    for name, text, code in (
+        ("right", 'algorithm = "imp"\nd = 4\nsuccess = "a0 > 0 and w1 > 0"\nrate = 0.25\n', 0),
+        ("wrong", 'algorithm = "imp"\nd = 4\nrate = 0.5\n', 1),
+    ):
+        path, out = tmp_path / f"{name}.toml", tmp_path / f"{name}.json"
+        path.write_text(text)
+        command = ["verify", "--statement", str(path), "--runs", "1000", "--seed", "2", "--out", str(out)]
+        assert cli.main(command) == code
+        streams = capsys.readouterr()
+        assert streams.err == ""
+        (result,) = json.loads(out.read_text())
+        assert set(result) == {"id", "statement", "verdict", "evidence", "counterexample"}
+        assert set(result["evidence"]) == {"symbolic", "exact_vs_ode", "monte_carlo", "figure"}
+        assert result["verdict"] == ("VERIFIED", "REFUTED")[code]
+        assert result["verdict"] in streams.out
+        assert str(out) in streams.out
+
+
+def test_bad_statements_and_outputs_are_one_line_and_code_2(tmp_path, capsys):
+    evil = tmp_path / "evil.toml"
+    evil.write_text("""algorithm = "lrr"\nsuccess = "__import__('os').system('touch owned') > 0"\n""")
+    out = str(tmp_path / "v.json")
+    for arguments in (
+        ["--statement", str(evil), "--out", out],
+        ["--statement", str(tmp_path), "--out", out],
+        ["--runs", "0", "--out", out],
+        ["--seed", "-1", "--out", out],
+        ["--out", str(tmp_path / "v.nc")],
+    ):
+        assert cli.main(["verify", *arguments]) == 2
+        streams = capsys.readouterr()
+        assert streams.out == ""
+        assert streams.err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["evil.toml"]
+
+
+@pytest.mark.slow
+def test_shipped_statements_are_verified(tmp_path):
+    out = tmp_path / "verdicts.json"
+    command = [sys.executable, "-m", "singleneuron.cli", "verify", "--runs", "30000", "--out", str(out)]
+    code = f"import sys; from singleneuron.cli import main; sys.exit(main({command[3:]!r}))"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=600, capture_output=True)
+    verdicts = json.loads(out.read_text())
+    assert [item["id"] for item in verdicts] == [statement.id for statement in statements.shipped()]
+    for item in verdicts:
+        assert item["verdict"] == "VERIFIED", item["id"]
+        for count in item["evidence"]["monte_carlo"]:
+            assert count["counterexamples"] == 0
+            assert not math.isnan(count["interval"][1])
