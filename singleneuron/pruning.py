@@ -133,7 +133,7 @@ def prune(
     mask = np.ones(starts.w.shape, dtype=bool)
     history = [(trained, loss(problem, trained.state))]
     for count in counts[1:]:
-        end = _limit(problem, starts, trained)
+        end = _limit(problem, starts, trained) if np.isinf(level_time) else trained.state
         assert isinstance(end, State)
         assert isinstance(origin, State)
         mask = smallest_pruned(end.w, mask, count)

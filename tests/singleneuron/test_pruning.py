@@ -133,6 +133,17 @@ def test_a_finite_level_succeeds_if_it_ends_within_tolerance():
     assert np.array_equal(run.success == 1, run.status == Status.CONVERGED)
 
 
+def test_lrr_goes_on_from_where_a_finite_level_ended():
+    problem, starts, t = Population(4), balanced_starts(4, 300, seed=8), 1.5
+    run = prune(problem, starts, algorithm="lrr", level_time=t, method="ode")
+    dense = integrate(problem, starts, t, method="ode").state
+    last = integrate(problem, dense, t, method="ode", mask=run.mask)
+    assert np.array_equal(run.w[:, 0], dense.w)
+    assert np.array_equal(run.w[:, 1], last.state.w)
+    assert np.array_equal(run.success == 1, last.status == Status.CONVERGED)
+    assert run.success.sum() < 10  # so soon hardly any is within tolerance
+
+
 def test_dense_level_may_be_shared():
     problem, starts = Population(4), independent_starts(4, 200, seed=5)
     dense = integrate(problem, starts, np.inf)
