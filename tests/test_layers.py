@@ -13,8 +13,8 @@ ORDER = {
     "singleneuron": (
         *("kernel", "model", "outcome", "exact", "regions", "solver", "line", "population", "samples"),
         *("descent", "flow", "pruning", "maps", "intervals", "rates", "chunks", "executors", "runs"),
-        *("montecarlo", "theory", "conditions", "independent", "comparisons", "statements", "verify"),
-        *("presets", "bench", "cli"),
+        *("montecarlo", "theory", "conditions", "independent", "comparisons", "statements", "draws"),
+        *("trials", "verify", "presets", "tutorial", "bench", "cli"),
     ),
     "deepexp": (
         *("config", "data", "models", "masks", "scores", "signs", "policy", "checkpoint", "train", "levels"),
