@@ -1,0 +1,228 @@
+"""Masks: which prunable weights are alive. Exact counts, budgets per layer, shuffles, and their file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from deepexp.config import stream
+from deepexp.models import prunable
+from figures.results import atomic
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Which weights are alive: a boolean CPU tensor for every prunable weight, by name."""
+
+    alive: Mapping[str, Tensor]
+
+    def __post_init__(self) -> None:
+        if not self.alive:
+            raise ValueError("a mask must cover at least one layer, got none")
+        for name, tensor in self.alive.items():
+            if tensor.dtype != torch.bool or tensor.device.type != "cpu":
+                raise ValueError(
+                    f"a mask must hold boolean CPU tensors, got {tensor.dtype} on {tensor.device} for '{name}'"
+                )
+
+    def __iter__(self) -> Iterator[tuple[str, Tensor]]:
+        return iter(self.alive.items())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mask) or self.sizes() != other.sizes():
+            return False
+        return all(torch.equal(tensor, other.alive[name]) for name, tensor in self)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def sizes(self) -> dict[str, int]:
+        """The number of weights by layer."""
+        return {name: tensor.numel() for name, tensor in self}
+
+    def counts(self) -> dict[str, int]:
+        """The number of living weights by layer."""
+        return {name: int(tensor.count_nonzero()) for name, tensor in self}
+
+    @property
+    def total(self) -> int:
+        return sum(self.sizes().values())
+
+    @property
+    def kept(self) -> int:
+        return sum(self.counts().values())
+
+    @property
+    def density(self) -> float:
+        """Living weights over all weights of convolutions and linear layers, in [0, 1]."""
+        return self.kept / self.total
+
+    def within(self, other: Mask) -> bool:
+        """Whether every weight alive here is alive in `other`."""
+        return not any(bool((tensor & ~other.alive[name]).any()) for name, tensor in self)
+
+
+def dense(net: nn.Module) -> Mask:
+    """The mask that keeps every prunable weight of `net`."""
+    return Mask({name: torch.ones(weight.shape, dtype=torch.bool) for name, weight in prunable(net).items()})
+
+
+def check_fits(mask: Mask, net: nn.Module, origin: str) -> None:
+    """Raise ValueError unless `mask`, which came from `origin`, has this network's layers and shapes."""
+    want = {name: tuple(weight.shape) for name, weight in prunable(net).items()}
+    have = {name: tuple(tensor.shape) for name, tensor in mask}
+    if want == have:
+        return
+    wrong = next(name for name in [*want, *have] if want.get(name) != have.get(name))
+    raise ValueError(
+        f"the mask of {origin} must fit this network, but at '{wrong}' the network has "
+        f"{want.get(wrong, 'nothing')} and the mask {have.get(wrong, 'nothing')}; take a mask of the same model"
+    )
+
+
+def top(scores: Mapping[str, Tensor], alive: Mask, keep: int) -> Mask:
+    """The mask of the `keep` living weights of highest score, over all layers together.
+
+    Among equal scores those of lower index (in the order of the layers, then of the flattened weight) stay,
+    so that the count is exact. Raises ValueError when fewer than `keep` are alive or a score is NaN.
+    """
+    flat = torch.cat([tensor.flatten() for _, tensor in alive])
+    kept = _top(torch.cat([scores[name].flatten() for name, _ in alive]), flat, keep)
+    parts = kept.split(list(alive.sizes().values()))
+    return Mask({name: part.view_as(tensor) for (name, tensor), part in zip(alive, parts, strict=True)})
+
+
+def top_by_layer(scores: Mapping[str, Tensor], alive: Mask, counts: Mapping[str, int]) -> Mask:
+    """As `top`, with the number of weights to keep given for each layer."""
+    return Mask(
+        {
+            name: _top(scores[name].flatten(), tensor.flatten(), counts[name]).view_as(tensor)
+            for name, tensor in alive
+        }
+    )
+
+
+def _top(scores: Tensor, alive: Tensor, keep: int) -> Tensor:
+    values = scores.detach().to("cpu", torch.float32).numpy()
+    living = alive.numpy()
+    count = int(np.count_nonzero(living))
+    if not 0 <= keep <= count:
+        raise ValueError(f"a mask must keep between 0 and the {count:,} living weights, got {keep:,}")
+    if np.isnan(values).any():
+        raise ValueError("every score must be a number, got NaN; the network has diverged")
+    if keep == count:
+        return alive.clone()
+    if keep == 0:
+        return torch.zeros_like(alive)
+    candidates = values if count == values.size else values[living]
+    threshold = np.partition(candidates, count - keep)[count - keep]  # the keep-th largest
+    chosen = (values > threshold) & living
+    ties = np.flatnonzero((values == threshold) & living)
+    chosen[ties[: keep - int(np.count_nonzero(chosen))]] = True
+    return torch.from_numpy(chosen)
+
+
+def apportion(total: int, shares: Sequence[float], capacities: Sequence[int]) -> list[int]:
+    """`total` divided in proportion to `shares`, exactly, with no part above its capacity.
+
+    What a full part cannot take goes to the others in proportion; the remainders of the division are rounded
+    up from the largest down (ties: lower index). Raises ValueError when the capacities cannot hold `total`.
+    """
+    if not 0 <= total <= sum(capacities):
+        raise ValueError(f"the layers together hold {sum(capacities):,} weights, cannot keep {total:,}")
+    share, capacity = np.asarray(shares, float), np.asarray(capacities, np.int64)
+    full = share <= 0
+    while True:
+        rest = total - int(capacity[full & (share > 0)].sum())
+        free = ~full
+        ideal = np.where(full, np.where(share > 0, capacity, 0), 0).astype(float)
+        if free.any():
+            ideal[free] = rest * share[free] / share[free].sum()
+        over = free & (ideal >= capacity)
+        if not over.any():
+            break
+        full |= over
+    counts = np.floor(ideal).astype(np.int64)
+    for index in np.lexsort((np.arange(len(share)), counts - ideal)):
+        if counts.sum() == total:
+            break
+        if counts[index] < capacity[index] and not full[index]:
+            counts[index] += 1
+    return _fill(counts, capacity, total)
+
+
+def _fill(counts: np.ndarray, capacity: np.ndarray, total: int) -> list[int]:
+    """Place what is left where all parts with a share are full: into the first parts with room."""
+    for index in range(len(counts)):
+        room = min(int(capacity[index] - counts[index]), total - int(counts.sum()))
+        counts[index] += room
+    return [int(count) for count in counts]
+
+
+def budget(kind: str, keep: int, alive: Mask) -> dict[str, int]:
+    """How many of `keep` weights each layer gets, within what is alive there; exact in total.
+
+    'uniform': one density; 'balanced': one count (Gadhikar, Mukherjee & Burkholz, ICML 2023); 'erk': density
+    proportional to (sum of the weight's dimensions) / (their product) (Evci et al., ICML 2020). A layer that
+    its share would overfill stays full and the rest is redistributed.
+    """
+    shapes = [tensor.shape for _, tensor in alive]
+    shares = {
+        "uniform": [float(shape.numel()) for shape in shapes],
+        "balanced": [1.0 for _ in shapes],
+        "erk": [float(sum(shape)) for shape in shapes],
+    }[kind]
+    counts = alive.counts()
+    return dict(zip(counts, apportion(keep, shares, list(counts.values())), strict=True))
+
+
+def shuffle(mask: Mask, seed: int) -> Mask:
+    """Every layer's mask in a random order: counts kept, positions not.
+
+    The permutation depends on the layer and the seed alone, so a nested sequence stays nested.
+    """
+    shuffled = {}
+    for name, tensor in mask:
+        generator = torch.Generator().manual_seed(stream(seed, "shuffle", name))
+        order = torch.randperm(tensor.numel(), generator=generator)
+        shuffled[name] = tensor.flatten()[order].view_as(tensor)
+    return Mask(shuffled)
+
+
+def pack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Boolean tensors as bytes, eight to a byte (the first is the highest bit)."""
+    return {name: torch.from_numpy(np.packbits(tensor.numpy().ravel())) for name, tensor in tensors.items()}
+
+
+def unpack(packed: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
+    """The inverse of `pack`, given the shapes."""
+    bits = {}
+    for name, tensor in packed.items():
+        count = int(np.prod(shapes[name], dtype=np.int64))
+        flat = np.unpackbits(tensor.numpy(), count=count).view(bool)
+        bits[name] = torch.from_numpy(flat).view(tuple(shapes[name]))
+    return bits
+
+
+def save(bits: Mapping[str, Tensor], path: str | Path) -> None:
+    """Write boolean tensors by name, bit-packed, with their shapes: masks, or signs (True is negative)."""
+    shapes = json.dumps({name: list(tensor.shape) for name, tensor in bits.items()})
+    with atomic(path) as temporary:
+        save_file(pack(bits), temporary, metadata={"shapes": shapes})
+
+
+def load(path: str | Path) -> dict[str, Tensor]:
+    """What `save` wrote; ValueError where that is missing or damaged."""
+    try:
+        with safe_open(path, "pt") as file:
+            shapes = json.loads((file.metadata() or {})["shapes"])
+            return unpack({name: file.get_tensor(name) for name in shapes}, shapes)
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise ValueError(f"there must be bit-packed tensors in '{path}', but: {error}") from None
