@@ -39,7 +39,7 @@ class Checkpoint:
 
 
 def save_state(state: State, path: Path, run_id: str, more: Mapping[str, Any] | None = None) -> None:
-    """Write a state (and what `more` says, in JSON) so that it appears under its name complete or not at all."""
+    """Write a state (and what `more` says, in JSON), complete or not at all."""
     tensors = {f"net/{name}": tensor for name, tensor in state.tensors.items()}
     tensors |= {f"momentum/{name}": tensor for name, tensor in state.momentum.items()}
     _write(tensors, path, {"run_id": run_id, **(more or {})})
@@ -83,12 +83,11 @@ def load(folder: Path, run_id: str, say: Callable[[str], None]) -> Checkpoint | 
             say(f"{error}; falling back to the checkpoint before")
             continue
         mask = Mask(unpack(_under(tensors, "mask/"), meta["shapes"]))
-        return Checkpoint(
-            meta["level"], meta["step"], _state(tensors), mask, meta["levels"], meta["epochs"]
-        )
+        return Checkpoint(meta["level"], meta["step"], _state(tensors), mask, meta["levels"], meta["epochs"])
     if files:
         raise ValueError(
-            f"a checkpoint in '{folder}' must be intact, but none of {len(files)} is; delete the folder to start the "
+            f"a checkpoint in '{folder}' must be intact, but none of {len(files)} is; delete the folder to "
+            f"start the "
             "run from the beginning"
         )
     return None
@@ -123,7 +122,8 @@ def _read(path: Path, run_id: str | None) -> tuple[dict[str, Tensor], dict[str, 
     meta = json.loads(text)
     if run_id is not None and meta["run_id"] != run_id:
         raise ValueError(
-            f"'{path}' must belong to the configuration {run_id}, but it is {meta['run_id']}'s; choose another --out"
+            f"'{path}' must belong to the configuration {run_id}, but it is {meta['run_id']}'s; choose "
+            f"another --out"
         )
     return tensors, meta
 
@@ -132,7 +132,7 @@ def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         digest.update(name.encode())
-        digest.update(tensors[name].reshape(-1).numpy())
+        digest.update(tensors[name].reshape(-1).numpy().data)
     return digest.hexdigest()
 
 

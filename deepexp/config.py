@@ -14,10 +14,11 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+DatasetName = Literal["digits", "cifar10", "cifar100"]
 Origin = Literal["keep", "initial", "rewind"]
 WeightOrigin = Literal["keep", "initial", "rewind", "donor"]
 Fraction01 = Annotated[float, Field(gt=0, le=1)]
@@ -31,7 +32,7 @@ class Section(BaseModel):
 class Data(Section):
     """Which images, and how they are augmented."""
 
-    dataset: Literal["digits", "cifar10", "cifar100"] = "digits"
+    dataset: DatasetName = "digits"
     validation: int = Field(0, ge=0)  # training images held out, chosen by the seed
     limit: int | None = Field(None, ge=1)  # train on at most this many images, chosen by the seed
     crop_padding: int = Field(0, ge=0)
@@ -49,7 +50,7 @@ class Model(Section):
 
 
 class Train(Section):
-    """One level's training: SGD and its learning-rate schedule. Epochs may be fractions where they mark time."""
+    """One level's training: SGD and its learning-rate schedule."""
 
     epochs: int = Field(60, ge=1)
     batch_size: int = Field(64, ge=1)
@@ -67,7 +68,9 @@ class Train(Section):
     peak: Fraction01 = 0.2  # the share of a triangular schedule that rises
     warmup: Literal["none", "first", "every"] = "none"  # a linear ramp in level 0 alone, or in every level
     warmup_epochs: float = Field(0.0, ge=0)
-    evaluate: Literal["level", "epoch"] = "level"  # when the test set is looked at: after a level, or an epoch
+    evaluate: Literal["level", "epoch"] = (
+        "level"  # when the test set is looked at: after a level, or an epoch
+    )
     signs: Literal["level", "epoch"] = "level"  # when the signs are recorded
 
     @model_validator(mode="after")
@@ -104,7 +107,8 @@ class Pruning(Section):
     score: Literal["magnitude", "random"] = "magnitude"
     scope: Literal["global", "layer"] = "global"  # compare scores across layers, or within each
     # own: score the weights; run: the mask sequence of another run; shuffled: own (or the run's) with every
-    # layer's mask shuffled; random: random weights within a budget per layer; fixed: one level's mask of a run.
+    # layer's mask shuffled; random: random weights within a budget per layer; fixed: one level's mask of a
+    # run.
     source: Literal["own", "run", "shuffled", "random", "fixed"] = "own"
     run: str | None = None  # the run_id that `run`, `shuffled` and `fixed` take their masks from
     run_level: int | None = Field(None, ge=0)  # of `fixed`
@@ -136,8 +140,9 @@ class Pruning(Section):
 class LevelPolicy(Section):
     """What a level starts from: keep what training left, or restore the initial state or the rewind point.
 
-    `donor` takes the weights of the run `Config.donor` at the end of the same previous level. Weights whose amplitude
-    and sign have different origins become copysign(|amplitude|, sign). `momentum = initial` is zero.
+    `donor` takes the weights of the run `Config.donor` at the end of the same previous level. Weights whose
+    amplitude and sign have different origins become copysign(|amplitude|, sign). `momentum = initial` is
+    zero.
     """
 
     amplitude: WeightOrigin
@@ -199,7 +204,9 @@ class Config(Section):
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         if ("donor" in (self.policy.amplitude, self.policy.sign)) != (self.donor is not None):
-            raise ValueError("donor, a run_id, belongs to policy.amplitude or policy.sign = 'donor', which need it")
+            raise ValueError(
+                "donor, a run_id, belongs to policy.amplitude or policy.sign = 'donor', which need it"
+            )
         if self.policy.rewinds() and self.policy.rewind_epoch > self.train.epochs:
             raise ValueError(
                 f"policy.rewind_epoch must be at most train.epochs = {self.train.epochs}, "
@@ -266,7 +273,7 @@ POLICIES: dict[str, dict[str, LevelPolicy]] = {
 
 @dataclass(frozen=True)
 class Protocol:
-    """Settings that public code uses together: `settings` by dataset, dotted names; `policies` names its row."""
+    """Settings that one public code uses together: `common` ones, then those by dataset."""
 
     source: str
     settings: Mapping[str, Mapping[str, Any]]
@@ -367,7 +374,7 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def policy(protocol: str, algorithm: str) -> LevelPolicy:
-    """The row of `algorithm` as `protocol`'s source runs it; this project's row where that source has none."""
+    """The row of `algorithm` as `protocol`'s source runs it; ours where that source has none."""
     row = POLICIES.get(protocol, {}).get(algorithm) or POLICIES["signflow"].get(algorithm)
     return row if row is not None else _unknown("algorithm", algorithm, POLICIES["signflow"])
 
@@ -384,8 +391,8 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
         _unknown("protocol", protocol, PROTOCOLS)
     if profile not in PROFILES:
         _unknown("profile", profile, PROFILES)
-    if dataset not in Data.model_fields["dataset"].annotation.__args__:  # type: ignore[union-attr]
-        _unknown("dataset", dataset, Data.model_fields["dataset"].annotation.__args__)  # type: ignore[union-attr]
+    if dataset not in get_args(DatasetName):
+        _unknown("dataset", dataset, get_args(DatasetName))
     if dataset not in PROTOCOLS[protocol].settings:
         known = ", ".join(PROTOCOLS[protocol].settings)
         raise ValueError(f"the protocol '{protocol}' is defined for {known}, got '{dataset}'; choose another")

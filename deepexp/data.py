@@ -39,10 +39,11 @@ class Source:
     md5: str = ""
 
 
-# The archives' MD5 sums: https://www.cs.toronto.edu/~kriz/cifar.html. The SHA-1 sums of the official arrays are
-# those of the official binary version, as Apache MXNet publishes them (python/mxnet/gluon/data/vision/datasets.py).
-# 'approximate-test-20': a copy whose 20 test images (19 ships, 1 horse) are right in their labels and approximate
-# in their pixels, all else official; they move a test accuracy by at most 0.2 percentage points.
+# The archives' MD5 sums: https://www.cs.toronto.edu/~kriz/cifar.html. The SHA-1 sums of the official arrays
+# are those of the official binary version, as Apache MXNet publishes them
+# (python/mxnet/gluon/data/vision/datasets.py). 'approximate-test-20': a copy whose 20 test images (19 ships,
+# 1 horse) are right in their labels and approximate in their pixels, all else official; they move a test
+# accuracy by at most 0.2 percentage points.
 _CIFAR10_TRAIN = (
     "aadd24acce27caa71bf4b10992e9e7b2d74c2540",
     "c0ba65cce70568cd57b4e03e9ac8d2a5367c1795",
@@ -70,7 +71,12 @@ SOURCES = {
         (b"coarse_labels", b"fine_labels"),
         100,
         (32, 32, 3),
-        {"official": ("e207cd2e05b73b1393c74c7f5e7bea451d63e08e", "8fb6623e830365ff53cf14adec797474f5478006")},
+        {
+            "official": (
+                "e207cd2e05b73b1393c74c7f5e7bea451d63e08e",
+                "8fb6623e830365ff53cf14adec797474f5478006",
+            )
+        },
         "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
         "eb9058c3a382ffc7106e4002c42a8d85",
     ),
@@ -105,7 +111,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images for training, validation and testing, and the training set's mean and deviation (C,) in [0, 1]."""
+    """Images for training, validation and testing; mean and deviation (C,) of training pixels in [0, 1]."""
 
     variant: str
     classes: int
@@ -139,7 +145,8 @@ def load(config: Data, seed: int, device: str = "cpu") -> Dataset:
     variant = _variant(config.dataset, parts)
     if variant == "unknown" and not config.accept_unknown:
         raise ValueError(
-            f"{config.dataset} must be one of the known copies ({', '.join(source.variants)}), but what lies in "
+            f"{config.dataset} must be one of the known copies ({', '.join(source.variants)}), but what "
+            f"lies in "
             f"'{folder()}' is none; fetch it again, or accept it with --set data.accept_unknown=true"
         )
     train, test = _split(config.dataset, parts)
@@ -192,7 +199,7 @@ def batches(
 
 
 def augment(x: Tensor, index: Tensor, shifts: Tensor, flips: Tensor, config: Data) -> Tensor:
-    """Images `index` of `x` (n, H, W, C), padded, cropped at `shifts` (B, 2) rows and columns, then flipped."""
+    """Images `index` of `x` (n, H, W, C), padded, cropped at `shifts` (B, 2) rows and columns, flipped."""
     if config.crop_padding == 0 and config.flip == "none":
         return x[index]
     pad, (height, width) = config.crop_padding, x.shape[1:3]
@@ -202,7 +209,9 @@ def augment(x: Tensor, index: Tensor, shifts: Tensor, flips: Tensor, config: Dat
     outside = ((rows < 0) | (rows >= height))[:, :, None] | ((columns < 0) | (columns >= width))[:, None, :]
     if config.padding_mode == "reflect":
         rows, columns = _reflect(rows, height), _reflect(columns, width)
-    picked = x[index[:, None, None], rows.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None]]
+    picked = x[
+        index[:, None, None], rows.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None]
+    ]
     return picked if config.padding_mode == "reflect" else picked.masked_fill_(outside[..., None], 0)
 
 
@@ -238,7 +247,8 @@ def fetch(name: str, *, url: str | None = None, progress: bool = True) -> Path:
     except (OSError, ValueError, requests.RequestException) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
-            f"{archive} must deliver the archive with MD5 {source.md5}, but: {reason}; try again, name a mirror "
+            f"{archive} must deliver the archive with MD5 {source.md5}, but: {reason}; try again, name a "
+            f"mirror "
             "with --url, or put the official files under SIGNFLOW_DATA"
         ) from None
     _unpack(Path(path), target, source.folder)
@@ -251,7 +261,7 @@ def verify(name: str) -> str:
 
 
 def _read_parts(name: str) -> list[np.ndarray]:
-    """Each part as uint8 rows of labels, then pixels by channel: the layout of the official binary version."""
+    """Each part as uint8 rows of labels, then pixels by channel, as in the official binary version."""
     source = SOURCES[name]
     if name == "digits":
         from sklearn.datasets import load_digits
@@ -280,7 +290,8 @@ def _read_batch(path: Path, source: Source) -> np.ndarray:
         return rows
     except Exception as error:  # a damaged pickle raises whatever its damage suggests
         raise ValueError(
-            f"'{path}' must be an official python batch, but it is not ({' '.join(str(error).split())}); delete it "
+            f"'{path}' must be an official python batch, but it is not ({' '.join(str(error).split())}); "
+            f"delete it "
             "and fetch it again"
         ) from None
 
@@ -302,7 +313,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _variant(name: str, parts: Sequence[np.ndarray]) -> str:
-    sums = tuple(hashlib.sha1(np.ascontiguousarray(part)).hexdigest() for part in parts)
+    sums = tuple(hashlib.sha1(np.ascontiguousarray(part).data).hexdigest() for part in parts)
     return next((variant for variant, known in SOURCES[name].variants.items() if known == sums), "unknown")
 
 

@@ -1,21 +1,14 @@
 """A run: level after level of (mask, level policy, training), resumable to the bit wherever it was stopped.
 
-The folder of a run holds config.toml, about.json (which data, which software), levels.csv, layers.csv,
-epochs.csv, log.txt, progress.json, and by level masks/, signs/ (bit-packed) and weights/ (a state dict);
-states/ has the initial state and the rewind point, checkpoints/ what a stopped run goes on from. Every file is
-written atomically, and what is written again after a stop is the same to the bit.
+What is written again after a stop is the same to the bit; `deepexp.folder` says what lies where.
 """
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import fcntl
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +16,18 @@ import torch
 from torch import nn
 
 from deepexp import checkpoint, data, masks, models, signs, train
+from deepexp import folder as layout
 from deepexp.checkpoint import Checkpoint
-from deepexp.config import Config, read, stream, to_toml
+from deepexp.config import Config, stream, to_toml
 from deepexp.masks import Mask
 from deepexp.policy import State, capture, compose, masked, parts, restore
 from deepexp.scores import score
-from figures.results import atomic, provenance
+from figures.results import provenance
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: after `step` of `total` steps of `level`; `row` of levels.csv when that is complete."""
+    """After `step` of `total` steps of `level`; `row` of levels.csv when the level is complete."""
 
     level: int
     step: int
@@ -69,7 +63,7 @@ class Run:
         return self.config.policy.rewind_epoch * self.per_epoch + self.config.policy.rewind_step
 
     def file(self, kind: str, level: int | str) -> Path:
-        return _file(self.folder, kind, level)
+        return layout.file(self.folder, kind, level)
 
     def other(self, run_id: str) -> Path:
         """The folder of another run: it lies beside this one's."""
@@ -82,24 +76,26 @@ def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: Non
     Everything that can be known to be impossible raises ValueError before anything is trained or written. A
     level whose loss is no longer finite raises train.Diverged; the levels before it stay.
     """
-    _check_folder(config, folder)
+    layout.check(config, folder)
     work = prepare(config, folder, say)
-    with lock(folder):
-        _check_folder(config, folder)
-        if is_complete(folder, config):
+    with layout.lock(folder):
+        layout.check(config, folder)
+        if layout.is_complete(folder, config):
             say(f"{config.run_id} is complete")
             return
-        _clean(folder)
-        _write_text(folder / "config.toml", to_toml(config))
+        layout.clean(folder)
+        layout.write_text(folder / "config.toml", to_toml(config))
         about = {"run_id": config.run_id, "data_variant": work.dataset.variant, **provenance({}, config.seed)}
-        _write_text(folder / "about.json", json.dumps(about, indent=1))
+        layout.write_text(folder / "about.json", json.dumps(about, indent=1))
         yield from _levels(work)
 
 
 def prepare(config: Config, folder: Path, say: Callable[[str], None] = lambda _: None) -> Run:
     """Data, network and optimizer of `config`, with everything checked that does not need training."""
     if config.machine.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("machine.device = 'cuda' needs a CUDA device, but torch finds none; use --device cpu")
+        raise ValueError(
+            "machine.device = 'cuda' needs a CUDA device, but torch finds none; use --device cpu"
+        )
     torch.set_num_threads(config.machine.threads)
     dataset = data.load(config.data, config.seed, config.machine.device)
     net = models.build(
@@ -127,12 +123,15 @@ def _check_possible(work: Run) -> None:
             f"{config.train.batch_size:,}"
         )
     if config.policy.rewinds() and not work.rewind < work.total:
-        raise ValueError(f"the rewind point must lie before the {work.total:,} steps' end, got step {work.rewind:,}")
+        raise ValueError(
+            f"the rewind point must lie before the {work.total:,} steps' end, got step {work.rewind:,}"
+        )
     if config.pruning.source in ("own", "random", "shuffled") and config.pruning.run is None:
         last = config.pruning.kept(config.pruning.levels, dense.total)
         if last < 1:
             raise ValueError(
-                f"every level must keep a weight, but level {config.pruning.levels} of keep = {config.pruning.keep:g} "
+                f"every level must keep a weight, but level {config.pruning.levels} of keep = "
+                f"{config.pruning.keep:g} "
                 f"keeps none of {dense.total:,}; ask for fewer levels"
             )
     if config.perturbation.fraction:
@@ -143,14 +142,19 @@ def _check_possible(work: Run) -> None:
             mask = _borrowed(work, level)
             masks.check_fits(mask, work.net, config.pruning.run)
             if not mask.within(previous) or mask.kept == 0:
-                raise ValueError(f"the masks of {config.pruning.run} must be nested and keep weights, not so at level {level}")
+                raise ValueError(
+                    f"the masks of {config.pruning.run} must be nested and keep weights, not so at level "
+                    f"{level}"
+                )
             previous = mask
     if config.donor is not None:
         for level in range(config.pruning.levels):
-            have = checkpoint.load_state(_file(work.other(config.donor), "weights", level)).tensors
+            have = checkpoint.load_state(layout.file(work.other(config.donor), "weights", level)).tensors
             for name, weight in models.prunable(work.net).items():
                 if name not in have or have[name].shape != weight.shape:
-                    raise ValueError(f"the donor {config.donor} must have this network's weights, not so at '{name}'")
+                    raise ValueError(
+                        f"the donor {config.donor} must have this network's weights, not so at '{name}'"
+                    )
 
 
 def _levels(work: Run) -> Iterator[Progress]:
@@ -197,7 +201,9 @@ def _begin(
         if config.policy.rewinds():
             states["rewind"] = checkpoint.load_state(work.file("states", "rewind"), config.run_id)
         if config.donor is not None:
-            states["donor"] = checkpoint.load_state(_file(work.other(config.donor), "weights", level - 1))
+            states["donor"] = checkpoint.load_state(
+                layout.file(work.other(config.donor), "weights", level - 1)
+            )
         state = compose(config.policy, part, states, mask, stream(config.seed, "level", level))
     where = _perturbed(work, level, mask)
     if where is not None:
@@ -240,7 +246,7 @@ def _borrowed(work: Run, level: int) -> Mask:
     pruning = work.config.pruning
     assert pruning.run is not None
     level = level if pruning.run_level is None else pruning.run_level
-    mask = Mask(masks.load(_file(work.other(pruning.run), "masks", level)))
+    mask = Mask(masks.load(layout.file(work.other(pruning.run), "masks", level)))
     return masks.shuffle(mask, work.config.seed) if pruning.source == "shuffled" else mask
 
 
@@ -282,7 +288,7 @@ def _train(work: Run, start: Checkpoint, clock: _Clock) -> Iterator[Progress]:
 
 
 def _epoch_row(work: Run, level: int, epoch: int, report: train.Report) -> dict[str, Any]:
-    row = {
+    row: dict[str, Any] = {
         "level": level,
         "epoch": epoch,
         "lr": report.lr,
@@ -302,7 +308,7 @@ def _finish(work: Run, done: Checkpoint) -> Checkpoint:
     state = capture(work.net, work.sgd)
     now = signs.of(models.prunable(work.net))
     before = masks.load(work.file("signs", level - 1 if level else "initial"))
-    row = {
+    row: dict[str, Any] = {
         "level": level,
         "density": mask.density,
         "kept": mask.kept,
@@ -319,7 +325,7 @@ def _finish(work: Run, done: Checkpoint) -> Checkpoint:
     checkpoint.save_state(State(state.tensors, {}), work.file("weights", level), work.config.run_id)
     masks.save(now, work.file("signs", level))
     levels = [*done.levels[:level], {**row, "layers": mask.counts()}]
-    _write_tables(work.folder, levels, done.epochs, mask.sizes())
+    layout.write_tables(work.folder, levels, done.epochs, mask.sizes())
     work.say(f"level {level}: density {mask.density:.4f}, test accuracy {row['test_accuracy']:.4f}")
     return Checkpoint(level, work.total, state, mask, levels, done.epochs)
 
@@ -343,89 +349,4 @@ class _Clock:
             "images_per_second": rate * work.config.train.batch_size,
             "seconds_left": left / rate,
         }
-        _write_text(work.folder / "progress.json", json.dumps(state))
-
-
-def is_complete(folder: Path, config: Config) -> bool:
-    """Whether every level's row stands in levels.csv."""
-    return len(rows(folder / "levels.csv")) == config.pruning.levels + 1
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a table of a run; none where it does not exist."""
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-@contextlib.contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process; the kernel lets go of it however the process ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ValueError(
-                f"the run folder '{folder}' must belong to one process, but another one is at work there; wait for "
-                "it, or choose another --out"
-            ) from None
-        yield
-
-
-def logger(folder: Path, echo: Callable[[str], None]) -> Callable[[str], None]:
-    """A function that adds a line to the run's log.txt and passes it to `echo`."""
-
-    def say(line: str) -> None:
-        if folder.is_dir():
-            with (folder / "log.txt").open("a") as file:
-                file.write(f"{datetime.now().isoformat(timespec='seconds')} {line}\n")
-        echo(line)
-
-    return say
-
-
-def _check_folder(config: Config, folder: Path) -> None:
-    path = folder / "config.toml"
-    if path.is_file():
-        there = read(path.read_text())
-        if there != config:
-            raise ValueError(
-                f"the folder '{folder}' must hold {config.run_id}, but it holds {there.run_id}; choose another --out"
-            )
-    elif folder.is_dir() and any(entry.name not in ("lock", "log.txt") for entry in folder.iterdir()):
-        raise ValueError(f"the run folder '{folder}' must be new or a run's, but other files lie there; choose another")
-
-
-def _file(folder: Path, kind: str, level: int | str) -> Path:
-    name = level if isinstance(level, str) else f"{level:02d}"
-    return folder / kind / f"{name}.safetensors"
-
-
-def _clean(folder: Path) -> None:
-    """Remove the temporary files of writes that a kill interrupted."""
-    for path in folder.rglob(".*-*.*"):
-        path.unlink()
-
-
-def _write_text(path: Path, text: str) -> None:
-    with atomic(path) as temporary:
-        temporary.write_text(text)
-
-
-def _write_tables(
-    folder: Path, levels: list[dict[str, Any]], epochs: list[dict[str, Any]], sizes: Mapping[str, int]
-) -> None:
-    layers = [
-        {"level": row["level"], "layer": name, "kept": kept, "total": sizes[name], "density": kept / sizes[name]}
-        for row in levels
-        for name, kept in row["layers"].items()
-    ]
-    plain = [{key: value for key, value in row.items() if key != "layers"} for row in levels]
-    # levels.csv last: its last row says that the run is complete.
-    for name, table in (("layers", layers), ("epochs", epochs), ("levels", plain)):
-        with atomic(folder / f"{name}.csv") as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(table[0]))
-            writer.writeheader()
-            writer.writerows(table)
+        layout.write_text(work.folder / "progress.json", json.dumps(state))

@@ -30,7 +30,8 @@ class Mask:
         for name, tensor in self.alive.items():
             if tensor.dtype != torch.bool or tensor.device.type != "cpu":
                 raise ValueError(
-                    f"a mask must hold boolean CPU tensors, got {tensor.dtype} on {tensor.device} for '{name}'"
+                    f"a mask must hold boolean CPU tensors, got {tensor.dtype} on {tensor.device} for "
+                    f"'{name}'"
                 )
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
@@ -83,7 +84,8 @@ def check_fits(mask: Mask, net: nn.Module, origin: str) -> None:
     wrong = next(name for name in [*want, *have] if want.get(name) != have.get(name))
     raise ValueError(
         f"the mask of {origin} must fit this network, but at '{wrong}' the network has "
-        f"{want.get(wrong, 'nothing')} and the mask {have.get(wrong, 'nothing')}; take a mask of the same model"
+        f"{want.get(wrong, 'nothing')} and the mask {have.get(wrong, 'nothing')}; take a mask of the same "
+        f"model"
     )
 
 

@@ -32,7 +32,9 @@ def build(
     if name not in (*_SMALL, *_LARGE, "vgg16"):
         raise ValueError(f"the model must be one of {', '.join((*_SMALL, *_LARGE, 'vgg16'))}, got '{name}'")
     if stem not in ("cifar", "imagenet") or (stem == "imagenet" and name not in _LARGE):
-        raise ValueError(f"the stem of {name} must be 'cifar'" + f"{' or imagenet' * (name in _LARGE)}, got '{stem}'")
+        raise ValueError(
+            f"the stem of {name} must be 'cifar'" + f"{' or imagenet' * (name in _LARGE)}, got '{stem}'"
+        )
     if round(16 * width) < 1:
         raise ValueError(f"the width must leave at least one channel in every layer, got {width:g}")
     with torch.device("meta"):  # no memory and no random numbers spent on an initialisation to be replaced
@@ -49,7 +51,7 @@ def build(
     return net
 
 
-def prunable(net: nn.Module) -> dict[str, nn.Parameter]:
+def prunable(net: nn.Module) -> dict[str, Tensor]:
     """The weights that pruning counts and masks: those of every convolution and linear layer, by name.
 
     The stem, the shortcuts and the classifier are among them; biases and batch normalisation are not.

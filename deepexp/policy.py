@@ -56,7 +56,8 @@ def compose(
     """The state from which a level starts: every part from where `policy` says, the pruned weights 0.
 
     `states` has 'keep' (the end of the previous level), 'initial', 'rewind' where the policy rewinds, and
-    'donor' where it transplants. The momentum of 'initial' is 0, as at step 0, and that of a pruned weight too.
+    'donor' where it transplants. The momentum of 'initial' is 0, as at step 0, and that of a pruned weight
+    too.
     """
     tensors = {}
     for name, kind in part.items():

@@ -15,9 +15,14 @@ def score(kind: str, net: nn.Module, seed: int) -> dict[str, Tensor]:
     Random scores depend on the layer and the seed alone, whatever the other layers are.
     """
     if kind == "magnitude":
-        return {name: weight.detach().to("cpu", torch.float32).abs() for name, weight in prunable(net).items()}
+        return {
+            name: weight.detach().to("cpu", torch.float32).abs() for name, weight in prunable(net).items()
+        }
     if kind == "random":
-        return {name: _uniform(weight.shape, stream(seed, "score", name)) for name, weight in prunable(net).items()}
+        return {
+            name: _uniform(weight.shape, stream(seed, "score", name))
+            for name, weight in prunable(net).items()
+        }
     raise ValueError(f"the score must be magnitude or random, got '{kind}'")
 
 

@@ -52,7 +52,8 @@ def switches(signs: Sequence[Signs], masks: Sequence[Mask]) -> dict[str, Tensor]
 def _by_level(signs: Sequence[Signs], masks: Sequence[Mask]) -> Iterator[dict[str, Tensor]]:
     if len(signs) != len(masks) + 1:
         raise ValueError(
-            f"there must be one more set of signs (the initialisation's) than masks, got {len(signs)} and {len(masks)}"
+            f"there must be one more set of signs (the initialisation's) than masks, got {len(signs)} and "
+            f"{len(masks)}"
         )
     for level, mask in enumerate(masks):
         yield flips(signs[level], signs[level + 1], mask)  # nested: alive now is alive before
@@ -65,7 +66,9 @@ def perturbation(mask: Mask, config: Perturbation, seed: int) -> dict[str, Tenso
     """
     unknown = set(config.layers) - set(mask.alive)
     if unknown:
-        raise ValueError(f"perturbation.layers must name layers of the network, got {', '.join(sorted(unknown))}")
+        raise ValueError(
+            f"perturbation.layers must name layers of the network, got {', '.join(sorted(unknown))}"
+        )
     chosen = Mask(
         {
             name: tensor if not config.layers or name in config.layers else torch.zeros_like(tensor)

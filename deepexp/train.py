@@ -87,12 +87,12 @@ def steps(
     """Train `net` in place from step `start` of the level's schedule to its end.
 
     `forward` is `net` or its compiled form. Yields at the end of every epoch and after each step number in
-    `stops`. Pruned weights and their momentum, 0 at the start, stay 0: their gradients are set to 0, and 0 has
-    no weight decay. Raises Diverged where an epoch's mean loss is not finite.
+    `stops`. Pruned weights and their momentum, 0 at the start, stay 0: their gradients are set to 0, and 0
+    has no weight decay. Raises Diverged where an epoch's mean loss is not finite.
     """
     train, per_epoch = config.train, steps_per_epoch(len(dataset.train), config.train)
     warm = train.warmup == "every" or (train.warmup == "first" and level == 0)
-    weights, zeroing = _gradient_masks(net, mask)
+    weights, zeroing = gradient_masks(net, mask)
     step, total = start, train.epochs * per_epoch
     while step < total:
         net.train()
@@ -119,7 +119,8 @@ def steps(
                 report = Report(step, rate, loss_sum.item() / seen, correct.item() / seen)
                 if not math.isfinite(report.loss):
                     raise Diverged(
-                        f"the loss must stay finite, but it is {report.loss} in epoch {epoch} of level {level} at a "
+                        f"the loss must stay finite, but it is {report.loss} in epoch {epoch} of level "
+                        f"{level} at a "
                         f"learning rate of {rate:g}; lower train.lr. The levels before are complete"
                     )
                 yield report
@@ -141,8 +142,8 @@ def evaluate(net: nn.Module, images: Images, dataset: Dataset) -> tuple[float, f
     return loss.item() / len(images), correct.item() / len(images)
 
 
-def _gradient_masks(net: nn.Module, mask: Mask) -> tuple[list[Any], list[Tensor]]:
-    """The weights of the layers that have pruned weights, and their masks as floats in the weights' layout."""
+def gradient_masks(net: nn.Module, mask: Mask) -> tuple[list[Any], list[Tensor]]:
+    """The weights of layers with pruned weights, and their masks as floats in the weights' layout."""
     weights, zeroing = [], []
     for name, weight in prunable(net).items():
         if not bool(mask.alive[name].all()):

@@ -53,11 +53,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _draw(options: argparse.Namespace) -> None:
-    from figures import style, toy
+    from figures import deep, style, toy
 
+    known = {**toy.FIGURES, **deep.FIGURES}
     names = list(toy.FIGURES) if options.names == ["all"] else options.names
-    if unknown := sorted(set(names) - set(toy.FIGURES)):
-        raise ValueError(f"a figure must be one of {', '.join(toy.FIGURES)} or all, got {', '.join(unknown)}")
+    if unknown := sorted(set(names) - set(known)):
+        raise ValueError(f"a figure must be one of {', '.join(known)} or all, got {', '.join(unknown)}")
     check_output(options.out / "probe.nc")
     for name in names:
         source = options.results / f"{name}.nc"
@@ -65,7 +66,7 @@ def _draw(options: argparse.Namespace) -> None:
         try:
             if not isinstance(data, dict):
                 raise KeyError("groups")
-            figure = toy.FIGURES[name](data)
+            figure = known[name](data)
         except (
             AttributeError,
             KeyError,
