@@ -12,7 +12,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -227,7 +227,7 @@ class Config(Section):
 
 
 def _row(*origins: str, **more: Any) -> LevelPolicy:
-    return LevelPolicy(**dict(zip(LevelPolicy.model_fields, origins, strict=False)), **more)
+    return LevelPolicy.model_validate({**dict(zip(LevelPolicy.model_fields, origins, strict=False)), **more})
 
 
 _ALL_INITIAL = ("initial",) * 6 + ("start",)
@@ -276,8 +276,8 @@ class Protocol:
     """Settings that one public code uses together: `common` ones, then those by dataset."""
 
     source: str
-    settings: Mapping[str, Mapping[str, Any]]
-    common: Mapping[str, Any] = field(default_factory=dict)
+    settings: dict[str, dict[str, Any]]
+    common: dict[str, Any]
 
 
 _CROP_FLIP = {"data.crop_padding": 4, "data.flip": "random"}
@@ -426,11 +426,10 @@ def read(text: str) -> Config:
 def to_toml(config: Config) -> str:
     """Every field as TOML; what is None is left out."""
     tree = config.model_dump()
-    lines = [f"{key} = {_toml(value)}" for key, value in tree.items() if not isinstance(value, dict)]
-    for name, section in tree.items():
-        if isinstance(section, dict):
-            lines += ["", f"[{name}]"]
-            lines += [f"{key} = {_toml(value)}" for key, value in section.items() if value is not None]
+    sections = {key: value for key, value in tree.items() if isinstance(value, dict)}
+    lines = _pairs({key: value for key, value in tree.items() if key not in sections})
+    for name, section in sections.items():
+        lines += ["", f"[{name}]", *_pairs(section)]
     return "\n".join(lines) + "\n"
 
 
@@ -476,6 +475,10 @@ def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
         section, _, name = key.rpartition(".")
         (tree.setdefault(section, {}) if section else tree)[name] = value
     return tree
+
+
+def _pairs(section: Mapping[str, Any]) -> list[str]:
+    return [f"{key} = {_toml(value)}" for key, value in section.items() if value is not None]
 
 
 def _toml(value: Any) -> str:
