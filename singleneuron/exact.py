@@ -16,7 +16,16 @@ from numpy.typing import ArrayLike, NDArray
 from singleneuron.kernel import kernel, routine
 
 Array = NDArray[np.float64]
-TINY = 5e-324
+
+
+@routine
+def _saturated(z: float, base: float, span: float) -> float:
+    """z / sqrt(base^2 + (z span)^2), also where z underflows."""
+    if z == 0.0:
+        return 0.0
+    if abs(z) * span < base:
+        return z / math.hypot(base, z * span)
+    return math.copysign(1.0 / math.hypot(base / z, span), z)
 
 
 @routine
@@ -48,27 +57,32 @@ def _side_flow(a: float, w: float, rate: float, slope: float, t: float) -> tuple
     y = rate * t * r
     tau = math.tanh(y)
     root_left = math.exp(-y) * math.sqrt(2.0 / (1.0 + math.exp(-2.0 * y)))  # sqrt(1 - tau)
-    root_span = math.sqrt(0.5 * (rate * t if y < 1e-8 else tau / r))
+    root_span = math.sqrt(0.5 * rate * t) if y < 1e-8 else math.sqrt(0.5 * tau) / math.sqrt(r)
     # sqrt(1 - sigma tau) and sqrt(1 + sigma tau); 1 - sigma = kappa^2/(1 + sigma).
     near = math.hypot(kappa / math.sqrt(1.0 + sigma), math.sqrt(sigma) * root_left)
     far = math.sqrt(1.0 + sigma * tau)
     if slope < 0.0:
         near, far = far, near
-    root1 = math.hypot(far, minus * root_span)
-    root2 = math.hypot(near, plus * root_span)
+    root1, plus_t = math.hypot(far, minus * root_span), _saturated(plus, near, root_span)
+    root2, minus_t = math.hypot(near, plus * root_span), _saturated(minus, far, root_span)
+    plus_t, minus_t = plus_t * root1, minus_t * root2
     if np.sign(a) * np.sign(w) * slope < 0.0:
-        # A root vanishes only together with what it divides.
-        plus, minus = plus * root1 / max(root2, TINY), minus * root2 / max(root1, TINY)
-        a_t, w_t = 0.5 * (plus + minus), 0.5 * (plus - minus)
+        a_t, w_t = 0.5 * (plus_t + minus_t), 0.5 * (plus_t - minus_t)
     else:
+        # 1/sqrt(e1 e2) is lead_t/(lead root^2): no tiny start underflows.
         small = sigma * sigma / (1.0 + abs(kappa)) + abs(kappa) * root_left * root_left
         large = 1.0 + abs(kappa) * tau
         if kappa < 0.0:
             small, large = large, small
         drift = math.copysign(sigma, slope) * tau
-        a_t = (a * large + drift * w) / root1 / root2
-        w_t = (w * small + drift * a) / root1 / root2
-    # Rounding never carries a state across the line; a w that underflows keeps its sign.
+        lead, lead_t, root = (
+            (plus, plus_t, root1) if slope > 0.0 or abs(plus) > abs(minus) else (minus, minus_t, root2)
+        )
+        unit_a, unit_w, lead_t = a / lead, w / lead, lead_t / (root * root)
+        a_t, w_t = (unit_a * large + drift * unit_w) * lead_t, (unit_w * small + drift * unit_a) * lead_t
+    # Rounding never carries a state across an axis; what underflows keeps its sign.
+    if abs(a) >= abs(w):
+        a_t = math.copysign(a_t, a)
     return a_t, math.copysign(max(w_t * math.copysign(1.0, w), 0.0), w)
 
 
@@ -84,14 +98,14 @@ def _crossing(a: float, w: float, rate: float, slope: float) -> float:
     r = math.hypot(slope, half)
     kappa, sigma = half / r, abs(slope) / r
     gap = excess + abs(w) * kappa * (1.0 + sigma + kappa) / ((1.0 + sigma) * (1.0 + kappa))
-    return math.log1p(2.0 * abs(w) / gap / sigma) / (2.0 * rate * r)
+    return math.log1p(2.0 * (abs(w) / abs(slope)) * (r / gap)) / (2.0 * rate * r)
 
 
 @kernel(parallel=True)
 def _line_kernel(a, w, t, c_pos, s_pos, c_neg, s_neg, balanced, a_t, w_t):  # type: ignore[no-untyped-def]
     for i in numba.prange(a.size):
         a0, w0 = a[i], w[i]
-        if w0 == 0.0:
+        if w0 == 0.0 or t[i] == 0.0:
             a_t[i], w_t[i] = a0, w0
             continue
         rate, slope, other_rate, other_slope = c_pos[i], s_pos[i], c_neg[i], s_neg[i]
@@ -396,7 +410,7 @@ def _balanced_point(a: float, p: float, q: float, t: float, curve: Curve) -> tup
         return (1.0, 1.0, 0.0) if a > 0.0 else (-0.0, -0.0, 0.0)
     if abs(x) > X_LINE:
         a_t, p_t = _side_flow(math.copysign(p, a), p, 0.5, 1.0 if p > 0.0 else 0.0, t)
-        return a_t, p_t, q * (abs(a_t) / norm)
+        return a_t, p_t, q / norm * abs(a_t)
     x_t = _angle_of_time(_time_of_angle(x, curve) + math.copysign(t, a), curve)
     wide, tight = max(x, x_t), min(x, x_t)
     m_wide, m_tight = math.exp(-abs(wide)), math.exp(-abs(tight))

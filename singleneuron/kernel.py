@@ -1,13 +1,14 @@
-"""Compiled kernels: numba functions, cached on disk under a digest of every kernel source.
+"""Compiled kernels: numba functions, cached on disk under a digest of every source they depend on.
 
 numba's own cache watches only the file in which an entry point stands, so an edited callee in
-another file would leave stale machine code behind. Here the cache folder itself is named after
-the sources: any edit of any kernel file compiles anew.
+another file would leave stale machine code behind. Here the cache folder itself is named after the
+sources: an edit of the module or of any module of this package that it imports compiles anew.
 """
 
 import functools
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -15,37 +16,43 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core import config
+import numba.core.config
 
-PACKAGE = Path(__file__).parent
+IMPORT = re.compile(rf"^from {__package__}\.(\w+) import", re.MULTILINE)
 
 
-def source_digest(folder: Path = PACKAGE) -> str:
-    """Digest of all modules in `folder` that hold compiled code."""
+def source_digest(module: Path) -> str:
+    """Digest of a module and of all modules of its folder that it imports, directly or not."""
+    sources: dict[str, bytes] = {}
+    pending = [module.stem]
+    while pending:
+        name = pending.pop()
+        if name not in sources:
+            sources[name] = module.with_name(f"{name}.py").read_bytes()
+            pending += IMPORT.findall(sources[name].decode())
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
-        source = path.read_bytes()
-        if b"kernel import" in source or path.name == Path(__file__).name:
-            digest.update(path.name.encode() + b"\0" + source)
+    for name in sorted(sources):
+        digest.update(name.encode() + b"\0" + sources[name])
     return digest.hexdigest()[:16]
 
 
 @functools.cache
-def cache_directory() -> Path:
-    """The folder of the compiled kernels: NUMBA_CACHE_DIR, else `__pycache__`, else a temporary one."""
+def cache_directory(module: Path) -> Path:
+    """Where the kernels of `module` go: in NUMBA_CACHE_DIR, else `__pycache__`, else a temporary folder."""
     given = os.environ.get("NUMBA_CACHE_DIR")
-    root = Path(given) if given else PACKAGE / "__pycache__"
+    root = Path(given) if given else module.parent / "__pycache__"
     try:
         root.mkdir(parents=True, exist_ok=True)
         writable = os.access(root, os.W_OK)
     except OSError:
         writable = False
     if not writable:
-        root = Path(tempfile.gettempdir()) / f"signflow-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+        owner = os.getuid() if hasattr(os, "getuid") else "user"
+        root = Path(tempfile.gettempdir()) / f"signflow-{owner}"
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    current = root / f"kernels-{source_digest()}"
-    for stale in root.glob("kernels-*"):
-        if stale != current:
+    current = root / f"{module.stem}-{source_digest(module)}"
+    for stale in root.glob(f"{module.stem}-*"):
+        if stale != current and stale.is_dir():
             shutil.rmtree(stale, ignore_errors=True)
     return current
 
@@ -65,7 +72,8 @@ def kernel(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
 
     def decorate(function: Callable[..., Any]) -> Any:
         # numba reads the setting once, when the function is decorated.
-        before, config.CACHE_DIR = config.CACHE_DIR, str(cache_directory())
+        config: Any = numba.core.config
+        before, config.CACHE_DIR = config.CACHE_DIR, str(cache_directory(Path(function.__code__.co_filename)))
         try:
             return numba.njit(error_model="numpy", cache=True, parallel=parallel)(function)
         finally:

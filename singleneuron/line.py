@@ -1,4 +1,4 @@
-"""One coordinate as an ODE, population or samples: a' = C w (s - a w), w' = C a (s - a w) on either side of w = 0.
+"""One coordinate as an ODE, population or samples: a' = C w (s - a w), w' = C a (s - a w) on either side.
 
 The event w = 0 ends a side: there the flow sticks or crosses (Theorem 2.1). The side is carried,
 never read again from the sign of w, so that rounding cannot move a dead state across.
@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 from numba import prange
+from numpy.typing import NDArray
 
 from singleneuron.kernel import kernel, routine
 from singleneuron.model import Array, Line
@@ -35,8 +36,9 @@ def gauge(y, p, g):
     else:
         g[0] = p[SIDE] * w - LEAST
     towards = a * p[TARGET]
-    on_target = p[SIDE] > 0.0 and towards >= 0.0
-    g[1] = abs(a * w - p[TARGET]) - p[TOL] if on_target else 1.0
+    # A side that is left again has no limit of its own.
+    settles = towards >= 0.0 if p[SIDE] > 0.0 else p[LEAVES] == 0.0
+    g[1] = abs(a * w - p[TARGET]) - p[TOL] if settles else 1.0
     # Only w > 0 with a still on its way through 0 has an open limit.
     g[2] = -1.0 if p[SIDE] > 0.0 and p[NEGATIVE] > 0.0 and towards <= 0.0 else 1.0
 
@@ -95,7 +97,7 @@ def line_flow(
     limit: bool,
     t_certain: float,
     tolerance: float,
-) -> tuple[Array, Array, Array, Array]:
+) -> tuple[Array, Array, NDArray[np.int64], Array]:
     """Integrate starts a, w (B,) with statistics `line` to the increasing `times` (T,).
 
     c (B,) is the balance of the starts. With `limit` each trajectory ends as soon as it converged or

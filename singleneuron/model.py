@@ -45,10 +45,17 @@ def finite_array(name: str, value: ArrayLike) -> Array:
     return array
 
 
-def _frozen(array: NDArray[Any]) -> NDArray[Any]:
-    array = array.view()
-    array.flags.writeable = False
-    return array
+def _freeze(instance: object, **arrays: Array | None) -> None:
+    """Set read-only views as attributes of a frozen dataclass."""
+    for name, array in arrays.items():
+        if array is not None:
+            array = array.view()
+            array.flags.writeable = False
+        object.__setattr__(instance, name, array)
+
+
+def _known_balance(c: ArrayLike | None, a: Array) -> Array | None:
+    return None if c is None else np.broadcast_to(finite_array("c", c), a.shape[-1:])
 
 
 @dataclass(frozen=True)
@@ -56,22 +63,21 @@ class State:
     """Parameters of a batch of students.
 
     a : (..., B), outer weights; w : (..., B, d), inner weights. A path has a leading time axis.
-    balanced : whether a^2 = |w|^2 holds by construction; carried from the initialisation, since
-        floats cannot tell: one ulp of imbalance escapes after a long time.
+    c : (B,), the balance a^2 - |w|^2 where it is known by construction (0: balanced). The flow conserves
+        it, floats do not: one ulp of imbalance decides between death and escape.
     """
 
     a: Array
     w: Array
-    balanced: bool = False
+    c: Array | None = None
 
     def __post_init__(self) -> None:
         a, w = finite_array("a", self.a), finite_array("w", self.w)
         if a.ndim < 1 or w.ndim != a.ndim + 1 or w.shape[:-1] != a.shape or w.shape[-1] < 1:
             raise ValueError(
-                f"a must have shape (B,) and w (B, d) with the same B and d >= 1, but a is {a.shape} and w {w.shape}"
+                f"a must have shape (B,) and w (B, d), B alike and d >= 1, but a is {a.shape} and w {w.shape}"
             )
-        object.__setattr__(self, "a", _frozen(a))
-        object.__setattr__(self, "w", _frozen(w))
+        _freeze(self, a=a, w=w, c=_known_balance(self.c, a))
 
     @property
     def d(self) -> int:
@@ -84,20 +90,21 @@ class State:
 
     def __getitem__(self, index: Any) -> "State":
         """The students (of a path: the times) that `index` selects along the first axis."""
-        return replace(self, a=self.a[index], w=self.w[index])
+        c = None if self.c is None else self.c if self.a.ndim > 1 else self.c[index]
+        return replace(self, a=self.a[index], w=self.w[index], c=c)
 
 
 @dataclass(frozen=True)
 class Reduced:
     """States up to rotations about the target v: all that the population flow sees, for any d.
 
-    a, p = w.v, q = |w - p v| >= 0, each of shape (..., B).
+    a, p = w.v, q = |w - p v| >= 0, each of shape (..., B); c as in `State`.
     """
 
     a: Array
     p: Array
     q: Array
-    balanced: bool = False
+    c: Array | None = None
 
     def __post_init__(self) -> None:
         a, p, q = (finite_array(name, getattr(self, name)) for name in ("a", "p", "q"))
@@ -105,8 +112,7 @@ class Reduced:
             raise ValueError(f"a, p and q must have one shape (B,), but have {a.shape}, {p.shape}, {q.shape}")
         if np.any(q < 0):
             raise ValueError(f"q = |w_perp| must be >= 0, but its least entry is {q.min():g}")
-        for name, value in (("a", a), ("p", p), ("q", q)):
-            object.__setattr__(self, name, _frozen(value))
+        _freeze(self, a=a, p=p, q=q, c=_known_balance(self.c, a))
 
     @property
     def size(self) -> int:
@@ -115,7 +121,8 @@ class Reduced:
 
     def __getitem__(self, index: Any) -> "Reduced":
         """The students (of a path: the times) that `index` selects along the first axis."""
-        return replace(self, a=self.a[index], p=self.p[index], q=self.q[index])
+        c = None if self.c is None else self.c if self.a.ndim > 1 else self.c[index]
+        return replace(self, a=self.a[index], p=self.p[index], q=self.q[index], c=c)
 
 
 class Line(NamedTuple):
@@ -180,10 +187,9 @@ class Sample:
         x, y = finite_array("x", self.x), finite_array("y", self.y)
         if x.ndim != 2 or y.ndim != 1 or x.shape[0] != y.shape[0] or 0 in x.shape:
             raise ValueError(
-                f"x must have shape (n, d) and y (n,) with the same n >= 1 and d >= 1, but x is {x.shape}, y {y.shape}"
+                f"x must have shape (n, d) and y (n,), n alike, n, d >= 1, but x is {x.shape} and y {y.shape}"
             )
-        object.__setattr__(self, "x", _frozen(x))
-        object.__setattr__(self, "y", _frozen(y))
+        _freeze(self, x=x, y=y)
         if integer("targets", self.targets, 1) > self.d:
             raise ValueError(f"targets must be <= d = {self.d}, but is {self.targets}")
 
@@ -246,7 +252,7 @@ def reduce(problem: Problem, state: State, mask: NDArray[np.bool_] | None = None
     w = state.w if mask is None else np.where(mask, state.w, 0.0)
     _, kept = unit_overlap(problem, mask)
     p, along = _projection(w, kept)
-    return Reduced(state.a, p, np.linalg.norm(w - along, axis=-1), state.balanced)
+    return Reduced(state.a, p, np.linalg.norm(w - along, axis=-1), state.c)
 
 
 def _projection(w: Array, kept: NDArray[np.bool_]) -> tuple[Array, Array]:
@@ -271,15 +277,18 @@ def expand(problem: Problem, reduced: Reduced, origin: State, mask: NDArray[np.b
     q = np.linalg.norm(perpendicular, axis=-1, keepdims=True)
     direction = np.divide(perpendicular, q, out=np.zeros_like(w), where=q > 0)
     v = kept / np.sqrt(np.maximum(kept.sum(axis=-1, keepdims=True), 1))
-    return State(reduced.a, reduced.p[..., None] * v + reduced.q[..., None] * direction, origin.balanced)
+    return State(reduced.a, reduced.p[..., None] * v + reduced.q[..., None] * direction, reduced.c)
 
 
 def balance(state: Starts) -> Array:
-    """c = a^2 - |w|^2, conserved by every gradient flow of L; exactly 0 where balanced by construction."""
-    if state.balanced:
-        return np.zeros(state.a.shape)
+    """c = a^2 - |w|^2, shape (..., B), from a and w themselves; conserved by every gradient flow of L."""
     rho = np.linalg.norm(state.w, axis=-1) if isinstance(state, State) else np.hypot(state.p, state.q)
     return (np.abs(state.a) - rho) * (np.abs(state.a) + rho)
+
+
+def start_balance(state: Starts) -> Array:
+    """c of a batch of starts (B,): the one known by construction, else computed."""
+    return balance(state) if state.c is None else state.c
 
 
 def loss(problem: Problem, state: Starts) -> Array:
@@ -348,9 +357,9 @@ def balanced_starts(d: int, size: int, seed: int = 0, *, scale: float = 1.0, red
     factor = scale / np.sqrt(d)
     if reduced:
         p, q = factor * first, factor * second
-        return Reduced(sign * np.hypot(p, q), p, q, balanced=True)
+        return Reduced(sign * np.hypot(p, q), p, q, c=np.zeros(size))
     w = factor * first
-    return State(sign * (np.abs(w[:, 0]) if d == 1 else np.linalg.norm(w, axis=1)), w, balanced=True)
+    return State(sign * (np.abs(w[:, 0]) if d == 1 else np.linalg.norm(w, axis=1)), w, c=np.zeros(size))
 
 
 def independent_starts(

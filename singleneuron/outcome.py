@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from singleneuron.model import Array, Line
+from singleneuron.model import Array, Line, Sample, State, gradient
 
 TOLERANCE = 1e-3
 """Largest |a rho - 1| and theta (one coordinate: |a w - s_pos|) of a run that converged."""
@@ -69,7 +69,8 @@ def population_status(
     """
     theta = 2 * np.arctan(np.exp(np.clip(x, -700, 700)))
     near = (np.abs(a * np.exp(log_rho) - 1) <= tolerance) & (theta <= tolerance)
-    dies = (a < 0) & ((c >= 0) | (log_rho <= np.log(TINY_NORM)))
+    # -0.0 is the limit of a balanced a < 0.
+    dies = np.signbit(a) & ((c >= 0) | (log_rho <= np.log(TINY_NORM)))
     return np.select(
         [overlap < 1, near, dies, a > 0],
         [np.where(dies, Status.DEAD, Status.STUCK), Status.CONVERGED, Status.DEAD, Status.TRAPPED],
@@ -96,5 +97,28 @@ def line_status(
     return np.select(
         [np.asarray(overlap) < 1, near, never, (w > 0) & (towards < 0) & (c >= 0), (towards > 0)],
         [Status.STUCK, Status.CONVERGED, Status.STUCK, Status.DEAD, Status.TRAPPED],
+        Status.UNDECIDED,
+    ).astype(np.int8)
+
+
+def sample_status(
+    problem: Sample, state: State, c: Array, overlap: Any = 1.0, tolerance: float = TOLERANCE
+) -> NDArray[np.int8]:
+    """Status of states (B,) of n samples in d > 1, judged by the least-squares problem of their cell.
+
+    In the cell S = {w.x_i > 0} the loss is quadratic in u = a w, dL/dw = a (A_S u - b_S), and A_S is about
+    I/2: converged where |A_S u - b_S| <= tolerance/2 on the target's side, a > 0 and w.v > 0. A state at rest
+    elsewhere is stuck, or dead where no sample is active. a < 0 <= c never changes sign: dead too.
+    """
+    _, dw = gradient(problem, state)
+    rho = np.linalg.norm(state.w, axis=-1)
+    residual = np.linalg.norm(dw, axis=-1) / np.maximum(np.abs(state.a), np.finfo(float).tiny)
+    inactive = ~np.any(state.w @ problem.x.T > 0, axis=-1)
+    rests = (residual <= tolerance / 2) & (state.a != 0)
+    right = (state.a > 0) & (state.w @ problem.v > 0) & ~inactive
+    dies = inactive | (rho <= TINY_NORM) | ((state.a < 0) & (c >= 0))
+    return np.select(
+        [dies, np.asarray(overlap) < 1, rests & right, rests],
+        [Status.DEAD, Status.STUCK, Status.CONVERGED, Status.STUCK],
         Status.UNDECIDED,
     ).astype(np.int8)

@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 from numba import prange
+from numpy.typing import NDArray
 
 from singleneuron.kernel import kernel, routine
 from singleneuron.model import Array, Reduced
@@ -116,7 +117,7 @@ def population_flow(
     limit: bool,
     t_certain: float,
     tolerance: float,
-) -> tuple[Array, Array, Array, Array]:
+) -> tuple[Array, Array, NDArray[np.int64], Array]:
     """Integrate starts (B, 3) of (a, log rho, x) to the increasing `times` (T,).
 
     overlap (B,) is |mask * v|, c (B,) the balance of the starts (0 where balanced by construction).
@@ -139,8 +140,8 @@ def log_coordinates(reduced: Reduced) -> Array:
     return np.stack([reduced.a, log_rho, -np.arcsinh(reduced.p / reduced.q)], axis=-1)
 
 
-def from_log_coordinates(y: Array, balanced: bool) -> Reduced:
+def from_log_coordinates(y: Array, c: Array | None = None) -> Reduced:
     """The states (a, p, q) of y (..., 3): p = -rho tanh x, q = rho / cosh x."""
     rho, x = np.exp(y[..., 1]), y[..., 2]
     e = np.exp(-np.minimum(np.abs(x), 745.0))
-    return Reduced(y[..., 0], -rho * np.tanh(x), rho * 2 * e / (1 + e * e), balanced)
+    return Reduced(y[..., 0], -rho * np.tanh(x), rho * 2 * e / (1 + e * e), c)

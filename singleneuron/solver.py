@@ -24,7 +24,7 @@ ORDER = 8
 MAX_STEPS = 2_000_000
 
 # Why `solve` returned.
-END, EVENT, CONVERGED, CERTAIN, FAILED = 0, 1, 2, 3, 4
+END, EVENT, CONVERGED, CERTAIN, FAILED, AMBIGUOUS = 0, 1, 2, 3, 4, 5
 
 
 @template

@@ -1,0 +1,398 @@
+"""`integrate`: training by gradient flow or gradient descent, with a status for every trajectory."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from singleneuron import descent, exact, line, population
+from singleneuron.model import (
+    Array,
+    Line,
+    Population,
+    Problem,
+    Reduced,
+    Sample,
+    Starts,
+    State,
+    expand,
+    finite_array,
+    integer,
+    number,
+    reduce,
+    start_balance,
+    unit_overlap,
+)
+from singleneuron.outcome import TOLERANCE, Status, line_status, population_status, sample_status
+from singleneuron.regions import population_line
+from singleneuron.solver import AMBIGUOUS, FAILED
+
+METHODS = ("auto", "ode", "exact")
+HORIZON = 1e5
+"""In the limit, what is not decided by this time stays undecided."""
+CERTAIN_TIME = 2e3
+"""In the limit, the time from which on a trajectory ends as soon as its limit is certain."""
+CHUNK = 8192
+
+Mask = NDArray[np.bool_]
+Progress = Callable[[int, int], None]
+_Ends = tuple[Array, NDArray[np.int8], Array]  # path (3, T, B) of (a, p, q), status (B,), time (B,)
+
+
+@dataclass(frozen=True)
+class FlowResult:
+    """End states, or a path with a leading time axis, of B trajectories.
+
+    state : at t_end, or at every t_eval; in the limit (t_end = inf) where each trajectory was decided.
+    status : (B,) int8, codes of `Status`, of the last state. time : (B,), since when that outcome held, or
+    the end of the integration. method : 'ode', 'exact' or 'descent'.
+    """
+
+    state: Starts
+    status: NDArray[np.int8]
+    time: Array
+    method: str
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is asked of any method: `times` (T,), whose last is the horizon in the limit, and how exactly."""
+
+    times: Array
+    limit: bool
+    path: bool
+    rtol: float
+    atol: float
+    tolerance: float
+    learning_rate: float | None
+    label_noise: float
+    seed: int
+
+    @property
+    def ode(self) -> dict[str, Any]:
+        return {
+            "rtol": self.rtol,
+            "atol": self.atol,
+            "limit": self.limit,
+            "t_certain": CERTAIN_TIME,
+            "tolerance": self.tolerance,
+        }
+
+
+def integrate(
+    problem: Problem,
+    starts: Starts,
+    t_end: float | None = None,
+    *,
+    t_eval: ArrayLike | None = None,
+    rtol: float = 1e-8,
+    atol: float | None = None,
+    method: str = "auto",
+    mask: ArrayLike | None = None,
+    learning_rate: float | None = None,
+    label_noise: float = 0.0,
+    seed: int = 0,
+    tolerance: float = TOLERANCE,
+    progress: Progress | None = None,
+) -> FlowResult:
+    """Train every start by gradient flow, or by gradient descent where a learning rate is given.
+
+    starts : `State` with w (B, d), or for the population `Reduced` states, which cost the same for any d.
+    t_end : final time, or inf for the limit: a trajectory ends when it converged, died or stuck, from
+        CERTAIN_TIME on also when its limit is certain; the rest is undecided at HORIZON.
+    t_eval : increasing times (T,) >= 0 to report instead; the state then has shape (T, B, ...).
+    rtol, atol : tolerances of the integrator (atol defaults to rtol); tolerance : of convergence.
+    method : 'ode', 'exact' (one coordinate, or balanced population starts), or 'auto': exact where possible.
+    mask : (B, d) or (d,) bool, the coordinates kept; pruned weights start at 0 and stay there.
+    label_noise : deviation of fresh noise on the labels at every step of gradient descent on samples, a
+        function of `seed`, the trajectory and the step alone.
+    progress : called as progress(done, total) as trajectories finish.
+
+    Raises ValueError, in one line, for anything that does not fit.
+    """
+    task = _task(t_end, t_eval, rtol, atol, tolerance, learning_rate, label_noise, seed)
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, but is {method!r}")
+    if not isinstance(problem, Population | Sample):
+        raise ValueError(f"the problem must be a Population or a Sample, but is {problem!r}")
+    if isinstance(starts, State) and starts.d != problem.d:
+        raise ValueError(f"w must have d = {problem.d} coordinates, but has {starts.d}")
+    if starts.a.ndim != 1:
+        raise ValueError(f"starts must be one batch, a of shape (B,), but a has shape {starts.a.shape}")
+    kept = _kept(problem, starts, mask)
+    if task.learning_rate is None and label_noise:
+        raise ValueError("label_noise is drawn at every step of gradient descent: give a learning_rate too")
+    if isinstance(problem, Population):
+        return _population(problem, starts, kept, task, method, progress)
+    if not isinstance(starts, State):
+        raise ValueError(
+            "samples need full states w (B, d), but reduced ones (a, p, q) were given; use State"
+        )
+    return _sample(problem, starts, kept, task, method, progress)
+
+
+def _task(
+    t_end: float | None,
+    t_eval: ArrayLike | None,
+    rtol: float,
+    atol: float | None,
+    tolerance: float,
+    learning_rate: float | None,
+    label_noise: float,
+    seed: int,
+) -> _Task:
+    if (t_end is None) == (t_eval is None):
+        raise ValueError("give exactly one of t_end (a time or inf) and t_eval (the times to report)")
+    if t_eval is not None:
+        times = np.atleast_1d(finite_array("t_eval", t_eval))
+        if times.ndim != 1 or not times.size or times[0] < 0 or np.any(np.diff(times) < 0):
+            raise ValueError("t_eval must be increasing times >= 0, at least one")
+    else:
+        times = np.array([number("t_end", t_end, least=0.0, finite=False)])
+    limit = bool(np.isinf(times[-1]))
+    rtol = number("rtol", rtol, least=1e-14)
+    return _Task(
+        np.array([HORIZON]) if limit else times,
+        limit,
+        t_eval is not None,
+        rtol,
+        number("atol", rtol if atol is None else atol, least=0.0, open_end=True),
+        number("tolerance", tolerance, least=0.0, open_end=True),
+        None if learning_rate is None else number("learning_rate", learning_rate, least=0.0, open_end=True),
+        number("label_noise", label_noise, least=0.0),
+        integer("seed", seed, 0),
+    )
+
+
+def _kept(problem: Problem, starts: Starts, mask: ArrayLike | None) -> Mask | None:
+    """The mask as (B, d), or None where it keeps everything."""
+    if mask is None:
+        return None
+    kept = np.asarray(mask)
+    if kept.dtype != bool or not isinstance(starts, State) or kept.shape not in (starts.w.shape, (starts.d,)):
+        raise ValueError(
+            f"mask must be boolean of shape (B, d) or (d,) for full states, but is {kept.dtype} {kept.shape}"
+        )
+    kept = np.broadcast_to(kept, starts.w.shape)
+    if not np.all(kept.any(axis=1)):
+        raise ValueError("mask must keep at least one coordinate of every student")
+    return None if kept.all() else kept
+
+
+def _method(method: str, closed: bool, task: _Task) -> str:
+    """The method to use; `closed`: the problem has a closed form."""
+    if task.learning_rate is not None:
+        if method == "exact":
+            raise ValueError("gradient descent has no closed form: leave method at 'auto'")
+        return "descent"
+    if method == "exact" and not closed:
+        raise ValueError(
+            "method 'exact' needs one coordinate, or population starts known to be balanced; take 'ode'"
+        )
+    return ("exact" if closed else "ode") if method == "auto" else method
+
+
+def _chunks(index: NDArray[np.intp], done: int, total: int, progress: Progress | None) -> Any:
+    """Slices of `index`, reporting progress after each."""
+    for first in range(0, index.size, CHUNK):
+        chunk = index[first : first + CHUNK]
+        yield chunk
+        if progress is not None:
+            progress(done + first + chunk.size, total)
+
+
+def _masked_start(starts: State, kept: Mask | None) -> State:
+    """The starts with pruned weights at 0; a known balance grows by the weight that is pruned."""
+    if kept is None:
+        return starts
+    pruned = np.sum(np.where(kept, 0.0, starts.w) ** 2, axis=1)
+    return State(starts.a, np.where(kept, starts.w, 0.0), None if starts.c is None else starts.c + pruned)
+
+
+# --- one coordinate -----------------------------------------------------------------------------------------
+
+
+def _line(
+    a: Array, w: Array, c: Array, problem: Line, overlap: Array, task: _Task, method: str
+) -> tuple[Array, Array, NDArray[np.int8], Array]:
+    """Paths (T, B) of a and w, status and time of starts with one coordinate."""
+    if method == "exact":
+        times = np.array([np.inf]) if task.limit else task.times
+        path_a, path_w = exact.line_flow(a, w, times[:, None], *problem, balanced=c == 0)
+        time, reason = np.full(a.size, times[-1]), np.zeros(a.size, dtype=np.int64)
+    else:
+        path, end, reason, time = line.line_flow(a, w, c, problem, task.times, **task.ode)
+        path_a, path_w = end.T[:, None] if task.limit else np.moveaxis(path, (2, 1), (0, 1))
+    status = line_status(path_a[-1], path_w[-1], c, problem, overlap, task.tolerance)
+    status[reason == FAILED] = Status.FAILED
+    return path_a, path_w, status, time
+
+
+# --- the population -----------------------------------------------------------------------------------------
+
+
+def _population(
+    problem: Population,
+    starts: Starts,
+    kept: Mask | None,
+    task: _Task,
+    method: str,
+    progress: Progress | None,
+) -> FlowResult:
+    overlap = np.ones(starts.size)
+    if isinstance(starts, State):
+        starts = _masked_start(starts, kept)
+        if kept is not None:
+            overlap = unit_overlap(problem, kept)[0]
+        reduced = reduce(problem, starts, kept)
+    else:
+        reduced = starts
+    c = start_balance(starts)
+    # w parallel to v, w = 0, and one coordinate alike: the direction never turns.
+    single = (reduced.q == 0) & ((overlap > 0) | (reduced.p == 0))
+    closed = bool(np.all(single | ((c == 0) & (overlap == 1) & (starts.c is not None))))
+    method = _method(method, closed, task)
+
+    rows = len(task.times)
+    path = np.empty((3, rows, starts.size))
+    status, time = np.empty(starts.size, dtype=np.int8), np.empty(starts.size)
+    everyone = np.arange(starts.size)
+    groups = (
+        [(everyone, False)] if method == "descent" else [(everyone[single], True), (everyone[~single], False)]
+    )
+    done = 0
+    for group, is_line in groups:
+        for i in _chunks(group, done, starts.size, progress):
+            if is_line:
+                path[0][:, i], path[1][:, i], status[i], time[i] = _line(
+                    reduced.a[i], reduced.p[i], c[i], population_line(overlap[i]), overlap[i], task, method
+                )
+                path[2][:, i] = 0.0
+            else:
+                run = {"descent": _descend_population, "exact": _exact_population, "ode": _ode_population}[
+                    method
+                ]
+                path[:, :, i], status[i], time[i] = run(reduced[i], overlap[i], c[i], task)
+        done += group.size
+    if not task.path:
+        path = path[:, -1]
+    end = Reduced(path[0], path[1], path[2], starts.c)
+    state = expand(problem, end, starts, kept) if isinstance(starts, State) else end
+    return FlowResult(state, status, time, method)
+
+
+def _ode_population(starts: Reduced, overlap: Array, c: Array, task: _Task) -> _Ends:
+    start = population.log_coordinates(starts)
+    path, end, reason, time = population.population_flow(start, overlap, c, task.times, **task.ode)
+    status = population_status(end[:, 0], end[:, 1], end[:, 2], c, overlap, task.tolerance)
+    status[reason == FAILED] = Status.FAILED
+    states = population.from_log_coordinates(end[:, None] if task.limit else path)
+    return np.stack([states.a.T, states.p.T, states.q.T]), status, time
+
+
+def _exact_population(starts: Reduced, overlap: Array, c: Array, task: _Task) -> _Ends:
+    times = np.array([np.inf]) if task.limit else task.times
+    path = np.stack(exact.balanced_flow(starts.a, starts.p, starts.q, times[:, None]))
+    a, p, q = path[:, -1]
+    rho = np.hypot(p, q)
+    x = np.arcsinh(np.divide(-p, q, out=np.copysign(np.inf, -p), where=q > 0))
+    log_rho = np.log(rho, out=np.full(a.shape, -np.inf), where=rho > 0)
+    return path, population_status(a, log_rho, x, c, overlap, task.tolerance), np.full(a.size, times[-1])
+
+
+def _descend_population(starts: Reduced, overlap: Array, c: Array, task: _Task) -> _Ends:
+    rate = task.learning_rate or 0.0
+    steps = np.rint(task.times / rate).astype(np.int64)
+    path, end, reason, step = descent.descend_population(
+        starts.a, starts.p, starts.q, overlap, steps, rate, limit=task.limit, tolerance=task.tolerance
+    )
+    status = _reduced_status(Reduced(end[:, 0], end[:, 1], end[:, 2]), c, overlap, task.tolerance)
+    status[reason == FAILED] = Status.FAILED
+    return np.moveaxis(end[:, None] if task.limit else path, (2, 1), (0, 1)), status, step * float(rate)
+
+
+def _reduced_status(end: Reduced, c: Array, overlap: Array, tolerance: float) -> NDArray[np.int8]:
+    """Status of reduced states, those with one direction judged as one coordinate."""
+    single = (end.q == 0) & ((overlap > 0) | (end.p == 0))
+    status = line_status(end.a, end.p, c, population_line(overlap), overlap, tolerance)
+    rest = end[~single]
+    y = population.log_coordinates(rest)
+    status[~single] = population_status(y[:, 0], y[:, 1], y[:, 2], c[~single], overlap[~single], tolerance)
+    return status
+
+
+# --- samples ------------------------------------------------------------------------------------------------
+
+
+def _sample(
+    problem: Sample, starts: State, kept: Mask | None, task: _Task, method: str, progress: Progress | None
+) -> FlowResult:
+    """Starts that keep the same coordinates see the same data: one problem for each such pattern."""
+    c = start_balance(starts := _masked_start(starts, kept))
+    patterns, member = np.ones((1, starts.d), dtype=bool), np.zeros(starts.size, dtype=np.intp)
+    if kept is not None:
+        patterns, member = np.unique(kept, axis=0, return_inverse=True)
+    method = _method(method, bool(np.all(patterns.sum(axis=1) == 1)), task)
+
+    rows = len(task.times)
+    a, w = np.empty((rows, starts.size)), np.zeros((rows, starts.size, starts.d))
+    status, time = np.empty(starts.size, dtype=np.int8), np.empty(starts.size)
+    done = 0
+    for index, pattern in enumerate(patterns):
+        columns, group = np.flatnonzero(pattern), np.flatnonzero(member == index)
+        overlap = float(unit_overlap(problem, pattern)[0])
+        part = replace(
+            problem, x=problem.x[:, columns], targets=max(1, int(pattern[: problem.targets].sum()))
+        )
+        for i in _chunks(group, done, starts.size, progress):
+            start = State(starts.a[i], starts.w[np.ix_(i, columns)], c[i])
+            if columns.size == 1 and method != "descent":
+                line_problem = Line(*(value[0] for value in part.statistics))
+                a[:, i], w[:, i, columns[0]], status[i], time[i] = _line(
+                    start.a, start.w[:, 0], c[i], line_problem, np.full(i.size, overlap), task, method
+                )
+                continue
+            train = _descend_sample if method == "descent" else _flow_sample
+            a[:, i], w[np.ix_(np.arange(rows), i, columns)], reason, time[i] = train(part, start, i, task)
+            end = State(a[-1, i], w[-1][np.ix_(i, columns)])
+            status[i] = sample_status(part, end, c[i], overlap, task.tolerance)
+            status[i[reason == FAILED]] = Status.FAILED
+            status[i[reason == AMBIGUOUS]] = Status.AMBIGUOUS
+        done += group.size
+    state = State(a, w, starts.c) if task.path else State(a[-1], w[-1], starts.c)
+    return FlowResult(state, status, time, method)
+
+
+def _descend_sample(part: Sample, starts: State, index: NDArray[np.intp], task: _Task) -> tuple[Any, ...]:
+    rate = task.learning_rate or 0.0
+    steps = np.rint(task.times / rate).astype(np.int64)
+    path, end, reason, step = descent.descend_sample(
+        part.x, part.y, starts.a, starts.w, steps, rate,
+        label_noise=task.label_noise, seed=task.seed, trajectory=index, limit=task.limit,
+    )  # fmt: skip
+    path = end[None] if task.limit else np.moveaxis(path, 1, 0)
+    return path[..., 0], path[..., 1:], reason, step * rate
+
+
+def _flow_sample(part: Sample, starts: State, index: NDArray[np.intp], task: _Task) -> tuple[Any, ...]:
+    from singleneuron import samples
+
+    flow = samples.sample_flow(part.x, part.y, starts.a, starts.w, task.times, **task.ode)
+    path = flow.end[None] if task.limit else np.moveaxis(flow.path, 1, 0)
+    return path[..., 0], path[..., 1:], flow.reason, flow.time
+
+
+def compile_kernels() -> None:
+    """Compile every kernel, or load it from the cache: tests and benchmarks call this first."""
+    start = State(a=np.array([1.0, -1.0]), w=np.array([[0.5, 0.5], [0.4, -0.6]]))
+    sample = Sample.draw(d=2, n=8, noise=0.1)
+    for problem in (Population(2), sample):
+        integrate(problem, start, t_end=0.1, method="ode")
+        integrate(problem, start, t_end=0.1, learning_rate=0.05)
+    integrate(Population(1), State(a=np.array([1.0]), w=np.array([[0.5]])), t_end=0.1, method="ode")
+
+
+if __name__ == "__main__":
+    compile_kernels()

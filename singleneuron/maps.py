@@ -1,0 +1,151 @@
+"""Success maps: where in the plane (a(0), w_1(0)) IMP, WR and LRR succeed, simulated and predicted."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from singleneuron.flow import Progress, integrate
+from singleneuron.model import Array, Population, Problem, Sample, State, integer, number
+from singleneuron.outcome import Status
+from singleneuron.pruning import check_algorithm, level_counts, prune
+from singleneuron.regions import predicted
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+CELLS = 8192
+"""Cells integrated at a time, between two reports of progress."""
+
+
+def success_map(
+    d: int,
+    algorithms: Sequence[str] = ("imp", "lrr"),
+    *,
+    resolution: int = 256,
+    extent: float = 2.0,
+    w_perp: float | None = None,
+    balanced: bool = False,
+    average: int | None = None,
+    targets: int = 1,
+    n: int | None = None,
+    noise: float = 0.0,
+    seed: int = 0,
+    imp: str = "keep",
+    rewind_time: float | None = None,
+    levels: int = 1,
+    level_time: float = np.inf,
+    method: str = "ode",
+    progress: Progress | None = None,
+    **training: Any,
+) -> "xr.Dataset":
+    """Run every algorithm from every start of the grid linspace(-extent, extent, resolution) squared.
+
+    The other coordinates w_2, ..., w_d of a start have equal size and the norm w_perp (default
+    sqrt(1 - 1/d)), or with `balanced` the norm sqrt(a0^2 - w0^2), where it exists; or with `average` = R they
+    are drawn R times, N(0, 1/d) each, and the outcomes averaged. With n samples and `noise` the data are
+    drawn by `seed`, anew for each of the R runs. `training` (learning_rate, rtol, ...) goes to
+    `integrate`.
+
+    Returns a Dataset with dims (algorithm, a0, w0): `success` in [0, 1] (NaN: no such start, or undecided),
+    `status` (codes of `Status`; -1: no such start, or averaged), `loss` at the end, `predicted` by theory for
+    the limit of long levels (NaN: no formula).
+    """
+    import xarray as xr
+
+    check_map(d, algorithms, resolution=resolution, w_perp=w_perp, balanced=balanced, average=average)
+    axis = np.linspace(-1.0, 1.0, resolution) * number("extent", extent, least=0.0, open_end=True)
+    for algorithm in algorithms:
+        check_algorithm(algorithm, imp, rewind_time)
+    level_counts(d, targets, levels)
+    runs = 1 if average is None else average
+    shape = (len(algorithms), resolution**2)
+    names = ("success", "loss", "predicted")
+    total = {name: np.zeros(shape) for name in names}
+    status = np.full(shape, -1, dtype=np.int8)
+    exists = np.zeros(shape[1], dtype=bool)
+    done, everything = 0, runs * len(algorithms) * resolution**2
+    for run in range(runs):
+        data: Problem = Population(d, targets)
+        if n is not None:
+            data = Sample.draw(d, n, noise, seed + run, targets)
+        for cells, starts in _starts(axis, d, w_perp, balanced, None if average is None else [seed, run]):
+            exists[cells] = True
+            dense = integrate(data, starts, level_time, method=method, seed=seed, **training)
+            for row, algorithm in enumerate(algorithms):
+                options: dict[str, Any] = {"algorithm": algorithm, "imp": imp, "rewind_time": rewind_time}
+                end = prune(
+                    data, starts, levels=levels, level_time=level_time, dense=dense, method=method, seed=seed,
+                    **options, **training,
+                )  # fmt: skip
+                total["success"][row, cells] += end.success
+                total["loss"][row, cells] += end.loss[:, -1]
+                total["predicted"][row, cells] += predicted(data, starts, **options)
+                if average is None:
+                    status[row, cells] = end.status
+                done += cells.size
+                if progress is not None:
+                    progress(done, everything)
+    for values in total.values():
+        values[:, ~exists] = np.nan
+    grid = (len(algorithms), resolution, resolution)
+    dims = ("algorithm", "a0", "w0")
+    return xr.Dataset(
+        {name: (dims, (total[name] / runs).reshape(grid)) for name in names}
+        | {"status": (dims, status.reshape(grid))},
+        coords={"algorithm": list(algorithms), "a0": axis, "w0": axis},
+        attrs={"status_codes": ", ".join(f"{s.value} {s.label}" for s in Status), "d": d, "imp": imp},
+    )
+
+
+def check_map(
+    d: int,
+    algorithms: Sequence[str],
+    *,
+    resolution: int,
+    w_perp: float | None,
+    balanced: bool,
+    average: int | None,
+) -> None:
+    """ValueError, in one line, for a grid that cannot be."""
+    integer("d", d, 1)
+    integer("resolution", resolution, 2)
+    if average is not None:
+        integer("average", average, 1)
+    if not algorithms or len(set(algorithms)) < len(algorithms):
+        raise ValueError(f"algorithms must be distinct and at least one, but are {list(algorithms)}")
+    if w_perp is not None:
+        number("w_perp", w_perp, least=0.0)
+    given = [
+        name
+        for name, on in (("w_perp", w_perp is not None), ("balanced", balanced), ("average", average))
+        if on
+    ]
+    if len(given) > 1:
+        raise ValueError(
+            f"give at most one of w_perp, balanced and average, but {' and '.join(given)} are given"
+        )
+
+
+def _starts(
+    axis: Array, d: int, w_perp: float | None, balanced: bool, draw: list[int] | None
+) -> Iterator[tuple[NDArray[np.intp], State]]:
+    """Chunks of the grid: flat indices of the cells where a start exists, and the starts."""
+    resolution = axis.size
+    rng = None if draw is None else np.random.Generator(np.random.Philox(np.random.SeedSequence(draw)))
+    others = max(d - 1, 1)
+    for first in range(0, resolution**2, CELLS):
+        cells = np.arange(first, min(first + CELLS, resolution**2))
+        a, w = axis[cells // resolution], axis[cells % resolution]
+        norm = np.full(a.shape, np.sqrt(1 - 1 / d) if w_perp is None else w_perp)
+        if balanced:
+            # At d = 1 the cone is |a| = |w|.
+            on_cone = np.abs(a) == np.abs(w) if d == 1 else np.abs(a) >= np.abs(w)
+            cells, a, w = cells[on_cone], a[on_cone], w[on_cone]
+            norm = np.sqrt((np.abs(a) - np.abs(w)) * (np.abs(a) + np.abs(w)))
+        rest = np.repeat(norm[:, None] / np.sqrt(others), d - 1, axis=1)
+        if rng is not None:
+            rest = rng.standard_normal((a.size, d - 1)) / np.sqrt(d)
+        if cells.size:
+            yield cells, State(a, np.column_stack([w, rest]), np.zeros(a.size) if balanced else None)

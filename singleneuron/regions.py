@@ -1,0 +1,105 @@
+"""What theory predicts for a start: the limit of each algorithm, as inequalities in the start alone."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from singleneuron import exact
+from singleneuron.model import (
+    Array,
+    Line,
+    Problem,
+    Reduced,
+    Sample,
+    Starts,
+    State,
+    angle_kernel,
+    reduce,
+    start_balance,
+    unit_overlap,
+)
+
+ALGORITHMS = ("imp", "wr", "lrr")
+IMP_VARIANTS = ("keep", "rebalance")
+
+
+def line_success(a: Array, w: Array, line: Line | None = None, c: Array | None = None) -> NDArray[np.bool_]:
+    """One coordinate, any balance: success iff w > 0 and a > -w (Theorem 2.1 where balanced).
+
+    With samples and s_neg > 0 also from w < 0, if a > -w: label noise carries the start across. All signs
+    are relative to that of s_pos. c is the balance of the start where it is known by construction.
+    """
+    line = line or Line()
+    sign = np.sign(line.s_pos)
+    c = (np.abs(a) - np.abs(w)) * (np.abs(a) + np.abs(w)) if c is None else c
+    beyond = np.where(sign * a > 0, (w > 0) | (c > 0), (w > 0) & (c < 0))  # sign * a + w > 0
+    from_left = (w < 0) & (sign * np.asarray(line.s_neg) > 0) & (np.asarray(line.c_neg) > 0)
+    return beyond & ((w > 0) | from_left) & (np.asarray(line.c_pos) > 0)
+
+
+def population_line(overlap: Any = 1.0) -> Line:
+    """The population problem with one coordinate, of which the target has the component `overlap`."""
+    angle = np.arccos(overlap)
+    return Line(0.5, 2 * angle_kernel(angle), 0.5, -2 * angle_kernel(np.pi - angle))
+
+
+def dense_success(a: Array, p: Array, q: Array, c: Array | None = None) -> NDArray[np.bool_]:
+    """Population flow from (a, p = w.v, q = |w_perp|): a > -|w|, or the one-coordinate region where q = 0.
+
+    Lemma 2.2 where balanced (there a > 0); beyond the paper at any other balance.
+    """
+    if c is None:
+        c = (np.abs(a) - np.hypot(p, q)) * (np.abs(a) + np.hypot(p, q))
+    return np.where(q > 0, (a > 0) | (c < 0), line_success(a, p, c=c))
+
+
+def predicted(
+    problem: Problem,
+    starts: Starts,
+    algorithm: str,
+    *,
+    imp: str = "keep",
+    rewind_time: float | None = None,
+) -> Array:
+    """Success (1 or 0) of `algorithm` from each start in the limit of long levels, (B,); NaN: no formula.
+
+    Theorem 2.3 and beyond: LRR succeeds iff the dense level does. IMP succeeds iff its last level does, which
+    starts at (a(0), mask * w(0)), or with imp = 'rebalance' at a = sign(a(0)) |mask * w(0)|. WR is known in
+    closed form on balanced starts with one target: iff a > 0 and theta(t_k) < pi/2. Of samples the dense
+    level is taken as the population's (n >> d), the last one at one coordinate exactly from its statistics.
+    """
+    reduced = reduce(problem, starts) if isinstance(starts, State) else starts
+    a, p, q, c = reduced.a, reduced.p, reduced.q, start_balance(reduced)
+    sampled = isinstance(problem, Sample)
+    if problem.d == problem.targets or algorithm == "lrr":
+        if problem.d == 1 and isinstance(problem, Sample):
+            return line_success(a, p, Line(*(s[0] for s in problem.statistics)), c).astype(float)
+        return dense_success(a, p, q, c).astype(float)
+    if algorithm == "imp":
+        return _imp_success(problem, starts, reduced, imp)
+    if sampled or problem.targets > 1 or rewind_time is None or np.any(c != 0):
+        return np.full(a.shape, np.nan)
+    flipped = np.arctan2(q, p) < exact.flip_angle(rewind_time)
+    return np.where(q > 0, (a > 0) & flipped, line_success(a, p, c=c)).astype(float)
+
+
+def _imp_success(problem: Problem, starts: Starts, reduced: Reduced, imp: str) -> Array:
+    """The last level of IMP, by the form of the problem that the mask leaves."""
+    a, p, c = reduced.a, reduced.p, start_balance(reduced)
+    if problem.targets == 1:
+        line = population_line()
+        if isinstance(problem, Sample):
+            line = Line(*(s[0] for s in problem.statistics))
+        if imp == "rebalance":
+            a, c = np.sign(a) * np.abs(p), np.zeros(a.shape)
+        else:
+            c = c + reduced.q**2
+        return line_success(a, p, line, c).astype(float)
+    if not isinstance(starts, State):
+        return np.full(a.shape, np.nan)
+    mask = unit_overlap(problem)[1]
+    last = reduce(problem, starts, np.broadcast_to(mask, starts.w.shape))
+    if imp == "rebalance":
+        return dense_success(np.sign(a), last.p, last.q, np.zeros(a.shape)).astype(float)
+    return dense_success(a, last.p, last.q, c + reduced.q**2 - last.q**2).astype(float)
