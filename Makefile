@@ -8,7 +8,7 @@ PYTEST := NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WOR
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help figures test test-slow check format clean
+.PHONY: help figures test test-slow deep-smoke check format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,19 +22,28 @@ help: ## list the targets
 	$(PIP) --editable ".[dev]"
 	@touch $@
 
+.venv/.deep: .venv/.base
+	$(PIP) --editable ".[deep]"
+	@touch $@
+
 figures: .venv/.base ## regenerate every theorem figure from real integrations: build/figures
 	$(BIN)/singleneuron preset --figures
 	$(BIN)/figures draw all
 
-test: .venv/.dev ## run the tests (under 5 minutes on 2 cores)
+test: .venv/.dev .venv/.deep ## run the tests (under 5 minutes on 2 cores)
 	$(BIN)/python -m singleneuron.flow
 	$(PYTEST) -m "not slow"
 
-test-slow: .venv/.dev ## run the tests that take longer
+test-slow: .venv/.dev .venv/.deep ## run the tests that take longer
 	$(BIN)/python -m singleneuron.flow
 	$(PYTEST) -m slow
 
-check: .venv/.dev ## lint, format and types
+deep-smoke: .venv/.deep ## train IMP, WR and LRR on digits and draw accuracy against density
+	$(BIN)/deepexp run smoke --profile smoke
+	$(BIN)/deepexp reduce smoke --profile smoke
+	$(BIN)/figures draw smoke
+
+check: .venv/.dev .venv/.deep ## lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
