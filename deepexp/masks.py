@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,12 +205,11 @@ def pack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unpack(packed: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
-    """The inverse of `pack`, given the shapes."""
+    """The inverse of `pack`, given the shapes, in their order: that of the layers, which ties follow."""
     bits = {}
-    for name, tensor in packed.items():
-        count = int(np.prod(shapes[name], dtype=np.int64))
-        flat = np.unpackbits(tensor.numpy(), count=count).view(bool)
-        bits[name] = torch.from_numpy(flat).view(tuple(shapes[name]))
+    for name, shape in shapes.items():
+        flat = np.unpackbits(packed[name].numpy(), count=math.prod(shape)).view(bool)
+        bits[name] = torch.from_numpy(flat).view(tuple(shape))
     return bits
 
 
