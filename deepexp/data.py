@@ -235,6 +235,7 @@ def fetch(name: str, *, url: str | None = None, progress: bool = True) -> Path:
     if all((target / source.folder / part).is_file() for part in source.parts):
         return target / source.folder
     archive = url or source.url
+    pooch.get_logger().setLevel("INFO" if progress else "WARNING")
     registry = pooch.create(
         path=target,
         base_url=archive.rpartition("/")[0] + "/",
