@@ -460,7 +460,7 @@ def _rescale(flat: Mapping[str, Any], epochs: Any) -> dict[str, Any]:
 
     times: dict[str, Any] = {}
     if flat.get("policy.rewind_epoch"):
-        times["policy.rewind_epoch"] = scaled(flat["policy.rewind_epoch"])
+        times["policy.rewind_epoch"] = min(scaled(flat["policy.rewind_epoch"]), epochs - 1)
     if flat.get("train.milestones"):
         inside = {float(m) for m in map(scaled, flat["train.milestones"]) if m < epochs}
         times["train.milestones"] = sorted(inside) or [epochs / 2]

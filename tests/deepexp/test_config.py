@@ -139,7 +139,12 @@ def test_every_protocol_builds_for_its_data_sets_and_algorithms():
 
 def test_a_protocol_is_what_its_source_does():
     s2s = build({"data.dataset": "cifar100"}, protocol="s2s")
-    assert (s2s.train.epochs, s2s.train.batch_size, s2s.train.lr, s2s.train.weight_decay) == (150, 256, 0.1, 1e-3)
+    assert (s2s.train.epochs, s2s.train.batch_size, s2s.train.lr, s2s.train.weight_decay) == (
+        150,
+        256,
+        0.1,
+        1e-3,
+    )
     assert (s2s.train.warmup, s2s.train.warmup_epochs, s2s.train.schedule) == ("first", 10, "cosine")
     turbo = build({"data.dataset": "cifar10"}, protocol="turboprune24")
     assert turbo.train.milestones == (60, 120)
@@ -172,10 +177,17 @@ def test_counts_are_exact_in_decimals():
     for level in range(60):  # integers alone: floor(4^l N / 5^l + 1/2)
         expected = (2 * 4**level * total + 5**level) // (2 * 5**level)
         assert pruning.kept(level, total) == expected
-    assert build({"pruning.keep": 0.1}).pruning.kept(1, 25) == 3  # 2.5 is rounded up, whatever 0.1 is in binary
+    assert (
+        build({"pruning.keep": 0.1}).pruning.kept(1, 25) == 3
+    )  # 2.5 is rounded up, whatever 0.1 is in binary
 
 
 def test_streams_are_distinct_and_know_seed_zero():
-    seen = {config.stream(seed, "epoch", level, epoch) for seed in range(5) for level in range(5) for epoch in range(9)}
+    seen = {
+        config.stream(seed, "epoch", level, epoch)
+        for seed in range(5)
+        for level in range(5)
+        for epoch in range(9)
+    }
     assert len(seen) == 225
     assert config.stream(0, "a") != config.stream(1, "a")

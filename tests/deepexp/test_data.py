@@ -1,4 +1,4 @@
-"""Data: known variants, safe reading, a download that survives its server, seeded splits, exact augmentation."""
+"""Data: known variants, safe reading, downloads that survive their server, seeded splits, augmentation."""
 
 import hashlib
 import http.server
@@ -102,7 +102,11 @@ def test_alternating_flips_show_every_image_both_ways():
         pictures.append(x[order.argsort()])
     assert torch.equal(pictures[0], pictures[1].flip(3))
     assert torch.equal(pictures[0], pictures[2])
-    assert 0.4 < float((pictures[0] == dataset.normalise(dataset.train.x)).flatten(1).all(1).float().mean()) < 0.6
+    assert (
+        0.4
+        < float((pictures[0] == dataset.normalise(dataset.train.x)).flatten(1).all(1).float().mean())
+        < 0.6
+    )
 
 
 @pytest.fixture
@@ -236,7 +240,14 @@ def serve(small, monkeypatch):
 
 @pytest.mark.parametrize(
     "script",
-    [(), ("fail", "fail"), ("truncate",), ("truncate", "truncate", "fail"), ("tamper",), ("truncate", "no range")],
+    [
+        (),
+        ("fail", "fail"),
+        ("truncate",),
+        ("truncate", "truncate", "fail"),
+        ("tamper",),
+        ("truncate", "no range"),
+    ],
 )
 def test_a_download_survives_its_server(serve, tmp_path, script):
     server = serve(*script)

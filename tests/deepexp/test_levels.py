@@ -11,8 +11,6 @@ from deepexp import folder as layout
 from deepexp.config import build, read
 from deepexp.masks import Mask
 
-TABLES = ("levels.csv", "layers.csv", "epochs.csv")
-
 
 def _finish(config, folder, say=lambda _: None):
     return [event.row for event in levels.run(config, folder, say) if event.row is not None]
@@ -24,21 +22,6 @@ def _mask(folder, level):
 
 def _weights(folder, level):
     return checkpoint.load_state(layout.file(folder, "weights", level)).tensors
-
-
-def assert_same_run(first, second):
-    """Every table byte by byte, every tensor on disk bit by bit."""
-    for name in TABLES:
-        assert (first / name).read_bytes() == (second / name).read_bytes(), name
-    kinds = ("masks", "signs", "weights", "states")
-    files = [sorted(p.relative_to(f) for k in kinds for p in (f / k).glob("*")) for f in (first, second)]
-    assert files[0] == files[1]
-    for path in files[0]:
-        one, two = (masks.safe_open(folder / path, "pt") for folder in (first, second))
-        with one, two:
-            assert set(one.keys()) == set(two.keys())
-            for name in one.keys():  # noqa: SIM118
-                assert torch.equal(one.get_tensor(name), two.get_tensor(name)), (path, name)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +45,7 @@ def lrr(tmp_path_factory):
 
 
 def test_density_is_exact_in_every_level_and_every_layer_is_reported(lrr):
-    config, folder = lrr
+    _, folder = lrr
     rows, layers = layout.rows(folder / "levels.csv"), layout.rows(folder / "layers.csv")
     total = int(rows[0]["total"])
     assert len(rows) == 4
@@ -83,7 +66,7 @@ def test_density_is_exact_in_every_level_and_every_layer_is_reported(lrr):
 
 
 def test_signs_on_disk_are_those_of_the_weights(lrr):
-    config, folder = lrr
+    _, folder = lrr
     rows = layout.rows(folder / "levels.csv")
     for level in range(4):
         found = masks.load(layout.file(folder, "signs", level))
@@ -103,7 +86,9 @@ def test_the_last_epoch_is_the_result_and_the_maximum_an_extra(lrr):
     for row in layout.rows(folder / "levels.csv"):
         epochs = [e for e in layout.rows(folder / "epochs.csv") if e["level"] == row["level"]]
         assert row["test_accuracy"] == epochs[-1]["test_accuracy"]
-        assert float(row["test_accuracy_maximum_over_epochs"]) == max(float(e["test_accuracy"]) for e in epochs)
+        assert float(row["test_accuracy_maximum_over_epochs"]) == max(
+            float(e["test_accuracy"]) for e in epochs
+        )
         assert 0 <= float(row["validation_accuracy"]) <= 1
 
 
@@ -126,19 +111,19 @@ def test_the_folder_says_what_it_holds(lrr):
     assert [(s.run_id, s.level, s.state) for s in status] == [(config.run_id, "3/3", "complete")]
 
 
-def test_the_same_configuration_gives_the_same_run(lrr, tmp_path):
+def test_the_same_configuration_gives_the_same_run(lrr, tmp_path, same_run):
     """Whatever the process drew before: the seed is set in one place, and 0 is a seed like any other."""
     config, folder = lrr
     torch.manual_seed(123)
     _finish(config, tmp_path / "again")
-    assert_same_run(folder, tmp_path / "again")
+    same_run(folder, tmp_path / "again")
     other = config.model_copy(update={"seed": 1})
     _finish(other, tmp_path / "other")
     assert not torch.equal(_weights(folder, 0)["conv.weight"], _weights(tmp_path / "other", 0)["conv.weight"])
 
 
 @pytest.mark.parametrize("algorithm", ["imp", "wr", "lrr"])
-def test_a_run_stopped_after_any_event_ends_as_the_uninterrupted(tmp_path, tiny, algorithm):
+def test_a_run_stopped_after_any_event_ends_as_the_uninterrupted(tmp_path, tiny, algorithm, same_run):
     """Trap: masks, momentum or random numbers lost on resume. The rewind point lies within an epoch."""
     extra = {"policy.rewind_step": 2, "data.crop_padding": 1, "data.flip": "random"}
     config = build({**tiny, **extra, "algorithm": algorithm})
@@ -151,10 +136,10 @@ def test_a_run_stopped_after_any_event_ends_as_the_uninterrupted(tmp_path, tiny,
                 seen.add(where)
                 break  # closes the run where it stands
     assert len(seen) == 3 * 4 - 2 * (algorithm == "wr")  # WR trains one epoch less in two levels
-    assert_same_run(tmp_path / "whole", tmp_path / "stopped")
+    same_run(tmp_path / "whole", tmp_path / "stopped")
 
 
-def test_a_damaged_checkpoint_costs_an_epoch_and_nothing_else(tmp_path, tiny):
+def test_a_damaged_checkpoint_costs_an_epoch_and_nothing_else(tmp_path, tiny, same_run):
     config = build(tiny)
     _finish(config, tmp_path / "whole")
     for event in levels.run(config, tmp_path / "stopped"):
@@ -165,7 +150,7 @@ def test_a_damaged_checkpoint_costs_an_epoch_and_nothing_else(tmp_path, tiny):
     said = []
     _finish(config, tmp_path / "stopped", said.append)
     assert any("falling back" in line for line in said)
-    assert_same_run(tmp_path / "whole", tmp_path / "stopped")
+    same_run(tmp_path / "whole", tmp_path / "stopped")
 
 
 def test_left_over_temporary_files_go(tmp_path, tiny):
@@ -237,8 +222,10 @@ def test_random_masks_from_the_start(tmp_path, tiny, budget):
     for algorithm in ("imp", "lrr"):
         rows = _finish(build({**settings, "algorithm": algorithm}), tmp_path / algorithm)
         total = rows[0]["total"]
-        # floor(0.5 0.8^l N + 1/2) in integers
-        assert [row["kept"] for row in rows] == [(4**l * total + 5**l) // (2 * 5**l) for l in range(3)]
+        # floor(0.5 0.8^level N + 1/2) in integers
+        assert [row["kept"] for row in rows] == [
+            (4**level * total + 5**level) // (2 * 5**level) for level in range(3)
+        ]
         initial = _weights(tmp_path / algorithm, 0)
         assert not any(initial[name][~alive].any() for name, alive in _mask(tmp_path / algorithm, 0))
     for level in range(3):
@@ -285,7 +272,9 @@ def test_a_donor_gives_its_signs_at_the_same_level(lrr, tiny):
     mine, started = folder.parent / "donor", []
     real = levels.restore
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(levels, "restore", lambda net, sgd, state: (started.append(state), real(net, sgd, state)))
+        patch.setattr(
+            levels, "restore", lambda net, sgd, state: (started.append(state), real(net, sgd, state))
+        )
         _finish(build(settings), mine)
     initial = checkpoint.load_state(layout.file(mine, "states", "initial")).tensors
     for level in (1, 2):
@@ -324,7 +313,7 @@ def test_masks_of_another_model_are_refused(lrr, tiny):
         _finish(build(settings), folder.parent / "wide")
 
 
-def test_divergence_keeps_the_levels_before(tmp_path, tiny, monkeypatch):
+def test_divergence_keeps_the_levels_before(tmp_path, tiny, monkeypatch, same_run):
     real = train.learning_rate
 
     def explode(*arguments, warm):
@@ -339,5 +328,5 @@ def test_divergence_keeps_the_levels_before(tmp_path, tiny, monkeypatch):
     monkeypatch.setattr(train, "learning_rate", real)
     _finish(config, tmp_path / "run")
     _finish(config, tmp_path / "calm")
-    assert_same_run(tmp_path / "run", tmp_path / "calm")
+    same_run(tmp_path / "run", tmp_path / "calm")
     shutil.rmtree(tmp_path / "calm")

@@ -1,4 +1,4 @@
-"""Masks: exact counts, ties by index, budgets that redistribute, shuffles that shuffle, files that read back."""
+"""Masks: exact counts, ties by index, budgets that redistribute, shuffles that shuffle, files."""
 
 import math
 
@@ -35,7 +35,9 @@ def test_top_is_exact_under_ties(data):
     cut = data.draw(st.integers(0, size))
     parts = {"a": slice(0, cut), "b": slice(cut, size)}
     values, living = torch.tensor(scores), torch.tensor(alive)
-    found = masks.top({n: values[s] for n, s in parts.items()}, Mask({n: living[s] for n, s in parts.items()}), keep)
+    found = masks.top(
+        {n: values[s] for n, s in parts.items()}, Mask({n: living[s] for n, s in parts.items()}), keep
+    )
     chosen = torch.cat([found.alive["a"], found.alive["b"]]).numpy()
     np.testing.assert_array_equal(chosen, _by_sorting(np.float32(scores), alive, keep))
     assert found.kept == keep

@@ -33,7 +33,9 @@ def test_everything_but_biases_and_norms_is_prunable():
     assert {"conv.weight", "classifier.weight"} <= matrices
 
 
-@pytest.mark.parametrize("name", ["resnet8", "resnet20", "resnet56", "resnet18", "resnet34", "resnet50", "vgg16"])
+@pytest.mark.parametrize(
+    "name", ["resnet8", "resnet20", "resnet56", "resnet18", "resnet34", "resnet50", "vgg16"]
+)
 @pytest.mark.parametrize("size", [8, 32])
 def test_every_network_takes_small_images(name, size):
     net = models.build(name, classes=7, width=0.125, channels=1).eval()

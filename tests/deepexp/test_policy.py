@@ -82,7 +82,7 @@ def test_composing_changes_none_of_its_states():
 
 def test_momentum_and_statistics_make_four_different_trajectories(tmp_path, tiny):
     """One level 0, four second levels; each starts as its policy says and ends elsewhere than the others."""
-    ends, starts = {}, {}
+    ends, starts, real = {}, {}, policy.restore
     for algorithm in ("lrr", "lrr-fresh-momentum", "imp", "imp-keep-statistics"):
         folder = tmp_path / algorithm
         config = build({**tiny, "algorithm": algorithm, "pruning.levels": 1})
@@ -92,14 +92,14 @@ def test_momentum_and_statistics_make_four_different_trajectories(tmp_path, tiny
             started["last"] = state
             real(net, sgd, state)
 
-        real = policy.restore
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(levels, "restore", restoring)
             for _ in levels.run(config, folder):
                 pass
         starts[algorithm] = started["last"]
         ends[algorithm] = [
-            levels.checkpoint.load_state(levels.layout.file(folder, "weights", level)).tensors for level in (0, 1)
+            levels.checkpoint.load_state(levels.layout.file(folder, "weights", level)).tensors
+            for level in (0, 1)
         ]
     zero, one = ({name: end[level] for name, end in ends.items()} for level in (0, 1))
     for name in zero["lrr"]:

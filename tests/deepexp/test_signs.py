@@ -17,7 +17,7 @@ def _alive(text):
 
 
 def test_last_flip_and_switches_by_hand():
-    """A weight a column: never flips; flips in level 0; in 1; in 0, 1 and 2; pruned at 1 (its sign goes on)."""
+    """A weight a column: never flips; in level 0; in 1; in 0, 1 and 2; pruned at 1 (its sign goes on)."""
     history = [_bits("+++++"), _bits("+-+-+"), _bits("+--+-"), _bits("+---+")]
     alive = [_alive("11111"), _alive("11110"), _alive("11110")]
     assert signs.last_flip(history, alive)["w"].tolist() == [0, 0, 1, 2, 0]

@@ -16,9 +16,7 @@ def _work(tmp_path, tiny, **settings):
 
 
 def _run(work, mask, start=0, stops=()):
-    steps = train.steps(
-        work.net, work.forward, work.sgd, mask, work.dataset, work.config, 0, start, stops
-    )
+    steps = train.steps(work.net, work.forward, work.sgd, mask, work.dataset, work.config, 0, start, stops)
     return list(steps)
 
 
@@ -42,7 +40,9 @@ def test_cosine_by_epoch_and_by_step():
 
 
 def test_step_schedule_drops_at_its_milestones_alone():
-    rates = _rates({"train.lr": 1.0, "train.schedule": "step", "train.milestones": [3.0, 7.5], "train.decay": 0.5})
+    rates = _rates(
+        {"train.lr": 1.0, "train.schedule": "step", "train.milestones": [3.0, 7.5], "train.decay": 0.5}
+    )
     assert rates == [1.0] * 12 + [0.5] * 20 + [0.25] * 8  # by epoch: the half epoch is rounded up
     halves = _rates(
         {
@@ -64,9 +64,17 @@ def test_triangular_and_constant():
 
 
 def test_warm_up_is_a_ramp_and_not_a_rewind():
-    settings = {"train.lr": 1.0, "train.schedule": "constant", "train.warmup": "first", "train.warmup_epochs": 2.0}
+    settings = {
+        "train.lr": 1.0,
+        "train.schedule": "constant",
+        "train.warmup": "first",
+        "train.warmup_epochs": 2.0,
+    }
     assert _rates(settings, warm=True)[:9] == [0.5] * 4 + [1.0] * 5
-    assert _rates({**settings, "train.schedule_per": "step"}, warm=True)[:9] == [*(t / 8 for t in range(1, 9)), 1.0]
+    assert _rates({**settings, "train.schedule_per": "step"}, warm=True)[:9] == [
+        *(t / 8 for t in range(1, 9)),
+        1.0,
+    ]
     assert set(_rates(settings, warm=False)) == {1.0}
 
 
@@ -190,7 +198,13 @@ def test_a_compiled_run_compiles_once(tmp_path, tiny):
     import torch._dynamo
 
     torch._dynamo.reset()
-    settings = {**tiny, "machine.compile": True, "train.epochs": 2, "policy.rewind_epoch": 0, "algorithm": "imp"}
+    settings = {
+        **tiny,
+        "machine.compile": True,
+        "train.epochs": 2,
+        "policy.rewind_epoch": 0,
+        "algorithm": "imp",
+    }
     counted = []
     for event in levels.run(build(settings), tmp_path / "run"):
         if event.row is not None:
