@@ -101,14 +101,13 @@ def _plain(work: levels.Run, channels_last: bool, pruned: bool) -> Iterator[None
     config, dataset = work.config, work.dataset
     net = models.build(config.model.name, classes=dataset.classes, channels=dataset.train.x.shape[-1])
     x = dataset.normalise(dataset.train.x[:10_000])
+    if pruned:  # before channels_last: its masks are made with view(-1), which that layout refuses
+        for module in [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]:
+            prune.l1_unstructured(module, "weight", amount=0.8)
     if channels_last:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     else:
         x = x.contiguous()
-    if pruned:
-        layers = [(m, "weight") for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-        for module, name in layers:
-            prune.l1_unstructured(module, name, amount=0.8)
     sgd = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     net.train()
     while True:

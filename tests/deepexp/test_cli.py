@@ -36,7 +36,7 @@ def test_help_loads_nothing_heavy():
         "import sys; from deepexp import cli\n"
         "try: cli.main(['--help'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'numpy', 'pydantic', 'rich', 'matplotlib', 'sklearn', 'xarray', 'scipy', 'pooch'}\n"
+        "heavy = {'torch', 'numpy', 'pydantic', 'rich', 'matplotlib', 'xarray', 'scipy', 'pooch'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
     done = subprocess.run(
