@@ -8,7 +8,7 @@ PYTEST := NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WOR
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help figures test test-slow deep-smoke check format clean
+.PHONY: help figures gallery test test-slow deep-smoke check format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ help: ## list the targets
 figures: .venv/.base ## regenerate every theorem figure from real integrations: build/figures
 	$(BIN)/singleneuron preset --figures
 	$(BIN)/figures draw all
+
+gallery: figures ## redraw the pictures of the README
+	cp build/figures/fig1b.png build/figures/fig1c.png figures/gallery/
 
 test: .venv/.dev .venv/.deep ## run the tests (under 5 minutes on 2 cores)
 	$(BIN)/python -m singleneuron.flow

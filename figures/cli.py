@@ -25,12 +25,20 @@ class _Version(argparse.Action):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="figures", description="Draw the figures from result files.", allow_abbrev=False)
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and its revision")
+    parser.add_argument(
+        "--version",
+        action=_Version,
+        nargs=0,
+        default=argparse.SUPPRESS,
+        help="print the version and its revision",
+    )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     draw = commands.add_parser("draw", help="draw figures to PDF and PNG", allow_abbrev=False)
     draw.add_argument("names", nargs="+", metavar="NAME", help="a figure, or 'all'")
-    draw.add_argument("--results", type=Path, default=Path("build/results"), metavar="DIR")
-    draw.add_argument("--out", type=Path, default=Path("build/figures"), metavar="DIR")
+    draw.add_argument(
+        "--results", type=Path, default=Path("build/results"), metavar="DIR", help="(%(default)s)"
+    )
+    draw.add_argument("--out", type=Path, default=Path("build/figures"), metavar="DIR", help="(%(default)s)")
     draw.add_argument("--quiet", action="store_true", help="print nothing but errors")
     draw.set_defaults(run=_draw)
     return parser

@@ -32,7 +32,7 @@ def fig1a(data: Data) -> Figure:
 
     `map` (algorithm, a0, w0), `field` (a, w) with da, dw; `paths` (start, time, coordinate).
     """
-    figure = Figure(figsize=(style.COLUMN, 4.1))
+    figure = Figure(figsize=(style.COLUMN, 4.15))
     axes = figure.subplots()
     handles = _map(axes, data["map"].isel(algorithm=0))
     _field(axes, data["field"])
@@ -102,7 +102,7 @@ def unbalanced(data: Data) -> Figure:
         right.plot(path.time, path.a, color=_colour(path))
     right.axhline(0, color=style.BLACK, linewidth=0.6)
     right.set(xlabel="$t$", ylabel="$a(t)$", xlim=(0, float(data["paths"].time[-1])))
-    _letters(left, right)
+    _letters({"any balance": left, "trajectories from (a)": right})
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
@@ -111,27 +111,26 @@ def unbalanced(data: Data) -> Figure:
 def noise_wedge(data: Data) -> Figure:
     """One coordinate with noisy samples: where s_neg > 0 lets w(0) < 0 succeed, and when w crosses zero.
 
-    `map` (algorithm, a0, w0); `crossings` (start, draw) with s_neg, time (scaled by 2 C_neg);
-    `predicted` (start, s_neg) with time in the same scale.
+    `map` (algorithm, a0, w0); `crossings`: s_neg (draw), simulated (start, draw), predicted (start, s),
+    times in units of 1/(2 C_neg); a0 and w0 (start).
     """
     figure = Figure(figsize=(style.PAGE, 3.4))
     left, right = figure.subplots(1, 2)
     handles = _map(left, data["map"].isel(algorithm=0))
     _plane(left, "a", "w")
-    crossings, predicted = data["crossings"], data["predicted"]
-    for index, colour in zip(range(crossings.sizes["start"]), style.SERIES, strict=False):
-        line, dots = predicted.isel(start=index), crossings.isel(start=index)
-        label = f"$a(0) = {float(line.a0):g},\\ w(0) = {float(line.w0):g}$"
-        right.plot(line.s_neg, line.time, color=colour, label=label)
-        right.plot(dots.s_neg, dots.time, color=colour, **DOT)
+    for index, colour in zip(range(data["crossings"].sizes["start"]), style.SERIES, strict=False):
+        times = data["crossings"].isel(start=index)
+        label = f"$a(0) = {float(times.a0):g},\\ w(0) = {float(times.w0):g}$"
+        right.plot(times.s, times.predicted, color=colour, label=label)
+        right.plot(times.s_neg, times.simulated, color=colour, **DOT)
     right.set(xscale="log", xlabel=r"$s_\mathrm{neg}$", ylabel=r"crossing time $2 C_\mathrm{neg}\, t^*$")
     right.legend()
     handles += [
         Line2D([], [], color=style.GREY, label="predicted time"),
         Line2D([], [], color=style.GREY, label="simulated time", **DOT),
     ]
-    _letters(left, right)
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    _letters({"noisy samples": left, "when $w$ crosses zero upwards": right})
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -139,23 +138,23 @@ def noise_wedge(data: Data) -> Figure:
 def angle(data: Data) -> Figure:
     """Balanced flows of several d: theta against t, and all of them on the one universal angle curve.
 
-    `flows` (d, start, time) with theta and the shifted time tau; `curve` (tau) with theta.
+    `flows`: theta and the shifted time tau (d, start, time), and the curve (s).
     """
     figure = Figure(figsize=(style.PAGE, 2.9))
     left, right = figure.subplots(1, 2, sharey=True)
-    flows, curve = data["flows"], data["curve"]
-    (universal,) = right.plot(curve.tau, curve.theta, color=style.BLACK, label="universal curve")
-    handles = [universal]
+    flows = data["flows"]
+    handles = right.plot(flows.s, flows.curve, color=style.BLACK, label="universal curve")
     for d, colour, marker in zip(flows.d.values, style.SERIES, "os^Dv", strict=False):
         bundle, look = flows.sel(d=d), DOT | {"marker": marker, "color": colour}
         left.plot(flows.time, bundle.theta.transpose("time", "start"), color=colour, linewidth=0.7)
+        bundle = bundle.isel(time=slice(None, None, 5))
         handles += right.plot(
             bundle.tau.values.ravel(), bundle.theta.values.ravel(), **look, label=f"$d = {d}$"
         )
     left.set(xlabel="$t$", ylabel=r"$\theta(t)$")
-    right.set(xlabel=r"$T(\theta(0)) \pm t$", xlim=(float(curve.tau[0]), float(curve.tau[-1])))
+    right.set(xlabel=r"$T(\theta(0)) \pm t$", xlim=(float(flows.s[0]), float(flows.s[-1])))
     left.set_yticks([0, np.pi / 2, np.pi], ["0", r"$\pi/2$", r"$\pi$"])
-    _letters(left, right)
+    _letters({"balanced flows": left, "on one curve": right})
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
@@ -190,7 +189,7 @@ FIGURES = {
 
 def _pruned(data: Data, flow: str) -> Figure:
     space = data["map"].isel(algorithm=0)
-    figure = Figure(figsize=(style.COLUMN, 4.1))
+    figure = Figure(figsize=(style.COLUMN, 4.15))
     axes = figure.subplots()
     handles = _map(axes, space)
     handles += _paths(axes, data["paths"], flow)
@@ -215,8 +214,9 @@ def _map(axes: Axes, space: xr.Dataset) -> list[Artist]:
         Patch(facecolor=style.FAILURE_FILL, label="failure (simulated)"),
         Line2D([], [], color=style.BLACK, linestyle="--", linewidth=1, label="predicted edge"),
     ]
-    if bool(success.isnull().any()):
-        handles.append(Patch(facecolor="white", edgecolor=style.GREY, linewidth=0.5, label="no verdict"))
+    if undecided := int(success.isnull().sum()):
+        label = f"no verdict ({undecided} cell{'s' if undecided > 1 else ''})"
+        handles.append(Patch(facecolor="white", edgecolor=style.GREY, linewidth=0.5, label=label))
     return handles
 
 
@@ -259,13 +259,12 @@ def _plane(axes: Axes, x: str, y: str, moving: bool = False) -> None:
 
 
 def _levels(axes: Axes, group: xr.Dataset) -> None:
-    """Median over the seeds, and the range of all of them; open rings show a curve beneath them."""
+    """Every seed, and their median; open rings show a curve beneath them."""
     for algorithm, look in (("lrr", "o-"), ("imp", "o--")):
         loss, colour = group.loss.sel(algorithm=algorithm), style.ALGORITHM[algorithm]
-        low, high = loss.min("seed"), loss.max("seed")
-        axes.fill_between(group.level, low, high, color=colour, alpha=0.25, linewidth=0)
         ring = {"markersize": 5, "markerfacecolor": "none"} if algorithm == "imp" else {"markersize": 2.5}
-        label = f"{style.LABEL[algorithm]} (median and range of {loss.sizes['seed']} seeds)"
+        label = f"{style.LABEL[algorithm]} (median, and {loss.sizes['seed']} seeds)"
+        axes.plot(group.level, loss.transpose("level", "seed"), color=colour, alpha=0.5, linewidth=0.6)
         axes.plot(group.level, loss.median("seed"), look, color=colour, label=label, **ring)
     ticks = [f"{level}\n({kept})" for level, kept in zip(group.level.values, group.kept.values, strict=True)]
     axes.set_xticks(group.level.values, ticks)
@@ -275,6 +274,6 @@ def _relation(sign: int) -> str:
     return ">" if sign > 0 else "<"
 
 
-def _letters(*panels: Axes) -> None:
-    for letter, axes in zip("abcdef", panels, strict=False):
-        axes.set_title(f"({letter})", loc="left")
+def _letters(panels: Mapping[str, Axes]) -> None:
+    for letter, (title, axes) in zip("abcdef", panels.items(), strict=False):
+        axes.set_title(f"({letter}) {title}", loc="left")

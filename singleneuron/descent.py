@@ -134,7 +134,7 @@ def sample_gradient(x, xt, y, noise, a, w, z, dw):
 
 @kernel(parallel=True)
 def _descend_sample(
-    x, xt, y, start, steps_at, rate, label_noise, seed, first, limit, bound, path, end, reason, step
+    x, xt, y, start, steps_at, rate, label_noise, seed, trajectory, limit, bound, path, end, reason, step
 ):
     n, d = x.shape
     blocks = min(start.shape[0], BLOCKS)
@@ -148,7 +148,7 @@ def _descend_sample(
             while True:
                 if label_noise > 0.0:
                     for i in range(0, n, 2):
-                        one, two = normal_pair(seed, first + b, done, i // 2)
+                        one, two = normal_pair(seed, trajectory[b], done, i // 2)
                         noise[i] = label_noise * one
                         if i + 1 < n:
                             noise[i + 1] = label_noise * two
@@ -235,14 +235,14 @@ def descend_sample(
     *,
     label_noise: float = 0.0,
     seed: int = 0,
-    first: int = 0,
+    trajectory: NDArray[np.int64] | None = None,
     limit: bool = False,
     gradient_tolerance: float = 1e-6,
 ) -> tuple[Array, Array, NDArray[np.int64], NDArray[np.int64]]:
     """Gradient descent on samples x (n, d), y (n,) from starts a (B,), w (B, d); returns as the population's.
 
     `label_noise` is the deviation of Gaussian noise drawn anew for every label at every step, a function of
-    (seed, first + index of the trajectory, step, sample) alone: chunks, threads and order do not matter.
+    (seed, trajectory (B,), step, sample) alone: chunks, threads and order do not matter.
     Without it a state is within tolerance where |grad L| <= gradient_tolerance.
     """
     x, labels = np.array(x, dtype=np.float64, order="C"), np.array(y, dtype=np.float64)
@@ -252,7 +252,7 @@ def descend_sample(
         float(learning_rate),
         float(label_noise),
         int(seed),
-        int(first),
+        np.arange(len(start)) if trajectory is None else np.ascontiguousarray(trajectory, dtype=np.int64),
         limit,
         float(gradient_tolerance),
     )

@@ -83,7 +83,9 @@ def _side_flow(a: float, w: float, rate: float, slope: float, t: float) -> tuple
     # Rounding never carries a state across an axis; what underflows keeps its sign.
     if abs(a) >= abs(w):
         a_t = math.copysign(a_t, a)
-    return a_t, math.copysign(max(w_t * math.copysign(1.0, w), 0.0), w)
+    if w_t * math.copysign(1.0, w) <= 0.0:
+        w_t = math.copysign(0.0, w)
+    return a_t, w_t
 
 
 @routine
@@ -102,7 +104,7 @@ def _crossing(a: float, w: float, rate: float, slope: float) -> float:
 
 
 @kernel(parallel=True)
-def _line_kernel(a, w, t, c_pos, s_pos, c_neg, s_neg, balanced, a_t, w_t):  # type: ignore[no-untyped-def]
+def _line_kernel(a, w, t, c_pos, s_pos, c_neg, s_neg, balanced, a_t, w_t):
     for i in numba.prange(a.size):
         a0, w0 = a[i], w[i]
         if w0 == 0.0 or t[i] == 0.0:
@@ -130,7 +132,7 @@ def _line_kernel(a, w, t, c_pos, s_pos, c_neg, s_neg, balanced, a_t, w_t):  # ty
 
 
 @kernel()
-def _crossing_kernel(a, w, c_pos, s_pos, c_neg, s_neg, balanced, time):  # type: ignore[no-untyped-def]
+def _crossing_kernel(a, w, c_pos, s_pos, c_neg, s_neg, balanced, time):
     for i in range(a.size):
         rate, slope = (c_pos[i], s_pos[i]) if w[i] > 0.0 else (c_neg[i], s_neg[i])
         time[i] = math.inf if balanced[i] and w[i] != 0.0 else _crossing(a[i], w[i], rate, slope)
@@ -138,12 +140,14 @@ def _crossing_kernel(a, w, c_pos, s_pos, c_neg, s_neg, balanced, time):  # type:
 
 def _flat(*arrays: ArrayLike) -> tuple[tuple[int, ...], list[Array]]:
     """The common shape of float64 arrays, and each of them broadcast to it and flattened."""
-    broadcast = np.broadcast_arrays(*(np.asarray(array, dtype=np.float64) for array in arrays))
-    return broadcast[0].shape, [np.ascontiguousarray(array).reshape(-1) for array in broadcast]
+    values = [np.asarray(array, dtype=np.float64) for array in arrays]
+    shape = np.broadcast_shapes(*(value.shape for value in values))
+    # Copies: numba would compile every mixture of read-only and writable arguments anew.
+    return shape, [np.array(np.broadcast_to(value, shape)).reshape(-1) for value in values]
 
 
 def _check_time(t: ArrayLike) -> None:
-    if np.any(np.asarray(t) < 0):
+    if not np.all(np.asarray(t) >= 0):
         raise ValueError(f"t must be >= 0, but its least entry is {np.min(t):g}")
 
 
@@ -234,13 +238,13 @@ class Curve(NamedTuple):
 
 X_MIN, X_MAX, X_STEP, T_STEP = -20.0, 4.0, 1 / 32, 1 / 8
 DEGREE = 7
-X_LINE = 700.0  # beyond, w is on the line through v: sin(theta) < 1e-303
+M_LINE = 1e-304  # below this sine, w is on the line through v
 
 
 @routine
 def _piecewise(rows: Array, position: float) -> float:
     """The polynomial of cell floor(position) at its fractional part."""
-    cell = min(int(position), rows.shape[0] - 1)
+    cell = max(0, min(int(position), rows.shape[0] - 1))  # the last cell's end, and NaN
     z = position - cell
     value = rows[cell, DEGREE]
     for power in range(DEGREE - 1, -1, -1):
@@ -249,9 +253,9 @@ def _piecewise(rows: Array, position: float) -> float:
 
 
 @routine
-def _delta(x: float) -> float:
-    """pi - theta."""
-    half = math.atan(math.exp(-abs(x)))
+def _delta(m: float, x: float) -> float:
+    """pi - theta from m = e^{-|x|} and the sign of x."""
+    half = math.atan(m)
     return 2.0 * half if x > 0.0 else math.pi - 2.0 * half
 
 
@@ -264,9 +268,9 @@ def _time_series(delta: float) -> float:
 
 
 @routine
-def _time_of_angle(x: float, curve: Curve) -> float:
+def _time_of_angle(x: float, delta: float, curve: Curve) -> float:
     if x > X_MAX:
-        return curve.near_pi + _time_series(2.0 * math.atan(math.exp(-x)))
+        return curve.near_pi + _time_series(delta)
     if x < X_MIN:
         return curve.near_zero - 2.0 * x - 4 / math.pi * math.exp(x)
     return _piecewise(curve.time, (x - X_MIN) / X_STEP)
@@ -293,9 +297,9 @@ def _growth_series(delta: float) -> float:
 
 
 @routine
-def _growth(x: float, curve: Curve) -> float:
+def _growth(x: float, delta: float, curve: Curve) -> float:
     if x > X_MAX:
-        return _growth_series(2.0 * math.atan(math.exp(-x)))
+        return _growth_series(delta)
     if x < X_MIN:
         return 1.0
     return _piecewise(curve.growth, (x - X_MIN) / X_STEP)
@@ -344,13 +348,13 @@ def _curve() -> Curve:
 
 
 @kernel()
-def _time_kernel(x, curve, time):  # type: ignore[no-untyped-def]
+def _time_kernel(x, curve, time):
     for i in range(x.size):
-        time[i] = _time_of_angle(x[i], curve)
+        time[i] = _time_of_angle(x[i], _delta(math.exp(-abs(x[i])), x[i]), curve)
 
 
 @kernel()
-def _angle_kernel(time, curve, x):  # type: ignore[no-untyped-def]
+def _angle_kernel(time, curve, x):
     for i in range(x.size):
         x[i] = _angle_of_time(time[i], curve)
 
@@ -399,35 +403,41 @@ def _balanced_point(a: float, p: float, q: float, t: float, curve: Curve) -> tup
     """One start of `balanced_flow`.
 
     The angle moves along the universal curve, T <- T + sign(a) t. With E and H as in `Curve` and rho = |w|,
-    d(E/rho^2)/dt = E: this grows by t + |change of H|. Written with the ratio of sqrt(E) at the larger
-    and the smaller angle, so that nothing overflows.
+    d(E/rho^2)/dt = E: this grows by t + |change of H|. Written with the ratio <= 1 of sqrt(E) at the two
+    ends, so that nothing overflows. m = e^{-|x|}.
     """
     norm = abs(a)
     if norm == 0.0 or t == 0.0:
         return a, p, q
-    x = -math.asinh(p / q) if q > 0.0 else math.inf
     if q > 0.0 and t == math.inf:
         return (1.0, 1.0, 0.0) if a > 0.0 else (-0.0, -0.0, 0.0)
-    if abs(x) > X_LINE:
+    m = q / (norm + abs(p))
+    if m < M_LINE:
         a_t, p_t = _side_flow(math.copysign(p, a), p, 0.5, 1.0 if p > 0.0 else 0.0, t)
         return a_t, p_t, q / norm * abs(a_t)
-    x_t = _angle_of_time(_time_of_angle(x, curve) + math.copysign(t, a), curve)
-    wide, tight = max(x, x_t), min(x, x_t)
-    m_wide, m_tight = math.exp(-abs(wide)), math.exp(-abs(tight))
-    # sqrt(E) = delta cosh(x)
-    root_wide = _delta(wide) * (1.0 + m_wide * m_wide)
-    root_tight = _delta(tight) * (1.0 + m_tight * m_tight)
-    ratio = root_wide / root_tight * math.exp(abs(wide) - abs(tight))
-    gained = _growth(tight, curve) - _growth(wide, curve) * ratio * ratio
-    root = math.sqrt(t * (2.0 * m_tight / root_tight) ** 2 + max(gained, 0.0))
-    before, after = (ratio, 1.0) if a > 0.0 else (1.0, ratio)
-    norm_t = norm * after / math.hypot(before, norm * root)
-    m = math.exp(-abs(x_t))
-    return math.copysign(norm_t, a), -norm_t * math.tanh(x_t), norm_t * (2.0 * m / (1.0 + m * m))
+    x = math.copysign(math.log(m), -p)
+    delta = _delta(m, x)
+    x_t = _angle_of_time(_time_of_angle(x, delta, curve) + math.copysign(t, a), curve)
+    m_t = math.exp(-abs(x_t))
+    delta_t = _delta(m_t, x_t)
+    h, h_t = _growth(x, delta, curve), _growth(x_t, delta_t, curve)
+    # 1/sqrt(E) = sin(delta)/delta, and sin(delta) = sin(theta) = 1/cosh(x).
+    sine_t = 2.0 * m_t / (1.0 + m_t * m_t)
+    root, root_t = 2.0 * m / (1.0 + m * m) / delta, sine_t / delta_t
+    if a > 0.0:
+        ratio = root_t / root
+        gained = math.sqrt(t * root_t * root_t + max(h_t - h * ratio * ratio, 0.0))
+        norm_t = norm / math.hypot(ratio, norm * gained)
+    else:
+        ratio = root / root_t
+        gained = math.sqrt(t * root * root + max(h - h_t * ratio * ratio, 0.0))
+        norm_t = norm * ratio / math.hypot(1.0, norm * gained)
+    cosine_t = (1.0 - m_t) * (1.0 + m_t) / (1.0 + m_t * m_t)
+    return math.copysign(norm_t, a), math.copysign(norm_t * cosine_t, -x_t), norm_t * sine_t
 
 
 @kernel(parallel=True)
-def _balanced_kernel(a, p, q, t, curve, a_t, p_t, q_t):  # type: ignore[no-untyped-def]
+def _balanced_kernel(a, p, q, t, curve, a_t, p_t, q_t):
     for i in numba.prange(a.size):
         a_t[i], p_t[i], q_t[i] = _balanced_point(a[i], p[i], q[i], t[i], curve)
 

@@ -125,6 +125,8 @@ def integrate(
     if task.learning_rate is None and label_noise:
         raise ValueError("label_noise is drawn at every step of gradient descent: give a learning_rate too")
     if isinstance(problem, Population):
+        if label_noise:
+            raise ValueError("the population averages label_noise away: give a Sample, or no label_noise")
         return _population(problem, starts, kept, task, method, progress)
     if not isinstance(starts, State):
         raise ValueError(
@@ -276,10 +278,16 @@ def _population(
                 ]
                 path[:, :, i], status[i], time[i] = run(reduced[i], overlap[i], c[i], task)
         done += group.size
+    path[:, task.times == 0] = np.stack([reduced.a, reduced.p, reduced.q])[:, None]  # to the last bit
     if not task.path:
         path = path[:, -1]
     end = Reduced(path[0], path[1], path[2], starts.c)
-    state = expand(problem, end, starts, kept) if isinstance(starts, State) else end
+    state: Starts = end
+    if isinstance(starts, State):
+        state = expand(problem, end, starts, kept)
+        if task.path:
+            w = np.where((task.times == 0)[:, None, None], starts.w, state.w)
+            state = State(state.a, w, state.c)
     return FlowResult(state, status, time, method)
 
 
@@ -299,7 +307,8 @@ def _exact_population(starts: Reduced, overlap: Array, c: Array, task: _Task) ->
     rho = np.hypot(p, q)
     x = np.arcsinh(np.divide(-p, q, out=np.copysign(np.inf, -p), where=q > 0))
     log_rho = np.log(rho, out=np.full(a.shape, -np.inf), where=rho > 0)
-    return path, population_status(a, log_rho, x, c, overlap, task.tolerance), np.full(a.size, times[-1])
+    status = population_status(a, log_rho, x, c, overlap, task.tolerance)
+    return path, status, np.full(a.size, times[-1])
 
 
 def _descend_population(starts: Reduced, overlap: Array, c: Array, task: _Task) -> _Ends:
@@ -310,7 +319,11 @@ def _descend_population(starts: Reduced, overlap: Array, c: Array, task: _Task) 
     )
     status = _reduced_status(Reduced(end[:, 0], end[:, 1], end[:, 2]), c, overlap, task.tolerance)
     status[reason == FAILED] = Status.FAILED
-    return np.moveaxis(end[:, None] if task.limit else path, (2, 1), (0, 1)), status, step * float(rate)
+    return (
+        np.moveaxis(end[:, None] if task.limit else path, (2, 1), (0, 1)),
+        status,
+        step.astype(np.float64) * rate,
+    )
 
 
 def _reduced_status(end: Reduced, c: Array, overlap: Array, tolerance: float) -> NDArray[np.int8]:
@@ -361,6 +374,7 @@ def _sample(
             status[i[reason == FAILED]] = Status.FAILED
             status[i[reason == AMBIGUOUS]] = Status.AMBIGUOUS
         done += group.size
+    a[task.times == 0], w[task.times == 0] = starts.a, starts.w
     state = State(a, w, starts.c) if task.path else State(a[-1], w[-1], starts.c)
     return FlowResult(state, status, time, method)
 
@@ -381,7 +395,7 @@ def _flow_sample(part: Sample, starts: State, index: NDArray[np.intp], task: _Ta
 
     flow = samples.sample_flow(part.x, part.y, starts.a, starts.w, task.times, **task.ode)
     path = flow.end[None] if task.limit else np.moveaxis(flow.path, 1, 0)
-    return path[..., 0], path[..., 1:], flow.reason, flow.time
+    return path[..., 0], path[..., 1:], np.where(flow.ambiguous, AMBIGUOUS, flow.reason), flow.time
 
 
 def compile_kernels() -> None:

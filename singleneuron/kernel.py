@@ -18,21 +18,22 @@ from typing import Any
 import numba
 import numba.core.config
 
+PACKAGE = Path(__file__).parent
 IMPORT = re.compile(rf"^from {__package__}\.(\w+) import", re.MULTILINE)
 
 
 def source_digest(module: Path) -> str:
-    """Digest of a module and of all modules of its folder that it imports, directly or not."""
-    sources: dict[str, bytes] = {}
-    pending = [module.stem]
+    """Digest of a module and of all modules of this package that it imports, directly or not."""
+    sources: dict[Path, bytes] = {}
+    pending = [module]
     while pending:
-        name = pending.pop()
-        if name not in sources:
-            sources[name] = module.with_name(f"{name}.py").read_bytes()
-            pending += IMPORT.findall(sources[name].decode())
+        path = pending.pop()
+        if path not in sources:
+            sources[path] = path.read_bytes()
+            pending += [PACKAGE / f"{name}.py" for name in IMPORT.findall(sources[path].decode())]
     digest = hashlib.sha256()
-    for name in sorted(sources):
-        digest.update(name.encode() + b"\0" + sources[name])
+    for path in sorted(sources):
+        digest.update(path.name.encode() + b"\0" + sources[path])
     return digest.hexdigest()[:16]
 
 
@@ -75,7 +76,7 @@ def kernel(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
         config: Any = numba.core.config
         before, config.CACHE_DIR = config.CACHE_DIR, str(cache_directory(Path(function.__code__.co_filename)))
         try:
-            return numba.njit(error_model="numpy", cache=True, parallel=parallel)(function)
+            return numba.njit(error_model="numpy", cache=True, nogil=True, parallel=parallel)(function)
         finally:
             config.CACHE_DIR = before
 

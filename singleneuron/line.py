@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from singleneuron.kernel import kernel, routine
 from singleneuron.model import Array, Line
-from singleneuron.solver import END, EVENT, solve, workspace
+from singleneuron.solver import END, EVENT, build, workspace
 
 # Parameters of a side: C, s, its sign, whether w = 0 can be reached from it, whether c < 0, tolerance.
 SLOPE, TARGET, SIDE, LEAVES, NEGATIVE, TOL = range(6)
@@ -43,6 +43,9 @@ def gauge(y, p, g):
     g[2] = -1.0 if p[SIDE] > 0.0 and p[NEGATIVE] > 0.0 and towards <= 0.0 else 1.0
 
 
+solve = build(field, gauge)
+
+
 @routine
 def follow(y, statistics, c, times, rtol, atol, limit, t_certain, tolerance, path, work):
     """One trajectory across its sides: (reason, time decided); y becomes its end."""
@@ -60,7 +63,7 @@ def follow(y, statistics, c, times, rtol, atol, limit, t_certain, tolerance, pat
         if p[SLOPE] == 0.0:
             break
         reason, t, filled, since = solve(
-            field, gauge, y, p, t, times, filled, path, rtol, atol, limit, t_certain, since, work
+            y, p, t, times, filled, path, rtol, atol, limit, t_certain, since, work
         )
         moving = reason == EVENT and p[LEAVES] > 0.0
         if moving:

@@ -54,8 +54,12 @@ def success_map(
     """
     import xarray as xr
 
-    check_map(d, algorithms, resolution=resolution, w_perp=w_perp, balanced=balanced, average=average)
+    check_map(
+        d, algorithms, resolution=resolution, w_perp=w_perp, balanced=balanced, average=average,
+        n=n, noise=noise,
+    )  # fmt: skip
     axis = np.linspace(-1.0, 1.0, resolution) * number("extent", extent, least=0.0, open_end=True)
+    axis = (axis - axis[::-1]) / 2  # symmetric to the last bit: a(0) = -w_1(0) means it
     for algorithm in algorithms:
         check_algorithm(algorithm, imp, rewind_time)
     level_counts(d, targets, levels)
@@ -107,12 +111,16 @@ def check_map(
     w_perp: float | None,
     balanced: bool,
     average: int | None,
+    n: int | None,
+    noise: float,
 ) -> None:
     """ValueError, in one line, for a grid that cannot be."""
     integer("d", d, 1)
     integer("resolution", resolution, 2)
     if average is not None:
         integer("average", average, 1)
+    if number("noise", noise, least=0.0) and n is None:
+        raise ValueError(f"noise is that of samples: give their number n too, or no noise (it is {noise:g})")
     if not algorithms or len(set(algorithms)) < len(algorithms):
         raise ValueError(f"algorithms must be distinct and at least one, but are {list(algorithms)}")
     if w_perp is not None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from singleneuron.kernel import kernel, routine
 from singleneuron.model import Array, Reduced
 from singleneuron.outcome import TINY_NORM
-from singleneuron.solver import EVENT, solve, workspace
+from singleneuron.solver import EVENT, build, workspace
 
 NU, SIGN_C, TOL = range(3)
 LOG_TINY = math.log(TINY_NORM)
@@ -62,6 +62,9 @@ def gauge(y, p, g):
     g[2] = 1.0 if a > 0.0 or (a < 0.0 and p[SIGN_C] >= 0.0) else -1.0
 
 
+solve = build(field, gauge)
+
+
 @routine
 def decay(y, nu, lapse, out):
     """The flow from rho <= TINY_NORM, a < 0 on: a is constant, delta/rho tends to pi |a| (up to O(rho^2))."""
@@ -81,9 +84,7 @@ def decay(y, nu, lapse, out):
 def follow(y, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, work):
     """One trajectory: (reason, time decided); y becomes its end."""
     p = np.array([nu, np.sign(c), tolerance])
-    reason, t, filled, since = solve(
-        field, gauge, y, p, 0.0, times, 0, path, rtol, atol, limit, t_certain, math.nan, work
-    )
+    reason, t, filled, since = solve(y, p, 0.0, times, 0, path, rtol, atol, limit, t_certain, math.nan, work)
     while filled < times.size:
         path[filled] = y
         if reason == EVENT:

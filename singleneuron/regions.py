@@ -92,14 +92,14 @@ def _imp_success(problem: Problem, starts: Starts, reduced: Reduced, imp: str) -
         if isinstance(problem, Sample):
             line = Line(*(s[0] for s in problem.statistics))
         if imp == "rebalance":
-            a, c = np.sign(a) * np.abs(p), np.zeros(a.shape)
-        else:
-            c = c + reduced.q**2
-        return line_success(a, p, line, c).astype(float)
+            return line_success(np.sign(a) * np.abs(p), p, line, np.zeros(a.shape)).astype(float)
+        # From a and p where c is not known: c + q^2 would round the boundary a = -p away.
+        return line_success(a, p, line, None if reduced.c is None else c + reduced.q**2).astype(float)
     if not isinstance(starts, State):
         return np.full(a.shape, np.nan)
     mask = unit_overlap(problem)[1]
     last = reduce(problem, starts, np.broadcast_to(mask, starts.w.shape))
     if imp == "rebalance":
         return dense_success(np.sign(a), last.p, last.q, np.zeros(a.shape)).astype(float)
-    return dense_success(a, last.p, last.q, c + reduced.q**2 - last.q**2).astype(float)
+    pruned = reduced.p**2 + reduced.q**2 - last.p**2 - last.q**2
+    return dense_success(a, last.p, last.q, None if reduced.c is None else c + pruned).astype(float)

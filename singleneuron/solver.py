@@ -184,89 +184,118 @@ def locate(gauge, which, p, y, y1, dense, g, scratch):
 @routine
 def workspace(n):
     """Scratch arrays of `solve` for a system of n unknowns."""
-    return np.empty((ROWS, n)), np.empty(n), np.empty((7, n)), np.empty(n), np.empty(3)
+    return np.empty((ROWS, n)), np.empty((ROWS, n)), np.empty(n), np.empty((7, n)), np.empty(n), np.empty(3)
 
 
-@template
-def solve(rhs, gauge, y, p, t, times, filled, out, rtol, atol, limit, t_certain, since, work):
-    """Follow one trajectory of y' = rhs(y, p) from (t, y) to times[-1], recording y(times) in `out`.
+def build(rhs, gauge):
+    """The solver of one flow: ``rhs(y, p, out)`` and its ``gauge(y, p, g)``, each part compiled once."""
 
-    ``gauge(y, p, g)`` measures the state: the step on which g[0] becomes <= 0 ends at that event;
-    g[1] <= 0 where y is within tolerance of its target; g[2] > 0 where its limit is certain; g[0] is
-    NaN in a state that the flow cannot reach (the step is repeated at half its size). With `limit`,
-    the trajectory ends as soon as it converged or, from t_certain on, its limit is certain.
-
-    Returns (reason, t, filled, since): `y` is the state at t, `out[:filled]` is recorded, `since` is
-    the time from which on the state was within tolerance (NaN while it is not).
-    """
-    k, y1, dense, scratch, g = work
-    t_end = times[-1]
-    while filled < times.size and times[filled] <= t:
-        out[filled] = y
-        filled += 1
-    rhs(y, p, k[0])
-    h = first_step(rhs, p, y, rtol, atol, k, y1)
-    gauge(y, p, g)
-    inside = g[1] <= 0.0
-    if inside and math.isnan(since):
-        since = t
-    if inside and limit:
-        return CONVERGED, t, filled, since
-    rejected = False
-    for _ in range(MAX_STEPS):
-        if t >= t_end:
-            return END, t, filled, since
-        h = min(h, t_end - t)
-        last = h >= t_end - t
-        if t + h <= t:
-            return FAILED, t, filled, since
+    @routine
+    def step(p, y, h, k, y1):
         attempt(rhs, p, y, h, k, y1)
-        error = error_norm(y, y1, h, k, rtol, atol)
-        if not error < 1.0:
-            h *= min(1.0, step_factor(error))
-            rejected = True
-            continue
-        gauge(y1, p, g)
-        if math.isnan(g[0]):
-            h *= 0.5
-            rejected = True
-            continue
-        event = g[0] <= 0.0
-        entered = g[1] <= 0.0 and not inside
-        certain = g[2] > 0.0
-        inside = g[1] <= 0.0
-        if not inside:
-            since = math.nan
-        fraction = 1.0
-        if event or entered or (filled < times.size and times[filled] < t + h):
-            prepare_dense(rhs, p, y, y1, h, k, dense, scratch)
-            if event:
-                fraction = locate(gauge, 0, p, y, y1, dense, g, scratch)
-            if entered:
-                crossing = locate(gauge, 1, p, y, y1, dense, g, scratch)
-                if crossing <= fraction:
-                    since = t + crossing * h
-                    if limit:
-                        fraction, event = crossing, False
-        t_new = t_end if last and fraction == 1.0 else t + fraction * h
-        while filled < times.size and times[filled] < t_new:
-            interpolate(y, dense, (times[filled] - t) / h, out[filled])
-            filled += 1
-        if fraction < 1.0:
-            interpolate(y, dense, fraction, y1)
-        y[:] = y1
-        t = t_new
-        if filled < times.size and times[filled] == t:
+
+    @routine
+    def within(p, y, h, k, k_within, out):
+        """y(h) within an accepted step, given k[0] = rhs(y), by a step of its own.
+
+        *Not* by the dense output: its order is lower and nothing controls its error, which on long smooth
+        steps reaches hundreds of tolerances. It serves to locate events.
+        """
+        k_within[0] = k[0]
+        step(p, y, h, k_within, out)
+
+    @routine
+    def start(p, y, rtol, atol, k, y1):
+        return first_step(rhs, p, y, rtol, atol, k, y1)
+
+    @routine
+    def interpolant(p, y, y1, h, k, dense, scratch):
+        prepare_dense(rhs, p, y, y1, h, k, dense, scratch)
+
+    @routine
+    def find(which, p, y, y1, dense, g, scratch):
+        return locate(gauge, which, p, y, y1, dense, g, scratch)
+
+    @routine
+    def solve(y, p, t, times, filled, out, rtol, atol, limit, t_certain, since, work):
+        """Follow one trajectory of y' = rhs(y, p) from (t, y) to times[-1], recording y(times) in `out`.
+
+        ``gauge(y, p, g)`` measures the state: the step on which g[0] becomes <= 0 ends at that event;
+        g[1] <= 0 where y is within tolerance of its target; g[2] > 0 where its limit is certain; g[0] is
+        NaN in a state that the flow cannot reach (the step is repeated at half its size). With `limit`,
+        the trajectory ends as soon as it converged or, from t_certain on, its limit is certain.
+
+        Returns (reason, t, filled, since): `y` is the state at t, `out[:filled]` is recorded, `since` is
+        the time from which on the state was within tolerance (NaN while it is not).
+        """
+        k, k_within, y1, dense, scratch, g = work
+        t_end = times[-1]
+        while filled < times.size and times[filled] <= t:
             out[filled] = y
             filled += 1
-        if limit and inside and since <= t:
+        rhs(y, p, k[0])
+        h = start(p, y, rtol, atol, k, y1)
+        gauge(y, p, g)
+        inside = g[1] <= 0.0
+        if inside and math.isnan(since):
+            since = t
+        if inside and limit:
             return CONVERGED, t, filled, since
-        if event:
-            return EVENT, t, filled, since
-        if certain and t >= t_certain:
-            return CERTAIN, t, filled, since
-        k[0] = k[STAGES]
-        factor = step_factor(error)
-        h *= min(1.0, factor) if rejected else factor
         rejected = False
-    return FAILED, t, filled, since
+        for _ in range(MAX_STEPS):
+            if t >= t_end:
+                return END, t, filled, since
+            h = min(h, t_end - t)
+            last = h >= t_end - t
+            if t + h <= t:
+                return FAILED, t, filled, since
+            step(p, y, h, k, y1)
+            error = error_norm(y, y1, h, k, rtol, atol)
+            if not error < 1.0:
+                h *= min(1.0, step_factor(error))
+                rejected = True
+                continue
+            gauge(y1, p, g)
+            if math.isnan(g[0]):
+                h *= 0.5
+                rejected = True
+                continue
+            event = g[0] <= 0.0
+            entered = g[1] <= 0.0 and not inside
+            certain = g[2] > 0.0
+            inside = g[1] <= 0.0
+            if not inside:
+                since = math.nan
+            fraction = 1.0
+            if event or entered:
+                interpolant(p, y, y1, h, k, dense, scratch)
+                if event:
+                    fraction = find(0, p, y, y1, dense, g, scratch)
+                if entered:
+                    crossing = find(1, p, y, y1, dense, g, scratch)
+                    if crossing <= fraction:
+                        since = t + crossing * h
+            t_new = t_end if last and fraction == 1.0 else t + fraction * h
+            while filled < times.size and times[filled] < t_new:
+                within(p, y, times[filled] - t, k, k_within, out[filled])
+                filled += 1
+            if fraction < 1.0:
+                within(p, y, fraction * h, k, k_within, y1)
+            y[:] = y1
+            t = t_new
+            if filled < times.size and times[filled] == t:
+                out[filled] = y
+                filled += 1
+            if limit and inside and not event:
+                return CONVERGED, t, filled, since
+            if event:
+                return EVENT, t, filled, since
+            if certain and t >= t_certain:
+                return CERTAIN, t, filled, since
+            k[0] = k[STAGES]
+            factor = step_factor(error)
+            h *= min(1.0, factor) if rejected else factor
+            rejected = False
+        return FAILED, t, filled, since
+
+    return solve

@@ -98,7 +98,15 @@ def test_label_noise_enters_every_step_anew():
     problem = Sample.draw(d=3, n=9, seed=1)
     starts = independent_starts(d=3, size=3, seed=2)
     path, _, _, _ = descend_sample(
-        problem.x, problem.y, starts.a, starts.w, STEPS, 0.1, label_noise=0.5, seed=11, first=4
+        problem.x,
+        problem.y,
+        starts.a,
+        starts.w,
+        STEPS,
+        0.1,
+        label_noise=0.5,
+        seed=11,
+        trajectory=4 + np.arange(starts.size),
     )
     for b in range(3):
         noises = 0.5 * noise_table(11, 4 + b, STEPS[-1] + 1, 9)
@@ -136,7 +144,14 @@ def test_chunks_threads_and_order_do_not_matter():
     whole = descend_sample(problem.x, problem.y, starts.a, starts.w, STEPS, 0.1, **options)[0]
     parts = [
         descend_sample(
-            problem.x, problem.y, starts.a[i : i + 40], starts.w[i : i + 40], STEPS, 0.1, first=i, **options
+            problem.x,
+            problem.y,
+            starts.a[i : i + 40],
+            starts.w[i : i + 40],
+            STEPS,
+            0.1,
+            trajectory=i + np.arange(40),
+            **options,
         )[0]
         for i in range(0, 150, 40)
     ]

@@ -86,7 +86,7 @@ WEDGES = [
 ]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_line_flow_agrees_with_scipy_for_any_statistics(seed):
     draw = rng(seed)
     for a, w in WEDGES:
@@ -100,7 +100,7 @@ def test_line_flow_agrees_with_scipy_for_any_statistics(seed):
 
 def test_line_flow_agrees_with_scipy_for_the_population():
     draw = rng(7)
-    for a, w, t in zip(*draw.normal(size=(2, 40)), draw.uniform(0, 100, 40), strict=True):
+    for a, w, t in zip(*draw.normal(size=(2, 25)), draw.uniform(0, 100, 25), strict=True):
         expected = reference_line(line_field(0.5, 1.0, 0.5, 0.0), a, w, t)
         kappa = condition(lambda a, w, t=t: exact.line_flow(a, w, t), (a, w))
         assert np.abs(np.array(exact.line_flow(a, w, t)) - expected).max() <= 100 * RTOL * max(1, kappa)
@@ -146,7 +146,7 @@ MAGNITUDES = [1e-200, 1e-100, 1e-8, 0.3, 1.0, 1.0 + 4 * EPS, 50.0]
 @pytest.mark.parametrize("slope", [1.0, 0.0, -1e-3, 1e-30])
 def test_line_flow_keeps_all_digits_up_to_time_1e6(slope):
     draw = rng(3)
-    for _ in range(40):
+    for _ in range(25):
         a, w = draw.choice(MAGNITUDES, 2) * draw.choice([-1, 1], 2)
         t = float(draw.choice([1e-6, 1.0, 300.0, 1e6]))
         crossing = float(exact.crossing_time(a, w, 0.5, slope, 0.5, slope))
@@ -163,7 +163,7 @@ def test_line_flow_keeps_all_digits_up_to_time_1e6(slope):
 
 def test_crossing_times_are_where_the_precise_flow_is_at_zero():
     draw = rng(4)
-    for _ in range(40):
+    for _ in range(25):
         w = draw.choice(MAGNITUDES) * draw.choice([-1, 1])
         slope = draw.choice([1.0, 1e-3, 1e-30]) * draw.choice([-1, 1])
         a = -np.sign(w * slope) * abs(w) * draw.choice([1 + 4 * EPS, 1 + 1e-8, 1.5, 1e3])
@@ -221,9 +221,13 @@ def test_limits_of_one_coordinate():
     assert w < 0
     assert limit(-1.0, 0.5, s_neg=-0.2) == pytest.approx((-root, 0.0), rel=8 * EPS)
     assert limit(-1.0, 0.5, s_neg=0.2, c_neg=0.0) == pytest.approx((-root, 0.0), rel=8 * EPS)
+    assert math.copysign(1, limit(-1.0, 0.5, s_neg=0.2, c_neg=0.0)[1]) == 1
     assert limit(1.0, -0.5, c_neg=0.0) == (1.0, -0.5)
     # Balanced.
     assert limit(0.3, 0.3, balanced=True) == pytest.approx((1.0, 1.0), rel=8 * EPS)
+    for start in (5e-324, 1e-300):  # escapes, however small
+        end = exact.line_flow(start, start, [1e4, np.inf], balanced=True)
+        np.testing.assert_allclose(end, 1.0, rtol=8 * EPS)
     for a, w in [(-0.3, 0.3), (0.3, -0.3), (-0.3, -0.3)]:
         assert limit(a, w, balanced=True) == (0.0, 0.0)
         assert math.copysign(1, limit(a, w, balanced=True)[1]) == math.copysign(1, w)
@@ -311,6 +315,10 @@ def test_line_flow_respects_the_symmetries():
 def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match="t must be >= 0"):
         exact.line_flow(1.0, 1.0, -1.0)
+    with pytest.raises(ValueError, match="t must be >= 0"):
+        exact.balanced_flow(1.0, 1.0, 0.0, [1.0, np.nan])
+    assert np.all(np.isnan(exact.line_flow([np.nan, 1.0], [1.0, np.nan], 1.0)))
+    assert np.all(np.isnan(exact.balanced_flow(np.nan, np.nan, 0.5, 1.0)))
     with pytest.raises(ValueError, match=r"\|a\| = \|w\|"):
         exact.line_flow(1.0, [1.0, 0.5], 1.0, balanced=True)
     with pytest.raises(ValueError, match=r"\|a\| = \|w\|"):
@@ -603,8 +611,8 @@ def test_escape_times_are_the_leading_order(a, rho):
     deltas = np.array([0.1, 0.05])
     measured = np.array([turning_time(a, rho, delta) for delta in deltas])
     error = np.abs(exact.escape_time(a, rho, deltas) / measured - 1)
-    assert error[1] < error[0] < 0.5
-    assert error[1] < 2 * deltas[1] + 0.1
+    assert np.all(error < deltas / 2)
+    assert error[1] < error[0] / 2
 
 
 def test_escape_times_at_known_starts():

@@ -1,0 +1,259 @@
+"""The command line: `singleneuron map | trajectory | preset`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from figures.results import check_output, is_current, revision, write
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+RESULTS = Path("build/results")
+Progress = Callable[[int, int], None]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version
+
+        print(f"{parser.prog} {version('signflow')} (revision {revision()})")
+        parser.exit()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="singleneuron", description="The single hidden neuron, trained and pruned.", allow_abbrev=False
+    )
+    parser.add_argument(
+        "--version",
+        action=_Version,
+        nargs=0,
+        default=argparse.SUPPRESS,
+        help="print the version and its revision",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, run, options in (
+        ("map", _map, _map_options),
+        ("trajectory", _trajectory, _trajectory_options),
+        ("preset", _preset, _preset_options),
+    ):
+        summary = (options.__doc__ or "").strip()
+        command = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+        options(command)
+        command.add_argument("--quiet", action="store_true", help="print nothing but errors")
+        command.set_defaults(run=run)
+    return parser
+
+
+def _data_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--n", type=int, help="train on this many samples (default: the population)")
+    command.add_argument("--noise", type=float, default=0.0, help="its standard deviation (%(default)g)")
+    command.add_argument(
+        "--learning-rate",
+        type=float,
+        metavar="LR",
+        help="gradient descent with this step (default: the flow)",
+    )
+    command.add_argument("--seed", type=int, default=0, help="of everything drawn (%(default)s)")
+
+
+def _map_options(command: argparse.ArgumentParser) -> None:
+    """success of pruning algorithms over a grid of (a(0), w_1(0))"""
+    add = command.add_argument
+    add("--d", type=int, required=True, help="input coordinates")
+    add(
+        "--algorithm",
+        nargs="+",
+        default=["imp", "lrr"],
+        choices=["imp", "wr", "lrr"],
+        metavar="imp|wr|lrr",
+        help="one or more (imp lrr)",
+    )
+    add("--resolution", type=int, default=256, help="points on each axis (%(default)s)")
+    add("--extent", type=float, default=2.0, metavar="E", help="both axes run from -E to E (%(default)g)")
+    others = command.add_mutually_exclusive_group()
+    others.add_argument(
+        "--w-perp", type=float, metavar="R", help="norm of the other coordinates (default: sqrt(1 - 1/d))"
+    )
+    others.add_argument("--balanced", action="store_true", help="choose that norm such that |w| = |a|")
+    others.add_argument("--average", type=int, metavar="RUNS", help="draw them from N(0, 1/d), RUNS times")
+    add(
+        "--imp",
+        default="keep",
+        choices=["keep", "rebalance"],
+        help="a after IMP or WR has pruned (%(default)s)",
+    )
+    add("--rewind-time", type=float, metavar="T", help="the time WR rewinds to")
+    add("--levels", type=int, default=1, help="number of prunings, geometric from d to 1 (%(default)s)")
+    _data_options(command)
+    add(
+        "--level-time",
+        type=float,
+        default=float("inf"),
+        metavar="T",
+        help="training time of a level (default: to its limit)",
+    )
+    add(
+        "--method",
+        default="ode",
+        choices=["ode", "exact"],
+        help="integrate, or use closed forms (%(default)s)",
+    )
+    add("--workers", type=int, help="threads (default: all cores)")
+    add("--out", type=Path, default=RESULTS / "map.nc", metavar="FILE", help=".nc or .csv (%(default)s)")
+
+
+def _trajectory_options(command: argparse.ArgumentParser) -> None:
+    """one trajectory, at evenly spaced times"""
+    add = command.add_argument
+    add("--d", type=int, required=True, help="input coordinates")
+    add("--a", type=float, required=True, help="outer weight at the start")
+    add("--w", type=float, required=True, nargs="+", help="inner weights at the start, d numbers")
+    _data_options(command)
+    add("--t-end", type=float, required=True, metavar="T", help="the last time")
+    add("--points", type=int, default=200, help="times, from 0 to T (%(default)s)")
+    add(
+        "--out",
+        type=Path,
+        default=RESULTS / "trajectory.nc",
+        metavar="FILE",
+        help=".nc or .csv (%(default)s)",
+    )
+
+
+def _preset_options(command: argparse.ArgumentParser) -> None:
+    """the results that the figures are drawn from"""
+    what = command.add_mutually_exclusive_group(required=True)
+    what.add_argument("names", nargs="*", default=[], metavar="NAME")
+    what.add_argument("--list", action="store_true", help="list the presets")
+    what.add_argument("--figures", action="store_true", help="all that `figures draw all` needs")
+    command.add_argument(
+        "--out", type=Path, default=RESULTS, metavar="DIR", help="folder of the results (%(default)s)"
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run `singleneuron`; return 0 when done, 1 after a failure, 2 on bad input."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except ValueError as error:
+        return _fail(2, str(error))
+    except KeyboardInterrupt:
+        return _fail(130, "interrupted")
+    except Exception as error:
+        return _fail(1, f"{type(error).__name__}: {error}")
+    return 0
+
+
+def _fail(code: int, message: str) -> int:
+    print(f"singleneuron: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _map(options: argparse.Namespace) -> None:
+    check_output(options.out)
+    config = _config(options)
+    import singleneuron as sn
+
+    if options.workers is not None:
+        import numba
+
+        numba.set_num_threads(options.workers)
+    arguments = {key: value for key, value in config.items() if value is not None}
+    arguments["algorithms"] = tuple(arguments.pop("algorithm"))
+    with _progress("map", options.quiet) as progress:
+        data = sn.success_map(**arguments, progress=progress)
+    write(data, options.out, config=config, seed=options.seed)
+    if not options.quiet:
+        for algorithm in data.algorithm.values:
+            print(_summary(data.sel(algorithm=algorithm)))
+        print(options.out)
+
+
+def _summary(cells: xr.Dataset) -> str:
+    """Cells by status, and how many decided ones differ from the predicted region."""
+    from singleneuron.outcome import counts
+
+    decided = cells.success.notnull()
+    differ = int((decided & (cells.success != cells.predicted)).sum())
+    statuses = ", ".join(
+        f"{number} {label}" for label, number in counts(cells.status.values).items() if number
+    )
+    total = f"{differ} of {int(decided.sum())} decided cells differ from the prediction"
+    return f"{cells.algorithm.item()}: {statuses}; {total}"
+
+
+def _trajectory(options: argparse.Namespace) -> None:
+    check_output(options.out)
+    config = _config(options)
+    if len(options.w) != options.d:
+        raise ValueError(f"--w must give d = {options.d} numbers, got {len(options.w)}")
+    from singleneuron.presets import Paths
+
+    settings = config | {"a": (options.a,), "w": (tuple(options.w),)}
+    with _progress("trajectory", options.quiet) as progress:
+        path = Paths(**settings).compute(progress).isel(start=0, drop=True)
+    status = path.status.item()
+    data = path.drop_vars(["status", "success"]).assign_attrs(status=status)
+    write(data, options.out, config=config, seed=options.seed)
+    if not options.quiet:
+        last = data.isel(time=-1)
+        w = " ".join(f"{value:.6g}" for value in last.w.values)
+        print(f"{status}: a = {last.a.item():.6g}, w = {w}, loss = {last.loss.item():.3g}")
+        print(options.out)
+
+
+def _preset(options: argparse.Namespace) -> None:
+    from singleneuron import presets
+
+    if options.list:
+        for name in presets.names():
+            print(f"{name:14} {presets.load(name).title}")
+        return
+    wanted = (
+        [name for name in presets.names() if presets.load(name).figure] if options.figures else options.names
+    )
+    configs = {name: presets.load(name).model_dump(mode="json", exclude_none=True) for name in wanted}
+    for name, config in configs.items():
+        path = check_output(options.out / f"{name}.nc")
+        if is_current(path, config=config):
+            message = f"{path} (up to date)"
+        else:
+            with _progress(name, options.quiet) as progress:
+                write(presets.run(name, progress=progress), path, config=config)
+            message = str(path)
+        if not options.quiet:
+            print(message, flush=True)
+
+
+def _config(options: argparse.Namespace) -> dict[str, Any]:
+    """The options that determine the result."""
+    return {
+        key: value for key, value in vars(options).items() if key not in ("run", "quiet", "out", "workers")
+    }
+
+
+@contextlib.contextmanager
+def _progress(label: str, quiet: bool) -> Iterator[Progress]:
+    """A bar on stderr, where that is a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,311 @@
+"""The kinds of table that a preset is made of: each a validated configuration that computes one Dataset."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import xarray as xr
+from pydantic import BaseModel, ConfigDict, Field
+
+import singleneuron as sn
+from singleneuron.outcome import Status, success
+
+Progress = Callable[[int, int], None]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def given(self) -> dict[str, Any]:
+        """What the preset states; the rest keeps the defaults of the function that computes it."""
+        return self.model_dump(exclude={"kind"}, exclude_unset=True)
+
+
+class Map(_Part):
+    """`singleneuron.success_map` with these arguments."""
+
+    kind: Literal["map"]
+    d: int
+    algorithms: tuple[str, ...] | None = None
+    resolution: int | None = None
+    extent: float | None = None
+    w_perp: float | None = None
+    balanced: bool | None = None
+    average: int | None = None
+    imp: str | None = None
+    rewind_time: float | None = None
+    levels: int | None = None
+    n: int | None = None
+    noise: float | None = None
+    learning_rate: float | None = None
+    level_time: float | None = None
+    method: str | None = None
+    seed: int | None = None
+
+    def compute(self, progress: Progress) -> xr.Dataset:
+        return sn.success_map(**self.given(), progress=progress)
+
+
+class Paths(_Part):
+    """Trajectories from given starts at evenly spaced times, by the ODE or by gradient descent.
+
+    w: one list of coordinates a start; trailing zeros may be left out. n, noise: samples, drawn by `seed`.
+    """
+
+    kind: Literal["paths"] = "paths"
+    d: int
+    a: tuple[float, ...]
+    w: tuple[tuple[float, ...], ...]
+    t_end: float
+    points: int = 200
+    n: int | None = None
+    noise: float = 0.0
+    seed: int = 0
+    learning_rate: float | None = None
+
+    def compute(self, progress: Progress) -> xr.Dataset:
+        """Dims (start, time, coordinate): a, w, loss along the way; status and success at the end."""
+        times = _times(self.t_end, self.points)
+        problem = _problem(self.d, self.n, self.noise, self.seed)
+        if any(len(row) > self.d for row in self.w):
+            raise ValueError(f"w must have at most d = {self.d} coordinates, got {max(map(len, self.w))}")
+        starts = sn.State(
+            a=np.array(self.a), w=np.array([row + (0.0,) * (self.d - len(row)) for row in self.w])
+        )
+        training: dict[str, Any] = {"method": "ode", "learning_rate": self.learning_rate}
+        end = sn.integrate(problem, starts, t_eval=times, progress=progress, **training)
+        path = _full(end.state)
+        return xr.Dataset(
+            {
+                "a": (("time", "start"), path.a),
+                "w": (("time", "start", "coordinate"), path.w),
+                "loss": (("time", "start"), sn.loss(problem, path)),
+                "status": ("start", [Status(code).label for code in end.status]),
+                "success": ("start", success(end.status)),
+            },
+            coords={"time": times, "start": range(len(self.a)), "coordinate": range(1, self.d + 1)},
+        ).transpose("start", "time", "coordinate")
+
+
+class VectorField(_Part):
+    """The population flow of one coordinate, minus the gradient of the loss, on a grid of (a, w)."""
+
+    kind: Literal["field"]
+    extent: float
+    resolution: int
+
+    def compute(self, progress: Progress) -> xr.Dataset:
+        """Dims (a, w): da, dw."""
+        axis = np.linspace(-self.extent, self.extent, self.resolution)
+        a, w = (grid.ravel() for grid in np.meshgrid(axis, axis, indexing="ij"))
+        da, dw = sn.gradient(sn.Population(1), sn.State(a=a, w=w[:, None]))
+        shape = (self.resolution, self.resolution)
+        flow = {"da": (("a", "w"), -da.reshape(shape)), "dw": (("a", "w"), -dw.reshape(shape))}
+        return xr.Dataset(flow, coords={"a": axis, "w": axis})
+
+
+class Levels(_Part):
+    """Loss after every level of pruning, from balanced starts of every sign of a(0) and w_1(0).
+
+    Starts of one seed differ in these two signs alone. With n, every seed draws its own samples.
+    """
+
+    kind: Literal["levels"]
+    d: int
+    seeds: int
+    levels: int
+    algorithms: tuple[str, ...] = ("imp", "lrr")
+    n: int | None = None
+    noise: float = 0.0
+    learning_rate: float | None = None
+    level_time: float = math.inf
+    seed: int = 0
+
+    def compute(self, progress: Progress) -> xr.Dataset:
+        """Dims (algorithm, a_sign, w_sign, seed, level): loss; kept (level), the coordinates left."""
+        signs = np.array([(a, w) for a in (1, -1) for w in (1, -1)])
+        drawn = _full(sn.balanced_starts(d=self.d, size=self.seeds, seed=self.seed))
+        a = signs[:, :1] * np.abs(drawn.a)  # (4, seeds)
+        w = np.repeat(drawn.w[None], len(signs), axis=0)  # (4, seeds, d)
+        w[..., 0] = signs[:, 1:] * np.abs(w[..., 0])
+        # The population trains all seeds at once, samples each seed on its own data.
+        seeds = np.arange(self.seeds)
+        batches = [seeds] if self.n is None else np.split(seeds, self.seeds)
+        runs = []
+        for algorithm in self.algorithms:
+            for batch in batches:
+                run = sn.prune(
+                    _problem(self.d, self.n, self.noise, self.seed + int(batch[0])),
+                    sn.State(
+                        a=a[:, batch].ravel(), w=w[:, batch].reshape(-1, self.d), c=np.zeros(4 * len(batch))
+                    ),
+                    algorithm=algorithm,
+                    levels=self.levels,
+                    level_time=self.level_time,
+                    learning_rate=self.learning_rate,
+                    method="ode",
+                )
+                runs.append(run.loss.reshape(2, 2, len(batch), -1))
+                progress(len(runs), len(self.algorithms) * len(batches))
+        loss = np.concatenate(runs, axis=2)  # (2, 2, algorithms * seeds, levels + 1)
+        loss = loss.reshape(2, 2, len(self.algorithms), self.seeds, -1)
+        return xr.Dataset(
+            {"loss": (("a_sign", "w_sign", "algorithm", "seed", "level"), loss)},
+            coords={
+                "algorithm": list(self.algorithms),
+                "a_sign": [1, -1],
+                "w_sign": [1, -1],
+                "seed": seeds,
+                "kept": ("level", list(run.counts)),
+            },
+        )
+
+
+class Crossings(_Part):
+    """When w crosses zero upwards on noisy samples of one coordinate, integrated and by the closed form.
+
+    `draws` data sets for every n, started from every (a, w); s_neg: least and largest of the curve.
+    """
+
+    kind: Literal["crossings"]
+    a: tuple[float, ...]
+    w: tuple[float, ...]
+    n: tuple[int, ...]
+    noise: float
+    draws: int
+    t_end: float
+    points: int
+    s_neg: tuple[float, float]
+    seed: int = 0
+
+    def compute(self, progress: Progress) -> xr.Dataset:
+        """Dims (start, draw): simulated, at s_neg (draw); (start, s): predicted.
+
+        Times are in units of 1/(2 C_neg), the population's; NaN where w never crosses before t_end.
+        """
+        starts = sn.State(a=np.array(self.a), w=np.array(self.w)[:, None])
+        times = _times(self.t_end, self.points)
+        simulated, s_neg = [], []
+        for index, n in enumerate(np.repeat(self.n, self.draws)):
+            problem = sn.Sample.draw(d=1, n=int(n), noise=self.noise, seed=self.seed + index)
+            path = _full(sn.integrate(problem, starts, t_eval=times, method="ode").state)
+            scale = 2 * problem.statistics.c_neg[0]
+            simulated.append([scale * _upward(times, column) for column in path.w[..., 0].T])
+            s_neg.append(problem.statistics.s_neg[0])
+            progress(index + 1, len(self.n) * self.draws)
+        s = np.geomspace(*self.s_neg, 200)
+        predicted = sn.crossing_time(starts.a[:, None], starts.w, c_neg=0.5, s_neg=s)
+        return xr.Dataset(
+            {
+                "simulated": (("draw", "start"), simulated),
+                "s_neg": ("draw", s_neg),
+                "predicted": (("start", "s"), predicted),
+                "a0": ("start", list(self.a)),
+                "w0": ("start", list(self.w)),
+            },
+            coords={"s": s},
+        )
+
+
+class AngleFlows(_Part):
+    """Balanced population flows of several d, both signs of a(0) in turn, and the universal angle curve."""
+
+    kind: Literal["angle"]
+    d: tuple[int, ...]
+    starts: int
+    t_end: float
+    points: int
+    tau: tuple[float, float]
+    seed: int = 0
+
+    def compute(self, progress: Progress) -> xr.Dataset:
+        """Dims (d, start, time): theta, and tau = T(theta(0)) +- t; (s,): curve, the angle at time s."""
+        times = _times(self.t_end, self.points)
+        theta, tau = [], []
+        for index, d in enumerate(self.d):
+            problem = sn.Population(d)
+            drawn = sn.balanced_starts(d=d, size=self.starts, seed=self.seed + index)
+            sign = np.where(np.arange(self.starts) % 2 == 0, 1.0, -1.0)
+            starts = sn.State(sign * np.abs(drawn.a), _full(drawn).w, np.zeros(self.starts))
+            path = sn.reduce(problem, _full(sn.integrate(problem, starts, t_eval=times, method="ode").state))
+            theta.append(np.arctan2(path.q, path.p))
+            tau.append(sn.angle_time(theta[-1][0]) + sign * times[:, None])
+            progress(index + 1, len(self.d))
+        s = np.linspace(*self.tau, 400)
+        return xr.Dataset(
+            {
+                "theta": (("d", "time", "start"), theta),
+                "tau": (("d", "time", "start"), tau),
+                "curve": ("s", sn.universal_angle(s)),
+            },
+            coords={"d": list(self.d), "time": times, "s": s},
+        )
+
+
+class Conservation(_Part):
+    """How far c = a^2 - |w|^2 drifts along ODE solutions of the population from independent starts."""
+
+    kind: Literal["conservation"]
+    d: int
+    rtol: tuple[float, ...]
+    starts: int
+    t_end: float
+    points: int
+    seed: int = 0
+
+    def compute(self, progress: Progress) -> xr.Dataset:
+        """Dims (rtol, start, time): drift = |c(t) - c(0)| / max(1, a^2 + |w|^2)."""
+        problem = sn.Population(self.d)
+        starts = sn.independent_starts(d=self.d, size=self.starts, seed=self.seed)
+        times = np.geomspace(1e-2, self.t_end, self.points)
+        drift = np.empty((len(self.rtol), self.points, self.starts))
+        for row, rtol in enumerate(self.rtol):
+            path = _full(sn.integrate(problem, starts, t_eval=times, rtol=rtol, method="ode").state)
+            drift[row] = np.abs(sn.balance(path) - sn.balance(starts))
+            drift[row] /= np.maximum(1, path.a**2 + np.sum(path.w**2, axis=-1))
+            progress(row + 1, len(self.rtol))
+        return xr.Dataset(
+            {"drift": (("rtol", "time", "start"), drift)},
+            coords={"rtol": list(self.rtol), "time": times},
+            attrs={"d": self.d},
+        ).transpose("rtol", "start", "time")
+
+
+def _full(state: sn.State | sn.Reduced) -> sn.State:
+    """`state`, which was never reduced."""
+    assert isinstance(state, sn.State)
+    return state
+
+
+def _problem(d: int, n: int | None, noise: float, seed: int) -> sn.Population | sn.Sample:
+    if n is None:
+        return sn.Population(d)
+    return sn.Sample.draw(d=d, n=n, noise=noise, seed=seed)
+
+
+def _upward(times: np.ndarray, w: np.ndarray) -> float:
+    """The time at which w passes 0 upwards; NaN if it never does.
+
+    By linear extrapolation of the last two times before it: w has a kink at 0.
+    """
+    last = int(np.argmax(w > 0)) - 1
+    if last < 1:
+        return math.nan
+    step = times[last] - times[last - 1]
+    return float(times[last] - w[last] * step / (w[last] - w[last - 1]))
+
+
+def _times(t_end: float, points: int) -> np.ndarray:
+    if not 0 < t_end < math.inf:
+        raise ValueError(f"t_end must be a finite number > 0, got {t_end:g}")
+    if points < 2:
+        raise ValueError(f"points must be >= 2, got {points}")
+    return np.linspace(0, t_end, points)
+
+
+Part = Annotated[
+    Map | Paths | VectorField | Levels | Crossings | AngleFlows | Conservation, Field(discriminator="kind")
+]

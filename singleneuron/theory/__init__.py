@@ -1,0 +1,65 @@
+"""The theory, derived by sympy from the loss alone: exact claims, each with the proof that it holds.
+
+`derivations()` lists them in reading order. Calling one returns its claims; a claim has a `statement` (a
+sympy expression), a `residual` (0, or false, once simplified) and `proved`. The docstring of a derivation
+says what it shows and where the statement comes from: a theorem of Gadhikar & Burkholz (ICLR 2024), or
+beyond the paper. `regions.success` states where each algorithm succeeds.
+"""
+
+from collections.abc import Callable
+
+from singleneuron.theory import balanced, escape, line, population, regions, samples
+from singleneuron.theory.claims import Claim, Claims, Equation, Implication, Inequality
+
+__all__ = ["Claim", "Claims", "Equation", "Implication", "Inequality", "derivations"]
+
+
+def derivations() -> dict[str, Callable[[], Claims]]:
+    """Every derivation by its title: first any data, then one coordinate, then the population."""
+    return {
+        "Gradient flow of samples in a cell": samples.cell_flow,
+        "Conservation of the balance": samples.conservation,
+        "Energy law": samples.energy_law,
+        "Attracting hyperplanes": samples.attraction,
+        "Sliding along a hyperplane": samples.sliding,
+        "Gradient flow in one coordinate": line.gradient_flow_of_samples,
+        "Statistics of the population in one coordinate": line.population_statistics,
+        "Statistics of label noise in one coordinate": line.label_noise,
+        "Invariants in one coordinate": line.invariants,
+        "The line w = 0": line.switching_line,
+        "Riccati equations": line.riccati_equation,
+        "Riccati solution": line.riccati_solution,
+        "Riccati solution by half sums": line.half_sums,
+        "Logistic solutions, balanced": line.balanced_solution,
+        "Time to w = 0": line.crossing_time,
+        "Crossing time in the wedge of label noise": line.noise_wedge,
+        "Active half-planes": population.active_half_planes,
+        "Gaussian correlation of two ReLU neurons": population.correlation,
+        "Population loss": population.loss_from_definition,
+        "Angle kernel": population.kernel,
+        "Gradient of the correlation": population.correlation_gradient,
+        "Conservation and energy law of the population": population.conservation_and_energy,
+        "Polar form of the population flow": population.polar_form,
+        "The coordinate log tan(theta/2)": population.log_tan_coordinate,
+        "A mask that loses some of the target": population.masked_target,
+        "One coordinate of several targets": population.one_kept_coordinate,
+        "Critical points": population.critical_points,
+        "Bounds and limit of the flow": population.limit_state,
+        "Universal angle curve, balanced": balanced.angle_equation,
+        "Bernoulli equation of the norm, balanced": balanced.bernoulli_equation,
+        "Bernoulli solution, balanced": balanced.bernoulli_solution,
+        "Time to the sign flip of w_1, balanced": balanced.flip_time,
+        "Series near antiparallel, balanced": balanced.series_near_antiparallel,
+        "Series near the target, balanced": balanced.series_near_target,
+        "Leading order near antiparallel": escape.leading_order,
+        "Escape while a/rho grows": escape.fast_escape,
+        "Escape along the slow manifold": escape.slow_escape,
+        "Sign change of a": escape.sign_change_of_a,
+        "Death of a neuron": escape.death,
+        "Success in one coordinate": regions.line_region,
+        "Success of dense training": regions.dense_region,
+        "The one-coordinate region is never left": regions.line_region_in_the_plane,
+        "IMP within WR within LRR": regions.nesting,
+        "Success from balanced starts": regions.balanced_regions,
+        "Probabilities of success": regions.probabilities,
+    }

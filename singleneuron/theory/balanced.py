@@ -1,0 +1,154 @@
+"""Balanced population flows in d > 1 (Lemma 2.2): one universal angle curve, and the norm along it.
+
+a = sign * rho with sign = +1 or -1; everything here is beyond the paper.
+"""
+
+import sympy as sp
+
+from singleneuron.theory.claims import Claims, Equation
+from singleneuron.theory.definitions import Flow, Rate, rate, t
+from singleneuron.theory.population import a, angle_kernel, kernel_slope, polar_flow, rho, theta
+
+u, delta, x = sp.symbols("u delta x", positive=True)
+phi = sp.Symbol("phi", positive=True)
+SIGNS = (1, -1)
+
+
+def angle_time(theta: sp.Expr) -> sp.Expr:
+    """T(theta) = 2 pi int_theta^(pi/2) dphi / ((pi - phi) sin phi)."""
+    return 2 * sp.pi * sp.Integral(1 / ((sp.pi - phi) * sp.sin(phi)), (phi, theta, sp.pi / 2))
+
+
+def integrating_factor(theta: sp.Expr) -> sp.Expr:
+    """E(theta) = ((pi - theta) / sin theta)^2."""
+    return ((sp.pi - theta) / sp.sin(theta)) ** 2
+
+
+def balanced_flow(sign: int) -> Flow:
+    """The flow of (theta, u = rho^2) where a = sign * rho."""
+    polar = polar_flow(angle_kernel(theta), kernel_slope(theta))
+    return {
+        theta: polar[theta].subs(a, sign * rho),
+        u: (2 * rho * polar[rho]).subs(a, sign * rho).subs(rho, sp.sqrt(u)),
+    }
+
+
+def angle_equation() -> Claims:
+    """theta' = +-k'(theta): the angle decouples from the norm and from d, and T(theta) advances as +-t.
+
+    All flows with a > 0 (a < 0) lie on one curve, theta(t) = Theta(T(theta_0) +- t) with Theta the inverse of
+    T.
+    """
+    claims = [
+        Equation(
+            sp.Derivative(sp.Function("T")(theta), theta),
+            -2 * sp.pi / ((sp.pi - theta) * sp.sin(theta)),
+            sp.diff(angle_time(theta), theta),
+        ),
+        Equation(sp.Function("T")(sp.pi / 2), sp.Integer(0), angle_time(sp.pi / 2).doit()),
+    ]
+    for sign in SIGNS:
+        flow = balanced_flow(sign)
+        claims += [
+            Equation(Rate(theta), sign * kernel_slope(theta), flow[theta]),
+            Equation(Rate(sp.Function("T")(theta)), sp.Integer(sign), rate(angle_time(theta), flow)),
+        ]
+    return tuple(claims)
+
+
+def bernoulli_equation() -> Claims:
+    """u = rho^2 obeys u' = +-2 u k - u^2, with the integrating factor E(theta) = ((pi - theta)/sin theta)^2.
+
+    E' = +-2 k E, hence (E/u)' = E.
+    """
+    claims = []
+    E = integrating_factor(theta)
+    for sign in SIGNS:
+        flow = balanced_flow(sign)
+        claims += [
+            Equation(Rate(u), sign * 2 * u * angle_kernel(theta) - u**2, flow[u]),
+            Equation(
+                Rate(sp.log(sp.Function("E")(theta))), sign * 2 * angle_kernel(theta), rate(sp.log(E), flow)
+            ),
+            Equation(Rate(sp.Function("E")(theta) / u), E, rate(E / u, flow)),
+        ]
+    return tuple(claims)
+
+
+def bernoulli_solution() -> Claims:
+    """1/u(t) = (E(theta_0)/u_0 + int_0^t E(theta) dt') / E(theta(t)), for either sign of a.
+
+    With e^K = E(theta)/E(theta_0) it reads e^(-K) (1/u_0 + int e^K); for a < 0, K falls.
+    """
+    u0, E0 = sp.symbols("u_0 E_0", positive=True)
+    time, path = sp.Symbol("t'", nonnegative=True), sp.Function("theta", positive=True)
+    gained = sp.Integral(integrating_factor(path(time)), (time, 0, t))
+    solution = integrating_factor(path(t)) / (E0 / u0 + gained)
+    claims = []
+    for sign in SIGNS:
+        law = sign * 2 * u * angle_kernel(path(t)) - u**2
+        speed = sp.diff(solution, t).subs(sp.diff(path(t), t), sign * kernel_slope(path(t)))
+        claims.append(Equation(Rate(u) - law, sp.Integer(0), speed - law.subs(u, solution)))
+    start = solution.subs(t, 0).doit().subs(integrating_factor(path(0)), E0)
+    return (*claims, Equation(sp.Function("u")(0), u0, start))
+
+
+def flip_time() -> Claims:
+    """From theta_0 = pi/2 + z, w_1 turns positive after 4 z + (4/pi) z^2 + ((2/3) + 16/(3 pi^2)) z^3 + ...
+
+    It is -T(theta_0), and theta' = -1/4 at pi/2 for a > 0: random directions have z ~ N(0, 1/d) about, so the
+    wider the input, the earlier the flip.
+    """
+    z = sp.Symbol("z", positive=True)
+    speed = -sp.diff(angle_time(theta), theta).subs(theta, sp.pi / 2 + z)
+    time = sp.integrate(sp.series(speed, z, 0, 3).removeO(), z)
+    stated = 4 * z + 4 * z**2 / sp.pi + (sp.Rational(2, 3) + 16 / (3 * sp.pi**2)) * z**3
+    return (
+        Equation(-sp.Function("T")(sp.pi / 2 + z), stated, time),
+        Equation(Rate(theta), -sp.Rational(1, 4), balanced_flow(1)[theta].subs(theta, sp.pi / 2)),
+    )
+
+
+def _time_near_pi(order: int) -> sp.Expr:
+    """T as a series in delta = pi - theta, without its constant."""
+    speed = -sp.diff(angle_time(theta), theta).subs(theta, sp.pi - delta)  # dT/d delta
+    return sp.integrate(sp.expand(sp.series(speed, delta, 0, order).removeO()), delta)
+
+
+def _growth_near_pi(order: int) -> sp.Expr:
+    """int_0^delta (E - 1) dT, a series in delta."""
+    E = sp.series((delta / sp.sin(delta)) ** 2, delta, 0, order).removeO()
+    speed = sp.diff(_time_near_pi(order), delta)
+    return sp.integrate(sp.expand((E - 1) * speed), delta)
+
+
+def series_near_antiparallel() -> Claims:
+    """T = const - 2 pi/delta + 2 pi (delta/6 + 7 delta^3/1080 + ...), its inverse, the growth of the norm.
+
+    With p = 2 pi/(const - T): x = log tan(theta/2) = log(2/p) + p^2/12 - 53 p^4/4320 + ...; the growth is
+    h = (1/E) int_0^delta (E - 1) dT = 2 pi delta (1/3 - 19 delta^2/270 + ...).
+    """
+    p = sp.Symbol("p", positive=True)
+    odd = delta / 6 + 7 * delta**3 / 1080 + 31 * delta**5 / 75600 + 127 * delta**7 / 4233600
+    time = _time_near_pi(8)
+    pole = sp.series(-2 * sp.pi / time, delta, 0, 9).removeO()
+    inverse = p**2 / 12 - 53 * p**4 / 4320 + 1291 * p**6 / 453600
+    # x = -log tan(delta/2)
+    smooth = sp.series(sp.log(sp.tan(delta / 2) / (delta / 2)), delta, 0, 8).removeO()
+    there = sp.series(inverse.subs(p, pole), delta, 0, 8).removeO()
+    log_pole = sp.series(sp.log(sp.expand(pole / delta)), delta, 0, 8).removeO()
+    h = sp.series(_growth_near_pi(10) * (sp.sin(delta) / delta) ** 2, delta, 0, 9).removeO()
+    falling = sp.Rational(1, 3) - 19 * delta**2 / 270 + 779 * delta**4 / 113400 - 1807 * delta**6 / 4762800
+    return (
+        Equation(sp.Symbol("T - const"), 2 * sp.pi * (odd - 1 / delta), time),
+        Equation(sp.Symbol("x - log(2/p)"), there, log_pole - smooth),
+        Equation(sp.Symbol("h"), 2 * sp.pi * delta * falling, h),
+    )
+
+
+def series_near_target() -> Claims:
+    """T = const - 2 x - (4/pi) e^x + ... as x = log tan(theta/2) -> -oo: T ~ 2 log(1/theta) there."""
+    e = sp.Symbol("e", positive=True)  # e^x = tan(theta/2)
+    speed = sp.diff(angle_time(theta), theta).subs(theta, 2 * sp.atan(e)) * sp.diff(2 * sp.atan(e), e)
+    time = sp.integrate(sp.expand(sp.series(sp.expand_trig(speed), e, 0, 1).removeO()), e)
+    return (Equation(sp.Symbol("T - const"), -2 * sp.log(e) - 4 / sp.pi * e, time),)

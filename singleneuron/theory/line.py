@@ -1,0 +1,239 @@
+"""One coordinate (Theorem 2.1): the flow from the loss, its solution at any balance, the passage of w = 0."""
+
+import sympy as sp
+
+from singleneuron.theory.claims import Claims, Equation, Inequality
+from singleneuron.theory.definitions import (
+    Flow,
+    Rate,
+    error,
+    gaussian,
+    gradient_flow,
+    rate,
+    relu,
+    student,
+    t,
+)
+
+a, w, s = sp.symbols("a w s", real=True)
+C = sp.Symbol("C", positive=True)
+FLOW: Flow = {a: C * w * (s - a * w), w: C * a * (s - a * w)}
+"""The flow on either side of w = 0, with that side's C and s."""
+
+tau = sp.Symbol("tau", real=True)  # tanh(C R t)
+R = sp.Symbol("R", positive=True)
+
+
+def gradient_flow_of_samples() -> Claims:
+    """On either side a' = C w (s - a w), w' = C a (s - a w): Theorem 2.1.
+
+    C = (1/n) sum x^2 and s = sum x y / sum x^2 over the samples i = 1..k on whose active side w is; the
+    others (output 0) add a constant to L.
+    """
+    n, k = sp.symbols("n k", integer=True, positive=True)
+    i = sp.Symbol("i", integer=True)
+    x, y = sp.IndexedBase("x", real=True), sp.IndexedBase("y", real=True)
+    squares, products = sp.Sum(x[i] ** 2, (i, 1, k)), sp.Sum(x[i] * y[i], (i, 1, k))
+    active = sp.Sum(error(student(a, w * x[i]), y[i]), (i, 1, k))
+    inactive = sp.Sum(error(student(a, w * x[i], False), y[i]), (i, k + 1, n))
+    flow = gradient_flow((active + inactive) / n, (a, w))
+    where = {C: squares / n, s: products / squares}
+    return tuple(Equation(Rate(z), FLOW[z], flow[z], where) for z in (a, w))
+
+
+def population_statistics() -> Claims:
+    """The population has C = 1/2 on both sides, s_pos = 1 and s_neg = 0: Theorem 2.1."""
+    x = sp.Symbol("x", real=True)
+    claims: list[Equation] = []
+    for side, span, slope in (("pos", (0, sp.oo), 1), ("neg", (-sp.oo, 0), 0)):
+        target = relu(x, active=side == "pos")
+        square = sp.integrate(x**2 * gaussian(x), (x, *span))
+        product = sp.integrate(x * target * gaussian(x), (x, *span))
+        claims += [
+            Equation(sp.Symbol(f"C_{side}"), sp.Rational(1, 2), square),
+            Equation(sp.Symbol(f"s_{side}"), sp.Integer(slope), product / square),
+        ]
+    return tuple(claims)
+
+
+def label_noise() -> Claims:
+    """Given the inputs, s_neg has mean 0 and variance sigma^2 / sum_{x<0} x^2; being Gaussian, a fair sign.
+
+    On x < 0 the target is 0 and y = noise ~ N(0, sigma^2), independent. Beyond the paper.
+    """
+    k = sp.Symbol("k", integer=True, positive=True)
+    i = sp.Symbol("i", integer=True)
+    x, noise = sp.IndexedBase("x", real=True), sp.IndexedBase("epsilon", real=True)
+    deviation = sp.Symbol("sigma", positive=True)
+    squares = sp.Sum(x[i] ** 2, (i, 1, k))
+    label = relu(x[i], active=False) + noise[i]
+    mean = sp.Sum(x[i] * label.subs(noise[i], 0), (i, 1, k)).doit() / squares
+    variance = sp.Sum((x[i] * label.diff(noise[i]) * deviation) ** 2, (i, 1, k)) / squares**2
+    return (
+        Equation(sp.Symbol("E[s_neg]"), sp.Integer(0), mean),
+        Equation(sp.Symbol("Var[s_neg]"), deviation**2 / squares, variance),
+    )
+
+
+def invariants() -> Claims:
+    """a + w and a - w keep their signs on a side, and so does the residual s - a w, which decays.
+
+    Each one's rate is a multiple of itself; a^2 + w^2 >= |c|, so the decay is exponential where c is not 0.
+    Theorem 2.1 where balanced, beyond the paper else.
+    """
+    return (
+        Equation(Rate(a + w), C * (s - a * w) * (a + w), rate(a + w, FLOW)),
+        Equation(Rate(a - w), -C * (s - a * w) * (a - w), rate(a - w, FLOW)),
+        Equation(Rate(s - a * w), -C * (a**2 + w**2) * (s - a * w), rate(s - a * w, FLOW)),
+    )
+
+
+def switching_line() -> Claims:
+    """At w = 0 each side drives w' = C a s: the signs of a s_pos and a s_neg say if it crosses or sticks.
+
+    The population (s_pos = 1, s_neg = 0) sticks where a < 0; from w < 0, (log |w|)' = -C a^2, so that w = 0
+    is never reached. Any balance: beyond the paper.
+    """
+    down, arrived = sp.Symbol("|a|", positive=True), sp.Eq(w, 0)
+    return (
+        Equation(Rate(w), C * a * s, sp.limit(FLOW[w], w, 0), given=arrived),
+        Equation(Rate(a), sp.Integer(0), sp.limit(FLOW[a], w, 0), given=arrived),
+        Inequality(
+            Rate(w),
+            sp.Lt,
+            -C * down,
+            FLOW[w].subs({w: 0, a: -down, s: 1}),
+            given=sp.And(arrived, sp.Eq(s, 1), a < 0),
+        ),
+        Equation(Rate(sp.log(sp.Abs(w))), -C * a**2, FLOW[w].subs(s, 0) / w, given=sp.Eq(s, 0)),
+    )
+
+
+def riccati_equation() -> Claims:
+    """U = (a + w)^2 obeys U' = 2C (s U - U^2/4 + c^2/4), V = (a - w)^2 the same with -s. Beyond the paper."""
+    c = a**2 - w**2
+    U, V = (a + w) ** 2, (a - w) ** 2
+    return (
+        Equation(Rate(sp.Symbol("U")), 2 * C * (s * U - U**2 / 4 + c**2 / 4), rate(U, FLOW)),
+        Equation(Rate(sp.Symbol("V")), 2 * C * (-s * V - V**2 / 4 + c**2 / 4), rate(V, FLOW)),
+    )
+
+
+def riccati_solution() -> Claims:
+    """X(t) = (X_0 (R + S tau) + (c^2/2) tau) / (R - S tau + (X_0/2) tau), with tau = tanh(C R t).
+
+    R^2 = S^2 + c^2/4. Solves U's equation with S = s and V's with S = -s, at any balance c. Beyond the paper.
+    """
+    X0, S, X = sp.Symbol("X_0", positive=True), sp.Symbol("S", real=True), sp.Symbol("X", positive=True)
+    c2 = 4 * (R**2 - S**2)
+    law = 2 * C * (S * X - X**2 / 4 + c2 / 4)
+    solution = (X0 * (R + S * tau) + c2 / 2 * tau) / (R - S * tau + X0 / 2 * tau)
+    clock = sp.tanh(C * R * t)
+    speed = C * R * (1 - tau**2)
+    return (
+        Equation(Rate(tau), C * R * (1 - clock**2), sp.diff(clock, t)),
+        Equation(Rate(X) - law, sp.Integer(0), sp.diff(solution, tau) * speed - law.subs(X, solution)),
+        Equation(sp.Function("X")(0), X0, solution.subs(tau, clock.subs(t, 0))),
+    )
+
+
+def half_sums() -> Claims:
+    """So a(t) = (a (1 + kappa tau) + sigma tau w)/sqrt(e1 e2), w(t) = (w (1 - kappa tau) + sigma tau a)/same.
+
+    kappa = c/(2R), sigma = s/R, e1 = 1 + sigma tau + (a - w)^2 tau/(2R), e2 = 1 - sigma tau + (a + w)^2
+    tau/(2R); a + w is multiplied by sqrt(e1/e2), a - w by its inverse. Beyond the paper.
+    """
+    c, U, V = a**2 - w**2, (a + w) ** 2, (a - w) ** 2
+    kappa, sigma = c / (2 * R), s / R
+    e1, e2 = 1 + sigma * tau + V * tau / (2 * R), 1 - sigma * tau + U * tau / (2 * R)
+    riccati = (U * (R + s * tau) + c**2 / 2 * tau) / (R - s * tau + U / 2 * tau)
+    plus, minus = (a + w) * e1, (a - w) * e2  # times 1/sqrt(e1 e2)
+    root = sp.Symbol("sqrt(e1*e2)", positive=True)
+    return (
+        Equation(sp.Function("U")(t) / U, e1 / e2, riccati / U),
+        Equation(
+            sp.Function("a")(t), (a * (1 + kappa * tau) + sigma * tau * w) / root, (plus + minus) / (2 * root)
+        ),
+        Equation(
+            sp.Function("w")(t), (w * (1 - kappa * tau) + sigma * tau * a) / root, (plus - minus) / (2 * root)
+        ),
+    )
+
+
+def crossing_time() -> Claims:
+    """w reaches 0 where U = V = c > 0: after log(1 + (1 - z)(Z + 1/Z)/((z + 1/Z)(Z - 1)))/(2 C R).
+
+    z = U_0/c = |a + w|/|a - w| < 1, Z = 2(s + R)/c, for a w < 0 < s (reflect w for s < 0). The same time is
+    log(1 + 2|w|/(sigma gap))/(2 C R), gap = |a| - |w| + |w| kappa (1 + sigma + kappa)/((1 + sigma)(1 +
+    kappa)). Beyond the paper.
+    """
+    z, Z, c, m = sp.symbols("z Z c m", positive=True)
+    S, R_ = c * (Z - 1 / Z) / 4, c * (Z + 1 / Z) / 4
+    U = (c * z * (R_ + S * tau) + c**2 / 2 * tau) / (R_ - S * tau + c * z / 2 * tau)
+    arrival = sp.solve(sp.numer(sp.together(U - c)), tau)[0]
+    # The second form: w (1 - kappa tau) = -sigma tau a; kappa^2 + sigma^2 = 1 by a half angle.
+    kappa, sigma = (1 - m**2) / (1 + m**2), 2 * m / (1 + m**2)
+    up, down, U_0 = sp.symbols("|a| |w| U_0", positive=True)
+    turn = sp.solve(-down * (1 - kappa * tau) + sigma * tau * up, tau)[0]
+    gap = up - down + down * kappa * (1 + sigma + kappa) / ((1 + sigma) * (1 + kappa))
+    E = sp.exp(2 * C * R * t) - 1  # 2 tau/(1 - tau), since tau = tanh(C R t)
+    return (
+        Equation(U_0 / c, (up - down) / (up + down), (up - down) ** 2 / (up**2 - down**2)),
+        Equation(R**2, S**2 + c**2 / 4, R_**2),
+        Equation(Z, 2 * (S + R_) / c, Z),
+        Equation(Z - 1, (2 * S + 4 * S**2 / (2 * R_ + c)) / c, Z - 1),
+        Equation(E, (1 - z) * (Z + 1 / Z) / ((z + 1 / Z) * (Z - 1)), 2 * arrival / (1 - arrival)),
+        Equation(E, 2 * down / (sigma * gap), 2 * turn / (1 - turn)),
+    )
+
+
+def noise_wedge() -> Claims:
+    """Where label noise alone (0 < s << c) drives w up from w_0 < 0 < a_0: log(c |w_0|/(a_0 s))/(C c).
+
+    The leading order of the crossing time: s e^(2 C R t) -> c |w_0|/a_0 as s -> 0, and 2R -> c fast enough
+    for (2R - c) log s -> 0. Beyond the paper.
+    """
+    up, w0 = sp.Symbol("a_0", positive=True), sp.Symbol("w_0", negative=True)
+    small, c = sp.symbols("s c", positive=True)
+    R_ = sp.sqrt(small**2 + c**2 / 4)
+    Z, z = 2 * (small + R_) / c, (up + w0) / (up - w0)
+    growth = 1 + (1 - z) * (Z + 1 / Z) / ((z + 1 / Z) * (Z - 1))
+    return (
+        Equation(
+            sp.Limit(small * sp.exp(2 * C * R * t), small, 0),
+            -c * w0 / up,
+            sp.limit(small * growth, small, 0),
+        ),
+        Equation(
+            sp.Limit((2 * R - c) * sp.log(small), small, 0),
+            sp.Integer(0),
+            sp.limit((2 * R_ - c) * sp.log(small), small, 0),
+        ),
+    )
+
+
+def balanced_solution() -> Claims:
+    """Balanced, u = a^2 is logistic: u = s/(1 + (s/u_0 - 1) e^(-2Cst)) where a = w.
+
+    a = -w, s > 0: u = s/((1 + s/u_0) e^(2Cst) - 1); s = 0: a = a_0/sqrt(1 + 2 C a_0^2 t). Theorem 2.1.
+    """
+    u0, slope, a0, u = sp.symbols("u_0 s a_0 u", positive=True)
+    growth = sp.exp(2 * C * slope * t)
+    claims = []
+    for sign, solution in (
+        (1, slope / (1 + (slope / u0 - 1) / growth)),
+        (-1, slope / ((1 + slope / u0) * growth - 1)),
+    ):
+        law = sign * 2 * C * u * (slope - sign * u)
+        claims += [
+            Equation(Rate(u), law, rate(a**2, FLOW).subs({w: sign * a, s: slope}).subs(a, sp.sqrt(u))),
+            Equation(Rate(u) - law, sp.Integer(0), sp.diff(solution, t) - law.subs(u, solution)),
+            Equation(sp.Function("u")(0), u0, solution.subs(t, 0)),
+        ]
+    still, law = a0 / sp.sqrt(1 + 2 * C * a0**2 * t), -C * a**3
+    return (
+        *claims,
+        Equation(Rate(a), law, FLOW[a].subs({w: -a, s: 0})),
+        Equation(Rate(a) - law, sp.Integer(0), sp.diff(still, t) - law.subs(a, still)),
+        Equation(sp.Function("a")(0), a0, still.subs(t, 0)),
+    )

@@ -1,0 +1,233 @@
+"""Where each algorithm succeeds (Theorems 2.1 and 2.3, Lemma 2.2), the invariants behind it, the nesting."""
+
+import sympy as sp
+from sympy.logic.boolalg import Boolean
+
+from singleneuron.theory.claims import Claims, Equation, Implication, Inequality
+from singleneuron.theory.definitions import Rate, gaussian, rate
+from singleneuron.theory.line import FLOW, C
+from singleneuron.theory.line import a as a_line
+from singleneuron.theory.line import s as slope
+from singleneuron.theory.line import w as w_line
+from singleneuron.theory.population import POLAR, a, kernel_slope, p, plane_flow, polar_flow, q, rho, theta
+
+ALGORITHMS = ("imp", "wr", "lrr")
+IMP_VARIANTS = ("keep", "rebalance")
+
+a0, w1, norm, s_pos, s_neg = sp.symbols("a_0 w_1 rho s_pos s_neg", real=True)
+"""The start: outer weight, w.v, |w|; the targets of the two sides of w_1 = 0 (the population: 1 and 0)."""
+
+
+def line_success(
+    a: sp.Expr = a0, w: sp.Expr = w1, s_pos: sp.Expr = sp.S.One, s_neg: sp.Expr = sp.S.Zero
+) -> Boolean:
+    """One coordinate, data on both sides, s_pos not 0: Theorem 2.1 where balanced, beyond the paper else.
+
+    Where s_pos < 0 the sign of a is to be reversed: (a, s) -> (-a, -s) is a symmetry of the flow.
+    """
+    towards, across = sp.sign(s_pos), sp.sign(s_pos) * s_neg
+    return sp.And(towards * a + w > 0, sp.Or(w > 0, sp.And(w < 0, across > 0)))
+
+
+def dense_success(a: sp.Expr = a0, p: sp.Expr = w1, norm: sp.Expr = norm) -> Boolean:
+    """Population, d > 1: a > -|w|, w not 0 and not antiparallel to v. Lemma 2.2 where balanced."""
+    return sp.And(a > -norm, p > -norm)
+
+
+def success(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Zero) -> Boolean:
+    """The start (a_0, w_1, rho) succeeds: Theorem 2.3 where balanced, beyond the paper else.
+
+    algorithm : 'imp', 'lrr', or 'wr', whose a_0 and w_1 are those at the rewind time, s_pos > 0 taken as 1.
+    imp : 'keep' a(0) after pruning, or 'rebalance' it to sign(a(0)) |w_1(0)|; of WR alike.
+    """
+    if algorithm not in ALGORITHMS or imp not in IMP_VARIANTS:
+        raise ValueError(
+            f"algorithm must be one of {ALGORITHMS} and imp of {IMP_VARIANTS}, "
+            f"but they are {algorithm!r} and {imp!r}"
+        )
+    if algorithm == "lrr":
+        return dense_success()
+    if imp == "rebalance":
+        return sp.And(a0 > 0, w1 > 0)
+    return line_success(s_neg=s_neg)
+
+
+def line_region() -> Claims:
+    """One coordinate: success iff w > 0 and a > -w, or with s_neg > 0 also from w < 0 < a + w. Theorem 2.1.
+
+    a + w and s - a w keep their signs (`line.invariants`). With a + w > 0, w > 0 can be left only at w = 0
+    with a > 0, where w' = C a s_pos > 0: it is not. From w < 0 and a + w > 0, a > 0 and w' > 0 with s_neg >
+    0: it crosses; with s_neg <= 0, w stays < 0. With a + w < 0, w > 0 means a w < 0, never s_pos, and at w =
+    0, w' < 0.
+    """
+    a, w, s = a_line, w_line, slope
+    size, depth, drive = sp.symbols("|a| |w| |s|", positive=True)
+    signs = (
+        ({a: size, w: 0, s: drive}, Rate(w), FLOW[w], C * size * drive, sp.And(a > 0, s > 0, sp.Eq(w, 0))),
+        (
+            {a: size, w: -depth, s: drive},
+            Rate(w),
+            FLOW[w],
+            C * size * (drive + size * depth),
+            (a > 0) & (s > 0) & (w < 0),
+        ),
+        (
+            {a: -size, w: depth, s: drive},
+            -Rate(w),
+            -FLOW[w],
+            C * size * (drive + size * depth),
+            (a < 0) & (s > 0) & (w > 0),
+        ),
+        (
+            {a: -size, w: depth, s: drive},
+            s - a * w,
+            s - a * w,
+            drive + size * depth,
+            (a < 0) & (s > 0) & (w > 0),
+        ),
+    )
+    mirror = {a: -a, s: -s}
+    return (
+        *(
+            Inequality(name, sp.Gt, form, value.subs(case), given=given)
+            for case, name, value, form, given in signs
+        ),
+        *(
+            Equation(
+                Rate(z.subs(mirror)),
+                FLOW[z].subs(mirror, simultaneous=True),
+                z.subs(mirror).diff(z) * FLOW[z],
+            )
+            for z in (a, w)
+        ),
+    )
+
+
+def dense_region() -> Claims:
+    """Population, d > 1: success iff a > -|w|, that is a > 0 or c < 0. Lemma 2.2 where balanced.
+
+    Beyond the paper at any other balance. a' = rho k > 0 at a = 0: positive once, for ever. Then theta falls,
+    k and with it rho stay away from 0, and the only critical point left is the minimum
+    (`population.critical_points`). c < 0: a passes 0 in finite time (`escape.sign_change_of_a`). Failure, a <
+    0 <= c: a = -sqrt(c + rho^2) <= -sqrt(c) for ever, (log rho)' < -a^2/2.
+    """
+    k, down = sp.symbols("k |a|", positive=True)
+    c = sp.Symbol("c", nonnegative=True)
+    polar = polar_flow(k, kernel_slope(theta))
+    a_below = -sp.sqrt(c + rho**2)
+    shrink = (polar[rho] / rho + a**2 / 2).subs(a, -down)
+    return (
+        Inequality(Rate(a), sp.Gt, rho * k, polar[a].subs(a, 0), given=sp.Eq(a, 0)),
+        Inequality(
+            -sp.sqrt(c) - a, sp.Gt, rho**2 / (sp.sqrt(c) - a_below), -sp.sqrt(c) - a_below, given=a < 0
+        ),
+        Inequality(Rate(sp.log(rho)) + a**2 / 2, sp.Lt, -down * k / rho, shrink, given=a < 0),
+    )
+
+
+def line_region_in_the_plane() -> Claims:
+    """The dense flow never leaves {w_1 > 0, a > -w_1}: what one coordinate can learn stays learnable.
+
+    On the boundary a = -w_1 <= 0, (a + w_1)' > 0; where a > 0, (w_1 e^(int a^2/2))' > 0, being a multiple of
+    pi - theta + sin theta cos theta, which falls to 0 at theta = pi. Beyond the paper.
+    """
+    flow = plane_flow()
+    ahead, side = sp.symbols("p q", positive=True)
+    edge = rate(a + p, flow).subs(a, -p)
+    bracket = sp.pi - theta + sp.sin(theta) * sp.cos(theta)
+    return (
+        Inequality(
+            Rate(a + p),
+            sp.Gt,
+            ahead * side**2 / 2 + side**3 / (2 * sp.pi * (ahead**2 + side**2)),
+            edge.subs({p: ahead, q: side}, simultaneous=True),
+            given=sp.And(sp.Eq(a, -p), p > 0),
+        ),
+        Inequality(
+            Rate(a + p), sp.Gt, q / (2 * sp.pi), edge.subs(p, 0), given=sp.And(sp.Eq(a, 0), sp.Eq(p, 0))
+        ),
+        Equation(
+            Rate(p) + a**2 * p / 2,
+            a / (2 * sp.pi) * bracket,
+            flow[p] + a**2 * p / 2,
+            POLAR,
+        ),
+        Inequality(sp.Derivative(bracket, theta), sp.Le, -2 * sp.sin(theta) ** 2, sp.diff(bracket, theta)),
+        Equation(sp.Subs(bracket, theta, sp.pi), sp.Integer(0), bracket.subs(theta, sp.pi)),
+    )
+
+
+def nesting() -> Claims:
+    """IMP's region lies in WR's for every rewind time, and WR's in LRR's. Theorem 2.3 where balanced.
+
+    Beyond the paper at any other balance. The dense flow never leaves {w_1 > 0, a > -w_1}, so WR's region
+    grows with the rewind time, from IMP's on; and never leaves the complement of LRR's, so WR's lies in LRR's
+    as IMP's does. rho >= |w_1|, > off the line through v. Re-balancing only loses starts; label noise only
+    adds some, within LRR's.
+    """
+    ahead, side = sp.Symbol("w_1", real=True, nonzero=True), sp.Symbol("q", nonnegative=True)
+    length = sp.sqrt(ahead**2 + side**2)
+    plane = sp.And(norm >= w1, norm >= -w1)
+    noise = sp.Integer(1)
+    return (
+        Inequality(rho**2 - ahead**2, sp.Ge, side**2, length**2 - ahead**2),
+        Implication(sp.And(plane, success("imp")), success("lrr")),
+        Implication(success("wr", imp="rebalance"), success("wr")),
+        Implication(success("imp"), success("imp", s_neg=noise)),
+        Implication(sp.And(plane, norm > -w1, success("imp", s_neg=noise)), success("lrr")),
+    )
+
+
+def balanced_regions() -> Claims:
+    """Balanced, off the line through v: LRR succeeds iff a > 0, IMP iff also w_1 > 0. Theorem 2.3.
+
+    With label noise and s_neg > 0 IMP needs a > 0 alone, and w_1 not 0. Beyond the paper.
+    """
+    starts = sp.And(norm > w1, norm > -w1, sp.Or(sp.Eq(a0, norm), sp.Eq(a0, -norm)))
+    regions = (
+        (success("lrr"), a0 > 0),
+        (success("imp"), sp.And(a0 > 0, w1 > 0)),
+        (success("imp", s_neg=sp.Integer(1)), sp.And(a0 > 0, sp.Ne(w1, 0))),
+    )
+    return tuple(
+        Implication(sp.And(starts, premise), conclusion)
+        for region, stated in regions
+        for premise, conclusion in ((stated, region), (region, stated))
+    )
+
+
+def _balanced_probability(region: Boolean) -> sp.Expr:
+    """P of a region from balanced starts, a = +-|w| with a fair sign: quarter by quarter, all or nothing."""
+    w = sp.Symbol("w", real=True)
+    total = sp.Integer(0)
+    for sign in (1, -1):
+        for ahead, span in ((w1 > 0, (0, sp.oo)), (w1 < 0, (-sp.oo, 0))):
+            quarter = sp.And(norm > w1, norm > -w1, sp.Eq(a0, sign * norm), ahead)
+            if Implication(quarter, region).proved:
+                total += sp.integrate(gaussian(w), (w, *span)) / 2
+            elif not Implication(quarter, sp.Not(region)).proved:
+                return sp.nan
+    return total
+
+
+def probabilities() -> Claims:
+    """P(IMP) = 3/8 from independent N(0, 1) starts; balanced, P(LRR) = 1/2 and P(IMP) = 1/4.
+
+    Balanced, label noise makes P(IMP) 1/2 for the half of the data draws that has s_neg > 0: 3/8 on average.
+    Independent starts at d = 2, where |w| has the density r e^(-r^2/2): P(LRR) = (2 + sqrt 2)/4. Theorem 2.3
+    where balanced, else beyond the paper.
+    """
+    x, w = sp.symbols("x w", real=True)
+    above = sp.integrate(gaussian(x), (x, -w, sp.oo))  # P(a > -w)
+    rayleigh = w * sp.exp(-(w**2) / 2)
+    imp, lrr = (
+        sp.integrate(sp.expand(above * density), (w, 0, sp.oo)) for density in (gaussian(w), rayleigh)
+    )
+    quiet, noisy = (_balanced_probability(success("imp", s_neg=sp.Integer(s))) for s in (0, 1))
+    return (
+        Equation(sp.Symbol("P(IMP)"), sp.Rational(3, 8), imp),
+        Equation(sp.Symbol("P(IMP; balanced)"), sp.Rational(1, 4), quiet),
+        Equation(sp.Symbol("P(LRR; balanced)"), sp.Rational(1, 2), _balanced_probability(success("lrr"))),
+        Equation(sp.Symbol("P(IMP; balanced, noise)"), sp.Rational(3, 8), (quiet + noisy) / 2),
+        Equation(sp.Symbol("P(LRR; d = 2)"), (2 + sp.sqrt(2)) / 4, lrr),
+    )

@@ -1,0 +1,118 @@
+"""Samples: conservation of the balance, the energy law, and sliding along a sample's hyperplane."""
+
+import sympy as sp
+
+from singleneuron.theory.claims import Claims, Equation, Inequality
+from singleneuron.theory.definitions import Flow, Rate, error, gradient_flow, rate, student
+
+a, z, y = sp.symbols("a z y", real=True)
+n = sp.Symbol("n", integer=True, positive=True)
+alpha = sp.Symbol("alpha", nonnegative=True)
+
+
+def sample_pull(active: bool) -> tuple[sp.Expr, sp.Expr]:
+    """What a sample (x, y) with w.x = z adds to a', and the multiple of x that it adds to w'."""
+    loss = error(student(a, z, active), y) / n
+    return -sp.diff(loss, a), -sp.diff(loss, z)
+
+
+def cell_flow() -> Claims:
+    """In a fixed activation pattern a' = w.b - a w.Aw and w' = a b - a^2 A w.
+
+    A = (1/n) sum x x^T and b = (1/n) sum y x over the active samples; here what one of them adds: x x^T/n
+    and y x/n, so that w.Aw = z^2/n, w.b = z y/n, and A w, b are z/n, y/n times x. Any d. Beyond the paper.
+    """
+    pull_a, pull_w = sample_pull(active=True)
+    return (
+        Equation(Rate(a), z * y / n - a * z**2 / n, pull_a),
+        Equation(sp.Symbol("w'/x"), a * y / n - a**2 * z / n, pull_w),
+        Equation(sp.Symbol("a'_off"), sp.Integer(0), sample_pull(active=False)[0]),
+        Equation(sp.Symbol("w'_off"), sp.Integer(0), sample_pull(active=False)[1]),
+    )
+
+
+def conservation() -> Claims:
+    """c = a^2 - |w|^2 is conserved: any data, any d, any activation pattern, any multipliers.
+
+    A sample counts with a share alpha of its active side (1 on, 0 off, between while it slides: Filippov).
+    It adds (w'/x) w.x to w.w', so each sample alone leaves a a' - w.w' at 0. The paper's balanced
+    initialisation has c = 0; any other value: beyond the paper.
+    """
+    active, inactive = sample_pull(True), sample_pull(False)
+    pull_a, pull_w = (alpha * on + (1 - alpha) * off for on, off in zip(active, inactive, strict=True))
+    return (Equation(Rate(sp.Symbol("c")), sp.Integer(0), 2 * a * pull_a - 2 * pull_w * z),)
+
+
+# Samples 1 on, 2 off and 3 sliding in d = 3; the axes are turned so that x_3 = r e_1: w_1 = 0 on the slide.
+w = sp.symbols("w_1:4", real=True)
+x1 = sp.symbols("x_11:14", real=True)
+y1, y2, y3 = sp.symbols("y_1:4", real=True)
+r = sp.Symbol("r", positive=True)
+share = sp.Symbol("alpha_3", real=True)
+ON_SLIDE = {w[0]: sp.Integer(0)}
+
+
+def _slide() -> tuple[sp.Expr, Flow, Flow, sp.Expr]:
+    """(L, the cell's flow, the flow, alpha_3) on the slide; the cell is samples 1 and 2."""
+    z1 = sum((wi * xi for wi, xi in zip(w, x1, strict=True)), sp.Integer(0))
+    cell_loss = (error(student(a, z1), y1) + error(student(a, z, False), y2)) / n
+    sliding_loss = error(student(a, r * w[0]), y3) / n
+    cell, on = (gradient_flow(loss, (a, *w)) for loss in (cell_loss, sliding_loss))
+    speed = {name: (cell[name] + share * on[name]).subs(ON_SLIDE) for name in cell}
+    alpha_3 = sp.solve(speed[w[0]], share)[0]
+    flow = {name: value.subs(share, alpha_3) for name, value in speed.items()}
+    cell = {name: value.subs(ON_SLIDE) for name, value in cell.items()}
+    return (cell_loss + sliding_loss).subs(ON_SLIDE), cell, flow, alpha_3
+
+
+def sliding() -> Claims:
+    """On a slide w' is the cell's w' less its part along x_j, and alpha_j = -x_j.g / (|x_j|^2 a y_j/n).
+
+    g is the cell's w' without sample j; alpha_j, j's share of its active side, keeps w.x_j at 0. The field
+    jumps across the hyperplane by a y_j x_j/n. Beyond the paper.
+    """
+    _, cell, flow, alpha_3 = _slide()
+    jump = (sample_pull(True)[1] - sample_pull(False)[1]).subs(z, 0)
+    return (
+        Equation(share, -r * cell[w[0]] / (r**2 * a * y3 / n), alpha_3),
+        Equation(Rate(w[0]), sp.Integer(0), flow[w[0]]),
+        *(Equation(Rate(name), cell[name], flow[name]) for name in (a, *w[1:])),
+        Equation(sp.Symbol("jump/x"), a * y / n, jump),
+    )
+
+
+def attraction() -> Claims:
+    """Both sides of a hyperplane push towards it only if a y < 0; if a y > 0 the flow crosses or is repelled.
+
+    v = (w.x)' on the two sides differs by a y r^2/n, r = |x|: with a y < 0 it is larger on the off side.
+    Beyond the paper.
+    """
+    against = sp.Symbol("m", positive=True)
+    jump = (sample_pull(True)[1] - sample_pull(False)[1]).subs(z, 0) * r**2
+    return (
+        Inequality(
+            sp.Symbol("v_on") - sp.Symbol("v_off"),
+            sp.Lt,
+            -against * r**2 / n,
+            jump.subs(y, -against / a),
+            given=sp.Lt(a * y, 0),
+        ),
+    )
+
+
+def energy_law() -> Claims:
+    """dL/dt = -(a'^2 + |w'|^2) in a cell, and on a slide.
+
+    In a cell by the chain rule; on a slide L moves with the sliding sample's term constant, w' is
+    orthogonal to what the multipliers add. Beyond the paper on the slide.
+    """
+    loss = sp.Function("L")(a, *w)
+    slide_loss, _, slide, _ = _slide()
+    return tuple(
+        Equation(
+            Rate(sp.Symbol("L")) + sum(Rate(name) ** 2 for name in flow),
+            sp.Integer(0),
+            rate(energy, flow) + sum(speed**2 for speed in flow.values()),
+        )
+        for energy, flow in ((loss, gradient_flow(loss, loss.args)), (slide_loss, slide))
+    )

@@ -1,0 +1,130 @@
+"""Every figure, drawn from a small real result: what it shows, without comparing pixels."""
+
+import functools
+
+import numpy as np
+import pytest
+from matplotlib.collections import QuadMesh
+
+from figures import results, style, toy
+from singleneuron import presets
+
+# What makes a preset small enough for a test; the rest of it stays as it is.
+SMALL = {"resolution": 16, "points": 9, "seeds": 3, "starts": 4, "draws": 2, "n": (30, 300), "d": (2, 10)}
+MAPS = ("fig1a", "fig1b", "fig1c", "unbalanced", "noise_wedge")
+
+
+def _shrunk(part):
+    kinds = {name: type(value) for name, value in part}
+    update = {name: value for name, value in SMALL.items() if kinds.get(name) is type(value)}
+    return part.model_copy(update=update)
+
+
+@functools.cache
+def _data(name):
+    return {label: _shrunk(part).compute(lambda *_: None) for label, part in presets.load(name).parts.items()}
+
+
+def _labels(figure):
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def test_every_figure_has_a_preset():
+    assert {name for name in presets.names() if presets.load(name).figure} == set(toy.FIGURES)
+
+
+@pytest.mark.parametrize("name", toy.FIGURES)
+def test_figure_survives_its_file_and_fits_the_page(name, tmp_path):
+    data = results.read(results.write(_data(name), tmp_path / f"{name}.nc", config={}))
+    figure = toy.FIGURES[name](data)
+    assert figure.get_figwidth() in (style.COLUMN, style.PAGE)
+    figure.draw_without_rendering()
+    box = figure.get_tightbbox()
+    # Nothing is cut off: all that is drawn lies on the page (in inches).
+    assert min(box.x0, box.y0) >= -0.01
+    assert box.x1 <= figure.get_figwidth() + 0.01
+    assert box.y1 <= figure.get_figheight() + 0.01
+    for axes in figure.axes:
+        assert axes.get_xlabel() or figure.get_supxlabel()
+    assert figure.axes[0].get_ylabel()
+    sizes = [text.get_fontsize() for text in figure.findobj(lambda item: hasattr(item, "get_fontsize"))]
+    assert min(sizes) >= 7
+    assert len(set(_labels(figure))) == len(_labels(figure)) > 0
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_maps_show_every_simulated_cell(name):
+    data = _data(name)
+    axes = toy.FIGURES[name](data).axes[0]
+    (mesh,) = (item for item in axes.collections if isinstance(item, QuadMesh))
+    shown = np.ma.filled(mesh.get_array(), np.nan).reshape(16, 16)  # rows are w0
+    np.testing.assert_array_equal(shown, data["map"].success.isel(algorithm=0).transpose("w0", "a0"))
+    for axis, low, high in ((axes.get_xlim(), -2, 2), (axes.get_ylim(), -2, 2)):
+        assert axis[0] <= low
+        assert axis[1] >= high
+
+
+def test_cells_without_a_verdict_are_white_and_named():
+    data = _data("fig1b")
+    holed = data["map"].copy(deep=True)
+    holed.success[:] = 1.0
+    assert not any("no verdict" in label for label in _labels(toy.fig1b(data | {"map": holed})))
+    holed.success[0, 3, 4] = np.nan
+    figure = toy.fig1b(data | {"map": holed})
+    assert "no verdict (1 cell)" in _labels(figure)
+    (mesh,) = (item for item in figure.axes[0].collections if isinstance(item, QuadMesh))
+    assert np.ma.masked_invalid(mesh.get_array()).mask.sum() == 1
+
+
+@pytest.mark.parametrize("name", ["fig1a", "fig1b", "fig1c", "unbalanced"])
+def test_paths_are_coloured_by_their_outcome(name):
+    paths = _data(name)["paths"]
+    axes = toy.FIGURES[name](_data(name)).axes[0]
+    drawn = [line for line in axes.lines if len(line.get_xdata()) == paths.sizes["time"]]
+    assert len(drawn) == paths.sizes["start"]
+    for index, line in enumerate(drawn):
+        path = paths.isel(start=index)
+        np.testing.assert_array_equal(line.get_xdata(), path.a)
+        np.testing.assert_array_equal(line.get_ydata(), path.w.isel(coordinate=0))
+        assert line.get_color() == (style.SUCCESS if path.success == 1 else style.FAILURE)
+
+
+def test_fig2a_has_a_pair_of_curves_for_every_sign_pattern():
+    data = _data("fig2a")
+    figure = toy.fig2a(data)
+    assert len(figure.axes) == 8
+    signs = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
+    for axes, (group, (a_sign, w_sign)) in zip(
+        figure.axes, [(group, pair) for group in ("population", "samples") for pair in signs], strict=True
+    ):
+        loss = data[group].loss.sel(a_sign=a_sign, w_sign=w_sign)
+        assert len(axes.lines) == 2 * (3 + 1)
+        for lines, algorithm in ((axes.lines[:4], "lrr"), (axes.lines[4:], "imp")):
+            curves = loss.sel(algorithm=algorithm)
+            for index, line in enumerate(lines[:3]):
+                np.testing.assert_array_equal(line.get_ydata(), curves.isel(seed=index))
+            np.testing.assert_array_equal(lines[3].get_ydata(), curves.median("seed"))
+    assert [axes.get_title() for axes in figure.axes[:2]] == [
+        r"$a(0) > 0,\ w_1(0) > 0$",
+        r"$a(0) > 0,\ w_1(0) < 0$",
+    ]
+    assert _labels(figure) == [f"{name} (median, and 3 seeds)" for name in ("LRR", "IMP")]
+
+
+def test_wedges_and_curves_are_the_data():
+    crossings = _data("noise_wedge")["crossings"]
+    right = toy.noise_wedge(_data("noise_wedge")).axes[1]
+    assert len(right.lines) == 2 * crossings.sizes["start"]
+    np.testing.assert_array_equal(right.lines[0].get_ydata(), crossings.predicted.isel(start=0))
+    np.testing.assert_array_equal(right.lines[1].get_ydata(), crossings.simulated.isel(start=0))
+    flows = _data("angle")["flows"]
+    figure = toy.angle(_data("angle"))
+    assert _labels(figure) == ["universal curve", *(f"$d = {d}$" for d in flows.d.values)]
+    assert len(figure.axes[0].lines) == flows.sizes["d"] * flows.sizes["start"]
+    assert len(figure.axes[1].lines) == 1 + flows.sizes["d"]
+    drift = _data("conservation")
+    figure = toy.conservation(drift)
+    assert [axes.get_title() for axes in figure.axes] == ["$d = 1$", "$d = 10$"]
+    for axes, group in zip(figure.axes, drift.values(), strict=True):
+        np.testing.assert_array_equal(axes.lines[0].get_ydata(), group.drift.isel(rtol=0).max("start"))
+        assert len(axes.lines) == 2 * group.sizes["rtol"]

@@ -1,0 +1,173 @@
+"""The command line: bad input is one line and exit code 2 and leaves nothing; good input leaves a result."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import singleneuron as sn
+from figures import results
+from singleneuron import cli
+
+SMALL = ["--resolution", "9", "--quiet"]
+
+
+def _run(arguments):
+    """The exit code, whether argparse or the command itself refuses."""
+    try:
+        return cli.main(arguments)
+    except SystemExit as stop:
+        return stop.code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["map", "--d", "10", "--algorithm", "snip"], "snip"),
+        (["map", "--d", "0"], "d must be"),
+        (["map", "--d", "2", "--resolution", "1"], "resolution"),
+        (["map", "--d", "2", "--extent", "-1"], "extent"),
+        (["map", "--d", "2", "--n", "0"], "n must be"),
+        (["map", "--d", "2", "--n", "10", "--noise", "-0.1", "--learning-rate", "0.1"], "noise"),
+        (["map", "--d", "2", "--w-perp", "1", "--balanced"], "not allowed"),
+        (["map", "--d", "2", "--res", "9"], "--res"),
+        (["map"], "--d"),
+        (["trajectory", "--d", "1", "--a", "nan", "--w", "1", "--t-end", "1"], "nan"),
+        (["trajectory", "--d", "2", "--a", "1", "--w", "1", "--t-end", "1"], "d = 2"),
+        (["trajectory", "--d", "1", "--a", "1", "--w", "1", "--t-end", "-1"], "t_end"),
+        (["trajectory", "--d", "1", "--a", "1", "--w", "1", "--t-end", "1", "--points", "1"], "points"),
+        (["trajectory", "--d", "1", "--a", "1", "--w", "1", "--t-end", "1", "--n", "0"], "n must be"),
+        (["trajectory", "--d", "1", "--a", "x", "--w", "1", "--t-end", "1"], "invalid float"),
+        (["preset"], "required"),
+        (["preset", "fig99"], "fig99"),
+        ([], "required"),
+        (["fly"], "fly"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert _run(arguments) == 2
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert streams.err.count("\n") == 1
+    assert message in streams.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unwritable_output_is_refused_before_the_work(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sn, "success_map", lambda **_: pytest.fail("worked in vain"))
+    (tmp_path / "file").write_text("")
+    for out, message in ((tmp_path / "map.txt", ".nc or .csv"), (tmp_path / "file/map.nc", "writable")):
+        assert _run(["map", "--d", "2", "--out", str(out)]) == 2
+        err = capsys.readouterr().err
+        assert message in err
+        assert err.count("\n") == 1
+    assert _run(["preset", "fig1a", "--out", str(tmp_path / "file")]) == 2
+    assert [item.name for item in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RuntimeError("two\nlines"), 1),
+        (OSError("disk full"), 1),
+        (KeyboardInterrupt(), 130),
+        (ValueError("v"), 2),
+    ],
+)
+def test_failures_are_one_line_without_a_traceback(error, code, tmp_path, monkeypatch, capsys):
+    def fail(**_):
+        raise error
+
+    monkeypatch.setattr(sn, "success_map", fail)
+    assert _run(["map", "--d", "2", "--out", str(tmp_path / "map.nc")]) == code
+    assert capsys.readouterr().err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", results.SUFFIXES)
+def test_map_writes_what_success_map_returns(suffix, tmp_path, capsys):
+    out = tmp_path / f"map{suffix}"
+    assert _run(["map", "--d", "3", "--algorithm", "imp", "lrr", "--resolution", "8", "--out", str(out)]) == 0
+    streams = capsys.readouterr()
+    assert streams.err == ""
+    assert streams.out.splitlines()[-1] == str(out)
+    assert "0 of 64 decided cells differ" in streams.out
+    written = results.read(out)
+    direct = sn.success_map(d=3, algorithms=("imp", "lrr"), resolution=8)
+    assert list(written.algorithm.values) == ["imp", "lrr"]
+    for name in ("success", "predicted", "loss"):
+        np.testing.assert_array_equal(written[name].transpose(*direct[name].dims), direct[name])
+    config = json.loads(written.attrs["config"])
+    assert (config["d"], config["resolution"], config["level_time"]) == (3, 8, "inf")
+    assert int(written.attrs["seed"]) == 0
+
+
+def test_every_map_option_reaches_success_map(tmp_path, monkeypatch):
+    seen = {}
+
+    def record(**arguments):
+        seen.update(arguments)
+        raise RuntimeError("seen")
+
+    monkeypatch.setattr(sn, "success_map", record)
+    line = (
+        "map --d 5 --algorithm imp wr --resolution 7 --extent 3 --average 4 --imp rebalance --rewind-time 0.5"
+        " --levels 2 --n 50 --noise 0.2 --learning-rate 0.1 --level-time 20 --method ode --seed 9 --workers 1"
+    )
+    assert _run([*line.split(), "--out", str(tmp_path / "map.nc")]) == 1
+    progress = seen.pop("progress")
+    progress(1, 2)
+    assert seen == {
+        "d": 5, "algorithms": ("imp", "wr"), "resolution": 7, "extent": 3.0, "balanced": False, "average": 4,
+        "imp": "rebalance", "rewind_time": 0.5, "levels": 2, "n": 50, "noise": 0.2, "learning_rate": 0.1,
+        "level_time": 20.0, "method": "ode", "seed": 9,
+    }  # fmt: skip
+
+
+def test_trajectory_is_the_integrated_path(tmp_path, capsys):
+    out = tmp_path / "path.csv"
+    line = "trajectory --d 2 --a 1 --w -0.5 0.5 --t-end 5 --points 6"
+    assert _run([*line.split(), "--out", str(out)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(out)
+    written = results.read(out)
+    path = sn.integrate(
+        sn.Population(2), sn.State(a=np.array([1.0]), w=np.array([[-0.5, 0.5]])), t_eval=np.linspace(0, 5, 6)
+    )
+    np.testing.assert_array_equal(written.time, np.linspace(0, 5, 6))
+    np.testing.assert_array_equal(written.w.transpose("time", "coordinate"), path.state.w[:, 0])
+    np.testing.assert_array_equal(written.a.isel(coordinate=0), path.state.a[:, 0])
+    assert written.attrs["status"] == sn.Status(path.status[0]).label
+
+
+def test_trajectory_by_gradient_descent_on_samples(tmp_path):
+    line = (
+        "trajectory --d 1 --a 1 --w 0.5 --n 200 --noise 0.1 --learning-rate 0.1 --t-end 50 --quiet --seed 2"
+    )
+    assert _run([*line.split(), "--out", str(tmp_path / "path.nc")]) == 0
+    end = results.read(tmp_path / "path.nc").isel(time=-1)
+    s_pos = sn.Sample.draw(d=1, n=200, noise=0.1, seed=2).statistics.s_pos[0]
+    assert float(end.a * end.w[0]) == pytest.approx(s_pos, abs=1e-3)
+
+
+def test_help_and_version_are_light():
+    code = (
+        "import sys\nfrom singleneuron.cli import main\n"
+        "heavy = {'numba', 'sympy', 'matplotlib', 'scipy', 'xarray', 'pydantic', 'torch'}\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: print(sorted(heavy & set(sys.modules)))"
+    )
+    for arguments in (["--help"], ["map", "--help"], ["--version"]):
+        command = [sys.executable, "-c", code, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        assert done.stdout.splitlines()[-1] == "[]"
+    assert results.revision() in done.stdout
+
+
+def test_progress_keeps_quiet_without_a_terminal(capsys):
+    with cli._progress("map", quiet=False) as progress:
+        progress(1, 2)
+    streams = capsys.readouterr()
+    assert (streams.out, streams.err) == ("", "")

@@ -1,0 +1,205 @@
+"""`integrate`: every method and problem behind one call."""
+
+import numpy as np
+import pytest
+
+from singleneuron.flow import CHUNK, integrate
+from singleneuron.model import (
+    Population,
+    Reduced,
+    Sample,
+    State,
+    balance,
+    balanced_starts,
+    independent_starts,
+    loss,
+    reduce,
+)
+from singleneuron.outcome import Status
+
+RTOL = 1e-10
+
+
+def distance(one, other):
+    """Largest difference in (a, p, q) or (a, w), by trajectory."""
+    if isinstance(one, State):
+        return np.maximum(np.abs(one.a - other.a), np.max(np.abs(one.w - other.w), axis=-1))
+    return np.max([np.abs(getattr(one, n) - getattr(other, n)) for n in ("a", "p", "q")], axis=0)
+
+
+def condition(problem, starts, t):
+    """Condition number of the end state in the start, from the closed form by central differences."""
+    h, worst = 1e-6, np.zeros(starts.size)
+
+    def end(a, w):
+        moved = Reduced(a, w[:, 0], np.linalg.norm(w[:, 1:], axis=1), c=np.zeros(a.size))
+        return integrate(problem, moved, t, method="exact").state
+
+    for i in range(starts.d):
+        step = h * np.eye(starts.d)[i]
+        high, low = starts.w + step, starts.w - step
+        norm = [np.sign(starts.a) * np.linalg.norm(w, axis=1) for w in (high, low)]
+        worst = np.maximum(worst, distance(end(norm[0], high), end(norm[1], low)) / (2 * h))
+    return worst
+
+
+@pytest.mark.parametrize("kind", ["line", "balanced"])
+def test_closed_form_against_ode(kind):
+    """One time for a chunk of starts each; within 100 rtol max(1, condition)."""
+    rng = np.random.default_rng(5)
+    for t in rng.uniform(0, 100, size=10):
+        seed = int(1000 * t)
+        if kind == "line":
+            problem, starts = Population(1), independent_starts(1, 200, seed=seed)
+            grown = [
+                integrate(problem, State(starts.a + da, starts.w + dw), t, method="exact").state
+                for da, dw in ((1e-7, 0), (-1e-7, 0), (0, 1e-7), (0, -1e-7))
+            ]
+            kappa = np.maximum(distance(grown[0], grown[1]), distance(grown[2], grown[3])) / 2e-7
+        else:
+            problem, starts = Population(4), balanced_starts(4, 200, seed=seed)
+            kappa = condition(problem, starts, t)
+        exact, ode = (integrate(problem, starts, t, rtol=RTOL, method=m) for m in ("exact", "ode"))
+        assert (exact.method, ode.method) == ("exact", "ode")
+        assert np.all(distance(exact.state, ode.state) <= 100 * RTOL * np.maximum(1, kappa))
+        # Statuses are read off the end state, so ends on the edge of the tolerance may differ.
+        assert np.mean(exact.status != ode.status) <= 0.01
+
+
+def test_the_limit_by_both_methods():
+    for d in (1, 3):
+        starts = balanced_starts(d, 500, seed=2)
+        exact, ode = (integrate(Population(d), starts, np.inf, method=m) for m in ("exact", "ode"))
+        succeeds = np.isin(exact.status, (Status.CONVERGED, Status.TRAPPED))
+        assert np.array_equal(succeeds, np.isin(ode.status, (Status.CONVERGED, Status.TRAPPED)))
+        assert np.all(loss(Population(d), exact.state[succeeds]) < 1e-15)
+        assert np.all(loss(Population(d), ode.state[succeeds]) < 1e-5)
+
+
+def test_paths_have_a_leading_time_axis_and_begin_at_the_start():
+    starts, times = independent_starts(3, 40, seed=1), np.array([0.0, 0.0, 1.0, 4.0])
+    for options in ({}, {"learning_rate": 0.01}):
+        path = integrate(Population(3), starts, t_eval=times, **options).state
+        assert path.w.shape == (4, 40, 3)
+        assert np.array_equal(path.w[0], starts.w)
+        assert np.array_equal(path.a[1], starts.a)
+        end = integrate(Population(3), starts, 4.0, **options).state
+        assert np.allclose(path.w[-1], end.w, rtol=0, atol=1e-6)
+
+
+def test_time_says_when_a_trajectory_was_decided():
+    starts = independent_starts(3, 200, seed=3)
+    result = integrate(Population(3), starts, 200.0, method="ode")
+    converged = result.status == Status.CONVERGED
+    assert converged.sum() > 50
+    for i in np.flatnonzero(converged)[:20]:
+        before, after = (
+            integrate(Population(3), starts[i : i + 1], result.time[i] * f, method="ode").status[0]
+            for f in (1 - 1e-6, 1 + 1e-6)
+        )
+        assert (before == Status.CONVERGED, after == Status.CONVERGED) == (False, True)
+    open_ended = result.status == Status.TRAPPED
+    assert np.all(result.time[open_ended] == 200.0)
+
+
+def test_reduced_and_full_starts_are_one_flow():
+    problem, starts = Population(6), independent_starts(6, 100, seed=4)
+    full = integrate(problem, starts, 5.0)
+    reduced = integrate(problem, reduce(problem, starts), 5.0)
+    assert np.array_equal(full.status, reduced.status)
+    assert np.max(distance(reduce(problem, full.state), reduced.state)) < 1e-13
+
+
+def test_rotations_about_the_target_commute_with_the_flow():
+    problem, starts = Population(5), independent_starts(5, 50, seed=5)
+    rotation = np.eye(5)
+    rotation[1:, 1:] = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0]
+    turned = integrate(problem, State(starts.a, starts.w @ rotation), 3.0).state
+    assert np.allclose(turned.w, integrate(problem, starts, 3.0).state.w @ rotation, rtol=0, atol=1e-7)
+
+
+def test_w_parallel_or_antiparallel_to_v_is_the_problem_with_one_coordinate():
+    rng = np.random.default_rng(1)
+    a, w1 = rng.normal(size=30), rng.normal(size=30)
+    w = np.zeros((30, 4))
+    w[:, 0] = w1
+    for t in (3.0, np.inf):
+        full = integrate(Population(4), State(a, w), t)
+        line = integrate(Population(1), State(a, w1[:, None]), t)
+        assert np.array_equal(full.status, line.status)
+        assert np.array_equal(full.state.w[:, 0], line.state.w[:, 0])
+        assert not full.state.w[:, 1:].any()
+
+
+def test_gradient_descent_tends_to_the_flow_at_first_order():
+    starts = independent_starts(3, 40, seed=6)
+    for problem in (Population(3), Population(1), Sample.draw(1, 30, 0.2, seed=1)):
+        begin = starts if problem.d == 3 else State(starts.a, starts.w[:, :1])
+        flow = integrate(problem, begin, 4.0, rtol=1e-11, method="ode").state
+        ends = [integrate(problem, begin, 4.0, learning_rate=h) for h in (4e-3, 2e-3, 1e-3)]
+        assert all(end.method == "descent" for end in ends)
+        errors = [np.median(distance(end.state, flow)) for end in ends]
+        assert 1.8 < errors[0] / errors[1] < 2.2
+        assert 1.8 < errors[1] / errors[2] < 2.2
+
+
+def test_pruned_weights_stay_at_zero():
+    mask = np.array([True, False, True, False])
+    starts = independent_starts(4, 60, seed=7)
+    kept = integrate(Population(2), State(starts.a, starts.w[:, mask]), 3.0).state
+    for options in ({}, {"learning_rate": 1e-4}):
+        pruned = integrate(Population(4), starts, 3.0, mask=mask, **options).state
+        assert not pruned.w[:, ~mask].any()
+        assert np.allclose(pruned.w[:, mask], kept.w, rtol=0, atol=1e-3 if options else 1e-9)
+
+
+def test_results_do_not_depend_on_the_batch():
+    size = CHUNK + 50
+    starts, seen = independent_starts(2, size, seed=8), []
+    whole = integrate(Population(2), starts, 2.0, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(CHUNK, size), (size, size)]
+    part = integrate(Population(2), starts[CHUNK - 5 : CHUNK + 5], 2.0)
+    assert np.array_equal(part.state.w, whole.state.w[CHUNK - 5 : CHUNK + 5])
+    assert np.array_equal(part.status, whole.status[CHUNK - 5 : CHUNK + 5])
+
+
+def test_known_balance_outweighs_rounding():
+    # a = -|w|(1 - ulp): by its floats c < 0, and the flow would escape.
+    w = np.array([[0.6, 0.8 + 3e-16]])
+    a = -np.linalg.norm(w, axis=1) * (1 - 2e-16)
+    assert balance(State(a, w))[0] < 0
+    assert integrate(Population(2), State(a, w), np.inf, method="ode").status[0] != Status.DEAD
+    assert integrate(Population(2), State(a, w, c=0.0), np.inf, method="ode").status[0] == Status.DEAD
+
+
+START = State([1.0], [[0.5, 0.5]])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((Population(2), START), {}, "exactly one of t_end"),
+        ((Population(2), START, -1.0), {}, "t_end must be a number >= 0"),
+        ((Population(2), START, np.nan), {}, "t_end must be a number >= 0, but is nan"),
+        ((Population(2), START), {"t_eval": [2.0, 1.0]}, "t_eval must be increasing"),
+        ((Population(3), START, 1.0), {}, "w must have d = 3 coordinates, but has 2"),
+        ((Population(2), START, 1.0), {"method": "rk4"}, "method must be one of auto, ode, exact"),
+        ((Population(2), START, 1.0), {"method": "exact"}, "take 'ode'"),
+        ((Population(2), START, 1.0), {"rtol": 0.0}, "rtol must be"),
+        ((Population(2), START, 1.0), {"learning_rate": 0.0}, "learning_rate must be a finite number > 0"),
+        ((Population(2), START, 1.0), {"label_noise": 0.1}, "give a learning_rate too"),
+        (
+            (Population(2), START, 1.0),
+            {"label_noise": 0.1, "learning_rate": 0.1},
+            "the population averages label_noise away",
+        ),
+        ((Population(2), START, 1.0), {"mask": [False, False]}, "at least one coordinate"),
+        ((Population(2), START, 1.0), {"mask": [1, 0]}, "mask must be boolean"),
+        ((Sample.draw(2, 5), Reduced([1.0], [1.0], [1.0]), 1.0), {}, "samples need full states"),
+        (("population", START, 1.0), {}, "must be a Population or a Sample"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(arguments, options, message):
+    with pytest.raises(ValueError, match=message) as error:
+        integrate(*arguments, **options)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,58 @@
+"""The cache of compiled kernels."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import singleneuron
+from singleneuron import kernel
+
+PACKAGE = Path(singleneuron.__file__).parent
+
+
+def run(folder: Path, code: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, check=True
+    ).stdout.strip()
+
+
+def test_editing_a_callee_in_another_file_changes_the_next_run(tmp_path, monkeypatch):
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    package = tmp_path / "lab"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "kernel.py").write_text((PACKAGE / "kernel.py").read_text())
+    callee = package / "callee.py"
+    callee.write_text("from lab.kernel import routine\n\n@routine\ndef double(x):\n    return 2.0 * x\n")
+    (package / "entry.py").write_text(
+        "from lab.kernel import kernel\nfrom lab.callee import double\n\n"
+        "@kernel()\ndef entry(x):\n    return double(x)\n"
+    )
+    code = "from lab.entry import entry; print(entry(3.0), entry.stats.cache_hits)"
+    assert run(tmp_path, code).startswith("6.0 ")
+    assert run(tmp_path, code) == "6.0 {(float64,): 1}" or run(tmp_path, code).endswith("1})")
+    callee.write_text(callee.read_text().replace("2.0 * x", "5.0 * x"))
+    assert run(tmp_path, code).startswith("15.0 ")
+    folders = [path.name for path in (package / "__pycache__").iterdir() if path.is_dir()]
+    assert len(folders) == 1, "the stale machine code is removed"
+
+
+def test_digest_covers_what_a_kernel_is_built_from_and_nothing_else(tmp_path, monkeypatch):
+    for path in PACKAGE.glob("*.py"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(kernel, "PACKAGE", tmp_path)
+    module = tmp_path / "population.py"
+    before = kernel.source_digest(module)
+    for name, counts in {
+        "solver": True,
+        "outcome": True,
+        "population": True,
+        "cli": False,
+        "line": False,
+    }.items():
+        path = tmp_path / f"{name}.py"
+        original = path.read_bytes()
+        path.write_bytes(original + b"\n# edited\n")
+        assert (kernel.source_digest(module) != before) == counts, name
+        path.write_bytes(original)
+    assert kernel.source_digest(module) == before

@@ -1,0 +1,136 @@
+"""The population flow: laws it obeys, and scipy in other coordinates as the independent reference."""
+
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+
+from singleneuron.flow import integrate
+from singleneuron.model import (
+    Population,
+    Reduced,
+    State,
+    balance,
+    gradient,
+    independent_starts,
+    loss,
+    start_balance,
+)
+from singleneuron.outcome import Status
+
+
+def cartesian(problem, a, w, t, rtol=1e-12):
+    """scipy on (a, w) itself, from the gradient of the loss: no reduced coordinates, no angle."""
+
+    def field(_, y):
+        da, dw = gradient(problem, State(y[:1], y[None, 1:]))
+        return np.concatenate([-da, -dw[0]])
+
+    return solve_ivp(field, (0, t), np.concatenate([[a], w]), "DOP853", rtol=rtol, atol=1e-13).y[:, -1]
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+def test_agrees_with_scipy_on_the_gradient(targets):
+    problem, rtol = Population(4, targets), 1e-10
+    starts = independent_starts(4, 20, seed=2)
+    end = integrate(problem, starts, 8.0, rtol=rtol, method="ode").state
+    for i in range(20):
+        expected = cartesian(problem, starts.a[i], starts.w[i], 8.0)
+        assert np.allclose(np.concatenate([[end.a[i]], end.w[i]]), expected, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("targets", [2, 3])
+def test_a_mask_that_loses_targets_agrees_with_scipy_too(targets):
+    problem = Population(5, targets)
+    starts = independent_starts(5, 12, seed=3)
+    mask = np.ones((12, 5), dtype=bool)
+    mask[:6, 0] = mask[:, 4] = False  # the first six lose a target coordinate
+    mask[0] = [False, True, False, False, False]
+    mask[1] = [False, False, False, True, False]
+    end = integrate(problem, starts, 3.0, rtol=1e-11, method="ode", mask=mask)
+    for i in range(12):
+
+        def field(_, y, i=i):
+            w = np.zeros(5)
+            w[mask[i]] = y[1:]
+            da, dw = gradient(problem, State(y[:1], w[None]))
+            return np.concatenate([-da, -dw[0, mask[i]]])
+
+        start = np.concatenate([[starts.a[i]], starts.w[i, mask[i]]])
+        expected = solve_ivp(field, (0, 3), start, "DOP853", rtol=1e-12, atol=1e-13).y[:, -1]
+        assert end.state.a[i] == pytest.approx(expected[0], abs=1e-8)
+        assert np.allclose(end.state.w[i, mask[i]], expected[1:], rtol=0, atol=1e-8)
+        assert not end.state.w[i, ~mask[i]].any()
+    assert np.all(np.isin(end.status[:6], [Status.STUCK, Status.DEAD]))
+
+
+def test_no_false_success_where_the_neuron_dies():
+    # In theta, solvers pass pi here and end at a rho = -1 with a small residual.
+    start = Reduced([-1.0], [0.3 * np.cos(1.0)], [0.3 * np.sin(1.0)])
+    end = integrate(Population(2), start, 100.0, rtol=1e-10, method="ode")
+    assert end.status[0] == Status.DEAD
+    rho = np.hypot(end.state.p[0], end.state.q[0])
+    assert rho == pytest.approx(2.0117e-21, rel=1e-4)
+    assert end.state.a[0] == pytest.approx(-np.sqrt(1 - 0.3**2), abs=1e-9)
+    delta = np.arctan2(end.state.q[0], -end.state.p[0])
+    assert delta == pytest.approx(np.pi * np.sqrt(1 - 0.3**2) * rho, rel=1e-6)
+
+
+def test_the_dying_tail_is_the_flow():
+    # Beyond rho = 1e-12 the end is in closed form: it agrees with scipy in the same logarithmic coordinates.
+    from singleneuron.model import angle_kernel
+
+    start = Reduced([-1.1], [0.2], [0.5])
+    times = np.array([30.0, 60.0, 90.0, 140.0])
+    path = integrate(Population(2), start, t_eval=times, rtol=1e-11, method="ode").state
+
+    def field(_, y):
+        a, rho, delta = y[0], np.exp(y[1]), 2 * np.arctan(np.exp(-y[2]))
+        k = angle_kernel(np.pi - delta)
+        return [rho * k - a * rho**2 / 2, a * k / rho - a**2 / 2, -a / rho * delta / (2 * np.pi)]
+
+    y0 = [-1.1, np.log(np.hypot(0.2, 0.5)), -np.arcsinh(0.2 / 0.5)]
+    for t, a, p, q in zip(times, path.a[:, 0], path.p[:, 0], path.q[:, 0], strict=True):
+        expected = solve_ivp(field, (0, t), y0, "LSODA", rtol=1e-12, atol=1e-12).y[:, -1]
+        assert a == pytest.approx(expected[0], abs=1e-9)
+        assert np.log(np.hypot(p, q)) == pytest.approx(expected[1], abs=1e-6)
+        assert np.arcsinh(-p / q) == pytest.approx(expected[2], abs=1e-6)
+
+
+def test_balance_and_energy_along_1000_trajectories():
+    """c is conserved, never imposed; L(0) - L(t) is the integral of a'^2 + |w'|^2."""
+    rtol = 1e-9
+    starts = independent_starts(3, 1000, seed=7)
+    problem = Population(3)
+    # Gauss-Legendre panels, fine where the flow is fast.
+    edges = np.concatenate([[0], np.geomspace(0.01, 100, 60)])
+    nodes, weights = np.polynomial.legendre.leggauss(10)
+    half, middle = np.diff(edges) / 2, (edges[1:] + edges[:-1]) / 2
+    times = (middle[:, None] + half[:, None] * nodes).ravel()
+    path = integrate(problem, starts, t_eval=times, rtol=rtol, method="ode").state
+    da, dw = gradient(problem, path)
+    power = (da**2 + np.sum(dw**2, axis=-1)).reshape(len(half), 10, -1)
+    released = np.einsum("i,j,ijb->b", half, weights, power)
+    end = integrate(problem, starts, 100.0, rtol=rtol, method="ode").state
+    bound = 100 * rtol * np.maximum(1, starts.a**2 + np.sum(starts.w**2, axis=1))
+    assert np.all(np.abs(balance(path) - balance(starts)) <= bound)
+    assert np.all(np.abs(loss(problem, starts) - loss(problem, end) - released) <= bound)
+
+
+def test_every_start_ends_with_the_status_theory_gives_it():
+    starts = independent_starts(2, 20_000, seed=11)
+    result = integrate(Population(2), starts, np.inf, method="ode")
+    c = start_balance(starts)
+    doomed = (starts.a < 0) & (c >= 0)
+    assert np.array_equal(result.status == Status.DEAD, doomed)
+    others = np.isin(result.status, [Status.CONVERGED, Status.TRAPPED, Status.UNDECIDED])
+    assert np.all(others[~doomed])
+    assert np.mean(result.status == Status.UNDECIDED) < 1e-3
+    converged = result.state[result.status == Status.CONVERGED]
+    assert np.max(loss(Population(2), converged)) <= 1e-5
+
+
+def test_a_start_exactly_at_the_saddle_stays():
+    end = integrate(Population(3), State([0.8], [[0.0, 0.0, 0.0]]), 50.0, method="ode")
+    assert end.state.a[0] == 0.8
+    assert not end.state.w.any()
+    assert end.status[0] == Status.STUCK
