@@ -265,8 +265,10 @@ POLICIES: dict[str, dict[str, LevelPolicy]] = {
         "lrr": _row("keep", "keep", "keep", "keep", "keep", "initial", "start"),
     },
     "s2s": {
-        "imp": _row("initial", "initial", "initial", "initial", "keep", "keep", "start"),
-        "wr": _row("rewind", "rewind", "rewind", "rewind", "keep", "keep", "start"),
+        "imp": _row("initial", "initial", "initial", "initial", "keep", "initial", "start"),
+        "wr": _row("rewind", "rewind", "rewind", "rewind", "keep", "rewind", "start"),
+        "lrr-bn-rewind": _row("keep", "keep", "keep", "initial", "initial", "initial", "start"),
+        "trained-signs": _row("initial", "keep", "initial", "initial", "keep", "initial", "start"),
     },
 }
 

@@ -118,7 +118,7 @@ def _top(scores: Tensor, alive: Tensor, keep: int) -> Tensor:
     count = int(np.count_nonzero(living))
     if not 0 <= keep <= count:
         raise ValueError(f"a mask must keep between 0 and the {count:,} living weights, got {keep:,}")
-    if np.isnan(values).any():
+    if values.size and math.isnan(values.max()):  # max passes a NaN on
         raise ValueError("every score must be a number, got NaN; the network has diverged")
     if keep == count:
         return alive.clone()
@@ -126,8 +126,10 @@ def _top(scores: Tensor, alive: Tensor, keep: int) -> Tensor:
         return torch.zeros_like(alive)
     candidates = values if count == values.size else values[living]
     threshold = np.partition(candidates, count - keep)[count - keep]  # the keep-th largest
-    chosen = (values > threshold) & living
-    ties = np.flatnonzero((values == threshold) & living)
+    chosen = values > threshold
+    chosen &= living
+    ties = np.flatnonzero(values == threshold)
+    ties = ties[living[ties]]
     chosen[ties[: keep - int(np.count_nonzero(chosen))]] = True
     return torch.from_numpy(chosen)
 
