@@ -44,9 +44,11 @@ def loops(
     images: int = 5000,
     batch: int = 128,
     threads: int = 2,
+    compiled: bool = False,
 ) -> dict[str, float]:
     """Training images/s of each loop over `images` images; masked ones at density 0.2."""
-    made = {name: _loop(name, dataset, model, batch, threads) for name in _LOOPS}
+    names = [name for name in _LOOPS if compiled or "compiled" not in name]
+    made = {name: _loop(name, dataset, model, batch, threads) for name in names}
     for steps in made.values():
         for _ in range(2):
             next(steps)

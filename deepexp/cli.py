@@ -110,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--images", type=int, default=5000)
     bench.add_argument("--batch", type=int, default=128)
     bench.add_argument("--threads", type=int, default=2)
+    bench.add_argument("--compile", action="store_true", help="the compiled loop too (a minute to compile)")
     command("doctor", _doctor, "what this machine can run")
     return parser
 
@@ -185,17 +186,20 @@ def _scalars(events: Iterator[Any], folder: Path) -> Iterator[Any]:
         raise ValueError(
             "--tensorboard needs the package tensorboard; pip install 'signflow[tensorboard]'"
         ) from None
-    with SummaryWriter(str(folder / "tensorboard")) as writer:
-        for event in events:
-            if event.report is not None:
-                step = event.level * event.total + event.step
-                writer.add_scalar("train/loss", event.report.loss, step)
-                writer.add_scalar("train/accuracy", event.report.accuracy, step)
-                writer.add_scalar("train/lr", event.report.lr, step)
-            if event.row is not None:
-                writer.add_scalar("level/test_accuracy", event.row["test_accuracy"], event.level)
-                writer.add_scalar("level/density", event.row["density"], event.level)
-            yield event
+    writer = None  # made once the run owns its folder
+    for event in events:
+        writer = writer or SummaryWriter(str(folder / "tensorboard"))
+        if event.report is not None:
+            step = event.level * event.total + event.step
+            writer.add_scalar("train/loss", event.report.loss, step)
+            writer.add_scalar("train/accuracy", event.report.accuracy, step)
+            writer.add_scalar("train/lr", event.report.lr, step)
+        if event.row is not None:
+            writer.add_scalar("level/test_accuracy", event.row["test_accuracy"], event.level)
+            writer.add_scalar("level/density", event.row["density"], event.level)
+        yield event
+    if writer is not None:
+        writer.close()
 
 
 def _print_plan(config: Config) -> None:
@@ -311,6 +315,7 @@ def _bench(options: argparse.Namespace) -> None:
         images=options.images,
         batch=options.batch,
         threads=options.threads,
+        compiled=options.compile,
     )
     base = rates["plain, channels_last"]
     for name, rate in rates.items():

@@ -160,6 +160,8 @@ def status(runs: Path) -> list[Status]:
 
 
 def _held(folder: Path) -> bool:
+    if not (folder / "lock").is_file():
+        return False
     try:
         with lock(folder):
             return False

@@ -6,11 +6,9 @@ from deepexp import bench
 from deepexp.config import build
 
 
-def test_every_loop_trains(monkeypatch):
-    loops = tuple(name for name in bench._LOOPS if "compiled" not in name)
-    monkeypatch.setattr(bench, "_LOOPS", loops)
+def test_every_loop_trains():
     rates = bench.loops(dataset="digits", model="resnet8", images=192, batch=32, threads=1)
-    assert list(rates) == list(loops)
+    assert len(rates) == 5
     assert min(rates.values()) > 0
 
 

@@ -173,6 +173,18 @@ def test_tensorboard_is_optional(run, tmp_path, capsys, monkeypatch):
     )
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # tensorboard's own
+def test_tensorboard_gets_the_scalars(tmp_path):
+    pytest.importorskip("tensorboard")
+    assert cli.main([*RUN, "--out", str(tmp_path / "x"), "--quiet", "--tensorboard"]) == 0
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "x" / "tensorboard")).Reload()
+    rows = layout.rows(tmp_path / "x" / "levels.csv")
+    found = [scalar.value for scalar in events.Scalars("level/test_accuracy")]
+    assert found == pytest.approx([float(row["test_accuracy"]) for row in rows], rel=1e-6)
+
+
 def test_a_recipe_runs_and_reduces_to_one_table(tmp_path, capsys, monkeypatch):
     """On a profile cut down to one epoch of 64 images."""
     monkeypatch.chdir(tmp_path)
