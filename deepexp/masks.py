@@ -96,42 +96,63 @@ def top(scores: Mapping[str, Tensor], alive: Mask, keep: int) -> Mask:
     Among equal scores those of lower index (in the order of the layers, then of the flattened weight) stay,
     so that the count is exact. Raises ValueError when fewer than `keep` are alive or a score is NaN.
     """
-    flat = torch.cat([tensor.flatten() for _, tensor in alive])
-    kept = _top(torch.cat([scores[name].flatten() for name, _ in alive]), flat, keep)
-    parts = kept.split(list(alive.sizes().values()))
-    return Mask({name: part.view_as(tensor) for (name, tensor), part in zip(alive, parts, strict=True)})
+    layers = [(_values(scores[name]), tensor.numpy().ravel()) for name, tensor in alive]
+    chosen = _select(layers, keep)
+    parts = zip(alive, chosen, strict=True)
+    return Mask({name: torch.from_numpy(kept).view(tensor.shape) for (name, tensor), kept in parts})
 
 
 def top_by_layer(scores: Mapping[str, Tensor], alive: Mask, counts: Mapping[str, int]) -> Mask:
     """As `top`, with the number of weights to keep given for each layer."""
-    return Mask(
-        {
-            name: _top(scores[name].flatten(), tensor.flatten(), counts[name]).view_as(tensor)
-            for name, tensor in alive
-        }
-    )
+    return Mask({name: top(scores, Mask({name: tensor}), counts[name]).alive[name] for name, tensor in alive})
 
 
-def _top(scores: Tensor, alive: Tensor, keep: int) -> Tensor:
-    values = scores.detach().to("cpu", torch.float32).numpy()
-    living = alive.numpy()
-    count = int(np.count_nonzero(living))
-    if not 0 <= keep <= count:
-        raise ValueError(f"a mask must keep between 0 and the {count:,} living weights, got {keep:,}")
-    if values.size and math.isnan(values.max()):  # max passes a NaN on
+def _values(score: Tensor) -> np.ndarray:
+    return score.detach().to("cpu", torch.float32).numpy().ravel()
+
+
+def _select(layers: Sequence[tuple[np.ndarray, np.ndarray]], keep: int) -> list[np.ndarray]:
+    """The `keep` highest of the living values over all layers; each layer is (values, living).
+
+    A histogram of the values' 16 high bits finds the bin of the keep-th largest, a partition of that bin the
+    value itself: no array is larger than a layer, which is several times faster than one partition of all.
+    """
+    living = sum(int(np.count_nonzero(alive)) for _, alive in layers)
+    if not 0 <= keep <= living:
+        raise ValueError(f"a mask must keep between 0 and the {living:,} living weights, got {keep:,}")
+    if any(values.size and math.isnan(values.max()) for values, _ in layers):  # max passes a NaN on
         raise ValueError("every score must be a number, got NaN; the network has diverged")
-    if keep == count:
-        return alive.clone()
-    if keep == 0:
-        return torch.zeros_like(alive)
-    candidates = values if count == values.size else values[living]
-    threshold = np.partition(candidates, count - keep)[count - keep]  # the keep-th largest
-    chosen = values > threshold
-    chosen &= living
-    ties = np.flatnonzero(values == threshold)
-    ties = ties[living[ties]]
-    chosen[ties[: keep - int(np.count_nonzero(chosen))]] = True
-    return torch.from_numpy(chosen)
+    if keep in (0, living):
+        return [alive & (keep > 0) for _, alive in layers]
+    counts = np.zeros(1 << 16, np.int64)
+    for values, alive in layers:
+        bins = _bins(values)
+        counts += np.bincount(bins if alive.all() else bins[alive], minlength=len(counts))
+    at_least = np.append(np.cumsum(counts[::-1])[::-1], 0)  # living values in this bin or a higher one
+    edge = int(np.flatnonzero(at_least >= keep)[-1])
+    inside = np.concatenate([values[(_bins(values) == edge) & alive] for values, alive in layers])
+    rank = len(inside) - (keep - int(at_least[edge + 1]))
+    threshold = np.partition(inside, rank)[rank]  # the keep-th largest of all
+    ties_left = keep - int(at_least[edge + 1]) - int(np.count_nonzero(inside > threshold))
+    chosen = []
+    for values, alive in layers:
+        kept = values > threshold
+        kept &= alive
+        ties = np.flatnonzero(values == threshold)
+        ties = ties[alive[ties]][:ties_left]
+        kept[ties] = True
+        ties_left -= len(ties)
+        chosen.append(kept)
+    return chosen
+
+
+def _bins(values: np.ndarray) -> np.ndarray:
+    """The 16 high bits of float32 values as integers from 0 to 65535 in the values' order (-0 as 0)."""
+    bits = (values + np.float32(0)).view(np.int32)
+    bits ^= (bits >> 31) & 0x7FFFFFFF  # negative floats count downwards
+    bits >>= 16
+    bits += 1 << 15
+    return bits
 
 
 def apportion(total: int, shares: Sequence[float], capacities: Sequence[int]) -> list[int]:
