@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         loss,
         reduce,
     )
+    from singleneuron.montecarlo import success_rate
     from singleneuron.outcome import Status
     from singleneuron.pruning import PruneResult, prune
     from singleneuron.regions import predicted
@@ -64,6 +65,7 @@ _HOME = {
         "loss",
         "reduce",
     ),
+    "montecarlo": ("success_rate",),
     "outcome": ("Status",),
     "pruning": ("PruneResult", "prune"),
     "regions": ("predicted",),

@@ -1,9 +1,10 @@
-"""The command line: `singleneuron map | trajectory | preset`."""
+"""The command line: `singleneuron map | study | trajectory | preset`."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, run, options in (
         ("map", _map, _map_options),
+        ("study", _study, _study_options),
         ("trajectory", _trajectory, _trajectory_options),
         ("preset", _preset, _preset_options),
     ):
@@ -112,6 +114,48 @@ def _map_options(command: argparse.ArgumentParser) -> None:
     )
     add("--workers", type=int, help="threads (default: all cores)")
     add("--out", type=Path, default=RESULTS / "map.nc", metavar="FILE", help=".nc or .csv (%(default)s)")
+
+
+def _study_options(command: argparse.ArgumentParser) -> None:
+    """success rates from random starts; every factor given spans a dimension of the result"""
+    add = command.add_argument
+
+    def factor(name: str, kind: Callable[[str], Any], text: str, **options: Any) -> None:
+        add(name, type=kind, nargs="+", help=text, **options)
+
+    factor("--d", int, "input coordinates", required=True)
+    factor("--n", _number_or_inf, "samples, drawn anew for every run; inf: the population (default)")
+    factor("--noise", float, "standard deviation of their labels (0)")
+    factor("--algorithm", str, "one or more (imp lrr)", default=["imp", "lrr"], metavar="imp|wr|lrr")
+    factor("--init", str, "of a and w (balanced)", metavar="balanced|independent")
+    factor("--scale", float, "factor of the starts (1)")
+    factor("--learning-rate", float, "gradient descent with this step (default: the flow)", metavar="LR")
+    factor("--level-time", float, "training time of a level (default: to its limit)", metavar="T")
+    factor("--rewind-time", float, "the time WR rewinds to", metavar="T")
+    factor("--targets", int, "coordinates of the target (1)", metavar="K")
+    add("--levels", type=int, default=1, help="number of prunings, geometric from d to K (%(default)s)")
+    add("--imp", default="keep", choices=["keep", "rebalance"], help="a after a pruning (%(default)s)")
+    add("--runs", type=int, default=10_000, help="of every point (%(default)s); the most with --ci-width")
+    add("--ci-width", type=float, metavar="W", help="stop once every interval is narrower")
+    add("--seed", type=int, default=0, help="of everything drawn (%(default)s)")
+    add(
+        "--method",
+        default="ode",
+        choices=["ode", "exact"],
+        help="integrate, or use closed forms (%(default)s)",
+    )
+    where = command.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=int, help="processes (default: all cores)")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that does the work")
+    add("--out", type=Path, default=RESULTS / "study.nc", metavar="FILE", help=".nc or .csv (%(default)s)")
+    add("--fresh", action="store_true", help="discard what an interrupted study has left in FILE.chunks")
+
+
+def _number_or_inf(text: str) -> float:
+    return float("inf") if text == "inf" else int(text)
+
+
+_number_or_inf.__name__ = "number"  # as argparse names it: invalid number value
 
 
 def _trajectory_options(command: argparse.ArgumentParser) -> None:
@@ -182,6 +226,44 @@ def _map(options: argparse.Namespace) -> None:
         print(options.out)
 
 
+def _study(options: argparse.Namespace) -> None:
+    check_output(options.out)
+    config = _config(options)
+    import singleneuron as sn
+    from singleneuron import chunks, executors
+
+    arguments = {key: value for key, value in config.items() if value is not None}
+    arguments["algorithms"] = arguments.pop("algorithm")
+    folder = options.out.with_name(f"{options.out.name}.chunks")
+    if options.fresh:
+        chunks.discard(folder)
+    with contextlib.ExitStack() as stack:
+        if options.scheduler is not None:
+            arguments["executor"] = stack.enter_context(executors.cluster(options.scheduler))
+        progress = stack.enter_context(_progress("study", options.quiet))
+        data = sn.success_rate(**arguments, workers=options.workers, directory=folder, progress=progress)
+    write(data, options.out, config=config, seed=options.seed)
+    chunks.discard(folder)
+    if not options.quiet:
+        print("\n".join(_rates(data)))
+        print(options.out)
+
+
+def _rates(data: xr.Dataset) -> Iterator[str]:
+    """One line for every point of a study."""
+    points = data.stack(point=list(data.sizes))
+    for index in range(points.sizes["point"]):
+        point = points.isel(point=index)
+        name = " ".join(f"{dim} {point[dim].item()}" for dim in data.sizes)
+        value = {key: point[key].item() for key in point.data_vars}
+        theory = "" if math.isnan(value["predicted"]) else f", predicted {value['predicted']:.4f}"
+        yield (
+            f"{name}: {value['rate']:.4f} [{value['ci_low']:.4f}, {value['ci_high']:.4f}]{theory}; "
+            f"{value['successes']} of {value['decided']} decided ({value['trapped']} trapped), "
+            f"{value['undecided']} undecided"
+        )
+
+
 def _summary(cells: xr.Dataset) -> str:
     """Cells by status, and how many decided ones differ from the predicted region."""
     from singleneuron.outcome import counts
@@ -240,9 +322,8 @@ def _preset(options: argparse.Namespace) -> None:
 
 def _config(options: argparse.Namespace) -> dict[str, Any]:
     """The options that determine the result."""
-    return {
-        key: value for key, value in vars(options).items() if key not in ("run", "quiet", "out", "workers")
-    }
+    others = ("run", "quiet", "out", "workers", "scheduler", "fresh")
+    return {key: value for key, value in vars(options).items() if key not in others}
 
 
 @contextlib.contextmanager
@@ -253,7 +334,23 @@ def _progress(label: str, quiet: bool) -> Iterator[Progress]:
         return
     from rich.console import Console
     from rich.progress import Progress as Bar
+    from rich.progress import ProgressColumn, Task
+    from rich.text import Text
 
-    with Bar(console=Console(stderr=True), transient=True) as bar:
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+
+    with Bar(*Bar.get_default_columns(), Rate(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        started = False
+
+        def report(done: int, total: int) -> None:
+            nonlocal started
+            if started:
+                bar.update(task, completed=done, total=total)
+            else:  # what was found finished is no work of now
+                bar.reset(task, completed=done, total=total)
+                started = True
+
+        yield report

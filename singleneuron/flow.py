@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from singleneuron import descent, exact, line, population
+from singleneuron import descent, exact, line, population, samples
 from singleneuron.model import (
     Array,
     Line,
@@ -391,9 +391,7 @@ def _descend_sample(part: Sample, starts: State, index: NDArray[np.intp], task: 
 
 
 def _flow_sample(part: Sample, starts: State, index: NDArray[np.intp], task: _Task) -> tuple[Any, ...]:
-    from singleneuron import samples
-
-    flow = samples.sample_flow(part.x, part.y, starts.a, starts.w, task.times, **task.ode)
+    flow = samples.sample_flow(part.x, part.y, starts.a, starts.w, task.times, c=starts.c, **task.ode)
     path = flow.end[None] if task.limit else np.moveaxis(flow.path, 1, 0)
     return path[..., 0], path[..., 1:], np.where(flow.ambiguous, AMBIGUOUS, flow.reason), flow.time
 

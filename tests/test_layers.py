@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 ORDER = {
     "singleneuron": (
         *("kernel", "model", "outcome", "exact", "regions", "solver", "line", "population", "samples"),
-        *("descent", "flow", "pruning", "maps", "montecarlo", "theory", "verify", "presets", "bench", "cli"),
+        *("descent", "flow", "pruning", "maps", "intervals", "rates", "chunks", "executors", "montecarlo"),
+        *("theory", "verify", "presets", "bench", "cli"),
     ),
     "deepexp": (
         *("config", "data", "models", "masks", "scores", "signs", "policy", "checkpoint", "train"),

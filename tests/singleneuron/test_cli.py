@@ -40,6 +40,16 @@ def _run(arguments):
         (["trajectory", "--d", "1", "--a", "1", "--w", "1", "--t-end", "1", "--points", "1"], "points"),
         (["trajectory", "--d", "1", "--a", "1", "--w", "1", "--t-end", "1", "--n", "0"], "n must be"),
         (["trajectory", "--d", "1", "--a", "x", "--w", "1", "--t-end", "1"], "invalid float"),
+        (["study"], "--d"),
+        (["study", "--d"], "--d"),
+        (["study", "--d", "2", "--runs", "0"], "runs"),
+        (["study", "--d", "2", "--n", "0"], "n must be"),
+        (["study", "--d", "2", "--n", "many"], "many"),
+        (["study", "--d", "2", "2"], "distinct"),
+        (["study", "--d", "2", "--algorithm", "snip"], "snip"),
+        (["study", "--d", "2", "--algorithm", "wr"], "rewind_time"),
+        (["study", "--d", "2", "--ci-width", "-1"], "ci_width"),
+        (["study", "--d", "2", "--workers", "2", "--scheduler", "tcp://127.0.0.1:1"], "not allowed"),
         (["preset"], "required"),
         (["preset", "fig99"], "fig99"),
         ([], "required"),
@@ -125,6 +135,86 @@ def test_every_map_option_reaches_success_map(tmp_path, monkeypatch):
         "imp": "rebalance", "rewind_time": 0.5, "levels": 2, "n": 50, "noise": 0.2, "learning_rate": 0.1,
         "level_time": 20.0, "method": "ode", "seed": 9,
     }  # fmt: skip
+
+
+def test_study_writes_what_success_rate_returns_and_leaves_no_chunks(tmp_path, capsys):
+    out = tmp_path / "study.nc"
+    line = [
+        "study",
+        *[
+            "--d",
+            "2",
+            "5",
+            "--algorithm",
+            "imp",
+            "wr",
+            "lrr",
+            "--rewind-time",
+            "0.5",
+            "--n",
+            "inf",
+            "--runs",
+            "300",
+        ],
+    ]
+    line += ["--workers", "1", "--out", str(out)]
+    assert _run([*line.split(), "--out", str(out)]) == 0
+    streams = capsys.readouterr()
+    assert streams.err == ""
+    assert [item.name for item in tmp_path.iterdir()] == ["study.nc"]
+    written = results.read(out)
+    direct = sn.success_rate(
+        d=[2, 5], algorithms=["imp", "wr", "lrr"], rewind_time=[0.5], n=[np.inf], runs=300, workers=1
+    )
+    for name in direct.data_vars:
+        np.testing.assert_array_equal(written[name], direct[name])
+    assert written.rate.dims == ("d", "n", "algorithm", "rewind_time")
+    lines = streams.out.splitlines()
+    assert len(lines) == 6 + 1
+    first = direct.isel(d=0, n=0, algorithm=0, rewind_time=0)
+    assert lines[0].startswith(f"d 2 n inf algorithm imp rewind_time 0.5: {first.rate.item():.4f} [")
+    assert f"{first.successes.item()} of 300 decided" in lines[0]
+    assert lines[-1] == str(out)
+
+
+def test_every_study_option_reaches_success_rate(tmp_path, monkeypatch):
+    seen = {}
+
+    def record(**arguments):
+        seen.update(arguments)
+        raise RuntimeError("seen")
+
+    monkeypatch.setattr(sn, "success_rate", record)
+    line = (
+        "study --d 5 --n inf 50 --noise 0.2 --algorithm imp wr --init independent --scale 2"
+        " --learning-rate 0.1 --level-time 20 --rewind-time 0.5 --targets 2 --levels 2 --imp rebalance"
+        " --runs 7 --ci-width 0.1 --seed 9 --method exact --workers 3"
+    )
+    out = tmp_path / "study.nc"
+    assert _run([*line.split(), "--out", str(out)]) == 1
+    seen.pop("progress")(1, 2)
+    assert seen == {
+        "d": [5], "n": [np.inf, 50], "noise": [0.2], "algorithms": ["imp", "wr"], "init": ["independent"],
+        "scale": [2.0], "learning_rate": [0.1], "level_time": [20.0], "rewind_time": [0.5], "targets": [2],
+        "levels": 2, "imp": "rebalance", "runs": 7, "ci_width": 0.1, "seed": 9, "method": "exact",
+        "workers": 3, "directory": tmp_path / "study.nc.chunks",
+    }  # fmt: skip
+
+
+def test_a_study_left_by_another_is_refused_until_it_is_discarded(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "study.nc"
+    line = ["study", "--d", "2", "--runs", "100", "--workers", "1", "--out", str(out)]
+    monkeypatch.setattr(cli, "write", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
+    assert _run(line) == 1
+    assert (tmp_path / "study.nc.chunks" / "study.json").exists()
+    monkeypatch.setattr(cli, "write", results.write)
+    capsys.readouterr()
+    assert _run([*line, "--seed", "5"]) == 2
+    err = capsys.readouterr().err
+    assert "--fresh" in err
+    assert err.count("\n") == 1
+    assert _run([*line, "--seed", "5", "--fresh"]) == 0
+    assert [item.name for item in tmp_path.iterdir()] == ["study.nc"]
 
 
 def test_trajectory_is_the_integrated_path(tmp_path, capsys):

@@ -1,0 +1,456 @@
+"""Success-rate studies: how often IMP, WR and LRR succeed from random starts, over a grid of factors.
+
+A study is a set of `Group`s, the points of its grid that share their dense level. Each is cut into chunks,
+ranges of runs, which any executor may count in any order: run i draws its start and its data from counters
+keyed by the seed, the problem and i alone.
+"""
+
+import contextlib
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from singleneuron.chunks import Store
+from singleneuron.executors import cores, processes
+from singleneuron.flow import METHODS, Progress, integrate
+from singleneuron.intervals import clopper_pearson, confidence_sequence
+from singleneuron.model import (
+    Population,
+    Reduced,
+    Sample,
+    Starts,
+    State,
+    balanced_starts,
+    independent_starts,
+    integer,
+    number,
+)
+from singleneuron.outcome import Status
+from singleneuron.pruning import PruneResult, check_algorithm, level_counts, prune
+from singleneuron.rates import INITS, predicted_rate
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+FACTORS = (
+    "d", "n", "noise", "init", "scale", "learning_rate", "level_time", "targets", "algorithm", "rewind_time",
+)  # fmt: skip
+COUNTS = ("successes", "trapped", "decided", "undecided", "ambiguous", "failed")
+BLOCK = 4096
+"""Starts drawn at a time; fewer in many dimensions. What a run draws depends on it, not on chunks."""
+BLOCK_NUMBERS = 2**22
+IN_FLIGHT = 128
+"""Chunks handed to an executor of unknown width at a time."""
+
+
+class Way(NamedTuple):
+    """What follows the dense level."""
+
+    algorithm: str
+    rewind_time: float | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Points of a study's grid that share their dense level, and all that their runs depend on."""
+
+    d: int
+    n: int | None
+    noise: float
+    init: str
+    scale: float
+    learning_rate: float | None
+    level_time: float
+    targets: int
+    levels: int
+    imp: str
+    method: str
+    seed: int
+    training: tuple[tuple[str, Any], ...]
+    ways: tuple[Way, ...] = ()
+
+    @property
+    def reduced(self) -> bool:
+        """Whether (a, p, q) is all that a run needs, so that its cost does not grow with d."""
+        one_pruning = len(level_counts(self.d, self.targets, self.levels)) <= 2
+        return self.n is None and self.targets == 1 and one_pruning and np.isinf(self.level_time)
+
+    @property
+    def block(self) -> int:
+        return BLOCK if self.reduced else min(BLOCK, max(1, BLOCK_NUMBERS // self.d))
+
+    @property
+    def chunk(self) -> int:
+        """Runs in a chunk: about a second's work."""
+        return 64 if self.n is not None else 2 * self.block
+
+
+def _key(seed: int, stream: int, d: int, index: int) -> int:
+    """A 63-bit seed of its own for every (seed, stream, d, index)."""
+    sequence = np.random.SeedSequence(seed, spawn_key=(stream, d, index))
+    return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def draw_starts(group: Group, first: int, last: int) -> Starts:
+    """The starts of the runs first, ..., last - 1. Studies that share d, init and seed share them."""
+    draw = balanced_starts if group.init == "balanced" else independent_starts
+    stream, size, parts = INITS.index(group.init), group.block, []
+    for index in range(first // size, -(-last // size)):
+        block = draw(group.d, size, _key(group.seed, stream, group.d, index), reduced=group.reduced)
+        parts.append(block[max(first - index * size, 0) : last - index * size])
+    names = ("a", "p", "q") if group.reduced else ("a", "w")
+    arrays = {name: group.scale * np.concatenate([getattr(p, name) for p in parts]) for name in names}
+    c = np.zeros(last - first) if group.init == "balanced" else None
+    return Reduced(**arrays, c=c) if group.reduced else State(**arrays, c=c)
+
+
+# Threads of one process take turns: numba's kernels may not run concurrently on every threading layer.
+_turn = threading.Lock()
+
+
+def count_runs(group: Group, first: int, last: int) -> list[list[int]]:
+    """The `COUNTS` of runs first, ..., last - 1, for every way of the group, on one core."""
+    import numba
+
+    with _turn:
+        threads = numba.get_num_threads()
+        numba.set_num_threads(1)
+        try:
+            starts = draw_starts(group, first, last)
+            if group.n is None:
+                return _tally(_prune(group, Population(group.d, group.targets), starts, group.seed))
+            total = np.zeros((len(group.ways), len(COUNTS)), dtype=np.int64)
+            for run in range(first, last):
+                key = _key(group.seed, len(INITS), group.d, run)
+                data = Sample.draw(group.d, group.n, group.noise, key, group.targets)
+                start = starts[run - first : run - first + 1]
+                total += _tally(_prune(group, data, start, key))
+            return [[int(value) for value in row] for row in total]
+        finally:
+            numba.set_num_threads(threads)
+
+
+def _training(group: Group, seed: int) -> dict[str, Any]:
+    own = {"learning_rate": group.learning_rate, "method": group.method, "seed": seed}
+    return dict(group.training) | own
+
+
+def _prune(group: Group, problem: Population | Sample, starts: Starts, seed: int) -> list[PruneResult]:
+    training = _training(group, seed)
+    dense = integrate(problem, starts, group.level_time, **training)
+    return [
+        prune(
+            problem, starts, algorithm=way.algorithm, rewind_time=way.rewind_time, levels=group.levels,
+            imp=group.imp, level_time=group.level_time, dense=dense, **training,
+        )
+        for way in group.ways
+    ]  # fmt: skip
+
+
+def _tally(results: list[PruneResult]) -> list[list[int]]:
+    rows = []
+    for end in results:
+        won, open_end = end.success == 1, np.isnan(end.success)
+        row = (
+            won, won & (end.status == Status.TRAPPED), ~open_end, open_end,
+            end.status == Status.AMBIGUOUS, end.status == Status.FAILED,
+        )  # fmt: skip
+        rows.append([int(np.count_nonzero(which)) for which in row])
+    return rows
+
+
+# --- the grid -----------------------------------------------------------------------------------------------
+
+
+def _values(name: str, value: Any) -> list[Any]:
+    """The values of a factor, checked; one that is not a sequence is its only value."""
+    values = (
+        list(value) if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str) else [value]
+    )
+    values = [item.item() if isinstance(item, np.generic) else item for item in values]
+    check: Mapping[str, Callable[[Any], Any]] = {
+        "d": lambda v: integer("d", v, 1),
+        "n": _samples,
+        "noise": lambda v: number("noise", v, least=0.0),
+        "scale": lambda v: number("scale", v, least=0.0, open_end=True),
+        "learning_rate": lambda v: v if v is None else number(name, v, least=0.0, open_end=True),
+        "level_time": lambda v: number("level_time", v, least=0.0, finite=False, open_end=True),
+        "targets": lambda v: integer("targets", v, 1),
+        "rewind_time": lambda v: v if v is None else number("rewind_time", v, least=0.0),
+    }
+    values = [check.get(name, lambda v: v)(item) for item in values]
+    if not values or len(set(values)) < len(values):
+        raise ValueError(f"{name} must have distinct values, at least one, but has {values}")
+    return values
+
+
+def _samples(value: Any) -> int | None:
+    """A number of samples; None for infinitely many."""
+    if value is None or (isinstance(value, float) and value == np.inf):
+        return None
+    return integer("n", int(value) if isinstance(value, float) and value.is_integer() else value, 1)
+
+
+@dataclass
+class _Grid:
+    """The factors and their values, and where in the groups each point is counted."""
+
+    values: dict[str, list[Any]]
+    dims: list[str]
+    groups: list[Group] = field(default_factory=list)
+    where: list[tuple[int, int]] = field(default_factory=list)  # (group, way) of every point in C order
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(len(self.values[name]) for name in FACTORS)
+
+    def points(self) -> Iterator[dict[str, Any]]:
+        for point in itertools.product(*(self.values[name] for name in FACTORS)):
+            yield dict(zip(FACTORS, point, strict=True))
+
+
+def _grid(factors: Mapping[str, Any], common: Mapping[str, Any]) -> _Grid:
+    """Points that differ in nothing that a run sees are counted once: noise without samples, say."""
+    values = {name: _values(name, factors[name]) for name in FACTORS}
+    grid = _Grid(values, [name for name in FACTORS if len(np.shape(factors[name])) == 1])
+    ways: dict[Group, list[Way]] = {}
+    places = []
+    for point in grid.points():
+        if point["init"] not in INITS:
+            raise ValueError(f"init must be one of {', '.join(INITS)}, but is {point['init']!r}")
+        Population(point["d"], point["targets"])
+        level_counts(point["d"], point["targets"], common["levels"])
+        way = Way(point.pop("algorithm"), point.pop("rewind_time"))
+        check_algorithm(way.algorithm, common["imp"], way.rewind_time)
+        way = way if way.algorithm == "wr" else way._replace(rewind_time=None)
+        group = Group(**point | ({"noise": 0.0} if point["n"] is None else {}), **common)
+        known = ways.setdefault(group, [])
+        if way not in known:
+            known.append(way)
+        places.append((group, way))
+    if values["rewind_time"] != [None] and "wr" not in values["algorithm"]:
+        raise ValueError("a rewind_time is for the algorithm 'wr', which is not among the algorithms; add it")
+    if values["n"] == [None] and any(values["noise"]):
+        raise ValueError("noise is on the labels of samples: give n, the number of samples, too")
+    index = {group: i for i, group in enumerate(ways)}
+    grid.where = [(index[group], ways[group].index(way)) for group, way in places]
+    grid.groups = [replace(group, ways=tuple(found)) for group, found in ways.items()]
+    return grid
+
+
+# --- counting -----------------------------------------------------------------------------------------------
+
+
+class _Counts:
+    """The counts of a group: of all its runs, or of those up to the first chunk after which it may stop.
+
+    Chunks arrive in any order and are added in theirs, so that where a group stops depends on them alone.
+    """
+
+    def __init__(self, group: Group, runs: int, ci_width: float | None) -> None:
+        size = group.chunk
+        self.ranges = [(first, min(first + size, runs)) for first in range(0, runs, size)]
+        self.total = np.zeros((len(group.ways), len(COUNTS)), dtype=np.int64)
+        self.position, self.done, self.ci_width = 0, 0, ci_width
+        self.early: dict[int, list[list[int]]] = {}
+
+    @property
+    def closed(self) -> bool:
+        return self.position == len(self.ranges)
+
+    def add(self, index: int, counts: list[list[int]]) -> None:
+        if index >= len(self.ranges):
+            return
+        self.early[index] = counts
+        self.done += self.ranges[index][1] - self.ranges[index][0]
+        while not self.closed and self.position in self.early:
+            self.total += self.early.pop(self.position)
+            self.position += 1
+            if self.ci_width is not None:
+                low, high = confidence_sequence(self.total[:, 0], self.total[:, 2])
+                if np.all(high - low < self.ci_width):
+                    del self.ranges[self.position :]
+                    self.done = self.runs
+
+    @property
+    def runs(self) -> int:
+        return self.ranges[-1][1]
+
+
+def _count(
+    groups: list[Group],
+    counts: list[_Counts],
+    store: Store,
+    executor: Executor,
+    width: int,
+    progress: Progress,
+) -> None:
+    """Count every chunk that is not in the store, at most `width` at a time."""
+    running: dict[Future[list[list[int]]], tuple[int, int]] = {}
+    todo = _todo(counts, store)
+    try:
+        while True:
+            progress(sum(c.done for c in counts), sum(c.runs for c in counts))
+            for g, index in itertools.islice(todo, width - len(running)):
+                first, last = counts[g].ranges[index]
+                running[executor.submit(count_runs, groups[g], first, last)] = (g, index)
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                g, index = running.pop(future)
+                found = future.result()
+                if index < len(counts[g].ranges):
+                    store.save(_name(g, *counts[g].ranges[index]), found)
+                    counts[g].add(index, found)
+        progress(sum(c.done for c in counts), sum(c.runs for c in counts))
+    except BrokenExecutor:
+        kept = "" if store.folder is None else f"; what is finished is kept in '{store.folder}': run again"
+        raise RuntimeError(
+            f"a worker process died (killed, out of memory, or a script without a __main__ guard){kept}"
+        ) from None
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def _todo(counts: list[_Counts], store: Store) -> Iterator[tuple[int, int]]:
+    """The chunks to count, (group, index), all groups in step; those in the store are added instead."""
+    for index in range(max(len(c.ranges) for c in counts)):
+        for g, c in enumerate(counts):
+            if index < len(c.ranges):
+                found = store.load(_name(g, *c.ranges[index]))
+                if found is None:
+                    yield g, index
+                else:
+                    c.add(index, found)
+
+
+def _name(group: int, first: int, last: int) -> str:
+    return f"{group:04d}-{first:012d}-{last:012d}"
+
+
+# --- the study ----------------------------------------------------------------------------------------------
+
+
+def success_rate(
+    d: int | Sequence[int],
+    algorithms: str | Sequence[str] = ("imp", "lrr"),
+    *,
+    n: Any = None,
+    noise: float | Sequence[float] = 0.0,
+    init: str | Sequence[str] = "balanced",
+    scale: float | Sequence[float] = 1.0,
+    learning_rate: Any = None,
+    level_time: float | Sequence[float] = np.inf,
+    rewind_time: Any = None,
+    targets: int | Sequence[int] = 1,
+    levels: int = 1,
+    imp: str = "keep",
+    runs: int = 10_000,
+    seed: int = 0,
+    ci_width: float | None = None,
+    method: str = "ode",
+    workers: int | None = None,
+    executor: Executor | None = None,
+    directory: str | Path | None = None,
+    progress: Progress | None = None,
+    **training: Any,
+) -> "xr.Dataset":
+    """Success rates of pruning algorithms from random starts, over the grid of all factors given as lists.
+
+    d, n, noise, init, scale, learning_rate, level_time, targets, algorithms, rewind_time : a value, or a list
+        of values, which becomes a dim. n : None or inf for the population, else each run draws its own n
+        samples. init : 'balanced' or 'independent', times `scale`. rewind_time : of 'wr' alone. The rest as
+        in `prune`, to which `training` (rtol, tolerance, ...) goes as well.
+    runs : of every point, by `seed`: the same counts bit for bit whatever the workers, their order or
+        interruptions. Points that share d, init and seed share their starts.
+    ci_width : stop the points that share a dense level as soon as all their intervals are narrower, looking
+        after every chunk; `runs` is then the most. The intervals are those of `confidence_sequence`, which
+        hold wherever one stops; otherwise those of `clopper_pearson`.
+    method : 'ode' integrates; 'exact' and 'auto' as in `integrate`.
+    workers : processes, 1 for none (default: all cores). executor : any other, instead.
+    directory : where finished chunks are kept; a study that finds them there does not repeat them.
+    progress : called as progress(done, total) with numbers of runs.
+
+    Returns a Dataset over the dims given: `successes`, of them `trapped` (in the limit), `decided` and
+    `undecided` runs, of the latter `ambiguous` and `failed`, `rate` = successes/decided with its 95 %
+    interval `ci_low`, `ci_high`, and `predicted` by theory for long levels (NaN: no formula).
+    """
+    runs, levels, seed = integer("runs", runs, 1), integer("levels", levels, 1), integer("seed", seed, 0)
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, but is {method!r}")
+    if ci_width is not None:
+        number("ci_width", ci_width, least=0.0, open_end=True)
+    workers = cores() if workers is None else integer("workers", workers, 1)
+    factors = {
+        "d": d, "n": n, "noise": noise, "init": init, "scale": scale, "learning_rate": learning_rate,
+        "level_time": level_time, "targets": targets, "algorithm": algorithms, "rewind_time": rewind_time,
+    }  # fmt: skip
+    common = {
+        "levels": levels, "imp": imp, "method": method, "seed": seed,
+        "training": tuple(sorted(training.items())),
+    }  # fmt: skip
+    grid = _grid(factors, common)
+    counts = [_Counts(group, runs, ci_width) for group in grid.groups]
+    for group in grid.groups:
+        _try(group)
+    # Chunks depend neither on how many there are nor on when to stop: a study may be extended.
+    store = Store(
+        None if directory is None else Path(directory), {"groups": [asdict(g) for g in grid.groups]}
+    )
+    report = progress or (lambda done, total: None)
+    chunks = sum(len(c.ranges) for c in counts)
+    with contextlib.ExitStack() as stack:
+        width = IN_FLIGHT if executor is not None else 2 * workers
+        if executor is None:
+            executor = stack.enter_context(processes(min(workers, chunks)))
+        _count(grid.groups, counts, store, executor, width, report)
+    return _dataset(grid, counts, runs=runs, ci_width=ci_width, common=common)
+
+
+def _try(group: Group) -> None:
+    """ValueError, from `integrate` itself, for training that does not fit: before anything is written."""
+    problem = Population(group.d, group.targets) if group.n is None else Sample.draw(group.d, 1)
+    integrate(problem, draw_starts(group, 0, 1), 1e-6, **_training(group, group.seed))
+
+
+def _dataset(
+    grid: _Grid, counts: list[_Counts], *, runs: int, ci_width: float | None, common: Mapping[str, Any]
+) -> "xr.Dataset":
+    import xarray as xr
+
+    table = np.array([counts[group].total[way] for group, way in grid.where])
+    data: dict[str, NDArray[Any]] = dict(zip(COUNTS, table.T, strict=True))
+    successes, decided = data["successes"], data["decided"]
+    data["rate"] = np.divide(successes, decided, out=np.full(len(table), np.nan), where=decided > 0)
+    limits = clopper_pearson if ci_width is None else confidence_sequence
+    data["ci_low"], data["ci_high"] = limits(successes, decided)
+    known = ("d", "algorithm", "init", "n", "noise", "learning_rate", "level_time", "rewind_time", "targets")
+    data["predicted"] = np.array(
+        [
+            predicted_rate(**{name: point[name] for name in known}, imp=common["imp"])
+            for point in grid.points()
+        ]
+    )
+    absent = {"n": np.inf, "learning_rate": np.nan, "rewind_time": np.nan}
+    coords = {
+        name: [absent[name] if value is None else value for value in values]
+        for name, values in grid.values.items()
+    }
+    interval = "Clopper-Pearson 95 %" if ci_width is None else "95 % confidence sequence"
+    dataset = xr.Dataset(
+        {name: (FACTORS, values.reshape(grid.shape)) for name, values in data.items()},
+        coords=coords,
+        attrs={
+            "runs": runs, "seed": common["seed"], "interval": interval, "levels": common["levels"],
+            "imp": common["imp"], "method": common["method"],
+        },
+    )  # fmt: skip
+    return dataset.squeeze([name for name in FACTORS if name not in grid.dims])
