@@ -169,7 +169,8 @@ def _train_one(config: Config, folder: Path, quiet: bool, tensorboard: bool = Fa
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True, disable=quiet or not sys.stderr.isatty()) as bar:
         say = logger(folder, lambda line: None if quiet else bar.console.print(line, highlight=False))
-        say(f"{config.run_id} in {folder}")
+        if not quiet:
+            bar.console.print(f"{config.run_id} in {folder}", highlight=False)
         task = bar.add_task(config.run_id, total=config.pruning.levels + 1)
         events = levels.run(config, folder, say)
         for event in _scalars(events, folder) if tensorboard else events:
