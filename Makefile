@@ -8,7 +8,7 @@ PYTEST := NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WOR
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help figures gallery verify test test-slow check bench format clean
+.PHONY: help figures gallery verify test test-slow deep-smoke bench check format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,14 @@ help: ## list the targets
 	$(PIP) --editable ".[bench]"
 	@touch $@
 
+.venv/.deep: .venv/.base
+	$(PIP) --editable ".[deep]"
+	@touch $@
+
+.venv/.cluster: .venv/.base
+	$(PIP) --editable ".[cluster]"
+	@touch $@
+
 figures: .venv/.base ## regenerate every theorem figure from real integrations: build/figures
 	$(BIN)/singleneuron preset --figures
 	$(BIN)/figures draw all
@@ -36,15 +44,20 @@ gallery: figures ## redraw the pictures of the README
 verify: .venv/.base ## a verdict on every theorem: build/results/verdicts.json
 	$(BIN)/singleneuron verify
 
-test: .venv/.dev ## run the tests (under 5 minutes on 2 cores)
+test: .venv/.dev .venv/.deep ## run the tests (under 5 minutes on 2 cores)
 	$(BIN)/python -m singleneuron.flow
 	$(PYTEST) -m "not slow"
 
-test-slow: .venv/.dev ## run the tests that take longer
+test-slow: .venv/.dev .venv/.deep .venv/.cluster ## run the tests that take longer
 	$(BIN)/python -m singleneuron.flow
 	$(PYTEST) -m slow
 
-check: .venv/.dev ## lint, format and types
+deep-smoke: .venv/.deep ## train IMP, WR and LRR on digits and draw accuracy against density
+	$(BIN)/deepexp run smoke --profile smoke
+	$(BIN)/deepexp reduce smoke --profile smoke
+	$(BIN)/figures draw smoke
+
+check: .venv/.dev .venv/.deep ## lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -61,12 +61,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _draw(options: argparse.Namespace) -> None:
-    from figures import samples, style, toy
+    from figures import deep, samples, style, toy
 
-    figures = toy.FIGURES | samples.FIGURES
-    names = list(figures) if options.names == ["all"] else options.names
-    if unknown := sorted(set(names) - set(figures)):
-        raise ValueError(f"a figure must be one of {', '.join(figures)} or all, got {', '.join(unknown)}")
+    theorems = toy.FIGURES | samples.FIGURES
+    known = theorems | deep.FIGURES
+    names = list(theorems) if options.names == ["all"] else options.names
+    if unknown := sorted(set(names) - set(known)):
+        raise ValueError(f"a figure must be one of {', '.join(known)} or all, got {', '.join(unknown)}")
     check_output(options.out / "probe.nc")
     for name in names:
         source = options.results / f"{name}.nc"
@@ -74,7 +75,7 @@ def _draw(options: argparse.Namespace) -> None:
         try:
             if not isinstance(data, dict):
                 raise KeyError("groups")
-            figure = figures[name](data)
+            figure = known[name](data)
         except (
             AttributeError,
             KeyError,

@@ -17,8 +17,8 @@ ORDER = {
         *("trials", "verify", "presets", "tutorial", "bench", "cli"),
     ),
     "deepexp": (
-        *("config", "data", "models", "masks", "scores", "signs", "policy", "checkpoint", "train", "levels"),
-        *("plan", "analysis", "recipes", "bench", "cli", "__main__"),
+        *("config", "data", "models", "masks", "scores", "signs", "policy", "checkpoint", "train"),
+        *("folder", "levels", "export", "plan", "analysis", "recipes", "bench", "cli", "__main__"),
     ),
     "figures": ("results", "style", "panels", "toy", "samples", "deep", "report", "cli"),
 }

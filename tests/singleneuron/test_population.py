@@ -29,7 +29,7 @@ def cartesian(problem, a, w, t, rtol=1e-12):
 
 
 def away_from_the_tip(problem, starts, t, mask=None):
-    """Indices of the starts whose |w| stays of order 1: at the tip of the cone scipy meets a stiff gradient."""
+    """Indices of the starts whose |w| stays of order 1: the tip of the cone is stiff for scipy."""
     end = integrate(problem, starts, t, method="ode", mask=mask).state
     return np.flatnonzero(np.linalg.norm(end.w, axis=1) > 0.05)
 

@@ -1,0 +1,1 @@
+"""Iterative pruning of deep networks: IMP, WR, LRR and their transplants, exact and resumable."""

@@ -1,0 +1,3 @@
+from deepexp.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,359 @@
+"""`deepexp`: train, follow, export and reduce runs of the deep experiments."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from figures.results import check_output, revision
+
+if TYPE_CHECKING:
+    from deepexp.config import Config
+
+RUNS = Path("runs")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version
+
+        print(f"{parser.prog} {version('signflow')} (revision {revision()})")
+        parser.exit()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run `deepexp`; return 0 when done, 1 after a failure, 2 on bad input."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except ValueError as error:
+        print(f"deepexp: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("deepexp: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    except ModuleNotFoundError as error:
+        print(f"deepexp: {error.name} must be installed; run pip install 'signflow[deep]'", file=sys.stderr)
+        return 2
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        print(f"deepexp: {type(error).__name__}: {reason}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="deepexp", description="Pruning experiments on deep networks.", allow_abbrev=False)
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and its revision")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        sub.set_defaults(run=run)
+        sub.add_argument("--quiet", action="store_true", help="print nothing but errors and results")
+        return sub
+
+    train = command("train", _train, "run one configuration, level by level, or go on with it")
+    train.add_argument("--dataset", default="digits", help="digits (default), cifar10, cifar100")
+    train.add_argument("--model", default="resnet8", help="resnet8 (default), resnet18, ...")
+    train.add_argument("--algorithm", default="lrr", help="imp, wr, lrr (default), or another level policy")
+    train.add_argument("--protocol", default="signflow", metavar="NAME", help="whose settings to use")
+    train.add_argument("--profile", default="full", help="how much of them: smoke, short, full (default)")
+    train.add_argument("--levels", type=int, metavar="N", help="prunings; 0 trains the dense network alone")
+    train.add_argument(
+        "--epochs", type=int, metavar="E", help="epochs a level; the schedule shrinks with them"
+    )
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    train.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="any field, as train.lr=0.05"
+    )
+    train.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/RUN_ID)")
+    train.add_argument("--tensorboard", action="store_true", help="write its scalars too")
+    train.add_argument("--dry-run", action="store_true", help="print the plan and its cost, train nothing")
+
+    command("recipes", _recipes, "list the experiments")
+    run = command("run", _run, "run all that a recipe stands for, one run after the other")
+    reduce = command("reduce", _reduce, "turn a recipe's runs into one result file")
+    for sub in (run, reduce):
+        sub.add_argument("recipe", metavar="RECIPE")
+        sub.add_argument("--profile", default="short", help="smoke, short (default), full")
+        sub.add_argument("--seed", type=int, nargs="+", default=[0])
+        sub.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+        sub.add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help="the folder of the runs")
+    reduce.add_argument("--out", type=Path, metavar="FILE", help="default: build/results/RECIPE.nc")
+
+    status = command("status", _status, "all runs: level, accuracy, time left")
+    status.add_argument("runs", type=Path, nargs="?", default=RUNS, metavar="DIR")
+    export = command(
+        "export", _export, "a level as a state dict, and with masks as torch.nn.utils.prune has them"
+    )
+    export.add_argument("folder", type=Path, metavar="RUN")
+    export.add_argument("--level", type=int, required=True)
+    export.add_argument("--out", type=Path, required=True, metavar="DIR")
+    data = command("data", _data, "fetch a data set, or verify the copy at hand")
+    data.add_argument("action", choices=["fetch", "verify"])
+    data.add_argument("dataset", metavar="DATASET")
+    data.add_argument("--url", help="a mirror of the archive")
+    bench = command("bench", _bench, "this machine's speed beside a plain PyTorch loop's")
+    bench.add_argument("--dataset", default="cifar10")
+    bench.add_argument("--model", default="resnet20")
+    bench.add_argument("--images", type=int, default=5000)
+    bench.add_argument("--batch", type=int, default=128)
+    bench.add_argument("--threads", type=int, default=2)
+    bench.add_argument("--compile", action="store_true", help="the compiled loop too (a minute to compile)")
+    command("doctor", _doctor, "what this machine can run")
+    return parser
+
+
+def _config(options: argparse.Namespace) -> Config:
+    from deepexp.config import build
+
+    settings: dict[str, Any] = {
+        "data.dataset": options.dataset,
+        "model.name": options.model,
+        "algorithm": options.algorithm,
+        "seed": options.seed,
+        "machine.device": _device(options.device),
+    }
+    if options.levels is not None:
+        settings["pruning.levels"] = options.levels
+    if options.epochs is not None:
+        settings["train.epochs"] = options.epochs
+    for text in options.set:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"--set takes KEY=VALUE, as train.lr=0.05, got '{text}'")
+        settings[key] = _value(value)
+    return build(settings, protocol=options.protocol, profile=options.profile)
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _device(name: str) -> str:
+    if name != "auto":
+        return name
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _train(options: argparse.Namespace) -> None:
+    config = _config(options)
+    if options.dry_run:
+        _print_plan(config)
+        return
+    _train_one(config, options.out or RUNS / config.run_id, options.quiet, options.tensorboard)
+
+
+def _train_one(config: Config, folder: Path, quiet: bool, tensorboard: bool = False) -> None:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from deepexp import levels
+    from deepexp.folder import logger
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, transient=True, disable=quiet or not sys.stderr.isatty()) as bar:
+        say = logger(folder, lambda line: None if quiet else bar.console.print(line, highlight=False))
+        if not quiet:
+            bar.console.print(f"{config.run_id} in {folder}", highlight=False)
+        task = bar.add_task(config.run_id, total=config.pruning.levels + 1)
+        events = levels.run(config, folder, say)
+        for event in _scalars(events, folder) if tensorboard else events:
+            bar.update(
+                task, completed=event.level + event.step / event.total, description=f"level {event.level}"
+            )
+
+
+def _scalars(events: Iterator[Any], folder: Path) -> Iterator[Any]:
+    """Pass `events` on, having written their numbers for TensorBoard."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ValueError(
+            "--tensorboard needs the package tensorboard; pip install 'signflow[tensorboard]'"
+        ) from None
+    writer = None  # made once the run owns its folder
+    for event in events:
+        writer = writer or SummaryWriter(str(folder / "tensorboard"))
+        if event.report is not None:
+            step = event.level * event.total + event.step
+            writer.add_scalar("train/loss", event.report.loss, step)
+            writer.add_scalar("train/accuracy", event.report.accuracy, step)
+            writer.add_scalar("train/lr", event.report.lr, step)
+        if event.row is not None:
+            writer.add_scalar("level/test_accuracy", event.row["test_accuracy"], event.level)
+            writer.add_scalar("level/density", event.row["density"], event.level)
+        yield event
+    if writer is not None:
+        writer.close()
+
+
+def _print_plan(config: Config) -> None:
+    from deepexp import bench, levels, masks
+
+    work = levels.prepare(config, RUNS / config.run_id)
+    total = masks.dense(work.net).total
+    print(f"{config.run_id}: {config.algorithm} by the protocol {config.protocol}, seed {config.seed}")
+    print(f"{config.data.dataset} ({work.dataset.variant}): {len(work.dataset.train):,} training images")
+    print(f"{config.model.name}: {total:,} prunable weights")
+    skipped = work.rewind if config.policy.schedule == "rewind" else 0
+    steps = 0
+    for level in range(config.pruning.levels + 1):
+        first = skipped if level else 0
+        steps += work.total - first
+        kept = config.pruning.kept(level, total) if config.pruning.run is None else None
+        density = (
+            "mask of " + str(config.pruning.run)
+            if kept is None
+            else f"{kept:>12,} weights, {kept / total:.4%}"
+        )
+        print(f"  level {level:2d}: {density}, epochs {first / work.per_epoch:g} to {config.train.epochs}")
+    rate = bench.images_per_second(config)
+    seconds = steps * config.train.batch_size / rate
+    threads = f"{config.machine.threads} thread{'s' * (config.machine.threads > 1)}"
+    print(
+        f"{steps:,} steps of {config.train.batch_size} images; {rate:,.0f} images/s measured on {threads}:",
+        end=" ",
+    )
+    print(f"about {_duration(seconds)}")
+
+
+def _recipes(_: argparse.Namespace) -> None:
+    from deepexp.plan import recipes
+
+    for name, question in recipes().items():
+        print(f"{name:12s} {question}")
+
+
+def _planned(options: argparse.Namespace) -> list[Config]:
+    from deepexp.plan import runs
+
+    return runs(options.recipe, profile=options.profile, seeds=options.seed, device=_device(options.device))
+
+
+def _run(options: argparse.Namespace) -> None:
+    for config in _planned(options):
+        _train_one(config, options.runs / config.run_id, options.quiet)
+
+
+def _reduce(options: argparse.Namespace) -> None:
+    from deepexp.analysis import accuracy_by_level
+    from figures.results import write
+
+    configs = _planned(options)
+    out = check_output(options.out or Path("build/results") / f"{options.recipe}.nc")
+    table = accuracy_by_level([options.runs / config.run_id for config in configs])
+    made_of = {
+        "recipe": options.recipe,
+        "profile": options.profile,
+        "runs": [config.run_id for config in configs],
+    }
+    print(write({"levels": table}, out, config=made_of))
+
+
+def _status(options: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from deepexp.folder import status
+
+    found = status(options.runs)
+    if not found:
+        print(f"no runs in '{options.runs}'")
+        return
+    table = Table("run", "level", "epoch", "density", "test accuracy", "state", "time left")
+    for run in found:
+        left = "" if run.seconds_left is None else _duration(run.seconds_left)
+        accuracy = "" if run.accuracy is None else f"{run.accuracy:.2%}"
+        density = "" if run.density is None else f"{run.density:.2%}"
+        table.add_row(run.run_id, run.level, run.epoch, density, accuracy, run.state, left)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from deepexp.export import export
+
+    for path in export(options.folder, options.level, options.out):
+        print(path)
+
+
+def _data(options: argparse.Namespace) -> None:
+    from deepexp import data
+
+    if options.dataset not in data.SOURCES:
+        raise ValueError(f"the data set must be one of {', '.join(data.SOURCES)}, got '{options.dataset}'")
+    if options.action == "fetch":
+        print(data.fetch(options.dataset, url=options.url, progress=not options.quiet))
+    variant = data.verify(options.dataset)
+    print(f"{options.dataset}: {variant}")
+    if variant == "unknown":
+        raise ValueError(
+            f"{options.dataset} must be one of {', '.join(data.SOURCES[options.dataset].variants)}"
+        )
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from deepexp import bench
+
+    rates = bench.loops(
+        dataset=options.dataset,
+        model=options.model,
+        images=options.images,
+        batch=options.batch,
+        threads=options.threads,
+        compiled=options.compile,
+    )
+    base = rates["plain, channels_last"]
+    for name, rate in rates.items():
+        print(f"{name:36s} {rate:10,.0f} images/s {rate / base:6.2f} x")
+    step = options.batch / rates["deepexp"]
+    masking = bench.masking(threads=options.threads)
+    print(f"{'masking, share of a step':36s} {masking / step:10.3%}")
+    for name, cost in bench.costs(threads=options.threads).items():
+        print(f"{name:36s} {cost:10,.4g}")
+
+
+def _doctor(_: argparse.Namespace) -> None:
+    import os
+    import platform
+    import shutil
+
+    import torch
+
+    from deepexp import data
+
+    print(f"python {platform.python_version()}, torch {torch.__version__}, {os.cpu_count()} logical cores")
+    cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "none (runs use the CPU)"
+    print(f"CUDA device: {cuda}")
+    compiler = next((name for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
+    print(f"machine.compile on the CPU: {'can be used' if compiler else 'needs a C++ compiler, none found'}")
+    print(f"data in {data.folder()}:")
+    for name in data.SOURCES:
+        try:
+            print(f"  {name}: {data.verify(name)}")
+        except ValueError as error:
+            print(f"  {name}: {error}")
+    print(f"free disk space here: {shutil.disk_usage('.').free / 1e9:.1f} GB")
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    )

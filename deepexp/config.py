@@ -1,0 +1,513 @@
+"""What a run is: one frozen, validated record. The only home of defaults, named protocols and level policies.
+
+A run trains levels 0, 1, ..., `pruning.levels`; level 0 is the first training (dense, unless
+`pruning.initial_density` says otherwise), and before every later level the network is pruned and a
+`LevelPolicy` decides what of its state survives. Densities are fractions in (0, 1] everywhere.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+DatasetName = Literal["digits", "cifar10", "cifar100"]
+Origin = Literal["keep", "initial", "rewind"]
+WeightOrigin = Literal["keep", "initial", "rewind", "donor"]
+Fraction01 = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Data(Section):
+    """Which images, and how they are augmented."""
+
+    dataset: DatasetName = "digits"
+    validation: int = Field(0, ge=0)  # training images held out, chosen by the seed
+    limit: int | None = Field(None, ge=1)  # train on at most this many images, chosen by the seed
+    crop_padding: int = Field(0, ge=0)
+    padding_mode: Literal["zero", "reflect"] = "zero"
+    flip: Literal["none", "random", "alternating"] = "none"
+    accept_unknown: bool = False  # train on a copy of the data that matches no known variant
+
+
+class Model(Section):
+    """The network; `width` multiplies every channel count."""
+
+    name: Literal["resnet8", "resnet20", "resnet56", "resnet18", "resnet34", "resnet50", "vgg16"] = "resnet8"
+    stem: Literal["cifar", "imagenet"] = "cifar"
+    width: Positive = 1.0
+
+
+class Train(Section):
+    """One level's training: SGD and its learning-rate schedule."""
+
+    epochs: int = Field(60, ge=1)
+    batch_size: int = Field(64, ge=1)
+    drop_last: bool = True  # leave out an epoch's last, smaller batch
+    lr: Positive = 0.1
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(5e-4, ge=0)
+    decay_norm: bool = True  # weight decay on BN parameters and biases too
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    schedule: Literal["cosine", "step", "triangular", "constant"] = "cosine"
+    schedule_per: Literal["epoch", "step"] = "epoch"
+    milestones: tuple[float, ...] = Field((), strict=False)  # epochs at which `step` multiplies by `decay`
+    decay: Positive = 0.1
+    peak: Fraction01 = 0.2  # the share of a triangular schedule that rises
+    warmup: Literal["none", "first", "every"] = "none"  # a linear ramp in level 0 alone, or in every level
+    warmup_epochs: float = Field(0.0, ge=0)
+    evaluate: Literal["level", "epoch"] = (
+        "level"  # when the test set is looked at: after a level, or an epoch
+    )
+    signs: Literal["level", "epoch"] = "level"  # when the signs are recorded
+
+    @model_validator(mode="after")
+    def _times_fit(self) -> Self:
+        if list(self.milestones) != sorted(set(self.milestones)) or not all(
+            0 < m < self.epochs for m in self.milestones
+        ):
+            raise ValueError(
+                f"milestones must rise within (0, epochs = {self.epochs}), got {list(self.milestones)}"
+            )
+        if self.schedule == "step" and not self.milestones:
+            raise ValueError("the schedule 'step' needs train.milestones, got none")
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs must be below epochs = {self.epochs}, got {self.warmup_epochs:g}"
+            )
+        if (self.warmup == "none") != (self.warmup_epochs == 0):
+            raise ValueError(
+                f"warmup = '{self.warmup}' and warmup_epochs = {self.warmup_epochs:g} contradict each other; "
+                "set both or neither"
+            )
+        return self
+
+
+class Pruning(Section):
+    """How many weights each level keeps, which ones, and where its mask comes from.
+
+    Level l keeps floor(initial_density keep^l N + 1/2) of the N prunable weights.
+    """
+
+    levels: int = Field(20, ge=0)  # prunings; 0 is the first training alone
+    keep: Fraction01 = 0.8
+    initial_density: Fraction01 = 1.0  # below 1, level 0 starts on a mask already
+    score: Literal["magnitude", "random"] = "magnitude"
+    scope: Literal["global", "layer"] = "global"  # compare scores across layers, or within each
+    # own: score the weights; run: the mask sequence of another run; shuffled: own (or the run's) with every
+    # layer's mask shuffled; random: random weights within a budget per layer; fixed: one level's mask of a
+    # run.
+    source: Literal["own", "run", "shuffled", "random", "fixed"] = "own"
+    run: str | None = None  # the run_id that `run`, `shuffled` and `fixed` take their masks from
+    run_level: int | None = Field(None, ge=0)  # of `fixed`
+    budget: Literal["uniform", "balanced", "erk"] = "uniform"  # of `layer` and `random`
+
+    @model_validator(mode="after")
+    def _source_is_complete(self) -> Self:
+        if self.source in ("run", "fixed") and self.run is None:
+            raise ValueError(f"source = '{self.source}' needs pruning.run, the run_id that has the masks")
+        if self.source in ("own", "random") and self.run is not None:
+            raise ValueError(f"source = '{self.source}' takes no masks from a run, got run = '{self.run}'")
+        if (self.source == "fixed") != (self.run_level is not None):
+            raise ValueError("run_level belongs to source = 'fixed', and that source needs it")
+        if self.source == "own" and self.initial_density < 1 and self.score == "magnitude":
+            raise ValueError(
+                "initial_density below 1 needs source = 'random' or score = 'random': magnitudes at "
+                "initialisation say nothing yet"
+            )
+        return self
+
+    def kept(self, level: int, total: int) -> int:
+        """The number of weights that `level` keeps of `total`, in exact arithmetic on the decimals given."""
+        if self.source == "fixed":
+            raise ValueError("a fixed mask brings its own count")
+        exact = Fraction(repr(self.initial_density)) * Fraction(repr(self.keep)) ** level * total
+        return int(exact + Fraction(1, 2))
+
+
+class LevelPolicy(Section):
+    """What a level starts from: keep what training left, or restore the initial state or the rewind point.
+
+    `donor` takes the weights of the run `Config.donor` at the end of the same previous level. Weights whose
+    amplitude and sign have different origins become copysign(|amplitude|, sign). `momentum = initial` is
+    zero.
+    """
+
+    amplitude: WeightOrigin
+    sign: WeightOrigin
+    bias: Origin
+    norm_affine: Origin
+    norm_statistics: Origin
+    momentum: Origin
+    schedule: Literal["start", "rewind"]  # where the learning-rate schedule starts
+    shuffle_amplitude: bool = False  # permute the amplitudes among each layer's surviving weights
+    rewind_epoch: int = Field(0, ge=0)  # the rewind point, in level 0: this epoch plus this many steps
+    rewind_step: int = Field(0, ge=0)
+
+    def rewinds(self) -> bool:
+        """Whether anything is restored from the rewind point."""
+        return "rewind" in (
+            self.amplitude,
+            self.sign,
+            self.bias,
+            self.norm_affine,
+            self.norm_statistics,
+            self.momentum,
+        )
+
+
+class Perturbation(Section):
+    """Flip the signs of a seeded fraction of the surviving weights once, at the start of `level`."""
+
+    fraction: float = Field(0.0, ge=0, le=1)
+    level: int = Field(0, ge=0)
+    scope: Literal["global", "layer"] = "global"  # the fraction of all of them, or of each layer's
+    layers: tuple[str, ...] = Field((), strict=False)  # in these layers alone; () is all
+
+
+class Machine(Section):
+    """What the run computes on; threads change the order of sums, so all of this is part of its identity."""
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: int = Field(1, ge=1)
+    channels_last: bool = True
+    compile: bool = False
+
+
+class Config(Section):
+    """One run."""
+
+    protocol: str
+    algorithm: str
+    seed: int = Field(0, ge=0)
+    data: Data
+    model: Model
+    train: Train
+    pruning: Pruning
+    policy: LevelPolicy
+    donor: str | None = None  # the run_id that a policy's `donor` takes its weights from
+    perturbation: Perturbation = Perturbation()
+    machine: Machine = Machine()
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if ("donor" in (self.policy.amplitude, self.policy.sign)) != (self.donor is not None):
+            raise ValueError(
+                "donor, a run_id, belongs to policy.amplitude or policy.sign = 'donor', which need it"
+            )
+        if self.policy.rewinds() and self.policy.rewind_epoch > self.train.epochs:
+            raise ValueError(
+                f"policy.rewind_epoch must be at most train.epochs = {self.train.epochs}, "
+                f"got {self.policy.rewind_epoch}"
+            )
+        if self.perturbation.fraction and self.perturbation.level > self.pruning.levels:
+            raise ValueError(
+                f"perturbation.level must be at most pruning.levels = {self.pruning.levels}, "
+                f"got {self.perturbation.level}"
+            )
+        return self
+
+    @property
+    def run_id(self) -> str:
+        """A readable name and a digest of every field, defaults included."""
+        digest = hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
+        return f"{self.data.dataset}-{self.model.name}-{self.algorithm}-s{self.seed}-{digest[:10]}"
+
+
+def _row(*origins: str, **more: Any) -> LevelPolicy:
+    return LevelPolicy.model_validate({**dict(zip(LevelPolicy.model_fields, origins, strict=False)), **more})
+
+
+_ALL_INITIAL = ("initial",) * 6 + ("start",)
+_ALL_KEPT = ("keep",) * 6 + ("start",)
+
+# What each algorithm resets, by the public code that does it so (none of them is 'the' algorithm):
+# amplitude, sign, bias, BN affine, BN statistics, momentum, start of the schedule.
+POLICIES: dict[str, dict[str, LevelPolicy]] = {
+    "signflow": {
+        "imp": _row(*_ALL_INITIAL),
+        "imp-keep-statistics": _row("initial", "initial", "initial", "initial", "keep", "initial", "start"),
+        "wr": _row("rewind", "rewind", "rewind", "rewind", "rewind", "rewind", "rewind"),
+        "lrr": _row(*_ALL_KEPT),
+        "lrr-fresh-momentum": _row("keep", "keep", "keep", "keep", "keep", "initial", "start"),
+        "lrr-bn-rewind": _row("keep", "keep", "keep", "initial", "initial", "keep", "start"),
+        "trained-signs": _row("initial", "keep", "initial", "initial", "initial", "initial", "start"),
+        "trained-amplitudes": _row("keep", "initial", "initial", "initial", "initial", "initial", "start"),
+        "shuffled-amplitudes": _row(*_ALL_KEPT, shuffle_amplitude=True),
+        "donor-signs": _row("initial", "donor", *_ALL_INITIAL[2:]),
+        "donor-amplitudes": _row("donor", "initial", *_ALL_INITIAL[2:]),
+    },
+    "renda20": {
+        "lrr": _row("keep", "keep", "keep", "keep", "keep", "keep", "rewind"),
+    },
+    "openlth": {
+        "wr": _row("rewind", "rewind", "rewind", "rewind", "rewind", "initial", "rewind"),
+    },
+    "turboprune24": {
+        "imp": _row("initial", "initial", "initial", "initial", "keep", "initial", "start"),
+        "wr": _row("rewind", "rewind", "rewind", "rewind", "keep", "initial", "start"),
+        "lrr": _row("keep", "keep", "keep", "keep", "keep", "initial", "start"),
+    },
+    "turboprune": {
+        "wr": _row("rewind", "rewind", "rewind", "rewind", "rewind", "initial", "start"),
+        "lrr": _row("keep", "keep", "keep", "keep", "keep", "initial", "start"),
+    },
+    "s2s": {
+        "imp": _row("initial", "initial", "initial", "initial", "keep", "initial", "start"),
+        "wr": _row("rewind", "rewind", "rewind", "rewind", "keep", "rewind", "start"),
+        "lrr-bn-rewind": _row("keep", "keep", "keep", "initial", "initial", "initial", "start"),
+        "trained-signs": _row("initial", "keep", "initial", "initial", "keep", "initial", "start"),
+    },
+}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Settings that one public code uses together: `common` ones, then those by dataset."""
+
+    source: str
+    settings: dict[str, dict[str, Any]]
+    common: dict[str, Any]
+
+
+_CROP_FLIP = {"data.crop_padding": 4, "data.flip": "random"}
+PROTOCOLS: dict[str, Protocol] = {
+    "signflow": Protocol(
+        "this project: small enough for a laptop's CPU",
+        {"digits": {}, "cifar10": _CROP_FLIP, "cifar100": _CROP_FLIP},
+        {"policy.rewind_epoch": 6},
+    ),
+    "s2s": Protocol(
+        "github.com/RelationalML/sparse_to_sparse",
+        {"cifar10": {"train.weight_decay": 1e-4}, "cifar100": {"train.weight_decay": 1e-3}},
+        {
+            **_CROP_FLIP,
+            "train.epochs": 150,
+            "train.batch_size": 256,
+            "train.warmup": "first",
+            "train.warmup_epochs": 10.0,
+            "policy.rewind_epoch": 10,
+        },
+    ),
+    "turboprune24": Protocol(
+        "github.com/nelaturuharsha/TurboPrune, tag of 2024",
+        {"cifar10": {}, "cifar100": {}},
+        {
+            **_CROP_FLIP,
+            "train.epochs": 150,
+            "train.batch_size": 256,
+            "train.schedule": "step",
+            "train.milestones": [60.0, 120.0],
+            "train.warmup": "every",
+            "train.warmup_epochs": 10.0,
+            "pruning.levels": 25,
+            "policy.rewind_epoch": 10,
+        },
+    ),
+    "turboprune": Protocol(
+        "github.com/nelaturuharsha/TurboPrune, HEAD",
+        {"cifar10": {}},
+        {
+            "data.crop_padding": 2,
+            "data.padding_mode": "reflect",
+            "data.flip": "alternating",
+            "train.epochs": 150,
+            "train.batch_size": 512,
+            "train.lr": 0.2,
+            "train.schedule": "triangular",
+            "train.schedule_per": "step",
+            "policy.rewind_epoch": 10,
+        },
+    ),
+    "openlth": Protocol(
+        "github.com/facebookresearch/open_lth",
+        {"cifar10": {}},
+        {
+            **_CROP_FLIP,
+            "train.epochs": 160,
+            "train.batch_size": 128,
+            "train.weight_decay": 1e-4,
+            "train.schedule": "step",
+            "train.milestones": [80.0, 120.0],
+            "policy.rewind_epoch": 10,
+        },
+    ),
+    "renda20": Protocol(
+        "github.com/lottery-ticket/rewinding-iclr20-public; Renda, Frankle & Carbin, ICLR 2020",
+        {"cifar10": {}},
+        {
+            **_CROP_FLIP,
+            "train.epochs": 182,
+            "train.batch_size": 128,
+            "train.weight_decay": 2e-4,
+            "train.schedule": "step",
+            "train.milestones": [91.0, 136.0],
+            "policy.rewind_epoch": 10,
+        },
+    ),
+}
+
+# How much of a protocol is run; its milestones, warm-up and rewind point shrink with its epochs.
+PROFILES: dict[str, dict[str, dict[str, Any]]] = {
+    "smoke": {
+        "digits": {"train.epochs": 10, "pruning.levels": 5},
+        "cifar10": {"train.epochs": 2, "pruning.levels": 2, "data.limit": 2000},
+        "cifar100": {"train.epochs": 2, "pruning.levels": 2, "data.limit": 2000},
+    },
+    "short": {
+        "digits": {"train.epochs": 20, "pruning.levels": 12},
+        "cifar10": {"train.epochs": 30, "pruning.levels": 12},
+        "cifar100": {"train.epochs": 30, "pruning.levels": 12},
+    },
+    "full": {"digits": {}, "cifar10": {}, "cifar100": {}},
+}
+
+
+def policy(protocol: str, algorithm: str) -> LevelPolicy:
+    """The row of `algorithm` as `protocol`'s source runs it; ours where that source has none."""
+    row = POLICIES.get(protocol, {}).get(algorithm) or POLICIES["signflow"].get(algorithm)
+    return row if row is not None else _unknown("algorithm", algorithm, POLICIES["signflow"])
+
+
+def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: str = "full") -> Config:
+    """A configuration from dotted settings ('train.lr', 'algorithm', ...) over a profile of a protocol.
+
+    Later wins: defaults, protocol, profile, `settings`. `train.epochs` rescales the protocol's milestones,
+    warm-up and rewind epoch (rounded to whole epochs, at least one) unless they are set as well.
+    Raises ValueError with one line that names the key, what must hold and what was given.
+    """
+    dataset = settings.get("data.dataset", "digits")
+    if protocol not in PROTOCOLS:
+        _unknown("protocol", protocol, PROTOCOLS)
+    if profile not in PROFILES:
+        _unknown("profile", profile, PROFILES)
+    if dataset not in get_args(DatasetName):
+        _unknown("dataset", dataset, get_args(DatasetName))
+    if dataset not in PROTOCOLS[protocol].settings:
+        known = ", ".join(PROTOCOLS[protocol].settings)
+        raise ValueError(f"the protocol '{protocol}' is defined for {known}, got '{dataset}'; choose another")
+    algorithm = settings.get("algorithm", "lrr")
+    flat = {"protocol": protocol, "algorithm": algorithm, "data.dataset": dataset, "model.name": "resnet8"}
+    flat |= {f"policy.{key}": value for key, value in policy(protocol, algorithm).model_dump().items()}
+    flat |= PROTOCOLS[protocol].common | PROTOCOLS[protocol].settings[dataset]
+    shorter = {**PROFILES[profile][dataset], **settings}
+    if "train.epochs" in shorter:
+        flat |= _rescale(flat, shorter["train.epochs"])
+    return parse(_nest({**flat, **shorter}))
+
+
+def parse(tree: Mapping[str, Any]) -> Config:
+    """Validate a nested mapping; ValueError with one line where it is not a configuration."""
+    try:
+        return Config.model_validate(_defaults(tree))
+    except ValidationError as error:
+        raise ValueError(_one_line(error)) from None
+
+
+def read(text: str) -> Config:
+    """The configuration in a TOML text, as `to_toml` writes it."""
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"the configuration must be TOML: {error}") from None
+    return parse(tree)
+
+
+def to_toml(config: Config) -> str:
+    """Every field as TOML; what is None is left out."""
+    tree = config.model_dump()
+    sections = {key: value for key, value in tree.items() if isinstance(value, dict)}
+    lines = _pairs({key: value for key, value in tree.items() if key not in sections})
+    for name, section in sections.items():
+        lines += ["", f"[{name}]", *_pairs(section)]
+    return "\n".join(lines) + "\n"
+
+
+def stream(seed: int, *key: str | int) -> int:
+    """The 63-bit seed of the random stream that `key` names: independent streams for independent uses.
+
+    Every random number of a run comes from a generator seeded so and used up at once; the state of a run's
+    randomness is therefore its seed, level and epoch, and a resumed run draws what the uninterrupted drew.
+    """
+    digest = hashlib.sha256(json.dumps([seed, *key]).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def _defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """`tree` with the sections that it leaves out, so that every section's own defaults apply."""
+    return {"data": {}, "model": {}, "train": {}, "pruning": {}} | dict(tree)
+
+
+def _rescale(flat: Mapping[str, Any], epochs: Any) -> dict[str, Any]:
+    """The protocol's times, in epochs, for a training of another length."""
+    old = flat.get("train.epochs", Train.model_fields["epochs"].default)
+    if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1 or epochs == old:
+        return {}
+    ratio = Fraction(epochs, old)
+
+    def scaled(time: float) -> int:
+        return max(1, round(ratio * Fraction(time)))
+
+    times: dict[str, Any] = {}
+    if flat.get("policy.rewind_epoch"):
+        times["policy.rewind_epoch"] = min(scaled(flat["policy.rewind_epoch"]), epochs - 1)
+    if flat.get("train.milestones"):
+        inside = {float(m) for m in map(scaled, flat["train.milestones"]) if m < epochs}
+        times["train.milestones"] = sorted(inside) or [epochs / 2]
+    if flat.get("train.warmup_epochs"):
+        times["train.warmup_epochs"] = min(float(scaled(flat["train.warmup_epochs"])), epochs / 2)
+    return times
+
+
+def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        section, _, name = key.rpartition(".")
+        (tree.setdefault(section, {}) if section else tree)[name] = value
+    return tree
+
+
+def _pairs(section: Mapping[str, Any]) -> list[str]:
+    return [f"{key} = {_toml(value)}" for key, value in section.items() if value is not None]
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)  # strings, numbers and booleans are written alike in JSON and TOML
+
+
+def _unknown(what: str, given: str, known: Any) -> Any:
+    close = difflib.get_close_matches(str(given), list(known), n=1)
+    hint = f"; did you mean '{close[0]}'?" if close else ""
+    raise ValueError(f"the {what} must be one of {', '.join(known)}, got '{given}'{hint}")
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(map(str, first["loc"])) or "the configuration"
+    if first["type"] == "extra_forbidden":
+        section: Any = Config
+        for name in first["loc"][:-1]:
+            section = section.model_fields[name].annotation
+        fields = getattr(section, "model_fields", {})
+        close = difflib.get_close_matches(str(first["loc"][-1]), list(fields), n=1)
+        return f"unknown key '{key}'; " + (
+            f"did you mean '{close[0]}'?" if close else f"the keys there are {', '.join(fields)}"
+        )
+    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    if first["type"] == "value_error":
+        return f"{key}: {message}"
+    return f"{key} {message[0].lower() + message[1:]}, got {first['input']!r}"

@@ -1,0 +1,40 @@
+"""A level for others' code: a plain state dict, and the masks as `torch.nn.utils.prune` stores them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deepexp import folder as layout
+from deepexp.checkpoint import load_state
+from deepexp.config import read
+from deepexp.masks import load
+from figures.results import atomic
+
+
+def export(run: Path, level: int, out: Path) -> list[Path]:
+    """Write state_dict.pt (pruned weights 0) and pruned_state_dict.pt of a run's level to `out`.
+
+    The second has '<layer>.weight_orig' and '<layer>.weight_mask' in place of '<layer>.weight', as a network
+    has after torch.nn.utils.prune has masked it. Both load with torch.load(..., weights_only=True).
+    """
+    if not (run / "config.toml").is_file():
+        raise ValueError(f"there must be a run in '{run}', but there is none")
+    config = read((run / "config.toml").read_text())
+    done = len(layout.rows(run / "levels.csv"))
+    if not 0 <= level < done:
+        raise ValueError(
+            f"the level must be complete in '{run}', which has {done}, counted from 0; got {level}"
+        )
+    state = dict(load_state(layout.file(run, "weights", level), config.run_id).tensors)
+    pruned: dict[str, Any] = dict(state)
+    for name, alive in load(layout.file(run, "masks", level)).items():
+        pruned[f"{name}_orig"] = pruned.pop(name)
+        pruned[f"{name}_mask"] = alive.to(state[name].dtype)
+    paths = [out / "state_dict.pt", out / "pruned_state_dict.pt"]
+    for path, tensors in zip(paths, (state, pruned), strict=True):
+        with atomic(path) as temporary:
+            torch.save(tensors, temporary)
+    return paths

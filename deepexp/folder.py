@@ -1,0 +1,169 @@
+"""The folder of a run: where each of its files lies, who may write there, and its tables.
+
+config.toml, about.json (which data, which software), levels.csv (one row a level), layers.csv, epochs.csv,
+log.txt, progress.json; by level masks/, signs/ (bit-packed) and weights/ (a state dict); states/ has the
+initial state and the rewind point, checkpoints/ what a stopped run goes on from. Every file is written
+atomically.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from deepexp.config import Config, read
+from figures.results import atomic
+
+
+def file(folder: Path, kind: str, level: int | str) -> Path:
+    """The file of a level (or of 'initial', 'rewind') in a run's masks/, signs/, weights/ or states/."""
+    name = level if isinstance(level, str) else f"{level:02d}"
+    return folder / kind / f"{name}.safetensors"
+
+
+def check(config: Config, folder: Path) -> None:
+    """Raise ValueError unless the folder is new, or that of this very configuration."""
+    path = folder / "config.toml"
+    if path.is_file():
+        there = read(path.read_text())
+        if there != config:
+            raise ValueError(
+                f"the folder '{folder}' must hold {config.run_id}, but it holds {there.run_id}; choose "
+                f"another --out"
+            )
+    elif folder.is_dir() and any(entry.name not in ("lock", "log.txt") for entry in folder.iterdir()):
+        raise ValueError(
+            f"the run folder '{folder}' must be new or a run's, but other files lie there; choose another"
+        )
+
+
+@contextlib.contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process; the kernel lets go of it however the process ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ValueError(
+                f"the run folder '{folder}' must belong to one process, but another one is at work there; "
+                f"wait for "
+                "it, or choose another --out"
+            ) from None
+        yield
+
+
+def logger(folder: Path, echo: Callable[[str], None]) -> Callable[[str], None]:
+    """A function that adds a line to the run's log.txt and passes it to `echo`."""
+
+    def say(line: str) -> None:
+        if folder.is_dir():
+            with (folder / "log.txt").open("a") as file:
+                file.write(f"{datetime.now().isoformat(timespec='seconds')} {line}\n")
+        echo(line)
+
+    return say
+
+
+def is_complete(folder: Path, config: Config) -> bool:
+    """Whether every level's row stands in levels.csv."""
+    return len(rows(folder / "levels.csv")) == config.pruning.levels + 1
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a table of a run; none where it does not exist."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def clean(folder: Path) -> None:
+    """Remove the temporary files of writes that a kill interrupted."""
+    for path in folder.rglob(".*-*.*"):
+        path.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, all or nothing."""
+    with atomic(path) as temporary:
+        temporary.write_text(text)
+
+
+def write_tables(
+    folder: Path, levels: list[dict[str, Any]], epochs: list[dict[str, Any]], sizes: Mapping[str, int]
+) -> None:
+    """Write levels.csv, layers.csv and epochs.csv from their rows; `sizes` has the layers' weights."""
+    layers = [
+        {
+            "level": row["level"],
+            "layer": name,
+            "kept": kept,
+            "total": sizes[name],
+            "density": kept / sizes[name],
+        }
+        for row in levels
+        for name, kept in row["layers"].items()
+    ]
+    plain = [{key: value for key, value in row.items() if key != "layers"} for row in levels]
+    # levels.csv last: its last row says that the run is complete.
+    for name, table in (("layers", layers), ("epochs", epochs), ("levels", plain)):
+        with atomic(folder / f"{name}.csv") as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(table[0]))
+            writer.writeheader()
+            writer.writerows(table)
+
+
+@dataclass(frozen=True)
+class Status:
+    """A run as `deepexp status` lists it; `level` and `epoch` are 'done/of'."""
+
+    run_id: str
+    level: str
+    epoch: str
+    density: float | None
+    accuracy: float | None
+    state: str
+    seconds_left: float | None
+
+
+def status(runs: Path) -> list[Status]:
+    """The runs in a folder: `complete`, `running` (a process holds it) or `stopped`."""
+    found = []
+    for path in sorted(runs.glob("*/config.toml")):
+        config = read(path.read_text())
+        done = rows(path.parent / "levels.csv")
+        last = done[-1] if done else {}
+        progress_file = path.parent / "progress.json"
+        progress = json.loads(progress_file.read_text()) if progress_file.is_file() else {}
+        complete = is_complete(path.parent, config)
+        state = "complete" if complete else "running" if _held(path.parent) else "stopped"
+        found.append(
+            Status(
+                config.run_id,
+                f"{len(done) - 1 if done else '-'}/{config.pruning.levels}",
+                f"{progress.get('epoch', 0)}/{config.train.epochs}",
+                float(last["density"]) if last else None,
+                float(last["test_accuracy"]) if last else None,
+                state,
+                None if complete else progress.get("seconds_left"),
+            )
+        )
+    return found
+
+
+def _held(folder: Path) -> bool:
+    if not (folder / "lock").is_file():
+        return False
+    try:
+        with lock(folder):
+            return False
+    except ValueError:
+        return True

@@ -1,0 +1,352 @@
+"""A run: level after level of (mask, level policy, training), resumable to the bit wherever it was stopped.
+
+What is written again after a stop is the same to the bit; `deepexp.folder` says what lies where.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from deepexp import checkpoint, data, masks, models, signs, train
+from deepexp import folder as layout
+from deepexp.checkpoint import Checkpoint
+from deepexp.config import Config, stream, to_toml
+from deepexp.masks import Mask
+from deepexp.policy import State, capture, compose, masked, parts, restore
+from deepexp.scores import score
+from figures.results import provenance
+
+
+@dataclass(frozen=True)
+class Progress:
+    """After `step` of `total` steps of `level`; `row` of levels.csv when the level is complete."""
+
+    level: int
+    step: int
+    total: int
+    report: train.Report | None = None
+    row: Mapping[str, Any] | None = None
+
+
+@dataclass
+class Run:
+    """What a run works with; everything but the network's state is fixed once it starts."""
+
+    config: Config
+    folder: Path
+    dataset: data.Dataset
+    net: nn.Module
+    forward: train.Forward
+    sgd: torch.optim.SGD
+    say: Callable[[str], None]
+
+    @property
+    def per_epoch(self) -> int:
+        return data.steps_per_epoch(len(self.dataset.train), self.config.train)
+
+    @property
+    def total(self) -> int:
+        """Steps of a level's schedule."""
+        return self.config.train.epochs * self.per_epoch
+
+    @property
+    def rewind(self) -> int:
+        """The step of level 0 that is the rewind point."""
+        return self.config.policy.rewind_epoch * self.per_epoch + self.config.policy.rewind_step
+
+    def file(self, kind: str, level: int | str) -> Path:
+        return layout.file(self.folder, kind, level)
+
+    def other(self, run_id: str) -> Path:
+        """The folder of another run: it lies beside this one's."""
+        return self.folder.absolute().parent / run_id
+
+
+def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[Progress]:
+    """Run `config` in `folder` or go on with it there; yields after every epoch and every level.
+
+    Everything that can be known to be impossible raises ValueError before anything is trained or written. A
+    level whose loss is no longer finite raises train.Diverged; the levels before it stay.
+    """
+    layout.check(config, folder)
+    work = prepare(config, folder, say)
+    with layout.lock(folder):
+        layout.check(config, folder)
+        if layout.is_complete(folder, config):
+            say(f"{config.run_id} is complete")
+            return
+        layout.clean(folder)
+        layout.write_text(folder / "config.toml", to_toml(config))
+        about = {"run_id": config.run_id, "data_variant": work.dataset.variant, **provenance({}, config.seed)}
+        layout.write_text(folder / "about.json", json.dumps(about, indent=1))
+        yield from _levels(work)
+
+
+def prepare(config: Config, folder: Path, say: Callable[[str], None] = lambda _: None) -> Run:
+    """Data, network and optimizer of `config`, with everything checked that does not need training."""
+    if config.machine.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "machine.device = 'cuda' needs a CUDA device, but torch finds none; use --device cpu"
+        )
+    torch.set_num_threads(config.machine.threads)
+    dataset = data.load(config.data, config.seed, config.machine.device)
+    net = models.build(
+        config.model.name,
+        classes=dataset.classes,
+        stem=config.model.stem,
+        width=config.model.width,
+        channels=dataset.train.x.shape[-1],
+        seed=config.seed,
+    ).to(config.machine.device)
+    if config.machine.channels_last:
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    forward = torch.compile(net) if config.machine.compile else net
+    work = Run(config, folder, dataset, net, forward, train.optimizer(net, config.train), say)
+    _check_possible(work)
+    return work
+
+
+def _check_possible(work: Run) -> None:
+    """Every fraction and every reference, before anything trains."""
+    config, dense = work.config, masks.dense(work.net)
+    if work.per_epoch == 0:
+        raise ValueError(
+            f"train.batch_size must be at most the {len(work.dataset.train):,} training images, got "
+            f"{config.train.batch_size:,}"
+        )
+    if config.policy.rewinds() and not work.rewind < work.total:
+        raise ValueError(
+            f"the rewind point must lie before the {work.total:,} steps' end, got step {work.rewind:,}"
+        )
+    if config.pruning.source in ("own", "random", "shuffled") and config.pruning.run is None:
+        last = config.pruning.kept(config.pruning.levels, dense.total)
+        if last < 1:
+            raise ValueError(
+                f"every level must keep a weight, but level {config.pruning.levels} of keep = "
+                f"{config.pruning.keep:g} "
+                f"keeps none of {dense.total:,}; ask for fewer levels"
+            )
+    if config.perturbation.fraction:
+        signs.perturbation(dense, config.perturbation, 0)
+    if config.pruning.run is not None:
+        previous = dense
+        for level in range(config.pruning.levels + 1):
+            mask = _borrowed(work, level)
+            masks.check_fits(mask, work.net, config.pruning.run)
+            if not mask.within(previous) or mask.kept == 0:
+                raise ValueError(
+                    f"the masks of {config.pruning.run} must be nested and keep weights, not so at level "
+                    f"{level}"
+                )
+            previous = mask
+    if config.donor is not None:
+        for level in range(config.pruning.levels):
+            have = checkpoint.load_state(layout.file(work.other(config.donor), "weights", level)).tensors
+            for name, weight in models.prunable(work.net).items():
+                if name not in have or have[name].shape != weight.shape:
+                    raise ValueError(
+                        f"the donor {config.donor} must have this network's weights, not so at '{name}'"
+                    )
+
+
+def _levels(work: Run) -> Iterator[Progress]:
+    config, folder = work.config, work.folder
+    part = parts(work.net)
+    initial = capture(work.net, work.sgd)
+    checkpoint.save_state(initial, work.file("states", "initial"), config.run_id)
+    masks.save(signs.of(models.prunable(work.net)), work.file("signs", "initial"))
+    saved = checkpoint.load(folder / "checkpoints", config.run_id, work.say)
+    clock = _Clock(work)
+    if saved is None:
+        saved = _begin(work, 0, initial, initial, masks.dense(work.net), part, [], [])
+    else:
+        work.say(f"going on from level {saved.level}, step {saved.step:,} of {work.total:,}")
+        restore(work.net, work.sgd, saved.state)
+    while True:
+        yield from _train(work, saved, clock)
+        saved = _finish(work, saved)
+        yield Progress(saved.level, work.total, work.total, row=saved.levels[-1])
+        if saved.level == config.pruning.levels:
+            return
+        saved = _begin(
+            work, saved.level + 1, saved.state, initial, saved.mask, part, saved.levels, saved.epochs
+        )
+
+
+def _begin(
+    work: Run,
+    level: int,
+    now: State,
+    initial: State,
+    previous: Mask,
+    part: Mapping[str, str],
+    levels: list[dict[str, Any]],
+    epochs: list[dict[str, Any]],
+) -> Checkpoint:
+    """Choose the level's mask, compose the state that it starts from, and put that into the network."""
+    config = work.config
+    mask = choose(work, level, previous)
+    if level == 0:
+        state = masked(initial, mask)
+    else:
+        states = {"keep": now, "initial": initial}
+        if config.policy.rewinds():
+            states["rewind"] = checkpoint.load_state(work.file("states", "rewind"), config.run_id)
+        if config.donor is not None:
+            states["donor"] = checkpoint.load_state(
+                layout.file(work.other(config.donor), "weights", level - 1)
+            )
+        state = compose(config.policy, part, states, mask, stream(config.seed, "level", level))
+    where = _perturbed(work, level, mask)
+    if where is not None:
+        flipped = signs.flip({name: state.tensors[name] for name in where}, where)
+        state = State({**state.tensors, **flipped}, state.momentum)
+    masks.save(mask.alive, work.file("masks", level))
+    restore(work.net, work.sgd, state)
+    first = work.rewind if level > 0 and config.policy.schedule == "rewind" else 0
+    if level == 0 and config.policy.rewinds() and work.rewind == 0:
+        checkpoint.save_state(state, work.file("states", "rewind"), config.run_id)
+    return Checkpoint(level, first, state, mask, levels, epochs)
+
+
+def choose(work: Run, level: int, previous: Mask) -> Mask:
+    """The mask of `level`, within `previous`, from the network as it is now."""
+    pruning, seed = work.config.pruning, work.config.seed
+    if pruning.run is not None:
+        mask = _borrowed(work, level)
+        if not mask.within(previous):
+            raise ValueError(f"the masks of {pruning.run} must be nested, but level {level} revives weights")
+        return mask
+    keep = pruning.kept(level, previous.total)
+    if keep == previous.kept:
+        return previous
+    if pruning.source == "random":
+        counts = masks.budget(pruning.budget, keep, previous)
+        return masks.top_by_layer(score("random", work.net, seed), previous, counts)
+    scores = score(pruning.score, work.net, seed)
+    if pruning.scope == "layer":
+        counts = masks.budget(pruning.budget, keep, previous)
+        mask = masks.top_by_layer(scores, previous, counts)
+    else:
+        mask = masks.top(scores, previous, keep)
+    if pruning.source == "shuffled":
+        mask = masks.top_by_layer(score("random", work.net, seed), previous, mask.counts())
+    return mask
+
+
+def _borrowed(work: Run, level: int) -> Mask:
+    pruning = work.config.pruning
+    assert pruning.run is not None
+    level = level if pruning.run_level is None else pruning.run_level
+    mask = Mask(masks.load(layout.file(work.other(pruning.run), "masks", level)))
+    return masks.shuffle(mask, work.config.seed) if pruning.source == "shuffled" else mask
+
+
+def _perturbed(work: Run, level: int, mask: Mask) -> dict[str, torch.Tensor] | None:
+    """Which signs to flip at the start of `level`: at the perturbed level, and wherever it is rewound past.
+
+    A rewind point of level 0 was reached from the perturbed signs if level 0 was perturbed.
+    """
+    config = work.config.perturbation
+    sign = work.config.policy.sign
+    restored = sign == "initial" or (sign == "rewind" and config.level > 0)
+    if not config.fraction or level < config.level or (level > config.level and not restored):
+        return None
+    at = mask if level == config.level else Mask(masks.load(work.file("masks", config.level)))
+    where = signs.perturbation(at, config, work.config.seed)
+    return {name: flips & mask.alive[name] for name, flips in where.items()}
+
+
+def _train(work: Run, start: Checkpoint, clock: _Clock) -> Iterator[Progress]:
+    config, level = work.config, start.level
+    rewinding = level == 0 and config.policy.rewinds()
+    stops = (work.rewind,) if rewinding else ()
+    for report in train.steps(
+        work.net, work.forward, work.sgd, start.mask, work.dataset, config, level, start.step, stops
+    ):
+        state = capture(work.net, work.sgd)
+        if report.step in stops:
+            checkpoint.save_state(state, work.file("states", "rewind"), config.run_id)
+        if report.step % work.per_epoch:
+            continue
+        epoch = report.step // work.per_epoch - 1
+        start.epochs.append(_epoch_row(work, level, epoch, report))
+        if config.train.signs == "epoch":
+            masks.save(signs.of(models.prunable(work.net)), work.file("signs", f"{level:02d}-{epoch:04d}"))
+        saved = Checkpoint(level, report.step, state, start.mask, start.levels, start.epochs)
+        checkpoint.save(saved, work.folder / "checkpoints", config.run_id)
+        clock.tick(level, report.step)
+        yield Progress(level, report.step, work.total, report)
+
+
+def _epoch_row(work: Run, level: int, epoch: int, report: train.Report) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "level": level,
+        "epoch": epoch,
+        "lr": report.lr,
+        "train_loss": report.loss,
+        "train_accuracy": report.accuracy,
+    }
+    if work.config.train.evaluate == "epoch":
+        for part in ("validation", "test"):
+            loss, accuracy = train.evaluate(work.net, getattr(work.dataset, part), work.dataset)
+            row |= {f"{part}_loss": loss, f"{part}_accuracy": accuracy}
+    return row
+
+
+def _finish(work: Run, done: Checkpoint) -> Checkpoint:
+    """Evaluate and record a trained level; from the same state always the same files."""
+    level, mask = done.level, done.mask
+    state = capture(work.net, work.sgd)
+    now = signs.of(models.prunable(work.net))
+    before = masks.load(work.file("signs", level - 1 if level else "initial"))
+    row: dict[str, Any] = {
+        "level": level,
+        "density": mask.density,
+        "kept": mask.kept,
+        "total": mask.total,
+        "flips": sum(int(where.count_nonzero()) for where in signs.flips(before, now, mask).values()),
+    }
+    row |= {key: done.epochs[-1][key] for key in ("train_loss", "train_accuracy")}
+    for part in ("validation", "test"):
+        loss, accuracy = train.evaluate(work.net, getattr(work.dataset, part), work.dataset)
+        row |= {f"{part}_loss": loss, f"{part}_accuracy": accuracy}
+    if work.config.train.evaluate == "epoch":
+        seen = [epoch["test_accuracy"] for epoch in done.epochs if epoch["level"] == level]
+        row["test_accuracy_maximum_over_epochs"] = max(seen)
+    checkpoint.save_state(State(state.tensors, {}), work.file("weights", level), work.config.run_id)
+    masks.save(now, work.file("signs", level))
+    levels = [*done.levels[:level], {**row, "layers": mask.counts()}]
+    layout.write_tables(work.folder, levels, done.epochs, mask.sizes())
+    work.say(f"level {level}: density {mask.density:.4f}, test accuracy {row['test_accuracy']:.4f}")
+    return Checkpoint(level, work.total, state, mask, levels, done.epochs)
+
+
+class _Clock:
+    """Measures the speed since this process began to train and leaves the time to go in progress.json."""
+
+    def __init__(self, work: Run) -> None:
+        self.work, self.began, self.steps = work, time.monotonic(), 0
+
+    def tick(self, level: int, step: int) -> None:
+        work = self.work
+        self.steps += work.per_epoch
+        rate = self.steps / (time.monotonic() - self.began)
+        levels = work.config.pruning.levels
+        skipped = work.rewind if work.config.policy.schedule == "rewind" else 0
+        left = work.total - step + (levels - level) * (work.total - skipped)
+        state = {
+            "level": level,
+            "epoch": step // work.per_epoch,
+            "images_per_second": rate * work.config.train.batch_size,
+            "seconds_left": left / rate,
+        }
+        layout.write_text(work.folder / "progress.json", json.dumps(state))

@@ -1,0 +1,170 @@
+"""Residual and VGG networks for small and large images, and which of their tensors are pruned.
+
+He et al., CVPR 2016 (ResNet; the 6n + 2 layer nets for 32x32 images are theirs too) and Simonyan & Zisserman,
+ICLR 2015 (VGG, here with batch normalisation and one linear layer after global average pooling).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from deepexp.config import stream
+
+# Blocks a stage; the small nets have widths 16, 32, 64, the large ones 64 to 512 (times 4 in bottlenecks).
+_SMALL = {"resnet8": 1, "resnet20": 3, "resnet56": 9}
+_LARGE = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
+_VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+
+
+def build(
+    name: str, *, classes: int, stem: str = "cifar", width: float = 1.0, channels: int = 3, seed: int = 0
+) -> nn.Module:
+    """The network `name` for images (B, channels, H, W), initialised from `seed` alone.
+
+    `stem` is 'cifar' (3x3, stride 1, no pooling) or 'imagenet' (7x7, stride 2, max-pooling); `width`
+    multiplies every channel count (rounded). Weights are N(0, 2 / fan_in) (He et al., ICCV 2015), biases 0,
+    BN at 1 and 0. Raises ValueError for an unknown name or a width that leaves no channel.
+    """
+    if name not in (*_SMALL, *_LARGE, "vgg16"):
+        raise ValueError(f"the model must be one of {', '.join((*_SMALL, *_LARGE, 'vgg16'))}, got '{name}'")
+    if stem not in ("cifar", "imagenet") or (stem == "imagenet" and name not in _LARGE):
+        raise ValueError(
+            f"the stem of {name} must be 'cifar'" + f"{' or imagenet' * (name in _LARGE)}, got '{stem}'"
+        )
+    if round(16 * width) < 1:
+        raise ValueError(f"the width must leave at least one channel in every layer, got {width:g}")
+    with torch.device("meta"):  # no memory and no random numbers spent on an initialisation to be replaced
+        net: nn.Module
+        if name in _SMALL:
+            net = ResNet(Basic, (_SMALL[name],) * 3, (16, 32, 64), classes, stem, width, channels)
+        elif name in _LARGE:
+            block = Bottleneck if name == "resnet50" else Basic
+            net = ResNet(block, _LARGE[name], (64, 128, 256, 512), classes, stem, width, channels)
+        else:
+            net = VGG(classes, width, channels)
+    net.to_empty(device="cpu")
+    _initialise(net, torch.Generator().manual_seed(stream(seed, "initialisation")))
+    return net
+
+
+def prunable(net: nn.Module) -> dict[str, Tensor]:
+    """The weights that pruning counts and masks: those of every convolution and linear layer, by name.
+
+    The stem, the shortcuts and the classifier are among them; biases and batch normalisation are not.
+    """
+    return {
+        f"{name}.weight": module.weight
+        for name, module in net.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear)
+    }
+
+
+def norms(net: nn.Module) -> dict[str, nn.BatchNorm2d]:
+    """The batch normalisations by name."""
+    return {name: module for name, module in net.named_modules() if isinstance(module, nn.BatchNorm2d)}
+
+
+class ResNet(nn.Module):
+    def __init__(
+        self,
+        block: type[Basic] | type[Bottleneck],
+        blocks: Sequence[int],
+        widths: Sequence[int],
+        classes: int,
+        stem: str,
+        width: float,
+        channels: int,
+    ) -> None:
+        super().__init__()
+        widths = [round(w * width) for w in widths]
+        large = stem == "imagenet"
+        self.conv = _conv(channels, widths[0], 7 if large else 3, 2 if large else 1)
+        self.norm = nn.BatchNorm2d(widths[0])
+        self.pool = nn.MaxPool2d(3, 2, 1) if large else nn.Identity()
+        stages, into = [], widths[0]
+        for stage, (count, out) in enumerate(zip(blocks, widths, strict=True)):
+            strides = [1 if stage == 0 else 2] + [1] * (count - 1)
+            layers = []
+            for stride in strides:
+                layers.append(block(into, out, stride))
+                into = out * block.expansion
+            stages.append(nn.Sequential(*layers))
+        self.stages = nn.Sequential(*stages)
+        self.classifier = nn.Linear(into, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pool(torch.relu(self.norm(self.conv(x))))
+        return self.classifier(self.stages(x).mean((2, 3)))
+
+
+class Basic(nn.Module):
+    expansion = 1
+
+    def __init__(self, into: int, out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = _conv(into, out, 3, stride), nn.BatchNorm2d(out)
+        self.conv2, self.norm2 = _conv(out, out, 3), nn.BatchNorm2d(out)
+        self.shortcut = _shortcut(into, out, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.norm1(self.conv1(x)))
+        return torch.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
+
+
+class Bottleneck(nn.Module):
+    expansion = 4
+
+    def __init__(self, into: int, out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = _conv(into, out, 1), nn.BatchNorm2d(out)
+        self.conv2, self.norm2 = _conv(out, out, 3, stride), nn.BatchNorm2d(out)
+        self.conv3, self.norm3 = _conv(out, 4 * out, 1), nn.BatchNorm2d(4 * out)
+        self.shortcut = _shortcut(into, 4 * out, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.norm1(self.conv1(x)))
+        y = torch.relu(self.norm2(self.conv2(y)))
+        return torch.relu(self.norm3(self.conv3(y)) + self.shortcut(x))
+
+
+class VGG(nn.Module):
+    def __init__(self, classes: int, width: float, channels: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for stage in _VGG16:
+            for out in (round(w * width) for w in stage):
+                layers += [_conv(channels, out, 3), nn.BatchNorm2d(out), nn.ReLU()]
+                channels = out
+            layers.append(nn.MaxPool2d(2, ceil_mode=True))  # images below 32x32 keep one pixel
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Linear(channels, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.features(x).mean((2, 3)))
+
+
+def _conv(into: int, out: int, size: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(into, out, size, stride, size // 2, bias=False)
+
+
+def _shortcut(into: int, out: int, stride: int) -> nn.Module:
+    if stride == 1 and into == out:
+        return nn.Identity()
+    return nn.Sequential(_conv(into, out, 1, stride), nn.BatchNorm2d(out))
+
+
+def _initialise(net: nn.Module, generator: torch.Generator) -> None:
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            fan_in = module.weight[0].numel()
+            nn.init.normal_(module.weight, std=math.sqrt(2 / fan_in), generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)

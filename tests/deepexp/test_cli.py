@@ -1,0 +1,216 @@
+"""The command line: what it prints, its exit codes, and that help is quick."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import prune
+
+from deepexp import cli, models
+from deepexp import folder as layout
+from deepexp.config import read
+from figures import results
+
+TINY = ["model.width=0.25", "data.limit=160", "train.batch_size=32"]
+RUN = ["train", "--levels", "1", "--epochs", "2", "--set", *TINY]
+
+
+def _fails(capsys, arguments, message, code=2):
+    assert cli.main(arguments) == code
+    streams = capsys.readouterr()
+    assert streams.err.count("\n") == 1
+    assert message in streams.err
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "mine"
+    assert cli.main([*RUN, "--out", str(folder), "--quiet"]) == 0
+    return folder
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; from deepexp import cli\n"
+        "try: cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'pydantic', 'rich', 'matplotlib', 'xarray', 'scipy', 'pooch'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "train" in done.stdout
+
+
+def test_the_module_runs(tmp_path):
+    command = [sys.executable, "-m", "deepexp", "recipes"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.startswith("smoke")
+
+
+def test_train_writes_a_readable_folder(run):
+    names = {path.name for path in run.iterdir()}
+    assert {"config.toml", "levels.csv", "layers.csv", "epochs.csv", "masks", "signs", "log.txt"} <= names
+    config = read((run / "config.toml").read_text())
+    assert (config.pruning.levels, config.train.epochs, config.model.width) == (1, 2, 0.25)
+    assert len(layout.rows(run / "levels.csv")) == 2
+    assert "level 1: density" in (run / "log.txt").read_text()
+
+
+def test_the_same_command_finds_the_run_complete(run, capsys):
+    assert cli.main([*RUN, "--out", str(run)]) == 0
+    assert "is complete" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--set", "train.lrr=1"], "unknown key 'train.lrr'"),
+        (["--set", "train.lr"], "--set takes KEY=VALUE"),
+        (["--set", "pruning.keep=0"], "pruning.keep must be greater than 0, got 0"),
+        (["--set", "pruning.keep=1.2"], "pruning.keep must be less than or equal to 1, got 1.2"),
+        (["--levels", "-1"], "pruning.levels must be greater than or equal to 0, got -1"),
+        (["--levels", "500"], "every level must keep a weight"),
+        (["--set", "perturbation.fraction=1.5"], "perturbation.fraction must be less than or equal to 1"),
+        (["--dataset", "cifar100"], "cifar100 must lie in"),
+        (["--device", "cuda"], "needs a CUDA device"),
+        (["--model", "resnet9"], "model.name must be"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, capsys, monkeypatch, more, message):
+    monkeypatch.setenv("SIGNFLOW_DATA", str(tmp_path / "none"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    _fails(capsys, [*RUN, "--out", str(tmp_path / "run"), *more], message)
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_configuration_and_a_held_folder_are_refused(run, capsys):
+    before = (run / "levels.csv").read_bytes()
+    _fails(capsys, [*RUN, "--seed", "1", "--out", str(run)], "choose another --out")
+    with layout.lock(run):
+        _fails(capsys, [*RUN, "--out", str(run)], "must belong to one process")
+    assert (run / "levels.csv").read_bytes() == before
+
+
+def test_divergence_is_exit_code_1(tmp_path, capsys):
+    arguments = [*RUN, "--set", *TINY, "train.lr=1e20", "--out", str(tmp_path / "run"), "--quiet"]
+    _fails(capsys, arguments, "lower train.lr", code=1)
+
+
+def test_unknown_arguments_are_one_line(capsys):
+    with pytest.raises(SystemExit) as error:
+        cli.main(["train", "--sed", "1"])
+    assert error.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_dry_run_prints_the_plan_and_trains_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["train", "--algorithm", "wr", "--levels", "2", "--epochs", "10", "--dry-run"]
+    assert cli.main(arguments) == 0
+    text = capsys.readouterr().out
+    assert "77,072 prunable weights" in text
+    assert "level  2:       49,326 weights, 63.9999%, epochs 1 to 10" in text
+    assert "616 steps of 64 images" in text  # 22 steps an epoch: 10, 9 and 9 epochs
+    assert "images/s measured on 1 thread" in text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_status_lists_the_runs(run, capsys):
+    assert cli.main(["status", str(run.parent)]) == 0
+    text = capsys.readouterr().out
+    assert "1/1" in text
+    assert "complete" in text
+    assert cli.main(["status", str(run / "masks")]) == 0
+    assert "no runs" in capsys.readouterr().out
+
+
+def test_export_loads_into_others_code(run, tmp_path, capsys):
+    """A plain network loads the one; one masked by torch.nn.utils.prune the other; both compute the same."""
+    assert cli.main(["export", str(run), "--level", "1", "--out", str(tmp_path)]) == 0
+    plain, pruned = (
+        torch.load(tmp_path / name, weights_only=True) for name in ("state_dict.pt", "pruned_state_dict.pt")
+    )
+    nets = [models.build("resnet8", classes=10, width=0.25, channels=1, seed=seed).eval() for seed in (1, 2)]
+    nets[0].load_state_dict(plain)
+    for module in nets[1].modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            prune.identity(module, "weight")
+    nets[1].load_state_dict(pruned)
+    x = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(nets[0](x), nets[1](x))
+    kept = sum(int(mask.sum()) for name, mask in pruned.items() if name.endswith("_mask"))
+    assert kept == int(layout.rows(run / "levels.csv")[1]["kept"])
+    capsys.readouterr()
+    _fails(capsys, ["export", str(run), "--level", "2", "--out", str(tmp_path)], "the level must be complete")
+    _fails(capsys, ["export", str(tmp_path), "--level", "0", "--out", str(tmp_path)], "there must be a run")
+
+
+def test_data_verify_and_doctor(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("SIGNFLOW_DATA", str(tmp_path))
+    assert cli.main(["data", "verify", "digits"]) == 0
+    assert capsys.readouterr().out == "digits: scikit-learn\n"
+    _fails(capsys, ["data", "verify", "cifar10"], "deepexp data fetch cifar10")
+    _fails(capsys, ["data", "verify", "mnist"], "the data set must be one of")
+    assert cli.main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    assert "digits: scikit-learn" in text
+    assert "cifar100 must lie in" in text
+    assert f"torch {torch.__version__}" in text
+
+
+def test_tensorboard_is_optional(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    _fails(
+        capsys,
+        [*RUN, "--out", str(tmp_path / "x"), "--quiet", "--tensorboard"],
+        "needs the package tensorboard",
+    )
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # tensorboard's own
+def test_tensorboard_gets_the_scalars(tmp_path):
+    pytest.importorskip("tensorboard")
+    assert cli.main([*RUN, "--out", str(tmp_path / "x"), "--quiet", "--tensorboard"]) == 0
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "x" / "tensorboard")).Reload()
+    rows = layout.rows(tmp_path / "x" / "levels.csv")
+    found = [scalar.value for scalar in events.Scalars("level/test_accuracy")]
+    assert found == pytest.approx([float(row["test_accuracy"]) for row in rows], rel=1e-6)
+
+
+def test_a_recipe_runs_and_reduces_to_one_table(tmp_path, capsys, monkeypatch):
+    """On a profile cut down to one epoch of 64 images."""
+    monkeypatch.chdir(tmp_path)
+    from deepexp import config, plan
+
+    monkeypatch.setitem(
+        config.PROFILES["smoke"], "digits", {"train.epochs": 1, "pruning.levels": 1, "data.limit": 64}
+    )
+    assert cli.main(["run", "smoke", "--profile", "smoke", "--quiet"]) == 0
+    assert cli.main(["reduce", "smoke", "--profile", "smoke"]) == 0
+    table = results.read(tmp_path / "build/results/smoke.nc")["levels"]
+    assert table.algorithm.values.tolist() == ["imp", "wr", "lrr"]
+    for made in plan.runs("smoke", profile="smoke", seeds=[0]):
+        rows = layout.rows(tmp_path / "runs" / made.run_id / "levels.csv")
+        found = table.sel(algorithm=made.algorithm, seed=0)
+        assert found.test_accuracy.values.tolist() == [float(row["test_accuracy"]) for row in rows]
+        assert found.density.values.tolist() == [float(row["density"]) for row in rows]
+    capsys.readouterr()
+    _fails(capsys, ["reduce", "smoke", "--profile", "smoke", "--seed", "1"], "there must be a run in")
+    _fails(capsys, ["run", "fig9"], "the recipe must be one of smoke")
+
+
+def test_every_recipe_builds_in_every_profile():
+    from deepexp import config, plan
+
+    for recipe in plan.recipes():
+        for profile in config.PROFILES:
+            made = plan.runs(recipe, profile=profile, seeds=[0, 1])
+            assert len({one.run_id for one in made}) == len(made) > 0

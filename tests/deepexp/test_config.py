@@ -1,0 +1,193 @@
+"""Configurations: identity, validation in one line, protocols and policies as data."""
+
+import math
+import re
+
+import pytest
+
+from deepexp import config
+from deepexp.config import POLICIES, PROTOCOLS, LevelPolicy, build
+
+
+def _leaves(tree, prefix=""):
+    for key, value in tree.items():
+        yield from _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+
+
+def test_toml_reads_back_and_keeps_the_identity():
+    for settings in ({}, {"algorithm": "wr"}, {"algorithm": "donor-signs", "donor": "x"}):
+        made = build(settings)
+        assert config.read(config.to_toml(made)) == made
+        assert config.read(config.to_toml(made)).run_id == made.run_id
+
+
+def test_run_id_depends_on_every_field():
+    base = build({"algorithm": "lrr"}).model_dump()
+    seen = {build({"algorithm": "lrr"}).run_id}
+    other = {
+        "data.dataset": "cifar10",
+        "model.name": "resnet20",
+        "model.stem": "imagenet",
+        "data.padding_mode": "reflect",
+        "data.flip": "random",
+        "train.schedule": "constant",
+        "train.schedule_per": "step",
+        "train.evaluate": "epoch",
+        "train.signs": "epoch",
+        "pruning.score": "random",
+        "pruning.scope": "layer",
+        "pruning.budget": "erk",
+        "perturbation.scope": "layer",
+        "machine.device": "cuda",
+        "policy.schedule": "rewind",
+        "train.milestones": (3.0,),
+        "perturbation.layers": ("conv.weight",),
+        "data.limit": 5,
+        "algorithm": "x",
+        "protocol": "x",
+    }
+    other |= {f"policy.{part}": "initial" for part in list(LevelPolicy.model_fields)[:6]}
+    skip = {"donor", "pruning.run", "pruning.run_level", "pruning.source", "pruning.initial_density"}
+    skip |= {"train.warmup", "train.warmup_epochs"}
+    for key, value in _leaves(base):
+        if key in skip:  # valid only together with others; below
+            continue
+        if key in other:
+            changed = other[key]
+        elif isinstance(value, bool):
+            changed = not value
+        elif isinstance(value, int):
+            changed = value + 1
+        else:
+            changed = value / 2 if value else 0.25
+        section, _, name = key.rpartition(".")
+        tree = {**base, section: {**base[section], name: changed}} if section else {**base, name: changed}
+        run_id = config.Config.model_validate(tree).run_id
+        assert run_id not in seen, key
+        seen.add(run_id)
+    for settings in (
+        {"pruning.source": "random"},
+        {"pruning.source": "random", "pruning.initial_density": 0.5},
+        {"pruning.source": "run", "pruning.run": "a"},
+        {"pruning.source": "run", "pruning.run": "b"},
+        {"pruning.source": "fixed", "pruning.run": "a", "pruning.run_level": 1},
+        {"train.warmup": "first", "train.warmup_epochs": 1.0},
+        {"train.warmup": "every", "train.warmup_epochs": 1.0},
+        {"algorithm": "donor-signs", "donor": "a"},
+        {"algorithm": "donor-signs", "donor": "b"},
+    ):
+        run_id = build(settings).run_id
+        assert run_id not in seen
+        seen.add(run_id)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"train.lrr": 1}, "unknown key 'train.lrr'; did you mean 'lr'?"),
+        ({"trian.lr": 1}, "unknown key 'trian'; did you mean 'train'?"),
+        ({"pruning.levels": -1}, "pruning.levels must be greater than or equal to 0, got -1"),
+        ({"pruning.keep": 0.0}, "pruning.keep must be greater than 0"),
+        ({"pruning.keep": 1.5}, "pruning.keep must be less than or equal to 1, got 1.5"),
+        ({"pruning.initial_density": 0}, "pruning.initial_density must be greater than 0"),
+        ({"pruning.initial_density": 1.01}, "pruning.initial_density must be less than or equal to 1"),
+        ({"perturbation.fraction": 1.5}, "perturbation.fraction must be less than or equal to 1"),
+        ({"perturbation.fraction": 0.5, "perturbation.level": 99}, "perturbation.level must be at most"),
+        ({"train.peak": 2.0}, "train.peak must be less than or equal to 1"),
+        ({"train.label_smoothing": 1.0}, "train.label_smoothing must be less than 1"),
+        ({"train.lr": math.nan}, "train.lr must be"),
+        ({"train.lr": "high"}, "train.lr must be a valid number, got 'high'"),
+        ({"train.epochs": 0}, "train.epochs must be greater than or equal to 1"),
+        ({"train.schedule": "step"}, "needs train.milestones"),
+        ({"train.schedule": "step", "train.milestones": [70.0]}, "must rise within"),
+        ({"train.warmup": "every"}, "contradict"),
+        ({"seed": -1}, "seed must be greater than or equal to 0"),
+        ({"algorithm": "lr"}, "did you mean 'lrr'?"),
+        ({"algorithm": "wr", "policy.rewind_epoch": 100}, "policy.rewind_epoch must be at most"),
+        ({"algorithm": "donor-signs"}, "donor, a run_id"),
+        ({"pruning.source": "run"}, "needs pruning.run"),
+        ({"pruning.source": "fixed", "pruning.run": "a"}, "run_level"),
+        ({"pruning.initial_density": 0.5}, "magnitudes at initialisation"),
+        ({"data.dataset": "mnist"}, "the dataset must be one of"),
+    ],
+)
+def test_bad_input_is_one_line(settings, message):
+    with pytest.raises(ValueError, match=re.escape(message)) as error:
+        build(settings)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_protocols_and_profiles_are_refused():
+    with pytest.raises(ValueError, match="the protocol must be one of"):
+        build({}, protocol="s2")
+    with pytest.raises(ValueError, match="the profile must be one of"):
+        build({}, profile="fast")
+    with pytest.raises(ValueError, match="is defined for cifar10"):
+        build({"data.dataset": "digits"}, protocol="openlth")
+
+
+def test_every_protocol_builds_for_its_data_sets_and_algorithms():
+    for name, protocol in PROTOCOLS.items():
+        for dataset in protocol.settings:
+            for profile in config.PROFILES:
+                for algorithm in ("imp", "wr", "lrr"):
+                    settings = {"data.dataset": dataset, "algorithm": algorithm}
+                    made = build(settings, protocol=name, profile=profile)
+                    assert made.policy.rewind_epoch < made.train.epochs
+                    assert made.train.warmup_epochs < made.train.epochs
+
+
+def test_a_protocol_is_what_its_source_does():
+    s2s = build({"data.dataset": "cifar100"}, protocol="s2s")
+    assert (s2s.train.epochs, s2s.train.batch_size, s2s.train.lr, s2s.train.weight_decay) == (
+        150,
+        256,
+        0.1,
+        1e-3,
+    )
+    assert (s2s.train.warmup, s2s.train.warmup_epochs, s2s.train.schedule) == ("first", 10, "cosine")
+    turbo = build({"data.dataset": "cifar10"}, protocol="turboprune24")
+    assert turbo.train.milestones == (60, 120)
+    assert turbo.train.warmup == "every"
+    assert turbo.pruning.levels == 25
+    assert build({"data.dataset": "cifar10"}, protocol="openlth").train.milestones == (80, 120)
+
+
+def test_fewer_epochs_shrink_the_schedule_and_explicit_settings_win():
+    settings = {"data.dataset": "cifar10", "train.epochs": 15}
+    short = build(settings, protocol="turboprune24")
+    assert (short.train.milestones, short.train.warmup_epochs, short.policy.rewind_epoch) == ((6, 12), 1, 1)
+    kept = build({**settings, "train.milestones": [3.0]}, protocol="turboprune24")
+    assert kept.train.milestones == (3,)
+
+
+def test_policies_differ_by_source_where_the_sources_do():
+    """BN statistics and momentum are fields of the policy, never an accident."""
+    assert POLICIES["signflow"]["imp"].norm_statistics == "initial"
+    assert POLICIES["turboprune24"]["imp"].norm_statistics == "keep"
+    assert POLICIES["signflow"]["lrr"].momentum == "keep"
+    assert POLICIES["turboprune24"]["lrr"].momentum == "initial"
+    assert POLICIES["renda20"]["lrr"].schedule == "rewind"
+    assert config.policy("openlth", "imp") == POLICIES["signflow"]["imp"]
+
+
+def test_counts_are_exact_in_decimals():
+    pruning = build({}).pruning
+    total = 11_164_352
+    for level in range(60):  # integers alone: floor(4^l N / 5^l + 1/2)
+        expected = (2 * 4**level * total + 5**level) // (2 * 5**level)
+        assert pruning.kept(level, total) == expected
+    assert (
+        build({"pruning.keep": 0.1}).pruning.kept(1, 25) == 3
+    )  # 2.5 is rounded up, whatever 0.1 is in binary
+
+
+def test_streams_are_distinct_and_know_seed_zero():
+    seen = {
+        config.stream(seed, "epoch", level, epoch)
+        for seed in range(5)
+        for level in range(5)
+        for epoch in range(9)
+    }
+    assert len(seen) == 225
+    assert config.stream(0, "a") != config.stream(1, "a")

@@ -1,0 +1,213 @@
+"""The training loop against a plain one, its schedules by formula, and pruned weights that stay at 0."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from deepexp import data, levels, masks, models, policy, train
+from deepexp.config import build
+from deepexp.scores import score
+
+
+def _work(tmp_path, tiny, **settings):
+    return levels.prepare(build({**tiny, **settings}), tmp_path)
+
+
+def _run(work, mask, start=0, stops=()):
+    steps = train.steps(work.net, work.forward, work.sgd, mask, work.dataset, work.config, 0, start, stops)
+    return list(steps)
+
+
+def _equal(first, second):
+    assert all(torch.equal(first.tensors[name], second.tensors[name]) for name in first.tensors)
+    assert all(torch.equal(first.momentum[name], second.momentum[name]) for name in first.momentum)
+
+
+def _rates(settings, warm=False, per_epoch=4):
+    settings = {"train.epochs": 10, **settings}
+    config = build(settings).train
+    return [train.learning_rate(config, t, per_epoch, warm=warm) for t in range(10 * per_epoch)]
+
+
+def test_cosine_by_epoch_and_by_step():
+    """Trap: a schedule that steps after the first epoch, so that a level starts at another level's rate."""
+    by_epoch = _rates({"train.lr": 0.1})
+    assert by_epoch[:5] == [0.1] * 4 + [0.1 * (1 + math.cos(math.pi / 10)) / 2]
+    by_step = _rates({"train.lr": 0.1, "train.schedule_per": "step"})
+    assert by_step == [0.1 * (1 + math.cos(math.pi * t / 40)) / 2 for t in range(40)]
+
+
+def test_step_schedule_drops_at_its_milestones_alone():
+    rates = _rates(
+        {"train.lr": 1.0, "train.schedule": "step", "train.milestones": [3.0, 7.5], "train.decay": 0.5}
+    )
+    assert rates == [1.0] * 12 + [0.5] * 20 + [0.25] * 8  # by epoch: the half epoch is rounded up
+    halves = _rates(
+        {
+            "train.lr": 1.0,
+            "train.schedule": "step",
+            "train.milestones": [7.5],
+            "train.decay": 0.5,
+            "train.schedule_per": "step",
+        }
+    )
+    assert halves == [1.0] * 30 + [0.5] * 10
+
+
+def test_triangular_and_constant():
+    rates = _rates({"train.lr": 1.0, "train.schedule": "triangular", "train.schedule_per": "step"})
+    assert rates[:9] == pytest.approx([t / 8 for t in range(9)])
+    assert rates[8:] == pytest.approx([(40 - t) / 32 for t in range(8, 40)])
+    assert set(_rates({"train.schedule": "constant"})) == {0.1}
+
+
+def test_warm_up_is_a_ramp_and_not_a_rewind():
+    settings = {
+        "train.lr": 1.0,
+        "train.schedule": "constant",
+        "train.warmup": "first",
+        "train.warmup_epochs": 2.0,
+    }
+    assert _rates(settings, warm=True)[:9] == [0.5] * 4 + [1.0] * 5
+    assert _rates({**settings, "train.schedule_per": "step"}, warm=True)[:9] == [
+        *(t / 8 for t in range(1, 9)),
+        1.0,
+    ]
+    assert set(_rates(settings, warm=False)) == {1.0}
+
+
+def test_warm_up_in_the_first_level_or_in_every(tmp_path, tiny):
+    for kind, ramps in (("first", {0}), ("every", {0, 1, 2})):
+        settings = {**tiny, "train.warmup": kind, "train.warmup_epochs": 1.0, "train.schedule": "constant"}
+        for _ in levels.run(build(settings), tmp_path / kind):
+            pass
+        rows = levels.layout.rows(tmp_path / kind / "epochs.csv")
+        # The level's first epoch ends its ramp at the peak; its first step tells the two apart.
+        assert {float(row["lr"]) for row in rows} == {0.1}
+        config = build(settings).train
+        for level in range(3):
+            warm = config.warmup == "every" or (config.warmup == "first" and level == 0)
+            assert warm == (level in ramps)
+
+
+@pytest.mark.parametrize("decay_norm", [True, False])
+def test_a_dense_training_is_the_plain_loop(tmp_path, tiny, decay_norm):
+    work = _work(tmp_path, tiny, **{"train.decay_norm": decay_norm, "train.label_smoothing": 0.1})
+    config, dataset = work.config, work.dataset
+    net = models.build("resnet8", classes=10, width=0.25, channels=1, seed=0)
+    net.to(memory_format=torch.channels_last).train()
+    flat = [p for p in net.parameters() if p.dim() == 1]
+    groups = [
+        {"params": [p for p in net.parameters() if p.dim() > 1], "weight_decay": 5e-4},
+        {"params": flat, "weight_decay": 5e-4 if decay_norm else 0.0},
+    ]
+    sgd = torch.optim.SGD(groups, lr=0.1, momentum=0.9)
+    for epoch in range(config.train.epochs):
+        for group in sgd.param_groups:
+            group["lr"] = 0.1 * (1 + math.cos(math.pi * epoch / config.train.epochs)) / 2
+        for x, y in data.batches(dataset, config.data, config.train, config.seed, 0, epoch):
+            sgd.zero_grad()
+            F.cross_entropy(net(x), y, label_smoothing=0.1).backward()
+            sgd.step()
+    _run(work, masks.dense(work.net))
+    _equal(policy.capture(work.net, work.sgd), policy.capture(net, sgd))
+
+
+def test_masked_training_is_training_of_the_masked_network(tmp_path, tiny):
+    """The survivors move as in a network whose forward pass multiplies the weights by the mask."""
+    work = _work(tmp_path, tiny)
+    mask = masks.top(score("magnitude", work.net, 0), masks.dense(work.net), 2000)
+    policy.restore(work.net, work.sgd, policy.masked(policy.capture(work.net, work.sgd), mask))
+    net = models.build("resnet8", classes=10, width=0.25, channels=1, seed=0)
+    net.to(memory_format=torch.channels_last).train()
+    sgd = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    names = models.prunable(net)
+    for x, y in data.batches(work.dataset, work.config.data, work.config.train, 0, 0, 0):
+        sgd.zero_grad()
+        masked = {name: weight * mask.alive[name] for name, weight in names.items()}
+        F.cross_entropy(torch.func.functional_call(net, masked, (x,)), y).backward()
+        sgd.step()
+    steps = train.steps(work.net, work.forward, work.sgd, mask, work.dataset, work.config, 0, 0)
+    next(steps)
+    for name, weight in models.prunable(work.net).items():
+        assert torch.equal(weight.detach(), names[name].detach() * mask.alive[name]), name
+        # Trap: where only the forward pass is masked, weight decay and momentum go on moving dead weights.
+        assert not torch.equal(names[name].detach(), names[name].detach() * mask.alive[name])
+
+
+def test_pruned_weights_and_their_momentum_stay_exactly_zero(tmp_path, tiny):
+    work = _work(tmp_path, tiny)
+    _run(work, masks.dense(work.net))  # momentum is no longer 0
+    mask = masks.top(score("magnitude", work.net, 0), masks.dense(work.net), 1500)
+    before = policy.capture(work.net, work.sgd)
+    assert all(bool(tensor.any()) for tensor in before.momentum.values())
+    policy.restore(work.net, work.sgd, policy.masked(before, mask))
+    _run(work, mask)
+    after = policy.capture(work.net, work.sgd)
+    for name, alive in mask:
+        assert not after.tensors[name][~alive].any()
+        assert not after.momentum[name][~alive].any()
+        assert bool((after.tensors[name][alive] != before.tensors[name][alive]).all())
+
+
+@pytest.mark.parametrize("step", [1, 5, 7, 10])
+def test_a_training_entered_anywhere_is_the_uninterrupted_one(tmp_path, tiny, step):
+    """Also within an epoch, also after other random numbers were drawn in the process."""
+    augmented = {"data.crop_padding": 1, "data.flip": "random", "train.schedule_per": "step"}
+    whole, parts = _work(tmp_path, tiny, **augmented), _work(tmp_path, tiny, **augmented)
+    dense = masks.dense(whole.net)
+    _run(whole, dense)
+    for report in train.steps(
+        parts.net, parts.forward, parts.sgd, dense, parts.dataset, parts.config, 0, 0, (step,)
+    ):
+        if report.step == step:
+            break
+    torch.manual_seed(step)
+    other = _work(tmp_path, tiny, **augmented)
+    policy.restore(other.net, other.sgd, policy.capture(parts.net, parts.sgd))
+    _run(other, dense, start=step)
+    _equal(policy.capture(whole.net, whole.sgd), policy.capture(other.net, other.sgd))
+
+
+def test_a_diverging_training_stops_with_a_message(tmp_path, tiny):
+    work = _work(tmp_path, tiny, **{"train.lr": 1e20})
+    with pytest.raises(train.Diverged, match=r"the loss must stay finite.*lower train\.lr"):
+        _run(work, masks.dense(work.net))
+
+
+def test_evaluation_counts_every_image_and_changes_nothing(tmp_path, tiny, monkeypatch):
+    work = _work(tmp_path, tiny)
+    before = policy.capture(work.net, work.sgd)
+    monkeypatch.setattr(train, "EVALUATION_BATCH", 100)  # 359 images: a last batch of 59
+    loss, accuracy = train.evaluate(work.net, work.dataset.test, work.dataset)
+    work.net.eval()
+    with torch.no_grad():
+        logits = work.net(work.dataset.normalise(work.dataset.test.x))
+    assert accuracy == float((logits.argmax(1) == work.dataset.test.y).double().mean())
+    assert loss == pytest.approx(float(F.cross_entropy(logits, work.dataset.test.y)), rel=1e-5)
+    _equal(before, policy.capture(work.net, work.sgd))
+    assert train.evaluate(work.net, work.dataset.validation, work.dataset) == (None, None)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of torch's compiler, about its own modules
+def test_a_compiled_run_compiles_once(tmp_path, tiny):
+    """Masks and restored states are written in place: no level compiles the training step again."""
+    import torch._dynamo
+
+    torch._dynamo.reset()
+    settings = {
+        **tiny,
+        "machine.compile": True,
+        "train.epochs": 2,
+        "policy.rewind_epoch": 0,
+        "algorithm": "imp",
+    }
+    counted = []
+    for event in levels.run(build(settings), tmp_path / "run"):
+        if event.row is not None:
+            counted.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+    assert len(counted) == 3
+    assert counted[0] == counted[-1] > 0
