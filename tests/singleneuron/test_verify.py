@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 import singleneuron as sn
-from singleneuron import cli, conditions, independent, statements, verify
+from singleneuron import cli, conditions, draws, independent, statements, trials, verify
 from singleneuron.comparisons import Comparison
 from singleneuron.model import Line
 from singleneuron.outcome import Status
@@ -146,7 +146,7 @@ def test_broken_nesting_unproved_and_unconfirmed_laws_and_open_runs_are_told(mon
     assert result["verdict"] == "REFUTED"
     assert result["counterexample"]["start"] == {"a0": 1.0}
 
-    right = verify._run
+    right = trials._run
 
     def lose(*arguments):
         status = right(*arguments)
@@ -154,7 +154,7 @@ def test_broken_nesting_unproved_and_unconfirmed_laws_and_open_runs_are_told(mon
         status[1::500] = Status.FAILED
         return status
 
-    monkeypatch.setattr(verify, "_run", lose)
+    monkeypatch.setattr(trials, "_run", lose)
     result = verdict_on(SMALL, lrr)
     assert "8 of 2000 runs" in result["verdict"]
     (count,) = result["evidence"]["monte_carlo"]
@@ -184,17 +184,17 @@ def test_starts_near_the_boundary_lie_on_both_sides_of_it_and_on_the_cone():
     rng = np.random.default_rng(0)
     region = conditions.parse("a0 > 0 and w1 > 0.2")
     for setting in (Setting(d=5), Setting(d=5, targets=2), Setting(d=5, init="independent"), Setting(d=1)):
-        batch = verify._draw(setting, 500, rng)
-        near = verify._near_boundary(setting, batch, region, 400, rng)
-        values = verify._values(setting, near)
+        batch = draws._draw(setting, 500, rng)
+        near = draws._near_boundary(setting, batch, region, 400, rng)
+        values = draws.values_of(setting, near)
         assert 100 < np.sum(region(values)) < 300
         if setting.init == "balanced":
             np.testing.assert_allclose(np.abs(values["a0"]), values["rho"], rtol=1e-14)
             assert np.all(values["c"] == 0)
             assert np.median(np.abs(values["w1"] - 0.2)) < 0.05
     assert (
-        verify._near_boundary(
-            Setting(d=5), verify._draw(Setting(d=5), 50, rng), conditions.parse("True"), 9, rng
+        draws._near_boundary(
+            Setting(d=5), draws._draw(Setting(d=5), 50, rng), conditions.parse("True"), 9, rng
         )
         is None
     )
@@ -202,7 +202,7 @@ def test_starts_near_the_boundary_lie_on_both_sides_of_it_and_on_the_cone():
 
 def test_statistics_have_the_law_of_real_samples():
     n, noise, size = 7, 0.5, 4000
-    drawn = verify._statistics(n, noise, size, np.random.default_rng(1))
+    drawn = draws._statistics(n, noise, size, np.random.default_rng(1))
     samples = [sn.Sample.draw(d=1, n=n, noise=noise, seed=seed).statistics for seed in range(size)]
     for name in Line._fields:
         real = np.array([getattr(line, name)[0] for line in samples])
