@@ -1,0 +1,246 @@
+"""A tour in a minute: one start, its flow, its pruning levels, its place in the map, noise that rescues it.
+
+Each chapter is a function that computes with the public functions and prints what it found. Copy from them.
+"""
+
+import argparse
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+import singleneuron as sn
+from figures.results import check_output, write
+from singleneuron.presets import Paths
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+OUT = Path("build/tutorial")
+D, SEED = 10, 1
+N, NOISE, DATA_SEEDS = 100, 0.5, range(8)
+RESOLUTION = {"population": 64, "samples": 24}
+
+
+def one_start() -> sn.State:
+    """The first of some random balanced starts whose a is right and whose w_1 is clearly wrong."""
+    starts = sn.balanced_starts(d=D, size=100, seed=SEED)
+    start = starts[np.flatnonzero((starts.a > 0) & (starts.w[:, 0] < -0.2))[:1]]
+    _say(
+        "1. One start",
+        f"""
+        The student a relu(w.x) has d = {D} inputs; the target relu(x_1) uses the first one alone. A random
+        balanced start, a^2 = |w|^2:
+
+            a = {start.a[0]:.3f},  w_1 = {start.w[0, 0]:.3f},  |w_2, ..., w_{D}| = {_rest(start)[0]:.3f}
+
+        a(0) > 0, as learning needs (Lemma 2.2), but w_1(0) < 0: alone, that coordinate could never learn
+        (Theorem 2.1).""",
+    )
+    return start
+
+
+def its_flow(start: sn.State) -> tuple[sn.FlowResult[sn.State], float]:
+    """The dense flow at 21 times, and the time at which w_1 changes its sign."""
+    problem, times = sn.Population(D), np.linspace(0, 20, 21)
+    path = sn.integrate(problem, start, t_eval=times, method="ode")
+    fine = np.linspace(0, 20, 20001)
+    w1 = sn.integrate(problem, start, t_eval=fine, method="ode").state.w[:, 0, 0]
+    flip = float(fine[np.argmax(w1 > 0)])
+    loss, drift = sn.loss(problem, path.state)[:, 0], np.abs(sn.balance(path.state)).max()
+    rows = "\n".join(
+        f"            {times[i]:4.0f}   {path.state.a[i, 0]:6.3f}   {path.state.w[i, 0, 0]:6.3f}   "
+        f"{_rest(path.state)[i, 0]:10.1e}   {loss[i]:8.1e}"
+        for i in (0, 2, 4, 6, 10, 20)
+    )
+    _say(
+        "2. Its flow",
+        f"""
+        Infinitely many samples x ~ N(0, I), gradient flow by an adaptive Runge-Kutta method:
+
+               t        a      w_1     |others|       loss
+{rows}
+
+        It ends {sn.Status(path.status[0]).label}. w_1 passes 0 at t = {flip:.2f}, while the others
+        keep w away from 0, and then they fade. a^2 - |w|^2 is conserved: it strays from 0 by at most
+        {drift:.0e}.""",
+    )
+    return path, flip
+
+
+def its_levels(start: sn.State, flip: float) -> dict[str, sn.PruneResult]:
+    """Three prunings, from all coordinates to one, by every algorithm; losses (1, 4)."""
+    runs = {
+        "IMP": sn.prune(sn.Population(D), start, algorithm="imp", levels=3, method="ode"),
+        "LRR": sn.prune(sn.Population(D), start, algorithm="lrr", levels=3, method="ode"),
+    }
+    for time in (0.5 * flip, 1.5 * flip):
+        runs[f"WR to t = {time:.2f}"] = sn.prune(
+            sn.Population(D), start, algorithm="wr", rewind_time=time, levels=3, method="ode"
+        )
+    rows = "\n".join(
+        f"            {name:<15} {' '.join(f'{loss:9.1e}' for loss in run.loss[0])}   "
+        f"{'succeeds' if run.success[0] == 1 else 'fails'}"
+        for name, run in runs.items()
+    )
+    kept = " ".join(f"{count:9}" for count in runs["IMP"].counts)
+    _say(
+        "3. Its pruning levels",
+        f"""
+        Train, prune the smallest |w_i|, go on: IMP from the initial values, weight rewinding (WR) from
+        those at an early time, learning-rate rewinding (LRR) from the trained ones. Loss after each level:
+
+            {"kept":<15} {kept}
+{rows}
+
+        Alone, w_1 cannot pass 0 any more. LRR hands it the sign that it learned in company, IMP the wrong
+        one of the start; with WR it depends on whether it rewinds to before or after the change at
+        t = {flip:.2f} (Theorem 2.3, and beyond it for WR).""",
+    )
+    return runs
+
+
+def its_place(start: sn.State) -> "xr.Dataset":
+    """The success map of IMP and LRR through the start: w_2, ..., w_d have the norm they have there."""
+    space = sn.success_map(
+        d=D, algorithms=("imp", "lrr"), resolution=RESOLUTION["population"], w_perp=float(_rest(start)[0])
+    )
+    here = space.sel(a0=start.a[0], w0=start.w[0, 0], method="nearest")
+    share = {name: float(space.success.sel(algorithm=name).mean()) for name in ("imp", "lrr")}
+    decided = space.success.notnull()
+    wrong = int((decided & (space.success != space.predicted)).sum())
+    _say(
+        "4. Its place in the map",
+        f"""
+        The same for {space.a0.size * space.w0.size} starts, a grid of (a(0), w_1(0)) in [-2, 2]^2,
+        balanced or not. IMP succeeds from {share["imp"]:.0%} of them, LRR from {share["lrr"]:.0%}. In the
+        cell of our start IMP {_verb(here, "imp")} and LRR {_verb(here, "lrr")}.
+
+        Theory predicts a(0) > -w_1(0) and w_1(0) > 0 for IMP, a(0) > -|w(0)| for LRR. Of
+        {int(decided.sum())} simulated outcomes {wrong} differ.""",
+    )
+    return space
+
+
+def noisy_data(
+    start: sn.State, space: "xr.Dataset"
+) -> tuple["xr.Dataset", dict[int, tuple[float, float, float]]]:
+    """A map of the first data set that rescues IMP; and by seed (s_neg, success of IMP, time of the rescue).
+
+    space : the map without noise, to compare with.
+    """
+    outcomes = {}
+    for seed in DATA_SEEDS:
+        problem = sn.Sample.draw(d=D, n=N, noise=NOISE, seed=seed)
+        run = sn.prune(problem, start, algorithm="imp", method="ode")
+        line = problem.statistics
+        s_neg = float(line.s_neg[0])
+        time = sn.crossing_time(start.a, start.w[:, 0], c_neg=line.c_neg[0], s_neg=s_neg)[0]
+        outcomes[seed] = (s_neg, float(run.success[0]), float(time))
+    rows = "\n".join(
+        f"            {seed:4}   {s_neg:7.3f}   " + (f"succeeds   {time:12.1f}" if success == 1 else "fails")
+        for seed, (s_neg, success, time) in outcomes.items()
+    )
+    rescued = next(seed for seed, (_, success, _) in outcomes.items() if success == 1)
+    noisy = sn.success_map(
+        d=D, algorithms=("imp", "lrr"), resolution=RESOLUTION["samples"], n=N, noise=NOISE, seed=rescued
+    )
+    within, without = (
+        float(cells.success.sel(algorithm="imp").where((cells.w0 < 0) & (cells.a0 > -cells.w0)).mean())
+        for cells in (noisy, space)
+    )
+    _say(
+        "5. Noise to the rescue",
+        f"""
+        {N} samples, noise of deviation {NOISE} on their labels. s_neg is the slope that least squares
+        fits to the samples with x_1 < 0, where the target is 0: pure noise, its sign a fair coin.
+
+            seed     s_neg   IMP        w_1 = 0 at t =
+{rows}
+
+        s_neg > 0 pulls the lonely w_1 < 0 up to 0 and across: once the others are pruned a^2 > w_1^2, so
+        that a > 0 is still there when w_1 = 0. When that is, by the closed form, depends on 1/s_neg only
+        logarithmically.
+
+        On the data of seed {rescued} IMP succeeds from {within:.0%} of the wedge w_1(0) < 0,
+        a(0) > -w_1(0); without noise, in chapter 4, from {without:.0%}.""",
+    )
+    return noisy, outcomes
+
+
+class Tour(NamedTuple):
+    """What the chapters found."""
+
+    start: sn.State
+    flow: sn.FlowResult[sn.State]
+    flip: float
+    runs: dict[str, sn.PruneResult]
+    space: "xr.Dataset"
+    noisy: "xr.Dataset"
+    outcomes: dict[int, tuple[float, float, float]]
+
+
+def tour(out: Path) -> Tour:
+    """Run all chapters, and write the result files of the last one to the folder `out`."""
+    check_output(out / "fig1b.nc")
+    start = one_start()
+    flow, flip = its_flow(start)
+    runs = its_levels(start, flip)
+    space = its_place(start)
+    noisy, outcomes = noisy_data(start, space)
+
+    a, w = (float(start.a[0]),), tuple(map(float, start.w[0]))
+    dense = Paths(d=D, a=a, w=(w,), t_end=50.0).compute(lambda *_: None)
+    alone = Paths(d=1, a=a, w=(w[:1],), t_end=50.0).compute(lambda *_: None)
+    tables = {
+        "fig1b": {"map": space.sel(algorithm=["imp"]), "paths": alone},
+        "fig1c": {"map": space.sel(algorithm=["lrr"]), "paths": dense},
+        "noise_map": {"map": noisy},
+    }
+    for name, table in tables.items():
+        write(table, out / f"{name}.nc", config={"tutorial": name}, seed=SEED)
+    _say(
+        "6. See it",
+        f"""
+        {", ".join(f"{name}.nc" for name in tables)} are in {out}: the maps of chapter 4, with the flow of
+        our start in them, and that of chapter 5. Draw them:
+
+            figures draw {" ".join(tables)} --results {out} --out {out}""",
+    )
+    return Tour(start, flow, flip, runs, space, noisy, outcomes)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """`python -m singleneuron.tutorial`; return 0 when done, 2 where its results cannot be written."""
+    parser = argparse.ArgumentParser(prog="python -m singleneuron.tutorial", description=__doc__)
+    parser.add_argument(
+        "--out", type=Path, default=OUT, metavar="DIR", help="folder of results (%(default)s)"
+    )
+    try:
+        tour(parser.parse_args(arguments).out)
+    except ValueError as error:
+        print(f"tutorial: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _say(title: str, text: str) -> None:
+    """Print paragraphs, wrapped anew, and indented blocks as they are."""
+    print(f"{title}\n{'-' * len(title)}")
+    for block in textwrap.dedent(text).strip("\n").split("\n\n"):
+        print(block if block.startswith(" ") else textwrap.fill(" ".join(block.split()), 100), end="\n\n")
+
+
+def _rest(state: sn.State) -> np.ndarray:
+    """Norm of w_2, ..., w_d."""
+    return np.linalg.norm(state.w[..., 1:], axis=-1)
+
+
+def _verb(cell: "xr.Dataset", algorithm: str) -> str:
+    return "succeeds" if float(cell.success.sel(algorithm=algorithm)) == 1 else "fails"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
