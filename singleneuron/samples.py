@@ -4,11 +4,11 @@ Where S = {i : w.x_i > 0} does not change the flow is a polynomial of (a, w),
 
     a' = w.r,  w' = a r,  r = b - a A w,  A = (1/n) sum_S x_i x_i^T,  b = (1/n) sum_S y_i x_i,
 
-so a stage costs O(d^2), and a sample that changes sides a rank-one update of A and b. w' jumps by a y_i x_i/n
-across w.x_i = 0. Where a y_i > 0 the flow crosses; where a y_i < 0 both sides may push towards the hyperplane,
-and the flow slides in it: Filippov's solution, w' = g - sum_J gamma_j x_j with g = a r, the point nearest to 0
-with 0 <= gamma_j <= -a y_j/n. A member of J whose share of the active side, alpha_j = gamma_j n/(-a y_j),
-reaches 1 is released to that side, one whose share reaches 0 to the other.
+so a stage costs O(d^2), and a sample that changes sides a rank-one update of A and b. w' jumps by
+a y_i x_i/n across w.x_i = 0. Where a y_i > 0 the flow crosses; where a y_i < 0 both sides may push towards
+the hyperplane, and the flow slides in it: Filippov's solution, w' = g - sum_J gamma_j x_j with g = a r, the
+point nearest to 0 with 0 <= gamma_j <= -a y_j/n. A member of J whose share of the active side, alpha_j =
+gamma_j n/(-a y_j), reaches 1 is released to that side, one whose share reaches 0 to the other.
 
 A sample's side is bookkeeping, never read again from the sign of w.x_i: released, it leaves as slowly as t^2.
 """
@@ -42,12 +42,12 @@ from singleneuron.solver import (
 
 OFF, ON, SLIDING = 0, 1, 2
 NOTHING, REACHED, FULL, EMPTY, TURNED = range(5)  # what ends a cell: w.x_i = 0, alpha = 1, alpha = 0, a = 0
-# w.x_i = 0 counts as crossed this multiple of |w| |x_i| beyond it: far above rounding, far below any tolerance.
+# A hyperplane counts as crossed this multiple of |w| |x_i| beyond it: above rounding, below any tolerance.
 SLACK = 1e-13
-ROUNDING = 1e-13
+ROUNDING = 1e-13  # a residual of this multiple of its terms is 0
 NEVER = 2.0  # later than a step's end
 
-# Terms t, t(1-t), t^2(1-t), ... of the dense output: powers, Bernstein coefficients on [0, 1], largest values.
+# Terms t, t(1-t), t^2(1-t), ... of the dense output: powers, Bernstein coefficients and peaks on [0, 1].
 DEGREE = 7
 POWERS = [(r // 2 + 1, (r + 1) // 2) for r in range(DEGREE)]
 TERMS = np.zeros((DEGREE + 1, DEGREE))
@@ -102,8 +102,8 @@ def hyperplanes(x: Array, y: Array) -> tuple[Hyperplanes, NDArray[np.int64], Arr
     planes = Hyperplanes(
         rows,
         rows.T.copy(),
-        np.bincount(label, scale * np.abs(scale), len(rows)),
-        np.bincount(label, y[kept] * np.abs(scale), len(rows)),
+        np.bincount(label, scale * np.abs(scale), len(rows)).astype(np.float64),
+        np.bincount(label, y[kept] * np.abs(scale), len(rows)).astype(np.float64),
         1 / np.linalg.norm(rows, axis=1),
         x[behind].T @ x[behind],
         x[behind].T @ y[behind],
@@ -437,14 +437,14 @@ class Watch(NamedTuple):
     All others are at |x.e| >= reach |x| from the unit vector e.
     """
 
-    index: NDArray[np.int64]  # (most,)
-    columns: Array  # (d, most), their x
-    norm: Array  # (most,)
-    start: Array  # (most,), x.w at the start of the step
-    stop: Array  # (most,), and at its end
+    near: NDArray[np.int64]  # (m,), which
+    columns: Array  # (d, m), their x
+    norm: Array  # (m,)
+    start: Array  # (m,), x.w at the start of the step
+    stop: Array  # (m,), and at its end
     reference: Array  # (d,), the unit vector e
     every: Array  # (m,), x.w of all
-    count: NDArray[np.int64]  # (1,)
+    size: NDArray[np.int64]  # (1,), how many; as much of each array is in use
     reach: Array  # (1,)
 
 
@@ -479,13 +479,13 @@ def look_around(planes, y, watch):
     count = 0
     for i in range(m):
         if abs(watch.every[i]) * planes.inverse_norm[i] < reach * rho:
-            watch.index[count] = i
+            watch.near[count] = i
             watch.norm[count] = 1.0 / planes.inverse_norm[i]
             watch.start[count] = watch.every[i]
             for j in range(d):
                 watch.columns[j, count] = planes.x[i, j]
             count += 1
-    watch.count[0] = count
+    watch.size[0] = count
     # No hyperplane is farther than 1 from a unit vector.
     watch.reach[0] = reach if count < m else math.inf
 
@@ -493,7 +493,7 @@ def look_around(planes, y, watch):
 @routine
 def watched(watch, y, out):
     """x.w of the hyperplanes watched."""
-    count = watch.count[0]
+    count = watch.size[0]
     fill(out[:count], 0.0)
     for j in range(y.size - 1):
         add(out[:count], y[1 + j], watch.columns[j])
@@ -546,8 +546,8 @@ def next_event(planes, cell, watch, y, dense, bend, curve):
     """(fraction of the step, kind, which) of the first event in it; (NEVER, NOTHING, 0) if there is none."""
     best, kind, which = NEVER, NOTHING, 0
     rho = math.sqrt(dot(y[1:], y[1:]))
-    for c in range(watch.count[0]):
-        index = watch.index[c]
+    for c in range(watch.size[0]):
+        index = watch.near[c]
         sign = 1.0 if cell.side[index] == ON else -1.0
         margin = bend * watch.norm[c]
         slack = SLACK * watch.norm[c] * rho
@@ -601,16 +601,10 @@ def first_release(cell, y, dense, curve, best, kind, which):
 
 
 @routine
-def limit_of(planes, cell, watch, y, goal):
-    """(whether the flow stays in this cell for ever, distance of a w from its limit); goal is the limit then.
-
-    In a cell L is a quadratic of u = a w with minimiser u* and dL/dt <= -2 a^2 lambda (L - L*), lambda the least
-    positive eigenvalue of P A P (P: projection on the slide). So the rest of the path is no longer than
-    sqrt(2 (L - L*)/lambda) / min |a|, and the flow stays if every hyperplane is farther away than that.
-    """
-    d = y.size - 1
-    a, w = y[0], y[1:]
-    A, b, q1 = np.empty((d, d)), np.empty(d), np.empty(d)
+def projected(cell, A, b):
+    """Fill A and b with P A P and P b, P the projection on the slide."""
+    d = b.size
+    across = np.empty(d)
     put(b, cell.b)
     for j in range(d):
         put(A[j], cell.A[j])
@@ -618,21 +612,52 @@ def limit_of(planes, cell, watch, y, goal):
         q = cell.basis[s]
         add(b, -dot(q, b), q)
         for j in range(d):
-            q1[j] = dot(A[j], q)
-        add(q1, -0.5 * dot(q, q1), q)
+            across[j] = dot(A[j], q)
+        add(across, -0.5 * dot(q, across), q)
         for j in range(d):
-            add(A[j], -q[j], q1)
-            add(A[j], -q1[j], q)
+            add(A[j], -q[j], across)
+            add(A[j], -across[j], q)
+
+
+@routine
+def stays(planes, cell, watch, y, rest, spread):
+    """Whether no event can happen while (a, w) moves less than `rest` and a w less than `spread`."""
+    for s in range(cell.sizes[0]):
+        alpha = cell.share[s] + y[0] * dot(cell.slope[s], y[1:])
+        if min(alpha, 1.0 - alpha) <= spread * math.sqrt(dot(cell.slope[s], cell.slope[s])):
+            return False
+    watch_all(planes, y, watch)
+    for i in range(cell.side.size):
+        ahead = watch.every[i] if cell.side[i] == ON else -watch.every[i]
+        if cell.side[i] != SLIDING and ahead * planes.inverse_norm[i] <= rest:
+            return False
+    return True
+
+
+@routine
+def limit_of(planes, cell, watch, y, close, goal):
+    """(whether y tends to the critical point of its cell, how far a w is from it); goal is that point.
+
+    In a cell L is a quadratic of u = a w with a minimiser u*, and |grad L|^2 >= 2 a^2 lambda (L - L*), lambda
+    the least positive eigenvalue of P A P. So the path left is no longer than sqrt(2 (L - L*)/lambda)/min|a|,
+    and the flow stays if no event lies within that. Critical points on the very edge of a cell (as of fewer
+    samples than coordinates) allow no such proof: there, a path shorter than `close` is near enough.
+    """
+    d = y.size - 1
+    a, w = y[0], y[1:]
+    A, b, target = np.empty((d, d)), np.empty(d), np.empty(d)
+    projected(cell, A, b)
+    trace = 0.0
+    for j in range(d):
+        trace += cell.A[j, j]
     values, columns = np.linalg.eigh(A)
     vectors = columns.T
-    cutoff = 1e-12 * d * max(values[d - 1], 0.0)
     put(goal[1:], w)
+    fill(target, 0.0)
     norm2 = target2 = energy = apart2 = 0.0
     least = math.inf
-    target = np.empty(d)
-    fill(target, 0.0)
     for k in range(d):
-        if values[k] > cutoff:
+        if values[k] > 1e-12 * trace:
             v = vectors[k]
             part, best = dot(v, w), dot(v, b) / values[k]
             add(goal[1:], -part, v)
@@ -644,27 +669,25 @@ def limit_of(planes, cell, watch, y, goal):
             least = min(least, values[k])
     if least == math.inf or a == 0.0:
         return False, math.inf
-    rest = 2.0 * math.sqrt(energy / least) / abs(a)
-    if rest > 0.5 * abs(a):
-        return False, math.inf
-    for s in range(cell.sizes[0]):
-        alpha = cell.share[s] + a * dot(cell.slope[s], w)
-        change = 2.0 * math.sqrt(energy / least * dot(cell.slope[s], cell.slope[s]))
-        if alpha < change or 1.0 - alpha < change:
-            return False, math.inf
-    watch_all(planes, y, watch)
-    for i in range(cell.side.size):
-        if cell.side[i] != SLIDING:
-            ahead = watch.every[i] if cell.side[i] == ON else -watch.every[i]
-            if ahead * planes.inverse_norm[i] <= rest:
-                return False, math.inf
-    # a^2 - |w|^2 is conserved, and so is w where A does not act.
+    # a^2 - |w|^2 is conserved, and so is the w on which A does not act.
     c = a * a - norm2
-    root = math.hypot(c, 2.0 * math.sqrt(target2))
-    goal[0] = math.copysign(math.sqrt(0.5 * (c + root) if c > 0.0 else 2.0 * target2 / (root - c)), a)
-    if goal[0] == 0.0:
+    if c < 0.0 and target2 <= 1e-24 * norm2 * norm2:
+        # u* = 0, by a -> 0: |grad L|^2 >= (w.A w) 2 L
+        rest = 2.0 * abs(a)
+        if rest * rest * values[d - 1] * 4.0 * a * a > energy:
+            return False, math.inf
+        goal[0] = 0.0
+        put(goal[1:], w)
+    else:
+        rest = 2.0 * math.sqrt(energy / least) / abs(a)
+        if rest > 0.5 * abs(a):
+            return False, math.inf
+        root = math.hypot(c, 2.0 * math.sqrt(target2))
+        size = math.sqrt(0.5 * (c + root) if c > 0.0 else 2.0 * target2 / (root - c))
+        goal[0] = math.copysign(size, a)
+        add(goal[1:], 1.0 / goal[0], target)
+    if rest > close and not stays(planes, cell, watch, y, rest, 2.0 * math.sqrt(energy / least)):
         return False, math.inf
-    add(goal[1:], 1.0 / goal[0], target)
     return True, math.sqrt(apart2)
 
 
@@ -769,9 +792,9 @@ def follow(planes, options, y, c, times, path, shares, log, cell, watch, curve, 
         if rest != END:
             reason = rest if options.limit or rest == EVENT else END
             break
-        if options.limit and calm >= 8:
+        if options.limit and calm >= 64:
             calm = 0
-            certain, distance = limit_of(planes, cell, watch, y, scratch)
+            certain, distance = limit_of(planes, cell, watch, y, 1e-3 * options.tolerance, scratch)
             if certain and (distance <= options.tolerance or t >= options.t_certain):
                 put(y, scratch)
                 reason = CONVERGED if distance <= options.tolerance else CERTAIN
@@ -823,7 +846,7 @@ def follow(planes, options, y, c, times, path, shares, log, cell, watch, curve, 
         if kind == NOTHING:
             put(k[0], k[STAGES])
             put(watch.start, watch.stop)
-            calm += 1
+            calm += 8
             h *= min(1.0, factor) if rejected else factor
         else:
             if events < log.size:
@@ -836,7 +859,7 @@ def follow(planes, options, y, c, times, path, shares, log, cell, watch, curve, 
             # A step is worth taking up to the next event only.
             spacing = gap if spacing == math.inf else 0.7 * spacing + 0.3 * gap
             gap = 0.0
-            calm = 0
+            calm += 1
             h = min(h * factor, 4.0 * spacing)
         t = t_new
         rejected = False
@@ -949,7 +972,16 @@ def sample_flow(
     t_certain: float = 1e3,
     tolerance: float = TOLERANCE,
 ) -> SampleFlow:
-    """doc"""
+    """The flow of samples x (n, d), y (n,) from starts a (B,), w (B, d) to the increasing `times` (T,).
+
+    c (B,) : balance of the starts, exactly 0 where balanced by construction; a does not pass 0 where c >= 0.
+    limit : end a trajectory where it tends to the critical point of its cell, for certain, and is within
+        `tolerance` of it in a w (CONVERGED; from t_certain on at any distance: CERTAIN); `end` is that point.
+        From t_certain on a < 0 <= c ends it too (CERTAIN): a keeps its sign, and never fits a target.
+    Always, a trajectory ends where no sample is active, or where w reached 0, in finite time (EVENT: dead).
+    Where a passes 0 while sliding the hyperplane turns repelling and the continuation is not unique: by
+    convention all slid in go to the inactive side, and the trajectory is marked ambiguous.
+    """
     planes, _, _ = hyperplanes(x, y)
     options = Options(float(rtol), float(atol), bool(limit), float(t_certain), float(tolerance))
     return _run(planes, options, a, w, c, times, np.empty((0, 0)), np.empty(0))
@@ -958,6 +990,10 @@ def sample_flow(
 def sample_trace(
     x: Array, y: Array, a: float, w: Array, times: Array, *, c: float | None = None, rtol: float, atol: float
 ) -> tuple[SampleFlow, Array, Array]:
+    """One trajectory in detail: its flow, each sample's share of the active side, and the times of events.
+
+    Shares (T, n) are 1 where the sample is active, 0 where not, and its multiplier alpha while slid on.
+    """
     planes, group, scale = hyperplanes(x, y)
     options = Options(float(rtol), float(atol), False, math.inf, 0.0)
     start = np.atleast_1d(a), np.atleast_2d(w), None if c is None else np.atleast_1d(c)
