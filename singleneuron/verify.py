@@ -1,5 +1,6 @@
 """A verdict on every statement by four kinds of evidence: symbolic, laws against ODE, Monte Carlo, figure."""
 
+import functools
 import json
 import zlib
 from collections.abc import Callable, Sequence
@@ -98,7 +99,7 @@ def _counted(item: dict[str, Any]) -> str:
 
 def _verdict(statement: Statement, runs: int, seed: int, report: Callable[[int], None]) -> dict[str, Any]:
     key = [seed, zlib.crc32(statement.id.encode())]
-    symbolic = _symbolic(statement)
+    symbolic = [_derive(title) for title in statement.derivations]
     laws = [law(runs, derived_seed(key, 1, i)) for i, law in enumerate(statement.comparisons)]
     found: list[dict[str, Any]] = []
     refuting: list[dict[str, Any]] = []
@@ -108,13 +109,15 @@ def _verdict(statement: Statement, runs: int, seed: int, report: Callable[[int],
             refuting.append({"law": law.law, "start": law.worst, "error": law.error, "unit": law.unit})
         elif law.beyond:
             unsettled.append(f"{law.beyond} starts beyond the limit of '{law.law}' are not confirmed")
-    share = -(-runs // max(len(statement.experiments), 1))
+    done = 0
     for i, experiment in enumerate(statement.experiments):
+        share = -(-runs * experiment.weight // sum(e.weight for e in statement.experiments))
 
-        def advance(done: int, before: int = i * share) -> None:
-            report(before + done)
+        def advance(more: int, before: int = done) -> None:
+            report(before + more)
 
         tallies, unnested = sweep(experiment, share, [*key, 2, i], advance)
+        done += share
         if unnested:
             unsettled.append(f"{unnested} runs succeed under one algorithm and not under the next")
         for tally in tallies:
@@ -139,23 +142,19 @@ def _verdict(statement: Statement, runs: int, seed: int, report: Callable[[int],
     }
 
 
-def _symbolic(statement: Statement) -> list[dict[str, Any]]:
-    if not statement.derivations:
-        return []
+@functools.cache
+def _derive(title: str) -> dict[str, Any]:
+    """What a derivation shows, and what is left of each of its claims once simplified: 0, or false."""
     from singleneuron.theory import derivations
 
-    known, evidence = derivations(), []
-    for title in statement.derivations:
-        claims = known[title]()
-        evidence.append(
-            {
-                "derivation": title,
-                "shows": " ".join((known[title].__doc__ or "").split("\n\n")[0].split()),
-                "proved": all(claim.proved for claim in claims),
-                "residuals": [str(claim.residual) for claim in claims],
-            }
-        )
-    return evidence
+    derivation = derivations()[title]
+    claims = derivation()
+    return {
+        "derivation": title,
+        "shows": " ".join((derivation.__doc__ or "").split("\n\n")[0].split()),
+        "proved": all(claim.proved for claim in claims),
+        "residuals": [str(claim.residual) for claim in claims],
+    }
 
 
 def _judge(setting: Setting, tally: Tally) -> tuple[list[dict[str, Any]], list[str]]:
