@@ -122,6 +122,31 @@ def test_gradient_descent_falls_on_the_flow_as_its_step_shrinks():
     assert np.all(errors[0] / errors[2] > 20)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_gradient_descent_at_small_steps_from_many_starts(noise):
+    problem, t_end = Sample.draw(d=3, n=40, noise=noise, seed=3), 4.0
+    starts = starts_of_every_kind(3, 200, 11)
+    flow = sample_flow(problem.x, problem.y, starts.a, starts.w, np.array([t_end]), **TIGHT)
+    slid = np.zeros(starts.size, dtype=bool)
+    for b in range(starts.size):
+        times = np.linspace(0, t_end, 801)
+        shares = sample_trace(problem.x, problem.y, starts.a[b], starts.w[b], times, **USUAL)[1]
+        slid[b] = np.any((shares > 0) & (shares < 1))
+
+    def descend(who, h):
+        steps = np.array([round(t_end / h)])
+        return descend_sample(problem.x, problem.y, starts.a[who], starts.w[who], steps, h)[1]
+
+    smooth, slid = np.flatnonzero(~slid & ~flow.ambiguous), np.flatnonzero(slid & ~flow.ambiguous)
+    extrapolated = 2 * descend(smooth, 5e-6) - descend(smooth, 1e-5)
+    assert np.abs(extrapolated - flow.path[smooth, -1]).max() <= 1e-6
+    assert slid.size >= 10
+    errors = [np.abs(descend(slid, h) - flow.path[slid, -1]).max() for h in (1e-4, 1e-5, 1e-6)]
+    assert errors[0] / errors[1] == pytest.approx(10, rel=0.05)
+    assert errors[1] / errors[2] == pytest.approx(10, rel=0.05)
+
+
 def test_threads_and_chunks_do_not_matter():
     problem = Sample.draw(d=4, n=300, noise=0.1, seed=1)
     starts, times = balanced_starts(d=4, size=30, seed=2), np.array([3.0, 10.0])
