@@ -25,16 +25,19 @@ from singleneuron.model import (
     start_balance,
     unit_overlap,
 )
-from singleneuron.outcome import TOLERANCE, Status, line_status, population_status, sample_status
+from singleneuron.outcome import TINY_NORM, TOLERANCE, Status, line_status, population_status, sample_status
 from singleneuron.regions import population_line
-from singleneuron.solver import AMBIGUOUS, FAILED
+from singleneuron.solver import AMBIGUOUS, CERTAIN, FAILED
 
 METHODS = ("auto", "ode", "exact")
 HORIZON = 1e5
 """In the limit, what is not decided by this time stays undecided."""
 CERTAIN_TIME = 2e3
 """In the limit, the time from which on a trajectory ends as soon as its limit is certain."""
-CHUNK = 8192
+MAX_DESCENT = 1e12
+"""Most steps of gradient descent."""
+CHUNK, DESCENT_CHUNK = 8192, 256
+"""Trajectories between two reports of progress."""
 
 Mask = NDArray[np.bool_]
 Progress = Callable[[int, int], None]
@@ -104,7 +107,8 @@ def integrate(
 
     starts : `State` with w (B, d), or for the population `Reduced` states, which cost the same for any d.
     t_end : final time, or inf for the limit: a trajectory ends when it converged, died or stuck, from
-        CERTAIN_TIME on also when its limit is certain; the rest is undecided at HORIZON.
+        CERTAIN_TIME on also when its limit is certain; the rest is undecided at HORIZON. Of gradient
+        descent, which conserves no c, no limit is certain: what is open at CERTAIN_TIME is undecided.
     t_eval : increasing times (T,) >= 0 to report instead; the state then has shape (T, B, ...).
     rtol, atol : tolerances of the integrator (atol defaults to rtol); tolerance : of convergence.
     method : 'ode', 'exact' (one coordinate, or balanced population starts), or 'auto': exact where possible.
@@ -199,10 +203,10 @@ def _method(method: str, closed: bool, task: _Task) -> str:
     return ("exact" if closed else "ode") if method == "auto" else method
 
 
-def _chunks(index: NDArray[np.intp], done: int, total: int, progress: Progress | None) -> Any:
+def _chunks(index: NDArray[np.intp], done: int, total: int, size: int, progress: Progress | None) -> Any:
     """Slices of `index`, reporting progress after each."""
-    for first in range(0, index.size, CHUNK):
-        chunk = index[first : first + CHUNK]
+    for first in range(0, index.size, size):
+        chunk = index[first : first + size]
         yield chunk
         if progress is not None:
             progress(done + first + chunk.size, total)
@@ -264,12 +268,13 @@ def _population(
     path = np.empty((3, rows, starts.size))
     status, time = np.empty(starts.size, dtype=np.int8), np.empty(starts.size)
     everyone = np.arange(starts.size)
+    size = DESCENT_CHUNK if method == "descent" else CHUNK
     groups = (
         [(everyone, False)] if method == "descent" else [(everyone[single], True), (everyone[~single], False)]
     )
     done = 0
     for group, is_line in groups:
-        for i in _chunks(group, done, starts.size, progress):
+        for i in _chunks(group, done, starts.size, size, progress):
             if is_line:
                 path[0][:, i], path[1][:, i], status[i], time[i] = _line(
                     reduced.a[i], reduced.p[i], c[i], population_line(overlap[i]), overlap[i], task, method
@@ -315,28 +320,38 @@ def _exact_population(starts: Reduced, overlap: Array, c: Array, task: _Task) ->
 
 
 def _descend_population(starts: Reduced, overlap: Array, c: Array, task: _Task) -> _Ends:
-    rate = task.learning_rate or 0.0
-    steps = np.rint(task.times / rate).astype(np.int64)
+    rate, steps = _steps(task)
     path, end, reason, step = descent.descend_population(
         starts.a, starts.p, starts.q, overlap, steps, rate, limit=task.limit, tolerance=task.tolerance
     )
-    status = _reduced_status(Reduced(end[:, 0], end[:, 1], end[:, 2]), c, overlap, task.tolerance)
-    status[reason == FAILED] = Status.FAILED
-    return (
-        np.moveaxis(end[:, None] if task.limit else path, (2, 1), (0, 1)),
-        status,
-        step.astype(np.float64) * rate,
-    )
+    a, rho, theta = end[:, 0], np.hypot(end[:, 1], end[:, 2]), np.arctan2(end[:, 2], end[:, 1])
+    near = (np.abs(a * rho - 1) <= task.tolerance) & (theta <= task.tolerance)
+    # Descent conserves no c, so that neither death nor success is certain before it is there.
+    status = np.select(
+        [
+            reason == FAILED,
+            overlap < 1,
+            near,
+            (rho == 0) | ((a <= 0) & (rho <= TINY_NORM)),
+            reason == CERTAIN,
+        ],
+        [Status.FAILED, Status.STUCK, Status.CONVERGED, Status.DEAD, Status.STUCK],
+        Status.UNDECIDED,
+    ).astype(np.int8)
+    states = np.moveaxis(end[:, None] if task.limit else path, (2, 1), (0, 1))
+    return states, status, step.astype(np.float64) * rate
 
 
-def _reduced_status(end: Reduced, c: Array, overlap: Array, tolerance: float) -> NDArray[np.int8]:
-    """Status of reduced states, those with one direction judged as one coordinate."""
-    single = (end.q == 0) & ((overlap > 0) | (end.p == 0))
-    status = line_status(end.a, end.p, c, population_line(overlap), overlap, tolerance)
-    rest = end[~single]
-    y = population.log_coordinates(rest)
-    status[~single] = population_status(y[:, 0], y[:, 1], y[:, 2], c[~single], overlap[~single], tolerance)
-    return status
+def _steps(task: _Task) -> tuple[float, NDArray[np.int64]]:
+    """The learning rate, and the step counts to report; in the limit those of CERTAIN_TIME."""
+    rate = task.learning_rate or 0.0
+    steps = np.rint((np.array([CERTAIN_TIME]) if task.limit else task.times) / rate)
+    if steps[-1] > MAX_DESCENT:
+        raise ValueError(
+            f"learning_rate {rate:g} needs {steps[-1]:.3g} steps to t = {task.times[-1]:g}, "
+            f"more than {MAX_DESCENT:g}: raise it, or shorten the time"
+        )
+    return rate, steps.astype(np.int64)
 
 
 # --- samples ------------------------------------------------------------------------------------------------
@@ -355,14 +370,14 @@ def _sample(
     rows = len(task.times)
     a, w = np.empty((rows, starts.size)), np.zeros((rows, starts.size, starts.d))
     status, time = np.empty(starts.size, dtype=np.int8), np.empty(starts.size)
-    done = 0
+    done, size = 0, DESCENT_CHUNK if method == "descent" else CHUNK
     for index, pattern in enumerate(patterns):
         columns, group = np.flatnonzero(pattern), np.flatnonzero(member == index)
         overlap = float(unit_overlap(problem, pattern)[0])
         part = replace(
             problem, x=problem.x[:, columns], targets=max(1, int(pattern[: problem.targets].sum()))
         )
-        for i in _chunks(group, done, starts.size, progress):
+        for i in _chunks(group, done, starts.size, size, progress):
             start = State(starts.a[i], starts.w[np.ix_(i, columns)], c[i])
             if columns.size == 1 and method != "descent":
                 line_problem = Line(*(value[0] for value in part.statistics))
@@ -373,7 +388,8 @@ def _sample(
             train = _descend_sample if method == "descent" else _flow_sample
             a[:, i], w[np.ix_(np.arange(rows), i, columns)], reason, time[i] = train(part, start, i, task)
             end = State(a[-1, i], w[-1][np.ix_(i, columns)])
-            status[i] = sample_status(part, end, c[i], overlap, task.tolerance)
+            known = np.full(i.size, -np.inf) if method == "descent" else c[i]  # descent conserves no c
+            status[i] = sample_status(part, end, known, overlap, task.tolerance)
             status[i[reason == FAILED]] = Status.FAILED
             status[i[reason == AMBIGUOUS]] = Status.AMBIGUOUS
         done += group.size
@@ -383,8 +399,7 @@ def _sample(
 
 
 def _descend_sample(part: Sample, starts: State, index: NDArray[np.intp], task: _Task) -> tuple[Any, ...]:
-    rate = task.learning_rate or 0.0
-    steps = np.rint(task.times / rate).astype(np.int64)
+    rate, steps = _steps(task)
     path, end, reason, step = descent.descend_sample(
         part.x, part.y, starts.a, starts.w, steps, rate,
         label_noise=task.label_noise, seed=task.seed, trajectory=index, limit=task.limit,

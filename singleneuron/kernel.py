@@ -41,21 +41,30 @@ def source_digest(module: Path) -> str:
 def cache_directory(module: Path) -> Path:
     """Where the kernels of `module` go: in NUMBA_CACHE_DIR, else `__pycache__`, else a temporary folder."""
     given = os.environ.get("NUMBA_CACHE_DIR")
-    root = Path(given) if given else module.parent / "__pycache__"
+    root = Path(given) / "signflow" if given else module.parent / "__pycache__"
     try:
         root.mkdir(parents=True, exist_ok=True)
         writable = os.access(root, os.W_OK)
     except OSError:
         writable = False
     if not writable:
-        owner = os.getuid() if hasattr(os, "getuid") else "user"
-        root = Path(tempfile.gettempdir()) / f"signflow-{owner}"
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        root = _private_directory()
     current = root / f"{module.stem}-{source_digest(module)}"
-    for stale in root.glob(f"{module.stem}-*"):
-        if stale != current and stale.is_dir():
+    # A folder that was given may serve other checkouts too.
+    for stale in () if given else root.glob(f"{module.stem}-{'[0-9a-f]' * 16}"):
+        if stale != current:
             shutil.rmtree(stale, ignore_errors=True)
     return current
+
+
+def _private_directory() -> Path:
+    """A temporary folder that nobody else can write to: numba loads what lies in its cache."""
+    root = Path(tempfile.gettempdir()) / f"signflow-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = root.stat()
+    if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & 0o022):
+        return Path(tempfile.mkdtemp(prefix="signflow-"))
+    return root
 
 
 def routine(function: Callable[..., Any]) -> Any:

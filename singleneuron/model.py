@@ -31,11 +31,14 @@ def number(
 
 
 def finite_array(name: str, value: ArrayLike) -> Array:
-    """`value` as a C-contiguous float64 array without NaN or infinity; a ValueError otherwise."""
+    """A copy of `value` as a float64 array without NaN or infinity; a ValueError otherwise."""
     try:
-        array = np.ascontiguousarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        given = np.asarray(value)
+    except ValueError as error:
         raise ValueError(f"{name} must be an array of numbers, but {error}") from None
+    if given.dtype.kind not in "biuf":
+        raise ValueError(f"{name} must be an array of real numbers, but its entries are {given.dtype.name}")
+    array = np.array(given, dtype=np.float64, order="C")
     bad = np.argwhere(~np.isfinite(array))
     if bad.size:
         where = tuple(int(i) for i in bad[0])
@@ -46,19 +49,31 @@ def finite_array(name: str, value: ArrayLike) -> Array:
 
 
 def _freeze(instance: object, **arrays: Array | None) -> None:
-    """Set read-only views as attributes of a frozen dataclass."""
+    """Set read-only arrays as attributes of a frozen dataclass."""
     for name, array in arrays.items():
         if array is not None:
-            array = array.view()
             array.flags.writeable = False
         object.__setattr__(instance, name, array)
 
 
 def _known_balance(c: ArrayLike | None, a: Array) -> Array | None:
-    return None if c is None else np.broadcast_to(finite_array("c", c), a.shape[-1:])
+    """c as (B,): one number for all, or one each."""
+    if c is None:
+        return None
+    known = finite_array("c", c)
+    if known.ndim > 1 or known.size not in (1, a.shape[-1]):
+        raise ValueError(f"c must be a number or have shape ({a.shape[-1]},), but has {known.shape}")
+    return np.array(np.broadcast_to(known, a.shape[-1:]))
 
 
-@dataclass(frozen=True)
+def _norm(w: Array) -> Array:
+    """|w| over the last axis, without underflow or overflow of the squares."""
+    largest = np.max(np.abs(w), axis=-1)
+    scale = np.where(largest > 0, largest, 1.0)
+    return scale * np.linalg.norm(w / scale[..., None], axis=-1)
+
+
+@dataclass(frozen=True, eq=False)
 class State:
     """Parameters of a batch of students.
 
@@ -94,7 +109,7 @@ class State:
         return replace(self, a=self.a[index], w=self.w[index], c=c)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reduced:
     """States up to rotations about the target v: all that the population flow sees, for any d.
 
@@ -171,7 +186,7 @@ class Population:
         return target_vector(self.d, self.targets)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
     """n samples: L(a, w) = (1/2n) sum_i (a phi(w.x_i) - y_i)^2.
 
@@ -252,7 +267,7 @@ def reduce(problem: Problem, state: State, mask: NDArray[np.bool_] | None = None
     w = state.w if mask is None else np.where(mask, state.w, 0.0)
     _, kept = unit_overlap(problem, mask)
     p, along = _projection(w, kept)
-    return Reduced(state.a, p, np.linalg.norm(w - along, axis=-1), state.c)
+    return Reduced(state.a, p, _norm(w - along), state.c)
 
 
 def _projection(w: Array, kept: NDArray[np.bool_]) -> tuple[Array, Array]:
@@ -274,7 +289,7 @@ def expand(problem: Problem, reduced: Reduced, origin: State, mask: NDArray[np.b
     _, kept = unit_overlap(problem, mask)
     _, along = _projection(w, kept)
     perpendicular = w - along
-    q = np.linalg.norm(perpendicular, axis=-1, keepdims=True)
+    q = _norm(perpendicular)[..., None]
     direction = np.divide(perpendicular, q, out=np.zeros_like(w), where=q > 0)
     v = kept / np.sqrt(np.maximum(kept.sum(axis=-1, keepdims=True), 1))
     return State(reduced.a, reduced.p[..., None] * v + reduced.q[..., None] * direction, reduced.c)

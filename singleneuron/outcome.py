@@ -91,7 +91,7 @@ def line_status(
 ) -> NDArray[np.int8]:
     """Status of states with one coordinate, all (B,); the target is w > 0 with a w = s_pos (Theorem 2.1)."""
     s_pos, s_neg = np.asarray(line.s_pos), np.asarray(line.s_neg)
-    near = (w > 0) & (np.abs(a * w - s_pos) <= tolerance) & (a * s_pos >= 0)
+    near = (w > 0) & (np.abs(a * w - s_pos) <= tolerance) & (a * s_pos >= 0) & (np.asarray(line.c_pos) > 0)
     towards = a * np.sign(s_pos)  # > 0: a w moves to s_pos on w > 0
     # From w < 0 the line w = 0 is reached iff c > 0 and a s_neg > 0, and then passed iff a s_pos > 0.
     crosses_up = (w < 0) & (c > 0) & (a * s_neg > 0) & (towards > 0)

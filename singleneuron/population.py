@@ -1,10 +1,18 @@
-"""The population flow at any balance, in the coordinates (a, log rho, x = log tan(theta/2)).
-
-    a' = -a rho^2/2 + rho k(theta),  (log rho)' = a k(theta)/rho - a^2/2,  x' = -(a/rho)(pi - theta)/(2 pi)
+"""The population flow at any balance, in logarithmic coordinates: log rho and x = log tan(theta/2).
 
 In theta a solver passes pi where a < 0 < c, and reports a false success; x has no end to pass, and
-neither delta = pi - theta nor rho is lost as they decay together. After a mask that keeps |mask * v| =
-nu < 1 of the target, x belongs to the angle with mask * v, cos(theta) = -nu tanh(x) and x' gains a factor nu.
+neither delta = pi - theta nor rho is lost as they decay together. Where a keeps its sign for ever,
+that is for a > 0 and for a < 0 <= c, the third coordinate is eta = log(|a|/rho), with sigma = sign(a):
+
+    eta' = (e^{2 eta} - 1)(rho^2/2 - sigma k e^{-eta}),  (log rho)' = sigma k e^eta - rho^2 e^{2 eta}/2,
+    x' = -sigma e^eta (pi - theta)/(2 pi)
+
+so that eta = 0, balance, and the sign of c = rho^2 (e^{2 eta} - 1) hold to the last bit, however small rho
+becomes; a itself would drift by the tolerance, and a dead neuron come alive. For a <= 0 and c < 0, where a
+passes 0, the coordinate is a: a' = rho (k - a rho/2), and a = sigma rho e^eta in the others.
+
+After a mask that keeps |mask * v| = nu < 1 of the target, x belongs to the angle with mask * v,
+cos(theta) = -nu tanh(x), and x' gains a factor nu.
 """
 
 import math
@@ -18,7 +26,7 @@ from singleneuron.model import Array, Reduced
 from singleneuron.outcome import TINY_NORM
 from singleneuron.solver import EVENT, build, workspace
 
-NU, SIGN_C, TOL = range(3)
+NU, SIGMA, SIZE, SIGN_C, TOL = range(5)
 LOG_TINY = math.log(TINY_NORM)
 TWO_PI = 2.0 * math.pi
 
@@ -42,18 +50,34 @@ def angles(x, nu):
 
 
 @routine
+def outer(y, p):
+    """a of a state; its first coordinate is eta/SIZE where SIGMA is +-1, else a."""
+    if p[SIGMA] == 0.0:
+        return y[0]
+    return p[SIGMA] * math.exp(y[1] + p[SIZE] * y[0])
+
+
+@routine
 def field(y, p, out):
-    a = y[0]
-    rho = math.exp(max(y[1], -690.0))
     k, delta = angles(y[2], p[NU])
-    out[0] = rho * (k - 0.5 * a * rho)
-    out[1] = a * (k / rho - 0.5 * a)
-    out[2] = -p[NU] * a * delta / (TWO_PI * rho)
+    rho = math.exp(max(y[1], -690.0))
+    if p[SIGMA] == 0.0:
+        a = y[0]
+        out[0] = rho * (k - 0.5 * a * rho)
+        out[1] = a * (k / rho - 0.5 * a)
+        out[2] = -p[NU] * a * delta / (TWO_PI * rho)
+        return
+    ratio = math.exp(p[SIZE] * y[0])
+    pull = p[SIGMA] * k
+    square = 0.5 * rho * rho
+    out[0] = math.expm1(2.0 * p[SIZE] * y[0]) * (square - pull / ratio) / p[SIZE]
+    out[1] = ratio * (pull - square * ratio)
+    out[2] = -p[NU] * p[SIGMA] * ratio * delta / TWO_PI
 
 
 @routine
 def gauge(y, p, g):
-    a = y[0]
+    a = outer(y, p)
     g[0] = y[1] - LOG_TINY if a < 0.0 else 1.0
     g[1] = 1.0
     if p[NU] == 1.0 and y[2] < 0.0:
@@ -82,9 +106,19 @@ def decay(y, nu, lapse, out):
 
 @routine
 def follow(y, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, work):
-    """One trajectory: (reason, time decided); y becomes its end."""
-    p = np.array([nu, np.sign(c), tolerance])
+    """One trajectory from y = (a, log rho, x), which becomes its end: (reason, time decided)."""
+    a, square = y[0], math.exp(2.0 * y[1])
+    p = np.array([nu, 0.0, 1.0, np.sign(c), tolerance])
+    if a > 0.0 or (a < 0.0 and c >= 0.0):
+        p[SIGMA] = np.sign(a)
+        eta = 0.5 * math.log1p(c / square) if abs(c) < 0.5 * square else math.log(abs(a)) - y[1]
+        if eta != 0.0:
+            p[SIZE] = min(1.0, abs(eta))  # the tolerance is relative to where eta starts
+        y[0] = eta / p[SIZE]
     reason, t, filled, since = solve(y, p, 0.0, times, 0, path, rtol, atol, limit, t_certain, math.nan, work)
+    for i in range(filled):
+        path[i, 0] = outer(path[i], p)
+    y[0] = outer(y, p)
     while filled < times.size:
         path[filled] = y
         if reason == EVENT:

@@ -22,6 +22,8 @@ A[STAGES + 1 :, :] = DOP853.A_EXTRA
 E3, E5, D = (np.ascontiguousarray(table) for table in (DOP853.E3, DOP853.E5, DOP853.D))
 ORDER = 8
 MAX_STEPS = 2_000_000
+MAX_CERTAIN_STEPS = 100_000  # spent in the limit on a stiff trajectory whose limit is certain
+LEAST_STEP = 1e-290
 
 # Why `solve` returned.
 END, EVENT, CONVERGED, CERTAIN, FAILED, AMBIGUOUS = 0, 1, 2, 3, 4, 5
@@ -73,7 +75,8 @@ def error_norm(y, y1, h, k, rtol, atol):
         sum3 += (e3 / scale) ** 2
     if sum5 == 0.0:
         return 0.0
-    return abs(h) * sum5 / math.sqrt((sum5 + 0.01 * sum3) * n)
+    # The sum, not the mean: coordinates at rest must not excuse those that move.
+    return abs(h) * sum5 / math.sqrt(sum5 + 0.01 * sum3)
 
 
 @routine
@@ -242,12 +245,13 @@ def build(rhs, gauge):
         if inside and limit:
             return CONVERGED, t, filled, since
         rejected = False
-        for _ in range(MAX_STEPS):
+        for step_number in range(MAX_STEPS):
             if t >= t_end:
                 return END, t, filled, since
-            h = min(h, t_end - t)
             last = h >= t_end - t
-            if t + h <= t:
+            h = min(h, t_end - t)
+            # Below the resolution of t the system, which is autonomous, goes on all the same.
+            if h < LEAST_STEP:
                 return FAILED, t, filled, since
             step(p, y, h, k, y1)
             error = error_norm(y, y1, h, k, rtol, atol)
@@ -290,7 +294,7 @@ def build(rhs, gauge):
                 return CONVERGED, t, filled, since
             if event:
                 return EVENT, t, filled, since
-            if certain and t >= t_certain:
+            if limit and certain and (t >= t_certain or step_number >= MAX_CERTAIN_STEPS):
                 return CERTAIN, t, filled, since
             k[0] = k[STAGES]
             factor = step_factor(error)

@@ -143,6 +143,18 @@ def test_gradient_descent_tends_to_the_flow_at_first_order():
         assert 1.8 < errors[1] / errors[2] < 2.2
 
 
+def test_descent_claims_nothing_before_it_is_there():
+    # A step this long diverges, oscillates, or brings a dead neuron back: none is a success, or a death.
+    diverging = integrate(Population(1), State([3.0], [[5.0]]), 10.0, learning_rate=5.0)
+    assert diverging.status[0] in (Status.UNDECIDED, Status.FAILED)
+    oscillating = integrate(Population(3), State([1.2], [[0.7, 0.2, 0.1]]), np.inf, learning_rate=2.5)
+    assert oscillating.status[0] == Status.UNDECIDED
+    start = State([-1.0], [[0.6, 0.8]], c=0.0)
+    assert integrate(Population(2), start, 50.0, learning_rate=0.3).status[0] == Status.UNDECIDED
+    with pytest.raises(ValueError, match="raise it, or shorten the time"):
+        integrate(Population(2), start, 1.0, learning_rate=1e-30)
+
+
 def test_pruned_weights_stay_at_zero():
     mask = np.array([True, False, True, False])
     starts = independent_starts(4, 60, seed=7)

@@ -121,7 +121,10 @@ def test_the_seed_is_all_that_matters():
 
 
 def test_states_are_values():
-    state = State([1.0, 2.0], [[1.0], [2.0]], c=0.0)
+    a = np.array([1.0, 2.0])
+    state = State(a, [[1.0], [2.0]], c=0.0)
+    a[0] = np.nan
+    assert state.a[0] == 1
     assert np.array_equal(state[1:].c, [0.0])
     with pytest.raises(ValueError, match="read-only"):
         state.a[0] = 5
@@ -133,7 +136,12 @@ def test_states_are_values():
     [
         (lambda: State([1.0], [[np.nan]]), "w must be finite, but w"),
         (lambda: State([1.0, 2.0], [[1.0]]), r"a is \(2,\) and w \(1, 1\)"),
-        (lambda: State(["x"], [[1.0]]), "array of numbers"),
+        (lambda: State(["1.5"], [["2"]]), "array of real numbers, but its entries are"),
+        (lambda: State([1.0j], [[1.0]]), "array of real numbers, but its entries are complex128"),
+        (
+            lambda: State([1.0, 2.0], [[1.0], [1.0]], c=[1.0, 2.0, 3.0]),
+            r"c must be a number or have shape \(2,\)",
+        ),
         (lambda: Population(0), "d must be an integer >= 1, but is 0"),
         (lambda: Population(2.5), "d must be an integer"),
         (lambda: Population(2, targets=3), "targets must be <= d = 2"),

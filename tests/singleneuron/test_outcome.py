@@ -60,6 +60,7 @@ OPENS = Line(0.5, 1.0, 0.5, 0.2)
         (-2.0, 1.0, 3.0, Line(0.5, -2.0, 0.5, 0.0), Status.CONVERGED),
         (2.0, 1.0, 3.0, Line(0.5, -2.0, 0.5, 0.0), Status.DEAD),
         (1.0, 2.0, -3.0, Line(0.0, 0.0, 0.5, 0.0), Status.STUCK),
+        (0.01, 0.01, 0.0, Line(0.0, 0.0, 0.5, 0.0), Status.STUCK),
     ],
 )
 def test_line(a, w, c, line, status):

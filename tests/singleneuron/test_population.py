@@ -10,6 +10,7 @@ from singleneuron.model import (
     Reduced,
     State,
     balance,
+    balanced_starts,
     gradient,
     independent_starts,
     loss,
@@ -144,3 +145,35 @@ def test_a_start_exactly_at_the_saddle_stays():
     assert end.state.a[0] == 0.8
     assert not end.state.w.any()
     assert end.status[0] == Status.STUCK
+
+
+def test_a_dead_balanced_neuron_stays_dead_however_close_to_the_target_it_points():
+    # rho falls to about theta before w turns: there an error of the tolerance in a would have a cross 0.
+    theta = np.geomspace(1e-9, 3.0, 400)
+    for rho in (0.3, 1.0, 2.5):
+        starts = Reduced(np.full(400, -rho), rho * np.cos(theta), rho * np.sin(theta), c=0.0)
+        for t in (50.0, np.inf):
+            assert np.all(integrate(Population(2), starts, t, method="ode").status == Status.DEAD)
+    barely = Reduced([-0.3000000003], [0.3], [3e-7])  # c = 2e-10
+    assert integrate(Population(2), barely, np.inf).status[0] == Status.DEAD
+
+
+def test_balance_by_construction_holds_to_the_last_bit():
+    starts = balanced_starts(3, 300, seed=4)
+    end = integrate(Population(3), starts, 30.0, method="ode").state
+    rho = np.linalg.norm(end.w, axis=1)
+    assert np.all(np.abs(np.abs(end.a) - rho) <= 1e-14 * rho)
+
+
+def test_a_start_next_to_antiparallel_turns_in_no_time_at_all():
+    # rho reaches 1e-40 or less, where w turns within a time far below the resolution of t.
+    for q in (1e-12, 1e-40, 1e-100):
+        end = integrate(Population(2), Reduced([2.0], [-1.0], [q]), np.inf, method="ode")
+        assert end.status[0] == Status.CONVERGED
+        # (2/c) log(1 + pi c rho/(a delta)) to turn, and an O(1) time before and after.
+        assert abs(end.time[0] - 2 / 3 * np.log(np.pi * 3 / (2 * q))) < 6
+
+
+def test_a_stiff_start_is_trapped_and_not_lost():
+    starts = independent_starts(10**5, 2, seed=1, reduced=True)
+    assert np.all(integrate(Population(10**5), starts, np.inf, method="ode").status == Status.TRAPPED)
