@@ -132,7 +132,10 @@ def read(path: Path) -> Statement:
             raise ValueError(f"it has more than {MAX_BYTES} bytes")
         conjecture = Conjecture.model_validate(tomllib.loads(path.read_text("utf-8")))
     except ValidationError as error:
-        wrong = (f"{'.'.join(map(str, item['loc'])) or 'it'}: {item['msg']}" for item in error.errors())
+        wrong = (
+            f"{'.'.join(map(str, item['loc'])) or 'it'}: {item['msg'].removeprefix('Value error, ')}"
+            for item in error.errors()
+        )
         raise ValueError(f"the statement in '{path}' is not valid: {'; '.join(wrong)}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"cannot read a statement from '{path}': {str(error)[:300]}") from None

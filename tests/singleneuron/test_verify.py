@@ -104,7 +104,6 @@ def test_a_sliver_of_measure_a_thousandth_is_found(region):
     ("setting", "claim"),
     [
         (SMALL, Claim(algorithm="imp", rate=0.5)),
-        (SMALL, Claim(algorithm="lrr", rate=0.25)),
         (Setting(d=1, init="independent"), Claim(algorithm="lrr", rate=0.25)),
     ],
 )
