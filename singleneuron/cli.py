@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import math
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 RESULTS = Path("build/results")
+FAILED_SHARE = 0.01
+"""A map in which the integrator gave up on more of the cells is a failure."""
 Progress = Callable[[int, int], None]
 
 
@@ -201,7 +204,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run `singleneuron`; return 0 when done, 1 after a failure, 2 on bad input."""
     options = _parser().parse_args(arguments)
     try:
-        return options.run(options) or 0
+        with warnings.catch_warnings():
+            # Numbers that overflow are told by the status of their trajectories.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            return options.run(options) or 0
     except ValueError as error:
         return _fail(2, str(error))
     except KeyboardInterrupt:
@@ -215,7 +221,7 @@ def _fail(code: int, message: str) -> int:
     return code
 
 
-def _map(options: argparse.Namespace) -> None:
+def _map(options: argparse.Namespace) -> int:
     check_output(options.out)
     config = _config(options)
     import singleneuron as sn
@@ -223,6 +229,9 @@ def _map(options: argparse.Namespace) -> None:
     if options.workers is not None:
         import numba
 
+        cores = numba.config.NUMBA_NUM_THREADS
+        if not 1 <= options.workers <= cores:
+            raise ValueError(f"--workers must be from 1 to {cores}, the cores here, but is {options.workers}")
         numba.set_num_threads(options.workers)
     arguments = {key: value for key, value in config.items() if value is not None}
     arguments["algorithms"] = tuple(arguments.pop("algorithm"))
@@ -231,8 +240,13 @@ def _map(options: argparse.Namespace) -> None:
     write(data, options.out, config=config, seed=options.seed)
     if not options.quiet:
         for algorithm in data.algorithm.values:
-            print(_summary(data.sel(algorithm=algorithm)))
+            print(_summary(data.sel(algorithm=algorithm), averaged=options.average is not None))
         print(options.out)
+    failed = int((data.status == sn.Status.FAILED).sum())
+    cells = int((data.status >= 0).sum() if options.average is None else data.status.size)
+    if failed > FAILED_SHARE * cells:
+        return _fail(1, f"the integrator gave up on {failed} of {cells} cells, kept in {options.out}")
+    return 0
 
 
 def _study(options: argparse.Namespace) -> None:
@@ -273,20 +287,27 @@ def _rates(data: xr.Dataset) -> Iterator[str]:
         )
 
 
-def _summary(cells: xr.Dataset) -> str:
-    """Cells by status, and how many decided ones differ from the predicted region."""
-    from singleneuron.outcome import counts
+def _summary(cells: xr.Dataset, averaged: bool) -> str:
+    """Cells by status, and how many decided ones differ from the predicted region; of averages the mean."""
+    from singleneuron.outcome import Status, counts
 
     decided = cells.success.notnull()
-    differ = int((decided & (cells.success != cells.predicted)).sum())
-    statuses = ", ".join(
-        f"{number} {label}" for label, number in counts(cells.status.values).items() if number
-    )
-    total = f"{differ} of {int(decided.sum())} decided cells differ from the prediction"
+    codes = cells.status.values
+    if averaged:
+        failed = int((codes == Status.FAILED).sum())
+        share, predicted = (float(cells[name].where(decided).mean()) for name in ("success", "predicted"))
+        return (
+            f"{cells.algorithm.item()}: mean success {share:.4f}, predicted {predicted:.4f}, "
+            f"in {int(decided.sum())} of {decided.size} cells decided in every run; {failed} failed"
+        )
+    known = decided & cells.predicted.notnull()
+    differ = int((known & (cells.success != cells.predicted)).sum())
+    statuses = ", ".join(f"{number} {label}" for label, number in counts(codes[codes >= 0]).items() if number)
+    total = f"{differ} of {int(known.sum())} decided cells differ from the prediction"
     return f"{cells.algorithm.item()}: {statuses}; {total}"
 
 
-def _trajectory(options: argparse.Namespace) -> None:
+def _trajectory(options: argparse.Namespace) -> int:
     check_output(options.out)
     config = _config(options)
     if len(options.w) != options.d:
@@ -304,6 +325,9 @@ def _trajectory(options: argparse.Namespace) -> None:
         w = " ".join(f"{value:.6g}" for value in last.w.values)
         print(f"{status}: a = {last.a.item():.6g}, w = {w}, loss = {last.loss.item():.3g}")
         print(options.out)
+    if status == "failed":
+        return _fail(1, f"the integrator gave up; how far it came is kept in {options.out}")
+    return 0
 
 
 def _preset(options: argparse.Namespace) -> None:

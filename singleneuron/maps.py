@@ -1,6 +1,6 @@
 """Success maps: where in the plane (a(0), w_1(0)) IMP, WR and LRR succeed, simulated and predicted."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,8 +49,8 @@ def success_map(
     `integrate`.
 
     Returns a Dataset with dims (algorithm, a0, w0): `success` in [0, 1] (NaN: no such start, or undecided),
-    `status` (codes of `Status`; -1: no such start, or averaged), `loss` at the end, `predicted` by theory for
-    the limit of long levels (NaN: no formula).
+    `status` (codes of `Status`; -1: no such start, or an average in which no run failed), `loss` at the end,
+    `predicted` by theory for the limit of long levels (NaN: no formula).
     """
     import xarray as xr
 
@@ -58,11 +58,11 @@ def success_map(
         d, algorithms, resolution=resolution, w_perp=w_perp, balanced=balanced, average=average,
         n=n, noise=noise,
     )  # fmt: skip
+    check_training(d, targets, algorithms, rewind_time, levels, level_time, method, training)
     axis = np.linspace(-1.0, 1.0, resolution) * number("extent", extent, least=0.0, open_end=True)
     axis = (axis - axis[::-1]) / 2  # symmetric to the last bit: a(0) = -w_1(0) means it
     for algorithm in algorithms:
         check_algorithm(algorithm, imp, rewind_time)
-    level_counts(d, targets, levels)
     runs = 1 if average is None else average
     shape = (len(algorithms), resolution**2)
     names = ("success", "loss", "predicted")
@@ -86,8 +86,8 @@ def success_map(
                 total["success"][row, cells] += end.success
                 total["loss"][row, cells] += end.loss[:, -1]
                 total["predicted"][row, cells] += predicted(data, starts, **options)
-                if average is None:
-                    status[row, cells] = end.status
+                failed = end.status == Status.FAILED
+                status[row, cells] = np.where(failed | (average is None), end.status, status[row, cells])
                 done += cells.size
                 if progress is not None:
                     progress(done, everything)
@@ -123,8 +123,8 @@ def check_map(
         raise ValueError(f"noise is that of samples: give their number n too, or no noise (it is {noise:g})")
     if not algorithms or len(set(algorithms)) < len(algorithms):
         raise ValueError(f"algorithms must be distinct and at least one, but are {list(algorithms)}")
-    if w_perp is not None:
-        number("w_perp", w_perp, least=0.0)
+    if w_perp is not None and number("w_perp", w_perp, least=0.0) and d == 1:
+        raise ValueError(f"w_perp is the norm of other coordinates, but d = 1 has none (it is {w_perp:g})")
     given = [
         name
         for name, on in (("w_perp", w_perp is not None), ("balanced", balanced), ("average", average))
@@ -134,6 +134,27 @@ def check_map(
         raise ValueError(
             f"give at most one of w_perp, balanced and average, but {' and '.join(given)} are given"
         )
+
+
+def check_training(
+    d: int,
+    targets: int,
+    algorithms: Sequence[str],
+    rewind_time: float | None,
+    levels: int,
+    level_time: float,
+    method: str,
+    training: Mapping[str, Any],
+) -> None:
+    """ValueError, in one line, for options of the training that do not fit each other."""
+    if rewind_time is not None and "wr" not in algorithms:
+        raise ValueError(f"rewind_time is WR's: run 'wr' too, or give no rewind_time (it is {rewind_time:g})")
+    if integer("levels", levels, 1) > 1 and d == targets:
+        raise ValueError(f"levels must be 1 where d = targets = {d}: nothing is pruned; but is {levels}")
+    level_counts(d, targets, levels)
+    number("level_time", level_time, least=0.0, finite=False, open_end=True)
+    if method == "exact" and training.get("learning_rate") is not None:
+        raise ValueError("gradient descent has no closed form: give method 'ode', or no learning_rate")
 
 
 def _starts(

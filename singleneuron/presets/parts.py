@@ -11,6 +11,7 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
 import singleneuron as sn
+from singleneuron.model import number
 from singleneuron.outcome import Status, success
 
 Progress = Callable[[int, int], None]
@@ -352,6 +353,10 @@ def _full(state: sn.State | sn.Reduced) -> sn.State:
 
 def _problem(d: int, n: int | None, noise: float, seed: int) -> sn.Population | sn.Sample:
     if n is None:
+        if number("noise", noise, least=0.0):
+            raise ValueError(
+                f"noise is that of samples: give their number n too, or no noise (it is {noise:g})"
+            )
         return sn.Population(d)
     return sn.Sample.draw(d=d, n=n, noise=noise, seed=seed)
 

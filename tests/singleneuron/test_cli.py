@@ -33,12 +33,31 @@ def _run(arguments):
         (["map", "--d", "2", "--n", "10", "--noise", "-0.1", "--learning-rate", "0.1"], "noise"),
         (["map", "--d", "2", "--w-perp", "1", "--balanced"], "not allowed"),
         (["map", "--d", "2", "--res", "9"], "--res"),
+        (["map", "--d", "2", "--rewind-time", "0.5"], "rewind_time is WR's"),
+        (["map", "--d", "1", "--levels", "0"], "levels must be an integer >= 1"),
+        (["map", "--d", "1", "--levels", "3"], "levels must be 1 where d = targets = 1"),
+        (["map", "--d", "1", "--w-perp", "0.5"], "w_perp is the norm of other coordinates"),
+        (["map", "--d", "2", "--level-time", "-1"], "level_time must be"),
+        (["map", "--d", "2", "--level-time", "nan"], "level_time must be"),
+        (["map", "--d", "2", "--workers", "0"], "--workers must be from 1 to"),
+        (["map", "--d", "2", "--workers", "999"], "but is 999"),
+        (["map", "--d", "2", "--method", "exact", "--learning-rate", "0.1"], "no closed form"),
+        (["map", "--d", "2", "--learning-rate", "1e-14"], "learning_rate 1e-14 needs"),
+        (["map", "--d", "2", "--learning-rate", "1e-320"], "learning_rate"),
         (["map"], "--d"),
         (["trajectory", "--d", "1", "--a", "nan", "--w", "1", "--t-end", "1"], "nan"),
         (["trajectory", "--d", "2", "--a", "1", "--w", "1", "--t-end", "1"], "d = 2"),
         (["trajectory", "--d", "1", "--a", "1", "--w", "1", "--t-end", "-1"], "t_end"),
         (["trajectory", "--d", "1", "--a", "1", "--w", "1", "--t-end", "1", "--points", "1"], "points"),
         (["trajectory", "--d", "1", "--a", "1", "--w", "1", "--t-end", "1", "--n", "0"], "n must be"),
+        (
+            ["trajectory", "--d", "1", "--a", "1", "--w", "1", "--t-end", "1", "--noise", "0.5"],
+            "their number n",
+        ),
+        (
+            ["trajectory", "--d", "1", "--a", "1", "--w", "1", "--t-end", "1", "--noise", "-1"],
+            "noise must be",
+        ),
         (["trajectory", "--d", "1", "--a", "x", "--w", "1", "--t-end", "1"], "invalid float"),
         (["study"], "--d"),
         (["study", "--d"], "--d"),
@@ -113,6 +132,47 @@ def test_map_writes_what_success_map_returns(suffix, tmp_path, capsys):
     config = json.loads(written.attrs["config"])
     assert (config["d"], config["resolution"], config["level_time"]) == (3, 8, "inf")
     assert int(written.attrs["seed"]) == 0
+
+
+def test_maps_over_the_cone_and_averaged_are_summed_up(tmp_path, capsys):
+    line = ["map", "--d", "3", "--resolution", "9", "--out", str(tmp_path / "map.nc")]
+    assert _run([*line, "--balanced"]) == 0
+    streams = capsys.readouterr()
+    assert streams.err == ""
+    written = results.read(tmp_path / "map.nc").sel(algorithm="lrr")
+    exist = int((written.status >= 0).sum())
+    assert 0 < exist < 81
+    assert f"0 of {exist} decided cells differ" in streams.out.splitlines()[1]
+    assert _run([*line, "--average", "3"]) == 0
+    streams = capsys.readouterr()
+    assert streams.err == ""
+    written = results.read(tmp_path / "map.nc").sel(algorithm="lrr")
+    mean, predicted = float(written.success.mean()), float(written.predicted.mean())
+    assert streams.out.splitlines()[1] == (
+        f"lrr: mean success {mean:.4f}, predicted {predicted:.4f}, "
+        "in 81 of 81 cells decided in every run; 0 failed"
+    )
+
+
+@pytest.mark.parametrize("average", [[], ["--average", "2"]])
+def test_a_map_that_fails_is_kept_and_named(average, tmp_path, capsys):
+    out = tmp_path / "map.nc"
+    line = ["map", "--d", "3", "--extent", "1e200", "--resolution", "4", "--out", str(out)]
+    assert _run(line + average) == 1
+    streams = capsys.readouterr()
+    assert streams.err == f"singleneuron: the integrator gave up on 32 of 32 cells, kept in {out}\n"
+    assert streams.out.count("16 failed") == 2
+    assert bool((results.read(out).status == sn.Status.FAILED).all())
+
+
+def test_a_trajectory_that_fails_is_kept_and_named(tmp_path, capsys):
+    out = tmp_path / "path.nc"
+    line = "trajectory --d 1 --a 1e200 --w 1e200 --t-end 1 --quiet --out"
+    assert _run([*line.split(), str(out)]) == 1
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert streams.err == f"singleneuron: the integrator gave up; how far it came is kept in {out}\n"
+    assert results.read(out).attrs["status"] == "failed"
 
 
 def test_every_map_option_reaches_success_map(tmp_path, monkeypatch):
