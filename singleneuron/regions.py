@@ -69,6 +69,10 @@ def predicted(
     closed form on balanced starts with one target: iff a > 0 and theta(t_k) < pi/2. Of samples the dense
     level is taken as the population's (n >> d), the last one at one coordinate exactly from its statistics.
     """
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}, but is {algorithm!r}")
+    if imp not in IMP_VARIANTS:
+        raise ValueError(f"imp must be one of {', '.join(IMP_VARIANTS)}, but is {imp!r}")
     reduced = reduce(problem, starts) if isinstance(starts, State) else starts
     a, p, q, c = reduced.a, reduced.p, reduced.q, start_balance(reduced)
     sampled = isinstance(problem, Sample)
@@ -78,10 +82,11 @@ def predicted(
         return dense_success(a, p, q, c).astype(float)
     if algorithm == "imp":
         return _imp_success(problem, starts, reduced, imp)
-    if sampled or problem.targets > 1 or rewind_time is None or np.any(c != 0):
+    if sampled or problem.targets > 1 or rewind_time is None:
         return np.full(a.shape, np.nan)
     flipped = np.arctan2(q, p) < exact.flip_angle(rewind_time)
-    return np.where(q > 0, (a > 0) & flipped, line_success(a, p, c=c)).astype(float)
+    success = np.where(q > 0, (a > 0) & flipped, line_success(a, p, c=c))
+    return np.where(c == 0, success, np.nan)
 
 
 def _imp_success(problem: Problem, starts: Starts, reduced: Reduced, imp: str) -> Array:

@@ -96,6 +96,21 @@ def test_predicted_of_wr(rewind_time: float, imp: str) -> None:
     assert 0.25 < predicted.mean() + 0.03 < 0.5
 
 
+def test_wr_is_predicted_of_the_balanced_starts_of_any_batch() -> None:
+    balanced: Any = balanced_starts(d=3, size=20, seed=5, reduced=True)
+    c = np.where(np.arange(20) % 3 == 0, 0.5, 0.0)
+    mixed = Reduced(balanced.a, balanced.p, balanced.q, c)
+    known = regions.predicted(Population(d=3), balanced, "wr", rewind_time=0.3)
+    predicted = regions.predicted(Population(d=3), mixed, "wr", rewind_time=0.3)
+    np.testing.assert_array_equal(predicted, np.where(c == 0, known, np.nan))
+
+
+@pytest.mark.parametrize(("algorithm", "imp"), [("lth", "keep"), ("imp", "kept"), ("lrr", "kept")])
+def test_unknown_names_are_refused(algorithm: str, imp: str) -> None:
+    with pytest.raises(ValueError, match="must be one of"):
+        regions.predicted(Population(d=3), start_grid(), algorithm, imp=imp)
+
+
 def test_the_names_agree() -> None:
     assert theory.ALGORITHMS == regions.ALGORITHMS
     assert theory.IMP_VARIANTS == regions.IMP_VARIANTS
