@@ -73,7 +73,7 @@ def success_map(
     for run in range(runs):
         data: Problem = Population(d, targets)
         if n is not None:
-            data = Sample.draw(d, n, noise, seed + run, targets)
+            data = Sample.draw(d, n, noise, seed if average is None else _child(seed, run), targets)
         for cells, starts in _starts(axis, d, w_perp, balanced, None if average is None else [seed, run]):
             exists[cells] = True
             dense = integrate(data, starts, level_time, method=method, seed=seed, **training)
@@ -155,6 +155,11 @@ def check_training(
     number("level_time", level_time, least=0.0, finite=False, open_end=True)
     if method == "exact" and training.get("learning_rate") is not None:
         raise ValueError("gradient descent has no closed form: give method 'ode', or no learning_rate")
+
+
+def _child(seed: int, run: int) -> int:
+    """The seed of one run's samples: those of no other run, nor of a run of another seed."""
+    return int(np.random.SeedSequence([seed, run]).generate_state(1, np.uint64)[0])
 
 
 def _starts(

@@ -5,6 +5,7 @@ import pytest
 
 from singleneuron import maps
 from singleneuron.maps import success_map
+from singleneuron.model import Sample
 from singleneuron.outcome import Status
 
 
@@ -78,6 +79,21 @@ def test_samples_by_gradient_descent():
     clear = (a > 0.4) & (w > 0.4)
     assert np.all(data.success.values[:, clear] == 1)
     assert np.all(data.success.values[:, (a < -2.2) | ((a < -1.2) & (np.abs(w) < 0.4))] == 0)
+
+
+def test_runs_of_consecutive_seeds_share_no_samples(monkeypatch):
+    drawn, draw = [], Sample.draw
+
+    def record(*arguments):
+        drawn.append(draw(*arguments))
+        return drawn[-1]
+
+    monkeypatch.setattr(maps.Sample, "draw", record)
+    for seed in (3, 4):
+        success_map(2, ("imp",), resolution=2, n=5, average=3, seed=seed, learning_rate=0.1, level_time=0.2)
+    assert len({data.x.tobytes() for data in drawn}) == len(drawn) == 6
+    success_map(2, ("imp",), resolution=2, n=5, seed=3, learning_rate=0.1, level_time=0.2)
+    np.testing.assert_array_equal(drawn[-1].x, draw(2, 5, 0.0, 3).x)
 
 
 def test_progress_counts_cells():
