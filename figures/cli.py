@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -49,11 +50,15 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
+        sys.stdout.flush()
     except ValueError as error:
         print(f"figures: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # the reader had enough; the exit flushes once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # 128 + SIGPIPE, as shells tell it
     except Exception as error:
         print(f"figures: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
@@ -65,6 +70,8 @@ def _draw(options: argparse.Namespace) -> None:
 
     theorems = toy.FIGURES | samples.FIGURES
     known = theorems | deep.FIGURES
+    if "all" in options.names and len(options.names) > 1:
+        raise ValueError(f"give 'all' alone or the names of figures, but got {' '.join(options.names)}")
     names = list(theorems) if options.names == ["all"] else options.names
     if unknown := sorted(set(names) - set(known)):
         raise ValueError(f"a figure must be one of {', '.join(known)} or all, got {', '.join(unknown)}")

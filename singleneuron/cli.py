@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -207,11 +208,16 @@ def main(arguments: list[str] | None = None) -> int:
         with warnings.catch_warnings():
             # Numbers that overflow are told by the status of their trajectories.
             warnings.simplefilter("ignore", RuntimeWarning)
-            return options.run(options) or 0
+            code = options.run(options) or 0
+            sys.stdout.flush()
+            return code
     except ValueError as error:
         return _fail(2, str(error))
     except KeyboardInterrupt:
         return _fail(130, "interrupted")
+    except BrokenPipeError:  # the reader had enough; the exit flushes once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # 128 + SIGPIPE, as shells tell it
     except Exception as error:
         return _fail(1, f"{type(error).__name__}: {error}")
 

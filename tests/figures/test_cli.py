@@ -22,6 +22,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, capsys):
     source.mkdir()
     folders = ["--results", str(source), "--out", str(out)]
     _fails(capsys, ["draw", "fig9", *folders], "must be one of fig1a")
+    _fails(capsys, ["draw", "all", "fig1a", *folders], "give 'all' alone or the names of figures")
     _fails(capsys, ["draw", "all", *folders], "there must be a result file")
     (source / "fig1b.nc").write_text("not a result")
     _fails(capsys, ["draw", "fig1b", *folders], "cannot read")

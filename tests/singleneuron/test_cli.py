@@ -284,6 +284,17 @@ def test_trajectory_by_gradient_descent_on_samples(tmp_path):
     assert float(end.a * end.w[0]) == pytest.approx(s_pos, abs=1e-3)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="closed pipes are no signal there")
+def test_a_reader_that_has_had_enough_ends_it_quietly():
+    command = [sys.executable, "-c", "from singleneuron.cli import main; raise SystemExit(main())"]
+    with subprocess.Popen(
+        [*command, "preset", "--list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+
 def test_help_and_version_are_light():
     code = (
         "import sys\nfrom singleneuron.cli import main\n"
