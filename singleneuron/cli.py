@@ -235,7 +235,7 @@ def _map(options: argparse.Namespace) -> int:
     if options.workers is not None:
         import numba
 
-        cores = numba.config.NUMBA_NUM_THREADS
+        cores = numba.get_num_threads()
         if not 1 <= options.workers <= cores:
             raise ValueError(f"--workers must be from 1 to {cores}, the cores here, but is {options.workers}")
         numba.set_num_threads(options.workers)
