@@ -27,10 +27,7 @@ def success_map(axes: Axes, space: xr.Dataset) -> list[Artist]:
     axes.pcolormesh(
         space.a0, space.w0, success, cmap=style.RATE, vmin=0, vmax=1, shading="nearest", rasterized=True
     )
-    predicted = space.predicted.transpose("w0", "a0").astype(float)
-    axes.contour(
-        space.a0, space.w0, predicted, levels=[0.5], colors=style.BLACK, linestyles="--", linewidths=1
-    )
+    _edge(axes, space)
     handles: list[Artist] = [
         Patch(facecolor=style.SUCCESS_FILL, label="success (simulated)"),
         Patch(facecolor=style.FAILURE_FILL, label="failure (simulated)"),
@@ -40,6 +37,20 @@ def success_map(axes: Axes, space: xr.Dataset) -> list[Artist]:
         label = f"no verdict ({undecided} cell{'s' if undecided > 1 else ''})"
         handles.append(Patch(facecolor="white", edgecolor=style.GREY, linewidth=0.5, label=label))
     return handles
+
+
+def _edge(axes: Axes, space: xr.Dataset) -> None:
+    """The edge of the predicted region: its curve where the result holds one, else between the cells."""
+    if "edge" in space:
+        # Where all or none of the map succeeds the curve runs outside; an artist leaves the limits alone.
+        outside = 2 * float(space.a0[-1])
+        edge = space.edge.clip(-outside, outside)
+        axes.add_artist(Line2D(edge, space.edge_w0, color=style.BLACK, linestyle="--", linewidth=1))
+        return
+    predicted = space.predicted.transpose("w0", "a0").astype(float)
+    axes.contour(
+        space.a0, space.w0, predicted, levels=[0.5], colors=style.BLACK, linestyles="--", linewidths=1
+    )
 
 
 def wedge(axes: Axes, cells: xr.DataArray, label: str) -> Artist:
@@ -71,8 +82,8 @@ def outcome_colour(path: xr.Dataset) -> str:
 
 def plane(axes: Axes, x: str, y: str, moving: bool = False) -> None:
     """Axes of a map over the start; `moving`: trajectories move over it, too."""
-    axes.axhline(0, color=style.GREY, linewidth=0.5)
-    axes.axvline(0, color=style.GREY, linewidth=0.5)
+    axes.axhline(0, color=style.GREY, linewidth=0.5, zorder=1.5)
+    axes.axvline(0, color=style.GREY, linewidth=0.5, zorder=1.5)
     labels = (f"${name}(0)$, ${name}(t)$" if moving else f"${name}(0)$" for name in (x, y))
     axes.set(xlabel=next(labels), ylabel=next(labels), aspect="equal")
     for axis in (axes.xaxis, axes.yaxis):

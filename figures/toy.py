@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
+HEIGHT = 3.95
+"""Of a square map at column width with three rows of legend."""
+
 _styled = matplotlib.rc_context(style.RC)
 
 
@@ -25,7 +28,7 @@ def fig1a(data: Data) -> Figure:
 
     `map` (algorithm, a0, w0), `field` (a, w) with da, dw; `paths` (start, time, coordinate).
     """
-    figure = Figure(figsize=(style.COLUMN, 4.15))
+    figure = Figure(figsize=(style.COLUMN, HEIGHT))
     axes = figure.subplots()
     handles = success_map(axes, data["map"].isel(algorithm=0))
     _field(axes, data["field"])
@@ -68,7 +71,8 @@ def fig2a(data: Data) -> Figure:
         line[0].set_ylabel(f"loss\n({label})")
     for (a_sign, w_sign), axes in zip(signs, grid[0], strict=True):
         axes.set_title(f"$a(0) {_relation(a_sign)} 0,\\ w_1(0) {_relation(w_sign)} 0$")
-    figure.supxlabel("pruning level (coordinates kept)", fontsize=9)
+    kept = f"pruning level (coordinates kept of $d = {data['population'].attrs['d']}$)"
+    figure.supxlabel(f"{kept}; noisy samples: {_sampled(data['samples'])}", fontsize=9)
     handles, _ = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return figure
@@ -120,7 +124,13 @@ def noise_wedge(data: Data) -> Figure:
         Line2D([], [], color=style.GREY, label="predicted time"),
         Line2D([], [], color=style.GREY, label="simulated time", **DOT),
     ]
-    letters({"noisy samples": left, "when $w$ crosses zero upwards": right})
+    space, noise = data["map"], data["crossings"].attrs["noise"]
+    letters(
+        {
+            f"$d = {space.attrs['d']}$, {_sampled(space)}": left,
+            f"when $w$ crosses zero upwards, noise ${noise:g}$": right,
+        }
+    )
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
@@ -180,7 +190,7 @@ FIGURES = {
 
 def _pruned(data: Data, flow: str) -> Figure:
     space = data["map"].isel(algorithm=0)
-    figure = Figure(figsize=(style.COLUMN, 4.15))
+    figure = Figure(figsize=(style.COLUMN, HEIGHT))
     axes = figure.subplots()
     handles = success_map(axes, space)
     handles += trajectories(axes, data["paths"], flow)
@@ -208,6 +218,10 @@ def _levels(axes: Axes, group: xr.Dataset) -> None:
         axes.plot(group.level, loss.median("seed"), look, color=colour, label=label, **ring)
     ticks = [f"{level}\n({kept})" for level, kept in zip(group.level.values, group.kept.values, strict=True)]
     axes.set_xticks(group.level.values, ticks)
+
+
+def _sampled(data: xr.Dataset) -> str:
+    return f"$n = {data.attrs['n']}$, noise ${data.attrs['noise']:g}$"
 
 
 def _relation(sign: int) -> str:

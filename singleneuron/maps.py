@@ -103,6 +103,29 @@ def success_map(
     )
 
 
+def predicted_edge(
+    problem: Problem, algorithm: str, w: Array, w_perp: float, extent: float, **options: Any
+) -> Array:
+    """The a(0) in [-extent, extent] at which predicted success begins for each w_1(0) of `w`, (W,).
+
+    Success grows with a(0) in every region of the theory (s_pos > 0): bisection finds the edge to rounding.
+    -inf, inf: all succeed, none does; NaN: no formula. `options` (imp, rewind_time) as in `predicted`.
+    """
+    rest = np.full((w.size, problem.d - 1), w_perp / np.sqrt(max(problem.d - 1, 1)))
+
+    def success(a: Array) -> Array:
+        return predicted(problem, State(a, np.column_stack([w, rest])), algorithm, **options)
+
+    low, high = np.full(w.shape, -extent), np.full(w.shape, extent)
+    first, last = success(low), success(high)
+    for _ in range(60):
+        middle = (low + high) / 2
+        beyond = success(middle) == 1
+        low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
+    edge = np.select([first == 1, last == 0], [-np.inf, np.inf], high)
+    return np.where(np.isnan(first + last), np.nan, edge)
+
+
 def check_map(
     d: int,
     algorithms: Sequence[str],

@@ -11,6 +11,7 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
 import singleneuron as sn
+from singleneuron.maps import predicted_edge
 from singleneuron.model import number
 from singleneuron.outcome import Status, success
 
@@ -26,7 +27,7 @@ class _Part(BaseModel):
 
 
 class Map(_Part):
-    """`singleneuron.success_map` with these arguments."""
+    """`singleneuron.success_map` with these arguments, and the predicted edge where w_perp is fixed."""
 
     kind: Literal["map"]
     d: int
@@ -47,7 +48,19 @@ class Map(_Part):
     seed: int | None = None
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        return sn.success_map(**self.given(), progress=progress)
+        """Dims (algorithm, a0, w0) as `success_map`; (algorithm, edge_w0): edge, as `predicted_edge`."""
+        data = sn.success_map(**self.given(), progress=progress)
+        data.attrs |= {} if self.n is None else {"n": self.n, "noise": self.noise or 0.0}
+        if self.balanced or self.average:
+            return data
+        problem = _problem(self.d, self.n, self.noise or 0.0, self.seed or 0)
+        w_perp = math.sqrt(1 - 1 / self.d) if self.w_perp is None else self.w_perp
+        extent = float(abs(data.a0).max())
+        # Not w_1 = 0, a line of its own; but beside it, where an edge may jump, closer than any print shows.
+        w = np.sort(np.append(np.linspace(-extent, extent, 800), [-1e-9, 1e-9]))
+        options: dict[str, Any] = {"imp": self.imp or "keep", "rewind_time": self.rewind_time}
+        edge = [predicted_edge(problem, str(a), w, w_perp, extent, **options) for a in data.algorithm.values]
+        return data.assign(edge=(("algorithm", "edge_w0"), edge)).assign_coords(edge_w0=w)
 
 
 class Paths(_Part):
@@ -162,6 +175,7 @@ class Levels(_Part):
                 "seed": seeds,
                 "kept": ("level", list(run.counts)),
             },
+            attrs={"d": self.d} | ({} if self.n is None else {"n": self.n, "noise": self.noise}),
         )
 
 
@@ -208,6 +222,7 @@ class Crossings(_Part):
                 "w0": ("start", list(self.w)),
             },
             coords={"s": s},
+            attrs={"noise": self.noise},
         )
 
 

@@ -66,6 +66,23 @@ def test_maps_show_every_simulated_cell(name):
         assert axis[1] >= high
 
 
+def test_the_edge_is_the_curve_of_theory_whatever_the_resolution():
+    axes = toy.fig1c(_data("fig1c")).axes[0]
+    (edge,) = (item for item in axes.get_children() if getattr(item, "get_linestyle", str)() == "--")
+    a, w = edge.get_data()
+    inside = np.abs(a) < 2
+    np.testing.assert_allclose(a[inside], -np.sqrt(w[inside] ** 2 + 0.9), rtol=0, atol=1e-12)
+    assert inside.sum() > 500
+    # The part of it that runs outside leaves the limits to the map.
+    assert np.allclose(axes.get_xlim(), axes.get_ylim())
+
+
+def test_samples_are_named_where_they_are_drawn():
+    left = toy.noise_wedge(_data("noise_wedge")).axes[0]
+    assert left.get_title("left") == "(a) $d = 1$, $n = 200$, noise $0.5$"
+    assert "$d = 10$); noisy samples: $n = 1000$, noise $0.1$" in toy.fig2a(_data("fig2a")).get_supxlabel()
+
+
 def test_cells_without_a_verdict_are_white_and_named():
     data = _data("fig1b")
     holed = data["map"].copy(deep=True)

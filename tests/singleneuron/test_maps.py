@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from singleneuron import maps
-from singleneuron.maps import success_map
-from singleneuron.model import Sample
+from singleneuron.maps import predicted_edge, success_map
+from singleneuron.model import Population, Sample
 from singleneuron.outcome import Status
 
 
@@ -94,6 +94,16 @@ def test_runs_of_consecutive_seeds_share_no_samples(monkeypatch):
     assert len({data.x.tobytes() for data in drawn}) == len(drawn) == 6
     success_map(2, ("imp",), resolution=2, n=5, seed=3, learning_rate=0.1, level_time=0.2)
     np.testing.assert_array_equal(drawn[-1].x, draw(2, 5, 0.0, 3).x)
+
+
+def test_the_predicted_edge_is_the_boundary_of_the_theorems():
+    w = np.linspace(-1.5, 1.5, 31)
+    lrr = predicted_edge(Population(4), "lrr", w, 0.7, 2.0)
+    np.testing.assert_allclose(lrr, -np.hypot(w, 0.7), rtol=0, atol=1e-14)
+    imp = predicted_edge(Population(4), "imp", w, 0.7, 2.0)
+    np.testing.assert_allclose(imp, np.where(w > 0, -w, np.inf), rtol=0, atol=1e-14)
+    assert np.all(predicted_edge(Population(4), "lrr", w, 3.0, 2.0) == -np.inf)
+    assert np.all(np.isnan(predicted_edge(Population(4), "wr", w, 0.7, 2.0, rewind_time=1.0)))
 
 
 def test_progress_counts_cells():
