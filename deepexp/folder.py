@@ -12,6 +12,7 @@ import contextlib
 import csv
 import fcntl
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,9 @@ from typing import Any
 
 from deepexp.config import Config, read
 from figures.results import atomic
+
+# A name that `atomic` gives to what it has not finished.
+_TEMPORARY = re.compile(r"\..+-[0-9a-f]{8}(\.\w+)?")
 
 
 def file(folder: Path, kind: str, level: int | str) -> Path:
@@ -38,7 +42,10 @@ def check(config: Config, folder: Path) -> None:
                 f"the folder '{folder}' must hold {config.run_id}, but it holds {there.run_id}; choose "
                 f"another --out"
             )
-    elif folder.is_dir() and any(entry.name not in ("lock", "log.txt") for entry in folder.iterdir()):
+    elif folder.is_dir() and any(
+        entry.name not in ("lock", "log.txt") and not _TEMPORARY.fullmatch(entry.name)
+        for entry in folder.iterdir()
+    ):
         raise ValueError(
             f"the run folder '{folder}' must be new or a run's, but other files lie there; choose another"
         )
@@ -87,8 +94,9 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def clean(folder: Path) -> None:
     """Remove the temporary files of writes that a kill interrupted."""
-    for path in folder.rglob(".*-*.*"):
-        path.unlink()
+    for path in folder.rglob(".*"):
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

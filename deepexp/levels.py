@@ -6,6 +6,7 @@ What is written again after a stop is the same to the bit; `deepexp.folder` says
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: Non
     """Run `config` in `folder` or go on with it there; yields after every epoch and every level.
 
     Everything that can be known to be impossible raises ValueError before anything is trained or written. A
-    level whose loss is no longer finite raises train.Diverged; the levels before it stay.
+    level that is no longer finite raises train.Diverged; the levels before it stay.
     """
     layout.check(config, folder)
     work = prepare(config, folder, say)
@@ -87,7 +88,11 @@ def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: Non
         layout.write_text(folder / "config.toml", to_toml(config))
         about = {"run_id": config.run_id, "data_variant": work.dataset.variant, **provenance({}, config.seed)}
         layout.write_text(folder / "about.json", json.dumps(about, indent=1))
-        yield from _levels(work)
+        try:
+            yield from _levels(work)
+        except Exception as error:
+            layout.logger(folder, lambda _: None)(f"{type(error).__name__}: {error}")
+            raise
 
 
 def prepare(config: Config, folder: Path, say: Callable[[str], None] = lambda _: None) -> Run:
@@ -273,11 +278,14 @@ def _train(work: Run, start: Checkpoint, clock: _Clock) -> Iterator[Progress]:
         work.net, work.forward, work.sgd, start.mask, work.dataset, config, level, start.step, stops
     ):
         state = capture(work.net, work.sgd)
+        epoch = (report.step - 1) // work.per_epoch
+        for name, tensor in [*state.tensors.items(), *state.momentum.items()]:
+            if not bool(tensor.isfinite().all()):
+                raise train.Diverged(f"'{name}'", level, epoch, report.lr)
         if report.step in stops:
             checkpoint.save_state(state, work.file("states", "rewind"), config.run_id)
         if report.step % work.per_epoch:
             continue
-        epoch = report.step // work.per_epoch - 1
         start.epochs.append(_epoch_row(work, level, epoch, report))
         if config.train.signs == "epoch":
             masks.save(signs.of(models.prunable(work.net)), work.file("signs", f"{level:02d}-{epoch:04d}"))
@@ -296,9 +304,18 @@ def _epoch_row(work: Run, level: int, epoch: int, report: train.Report) -> dict[
         "train_accuracy": report.accuracy,
     }
     if work.config.train.evaluate == "epoch":
-        for part in ("validation", "test"):
-            loss, accuracy = train.evaluate(work.net, getattr(work.dataset, part), work.dataset)
-            row |= {f"{part}_loss": loss, f"{part}_accuracy": accuracy}
+        row |= _evaluation(work, level, epoch, report.lr)
+    return row
+
+
+def _evaluation(work: Run, level: int, epoch: int, lr: float) -> dict[str, float | None]:
+    """Loss and accuracy on the validation and the test images; raises Diverged."""
+    row = {}
+    for part in ("validation", "test"):
+        loss, accuracy = train.evaluate(work.net, getattr(work.dataset, part), work.dataset)
+        if loss is not None and not math.isfinite(loss):
+            raise train.Diverged(f"the {part} loss", level, epoch, lr)
+        row |= {f"{part}_loss": loss, f"{part}_accuracy": accuracy}
     return row
 
 
@@ -316,9 +333,7 @@ def _finish(work: Run, done: Checkpoint) -> Checkpoint:
         "flips": sum(int(where.count_nonzero()) for where in signs.flips(before, now, mask).values()),
     }
     row |= {key: done.epochs[-1][key] for key in ("train_loss", "train_accuracy")}
-    for part in ("validation", "test"):
-        loss, accuracy = train.evaluate(work.net, getattr(work.dataset, part), work.dataset)
-        row |= {f"{part}_loss": loss, f"{part}_accuracy": accuracy}
+    row |= _evaluation(work, level, done.epochs[-1]["epoch"], done.epochs[-1]["lr"])
     if work.config.train.evaluate == "epoch":
         seen = [epoch["test_accuracy"] for epoch in done.epochs if epoch["level"] == level]
         row["test_accuracy_maximum_over_epochs"] = max(seen)

@@ -31,7 +31,13 @@ class Report:
 
 
 class Diverged(RuntimeError):
-    """The loss is no longer a number."""
+    """A loss, a weight or a statistic is no longer a number."""
+
+    def __init__(self, what: str, level: int, epoch: int, lr: float) -> None:
+        super().__init__(
+            f"{what} must stay finite, but it does not in epoch {epoch} of level {level} at a learning rate "
+            f"of {lr:g}; lower train.lr. The levels before are complete"
+        )
 
 
 def learning_rate(train: Train, step: int, per_epoch: int, *, warm: bool) -> float:
@@ -118,11 +124,7 @@ def steps(
             if step % per_epoch == 0 or step in stops:
                 report = Report(step, rate, loss_sum.item() / seen, correct.item() / seen)
                 if not math.isfinite(report.loss):
-                    raise Diverged(
-                        f"the loss must stay finite, but it is {report.loss} in epoch {epoch} of level "
-                        f"{level} at a "
-                        f"learning rate of {rate:g}; lower train.lr. The levels before are complete"
-                    )
+                    raise Diverged("the training loss", level, epoch, rate)
                 yield report
 
 

@@ -101,6 +101,26 @@ def test_divergence_is_exit_code_1(tmp_path, capsys):
     _fails(capsys, arguments, "lower train.lr", code=1)
 
 
+def test_a_network_that_is_no_longer_finite_is_no_result(tmp_path, capsys):
+    """One step an epoch: the loss, taken before the step, is finite to the end; the weights are not."""
+    run = tmp_path / "run"
+    more = ["--levels", "0", "--epochs", "1", "--quiet", "--out", str(run)]
+    extreme = ["train.batch_size=160", "train.lr=1e38", "train.weight_decay=100.0"]
+    arguments = ["train", *more, "--set", *TINY, *extreme]
+    _fails(capsys, arguments, "must stay finite", code=1)
+    assert not layout.rows(run / "levels.csv")
+    assert not list(run.glob("checkpoints/*"))
+    assert "Diverged: " in (run / "log.txt").read_text()
+
+
+def test_a_test_loss_that_is_not_finite_is_no_result(tmp_path, capsys, monkeypatch):
+    from deepexp import train
+
+    monkeypatch.setattr(train, "evaluate", lambda *_: (float("nan"), 0.1))
+    _fails(capsys, [*RUN, "--out", str(tmp_path / "run"), "--quiet"], "loss must stay finite", code=1)
+    assert not layout.rows(tmp_path / "run" / "levels.csv")
+
+
 def test_unknown_arguments_are_one_line(capsys):
     with pytest.raises(SystemExit) as error:
         cli.main(["train", "--sed", "1"])

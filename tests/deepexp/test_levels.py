@@ -164,6 +164,23 @@ def test_left_over_temporary_files_go(tmp_path, tiny):
     assert not left.exists()
 
 
+def test_a_run_that_died_before_its_first_file_goes_on(tmp_path, tiny):
+    """Only what an interrupted atomic write leaves is passed over and removed; a file of the user's is not."""
+    folder, config = tmp_path / "run", build({**tiny, "pruning.levels": 0})
+    folder.mkdir()
+    left, theirs = folder / ".config-0123abcd.toml", folder / ".my-notes.txt"
+    left.write_text("half")
+    theirs.write_text("text")
+    with pytest.raises(ValueError, match="other files lie there"):
+        _finish(config, folder)
+    theirs.unlink()
+    assert len(_finish(config, folder)) == 1
+    theirs.write_text("text")
+    layout.clean(folder)
+    assert not left.exists()
+    assert theirs.exists()
+
+
 def test_another_configuration_in_the_same_folder_is_refused(lrr):
     config, folder = lrr
     before = (folder / "levels.csv").read_bytes()
