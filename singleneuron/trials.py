@@ -1,6 +1,7 @@
 """The runs of an experiment, integrated and counted, and single ones repeated by the independent solver."""
 
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -14,7 +15,7 @@ from singleneuron.model import Array, Line, Population, Reduced, State, reduce, 
 from singleneuron.outcome import FAILURE, SUCCESS, TOLERANCE, Status, line_status, success
 from singleneuron.pruning import prune
 from singleneuron.solver import FAILED
-from singleneuron.statements import Claim, Experiment, Setting
+from singleneuron.statements import Claim, Setting, Statement
 
 RTOL, TIGHT = 1e-6, 1e-13
 """Of the Monte Carlo integrations, and of the second look at runs that contradict the statement."""
@@ -42,33 +43,63 @@ class Tally:
     sample: list[tuple[Batch, int]] = field(default_factory=list)
 
 
-def sweep(
-    experiment: Experiment, runs: int, key: list[int], report: Callable[[int], None]
-) -> tuple[list[Tally], int]:
-    """Integrate `runs` starts under every claim's algorithm; also count the runs that break the nesting."""
-    setting = experiment.setting
+@dataclass
+class Sweep:
+    """All that is claimed of the runs of one setting, and what they showed.
+
+    chains : claims each of whose algorithms succeeds wherever the one before it does; unnested : by chain,
+    the runs that break it.
+    """
+
+    setting: Setting
+    runs: int = 0
+    tallies: dict[Claim, Tally] = field(default_factory=dict)
+    chains: list[tuple[Claim, ...]] = field(default_factory=list)
+    unnested: dict[tuple[Claim, ...], int] = field(default_factory=dict)
+
+
+def plan(statements: Sequence[Statement], runs: int) -> dict[Setting, Sweep]:
+    """The sweeps that give each statement `runs` starts; what is claimed of one setting shares its runs."""
+    sweeps: dict[Setting, Sweep] = {}
+    for statement in statements:
+        weights = sum(experiment.weight for experiment in statement.experiments)
+        for experiment in statement.experiments:
+            sweep = sweeps.setdefault(experiment.setting, Sweep(experiment.setting))
+            sweep.runs = max(sweep.runs, -(-runs * experiment.weight // weights))
+            for claim in experiment.claims:
+                sweep.tallies.setdefault(claim, Tally(claim))
+            if experiment.nested:
+                sweep.chains.append(experiment.claims)
+    return sweeps
+
+
+def run(sweep: Sweep, seed: int, report: Callable[[int], None]) -> None:
+    """Integrate the starts of a sweep under every claim's algorithm, and count what they show."""
+    setting, claims = sweep.setting, list(sweep.tallies)
     given = conditions.parse(setting.given)
-    tallies = [Tally(claim) for claim in experiment.claims]
-    regions = [conditions.parse(c.success) for c in experiment.claims if c.success is not None]
-    unnested = done = 0
-    for batch, drawn in batches(setting, given, regions, runs, key):
+    texts = dict.fromkeys(claim.success for claim in claims if claim.success is not None)
+    regions = [conditions.parse(text) for text in texts]
+    key = [seed, zlib.crc32(setting.model_dump_json().encode())]
+    sweep.unnested = dict.fromkeys(sweep.chains, 0)
+    done = 0
+    for batch, drawn in batches(setting, given, regions, sweep.runs, key):
         size = batch.starts.size
         dense = None
         if batch.data is None:
             dense = integrate(
                 Population(setting.d, setting.targets), batch.starts, np.inf, method="ode", rtol=RTOL
             )
-        outcomes = []
-        for tally in tallies:
-            status, wrong, second_looks = _outcomes(setting, tally.claim, batch, dense)
-            outcomes.append(success(status))
+        outcomes = {}
+        for claim, tally in sweep.tallies.items():
+            status, wrong, second_looks = _outcomes(setting, claim, batch, dense)
+            outcomes[claim] = success(status)
             tally.second_looks += second_looks
             _add(tally, batch, drawn, status, wrong)
-        if experiment.nested:
-            unnested += sum(int(np.sum(low > high)) for low, high in pairwise(outcomes))
+        for chain in sweep.chains:
+            pairs = pairwise(outcomes[claim] for claim in chain)
+            sweep.unnested[chain] += sum(int(np.sum(low > high)) for low, high in pairs)
         done += size
         report(done)
-    return tallies, unnested
 
 
 def _outcomes(

@@ -3,7 +3,7 @@
 import functools
 import json
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from figures.results import atomic
+from singleneuron import trials
 from singleneuron.comparisons import Comparison
 from singleneuron.draws import Batch, derived_seed, values_of
 from singleneuron.flow import Progress
@@ -18,7 +19,7 @@ from singleneuron.intervals import clopper_pearson
 from singleneuron.model import State, integer
 from singleneuron.outcome import SUCCESS, Status
 from singleneuron.statements import Setting, Statement
-from singleneuron.trials import Tally, repeat, sweep
+from singleneuron.trials import Tally, repeat
 
 LEVEL = 0.9999
 """Confidence of the intervals that a stated rate must lie in."""
@@ -38,23 +39,25 @@ def verify(
     """A verdict on each statement, with its evidence and, if it is refuted, the counterexample.
 
     runs : starts of each statement, integrated by the ODE; a quarter of them near the boundaries of the
-        stated regions, the rest from the statement's own law. seed : of everything drawn.
+        stated regions, the rest from the statement's own law. Statements about one setting share its runs.
+    seed : of everything drawn.
 
     REFUTED: by a start (or a law) that the independent solver confirms, or by a rate outside its 99.99 %
     Clopper-Pearson interval. NOT RUN (why): where the evidence is incomplete or contradicts itself.
     VERIFIED: else. Raises ValueError, in one line, for anything that does not fit.
     """
     runs, seed = integer("runs", runs, 100), integer("seed", seed, 0)
-    total, verdicts = runs * len(statements), []
-    for index, statement in enumerate(statements):
+    sweeps = trials.plan(statements, runs)
+    total, before = sum(sweep.runs for sweep in sweeps.values()), 0
+    for sweep in sweeps.values():
 
-        def report(done: int, index: int = index) -> None:
+        def report(done: int, before: int = before) -> None:
             if progress is not None:
-                progress(index * runs + min(done, runs), total)
+                progress(before + done, total)
 
-        verdicts.append(_verdict(statement, runs, seed, report))
-        report(runs)
-    return verdicts
+        trials.run(sweep, seed, report)
+        before += sweep.runs
+    return [_verdict(statement, sweeps, runs, seed) for statement in statements]
 
 
 def write(verdicts: list[dict[str, Any]], path: Path) -> None:
@@ -97,10 +100,14 @@ def _counted(item: dict[str, Any]) -> str:
     return where + "; ".join(parts)
 
 
-def _verdict(statement: Statement, runs: int, seed: int, report: Callable[[int], None]) -> dict[str, Any]:
-    key = [seed, zlib.crc32(statement.id.encode())]
+def _verdict(
+    statement: Statement, sweeps: dict[Setting, trials.Sweep], runs: int, seed: int
+) -> dict[str, Any]:
     symbolic = [_derive(title) for title in statement.derivations]
-    laws = [law(runs, derived_seed(key, 1, i)) for i, law in enumerate(statement.comparisons)]
+    laws = [
+        law(runs, derived_seed([seed, i], zlib.crc32(statement.id.encode())))
+        for i, law in enumerate(statement.comparisons)
+    ]
     found: list[dict[str, Any]] = []
     refuting: list[dict[str, Any]] = []
     unsettled = [f"'{item['derivation']}' is not proved" for item in symbolic if not item["proved"]]
@@ -109,18 +116,12 @@ def _verdict(statement: Statement, runs: int, seed: int, report: Callable[[int],
             refuting.append({"law": law.law, "start": law.worst, "error": law.error, "unit": law.unit})
         elif law.beyond:
             unsettled.append(f"{law.beyond} starts beyond the limit of '{law.law}' are not confirmed")
-    done = 0
-    for i, experiment in enumerate(statement.experiments):
-        share = -(-runs * experiment.weight // sum(e.weight for e in statement.experiments))
-
-        def advance(more: int, before: int = done) -> None:
-            report(before + more)
-
-        tallies, unnested = sweep(experiment, share, [*key, 2, i], advance)
-        done += share
-        if unnested:
+    for experiment in statement.experiments:
+        sweep = sweeps[experiment.setting]
+        if experiment.nested and sweep.unnested[experiment.claims]:
+            unnested = sweep.unnested[experiment.claims]
             unsettled.append(f"{unnested} runs succeed under one algorithm and not under the next")
-        for tally in tallies:
+        for tally in (sweep.tallies[claim] for claim in experiment.claims):
             found.append(_report(experiment.setting, tally))
             against, doubts = _judge(experiment.setting, tally)
             refuting += against

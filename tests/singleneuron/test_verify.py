@@ -269,3 +269,21 @@ def test_shipped_statements_are_verified(tmp_path):
         for count in item["evidence"]["monte_carlo"]:
             assert count["counterexamples"] == 0
             assert not math.isnan(count["interval"][1])
+
+
+def test_claims_about_one_setting_share_its_runs():
+    imp, lrr = Claim(algorithm="imp", rate=0.25), Claim(algorithm="lrr", rate=0.5)
+    one = Statement(
+        "one", "", experiments=(Experiment(SMALL, (lrr,)), Experiment(Setting(d=3), (imp,), weight=3))
+    )
+    two = Statement("two", "", experiments=(Experiment(SMALL, (imp, lrr), nested=True),))
+    sweeps = trials.plan([one, two], 1000)
+    assert {setting.d: sweep.runs for setting, sweep in sweeps.items()} == {10: 1000, 3: 750}
+    assert list(sweeps[SMALL].tallies) == [lrr, imp]
+    assert sweeps[SMALL].chains == [(imp, lrr)]
+    seen = []
+    first, second = verify.verify(
+        [one, two], runs=1000, progress=lambda done, total: seen.append((done, total))
+    )
+    assert first["evidence"]["monte_carlo"][0] == second["evidence"]["monte_carlo"][1]
+    assert seen[-1] == (1750, 1750)
