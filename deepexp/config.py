@@ -157,7 +157,7 @@ class LevelPolicy(Section):
     rewind_step: int = Field(0, ge=0)
 
     def rewinds(self) -> bool:
-        """Whether anything is restored from the rewind point."""
+        """Whether the rewind point matters: anything is restored from it, or the schedule starts there."""
         return "rewind" in (
             self.amplitude,
             self.sign,
@@ -165,6 +165,7 @@ class LevelPolicy(Section):
             self.norm_affine,
             self.norm_statistics,
             self.momentum,
+            self.schedule,
         )
 
 

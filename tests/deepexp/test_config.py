@@ -117,6 +117,13 @@ def test_bad_input_is_one_line(settings, message):
     assert "\n" not in str(error.value)
 
 
+def test_a_schedule_that_alone_rewinds_has_a_rewind_point():
+    only = {"algorithm": "lrr", "policy.schedule": "rewind"}
+    assert build(only).policy.rewinds()
+    with pytest.raises(ValueError, match="policy.rewind_epoch must be at most train.epochs = 60, got 99"):
+        build({**only, "policy.rewind_epoch": 99})
+
+
 def test_unknown_protocols_and_profiles_are_refused():
     with pytest.raises(ValueError, match="the protocol must be one of"):
         build({}, protocol="s2")
