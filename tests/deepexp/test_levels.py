@@ -181,6 +181,22 @@ def test_a_run_that_died_before_its_first_file_goes_on(tmp_path, tiny):
     assert theirs.exists()
 
 
+def test_other_data_are_refused_and_another_torch_is_said(tmp_path, tiny):
+    folder, config = tmp_path / "run", build({**tiny, "pruning.levels": 0})
+    for _ in levels.run(config, folder):
+        break
+    about = json.loads((folder / "about.json").read_text())
+    for key in ("data_variant", "data_digest"):
+        (folder / "about.json").write_text(json.dumps({**about, key: "other"}))
+        with pytest.raises(ValueError, match=f"{key} other"):
+            _finish(config, folder)
+    versions = json.dumps({**json.loads(about["versions"]), "torch": "0.1"})
+    (folder / "about.json").write_text(json.dumps({**about, "versions": versions}))
+    said = []
+    assert len(_finish(config, folder, said.append)) == 1
+    assert any("began with torch 0.1" in line for line in said)
+
+
 def test_another_configuration_in_the_same_folder_is_refused(lrr):
     config, folder = lrr
     before = (folder / "levels.csv").read_bytes()
