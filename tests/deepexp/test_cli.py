@@ -1,5 +1,7 @@
 """The command line: what it prints, its exit codes, and that help is quick."""
 
+import fcntl
+import shutil
 import subprocess
 import sys
 
@@ -147,6 +149,43 @@ def test_status_lists_the_runs(run, capsys):
     assert "complete" in text
     assert cli.main(["status", str(run / "masks")]) == 0
     assert "no runs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("config.toml", "seed = [", "must be TOML"),
+        ("config.toml", b"\xff\xfe", "decode"),
+        ("progress.json", "{", "property name"),
+        ("progress.json", "3", "'int'"),
+        ("levels.csv", "a,b\n1,2\n", "no column 'density'"),
+    ],
+)
+def test_status_names_a_damaged_run_and_lists_the_others(run, tmp_path, capsys, name, content, why):
+    for copy in ("damaged", "sound"):
+        shutil.copytree(run, tmp_path / copy)
+    content = content if isinstance(content, bytes) else content.encode()
+    (tmp_path / "damaged" / name).write_bytes(content)
+    damaged, sound = layout.status(tmp_path)
+    assert damaged.run_id == "damaged"
+    assert damaged.state.startswith("damaged: ")
+    assert why in damaged.state
+    assert sound.state == "complete"
+    assert cli.main(["status", str(tmp_path)]) == 0
+    assert "damaged" in capsys.readouterr().out
+
+
+def test_status_only_reads(run, tmp_path, monkeypatch):
+    """A run may start while it looks, and the folder may be read-only."""
+    stopped = tmp_path / "stopped"
+    shutil.copytree(run, stopped)
+    (stopped / "levels.csv").unlink()
+    real, asked = fcntl.flock, []
+    monkeypatch.setattr(
+        fcntl, "flock", lambda file, kind: (asked.append((file.mode, kind)), real(file, kind))
+    )
+    assert [one.state for one in layout.status(tmp_path)] == ["stopped"]
+    assert asked == [("r", fcntl.LOCK_SH | fcntl.LOCK_NB)]
 
 
 def test_export_loads_into_others_code(run, tmp_path, capsys):
