@@ -71,7 +71,9 @@ def test_the_same_command_finds_the_run_complete(run, capsys):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--set", "train.lrr=1"], "unknown key 'train.lrr'"),
+        (["--set", "train.lrr=1"], "unknown key 'train.lrr'; did you mean 'train.lr'?"),
+        (["--set", "algorithm=[1]"], "the algorithm must be one of"),
+        (["--set", "train=3", "train.lr=0.1"], "'train' is a section"),
         (["--set", "train.lr"], "--set takes KEY=VALUE"),
         (["--set", "pruning.keep=0"], "pruning.keep must be greater than 0, got 0"),
         (["--set", "pruning.keep=1.2"], "pruning.keep must be less than or equal to 1, got 1.2"),
@@ -96,6 +98,14 @@ def test_another_configuration_and_a_held_folder_are_refused(run, capsys):
     with layout.lock(run):
         _fails(capsys, [*RUN, "--out", str(run)], "must belong to one process")
     assert (run / "levels.csv").read_bytes() == before
+
+
+def test_an_out_that_is_no_folder_is_bad_input(tmp_path, capsys):
+    (tmp_path / "file").write_text("text")
+    _fails(capsys, [*RUN, "--out", str(tmp_path / "file")], "must be a folder that can be written")
+    _fails(capsys, [*RUN, "--out", str(tmp_path / "file" / "x")], "must be a folder that can be written")
+    _fails(capsys, [*RUN, "--out", "/proc/x/run"], "must be a folder that can be written")
+    assert (tmp_path / "file").read_text() == "text"
 
 
 def test_divergence_is_exit_code_1(tmp_path, capsys):

@@ -165,7 +165,7 @@ def test_left_over_temporary_files_go(tmp_path, tiny):
 
 
 def test_a_run_that_died_before_its_first_file_goes_on(tmp_path, tiny):
-    """Only what an interrupted atomic write leaves is passed over and removed; a file of the user's is not."""
+    """Only what an interrupted atomic write leaves goes; a file of the user's stays."""
     folder, config = tmp_path / "run", build({**tiny, "pruning.levels": 0})
     folder.mkdir()
     left, theirs = folder / ".config-0123abcd.toml", folder / ".my-notes.txt"
