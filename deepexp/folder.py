@@ -91,6 +91,18 @@ def is_complete(folder: Path, config: Config) -> bool:
     return len(rows(folder / "levels.csv")) == config.pruning.levels + 1
 
 
+def check_complete(folder: Path, run_id: str) -> None:
+    """Raise ValueError unless the folder holds the complete run of that name."""
+    path = folder / "config.toml"
+    if not path.is_file():
+        raise ValueError(f"there is no run {run_id} in '{folder.parent}'; run it first")
+    there = read(path.read_text())
+    if there.run_id != run_id:
+        raise ValueError(f"the folder '{folder}' must hold {run_id}, but it holds {there.run_id}")
+    if not is_complete(folder, there):
+        raise ValueError(f"the run {run_id} must be complete before another builds on it; let it go on")
+
+
 def rows(path: Path) -> list[dict[str, str]]:
     """The rows of a table of a run; none where it does not exist."""
     if not path.is_file():

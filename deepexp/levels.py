@@ -164,6 +164,8 @@ def _check_possible(work: Run) -> None:
             )
     if config.perturbation.fraction:
         signs.perturbation(dense, config.perturbation, 0)
+    for run_id in filter(None, (config.pruning.run, config.donor)):
+        layout.check_complete(work.other(run_id), run_id)
     if config.pruning.run is not None:
         previous = dense
         for level in range(config.pruning.levels + 1):

@@ -323,8 +323,8 @@ def test_a_donor_gives_its_signs_at_the_same_level(lrr, tiny):
         ({"train.batch_size": 161}, "train.batch_size must be at most the 160"),
         ({"pruning.levels": 200}, "every level must keep a weight"),
         ({"data.validation": 5000}, "data.validation must leave"),
-        ({"pruning.source": "run", "pruning.run": "nobody"}, "there must be bit-packed tensors"),
-        ({"algorithm": "donor-signs", "donor": "nobody"}, "there must be a saved state"),
+        ({"pruning.source": "run", "pruning.run": "nobody"}, "there is no run nobody in"),
+        ({"algorithm": "donor-signs", "donor": "nobody"}, "there is no run nobody in"),
         ({"algorithm": "wr", "policy.rewind_epoch": 3}, "the rewind point must lie before"),
         ({"perturbation.fraction": 0.5, "perturbation.layers": ["x"]}, "must name layers"),
         ({"data.dataset": "cifar10"}, "cifar10 must lie in"),
@@ -337,6 +337,21 @@ def test_the_impossible_is_refused_before_anything_is_written(tmp_path, tiny, se
     with pytest.raises(ValueError, match=message):
         _finish(build({**tiny, **settings}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("use", ["masks", "donor"])
+def test_what_a_run_builds_on_is_complete_and_the_one_named(tmp_path, lrr, tiny, use):
+    config, folder = lrr
+    for name in ("alias", config.run_id):
+        shutil.copytree(folder, tmp_path / name)
+    table = tmp_path / config.run_id / "levels.csv"
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
+    for name, message in (("alias", f"but it holds {config.run_id}"), (config.run_id, "must be complete")):
+        masked = {"pruning.source": "run", "pruning.run": name}
+        settings = masked if use == "masks" else {"algorithm": "donor-signs", "donor": name}
+        with pytest.raises(ValueError, match=message):
+            _finish(build({**tiny, **settings}), tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
 
 
 def test_masks_of_another_model_are_refused(lrr, tiny):
