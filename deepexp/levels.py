@@ -335,7 +335,7 @@ def _epoch_row(work: Run, level: int, epoch: int, report: train.Report) -> dict[
 
 def _evaluation(work: Run, level: int, epoch: int, lr: float) -> dict[str, float | None]:
     """Loss and accuracy on the validation and the test images; raises Diverged."""
-    row = {}
+    row: dict[str, float | None] = {}
     for part in ("validation", "test"):
         loss, accuracy = train.evaluate(work.net, getattr(work.dataset, part), work.dataset)
         if loss is not None and not math.isfinite(loss):
