@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from torch import Tensor
 from deepexp.masks import Mask, pack, unpack
 from deepexp.policy import State
 from figures.results import atomic
+
+_NAME = re.compile(r"\d+-\d+")  # level, step
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def load_state(path: Path, run_id: str | None = None) -> State:
 
 
 def save(checkpoint: Checkpoint, folder: Path, run_id: str) -> None:
-    """Add a checkpoint to `folder` and remove all but the last two."""
+    """Add a checkpoint to `folder`; of the others, only the one before it stays."""
     mask = {f"mask/{name}": tensor for name, tensor in pack(checkpoint.mask.alive).items()}
     more = {
         "level": checkpoint.level,
@@ -65,7 +68,12 @@ def save(checkpoint: Checkpoint, folder: Path, run_id: str) -> None:
     tensors |= {f"momentum/{name}": tensor for name, tensor in checkpoint.state.momentum.items()}
     path = folder / f"{checkpoint.level:03d}-{checkpoint.step:08d}.safetensors"
     _write(tensors | mask, path, {"run_id": run_id, **more})
-    for old in _files(folder)[:-2]:
+    files = _files(folder)
+    here = files.index(path)
+    for old in [
+        *files[: max(here - 1, 0)],
+        *files[here + 1 :],
+    ]:  # a later one was damaged: it was passed over
         old.unlink()
 
 
@@ -98,7 +106,8 @@ class Damaged(ValueError):
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("[0-9]*.safetensors"))
+    found = [path for path in folder.glob("*.safetensors") if _NAME.fullmatch(path.stem)]
+    return sorted(found, key=lambda path: tuple(map(int, path.stem.split("-"))))
 
 
 def _write(tensors: Mapping[str, Tensor], path: Path, meta: Mapping[str, Any]) -> None:

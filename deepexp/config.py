@@ -157,7 +157,7 @@ class LevelPolicy(Section):
     rewind_step: int = Field(0, ge=0)
 
     def rewinds(self) -> bool:
-        """Whether anything is restored from the rewind point."""
+        """Whether the rewind point matters: anything is restored from it, or the schedule starts there."""
         return "rewind" in (
             self.amplitude,
             self.sign,
@@ -165,6 +165,7 @@ class LevelPolicy(Section):
             self.norm_affine,
             self.norm_statistics,
             self.momentum,
+            self.schedule,
         )
 
 
@@ -203,6 +204,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
+        if self.protocol not in PROTOCOLS:
+            _unknown("protocol", self.protocol, PROTOCOLS)
         if ("donor" in (self.policy.amplitude, self.policy.sign)) != (self.donor is not None):
             raise ValueError(
                 "donor, a run_id, belongs to policy.amplitude or policy.sign = 'donor', which need it"
@@ -377,6 +380,8 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
 
 def policy(protocol: str, algorithm: str) -> LevelPolicy:
     """The row of `algorithm` as `protocol`'s source runs it; ours where that source has none."""
+    if not isinstance(algorithm, str):
+        _unknown("algorithm", algorithm, POLICIES["signflow"])
     row = POLICIES.get(protocol, {}).get(algorithm) or POLICIES["signflow"].get(algorithm)
     return row if row is not None else _unknown("algorithm", algorithm, POLICIES["signflow"])
 
@@ -472,6 +477,9 @@ def _rescale(flat: Mapping[str, Any], epochs: Any) -> dict[str, Any]:
 
 
 def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    sections = {key.rpartition(".")[0] for key in flat} - {""}
+    for key in sections & flat.keys():
+        raise ValueError(f"'{key}' is a section and takes no value, got {flat[key]!r}; set a key in it")
     tree: dict[str, Any] = {}
     for key, value in flat.items():
         section, _, name = key.rpartition(".")
@@ -505,7 +513,9 @@ def _one_line(error: ValidationError) -> str:
         fields = getattr(section, "model_fields", {})
         close = difflib.get_close_matches(str(first["loc"][-1]), list(fields), n=1)
         return f"unknown key '{key}'; " + (
-            f"did you mean '{close[0]}'?" if close else f"the keys there are {', '.join(fields)}"
+            f"did you mean '{'.'.join([*map(str, first['loc'][:-1]), close[0]])}'?"
+            if close
+            else f"the keys there are {', '.join(fields)}"
         )
     message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     if first["type"] == "value_error":

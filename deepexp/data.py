@@ -114,6 +114,7 @@ class Dataset:
     """Images for training, validation and testing; mean and deviation (C,) of training pixels in [0, 1]."""
 
     variant: str
+    digest: str  # of the whole copy's arrays
     classes: int
     train: Images
     validation: Images
@@ -142,7 +143,8 @@ def load(config: Data, seed: int, device: str = "cpu") -> Dataset:
     """
     source = SOURCES[config.dataset]
     parts = _read_parts(config.dataset)
-    variant = _variant(config.dataset, parts)
+    sums = _sums(parts)
+    variant = _variant(config.dataset, sums)
     if variant == "unknown" and not config.accept_unknown:
         raise ValueError(
             f"{config.dataset} must be one of the known copies ({', '.join(source.variants)}), but what "
@@ -160,6 +162,7 @@ def load(config: Data, seed: int, device: str = "cpu") -> Dataset:
     held, chosen = order[: config.validation], order[config.validation :][: config.limit]
     dataset = Dataset(
         variant,
+        hashlib.sha1(" ".join(sums).encode()).hexdigest(),
         source.classes,
         train[chosen.sort().values],
         train[held.sort().values],
@@ -258,7 +261,7 @@ def fetch(name: str, *, url: str | None = None, progress: bool = True) -> Path:
 
 def verify(name: str) -> str:
     """The variant that the copy of `name` at hand is, 'unknown' if none; ValueError where it is missing."""
-    return _variant(name, _read_parts(name))
+    return _variant(name, _sums(_read_parts(name)))
 
 
 def _read_parts(name: str) -> list[np.ndarray]:
@@ -313,8 +316,11 @@ class _Unpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def _variant(name: str, parts: Sequence[np.ndarray]) -> str:
-    sums = tuple(hashlib.sha1(np.ascontiguousarray(part).data).hexdigest() for part in parts)
+def _sums(parts: Sequence[np.ndarray]) -> tuple[str, ...]:
+    return tuple(hashlib.sha1(np.ascontiguousarray(part).data).hexdigest() for part in parts)
+
+
+def _variant(name: str, sums: tuple[str, ...]) -> str:
     return next((variant for variant, known in SOURCES[name].variants.items() if known == sums), "unknown")
 
 

@@ -54,8 +54,15 @@ def check(config: Config, folder: Path) -> None:
 @contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
     """Hold `folder` for this process; the kernel lets go of it however the process ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = (folder / "lock").open("w")
+    except OSError as error:
+        raise ValueError(
+            f"the run folder '{folder}' must be a folder that can be written, but it is not "
+            f"({error.strerror}); choose another --out"
+        ) from None
+    with held as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -82,6 +89,18 @@ def logger(folder: Path, echo: Callable[[str], None]) -> Callable[[str], None]:
 def is_complete(folder: Path, config: Config) -> bool:
     """Whether every level's row stands in levels.csv."""
     return len(rows(folder / "levels.csv")) == config.pruning.levels + 1
+
+
+def check_complete(folder: Path, run_id: str) -> None:
+    """Raise ValueError unless the folder holds the complete run of that name."""
+    path = folder / "config.toml"
+    if not path.is_file():
+        raise ValueError(f"there is no run {run_id} in '{folder.parent}'; run it first")
+    there = read(path.read_text())
+    if there.run_id != run_id:
+        raise ValueError(f"the folder '{folder}' must hold {run_id}, but it holds {there.run_id}")
+    if not is_complete(folder, there):
+        raise ValueError(f"the run {run_id} must be complete before another builds on it; let it go on")
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -143,35 +162,41 @@ class Status:
 
 
 def status(runs: Path) -> list[Status]:
-    """The runs in a folder: `complete`, `running` (a process holds it) or `stopped`."""
-    found = []
-    for path in sorted(runs.glob("*/config.toml")):
-        config = read(path.read_text())
-        done = rows(path.parent / "levels.csv")
+    """The runs in a folder: `complete`, `running` (a process holds it), `stopped`, or `damaged: why`."""
+    return [_status(path.parent) for path in sorted(runs.glob("*/config.toml"))]
+
+
+def _status(folder: Path) -> Status:
+    try:
+        config = read((folder / "config.toml").read_text())
+        done = rows(folder / "levels.csv")
         last = done[-1] if done else {}
-        progress_file = path.parent / "progress.json"
+        progress_file = folder / "progress.json"
         progress = json.loads(progress_file.read_text()) if progress_file.is_file() else {}
-        complete = is_complete(path.parent, config)
-        state = "complete" if complete else "running" if _held(path.parent) else "stopped"
-        found.append(
-            Status(
-                config.run_id,
-                f"{len(done) - 1 if done else '-'}/{config.pruning.levels}",
-                f"{progress.get('epoch', 0)}/{config.train.epochs}",
-                float(last["density"]) if last else None,
-                float(last["test_accuracy"]) if last else None,
-                state,
-                None if complete else progress.get("seconds_left"),
-            )
+        complete = is_complete(folder, config)
+        return Status(
+            config.run_id,
+            f"{len(done) - 1 if done else '-'}/{config.pruning.levels}",
+            f"{progress.get('epoch', 0)}/{config.train.epochs}",
+            float(last["density"]) if last else None,
+            float(last["test_accuracy"]) if last else None,
+            "complete" if complete else "running" if _held(folder) else "stopped",
+            None if complete else progress.get("seconds_left"),
         )
-    return found
+    except KeyError as error:
+        why = f"levels.csv has no column {error}"
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        why = " ".join(str(error).split())
+    return Status(folder.name, "-", "-", None, None, f"damaged: {why}", None)
 
 
 def _held(folder: Path) -> bool:
+    """Whether a process holds the folder; asks for a shared lock, which needs no right to write there."""
     if not (folder / "lock").is_file():
         return False
-    try:
-        with lock(folder):
-            return False
-    except ValueError:
-        return True
+    with (folder / "lock").open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

@@ -84,15 +84,38 @@ def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: Non
         if layout.is_complete(folder, config):
             say(f"{config.run_id} is complete")
             return
+        about = {
+            "run_id": config.run_id,
+            "data_variant": work.dataset.variant,
+            "data_digest": work.dataset.digest,
+            **provenance({}, config.seed),
+        }
+        _check_same_origin(folder, about, say)
         layout.clean(folder)
         layout.write_text(folder / "config.toml", to_toml(config))
-        about = {"run_id": config.run_id, "data_variant": work.dataset.variant, **provenance({}, config.seed)}
         layout.write_text(folder / "about.json", json.dumps(about, indent=1))
         try:
             yield from _levels(work)
         except Exception as error:
             layout.logger(folder, lambda _: None)(f"{type(error).__name__}: {error}")
             raise
+
+
+def _check_same_origin(folder: Path, about: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    """Refuse to go on with a run on other data; say so where another torch goes on with it."""
+    path = folder / "about.json"
+    if not path.is_file():
+        return
+    there = json.loads(path.read_text())
+    for key in ("data_variant", "data_digest"):
+        if there.get(key, about[key]) != about[key]:
+            raise ValueError(
+                f"the run in '{folder}' must go on with the data that it began with, {key} {there[key]}, but "
+                f"the data here have {about[key]}; restore them, or choose another --out"
+            )
+    before, now = (json.loads(side["versions"]).get("torch") for side in (there, about))
+    if before != now:
+        say(f"this run began with torch {before} and goes on with {now}: its bits may differ from here on")
 
 
 def prepare(config: Config, folder: Path, say: Callable[[str], None] = lambda _: None) -> Run:
@@ -141,6 +164,8 @@ def _check_possible(work: Run) -> None:
             )
     if config.perturbation.fraction:
         signs.perturbation(dense, config.perturbation, 0)
+    for run_id in filter(None, (config.pruning.run, config.donor)):
+        layout.check_complete(work.other(run_id), run_id)
     if config.pruning.run is not None:
         previous = dense
         for level in range(config.pruning.levels + 1):

@@ -8,6 +8,7 @@ of levels l - 1 and l, among the weights alive in both.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -75,13 +76,17 @@ def perturbation(mask: Mask, config: Perturbation, seed: int) -> dict[str, Tenso
             for name, tensor in mask
         }
     )
+
+    def count(living: int) -> int:  # in exact arithmetic on the decimals given
+        return int(Fraction(repr(config.fraction)) * living + Fraction(1, 2))
+
     scores = {}
     for name, tensor in chosen:
         generator = torch.Generator().manual_seed(stream(seed, "perturbation", name))
         scores[name] = torch.rand(tensor.shape, generator=generator)
     if config.scope == "global":
-        return dict(top(scores, chosen, int(config.fraction * chosen.kept + 0.5)))
-    counts = {name: int(config.fraction * count + 0.5) for name, count in chosen.counts().items()}
+        return dict(top(scores, chosen, count(chosen.kept)))
+    counts = {name: count(living) for name, living in chosen.counts().items()}
     return dict(top_by_layer(scores, chosen, counts))
 
 

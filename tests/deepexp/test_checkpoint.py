@@ -70,6 +70,24 @@ def test_a_damaged_one_falls_back_to_the_one_before_and_says_so(tmp_path, damage
     assert not (tmp_path / "harm").exists()
 
 
+def test_steps_are_ordered_as_numbers(tmp_path):
+    """A step of nine digits comes after one of eight, though its name sorts before."""
+    made = [_checkpoint(step) for step in (20_000_000, 99_999_999, 100_000_000)]
+    for one in made:
+        checkpoint.save(one, tmp_path, "run")
+    assert len(_files(tmp_path)) == 2
+    _same(checkpoint.load(tmp_path, "run", pytest.fail), made[-1])
+
+
+def test_damaged_later_ones_do_not_push_out_the_one_just_written(tmp_path):
+    first, then = _checkpoint(1), _checkpoint(2)
+    checkpoint.save(first, tmp_path, "run")
+    for step in (7, 8):
+        (tmp_path / f"001-{step:08d}.safetensors").write_bytes(b"x")
+    checkpoint.save(then, tmp_path, "run")
+    _same(checkpoint.load(tmp_path, "run", pytest.fail), then)
+
+
 def test_none_intact_is_refused(tmp_path):
     checkpoint.save(_checkpoint(1), tmp_path, "run")
     _files(tmp_path)[0].write_bytes(b"x")

@@ -1,5 +1,7 @@
 """The command line: what it prints, its exit codes, and that help is quick."""
 
+import fcntl
+import shutil
 import subprocess
 import sys
 
@@ -69,7 +71,9 @@ def test_the_same_command_finds_the_run_complete(run, capsys):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--set", "train.lrr=1"], "unknown key 'train.lrr'"),
+        (["--set", "train.lrr=1"], "unknown key 'train.lrr'; did you mean 'train.lr'?"),
+        (["--set", "algorithm=[1]"], "the algorithm must be one of"),
+        (["--set", "train=3", "train.lr=0.1"], "'train' is a section"),
         (["--set", "train.lr"], "--set takes KEY=VALUE"),
         (["--set", "pruning.keep=0"], "pruning.keep must be greater than 0, got 0"),
         (["--set", "pruning.keep=1.2"], "pruning.keep must be less than or equal to 1, got 1.2"),
@@ -94,6 +98,14 @@ def test_another_configuration_and_a_held_folder_are_refused(run, capsys):
     with layout.lock(run):
         _fails(capsys, [*RUN, "--out", str(run)], "must belong to one process")
     assert (run / "levels.csv").read_bytes() == before
+
+
+def test_an_out_that_is_no_folder_is_bad_input(tmp_path, capsys):
+    (tmp_path / "file").write_text("text")
+    _fails(capsys, [*RUN, "--out", str(tmp_path / "file")], "must be a folder that can be written")
+    _fails(capsys, [*RUN, "--out", str(tmp_path / "file" / "x")], "must be a folder that can be written")
+    _fails(capsys, [*RUN, "--out", "/proc/x/run"], "must be a folder that can be written")
+    assert (tmp_path / "file").read_text() == "text"
 
 
 def test_divergence_is_exit_code_1(tmp_path, capsys):
@@ -147,6 +159,43 @@ def test_status_lists_the_runs(run, capsys):
     assert "complete" in text
     assert cli.main(["status", str(run / "masks")]) == 0
     assert "no runs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("config.toml", "seed = [", "must be TOML"),
+        ("config.toml", b"\xff\xfe", "decode"),
+        ("progress.json", "{", "property name"),
+        ("progress.json", "3", "'int'"),
+        ("levels.csv", "a,b\n1,2\n", "no column 'density'"),
+    ],
+)
+def test_status_names_a_damaged_run_and_lists_the_others(run, tmp_path, capsys, name, content, why):
+    for copy in ("damaged", "sound"):
+        shutil.copytree(run, tmp_path / copy)
+    content = content if isinstance(content, bytes) else content.encode()
+    (tmp_path / "damaged" / name).write_bytes(content)
+    damaged, sound = layout.status(tmp_path)
+    assert damaged.run_id == "damaged"
+    assert damaged.state.startswith("damaged: ")
+    assert why in damaged.state
+    assert sound.state == "complete"
+    assert cli.main(["status", str(tmp_path)]) == 0
+    assert "damaged" in capsys.readouterr().out
+
+
+def test_status_only_reads(run, tmp_path, monkeypatch):
+    """A run may start while it looks, and the folder may be read-only."""
+    stopped = tmp_path / "stopped"
+    shutil.copytree(run, stopped)
+    (stopped / "levels.csv").unlink()
+    real, asked = fcntl.flock, []
+    monkeypatch.setattr(
+        fcntl, "flock", lambda file, kind: (asked.append((file.mode, kind)), real(file, kind))
+    )
+    assert [one.state for one in layout.status(tmp_path)] == ["stopped"]
+    assert asked == [("r", fcntl.LOCK_SH | fcntl.LOCK_NB)]
 
 
 def test_export_loads_into_others_code(run, tmp_path, capsys):

@@ -25,6 +25,7 @@ def test_run_id_depends_on_every_field():
     base = build({"algorithm": "lrr"}).model_dump()
     seen = {build({"algorithm": "lrr"}).run_id}
     other = {
+        "protocol": "s2s",
         "data.dataset": "cifar10",
         "model.name": "resnet20",
         "model.stem": "imagenet",
@@ -44,7 +45,6 @@ def test_run_id_depends_on_every_field():
         "perturbation.layers": ("conv.weight",),
         "data.limit": 5,
         "algorithm": "x",
-        "protocol": "x",
     }
     other |= {f"policy.{part}": "initial" for part in list(LevelPolicy.model_fields)[:6]}
     skip = {"donor", "pruning.run", "pruning.run_level", "pruning.source", "pruning.initial_density"}
@@ -84,7 +84,7 @@ def test_run_id_depends_on_every_field():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"train.lrr": 1}, "unknown key 'train.lrr'; did you mean 'lr'?"),
+        ({"train.lrr": 1}, "unknown key 'train.lrr'; did you mean 'train.lr'?"),
         ({"trian.lr": 1}, "unknown key 'trian'; did you mean 'train'?"),
         ({"pruning.levels": -1}, "pruning.levels must be greater than or equal to 0, got -1"),
         ({"pruning.keep": 0.0}, "pruning.keep must be greater than 0"),
@@ -115,6 +115,18 @@ def test_bad_input_is_one_line(settings, message):
     with pytest.raises(ValueError, match=re.escape(message)) as error:
         build(settings)
     assert "\n" not in str(error.value)
+
+
+def test_a_schedule_that_alone_rewinds_has_a_rewind_point():
+    only = {"algorithm": "lrr", "policy.schedule": "rewind"}
+    assert build(only).policy.rewinds()
+    with pytest.raises(ValueError, match=r"rewind_epoch must be at most .* = 60, got 99"):
+        build({**only, "policy.rewind_epoch": 99})
+
+
+def test_a_configuration_names_a_known_protocol():
+    with pytest.raises(ValueError, match="the protocol must be one of"):
+        config.read(config.to_toml(build({})).replace('protocol = "signflow"', 'protocol = "signflaw"'))
 
 
 def test_unknown_protocols_and_profiles_are_refused():

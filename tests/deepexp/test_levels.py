@@ -165,7 +165,7 @@ def test_left_over_temporary_files_go(tmp_path, tiny):
 
 
 def test_a_run_that_died_before_its_first_file_goes_on(tmp_path, tiny):
-    """What an interrupted atomic write leaves is passed over and removed; a file of the user's is not."""
+    """Only what an interrupted atomic write leaves goes; a file of the user's stays."""
     folder, config = tmp_path / "run", build({**tiny, "pruning.levels": 0})
     folder.mkdir()
     left, theirs = folder / ".config-0123abcd.toml", folder / ".my-notes.txt"
@@ -179,6 +179,22 @@ def test_a_run_that_died_before_its_first_file_goes_on(tmp_path, tiny):
     layout.clean(folder)
     assert not left.exists()
     assert theirs.exists()
+
+
+def test_other_data_are_refused_and_another_torch_is_said(tmp_path, tiny):
+    folder, config = tmp_path / "run", build({**tiny, "pruning.levels": 0})
+    for _ in levels.run(config, folder):
+        break
+    about = json.loads((folder / "about.json").read_text())
+    for key in ("data_variant", "data_digest"):
+        (folder / "about.json").write_text(json.dumps({**about, key: "other"}))
+        with pytest.raises(ValueError, match=f"{key} other"):
+            _finish(config, folder)
+    versions = json.dumps({**json.loads(about["versions"]), "torch": "0.1"})
+    (folder / "about.json").write_text(json.dumps({**about, "versions": versions}))
+    said = []
+    assert len(_finish(config, folder, said.append)) == 1
+    assert any("began with torch 0.1" in line for line in said)
 
 
 def test_another_configuration_in_the_same_folder_is_refused(lrr):
@@ -307,8 +323,8 @@ def test_a_donor_gives_its_signs_at_the_same_level(lrr, tiny):
         ({"train.batch_size": 161}, "train.batch_size must be at most the 160"),
         ({"pruning.levels": 200}, "every level must keep a weight"),
         ({"data.validation": 5000}, "data.validation must leave"),
-        ({"pruning.source": "run", "pruning.run": "nobody"}, "there must be bit-packed tensors"),
-        ({"algorithm": "donor-signs", "donor": "nobody"}, "there must be a saved state"),
+        ({"pruning.source": "run", "pruning.run": "nobody"}, "there is no run nobody in"),
+        ({"algorithm": "donor-signs", "donor": "nobody"}, "there is no run nobody in"),
         ({"algorithm": "wr", "policy.rewind_epoch": 3}, "the rewind point must lie before"),
         ({"perturbation.fraction": 0.5, "perturbation.layers": ["x"]}, "must name layers"),
         ({"data.dataset": "cifar10"}, "cifar10 must lie in"),
@@ -321,6 +337,21 @@ def test_the_impossible_is_refused_before_anything_is_written(tmp_path, tiny, se
     with pytest.raises(ValueError, match=message):
         _finish(build({**tiny, **settings}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("use", ["masks", "donor"])
+def test_what_a_run_builds_on_is_complete_and_the_one_named(tmp_path, lrr, tiny, use):
+    config, folder = lrr
+    for name in ("alias", config.run_id):
+        shutil.copytree(folder, tmp_path / name)
+    table = tmp_path / config.run_id / "levels.csv"
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
+    for name, message in (("alias", f"but it holds {config.run_id}"), (config.run_id, "must be complete")):
+        masked = {"pruning.source": "run", "pruning.run": name}
+        settings = masked if use == "masks" else {"algorithm": "donor-signs", "donor": name}
+        with pytest.raises(ValueError, match=message):
+            _finish(build({**tiny, **settings}), tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
 
 
 def test_masks_of_another_model_are_refused(lrr, tiny):

@@ -59,6 +59,13 @@ def test_a_perturbation_flips_exactly_its_share_of_the_living(scope):
     assert not all(torch.equal(where[n], signs.perturbation(mask, config, 1)[n]) for n in where)
 
 
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_half_a_weight_is_rounded_up_in_decimals(scope):
+    """0.145 of 100 is 14.5; in binary it is less."""
+    where = signs.perturbation(_alive("1" * 100), Perturbation(fraction=0.145, scope=scope), 0)
+    assert Mask(where).kept == 15
+
+
 def test_a_perturbation_of_some_layers_leaves_the_others():
     mask = masks.dense(models.build("resnet8", classes=10))
     where = signs.perturbation(mask, Perturbation(fraction=1.0, layers=("conv.weight",)), 0)

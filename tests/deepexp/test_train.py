@@ -173,7 +173,7 @@ def test_a_training_entered_anywhere_is_the_uninterrupted_one(tmp_path, tiny, st
 
 def test_a_diverging_training_stops_with_a_message(tmp_path, tiny):
     work = _work(tmp_path, tiny, **{"train.lr": 1e20})
-    with pytest.raises(train.Diverged, match=r"the loss must stay finite.*lower train\.lr"):
+    with pytest.raises(train.Diverged, match=r"training loss must stay finite.*lower train\.lr"):
         _run(work, masks.dense(work.net))
 
 
