@@ -1,15 +1,15 @@
-"""The population flow at any balance, in logarithmic coordinates: log rho and x = log tan(theta/2).
+"""The population flow at any balance, in two coordinates: x = log tan(theta/2), and one on the level of c.
 
 In theta a solver passes pi where a < 0 < c, and reports a false success; x has no end to pass, and
-neither delta = pi - theta nor rho is lost as they decay together. Where a keeps its sign for ever,
-that is for a > 0 and for a < 0 <= c, the third coordinate is eta = log(|a|/rho), with sigma = sign(a):
+neither delta = pi - theta nor rho is lost as they decay together. The conserved c = a^2 - rho^2 leaves
+one more coordinate u. With pull = k(theta) - a rho/2, so that a' = rho pull and rho' = a pull:
 
-    eta' = (e^{2 eta} - 1)(rho^2/2 - sigma k e^{-eta}),  (log rho)' = sigma k e^eta - rho^2 e^{2 eta}/2,
-    x' = -sigma e^eta (pi - theta)/(2 pi)
+    c >= 0:  u = log rho,  a = +-sqrt(c + rho^2),  u' = (a/rho) pull
+    c < 0:   a = sqrt(-c) sinh u,  rho = sqrt(-c) cosh u,  u' = pull
+    x' = -(a/rho) (pi - theta)/(2 pi)
 
-so that eta = 0, balance, and the sign of c = rho^2 (e^{2 eta} - 1) hold to the last bit, however small rho
-becomes; a itself would drift by the tolerance, and a dead neuron come alive. For a <= 0 and c < 0, where a
-passes 0, the coordinate is a: a' = rho (k - a rho/2), and a = sigma rho e^eta in the others.
+c is a parameter and cannot drift: the sign of a where c >= 0, balance, and that a neuron is dead hold to the
+last bit, however small rho becomes.
 
 After a mask that keeps |mask * v| = nu < 1 of the target, x belongs to the angle with mask * v,
 cos(theta) = -nu tanh(x), and x' gains a factor nu.
@@ -26,7 +26,7 @@ from singleneuron.model import Array, Reduced
 from singleneuron.outcome import TINY_NORM
 from singleneuron.solver import EVENT, build, workspace
 
-NU, SIGMA, SIZE, SIGN_C, TOL = range(5)
+NU, SIGMA, C, SCALE, TOL = range(5)
 LOG_TINY = math.log(TINY_NORM)
 TWO_PI = 2.0 * math.pi
 
@@ -50,43 +50,40 @@ def angles(x, nu):
 
 
 @routine
-def outer(y, p):
-    """a of a state; its first coordinate is eta/SIZE where SIGMA is +-1, else a."""
+def sides(u, p):
+    """(a, rho) of a state; SIGMA is the sign of a where c >= 0, else 0, and SCALE then sqrt(-c)."""
     if p[SIGMA] == 0.0:
-        return y[0]
-    return p[SIGMA] * math.exp(y[1] + p[SIZE] * y[0])
+        e = math.exp(u)
+        return 0.5 * p[SCALE] * (e - 1.0 / e), 0.5 * p[SCALE] * (e + 1.0 / e)
+    rho = math.exp(max(u, -690.0))
+    # On its own where c = 0: the square of a small rho underflows.
+    return p[SIGMA] * (rho if p[C] == 0.0 else math.sqrt(p[C] + rho * rho)), rho
 
 
 @routine
 def field(y, p, out):
-    k, delta = angles(y[2], p[NU])
-    rho = math.exp(max(y[1], -690.0))
-    if p[SIGMA] == 0.0:
-        a = y[0]
-        out[0] = rho * (k - 0.5 * a * rho)
-        out[1] = a * (k / rho - 0.5 * a)
-        out[2] = -p[NU] * a * delta / (TWO_PI * rho)
-        return
-    ratio = math.exp(p[SIZE] * y[0])
-    pull = p[SIGMA] * k
-    square = 0.5 * rho * rho
-    out[0] = math.expm1(2.0 * p[SIZE] * y[0]) * (square - pull / ratio) / p[SIZE]
-    out[1] = ratio * (pull - square * ratio)
-    out[2] = -p[NU] * p[SIGMA] * ratio * delta / TWO_PI
+    k, delta = angles(y[1], p[NU])
+    a, rho = sides(y[0], p)
+    ratio = a / rho
+    pull = k - 0.5 * a * rho
+    out[0] = pull if p[SIGMA] == 0.0 else ratio * pull
+    out[1] = -p[NU] * ratio * delta / TWO_PI
 
 
 @routine
 def gauge(y, p, g):
-    a = outer(y, p)
-    g[0] = y[1] - LOG_TINY if a < 0.0 else 1.0
+    a, rho = sides(y[0], p)
+    g[0] = 1.0
+    if a < 0.0:
+        g[0] = rho / TINY_NORM - 1.0 if p[SIGMA] == 0.0 else y[0] - LOG_TINY
     g[1] = 1.0
-    if p[NU] == 1.0 and y[2] < 0.0:
-        theta = 2.0 * math.atan(math.exp(max(y[2], -700.0)))
-        g[1] = max(theta, abs(a * math.exp(y[1]) - 1.0)) - p[TOL]
-    g[2] = 1.0 if a > 0.0 or (a < 0.0 and p[SIGN_C] >= 0.0) else -1.0
+    if p[NU] == 1.0 and y[1] < 0.0:
+        theta = 2.0 * math.atan(math.exp(max(y[1], -700.0)))
+        g[1] = max(theta, abs(a * rho - 1.0)) - p[TOL]
+    g[2] = 1.0 if a > 0.0 or (a < 0.0 and p[C] >= 0.0) else -1.0
 
 
-solve = build(field, gauge)
+solve = build(field, gauge, 2)
 
 
 @routine
@@ -105,20 +102,25 @@ def decay(y, nu, lapse, out):
 
 
 @routine
-def follow(y, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, work):
+def outer(y, p, out):
+    """(a, log rho, x) of a state."""
+    a, rho = sides(y[0], p)
+    out[0], out[1], out[2] = a, math.log(rho) if p[SIGMA] == 0.0 else y[0], y[1]
+
+
+@routine
+def follow(y, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, inner, work):
     """One trajectory from y = (a, log rho, x), which becomes its end: (reason, time decided)."""
-    a, square = y[0], math.exp(2.0 * y[1])
-    p = np.array([nu, 0.0, 1.0, np.sign(c), tolerance])
-    if a > 0.0 or (a < 0.0 and c >= 0.0):
-        p[SIGMA] = np.sign(a)
-        eta = 0.5 * math.log1p(c / square) if abs(c) < 0.5 * square else math.log(abs(a)) - y[1]
-        if eta != 0.0:
-            p[SIZE] = min(1.0, abs(eta))  # the tolerance is relative to where eta starts
-        y[0] = eta / p[SIZE]
-    reason, t, filled, since = solve(y, p, 0.0, times, 0, path, rtol, atol, limit, t_certain, math.nan, work)
+    a = y[0]
+    p = np.array([nu, np.sign(a), c, math.sqrt(max(0.0, -c)), tolerance])
+    z = y[1:].copy()
+    if c < 0.0:
+        p[SIGMA] = 0.0
+        z[0] = math.asinh(a / p[SCALE])
+    reason, t, filled, since = solve(z, p, 0.0, times, 0, inner, rtol, atol, limit, t_certain, math.nan, work)
     for i in range(filled):
-        path[i, 0] = outer(path[i], p)
-    y[0] = outer(y, p)
+        outer(inner[i], p, path[i])
+    outer(z, p, y)
     while filled < times.size:
         path[filled] = y
         if reason == EVENT:
@@ -133,11 +135,11 @@ def follow(y, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, work)
 def _follow(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, end, reason, time):
     blocks = min(start.shape[0], 64)
     for block in prange(blocks):
-        work = workspace(3)
+        inner, work = np.empty((times.size, 2)), workspace(2)
         for b in range(block, start.shape[0], blocks):
             end[b] = start[b]
             reason[b], time[b] = follow(
-                end[b], nu[b], c[b], times, rtol, atol, limit, t_certain, tolerance, path[b], work
+                end[b], nu[b], c[b], times, rtol, atol, limit, t_certain, tolerance, path[b], inner, work
             )
 
 

@@ -24,6 +24,7 @@ ORDER = 8
 MAX_STEPS = 2_000_000
 MAX_CERTAIN_STEPS = 100_000  # spent in the limit on a stiff trajectory whose limit is certain
 LEAST_STEP = 1e-290
+FEW = 4  # unknowns up to which their sums stay in registers
 
 # Why `solve` returned.
 END, EVENT, CONVERGED, CERTAIN, FAILED, AMBIGUOUS = 0, 1, 2, 3, 4, 5
@@ -33,15 +34,23 @@ END, EVENT, CONVERGED, CERTAIN, FAILED, AMBIGUOUS = 0, 1, 2, 3, 4, 5
 def stage(rhs, p, y, h, k, s, y_stage):
     """Stage `s` of a step of size h from y: fills k[s] (and y_stage, its argument)."""
     n = y.size
-    for i in range(n):
-        y_stage[i] = 0.0
-    for j in range(s):
-        weight = A[s, j]
-        if weight != 0.0:
-            for i in range(n):
-                y_stage[i] += weight * k[j, i]
-    for i in range(n):
-        y_stage[i] = y[i] + h * y_stage[i]
+    if n > FEW:
+        y_stage[:] = 0.0
+        for j in range(s):
+            weight = A[s, j]
+            if weight != 0.0:
+                for i in range(n):
+                    y_stage[i] += weight * k[j, i]
+        for i in range(n):
+            y_stage[i] = y[i] + h * y_stage[i]
+    else:
+        for i in range(n):
+            total = 0.0
+            for j in range(s):
+                weight = A[s, j]
+                if weight != 0.0:
+                    total += weight * k[j, i]
+            y_stage[i] = y[i] + h * total
     rhs(y_stage, p, k[s])
 
 
@@ -86,7 +95,7 @@ def step_factor(error):
         return 10.0
     if not math.isfinite(error):
         return 0.2
-    return min(10.0, max(0.2, 0.9 * error ** (-1.0 / ORDER)))
+    return min(10.0, max(0.2, 0.9 / math.sqrt(math.sqrt(math.sqrt(error)))))  # error^(-1/ORDER)
 
 
 @template
@@ -190,11 +199,20 @@ def workspace(n):
     return np.empty((ROWS, n)), np.empty((ROWS, n)), np.empty(n), np.empty((7, n)), np.empty(n), np.empty(3)
 
 
-def build(rhs, gauge):
-    """The solver of one flow: ``rhs(y, p, out)`` and its ``gauge(y, p, g)``, each part compiled once."""
+def build(rhs, gauge, size=None):
+    """The solver of one flow: ``rhs(y, p, out)`` and its ``gauge(y, p, g)``, each part compiled once.
+
+    `size`, the number of unknowns where it is always the same, lets the compiler unroll the loops over them.
+    """
+
+    @routine
+    def fits(y):
+        return size is None or y.size == size
 
     @routine
     def step(p, y, h, k, y1):
+        if not fits(y):
+            return
         attempt(rhs, p, y, h, k, y1)
 
     @routine
@@ -206,6 +224,12 @@ def build(rhs, gauge):
         """
         k_within[0] = k[0]
         step(p, y, h, k_within, out)
+
+    @routine
+    def error_of(y, y1, h, k, rtol, atol):
+        if not fits(y):
+            return math.inf
+        return error_norm(y, y1, h, k, rtol, atol)
 
     @routine
     def start(p, y, rtol, atol, k, y1):
@@ -254,7 +278,7 @@ def build(rhs, gauge):
             if h < LEAST_STEP:
                 return FAILED, t, filled, since
             step(p, y, h, k, y1)
-            error = error_norm(y, y1, h, k, rtol, atol)
+            error = error_of(y, y1, h, k, rtol, atol)
             if not error < 1.0:
                 h *= min(1.0, step_factor(error))
                 rejected = True
