@@ -21,10 +21,22 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from singleneuron import lanes
 from singleneuron.kernel import kernel, routine
+from singleneuron.lanes import LANES, arctan, exp_row
 from singleneuron.model import Array, Reduced
 from singleneuron.outcome import TINY_NORM
-from singleneuron.solver import EVENT, build, workspace
+from singleneuron.solver import (
+    EVENT,
+    FILLED,
+    KNOWN,
+    RUNNING,
+    SINCE,
+    T,
+    build,
+    parts,
+    workspace,
+)
 
 NU, SIGMA, C, SCALE, TOL = range(5)
 LOG_TINY = math.log(TINY_NORM)
@@ -83,7 +95,62 @@ def gauge(y, p, g):
     g[2] = 1.0 if a > 0.0 or (a < 0.0 and p[C] >= 0.0) else -1.0
 
 
-solve = build(field, gauge, 2)
+begin, _, settle = parts(field, gauge)
+solve = build(field, gauge)
+
+# The rows of `field_lanes`: u, x, their derivatives, sigma, c, and what it needs in between.
+ROW_U, ROW_X, ROW_DU, ROW_DX, ROW_SIGMA, ROW_C, ROW_SQUARE, ROW_E, ROW_SPARE, ROWS = range(10)
+
+
+@routine
+def field_lanes(b, bits, w):
+    """`field` for nu = 1, a lane a trajectory and without a branch: what is not chosen is computed, too."""
+    for i in range(w):
+        b[ROW_DU * LANES + i] = min(max(2.0 * b[ROW_U * LANES + i], -690.0), 690.0)
+        b[ROW_DX * LANES + i] = -min(abs(b[ROW_X * LANES + i]), 690.0)
+    exp_row(b, bits, ROW_DU, ROW_SQUARE, ROW_SPARE, w)
+    exp_row(b, bits, ROW_DX, ROW_E, ROW_SPARE, w)
+    for i in range(w):
+        x, e, square = b[ROW_X * LANES + i], b[ROW_E * LANES + i], b[ROW_SQUARE * LANES + i]
+        sigma, c = b[ROW_SIGMA * LANES + i], b[ROW_C * LANES + i]
+        small = 2.0 * arctan(e)
+        delta = small if x >= 0.0 else math.pi - small
+        d2 = delta * delta
+        series = delta * d2 * (1.0 / 3.0 - d2 * (1.0 / 30.0 - d2 * (1.0 / 840.0 - d2 * (1.0 / 45360.0))))
+        scale = 1.0 / (1.0 + e * e)
+        cosine = (1.0 - e * e) * scale
+        direct = 2.0 * e * scale - delta * (cosine if x >= 0.0 else -cosine)
+        k = (series if delta < 0.2 else direct) / TWO_PI
+        # a/rho and a rho, from rho^2 where c >= 0, from e^(2u) where c < 0
+        inverse = 1.0 / square
+        outward = sigma * math.sqrt(1.0 + max(c, 0.0) * inverse)
+        ratio = 1.0 - 2.0 / (square + 1.0) if c < 0.0 else outward
+        product = -0.25 * c * (square - inverse) if c < 0.0 else square * outward
+        pull = k - 0.5 * product
+        b[ROW_DU * LANES + i] = pull if c < 0.0 else ratio * pull
+        b[ROW_DX * LANES + i] = -ratio * delta / TWO_PI
+
+
+@routine
+def watch(b, bits, w, tolerance):
+    """`gauge` for nu = 1, a lane a trajectory: within tolerance of the target?, dying?"""
+    x_near = math.log(math.tan(min(0.5 * tolerance, 0.25 * math.pi)))
+    for i in range(w):
+        b[ROW_DU * LANES + i] = min(max(2.0 * b[ROW_U * LANES + i], -690.0), 690.0)
+    exp_row(b, bits, ROW_DU, ROW_SQUARE, ROW_SPARE, w)
+    for i in range(w):
+        c, square = b[ROW_C * LANES + i], b[ROW_SQUARE * LANES + i]
+        inverse = 1.0 / square
+        outward = b[ROW_SIGMA * LANES + i] * math.sqrt(1.0 + max(c, 0.0) * inverse)
+        product = -0.25 * c * (square - inverse) if c < 0.0 else square * outward
+        rho2 = -0.25 * c * (square + 2.0 + inverse) if c < 0.0 else square
+        b[ROW_DU * LANES + i] = (
+            1.0 if b[ROW_X * LANES + i] <= x_near and abs(product - 1.0) <= tolerance else 0.0
+        )
+        b[ROW_DX * LANES + i] = 1.0 if product < 0.0 and rho2 <= TINY_NORM * TINY_NORM else 0.0
+
+
+buffer, load, step, happened, unload = lanes.build(field_lanes, watch, 2, ROWS)
 
 
 @routine
@@ -109,38 +176,108 @@ def outer(y, p, out):
 
 
 @routine
-def follow(y, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, inner, work):
-    """One trajectory from y = (a, log rho, x), which becomes its end: (reason, time decided)."""
-    a = y[0]
-    p = np.array([nu, np.sign(a), c, math.sqrt(max(0.0, -c)), tolerance])
-    z = y[1:].copy()
+def enter(start, nu, c, tolerance, y, p):
+    """Coordinates y and parameters p of the trajectory from start = (a, log rho, x)."""
+    p[NU], p[SIGMA], p[C], p[SCALE], p[TOL] = nu, np.sign(start[0]), c, 0.0, tolerance
+    y[:] = start[1:]
     if c < 0.0:
-        p[SIGMA] = 0.0
-        z[0] = math.asinh(a / p[SCALE])
-    reason, t, filled, since = solve(z, p, 0.0, times, 0, inner, rtol, atol, limit, t_certain, math.nan, work)
+        p[SIGMA], p[SCALE] = 0.0, math.sqrt(-c)
+        y[0] = math.asinh(start[0] / p[SCALE])
+
+
+@routine
+def leave(y, p, reason, t, filled, times, limit, record, path, end):
+    """Write the `path` of a trajectory that ended in y at t, and its `end`; `record` holds the path in y."""
     for i in range(filled):
-        outer(inner[i], p, path[i])
-    outer(z, p, y)
-    while filled < times.size:
-        path[filled] = y
+        outer(record[i], p, path[i])
+    outer(y, p, end)
+    for i in range(filled, times.size):
+        path[i] = end
         if reason == EVENT:
-            decay(y, nu, times[filled] - t, path[filled])
-        filled += 1
+            decay(end, p[NU], times[i] - t, path[i])
     if not limit:
-        y[:] = path[-1]
+        end[:] = path[-1]
+
+
+@routine
+def follow(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, end, record, work):
+    """One trajectory from start = (a, log rho, x): (reason, time decided)."""
+    y, p = np.empty(2), np.empty(5)
+    enter(start, nu, c, tolerance, y, p)
+    reason, t, filled, since = solve(
+        y, p, 0.0, times, 0, record, rtol, atol, limit, t_certain, math.nan, work
+    )
+    leave(y, p, reason, t, filled, times, limit, record, path, end)
     return reason, t if math.isnan(since) else since
 
 
 @kernel(parallel=True)
 def _follow(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, end, reason, time):
+    """Every trajectory on its own: the clear form of `_follow_lanes`, and for any nu."""
     blocks = min(start.shape[0], 64)
     for block in prange(blocks):
-        inner, work = np.empty((times.size, 2)), workspace(2)
-        for b in range(block, start.shape[0], blocks):
-            end[b] = start[b]
-            reason[b], time[b] = follow(
-                end[b], nu[b], c[b], times, rtol, atol, limit, t_certain, tolerance, path[b], inner, work
-            )
+        record, work = np.empty((times.size, 2)), workspace(2)
+        for i in range(block, start.shape[0], blocks):
+            reason[i], time[i] = follow(
+                start[i], nu[i], c[i], times, rtol, atol, limit, t_certain, tolerance,
+                path[i], end[i], record, work,
+            )  # fmt: skip
+
+
+@routine
+def finish(y, p, s, i, times, limit, record, path, end, reason, time):
+    """Write trajectory i, which has ended."""
+    leave(y, p, reason[i], s[T], int(s[FILLED]), times, limit, record, path[i], end[i])
+    time[i] = s[T] if math.isnan(s[SINCE]) else s[SINCE]
+
+
+@routine
+def follow_lanes(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, end, reason, time):
+    """All trajectories, LANES of them at a time."""
+    b, work, record = buffer(), workspace(2), np.empty((LANES, times.size, 2))
+    bits, k, y1 = b.view(np.int64), work[0], work[2]
+    y, p, s = np.empty((LANES, 2)), np.empty((LANES, 5)), np.empty((LANES, KNOWN))
+    index = np.full(LANES, -1)
+    busy, following = 0, 0
+    while busy > 0 or following < reason.size:
+        for lane in range(LANES):
+            while index[lane] < 0 and following < reason.size:
+                i, following = following, following + 1
+                enter(start[i], nu[i], c[i], tolerance, y[lane], p[lane])
+                s[lane, T], s[lane, SINCE], s[lane, FILLED] = 0.0, math.nan, 0.0
+                reason[i] = begin(p[lane], y[lane], s[lane], times, record[lane], rtol, atol, limit, work)
+                if reason[i] != RUNNING:
+                    finish(y[lane], p[lane], s[lane], i, times, limit, record[lane], path, end, reason, time)
+                    continue
+                b[ROW_SIGMA * LANES + lane], b[ROW_C * LANES + lane] = p[lane, SIGMA], p[lane, C]
+                load(b, lane, y[lane], s[lane], times, limit, t_certain, k[0])
+                index[lane] = i
+                busy += 1
+        if step(b, bits, LANES, rtol, atol, tolerance, times[-1]) == 0.0:
+            continue
+        for lane in range(LANES):
+            i = index[lane]
+            if i < 0 or not happened(b, lane):
+                continue
+            error = unload(b, lane, y[lane], s[lane], times[-1], y1, k)
+            reason[i] = settle(p[lane], y[lane], error, s[lane], times, record[lane], limit, t_certain, work)
+            if reason[i] == RUNNING:
+                load(b, lane, y[lane], s[lane], times, limit, t_certain, k[0])
+                continue
+            finish(y[lane], p[lane], s[lane], i, times, limit, record[lane], path, end, reason, time)
+            index[lane] = -1
+            busy -= 1
+
+
+@kernel(parallel=True)
+def _follow_lanes(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, end, reason, time):
+    blocks = min(-(-reason.size // (4 * LANES)), 64)  # lanes idle at the end of a block
+    for block in prange(blocks):
+        follow_lanes(
+            start[block::blocks], nu[block::blocks], c[block::blocks],
+            times, rtol, atol, limit, t_certain, tolerance,
+            path[block::blocks], end[block::blocks], reason[block::blocks], time[block::blocks],
+        )  # fmt: skip
 
 
 def population_flow(
@@ -167,7 +304,8 @@ def population_flow(
     reason, time = np.empty(size, dtype=np.int64), np.empty(size)
     overlap, c = (np.ascontiguousarray(np.broadcast_to(value, size), dtype=float) for value in (overlap, c))
     options = (float(rtol), float(atol), limit, float(t_certain), float(tolerance))
-    _follow(np.ascontiguousarray(start), overlap, c, times, *options, path, end, reason, time)
+    run = _follow_lanes if np.all(overlap == 1) else _follow
+    run(np.ascontiguousarray(start), overlap, c, times, *options, path, end, reason, time)
     return path, end, reason, time
 
 
