@@ -17,12 +17,16 @@ __all__ = ["Paths", "Preset", "load", "names", "run"]
 
 
 class Preset(BaseModel):
-    """A named set of tables; `figure`: whether `figures draw` draws it."""
+    """A named set of tables; `figure`: whether `figures draw` draws it.
+
+    shows : what is to be seen in them, in a sentence; formulas in it stand between backticks.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     title: str
     figure: bool = False
+    shows: str = ""
     parts: dict[str, Part]
 
 
