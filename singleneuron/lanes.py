@@ -20,12 +20,16 @@ from singleneuron.kernel import routine
 from singleneuron.solver import (
     E3,
     E5,
+    ERROR,
     FILLED,
+    FLOOR_OF_LAST,
+    FLOOR_OF_THREE,
     INSIDE,
     LAST,
     LEAST_STEP,
     MAX_CERTAIN_STEPS,
     REJECTED,
+    SIZE,
     STAGES,
     STEP,
     TRIED,
@@ -94,8 +98,8 @@ def build(rhs, watch, size, rows):
     when the next thing happens), rows in between, and k[0], ..., k[12].
     """
     y0 = rows
-    h, t, due, inside, rejected, tried, loud, sum3, sum5 = range(y0 + size, y0 + size + 9)
-    k = sum5 + 1
+    k = y0 + size + 11
+    h, t, due, inside, rejected, tried, last_error, last_h, loud, sum3, sum5 = range(y0 + size, k)
     total = k + (STAGES + 1) * size
 
     @routine
@@ -109,6 +113,7 @@ def build(rhs, watch, size, rows):
         b[h * LANES + lane], b[t * LANES + lane] = s[STEP], s[T]
         b[inside * LANES + lane], b[rejected * LANES + lane] = s[INSIDE], s[REJECTED]
         b[tried * LANES + lane] = s[TRIED]
+        b[last_error * LANES + lane], b[last_h * LANES + lane] = s[ERROR], s[SIZE]
         b[due * LANES + lane] = min(times[int(s[FILLED])], t_certain if limit else math.inf)
         for i in range(size):
             b[(y0 + i) * LANES + lane] = y[i]
@@ -120,6 +125,7 @@ def build(rhs, watch, size, rows):
         s[STEP], s[T] = b[h * LANES + lane], b[t * LANES + lane]
         s[LAST] = s[STEP] >= t_end - s[T]
         s[REJECTED], s[TRIED] = b[rejected * LANES + lane], b[tried * LANES + lane]
+        s[ERROR], s[SIZE] = b[last_error * LANES + lane], b[last_h * LANES + lane]
         for i in range(size):
             y[i], y1[i] = b[(y0 + i) * LANES + lane], b[i * LANES + lane]
             for j in range(STAGES + 1):
@@ -171,7 +177,13 @@ def build(rhs, watch, size, rows):
                 b[sum5 * LANES + lane] += (b[loud * LANES + lane] * scale) ** 2 + 0.0 * new
         for lane in range(w):
             five, three = b[sum5 * LANES + lane], b[sum3 * LANES + lane]
-            error = five / math.sqrt(max(five + 0.01 * three, 1e-300)) * abs(b[h * LANES + lane])
+            now = b[h * LANES + lane]
+            error = now * five / math.sqrt(max(five + 0.01 * three, 1e-300))
+            error = max(error, FLOOR_OF_THREE * rtol * now * now * three)
+            ratio = now / b[last_h * LANES + lane]
+            ratio *= ratio
+            ratio *= ratio
+            error = max(error, FLOOR_OF_LAST * b[last_error * LANES + lane] * ratio * ratio)
             # Of NaN both comparisons are false.
             b[sum5 * LANES + lane] = error if error < math.inf and three >= 0.0 else math.inf
 
@@ -202,6 +214,10 @@ def build(rhs, watch, size, rows):
             accepted = quiet and b[sum5 * LANES + lane] < 1.0
             now = b[t * LANES + lane] + (b[h * LANES + lane] if accepted else 0.0)
             b[t * LANES + lane] = now
+            b[last_error * LANES + lane] = (
+                b[sum5 * LANES + lane] if accepted else b[last_error * LANES + lane]
+            )
+            b[last_h * LANES + lane] = b[h * LANES + lane] if accepted else b[last_h * LANES + lane]
             b[h * LANES + lane] = min(b[sum3 * LANES + lane], t_end - now) if quiet else b[h * LANES + lane]
             b[tried * LANES + lane] += 1.0 if quiet else 0.0
             b[rejected * LANES + lane] = (0.0 if accepted else 1.0) if quiet else b[rejected * LANES + lane]

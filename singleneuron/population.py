@@ -28,6 +28,7 @@ from singleneuron.model import Array, Reduced
 from singleneuron.outcome import TINY_NORM
 from singleneuron.solver import (
     EVENT,
+    FAILED,
     FILLED,
     KNOWN,
     RUNNING,
@@ -302,10 +303,14 @@ def population_flow(
     size = start.shape[0]
     path, end = np.empty((size, times.size, 3)), np.empty((size, 3))
     reason, time = np.empty(size, dtype=np.int64), np.empty(size)
-    overlap, c = (np.ascontiguousarray(np.broadcast_to(value, size), dtype=float) for value in (overlap, c))
+    overlap, c = (np.array(np.broadcast_to(value, size), dtype=float) for value in (overlap, c))
     options = (float(rtol), float(atol), limit, float(t_certain), float(tolerance))
+    # Squares of such starts overflow.
+    lost = ~np.isfinite(c)
+    c[lost] = 0.0
     run = _follow_lanes if np.all(overlap == 1) else _follow
     run(np.ascontiguousarray(start), overlap, c, times, *options, path, end, reason, time)
+    path[lost], end[lost], reason[lost], time[lost] = start[lost, None], start[lost], FAILED, 0.0
     return path, end, reason, time
 
 
