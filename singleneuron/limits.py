@@ -110,13 +110,14 @@ def limit_of(planes, cell, watch, y, close, goal):
 def at_rest(cell, y, rate):
     """EVENT if the neuron is dead, CONVERGED if it moves no more, up to rounding, else MOVING."""
     w = y[1:]
-    square, speed, pull = dot(w, w), math.sqrt(dot(rate, rate)), math.sqrt(dot(cell.b, cell.b))
-    if speed == 0.0 and pull == 0.0:
+    square, turn, pull = dot(w, w), math.sqrt(dot(rate[1:], rate[1:])), math.sqrt(dot(cell.b, cell.b))
+    if turn == 0.0 and rate[0] == 0.0 and pull == 0.0:
         return EVENT
     if square <= TINY_NORM * TINY_NORM and dot(w, rate[1:]) <= 0.0:
         return EVENT
-    # w' = a r with r a difference of terms of size |b|
-    return CONVERGED if math.sqrt(dot(rate[1:], rate[1:])) <= ROUNDING * abs(y[0]) * pull else MOVING
+    # w' = a r and a' = w.r, with r a difference of terms of size |b|: at a = 0 the latter alone tells.
+    slow = ROUNDING * pull
+    return CONVERGED if turn <= slow * abs(y[0]) and abs(rate[0]) <= slow * math.sqrt(square) else MOVING
 
 
 @routine

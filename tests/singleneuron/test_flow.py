@@ -215,3 +215,13 @@ def test_what_does_not_fit_is_refused_in_one_line(arguments, options, message):
     with pytest.raises(ValueError, match=message) as error:
         integrate(*arguments, **options)
     assert "\n" not in str(error.value)
+
+
+def test_noiseless_samples_hold_a_neuron_on_the_silent_side():
+    # c < 0 near -v, where every active label is 0: a -> 0 with w at rest is the limit, and certain.
+    problem = Sample.draw(d=2, n=30, noise=0.0, seed=0)
+    starts = State([-0.5, -1.0], [[-1.5, 0.1], [0.3, 0.2]])
+    end = integrate(problem, starts, np.inf, method="ode")
+    assert np.array_equal(end.status, [Status.STUCK, Status.DEAD])
+    assert end.state.a[0] == 0
+    assert np.allclose(end.state.w[0] @ end.state.w[0], 1.5**2 + 0.1**2 - 0.5**2, rtol=1e-6)
