@@ -27,7 +27,7 @@ from singleneuron.model import (
 )
 from singleneuron.outcome import TINY_NORM, TOLERANCE, Status, line_status, population_status, sample_status
 from singleneuron.regions import population_line
-from singleneuron.solver import AMBIGUOUS, CERTAIN, FAILED
+from singleneuron.solver import AMBIGUOUS, CERTAIN, END, FAILED
 
 METHODS = ("auto", "ode", "exact")
 HORIZON = 1e5
@@ -389,7 +389,8 @@ def _sample(
             a[:, i], w[np.ix_(np.arange(rows), i, columns)], reason, time[i] = train(part, start, i, task)
             end = State(a[-1, i], w[-1][np.ix_(i, columns)])
             known = np.full(i.size, -np.inf) if method == "descent" else c[i]  # descent conserves no c
-            status[i] = sample_status(part, end, known, overlap, task.tolerance)
+            settled = reason != END if task.limit and method != "descent" else None
+            status[i] = sample_status(part, end, known, overlap, task.tolerance, settled)
             status[i[reason == FAILED]] = Status.FAILED
             status[i[reason == AMBIGUOUS]] = Status.AMBIGUOUS
         done += group.size

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from singleneuron.model import Array, Line, Sample, State, gradient
+from singleneuron.model import Array, Line, Sample, State
 
 TOLERANCE = 1e-3
 """Largest |a rho - 1| and theta (one coordinate: |a w - s_pos|) of a run that converged."""
@@ -26,7 +26,7 @@ class Status(IntEnum):
     TRAPPED = 1
     """Not there yet, but its limit is the target: a > 0 and 0 < theta < pi."""
     DEAD = 2
-    """The neuron dies: a < 0 <= c, or |w| below `TINY_NORM`."""
+    """The neuron dies: a < 0 with c >= 0 or |w| below `TINY_NORM`; or no sample activates it."""
     STUCK = 3
     """One coordinate: at w = 0 or on the wrong side for ever; a mask that lost the target."""
     UNDECIDED = 4
@@ -105,7 +105,12 @@ def line_status(
 
 
 def sample_status(
-    problem: Sample, state: State, c: Array, overlap: Any = 1.0, tolerance: float = TOLERANCE
+    problem: Sample,
+    state: State,
+    c: Array,
+    overlap: Any = 1.0,
+    tolerance: float = TOLERANCE,
+    settled: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int8]:
     """Status of states (B,) of n samples in d > 1, judged by the least-squares problem of their cell.
 
@@ -113,21 +118,24 @@ def sample_status(
     I/2: converged where |A_S u - b_S| <= tolerance/2 on the target's side, a > 0 and w.v > 0. A state at rest
     elsewhere is stuck, or dead where no sample is active. a < 0 <= c never changes sign: dead too. On
     hyperplanes w.x_i = 0 that attract (a y_i < 0) the flow slides: only the gradient along them counts.
+    settled (B,) : where the state is a limit for certain; given, only such a state is stuck, since where a is
+    small one that creeps on looks as if at rest.
     """
-    _, dw = gradient(problem, state)
+    z = state.w @ problem.x.T
+    pull = ((state.a[:, None] * z - problem.y) * (z > 0)) @ problem.x / problem.n
     rho = np.linalg.norm(state.w, axis=-1)
-    near = np.abs(state.w @ problem.x.T) <= ON_PLANE * rho[:, None] * np.linalg.norm(problem.x, axis=1)
+    near = np.abs(z) <= ON_PLANE * rho[:, None] * np.linalg.norm(problem.x, axis=1)
     near &= state.a[:, None] * problem.y < 0
     for b in np.flatnonzero(near.any(axis=1) & (rho > TINY_NORM)):
         normals = problem.x[near[b]].T
-        dw[b] -= normals @ np.linalg.lstsq(normals, dw[b], rcond=ON_PLANE)[0]
-    residual = np.linalg.norm(dw, axis=-1) / np.maximum(np.abs(state.a), np.finfo(float).tiny)
-    inactive = ~np.any(state.w @ problem.x.T > 0, axis=-1)
-    rests = (residual <= tolerance / 2) & (state.a != 0)
+        pull[b] -= normals @ np.linalg.lstsq(normals, pull[b], rcond=ON_PLANE)[0]
+    inactive = ~np.any(z > 0, axis=-1)
+    rests = np.linalg.norm(pull, axis=-1) <= tolerance / 2
+    stays = rests if settled is None else settled
     right = (state.a > 0) & (state.w @ problem.v > 0) & ~inactive
-    dies = inactive | (rho <= TINY_NORM) | ((state.a < 0) & (c >= 0))
+    dies = inactive | ((state.a < 0) & ((c >= 0) | (rho <= TINY_NORM)))
     return np.select(
-        [dies, np.asarray(overlap) < 1, rests & right, rests],
+        [dies, np.asarray(overlap) < 1, (rests | stays) & right, stays],
         [Status.DEAD, Status.STUCK, Status.CONVERGED, Status.STUCK],
         Status.UNDECIDED,
     ).astype(np.int8)

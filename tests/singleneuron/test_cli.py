@@ -64,6 +64,7 @@ def _run(arguments):
         (["study", "--d", "2", "--runs", "0"], "runs"),
         (["study", "--d", "2", "--n", "0"], "n must be"),
         (["study", "--d", "2", "--n", "many"], "many"),
+        (["study", "--d", "2", "--n", "10", "--noise", "nan"], "noise must be"),
         (["study", "--d", "2", "2"], "distinct"),
         (["study", "--d", "2", "--algorithm", "snip"], "snip"),
         (["study", "--d", "2", "--algorithm", "wr"], "rewind_time"),
@@ -114,6 +115,20 @@ def test_failures_are_one_line_without_a_traceback(error, code, tmp_path, monkey
     assert _run(["map", "--d", "2", "--out", str(tmp_path / "map.nc")]) == code
     assert capsys.readouterr().err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("n", ["1", "3"])
+def test_samples_fewer_than_coordinates_have_outcomes_too(n, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    data = ["--d", "4", "--n", n, "--noise", "0.3"]
+    study = ["study", *data, "--init", "independent", "--runs", "40", "--workers", "1", "--quiet"]
+    assert _run([*study, "--out", "study.nc"]) == 0
+    assert _run(["trajectory", *data, "--a", "1", "--w", "1", "0", "0", "0", "--t-end", "5", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    written = results.read(tmp_path / "study.nc")
+    assert int(written.failed.sum()) == 0
+    assert np.all(written.decided + written.undecided == 40)
+    assert np.all(written.undecided <= 2)
 
 
 @pytest.mark.parametrize("suffix", results.SUFFIXES)

@@ -216,3 +216,43 @@ def test_what_does_not_fit_is_refused_in_one_line(arguments, options, message):
     with pytest.raises(ValueError, match=message) as error:
         integrate(*arguments, **options)
     assert "\n" not in str(error.value)
+
+
+def test_noiseless_samples_hold_a_neuron_on_the_silent_side():
+    # c < 0 near -v, where every active label is 0: a -> 0 with w at rest is the limit, and certain.
+    problem = Sample.draw(d=2, n=30, noise=0.0, seed=0)
+    starts = State([-0.5, -1.0], [[-1.5, 0.1], [0.3, 0.2]])
+    end = integrate(problem, starts, np.inf, method="ode")
+    assert np.array_equal(end.status, [Status.STUCK, Status.DEAD])
+    assert end.state.a[0] == 0
+    assert np.allclose(end.state.w[0] @ end.state.w[0], 1.5**2 + 0.1**2 - 0.5**2, rtol=1e-6)
+
+
+def test_samples_of_low_rank_duplicated_or_all_on_one_side():
+    rng, starts = np.random.default_rng(0), independent_starts(4, 60, seed=1)
+    # Fewer samples than coordinates: many solutions, and each run ends at one of them or elsewhere for good.
+    few = Sample(rng.normal(size=(3, 4)), np.array([1.0, -0.5, 0.3]))
+    end = integrate(few, starts, np.inf)
+    assert set(end.status) == {Status.CONVERGED, Status.DEAD, Status.STUCK}
+
+    # All on one side: linear regression from where it is active, death at once from where it is not.
+    x = np.abs(rng.normal(size=(12, 4)))
+    one_side = Sample(x, x[:, 0])
+    end = integrate(one_side, starts, np.inf)
+    inactive = ~np.any(starts.w @ x.T > 0, axis=1)
+    assert inactive.sum() >= 3
+    assert np.all(end.status[inactive] == Status.DEAD)
+    assert np.all(end.time[inactive] == 0)
+    fitted = end.status == Status.CONVERGED
+    assert fitted.sum() >= 30
+    assert np.allclose((end.state.a[:, None] * end.state.w)[fitted], [1, 0, 0, 0], rtol=0, atol=1e-12)
+
+    # Every row twice is the same loss.
+    twice = integrate(Sample(np.tile(x, (2, 1)), np.tile(x[:, 0], 2)), starts, np.inf)
+    assert np.array_equal(twice.status, end.status)
+    assert np.allclose(twice.state.w, end.state.w, rtol=0, atol=1e-8)
+
+
+def test_a_label_that_is_not_a_number_is_refused_in_one_line():
+    with pytest.raises(ValueError, match=r"^y must be finite, but y\[1\] is nan; remove that entry$"):
+        Sample(np.eye(2), [1.0, np.nan])

@@ -76,17 +76,28 @@ def test_samples_are_judged_by_the_least_squares_of_their_cell():
         active = x @ u > 0
         u = np.linalg.lstsq(x[active], y[active], rcond=None)[0]
     states = State(
-        [1.0, 2.0, 1.0, -1.0, -1.0, 1.0],
-        [u, u / 2, u + [0, 0.1, 0], -u, [0.1, 0.2, 0.3], [1e-13, 0, 0]],
+        [1.0, 2.0, 1.0, -1.0, -1.0, -1e-13, 1.0],
+        [u, u / 2, u + [0, 0.1, 0], -u, [0.1, 0.2, 0.3], [1e-13, 0, 0], [1e-13, 0, 0]],
     )
-    c = np.array([0.0, 3.0, 0.0, 0.0, -1.0, 1.0])
-    assert np.array_equal(
-        sample_status(problem, states, c),
-        [Status.CONVERGED, Status.CONVERGED, Status.UNDECIDED, Status.DEAD, Status.UNDECIDED, Status.DEAD],
-    )
+    c = np.array([0.0, 3.0, 0.0, 0.0, -1.0, -1e-30, 1.0])
+    converged, undecided, dead = Status.CONVERGED, Status.UNDECIDED, Status.DEAD
+    expected = [converged, converged, undecided, dead, undecided, dead, undecided]  # the last one grows
+    assert np.array_equal(sample_status(problem, states, c), expected)
     assert sample_status(problem, states, c, overlap=0.5)[0] == Status.STUCK
     nobody = Sample(np.array([[1.0, 0.0], [1.0, 1.0]]), np.ones(2))
     assert sample_status(nobody, State([1.0], [[-1.0, 0.0]]), np.array([0.0]))[0] == Status.DEAD
+    # a = 0 where the target is silent: the flow is at rest, for good.
+    silent = Sample(np.array([[-1.0, 0.0], [-1.0, 1.0], [1.0, 0.0]]), np.array([0.0, 0.0, 1.0]))
+    assert sample_status(silent, State([0.0], [[-1.0, 0.0]]), np.array([-1.0]))[0] == Status.STUCK
+    assert sample_status(problem, State([0.0], [u]), np.array([-1.0]))[0] == Status.UNDECIDED
+
+
+def test_what_creeps_is_not_stuck_without_a_proof():
+    problem, one = Sample(np.array([[-1.0, 0.0], [0.0, -1.0]]), np.array([0.0, 0.0])), np.array([-1.0])
+    creeping = State([1e-4], [[-1.0, -1.0]])
+    assert sample_status(problem, creeping, one)[0] == Status.STUCK
+    assert sample_status(problem, creeping, one, settled=np.array([False]))[0] == Status.UNDECIDED
+    assert sample_status(problem, creeping, one, settled=np.array([True]))[0] == Status.STUCK
 
 
 def test_a_slide_is_judged_along_its_hyperplanes():

@@ -177,6 +177,25 @@ def test_label_noise_opens_the_wedge_for_imp():
     assert np.allclose(rates[True], 1 / 2, atol=0.05)
 
 
+@pytest.mark.slow
+def test_label_noise_rescues_imp_at_the_measured_rates():
+    # 2,000 data draws; the dense level to its limit, the last one to t = 20 (success: w > 0) or to its limit.
+    starts, methods = balanced_starts(10, 2000, seed=12), ("ode", "exact")
+    upright, succeeds = ({method: np.empty(2000) for method in methods} for _ in range(2))
+    for draw in range(2000):
+        data, start = Sample.draw(10, 1000, noise=0.1, seed=draw), starts[draw : draw + 1]
+        dense = integrate(data, start, np.inf)
+        for method in methods:
+            run = prune(data, start, algorithm="imp", dense=dense, level_time=20.0, method=method)
+            upright[method][draw] = run.w[0, -1, 0] > 0
+            run = prune(data, start, algorithm="imp", dense=dense, method=method)
+            succeeds[method][draw] = run.success[0]
+    assert np.array_equal(upright["ode"], upright["exact"])
+    assert np.array_equal(succeeds["ode"], succeeds["exact"])  # and none is NaN
+    assert np.mean(upright["ode"]) == pytest.approx(0.362, abs=0.03)
+    assert np.mean(succeeds["ode"]) == pytest.approx(0.375, abs=0.03)
+
+
 def test_rebalancing_is_exact_on_one_coordinate():
     starts = independent_starts(3, 100, seed=7)
     mask = np.zeros((100, 3), dtype=bool)
