@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     draw = commands.add_parser("draw", help="draw figures to PDF and PNG", allow_abbrev=False)
-    draw.add_argument("names", nargs="+", metavar="NAME", help="a figure, or 'all'")
+    draw.add_argument("names", nargs="+", metavar="NAME", help="a figure, 'all' (theorems), or 'studies'")
     draw.add_argument(
         "--results", type=Path, default=Path("build/results"), metavar="DIR", help="(%(default)s)"
     )
@@ -66,15 +66,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _draw(options: argparse.Namespace) -> None:
-    from figures import deep, samples, style, toy
+    from figures import deep, samples, studies, style, toy
 
-    theorems = toy.FIGURES | samples.FIGURES
-    known = theorems | deep.FIGURES
-    if "all" in options.names and len(options.names) > 1:
-        raise ValueError(f"give 'all' alone or the names of figures, but got {' '.join(options.names)}")
-    names = list(theorems) if options.names == ["all"] else options.names
+    sets = {"all": list(toy.FIGURES | samples.FIGURES), "studies": list(studies.FIGURES)}
+    known = toy.FIGURES | samples.FIGURES | studies.FIGURES | deep.FIGURES
+    if len(options.names) > 1 and (several := [name for name in options.names if name in sets]):
+        raise ValueError(
+            f"give '{several[0]}' alone or the names of figures, but got {' '.join(options.names)}"
+        )
+    names = sets.get(options.names[0], options.names)
     if unknown := sorted(set(names) - set(known)):
-        raise ValueError(f"a figure must be one of {', '.join(known)} or all, got {', '.join(unknown)}")
+        raise ValueError(
+            f"a figure must be one of {', '.join(known)}, all or studies, got {', '.join(unknown)}"
+        )
     check_output(options.out / "probe.nc")
     for name in names:
         source = options.results / f"{name}.nc"

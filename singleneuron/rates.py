@@ -1,9 +1,15 @@
 """What theory predicts for random starts: the success rate of each algorithm."""
 
+import itertools
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from singleneuron import exact
 from singleneuron.outcome import TOLERANCE
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 INITS = ("balanced", "independent")
 
@@ -110,3 +116,13 @@ def predicted_rate(
     if moment == 0:
         return _line_rate(0.375 if keep else 0.25, 0.125 if keep else 0.0, n, noise)
     return np.nan
+
+
+def predicted_rates(**factors: Any) -> "xr.DataArray":
+    """`predicted_rate` over the grid of all arguments given as sequences, a dim each."""
+    import xarray as xr
+
+    grid = {name: list(values) for name, values in factors.items() if np.ndim(values)}
+    points = (dict(zip(grid, point, strict=True)) for point in itertools.product(*grid.values()))
+    rates = np.array([predicted_rate(**factors | point) for point in points])
+    return xr.DataArray(rates.reshape([len(values) for values in grid.values()]), grid, list(grid))

@@ -20,7 +20,7 @@ ORDER = {
         *("config", "data", "models", "masks", "scores", "signs", "policy", "checkpoint", "train"),
         *("folder", "levels", "export", "plan", "analysis", "recipes", "bench", "cli", "__main__"),
     ),
-    "figures": ("results", "style", "panels", "toy", "samples", "deep", "report", "cli"),
+    "figures": ("results", "style", "panels", "toy", "samples", "studies", "deep", "report", "cli"),
 }
 PACKAGES = tuple(name for name in ORDER if any((ROOT / name).glob("*.py")))
 HOMES = {"sympy": "singleneuron/theory/", "matplotlib": "figures/", "torch": "deepexp/"}

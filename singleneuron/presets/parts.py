@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -14,8 +15,10 @@ import singleneuron as sn
 from singleneuron.maps import predicted_edge
 from singleneuron.model import number
 from singleneuron.outcome import Status, success
+from singleneuron.rates import predicted_rates
 
 Progress = Callable[[int, int], None]
+CURVE_POINTS = 100
 
 
 class _Part(BaseModel):
@@ -360,6 +363,48 @@ class Conservation(_Part):
         ).transpose("rtol", "start", "time")
 
 
+class Study(_Part):
+    """`singleneuron.success_rate` with these arguments, and theory's rates between the values of one factor.
+
+    along : that factor, or none.
+    """
+
+    kind: Literal["study"]
+    d: int | tuple[int, ...]
+    algorithms: tuple[str, ...]
+    n: int | tuple[int, ...] | None = None
+    noise: float | tuple[float, ...] | None = None
+    init: str | tuple[str, ...] | None = None
+    scale: float | tuple[float, ...] | None = None
+    learning_rate: float | tuple[float, ...] | None = None
+    level_time: float | tuple[float, ...] | None = None
+    rewind_time: float | tuple[float, ...] | None = None
+    targets: int | tuple[int, ...] | None = None
+    levels: int | None = None
+    imp: str | None = None
+    runs: int | None = None
+    seed: int | None = None
+    rtol: float | None = None
+    along: str | None = None
+
+    def compute(
+        self, progress: Progress, *, directory: Path | None = None, workers: int | None = None
+    ) -> xr.Dataset:
+        """As `success_rate`; with `along` = F also curve, as `predicted`, at the values curve_F of F."""
+        given = self.given()
+        along = given.pop("along", None)
+        data = sn.success_rate(**given, directory=directory, workers=workers, progress=progress)
+        if along is None:
+            return data
+        values = data[along].values
+        fine = np.geomspace(values.min(), values[np.isfinite(values)].max(), CURVE_POINTS)
+        fine = np.unique(np.rint(fine)).astype(int) if values.dtype.kind == "i" else fine
+        others = ("algorithms", "runs", "seed", "rtol")
+        factors = {key: value for key, value in given.items() if key not in others}
+        curve = predicted_rates(**factors | {"algorithm": self.algorithms, along: fine})
+        return data.assign(curve=curve.transpose(*data.rate.dims).rename({along: f"curve_{along}"}))
+
+
 def _full(state: sn.State | sn.Reduced) -> sn.State:
     """`state`, which was never reduced."""
     assert isinstance(state, sn.State)
@@ -397,6 +442,6 @@ def _times(t_end: float, points: int) -> np.ndarray:
 
 
 Part = Annotated[
-    Map | Paths | VectorField | Levels | Crossings | Slide | AngleFlows | Conservation,
+    Map | Paths | VectorField | Levels | Crossings | Slide | AngleFlows | Conservation | Study,
     Field(discriminator="kind"),
 ]

@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 from matplotlib.collections import QuadMesh
 
-from figures import results, samples, style, toy
+from figures import results, samples, studies, style, toy
 from singleneuron import presets
+from singleneuron.presets.parts import Study
 
 # What makes a preset small enough for a test; the rest of it stays as it is.
-SMALL = {"resolution": 16, "points": 9, "seeds": 3, "starts": 4, "draws": 2, "n": (30, 300), "d": (2, 10)}
+SMALL = {
+    "resolution": 16, "points": 9, "seeds": 3, "starts": 4, "draws": 2, "runs": 8, "n": (30, 300),
+    "d": (2, 10),
+}  # fmt: skip
 MAPS = ("fig1a", "fig1b", "fig1c", "unbalanced", "noise_wedge", "noise_map")
-FIGURES = toy.FIGURES | samples.FIGURES
+FIGURES = toy.FIGURES | samples.FIGURES | studies.FIGURES
 
 
 def _shrunk(part):
@@ -23,7 +27,11 @@ def _shrunk(part):
 
 @functools.cache
 def _data(name):
-    return {label: _shrunk(part).compute(lambda *_: None) for label, part in presets.load(name).parts.items()}
+    tables = {}
+    for label, part in presets.load(name).parts.items():
+        options = {"workers": 1} if isinstance(part, Study) else {}
+        tables[label] = _shrunk(part).compute(lambda *_: None, **options)
+    return tables
 
 
 def _labels(figure):
@@ -32,7 +40,9 @@ def _labels(figure):
 
 
 def test_every_figure_has_a_preset():
-    assert {name for name in presets.names() if presets.load(name).figure} == set(FIGURES)
+    drawn = {name: presets.load(name).figure for name in presets.names()}
+    assert {name for name in drawn if drawn[name] == "study"} == set(studies.FIGURES)
+    assert {name for name in drawn if drawn[name] == "theorem"} == {*toy.FIGURES, *samples.FIGURES}
 
 
 @pytest.mark.parametrize("name", FIGURES)
