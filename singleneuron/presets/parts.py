@@ -15,10 +15,10 @@ import singleneuron as sn
 from singleneuron.maps import predicted_edge
 from singleneuron.model import number
 from singleneuron.outcome import Status, success
-from singleneuron.rates import predicted_rates
+from singleneuron.rates import STABLE_RATE, crossing_law, hop_rate, predicted_rates
 
 Progress = Callable[[int, int], None]
-CURVE_POINTS = 100
+CURVE_POINTS = 50
 
 
 class _Part(BaseModel):
@@ -405,6 +405,41 @@ class Study(_Part):
         return data.assign(curve=curve.transpose(*data.rate.dims).rename({along: f"curve_{along}"}))
 
 
+class Hops(_Part):
+    """`hop_rate` between two learning rates: the share of starts that one step of descent lets succeed."""
+
+    kind: Literal["hops"]
+    d: int
+    algorithms: tuple[str, ...]
+    scale: tuple[float, ...]
+    learning_rate: tuple[float, float]
+
+    def compute(self, progress: Progress) -> xr.Dataset:
+        """Dims (algorithm, scale, learning_rate): rate; attrs['stable'], the last with a stable minimum."""
+        steps = np.geomspace(*self.learning_rate, CURVE_POINTS)
+        rate = [
+            [[hop_rate(self.d, name, learning_rate=step, scale=s) for step in steps] for s in self.scale]
+            for name in self.algorithms
+        ]
+        dims = ("algorithm", "scale", "learning_rate")
+        coords = dict(zip(dims, (list(self.algorithms), list(self.scale), steps), strict=True))
+        return xr.Dataset({"rate": (dims, rate)}, coords, {"stable": STABLE_RATE})
+
+
+class Law(_Part):
+    """`crossing_law`, the time after which label noise carries w_1 across 0."""
+
+    kind: Literal["law"]
+    d: int
+    n: tuple[int, ...]
+    noise: tuple[float, ...]
+
+    def compute(self, progress: Progress) -> xr.Dataset:
+        """Dims (n, noise): time."""
+        time = [[crossing_law(self.d, n, noise) for noise in self.noise] for n in self.n]
+        return xr.Dataset({"time": (("n", "noise"), time)}, {"n": list(self.n), "noise": list(self.noise)})
+
+
 def _full(state: sn.State | sn.Reduced) -> sn.State:
     """`state`, which was never reduced."""
     assert isinstance(state, sn.State)
@@ -442,6 +477,6 @@ def _times(t_end: float, points: int) -> np.ndarray:
 
 
 Part = Annotated[
-    Map | Paths | VectorField | Levels | Crossings | Slide | AngleFlows | Conservation | Study,
+    Map | Paths | VectorField | Levels | Crossings | Slide | AngleFlows | Conservation | Study | Hops | Law,
     Field(discriminator="kind"),
 ]
