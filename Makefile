@@ -43,7 +43,7 @@ study: .venv/.base ## success rates that no formula gives, with figures (under 3
 	$(BIN)/figures draw studies
 
 gallery: figures study ## redraw the pictures of the README
-	cp $(addprefix build/figures/,fig1b.png fig1c.png rate_samples.png rate_step.png) figures/gallery/
+	cp $(addprefix build/figures/,fig1b.png fig1c.png rate_step.png) figures/gallery/
 
 verify: .venv/.base ## a verdict on every theorem: build/results/verdicts.json
 	$(BIN)/singleneuron verify
