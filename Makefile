@@ -8,7 +8,7 @@ PYTEST := NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WOR
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help figures gallery study verify test test-slow deep-smoke bench check format clean
+.PHONY: help figures gallery study verify report test test-slow deep-smoke bench check format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,15 @@ gallery: figures study ## redraw the pictures of the README
 
 verify: .venv/.base ## a verdict on every theorem: build/results/verdicts.json
 	$(BIN)/singleneuron verify
+
+# Refuted statements are reported, too; only without verdicts there is nothing to report.
+build/results/verdicts.json: $(wildcard singleneuron/*.py singleneuron/theory/*.py) | .venv/.base
+	rm -f $@
+	$(BIN)/singleneuron verify || test -s $@
+
+report: figures build/results/verdicts.json ## verdicts and figures as one page: build/report/index.html
+	$(BIN)/singleneuron preset explorer
+	$(BIN)/figures report
 
 test: .venv/.dev .venv/.deep ## run the tests (under 5 minutes on 2 cores)
 	$(BIN)/python -m singleneuron.flow

@@ -1,14 +1,23 @@
-"""`figures draw`: result files to PDF and PNG."""
+"""`figures draw | report`: result files to PDF and PNG, and to the verification report."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from figures.results import check_output, read, revision
+from figures.results import atomic, check_output, read, revision
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+Tables = Mapping[str, "xr.Dataset"]
+Draw = Callable[[Tables], "Figure"]
+T = TypeVar("T")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -25,7 +34,9 @@ class _Version(argparse.Action):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="figures", description="Draw the figures from result files.", allow_abbrev=False)
+    parser = _Parser(
+        prog="figures", description="Draw figures and the report from result files.", allow_abbrev=False
+    )
     parser.add_argument(
         "--version",
         action=_Version,
@@ -36,12 +47,21 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     draw = commands.add_parser("draw", help="draw figures to PDF and PNG", allow_abbrev=False)
     draw.add_argument("names", nargs="+", metavar="NAME", help="a figure, 'all' (theorems), or 'studies'")
-    draw.add_argument(
-        "--results", type=Path, default=Path("build/results"), metavar="DIR", help="(%(default)s)"
-    )
     draw.add_argument("--out", type=Path, default=Path("build/figures"), metavar="DIR", help="(%(default)s)")
-    draw.add_argument("--quiet", action="store_true", help="print nothing but errors")
     draw.set_defaults(run=_draw)
+    report = commands.add_parser("report", help="write verdicts and figures as a page", allow_abbrev=False)
+    report.add_argument(
+        "--verdicts", type=Path, nargs="+", metavar="FILE", help="(verdicts.json of the results)"
+    )
+    report.add_argument(
+        "--out", type=Path, default=Path("build/report/index.html"), metavar="FILE", help="(%(default)s)"
+    )
+    report.set_defaults(run=_report)
+    for command in (draw, report):
+        command.add_argument(
+            "--results", type=Path, default=Path("build/results"), metavar="DIR", help="(%(default)s)"
+        )
+        command.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return parser
 
 
@@ -66,10 +86,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _draw(options: argparse.Namespace) -> None:
-    from figures import deep, samples, studies, style, toy
+    from figures import style
 
-    sets = {"all": list(toy.FIGURES | samples.FIGURES), "studies": list(studies.FIGURES)}
-    known = toy.FIGURES | samples.FIGURES | studies.FIGURES | deep.FIGURES
+    sets, known = _figures()
     if len(options.names) > 1 and (several := [name for name in options.names if name in sets]):
         raise ValueError(
             f"give '{several[0]}' alone or the names of figures, but got {' '.join(options.names)}"
@@ -81,18 +100,52 @@ def _draw(options: argparse.Namespace) -> None:
         )
     check_output(options.out / "probe.nc")
     for name in names:
-        source = options.results / f"{name}.nc"
-        data = read(source)
-        try:
-            if not isinstance(data, dict):
-                raise KeyError("groups")
-            figure = known[name](data)
-        except (
-            AttributeError,
-            KeyError,
-            ValueError,
-        ) as error:  # xarray's ways to miss a variable or dimension
-            raise ValueError(f"'{source}' does not hold what {name} draws ({error}); make it again") from None
+        figure, _ = _draw_from(options.results / f"{name}.nc", known[name])
         for path in style.save(figure, options.out, name):
             if not options.quiet:
                 print(path)
+
+
+def _report(options: argparse.Namespace) -> None:
+    from figures import report
+
+    check_output(options.out, (".html",))
+    files = options.verdicts or [options.results / "verdicts.json"]
+    verdicts = [verdict for file in files for verdict in report.read_verdicts(file)]
+    _, known = _figures()
+    sources = {name: options.results / f"{name}.nc" for name in known}
+    there = [name for name, source in sources.items() if source.is_file()]
+    drawn = [report.Drawn(name, *_draw_from(sources[name], known[name])) for name in there]
+    explorer = options.results / "explorer.nc"
+    page = report.page(
+        verdicts,
+        drawn,
+        explorer=_draw_from(explorer, report.embedded) if explorer.is_file() else None,
+        missing=[name for name in known if name not in there],
+    )
+    with atomic(options.out) as temporary:
+        temporary.write_text(page, "utf-8")
+    if not options.quiet:
+        print(options.out)
+
+
+def _figures() -> tuple[dict[str, list[str]], dict[str, Draw]]:
+    """The names that 'all' (the theorems) and 'studies' stand for, and all figures that there are."""
+    from figures import deep, samples, studies, toy
+
+    theorems: dict[str, Draw] = {**toy.FIGURES, **samples.FIGURES}
+    sets = {"all": list(theorems), "studies": list(studies.FIGURES)}
+    return sets, theorems | studies.FIGURES | deep.FIGURES
+
+
+def _draw_from(source: Path, draw: Callable[[Tables], T]) -> tuple[T, Mapping[str, Any]]:
+    """What `draw` makes of the tables of a result file, and the attributes of that file."""
+    tables = read(source)
+    try:
+        if not isinstance(tables, dict):
+            raise KeyError("groups")
+        return draw(tables), next(iter(tables.values())).attrs
+    except (AttributeError, KeyError, ValueError) as error:  # xarray's ways to miss a variable or dimension
+        raise ValueError(
+            f"'{source}' does not hold what {source.stem} draws ({error}); make it again"
+        ) from None

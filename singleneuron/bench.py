@@ -290,6 +290,16 @@ def line_case(share: float = 1.0) -> Case:
 # --- the population -----------------------------------------------------------------------------------------
 
 
+@routine
+def population_field(y: Any, p: Any, out: Any) -> None:
+    """The flow in (a, log rho, x), as the others integrate it; p = (nu,)."""
+    a, rho = y[0], math.exp(max(y[1], -690.0))
+    k, delta = population.angles(y[2], p[0])
+    out[0] = rho * (k - 0.5 * a * rho)
+    out[1] = a * (k / rho - 0.5 * a)
+    out[2] = -a * delta / (2 * math.pi * rho)
+
+
 def population_case(share: float = 1.0) -> Case:
     """The population flow from starts at any balance."""
     size, t = max(8, round(100_000 * share)), 100.0
@@ -317,7 +327,7 @@ def population_case(share: float = 1.0) -> Case:
             run = reduced(diffrax_run(_population_jax, solver, part, np.zeros(len(part)), t))
             tools.append(Tool(f"diffrax, {solver}", len(part), run))
     part = coordinates[: max(4, round(400 * share))]
-    run = reduced(scipy_run(population.field, np.ones((len(part), 1)), part, t))
+    run = reduced(scipy_run(population_field, np.ones((len(part), 1)), part, t))
     tools.append(Tool("scipy, DOP853", len(part), run))
     return Case(f"population, (a, p, q) at any balance to t = {t:g}", own(1e-12), tools)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from figures.results import check_output, is_current, revision, write
+from figures.results import check_output, is_current, provenance, revision, write
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -381,7 +381,8 @@ def _verify(options: argparse.Namespace) -> int:
     wanted = statements.shipped() if options.statement is None else (statements.read(options.statement),)
     with _progress("verify", options.quiet) as progress:
         verdicts = verify.verify(wanted, runs=options.runs, seed=options.seed, progress=progress)
-    verify.write(verdicts, options.out)
+    made = provenance(_config(options), options.seed)
+    verify.write([verdict | {"provenance": made} for verdict in verdicts], options.out)
     if not options.quiet:
         _print_verdicts(verdicts)
         print(options.out)

@@ -59,8 +59,7 @@ def success_map(
         n=n, noise=noise,
     )  # fmt: skip
     check_training(d, targets, algorithms, rewind_time, levels, level_time, method, training)
-    axis = np.linspace(-1.0, 1.0, resolution) * number("extent", extent, least=0.0, open_end=True)
-    axis = (axis - axis[::-1]) / 2  # symmetric to the last bit: a(0) = -w_1(0) means it
+    axis = grid_axis(extent, resolution)
     for algorithm in algorithms:
         check_algorithm(algorithm, imp, rewind_time)
     runs = 1 if average is None else average
@@ -101,6 +100,12 @@ def success_map(
         coords={"algorithm": list(algorithms), "a0": axis, "w0": axis},
         attrs={"status_codes": ", ".join(f"{s.value} {s.label}" for s in Status), "d": d, "imp": imp},
     )
+
+
+def grid_axis(extent: float, resolution: int) -> Array:
+    """linspace(-extent, extent, resolution), symmetric to the last bit: a(0) = -w_1(0) means it."""
+    axis = np.linspace(-1.0, 1.0, resolution) * number("extent", extent, least=0.0, open_end=True)
+    return (axis - axis[::-1]) / 2
 
 
 def predicted_edge(

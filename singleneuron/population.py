@@ -1,15 +1,15 @@
-"""The population flow at any balance, in logarithmic coordinates: log rho and x = log tan(theta/2).
+"""The population flow at any balance, in two coordinates: x = log tan(theta/2), and one on the level of c.
 
 In theta a solver passes pi where a < 0 < c, and reports a false success; x has no end to pass, and
-neither delta = pi - theta nor rho is lost as they decay together. Where a keeps its sign for ever,
-that is for a > 0 and for a < 0 <= c, the third coordinate is eta = log(|a|/rho), with sigma = sign(a):
+neither delta = pi - theta nor rho is lost as they decay together. The conserved c = a^2 - rho^2 leaves
+one more coordinate u. With pull = k(theta) - a rho/2, so that a' = rho pull and rho' = a pull:
 
-    eta' = (e^{2 eta} - 1)(rho^2/2 - sigma k e^{-eta}),  (log rho)' = sigma k e^eta - rho^2 e^{2 eta}/2,
-    x' = -sigma e^eta (pi - theta)/(2 pi)
+    c >= 0:  u = log rho,  a = +-sqrt(c + rho^2),  u' = (a/rho) pull
+    c < 0:   a = sqrt(-c) sinh u,  rho = sqrt(-c) cosh u,  u' = pull
+    x' = -(a/rho) (pi - theta)/(2 pi)
 
-so that eta = 0, balance, and the sign of c = rho^2 (e^{2 eta} - 1) hold to the last bit, however small rho
-becomes; a itself would drift by the tolerance, and a dead neuron come alive. For a <= 0 and c < 0, where a
-passes 0, the coordinate is a: a' = rho (k - a rho/2), and a = sigma rho e^eta in the others.
+c is a parameter and cannot drift: the sign of a where c >= 0, balance, and that a neuron is dead hold to the
+last bit, however small rho becomes.
 
 After a mask that keeps |mask * v| = nu < 1 of the target, x belongs to the angle with mask * v,
 cos(theta) = -nu tanh(x), and x' gains a factor nu.
@@ -21,12 +21,24 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from singleneuron import lanes
 from singleneuron.kernel import kernel, routine
+from singleneuron.lanes import LANES, arctan, exp_row
 from singleneuron.model import Array, Reduced
 from singleneuron.outcome import TINY_NORM
-from singleneuron.solver import EVENT, build, workspace
+from singleneuron.solver import (
+    EVENT,
+    FILLED,
+    KNOWN,
+    RUNNING,
+    SINCE,
+    T,
+    build,
+    parts,
+    workspace,
+)
 
-NU, SIGMA, SIZE, SIGN_C, TOL = range(5)
+NU, SIGMA, C, SCALE, TOL = range(5)
 LOG_TINY = math.log(TINY_NORM)
 TWO_PI = 2.0 * math.pi
 
@@ -50,43 +62,95 @@ def angles(x, nu):
 
 
 @routine
-def outer(y, p):
-    """a of a state; its first coordinate is eta/SIZE where SIGMA is +-1, else a."""
+def sides(u, p):
+    """(a, rho) of a state; SIGMA is the sign of a where c >= 0, else 0, and SCALE then sqrt(-c)."""
     if p[SIGMA] == 0.0:
-        return y[0]
-    return p[SIGMA] * math.exp(y[1] + p[SIZE] * y[0])
+        e = math.exp(u)
+        return 0.5 * p[SCALE] * (e - 1.0 / e), 0.5 * p[SCALE] * (e + 1.0 / e)
+    rho = math.exp(max(u, -690.0))
+    # On its own where c = 0: the square of a small rho underflows.
+    return p[SIGMA] * (rho if p[C] == 0.0 else math.sqrt(p[C] + rho * rho)), rho
 
 
 @routine
 def field(y, p, out):
-    k, delta = angles(y[2], p[NU])
-    rho = math.exp(max(y[1], -690.0))
-    if p[SIGMA] == 0.0:
-        a = y[0]
-        out[0] = rho * (k - 0.5 * a * rho)
-        out[1] = a * (k / rho - 0.5 * a)
-        out[2] = -p[NU] * a * delta / (TWO_PI * rho)
-        return
-    ratio = math.exp(p[SIZE] * y[0])
-    pull = p[SIGMA] * k
-    square = 0.5 * rho * rho
-    out[0] = math.expm1(2.0 * p[SIZE] * y[0]) * (square - pull / ratio) / p[SIZE]
-    out[1] = ratio * (pull - square * ratio)
-    out[2] = -p[NU] * p[SIGMA] * ratio * delta / TWO_PI
+    k, delta = angles(y[1], p[NU])
+    a, rho = sides(y[0], p)
+    ratio = a / rho
+    pull = k - 0.5 * a * rho
+    out[0] = pull if p[SIGMA] == 0.0 else ratio * pull
+    out[1] = -p[NU] * ratio * delta / TWO_PI
 
 
 @routine
 def gauge(y, p, g):
-    a = outer(y, p)
-    g[0] = y[1] - LOG_TINY if a < 0.0 else 1.0
+    a, rho = sides(y[0], p)
+    g[0] = 1.0
+    if a < 0.0:
+        g[0] = rho / TINY_NORM - 1.0 if p[SIGMA] == 0.0 else y[0] - LOG_TINY
     g[1] = 1.0
-    if p[NU] == 1.0 and y[2] < 0.0:
-        theta = 2.0 * math.atan(math.exp(max(y[2], -700.0)))
-        g[1] = max(theta, abs(a * math.exp(y[1]) - 1.0)) - p[TOL]
-    g[2] = 1.0 if a > 0.0 or (a < 0.0 and p[SIGN_C] >= 0.0) else -1.0
+    if p[NU] == 1.0 and y[1] < 0.0:
+        theta = 2.0 * math.atan(math.exp(max(y[1], -700.0)))
+        g[1] = max(theta, abs(a * rho - 1.0)) - p[TOL]
+    g[2] = 1.0 if a > 0.0 or (a < 0.0 and p[C] >= 0.0) else -1.0
 
 
+begin, _, settle = parts(field, gauge)
 solve = build(field, gauge)
+
+# The rows of `field_lanes`: u, x, their derivatives, sigma, c, and what it needs in between.
+ROW_U, ROW_X, ROW_DU, ROW_DX, ROW_SIGMA, ROW_C, ROW_SQUARE, ROW_E, ROW_SPARE, ROWS = range(10)
+
+
+@routine
+def field_lanes(b, bits, w):
+    """`field` for nu = 1, a lane a trajectory and without a branch: what is not chosen is computed, too."""
+    for i in range(w):
+        b[ROW_DU * LANES + i] = min(max(2.0 * b[ROW_U * LANES + i], -690.0), 690.0)
+        b[ROW_DX * LANES + i] = -min(abs(b[ROW_X * LANES + i]), 690.0)
+    exp_row(b, bits, ROW_DU, ROW_SQUARE, ROW_SPARE, w)
+    exp_row(b, bits, ROW_DX, ROW_E, ROW_SPARE, w)
+    for i in range(w):
+        x, e, square = b[ROW_X * LANES + i], b[ROW_E * LANES + i], b[ROW_SQUARE * LANES + i]
+        sigma, c = b[ROW_SIGMA * LANES + i], b[ROW_C * LANES + i]
+        small = 2.0 * arctan(e)
+        delta = small if x >= 0.0 else math.pi - small
+        d2 = delta * delta
+        series = delta * d2 * (1.0 / 3.0 - d2 * (1.0 / 30.0 - d2 * (1.0 / 840.0 - d2 * (1.0 / 45360.0))))
+        scale = 1.0 / (1.0 + e * e)
+        cosine = (1.0 - e * e) * scale
+        direct = 2.0 * e * scale - delta * (cosine if x >= 0.0 else -cosine)
+        k = (series if delta < 0.2 else direct) / TWO_PI
+        # a/rho and a rho, from rho^2 where c >= 0, from e^(2u) where c < 0
+        inverse = 1.0 / square
+        outward = sigma * math.sqrt(1.0 + max(c, 0.0) * inverse)
+        ratio = 1.0 - 2.0 / (square + 1.0) if c < 0.0 else outward
+        product = -0.25 * c * (square - inverse) if c < 0.0 else square * outward
+        pull = k - 0.5 * product
+        b[ROW_DU * LANES + i] = pull if c < 0.0 else ratio * pull
+        b[ROW_DX * LANES + i] = -ratio * delta / TWO_PI
+
+
+@routine
+def watch(b, bits, w, tolerance):
+    """`gauge` for nu = 1, a lane a trajectory: within tolerance of the target?, dying?"""
+    x_near = math.log(math.tan(min(0.5 * tolerance, 0.25 * math.pi)))
+    for i in range(w):
+        b[ROW_DU * LANES + i] = min(max(2.0 * b[ROW_U * LANES + i], -690.0), 690.0)
+    exp_row(b, bits, ROW_DU, ROW_SQUARE, ROW_SPARE, w)
+    for i in range(w):
+        c, square = b[ROW_C * LANES + i], b[ROW_SQUARE * LANES + i]
+        inverse = 1.0 / square
+        outward = b[ROW_SIGMA * LANES + i] * math.sqrt(1.0 + max(c, 0.0) * inverse)
+        product = -0.25 * c * (square - inverse) if c < 0.0 else square * outward
+        rho2 = -0.25 * c * (square + 2.0 + inverse) if c < 0.0 else square
+        b[ROW_DU * LANES + i] = (
+            1.0 if b[ROW_X * LANES + i] <= x_near and abs(product - 1.0) <= tolerance else 0.0
+        )
+        b[ROW_DX * LANES + i] = 1.0 if product < 0.0 and rho2 <= TINY_NORM * TINY_NORM else 0.0
+
+
+buffer, load, step, happened, unload = lanes.build(field_lanes, watch, 2, ROWS)
 
 
 @routine
@@ -105,40 +169,115 @@ def decay(y, nu, lapse, out):
 
 
 @routine
-def follow(y, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, work):
-    """One trajectory from y = (a, log rho, x), which becomes its end: (reason, time decided)."""
-    a, square = y[0], math.exp(2.0 * y[1])
-    p = np.array([nu, 0.0, 1.0, np.sign(c), tolerance])
-    if a > 0.0 or (a < 0.0 and c >= 0.0):
-        p[SIGMA] = np.sign(a)
-        eta = 0.5 * math.log1p(c / square) if abs(c) < 0.5 * square else math.log(abs(a)) - y[1]
-        if eta != 0.0:
-            p[SIZE] = min(1.0, abs(eta))  # the tolerance is relative to where eta starts
-        y[0] = eta / p[SIZE]
-    reason, t, filled, since = solve(y, p, 0.0, times, 0, path, rtol, atol, limit, t_certain, math.nan, work)
+def outer(y, p, out):
+    """(a, log rho, x) of a state."""
+    a, rho = sides(y[0], p)
+    out[0], out[1], out[2] = a, math.log(rho) if p[SIGMA] == 0.0 else y[0], y[1]
+
+
+@routine
+def enter(start, nu, c, tolerance, y, p):
+    """Coordinates y and parameters p of the trajectory from start = (a, log rho, x)."""
+    p[NU], p[SIGMA], p[C], p[SCALE], p[TOL] = nu, np.sign(start[0]), c, 0.0, tolerance
+    y[:] = start[1:]
+    if c < 0.0:
+        p[SIGMA], p[SCALE] = 0.0, math.sqrt(-c)
+        y[0] = math.asinh(start[0] / p[SCALE])
+
+
+@routine
+def leave(y, p, reason, t, filled, times, limit, record, path, end):
+    """Write the `path` of a trajectory that ended in y at t, and its `end`; `record` holds the path in y."""
     for i in range(filled):
-        path[i, 0] = outer(path[i], p)
-    y[0] = outer(y, p)
-    while filled < times.size:
-        path[filled] = y
+        outer(record[i], p, path[i])
+    outer(y, p, end)
+    for i in range(filled, times.size):
+        path[i] = end
         if reason == EVENT:
-            decay(y, nu, times[filled] - t, path[filled])
-        filled += 1
+            decay(end, p[NU], times[i] - t, path[i])
     if not limit:
-        y[:] = path[-1]
+        end[:] = path[-1]
+
+
+@routine
+def follow(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, end, record, work):
+    """One trajectory from start = (a, log rho, x): (reason, time decided)."""
+    y, p = np.empty(2), np.empty(5)
+    enter(start, nu, c, tolerance, y, p)
+    reason, t, filled, since = solve(
+        y, p, 0.0, times, 0, record, rtol, atol, limit, t_certain, math.nan, work
+    )
+    leave(y, p, reason, t, filled, times, limit, record, path, end)
     return reason, t if math.isnan(since) else since
 
 
 @kernel(parallel=True)
 def _follow(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, end, reason, time):
+    """Every trajectory on its own: the clear form of `_follow_lanes`, and for any nu."""
     blocks = min(start.shape[0], 64)
     for block in prange(blocks):
-        work = workspace(3)
-        for b in range(block, start.shape[0], blocks):
-            end[b] = start[b]
-            reason[b], time[b] = follow(
-                end[b], nu[b], c[b], times, rtol, atol, limit, t_certain, tolerance, path[b], work
-            )
+        record, work = np.empty((times.size, 2)), workspace(2)
+        for i in range(block, start.shape[0], blocks):
+            reason[i], time[i] = follow(
+                start[i], nu[i], c[i], times, rtol, atol, limit, t_certain, tolerance,
+                path[i], end[i], record, work,
+            )  # fmt: skip
+
+
+@routine
+def finish(y, p, s, i, times, limit, record, path, end, reason, time):
+    """Write trajectory i, which has ended."""
+    leave(y, p, reason[i], s[T], int(s[FILLED]), times, limit, record, path[i], end[i])
+    time[i] = s[T] if math.isnan(s[SINCE]) else s[SINCE]
+
+
+@routine
+def follow_lanes(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, end, reason, time):
+    """All trajectories, LANES of them at a time."""
+    b, work, record = buffer(), workspace(2), np.empty((LANES, times.size, 2))
+    bits, k, y1 = b.view(np.int64), work[0], work[2]
+    y, p, s = np.empty((LANES, 2)), np.empty((LANES, 5)), np.empty((LANES, KNOWN))
+    index = np.full(LANES, -1)
+    busy, following = 0, 0
+    while busy > 0 or following < reason.size:
+        for lane in range(LANES):
+            while index[lane] < 0 and following < reason.size:
+                i, following = following, following + 1
+                enter(start[i], nu[i], c[i], tolerance, y[lane], p[lane])
+                s[lane, T], s[lane, SINCE], s[lane, FILLED] = 0.0, math.nan, 0.0
+                reason[i] = begin(p[lane], y[lane], s[lane], times, record[lane], rtol, atol, limit, work)
+                if reason[i] != RUNNING:
+                    finish(y[lane], p[lane], s[lane], i, times, limit, record[lane], path, end, reason, time)
+                    continue
+                b[ROW_SIGMA * LANES + lane], b[ROW_C * LANES + lane] = p[lane, SIGMA], p[lane, C]
+                load(b, lane, y[lane], s[lane], times, limit, t_certain, k[0])
+                index[lane] = i
+                busy += 1
+        if step(b, bits, LANES, rtol, atol, tolerance, times[-1]) == 0.0:
+            continue
+        for lane in range(LANES):
+            i = index[lane]
+            if i < 0 or not happened(b, lane):
+                continue
+            error = unload(b, lane, y[lane], s[lane], times[-1], y1, k)
+            reason[i] = settle(p[lane], y[lane], error, s[lane], times, record[lane], limit, t_certain, work)
+            if reason[i] == RUNNING:
+                load(b, lane, y[lane], s[lane], times, limit, t_certain, k[0])
+                continue
+            finish(y[lane], p[lane], s[lane], i, times, limit, record[lane], path, end, reason, time)
+            index[lane] = -1
+            busy -= 1
+
+
+@kernel(parallel=True)
+def _follow_lanes(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, end, reason, time):
+    blocks = min(-(-reason.size // (4 * LANES)), 64)  # lanes idle at the end of a block
+    for block in prange(blocks):
+        follow_lanes(
+            start[block::blocks], nu[block::blocks], c[block::blocks],
+            times, rtol, atol, limit, t_certain, tolerance,
+            path[block::blocks], end[block::blocks], reason[block::blocks], time[block::blocks],
+        )  # fmt: skip
 
 
 def population_flow(
@@ -165,7 +304,8 @@ def population_flow(
     reason, time = np.empty(size, dtype=np.int64), np.empty(size)
     overlap, c = (np.ascontiguousarray(np.broadcast_to(value, size), dtype=float) for value in (overlap, c))
     options = (float(rtol), float(atol), limit, float(t_certain), float(tolerance))
-    _follow(np.ascontiguousarray(start), overlap, c, times, *options, path, end, reason, time)
+    run = _follow_lanes if np.all(overlap == 1) else _follow
+    run(np.ascontiguousarray(start), overlap, c, times, *options, path, end, reason, time)
     return path, end, reason, time
 
 

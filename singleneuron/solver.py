@@ -26,7 +26,7 @@ MAX_CERTAIN_STEPS = 100_000  # spent in the limit on a stiff trajectory whose li
 LEAST_STEP = 1e-290
 
 # Why `solve` returned.
-END, EVENT, CONVERGED, CERTAIN, FAILED, AMBIGUOUS = 0, 1, 2, 3, 4, 5
+END, EVENT, CONVERGED, CERTAIN, FAILED, AMBIGUOUS, RUNNING = 0, 1, 2, 3, 4, 5, 6
 
 
 @template
@@ -86,7 +86,7 @@ def step_factor(error):
         return 10.0
     if not math.isfinite(error):
         return 0.2
-    return min(10.0, max(0.2, 0.9 * error ** (-1.0 / ORDER)))
+    return min(10.0, max(0.2, 0.9 / math.sqrt(math.sqrt(math.sqrt(error)))))  # error^(-1/ORDER)
 
 
 @template
@@ -190,11 +190,36 @@ def workspace(n):
     return np.empty((ROWS, n)), np.empty((ROWS, n)), np.empty(n), np.empty((7, n)), np.empty(n), np.empty(3)
 
 
-def build(rhs, gauge):
-    """The solver of one flow: ``rhs(y, p, out)`` and its ``gauge(y, p, g)``, each part compiled once."""
+# What is known of a trajectory between two steps: its time, the size of its next step, if that one ends at
+# the last time, since when it is within tolerance of its target (NaN) and whether it is, whether its last
+# step was rejected, how many times are recorded, how many steps were tried.
+T, STEP, LAST, SINCE, INSIDE, REJECTED, FILLED, TRIED, KNOWN = range(9)
+
+
+@routine
+def propose(s, h, t_end):
+    """Set the size of the next step: (RUNNING | END | FAILED)."""
+    if s[T] >= t_end:
+        return END
+    if s[TRIED] >= MAX_STEPS:
+        return FAILED
+    s[LAST] = h >= t_end - s[T]
+    s[STEP] = min(h, t_end - s[T])
+    # Below the resolution of t the system, which is autonomous, goes on all the same.
+    return RUNNING if s[STEP] >= LEAST_STEP else FAILED
+
+
+def parts(rhs, gauge):
+    """``begin``, ``step`` and ``settle`` of one flow, each compiled once.
+
+    ``rhs(y, p, out)`` is its right-hand side. ``gauge(y, p, g)`` measures a state: the step on which g[0]
+    becomes <= 0 ends at that event; g[1] <= 0 where y is within tolerance of its target; g[2] > 0 where its
+    limit is certain; g[0] is NaN in a state that the flow cannot reach: it is repeated at half its size.
+    """
 
     @routine
     def step(p, y, h, k, y1):
+        """One step from y, given k[0] = rhs(y): y1, and k[:13]."""
         attempt(rhs, p, y, h, k, y1)
 
     @routine
@@ -220,86 +245,101 @@ def build(rhs, gauge):
         return locate(gauge, which, p, y, y1, dense, g, scratch)
 
     @routine
+    def begin(p, y, s, times, out, rtol, atol, limit, work):
+        """Make ready to follow y from s[T] on; s[SINCE] and s[FILLED] are given, too. As `settle`."""
+        k, _, y1, _, _, g = work
+        filled = int(s[FILLED])
+        while filled < times.size and times[filled] <= s[T]:
+            out[filled] = y
+            filled += 1
+        s[FILLED], s[TRIED], s[REJECTED] = filled, 0.0, 0.0
+        rhs(y, p, k[0])
+        h = start(p, y, rtol, atol, k, y1)
+        gauge(y, p, g)
+        s[INSIDE] = g[1] <= 0.0
+        if s[INSIDE] and math.isnan(s[SINCE]):
+            s[SINCE] = s[T]
+        if s[INSIDE] and limit:
+            return CONVERGED
+        return propose(s, h, times[-1])
+
+    @routine
+    def settle(p, y, error, s, times, out, limit, t_certain, work):
+        """Accept the step to y1, or not; record what it passed; choose the next. RUNNING, or why it ended."""
+        k, k_within, y1, dense, scratch, g = work
+        h, t, t_end = s[STEP], s[T], times[-1]
+        s[TRIED] += 1
+        if not error < 1.0:
+            s[REJECTED] = 1.0
+            return propose(s, h * min(1.0, step_factor(error)), t_end)
+        gauge(y1, p, g)
+        if math.isnan(g[0]):
+            s[REJECTED] = 1.0
+            return propose(s, h * 0.5, t_end)
+        event = g[0] <= 0.0
+        inside = g[1] <= 0.0
+        entered = inside and not s[INSIDE]
+        certain = g[2] > 0.0
+        s[INSIDE] = inside
+        if not inside:
+            s[SINCE] = math.nan
+        fraction = 1.0
+        if event or entered:
+            interpolant(p, y, y1, h, k, dense, scratch)
+            if event:
+                fraction = find(0, p, y, y1, dense, g, scratch)
+            if entered:
+                crossing = find(1, p, y, y1, dense, g, scratch)
+                if crossing <= fraction:
+                    s[SINCE] = t + crossing * h
+        t_new = t_end if s[LAST] and fraction == 1.0 else t + fraction * h
+        filled = int(s[FILLED])
+        while filled < times.size and times[filled] < t_new:
+            within(p, y, times[filled] - t, k, k_within, out[filled])
+            filled += 1
+        if fraction < 1.0:
+            within(p, y, fraction * h, k, k_within, y1)
+        y[:] = y1
+        if filled < times.size and times[filled] == t_new:
+            out[filled] = y
+            filled += 1
+        s[T], s[FILLED] = t_new, filled
+        if limit and inside and not event:
+            return CONVERGED
+        if event:
+            return EVENT
+        if limit and certain and (t_new >= t_certain or s[TRIED] > MAX_CERTAIN_STEPS):
+            return CERTAIN
+        k[0] = k[STAGES]
+        factor = step_factor(error)
+        h *= min(1.0, factor) if s[REJECTED] else factor
+        s[REJECTED] = 0.0
+        return propose(s, h, t_end)
+
+    return begin, step, settle
+
+
+def build(rhs, gauge):
+    """The solver of one flow, of its `parts`."""
+    begin, step, settle = parts(rhs, gauge)
+
+    @routine
     def solve(y, p, t, times, filled, out, rtol, atol, limit, t_certain, since, work):
         """Follow one trajectory of y' = rhs(y, p) from (t, y) to times[-1], recording y(times) in `out`.
 
-        ``gauge(y, p, g)`` measures the state: the step on which g[0] becomes <= 0 ends at that event;
-        g[1] <= 0 where y is within tolerance of its target; g[2] > 0 where its limit is certain; g[0] is
-        NaN in a state that the flow cannot reach (the step is repeated at half its size). With `limit`,
-        the trajectory ends as soon as it converged or, from t_certain on, its limit is certain.
+        With `limit`, the trajectory ends as soon as it converged or, from t_certain on, its limit is certain.
 
         Returns (reason, t, filled, since): `y` is the state at t, `out[:filled]` is recorded, `since` is
         the time from which on the state was within tolerance (NaN while it is not).
         """
-        k, k_within, y1, dense, scratch, g = work
-        t_end = times[-1]
-        while filled < times.size and times[filled] <= t:
-            out[filled] = y
-            filled += 1
-        rhs(y, p, k[0])
-        h = start(p, y, rtol, atol, k, y1)
-        gauge(y, p, g)
-        inside = g[1] <= 0.0
-        if inside and math.isnan(since):
-            since = t
-        if inside and limit:
-            return CONVERGED, t, filled, since
-        rejected = False
-        for step_number in range(MAX_STEPS):
-            if t >= t_end:
-                return END, t, filled, since
-            last = h >= t_end - t
-            h = min(h, t_end - t)
-            # Below the resolution of t the system, which is autonomous, goes on all the same.
-            if h < LEAST_STEP:
-                return FAILED, t, filled, since
-            step(p, y, h, k, y1)
-            error = error_norm(y, y1, h, k, rtol, atol)
-            if not error < 1.0:
-                h *= min(1.0, step_factor(error))
-                rejected = True
-                continue
-            gauge(y1, p, g)
-            if math.isnan(g[0]):
-                h *= 0.5
-                rejected = True
-                continue
-            event = g[0] <= 0.0
-            entered = g[1] <= 0.0 and not inside
-            certain = g[2] > 0.0
-            inside = g[1] <= 0.0
-            if not inside:
-                since = math.nan
-            fraction = 1.0
-            if event or entered:
-                interpolant(p, y, y1, h, k, dense, scratch)
-                if event:
-                    fraction = find(0, p, y, y1, dense, g, scratch)
-                if entered:
-                    crossing = find(1, p, y, y1, dense, g, scratch)
-                    if crossing <= fraction:
-                        since = t + crossing * h
-            t_new = t_end if last and fraction == 1.0 else t + fraction * h
-            while filled < times.size and times[filled] < t_new:
-                within(p, y, times[filled] - t, k, k_within, out[filled])
-                filled += 1
-            if fraction < 1.0:
-                within(p, y, fraction * h, k, k_within, y1)
-            y[:] = y1
-            t = t_new
-            if filled < times.size and times[filled] == t:
-                out[filled] = y
-                filled += 1
-            if limit and inside and not event:
-                return CONVERGED, t, filled, since
-            if event:
-                return EVENT, t, filled, since
-            if limit and certain and (t >= t_certain or step_number >= MAX_CERTAIN_STEPS):
-                return CERTAIN, t, filled, since
-            k[0] = k[STAGES]
-            factor = step_factor(error)
-            h *= min(1.0, factor) if rejected else factor
-            rejected = False
-        return FAILED, t, filled, since
+        k, y1 = work[0], work[2]
+        s = np.empty(KNOWN)
+        s[T], s[SINCE], s[FILLED] = t, since, filled
+        reason = begin(p, y, s, times, out, rtol, atol, limit, work)
+        while reason == RUNNING:
+            step(p, y, s[STEP], k, y1)
+            error = error_norm(y, y1, s[STEP], k, rtol, atol)
+            reason = settle(p, y, error, s, times, out, limit, t_certain, work)
+        return reason, s[T], int(s[FILLED]), s[SINCE]
 
     return solve

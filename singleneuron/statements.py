@@ -113,7 +113,10 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Statement:
-    """What is to be verified, and by what: titles of derivations, laws against integration, experiments."""
+    """What is to be verified, and by what: titles of derivations, laws against integration, experiments.
+
+    Formulas stand between backticks in `text`.
+    """
 
     id: str
     text: str
@@ -176,7 +179,7 @@ def _theorems() -> tuple[Statement, ...]:
     return (
         Statement(
             "theorem-2.1",
-            "One coordinate, balanced: the flow reaches the target iff a(0) > 0 and w(0) > 0, P = 1/4.",
+            "One coordinate, balanced: the flow reaches the target iff `a(0) > 0` and `w(0) > 0`, `P = 1/4`.",
             (
                 *IN_LINE,
                 "Invariants in one coordinate",
@@ -191,7 +194,7 @@ def _theorems() -> tuple[Statement, ...]:
         ),
         Statement(
             "lemma-2.2",
-            "d > 1 coordinates, balanced: the flow reaches the target iff a(0) > 0, P = 1/2.",
+            "`d > 1` coordinates, balanced: the flow reaches the target iff `a(0) > 0`, `P = 1/2`.",
             (*IN_PLANE, "Success of dense training", "Success from balanced starts"),
             (comparisons.balanced_flows,),
             tuple(Experiment(setting, (dense,)) for setting in wide),
@@ -199,7 +202,8 @@ def _theorems() -> tuple[Statement, ...]:
         ),
         Statement(
             "theorem-2.3",
-            "d > 1, balanced: LRR succeeds iff a(0) > 0, P = 1/2; IMP iff also w_1(0) > 0, P = 1/4.",
+            "`d > 1`, balanced: LRR succeeds iff `a(0) > 0`, `P = 1/2`; IMP iff also `w_1(0) > 0`, "
+            "`P = 1/4`.",
             (
                 *IN_PLANE,
                 *NESTED,
@@ -214,7 +218,8 @@ def _theorems() -> tuple[Statement, ...]:
         ),
         Statement(
             "theorem-A.1",
-            "Balanced, a(0) > 0, w(0) not antiparallel to v: the population flow converges to the target.",
+            "Balanced, `a(0) > 0`, `w(0)` not antiparallel to `v`: the population flow converges to the "
+            "target.",
             (*IN_PLANE, "Bounds and limit of the flow", "Universal angle curve, balanced"),
             (comparisons.balanced_flows,),
             tuple(Experiment(Setting(d=d, given="a0 > 0 and theta < pi"), (reached,)) for d in (2, 10, 1000)),
@@ -233,8 +238,8 @@ def _unbalanced() -> tuple[Statement, ...]:
     return (
         Statement(
             "unbalanced-line",
-            "Beyond: one coordinate, any balance: success iff w(0) > 0 and a(0) > -w(0); "
-            "P = 3/8 from independent N(0, 1) starts.",
+            "Beyond: one coordinate, any balance: success iff `w(0) > 0` and `a(0) > -w(0)`; "
+            "`P = 3/8` from independent `N(0, 1)` starts.",
             (
                 *IN_LINE,
                 "Invariants in one coordinate",
@@ -252,9 +257,9 @@ def _unbalanced() -> tuple[Statement, ...]:
         ),
         Statement(
             "unbalanced-plane",
-            "Beyond: d > 1, any balance: LRR succeeds iff a(0) > -|w(0)|, IMP iff w_1(0) > 0 and "
-            "a(0) > -w_1(0), re-balanced IMP iff w_1(0) > 0 and a(0) > 0; at d = 2 from independent Gaussian "
-            "starts P = (2 + sqrt 2)/4, 3/8 and 1/4.",
+            "Beyond: `d > 1`, any balance: LRR succeeds iff `a(0) > -|w(0)|`, IMP iff `w_1(0) > 0` and "
+            "`a(0) > -w_1(0)`, re-balanced IMP iff `w_1(0) > 0` and `a(0) > 0`; at `d = 2` from independent "
+            "Gaussian starts `P = (2 + sqrt 2)/4`, `3/8` and `1/4`.",
             (
                 *IN_PLANE,
                 *NESTED,
@@ -291,8 +296,8 @@ def _balanced() -> tuple[Statement, ...]:
     return (
         Statement(
             "universal-angle",
-            "Beyond: balanced, d > 1: every flow follows one angle curve, T(theta(t)) = T(theta(0)) +- t, "
-            "whatever d and |w|.",
+            "Beyond: balanced, `d > 1`: every flow follows one angle curve, "
+            "`T(theta(t)) = T(theta(0)) +- t`, whatever `d` and `|w|`.",
             (
                 "Polar form of the population flow",
                 "Universal angle curve, balanced",
@@ -307,9 +312,9 @@ def _balanced() -> tuple[Statement, ...]:
         ),
         Statement(
             "wr-law",
-            "Beyond: balanced: WR rewound to t_k succeeds iff a(0) > 0 and theta(0) < theta*(t_k), "
-            "T(theta*) = -t_k, between IMP and LRR and growing with t_k; w_1 changes its sign after "
-            "4 z + (4/pi) z^2 + ..., z = theta(0) - pi/2.",
+            "Beyond: balanced: WR rewound to `t_k` succeeds iff `a(0) > 0` and `theta(0) < theta^*(t_k)`, "
+            "`T(theta^*) = -t_k`, between IMP and LRR and growing with `t_k`; `w_1` changes its sign after "
+            "`4 z + (4/pi) z^2 + ...`, `z = theta(0) - pi/2`.",
             (*NESTED, "Universal angle curve, balanced", "Time to the sign flip of w_1, balanced"),
             (comparisons.flip_times, comparisons.balanced_flows),
             (Experiment(Setting(d=1000), (last, *rewound, dense), nested=True),),
@@ -325,8 +330,8 @@ def _noise() -> tuple[Statement, ...]:
     return (
         Statement(
             "noise-wedge",
-            "Beyond: one coordinate with noisy samples: s_neg > 0 adds the wedge w(0) < 0, a(0) > |w(0)|, "
-            "which crosses after log(c |w(0)|/(a(0) s_neg))/(C c) for s_neg << c.",
+            "Beyond: one coordinate with noisy samples: `s_neg > 0` adds the wedge `w(0) < 0`, "
+            "`a(0) > |w(0)|`, which crosses after `log(c |w(0)|/(a(0) s_neg))/(C c)` for `s_neg << c`.",
             (
                 *statistics,
                 "The line w = 0",
@@ -340,8 +345,8 @@ def _noise() -> tuple[Statement, ...]:
         ),
         Statement(
             "noise-rescue",
-            "Beyond: balanced, d > 1, n samples with label noise: IMP succeeds iff a(0) > 0 and (w_1(0) > 0 "
-            "or s_neg > 0), P = 3/8 in the limit of long levels, for every n.",
+            "Beyond: balanced, `d > 1`, `n` samples with label noise: IMP succeeds iff `a(0) > 0` and "
+            "(`w_1(0) > 0` or `s_neg > 0`), `P = 3/8` in the limit of long levels, for every `n`.",
             (
                 *statistics,
                 "Success in one coordinate",
@@ -361,8 +366,8 @@ def _more() -> tuple[Statement, ...]:
     return (
         Statement(
             "several-targets",
-            "Beyond: k >= 2 target coordinates: IMP succeeds iff a(0) > -|mask * w(0)|; balanced, "
-            "P(IMP) = P(LRR) = 1/2: no gap in the limit.",
+            "Beyond: `k >= 2` target coordinates: IMP succeeds iff `a(0) > -|mask * w(0)|`; balanced, "
+            "`P(IMP) = P(LRR) = 1/2`: no gap in the limit.",
             (*IN_PLANE, *NESTED, "Success of dense training", "Success from balanced starts"),
             (comparisons.balanced_flows, comparisons.limit_states),
             (
@@ -379,9 +384,9 @@ def _more() -> tuple[Statement, ...]:
         ),
         Statement(
             "escape-time",
-            "Beyond: from delta = pi - theta(0) << 1 the turn to pi/2 takes "
-            "(2/c) log(1 + pi c rho/(a delta)), 2 pi/delta at c = 0, "
-            "and (3 pi^2/2) |c|/delta_1^4 along the slow manifold.",
+            "Beyond: from `delta = pi - theta(0) << 1` the turn to `pi/2` takes "
+            "`(2/c) log(1 + pi c rho/(a delta))`, `2 pi/delta` at `c = 0`, "
+            "and `(3 pi^2/2) |c|/delta_1^4` along the slow manifold.",
             (
                 "Leading order near antiparallel",
                 "Escape while a/rho grows",

@@ -75,7 +75,7 @@ def summary(verdict: dict[str, Any]) -> dict[str, str]:
         for law in evidence["exact_vs_ode"]
     )
     return {
-        "statement": f"{verdict['id']}: {verdict['statement']}",
+        "statement": f"{verdict['id']}: {verdict['statement'].replace('`', '')}",
         "verdict": verdict["verdict"],
         "symbolic": f"{proved} claims in {len(evidence['symbolic'])} derivations" if proved else "none",
         "law against ODE": "\n".join(laws),

@@ -11,7 +11,18 @@ ROOT = Path(__file__).parents[1]
 # A module may import, within its package, only what stands above it.
 ORDER = {
     "singleneuron": (
-        *("kernel", "model", "outcome", "exact", "regions", "solver", "line", "population", "samples"),
+        *(
+            "kernel",
+            "model",
+            "outcome",
+            "exact",
+            "regions",
+            "solver",
+            "lanes",
+            "line",
+            "population",
+            "samples",
+        ),
         *("descent", "flow", "pruning", "maps", "intervals", "rates", "chunks", "executors", "runs"),
         *("montecarlo", "theory", "conditions", "independent", "comparisons", "statements", "draws"),
         *("trials", "verify", "presets", "tutorial", "bench", "cli"),
@@ -20,7 +31,9 @@ ORDER = {
         *("config", "data", "models", "masks", "scores", "signs", "policy", "checkpoint", "train"),
         *("folder", "levels", "export", "plan", "analysis", "recipes", "bench", "cli", "__main__"),
     ),
-    "figures": ("results", "style", "panels", "toy", "samples", "studies", "deep", "report", "cli"),
+    "figures": (
+        *("results", "style", "panels", "toy", "samples", "studies", "deep", "formulas", "report", "cli"),
+    ),
 }
 PACKAGES = tuple(name for name in ORDER if any((ROOT / name).glob("*.py")))
 HOMES = {"sympy": "singleneuron/theory/", "matplotlib": "figures/", "torch": "deepexp/"}

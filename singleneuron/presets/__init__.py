@@ -18,12 +18,16 @@ __all__ = ["Paths", "Preset", "load", "names", "run"]
 
 
 class Preset(BaseModel):
-    """A named set of tables; `figure`: whether `figures draw` draws it, of a theorem or of a study."""
+    """A named set of tables; `figure`: whether `figures draw` draws it, of a theorem or of a study.
+
+    shows : what is to be seen in them, in a sentence; formulas in it stand between backticks.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     title: str
     figure: Literal["theorem", "study"] | None = None
+    shows: str = ""
     parts: dict[str, Part]
 
     def with_runs(self, runs: int) -> Preset:

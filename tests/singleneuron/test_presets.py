@@ -71,6 +71,8 @@ def study(monkeypatch):
 def test_every_preset_is_valid_and_frozen(name):
     preset = presets.load(name)
     assert preset.title
+    assert preset.shows.endswith(".")
+    assert preset.shows.count("`") % 2 == 0
     with pytest.raises(ValueError, match="frozen"):
         preset.title = "another"
 
@@ -314,3 +316,37 @@ def test_the_theorem_presets_are_no_studies(tmp_path, monkeypatch):
         assert cli.main(["preset", option, "--out", str(tmp_path), "--quiet"]) == 0
         assert ran == [name for name in presets.names() if presets.load(name).figure == kind]
         assert ran
+
+
+def test_the_explorer_agrees_with_maps_losses_and_flows():
+    part = presets.load("explorer").parts["grid"].model_copy(update={"resolution": 5, "points": 9})
+    data = _compute(part)
+    assert data.loss.sizes == {"algorithm": 3, "a0": 5, "w0": 5, "level": 4}
+    for name in ("imp", "lrr"):
+        space = sn.success_map(10, (name,), resolution=5).success[0]
+        np.testing.assert_array_equal(data.success.sel(algorithm=name), space)
+    # The dense level is one for all; where a run succeeds, its last loss is that of the target, within 1e-3.
+    dense = data.loss.isel(level=0)
+    assert bool((dense == dense.isel(algorithm=0)).all())
+    assert bool((data.loss.isel(level=-1).where(data.success == 1, 0.0) < 1e-5).all())
+    # IMP's last level starts where the run does, WR's on the dense path, LRR's where the level before ended.
+    starts = xr.broadcast(data.a0, data.w0)
+    for path in ("dense", "imp"):
+        for variable, start in zip((data.a, data.w), starts, strict=True):
+            np.testing.assert_array_equal(variable.sel(path=path).isel(point=0), start)
+    a, w = (start.values.ravel() for start in starts)
+    rest = np.full((25, 9), np.sqrt(0.9) / 3)
+    # A path lies on the flow, its points equally far apart along it, up to a step between the times offered.
+    times = np.append(0.0, np.geomspace(part.first, part.t_end, part.fine))
+    flow = sn.integrate(
+        sn.Population(10), sn.State(a, np.column_stack([w, rest])), t_eval=times, method="ode"
+    )
+    dense = data.sel(path="dense")
+    for cell, (a0, w0) in enumerate(zip(a, w, strict=True)):
+        at, path = np.searchsorted(times, dense.time.sel(a0=a0, w0=w0)), dense.sel(a0=a0, w0=w0)
+        along = np.array([flow.state.a[:, cell], flow.state.w[:, cell, 0]])
+        np.testing.assert_array_equal([path.a, path.w], along[:, at])
+        steps = np.hypot(*np.diff(along))
+        length = np.append(0.0, np.cumsum(steps))
+        even = length[-1] * np.linspace(0, 1, part.points)
+        assert np.abs(length[at] - even).max() <= steps.max() + 1e-12

@@ -231,7 +231,9 @@ def test_command_writes_verdicts_and_says_by_its_code(tmp_path, capsys):
         streams = capsys.readouterr()
         assert streams.err == ""
         (result,) = json.loads(out.read_text())
-        assert set(result) == {"id", "statement", "verdict", "evidence", "counterexample"}
+        assert set(result) == {"id", "statement", "verdict", "evidence", "counterexample", "provenance"}
+        assert result["provenance"]["seed"] == 2
+        assert json.loads(result["provenance"]["config"])["runs"] == 1000
         assert set(result["evidence"]) == {"symbolic", "exact_vs_ode", "monte_carlo", "figure"}
         assert result["verdict"] == ("VERIFIED", "REFUTED")[code]
         assert result["verdict"] in streams.out

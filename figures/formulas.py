@@ -1,0 +1,95 @@
+"""Formulas as they are typed, such as 'a(0) > -|w_1(0)|', to MathML; anything else stays escaped text."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+
+_TOKEN = re.compile(
+    r"(?P<number>\d+(?:\.\d+)?(?:e[-+]?\d+)?)|(?P<name>[A-Za-z]+(?:_[A-Za-z0-9]+)?)"
+    r"|(?P<operator><=|>=|==|!=|<<|->|\+-|\*\*|\.\.\.|[^\s\w])|(?P<other>\S)"
+)
+_GREEK = {
+    "alpha": "α", "delta": "δ", "phi": "φ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ", "theta": "θ",
+    "perp": "⊥",
+}  # fmt: skip
+_OPERATORS = {
+    "<=": "≤", ">=": "≥", "==": "=", "!=": "≠", "<<": "≪", "->": "→", "+-": "±", "...": "…", "-": "−",
+    "*": "·",
+}  # fmt: skip
+_WORDS = re.compile(r"\s*\b(and|or|not)\b\s*")
+# The names of a condition on a start (those of `singleneuron verify --statement`) as formulas.
+_CONDITION = {
+    "a0": "a(0)", "w1": "w_1(0)", "q": "|w_perp(0)|", "rho": "|w(0)|", "kept": "|mask * w(0)|",
+    "theta": "theta(0)", "flip_angle": "theta^*", "True": "every start", "**": "^",
+}  # fmt: skip
+
+
+def prose(text: str) -> str:
+    """HTML of a text in which formulas stand between backticks."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # a backtick without its partner
+        return escape(text)
+    html = escape(parts[0])
+    for formula, rest in zip(parts[1::2], parts[2::2], strict=True):
+        words = rest.lstrip(",.;:)")
+        mark = rest[: len(rest) - len(words)]  # no line may begin with it
+        html += f'<span class="whole">{mathml(formula)}{mark}</span>{escape(words)}'
+    return html
+
+
+def condition(text: str) -> str:
+    """HTML of a condition on a start, in the language of statement files."""
+    if text == "True":
+        return "every start"
+    named = re.sub(r"\w+|\*\*", lambda match: _CONDITION.get(match[0], match[0]), text)
+    parts = _WORDS.split(named)
+    return "".join(f" {part} " if index % 2 else mathml(part) for index, part in enumerate(parts)).strip()
+
+
+def mathml(formula: str) -> str:
+    """One `<math>` element; juxtaposition multiplies, `_` and `^` take one symbol, bars come in pairs."""
+    tokens = [(match.lastgroup or "", match[0]) for match in _TOKEN.finditer(formula)]
+    row: list[str] = []
+    bars, root, power, operand = 0, False, False, False  # operand: whether the last token ended one
+    for kind, token in tokens:
+        if kind == "operator" and token in ("^", "**"):
+            power = True
+            continue
+        if token == "sqrt":
+            root = True
+            continue
+        prefix = not operand
+        if token == "|":
+            prefix = bars % 2 == 0
+            bars += 1
+        element = "<mo>∗</mo>" if power and token == "*" else _element(kind, token, prefix)
+        if root:
+            element, root = f"<msqrt>{element}</msqrt>", False
+        if power and row:
+            element, power = f"<msup>{row.pop()}{element}</msup>", False
+        row.append(element)
+        operand = kind != "operator" or token in (")", "]") or (token == "|" and not prefix)
+    return f"<math><mrow>{''.join(row)}</mrow></math>" if row else ""
+
+
+def _element(kind: str, token: str, prefix: bool) -> str:
+    if kind == "number":
+        return f"<mn>{token}</mn>"
+    if kind == "name":
+        name, _, index = token.partition("_")
+        base = _symbol(name)
+        return f"<msub>{base}{_symbol(index)}</msub>" if index else base
+    if kind == "other":
+        return f"<mtext>{escape(token)}</mtext>"
+    form = ' form="prefix"' if prefix and token in "-+|" else ' form="postfix"' if token == "|" else ""
+    tight = ' lspace="0" rspace="0"' if token == "/" else ""
+    fence = ' stretchy="false"' if token in "|()[]" else ""
+    return f"<mo{form}{fence}{tight}>{escape(_OPERATORS.get(token, token))}</mo>"
+
+
+def _symbol(name: str) -> str:
+    if name.isdigit():
+        return f"<mn>{name}</mn>"
+    symbol = _GREEK.get(name, name)
+    return f"<mi>{symbol}</mi>" if len(symbol) == 1 else f'<mi mathvariant="normal">{symbol}</mi>'

@@ -1,0 +1,102 @@
+"""Trajectories side by side: the vectorised functions, and each trajectory as it is on its own."""
+
+import numpy as np
+import pytest
+
+from singleneuron import lanes, population
+from singleneuron.kernel import kernel
+from singleneuron.lanes import LANES, arctan, exp_row
+from singleneuron.model import Reduced, balanced_starts, independent_starts, start_balance
+from singleneuron.outcome import TOLERANCE
+from singleneuron.solver import CERTAIN
+
+
+@kernel()
+def exp_and_arctan(x, y):
+    b = np.zeros(3 * LANES)
+    for first in range(0, x.size, LANES):
+        b[:LANES] = x[first : first + LANES]
+        exp_row(b, b.view(np.int64), 0, 1, 2, LANES)
+        x[first : first + LANES] = b[LANES : 2 * LANES]
+    for i in range(y.size):
+        y[i] = arctan(y[i])
+
+
+def test_exp_and_arctan_are_right_to_the_last_bits():
+    x = np.concatenate([np.linspace(-690, 690, 4000), np.linspace(-1, 1, 96), -np.geomspace(1e-300, 1, 96)])
+    y = np.concatenate([np.linspace(0, 1, 4001), np.geomspace(1e-300, 1, 300)])
+    e, angle = x.copy(), y.copy()
+    exp_and_arctan(e, angle)
+    assert np.max(np.abs(e / np.exp(x) - 1)) < 1e-15
+    assert np.max(np.abs(angle - np.arctan(y)) / np.maximum(np.arctan(y), 1e-300)) < 1e-15
+
+
+@kernel()
+def both_fields(y, p, out, single):
+    b = population.buffer()
+    b[: population.ROWS * LANES] = 1.0
+    for first in range(0, y.shape[0], LANES):
+        for i in range(LANES):
+            b[i], b[LANES + i] = y[first + i]
+            b[population.ROW_SIGMA * LANES + i] = p[first + i, population.SIGMA]
+            b[population.ROW_C * LANES + i] = p[first + i, population.C]
+        population.field_lanes(b, b.view(np.int64), LANES)
+        for i in range(LANES):
+            out[first + i, 0] = b[population.ROW_DU * LANES + i]
+            out[first + i, 1] = b[population.ROW_DX * LANES + i]
+            population.field(y[first + i], p[first + i], single[first + i])
+
+
+def test_the_field_of_the_lanes_is_the_field():
+    rng, size = np.random.default_rng(0), 64 * LANES
+    c = rng.choice([-1.0, 0.0, 1.0], size) * rng.lognormal(0, 3, size)
+    p = np.zeros((size, 5))
+    p[:, population.NU], p[:, population.C] = 1.0, c
+    p[:, population.SIGMA] = np.where(c < 0, 0.0, rng.choice([-1.0, 1.0], size))
+    p[:, population.SCALE] = np.sqrt(np.maximum(0.0, -c))
+    y = np.column_stack([rng.normal(0, 3, size), rng.normal(0, 8, size)])
+    y[:20] *= 1e-3
+    y[20:40, 1] *= 30
+    out, single = np.empty((2, size, 2))
+    both_fields(y, p, out, single)
+    # a rho and k(theta) cancel in part: the error is relative to them.
+    size_of = 1 + np.abs(single) + np.exp(2 * np.abs(y[:, :1])) * (1 + np.abs(c[:, None]))
+    assert np.max(np.abs(out - single) / size_of) < 1e-14
+
+
+def _run(run, starts, times, limit, tolerance=TOLERANCE, rtol=1e-9):
+    size = starts.size
+    path, end = np.empty((size, times.size, 3)), np.empty((size, 3))
+    reason, time = np.empty(size, dtype=np.int64), np.empty(size)
+    y, c = population.log_coordinates(starts), start_balance(starts)
+    run(y, np.ones(size), c, times, rtol, rtol, limit, 2e3, tolerance, path, end, reason, time)
+    return population.from_log_coordinates(path), population.from_log_coordinates(end), reason, time
+
+
+@pytest.mark.parametrize("limit", [False, True])
+@pytest.mark.parametrize("draw", [balanced_starts, independent_starts])
+def test_a_trajectory_is_the_same_in_a_lane_and_on_its_own(draw, limit):
+    starts = draw(3, 500, 1, reduced=True)
+    if limit and draw is independent_starts:  # in the limit, c < 0 takes thousands of steps
+        starts = starts[np.flatnonzero(start_balance(starts) > 0)]
+    times = np.array([1e5]) if limit else np.array([0.0, 0.3, 2.0, 2.5, 20.0])
+    ours = _run(population._follow_lanes, starts, times, limit)
+    single = _run(population._follow, starts, times, limit)
+    assert np.array_equal(ours[2], single[2])
+    # One that is certain ends with whichever step passes that time.
+    decided = ours[2] != CERTAIN
+    assert np.allclose(ours[3][decided], single[3][decided], rtol=1e-6)
+    for one, other in zip(ours[:2], single[:2], strict=True):
+        assert isinstance(one, Reduced)
+        for name in ("a", "p", "q"):
+            assert np.nanmax(np.abs(getattr(one, name) - getattr(other, name))) < 1e-6
+
+
+def test_fewer_trajectories_than_lanes_and_many_more():
+    starts = independent_starts(3, 300, 2, reduced=True)
+    times = np.array([5.0])
+    every = _run(population._follow_lanes, starts, times, False)[1]
+    for size in (1, lanes.LANES - 1, lanes.LANES + 1):
+        few = _run(population._follow_lanes, starts[:size], times, False)[1]
+        for name in ("a", "p", "q"):
+            assert np.array_equal(getattr(few, name), getattr(every, name)[:size])
