@@ -8,7 +8,7 @@ PYTEST := NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WOR
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help figures gallery verify report test test-slow deep-smoke bench check format clean
+.PHONY: help figures gallery study verify report test test-slow deep-smoke bench check format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,8 +38,12 @@ figures: .venv/.base ## regenerate every theorem figure from real integrations: 
 	$(BIN)/singleneuron preset --figures
 	$(BIN)/figures draw all
 
-gallery: figures ## redraw the pictures of the README
-	cp build/figures/fig1b.png build/figures/fig1c.png figures/gallery/
+study: .venv/.base ## success rates that no formula gives, with figures (under 30 minutes on 2 cores)
+	$(BIN)/singleneuron preset --studies
+	$(BIN)/figures draw studies
+
+gallery: figures study ## redraw the pictures of the README
+	cp $(addprefix build/figures/,fig1b.png fig1c.png rate_step.png) figures/gallery/
 
 verify: .venv/.base ## a verdict on every theorem: build/results/verdicts.json
 	$(BIN)/singleneuron verify

@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     draw = commands.add_parser("draw", help="draw figures to PDF and PNG", allow_abbrev=False)
-    draw.add_argument("names", nargs="+", metavar="NAME", help="a figure, or 'all'")
+    draw.add_argument("names", nargs="+", metavar="NAME", help="a figure, 'all' (theorems), or 'studies'")
     draw.add_argument("--out", type=Path, default=Path("build/figures"), metavar="DIR", help="(%(default)s)")
     draw.set_defaults(run=_draw)
     report = commands.add_parser("report", help="write verdicts and figures as a page", allow_abbrev=False)
@@ -88,12 +88,16 @@ def main(arguments: list[str] | None = None) -> int:
 def _draw(options: argparse.Namespace) -> None:
     from figures import style
 
-    theorems, known = _figures()
-    if "all" in options.names and len(options.names) > 1:
-        raise ValueError(f"give 'all' alone or the names of figures, but got {' '.join(options.names)}")
-    names = list(theorems) if options.names == ["all"] else options.names
+    sets, known = _figures()
+    if len(options.names) > 1 and (several := [name for name in options.names if name in sets]):
+        raise ValueError(
+            f"give '{several[0]}' alone or the names of figures, but got {' '.join(options.names)}"
+        )
+    names = sets.get(options.names[0], options.names)
     if unknown := sorted(set(names) - set(known)):
-        raise ValueError(f"a figure must be one of {', '.join(known)} or all, got {', '.join(unknown)}")
+        raise ValueError(
+            f"a figure must be one of {', '.join(known)}, all or studies, got {', '.join(unknown)}"
+        )
     check_output(options.out / "probe.nc")
     for name in names:
         figure, _ = _draw_from(options.results / f"{name}.nc", known[name])
@@ -125,12 +129,13 @@ def _report(options: argparse.Namespace) -> None:
         print(options.out)
 
 
-def _figures() -> tuple[dict[str, Draw], dict[str, Draw]]:
-    """The figures of the theorems, which 'all' draws, and all that there are."""
-    from figures import deep, samples, toy
+def _figures() -> tuple[dict[str, list[str]], dict[str, Draw]]:
+    """The names that 'all' (the theorems) and 'studies' stand for, and all figures that there are."""
+    from figures import deep, samples, studies, toy
 
     theorems: dict[str, Draw] = {**toy.FIGURES, **samples.FIGURES}
-    return theorems, theorems | deep.FIGURES
+    sets = {"all": list(theorems), "studies": list(studies.FIGURES)}
+    return sets, theorems | studies.FIGURES | deep.FIGURES
 
 
 def _draw_from(source: Path, draw: Callable[[Tables], T]) -> tuple[T, Mapping[str, Any]]:

@@ -187,9 +187,12 @@ def _preset_options(command: argparse.ArgumentParser) -> None:
     what.add_argument("names", nargs="*", default=[], metavar="NAME")
     what.add_argument("--list", action="store_true", help="list the presets")
     what.add_argument("--figures", action="store_true", help="all that `figures draw all` needs")
-    command.add_argument(
-        "--out", type=Path, default=RESULTS, metavar="DIR", help="folder of the results (%(default)s)"
-    )
+    what.add_argument("--studies", action="store_true", help="all that `figures draw studies` needs")
+    add = command.add_argument
+    add("--out", type=Path, default=RESULTS, metavar="DIR", help="folder of the results (%(default)s)")
+    add("--runs", type=int, help="of every point of a study (default: as the preset states)")
+    add("--workers", type=int, help="processes of a study (default: all cores)")
+    add("--fresh", action="store_true", help="discard what an interrupted study has left")
 
 
 def _verify_options(command: argparse.ArgumentParser) -> None:
@@ -337,23 +340,35 @@ def _trajectory(options: argparse.Namespace) -> int:
 
 
 def _preset(options: argparse.Namespace) -> None:
-    from singleneuron import presets
+    from singleneuron import chunks, presets
 
     if options.list:
         for name in presets.names():
             print(f"{name:14} {presets.load(name).title}")
         return
-    wanted = (
-        [name for name in presets.names() if presets.load(name).figure] if options.figures else options.names
-    )
-    configs = {name: presets.load(name).model_dump(mode="json", exclude_none=True) for name in wanted}
-    for name, config in configs.items():
+    found = {name: presets.load(name) for name in options.names or presets.names()}
+    if not options.names:
+        drawn = "theorem" if options.figures else "study"
+        found = {name: preset for name, preset in found.items() if preset.figure == drawn}
+    if options.runs is not None:
+        found = {name: preset.with_runs(options.runs) for name, preset in found.items()}
+    for name, preset in found.items():
+        config = preset.model_dump(mode="json", exclude_none=True)
         path = check_output(options.out / f"{name}.nc")
+        left = [options.out / presets.chunks(name, label) for label in preset.parts]
+        if options.fresh:
+            for folder in left:
+                chunks.discard(folder)
         if is_current(path, config=config):
             message = f"{path} (up to date)"
         else:
             with _progress(name, options.quiet) as progress:
-                write(presets.run(name, progress=progress), path, config=config)
+                tables = presets.run(
+                    name, runs=options.runs, workers=options.workers, directory=options.out, progress=progress
+                )
+            write(tables, path, config=config)
+            for folder in left:
+                chunks.discard(folder)
             message = str(path)
         if not options.quiet:
             print(message, flush=True)

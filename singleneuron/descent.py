@@ -15,6 +15,8 @@ from singleneuron.solver import CERTAIN, CONVERGED, END, EVENT, FAILED
 TWO_PI = 2.0 * math.pi
 WORD = 0xFFFFFFFF
 BLOCKS = 64
+HUGE = 1e30
+"""A step beyond this has diverged; below it, losses and squared gradients are finite numbers."""
 
 
 @routine
@@ -61,7 +63,7 @@ def _descend_population(start, nu, steps_at, rate, limit, tolerance, path, end, 
                 if why != END or filled == steps_at.size:
                     break
                 a1, p1, q1 = a - rate * da, p - rate * dp, q - rate * dq
-                if not math.isfinite(a1 + p1 + q1):
+                if not abs(a1) + abs(p1) + abs(q1) <= HUGE:
                     why = FAILED
                     break
                 if a1 == a and p1 == p and q1 == q:
@@ -167,10 +169,10 @@ def _descend_sample(
                 if why != END or filled == steps_at.size:
                     break
                 then[0] = now[0] - rate * da
-                finite, moved = math.isfinite(then[0]), then[0] != now[0]
+                finite, moved = abs(then[0]) <= HUGE, then[0] != now[0]
                 for k in range(d):
                     then[1 + k] = now[1 + k] - rate * dw[k]
-                    finite = finite and math.isfinite(then[1 + k])
+                    finite = finite and abs(then[1 + k]) <= HUGE
                     moved = moved or then[1 + k] != now[1 + k]
                 if not finite:
                     why = FAILED
@@ -213,7 +215,7 @@ def descend_population(
     step counts to record. Returns path (B, T, 3) of (a, p, q), the end states (B, 3), why each ended and the
     step from which on it was within tolerance of the target, max(|a rho - 1|, theta) <= tolerance, or else
     the last one done, both (B,). With `limit` a trajectory ends there (CONVERGED), when it died (EVENT) or
-    when a step changes nothing (CERTAIN). One that overflows keeps its last finite state (FAILED).
+    when a step changes nothing (CERTAIN). One that diverges, beyond HUGE, keeps the state before (FAILED).
 
     q keeps its sign inside, since a long step may carry w across v; |q| is returned.
     """

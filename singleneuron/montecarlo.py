@@ -247,8 +247,9 @@ def success_rate(
     progress : called as progress(done, total) with numbers of runs.
 
     Returns a Dataset over the dims given: `successes`, of them `trapped` (in the limit), `decided` and
-    `undecided` runs, of the latter `ambiguous` and `failed`, `rate` = successes/decided with its 95 %
-    interval `ci_low`, `ci_high`, and `predicted` by theory for long levels (NaN: no formula).
+    `undecided` runs, of the latter `ambiguous` and `failed` (gradient descent that diverges is decided: it
+    fails), `rate` = successes/decided with its 95 % interval `ci_low`, `ci_high`, and `predicted` by theory
+    (NaN: no formula).
     """
     runs, levels, seed = integer("runs", runs, 1), integer("levels", levels, 1), integer("seed", seed, 0)
     if method not in METHODS:

@@ -1,11 +1,22 @@
 """What theory predicts for random starts: the success rate of each algorithm."""
 
+import functools
+import itertools
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from singleneuron import exact
+from singleneuron.model import Array, angle_kernel
 from singleneuron.outcome import TOLERANCE
 
+if TYPE_CHECKING:
+    import xarray as xr
+
 INITS = ("balanced", "independent")
+STABLE_RATE = 2.0
+"""Below this learning rate descent may settle: along (a, w_1) the curvature of the population loss at its
+minima a w_1 = 1 is (a^2 + w_1^2)/2 >= 1, and a step of more than 2 over the curvature leaves a minimum."""
 
 
 def dense_rate(d: int, init: str = "balanced") -> float:
@@ -32,6 +43,17 @@ def _line_rate(base: float, rescued: float, n: int | None, noise: float) -> floa
     return base * some + (rescued * both / 2 if noise > 0 else 0.0)
 
 
+@functools.cache
+def _normal_points(d: int) -> tuple[Array, Array, Array, Array]:
+    """Sobol points of N(0, 1), twice; of the norm of d - 1 others, tied to the second; of a third N(0, 1)."""
+    from scipy.special import gammaincinv, ndtri
+    from scipy.stats import qmc
+
+    u = qmc.Sobol(3, rng=0).random_base2(15).T
+    norm = np.sqrt(2 * gammaincinv((d - 1) / 2, u[1])) if d > 1 else np.zeros(u[1].shape)
+    return ndtri(u[0]), ndtri(u[1]), norm, ndtri(u[2])
+
+
 def _timed_rate(
     d: int, moment: float, level_time: float, init: str, n: int | None, noise: float, scale: float, keep: bool
 ) -> float:
@@ -41,20 +63,16 @@ def _timed_rate(
     many samples: the logarithmic time that noise takes to carry w_1 across 0 (`crossing_time`). Integrated
     over starts and s_neg at 2^15 Sobol points: errors are about 1e-3.
     """
-    from scipy.special import gammaincinv, ndtri
-    from scipy.stats import qmc
-
-    u = qmc.Sobol(3, rng=0).random_base2(15).T
-    p, other, s_neg = ndtri(u[0]), u[1], noise * np.sqrt(2 / n) * ndtri(u[2]) if n else 0.0
+    p, second, r, third = _normal_points(d)
+    s_neg = noise * np.sqrt(2 / n) * third if n else 0.0
     share = 0.5 if init == "balanced" else 1.0
     if init == "balanced":  # a < 0, the other half, never succeeds
-        p = scale * p / np.sqrt(d)
-        q = scale * np.sqrt(2 * gammaincinv((d - 1) / 2, other) / d) if d > 1 else np.zeros_like(p)
+        p, q = scale * p / np.sqrt(d), scale * r / np.sqrt(d)
         a = np.hypot(p, q)
         if d > 1:
             a, p, _ = exact.balanced_flow(a, p, q, moment)
     else:
-        a, p = scale * ndtri(other), scale * p
+        a, p = scale * second, scale * p
     a = a if keep else np.sign(a) * np.abs(p)
     a, w = exact.line_flow(a, p, level_time, s_neg=s_neg, balanced=not keep or (d == 1 and share < 1))
     return share * float(np.mean((w > 0) & (np.abs(a * w - 1) <= TOLERANCE)))
@@ -110,3 +128,42 @@ def predicted_rate(
     if moment == 0:
         return _line_rate(0.375 if keep else 0.25, 0.125 if keep else 0.0, n, noise)
     return np.nan
+
+
+def hop_rate(d: int, algorithm: str, *, learning_rate: float, scale: float = 1.0) -> float:
+    """Share of balanced starts, d > 1, on the side of success after one step of gradient descent.
+
+    The side: w_1 > 0 and a > -w_1 for IMP's last level, a > 0 for LRR's dense one. The flow never enters it,
+    a long step may: IMP's w_1 < 0 becomes w_1 (1 - rate a^2/2), and LRR's a = -rho becomes
+    rho (rate (rho^2/2 + k(theta)) - 1). At 2^15 Sobol points.
+    """
+    p, _, q, side = _normal_points(d)
+    p, q = scale * p / np.sqrt(d), scale * q / np.sqrt(d)
+    rho = np.hypot(p, q)
+    a = np.where(side > 0, rho, -rho)
+    if algorithm == "lrr":
+        slope = a * rho**2 / 2 - rho * angle_kernel(np.arctan2(q, p))
+        return float(np.mean(a - learning_rate * slope > 0))
+    residual = learning_rate * (a * p - (p > 0)) / 2
+    a, p = a - residual * p, p - residual * a
+    return float(np.mean((p > 0) & (a > -p)))
+
+
+def crossing_law(d: int, n: int, noise: float) -> float:
+    """When label noise carries IMP's last weight from w_1(0) < 0 across 0, in the median, for large d and n.
+
+    t* = ln(c |w_1|/(a s_neg))/(C_neg c), s_neg << c, with C_neg = 1/2, a^2 = 1, c = 1 - 1/d and the medians
+    of |w_1| and s_neg, which stand in the ratio sqrt(n/(2 d))/noise.
+    """
+    c = 1 - 1 / d
+    return float(2 / c * np.log(c * np.sqrt(n / (2 * d)) / noise))
+
+
+def predicted_rates(**factors: Any) -> "xr.DataArray":
+    """`predicted_rate` over the grid of all arguments given as sequences, a dim each."""
+    import xarray as xr
+
+    grid = {name: list(values) for name, values in factors.items() if np.ndim(values)}
+    points = (dict(zip(grid, point, strict=True)) for point in itertools.product(*grid.values()))
+    rates = np.array([predicted_rate(**factors | point) for point in points])
+    return xr.DataArray(rates.reshape([len(values) for values in grid.values()]), grid, list(grid))

@@ -97,13 +97,13 @@ def count_runs(group: Group, first: int, last: int) -> list[list[int]]:
         try:
             starts = draw_starts(group, first, last)
             if group.n is None:
-                return _tally(_prune(group, Population(group.d, group.targets), starts, group.seed))
+                return _tally(group, _prune(group, Population(group.d, group.targets), starts, group.seed))
             total = np.zeros((len(group.ways), len(COUNTS)), dtype=np.int64)
             for run in range(first, last):
                 key = _key(group.seed, len(INITS), group.d, run)
                 data = Sample.draw(group.d, group.n, group.noise, key, group.targets)
                 start = starts[run - first : run - first + 1]
-                total += _tally(_prune(group, data, start, key))
+                total += _tally(group, _prune(group, data, start, key))
             return [[int(value) for value in row] for row in total]
         finally:
             numba.set_num_threads(threads)
@@ -132,10 +132,12 @@ def _prune(group: Group, problem: Population | Sample, starts: Starts, seed: int
     ]  # fmt: skip
 
 
-def _tally(results: list[PruneResult]) -> list[list[int]]:
+def _tally(group: Group, results: list[PruneResult]) -> list[list[int]]:
     rows = []
     for end in results:
         won, open_end = end.success == 1, np.isnan(end.success)
+        if group.learning_rate is not None:  # no integrator gave up: it is descent itself that diverges
+            open_end &= end.status != Status.FAILED
         row = (
             won, won & (end.status == Status.TRAPPED), ~open_end, open_end,
             end.status == Status.AMBIGUOUS, end.status == Status.FAILED,

@@ -21,7 +21,9 @@ ORDER = {
         *("config", "data", "models", "masks", "scores", "signs", "policy", "checkpoint", "train"),
         *("folder", "levels", "export", "plan", "analysis", "recipes", "bench", "cli", "__main__"),
     ),
-    "figures": ("results", "style", "panels", "toy", "samples", "deep", "formulas", "report", "cli"),
+    "figures": (
+        *("results", "style", "panels", "toy", "samples", "studies", "deep", "formulas", "report", "cli"),
+    ),
 }
 PACKAGES = tuple(name for name in ORDER if any((ROOT / name).glob("*.py")))
 HOMES = {"sympy": "singleneuron/theory/", "matplotlib": "figures/", "torch": "deepexp/"}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from singleneuron.presets.parts import Part, Paths, Progress
+from singleneuron.presets.parts import Part, Paths, Progress, Study
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -17,7 +18,7 @@ __all__ = ["Paths", "Preset", "load", "names", "run"]
 
 
 class Preset(BaseModel):
-    """A named set of tables; `figure`: whether `figures draw` draws it.
+    """A named set of tables; `figure`: whether `figures draw` draws it, of a theorem or of a study.
 
     shows : what is to be seen in them, in a sentence; formulas in it stand between backticks.
     """
@@ -25,9 +26,19 @@ class Preset(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     title: str
-    figure: bool = False
+    figure: Literal["theorem", "study"] | None = None
     shows: str = ""
     parts: dict[str, Part]
+
+    def with_runs(self, runs: int) -> Preset:
+        """The same with so many runs of every point of its studies; ValueError if it has none."""
+        if not any(isinstance(part, Study) for part in self.parts.values()):
+            raise ValueError(f"runs are those of studies, but there is none in '{self.title}'")
+        parts = {
+            label: part.model_copy(update={"runs": runs}) if isinstance(part, Study) else part
+            for label, part in self.parts.items()
+        }
+        return self.model_copy(update={"parts": parts})
 
 
 def names() -> list[str]:
@@ -51,16 +62,37 @@ def parse(text: str, name: str) -> Preset:
         raise ValueError(f"preset '{name}' is not valid: {'; '.join(wrong)}") from None
 
 
-def run(name: str, *, progress: Progress | None = None) -> dict[str, xr.Dataset]:
-    """Compute every table of the preset `name`; progress(done, total) counts thousandths of a table."""
+def chunks(name: str, label: str) -> str:
+    """Name of the folder in which a running preset keeps the finished chunks of its study `label`."""
+    return f"{name}.{label}.chunks"
+
+
+def run(
+    name: str,
+    *,
+    runs: int | None = None,
+    workers: int | None = None,
+    directory: Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, xr.Dataset]:
+    """Compute every table of the preset `name`; progress(done, total) counts thousandths of a table.
+
+    runs : of every point of its studies, instead of what it states. workers : their processes (default: all
+    cores). directory : where their finished chunks are kept, in the folders named `chunks`, and found again.
+    """
     report = progress or (lambda done, total: None)
-    parts = load(name).parts
+    preset = load(name) if runs is None else load(name).with_runs(runs)
+    parts = preset.parts
     tables = {}
     for index, (label, part) in enumerate(parts.items()):
 
         def advance(done: int, total: int, index: int = index) -> None:
             report(1000 * index + 1000 * done // total, 1000 * len(parts))
 
-        tables[label] = part.compute(advance)
+        if isinstance(part, Study):
+            folder = None if directory is None else directory / chunks(name, label)
+            tables[label] = part.compute(advance, directory=folder, workers=workers)
+        else:
+            tables[label] = part.compute(advance)
         advance(1, 1)
     return tables

@@ -1,18 +1,24 @@
 """Every figure, drawn from a small real result: what it shows, without comparing pixels."""
 
 import functools
+from unittest import mock
 
 import numpy as np
 import pytest
 from matplotlib.collections import QuadMesh
 
-from figures import results, samples, style, toy
+from figures import results, samples, studies, style, toy
 from singleneuron import presets
+from singleneuron.presets import parts
 
 # What makes a preset small enough for a test; the rest of it stays as it is.
-SMALL = {"resolution": 16, "points": 9, "seeds": 3, "starts": 4, "draws": 2, "n": (30, 300), "d": (2, 10)}
+SMALL = {
+    "resolution": 16, "points": 9, "seeds": 3, "starts": 4, "draws": 2, "runs": 8, "n": (30, 300),
+    "d": (5, 10), "level_time": (5.0, 10.0), "scale": (1.0, 2.0), "noise": (0.01, 1.0),
+    "learning_rate": (0.1, 1.98),
+}  # fmt: skip
 MAPS = ("fig1a", "fig1b", "fig1c", "unbalanced", "noise_wedge", "noise_map")
-FIGURES = toy.FIGURES | samples.FIGURES
+FIGURES = toy.FIGURES | samples.FIGURES | studies.FIGURES
 
 
 def _shrunk(part):
@@ -23,7 +29,12 @@ def _shrunk(part):
 
 @functools.cache
 def _data(name):
-    return {label: _shrunk(part).compute(lambda *_: None) for label, part in presets.load(name).parts.items()}
+    tables = {}
+    for label, part in presets.load(name).parts.items():
+        options = {"workers": 1} if isinstance(part, parts.Study) else {}
+        with mock.patch.object(parts, "CURVE_POINTS", 4):
+            tables[label] = _shrunk(part).compute(lambda *_: None, **options)
+    return tables
 
 
 def _labels(figure):
@@ -32,7 +43,9 @@ def _labels(figure):
 
 
 def test_every_figure_has_a_preset():
-    assert {name for name in presets.names() if presets.load(name).figure} == set(FIGURES)
+    drawn = {name: presets.load(name).figure for name in presets.names()}
+    assert {name for name in drawn if drawn[name] == "study"} == set(studies.FIGURES)
+    assert {name for name in drawn if drawn[name] == "theorem"} == {*toy.FIGURES, *samples.FIGURES}
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -47,7 +60,9 @@ def test_figure_survives_its_file_and_fits_the_page(name, tmp_path):
     assert box.x1 <= figure.get_figwidth() + 0.01
     assert box.y1 <= figure.get_figheight() + 0.01
     for axes in figure.axes:
-        assert axes.get_xlabel() or figure.get_supxlabel()
+        column = [*axes.get_shared_x_axes().get_siblings(axes)]
+        named = figure.get_supxlabel() or any(other.get_xlabel() for other in column)
+        assert named or axes.get_label() == "<colorbar>"
     assert figure.axes[0].get_ylabel()
     sizes = [text.get_fontsize() for text in figure.findobj(lambda item: hasattr(item, "get_fontsize"))]
     assert min(sizes) >= 7

@@ -306,3 +306,12 @@ def test_counts_add_up():
     study = sn.success_rate(d=2, init="independent", level_time=3.0, runs=400, workers=1)
     assert bool((study.decided + study.undecided == 400).all())
     assert bool((study.trapped == 0).all())
+
+
+def test_a_descent_that_diverges_has_failed():
+    study = sn.success_rate(5, scale=3.0, learning_rate=[0.01, 2.5], level_time=50.0, runs=200, workers=1)
+    assert bool((study.decided == 200).all())
+    diverged = study.sel(learning_rate=2.5)
+    assert int(diverged.failed.min()) > 100
+    assert int(diverged.successes.max()) == 0
+    assert int(study.sel(learning_rate=0.01).failed.max()) == 0

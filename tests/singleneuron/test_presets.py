@@ -8,7 +8,8 @@ import xarray as xr
 
 import singleneuron as sn
 from figures import results
-from singleneuron import cli, presets
+from singleneuron import cli, montecarlo, presets
+from singleneuron.chunks import MANIFEST
 from singleneuron.presets import parts
 
 TINY = """
@@ -28,6 +29,27 @@ t_end = 1.0
 points = 3
 """
 
+STUDY = """
+title = "two studies"
+figure = "study"
+
+[parts.first]
+kind = "study"
+d = [2, 3, 4]
+algorithms = ["imp", "wr"]
+rewind_time = [0.1, 1.0]
+runs = 20
+along = "rewind_time"
+
+[parts.second]
+kind = "study"
+d = [5, 6, 7]
+algorithms = ["lrr"]
+n = 20
+level_time = 5.0
+runs = 20
+"""
+
 
 def _compute(part):
     return part.compute(lambda *_: None)
@@ -37,6 +59,12 @@ def _compute(part):
 def tiny(monkeypatch):
     monkeypatch.setattr(presets, "names", lambda: ["tiny"])
     monkeypatch.setattr(presets, "load", lambda name: presets.parse(TINY, name))
+
+
+@pytest.fixture
+def study(monkeypatch):
+    monkeypatch.setattr(presets, "names", lambda: ["study"])
+    monkeypatch.setattr(presets, "load", lambda name: presets.parse(STUDY, name))
 
 
 @pytest.mark.parametrize("name", presets.names())
@@ -210,6 +238,84 @@ def test_paths_fill_up_the_coordinates_and_reject_too_many():
         _compute(parts.Paths(d=1, a=(1.0,), w=((1.0, 2.0),), t_end=1.0))
     with pytest.raises(ValueError, match="t_end"):
         _compute(parts.Paths(d=1, a=(1.0,), w=((1.0,),), t_end=math.inf))
+
+
+def test_a_study_is_that_of_its_arguments_with_the_curve_of_theory(study):
+    data = presets.run("study", workers=1)["first"]
+    given = {"algorithms": ("imp", "wr"), "rewind_time": (0.1, 1.0), "runs": 20}
+    alone = sn.success_rate((2, 3, 4), **given, workers=1)
+    xr.testing.assert_identical(data.drop_dims("curve_rewind_time"), alone)
+    assert data.curve.dims == ("d", "algorithm", "curve_rewind_time")
+    np.testing.assert_allclose(data.curve_rewind_time[[0, -1]], [0.1, 1.0])
+    ends = data.curve.isel(curve_rewind_time=[0, -1])
+    np.testing.assert_array_equal(ends, data.predicted.transpose(*ends.dims[:2], "rewind_time"))
+    assert bool((data.curve.sel(algorithm="wr").diff("curve_rewind_time") > 0).all())
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_killed_study_goes_on_from_its_finished_chunks(study, tmp_path, monkeypatch, capsys):
+    whole, part, once = (str(tmp_path / folder) for folder in ("whole", "part", "once"))
+    line = ["preset", "study", "--workers", "1", "--out"]
+    assert cli.main([*line, whole]) == 0
+    count, counted = montecarlo.count_runs, []
+
+    def recorded(group, first, last):
+        if len(counted) == 5:
+            raise Killed
+        counted.append((group.d, first, last))
+        return count(group, first, last)
+
+    monkeypatch.setattr(montecarlo, "count_runs", recorded)
+    with pytest.raises(Killed):
+        cli.main([*line, part])
+    folders = [tmp_path / "part" / presets.chunks("study", label) for label in ("first", "second")]
+    assert [len(list(folder.glob("0*.json"))) for folder in folders] == [3, 2]
+    monkeypatch.setattr(montecarlo, "count_runs", count)
+    # Another study does not mix with it; a preset with more runs goes on as well.
+    changed = STUDY.replace("level_time = 5.0", "level_time = 6.0")
+    with monkeypatch.context() as patch:
+        patch.setattr(presets, "load", lambda name: presets.parse(changed, name))
+        capsys.readouterr()
+        assert cli.main([*line, part]) == 2
+        assert "chunks of another study" in capsys.readouterr().err
+    del counted[:]
+    monkeypatch.setattr(montecarlo, "count_runs", recorded)
+    assert cli.main([*line, part]) == 0
+    assert [d for d, *_ in counted] == [7]
+    assert not any(folder.exists() for folder in folders)
+    first, second = (results.read(tmp_path / folder / "study.nc") for folder in ("whole", "part"))
+    for label in ("first", "second"):
+        xr.testing.assert_equal(first[label], second[label])
+    monkeypatch.setattr(montecarlo, "count_runs", count)
+    capsys.readouterr()
+    assert cli.main([*line, part]) == 0
+    assert "up to date" in capsys.readouterr().out
+    # Fewer runs are another result, and --fresh discards what lies in the way.
+    (tmp_path / "once" / folders[1].name).mkdir(parents=True)
+    (tmp_path / "once" / folders[1].name / MANIFEST).write_text("{}")
+    assert cli.main([*line, once, "--runs", "3"]) == 2
+    assert cli.main([*line, once, "--runs", "3", "--fresh"]) == 0
+    assert results.read(tmp_path / "once/study.nc")["second"].attrs["runs"] == 3
+    assert [path.name for path in (tmp_path / "once").iterdir()] == ["study.nc"]
+
+
+def test_runs_are_those_of_studies(tiny, tmp_path, capsys):
+    assert cli.main(["preset", "tiny", "--runs", "3", "--out", str(tmp_path)]) == 2
+    assert "runs are those of studies" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_theorem_presets_are_no_studies(tmp_path, monkeypatch):
+    ran = []
+    monkeypatch.setattr(presets, "run", lambda name, **_: ran.append(name) or {"x": xr.Dataset({"x": 1.0})})
+    for option, kind in (("--figures", "theorem"), ("--studies", "study")):
+        del ran[:]
+        assert cli.main(["preset", option, "--out", str(tmp_path), "--quiet"]) == 0
+        assert ran == [name for name in presets.names() if presets.load(name).figure == kind]
+        assert ran
 
 
 def test_the_explorer_agrees_with_maps_losses_and_flows():

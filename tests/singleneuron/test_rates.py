@@ -6,7 +6,7 @@ from scipy.optimize import brentq
 
 import singleneuron as sn
 from singleneuron.model import Line
-from singleneuron.rates import dense_rate, predicted_rate
+from singleneuron.rates import crossing_law, dense_rate, hop_rate, predicted_rate, predicted_rates
 from singleneuron.regions import line_success
 
 SIZE = 200_000
@@ -97,3 +97,36 @@ def test_noise_takes_a_time_logarithmic_in_the_samples():
 
     half = [brentq(gap, 5, 80, args=(n,), xtol=0.05) for n in (10**4, 10**6, 10**8)]
     np.testing.assert_allclose(np.diff(half), np.log(10) / 0.5, atol=0.3)
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+@pytest.mark.parametrize("rate", [0.3, 0.8, 1.6])
+def test_hops_are_those_of_one_step_of_descent(scale, rate):
+    starts = sn.balanced_starts(d=10, size=SIZE, seed=9, scale=scale, reduced=True)
+    dense = sn.integrate(sn.Population(10), starts, rate, learning_rate=rate).state
+    _agree(hop_rate(10, "lrr", learning_rate=rate, scale=scale), dense.a > 0)
+    line = sn.State(starts.a, starts.p[:, None])
+    last = sn.integrate(sn.Population(1), line, rate, learning_rate=rate).state
+    _agree(hop_rate(10, "imp", learning_rate=rate, scale=scale), line_success(last.a, last.w[:, 0]))
+
+
+def test_rates_after_a_short_step_are_those_of_the_flow():
+    assert hop_rate(10, "imp", learning_rate=1e-6) == pytest.approx(0.25, abs=1e-4)
+    assert hop_rate(10, "lrr", learning_rate=1e-6) == pytest.approx(0.5, abs=1e-4)
+
+
+@pytest.mark.parametrize("noise", [1e-4, 1e-2])
+def test_the_logarithmic_law_is_the_crossing_time_at_the_medians(noise):
+    d, n, median = 100, 10**6, 0.6745  # of |N(0, 1)|
+    w, s_neg = median / np.sqrt(d), median * noise * np.sqrt(2 / n)
+    exact = sn.crossing_time(1.0, -w, c_neg=0.5, s_neg=s_neg)
+    # a = 1 and c = 1 - w^2 there instead of the mean of c, 1 - 1/d.
+    assert crossing_law(d, n, noise) == pytest.approx(exact, rel=2e-2)
+
+
+def test_rates_over_a_grid_are_those_of_its_points():
+    grid = predicted_rates(d=[2, 10], algorithm=("imp", "wr"), rewind_time=[0.1, 2.0], noise=0.0)
+    assert grid.dims == ("d", "algorithm", "rewind_time")
+    for point in grid.stack(point=grid.dims):
+        given = {name: point[name].item() for name in grid.dims}
+        assert point.item() == predicted_rate(**given)
