@@ -4,8 +4,9 @@
 Every tool gets the loosest tolerance with which the largest error of all its end states, against a
 reference at rtol 1e-12, is at most `ERROR`; then the tools take turns, and medians are reported.
 Compilation is not counted. The other solvers integrate the equations of `line` and `population`, each in the
-set-up that was fastest for it: scipy one trajectory after another with the right-hand side compiled, diffrax
-and heyoka in chunks over threads. Tools too slow for all the starts get the first of them.
+set-up that was fastest for it: scipy one trajectory after another, its right-hand side in plain Python (as most
+write it) or compiled; diffrax and heyoka in chunks over threads. Tools too slow for all the starts get the
+first of them.
 """
 
 import argparse
@@ -48,7 +49,7 @@ ERROR = 1e-6
 TOLERANCES = tuple(ERROR * 10.0 ** (-half / 2) for half in range(13))  # 1e-6 to 1e-12
 BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 
-Field = Callable[[float, Array], Array]
+Field = Callable[[float, Array, Array], Array]
 
 
 @dataclass(frozen=True)
@@ -127,27 +128,32 @@ def in_chunks(run: Callable[[Any], None], chunks: Iterable[Any]) -> None:
 
 
 def scipy_run(field: Any, parameters: Array, starts: Array, t: float, event: Any = None) -> Any:
-    """solve_ivp (DOP853) in a loop, with the compiled right-hand side field(y, p, out)."""
+    """solve_ivp (DOP853) in a loop, with the right-hand side field(t, y, p)."""
     from scipy.integrate import solve_ivp
 
     if event is not None:
         event.terminal = True
 
     def run(tolerance: float) -> Array:
-        out, end = np.empty(starts.shape[1]), np.empty_like(starts)
-
-        def right_hand_side(_: float, y: Array, p: Array) -> Array:
-            field(y, p, out)
-            return out.copy()
-
-        for i, start in enumerate(starts):
-            end[i] = solve_ivp(
-                right_hand_side, (0.0, t), start, "DOP853",
-                rtol=tolerance, atol=tolerance, args=(parameters[i],), events=event,
-            ).y[:, -1]  # fmt: skip
-        return end
+        return np.array([
+            solve_ivp(
+                field, (0.0, t), start, "DOP853", rtol=tolerance, atol=tolerance, args=(p,), events=event
+            ).y[:, -1]
+            for start, p in zip(starts, parameters, strict=True)
+        ])  # fmt: skip
 
     return run
+
+
+def in_place(field: Any) -> Field:
+    """field(t, y, p) of a compiled field(y, p, out)."""
+
+    def right_hand_side(_: float, y: Array, p: Array) -> Array:
+        out = np.empty(y.size)
+        field(y, p, out)
+        return out
+
+    return right_hand_side
 
 
 def diffrax_run(
@@ -280,10 +286,17 @@ def line_case(share: float = 1.0) -> Case:
         tools.append(
             Tool("diffrax, Tsit5", size, diffrax_run(field, "Tsit5", grid[:size], slopes[:size], t, at_zero))
         )
-    size = max(4, round(400 * share))
+    size = max(4, round(2_000 * share))
     parameters = np.column_stack([np.full(size, 0.5), slopes[:size]])
-    run = scipy_run(line.field, parameters, grid[:size], t, lambda _, y, p: y[1])
-    tools.append(Tool("scipy, DOP853", size, run))
+
+    def plain(_: float, y: Array, p: Array) -> tuple[float, float]:
+        a, w = y.tolist()
+        pull = p[0] * (p[1] - a * w)
+        return w * pull, a * pull
+
+    for name, right_hand_side in (("compiled", in_place(line.field)), ("Python", plain)):
+        run = scipy_run(right_hand_side, parameters, grid[:size], t, lambda _, y, p: y[1])
+        tools.append(Tool(f"scipy, DOP853 ({name})", size, run))
     return Case(f"one coordinate, {side} x {side} starts to t = {t:g}", ode(1e-12), tools)
 
 
@@ -326,15 +339,28 @@ def population_case(share: float = 1.0) -> Case:
         for solver in ("Tsit5", "Dopri8"):
             run = reduced(diffrax_run(_population_jax, solver, part, np.zeros(len(part)), t))
             tools.append(Tool(f"diffrax, {solver}", len(part), run))
-    part = coordinates[: max(4, round(400 * share))]
-    run = reduced(scipy_run(population_field, np.ones((len(part), 1)), part, t))
-    tools.append(Tool("scipy, DOP853", len(part), run))
+    part = coordinates[: max(4, round(2_000 * share))]
+    for name, right_hand_side in (("compiled", in_place(population_field)), ("Python", _population_python)):
+        run = reduced(scipy_run(right_hand_side, np.ones((len(part), 1)), part, t))
+        tools.append(Tool(f"scipy, DOP853 ({name})", len(part), run))
     return Case(f"population, (a, p, q) at any balance to t = {t:g}", own(1e-12), tools)
+
+
+def _population_python(_: float, y: Array, p: Array) -> tuple[float, float, float]:
+    a, log_rho, x = y.tolist()
+    rho, e = math.exp(max(log_rho, -690.0)), math.exp(-min(abs(x), 700.0))
+    delta = 2.0 * math.atan(e) if x >= 0.0 else math.pi - 2.0 * math.atan(e)
+    if delta < 0.2:
+        d2 = delta * delta
+        k = delta * d2 * (1 / 3 - d2 * (1 / 30 - d2 * (1 / 840 - d2 / 45360))) / (2 * math.pi)
+    else:
+        k = (math.sin(delta) - delta * math.cos(delta)) / (2 * math.pi)
+    return rho * (k - 0.5 * a * rho), a * (k / rho - 0.5 * a), -a * delta / (2 * math.pi * rho)
 
 
 def _population_heyoka(heyoka: Any) -> Any:
     a, log_rho, x = heyoka.make_vars("a", "log_rho", "x")
-    rho = heyoka.exp(log_rho)
+    rho = heyoka.exp(heyoka.select(heyoka.gt(log_rho, -690.0), log_rho, -690.0))
     above = heyoka.gt(x, 0.0)
     e = heyoka.exp(heyoka.select(above, -x, x))
     small = 2.0 * heyoka.atan(e)
