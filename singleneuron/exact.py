@@ -142,8 +142,12 @@ def _flat(*arrays: ArrayLike) -> tuple[tuple[int, ...], list[Array]]:
     """The common shape of float64 arrays, and each of them broadcast to it and flattened."""
     values = [np.asarray(array, dtype=np.float64) for array in arrays]
     shape = np.broadcast_shapes(*(value.shape for value in values))
-    # Copies: numba would compile every mixture of read-only and writable arguments anew.
-    return shape, [np.array(np.broadcast_to(value, shape)).reshape(-1) for value in values]
+    # numba would compile every mixture of read-only and writable arguments anew: the others are copied.
+    return shape, [
+        (value if value.shape == shape and value.flags.carray else np.array(np.broadcast_to(value, shape)))
+        .reshape(-1)
+        for value in values
+    ]  # fmt: skip
 
 
 def _check_time(t: ArrayLike) -> None:
