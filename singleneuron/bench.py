@@ -3,10 +3,10 @@
 ``python -m singleneuron.bench`` prints tables; with ``--readme FILE`` they replace the marked section there.
 Every tool gets the loosest tolerance with which the largest error of all its end states, against a
 reference at rtol 1e-12, is at most `ERROR`; then the tools take turns, and medians are reported.
-Compilation is not counted. The others integrate the equations of `line` and `population`, each in the set-up
-that was fastest for it: scipy one trajectory after another, its right-hand side compiled or in plain Python, as
-most write it; diffrax and heyoka in chunks over threads. Tools too slow for all the starts get the first of
-them.
+Compilation is not counted. The others integrate the equations of `line` and `population`, each in the
+set-up that was fastest for it: scipy one trajectory after another, its right-hand side compiled or in plain
+Python, as most write it; diffrax and heyoka in chunks over threads. Tools too slow for all the starts get the
+first of them.
 """
 
 import argparse
