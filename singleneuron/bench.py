@@ -10,19 +10,17 @@ first of them.
 """
 
 import argparse
-import copy
 import functools
 import importlib.metadata
 import importlib.util
 import json
 import math
 import multiprocessing
-import os
 import re
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +29,7 @@ import numpy as np
 from numba import prange
 
 from figures.results import atomic, provenance
-from singleneuron import exact, line, population
+from singleneuron import exact, line, peers, population
 from singleneuron.flow import FlowResult, integrate
 from singleneuron.kernel import kernel, routine
 from singleneuron.model import (
@@ -42,14 +40,13 @@ from singleneuron.model import (
     balanced_starts,
     independent_starts,
 )
+from singleneuron.montecarlo import success_rate
 from singleneuron.outcome import counts
 from singleneuron.solver import build, workspace
 
 ERROR = 1e-6
 TOLERANCES = tuple(ERROR * 10.0 ** (-half / 2) for half in range(13))  # 1e-6 to 1e-12
 BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
-
-Field = Callable[[float, Array, Array], Array]
 
 
 @dataclass(frozen=True)
@@ -111,134 +108,6 @@ def measure(case: Case, rounds: int = 3) -> list[Row]:
     ]
 
 
-def installed(name: str) -> bool:
-    return importlib.util.find_spec(name) is not None
-
-
-def threads() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def in_chunks(run: Callable[[Any], None], chunks: Iterable[Any]) -> None:
-    with ThreadPoolExecutor(threads()) as pool:
-        list(pool.map(run, chunks))
-
-
-# --- the other solvers --------------------------------------------------------------------------------------
-
-
-def scipy_run(field: Any, parameters: Array, starts: Array, t: float, event: Any = None) -> Any:
-    """solve_ivp (DOP853) in a loop, with the right-hand side field(t, y, p)."""
-    from scipy.integrate import solve_ivp
-
-    if event is not None:
-        event.terminal = True
-
-    def run(tolerance: float) -> Array:
-        return np.array([
-            solve_ivp(
-                field, (0.0, t), start, "DOP853", rtol=tolerance, atol=tolerance, args=(p,), events=event
-            ).y[:, -1]
-            for start, p in zip(starts, parameters, strict=True)
-        ])  # fmt: skip
-
-    return run
-
-
-def in_place(field: Any) -> Field:
-    """field(t, y, p) of a compiled field(y, p, out)."""
-
-    def right_hand_side(_: float, y: Array, p: Array) -> Array:
-        out = np.empty(y.size)
-        field(y, p, out)
-        return out
-
-    return right_hand_side
-
-
-def diffrax_run(
-    field: Any, solver: str, starts: Array, arguments: Array, t: float, event: Any = None, chunk: int = 256
-) -> Any:
-    """diffeqsolve in float64 under vmap over small chunks: a chunk waits for its slowest member."""
-    import diffrax
-    import jax
-    import optimistix
-
-    jax.config.update("jax_enable_x64", True)
-    stop = None
-    if event is not None:
-        stop = diffrax.Event(event, optimistix.Newton(1e-10, 1e-10))
-
-    def one(start: Any, argument: Any, tolerance: Any) -> Any:
-        return diffrax.diffeqsolve(
-            diffrax.ODETerm(field), getattr(diffrax, solver)(), 0.0, t, None, start, argument,
-            stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
-            event=stop, adjoint=diffrax.ForwardMode(), max_steps=100_000, throw=False,
-        ).ys[-1]  # fmt: skip
-
-    compiled = jax.jit(jax.vmap(one, (0, 0, None)))
-    size = len(starts)
-    chunk = min(chunk, size)
-
-    def run(tolerance: float) -> Array:
-        end = np.empty_like(starts)
-
-        def part(first: int) -> None:
-            chosen = slice(min(first, size - chunk), min(first, size - chunk) + chunk)
-            end[chosen] = compiled(starts[chosen], arguments[chosen], tolerance)
-
-        in_chunks(part, range(0, size, chunk))
-        return end
-
-    return run
-
-
-def heyoka_run(
-    equations: Callable[[Any], Any], starts: Array, parameters: Array | None, t: float, event: Any = None
-) -> Any:
-    """taylor_adaptive_batch of the machine's SIMD width, one copy a thread."""
-    import heyoka
-
-    lanes = heyoka.recommended_simd_size()
-    size, unknowns = starts.shape
-    # The last batch is filled up with copies of the last start.
-    index = np.minimum(np.arange(-(-size // lanes) * lanes), size - 1).reshape(-1, lanes)
-
-    @functools.cache
-    def integrator(tolerance: float) -> Any:
-        events = {} if event is None else {"t_events": [heyoka.t_event_batch(event(heyoka))]}
-        return heyoka.taylor_adaptive_batch(
-            equations(heyoka), np.ones((unknowns, lanes)), tol=tolerance, **events
-        )
-
-    def run(tolerance: float) -> Array:
-        end = np.empty_like(starts)
-        original = integrator(tolerance)
-
-        def part(batches: Array) -> None:
-            flow = copy.deepcopy(original)
-            for batch in batches:
-                flow.set_time(0.0)
-                flow.state[:] = starts[batch].T
-                if parameters is not None:
-                    flow.pars[:] = parameters[batch].T
-                target = np.full(lanes, t)
-                flow.propagate_until(target)
-                # An event stops all lanes of the batch: the others go on.
-                while event is not None:
-                    stopped = [i for i, (why, *_) in enumerate(flow.propagate_res) if why.value == -1]
-                    if not stopped:
-                        break
-                    target[stopped] = flow.time[stopped]
-                    flow.propagate_until(target)
-                end[batch] = flow.state.T
-
-        in_chunks(part, np.array_split(index, threads()))
-        return end
-
-    return run
-
-
 # --- one coordinate -----------------------------------------------------------------------------------------
 
 
@@ -265,16 +134,16 @@ def line_case(share: float = 1.0) -> Case:
         Tool("signflow, closed form", len(grid), closed_form, (ERROR,)),
         Tool("signflow, ODE", len(grid), ode),
     ]
-    if installed("heyoka"):
+    if peers.installed("heyoka"):
 
         def equations(heyoka: Any) -> Any:
             a, w = heyoka.make_vars("a", "w")
             pull = 0.5 * (heyoka.par[0] - a * w)
             return [(a, w * pull), (w, a * pull)]
 
-        run = heyoka_run(equations, grid, slopes, t, lambda heyoka: heyoka.make_vars("w"))
+        run = peers.heyoka_run(equations, grid, slopes, t, lambda heyoka: heyoka.make_vars("w"))
         tools.append(Tool("heyoka", len(grid), run))
-    if installed("diffrax"):
+    if peers.installed("diffrax"):
 
         def field(_: Any, y: Any, slope: Any) -> Any:
             return 0.5 * (slope - y[0] * y[1]) * y[::-1]
@@ -284,7 +153,11 @@ def line_case(share: float = 1.0) -> Case:
 
         size = max(8, round(32_768 * share))
         tools.append(
-            Tool("diffrax, Tsit5", size, diffrax_run(field, "Tsit5", grid[:size], slopes[:size], t, at_zero))
+            Tool(
+                "diffrax, Tsit5",
+                size,
+                peers.diffrax_run(field, "Tsit5", grid[:size], slopes[:size], t, at_zero),
+            )
         )
     size = max(4, round(2_000 * share))
     parameters = np.column_stack([np.full(size, 0.5), slopes[:size]])
@@ -294,23 +167,13 @@ def line_case(share: float = 1.0) -> Case:
         pull = p[0] * (p[1] - a * w)
         return w * pull, a * pull
 
-    for name, right_hand_side in (("compiled", in_place(line.field)), ("Python", plain)):
-        run = scipy_run(right_hand_side, parameters, grid[:size], t, lambda _, y, p: y[1])
+    for name, right_hand_side in (("compiled", peers.in_place(line.field)), ("Python", plain)):
+        run = peers.scipy_run(right_hand_side, parameters, grid[:size], t, lambda _, y, p: y[1])
         tools.append(Tool(f"scipy, DOP853 ({name})", size, run))
     return Case(f"one coordinate, {side} x {side} starts to t = {t:g}", ode(1e-12), tools)
 
 
 # --- the population -----------------------------------------------------------------------------------------
-
-
-@routine
-def population_field(y: Any, p: Any, out: Any) -> None:
-    """The flow in (a, log rho, x), as the others integrate it; p = (nu,)."""
-    a, rho = y[0], math.exp(max(y[1], -690.0))
-    k, delta = population.angles(y[2], p[0])
-    out[0] = rho * (k - 0.5 * a * rho)
-    out[1] = a * (k / rho - 0.5 * a)
-    out[2] = -a * delta / (2 * math.pi * rho)
 
 
 def population_case(share: float = 1.0) -> Case:
@@ -332,63 +195,23 @@ def population_case(share: float = 1.0) -> Case:
         return states
 
     tools = [Tool("signflow", size, own)]
-    if installed("heyoka"):
-        tools.append(Tool("heyoka", size, reduced(heyoka_run(_population_heyoka, coordinates, None, t))))
-    if installed("diffrax"):
+    if peers.installed("heyoka"):
+        tools.append(
+            Tool("heyoka", size, reduced(peers.heyoka_run(peers.population_heyoka, coordinates, None, t)))
+        )
+    if peers.installed("diffrax"):
         part = coordinates[: max(8, round(20_000 * share))]
         for solver in ("Tsit5", "Dopri8"):
-            run = reduced(diffrax_run(_population_jax, solver, part, np.zeros(len(part)), t))
+            run = reduced(peers.diffrax_run(peers.population_jax, solver, part, np.zeros(len(part)), t))
             tools.append(Tool(f"diffrax, {solver}", len(part), run))
     part = coordinates[: max(4, round(2_000 * share))]
-    for name, right_hand_side in (("compiled", in_place(population_field)), ("Python", _population_python)):
-        run = reduced(scipy_run(right_hand_side, np.ones((len(part), 1)), part, t))
+    for name, right_hand_side in (
+        ("compiled", peers.in_place(peers.population_field)),
+        ("Python", peers.population_python),
+    ):
+        run = reduced(peers.scipy_run(right_hand_side, np.ones((len(part), 1)), part, t))
         tools.append(Tool(f"scipy, DOP853 ({name})", len(part), run))
     return Case(f"population, (a, p, q) at any balance to t = {t:g}", own(1e-12), tools)
-
-
-def _population_python(_: float, y: Array, p: Array) -> tuple[float, float, float]:
-    a, log_rho, x = y.tolist()
-    rho, e = math.exp(max(log_rho, -690.0)), math.exp(-min(abs(x), 700.0))
-    delta = 2.0 * math.atan(e) if x >= 0.0 else math.pi - 2.0 * math.atan(e)
-    if delta < 0.2:
-        d2 = delta * delta
-        k = delta * d2 * (1 / 3 - d2 * (1 / 30 - d2 * (1 / 840 - d2 / 45360))) / (2 * math.pi)
-    else:
-        k = (math.sin(delta) - delta * math.cos(delta)) / (2 * math.pi)
-    return rho * (k - 0.5 * a * rho), a * (k / rho - 0.5 * a), -a * delta / (2 * math.pi * rho)
-
-
-def _population_heyoka(heyoka: Any) -> Any:
-    a, log_rho, x = heyoka.make_vars("a", "log_rho", "x")
-    rho = heyoka.exp(heyoka.select(heyoka.gt(log_rho, -690.0), log_rho, -690.0))
-    above = heyoka.gt(x, 0.0)
-    e = heyoka.exp(heyoka.select(above, -x, x))
-    small = 2.0 * heyoka.atan(e)
-    delta = heyoka.select(above, small, math.pi - small)
-    d2 = delta * delta
-    series = delta * d2 * (1 / 3 - d2 * (1 / 30 - d2 * (1 / 840 - d2 / 45360)))
-    direct = 2.0 * e / (1.0 + e * e) - delta * heyoka.tanh(x)
-    k = heyoka.select(heyoka.lt(delta, 0.2), series, direct) / (2 * math.pi)
-    return [
-        (a, rho * (k - 0.5 * a * rho)),
-        (log_rho, a * (k / rho - 0.5 * a)),
-        (x, -a * delta / (2 * math.pi * rho)),
-    ]
-
-
-def _population_jax(_: Any, y: Any, argument: Any) -> Any:
-    import jax.numpy as jnp
-
-    a, log_rho, x = y
-    rho = jnp.exp(jnp.maximum(log_rho, -690.0))
-    e = jnp.exp(-jnp.minimum(jnp.abs(x), 700.0))
-    small = 2.0 * jnp.arctan(e)
-    delta = jnp.where(x >= 0.0, small, math.pi - small)
-    d2 = delta * delta
-    series = delta * d2 * (1 / 3 - d2 * (1 / 30 - d2 * (1 / 840 - d2 / 45360)))
-    direct = (2.0 * e - delta * jnp.sign(x) * (1.0 - e * e)) / (1.0 + e * e)
-    k = jnp.where(delta < 0.2, series, direct) / (2 * math.pi)
-    return jnp.stack([rho * (k - 0.5 * a * rho), a * (k / rho - 0.5 * a), -a * delta / (2 * math.pi * rho)])
 
 
 # --- samples ------------------------------------------------------------------------------------------------
@@ -495,6 +318,30 @@ CASES: dict[str, Callable[[float], Case]] = {
     "many-samples": functools.partial(sample_case, 10, 100_000, 40, 2),
     "many-coordinates": functools.partial(sample_case, 100, 1_000, 100, 2),
 }
+STUDIES = "studies"
+
+
+# --- studies ------------------------------------------------------------------------------------------------
+
+
+def study_costs(share: float = 1.0, rounds: int = 3) -> str:
+    """A Markdown table of what a study of balanced population runs costs, by d and by their number."""
+    lines = [
+        f"**Studies: IMP and LRR from balanced starts, long levels, {peers.threads()} processes**",
+        "",
+        "| d | runs | seconds | runs/s |",
+        "|--:|--:|--:|--:|",
+    ]
+    cases = [(d, round(4e5 * share)) for d in (2, 100, 10_000, 1_000_000)]
+    for d, runs in [*cases, (100, round(8e5 * share)), (100, round(1.6e6 * share))]:
+        seconds = []
+        for seed in range(rounds):
+            before = time.perf_counter()
+            success_rate(d, ("imp", "lrr"), runs=runs, seed=seed)
+            seconds.append(time.perf_counter() - before)
+        taken = statistics.median(seconds)
+        lines.append(f"| {d:,} | {runs:,} | {three_digits(taken)} | {three_digits(runs / taken)} |")
+    return "\n".join(lines)
 
 
 # --- the table ----------------------------------------------------------------------------------------------
@@ -531,9 +378,11 @@ def machine() -> str:
     names = ("python", "numpy", "scipy", "numba")
     found = {name: versions[name] for name in names}
     found |= {
-        name: importlib.metadata.version(name) for name in ("diffrax", "jax", "heyoka") if installed(name)
+        name: importlib.metadata.version(name)
+        for name in ("diffrax", "jax", "heyoka")
+        if peers.installed(name)
     }
-    return f"{made['cpu']}, {threads()} threads; " + ", ".join(f"{n} {v}" for n, v in found.items())
+    return f"{made['cpu']}, {peers.threads()} threads; " + ", ".join(f"{n} {v}" for n, v in found.items())
 
 
 def replace_section(path: Path, text: str) -> None:
@@ -548,15 +397,18 @@ def replace_section(path: Path, text: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m singleneuron.bench", description=__doc__)
-    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--cases", nargs="+", choices=[*CASES, STUDIES], default=[*CASES, STUDIES])
     parser.add_argument("--rounds", type=int, default=3, help="medians are over this many rounds")
     parser.add_argument("--share", type=float, default=1.0, help="of the starts of every case")
     parser.add_argument("--readme", type=Path, help="file whose marked section to replace")
     options = parser.parse_args(arguments)
     parts = []
     for name in options.cases:
-        case = CASES[name](options.share)
-        parts.append(table(case, measure(case, options.rounds)))
+        if name == STUDIES:
+            parts.append(study_costs(options.share, options.rounds))
+        else:
+            case = CASES[name](options.share)
+            parts.append(table(case, measure(case, options.rounds)))
         print(parts[-1], end="\n\n", flush=True)
     parts.append(machine() + ".")
     print(parts[-1])

@@ -15,7 +15,7 @@ ORDER = {
         *("vectors", "bernstein", "cells", "sliding", "watch", "events", "limits", "samples"),
         *("descent", "flow", "pruning", "maps", "intervals", "rates", "chunks", "executors", "runs"),
         *("montecarlo", "theory", "conditions", "independent", "comparisons", "statements", "draws"),
-        *("trials", "verify", "presets", "tutorial", "bench", "cli"),
+        *("trials", "verify", "presets", "tutorial", "peers", "bench", "cli"),
     ),
     "deepexp": (
         *("config", "data", "models", "masks", "scores", "signs", "policy", "checkpoint", "train"),

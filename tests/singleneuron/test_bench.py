@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from singleneuron import bench
+from singleneuron import bench, peers
 from singleneuron.model import gradient
 
 
@@ -21,7 +21,7 @@ def test_every_tool_meets_the_error(name):
         assert 0 <= row.median <= row.largest <= bench.ERROR, row.tool.name
         assert row.rate > 0
     for peer in ("diffrax", "heyoka"):
-        assert any(tool.startswith(peer) for tool in tools_of(case)) == bench.installed(peer)
+        assert any(tool.startswith(peer) for tool in tools_of(case)) == peers.installed(peer)
 
 
 def test_samples_beside_the_dense_right_hand_side():
@@ -48,6 +48,14 @@ def test_tolerance_is_the_loosest_that_meets_the_error():
     assert row.tolerance == pytest.approx(1e-7)
     assert row.largest == pytest.approx(5e-7)
     assert "| made up | 3 | 1e-07 |" in bench.table(case, [row])
+
+
+def test_costs_of_studies_are_a_table():
+    lines = bench.study_costs(share=1e-3, rounds=1).splitlines()
+    assert [line.split("|")[1].strip() for line in lines[4:]] == [
+        *("2", "100", "10,000", "1,000,000", "100", "100")
+    ]
+    assert all(float(line.split("|")[4].replace(",", "")) > 0 for line in lines[4:])
 
 
 def test_rates_have_three_digits():
