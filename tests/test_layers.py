@@ -18,7 +18,7 @@ ORDER = {
         *("trials", "verify", "presets", "tutorial", "bench", "cli"),
     ),
     "deepexp": (
-        *("config", "data", "models", "masks", "scores", "signs", "policy", "checkpoint", "train"),
+        *("config", "data", "models", "tensors", "masks", "scores", "signs", "policy", "checkpoint", "train"),
         *("folder", "levels", "export", "plan", "analysis", "recipes", "bench", "cli", "__main__"),
     ),
     "figures": (

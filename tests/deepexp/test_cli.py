@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from deepexp import cli, models
+from deepexp import checkpoint, cli, masks, models
 from deepexp import folder as layout
 from deepexp.config import read
 from figures import results
@@ -216,8 +216,30 @@ def test_export_loads_into_others_code(run, tmp_path, capsys):
     kept = sum(int(mask.sum()) for name, mask in pruned.items() if name.endswith("_mask"))
     assert kept == int(layout.rows(run / "levels.csv")[1]["kept"])
     capsys.readouterr()
+    assert cli.main(["export", str(run), "--level", "1", "--out", str(tmp_path / "again")]) == 0
+    for name in ("state_dict.pt", "pruned_state_dict.pt"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / name).read_bytes()
+    capsys.readouterr()
     _fails(capsys, ["export", str(run), "--level", "2", "--out", str(tmp_path)], "the level must be complete")
     _fails(capsys, ["export", str(tmp_path), "--level", "0", "--out", str(tmp_path)], "there must be a run")
+
+
+def test_export_refuses_pruned_weights_that_are_not_zero_and_damaged_masks(run, tmp_path, capsys):
+    copy, arguments = tmp_path / "run", ["--level", "1", "--out", str(tmp_path / "out")]
+    shutil.copytree(run, copy)
+    path, run_id = layout.file(copy, "weights", 1), read((copy / "config.toml").read_text()).run_id
+    state = checkpoint.load_state(path, run_id)
+    name, alive = max(masks.load(layout.file(copy, "masks", 1)).items(), key=lambda item: (~item[1]).sum())
+    pruned = int((~alive).sum())
+    state.tensors[name][~alive] = torch.arange(pruned).float()  # the first of them is 0
+    checkpoint.save_state(state, path, run_id)
+    assert pruned > 1
+    message = f"but {pruned - 1:,} of '{name}' at level 1 are not"
+    _fails(capsys, ["export", str(copy), *arguments], message)
+    mask = layout.file(copy, "masks", 1)
+    mask.write_bytes(mask.read_bytes()[:-1] + b"x")
+    _fails(capsys, ["export", str(copy), *arguments], f"'{mask}' is damaged")
+    assert not (tmp_path / "out").exists()
 
 
 def test_data_verify_and_doctor(tmp_path, capsys, monkeypatch):
