@@ -17,9 +17,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import prune
 
-from deepexp import levels, masks, models, policy, signs, train
+from deepexp import masks, models, policy, signs, train
 from deepexp.checkpoint import save_state
 from deepexp.config import Config, build
+from deepexp.prepare import Run, prepare
 from deepexp.scores import score
 
 CHUNK = 3  # steps that a loop makes before it is the next one's turn
@@ -27,7 +28,7 @@ CHUNK = 3  # steps that a loop makes before it is the next one's turn
 
 def images_per_second(config: Config, seconds: float = 1.0) -> float:
     """The training speed of `config` on this machine, its data and network included, after a warm-up."""
-    work = levels.prepare(config, Path())
+    work = prepare(config, Path())
     steps = _ours(work, masks.dense(work.net))
     next(steps)
     began, count = time.perf_counter(), 0
@@ -80,7 +81,7 @@ def _loop(name: str, dataset: str, model: str, batch: int, threads: int) -> Iter
         "machine.threads": threads,
         "machine.compile": "compiled" in name,
     }
-    work = levels.prepare(build(settings), Path())
+    work = prepare(build(settings), Path())
     if name.startswith("plain"):
         return _plain(work, "channels_last" in name, "prune" in name)
     mask = masks.dense(work.net)
@@ -90,7 +91,7 @@ def _loop(name: str, dataset: str, model: str, batch: int, threads: int) -> Iter
     return _ours(work, mask)
 
 
-def _ours(work: levels.Run, mask: masks.Mask) -> Iterator[None]:
+def _ours(work: Run, mask: masks.Mask) -> Iterator[None]:
     """The training loop itself, handing back after every step."""
     while True:
         every = range(work.total)
@@ -98,7 +99,7 @@ def _ours(work: levels.Run, mask: masks.Mask) -> Iterator[None]:
             yield
 
 
-def _plain(work: levels.Run, channels_last: bool, pruned: bool) -> Iterator[None]:
+def _plain(work: Run, channels_last: bool, pruned: bool) -> Iterator[None]:
     """The loop that one writes without this package: normalised float images in memory, no augmentation."""
     config, dataset = work.config, work.dataset
     net = models.build(config.model.name, classes=dataset.classes, channels=dataset.train.x.shape[-1])
