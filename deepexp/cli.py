@@ -114,6 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--model", default="resnet20")
     bench.add_argument("--images", type=int, default=5000)
     bench.add_argument("--batch", type=int, default=128)
+    bench.add_argument(
+        "--seconds", type=float, default=60.0, help="end after these, if the images last longer"
+    )
     bench.add_argument("--threads", type=int, default=2)
     bench.add_argument("--compile", action="store_true", help="the compiled loop too (a minute to compile)")
     command("doctor", _doctor, "what this machine can run")
@@ -231,7 +234,7 @@ def _print_plan(config: Config) -> None:
             else f"{kept:>12,} weights, {kept / total:.4%}"
         )
         print(f"  level {level:2d}: {density}, epochs {first / work.per_epoch:g} to {config.train.epochs}")
-    rate = bench.images_per_second(config)
+    rate = bench.images_per_second(work)
     seconds = steps * config.train.batch_size / rate
     threads = f"{config.machine.threads} thread{'s' * (config.machine.threads > 1)}"
     print(
@@ -318,20 +321,23 @@ def _data(options: argparse.Namespace) -> None:
 def _bench(options: argparse.Namespace) -> None:
     from deepexp import bench
 
-    rates = bench.loops(
+    rates, images = bench.loops(
         dataset=options.dataset,
         model=options.model,
         images=options.images,
         batch=options.batch,
         threads=options.threads,
+        seconds=options.seconds,
         compiled=options.compile,
     )
     base = rates["plain, channels_last"]
+    print(f"{options.model} on {options.dataset}, {images:,} images by each loop")
     for name, rate in rates.items():
         print(f"{name:36s} {rate:10,.0f} images/s {rate / base:6.2f} x")
-    step = options.batch / rates["deepexp"]
-    masking = bench.masking(threads=options.threads)
-    print(f"{'masking, share of a step':36s} {masking / step:10.3%}")
+    masking = bench.masking(options.model, threads=options.threads) * rates["deepexp"] / options.batch
+    print(f"{'masking, share of a step':36s} {masking:10.3%}")
+    recording = bench.recording(options.model, threads=options.threads) * rates["deepexp"] / options.images
+    print(f"{'signs, share of a level of 1 epoch':36s} {recording:10.3%} ({options.images:,} images)")
     for name, cost in bench.costs(threads=options.threads).items():
         print(f"{name:36s} {cost:10,.4g}")
 

@@ -54,14 +54,22 @@ class Run:
         return self.folder.absolute().parent / run_id
 
 
-def prepare(config: Config, folder: Path, say: Callable[[str], None] = lambda _: None) -> Run:
-    """Data, network and optimizer of `config`, with everything checked that does not need training."""
+def prepare(
+    config: Config,
+    folder: Path,
+    say: Callable[[str], None] = lambda _: None,
+    dataset: data.Dataset | None = None,
+) -> Run:
+    """Data, network and optimizer of `config`, with everything checked that does not need training.
+
+    `dataset` is what `data.load` gives, where that was loaded before.
+    """
     if config.machine.device == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             "machine.device = 'cuda' needs a CUDA device, but torch finds none; use --device cpu"
         )
     torch.set_num_threads(config.machine.threads)
-    dataset = data.load(config.data, config.seed, config.machine.device)
+    dataset = dataset or data.load(config.data, config.seed, config.machine.device)
     net = models.build(
         config.model.name,
         classes=dataset.classes,
