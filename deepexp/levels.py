@@ -85,7 +85,10 @@ def _check_same_origin(folder: Path, about: Mapping[str, Any], say: Callable[[st
     path = folder / "about.json"
     if not path.is_file():
         return
-    there = json.loads(path.read_text())
+    try:
+        there = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"'{path}' is damaged ({error}); delete it to go on") from None
     for key in ("data_variant", "data_digest"):
         if there.get(key, about[key]) != about[key]:
             raise ValueError(

@@ -252,6 +252,9 @@ def test_other_data_are_refused_and_another_torch_is_said(tmp_path, tiny):
         (folder / "about.json").write_text(json.dumps({**about, key: "other"}))
         with pytest.raises(ValueError, match=f"{key} other"):
             _finish(config, folder)
+    (folder / "about.json").write_text("{")
+    with pytest.raises(ValueError, match=r"about\.json' is damaged"):
+        _finish(config, folder)
     versions = json.dumps({**json.loads(about["versions"]), "torch": "0.1"})
     (folder / "about.json").write_text(json.dumps({**about, "versions": versions}))
     said = []
