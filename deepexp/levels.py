@@ -76,7 +76,8 @@ def _logged(folder: Path) -> Iterator[None]:
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
-        layout.logger(folder, lambda _: None)(f"{type(error).__name__}: {error}")
+        say = layout.logger(folder, lambda _: None)
+        say("interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}")
         raise
 
 

@@ -99,13 +99,12 @@ def _check_possible(work: Run) -> None:
         raise ValueError(
             f"the rewind point must lie before the {work.total:,} steps' end, got step {work.rewind:,}"
         )
-    if config.pruning.source in ("own", "random", "shuffled") and config.pruning.run is None:
+    if config.pruning.run is None:
         last = config.pruning.kept(config.pruning.levels, dense.total)
         if last < 1:
             raise ValueError(
                 f"every level must keep a weight, but level {config.pruning.levels} of keep = "
-                f"{config.pruning.keep:g} "
-                f"keeps none of {dense.total:,}; ask for fewer levels"
+                f"{config.pruning.keep:g} keeps none of {dense.total:,}; ask for fewer levels"
             )
     if config.perturbation.fraction:
         signs.perturbation(dense, config.perturbation, 0)
