@@ -17,24 +17,24 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import prune
 
-from deepexp import levels, masks, models, policy, signs, train
+from deepexp import data, masks, models, policy, signs, train
 from deepexp.checkpoint import save_state
-from deepexp.config import Config, build
+from deepexp.config import build
+from deepexp.prepare import Run, prepare
 from deepexp.scores import score
 
 CHUNK = 3  # steps that a loop makes before it is the next one's turn
 
 
-def images_per_second(config: Config, seconds: float = 1.0) -> float:
-    """The training speed of `config` on this machine, its data and network included, after a warm-up."""
-    work = levels.prepare(config, Path())
+def images_per_second(work: Run, seconds: float = 1.0) -> float:
+    """The speed on this machine of training a run's network on its data, after a warm-up."""
     steps = _ours(work, masks.dense(work.net))
     next(steps)
     began, count = time.perf_counter(), 0
     while count == 0 or time.perf_counter() - began < seconds:
         next(steps)
         count += 1
-    return count * config.train.batch_size / (time.perf_counter() - began)
+    return count * work.config.train.batch_size / (time.perf_counter() - began)
 
 
 def loops(
@@ -44,22 +44,38 @@ def loops(
     images: int = 5000,
     batch: int = 128,
     threads: int = 2,
+    seconds: float = 60.0,
     compiled: bool = False,
-) -> dict[str, float]:
-    """Training images/s of each loop over `images` images; masked ones at density 0.2."""
+) -> tuple[dict[str, float], int]:
+    """Training images/s of each loop, masked ones at density 0.2, and over how many images each was measured.
+
+    The measurement ends after `images` images or the round in which `seconds` are over.
+    """
     names = [name for name in _LOOPS if compiled or "compiled" not in name]
-    made = {name: _loop(name, dataset, model, batch, threads) for name in names}
+    settings = {
+        "data.dataset": dataset,
+        "model.name": model,
+        "train.batch_size": batch,
+        "machine.threads": threads,
+    }
+    loaded = data.load(build(settings).data, 0)
+    made = {}
+    for name in names:
+        config = build({**settings, "machine.compile": "compiled" in name})
+        made[name] = _loop(name, prepare(config, Path(), dataset=loaded))
     for steps in made.values():
         for _ in range(2):
             next(steps)
     rates: dict[str, list[float]] = {name: [] for name in made}
-    for _ in range(max(1, images // batch // CHUNK)):
+    rounds, end = 0, time.perf_counter() + seconds
+    while rounds == 0 or ((rounds + 1) * CHUNK * batch <= images and time.perf_counter() < end):
+        rounds += 1
         for name, steps in made.items():
             began = time.perf_counter()
             for _ in range(CHUNK):
                 next(steps)
             rates[name].append(CHUNK * batch / (time.perf_counter() - began))
-    return {name: statistics.median(values) for name, values in rates.items()}
+    return {name: statistics.median(values) for name, values in rates.items()}, rounds * CHUNK * batch
 
 
 _LOOPS = (
@@ -72,15 +88,7 @@ _LOOPS = (
 )
 
 
-def _loop(name: str, dataset: str, model: str, batch: int, threads: int) -> Iterator[None]:
-    settings = {
-        "data.dataset": dataset,
-        "model.name": model,
-        "train.batch_size": batch,
-        "machine.threads": threads,
-        "machine.compile": "compiled" in name,
-    }
-    work = levels.prepare(build(settings), Path())
+def _loop(name: str, work: Run) -> Iterator[None]:
     if name.startswith("plain"):
         return _plain(work, "channels_last" in name, "prune" in name)
     mask = masks.dense(work.net)
@@ -90,7 +98,7 @@ def _loop(name: str, dataset: str, model: str, batch: int, threads: int) -> Iter
     return _ours(work, mask)
 
 
-def _ours(work: levels.Run, mask: masks.Mask) -> Iterator[None]:
+def _ours(work: Run, mask: masks.Mask) -> Iterator[None]:
     """The training loop itself, handing back after every step."""
     while True:
         every = range(work.total)
@@ -98,7 +106,7 @@ def _ours(work: levels.Run, mask: masks.Mask) -> Iterator[None]:
             yield
 
 
-def _plain(work: levels.Run, channels_last: bool, pruned: bool) -> Iterator[None]:
+def _plain(work: Run, channels_last: bool, pruned: bool) -> Iterator[None]:
     """The loop that one writes without this package: normalised float images in memory, no augmentation."""
     config, dataset = work.config, work.dataset
     net = models.build(config.model.name, classes=dataset.classes, channels=dataset.train.x.shape[-1])
@@ -135,28 +143,28 @@ def costs(*, threads: int = 2) -> dict[str, float]:
         "torch.kthvalue of as many, s": _seconds(lambda: torch.kthvalue(flat, dense.total - keep)),
     }
     net = models.build("resnet18", classes=10)
-    weights, dense = models.prunable(net), masks.dense(net)
     with tempfile.TemporaryDirectory() as name:
         out = Path(name)
-        found["record ResNet18's signs, s"] = _seconds(
-            lambda: masks.save(signs.of(weights), out / "signs.safetensors")
-        )
-        masks.save(dense.alive, out / "mask.safetensors")
+        for kind in ("masks", "signs"):
+            masks.save(masks.dense(net).alive, out / f"{kind}.safetensors")
         save_state(policy.State(net.state_dict(), {}), out / "weights.safetensors", "bench")
         found["a saved level of ResNet18, bytes"] = sum(file.stat().st_size for file in out.iterdir())
-    net = models.build("resnet20", classes=10)
-    with tempfile.TemporaryDirectory() as name:
-        file = Path(name) / "signs.safetensors"
-        found["record ResNet20's signs, s"] = _seconds(
-            lambda: masks.save(signs.of(models.prunable(net)), file)
-        )
     return found
 
 
-def masking(*, threads: int = 2, repeats: int = 200) -> float:
-    """Seconds that masking adds to a step of ResNet20: its gradients times the masks, measured by itself."""
+def recording(model: str, *, threads: int = 2) -> float:
+    """Seconds that it takes to write the signs of a model's weights, as at the end of every level."""
     torch.set_num_threads(threads)
-    net = models.build("resnet20", classes=10)
+    weights = models.prunable(models.build(model, classes=10))
+    with tempfile.TemporaryDirectory() as name:
+        file = Path(name) / "signs.safetensors"
+        return _seconds(lambda: masks.save(signs.of(weights), file), 10)
+
+
+def masking(model: str, *, threads: int = 2, repeats: int = 200) -> float:
+    """Seconds that masking adds to a step of a model: its gradients times the masks, measured by itself."""
+    torch.set_num_threads(threads)
+    net = models.build(model, classes=10)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     mask = masks.top(score("magnitude", net, 0), masks.dense(net), masks.dense(net).total // 5)
     weights, zeroing = train.gradient_masks(net, mask)

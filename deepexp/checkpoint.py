@@ -1,26 +1,22 @@
-"""Checkpoints: everything that a run needs to go on, written atomically, in safetensors (which run no code).
+"""Checkpoints: everything that a run needs to go on.
 
-A file carries the SHA-256 of its contents and the run_id of its configuration. The last two are kept, so that
-a damaged one leaves one to fall back to.
+A file carries the run_id of its configuration. The last two are kept, so that a damaged one leaves one to
+fall back to.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from deepexp.masks import Mask, pack, unpack
+from deepexp import tensors
+from deepexp.masks import Mask, pack, shapes, unpack
 from deepexp.policy import State
-from figures.results import atomic
 
 _NAME = re.compile(r"\d+-\d+")  # level, step
 
@@ -41,39 +37,33 @@ class Checkpoint:
     epochs: list[dict[str, Any]]
 
 
-def save_state(state: State, path: Path, run_id: str, more: Mapping[str, Any] | None = None) -> None:
-    """Write a state (and what `more` says, in JSON), complete or not at all."""
-    tensors = {f"net/{name}": tensor for name, tensor in state.tensors.items()}
-    tensors |= {f"momentum/{name}": tensor for name, tensor in state.momentum.items()}
-    _write(tensors, path, {"run_id": run_id, **(more or {})})
+def save_state(state: State, path: Path, run_id: str) -> None:
+    """Write a state, complete or not at all."""
+    tensors.write(_tensors(state), path, {"run_id": run_id})
 
 
 def load_state(path: Path, run_id: str | None = None) -> State:
     """Read what `save_state` wrote; ValueError where it is missing, damaged or another configuration's."""
-    tensors, _ = _read(path, run_id)
-    return _state(tensors)
+    return _state(_read(path, run_id)[0])
 
 
 def save(checkpoint: Checkpoint, folder: Path, run_id: str) -> None:
     """Add a checkpoint to `folder`; of the others, only the one before it stays."""
-    mask = {f"mask/{name}": tensor for name, tensor in pack(checkpoint.mask.alive).items()}
-    more = {
+    alive = checkpoint.mask.alive
+    mask = {f"mask/{name}": tensor for name, tensor in pack(alive).items()}
+    meta = {
+        "run_id": run_id,
         "level": checkpoint.level,
         "step": checkpoint.step,
         "levels": checkpoint.levels,
         "epochs": checkpoint.epochs,
-        "shapes": {name: list(tensor.shape) for name, tensor in checkpoint.mask},
+        "shapes": shapes(alive),
     }
-    tensors = {f"net/{name}": tensor for name, tensor in checkpoint.state.tensors.items()}
-    tensors |= {f"momentum/{name}": tensor for name, tensor in checkpoint.state.momentum.items()}
     path = folder / f"{checkpoint.level:03d}-{checkpoint.step:08d}.safetensors"
-    _write(tensors | mask, path, {"run_id": run_id, **more})
+    tensors.write(_tensors(checkpoint.state) | mask, path, meta)
     files = _files(folder)
     here = files.index(path)
-    for old in [
-        *files[: max(here - 1, 0)],
-        *files[here + 1 :],
-    ]:  # a later one was damaged: it was passed over
+    for old in [*files[: max(here - 1, 0)], *files[here + 1 :]]:  # a later one was passed over
         old.unlink()
 
 
@@ -86,23 +76,18 @@ def load(folder: Path, run_id: str, say: Callable[[str], None]) -> Checkpoint | 
     files = _files(folder)
     for path in reversed(files):
         try:
-            tensors, meta = _read(path, run_id)
-        except Damaged as error:
-            say(f"{error}; falling back to the checkpoint before")
+            found, meta = _read(path, run_id)
+        except tensors.Damaged:
+            say(f"'{path}' is damaged; falling back to the checkpoint before")
             continue
-        mask = Mask(unpack(_under(tensors, "mask/"), meta["shapes"]))
-        return Checkpoint(meta["level"], meta["step"], _state(tensors), mask, meta["levels"], meta["epochs"])
+        mask = Mask(unpack(_under(found, "mask/"), meta["shapes"]))
+        return Checkpoint(meta["level"], meta["step"], _state(found), mask, meta["levels"], meta["epochs"])
     if files:
         raise ValueError(
             f"a checkpoint in '{folder}' must be intact, but none of {len(files)} is; delete the folder to "
-            f"start the "
-            "run from the beginning"
+            f"start the run from the beginning"
         )
     return None
-
-
-class Damaged(ValueError):
-    """A file that is no intact state."""
 
 
 def _files(folder: Path) -> list[Path]:
@@ -110,44 +95,24 @@ def _files(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: tuple(map(int, path.stem.split("-"))))
 
 
-def _write(tensors: Mapping[str, Tensor], path: Path, meta: Mapping[str, Any]) -> None:
-    text = json.dumps(meta)
-    with atomic(path) as temporary:
-        save_file(dict(tensors), temporary, {"meta": text, "sha256": _digest(tensors, text)})
-
-
 def _read(path: Path, run_id: str | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    try:
-        with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        text = header["meta"]
-    except FileNotFoundError:
-        raise ValueError(f"there must be a saved state at '{path}', but there is none") from None
-    except (OSError, SafetensorError, KeyError) as error:
-        raise Damaged(f"'{path}' is damaged ({' '.join(str(error).split())})") from None
-    if header.get("sha256") != _digest(tensors, text):
-        raise Damaged(f"'{path}' is damaged (its checksum does not match its contents)")
-    meta = json.loads(text)
-    if run_id is not None and meta["run_id"] != run_id:
+    found, meta = tensors.read(path)
+    if run_id is not None and meta.get("run_id") != run_id:
         raise ValueError(
-            f"'{path}' must belong to the configuration {run_id}, but it is {meta['run_id']}'s; choose "
+            f"'{path}' must belong to the configuration {run_id}, but it is {meta.get('run_id')}'s; choose "
             f"another --out"
         )
-    return tensors, meta
+    return found, meta
 
 
-def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].reshape(-1).numpy().data)
-    return digest.hexdigest()
+def _tensors(state: State) -> dict[str, Tensor]:
+    net = {f"net/{name}": tensor for name, tensor in state.tensors.items()}
+    return net | {f"momentum/{name}": tensor for name, tensor in state.momentum.items()}
 
 
-def _state(tensors: Mapping[str, Tensor]) -> State:
-    return State(_under(tensors, "net/"), _under(tensors, "momentum/"))
+def _state(found: Mapping[str, Tensor]) -> State:
+    return State(_under(found, "net/"), _under(found, "momentum/"))
 
 
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+def _under(found: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in found.items() if name.startswith(prefix)}

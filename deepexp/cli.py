@@ -31,15 +31,15 @@ class _Version(argparse.Action):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run `deepexp`; return 0 when done, 1 after a failure, 2 on bad input."""
+    """Run `deepexp`; return 0 when done, 1 after a failure, 2 on bad input, 130 when interrupted."""
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
     except ValueError as error:
         print(f"deepexp: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("deepexp: stopped; the same command goes on from here", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"deepexp: interrupted{error}", file=sys.stderr)
         return 130
     except ModuleNotFoundError as error:
         print(f"deepexp: {error.name} must be installed; run pip install 'signflow[deep]'", file=sys.stderr)
@@ -75,7 +75,12 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     train.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="any field, as train.lr=0.05"
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any field, as train.lr=0.05",
     )
     train.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/RUN_ID)")
     train.add_argument("--tensorboard", action="store_true", help="write its scalars too")
@@ -109,6 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--model", default="resnet20")
     bench.add_argument("--images", type=int, default=5000)
     bench.add_argument("--batch", type=int, default=128)
+    bench.add_argument(
+        "--seconds", type=float, default=60.0, help="end after these, if the images last longer"
+    )
     bench.add_argument("--threads", type=int, default=2)
     bench.add_argument("--compile", action="store_true", help="the compiled loop too (a minute to compile)")
     command("doctor", _doctor, "what this machine can run")
@@ -173,10 +181,13 @@ def _train_one(config: Config, folder: Path, quiet: bool, tensorboard: bool = Fa
             bar.console.print(f"{config.run_id} in {folder}", highlight=False)
         task = bar.add_task(config.run_id, total=config.pruning.levels + 1)
         events = levels.run(config, folder, say)
-        for event in _scalars(events, folder) if tensorboard else events:
-            bar.update(
-                task, completed=event.level + event.step / event.total, description=f"level {event.level}"
-            )
+        try:
+            for event in _scalars(events, folder) if tensorboard else events:
+                done = event.level + event.step / event.total
+                bar.update(task, completed=done, description=f"level {event.level}")
+        except KeyboardInterrupt:
+            kept = f"'{folder}' keeps every complete epoch; run the same command again to go on"
+            raise KeyboardInterrupt(f"; {kept}") from None
 
 
 def _scalars(events: Iterator[Any], folder: Path) -> Iterator[Any]:
@@ -204,17 +215,17 @@ def _scalars(events: Iterator[Any], folder: Path) -> Iterator[Any]:
 
 
 def _print_plan(config: Config) -> None:
-    from deepexp import bench, levels, masks
+    from deepexp import bench, masks
+    from deepexp.prepare import prepare
 
-    work = levels.prepare(config, RUNS / config.run_id)
+    work = prepare(config, RUNS / config.run_id)
     total = masks.dense(work.net).total
     print(f"{config.run_id}: {config.algorithm} by the protocol {config.protocol}, seed {config.seed}")
     print(f"{config.data.dataset} ({work.dataset.variant}): {len(work.dataset.train):,} training images")
     print(f"{config.model.name}: {total:,} prunable weights")
-    skipped = work.rewind if config.policy.schedule == "rewind" else 0
     steps = 0
     for level in range(config.pruning.levels + 1):
-        first = skipped if level else 0
+        first = work.first(level)
         steps += work.total - first
         kept = config.pruning.kept(level, total) if config.pruning.run is None else None
         density = (
@@ -223,7 +234,7 @@ def _print_plan(config: Config) -> None:
             else f"{kept:>12,} weights, {kept / total:.4%}"
         )
         print(f"  level {level:2d}: {density}, epochs {first / work.per_epoch:g} to {config.train.epochs}")
-    rate = bench.images_per_second(config)
+    rate = bench.images_per_second(work)
     seconds = steps * config.train.batch_size / rate
     threads = f"{config.machine.threads} thread{'s' * (config.machine.threads > 1)}"
     print(
@@ -293,37 +304,40 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _data(options: argparse.Namespace) -> None:
-    from deepexp import data
+    from deepexp import sources
 
-    if options.dataset not in data.SOURCES:
-        raise ValueError(f"the data set must be one of {', '.join(data.SOURCES)}, got '{options.dataset}'")
+    if options.dataset not in sources.SOURCES:
+        raise ValueError(f"the data set must be one of {', '.join(sources.SOURCES)}, got '{options.dataset}'")
     if options.action == "fetch":
-        print(data.fetch(options.dataset, url=options.url, progress=not options.quiet))
-    variant = data.verify(options.dataset)
+        print(sources.fetch(options.dataset, url=options.url, progress=not options.quiet))
+    variant = sources.verify(options.dataset)
     print(f"{options.dataset}: {variant}")
     if variant == "unknown":
         raise ValueError(
-            f"{options.dataset} must be one of {', '.join(data.SOURCES[options.dataset].variants)}"
+            f"{options.dataset} must be one of {', '.join(sources.SOURCES[options.dataset].variants)}"
         )
 
 
 def _bench(options: argparse.Namespace) -> None:
     from deepexp import bench
 
-    rates = bench.loops(
+    rates, images = bench.loops(
         dataset=options.dataset,
         model=options.model,
         images=options.images,
         batch=options.batch,
         threads=options.threads,
+        seconds=options.seconds,
         compiled=options.compile,
     )
     base = rates["plain, channels_last"]
+    print(f"{options.model} on {options.dataset}, {images:,} images by each loop")
     for name, rate in rates.items():
         print(f"{name:36s} {rate:10,.0f} images/s {rate / base:6.2f} x")
-    step = options.batch / rates["deepexp"]
-    masking = bench.masking(threads=options.threads)
-    print(f"{'masking, share of a step':36s} {masking / step:10.3%}")
+    masking = bench.masking(options.model, threads=options.threads) * rates["deepexp"] / options.batch
+    print(f"{'masking, share of a step':36s} {masking:10.3%}")
+    recording = bench.recording(options.model, threads=options.threads) * rates["deepexp"] / options.images
+    print(f"{'signs, share of a level of 1 epoch':36s} {recording:10.3%} ({options.images:,} images)")
     for name, cost in bench.costs(threads=options.threads).items():
         print(f"{name:36s} {cost:10,.4g}")
 
@@ -335,17 +349,17 @@ def _doctor(_: argparse.Namespace) -> None:
 
     import torch
 
-    from deepexp import data
+    from deepexp import sources
 
     print(f"python {platform.python_version()}, torch {torch.__version__}, {os.cpu_count()} logical cores")
     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "none (runs use the CPU)"
     print(f"CUDA device: {cuda}")
     compiler = next((name for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
     print(f"machine.compile on the CPU: {'can be used' if compiler else 'needs a C++ compiler, none found'}")
-    print(f"data in {data.folder()}:")
-    for name in data.SOURCES:
+    print(f"data in {sources.folder()}:")
+    for name in sources.SOURCES:
         try:
-            print(f"  {name}: {data.verify(name)}")
+            print(f"  {name}: {sources.verify(name)}")
         except ValueError as error:
             print(f"  {name}: {error}")
     print(f"free disk space here: {shutil.disk_usage('.').free / 1e9:.1f} GB")

@@ -1,4 +1,4 @@
-"""What a run is: one frozen, validated record. The only home of defaults, named protocols and level policies.
+"""What a run is: one frozen, validated record. The only home of defaults.
 
 A run trains levels 0, 1, ..., `pruning.levels`; level 0 is the first training (dense, unless
 `pruning.initial_density` says otherwise), and before every later level the network is pruned and a
@@ -11,12 +11,13 @@ import difflib
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, NoReturn, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from deepexp.protocols import POLICIES, PROFILES, PROTOCOLS
 
 DatasetName = Literal["digits", "cifar10", "cifar100"]
 Origin = Literal["keep", "initial", "rewind"]
@@ -122,12 +123,27 @@ class Pruning(Section):
             raise ValueError(f"source = '{self.source}' takes no masks from a run, got run = '{self.run}'")
         if (self.source == "fixed") != (self.run_level is not None):
             raise ValueError("run_level belongs to source = 'fixed', and that source needs it")
-        if self.source == "own" and self.initial_density < 1 and self.score == "magnitude":
+        for name in self._idle():
+            if getattr(self, name) != Pruning.model_fields[name].default:
+                rest = f"run = '{self.run}'" if self.run else f"scope = '{self.scope}'"
+                raise ValueError(
+                    f"{name} has no effect with source = '{self.source}' and {rest}; leave it out, got "
+                    f"{getattr(self, name)!r}"
+                )
+        if self.source in ("own", "shuffled") and self.initial_density < 1 and self.score == "magnitude":
             raise ValueError(
                 "initial_density below 1 needs source = 'random' or score = 'random': magnitudes at "
                 "initialisation say nothing yet"
             )
         return self
+
+    def _idle(self) -> tuple[str, ...]:
+        """The fields that the masks do not depend on."""
+        if self.run is not None:
+            return ("keep", "initial_density", "score", "scope", "budget")
+        if self.source == "random":
+            return ("score", "scope")
+        return () if self.scope == "layer" else ("budget",)
 
     def kept(self, level: int, total: int) -> int:
         """The number of weights that `level` keeps of `total`, in exact arithmetic on the decimals given."""
@@ -229,161 +245,23 @@ class Config(Section):
         return f"{self.data.dataset}-{self.model.name}-{self.algorithm}-s{self.seed}-{digest[:10]}"
 
 
-def _row(*origins: str, **more: Any) -> LevelPolicy:
-    return LevelPolicy.model_validate({**dict(zip(LevelPolicy.model_fields, origins, strict=False)), **more})
-
-
-_ALL_INITIAL = ("initial",) * 6 + ("start",)
-_ALL_KEPT = ("keep",) * 6 + ("start",)
-
-# What each algorithm resets, by the public code that does it so (none of them is 'the' algorithm):
-# amplitude, sign, bias, BN affine, BN statistics, momentum, start of the schedule.
-POLICIES: dict[str, dict[str, LevelPolicy]] = {
-    "signflow": {
-        "imp": _row(*_ALL_INITIAL),
-        "imp-keep-statistics": _row("initial", "initial", "initial", "initial", "keep", "initial", "start"),
-        "wr": _row("rewind", "rewind", "rewind", "rewind", "rewind", "rewind", "rewind"),
-        "lrr": _row(*_ALL_KEPT),
-        "lrr-fresh-momentum": _row("keep", "keep", "keep", "keep", "keep", "initial", "start"),
-        "lrr-bn-rewind": _row("keep", "keep", "keep", "initial", "initial", "keep", "start"),
-        "trained-signs": _row("initial", "keep", "initial", "initial", "initial", "initial", "start"),
-        "trained-amplitudes": _row("keep", "initial", "initial", "initial", "initial", "initial", "start"),
-        "shuffled-amplitudes": _row(*_ALL_KEPT, shuffle_amplitude=True),
-        "donor-signs": _row("initial", "donor", *_ALL_INITIAL[2:]),
-        "donor-amplitudes": _row("donor", "initial", *_ALL_INITIAL[2:]),
-    },
-    "renda20": {
-        "lrr": _row("keep", "keep", "keep", "keep", "keep", "keep", "rewind"),
-    },
-    "openlth": {
-        "wr": _row("rewind", "rewind", "rewind", "rewind", "rewind", "initial", "rewind"),
-    },
-    "turboprune24": {
-        "imp": _row("initial", "initial", "initial", "initial", "keep", "initial", "start"),
-        "wr": _row("rewind", "rewind", "rewind", "rewind", "keep", "initial", "start"),
-        "lrr": _row("keep", "keep", "keep", "keep", "keep", "initial", "start"),
-    },
-    "turboprune": {
-        "wr": _row("rewind", "rewind", "rewind", "rewind", "rewind", "initial", "start"),
-        "lrr": _row("keep", "keep", "keep", "keep", "keep", "initial", "start"),
-    },
-    "s2s": {
-        "imp": _row("initial", "initial", "initial", "initial", "keep", "initial", "start"),
-        "wr": _row("rewind", "rewind", "rewind", "rewind", "keep", "rewind", "start"),
-        "lrr-bn-rewind": _row("keep", "keep", "keep", "initial", "initial", "initial", "start"),
-        "trained-signs": _row("initial", "keep", "initial", "initial", "keep", "initial", "start"),
-    },
-}
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """Settings that one public code uses together: `common` ones, then those by dataset."""
-
-    source: str
-    settings: dict[str, dict[str, Any]]
-    common: dict[str, Any]
-
-
-_CROP_FLIP = {"data.crop_padding": 4, "data.flip": "random"}
-PROTOCOLS: dict[str, Protocol] = {
-    "signflow": Protocol(
-        "this project: small enough for a laptop's CPU",
-        {"digits": {}, "cifar10": _CROP_FLIP, "cifar100": _CROP_FLIP},
-        {"policy.rewind_epoch": 6},
-    ),
-    "s2s": Protocol(
-        "github.com/RelationalML/sparse_to_sparse",
-        {"cifar10": {"train.weight_decay": 1e-4}, "cifar100": {"train.weight_decay": 1e-3}},
-        {
-            **_CROP_FLIP,
-            "train.epochs": 150,
-            "train.batch_size": 256,
-            "train.warmup": "first",
-            "train.warmup_epochs": 10.0,
-            "policy.rewind_epoch": 10,
-        },
-    ),
-    "turboprune24": Protocol(
-        "github.com/nelaturuharsha/TurboPrune, tag of 2024",
-        {"cifar10": {}, "cifar100": {}},
-        {
-            **_CROP_FLIP,
-            "train.epochs": 150,
-            "train.batch_size": 256,
-            "train.schedule": "step",
-            "train.milestones": [60.0, 120.0],
-            "train.warmup": "every",
-            "train.warmup_epochs": 10.0,
-            "pruning.levels": 25,
-            "policy.rewind_epoch": 10,
-        },
-    ),
-    "turboprune": Protocol(
-        "github.com/nelaturuharsha/TurboPrune, HEAD",
-        {"cifar10": {}},
-        {
-            "data.crop_padding": 2,
-            "data.padding_mode": "reflect",
-            "data.flip": "alternating",
-            "train.epochs": 150,
-            "train.batch_size": 512,
-            "train.lr": 0.2,
-            "train.schedule": "triangular",
-            "train.schedule_per": "step",
-            "policy.rewind_epoch": 10,
-        },
-    ),
-    "openlth": Protocol(
-        "github.com/facebookresearch/open_lth",
-        {"cifar10": {}},
-        {
-            **_CROP_FLIP,
-            "train.epochs": 160,
-            "train.batch_size": 128,
-            "train.weight_decay": 1e-4,
-            "train.schedule": "step",
-            "train.milestones": [80.0, 120.0],
-            "policy.rewind_epoch": 10,
-        },
-    ),
-    "renda20": Protocol(
-        "github.com/lottery-ticket/rewinding-iclr20-public; Renda, Frankle & Carbin, ICLR 2020",
-        {"cifar10": {}},
-        {
-            **_CROP_FLIP,
-            "train.epochs": 182,
-            "train.batch_size": 128,
-            "train.weight_decay": 2e-4,
-            "train.schedule": "step",
-            "train.milestones": [91.0, 136.0],
-            "policy.rewind_epoch": 10,
-        },
-    ),
-}
-
-# How much of a protocol is run; its milestones, warm-up and rewind point shrink with its epochs.
-PROFILES: dict[str, dict[str, dict[str, Any]]] = {
-    "smoke": {
-        "digits": {"train.epochs": 10, "pruning.levels": 5},
-        "cifar10": {"train.epochs": 2, "pruning.levels": 2, "data.limit": 2000},
-        "cifar100": {"train.epochs": 2, "pruning.levels": 2, "data.limit": 2000},
-    },
-    "short": {
-        "digits": {"train.epochs": 20, "pruning.levels": 12},
-        "cifar10": {"train.epochs": 30, "pruning.levels": 12},
-        "cifar100": {"train.epochs": 30, "pruning.levels": 12},
-    },
-    "full": {"digits": {}, "cifar10": {}, "cifar100": {}},
-}
-
-
 def policy(protocol: str, algorithm: str) -> LevelPolicy:
-    """The row of `algorithm` as `protocol`'s source runs it; ours where that source has none."""
-    if not isinstance(algorithm, str):
-        _unknown("algorithm", algorithm, POLICIES["signflow"])
-    row = POLICIES.get(protocol, {}).get(algorithm) or POLICIES["signflow"].get(algorithm)
-    return row if row is not None else _unknown("algorithm", algorithm, POLICIES["signflow"])
+    """What `algorithm` resets as `protocol`'s source has it; 'signflow-NAME' is our NAME under any protocol.
+
+    Raises ValueError where the source has no such algorithm.
+    """
+    ours, rows = POLICIES["signflow"], POLICIES[protocol]
+    if rows is not ours:
+        rows = rows | {f"signflow-{name}": row for name, row in ours.items()}
+    if not isinstance(algorithm, str) or algorithm not in rows:
+        if algorithm in list(ours):
+            raise ValueError(
+                f"the algorithm must be one that the protocol '{protocol}' has "
+                f"({', '.join(POLICIES[protocol])}), got '{algorithm}'; 'signflow-{algorithm}' is ours "
+                "with its settings"
+            )
+        _unknown("algorithm", algorithm, POLICIES[protocol])
+    return LevelPolicy.model_validate(dict(zip(LevelPolicy.model_fields, rows[algorithm], strict=False)))
 
 
 def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: str = "full") -> Config:
@@ -497,7 +375,7 @@ def _toml(value: Any) -> str:
     return json.dumps(value)  # strings, numbers and booleans are written alike in JSON and TOML
 
 
-def _unknown(what: str, given: str, known: Any) -> Any:
+def _unknown(what: str, given: Any, known: Iterable[str]) -> NoReturn:
     close = difflib.get_close_matches(str(given), list(known), n=1)
     hint = f"; did you mean '{close[0]}'?" if close else ""
     raise ValueError(f"the {what} must be one of {', '.join(known)}, got '{given}'{hint}")

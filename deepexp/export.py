@@ -31,10 +31,16 @@ def export(run: Path, level: int, out: Path) -> list[Path]:
     state = dict(load_state(layout.file(run, "weights", level), config.run_id).tensors)
     pruned: dict[str, Any] = dict(state)
     for name, alive in load(layout.file(run, "masks", level)).items():
+        revived = int((state[name].masked_fill(alive, 0) != 0).count_nonzero())
+        if revived:
+            raise ValueError(
+                f"every pruned weight of '{run}' must be 0, but {revived:,} of '{name}' at level {level} are "
+                f"not; make the run again"
+            )
         pruned[f"{name}_orig"] = pruned.pop(name)
         pruned[f"{name}_mask"] = alive.to(state[name].dtype)
     paths = [out / "state_dict.pt", out / "pruned_state_dict.pt"]
     for path, tensors in zip(paths, (state, pruned), strict=True):
-        with atomic(path) as temporary:
-            torch.save(tensors, temporary)
+        with atomic(path) as temporary, temporary.open("wb") as file:
+            torch.save(tensors, file)  # given a path, it would write the temporary's name into the file
     return paths

@@ -5,6 +5,7 @@ What is written again after a stop is the same to the bit; `deepexp.folder` says
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
@@ -14,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from deepexp import checkpoint, data, masks, models, signs, train
+from deepexp import checkpoint, masks, models, signs, train
 from deepexp import folder as layout
 from deepexp.checkpoint import Checkpoint
 from deepexp.config import Config, stream, to_toml
 from deepexp.masks import Mask
 from deepexp.policy import State, capture, compose, masked, parts, restore
+from deepexp.prepare import Run, borrowed, prepare
 from deepexp.scores import score
 from figures.results import provenance
 
@@ -37,40 +38,6 @@ class Progress:
     row: Mapping[str, Any] | None = None
 
 
-@dataclass
-class Run:
-    """What a run works with; everything but the network's state is fixed once it starts."""
-
-    config: Config
-    folder: Path
-    dataset: data.Dataset
-    net: nn.Module
-    forward: train.Forward
-    sgd: torch.optim.SGD
-    say: Callable[[str], None]
-
-    @property
-    def per_epoch(self) -> int:
-        return data.steps_per_epoch(len(self.dataset.train), self.config.train)
-
-    @property
-    def total(self) -> int:
-        """Steps of a level's schedule."""
-        return self.config.train.epochs * self.per_epoch
-
-    @property
-    def rewind(self) -> int:
-        """The step of level 0 that is the rewind point."""
-        return self.config.policy.rewind_epoch * self.per_epoch + self.config.policy.rewind_step
-
-    def file(self, kind: str, level: int | str) -> Path:
-        return layout.file(self.folder, kind, level)
-
-    def other(self, run_id: str) -> Path:
-        """The folder of another run: it lies beside this one's."""
-        return self.folder.absolute().parent / run_id
-
-
 def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[Progress]:
     """Run `config` in `folder` or go on with it there; yields after every epoch and every level.
 
@@ -78,8 +45,9 @@ def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: Non
     level that is no longer finite raises train.Diverged; the levels before it stay.
     """
     layout.check(config, folder)
-    work = prepare(config, folder, say)
-    with layout.lock(folder):
+    with _logged(folder):
+        work = prepare(config, folder, say)
+    with layout.lock(folder), _logged(folder):
         layout.check(config, folder)
         if layout.is_complete(folder, config):
             say(f"{config.run_id} is complete")
@@ -88,17 +56,29 @@ def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: Non
             "run_id": config.run_id,
             "data_variant": work.dataset.variant,
             "data_digest": work.dataset.digest,
+            "normalised_by": {
+                "pixels_of": f"the {len(work.dataset.train):,} training images",
+                "mean": work.dataset.mean.tolist(),
+                "deviation": work.dataset.deviation.tolist(),
+            },
             **provenance({}, config.seed),
         }
         _check_same_origin(folder, about, say)
         layout.clean(folder)
         layout.write_text(folder / "config.toml", to_toml(config))
         layout.write_text(folder / "about.json", json.dumps(about, indent=1))
-        try:
-            yield from _levels(work)
-        except Exception as error:
-            layout.logger(folder, lambda _: None)(f"{type(error).__name__}: {error}")
-            raise
+        yield from _levels(work)
+
+
+@contextlib.contextmanager
+def _logged(folder: Path) -> Iterator[None]:
+    """Leave in the run's log, if it has a folder yet, what ended it."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        say = layout.logger(folder, lambda _: None)
+        say("interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}")
+        raise
 
 
 def _check_same_origin(folder: Path, about: Mapping[str, Any], say: Callable[[str], None]) -> None:
@@ -106,7 +86,10 @@ def _check_same_origin(folder: Path, about: Mapping[str, Any], say: Callable[[st
     path = folder / "about.json"
     if not path.is_file():
         return
-    there = json.loads(path.read_text())
+    try:
+        there = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"'{path}' is damaged ({error}); delete it to go on") from None
     for key in ("data_variant", "data_digest"):
         if there.get(key, about[key]) != about[key]:
             raise ValueError(
@@ -118,97 +101,75 @@ def _check_same_origin(folder: Path, about: Mapping[str, Any], say: Callable[[st
         say(f"this run began with torch {before} and goes on with {now}: its bits may differ from here on")
 
 
-def prepare(config: Config, folder: Path, say: Callable[[str], None] = lambda _: None) -> Run:
-    """Data, network and optimizer of `config`, with everything checked that does not need training."""
-    if config.machine.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            "machine.device = 'cuda' needs a CUDA device, but torch finds none; use --device cpu"
-        )
-    torch.set_num_threads(config.machine.threads)
-    dataset = data.load(config.data, config.seed, config.machine.device)
-    net = models.build(
-        config.model.name,
-        classes=dataset.classes,
-        stem=config.model.stem,
-        width=config.model.width,
-        channels=dataset.train.x.shape[-1],
-        seed=config.seed,
-    ).to(config.machine.device)
-    if config.machine.channels_last:
-        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    forward = torch.compile(net) if config.machine.compile else net
-    work = Run(config, folder, dataset, net, forward, train.optimizer(net, config.train), say)
-    _check_possible(work)
-    return work
-
-
-def _check_possible(work: Run) -> None:
-    """Every fraction and every reference, before anything trains."""
-    config, dense = work.config, masks.dense(work.net)
-    if work.per_epoch == 0:
-        raise ValueError(
-            f"train.batch_size must be at most the {len(work.dataset.train):,} training images, got "
-            f"{config.train.batch_size:,}"
-        )
-    if config.policy.rewinds() and not work.rewind < work.total:
-        raise ValueError(
-            f"the rewind point must lie before the {work.total:,} steps' end, got step {work.rewind:,}"
-        )
-    if config.pruning.source in ("own", "random", "shuffled") and config.pruning.run is None:
-        last = config.pruning.kept(config.pruning.levels, dense.total)
-        if last < 1:
-            raise ValueError(
-                f"every level must keep a weight, but level {config.pruning.levels} of keep = "
-                f"{config.pruning.keep:g} "
-                f"keeps none of {dense.total:,}; ask for fewer levels"
-            )
-    if config.perturbation.fraction:
-        signs.perturbation(dense, config.perturbation, 0)
-    for run_id in filter(None, (config.pruning.run, config.donor)):
-        layout.check_complete(work.other(run_id), run_id)
-    if config.pruning.run is not None:
-        previous = dense
-        for level in range(config.pruning.levels + 1):
-            mask = _borrowed(work, level)
-            masks.check_fits(mask, work.net, config.pruning.run)
-            if not mask.within(previous) or mask.kept == 0:
-                raise ValueError(
-                    f"the masks of {config.pruning.run} must be nested and keep weights, not so at level "
-                    f"{level}"
-                )
-            previous = mask
-    if config.donor is not None:
-        for level in range(config.pruning.levels):
-            have = checkpoint.load_state(layout.file(work.other(config.donor), "weights", level)).tensors
-            for name, weight in models.prunable(work.net).items():
-                if name not in have or have[name].shape != weight.shape:
-                    raise ValueError(
-                        f"the donor {config.donor} must have this network's weights, not so at '{name}'"
-                    )
-
-
 def _levels(work: Run) -> Iterator[Progress]:
-    config, folder = work.config, work.folder
-    part = parts(work.net)
+    config = work.config
     initial = capture(work.net, work.sgd)
     checkpoint.save_state(initial, work.file("states", "initial"), config.run_id)
     masks.save(signs.of(models.prunable(work.net)), work.file("signs", "initial"))
-    saved = checkpoint.load(folder / "checkpoints", config.run_id, work.say)
     clock = _Clock(work)
-    if saved is None:
-        saved = _begin(work, 0, initial, initial, masks.dense(work.net), part, [], [])
-    else:
-        work.say(f"going on from level {saved.level}, step {saved.step:,} of {work.total:,}")
-        restore(work.net, work.sgd, saved.state)
+    saved = _resume(work, initial)
     while True:
         yield from _train(work, saved, clock)
         saved = _finish(work, saved)
         yield Progress(saved.level, work.total, work.total, row=saved.levels[-1])
         if saved.level == config.pruning.levels:
             return
-        saved = _begin(
-            work, saved.level + 1, saved.state, initial, saved.mask, part, saved.levels, saved.epochs
-        )
+        saved = _begin(work, saved.level + 1, saved.state, initial, saved.mask, saved.levels, saved.epochs)
+
+
+def _resume(work: Run, initial: State) -> Checkpoint:
+    """Where to go on: at the latest checkpoint, or where files before it are lost, at a level's start."""
+    config, previous, state = work.config, masks.dense(work.net), initial
+    saved = checkpoint.load(work.folder / "checkpoints", config.run_id, work.say)
+    if saved is None:
+        return _begin(work, 0, initial, initial, previous, [], [])
+    lost = _lost(work, saved)
+    if lost is None:
+        work.say(f"going on from level {saved.level}, step {saved.step:,} of {work.total:,}")
+        masks.save(saved.mask.alive, work.file("masks", saved.level))
+        restore(work.net, work.sgd, saved.state)
+        return saved
+    if lost > 0:
+        try:
+            if config.policy.momentum == "keep":
+                raise ValueError("it starts with a momentum that no file has")
+            trained = checkpoint.load_state(work.file("weights", lost - 1), config.run_id)
+            previous, state = _mask(work, lost - 1), State(trained.tensors, initial.momentum)
+        except ValueError as error:
+            work.say(f"level {lost} cannot be trained again from level {lost - 1}: {error}")
+            lost = 0
+    work.say(f"going back to the start of level {lost}")
+    restore(work.net, work.sgd, state)
+    epochs = [row for row in saved.epochs if row["level"] < lost]
+    return _begin(work, lost, state, initial, previous, saved.levels[:lost], epochs)
+
+
+def _lost(work: Run, saved: Checkpoint) -> int | None:
+    """The first level with a file that the run needs, that is damaged, and that cannot be made again.
+
+    The signs at the end of a level are made again from its weights.
+    """
+    config, level = work.config, 0
+    try:
+        if config.policy.rewinds() and (saved.level > 0 or saved.step >= work.rewind):
+            checkpoint.load_state(work.file("states", "rewind"), config.run_id)
+        for level in range(saved.level):
+            _mask(work, level)
+            try:
+                masks.load(work.file("signs", level))
+            except ValueError as error:
+                weights = checkpoint.load_state(work.file("weights", level), config.run_id).tensors
+                again = signs.of({name: weights[name] for name, _ in saved.mask})
+                masks.save(again, work.file("signs", level))
+                work.say(f"{error}: made again from the weights of level {level}")
+    except ValueError as error:
+        work.say(str(error))
+        return level
+    return None
+
+
+def _mask(work: Run, level: int) -> Mask:
+    return Mask(masks.load(work.file("masks", level)))
 
 
 def _begin(
@@ -217,7 +178,6 @@ def _begin(
     now: State,
     initial: State,
     previous: Mask,
-    part: Mapping[str, str],
     levels: list[dict[str, Any]],
     epochs: list[dict[str, Any]],
 ) -> Checkpoint:
@@ -234,24 +194,23 @@ def _begin(
             states["donor"] = checkpoint.load_state(
                 layout.file(work.other(config.donor), "weights", level - 1)
             )
-        state = compose(config.policy, part, states, mask, stream(config.seed, "level", level))
+        state = compose(config.policy, parts(work.net), states, mask, stream(config.seed, "level", level))
     where = _perturbed(work, level, mask)
     if where is not None:
         flipped = signs.flip({name: state.tensors[name] for name in where}, where)
         state = State({**state.tensors, **flipped}, state.momentum)
     masks.save(mask.alive, work.file("masks", level))
     restore(work.net, work.sgd, state)
-    first = work.rewind if level > 0 and config.policy.schedule == "rewind" else 0
     if level == 0 and config.policy.rewinds() and work.rewind == 0:
         checkpoint.save_state(state, work.file("states", "rewind"), config.run_id)
-    return Checkpoint(level, first, state, mask, levels, epochs)
+    return Checkpoint(level, work.first(level), state, mask, levels, epochs)
 
 
 def choose(work: Run, level: int, previous: Mask) -> Mask:
     """The mask of `level`, within `previous`, from the network as it is now."""
     pruning, seed = work.config.pruning, work.config.seed
     if pruning.run is not None:
-        mask = _borrowed(work, level)
+        mask = borrowed(work, level)
         if not mask.within(previous):
             raise ValueError(f"the masks of {pruning.run} must be nested, but level {level} revives weights")
         return mask
@@ -272,14 +231,6 @@ def choose(work: Run, level: int, previous: Mask) -> Mask:
     return mask
 
 
-def _borrowed(work: Run, level: int) -> Mask:
-    pruning = work.config.pruning
-    assert pruning.run is not None
-    level = level if pruning.run_level is None else pruning.run_level
-    mask = Mask(masks.load(layout.file(work.other(pruning.run), "masks", level)))
-    return masks.shuffle(mask, work.config.seed) if pruning.source == "shuffled" else mask
-
-
 def _perturbed(work: Run, level: int, mask: Mask) -> dict[str, torch.Tensor] | None:
     """Which signs to flip at the start of `level`: at the perturbed level, and wherever it is rewound past.
 
@@ -290,7 +241,7 @@ def _perturbed(work: Run, level: int, mask: Mask) -> dict[str, torch.Tensor] | N
     restored = sign == "initial" or (sign == "rewind" and config.level > 0)
     if not config.fraction or level < config.level or (level > config.level and not restored):
         return None
-    at = mask if level == config.level else Mask(masks.load(work.file("masks", config.level)))
+    at = mask if level == config.level else _mask(work, config.level)
     where = signs.perturbation(at, config, work.config.seed)
     return {name: flips & mask.alive[name] for name, flips in where.items()}
 
@@ -381,8 +332,7 @@ class _Clock:
         self.steps += work.per_epoch
         rate = self.steps / (time.monotonic() - self.began)
         levels = work.config.pruning.levels
-        skipped = work.rewind if work.config.policy.schedule == "rewind" else 0
-        left = work.total - step + (levels - level) * (work.total - skipped)
+        left = work.total - step + (levels - level) * (work.total - work.first(1))
         state = {
             "level": level,
             "epoch": step // work.per_epoch,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from deepexp import tensors
 from deepexp.config import stream
 from deepexp.models import prunable
-from figures.results import atomic
 
 
 @dataclass(frozen=True)
@@ -222,9 +219,14 @@ def shuffle(mask: Mask, seed: int) -> Mask:
     return Mask(shuffled)
 
 
-def pack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def pack(bits: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Boolean tensors as bytes, eight to a byte (the first is the highest bit)."""
-    return {name: torch.from_numpy(np.packbits(tensor.numpy().ravel())) for name, tensor in tensors.items()}
+    return {name: torch.from_numpy(np.packbits(tensor.numpy().ravel())) for name, tensor in bits.items()}
+
+
+def shapes(bits: Mapping[str, Tensor]) -> dict[str, list[int]]:
+    """What `unpack` needs beside the bytes."""
+    return {name: list(tensor.shape) for name, tensor in bits.items()}
 
 
 def unpack(packed: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
@@ -238,16 +240,12 @@ def unpack(packed: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) ->
 
 def save(bits: Mapping[str, Tensor], path: str | Path) -> None:
     """Write boolean tensors by name, bit-packed, with their shapes: masks, or signs (True is negative)."""
-    shapes = json.dumps({name: list(tensor.shape) for name, tensor in bits.items()})
-    with atomic(path) as temporary:
-        save_file(pack(bits), temporary, metadata={"shapes": shapes})
+    tensors.write(pack(bits), path, {"shapes": shapes(bits)})
 
 
 def load(path: str | Path) -> dict[str, Tensor]:
     """What `save` wrote; ValueError where that is missing or damaged."""
-    try:
-        with safe_open(path, "pt") as file:
-            shapes = json.loads((file.metadata() or {})["shapes"])
-            return unpack({name: file.get_tensor(name) for name in shapes}, shapes)
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise ValueError(f"there must be bit-packed tensors in '{path}', but: {error}") from None
+    packed, meta = tensors.read(path)
+    if "shapes" not in meta:
+        raise ValueError(f"'{path}' must hold masks or signs, but it holds other tensors; give another")
+    return unpack(packed, meta["shapes"])

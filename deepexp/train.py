@@ -36,7 +36,8 @@ class Diverged(RuntimeError):
     def __init__(self, what: str, level: int, epoch: int, lr: float) -> None:
         super().__init__(
             f"{what} must stay finite, but it does not in epoch {epoch} of level {level} at a learning rate "
-            f"of {lr:g}; lower train.lr. The levels before are complete"
+            f"of {lr:g}; the levels before are complete, but going on ends here again: start a run with a "
+            "lower train.lr"
         )
 
 

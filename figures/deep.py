@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import matplotlib
+import numpy as np
 from matplotlib.figure import Figure
 
 from figures import style
@@ -22,6 +23,8 @@ _styled = matplotlib.rc_context(style.RC)
 def accuracy_by_density(data: Data) -> Figure:
     """Test accuracy (mean over the seeds, each seed as a dot) against density, one line an algorithm.
 
+    The ticks stand at the densities that were trained, the dense network on the left.
+
     `levels` (algorithm, seed, level) with test_accuracy and density, both fractions.
     """
     table = data["levels"]
@@ -37,12 +40,26 @@ def accuracy_by_density(data: Data) -> Figure:
             axes.plot(density.values.ravel(), accuracy.values.ravel(), ".", color=colour, ms=2, alpha=0.5)
     axes.set_xscale("log")
     axes.invert_xaxis()
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter("{x:g}")
+    axes.margins(0.06)
+    densities = np.unique(100 * table.density.values[np.isfinite(table.density.values)])[::-1]
+    labelled = _spread(densities)
+    axes.set_xticks(labelled, [f"{density:.3g}" for density in labelled])
+    axes.set_xticks(densities, minor=True)
+    axes.xaxis.set_minor_formatter("")
     axes.set_xlabel("density (%)")
     axes.set_ylabel("test accuracy (%)")
     axes.legend()
     return figure
+
+
+def _spread(densities: np.ndarray, most: int = 8) -> list[float]:
+    """From falling densities the first, and on a log axis of `most` labels every next one with room."""
+    room = np.log(densities[0] / densities[-1]) / (most - 0.5)
+    chosen = [float(densities[0])]
+    for density in densities[1:]:
+        if np.log(chosen[-1] / density) >= room:
+            chosen.append(float(density))
+    return chosen
 
 
 FIGURES = {"smoke": accuracy_by_density}

@@ -18,8 +18,9 @@ ORDER = {
         *("trials", "verify", "presets", "tutorial", "peers", "bench", "cli"),
     ),
     "deepexp": (
-        *("config", "data", "models", "masks", "scores", "signs", "policy", "checkpoint", "train"),
-        *("folder", "levels", "export", "plan", "analysis", "recipes", "bench", "cli", "__main__"),
+        *("protocols", "config", "sources", "data", "models", "tensors", "masks", "scores", "signs"),
+        *("policy", "checkpoint", "train", "folder", "prepare", "levels", "export", "plan", "analysis"),
+        *("recipes", "bench", "cli", "__main__"),
     ),
     "figures": (
         *("results", "style", "panels", "toy", "samples", "studies", "deep", "formulas", "report", "cli"),

@@ -2,15 +2,17 @@
 
 import fcntl
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from deepexp import cli, models
+from deepexp import checkpoint, cli, masks, models
 from deepexp import folder as layout
 from deepexp.config import read
 from figures import results
@@ -83,6 +85,9 @@ def test_the_same_command_finds_the_run_complete(run, capsys):
         (["--dataset", "cifar100"], "cifar100 must lie in"),
         (["--device", "cuda"], "needs a CUDA device"),
         (["--model", "resnet9"], "model.name must be"),
+        (["--set", "pruning.source=run", "pruning.run=x", "pruning.budget=erk"], "budget has no effect"),
+        (["--set", "data.crop_padding=8", "data.padding_mode=reflect"], "data.crop_padding must be below"),
+        (["--model", "vgg16", "--set", "train.drop_last=false", "data.limit=161"], "a batch of one image"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path, capsys, monkeypatch, more, message):
@@ -109,7 +114,7 @@ def test_an_out_that_is_no_folder_is_bad_input(tmp_path, capsys):
 
 
 def test_divergence_is_exit_code_1(tmp_path, capsys):
-    arguments = [*RUN, "--set", *TINY, "train.lr=1e20", "--out", str(tmp_path / "run"), "--quiet"]
+    arguments = [*RUN, "--set", "train.lr=1e20", "--out", str(tmp_path / "run"), "--quiet"]
     _fails(capsys, arguments, "lower train.lr", code=1)
 
 
@@ -129,8 +134,32 @@ def test_a_test_loss_that_is_not_finite_is_no_result(tmp_path, capsys, monkeypat
     from deepexp import train
 
     monkeypatch.setattr(train, "evaluate", lambda *_: (float("nan"), 0.1))
-    _fails(capsys, [*RUN, "--out", str(tmp_path / "run"), "--quiet"], "loss must stay finite", code=1)
+    arguments = [*RUN, "--out", str(tmp_path / "run"), "--quiet"]
+    _fails(capsys, arguments, "loss must stay finite", code=1)
+    _fails(capsys, arguments, "going on ends here again: start a run with a lower train.lr", code=1)
     assert not layout.rows(tmp_path / "run" / "levels.csv")
+
+
+def test_an_interrupted_run_says_what_is_kept(tmp_path):
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "deepexp", "train", "--epochs", "60", "--out", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(folder.glob("checkpoints/0*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == (
+        f"deepexp: interrupted; '{folder}' keeps every complete epoch; run the same command again to go on\n"
+    )
+
+
+def test_settings_add_up(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(cli, "_print_plan", made.append)
+    assert cli.main([*RUN, "--set", "train.lr=0.5", "--set", "train.lr=0.25", "seed=3", "--dry-run"]) == 0
+    assert (made[0].model.width, made[0].train.lr, made[0].seed) == (0.25, 0.25, 3)
 
 
 def test_unknown_arguments_are_one_line(capsys):
@@ -216,8 +245,30 @@ def test_export_loads_into_others_code(run, tmp_path, capsys):
     kept = sum(int(mask.sum()) for name, mask in pruned.items() if name.endswith("_mask"))
     assert kept == int(layout.rows(run / "levels.csv")[1]["kept"])
     capsys.readouterr()
+    assert cli.main(["export", str(run), "--level", "1", "--out", str(tmp_path / "again")]) == 0
+    for name in ("state_dict.pt", "pruned_state_dict.pt"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / name).read_bytes()
+    capsys.readouterr()
     _fails(capsys, ["export", str(run), "--level", "2", "--out", str(tmp_path)], "the level must be complete")
     _fails(capsys, ["export", str(tmp_path), "--level", "0", "--out", str(tmp_path)], "there must be a run")
+
+
+def test_export_refuses_pruned_weights_that_are_not_zero_and_damaged_masks(run, tmp_path, capsys):
+    copy, arguments = tmp_path / "run", ["--level", "1", "--out", str(tmp_path / "out")]
+    shutil.copytree(run, copy)
+    path, run_id = layout.file(copy, "weights", 1), read((copy / "config.toml").read_text()).run_id
+    state = checkpoint.load_state(path, run_id)
+    name, alive = max(masks.load(layout.file(copy, "masks", 1)).items(), key=lambda item: (~item[1]).sum())
+    pruned = int((~alive).sum())
+    state.tensors[name][~alive] = torch.arange(pruned).float()  # the first of them is 0
+    checkpoint.save_state(state, path, run_id)
+    assert pruned > 1
+    message = f"but {pruned - 1:,} of '{name}' at level 1 are not"
+    _fails(capsys, ["export", str(copy), *arguments], message)
+    mask = layout.file(copy, "masks", 1)
+    mask.write_bytes(mask.read_bytes()[:-1] + b"x")
+    _fails(capsys, ["export", str(copy), *arguments], f"'{mask}' is damaged")
+    assert not (tmp_path / "out").exists()
 
 
 def test_data_verify_and_doctor(tmp_path, capsys, monkeypatch):
@@ -257,10 +308,10 @@ def test_tensorboard_gets_the_scalars(tmp_path):
 def test_a_recipe_runs_and_reduces_to_one_table(tmp_path, capsys, monkeypatch):
     """On a profile cut down to one epoch of 64 images."""
     monkeypatch.chdir(tmp_path)
-    from deepexp import config, plan
+    from deepexp import plan, protocols
 
     monkeypatch.setitem(
-        config.PROFILES["smoke"], "digits", {"train.epochs": 1, "pruning.levels": 1, "data.limit": 64}
+        protocols.PROFILES["smoke"], "digits", {"train.epochs": 1, "pruning.levels": 1, "data.limit": 64}
     )
     assert cli.main(["run", "smoke", "--profile", "smoke", "--quiet"]) == 0
     assert cli.main(["reduce", "smoke", "--profile", "smoke"]) == 0
@@ -277,9 +328,9 @@ def test_a_recipe_runs_and_reduces_to_one_table(tmp_path, capsys, monkeypatch):
 
 
 def test_every_recipe_builds_in_every_profile():
-    from deepexp import config, plan
+    from deepexp import plan, protocols
 
     for recipe in plan.recipes():
-        for profile in config.PROFILES:
+        for profile in protocols.PROFILES:
             made = plan.runs(recipe, profile=profile, seeds=[0, 1])
             assert len({one.run_id for one in made}) == len(made) > 0

@@ -6,7 +6,8 @@ import re
 import pytest
 
 from deepexp import config
-from deepexp.config import POLICIES, PROTOCOLS, LevelPolicy, build
+from deepexp.config import LevelPolicy, build, policy
+from deepexp.protocols import POLICIES, PROFILES, PROTOCOLS
 
 
 def _leaves(tree, prefix=""):
@@ -37,7 +38,6 @@ def test_run_id_depends_on_every_field():
         "train.signs": "epoch",
         "pruning.score": "random",
         "pruning.scope": "layer",
-        "pruning.budget": "erk",
         "perturbation.scope": "layer",
         "machine.device": "cuda",
         "policy.schedule": "rewind",
@@ -48,6 +48,7 @@ def test_run_id_depends_on_every_field():
     }
     other |= {f"policy.{part}": "initial" for part in list(LevelPolicy.model_fields)[:6]}
     skip = {"donor", "pruning.run", "pruning.run_level", "pruning.source", "pruning.initial_density"}
+    skip |= {"pruning.budget"}
     skip |= {"train.warmup", "train.warmup_epochs"}
     for key, value in _leaves(base):
         if key in skip:  # valid only together with others; below
@@ -68,6 +69,8 @@ def test_run_id_depends_on_every_field():
     for settings in (
         {"pruning.source": "random"},
         {"pruning.source": "random", "pruning.initial_density": 0.5},
+        {"pruning.source": "random", "pruning.budget": "erk"},
+        {"pruning.scope": "layer", "pruning.budget": "erk"},
         {"pruning.source": "run", "pruning.run": "a"},
         {"pruning.source": "run", "pruning.run": "b"},
         {"pruning.source": "fixed", "pruning.run": "a", "pruning.run_level": 1},
@@ -108,6 +111,16 @@ def test_run_id_depends_on_every_field():
         ({"pruning.source": "run"}, "needs pruning.run"),
         ({"pruning.source": "fixed", "pruning.run": "a"}, "run_level"),
         ({"pruning.initial_density": 0.5}, "magnitudes at initialisation"),
+        ({"pruning.source": "shuffled", "pruning.initial_density": 0.5}, "magnitudes at initialisation"),
+        ({"pruning.budget": "erk"}, "budget has no effect with source = 'own' and scope = 'global'"),
+        (
+            {"pruning.source": "random", "pruning.score": "random"},
+            "score has no effect with source = 'random'",
+        ),
+        (
+            {"pruning.source": "random", "pruning.scope": "layer"},
+            "scope has no effect with source = 'random'",
+        ),
         ({"data.dataset": "mnist"}, "the dataset must be one of"),
     ],
 )
@@ -115,6 +128,24 @@ def test_bad_input_is_one_line(settings, message):
     with pytest.raises(ValueError, match=re.escape(message)) as error:
         build(settings)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("source", ["run", "shuffled", "fixed"])
+def test_what_does_not_act_on_the_masks_of_a_run_is_refused(source):
+    theirs = {"pruning.source": source, "pruning.run": "a"} | (
+        {"pruning.run_level": 1} if source == "fixed" else {}
+    )
+    build(theirs)
+    for name, value in (
+        ("keep", 0.5),
+        ("initial_density", 0.5),
+        ("score", "random"),
+        ("scope", "layer"),
+        ("budget", "erk"),
+    ):
+        message = f"pruning: {name} has no effect with source = '{source}' and run = 'a'"
+        with pytest.raises(ValueError, match=re.escape(message)):
+            build({**theirs, f"pruning.{name}": value})
 
 
 def test_a_schedule_that_alone_rewinds_has_a_rewind_point():
@@ -135,15 +166,17 @@ def test_unknown_protocols_and_profiles_are_refused():
     with pytest.raises(ValueError, match="the profile must be one of"):
         build({}, profile="fast")
     with pytest.raises(ValueError, match="is defined for cifar10"):
-        build({"data.dataset": "digits"}, protocol="openlth")
+        build({"data.dataset": "digits", "algorithm": "imp"}, protocol="openlth")
 
 
 def test_every_protocol_builds_for_its_data_sets_and_algorithms():
     for name, protocol in PROTOCOLS.items():
         for dataset in protocol.settings:
-            for profile in config.PROFILES:
-                for algorithm in ("imp", "wr", "lrr"):
+            for profile in PROFILES:
+                for algorithm in POLICIES[name]:
                     settings = {"data.dataset": dataset, "algorithm": algorithm}
+                    if algorithm.startswith("donor"):
+                        settings["donor"] = "a"
                     made = build(settings, protocol=name, profile=profile)
                     assert made.policy.rewind_epoch < made.train.epochs
                     assert made.train.warmup_epochs < made.train.epochs
@@ -162,7 +195,10 @@ def test_a_protocol_is_what_its_source_does():
     assert turbo.train.milestones == (60, 120)
     assert turbo.train.warmup == "every"
     assert turbo.pruning.levels == 25
-    assert build({"data.dataset": "cifar10"}, protocol="openlth").train.milestones == (80, 120)
+    assert build({"data.dataset": "cifar10", "algorithm": "imp"}, protocol="openlth").train.milestones == (
+        80,
+        120,
+    )
 
 
 def test_fewer_epochs_shrink_the_schedule_and_explicit_settings_win():
@@ -173,14 +209,43 @@ def test_fewer_epochs_shrink_the_schedule_and_explicit_settings_win():
     assert kept.train.milestones == (3,)
 
 
-def test_policies_differ_by_source_where_the_sources_do():
-    """BN statistics and momentum are fields of the policy, never an accident."""
-    assert POLICIES["signflow"]["imp"].norm_statistics == "initial"
-    assert POLICIES["turboprune24"]["imp"].norm_statistics == "keep"
-    assert POLICIES["signflow"]["lrr"].momentum == "keep"
-    assert POLICIES["turboprune24"]["lrr"].momentum == "initial"
-    assert POLICIES["renda20"]["lrr"].schedule == "rewind"
-    assert config.policy("openlth", "imp") == POLICIES["signflow"]["imp"]
+# Amplitude, sign, bias, BN affine, BN statistics, momentum, schedule: k(ept), i(nitial), r(ewound), s(tart).
+@pytest.mark.parametrize(
+    ("protocol", "algorithm", "resets"),
+    [
+        ("renda20", "imp", "iiiiiis"),  # step 0: weights, BN, momentum
+        ("renda20", "wr", "rrrrrrr"),  # step K, and the remainder of the schedule
+        ("renda20", "lrr", "kkkkkkr"),  # keeps weights, BN, momentum; the schedule goes back to K
+        ("openlth", "imp", "iiiiiis"),  # the full state from init; its optimizer is always new
+        ("openlth", "wr", "rrrrrir"),  # resumes at step k of the schedule
+        ("turboprune24", "imp", "iiiikis"),  # weights and biases; a new optimizer
+        ("turboprune24", "wr", "rrrrkis"),  # the same from the snapshot, then the full schedule again
+        ("turboprune24", "lrr", "kkkkkis"),  # weights and BN kept; a new optimizer
+        ("turboprune", "imp", "iiiiiis"),  # everything but masks, running statistics included
+        ("turboprune", "wr", "rrrrris"),
+        ("turboprune", "lrr", "kkkkkis"),
+        ("s2s", "imp", "iiiikis"),  # weights, biases, BN affine, not running statistics
+        ("s2s", "wr", "rrrrkrs"),  # = IMP with a warm-up before level 0, whose optimizer is restored
+        ("s2s", "lrr", "kkkkkks"),  # nothing reset; momentum survives
+        ("s2s", "lrr-bn-rewind", "kkkrrrs"),  # all BN keys, and the optimizer
+    ],
+)
+def test_every_row_is_what_its_source_does(protocol, algorithm, resets):
+    row = list(policy(protocol, algorithm).model_dump().values())[:7]
+    assert "".join(origin[0] for origin in row) == resets
+
+
+def test_an_algorithm_that_a_protocol_lacks_never_carries_its_name():
+    for name, rows in POLICIES.items():
+        for algorithm in POLICIES["signflow"].keys() - rows.keys():
+            with pytest.raises(ValueError, match=f"'signflow-{algorithm}' is ours with its settings"):
+                policy(name, algorithm)
+            assert policy(name, f"signflow-{algorithm}") == policy("signflow", algorithm)
+    with pytest.raises(ValueError, match="got 'signflow-lrr'"):
+        policy("signflow", "signflow-lrr")  # one name for one run
+    made = build({"data.dataset": "cifar10", "algorithm": "signflow-lrr"}, protocol="openlth")
+    assert made.algorithm == "signflow-lrr"
+    assert "signflow-lrr" in made.run_id
 
 
 def test_counts_are_exact_in_decimals():

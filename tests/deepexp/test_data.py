@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from deepexp import data
+from deepexp import data, sources
 from deepexp.config import Data, Train, build
 
 TRAIN = Train(batch_size=32)
@@ -37,6 +37,11 @@ def test_validation_and_limit_are_seeded_and_disjoint():
     assert torch.equal(first.train.x, again.train.x)
     assert not torch.equal(first.validation.x, other.validation.x)
     assert torch.equal(first.test.x, whole.test.x)
+    for part in (whole, first):  # of what is trained on: held-out images tell nothing
+        x = part.train.x.double() / 255
+        torch.testing.assert_close(part.mean, x.mean((0, 1, 2)).float())
+        torch.testing.assert_close(part.deviation, x.std((0, 1, 2), correction=0).float())
+    assert not torch.equal(first.mean, whole.mean)
     full = data.load(Data(validation=300), 0)
 
     def key(images):
@@ -111,10 +116,10 @@ def test_alternating_flips_show_every_image_both_ways():
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
-    """A CIFAR-like source of 4 + 2 images in tmp_path, 'official' to data.SOURCES."""
+    """A CIFAR-like source of 4 + 2 images in tmp_path, 'official' to SOURCES."""
     monkeypatch.setenv("SIGNFLOW_DATA", str(tmp_path))
     rng = np.random.default_rng(0)
-    source = replace(data.SOURCES["cifar10"], parts=("data_batch_1", "test_batch"), folder="small")
+    source = replace(sources.SOURCES["cifar10"], parts=("data_batch_1", "test_batch"), folder="small")
     folder = tmp_path / "small"
     folder.mkdir()
     sums = []
@@ -131,7 +136,7 @@ def small(tmp_path, monkeypatch):
         tar.addfile(ballast, io.BytesIO(rng.bytes(ballast.size)))
     content = archive.getvalue()
     source = replace(source, variants={"official": tuple(sums)}, md5=hashlib.md5(content).hexdigest())
-    monkeypatch.setitem(data.SOURCES, "cifar10", source)
+    monkeypatch.setitem(sources.SOURCES, "cifar10", source)
     return folder, content
 
 
@@ -150,7 +155,7 @@ def test_an_unknown_variant_is_refused_unless_asked_for(small):
     batch = pickle.loads((folder / "test_batch").read_bytes())
     batch[b"data"][0, 0] ^= 1
     (folder / "test_batch").write_bytes(pickle.dumps(batch, protocol=2))
-    assert data.verify("cifar10") == "unknown"
+    assert sources.verify("cifar10") == "unknown"
     with pytest.raises(ValueError, match="must be one of the known copies"):
         data.load(Data(dataset="cifar10"), 0)
     assert data.load(Data(dataset="cifar10", accept_unknown=True), 0).variant == "unknown"
@@ -165,7 +170,7 @@ def test_a_batch_cannot_run_code(small, tmp_path):
 
     (folder / "test_batch").write_bytes(pickle.dumps({b"labels": [0], b"data": Evil()}))
     with pytest.raises(ValueError, match="which no batch of images needs"):
-        data.verify("cifar10")
+        sources.verify("cifar10")
     assert not (tmp_path / "harm").exists()
 
 
@@ -173,10 +178,10 @@ def test_missing_and_damaged_files_say_what_to_do(small):
     folder, _ = small
     (folder / "test_batch").write_bytes((folder / "test_batch").read_bytes()[:500])
     with pytest.raises(ValueError, match="must be an official python batch"):
-        data.verify("cifar10")
+        sources.verify("cifar10")
     (folder / "test_batch").unlink()
     with pytest.raises(ValueError, match="run `deepexp data fetch cifar10` or set SIGNFLOW_DATA"):
-        data.verify("cifar10")
+        sources.verify("cifar10")
 
 
 class _Server(http.server.ThreadingHTTPServer):
@@ -251,21 +256,21 @@ def serve(small, monkeypatch):
 )
 def test_a_download_survives_its_server(serve, tmp_path, script):
     server = serve(*script)
-    assert data.fetch("cifar10", url=server.url, progress=False) == tmp_path / "small"
-    assert data.verify("cifar10") == "official"
+    assert sources.fetch("cifar10", url=server.url, progress=False) == tmp_path / "small"
+    assert sources.verify("cifar10") == "official"
     assert len(server.ranges) == sum(word != "no range" for word in script) + 1
     if script[:1] == ("truncate",):  # the chunks that had arrived are not asked for again
         assert 100_000 < int(server.ranges[1].removeprefix("bytes=").rstrip("-")) <= len(server.content) // 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cifar-10-python.tar.gz", "small"]
     server.script = ["fail"] * 9
-    assert data.fetch("cifar10", url=server.url, progress=False) == tmp_path / "small"  # no request
+    assert sources.fetch("cifar10", url=server.url, progress=False) == tmp_path / "small"  # no request
 
 
 @pytest.mark.parametrize(("word", "message"), [("fail", "503"), ("tamper", "(?i)hash")])
 def test_a_download_that_cannot_succeed_is_one_line_and_leaves_no_data(serve, tmp_path, word, message):
     server = serve(*[word] * 20)
     with pytest.raises(ValueError, match=message) as error:
-        data.fetch("cifar10", url=server.url, progress=False)
+        sources.fetch("cifar10", url=server.url, progress=False)
     assert "\n" not in str(error.value)
     assert "SIGNFLOW_DATA" in str(error.value)
     assert list(tmp_path.iterdir()) == []
@@ -274,7 +279,7 @@ def test_a_download_that_cannot_succeed_is_one_line_and_leaves_no_data(serve, tm
 @pytest.mark.data
 def test_real_cifar10(real_data):
     dataset = data.load(Data(dataset="cifar10"), 0)
-    assert dataset.variant in data.SOURCES["cifar10"].variants
+    assert dataset.variant in sources.SOURCES["cifar10"].variants
     assert torch.bincount(dataset.train.y).tolist() == [5000] * 10
     assert torch.bincount(dataset.test.y).tolist() == [1000] * 10
     assert dataset.mean.tolist() == pytest.approx([0.4914, 0.4822, 0.4465], abs=5e-5)

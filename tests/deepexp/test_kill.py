@@ -13,29 +13,33 @@ from deepexp import folder as layout
 from deepexp import levels
 from deepexp.config import build, to_toml
 
-# Runs a configuration; given a number, dies at that os.replace: after the temporary write, before the rename.
+# Runs a configuration. Given a number, dies at that os.replace: after the first byte of a temporary file is
+# written and before its rename, with the given share of the file on the disk.
 DRIVER = """
 import os, signal, sys
 from pathlib import Path
 from deepexp import levels
 from deepexp.config import read
-deadly = int(sys.argv[3])
+deadly, share = int(sys.argv[3]), float(sys.argv[4])
 real = os.replace
 def replace(*paths):
     global deadly
     deadly -= 1
     if deadly == 0:
+        os.truncate(paths[0], round(share * os.path.getsize(paths[0])))
         os.kill(os.getpid(), signal.SIGKILL)
     real(*paths)
 os.replace = replace
 config = read(Path(sys.argv[1]).read_text())
+print("begins", flush=True)
 for event in levels.run(config, Path(sys.argv[2])):
-    print("event", flush=True)
+    pass
 """
 
 
 @pytest.mark.slow
 def test_twenty_kills_change_no_bit(tmp_path, same_run):
+    """Ten at any time from the run's start on, ten while a file is written, the very first one among them."""
     settings = {
         "algorithm": "wr",
         "policy.rewind_step": 7,
@@ -48,33 +52,24 @@ def test_twenty_kills_change_no_bit(tmp_path, same_run):
     (tmp_path / "config.toml").write_text(to_toml(config))
     for _ in levels.run(config, tmp_path / "whole"):
         pass
-    dice = random.Random(0)
-    kills, renames = 0, 0
-    while not layout.is_complete(tmp_path / "killed", config):
-        rename = kills % 2 == 1
-        deadly = dice.randrange(1, 14) if rename else 0
-        command = [
-            sys.executable,
-            "-c",
-            DRIVER,
-            str(tmp_path / "config.toml"),
-            str(tmp_path / "killed"),
-            str(deadly),
-        ]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE)
-        if kills >= 20:
-            process.wait(timeout=120)
-        elif not rename:
-            assert process.stdout.readline()  # it trains
-            time.sleep(dice.uniform(0, 0.5))
+    killed, dice, kills = tmp_path / "killed", random.Random(0), 0
+    while not layout.is_complete(killed, config):
+        writing = kills % 2 == 0 and kills < 20
+        deadly = 0 if not writing else 1 if kills == 0 else dice.randrange(1, 14)
+        arguments = [str(tmp_path / "config.toml"), str(killed), str(deadly), str(dice.choice([0, 0.5, 1]))]
+        process = subprocess.Popen([sys.executable, "-c", DRIVER, *arguments], stdout=subprocess.PIPE)
+        assert process.stdout.readline()
+        if kills < 20 and not writing:
+            time.sleep(dice.uniform(0, 2))
             os.kill(process.pid, signal.SIGKILL)
         process.wait(timeout=120)
         process.stdout.close()
-        if process.returncode == -signal.SIGKILL:
-            kills += 1
-            renames += rename
-        else:
+        if kills >= 20:
             assert process.returncode == 0
-    assert kills == 20, f"the run was over after {kills} kills; make it longer"
-    assert renames == 10
-    same_run(tmp_path / "whole", tmp_path / "killed")
+            continue
+        assert process.returncode == -signal.SIGKILL, f"the run was over after {kills} kills; make it longer"
+        kills += 1
+        if kills == 1:  # nothing but the lock and the first file's temporary one
+            assert sorted(path.name[:8] for path in killed.iterdir()) == [".config-", "lock"]
+    assert kills == 20
+    same_run(tmp_path / "whole", killed)

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from deepexp import checkpoint, levels, masks, signs, train
+from deepexp import checkpoint, data, levels, masks, signs, train
 from deepexp import folder as layout
 from deepexp.config import build, read
 from deepexp.masks import Mask
@@ -107,6 +107,12 @@ def test_the_folder_says_what_it_holds(lrr):
     about = json.loads((folder / "about.json").read_text())
     assert about["data_variant"] == "scikit-learn"
     assert about["run_id"] == config.run_id
+    found = data.load(config.data, config.seed)
+    assert about["normalised_by"] == {
+        "pixels_of": "the 160 training images",
+        "mean": found.mean.tolist(),
+        "deviation": found.deviation.tolist(),
+    }
     status = layout.status(folder.parent)
     assert [(s.run_id, s.level, s.state) for s in status] == [(config.run_id, "3/3", "complete")]
 
@@ -153,6 +159,62 @@ def test_a_damaged_checkpoint_costs_an_epoch_and_nothing_else(tmp_path, tiny, sa
     same_run(tmp_path / "whole", tmp_path / "stopped")
 
 
+def _stop_in(config, folder, level):
+    """Run until an epoch of `level` is complete."""
+    for event in levels.run(config, folder):
+        if event.level == level and event.row is None:
+            return
+
+
+def _truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("algorithm", ["imp", "wr", "lrr"])
+@pytest.mark.parametrize("level", [0, 1])
+def test_damaged_signs_are_made_again_from_the_weights(tmp_path, tiny, algorithm, level, same_run):
+    config = build({**tiny, "algorithm": algorithm})
+    _finish(config, tmp_path / "whole")
+    _stop_in(config, tmp_path / "stopped", 2)
+    _truncate(layout.file(tmp_path / "stopped", "signs", level))
+    said = []
+    rows = _finish(config, tmp_path / "stopped", said.append)
+    assert [row["level"] for row in rows] == [2]
+    assert f"signs/0{level}.safetensors' is damaged" in said[0]
+    assert f"made again from the weights of level {level}" in said[0]
+    same_run(tmp_path / "whole", tmp_path / "stopped")
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "damaged", "back"),
+    [
+        ("imp", ["signs/01", "weights/01"], 1),
+        ("imp", ["masks/01"], 1),
+        ("imp", ["masks/02"], None),  # the checkpoint has it
+        ("imp", ["signs/01", "weights/01", "weights/00"], 0),
+        ("imp", ["masks/00"], 0),
+        ("lrr", ["masks/01"], 0),  # the momentum at the end of level 0 is gone
+        ("wr", ["masks/01"], 1),
+        ("wr", ["states/rewind"], 0),
+        ("wr", ["states/initial"], None),  # the seed has it
+    ],
+)
+def test_what_cannot_be_made_again_is_trained_again(tmp_path, tiny, algorithm, damaged, back, same_run):
+    """From the latest level whose start is known, and it is said."""
+    config = build({**tiny, "algorithm": algorithm})
+    _finish(config, tmp_path / "whole")
+    _stop_in(config, tmp_path / "stopped", 2)
+    for name in damaged:
+        _truncate(tmp_path / "stopped" / f"{name}.safetensors")
+    said = []
+    rows = _finish(config, tmp_path / "stopped", said.append)
+    assert [row["level"] for row in rows] == list(range(2 if back is None else back, 3))
+    if back is not None:
+        assert "is damaged" in said[0]
+        assert f"going back to the start of level {back}" in said
+    same_run(tmp_path / "whole", tmp_path / "stopped")
+
+
 def test_left_over_temporary_files_go(tmp_path, tiny):
     config = build({**tiny, "pruning.levels": 0})
     for _ in levels.run(config, tmp_path / "run"):
@@ -190,6 +252,9 @@ def test_other_data_are_refused_and_another_torch_is_said(tmp_path, tiny):
         (folder / "about.json").write_text(json.dumps({**about, key: "other"}))
         with pytest.raises(ValueError, match=f"{key} other"):
             _finish(config, folder)
+    (folder / "about.json").write_text("{")
+    with pytest.raises(ValueError, match=r"about\.json' is damaged"):
+        _finish(config, folder)
     versions = json.dumps({**json.loads(about["versions"]), "torch": "0.1"})
     (folder / "about.json").write_text(json.dumps({**about, "versions": versions}))
     said = []
@@ -323,6 +388,9 @@ def test_a_donor_gives_its_signs_at_the_same_level(lrr, tiny):
         ({"train.batch_size": 161}, "train.batch_size must be at most the 160"),
         ({"pruning.levels": 200}, "every level must keep a weight"),
         ({"data.validation": 5000}, "data.validation must leave"),
+        ({"data.crop_padding": 8}, "data.crop_padding must be below the images' 8 pixels, got 8"),
+        ({"model.name": "vgg16", "train.drop_last": False, "data.limit": 161}, "161 images in batches of 32"),
+        ({"model.name": "resnet18", "train.batch_size": 1}, "cannot train on a batch of one image"),
         ({"pruning.source": "run", "pruning.run": "nobody"}, "there is no run nobody in"),
         ({"algorithm": "donor-signs", "donor": "nobody"}, "there is no run nobody in"),
         ({"algorithm": "wr", "policy.rewind_epoch": 3}, "the rewind point must lie before"),
@@ -337,6 +405,32 @@ def test_the_impossible_is_refused_before_anything_is_written(tmp_path, tiny, se
     with pytest.raises(ValueError, match=message):
         _finish(build({**tiny, **settings}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_of_one_image_is_fine_where_it_can_be_normalised(tmp_path, tiny):
+    settings = {**tiny, "train.drop_last": False, "data.limit": 33, "pruning.levels": 0, "train.epochs": 2}
+    assert len(_finish(build(settings), tmp_path / "run")) == 1
+
+
+def test_what_ends_a_run_is_in_its_log(tmp_path, tiny, monkeypatch):
+    """Also before it trains, if it has a folder."""
+    config = build({**tiny, "pruning.levels": 0})
+    _stop_in(config, tmp_path / "run", 0)
+
+    def fail(*_):
+        raise ValueError("the data are gone")
+
+    for name, what in (("load", "ValueError: the data are gone"), ("batches", "interrupted")):
+        error = fail if name == "load" else _interrupt
+        with monkeypatch.context() as patch:
+            patch.setattr(data if name == "load" else train, name, error)
+            with pytest.raises((ValueError, KeyboardInterrupt)):
+                _finish(config, tmp_path / "run")
+        assert what in (tmp_path / "run" / "log.txt").read_text().splitlines()[-1]
+
+
+def _interrupt(*_):
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("use", ["masks", "donor"])

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepexp import masks, models
+from deepexp import masks, models, tensors
 from deepexp.masks import Mask
 from deepexp.scores import score
 
@@ -176,6 +176,14 @@ def test_files_are_bit_packed_and_read_back(tmp_path):
     assert found == mask
     assert list(found.alive) == list(mask.alive)  # the order decides between ties
     assert (tmp_path / "mask.safetensors").stat().st_size < 270_896 / 8 + 5_000
+    content = bytearray((tmp_path / "mask.safetensors").read_bytes())
+    content[-1] ^= 1  # a weight comes back to life
+    (tmp_path / "mask.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match=r"mask\.safetensors' is damaged \(its checksum"):
+        masks.load(tmp_path / "mask.safetensors")
     (tmp_path / "mask.safetensors").write_bytes(b"no mask")
-    with pytest.raises(ValueError, match="there must be bit-packed tensors"):
+    with pytest.raises(ValueError, match=r"mask\.safetensors' is damaged"):
+        masks.load(tmp_path / "mask.safetensors")
+    tensors.write({"w": torch.zeros(3)}, tmp_path / "mask.safetensors", {})
+    with pytest.raises(ValueError, match="must hold masks or signs"):
         masks.load(tmp_path / "mask.safetensors")

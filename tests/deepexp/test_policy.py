@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from deepexp import levels, masks, models, policy, train
-from deepexp.config import POLICIES, build
+from deepexp.config import build
+from deepexp.config import policy as row_of
 from deepexp.policy import State
+from deepexp.protocols import POLICIES
 from deepexp.scores import score
 
 
@@ -33,7 +35,7 @@ ROWS = [(source, algorithm) for source, rows in POLICIES.items() for algorithm i
 @pytest.mark.parametrize(("source", "algorithm"), ROWS)
 def test_every_part_comes_from_its_origin(source, algorithm):
     net, states = _states()
-    row = POLICIES[source][algorithm]
+    row = row_of(source, algorithm)
     mask = masks.top(score("random", net, 0), masks.dense(net), 2000)
     state = policy.compose(row, policy.parts(net), states, mask, 0)
     seen = set()
@@ -75,7 +77,7 @@ def test_composing_changes_none_of_its_states():
     net, states = _states()
     copies = {name: {k: t.clone() for k, t in state.tensors.items()} for name, state in states.items()}
     mask = masks.top(score("random", net, 0), masks.dense(net), 100)
-    policy.compose(POLICIES["signflow"]["lrr"], policy.parts(net), states, mask, 0)
+    policy.compose(row_of("signflow", "lrr"), policy.parts(net), states, mask, 0)
     for name, tensors in copies.items():
         assert all(torch.equal(tensors[key], states[name].tensors[key]) for key in tensors)
 

@@ -8,11 +8,12 @@ import torch.nn.functional as F
 
 from deepexp import data, levels, masks, models, policy, train
 from deepexp.config import build
+from deepexp.prepare import prepare
 from deepexp.scores import score
 
 
 def _work(tmp_path, tiny, **settings):
-    return levels.prepare(build({**tiny, **settings}), tmp_path)
+    return prepare(build({**tiny, **settings}), tmp_path)
 
 
 def _run(work, mask, start=0, stops=()):

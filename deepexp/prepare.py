@@ -1,0 +1,174 @@
+"""What a run works with, and every reason why it could not run, before anything is trained or written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from deepexp import checkpoint, data, masks, models, signs, train
+from deepexp import folder as layout
+from deepexp.config import Config
+from deepexp.masks import Mask
+
+
+@dataclass
+class Run:
+    """What a run works with; everything but the network's state is fixed once it starts."""
+
+    config: Config
+    folder: Path
+    dataset: data.Dataset
+    net: nn.Module
+    forward: train.Forward
+    sgd: torch.optim.SGD
+    say: Callable[[str], None]
+
+    @property
+    def per_epoch(self) -> int:
+        return data.steps_per_epoch(len(self.dataset.train), self.config.train)
+
+    @property
+    def total(self) -> int:
+        """Steps of a level's schedule."""
+        return self.config.train.epochs * self.per_epoch
+
+    @property
+    def rewind(self) -> int:
+        """The step of level 0 that is the rewind point."""
+        return self.config.policy.rewind_epoch * self.per_epoch + self.config.policy.rewind_step
+
+    def first(self, level: int) -> int:
+        """The step of the schedule at which a level starts."""
+        return self.rewind if level > 0 and self.config.policy.schedule == "rewind" else 0
+
+    def file(self, kind: str, level: int | str) -> Path:
+        return layout.file(self.folder, kind, level)
+
+    def other(self, run_id: str) -> Path:
+        """The folder of another run: it lies beside this one's."""
+        return self.folder.absolute().parent / run_id
+
+
+def prepare(
+    config: Config,
+    folder: Path,
+    say: Callable[[str], None] = lambda _: None,
+    dataset: data.Dataset | None = None,
+) -> Run:
+    """Data, network and optimizer of `config`, with everything checked that does not need training.
+
+    `dataset` is what `data.load` gives, where that was loaded before.
+    """
+    if config.machine.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "machine.device = 'cuda' needs a CUDA device, but torch finds none; use --device cpu"
+        )
+    torch.set_num_threads(config.machine.threads)
+    dataset = dataset or data.load(config.data, config.seed, config.machine.device)
+    net = models.build(
+        config.model.name,
+        classes=dataset.classes,
+        stem=config.model.stem,
+        width=config.model.width,
+        channels=dataset.train.x.shape[-1],
+        seed=config.seed,
+    ).to(config.machine.device)
+    if config.machine.channels_last:
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    forward = torch.compile(net) if config.machine.compile else net
+    work = Run(config, folder, dataset, net, forward, train.optimizer(net, config.train), say)
+    _check_possible(work)
+    return work
+
+
+def _check_possible(work: Run) -> None:
+    """Every fraction and every reference, before anything trains."""
+    config, dense = work.config, masks.dense(work.net)
+    if work.per_epoch == 0:
+        raise ValueError(
+            f"train.batch_size must be at most the {len(work.dataset.train):,} training images, got "
+            f"{config.train.batch_size:,}"
+        )
+    _check_images(work)
+    if config.policy.rewinds() and not work.rewind < work.total:
+        raise ValueError(
+            f"the rewind point must lie before the {work.total:,} steps' end, got step {work.rewind:,}"
+        )
+    if config.pruning.run is None:
+        last = config.pruning.kept(config.pruning.levels, dense.total)
+        if last < 1:
+            raise ValueError(
+                f"every level must keep a weight, but level {config.pruning.levels} of keep = "
+                f"{config.pruning.keep:g} keeps none of {dense.total:,}; ask for fewer levels"
+            )
+    if config.perturbation.fraction:
+        signs.perturbation(dense, config.perturbation, 0)
+    for run_id in filter(None, (config.pruning.run, config.donor)):
+        layout.check_complete(work.other(run_id), run_id)
+    if config.pruning.run is not None:
+        _check_masks(work)
+    if config.donor is not None:
+        _check_donor(work)
+
+
+def _check_images(work: Run) -> None:
+    """That the augmentation and the normalisation of the smallest batch are defined."""
+    config, (height, width) = work.config, work.dataset.train.x.shape[1:3]
+    if config.data.crop_padding >= min(height, width):
+        raise ValueError(
+            f"data.crop_padding must be below the images' {min(height, width)} pixels, got "
+            f"{config.data.crop_padding}"
+        )
+    rest = 0 if config.train.drop_last else len(work.dataset.train) % config.train.batch_size
+    if (rest or config.train.batch_size) > 1:
+        return
+    copy = deepcopy(work.net).to("meta").train()
+    try:
+        copy(torch.empty(1, work.dataset.train.x.shape[3], height, width, device="meta"))
+    except ValueError:  # of batch normalisation, where one image leaves it one value a channel
+        raise ValueError(
+            f"{config.model.name} on {height}x{width} images cannot train on a batch of one image, got "
+            f"{len(work.dataset.train):,} images in batches of {config.train.batch_size}; set "
+            f"train.drop_last=true or another train.batch_size"
+        ) from None
+
+
+def _check_masks(work: Run) -> None:
+    """That the masks of the other run are there, fit this network and are nested."""
+    config, previous = work.config, masks.dense(work.net)
+    assert config.pruning.run is not None
+    for level in range(config.pruning.levels + 1):
+        mask = borrowed(work, level)
+        masks.check_fits(mask, work.net, config.pruning.run)
+        if not mask.within(previous) or mask.kept == 0:
+            raise ValueError(
+                f"the masks of {config.pruning.run} must be nested and keep weights, not so at level {level}"
+            )
+        previous = mask
+
+
+def _check_donor(work: Run) -> None:
+    """That the donor has this network's weights at every level that is taken from it."""
+    config = work.config
+    assert config.donor is not None
+    for level in range(config.pruning.levels):
+        have = checkpoint.load_state(layout.file(work.other(config.donor), "weights", level)).tensors
+        for name, weight in models.prunable(work.net).items():
+            if name not in have or have[name].shape != weight.shape:
+                raise ValueError(
+                    f"the donor {config.donor} must have this network's weights, not so at '{name}'"
+                )
+
+
+def borrowed(work: Run, level: int) -> Mask:
+    """The mask of `level` that `pruning.run` has for this run."""
+    pruning = work.config.pruning
+    assert pruning.run is not None
+    level = level if pruning.run_level is None else pruning.run_level
+    mask = Mask(masks.load(layout.file(work.other(pruning.run), "masks", level)))
+    return masks.shuffle(mask, work.config.seed) if pruning.source == "shuffled" else mask

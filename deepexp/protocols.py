@@ -1,0 +1,162 @@
+"""Whose settings a run follows: protocols of public codes, what their algorithms reset, and shorter profiles.
+
+Data alone; `deepexp.config` reads it and has what holds for all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+_INITIAL = ("initial",) * 6 + ("start",)
+_KEPT = ("keep",) * 6 + ("start",)
+_REWOUND = ("rewind",) * 6 + ("rewind",)
+
+# What each algorithm resets, by the public code that does it so (none of them is 'the' algorithm): the fields
+# of a LevelPolicy in their order, that is the origins of amplitude, sign, bias, BN affine, BN statistics and
+# momentum, the start of the schedule, and whether amplitudes are shuffled.
+POLICIES: dict[str, dict[str, tuple[str | bool, ...]]] = {
+    "signflow": {
+        "imp": _INITIAL,
+        "imp-keep-statistics": ("initial", "initial", "initial", "initial", "keep", "initial", "start"),
+        "wr": _REWOUND,
+        "lrr": _KEPT,
+        "lrr-fresh-momentum": ("keep", "keep", "keep", "keep", "keep", "initial", "start"),
+        "lrr-bn-rewind": ("keep", "keep", "keep", "initial", "initial", "keep", "start"),
+        "trained-signs": ("initial", "keep", *_INITIAL[2:]),
+        "trained-amplitudes": ("keep", "initial", *_INITIAL[2:]),
+        "shuffled-amplitudes": (*_KEPT, True),
+        "donor-signs": ("initial", "donor", *_INITIAL[2:]),
+        "donor-amplitudes": ("donor", "initial", *_INITIAL[2:]),
+    },
+    "renda20": {
+        "imp": _INITIAL,
+        "wr": _REWOUND,
+        "lrr": (*_KEPT[:6], "rewind"),
+    },
+    "openlth": {
+        "imp": _INITIAL,
+        "wr": ("rewind", "rewind", "rewind", "rewind", "rewind", "initial", "rewind"),
+    },
+    "turboprune24": {
+        "imp": ("initial", "initial", "initial", "initial", "keep", "initial", "start"),
+        "wr": ("rewind", "rewind", "rewind", "rewind", "keep", "initial", "start"),
+        "lrr": ("keep", "keep", "keep", "keep", "keep", "initial", "start"),
+    },
+    "turboprune": {
+        "imp": _INITIAL,
+        "wr": ("rewind", "rewind", "rewind", "rewind", "rewind", "initial", "start"),
+        "lrr": ("keep", "keep", "keep", "keep", "keep", "initial", "start"),
+    },
+    # Its resets load what it saved after the warm-up, the optimizer included; without warm-up that is 'imp'.
+    "s2s": {
+        "imp": ("initial", "initial", "initial", "initial", "keep", "initial", "start"),
+        "wr": ("rewind", "rewind", "rewind", "rewind", "keep", "rewind", "start"),
+        "lrr": _KEPT,
+        "lrr-bn-rewind": ("keep", "keep", "keep", "rewind", "rewind", "rewind", "start"),
+        "trained-signs": ("rewind", "keep", "rewind", "rewind", "keep", "rewind", "start"),
+        "trained-amplitudes": ("keep", "rewind", "keep", "keep", "keep", "rewind", "start"),
+    },
+}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Settings that one public code uses together: `common` ones, then those by dataset."""
+
+    source: str
+    settings: dict[str, dict[str, Any]]
+    common: dict[str, Any]
+
+
+_CROP_FLIP = {"data.crop_padding": 4, "data.flip": "random"}
+PROTOCOLS: dict[str, Protocol] = {
+    "signflow": Protocol(
+        "this project: small enough for a laptop's CPU",
+        {"digits": {}, "cifar10": _CROP_FLIP, "cifar100": _CROP_FLIP},
+        {"policy.rewind_epoch": 6},
+    ),
+    "s2s": Protocol(
+        "github.com/RelationalML/sparse_to_sparse",
+        {"cifar10": {"train.weight_decay": 1e-4}, "cifar100": {"train.weight_decay": 1e-3}},
+        {
+            **_CROP_FLIP,
+            "train.epochs": 150,
+            "train.batch_size": 256,
+            "train.warmup": "first",
+            "train.warmup_epochs": 10.0,
+            "policy.rewind_epoch": 10,
+        },
+    ),
+    "turboprune24": Protocol(
+        "github.com/nelaturuharsha/TurboPrune, tag of 2024",
+        {"cifar10": {}, "cifar100": {}},
+        {
+            **_CROP_FLIP,
+            "train.epochs": 150,
+            "train.batch_size": 256,
+            "train.schedule": "step",
+            "train.milestones": [60.0, 120.0],
+            "train.warmup": "every",
+            "train.warmup_epochs": 10.0,
+            "pruning.levels": 25,
+            "policy.rewind_epoch": 10,
+        },
+    ),
+    "turboprune": Protocol(
+        "github.com/nelaturuharsha/TurboPrune, HEAD",
+        {"cifar10": {}},
+        {
+            "data.crop_padding": 2,
+            "data.padding_mode": "reflect",
+            "data.flip": "alternating",
+            "train.epochs": 150,
+            "train.batch_size": 512,
+            "train.lr": 0.2,
+            "train.schedule": "triangular",
+            "train.schedule_per": "step",
+            "policy.rewind_epoch": 10,
+        },
+    ),
+    "openlth": Protocol(
+        "github.com/facebookresearch/open_lth",
+        {"cifar10": {}},
+        {
+            **_CROP_FLIP,
+            "train.epochs": 160,
+            "train.batch_size": 128,
+            "train.weight_decay": 1e-4,
+            "train.schedule": "step",
+            "train.milestones": [80.0, 120.0],
+            "policy.rewind_epoch": 10,
+        },
+    ),
+    "renda20": Protocol(
+        "github.com/lottery-ticket/rewinding-iclr20-public; Renda, Frankle & Carbin, ICLR 2020",
+        {"cifar10": {}},
+        {
+            **_CROP_FLIP,
+            "train.epochs": 182,
+            "train.batch_size": 128,
+            "train.weight_decay": 2e-4,
+            "train.schedule": "step",
+            "train.milestones": [91.0, 136.0],
+            "policy.rewind_epoch": 10,
+        },
+    ),
+}
+
+# How much of a protocol is run; its milestones, warm-up and rewind point shrink with its epochs.
+PROFILES: dict[str, dict[str, dict[str, Any]]] = {
+    "smoke": {
+        "digits": {"train.epochs": 10, "pruning.levels": 5},
+        "cifar10": {"train.epochs": 2, "pruning.levels": 2, "data.limit": 2000},
+        "cifar100": {"train.epochs": 2, "pruning.levels": 2, "data.limit": 2000},
+    },
+    "short": {
+        "digits": {"train.epochs": 20, "pruning.levels": 12},
+        "cifar10": {"train.epochs": 30, "pruning.levels": 12},
+        "cifar100": {"train.epochs": 30, "pruning.levels": 12},
+    },
+    "full": {"digits": {}, "cifar10": {}, "cifar100": {}},
+}
