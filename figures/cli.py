@@ -117,12 +117,15 @@ def _report(options: argparse.Namespace) -> None:
     there = [name for name, source in sources.items() if source.is_file()]
     drawn = [report.Drawn(name, *_draw_from(sources[name], known[name])) for name in there]
     explorer = options.results / "explorer.nc"
-    page = report.page(
-        verdicts,
-        drawn,
-        explorer=_draw_from(explorer, report.embedded) if explorer.is_file() else None,
-        missing=[name for name in known if name not in there],
-    )
+    embedded = _draw_from(explorer, report.embedded) if explorer.is_file() else None
+    missing = [name for name in known if name not in there]
+    try:
+        page = report.page(verdicts, drawn, explorer=embedded, missing=missing)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"verdicts must be as `singleneuron verify` writes them, but one is not ({error!r}) in "
+            f"{' or '.join(map(str, files))}; make it again"
+        ) from None
     with atomic(options.out) as temporary:
         temporary.write_text(page, "utf-8")
     if not options.quiet:
@@ -149,3 +152,7 @@ def _draw_from(source: Path, draw: Callable[[Tables], T]) -> tuple[T, Mapping[st
         raise ValueError(
             f"'{source}' does not hold what {source.stem} draws ({error}); make it again"
         ) from None
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -442,3 +442,7 @@ def _progress(label: str, quiet: bool) -> Iterator[Progress]:
                 started = True
 
         yield report
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -190,6 +190,14 @@ def _kept(problem: Problem, starts: Starts, mask: ArrayLike | None) -> Mask | No
     return None if kept.all() else kept
 
 
+def _check_length(task: _Task) -> None:
+    if task.times[-1] > HORIZON:
+        raise ValueError(
+            f"the ODE takes times up to {HORIZON:g}, its explicit steps being too many beyond, but was given "
+            f"{task.times[-1]:g}; take t_end = inf for the limit, or method 'exact' where there is one"
+        )
+
+
 def _method(method: str, closed: bool, task: _Task) -> str:
     """The method to use; `closed`: the problem has a closed form."""
     if task.learning_rate is not None:
@@ -200,7 +208,10 @@ def _method(method: str, closed: bool, task: _Task) -> str:
         raise ValueError(
             "method 'exact' needs one coordinate, or population starts known to be balanced; take 'ode'"
         )
-    return ("exact" if closed else "ode") if method == "auto" else method
+    chosen = ("exact" if closed else "ode") if method == "auto" else method
+    if chosen == "ode":
+        _check_length(task)
+    return chosen
 
 
 def _chunks(index: NDArray[np.intp], done: int, total: int, size: int, progress: Progress | None) -> Any:

@@ -298,7 +298,8 @@ def expand(problem: Problem, reduced: Reduced, origin: State, mask: NDArray[np.b
 def balance(state: Starts) -> Array:
     """c = a^2 - |w|^2, shape (..., B), from a and w themselves; conserved by every gradient flow of L."""
     rho = np.linalg.norm(state.w, axis=-1) if isinstance(state, State) else np.hypot(state.p, state.q)
-    return (np.abs(state.a) - rho) * (np.abs(state.a) + rho)
+    with np.errstate(over="ignore"):  # infinite: the flow says that it failed
+        return (np.abs(state.a) - rho) * (np.abs(state.a) + rho)
 
 
 def start_balance(state: Starts) -> Array:

@@ -115,9 +115,10 @@ def sample_status(
     """Status of states (B,) of n samples in d > 1, judged by the least-squares problem of their cell.
 
     In the cell S = {w.x_i > 0} the loss is quadratic in u = a w, dL/dw = a (A_S u - b_S), and A_S is about
-    I/2: converged where |A_S u - b_S| <= tolerance/2 on the target's side, a > 0 and w.v > 0. A state at rest
-    elsewhere is stuck, or dead where no sample is active. a < 0 <= c never changes sign: dead too. On
-    hyperplanes w.x_i = 0 that attract (a y_i < 0) the flow slides: only the gradient along them counts.
+    s I/2, s the mean square of x: converged where |A_S u - b_S| <= tolerance s/2 on the target's side,
+    a > 0 and w.v > 0. A state at rest elsewhere is stuck, or dead where no sample is active. a < 0 <= c never
+    changes sign: dead too. On hyperplanes w.x_i = 0 that attract (a y_i < 0) the flow slides: only the
+    gradient along them counts.
     settled (B,) : where the state is a limit for certain; given, only such a state is stuck, since where a is
     small one that creeps on looks as if at rest.
     """
@@ -130,7 +131,7 @@ def sample_status(
         normals = problem.x[near[b]].T
         pull[b] -= normals @ np.linalg.lstsq(normals, pull[b], rcond=ON_PLANE)[0]
     inactive = ~np.any(z > 0, axis=-1)
-    rests = np.linalg.norm(pull, axis=-1) <= tolerance / 2
+    rests = np.linalg.norm(pull, axis=-1) <= tolerance / 2 * np.mean(problem.x**2)
     stays = rests if settled is None else settled
     right = (state.a > 0) & (state.w @ problem.v > 0) & ~inactive
     dies = inactive | ((state.a < 0) & ((c >= 0) | (rho <= TINY_NORM)))

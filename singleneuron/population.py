@@ -5,7 +5,7 @@ neither delta = pi - theta nor rho is lost as they decay together. The conserved
 one more coordinate u. With pull = k(theta) - a rho/2, so that a' = rho pull and rho' = a pull:
 
     c >= 0:  u = log rho,  a = +-sqrt(c + rho^2),  u' = (a/rho) pull
-    c < 0:   a = sqrt(-c) sinh u,  rho = sqrt(-c) cosh u,  u' = pull
+    c < 0:   a = sqrt(-c) sinh u,  rho = sqrt(-c) cosh u,  u' = pull,  as max(1, sqrt(-c)) u: the unit of a
     x' = -(a/rho) (pi - theta)/(2 pi)
 
 c is a parameter and cannot drift: the sign of a where c >= 0, balance, and that a neuron is dead hold to the
@@ -39,8 +39,9 @@ from singleneuron.solver import (
     workspace,
 )
 
-NU, SIGMA, C, SCALE, TOL = range(5)
+NU, SIGMA, C, SCALE, TOL, UNIT = range(6)
 LOG_TINY = math.log(TINY_NORM)
+TINY_BALANCE = 1e-280
 TWO_PI = 2.0 * math.pi
 
 
@@ -64,9 +65,9 @@ def angles(x, nu):
 
 @routine
 def sides(u, p):
-    """(a, rho) of a state; SIGMA is the sign of a where c >= 0, else 0, and SCALE then sqrt(-c)."""
+    """(a, rho) of a state; SIGMA is the sign of a where c >= 0, else 0, SCALE then sqrt(-c), u in UNITs."""
     if p[SIGMA] == 0.0:
-        e = math.exp(u)
+        e = math.exp(u / p[UNIT])
         return 0.5 * p[SCALE] * (e - 1.0 / e), 0.5 * p[SCALE] * (e + 1.0 / e)
     rho = math.exp(max(u, -690.0))
     # On its own where c = 0: the square of a small rho underflows.
@@ -79,7 +80,7 @@ def field(y, p, out):
     a, rho = sides(y[0], p)
     ratio = a / rho
     pull = k - 0.5 * a * rho
-    out[0] = pull if p[SIGMA] == 0.0 else ratio * pull
+    out[0] = p[UNIT] * pull if p[SIGMA] == 0.0 else ratio * pull
     out[1] = -p[NU] * ratio * delta / TWO_PI
 
 
@@ -99,15 +100,16 @@ def gauge(y, p, g):
 begin, _, settle = parts(field, gauge)
 solve = build(field, gauge)
 
-# The rows of `field_lanes`: u, x, their derivatives, sigma, c, and what it needs in between.
-ROW_U, ROW_X, ROW_DU, ROW_DX, ROW_SIGMA, ROW_C, ROW_SQUARE, ROW_E, ROW_SPARE, ROWS = range(10)
+# The rows of `field_lanes`: u, x, their derivatives, sigma, c, the unit of u, what it needs in between.
+ROW_U, ROW_X, ROW_DU, ROW_DX, ROW_SIGMA, ROW_C, ROW_UNIT, ROW_SQUARE, ROW_E, ROW_SPARE, ROWS = range(11)
 
 
 @routine
 def field_lanes(b, bits, w):
     """`field` for nu = 1, a lane a trajectory and without a branch: what is not chosen is computed, too."""
     for i in range(w):
-        b[ROW_DU * LANES + i] = min(max(2.0 * b[ROW_U * LANES + i], -690.0), 690.0)
+        u = b[ROW_U * LANES + i] / b[ROW_UNIT * LANES + i]
+        b[ROW_DU * LANES + i] = min(max(2.0 * u, -690.0), 690.0)
         b[ROW_DX * LANES + i] = -min(abs(b[ROW_X * LANES + i]), 690.0)
     exp_row(b, bits, ROW_DU, ROW_SQUARE, ROW_SPARE, w)
     exp_row(b, bits, ROW_DX, ROW_E, ROW_SPARE, w)
@@ -128,7 +130,7 @@ def field_lanes(b, bits, w):
         ratio = 1.0 - 2.0 / (square + 1.0) if c < 0.0 else outward
         product = -0.25 * c * (square - inverse) if c < 0.0 else square * outward
         pull = k - 0.5 * product
-        b[ROW_DU * LANES + i] = pull if c < 0.0 else ratio * pull
+        b[ROW_DU * LANES + i] = b[ROW_UNIT * LANES + i] * pull if c < 0.0 else ratio * pull
         b[ROW_DX * LANES + i] = -ratio * delta / TWO_PI
 
 
@@ -137,7 +139,8 @@ def watch(b, bits, w, tolerance):
     """`gauge` for nu = 1, a lane a trajectory: within tolerance of the target?, dying?"""
     x_near = math.log(math.tan(min(0.5 * tolerance, 0.25 * math.pi)))
     for i in range(w):
-        b[ROW_DU * LANES + i] = min(max(2.0 * b[ROW_U * LANES + i], -690.0), 690.0)
+        u = b[ROW_U * LANES + i] / b[ROW_UNIT * LANES + i]
+        b[ROW_DU * LANES + i] = min(max(2.0 * u, -690.0), 690.0)
     exp_row(b, bits, ROW_DU, ROW_SQUARE, ROW_SPARE, w)
     for i in range(w):
         c, square = b[ROW_C * LANES + i], b[ROW_SQUARE * LANES + i]
@@ -179,11 +182,12 @@ def outer(y, p, out):
 @routine
 def enter(start, nu, c, tolerance, y, p):
     """Coordinates y and parameters p of the trajectory from start = (a, log rho, x)."""
-    p[NU], p[SIGMA], p[C], p[SCALE], p[TOL] = nu, np.sign(start[0]), c, 0.0, tolerance
+    p[NU], p[SIGMA], p[C], p[SCALE], p[TOL], p[UNIT] = nu, np.sign(start[0]), c, 0.0, tolerance, 1.0
     y[:] = start[1:]
     if c < 0.0:
         p[SIGMA], p[SCALE] = 0.0, math.sqrt(-c)
-        y[0] = math.asinh(start[0] / p[SCALE])
+        p[UNIT] = max(1.0, p[SCALE])
+        y[0] = p[UNIT] * math.asinh(start[0] / p[SCALE])
 
 
 @routine
@@ -203,7 +207,7 @@ def leave(y, p, reason, t, filled, times, limit, record, path, end):
 @routine
 def follow(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, end, record, work):
     """One trajectory from start = (a, log rho, x): (reason, time decided)."""
-    y, p = np.empty(2), np.empty(5)
+    y, p = np.empty(2), np.empty(6)
     enter(start, nu, c, tolerance, y, p)
     reason, t, filled, since = solve(
         y, p, 0.0, times, 0, record, rtol, atol, limit, t_certain, math.nan, work
@@ -237,7 +241,7 @@ def follow_lanes(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, p
     """All trajectories, LANES of them at a time."""
     b, work, record = buffer(), workspace(2), np.empty((LANES, times.size, 2))
     bits, k, y1 = b.view(np.int64), work[0], work[2]
-    y, p, s = np.empty((LANES, 2)), np.empty((LANES, 5)), np.empty((LANES, KNOWN))
+    y, p, s = np.empty((LANES, 2)), np.empty((LANES, 6)), np.empty((LANES, KNOWN))
     index = np.full(LANES, -1)
     busy, following = 0, 0
     while busy > 0 or following < reason.size:
@@ -251,6 +255,7 @@ def follow_lanes(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, p
                     finish(y[lane], p[lane], s[lane], i, times, limit, record[lane], path, end, reason, time)
                     continue
                 b[ROW_SIGMA * LANES + lane], b[ROW_C * LANES + lane] = p[lane, SIGMA], p[lane, C]
+                b[ROW_UNIT * LANES + lane] = p[lane, UNIT]
                 load(b, lane, y[lane], s[lane], times, limit, t_certain, k[0])
                 index[lane] = i
                 busy += 1
@@ -305,12 +310,17 @@ def population_flow(
     reason, time = np.empty(size, dtype=np.int64), np.empty(size)
     overlap, c = (np.array(np.broadcast_to(value, size), dtype=float) for value in (overlap, c))
     options = (float(rtol), float(atol), limit, float(t_certain), float(tolerance))
-    # Squares of such starts overflow.
-    lost = ~np.isfinite(c)
-    c[lost] = 0.0
-    run = _follow_lanes if np.all(overlap == 1) else _follow
-    run(np.ascontiguousarray(start), overlap, c, times, *options, path, end, reason, time)
+    # Of such starts the squares overflow, or leave no digit of c.
+    lost = ~np.isfinite(c) | ((c != 0.0) & (np.abs(c) < TINY_BALANCE))
     path[lost], end[lost], reason[lost], time[lost] = start[lost, None], start[lost], FAILED, 0.0
+    for run, which in ((_follow_lanes, ~lost & (overlap == 1)), (_follow, ~lost & (overlap != 1))):
+        i = np.flatnonzero(which)
+        if i.size == size:
+            run(np.ascontiguousarray(start), overlap, c, times, *options, path, end, reason, time)
+        elif i.size:
+            part = path[i], end[i], reason[i], time[i]
+            run(start[i], overlap[i], c[i], times, *options, *part)
+            path[i], end[i], reason[i], time[i] = part
     return path, end, reason, time
 
 

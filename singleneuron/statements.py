@@ -90,6 +90,8 @@ class Conjecture(Setting, Claim):
 
     @model_validator(mode="after")
     def _known_data(self) -> Self:
+        if not self.statement.isprintable():
+            raise ValueError("a statement is one line of printable characters")
         if self.n is not None and self.d > 1 and self.algorithm != "imp":
             raise ValueError(
                 "n samples with d > 1 serve for algorithm 'imp' alone, whose last level they drive"

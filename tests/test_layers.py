@@ -15,7 +15,7 @@ ORDER = {
         *("vectors", "bernstein", "cells", "sliding", "watch", "events", "limits", "samples"),
         *("descent", "flow", "pruning", "maps", "intervals", "rates", "chunks", "executors", "runs"),
         *("montecarlo", "theory", "conditions", "independent", "comparisons", "statements", "draws"),
-        *("trials", "verify", "presets", "tutorial", "peers", "bench", "cli"),
+        *("trials", "verify", "presets", "tutorial", "peers", "bench", "cli", "__main__"),
     ),
     "deepexp": (
         *("protocols", "config", "sources", "data", "models", "tensors", "masks", "scores", "signs"),
@@ -23,7 +23,19 @@ ORDER = {
         *("recipes", "bench", "cli", "__main__"),
     ),
     "figures": (
-        *("results", "style", "panels", "toy", "samples", "studies", "deep", "formulas", "report", "cli"),
+        *(
+            "results",
+            "style",
+            "panels",
+            "toy",
+            "samples",
+            "studies",
+            "deep",
+            "formulas",
+            "report",
+            "cli",
+            "__main__",
+        ),
     ),
 }
 PACKAGES = tuple(name for name in ORDER if any((ROOT / name).glob("*.py")))

@@ -40,6 +40,7 @@ def both_fields(y, p, out, single):
             b[i], b[LANES + i] = y[first + i]
             b[population.ROW_SIGMA * LANES + i] = p[first + i, population.SIGMA]
             b[population.ROW_C * LANES + i] = p[first + i, population.C]
+            b[population.ROW_UNIT * LANES + i] = p[first + i, population.UNIT]
         population.field_lanes(b, b.view(np.int64), LANES)
         for i in range(LANES):
             out[first + i, 0] = b[population.ROW_DU * LANES + i]
@@ -50,17 +51,19 @@ def both_fields(y, p, out, single):
 def test_the_field_of_the_lanes_is_the_field():
     rng, size = np.random.default_rng(0), 64 * LANES
     c = rng.choice([-1.0, 0.0, 1.0], size) * rng.lognormal(0, 3, size)
-    p = np.zeros((size, 5))
+    p = np.zeros((size, 6))
     p[:, population.NU], p[:, population.C] = 1.0, c
     p[:, population.SIGMA] = np.where(c < 0, 0.0, rng.choice([-1.0, 1.0], size))
     p[:, population.SCALE] = np.sqrt(np.maximum(0.0, -c))
-    y = np.column_stack([rng.normal(0, 3, size), rng.normal(0, 8, size)])
+    p[:, population.UNIT] = np.maximum(1.0, p[:, population.SCALE])
+    y = np.column_stack([p[:, population.UNIT] * rng.normal(0, 3, size), rng.normal(0, 8, size)])
     y[:20] *= 1e-3
     y[20:40, 1] *= 30
     out, single = np.empty((2, size, 2))
     both_fields(y, p, out, single)
     # a rho and k(theta) cancel in part: the error is relative to them.
-    size_of = 1 + np.abs(single) + np.exp(2 * np.abs(y[:, :1])) * (1 + np.abs(c[:, None]))
+    unit = p[:, population.UNIT, None]
+    size_of = np.abs(single) + unit * (1 + np.exp(2 * np.abs(y[:, :1] / unit)) * (1 + np.abs(c[:, None])))
     assert np.max(np.abs(out - single) / size_of) < 1e-14
 
 
@@ -100,3 +103,38 @@ def test_fewer_trajectories_than_lanes_and_many_more():
         few = _run(population._follow_lanes, starts[:size], times, False)[1]
         for name in ("a", "p", "q"):
             assert np.array_equal(getattr(few, name), getattr(every, name)[:size])
+
+
+def test_a_mask_that_loses_targets_does_not_touch_the_others():
+    starts = independent_starts(3, 40, 3, reduced=True)
+    y, c = population.log_coordinates(starts), start_balance(starts)
+    options = {"rtol": 1e-8, "atol": 1e-8, "limit": False, "t_certain": 2e3, "tolerance": TOLERANCE}
+    overlap = np.ones(40)
+    alone = population.population_flow(y, overlap, c, np.array([5.0]), **options)[1]
+    overlap[7] = 0.6
+    mixed = population.population_flow(y, overlap, c, np.array([5.0]), **options)[1]
+    assert np.array_equal(np.delete(alone, 7, axis=0), np.delete(mixed, 7, axis=0))
+    assert not np.array_equal(alone[7], mixed[7])
+
+
+@pytest.mark.parametrize("rho", [1e3, 1e5])
+def test_the_loss_falls_from_large_weights(rho):
+    from singleneuron.flow import integrate
+    from singleneuron.model import Population, loss
+
+    starts = Reduced([0.0, 1.0, -1.0], np.zeros(3), np.full(3, rho))
+    path = integrate(Population(2), starts, t_eval=np.array([0, 0.01, 0.1, 1]) / rho**2 * 1e3, method="ode")
+    values = loss(Population(2), path.state)
+    assert np.all(np.diff(values, axis=0) <= 1e-8 * rho)
+    assert np.all(values[-1] < 0.26)
+
+
+def test_starts_whose_balance_has_no_digits_fail_alone():
+    from singleneuron.flow import integrate
+    from singleneuron.model import Population
+    from singleneuron.outcome import Status
+
+    starts = Reduced([1.0, 1e-152, 1e200], [0.3, 0.0, 1.0], [1.0, 1e-150, 1.0])
+    end = integrate(Population(2), starts, np.inf, method="ode")
+    assert list(end.status) == [Status.CONVERGED, Status.FAILED, Status.FAILED]
+    assert np.array_equal(end.state.a[1:], starts.a[1:])

@@ -1,0 +1,3 @@
+from singleneuron.cli import main
+
+raise SystemExit(main())
