@@ -316,7 +316,7 @@ CASES: dict[str, Callable[[float], Case]] = {
     "population": population_case,
     "samples": functools.partial(sample_case, 10, 1_000, 1_000, 8),
     "many-samples": functools.partial(sample_case, 10, 100_000, 40, 2),
-    "many-coordinates": functools.partial(sample_case, 100, 1_000, 100, 2),
+    "many-coordinates": functools.partial(sample_case, 100, 1_000, 20, 2),
 }
 STUDIES = "studies"
 
