@@ -7,9 +7,10 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from figures.results import check_output, revision
+from figures import command
+from figures.results import check_output
 
 if TYPE_CHECKING:
     from deepexp.config import Config
@@ -17,52 +18,20 @@ if TYPE_CHECKING:
 RUNS = Path("runs")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
-class _Version(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        from importlib.metadata import version
-
-        print(f"{parser.prog} {version('signflow')} (revision {revision()})")
-        parser.exit()
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run `deepexp`; return 0 when done, 1 after a failure, 2 on bad input, 130 when interrupted."""
     options = _parser().parse_args(arguments)
-    try:
-        options.run(options)
-    except ValueError as error:
-        print(f"deepexp: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as error:
-        print(f"deepexp: interrupted{error}", file=sys.stderr)
-        return 130
-    except ModuleNotFoundError as error:
-        print(f"deepexp: {error.name} must be installed; run pip install 'signflow[deep]'", file=sys.stderr)
-        return 2
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        print(f"deepexp: {type(error).__name__}: {reason}", file=sys.stderr)
-        return 1
-    return 0
+
+    def run() -> None:
+        try:
+            options.run(options)
+        except ModuleNotFoundError as error:
+            raise ValueError(f"{error.name} must be installed; run pip install 'signflow[deep]'") from None
+
+    return command.finish("deepexp", run)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="deepexp", description="Pruning experiments on deep networks.", allow_abbrev=False)
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and its revision")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-        sub.set_defaults(run=run)
-        sub.add_argument("--quiet", action="store_true", help="print nothing but errors and results")
-        return sub
-
-    train = command("train", _train, "run one configuration, level by level, or go on with it")
+def _train_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("--dataset", default="digits", help="digits (default), cifar10, cifar100")
     train.add_argument("--model", default="resnet8", help="resnet8 (default), resnet18, ...")
     train.add_argument("--algorithm", default="lrr", help="imp, wr, lrr (default), or another level policy")
@@ -86,9 +55,22 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--tensorboard", action="store_true", help="write its scalars too")
     train.add_argument("--dry-run", action="store_true", help="print the plan and its cost, train nothing")
 
-    command("recipes", _recipes, "list the experiments")
-    run = command("run", _run, "run all that a recipe stands for, one run after the other")
-    reduce = command("reduce", _reduce, "turn a recipe's runs into one result file")
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command.parser("deepexp", "Pruning experiments on deep networks.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run)
+        sub.add_argument("--quiet", action="store_true", help="print nothing but errors and results")
+        return sub
+
+    train = add("train", _train, "run one configuration, level by level, or go on with it")
+    _train_options(train)
+    add("recipes", _recipes, "list the experiments")
+    run = add("run", _run, "run all that a recipe stands for, one run after the other")
+    reduce = add("reduce", _reduce, "turn a recipe's runs into one result file")
     for sub in (run, reduce):
         sub.add_argument("recipe", metavar="RECIPE")
         sub.add_argument("--profile", default="short", help="smoke, short (default), full")
@@ -97,19 +79,19 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help="the folder of the runs")
     reduce.add_argument("--out", type=Path, metavar="FILE", help="default: build/results/RECIPE.nc")
 
-    status = command("status", _status, "all runs: level, accuracy, time left")
+    status = add("status", _status, "all runs: level, accuracy, time left")
     status.add_argument("runs", type=Path, nargs="?", default=RUNS, metavar="DIR")
-    export = command(
+    export = add(
         "export", _export, "a level as a state dict, and with masks as torch.nn.utils.prune has them"
     )
     export.add_argument("folder", type=Path, metavar="RUN")
     export.add_argument("--level", type=int, required=True)
     export.add_argument("--out", type=Path, required=True, metavar="DIR")
-    data = command("data", _data, "fetch a data set, or verify the copy at hand")
+    data = add("data", _data, "fetch a data set, or verify the copy at hand")
     data.add_argument("action", choices=["fetch", "verify"])
     data.add_argument("dataset", metavar="DATASET")
     data.add_argument("--url", help="a mirror of the archive")
-    bench = command("bench", _bench, "this machine's speed beside a plain PyTorch loop's")
+    bench = add("bench", _bench, "this machine's speed beside a plain PyTorch loop's")
     bench.add_argument("--dataset", default="cifar10")
     bench.add_argument("--model", default="resnet20")
     bench.add_argument("--images", type=int, default=5000)
@@ -119,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     bench.add_argument("--threads", type=int, default=2)
     bench.add_argument("--compile", action="store_true", help="the compiled loop too (a minute to compile)")
-    command("doctor", _doctor, "what this machine can run")
+    add("doctor", _doctor, "what this machine can run")
     return parser
 
 

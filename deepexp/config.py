@@ -26,6 +26,11 @@ Fraction01 = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 
 
+# Fields younger than the first runs, each with the value that stands for what those runs did. A run_id leaves
+# them out at that value, so that finished runs keep their names.
+LATER: dict[str, Any] = {}
+
+
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -240,8 +245,14 @@ class Config(Section):
 
     @property
     def run_id(self) -> str:
-        """A readable name and a digest of every field, defaults included."""
-        digest = hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
+        """A readable name and a digest of every field, defaults included (but see `LATER`)."""
+        tree = self.model_dump()
+        for key, value in LATER.items():
+            section, _, name = key.rpartition(".")
+            fields = tree[section] if section else tree
+            if fields[name] == value:
+                del fields[name]
+        digest = hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
         return f"{self.data.dataset}-{self.model.name}-{self.algorithm}-s{self.seed}-{digest[:10]}"
 
 

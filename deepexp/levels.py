@@ -328,6 +328,7 @@ class _Clock:
         self.work, self.began, self.steps = work, time.monotonic(), 0
 
     def tick(self, level: int, step: int) -> None:
+        """Write how far the run is, and the time left by the rate so far."""
         work = self.work
         self.steps += work.per_epoch
         rate = self.steps / (time.monotonic() - self.began)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from figures.results import atomic, check_output, read, revision
+from figures import command
+from figures.results import atomic, check_output, read
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -20,36 +19,14 @@ Draw = Callable[[Tables], "Figure"]
 T = TypeVar("T")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
-class _Version(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        from importlib.metadata import version
-
-        print(f"{parser.prog} {version('signflow')} (revision {revision()})")
-        parser.exit()
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="figures", description="Draw figures and the report from result files.", allow_abbrev=False
-    )
-    parser.add_argument(
-        "--version",
-        action=_Version,
-        nargs=0,
-        default=argparse.SUPPRESS,
-        help="print the version and its revision",
-    )
+    parser = command.parser("figures", "Draw figures and the report from result files.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    draw = commands.add_parser("draw", help="draw figures to PDF and PNG", allow_abbrev=False)
+    draw = commands.add_parser("draw", help="draw figures to PDF and PNG")
     draw.add_argument("names", nargs="+", metavar="NAME", help="a figure, 'all' (theorems), or 'studies'")
     draw.add_argument("--out", type=Path, default=Path("build/figures"), metavar="DIR", help="(%(default)s)")
     draw.set_defaults(run=_draw)
-    report = commands.add_parser("report", help="write verdicts and figures as a page", allow_abbrev=False)
+    report = commands.add_parser("report", help="write verdicts and figures as a page")
     report.add_argument(
         "--verdicts", type=Path, nargs="+", metavar="FILE", help="(verdicts.json of the results)"
     )
@@ -57,32 +34,18 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("build/report/index.html"), metavar="FILE", help="(%(default)s)"
     )
     report.set_defaults(run=_report)
-    for command in (draw, report):
-        command.add_argument(
+    for sub in (draw, report):
+        sub.add_argument(
             "--results", type=Path, default=Path("build/results"), metavar="DIR", help="(%(default)s)"
         )
-        command.add_argument("--quiet", action="store_true", help="print nothing but errors")
+        sub.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run `figures`; return 0 when done, 1 after a failure, 2 on bad input."""
+    """Run `figures`; return 0 when done, 1 after a failure, 2 on bad input, 130 when interrupted."""
     options = _parser().parse_args(arguments)
-    try:
-        options.run(options)
-        sys.stdout.flush()
-    except ValueError as error:
-        print(f"figures: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # the reader had enough; the exit flushes once more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141  # 128 + SIGPIPE, as shells tell it
-    except Exception as error:
-        print(f"figures: {type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return command.finish("figures", lambda: options.run(options))
 
 
 def _draw(options: argparse.Namespace) -> None:

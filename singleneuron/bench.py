@@ -30,6 +30,7 @@ from numba import prange
 
 from figures.results import atomic, provenance
 from singleneuron import exact, line, peers, population
+from singleneuron.executors import cores
 from singleneuron.flow import FlowResult, integrate
 from singleneuron.kernel import kernel, routine
 from singleneuron.model import (
@@ -327,7 +328,7 @@ STUDIES = "studies"
 def study_costs(share: float = 1.0, rounds: int = 3) -> str:
     """A Markdown table of what a study of balanced population runs costs, by d and by their number."""
     lines = [
-        f"**Studies: IMP and LRR from balanced starts, long levels, {peers.threads()} processes**",
+        f"**Studies: IMP and LRR from balanced starts, long levels, {cores()} processes**",
         "",
         "| d | runs | seconds | runs/s |",
         "|--:|--:|--:|--:|",
@@ -382,7 +383,7 @@ def machine() -> str:
         for name in ("diffrax", "jax", "heyoka")
         if peers.installed(name)
     }
-    return f"{made['cpu']}, {peers.threads()} threads; " + ", ".join(f"{n} {v}" for n, v in found.items())
+    return f"{made['cpu']}, {cores()} threads; " + ", ".join(f"{n} {v}" for n, v in found.items())
 
 
 def replace_section(path: Path, text: str) -> None:
@@ -396,6 +397,7 @@ def replace_section(path: Path, text: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `python -m singleneuron.bench`."""
     parser = argparse.ArgumentParser(prog="python -m singleneuron.bench", description=__doc__)
     parser.add_argument("--cases", nargs="+", choices=[*CASES, STUDIES], default=[*CASES, STUDIES])
     parser.add_argument("--rounds", type=int, default=3, help="medians are over this many rounds")

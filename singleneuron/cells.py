@@ -89,6 +89,7 @@ class Cell(NamedTuple):
 
 
 def empty_cell(m: int, d: int) -> Cell:
+    """A cell of m samples in d coordinates, its arrays not filled in yet."""
     most = d + 1  # d - 1 are slid in at most, one more enters, and one to spare
     return Cell(
         A=np.empty((d, d)),
@@ -105,6 +106,7 @@ def empty_cell(m: int, d: int) -> Cell:
 
 @routine
 def cell_field(y, cell, out):
+    """The flow of y = (a, w) within the cell, on its slide."""
     a, w = y[0], y[1:]
     rate = out[1:]
     for i in range(w.size):
@@ -149,6 +151,7 @@ def sum_up(planes, cell):
 
 @routine
 def set_side(planes, cell, i, side):
+    """Put sample i on a side, and update A and b by it."""
     change = (1 if side == ON else 0) - (1 if cell.side[i] == ON else 0)
     cell.side[i] = side
     if change != 0:

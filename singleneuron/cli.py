@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, cast
 
-from figures.results import check_output, is_current, provenance, revision, write
+from figures import command
+from figures.results import check_output, is_current, provenance, write
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -23,30 +23,8 @@ FAILED_SHARE = 0.01
 Progress = Callable[[int, int], None]
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
-class _Version(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        from importlib.metadata import version
-
-        print(f"{parser.prog} {version('signflow')} (revision {revision()})")
-        parser.exit()
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="singleneuron", description="The single hidden neuron, trained and pruned.", allow_abbrev=False
-    )
-    parser.add_argument(
-        "--version",
-        action=_Version,
-        nargs=0,
-        default=argparse.SUPPRESS,
-        help="print the version and its revision",
-    )
+    parser = command.parser("singleneuron", "The single hidden neuron, trained and pruned.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, run, options in (
         ("map", _map, _map_options),
@@ -56,10 +34,10 @@ def _parser() -> argparse.ArgumentParser:
         ("verify", _verify, _verify_options),
     ):
         summary = (options.__doc__ or "").strip()
-        command = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
-        options(command)
-        command.add_argument("--quiet", action="store_true", help="print nothing but errors")
-        command.set_defaults(run=run)
+        sub = commands.add_parser(name, help=summary, description=summary)
+        options(sub)
+        sub.add_argument("--quiet", action="store_true", help="print nothing but errors")
+        sub.set_defaults(run=run)
     return parser
 
 
@@ -205,29 +183,20 @@ def _verify_options(command: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run `singleneuron`; return 0 when done, 1 after a failure, 2 on bad input."""
+    """Run `singleneuron`; return 0 when done, 1 after a failure, 2 on bad input, 130 when interrupted."""
     options = _parser().parse_args(arguments)
-    try:
+
+    def run() -> int | None:
         with warnings.catch_warnings():
             # Numbers that overflow are told by the status of their trajectories.
             warnings.simplefilter("ignore", RuntimeWarning)
-            code = options.run(options) or 0
-            sys.stdout.flush()
-            return code
-    except ValueError as error:
-        return _fail(2, str(error))
-    except KeyboardInterrupt:
-        return _fail(130, "interrupted")
-    except BrokenPipeError:  # the reader had enough; the exit flushes once more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141  # 128 + SIGPIPE, as shells tell it
-    except Exception as error:
-        return _fail(1, f"{type(error).__name__}: {error}")
+            return cast("int | None", options.run(options))
+
+    return command.finish("singleneuron", run)
 
 
-def _fail(code: int, message: str) -> int:
-    print(f"singleneuron: {' '.join(message.split())}", file=sys.stderr)
-    return code
+def _fail(message: str) -> int:
+    return command.fail("singleneuron", 1, message)
 
 
 def _map(options: argparse.Namespace) -> int:
@@ -254,7 +223,7 @@ def _map(options: argparse.Namespace) -> int:
     failed = int((data.status == sn.Status.FAILED).sum())
     cells = int((data.status >= 0).sum() if options.average is None else data.status.size)
     if failed > FAILED_SHARE * cells:
-        return _fail(1, f"the integrator gave up on {failed} of {cells} cells, kept in {options.out}")
+        return _fail(f"the integrator gave up on {failed} of {cells} cells, kept in {options.out}")
     return 0
 
 
@@ -335,7 +304,7 @@ def _trajectory(options: argparse.Namespace) -> int:
         print(f"{status}: a = {last.a.item():.6g}, w = {w}, loss = {last.loss.item():.3g}")
         print(options.out)
     if status == "failed":
-        return _fail(1, f"the integrator gave up; how far it came is kept in {options.out}")
+        return _fail(f"the integrator gave up; how far it came is kept in {options.out}")
     return 0
 
 

@@ -78,6 +78,7 @@ class _Task:
 
     @property
     def ode(self) -> dict[str, Any]:
+        """What the integrators of the ODE are told."""
         return {
             "rtol": self.rtol,
             "atol": self.atol,

@@ -35,6 +35,7 @@ from singleneuron.solver import (
     TRIED,
     A,
     T,
+    step_factor,
 )
 
 LANES = 16
@@ -195,10 +196,9 @@ def build(rhs, watch, size, rows):
         watch(b, bits, w, tolerance)
         for lane in range(w):
             error = b[sum5 * LANES + lane]
-            factor = min(10.0, max(0.2, 0.9 / math.sqrt(math.sqrt(math.sqrt(error)))))
             # After a rejection, and on one, a step does not grow.
             most = 1.0 if b[rejected * LANES + lane] != 0.0 or not error < 1.0 else 10.0
-            b[sum3 * LANES + lane] = b[h * LANES + lane] * min(most, factor)
+            b[sum3 * LANES + lane] = b[h * LANES + lane] * min(most, step_factor(error))
         for lane in range(w):
             accepted = b[sum5 * LANES + lane] < 1.0
             now = b[t * LANES + lane] + b[h * LANES + lane]

@@ -28,6 +28,7 @@ def field(y, p, out):
 
 @routine
 def gauge(y, p, g):
+    """The line w = 0, this side's target, and whether the limit is certain, as `solver.parts` takes them."""
     a, w = y[0], y[1]
     if p[LEAVES] > 0.0:
         g[0] = p[SIDE] * w

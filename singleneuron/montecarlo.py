@@ -133,6 +133,7 @@ class _Counts:
         return self.position == len(self.ranges)
 
     def add(self, index: int, counts: list[list[int]]) -> None:
+        """Take in the counts of a chunk; those after the last one that counts are dropped."""
         if index >= len(self.ranges):
             return
         self.early[index] = counts

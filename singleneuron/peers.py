@@ -7,7 +7,6 @@ import copy
 import functools
 import importlib.util
 import math
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from singleneuron import population
+from singleneuron.executors import cores
 from singleneuron.kernel import routine
 from singleneuron.model import Array
 
@@ -22,15 +22,13 @@ Field = Callable[[float, Array, Array], Array]
 
 
 def installed(name: str) -> bool:
+    """Whether there is a module of that name."""
     return importlib.util.find_spec(name) is not None
 
 
-def threads() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def in_chunks(run: Callable[[Any], None], chunks: Iterable[Any]) -> None:
-    with ThreadPoolExecutor(threads()) as pool:
+    """Run every chunk, on a thread a core."""
+    with ThreadPoolExecutor(cores()) as pool:
         list(pool.map(run, chunks))
 
 
@@ -140,13 +138,10 @@ def heyoka_run(
                     flow.propagate_until(target)
                 end[batch] = flow.state.T
 
-        in_chunks(part, np.array_split(index, threads()))
+        in_chunks(part, np.array_split(index, cores()))
         return end
 
     return run
-
-
-# --- the population in (a, log rho, x) ---
 
 
 @routine
@@ -160,6 +155,7 @@ def population_field(y: Any, p: Any, out: Any) -> None:
 
 
 def population_python(_: float, y: Array, p: Array) -> tuple[float, float, float]:
+    """`population_field` as one writes it for solve_ivp."""
     a, log_rho, x = y.tolist()
     rho, e = math.exp(max(log_rho, -690.0)), math.exp(-min(abs(x), 700.0))
     delta = 2.0 * math.atan(e) if x >= 0.0 else math.pi - 2.0 * math.atan(e)
@@ -172,6 +168,7 @@ def population_python(_: float, y: Array, p: Array) -> tuple[float, float, float
 
 
 def population_heyoka(heyoka: Any) -> Any:
+    """`population_field` as heyoka's expressions."""
     a, log_rho, x = heyoka.make_vars("a", "log_rho", "x")
     rho = heyoka.exp(heyoka.select(heyoka.gt(log_rho, -690.0), log_rho, -690.0))
     above = heyoka.gt(x, 0.0)
@@ -190,6 +187,7 @@ def population_heyoka(heyoka: Any) -> Any:
 
 
 def population_jax(_: Any, y: Any, argument: Any) -> Any:
+    """`population_field` in jax."""
     import jax.numpy as jnp
 
     a, log_rho, x = y

@@ -76,6 +76,7 @@ def sides(u, p):
 
 @routine
 def field(y, p, out):
+    """The right-hand side of y = (u, x)."""
     k, delta = angles(y[1], p[NU])
     a, rho = sides(y[0], p)
     ratio = a / rho
@@ -86,6 +87,7 @@ def field(y, p, out):
 
 @routine
 def gauge(y, p, g):
+    """Death of the neuron, the target, and whether the limit is certain, as `solver.parts` takes them."""
     a, rho = sides(y[0], p)
     g[0] = 1.0
     if a < 0.0:

@@ -25,6 +25,7 @@ ORDER = {
     "figures": (
         *(
             "results",
+            "command",
             "style",
             "panels",
             "toy",
@@ -84,8 +85,8 @@ def test_packages_do_not_reach_into_each_other(package):
         for name in imports(path):
             top = name.split(".")[0]
             if top in ORDER and top != package:
-                assert name.startswith("figures.results") or name in ("figures", "figures.results"), (
-                    f"{path} imports {name}: only figures.results is shared"
+                assert name == "figures" or name.startswith(("figures.results", "figures.command")), (
+                    f"{path} imports {name}: only figures.results and figures.command are shared"
                 )
                 assert package != "figures", f"{path} imports {name}: figures reads files only"
 

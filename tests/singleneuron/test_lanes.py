@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from singleneuron import lanes, population
+from singleneuron.flow import integrate
 from singleneuron.kernel import kernel
 from singleneuron.lanes import LANES, arctan, exp_row
-from singleneuron.model import Reduced, balanced_starts, independent_starts, start_balance
-from singleneuron.outcome import TOLERANCE
+from singleneuron.model import Population, Reduced, balanced_starts, independent_starts, loss, start_balance
+from singleneuron.outcome import TOLERANCE, Status
 from singleneuron.solver import CERTAIN
 
 
@@ -119,9 +120,6 @@ def test_a_mask_that_loses_targets_does_not_touch_the_others():
 
 @pytest.mark.parametrize("rho", [1e3, 1e5])
 def test_the_loss_falls_from_large_weights(rho):
-    from singleneuron.flow import integrate
-    from singleneuron.model import Population, loss
-
     starts = Reduced([0.0, 1.0, -1.0], np.zeros(3), np.full(3, rho))
     path = integrate(Population(2), starts, t_eval=np.array([0, 0.01, 0.1, 1]) / rho**2 * 1e3, method="ode")
     values = loss(Population(2), path.state)
@@ -130,10 +128,6 @@ def test_the_loss_falls_from_large_weights(rho):
 
 
 def test_starts_whose_balance_has_no_digits_fail_alone():
-    from singleneuron.flow import integrate
-    from singleneuron.model import Population
-    from singleneuron.outcome import Status
-
     starts = Reduced([1.0, 1e-152, 1e200], [0.3, 0.0, 1.0], [1.0, 1e-150, 1.0])
     end = integrate(Population(2), starts, np.inf, method="ode")
     assert list(end.status) == [Status.CONVERGED, Status.FAILED, Status.FAILED]

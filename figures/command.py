@@ -1,0 +1,63 @@
+"""What the three command lines have in common: their parser, `--version`, and how they end.
+
+Exit codes: 0 done, 1 a failure in the run, 2 bad input, 130 interrupted; with one line on stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from figures.results import revision
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser, of subcommands too, that tells an error in one line and takes no abbreviations."""
+
+    def __init__(self, *, prog: str, description: str | None = None, **options: object) -> None:
+        super().__init__(prog=prog, description=description, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version
+
+        print(f"{parser.prog} {version('signflow')} (revision {revision()})")
+        parser.exit()
+
+
+def parser(prog: str, description: str) -> Parser:
+    """The parser of a program, with `--version`."""
+    made = Parser(prog=prog, description=description)
+    text = "print the version and its revision"
+    made.add_argument("--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help=text)
+    return made
+
+
+def fail(prog: str, code: int, message: str) -> int:
+    """Print the message on one line of stderr; return the exit code."""
+    print(f"{prog}: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def finish(prog: str, action: Callable[[], int | None]) -> int:
+    """Run `action` and return its exit code (None: 0), or the one of the error that it ends with."""
+    try:
+        code = action() or 0
+        sys.stdout.flush()
+    except ValueError as error:
+        return fail(prog, 2, str(error))
+    except KeyboardInterrupt as error:
+        return fail(prog, 130, f"interrupted{error}")
+    except BrokenPipeError:  # the reader had enough; the exit flushes once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # 128 + SIGPIPE, as shells tell it
+    except Exception as error:
+        return fail(prog, 1, f"{type(error).__name__}: {error}")
+    return code
