@@ -19,6 +19,12 @@ Array = NDArray[np.float64]
 
 
 @routine
+def _at(values: Array, i: int) -> float:
+    """Entry i of an array, or its only one."""
+    return values[i] if values.size > 1 else values[0]
+
+
+@routine
 def _saturated(z: float, base: float, span: float) -> float:
     """z / sqrt(base^2 + (z span)^2), also where z underflows."""
     if z == 0.0:
@@ -55,8 +61,8 @@ def _side_flow(a: float, w: float, rate: float, slope: float, t: float) -> tuple
         return a / shrink, w / shrink
     kappa, sigma = half / r, abs(slope) / r
     y = rate * t * r
-    tau = math.tanh(y)
-    root_left = math.exp(-y) * math.sqrt(2.0 / (1.0 + math.exp(-2.0 * y)))  # sqrt(1 - tau)
+    tau, e = math.tanh(y), math.exp(-y)
+    root_left = e * math.sqrt(2.0 / (1.0 + e * e))  # sqrt(1 - tau)
     root_span = math.sqrt(0.5 * rate * t) if y < 1e-8 else math.sqrt(0.5 * tau) / math.sqrt(r)
     # sqrt(1 - sigma tau) and sqrt(1 + sigma tau); 1 - sigma = kappa^2/(1 + sigma).
     near = math.hypot(kappa / math.sqrt(1.0 + sigma), math.sqrt(sigma) * root_left)
@@ -106,26 +112,26 @@ def _crossing(a: float, w: float, rate: float, slope: float) -> float:
 @kernel(parallel=True)
 def _line_kernel(a, w, t, c_pos, s_pos, c_neg, s_neg, balanced, a_t, w_t):
     for i in numba.prange(a.size):
-        a0, w0 = a[i], w[i]
-        if w0 == 0.0 or t[i] == 0.0:
+        a0, w0, time = a[i], w[i], _at(t, i)
+        if w0 == 0.0 or time == 0.0:
             a_t[i], w_t[i] = a0, w0
             continue
-        rate, slope, other_rate, other_slope = c_pos[i], s_pos[i], c_neg[i], s_neg[i]
+        rate, slope, other_rate, other_slope = _at(c_pos, i), _at(s_pos, i), _at(c_neg, i), _at(s_neg, i)
         if w0 < 0.0:
             rate, slope, other_rate, other_slope = other_rate, other_slope, rate, slope
         arrival = math.inf
-        if balanced[i]:
+        if _at(balanced, i):
             a0 = math.copysign(w0, a0)
         else:
             arrival = _crossing(a0, w0, rate, slope)
-        if arrival == math.inf or t[i] < arrival:
-            a_t[i], w_t[i] = _side_flow(a0, w0, rate, slope, t[i])
+        if arrival == math.inf or time < arrival:
+            a_t[i], w_t[i] = _side_flow(a0, w0, rate, slope, time)
             continue
         stop = math.copysign(math.sqrt(abs(a0) - abs(w0)) * math.sqrt(abs(a0) + abs(w0)), a0)
         # Beyond the line the other side's statistics drive: on in the same direction, or back onto the line.
         if other_rate > 0.0 and np.sign(slope) * np.sign(other_slope) > 0.0:
             a_t[i], w_t[i] = _side_flow(
-                stop, math.copysign(0.0, -w0), other_rate, other_slope, t[i] - arrival
+                stop, math.copysign(0.0, -w0), other_rate, other_slope, time - arrival
             )
         else:
             a_t[i], w_t[i] = stop, math.copysign(0.0, w0)
@@ -134,19 +140,23 @@ def _line_kernel(a, w, t, c_pos, s_pos, c_neg, s_neg, balanced, a_t, w_t):
 @kernel()
 def _crossing_kernel(a, w, c_pos, s_pos, c_neg, s_neg, balanced, time):
     for i in range(a.size):
-        rate, slope = (c_pos[i], s_pos[i]) if w[i] > 0.0 else (c_neg[i], s_neg[i])
-        time[i] = math.inf if balanced[i] and w[i] != 0.0 else _crossing(a[i], w[i], rate, slope)
+        rate, slope = (_at(c_pos, i), _at(s_pos, i)) if w[i] > 0.0 else (_at(c_neg, i), _at(s_neg, i))
+        time[i] = math.inf if _at(balanced, i) and w[i] != 0.0 else _crossing(a[i], w[i], rate, slope)
 
 
-def _flat(*arrays: ArrayLike) -> tuple[tuple[int, ...], list[Array]]:
-    """The common shape of float64 arrays, and each of them broadcast to it and flattened."""
+def _flat(*arrays: ArrayLike, whole: int = 1) -> tuple[tuple[int, ...], list[Array]]:
+    """The common shape of float64 arrays, and each of them broadcast to it and flattened.
+
+    After the first `whole` of them, those that are one number stay so: `_at` takes it for every entry.
+    """
     values = [np.asarray(array, dtype=np.float64) for array in arrays]
     shape = np.broadcast_shapes(*(value.shape for value in values))
+    shapes = [shape if i < whole or value.size != 1 else (1,) for i, value in enumerate(values)]
     # numba would compile every mixture of read-only and writable arguments anew: the others are copied.
     return shape, [
-        (value if value.shape == shape and value.flags.carray else np.array(np.broadcast_to(value, shape)))
+        (value if value.shape == wanted and value.flags.carray else np.array(np.broadcast_to(value, wanted)))
         .reshape(-1)
-        for value in values
+        for value, wanted in zip(values, shapes, strict=True)
     ]  # fmt: skip
 
 
@@ -187,9 +197,12 @@ def line_flow(
     Errors are a few ulp of max(|a|, |w|) times the condition of the flow.
     """
     _check_time(t)
-    shape, (a, w, t, c_pos, s_pos, c_neg, s_neg, flag) = _flat(a, w, t, c_pos, s_pos, c_neg, s_neg, balanced)
+    shape, (a, w, t, c_pos, s_pos, c_neg, s_neg, flag) = _flat(
+        a, w, t, c_pos, s_pos, c_neg, s_neg, balanced, whole=2
+    )
     flag = flag != 0
-    _check_balanced(a[flag], np.abs(w[flag]))
+    given = np.broadcast_to(flag, a.shape)
+    _check_balanced(a[given], np.abs(w[given]))
     a_t, w_t = np.empty_like(a), np.empty_like(w)
     _line_kernel(a, w, t, c_pos, s_pos, c_neg, s_neg, flag, a_t, w_t)
     return a_t.reshape(shape), w_t.reshape(shape)
@@ -209,7 +222,9 @@ def crossing_time(
 
     Finite iff c > 0 and a w s < 0 with that side's s (and its data are not empty); 0 at w = 0.
     """
-    shape, (a, w, c_pos, s_pos, c_neg, s_neg, flag) = _flat(a, w, c_pos, s_pos, c_neg, s_neg, balanced)
+    shape, (a, w, c_pos, s_pos, c_neg, s_neg, flag) = _flat(
+        a, w, c_pos, s_pos, c_neg, s_neg, balanced, whole=2
+    )
     time = np.empty_like(a)
     _crossing_kernel(a, w, c_pos, s_pos, c_neg, s_neg, flag != 0, time)
     return time.reshape(shape)
@@ -443,7 +458,7 @@ def _balanced_point(a: float, p: float, q: float, t: float, curve: Curve) -> tup
 @kernel(parallel=True)
 def _balanced_kernel(a, p, q, t, curve, a_t, p_t, q_t):
     for i in numba.prange(a.size):
-        a_t[i], p_t[i], q_t[i] = _balanced_point(a[i], p[i], q[i], t[i], curve)
+        a_t[i], p_t[i], q_t[i] = _balanced_point(a[i], p[i], q[i], _at(t, i), curve)
 
 
 def balanced_flow(a: ArrayLike, p: ArrayLike, q: ArrayLike, t: ArrayLike) -> tuple[Array, Array, Array]:
@@ -454,7 +469,7 @@ def balanced_flow(a: ArrayLike, p: ArrayLike, q: ArrayLike, t: ArrayLike) -> tup
     of the flow.
     """
     _check_time(t)
-    shape, (a, p, q, t) = _flat(a, p, q, t)
+    shape, (a, p, q, t) = _flat(a, p, q, t, whole=3)
     if np.any(q < 0):
         raise ValueError(f"q = |w_perp| must be >= 0, but its least entry is {np.min(q):g}")
     _check_balanced(a, np.hypot(p, q))

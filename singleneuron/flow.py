@@ -36,7 +36,7 @@ CERTAIN_TIME = 2e3
 """In the limit, the time from which on a trajectory ends as soon as its limit is certain."""
 MAX_DESCENT = 1e12
 """Most steps of gradient descent."""
-CHUNK, DESCENT_CHUNK = 8192, 256
+CHUNK, DESCENT_CHUNK = 32768, 256
 """Trajectories between two reports of progress."""
 
 Mask = NDArray[np.bool_]

@@ -7,9 +7,10 @@ size of its own. Steps on which nothing happens are accepted or rejected togethe
 All numbers stand in a flat array `b` of rows of LANES numbers. Of several arrays the compiler would not know
 that they do not overlap. The first rows are for the right-hand side ``rhs(b, bits, w)``, `bits` being b as
 integers and w = LANES (a constant would be unrolled instead): the state, the derivative that it fills in,
-its parameters, rows of its own. They also serve ``watch(b, bits, w, tolerance)``, the gauge of the lanes: in
-the first row of the derivative it says whether the state is within tolerance of its target, in the second
-whether there is an event, or a state that the flow cannot reach.
+its parameters, rows of its own. They also serve ``watch(b, bits, w, tolerance, near)``, the gauge of the
+lanes: in the first row of the derivative it says whether the state is within tolerance of its target, in the
+second whether there is an event, a state that the flow cannot reach, or one so near the target that the rest
+is known.
 """
 
 import math
@@ -74,10 +75,10 @@ def exp_row(b, bits, source, target, spare, w):
 
 
 @routine
-def arctan(x):
-    """arctan of 0 <= x <= 1 to an ulp or so: the rational approximation of Cephes, without a branch."""
+def arctan(x, inverse):
+    """arctan of 0 <= x <= 1, given 1/(1 + x), to an ulp or so: Cephes' rational approximation, branchless."""
     large = x > math.sqrt(2.0) - 1.0
-    z = (x - 1.0) / (x + 1.0) if large else x
+    z = (x - 1.0) * inverse if large else x
     q = z * z
     above = -8.750608600031904122785e-1
     above = above * q - 1.615753718733365076637e1
@@ -189,11 +190,11 @@ def build(rhs, watch, size, rows):
             b[sum5 * LANES + lane] = error if error < math.inf and three >= 0.0 else math.inf
 
     @routine
-    def step(b, bits, w, rtol, atol, tolerance, t_end):
+    def step(b, bits, w, rtol, atol, tolerance, near, t_end):
         """Try a step of every lane; returns in how many something happened that `solver.settle` must see."""
         stages(b, bits, w)
         errors(b, w, rtol, atol)
-        watch(b, bits, w, tolerance)
+        watch(b, bits, w, tolerance, near)
         for lane in range(w):
             error = b[sum5 * LANES + lane]
             # After a rejection, and on one, a step does not grow.

@@ -16,7 +16,9 @@ cos(theta) = -nu tanh(x), and x' gains a factor nu.
 """
 
 import math
+from typing import Any
 
+import numba
 import numpy as np
 from numba import prange
 from numpy.typing import NDArray
@@ -27,9 +29,11 @@ from singleneuron.lanes import LANES, arctan, exp_row
 from singleneuron.model import Array, Reduced
 from singleneuron.outcome import TINY_NORM
 from singleneuron.solver import (
+    END,
     EVENT,
     FAILED,
     FILLED,
+    INSIDE,
     KNOWN,
     RUNNING,
     SINCE,
@@ -102,15 +106,17 @@ def gauge(y, p, g):
 begin, _, settle = parts(field, gauge)
 solve = build(field, gauge)
 
-# The rows of `field_lanes`: u, x, their derivatives, sigma, c, the unit of u, what it needs in between.
-ROW_U, ROW_X, ROW_DU, ROW_DX, ROW_SIGMA, ROW_C, ROW_UNIT, ROW_SQUARE, ROW_E, ROW_SPARE, ROWS = range(11)
+# The rows of `field_lanes`: u, x, their derivatives, sigma, c, the unit of u and its inverse, and what it needs
+# in between.
+ROW_U, ROW_X, ROW_DU, ROW_DX, ROW_SIGMA, ROW_C, ROW_UNIT, ROW_PER_UNIT = range(8)
+ROW_SQUARE, ROW_E, ROW_SPARE, ROWS = range(8, 12)
 
 
 @routine
 def field_lanes(b, bits, w):
     """`field` for nu = 1, a lane a trajectory and without a branch: what is not chosen is computed, too."""
     for i in range(w):
-        u = b[ROW_U * LANES + i] / b[ROW_UNIT * LANES + i]
+        u = b[ROW_U * LANES + i] * b[ROW_PER_UNIT * LANES + i]
         b[ROW_DU * LANES + i] = min(max(2.0 * u, -690.0), 690.0)
         b[ROW_DX * LANES + i] = -min(abs(b[ROW_X * LANES + i]), 690.0)
     exp_row(b, bits, ROW_DU, ROW_SQUARE, ROW_SPARE, w)
@@ -118,11 +124,13 @@ def field_lanes(b, bits, w):
     for i in range(w):
         x, e, square = b[ROW_X * LANES + i], b[ROW_E * LANES + i], b[ROW_SQUARE * LANES + i]
         sigma, c = b[ROW_SIGMA * LANES + i], b[ROW_C * LANES + i]
-        small = 2.0 * arctan(e)
+        # Two reciprocals, 1/(1 + e) and 1/(1 + e^2), by one division, which is what costs here.
+        both = 1.0 / ((1.0 + e) * (1.0 + e * e))
+        scale = both * (1.0 + e)
+        small = 2.0 * arctan(e, both * (1.0 + e * e))
         delta = small if x >= 0.0 else math.pi - small
         d2 = delta * delta
         series = delta * d2 * (1.0 / 3.0 - d2 * (1.0 / 30.0 - d2 * (1.0 / 840.0 - d2 * (1.0 / 45360.0))))
-        scale = 1.0 / (1.0 + e * e)
         cosine = (1.0 - e * e) * scale
         direct = 2.0 * e * scale - delta * (cosine if x >= 0.0 else -cosine)
         k = (series if delta < 0.2 else direct) / TWO_PI
@@ -137,11 +145,17 @@ def field_lanes(b, bits, w):
 
 
 @routine
-def watch(b, bits, w, tolerance):
-    """`gauge` for nu = 1, a lane a trajectory: within tolerance of the target?, dying?"""
-    x_near = math.log(math.tan(min(0.5 * tolerance, 0.25 * math.pi)))
+def x_of(theta):
+    """log tan(theta/2), up to theta = pi/2."""
+    return math.log(math.tan(min(0.5 * theta, 0.25 * math.pi))) if theta > 0.0 else -math.inf
+
+
+@routine
+def watch(b, bits, w, tolerance, near):
+    """`gauge` for nu = 1, a lane a trajectory: is it within tolerance of the target, dying or `near` that?"""
+    x_inside, x_near = x_of(tolerance), x_of(near)
     for i in range(w):
-        u = b[ROW_U * LANES + i] / b[ROW_UNIT * LANES + i]
+        u = b[ROW_U * LANES + i] * b[ROW_PER_UNIT * LANES + i]
         b[ROW_DU * LANES + i] = min(max(2.0 * u, -690.0), 690.0)
     exp_row(b, bits, ROW_DU, ROW_SQUARE, ROW_SPARE, w)
     for i in range(w):
@@ -150,10 +164,10 @@ def watch(b, bits, w, tolerance):
         outward = b[ROW_SIGMA * LANES + i] * math.sqrt(1.0 + max(c, 0.0) * inverse)
         product = -0.25 * c * (square - inverse) if c < 0.0 else square * outward
         rho2 = -0.25 * c * (square + 2.0 + inverse) if c < 0.0 else square
-        b[ROW_DU * LANES + i] = (
-            1.0 if b[ROW_X * LANES + i] <= x_near and abs(product - 1.0) <= tolerance else 0.0
-        )
-        b[ROW_DX * LANES + i] = 1.0 if product < 0.0 and rho2 <= TINY_NORM * TINY_NORM else 0.0
+        x, off = b[ROW_X * LANES + i], abs(product - 1.0)
+        b[ROW_DU * LANES + i] = 1.0 if x <= x_inside and off <= tolerance else 0.0
+        dying = product < 0.0 and rho2 <= TINY_NORM * TINY_NORM
+        b[ROW_DX * LANES + i] = 1.0 if dying or (x <= x_near and off <= near) else 0.0
 
 
 buffer, load, step, happened, unload = lanes.build(field_lanes, watch, 2, ROWS)
@@ -172,6 +186,37 @@ def decay(y, nu, lapse, out):
         before = math.exp(min(700.0, y[2] + y[1] + math.log(-0.5 * math.pi * a)))
         after = before * math.exp(-rate) - math.expm1(-rate)
         out[2] += rate + math.log(after) - math.log(before)
+
+
+@routine
+def is_near(y, p, near):
+    """Whether theta and |a rho - 1| are at most `near`."""
+    a, rho = sides(y[0], p)
+    return y[1] <= x_of(near) and abs(a * rho - 1.0) <= near
+
+
+@routine
+def approach(y, p, lapse, out):
+    """The flow from near its target on, for nu = 1, up to errors of second order in theta and |a rho - 1|.
+
+    With rate = (a^2 + rho^2)/2 and r = a/rho at the target, where a rho = 1, and z the distance of u from it,
+    z' = -rate z - (du'/dpull) theta^2/4 and x' = -(r + (dr/du) z) (1 - theta/pi)/2, where theta ~ e^(-r t/2).
+    """
+    c = p[C]
+    large = 0.5 * (abs(c) + math.hypot(c, 2.0))  # the larger of a^2 and rho^2, whose product is 1
+    if p[SIGMA] == 0.0:
+        goal, ratio = p[UNIT] * math.asinh(1.0 / (math.sqrt(large) * p[SCALE])), 1.0 / large
+        gain, bend = p[UNIT], -c / (large * p[UNIT])
+    else:
+        goal, ratio = -0.5 * math.log(large), large
+        gain, bend = ratio, -c
+    rate, gap = 0.5 * (large + 1.0 / large), 0.5 * abs(c)  # gap = |rate - ratio|
+    z, theta = y[0] - goal, 2.0 * math.atan(math.exp(max(y[1], -700.0)))
+    shared = lapse if gap * lapse < 1e-16 else -math.expm1(-gap * lapse) / gap
+    shared *= math.exp(-min(rate, ratio) * lapse)
+    out[0] = goal + z * math.exp(-rate * lapse) - 0.25 * gain * theta * theta * shared
+    out[1] = y[1] - 0.5 * ratio * lapse - theta / math.pi * math.expm1(-0.5 * ratio * lapse)
+    out[1] += 0.5 * bend * z * math.expm1(-rate * lapse) / rate
 
 
 @routine
@@ -194,14 +239,18 @@ def enter(start, nu, c, tolerance, y, p):
 
 @routine
 def leave(y, p, reason, t, filled, times, limit, record, path, end):
-    """Write the `path` of a trajectory that ended in y at t, and its `end`; `record` holds the path in y."""
+    """Write the `path` of a trajectory followed to y at t, and its `end`; `record` holds the path in y."""
     for i in range(filled):
         outer(record[i], p, path[i])
     outer(y, p, end)
+    later = np.empty(2)
     for i in range(filled, times.size):
         path[i] = end
         if reason == EVENT:
             decay(end, p[NU], times[i] - t, path[i])
+        elif reason == END:
+            approach(y, p, times[i] - t, later)
+            outer(later, p, path[i])
     if not limit:
         end[:] = path[-1]
 
@@ -246,6 +295,7 @@ def follow_lanes(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, p
     y, p, s = np.empty((LANES, 2)), np.empty((LANES, 6)), np.empty((LANES, KNOWN))
     index = np.full(LANES, -1)
     busy, following = 0, 0
+    near = 0.0 if limit else math.sqrt(rtol)  # what `approach` leaves out is below a tenth of the tolerance
     while busy > 0 or following < reason.size:
         for lane in range(LANES):
             while index[lane] < 0 and following < reason.size:
@@ -258,10 +308,11 @@ def follow_lanes(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, p
                     continue
                 b[ROW_SIGMA * LANES + lane], b[ROW_C * LANES + lane] = p[lane, SIGMA], p[lane, C]
                 b[ROW_UNIT * LANES + lane] = p[lane, UNIT]
+                b[ROW_PER_UNIT * LANES + lane] = 1.0 / p[lane, UNIT]
                 load(b, lane, y[lane], s[lane], times, limit, t_certain, k[0])
                 index[lane] = i
                 busy += 1
-        if step(b, bits, LANES, rtol, atol, tolerance, times[-1]) == 0.0:
+        if step(b, bits, LANES, rtol, atol, tolerance, near, times[-1]) == 0.0:
             continue
         for lane in range(LANES):
             i = index[lane]
@@ -269,6 +320,8 @@ def follow_lanes(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, p
                 continue
             error = unload(b, lane, y[lane], s[lane], times[-1], y1, k)
             reason[i] = settle(p[lane], y[lane], error, s[lane], times, record[lane], limit, t_certain, work)
+            if reason[i] == RUNNING and near > 0.0 and s[lane, INSIDE] and is_near(y[lane], p[lane], near):
+                reason[i] = END
             if reason[i] == RUNNING:
                 load(b, lane, y[lane], s[lane], times, limit, t_certain, k[0])
                 continue
@@ -278,14 +331,22 @@ def follow_lanes(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, p
 
 
 @kernel(parallel=True)
-def _follow_lanes(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, end, reason, time):
-    blocks = min(-(-reason.size // (4 * LANES)), 64)  # lanes idle at the end of a block
+def _follow_lanes(
+    start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, end, reason, time, blocks
+):
     for block in prange(blocks):
         follow_lanes(
             start[block::blocks], nu[block::blocks], c[block::blocks],
             times, rtol, atol, limit, t_certain, tolerance,
             path[block::blocks], end[block::blocks], reason[block::blocks], time[block::blocks],
         )  # fmt: skip
+
+
+def _in_lanes(start: Array, *arguments: Any) -> None:
+    """`_follow_lanes` in long blocks, since lanes idle at the end of one, but one for every thread."""
+    size = len(start)
+    blocks = max(size // (64 * LANES), min(numba.get_num_threads(), -(-size // (4 * LANES))))
+    _follow_lanes(start, *arguments, blocks)
 
 
 def population_flow(
@@ -315,7 +376,7 @@ def population_flow(
     # Of such starts the squares overflow, or leave no digit of c.
     lost = ~np.isfinite(c) | ((c != 0.0) & (np.abs(c) < TINY_BALANCE))
     path[lost], end[lost], reason[lost], time[lost] = start[lost, None], start[lost], FAILED, 0.0
-    for run, which in ((_follow_lanes, ~lost & (overlap == 1)), (_follow, ~lost & (overlap != 1))):
+    for run, which in ((_in_lanes, ~lost & (overlap == 1)), (_follow, ~lost & (overlap != 1))):
         i = np.flatnonzero(which)
         if i.size == size:
             run(np.ascontiguousarray(start), overlap, c, times, *options, path, end, reason, time)

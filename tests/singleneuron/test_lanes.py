@@ -20,7 +20,7 @@ def exp_and_arctan(x, y):
         exp_row(b, b.view(np.int64), 0, 1, 2, LANES)
         x[first : first + LANES] = b[LANES : 2 * LANES]
     for i in range(y.size):
-        y[i] = arctan(y[i])
+        y[i] = arctan(y[i], 1.0 / (1.0 + y[i]))
 
 
 def test_exp_and_arctan_are_right_to_the_last_bits():
@@ -42,6 +42,7 @@ def both_fields(y, p, out, single):
             b[population.ROW_SIGMA * LANES + i] = p[first + i, population.SIGMA]
             b[population.ROW_C * LANES + i] = p[first + i, population.C]
             b[population.ROW_UNIT * LANES + i] = p[first + i, population.UNIT]
+            b[population.ROW_PER_UNIT * LANES + i] = 1.0 / p[first + i, population.UNIT]
         population.field_lanes(b, b.view(np.int64), LANES)
         for i in range(LANES):
             out[first + i, 0] = b[population.ROW_DU * LANES + i]
@@ -84,7 +85,7 @@ def test_a_trajectory_is_the_same_in_a_lane_and_on_its_own(draw, limit):
     if limit and draw is independent_starts:  # in the limit, c < 0 takes thousands of steps
         starts = starts[np.flatnonzero(start_balance(starts) > 0)]
     times = np.array([1e5]) if limit else np.array([0.0, 0.3, 2.0, 2.5, 20.0])
-    ours = _run(population._follow_lanes, starts, times, limit)
+    ours = _run(population._in_lanes, starts, times, limit)
     single = _run(population._follow, starts, times, limit)
     assert np.array_equal(ours[2], single[2])
     # One that is certain ends with whichever step passes that time.
@@ -96,12 +97,41 @@ def test_a_trajectory_is_the_same_in_a_lane_and_on_its_own(draw, limit):
             assert np.nanmax(np.abs(getattr(one, name) - getattr(other, name))) < 1e-6
 
 
+@kernel()
+def approached(start, c, times, path):
+    y, p, later = np.empty(2), np.empty(6), np.empty(2)
+    population.enter(start, 1.0, c, TOLERANCE, y, p)
+    for i in range(times.size):
+        population.approach(y, p, times[i], later)
+        population.outer(later, p, path[i])
+
+
+@pytest.mark.parametrize("rtol", [1e-4, 1e-6, 1e-8])
+@pytest.mark.parametrize("c", [-1e8, -100.0, -1.0, -1e-6, -1e-12, 0.0, 1e-12, 1e-6, 1.0, 100.0, 1e8])
+def test_the_rest_of_a_flow_near_its_target_is_that_of_the_integrator(c, rtol):
+    near = np.sqrt(rtol)
+    off, theta = (grid.ravel() for grid in np.meshgrid([-near, 0.0, near], [near, near / 10]))
+    product = 1 + off
+    larger = 0.5 * (abs(c) + np.hypot(c, 2 * product))
+    rho2 = larger if c < 0 else product**2 / larger
+    start = np.stack([product / np.sqrt(rho2), 0.5 * np.log(rho2), np.log(np.tan(theta / 2))], axis=1)
+    times = np.geomspace(0.01, 100, 9) / np.mean(larger)
+    path, end = np.empty((start.shape[0], times.size, 3)), np.empty_like(start)
+    reason, time = np.empty(start.shape[0], dtype=np.int64), np.empty(start.shape[0])
+    options = (times, 1e-13, 1e-13, False, np.inf, TOLERANCE, path, end, reason, time)
+    population._follow(start, np.ones(start.shape[0]), np.full(start.shape[0], c), *options)
+    known = np.empty_like(path)
+    for one, out in zip(start, known, strict=True):
+        approached(one, c, times, out)
+    assert np.max(np.abs(known - path) / (1 + np.abs(path))) < 0.1 * rtol
+
+
 def test_fewer_trajectories_than_lanes_and_many_more():
     starts = independent_starts(3, 300, 2, reduced=True)
     times = np.array([5.0])
-    every = _run(population._follow_lanes, starts, times, False)[1]
+    every = _run(population._in_lanes, starts, times, False)[1]
     for size in (1, lanes.LANES - 1, lanes.LANES + 1):
-        few = _run(population._follow_lanes, starts[:size], times, False)[1]
+        few = _run(population._in_lanes, starts[:size], times, False)[1]
         for name in ("a", "p", "q"):
             assert np.array_equal(getattr(few, name), getattr(every, name)[:size])
 
