@@ -151,13 +151,15 @@ def _flat(*arrays: ArrayLike, whole: int = 1) -> tuple[tuple[int, ...], list[Arr
     """
     values = [np.asarray(array, dtype=np.float64) for array in arrays]
     shape = np.broadcast_shapes(*(value.shape for value in values))
-    shapes = [shape if i < whole or value.size != 1 else (1,) for i, value in enumerate(values)]
-    # numba would compile every mixture of read-only and writable arguments anew: the others are copied.
-    return shape, [
-        (value if value.shape == wanted and value.flags.carray else np.array(np.broadcast_to(value, wanted)))
-        .reshape(-1)
-        for value, wanted in zip(values, shapes, strict=True)
-    ]  # fmt: skip
+    flat = []
+    for i, value in enumerate(values):
+        if i >= whole and value.size == 1:
+            value = value.reshape(1)
+        elif value.shape != shape:
+            value = np.broadcast_to(value, shape)
+        # numba would compile every mixture of read-only and writable arguments anew: those are copied.
+        flat.append((value if value.flags.carray else np.array(value)).reshape(-1))
+    return shape, flat
 
 
 def _check_time(t: ArrayLike) -> None:

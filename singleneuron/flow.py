@@ -36,7 +36,7 @@ CERTAIN_TIME = 2e3
 """In the limit, the time from which on a trajectory ends as soon as its limit is certain."""
 MAX_DESCENT = 1e12
 """Most steps of gradient descent."""
-CHUNK, DESCENT_CHUNK = 32768, 256
+CHUNK, SLOW_CHUNK = 32768, 256
 """Trajectories between two reports of progress."""
 
 Mask = NDArray[np.bool_]
@@ -280,7 +280,7 @@ def _population(
     path = np.empty((3, rows, starts.size))
     status, time = np.empty(starts.size, dtype=np.int8), np.empty(starts.size)
     everyone = np.arange(starts.size)
-    size = DESCENT_CHUNK if method == "descent" else CHUNK
+    size = SLOW_CHUNK if method == "descent" else CHUNK
     groups = (
         [(everyone, False)] if method == "descent" else [(everyone[single], True), (everyone[~single], False)]
     )
@@ -382,9 +382,10 @@ def _sample(
     rows = len(task.times)
     a, w = np.empty((rows, starts.size)), np.zeros((rows, starts.size, starts.d))
     status, time = np.empty(starts.size, dtype=np.int8), np.empty(starts.size)
-    done, size = 0, DESCENT_CHUNK if method == "descent" else CHUNK
+    done = 0
     for index, pattern in enumerate(patterns):
         columns, group = np.flatnonzero(pattern), np.flatnonzero(member == index)
+        size = CHUNK if columns.size == 1 and method != "descent" else SLOW_CHUNK
         overlap = float(unit_overlap(problem, pattern)[0])
         part = replace(
             problem, x=problem.x[:, columns], targets=max(1, int(pattern[: problem.targets].sum()))

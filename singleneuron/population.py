@@ -106,8 +106,8 @@ def gauge(y, p, g):
 begin, _, settle = parts(field, gauge)
 solve = build(field, gauge)
 
-# The rows of `field_lanes`: u, x, their derivatives, sigma, c, the unit of u and its inverse, and what it needs
-# in between.
+# The rows of `field_lanes`: u, x, their derivatives, sigma, c, the unit of u and its inverse, and what it
+# needs in between.
 ROW_U, ROW_X, ROW_DU, ROW_DX, ROW_SIGMA, ROW_C, ROW_UNIT, ROW_PER_UNIT = range(8)
 ROW_SQUARE, ROW_E, ROW_SPARE, ROWS = range(8, 12)
 
