@@ -29,7 +29,7 @@ import numpy as np
 from numba import prange
 
 from figures.results import atomic, provenance
-from singleneuron import exact, line, peers, population
+from singleneuron import drift, exact, line, peers, population
 from singleneuron.executors import cores
 from singleneuron.flow import FlowResult, integrate
 from singleneuron.kernel import kernel, routine
@@ -43,7 +43,7 @@ from singleneuron.model import (
 )
 from singleneuron.montecarlo import success_rate
 from singleneuron.outcome import counts
-from singleneuron.solver import build, workspace
+from singleneuron.solver import build, no_gauge, workspace
 
 ERROR = 1e-6
 SHORTEST = 0.5  # seconds
@@ -215,7 +215,7 @@ def population_case(share: float = 1.0) -> Case:
             tools.append(Tool(f"diffrax, {solver}", len(part), run))
     part = coordinates[: max(4, round(2_000 * share))]
     for name, right_hand_side in (
-        ("compiled", peers.in_place(peers.population_field)),
+        ("compiled", peers.in_place(drift.field)),
         ("Python", peers.population_python),
     ):
         run = reduced(peers.scipy_run(right_hand_side, np.ones((len(part), 1)), part, t))
@@ -242,11 +242,6 @@ def dense_field(y: Any, p: Any, out: Any) -> None:
             out[0] += residual * z
             for j in range(d):
                 out[1 + j] += y[0] * residual * x[i, j]
-
-
-@routine
-def no_gauge(y: Any, p: Any, g: Any) -> None:
-    g[0], g[1], g[2] = 1.0, 1.0, -1.0
 
 
 dense_solve = build(dense_field, no_gauge)

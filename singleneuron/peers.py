@@ -13,9 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from singleneuron import population
 from singleneuron.executors import cores
-from singleneuron.kernel import routine
 from singleneuron.model import Array
 
 Field = Callable[[float, Array, Array], Array]
@@ -144,18 +142,8 @@ def heyoka_run(
     return run
 
 
-@routine
-def population_field(y: Any, p: Any, out: Any) -> None:
-    """The flow in (a, log rho, x), as the others integrate it; p = (nu,)."""
-    a, rho = y[0], math.exp(max(y[1], -690.0))
-    k, delta = population.angles(y[2], p[0])
-    out[0] = rho * (k - 0.5 * a * rho)
-    out[1] = a * (k / rho - 0.5 * a)
-    out[2] = -a * delta / (2 * math.pi * rho)
-
-
 def population_python(_: float, y: Array, p: Array) -> tuple[float, float, float]:
-    """`population_field` as one writes it for solve_ivp."""
+    """`drift.field` as one writes it for solve_ivp."""
     a, log_rho, x = y.tolist()
     rho, e = math.exp(max(log_rho, -690.0)), math.exp(-min(abs(x), 700.0))
     delta = 2.0 * math.atan(e) if x >= 0.0 else math.pi - 2.0 * math.atan(e)
@@ -168,7 +156,7 @@ def population_python(_: float, y: Array, p: Array) -> tuple[float, float, float
 
 
 def population_heyoka(heyoka: Any) -> Any:
-    """`population_field` as heyoka's expressions."""
+    """`drift.field` as heyoka's expressions."""
     a, log_rho, x = heyoka.make_vars("a", "log_rho", "x")
     rho = heyoka.exp(heyoka.select(heyoka.gt(log_rho, -690.0), log_rho, -690.0))
     above = heyoka.gt(x, 0.0)
@@ -187,7 +175,7 @@ def population_heyoka(heyoka: Any) -> Any:
 
 
 def population_jax(_: Any, y: Any, argument: Any) -> Any:
-    """`population_field` in jax."""
+    """`drift.field` in jax."""
     import jax.numpy as jnp
 
     a, log_rho, x = y

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 # A module may import, within its package, only what stands above it.
 ORDER = {
     "singleneuron": (
-        *("kernel", "model", "outcome", "exact", "regions", "solver", "lanes", "line", "population"),
+        *("kernel", "model", "outcome", "exact", "regions", "solver", "lanes", "line", "population", "drift"),
         *("vectors", "bernstein", "cells", "sliding", "watch", "events", "limits", "samples"),
         *("descent", "flow", "pruning", "maps", "intervals", "rates", "chunks", "executors", "runs"),
         *("montecarlo", "theory", "conditions", "independent", "comparisons", "statements", "draws"),

@@ -108,7 +108,7 @@ def test_the_dying_tail_is_the_flow():
 
 
 def test_balance_and_energy_along_1000_trajectories():
-    """c is conserved, never imposed; L(0) - L(t) is the integral of a'^2 + |w'|^2."""
+    """c stays in both directions of the coordinates; L(0) - L(t) is the integral of a'^2 + |w'|^2."""
     rtol = 1e-9
     starts = independent_starts(3, 1000, seed=7)
     problem = Population(3)
