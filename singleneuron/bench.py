@@ -95,7 +95,7 @@ def measure(case: Case, rounds: int = 3) -> list[Row]:
         errors.append(error)
     for _ in range(rounds):
         for tool, tolerance in zip(case.tools, chosen, strict=True):
-            seconds.append(_seconds(lambda tool=tool, tolerance=tolerance: tool.run(tolerance)))
+            seconds.append(_seconds(functools.partial(tool.run, tolerance)))
     return [
         Row(
             tool,

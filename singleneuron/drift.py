@@ -1,7 +1,7 @@
 """The population flow in (a, log rho, x), which does not know that c = a^2 - rho^2 is conserved.
 
-`population` follows a flow on the level of its c. Here c is free: how far it drifts measures the integrator, and
-that both end in the same states tests the coordinates there.
+`population` follows a flow on the level of its c. Here c is free: how far it drifts measures the integrator,
+and that both end in the same states tests the coordinates there.
 """
 
 import math

@@ -354,9 +354,10 @@ class Conservation(_Part):
         times = np.geomspace(1e-2, self.t_end, self.points)
         drift = np.empty((len(self.rtol), self.points, self.starts))
         for row, rtol in enumerate(self.rtol):
-            path = sn.integrate(problem, starts, t_eval=times, rtol=rtol, method="ode").state
-            if self.d > 1:  # the integrator of more coordinates stays on the level of c by construction
-                path = free_flow(reduce(problem, starts), times, rtol)
+            if self.d > 1:  # elsewhere, such flows are integrated on the level of c
+                path: sn.State | sn.Reduced = free_flow(reduce(problem, starts), times, rtol)
+            else:
+                path = sn.integrate(problem, starts, t_eval=times, rtol=rtol, method="ode").state
             c = sn.balance(path)
             drift[row] = np.abs(c - sn.balance(starts))
             drift[row] /= np.maximum(1, 2 * path.a**2 - c)
