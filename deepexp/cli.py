@@ -14,6 +14,7 @@ from figures.results import check_output
 
 if TYPE_CHECKING:
     from deepexp.config import Config
+    from deepexp.plan import Run
 
 RUNS = Path("runs")
 
@@ -74,7 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     for sub in (run, reduce):
         sub.add_argument("recipe", metavar="RECIPE")
         sub.add_argument("--profile", default="short", help="smoke, short (default), full")
-        sub.add_argument("--seed", type=int, nargs="+", default=[0])
+        sub.add_argument("--seed", type=int, nargs="+", help="default: those of the profile")
+        sub.add_argument("--panel", nargs="+", metavar="PANEL", help="default: those of the profile")
         sub.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
         sub.add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help="the folder of the runs")
     reduce.add_argument("--out", type=Path, metavar="FILE", help="default: build/results/RECIPE.nc")
@@ -229,27 +231,33 @@ def _print_plan(config: Config) -> None:
 def _recipes(_: argparse.Namespace) -> None:
     from deepexp.plan import recipes
 
-    for name, question in recipes().items():
-        print(f"{name:12s} {question}")
+    for name, recipe in recipes().items():
+        print(f"{name:20s} {recipe.question}")
 
 
-def _planned(options: argparse.Namespace) -> list[Config]:
+def _planned(options: argparse.Namespace) -> list[Run]:
     from deepexp.plan import runs
 
-    return runs(options.recipe, profile=options.profile, seeds=options.seed, device=_device(options.device))
+    return runs(
+        options.recipe,
+        profile=options.profile,
+        seeds=options.seed,
+        panels=options.panel,
+        device=_device(options.device),
+    )
 
 
 def _run(options: argparse.Namespace) -> None:
-    for config in _planned(options):
-        _train_one(config, options.runs / config.run_id, options.quiet)
+    for run in _planned(options):
+        _train_one(run.config, options.runs / run.config.run_id, options.quiet)
 
 
 def _reduce(options: argparse.Namespace) -> None:
     from deepexp.analysis import accuracy_by_level
     from figures.results import write
 
-    configs = _planned(options)
-    out = check_output(options.out or Path("build/results") / f"{options.recipe}.nc")
+    configs = [run.config for run in _planned(options)]
+    out = check_output(options.out or Path("build/results") / f"{Path(options.recipe).stem}.nc")
     table = accuracy_by_level([options.runs / config.run_id for config in configs])
     made_of = {
         "recipe": options.recipe,

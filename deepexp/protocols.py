@@ -19,6 +19,7 @@ POLICIES: dict[str, dict[str, tuple[str | bool, ...]]] = {
     "signflow": {
         "imp": _INITIAL,
         "imp-keep-statistics": ("initial", "initial", "initial", "initial", "keep", "initial", "start"),
+        "imp-keep-bn": ("initial", "initial", "initial", "keep", "keep", "initial", "start"),
         "wr": _REWOUND,
         "lrr": _KEPT,
         "lrr-fresh-momentum": ("keep", "keep", "keep", "keep", "keep", "initial", "start"),
