@@ -38,7 +38,7 @@ def tables(recipe: Recipe, runs: Sequence[Run], folder: Path) -> dict[str, xr.Da
     signs       (panel, arm, seed): last-flip level and switches of the survivors of the last level, counted
                 (last_flip, flips) and averaged
     sign_means  (panel, arm): their histograms as shares of the survivors, over the seeds
-    verdicts    (verdict): deepexp.predictions.table
+    verdicts    (verdict): deepexp.predictions.table, where the recipe decides predictions
     reference   (curve, point): published accuracies, where there are any of this protocol and network
 
     'over the seeds' is mean, low, high (95 % t-interval), deviation and n, in variables NAME_mean and so on.
@@ -58,8 +58,9 @@ def tables(recipe: Recipe, runs: Sequence[Run], folder: Path) -> dict[str, xr.Da
         "paired": _paired(levels),
         "low": _low(levels),
         "sign_means": _sign_means(found["signs"]),
-        "verdicts": predictions.table(recipe.predictions, found),
     }
+    if recipe.predictions:
+        made["verdicts"] = predictions.table(recipe.predictions, found)
     reference = _reference(complete)
     return made if reference is None else {**made, "reference": reference}
 
@@ -165,10 +166,10 @@ def _signs(levels: xr.Dataset, complete: Sequence[Run], folder: Path) -> xr.Data
 
 
 def sign_histograms(folder: Path, prunings: int) -> tuple[np.ndarray, np.ndarray]:
-    """How many survivors of the last level flipped last at level 0, 1, ... (never: 0), and how often each did.
+    """How many survivors of the last level flipped last at level 0, 1, ..., and how many 0, 1, ... times.
 
-    The weights that are pruned before the last level ends count nowhere. int64, (prunings + 1,) and
-    (prunings + 2,).
+    One that never flipped counts at level 0; a weight pruned by the last level counts nowhere. int64,
+    (prunings + 1,) and (prunings + 2,).
     """
     alive = masks.load(layout.file(folder, "masks", prunings))
 
@@ -187,7 +188,7 @@ def sign_histograms(folder: Path, prunings: int) -> tuple[np.ndarray, np.ndarray
 
 def _over(values: xr.DataArray, axis: str, name: str) -> dict[str, Any]:
     """NAME_mean, _low, _high, _deviation and _n of `values` along `axis`, for a Dataset."""
-    found = moments(values.values, values.get_axis_num(axis))  # type: ignore[arg-type]
+    found = moments(values.values, values.get_axis_num(axis))
     low, high = found.interval()
     dims = tuple(dim for dim in values.dims if dim != axis)
     parts = {"mean": found.mean, "low": low, "high": high, "deviation": found.deviation, "n": found.n}
@@ -203,7 +204,7 @@ def _means(levels: xr.Dataset) -> xr.Dataset:
 
 
 def _differences(values: xr.DataArray) -> xr.Dataset:
-    """arm - baseline by seed, for all pairs of arms: mean, interval, effect size (mean over deviation) and p."""
+    """arm - baseline by seed, for all pairs of arms: mean, interval, effect (mean over deviation) and p."""
     import xarray as xr
 
     difference = values - values.rename(arm="baseline")
@@ -212,7 +213,9 @@ def _differences(values: xr.DataArray) -> xr.Dataset:
     dims = difference.dims[:-1]
     varied = found.deviation > 0
     effect = np.where(varied, found.mean / np.where(varied, found.deviation, 1), np.nan)
-    made = xr.Dataset(_over(difference, "seed", "difference"), {dim: difference[dim].values for dim in dims})
+    about = {name: item for name, item in values.coords.items() if item.dims == ("panel", "arm")}
+    coords = {dim: difference[dim].values for dim in dims} | about
+    made = xr.Dataset(_over(difference, "seed", "difference"), coords)
     return made.assign(effect=(dims, effect), p=(dims, paired_p(found)))
 
 
@@ -220,7 +223,7 @@ def _paired(levels: xr.Dataset) -> xr.Dataset:
     """With Holm's correction over the levels of a pair of arms."""
     made = _differences(levels.test_accuracy)
     adjusted = np.apply_along_axis(holm, -1, made.p.values)
-    return made.assign(p_holm=(made.p.dims, adjusted), density=levels.density.mean(("arm", "seed")))
+    return made.assign(p_holm=(made.p.dims, adjusted), density=levels.density.mean("seed"))
 
 
 def _low(levels: xr.Dataset) -> xr.Dataset:
@@ -256,6 +259,9 @@ def _reference(runs: Sequence[Run]) -> xr.Dataset | None:
         points[:, position, : len(curve.points)] = list(curve.points), list(curve.points.values())
     return xr.Dataset(
         {"density": (("curve", "point"), points[0]), "accuracy": (("curve", "point"), points[1] / 100)}
-        | {"panel": ("curve", [panel for panel, _, _ in curves]), "arm": ("curve", [arm for _, arm, _ in curves])}
+        | {
+            "panel": ("curve", [panel for panel, _, _ in curves]),
+            "arm": ("curve", [arm for _, arm, _ in curves]),
+        }
         | {"source": ("curve", [curve.source for *_, curve in curves])}
     )

@@ -57,7 +57,7 @@ Estimator = Callable[["xr.Dataset", "xr.Dataset"], Estimate]  # of a panel's `le
 
 @dataclass(frozen=True)
 class Prediction:
-    """A statement and how it is decided; `variants` by what sets them apart within a panel ('' if nothing)."""
+    """A statement and how it is decided; `variants` by what tells them apart in a panel, '' if nothing."""
 
     statement: str
     primary: str
@@ -252,8 +252,8 @@ PREDICTIONS: dict[str, Prediction] = {
     ),
     "P5": Prediction(
         "LRR recovers from sign perturbations at high density, IMP does not.",
-        f"accuracy lost at the last level after flipping {PERTURBED:.0%} of the surviving signs at a third of "
-        "the levels, IMP - LRR",
+        f"accuracy lost at the last level after flipping {PERTURBED:.0%} of the surviving signs at a third "
+        "of the levels, IMP - LRR",
         "pp", 0.0, 0.2, {"": _recovery},
     ),
     "P6": Prediction(
@@ -323,10 +323,11 @@ def _decided(identifier: str, variant: str, levels: xr.Dataset, signs: xr.Datase
 
 
 def table(identifiers: tuple[str, ...], tables: Tables) -> xr.Dataset:
-    """All verdicts as a table (verdict), with the primary estimates (verdict, seed)."""
+    """All verdicts as a table (verdict), with the primary estimates (verdict, seed); P7 includes P7b."""
     import xarray as xr
 
-    items = [item for identifier in identifiers for item in decided(identifier, tables)]
+    asked = [name for name in PREDICTIONS if name in identifiers or name.rstrip("b") in identifiers]
+    items = [item for identifier in asked for item in decided(identifier, tables)]
     seeds = tables["levels"].seed
     columns: dict[str, list[object]] = {
         "prediction": [item.prediction for item in items],

@@ -72,7 +72,11 @@ def matching(config: Config) -> Curve | None:
     named = (config.protocol, config.data.dataset, config.model.name, config.algorithm)
     for curve in CURVES:
         if named == (curve.protocol, curve.dataset, curve.model, curve.algorithm):
-            settings = {"data.dataset": curve.dataset, "model.name": curve.model, "algorithm": curve.algorithm}
+            settings = {
+                "data.dataset": curve.dataset,
+                "model.name": curve.model,
+                "algorithm": curve.algorithm,
+            }
             return curve if _alike(config, build(settings, protocol=curve.protocol)) else None
     return None
 

@@ -156,7 +156,7 @@ def perturb(data: Data) -> Figure:
     grid = figure.subplots(1, len(scopes), squeeze=False, sharey=True)[0]
     for axes, scope in zip(grid, scopes, strict=True):
         _losses(axes, shaken.isel(arm=np.flatnonzero(shaken.scope.values == scope)))
-        axes.set(xlabel="surviving signs flipped (%)")
+        axes.set_xlabel("surviving signs flipped (%)")
         axes.set_title("of all layers together" if scope == "global" else "of every layer alike", loc="left")
     grid[0].set_ylabel("accuracy lost (percentage points)")
     return _finish(figure, data, grid, _panel_title(data, panel))
@@ -279,20 +279,31 @@ def _look(name: str) -> Look:
 
 
 def _curves(axes: Axes, data: Data, panel: str, arms: Mapping[str, str], ticks: int = 7) -> None:
-    """Accuracy against density of the arms that have runs; each looks as `arms` says."""
+    """Accuracy against density of the arms that have runs; each looks as `arms` says.
+
+    Of an arm that always has the same density, the last level.
+    """
     means, levels = (data[name].sel(panel=panel) for name in ("means", "levels"))
-    for arm, shown in arms.items():
+    for position, (arm, shown) in enumerate(arms.items()):
         points = means.sel(arm=arm)
-        if not bool(points.accuracy_mean.notnull().any()):
+        points = points.isel(level=np.flatnonzero(points.accuracy_mean.notnull().values))
+        if not points.sizes["level"]:
             continue
-        x, look = 100 * points.density.values, _look(shown)
+        if points.sizes["level"] > 1 and float(points.density.min()) == float(points.density.max()):
+            points = points.isel(level=[-1])
+        x, look = 100 * points.density.values * _dodge(position, len(arms)), _look(shown)
         _line(axes, x, points, "accuracy", look, 100)
         if int(points.accuracy_n.max()) == FEWEST - 1:
-            runs = 100 * levels.test_accuracy.sel(arm=arm).values
+            runs = 100 * levels.test_accuracy.sel(arm=arm, level=points.level).values
             axes.plot(x, runs.T, ".", color=look.colour, ms=2, alpha=0.6)
         _published(axes, data, panel, arm, look)
     _density_axis(axes, means.density.values[np.isfinite(means.density.values)], ticks)
     axes.set_ylabel("test accuracy (%)")
+
+
+def _dodge(position: int, number: int) -> float:
+    """A factor that sets arms at one density apart, so that their bars can be told."""
+    return 1.012 ** ((number - 1) / 2 - position)
 
 
 def _published(axes: Axes, data: Data, panel: str, arm: str, look: Look) -> None:
@@ -309,9 +320,11 @@ def _gaps(axes: Axes, data: Data, panel: str, arms: Iterable[str], baseline: str
     """Paired differences in accuracy to `baseline` against density."""
     paired = data["paired"].sel(panel=panel, baseline=baseline)
     axes.axhline(0, color=style.GREY, linewidth=0.5)
-    for arm in arms:
+    shown = list(arms)
+    for position, arm in enumerate(shown):
         if bool((points := paired.sel(arm=arm)).difference_mean.notnull().any()):
-            _line(axes, 100 * points.density.values, points, "difference", _look(arm), 100)
+            x = 100 * points.density.values * _dodge(position, len(shown))
+            _line(axes, x, points, "difference", _look(arm), 100)
     _density_axis(axes, paired.density.values[np.isfinite(paired.density.values)])
     axes.set_ylabel(f"minus {_look(baseline).label}\n(percentage points)")
 
@@ -352,6 +365,7 @@ def _losses(axes: Axes, shaken: xr.Dataset) -> None:
 
 def _histogram(axes: Axes, shares: xr.Dataset, name: str, bins: str) -> None:
     """Bars of IMP and LRR side by side, in percent on a log scale, each mean as a line."""
+    highest = 1
     for shift, algorithm in ((-0.2, "imp"), (0.2, "lrr")):
         if algorithm not in shares.arm or not bool(shares[f"{name}_mean"].sel(arm=algorithm).notnull().any()):
             continue
@@ -362,9 +376,13 @@ def _histogram(axes: Axes, shares: xr.Dataset, name: str, bins: str) -> None:
         if int(arm[f"{name}_n"].max()) >= FEWEST:
             axes.errorbar(x, mean, [mean - low, high - mean], fmt="none", ecolor=style.BLACK, elinewidth=0.6)
         centre = float(arm[f"mean_{name}_mean"])
-        axes.axvline(centre, color=look.colour, linestyle="--", linewidth=0.8)
+        axes.axvline(centre, color=look.colour, linestyle="--", linewidth=0.8, zorder=0.5)
+        highest = max(highest, int(np.flatnonzero(mean > 0)[-1]))
+    axes.plot([], [], color=style.GREY, linestyle="--", linewidth=0.8, label="mean")
     axes.set_yscale("log", nonpositive="clip")
-    axes.set_xticks(shares[bins].values[:: 1 + shares.sizes[bins] // 12])
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_xlim(-0.6, highest + 0.6)
+    axes.set_xticks(range(0, highest + 1, 1 + highest // 12))
 
 
 def _density_axis(axes: Axes, densities: Any, most: int = 7) -> None:
@@ -396,7 +414,9 @@ def _panel_title(data: Data, panel: str) -> str:
 
 
 def _titles(data: Data, panels: Mapping[str, Axes], more: str = "") -> None:
-    titles = {_panel_title(data, panel) + (f"; {more}" if more else ""): axes for panel, axes in panels.items()}
+    titles = {
+        _panel_title(data, panel) + (f"; {more}" if more else ""): axes for panel, axes in panels.items()
+    }
     if len(titles) > 1:
         letters(titles)
         return
@@ -408,7 +428,8 @@ def _finish(figure: Figure, data: Data, panels: Iterable[Axes], title: str = "")
     """One legend of all panels below, with what the bars are, the sources of what is published, and SMOKE."""
     handles: dict[str, Artist] = {}
     for axes in panels:
-        handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
     seeds = int(data["means"].accuracy_n.max())
     marks = {1: "", 2: "; dots: the seeds"}.get(seeds, "; bars: 95 % $t$-intervals")
     notes = [f"mean over {seeds} seeds{marks}" if seeds > 1 else "one seed"]
@@ -416,10 +437,9 @@ def _finish(figure: Figure, data: Data, panels: Iterable[Axes], title: str = "")
         notes += [f"published: {source}" for source in dict.fromkeys(data["reference"].source.values)]
     wide = figure.get_figwidth() > style.COLUMN
     wrapped = "\n".join(line for note in notes for line in textwrap.wrap(note, 110 if wide else 52))
-    figure.legend(
-        handles.values(), handles.keys(), loc="outside lower center", ncols=(3 if wide else 2) if len(handles) > 1
-        else 1, title=wrapped, title_fontsize=7.5, columnspacing=1.2,
-    )  # fmt: skip
+    columns = min(3 if wide else 2, len(handles))
+    look: dict[str, Any] = {"loc": "outside lower center", "title_fontsize": 7.5, "columnspacing": 1.2}
+    figure.legend(handles.values(), handles.keys(), ncols=columns, title=wrapped, **look)
     smoke = _config(data).get("profile") == "smoke"
     if title or smoke:
         text = "\n".join(filter(None, (SMOKE if smoke else "", title)))
