@@ -51,18 +51,24 @@ def tables(recipe: Recipe, runs: Sequence[Run], folder: Path) -> dict[str, xr.Da
             f"{len(runs)} is; run it first"
         )
     levels = _levels(runs, complete, folder)
-    found = {"levels": levels, "signs": _signs(levels, complete, folder)}
+    made = derived(levels, _signs(levels, complete, folder), recipe.predictions)
+    reference = _reference(complete)
+    return made if reference is None else {**made, "reference": reference}
+
+
+def derived(levels: xr.Dataset, signs: xr.Dataset, decides: tuple[str, ...]) -> dict[str, xr.Dataset]:
+    """`levels` and `signs` and all tables that follow from them; `decides` has the predictions' names."""
     made = {
-        **found,
+        "levels": levels,
+        "signs": signs,
         "means": _means(levels),
         "paired": _paired(levels),
         "low": _low(levels),
-        "sign_means": _sign_means(found["signs"]),
+        "sign_means": _sign_means(signs),
     }
-    if recipe.predictions:
-        made["verdicts"] = predictions.table(recipe.predictions, found)
-    reference = _reference(complete)
-    return made if reference is None else {**made, "reference": reference}
+    if decides:
+        made["verdicts"] = predictions.table(decides, made)
+    return made
 
 
 def origins(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
@@ -157,6 +163,11 @@ def _signs(levels: xr.Dataset, complete: Sequence[Run], folder: Path) -> xr.Data
         {"last_flip": ((*AXES, "level"), last), "switches": ((*AXES, "flips"), count)},
         {axis: levels[axis].values for axis in (*AXES, "level")} | {"flips": range(prunings + 2)},
     )
+    return averaged(table)
+
+
+def averaged(table: xr.Dataset) -> xr.Dataset:
+    """Histograms of the survivors' last flips and switches with the number of survivors and the means."""
     survivors = table.last_flip.sum("level", skipna=False)
     return table.assign(
         survivors=survivors,

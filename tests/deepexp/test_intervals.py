@@ -18,7 +18,7 @@ def _covers_nominally(inside):
 def test_t_intervals_cover_at_their_rate(seeds):
     values = RNG.normal(0.7, 3.0, (20_000, seeds))
     low, high = moments(values).interval()
-    _covers_nominally((low < 0.7) & (0.7 < high))
+    _covers_nominally((low < 0.7) & (high > 0.7))
 
 
 @pytest.mark.parametrize("seeds", [3, 5])
@@ -27,10 +27,10 @@ def test_fieller_intervals_cover_at_their_rate(seeds, correlation):
     """The ratio 0.6 of the means of correlated pairs; the denominator is far from 0, so none is unbounded."""
     deviations = np.array([1.0, 0.5])
     shared = np.outer(deviations, deviations) * [[1, correlation], [correlation, 1]]
-    pairs = RNG.multivariate_normal([60.0, 100.0], shared, (6_000, seeds))
+    pairs = RNG.multivariate_normal([60.0, 100.0], shared, (3_000, seeds))
     ends = np.array([fieller(pair[:, 0], pair[:, 1]) for pair in pairs])
     assert np.isfinite(ends).all()
-    _covers_nominally((ends[:, 0] < 0.6) & (0.6 < ends[:, 1]))
+    _covers_nominally((ends[:, 0] < 0.6) & (ends[:, 1] > 0.6))
 
 
 def test_fieller_is_the_set_of_ratios_that_a_t_test_keeps():
