@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepexp import folder as layout
-from deepexp import masks, predictions, published, signs
+from deepexp import predictions, published
 from deepexp.intervals import holm, moments, paired_p
-from deepexp.masks import Mask
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -182,6 +181,9 @@ def sign_histograms(folder: Path, prunings: int) -> tuple[np.ndarray, np.ndarray
     One that never flipped counts at level 0; a weight pruned by the last level counts nowhere. int64,
     (prunings + 1,) and (prunings + 2,).
     """
+    from deepexp import masks, signs
+    from deepexp.masks import Mask
+
     alive = masks.load(layout.file(folder, "masks", prunings))
 
     def survivors(level: int | str) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def by_suffix(data: Data) -> Figure:
         axes.set_title(TITLES.get(suffix, suffix), loc="left")
     for axes in grid[1:]:
         axes.set_ylabel("")
-    return _finish(figure, data, grid, _panel_title(data, panel))
+    return _finish(figure, data, grid, panel)
 
 
 @_styled
@@ -139,7 +139,7 @@ def signs(data: Data) -> Figure:
     for axes in grid[:, 0]:
         axes.set_ylabel("surviving weights (%)")
     _titles(data, dict(zip(panels, grid[0], strict=True)))
-    return _finish(figure, data, grid.ravel())
+    return _finish(figure, data, grid.ravel(), dots="")
 
 
 @_styled
@@ -159,7 +159,7 @@ def perturb(data: Data) -> Figure:
         axes.set_xlabel("surviving signs flipped (%)")
         axes.set_title("of all layers together" if scope == "global" else "of every layer alike", loc="left")
     grid[0].set_ylabel("accuracy lost (percentage points)")
-    return _finish(figure, data, grid, _panel_title(data, panel))
+    return _finish(figure, data, grid, panel, dots="")
 
 
 @_styled
@@ -187,7 +187,7 @@ def width(data: Data) -> Figure:
     """
     panel = _panels(data)[0]
     means, low = data["means"].sel(panel=panel), data["low"].sel(panel=panel)
-    names = [str(name) for name in means.arm.values if str(name).startswith("lrr-w")]
+    names = [str(name) for name in means.sortby("width").arm.values if str(name).startswith("lrr-w")]
     widths = [float(means.width.sel(arm=name)) for name in names]
     bound = float(low.at_most[0])
     gaps = [low.sel(arm=name, baseline=f"imp{name[3:]}").isel(at_most=0) for name in names]
@@ -205,7 +205,7 @@ def width(data: Data) -> Figure:
     letters({"during level 0": left, f"mean over densities $\\leq$ {bound:g}": right})
     for axes in (left, right):
         axes.get_lines()[0].set_label("_")
-    return _finish(figure, data, [left, right], _panel_title(data, panel))
+    return _finish(figure, data, [left, right], panel, dots="")
 
 
 @_styled
@@ -331,7 +331,8 @@ def _gaps(axes: Axes, data: Data, panel: str, arms: Iterable[str], baseline: str
 
 def _line(axes: Axes, x: Any, points: xr.Dataset, name: str, look: Look, scale: float) -> None:
     """NAME_mean over x, and its interval where there are seeds enough."""
-    mean, low, high = (scale * points[f"{name}_{part}"].values for part in ("mean", "low", "high"))
+    ends = ("low", "high") if scale > 0 else ("high", "low")
+    mean, low, high = (scale * points[f"{name}_{part}"].values for part in ("mean", *ends))
     axes.plot(x, mean, label=look.label, **look.artist())
     if int(points[f"{name}_n"].max()) >= FEWEST:
         axes.errorbar(x, mean, [mean - low, high - mean], fmt="none", ecolor=look.colour, elinewidth=0.6)
@@ -352,15 +353,16 @@ def _losses(axes: Axes, shaken: xr.Dataset) -> None:
     times = sorted(set(shaken.perturbed.values))
     for algorithm in ("imp", "lrr"):
         for position, level in enumerate(times):
-            chosen = (shaken.perturbed.values == level) & (shaken.algorithm.values == algorithm)
+            named = [str(arm).startswith(f"{algorithm}-") for arm in shaken.arm.values]
+            chosen = (shaken.perturbed.values == level) & named
             arms = shaken.isel(arm=np.flatnonzero(chosen)).sortby("fraction").sel(baseline=algorithm)
             last = arms.isel(level=int(arms.prunings.max())) if arms.sizes["arm"] else arms
             if not arms.sizes["arm"] or not bool(last.difference_mean.notnull().any()):
                 continue
             look = LOOKS[algorithm]
             marker, line = "osD^vP"[position % 6], ("-", "--", ":", "-.")[position % 4]
-            named = Look(f"{look.label}, level {level:g}", look.colour, line, marker)
-            _line(axes, 100 * last.fraction.values, last, "difference", named, -100)
+            shown = Look(f"{look.label}, level {level:g}", look.colour, line, marker)
+            _line(axes, 100 * last.fraction.values, last, "difference", shown, -100)
 
 
 def _histogram(axes: Axes, shares: xr.Dataset, name: str, bins: str) -> None:
@@ -424,24 +426,28 @@ def _titles(data: Data, panels: Mapping[str, Axes], more: str = "") -> None:
         axes.set_title(title, loc="left")
 
 
-def _finish(figure: Figure, data: Data, panels: Iterable[Axes], title: str = "") -> Figure:
-    """One legend of all panels below, with what the bars are, the sources of what is published, and SMOKE."""
+def _finish(
+    figure: Figure, data: Data, panels: Iterable[Axes], panel: str = "", dots: str = "; dots: the seeds"
+) -> Figure:
+    """One legend of all panels below; above it the `panel` of all, what bars and dots are, and sources.
+
+    A smoke run is marked as one above.
+    """
     handles: dict[str, Artist] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     seeds = int(data["means"].accuracy_n.max())
-    marks = {1: "", 2: "; dots: the seeds"}.get(seeds, "; bars: 95 % $t$-intervals")
-    notes = [f"mean over {seeds} seeds{marks}" if seeds > 1 else "one seed"]
+    marks = {1: "", 2: dots}.get(seeds, "; bars: 95 % $t$-intervals")
+    notes = [f"{_panel_title(data, panel)}; " if panel else ""]
+    notes[0] += f"mean over {seeds} seeds{marks}" if seeds > 1 else "one seed"
     if "reference" in data:
         notes += [f"published: {source}" for source in dict.fromkeys(data["reference"].source.values)]
     wide = figure.get_figwidth() > style.COLUMN
     wrapped = "\n".join(line for note in notes for line in textwrap.wrap(note, 110 if wide else 52))
-    columns = min(3 if wide else 2, len(handles))
+    columns = 2 if not wide else 4 if len(handles) == 4 else 3
     look: dict[str, Any] = {"loc": "outside lower center", "title_fontsize": 7.5, "columnspacing": 1.2}
     figure.legend(handles.values(), handles.keys(), ncols=columns, title=wrapped, **look)
-    smoke = _config(data).get("profile") == "smoke"
-    if title or smoke:
-        text = "\n".join(filter(None, (SMOKE if smoke else "", title)))
-        figure.suptitle(text, fontsize=9, color=style.VERMILION if smoke else style.BLACK)
+    if _config(data).get("profile") == "smoke":
+        figure.suptitle(SMOKE, fontsize=9, color=style.VERMILION)
     return figure
