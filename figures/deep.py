@@ -153,12 +153,13 @@ def perturb(data: Data) -> Figure:
     shaken = paired.isel(arm=np.flatnonzero(paired.fraction.values > 0))
     scopes = list(dict.fromkeys(shaken.scope.values))
     figure = Figure(figsize=(style.COLUMN if len(scopes) == 1 else style.PAGE, 3.3))
-    grid = figure.subplots(1, len(scopes), squeeze=False, sharey=True)[0]
+    grid = figure.subplots(1, len(scopes), squeeze=False, sharex=True, sharey=True)[0]
     for axes, scope in zip(grid, scopes, strict=True):
         _losses(axes, shaken.isel(arm=np.flatnonzero(shaken.scope.values == scope)))
         axes.set_xlabel("surviving signs flipped (%)")
         axes.set_title("of all layers together" if scope == "global" else "of every layer alike", loc="left")
-    grid[0].set_ylabel("accuracy lost (percentage points)")
+    grid[0].set_ylabel("accuracy lost (pp)")
+    grid[0].set_xlim(left=0)
     return _finish(figure, data, grid, panel, dots="")
 
 
@@ -201,8 +202,8 @@ def width(data: Data) -> Figure:
         axes.set_xticks(widths, [f"{value:g}" for value in widths])
         axes.minorticks_off()
     left.set_ylabel("sign flips per weight")
-    right.set_ylabel("LRR $-$ IMP (percentage points)")
-    letters({"during level 0": left, f"mean over densities $\\leq$ {bound:g}": right})
+    right.set_ylabel("LRR $-$ IMP (pp)")
+    letters({"during level 0": left, f"mean over densities to {100 * bound:g} %": right})
     for axes in (left, right):
         axes.get_lines()[0].set_label("_")
     return _finish(figure, data, [left, right], panel, dots="")
@@ -326,7 +327,7 @@ def _gaps(axes: Axes, data: Data, panel: str, arms: Iterable[str], baseline: str
             x = 100 * points.density.values * _dodge(position, len(shown))
             _line(axes, x, points, "difference", _look(arm), 100)
     _density_axis(axes, paired.density.values[np.isfinite(paired.density.values)])
-    axes.set_ylabel(f"minus {_look(baseline).label}\n(percentage points)")
+    axes.set_ylabel(f"minus {_look(baseline).label} (pp)")
 
 
 def _line(axes: Axes, x: Any, points: xr.Dataset, name: str, look: Look, scale: float) -> None:
@@ -362,7 +363,8 @@ def _losses(axes: Axes, shaken: xr.Dataset) -> None:
             look = LOOKS[algorithm]
             marker, line = "osD^vP"[position % 6], ("-", "--", ":", "-.")[position % 4]
             shown = Look(f"{look.label}, level {level:g}", look.colour, line, marker)
-            _line(axes, 100 * last.fraction.values, last, "difference", shown, -100)
+            beside = (position - (len(times) - 1) / 2) + (0.25 if algorithm == "lrr" else -0.25)
+            _line(axes, 100 * last.fraction.values + 0.5 * beside, last, "difference", shown, -100)
 
 
 def _histogram(axes: Axes, shares: xr.Dataset, name: str, bins: str) -> None:
@@ -438,7 +440,7 @@ def _finish(
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     seeds = int(data["means"].accuracy_n.max())
-    marks = {1: "", 2: dots}.get(seeds, "; bars: 95 % $t$-intervals")
+    marks = {1: "", 2: dots}.get(seeds, "; whiskers: 95 % $t$-intervals")
     notes = [f"{_panel_title(data, panel)}; " if panel else ""]
     notes[0] += f"mean over {seeds} seeds{marks}" if seeds > 1 else "one seed"
     if "reference" in data:
