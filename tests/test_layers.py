@@ -20,7 +20,7 @@ ORDER = {
     "deepexp": (
         *("protocols", "config", "sources", "data", "models", "tensors", "masks", "scores", "signs"),
         *("policy", "checkpoint", "train", "folder", "prepare", "levels", "export", "plan", "analysis"),
-        *("recipes", "bench", "cli", "__main__"),
+        *("recipes", "bench", "costs", "jobs", "cli", "__main__"),
     ),
     "figures": (
         *(
