@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,15 +73,23 @@ def _parser() -> argparse.ArgumentParser:
     train = add("train", _train, "run one configuration, level by level, or go on with it")
     _train_options(train)
     add("recipes", _recipes, "list the experiments")
-    run = add("run", _run, "run all that a recipe stands for, one run after the other")
+    plan = add("plan", _plan, "a recipe's runs, what is left of them, and how long that takes")
+    run = add("run", _run, "run all that a recipe stands for, one run after the other, or on a cluster")
     reduce = add("reduce", _reduce, "turn a recipe's runs into one result file")
-    for sub in (run, reduce):
+    for sub in (plan, run, reduce):
         sub.add_argument("recipe", metavar="RECIPE")
         sub.add_argument("--profile", default="short", help="smoke, short (default), full")
         sub.add_argument("--seed", type=int, nargs="+", help="default: those of the profile")
         sub.add_argument("--panel", nargs="+", metavar="PANEL", help="default: those of the profile")
         sub.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
         sub.add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help="the folder of the runs")
+    plan.add_argument("--make", action="store_true", help="write a makefile of the runs, result and figure")
+    plan.add_argument("--out", type=Path, metavar="FILE", help="of --make (default: build/deep/RECIPE.mk)")
+    run.add_argument("--only", nargs="+", metavar="RUN_ID", help="of the recipe's runs these alone")
+    where = run.add_mutually_exclusive_group()
+    where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask scheduler, whose workers run them")
+    slurm = "put them into the queue of SLURM, with submitit's parameters, as timeout_min=600"
+    where.add_argument("--slurm", nargs="*", metavar="KEY=VALUE", help=slurm)
     reduce.add_argument("--out", type=Path, metavar="FILE", help="default: build/results/RECIPE.nc")
 
     status = add("status", _status, "all runs: level, accuracy, time left")
@@ -124,19 +132,21 @@ def _config(options: argparse.Namespace) -> Config:
         settings["pruning.levels"] = options.levels
     if options.epochs is not None:
         settings["train.epochs"] = options.epochs
-    for text in options.set:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise ValueError(f"--set takes KEY=VALUE, as train.lr=0.05, got '{text}'")
-        settings[key] = _value(value)
+    settings |= _settings(options.set, "--set", "train.lr=0.05")
     return build(settings, protocol=options.protocol, profile=options.profile)
 
 
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
+def _settings(texts: Sequence[str], option: str, example: str) -> dict[str, Any]:
+    settings = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"{option} takes KEY=VALUE, as {example}, got '{text}'")
+        try:
+            settings[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            settings[key] = value
+    return settings
 
 
 def _device(name: str) -> str:
@@ -203,6 +213,7 @@ def _scalars(events: Iterator[Any], folder: Path) -> Iterator[Any]:
 
 def _print_plan(config: Config) -> None:
     from deepexp import bench, masks
+    from deepexp.costs import duration
     from deepexp.prepare import prepare
 
     work = prepare(config, RUNS / config.run_id)
@@ -228,7 +239,7 @@ def _print_plan(config: Config) -> None:
         f"{steps:,} steps of {config.train.batch_size} images; {rate:,.0f} images/s measured on {threads}:",
         end=" ",
     )
-    print(f"about {_duration(seconds)}")
+    print(f"about {duration(seconds)}")
 
 
 def _recipes(_: argparse.Namespace) -> None:
@@ -250,9 +261,73 @@ def _planned(options: argparse.Namespace) -> list[Run]:
     )
 
 
+def _plan(options: argparse.Namespace) -> None:
+    from deepexp import costs, jobs
+    from deepexp.folder import write_text
+
+    runs, name = _planned(options), Path(options.recipe).stem
+    todo = jobs.unfinished(runs, options.runs)
+    if options.make:
+        jobs.check_data(name, todo)
+    if not options.quiet:
+        print(f"{name}, profile {options.profile}")
+        print("\n".join(jobs.overview(runs, todo)))
+        speeds = costs.speeds([run.config for run in todo], options.runs)
+        for kind, speed in speeds.items():
+            print(f"{kind}: {speed}")
+        print(jobs.outlook(todo, options.runs, speeds))
+    if options.make:
+        told = ["--profile", options.profile, "--device", _device(options.device)]
+        for key, values in (("--seed", options.seed), ("--panel", options.panel)):
+            told += [key, *map(str, values)] if values else []
+        text = jobs.makefile(options.recipe, runs, options.runs, told, Path("build"))
+        write_text(options.out or Path("build/deep") / f"{name}.mk", text)
+
+
 def _run(options: argparse.Namespace) -> None:
-    for run in _planned(options):
-        _train_one(run.config, options.runs / run.config.run_id, options.quiet)
+    from deepexp import folder as layout
+    from deepexp import jobs
+
+    runs, name = _planned(options), Path(options.recipe).stem
+    if unknown := set(options.only or ()) - {run.config.run_id for run in runs}:
+        raise ValueError(f"--only must name runs of the recipe {name}, got {', '.join(sorted(unknown))}")
+    todo = [
+        run
+        for run in jobs.unfinished(runs, options.runs)
+        if not options.only or run.config.run_id in options.only
+    ]
+    if todo:
+        jobs.check_data(name, todo)
+    elif not options.quiet:
+        print(f"{name}, profile {options.profile}: all {len(runs)} runs are complete")
+
+    if options.slurm is not None:
+        parameters = _settings(options.slurm, "--slurm", "timeout_min=600")
+        for run_id, number in jobs.submit(todo, options.runs, parameters).items():
+            print(f"{run_id}: job {number}")
+        return
+
+    def here(run: Run) -> None:
+        folder = options.runs / run.config.run_id
+        layout.wait(folder)
+        with jobs.device(run.config):
+            _train_one(run.config, folder, options.quiet or options.only)
+
+    def done(run: Run) -> None:
+        if not options.quiet:
+            print(jobs.news(run, jobs.unfinished(runs, options.runs), options.runs), flush=True)
+
+    if options.scheduler is None:
+        failed = jobs.execute(todo, lambda run: jobs.at_once(lambda: here(run)), done, most=1)
+    else:
+        with command.cluster(options.scheduler) as pool:
+            failed = jobs.execute(todo, lambda run: pool.submit(jobs.job(run, options.runs)), done)
+    if len(todo) == 1:
+        for error in failed.values():
+            raise error
+    if failed:
+        first, why = next(iter(failed.items()))
+        raise RuntimeError(f"{len(failed)} of {len(todo)} runs failed, the first {first}: {why}")
 
 
 def _reduce(options: argparse.Namespace) -> None:
@@ -300,6 +375,7 @@ def _status(options: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from deepexp.costs import duration
     from deepexp.folder import status
 
     found = status(options.runs)
@@ -308,7 +384,7 @@ def _status(options: argparse.Namespace) -> None:
         return
     table = Table("run", "level", "epoch", "density", "test accuracy", "state", "time left")
     for run in found:
-        left = "" if run.seconds_left is None else _duration(run.seconds_left)
+        left = "" if run.seconds_left is None else duration(run.seconds_left)
         accuracy = "" if run.accuracy is None else f"{run.accuracy:.2%}"
         density = "" if run.density is None else f"{run.density:.2%}"
         table.add_row(run.run_id, run.level, run.epoch, density, accuracy, run.state, left)
@@ -382,11 +458,3 @@ def _doctor(_: argparse.Namespace) -> None:
         except ValueError as error:
             print(f"  {name}: {error}")
     print(f"free disk space here: {shutil.disk_usage('.').free / 1e9:.1f} GB")
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return (
-        f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
-    )

@@ -137,6 +137,18 @@ def verify(name: str) -> str:
     return variant(name, sums(parts(name)))
 
 
+def check(name: str) -> None:
+    """Raise ValueError where a file of `name` is missing; reads none."""
+    source = SOURCES[name]
+    place = folder() / source.folder
+    for part in source.parts if source.url else ():
+        if not (place / part).is_file():
+            raise ValueError(
+                f"{name} must lie in '{place}', but '{part}' is missing; run `deepexp data fetch {name}` or "
+                f"set SIGNFLOW_DATA to the folder that holds {source.folder}"
+            )
+
+
 def parts(name: str) -> list[np.ndarray]:
     """Each part as uint8 rows of labels, then pixels by channel, as in the official binary version."""
     source = SOURCES[name]
@@ -145,16 +157,8 @@ def parts(name: str) -> list[np.ndarray]:
 
         digits = load_digits()
         return [np.column_stack([digits.target, digits.data]).astype(np.uint8)]
-    found = []
-    for part in source.parts:
-        path = folder() / source.folder / part
-        if not path.is_file():
-            raise ValueError(
-                f"{name} must lie in '{folder() / source.folder}', but '{part}' is missing; run "
-                f"`deepexp data fetch {name}` or set SIGNFLOW_DATA to the folder that holds {source.folder}"
-            )
-        found.append(_read_batch(path, source))
-    return found
+    check(name)
+    return [_read_batch(folder() / source.folder / part, source) for part in source.parts]
 
 
 def _read_batch(path: Path, source: Source) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What the three command lines have in common: their parser, `--version`, and how they end.
+"""What the command lines have in common: their parser, `--version`, `--scheduler`, and how they end.
 
 Exit codes: 0 done, 1 a failure in the run, 2 bad input, 130 interrupted; with one line on stderr.
 """
@@ -6,12 +6,16 @@ Exit codes: 0 done, 1 a failure in the run, 2 bad input, 130 interrupted; with o
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NoReturn
 
 from figures.results import revision
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 
 class Parser(argparse.ArgumentParser):
@@ -61,3 +65,42 @@ def finish(prog: str, action: Callable[[], int | None]) -> int:
     except Exception as error:
         return fail(prog, 1, f"{type(error).__name__}: {error}")
     return code
+
+
+@contextlib.contextmanager
+def cluster(address: str, timeout: float = 5.0) -> Iterator[Executor]:
+    """The workers of the Dask scheduler at `address`; ValueError if none answers within `timeout` seconds."""
+    import asyncio
+    import logging
+
+    try:
+        from distributed import Client, rpc
+    except ImportError:
+        raise ValueError(
+            "a scheduler needs the package distributed: pip install 'signflow[cluster]'"
+        ) from None
+
+    async def ask() -> None:
+        async with rpc(address, timeout=timeout) as scheduler:
+            await scheduler.identity()
+
+    async def ask_in_time() -> None:
+        await asyncio.wait_for(ask(), timeout)
+
+    chatter = logging.getLogger("distributed")
+    level = chatter.level
+    chatter.setLevel(logging.CRITICAL)
+    try:
+        # A client that finds nothing takes long to give up, and says much.
+        try:
+            asyncio.run(ask_in_time())
+        except Exception as error:  # whatever answers there may send anything
+            reason = " ".join(str(error).split()) or "no answer in time"
+            raise ValueError(
+                f"a Dask scheduler must answer at '{address}', but none does ({reason}); "
+                "start one with `dask scheduler`"
+            ) from None
+        with Client(address, timeout=timeout, set_as_default=False) as client:
+            yield client.get_executor()
+    finally:
+        chatter.setLevel(level)

@@ -21,7 +21,7 @@ ORDER = {
         *("protocols", "config", "sources", "data", "models", "tensors", "masks", "scores", "signs"),
         *("policy", "checkpoint", "train", "folder", "prepare", "levels", "export", "plan"),
         *("intervals", "published", "predictions", "analysis"),
-        *("recipes", "bench", "cli", "__main__"),
+        *("recipes", "bench", "costs", "jobs", "cli", "__main__"),
     ),
     "figures": (
         *(
