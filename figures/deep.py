@@ -174,8 +174,8 @@ def transplants(data: Data) -> Figure:
     above, below = figure.subplots(2, sharex=True)
     arms = {str(name): str(name) for name in data["means"].arm.values}
     _curves(above, data, panel, arms)
-    above.set_xlabel("")
     _gaps(below, data, panel, [name for name in arms if name not in ("imp", "imp-on-lrr")], "imp-on-lrr")
+    above.set_xlabel("")
     _titles(data, {panel: above})
     return _finish(figure, data, [above, below])
 
@@ -392,6 +392,9 @@ def _histogram(axes: Axes, shares: xr.Dataset, name: str, bins: str) -> None:
 def _density_axis(axes: Axes, densities: Any, most: int = 7) -> None:
     """Falling densities in percent on a log scale, with ticks at those that were trained."""
     values = np.unique(np.round(100 * densities, 6))[::-1]
+    axes.set_xlabel("density (%)")
+    if not len(values):  # of a panel that has no complete run yet
+        return
     axes.set_xscale("log")
     if not axes.xaxis_inverted():
         axes.invert_xaxis()
@@ -400,7 +403,6 @@ def _density_axis(axes: Axes, densities: Any, most: int = 7) -> None:
     axes.set_xticks(labelled, [f"{density:.3g}" for density in labelled])
     axes.set_xticks(values, minor=True)
     axes.xaxis.set_minor_formatter("")
-    axes.set_xlabel("density (%)")
 
 
 def _spread(densities: np.ndarray, most: int = 8) -> list[float]:
