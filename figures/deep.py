@@ -441,10 +441,13 @@ def _finish(
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    seeds = int(data["means"].accuracy_n.max())
+    counts = data["means"].accuracy_n.values
+    seeds = int(counts.max())
     marks = {1: "", 2: dots}.get(seeds, "; whiskers: 95 % $t$-intervals")
     notes = [f"{_panel_title(data, panel)}; " if panel else ""]
-    notes[0] += f"mean over {seeds} seeds{marks}" if seeds > 1 else "one seed"
+    fewest = min(counts[counts > 0])
+    number = f"{fewest} to {seeds}" if fewest < seeds else f"{seeds}"
+    notes[0] += f"mean over {number} seeds{marks}" if seeds > 1 else "one seed"
     if "reference" in data:
         notes += [f"published: {source}" for source in dict.fromkeys(data["reference"].source.values)]
     wide = figure.get_figwidth() > style.COLUMN
