@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,8 @@ from figures import command
 from figures.results import check_output
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from deepexp.config import Config
     from deepexp.plan import Run
 
@@ -325,18 +328,44 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _reduce(options: argparse.Namespace) -> None:
-    from deepexp.analysis import accuracy_by_level
+    from deepexp import analysis
+    from deepexp.plan import load
     from figures.results import write
 
-    configs = [run.config for run in _planned(options)]
-    out = check_output(options.out or Path("build/results") / f"{Path(options.recipe).stem}.nc")
-    table = accuracy_by_level([options.runs / config.run_id for config in configs])
+    recipe, planned = load(options.recipe), _planned(options)
+    out = check_output(options.out or Path("build/results") / f"{recipe.name}.nc", (".nc",))
+    tables = analysis.tables(recipe, planned, options.runs)
     made_of = {
-        "recipe": options.recipe,
+        "recipe": recipe.name,
+        "title": recipe.question,
+        "source": recipe.source,
         "profile": options.profile,
-        "runs": [config.run_id for config in configs],
+        "protocol": recipe.profiles[options.profile].protocol,
+        "seed": ", ".join(map(str, sorted({run.config.seed for run in planned}))),
+        "runs": list(dict.fromkeys(run.config.run_id for run in planned)),
+        "trained": analysis.origins(planned, options.runs),
     }
-    print(write({"levels": table}, out, config=made_of))
+    print(write(tables, out, config=made_of))
+    missing = json.loads(tables["levels"].attrs["missing"])
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        print(f"not complete: {len(missing)} of {len(made_of['runs'])} runs, {', '.join(missing[:3])}{more}")
+    if "verdicts" in tables:
+        _print_verdicts(tables["verdicts"])
+
+
+def _print_verdicts(verdicts: xr.Dataset) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("prediction", "on", "primary estimate", "seeds", "verdict")
+    for number in range(verdicts.sizes["verdict"]):
+        row = {str(name): verdicts[name].values[number] for name in verdicts.data_vars}
+        name = f"{row['prediction']} ({row['variant']})" if row["variant"] else str(row["prediction"])
+        interval = f" [{row['low']:.3g}, {row['high']:.3g}]" if row["seeds"] > 1 else ""
+        found = "" if row["word"] == "NOT RUN" else f"{row['estimate']:.3g}{interval} {row['unit']}"
+        table.add_row(name, f"{row['panel']}, {row['network']}", found, str(row["seeds"]), str(row["text"]))
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def _status(options: argparse.Namespace) -> None:

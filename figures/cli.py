@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
+    from figures import report
+
 Tables = Mapping[str, "xr.Dataset"]
 Draw = Callable[[Tables], "Figure"]
 T = TypeVar("T")
@@ -78,7 +80,7 @@ def _report(options: argparse.Namespace) -> None:
     _, known = _figures()
     sources = {name: options.results / f"{name}.nc" for name in known}
     there = [name for name, source in sources.items() if source.is_file()]
-    drawn = [report.Drawn(name, *_draw_from(sources[name], known[name])) for name in there]
+    drawn = [_drawn(name, sources[name], known[name]) for name in there]
     explorer = options.results / "explorer.nc"
     embedded = _draw_from(explorer, report.embedded) if explorer.is_file() else None
     missing = [name for name in known if name not in there]
@@ -93,6 +95,17 @@ def _report(options: argparse.Namespace) -> None:
         temporary.write_text(page, "utf-8")
     if not options.quiet:
         print(options.out)
+
+
+def _drawn(name: str, source: Path, draw: Draw) -> report.Drawn:
+    """A figure with the verdicts of its file."""
+    from figures import report
+
+    def parts(tables: Tables) -> tuple[Figure, list[report.Prediction]]:
+        return draw(tables), report.predictions(tables)
+
+    (figure, decided), attributes = _draw_from(source, parts)
+    return report.Drawn(name, figure, attributes, decided)
 
 
 def _figures() -> tuple[dict[str, list[str]], dict[str, Draw]]:

@@ -19,7 +19,8 @@ ORDER = {
     ),
     "deepexp": (
         *("protocols", "config", "sources", "data", "models", "tensors", "masks", "scores", "signs"),
-        *("policy", "checkpoint", "train", "folder", "prepare", "levels", "export", "plan", "analysis"),
+        *("policy", "checkpoint", "train", "folder", "prepare", "levels", "export", "plan"),
+        *("intervals", "published", "predictions", "analysis"),
         *("recipes", "bench", "costs", "jobs", "cli", "__main__"),
     ),
     "figures": (

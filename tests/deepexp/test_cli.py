@@ -328,13 +328,15 @@ def test_a_recipe_runs_and_reduces_to_one_table(tmp_path, capsys, monkeypatch):
     (tmp_path / "tiny.toml").write_text(TINY_RECIPE)
     assert cli.main(["run", "tiny.toml", "--profile", "smoke", "--quiet"]) == 0
     assert cli.main(["reduce", "tiny.toml", "--profile", "smoke"]) == 0
-    table = results.read(tmp_path / "build/results/tiny.nc")["levels"]
-    assert table.algorithm.values.tolist() == ["imp", "lrr"]
+    table = results.read(tmp_path / "build/results/tiny.nc")["levels"].sel(panel="digits")
+    assert table.arm.values.tolist() == ["imp", "lrr"]
     for made in plan.runs("tiny.toml", profile="smoke"):
         rows = layout.rows(tmp_path / "runs" / made.config.run_id / "levels.csv")
-        found = table.sel(algorithm=made.arm, seed=0)
+        found = table.sel(arm=made.arm, seed=0)
         assert found.test_accuracy.values.tolist() == [float(row["test_accuracy"]) for row in rows]
         assert found.density.values.tolist() == [float(row["density"]) for row in rows]
     capsys.readouterr()
-    _fails(capsys, ["reduce", "tiny.toml", "--profile", "smoke", "--seed", "1"], "there must be a run in")
+    _fails(
+        capsys, ["reduce", "tiny.toml", "--profile", "smoke", "--seed", "1"], "tiny must have a complete run"
+    )
     _fails(capsys, ["run", "fig9"], "the recipe must be one of criteria,")
