@@ -291,16 +291,13 @@ def _run(options: argparse.Namespace) -> None:
     runs, name = _planned(options), Path(options.recipe).stem
     if unknown := set(options.only or ()) - {run.config.run_id for run in runs}:
         raise ValueError(f"--only must name runs of the recipe {name}, got {', '.join(sorted(unknown))}")
-    todo = [
-        run
-        for run in jobs.unfinished(runs, options.runs)
-        if not options.only or run.config.run_id in options.only
-    ]
+    chosen = [run for run in runs if not options.only or run.config.run_id in options.only]
+    todo = jobs.unfinished(chosen, options.runs)
     if todo:
         jobs.check_data(name, todo)
     elif not options.quiet:
-        print(f"{name}, profile {options.profile}: all {len(runs)} runs are complete")
-
+        count = len({run.config.run_id for run in chosen})
+        print(f"{name}, profile {options.profile}: {count} of {count} runs are complete")
     if options.slurm is not None:
         parameters = _settings(options.slurm, "--slurm", "timeout_min=600")
         for run_id, number in jobs.submit(todo, options.runs, parameters).items():

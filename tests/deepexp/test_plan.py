@@ -248,9 +248,7 @@ def test_bad_recipes_are_one_line_with_recipe_and_key(tmp_path, capsys, old, new
     assert message in error
 
 
-@pytest.mark.parametrize(
-    "arguments", [["plan", "fig9"], ["run", "missing.toml"], ["plan", "fig3", "--profile", "x"]]
-)
+@pytest.mark.parametrize("arguments", [["fig9"], ["missing.toml"], ["fig3", "--profile", "x"]])
 def test_unknown_names_are_one_line(capsys, arguments):
     assert cli.main(["plan", *arguments]) == 2
     assert capsys.readouterr().err.count("\n") == 1
