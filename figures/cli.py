@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _draw(options: argparse.Namespace) -> None:
-    from figures import style
+    from figures import deep, style
 
     sets, known = _figures()
     if len(options.names) > 1 and (several := [name for name in options.names if name in sets]):
@@ -59,13 +59,15 @@ def _draw(options: argparse.Namespace) -> None:
             f"give '{several[0]}' alone or the names of figures, but got {' '.join(options.names)}"
         )
     names = sets.get(options.names[0], options.names)
-    if unknown := sorted(set(names) - set(known)):
+    # A recipe of the user's own has no figure of its own, but a result file.
+    files = {name: options.results / f"{name}.nc" for name in names}
+    if unknown := sorted(name for name in set(names) - set(known) if not files[name].is_file()):
         raise ValueError(
             f"a figure must be one of {', '.join(known)}, all or studies, got {', '.join(unknown)}"
         )
     check_output(options.out / "probe.nc")
     for name in names:
-        figure, _ = _draw_from(options.results / f"{name}.nc", known[name])
+        figure, _ = _draw_from(files[name], known.get(name, deep.accuracy))
         for path in style.save(figure, options.out, name):
             if not options.quiet:
                 print(path)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
+import figures.cli
 from deepexp import checkpoint, cli, masks, models, plan
 from deepexp import folder as layout
 from deepexp.config import read
@@ -308,6 +309,7 @@ def test_tensorboard_gets_the_scalars(tmp_path):
 TINY_RECIPE = """
 question = "Does it run?"
 source = "a test"
+predictions = ["P1", "P2"]
 settings.data = { dataset = "digits", limit = 64 }
 settings.model.width = 0.25
 panels.digits = {}
@@ -335,7 +337,15 @@ def test_a_recipe_runs_and_reduces_to_one_table(tmp_path, capsys, monkeypatch):
         found = table.sel(arm=made.arm, seed=0)
         assert found.test_accuracy.values.tolist() == [float(row["test_accuracy"]) for row in rows]
         assert found.density.values.tolist() == [float(row["density"]) for row in rows]
-    capsys.readouterr()
+    said = " ".join(capsys.readouterr().out.split())
+    assert "build/results/tiny.nc" in said
+    assert "P1 │ digits, resnet8, width 0.25 │ │ 0 │ NOT RUN (the arm lrr has no level of a density" in said
+    assert "NOT RUN (there is no arm imp-on-lrr here)" in said
+    assert "not complete" not in said
+    assert figures.cli.main(["draw", "tiny", "--quiet"]) == 0
+    assert (tmp_path / "build/figures/tiny.png").is_file()
+    assert cli.main(["reduce", "tiny.toml", "--profile", "smoke", "--seed", "0", "1"]) == 0
+    assert "not complete: 2 of 4 runs, digits-resnet8-" in capsys.readouterr().out
     _fails(
         capsys, ["reduce", "tiny.toml", "--profile", "smoke", "--seed", "1"], "tiny must have a complete run"
     )
