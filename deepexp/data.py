@@ -49,6 +49,12 @@ class Dataset:
     mean: Tensor  # of the training pixels in [0, 1], by channel (C,)
     deviation: Tensor
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of an image."""
+        height, width, channels = self.train.x.shape[1:]
+        return height, width, channels
+
     def normalise(self, x: Tensor) -> Tensor:
         """uint8 (B, H, W, C) -> float32 (B, C, H, W) of mean 0 and deviation 1, channels last in memory."""
         return ((x.float() / 255 - self.mean) / self.deviation).permute(0, 3, 1, 2)

@@ -22,6 +22,22 @@ def test_toml_reads_back_and_keeps_the_identity():
         assert config.read(config.to_toml(made)).run_id == made.run_id
 
 
+def test_finished_runs_keep_their_names():
+    """Fields that came later are left out of the digest where they say what these runs did."""
+    settings = {
+        "data.dataset": "cifar10",
+        "data.limit": 5000,
+        "model.name": "resnet8",
+        "model.width": 0.5,
+        "algorithm": "lrr",
+        "train.epochs": 10,
+        "pruning.levels": 8,
+        "pruning.keep": 0.7,
+        "seed": 0,
+    }
+    assert build(settings).run_id == "cifar10-resnet8-lrr-s0-ae8896c704"
+
+
 def test_run_id_depends_on_every_field():
     base = build({"algorithm": "lrr"}).model_dump()
     seen = {build({"algorithm": "lrr"}).run_id}
@@ -48,7 +64,7 @@ def test_run_id_depends_on_every_field():
     }
     other |= {f"policy.{part}": "initial" for part in list(LevelPolicy.model_fields)[:6]}
     skip = {"donor", "pruning.run", "pruning.run_level", "pruning.source", "pruning.initial_density"}
-    skip |= {"pruning.budget"}
+    skip |= {"pruning.budget", "pruning.snip_batches", "pruning.synflow_steps"}
     skip |= {"train.warmup", "train.warmup_epochs"}
     for key, value in _leaves(base):
         if key in skip:  # valid only together with others; below
@@ -71,6 +87,10 @@ def test_run_id_depends_on_every_field():
         {"pruning.source": "random", "pruning.initial_density": 0.5},
         {"pruning.source": "random", "pruning.budget": "erk"},
         {"pruning.scope": "layer", "pruning.budget": "erk"},
+        {"pruning.score": "snip"},
+        {"pruning.score": "snip", "pruning.snip_batches": 3},
+        {"pruning.score": "synflow"},
+        {"pruning.score": "synflow", "pruning.synflow_steps": 3},
         {"pruning.source": "run", "pruning.run": "a"},
         {"pruning.source": "run", "pruning.run": "b"},
         {"pruning.source": "fixed", "pruning.run": "a", "pruning.run_level": 1},
@@ -112,6 +132,11 @@ def test_run_id_depends_on_every_field():
         ({"pruning.source": "fixed", "pruning.run": "a"}, "run_level"),
         ({"pruning.initial_density": 0.5}, "magnitudes at initialisation"),
         ({"pruning.source": "shuffled", "pruning.initial_density": 0.5}, "magnitudes at initialisation"),
+        ({"pruning.score": "snip", "pruning.synflow_steps": 3}, "synflow_steps has no effect"),
+        (
+            {"pruning.snip_batches": 3},
+            "snip_batches has no effect with source = 'own' and score = 'magnitude'",
+        ),
         ({"pruning.budget": "erk"}, "budget has no effect with source = 'own' and scope = 'global'"),
         (
             {"pruning.source": "random", "pruning.score": "random"},
@@ -142,6 +167,7 @@ def test_what_does_not_act_on_the_masks_of_a_run_is_refused(source):
         ("score", "random"),
         ("scope", "layer"),
         ("budget", "erk"),
+        ("snip_batches", 3),
     ):
         message = f"pruning: {name} has no effect with source = '{source}' and run = 'a'"
         with pytest.raises(ValueError, match=re.escape(message)):
