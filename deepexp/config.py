@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from deepexp.protocols import POLICIES, PROFILES, PROTOCOLS
 
-DatasetName = Literal["digits", "cifar10", "cifar100"]
+DatasetName = Literal["digits", "cifar10", "cifar100", "tinyimagenet", "imagenet"]
 Origin = Literal["keep", "initial", "rewind"]
 WeightOrigin = Literal["keep", "initial", "rewind", "donor"]
 Fraction01 = Annotated[float, Field(gt=0, le=1)]
@@ -28,7 +28,13 @@ Positive = Annotated[float, Field(gt=0)]
 
 # Fields younger than the first runs, each with the value that stands for what those runs did. A run_id leaves
 # them out at that value, so that finished runs keep their names.
-LATER: dict[str, Any] = {"pruning.snip_batches": 10, "pruning.synflow_steps": 100}
+LATER: dict[str, Any] = {
+    "pruning.snip_batches": 10,
+    "pruning.synflow_steps": 100,
+    "data.classes": None,
+    "data.size": None,
+    "data.resized_crop": False,
+}
 SCORE_SETTINGS = {"snip": "snip_batches", "synflow": "synflow_steps"}  # fields of one score alone
 
 
@@ -42,10 +48,30 @@ class Data(Section):
     dataset: DatasetName = "digits"
     validation: int = Field(0, ge=0)  # training images held out, chosen by the seed
     limit: int | None = Field(None, ge=1)  # train on at most this many images, chosen by the seed
+    classes: int | None = Field(None, ge=2)  # of tinyimagenet and imagenet, the first so many by name
+    # The images' height and width, where they are resized; None: 224 of imagenet, of the others their own.
+    size: int | None = Field(None, ge=8)
+    resized_crop: bool = False  # train on a random 8 to 100 % of an image, resized
     crop_padding: int = Field(0, ge=0)
     padding_mode: Literal["zero", "reflect"] = "zero"
     flip: Literal["none", "random", "alternating"] = "none"
     accept_unknown: bool = False  # train on a copy of the data that matches no known variant
+
+    @model_validator(mode="after")
+    def _parts_apply(self) -> Self:
+        if self.classes is not None and self.dataset not in ("tinyimagenet", "imagenet"):
+            raise ValueError(
+                f"classes belongs to tinyimagenet and imagenet; leave it out for {self.dataset}, got "
+                f"{self.classes}"
+            )
+        if self.crop_padding and (self.resized_crop or self.dataset == "imagenet"):
+            reason = "resized_crop = true" if self.resized_crop else "imagenet's images of many sizes"
+            raise ValueError(f"crop_padding must be 0 with {reason}, got {self.crop_padding}")
+        if self.size is not None and not self.resized_crop and self.dataset != "imagenet":
+            raise ValueError(
+                f"size, got {self.size}, needs resized_crop = true: {self.dataset} is used as it is otherwise"
+            )
+        return self
 
 
 class Model(Section):

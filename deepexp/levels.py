@@ -58,7 +58,7 @@ def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: Non
             "data_variant": work.dataset.variant,
             "data_digest": work.dataset.digest,
             "normalised_by": {
-                "pixels_of": f"the {len(work.dataset.train):,} training images",
+                "pixels_of": work.dataset.normalised_by,
                 "mean": work.dataset.mean.tolist(),
                 "deviation": work.dataset.deviation.tolist(),
             },
