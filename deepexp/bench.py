@@ -59,6 +59,8 @@ def loops(
         "machine.threads": threads,
     }
     loaded = data.load(build(settings).data, 0)
+    if not isinstance(loaded.train, data.Images):
+        raise ValueError(f"the plain loop needs images that fit in memory; choose another than '{dataset}'")
     made = {}
     for name in names:
         config = build({**settings, "machine.compile": "compiled" in name})
@@ -109,6 +111,7 @@ def _ours(work: Run, mask: masks.Mask) -> Iterator[None]:
 def _plain(work: Run, channels_last: bool, pruned: bool) -> Iterator[None]:
     """The loop that one writes without this package: normalised float images in memory, no augmentation."""
     config, dataset = work.config, work.dataset
+    assert isinstance(dataset.train, data.Images)
     net = models.build(config.model.name, classes=dataset.classes, channels=dataset.train.x.shape[-1])
     x = dataset.normalise(dataset.train.x[:10_000])
     if pruned:  # before channels_last: its masks are made with view(-1), which that layout refuses

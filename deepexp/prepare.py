@@ -75,7 +75,7 @@ def prepare(
         classes=dataset.classes,
         stem=config.model.stem,
         width=config.model.width,
-        channels=dataset.train.x.shape[-1],
+        channels=dataset.shape[2],
         seed=config.seed,
     ).to(config.machine.device)
     if config.machine.channels_last:
@@ -93,6 +93,11 @@ def _check_possible(work: Run) -> None:
         raise ValueError(
             f"train.batch_size must be at most the {len(work.dataset.train):,} training images, got "
             f"{config.train.batch_size:,}"
+        )
+    if config.pruning.score == "snip" and config.pruning.snip_batches > work.per_epoch:
+        raise ValueError(
+            f"pruning.snip_batches must be at most the {work.per_epoch:,} batches of an epoch, got "
+            f"{config.pruning.snip_batches:,}"
         )
     _check_images(work)
     if config.policy.rewinds() and not work.rewind < work.total:
@@ -118,7 +123,7 @@ def _check_possible(work: Run) -> None:
 
 def _check_images(work: Run) -> None:
     """That the augmentation and the normalisation of the smallest batch are defined."""
-    config, (height, width) = work.config, work.dataset.train.x.shape[1:3]
+    config, (height, width, channels) = work.config, work.dataset.shape
     if config.data.crop_padding >= min(height, width):
         raise ValueError(
             f"data.crop_padding must be below the images' {min(height, width)} pixels, got "
@@ -129,7 +134,7 @@ def _check_images(work: Run) -> None:
         return
     copy = deepcopy(work.net).to("meta").train()
     try:
-        copy(torch.empty(1, work.dataset.train.x.shape[3], height, width, device="meta"))
+        copy(torch.empty(1, channels, height, width, device="meta"))
     except ValueError:  # of batch normalisation, where one image leaves it one value a channel
         raise ValueError(
             f"{config.model.name} on {height}x{width} images cannot train on a batch of one image, got "
