@@ -9,6 +9,7 @@ without a download. Tiny ImageNet and ImageNet are folders of JPEG files, which 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import pickle
 import tarfile
@@ -172,12 +173,18 @@ def parts(name: str) -> list[np.ndarray]:
     """Each part as uint8 rows of labels, then pixels by channel, as in the official binary version."""
     source = SOURCES[name]
     if name == "digits":
-        from sklearn.datasets import load_digits
-
-        digits = load_digits()
-        return [np.column_stack([digits.target, digits.data]).astype(np.uint8)]
+        rows = np.loadtxt(_digits(), np.uint8, delimiter=",")
+        return [np.roll(rows, 1, axis=1)]  # the label comes last there
     check(name)
     return [_read_batch(folder() / source.folder / part, source) for part in source.parts]
+
+
+def _digits() -> Path:
+    """The file that scikit-learn's load_digits reads; to import that takes as long as to train on them."""
+    found = importlib.util.find_spec("sklearn")
+    if found is None or not found.submodule_search_locations:
+        raise ModuleNotFoundError("No module named 'sklearn'", name="sklearn")
+    return Path(found.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
 
 
 def _read_batch(path: Path, source: Source) -> np.ndarray:
