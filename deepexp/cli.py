@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import os
 import sys
+import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +20,28 @@ if TYPE_CHECKING:
     from deepexp.config import Config
 
 RUNS = Path("runs")
+GRACE = 5.0  # seconds in which torchrun ends the other processes of a run once one has failed
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run `deepexp`; return 0 when done, 1 after a failure, 2 on bad input, 130 when interrupted."""
+    return _follow(arguments) if int(os.environ.get("RANK", 0)) else _lead(arguments)
+
+
+def _follow(arguments: list[str] | None) -> int:
+    """As `_lead` in the processes of a run beside rank 0, which speaks for all while it lives."""
+    with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()):
+        try:
+            code = _lead(arguments)
+        except SystemExit as error:
+            code = int(error.code or 0)
+    if code not in (0, 130):
+        time.sleep(GRACE)
+        print(f"rank {os.environ['RANK']}: {said.getvalue().strip()}", file=sys.stderr)
+    return code
+
+
+def _lead(arguments: list[str] | None) -> int:
     options = _parser().parse_args(arguments)
 
     def run() -> None:
@@ -114,6 +136,7 @@ def _config(options: argparse.Namespace) -> Config:
         "algorithm": options.algorithm,
         "seed": options.seed,
         "machine.device": _device(options.device),
+        "machine.processes": int(os.environ.get("WORLD_SIZE", 1)),  # as torchrun started
     }
     if options.levels is not None:
         settings["pruning.levels"] = options.levels
@@ -219,6 +242,8 @@ def _print_plan(config: Config) -> None:
     rate = bench.images_per_second(work)
     seconds = steps * config.train.batch_size / rate
     threads = f"{config.machine.threads} thread{'s' * (config.machine.threads > 1)}"
+    if config.machine.processes > 1:
+        threads += f" of one process instead of {config.machine.processes}"
     print(
         f"{steps:,} steps of {config.train.batch_size} images; {rate:,.0f} images/s measured on {threads}:",
         end=" ",

@@ -28,7 +28,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 # Fields younger than the first runs, each with the value that stands for what those runs did. A run_id leaves
 # them out at that value, so that finished runs keep their names.
-LATER: dict[str, Any] = {}
+LATER: dict[str, Any] = {"machine.processes": 1, "machine.precision": "float32"}
 
 
 class Section(BaseModel):
@@ -203,9 +203,21 @@ class Machine(Section):
     """What the run computes on; threads change the order of sums, so all of this is part of its identity."""
 
     device: Literal["cpu", "cuda"] = "cpu"
-    threads: int = Field(1, ge=1)
+    processes: int = Field(1, ge=1)  # each trains on its part of every batch, which BN normalises by itself
+    threads: int = Field(1, ge=1)  # of each process
     channels_last: bool = True
-    compile: bool = False
+    compile: bool = False  # on 'cuda' into CUDA graphs
+    # Of training; evaluation, scores and masks are float32. tf32: the products of 'cuda' round their factors
+    # to 10 bits; bf16: autocast to bfloat16, the weights and their momentum stay float32.
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
+
+    @model_validator(mode="after")
+    def _device_has_precision(self) -> Self:
+        if self.precision == "tf32" and self.device != "cuda":
+            raise ValueError(
+                f"precision = 'tf32' needs device = 'cuda', got '{self.device}'; use 'float32' or 'bf16'"
+            )
+        return self
 
 
 class Config(Section):
@@ -230,6 +242,11 @@ class Config(Section):
         if ("donor" in (self.policy.amplitude, self.policy.sign)) != (self.donor is not None):
             raise ValueError(
                 "donor, a run_id, belongs to policy.amplitude or policy.sign = 'donor', which need it"
+            )
+        if self.train.batch_size % self.machine.processes:
+            raise ValueError(
+                f"machine.processes must divide train.batch_size = {self.train.batch_size}, got "
+                f"{self.machine.processes}"
             )
         if self.policy.rewinds() and self.policy.rewind_epoch > self.train.epochs:
             raise ValueError(

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from deepexp import sources
 from deepexp.config import Data, Train, stream
+from deepexp.processes import ALONE, Group
 from deepexp.sources import SOURCES, Source
 
 
@@ -91,12 +92,20 @@ def load(config: Data, seed: int, device: str = "cpu") -> Dataset:
 
 
 def batches(
-    dataset: Dataset, config: Data, train: Train, seed: int, level: int, epoch: int, first: int = 0
+    dataset: Dataset,
+    config: Data,
+    train: Train,
+    seed: int,
+    level: int,
+    epoch: int,
+    first: int = 0,
+    group: Group = ALONE,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The epoch's batches from number `first` on: augmented images (B, C, H, W) float32 and classes (B,).
 
-    Order, shifts and flips are functions of (seed, level, epoch) and of the image's index: they do not depend
-    on the batch size, on where the epoch is entered, or on any other random number drawn in the process.
+    Of every batch, this process's part of it. Order, shifts and flips are functions of (seed, level, epoch)
+    and of the image's index: they do not depend on the batch size, on the number of processes, on where the
+    epoch is entered, or on any other random number drawn in the process.
     """
     images, count = dataset.train, len(dataset.train)
     generator = torch.Generator().manual_seed(stream(seed, "epoch", level, epoch))
@@ -111,7 +120,7 @@ def batches(
     order, shifts, flips = (t.to(images.x.device) for t in (order, shifts, flips))
     size = train.batch_size
     for number in range(first, steps_per_epoch(count, train)):
-        index = order[number * size : (number + 1) * size]
+        index = group.part(order[number * size : (number + 1) * size])
         x = augment(images.x, index, shifts[index], flips[index], config)
         yield dataset.normalise(x), images.y[index]
 
