@@ -22,6 +22,29 @@ def test_toml_reads_back_and_keeps_the_identity():
         assert config.read(config.to_toml(made)).run_id == made.run_id
 
 
+def test_runs_keep_the_names_that_they_had_before_fields_were_added():
+    settings = {
+        "data.dataset": "cifar10",
+        "data.limit": 5000,
+        "model.name": "resnet8",
+        "model.width": 0.5,
+        "algorithm": "lrr",
+        "train.epochs": 10,
+        "pruning.levels": 8,
+        "pruning.keep": 0.7,
+        "seed": 0,
+    }
+    assert build(settings).run_id == "cifar10-resnet8-lrr-s0-ae8896c704"
+    processes = build({**settings, "machine.processes": 2})
+    assert processes.run_id not in (build(settings).run_id, build({**settings, "machine.threads": 2}).run_id)
+
+
+def test_a_precision_that_the_device_does_not_have_is_refused():
+    with pytest.raises(ValueError, match=r"precision = 'tf32' needs device = 'cuda', got 'cpu'"):
+        build({"machine.precision": "tf32"})
+    assert build({"machine.precision": "tf32", "machine.device": "cuda"}).machine.precision == "tf32"
+
+
 def test_run_id_depends_on_every_field():
     base = build({"algorithm": "lrr"}).model_dump()
     seen = {build({"algorithm": "lrr"}).run_id}
@@ -40,6 +63,7 @@ def test_run_id_depends_on_every_field():
         "pruning.scope": "layer",
         "perturbation.scope": "layer",
         "machine.device": "cuda",
+        "machine.precision": "bf16",
         "policy.schedule": "rewind",
         "train.milestones": (3.0,),
         "perturbation.layers": ("conv.weight",),
