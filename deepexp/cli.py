@@ -116,13 +116,20 @@ def _parser() -> argparse.ArgumentParser:
     bench = add("bench", _bench, "this machine's speed beside a plain PyTorch loop's")
     bench.add_argument("--dataset", default="cifar10")
     bench.add_argument("--model", default="resnet20")
-    bench.add_argument("--images", type=int, default=5000)
+    bench.add_argument(
+        "--images", type=int, help="for each loop (default: 5000, on a GPU until the time is over)"
+    )
     bench.add_argument("--batch", type=int, default=128)
     bench.add_argument(
-        "--seconds", type=float, default=60.0, help="end after these, if the images last longer"
+        "--seconds", type=float, default=45.0, help="end after these, if the images last longer"
     )
+    bench.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    bench.add_argument("--precision", default="float32", choices=["float32", "tf32", "bf16"])
     bench.add_argument("--threads", type=int, default=2)
-    bench.add_argument("--compile", action="store_true", help="the compiled loop too (a minute to compile)")
+    bench.add_argument(
+        "--compile", action="store_true", help="compiled loops too (a minute each; on a GPU always)"
+    )
+    bench.add_argument("--readme", type=Path, metavar="FILE", help="replace the marked section there")
     add("doctor", _doctor, "what this machine can run")
     return parser
 
@@ -328,25 +335,21 @@ def _data(options: argparse.Namespace) -> None:
 def _bench(options: argparse.Namespace) -> None:
     from deepexp import bench
 
-    rates, images = bench.loops(
-        dataset=options.dataset,
-        model=options.model,
-        images=options.images,
-        batch=options.batch,
+    device = _device(options.device)
+    chosen = bench.settings(
+        *(options.dataset, options.model, options.batch),
+        device=device,
         threads=options.threads,
-        seconds=options.seconds,
-        compiled=options.compile,
+        precision=options.precision,
     )
-    base = rates["plain, channels_last"]
-    print(f"{options.model} on {options.dataset}, {images:,} images by each loop")
-    for name, rate in rates.items():
-        print(f"{name:36s} {rate:10,.0f} images/s {rate / base:6.2f} x")
-    masking = bench.masking(options.model, threads=options.threads) * rates["deepexp"] / options.batch
-    print(f"{'masking, share of a step':36s} {masking:10.3%}")
-    recording = bench.recording(options.model, threads=options.threads) * rates["deepexp"] / options.images
-    print(f"{'signs, share of a level of 1 epoch':36s} {recording:10.3%} ({options.images:,} images)")
-    for name, cost in bench.costs(threads=options.threads).items():
-        print(f"{name:36s} {cost:10,.4g}")
+    images = options.images or (5000 if device == "cpu" else 10**9)
+    compiled = options.compile or device == "cuda"
+    parts = []
+    for part in bench.report(chosen, images=images, seconds=options.seconds, compiled=compiled):
+        print(part, end="\n\n", flush=True)
+        parts.append(part)
+    if options.readme:
+        command.replace_section(options.readme, "deepexp benchmark", "\n\n".join(parts))
 
 
 def _doctor(_: argparse.Namespace) -> None:
