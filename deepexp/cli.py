@@ -362,8 +362,8 @@ def _doctor(_: argparse.Namespace) -> None:
     from deepexp import sources
 
     print(f"python {platform.python_version()}, torch {torch.__version__}, {os.cpu_count()} logical cores")
-    cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "none (runs use the CPU)"
-    print(f"CUDA device: {cuda}")
+    found = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+    print(f"CUDA devices: {found or 'none (runs use the CPU)'}")
     compiler = next((name for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
     print(f"machine.compile on the CPU: {'can be used' if compiler else 'needs a C++ compiler, none found'}")
     print(f"data in {sources.folder()}:")

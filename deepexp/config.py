@@ -207,8 +207,8 @@ class Machine(Section):
     threads: int = Field(1, ge=1)  # of each process
     channels_last: bool = True
     compile: bool = False  # on 'cuda' into CUDA graphs
-    # Of training; evaluation, scores and masks are float32. tf32: the products of 'cuda' round their factors
-    # to 10 bits; bf16: autocast to bfloat16, the weights and their momentum stay float32.
+    # float32: that of every product, on 'cuda' too; tf32: there, with factors rounded to 10 bits; bf16:
+    # training under autocast. Weights, momentum, scores and masks are float32 in any case.
     precision: Literal["float32", "tf32", "bf16"] = "float32"
 
     @model_validator(mode="after")
