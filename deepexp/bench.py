@@ -66,6 +66,10 @@ def loops(
     The measurement ends with the round in which each has trained on `images`, or `seconds` are over.
     """
     loaded = data.load(build(chosen).data, 0, build(chosen).machine.device)
+    if not isinstance(loaded.train, data.Images):
+        raise ValueError(
+            f"the plain loop needs images that fit in memory; choose another than '{chosen['data.dataset']}'"
+        )
     made = {name: _loop(name, chosen, loaded) for name in names(compiled)}
     batch, device = build(chosen).train.batch_size, loaded.mean.device.type
     for loop in made.values():
@@ -130,6 +134,7 @@ def _ours(work: Run, mask: masks.Mask, chunk: int) -> Iterator[int]:
 def _plain(work: Run, chunk: int, channels_last: bool, pruned: bool) -> Iterator[int]:
     """The loop that one writes without this package: normalised float images in memory, no augmentation."""
     config, dataset = work.config, work.dataset
+    assert isinstance(dataset.train, data.Images)
     net = models.build(config.model.name, classes=dataset.classes, channels=dataset.train.x.shape[-1])
     net.to(config.machine.device)
     x = dataset.normalise(dataset.train.x[:10_000])
@@ -210,7 +215,7 @@ def operations(work: Run) -> float:
     """Floating-point operations of training on one image: the products of its forward and backward pass."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    net, (height, width, channels) = deepcopy(work.net).to("meta").train(), work.dataset.train.x.shape[1:]
+    net, (height, width, channels) = deepcopy(work.net).to("meta").train(), work.dataset.shape
     with FlopCounterMode(display=False) as counter:
         net(torch.empty(2, channels, height, width, device="meta")).sum().backward()
     return counter.get_total_flops() / 2
@@ -375,7 +380,7 @@ def _study(work: Run, rate: float) -> str:
     with tempfile.TemporaryDirectory() as name:
         kept = _seconds(lambda: keep(work, Path(name)))
         level = _pruning(work.net) + _seconds(lambda: save(work.net, Path(name)))
-    some = work.dataset.test[:1000]
+    some = work.dataset.test[torch.arange(min(1000, len(work.dataset.test)))]
     looked = _seconds(lambda: train.evaluate(work.net, some, work.dataset), 1)
     level += looked * len(work.dataset.test) / len(some)
     hours = trainings * (epochs * (epoch + kept) + level) / 3600

@@ -54,8 +54,8 @@ def _lead(arguments: list[str] | None) -> int:
 
 
 def _train_options(train: argparse.ArgumentParser) -> None:
-    train.add_argument("--dataset", default="digits", help="digits (default), cifar10, cifar100")
-    train.add_argument("--model", default="resnet8", help="resnet8 (default), resnet18, ...")
+    train.add_argument("--dataset", default="digits", help="digits (default), cifar10, tinyimagenet, ...")
+    train.add_argument("--model", help="resnet18, ... (default: the protocol's, else resnet8)")
     train.add_argument("--algorithm", default="lrr", help="imp, wr, lrr (default), or another level policy")
     train.add_argument("--protocol", default="signflow", metavar="NAME", help="whose settings to use")
     train.add_argument("--profile", default="full", help="how much of them: smoke, short, full (default)")
@@ -139,12 +139,13 @@ def _config(options: argparse.Namespace) -> Config:
 
     settings: dict[str, Any] = {
         "data.dataset": options.dataset,
-        "model.name": options.model,
         "algorithm": options.algorithm,
         "seed": options.seed,
         "machine.device": _device(options.device),
         "machine.processes": int(os.environ.get("WORLD_SIZE", 1)),  # as torchrun started
     }
+    if options.model is not None:
+        settings["model.name"] = options.model
     if options.levels is not None:
         settings["pruning.levels"] = options.levels
     if options.epochs is not None:
@@ -324,12 +325,28 @@ def _data(options: argparse.Namespace) -> None:
         raise ValueError(f"the data set must be one of {', '.join(sources.SOURCES)}, got '{options.dataset}'")
     if options.action == "fetch":
         print(sources.fetch(options.dataset, url=options.url, progress=not options.quiet))
+    if sources.SOURCES[options.dataset].images != (0, 0):
+        _verify_folder(options)
+        return
     variant = sources.verify(options.dataset)
     print(f"{options.dataset}: {variant}")
     if variant == "unknown":
         raise ValueError(
             f"{options.dataset} must be one of {', '.join(sources.SOURCES[options.dataset].variants)}"
         )
+
+
+def _verify_folder(options: argparse.Namespace) -> None:
+    from rich.progress import Progress
+
+    from deepexp import imagefolder
+
+    with Progress(transient=True, disable=options.quiet or not sys.stderr.isatty()) as bar:
+        task = bar.add_task(options.dataset, total=None)
+        found = imagefolder.verify(
+            options.dataset, lambda done, of: bar.update(task, completed=done, total=of)
+        )
+    print(f"{options.dataset}: {found}")
 
 
 def _bench(options: argparse.Namespace) -> None:
@@ -359,7 +376,7 @@ def _doctor(_: argparse.Namespace) -> None:
 
     import torch
 
-    from deepexp import sources
+    from deepexp import imagefolder, sources
 
     print(f"python {platform.python_version()}, torch {torch.__version__}, {os.cpu_count()} logical cores")
     found = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
@@ -367,9 +384,10 @@ def _doctor(_: argparse.Namespace) -> None:
     compiler = next((name for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
     print(f"machine.compile on the CPU: {'can be used' if compiler else 'needs a C++ compiler, none found'}")
     print(f"data in {sources.folder()}:")
-    for name in sources.SOURCES:
+    for name, source in sources.SOURCES.items():
         try:
-            print(f"  {name}: {sources.verify(name)}")
+            listed = source.images != (0, 0)
+            print(f"  {name}: {imagefolder.listing(name).variant if listed else sources.verify(name)}")
         except ValueError as error:
             print(f"  {name}: {error}")
     print(f"free disk space here: {shutil.disk_usage('.').free / 1e9:.1f} GB")

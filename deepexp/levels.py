@@ -6,6 +6,7 @@ What is written again after a stop is the same to the bit; `deepexp.folder` says
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import time
@@ -16,7 +17,7 @@ from typing import Any
 
 import torch
 
-from deepexp import checkpoint, masks, models, processes, signs, train
+from deepexp import checkpoint, data, masks, models, processes, scores, signs, train
 from deepexp import folder as layout
 from deepexp.checkpoint import Checkpoint
 from deepexp.config import Config, stream, to_toml
@@ -78,7 +79,7 @@ def _lead(
             "data_variant": work.dataset.variant,
             "data_digest": work.dataset.digest,
             "normalised_by": {
-                "pixels_of": f"the {len(work.dataset.train):,} training images",
+                "pixels_of": work.dataset.normalised_by,
                 "mean": work.dataset.mean.tolist(),
                 "deviation": work.dataset.deviation.tolist(),
             },
@@ -241,15 +242,27 @@ def choose(work: Run, level: int, previous: Mask) -> Mask:
     if pruning.source == "random":
         counts = masks.budget(pruning.budget, keep, previous)
         return masks.top_by_layer(score("random", work.net, seed), previous, counts)
-    scores = score(pruning.score, work.net, seed)
-    if pruning.scope == "layer":
-        counts = masks.budget(pruning.budget, keep, previous)
-        mask = masks.top_by_layer(scores, previous, counts)
-    else:
-        mask = masks.top(scores, previous, keep)
+    mask = previous
+    for count in scores.densities(pruning.score, previous.kept, keep, pruning.synflow_steps):
+        found = _scores(work, level, mask)
+        if pruning.scope == "layer":
+            mask = masks.top_by_layer(found, mask, masks.budget(pruning.budget, count, mask))
+        else:
+            mask = masks.top(found, mask, count)
     if pruning.source == "shuffled":
         mask = masks.top_by_layer(score("random", work.net, seed), previous, mask.counts())
     return mask
+
+
+def _scores(work: Run, level: int, alive: Mask) -> dict[str, torch.Tensor]:
+    """The scores of the network as it is; SNIP's batches are those with which `level` would begin."""
+    config, dataset = work.config, work.dataset
+    if config.pruning.score == "snip":
+        first = data.batches(dataset, config.data, config.train, config.seed, level, 0)
+        return scores.snip(work.net, itertools.islice(first, config.pruning.snip_batches))
+    if config.pruning.score == "synflow":
+        return scores.synflow(work.net, alive, dataset.shape)
+    return score(config.pruning.score, work.net, config.seed)
 
 
 def _perturbed(work: Run, level: int, mask: Mask) -> dict[str, torch.Tensor] | None:

@@ -74,7 +74,7 @@ def prepare(
         classes=dataset.classes,
         stem=config.model.stem,
         width=config.model.width,
-        channels=dataset.train.x.shape[-1],
+        channels=dataset.shape[2],
         seed=config.seed,
     ).to(config.machine.device)
     if config.machine.channels_last:
@@ -108,6 +108,11 @@ def _check_possible(work: Run) -> None:
             f"train.batch_size must be at most the {len(work.dataset.train):,} training images, got "
             f"{config.train.batch_size:,}"
         )
+    if config.pruning.score == "snip" and config.pruning.snip_batches > work.per_epoch:
+        raise ValueError(
+            f"pruning.snip_batches must be at most the {work.per_epoch:,} batches of an epoch, got "
+            f"{config.pruning.snip_batches:,}"
+        )
     rest = 0 if config.train.drop_last else len(work.dataset.train) % config.train.batch_size
     if rest % config.machine.processes:
         raise ValueError(
@@ -138,7 +143,7 @@ def _check_possible(work: Run) -> None:
 
 def _check_images(work: Run, smallest: int) -> None:
     """That the augmentation and the normalisation of the smallest part of a batch are defined."""
-    config, (height, width) = work.config, work.dataset.train.x.shape[1:3]
+    config, (height, width, channels) = work.config, work.dataset.shape
     if config.data.crop_padding >= min(height, width):
         raise ValueError(
             f"data.crop_padding must be below the images' {min(height, width)} pixels, got "
@@ -148,7 +153,7 @@ def _check_images(work: Run, smallest: int) -> None:
         return
     copy = deepcopy(work.net).to("meta").train()
     try:
-        copy(torch.empty(1, work.dataset.train.x.shape[3], height, width, device="meta"))
+        copy(torch.empty(1, channels, height, width, device="meta"))
     except ValueError:  # of batch normalisation, where one image leaves it one value a channel
         raise ValueError(
             f"{config.model.name} on {height}x{width} images cannot train on a batch of one image, got "

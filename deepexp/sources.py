@@ -3,7 +3,7 @@
 CIFAR-10 and CIFAR-100 (Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009) are read
 from the official python batches in the folder named by the environment variable SIGNFLOW_DATA, or else in the
 user's cache; `digits` are scikit-learn's 1,797 images of 8x8 pixels (Alpaydin & Kaynak, UCI, 1998), at hand
-without a download.
+without a download. Tiny ImageNet and ImageNet are folders of JPEG files, which `imagefolder` reads.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import pickle
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ class Source:
     variants: dict[str, tuple[str, ...]]
     url: str = ""
     md5: str = ""
+    images: tuple[int, int] = (0, 0)  # for training and testing, where the parts are folders of JPEG files
 
 
 # The archives' MD5 sums: https://www.cs.toronto.edu/~kriz/cifar.html. The SHA-1 sums of the official arrays
@@ -76,6 +78,18 @@ SOURCES = {
         "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
         "eb9058c3a382ffc7106e4002c42a8d85",
     ),
+    "tinyimagenet": Source(
+        "tiny-imagenet-200",
+        ("train", "val"),
+        (),
+        200,
+        (64, 64, 3),
+        {},
+        "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+        "90528d7ca1a48142e341f4ef8d21d0de",
+        (100_000, 10_000),
+    ),
+    "imagenet": Source("imagenet", ("train", "val"), (), 1000, (224, 224, 3), {}, images=(1_281_167, 50_000)),
     # The sum of scikit-learn's copy of the test part of UCI's optdigits, unchanged since its first release.
     "digits": Source(
         "",
@@ -103,14 +117,19 @@ def fetch(name: str, *, url: str | None = None, progress: bool = True) -> Path:
     A broken transfer is taken up again where it broke, a failing server is tried again, and an archive whose
     MD5 is not the published one is deleted. `url` names a mirror of the archive. Raises ValueError.
     """
+    source, target = SOURCES[name], folder()
+    if all((target / source.folder / part).exists() for part in source.parts):
+        return target / source.folder
+    if name == "imagenet":
+        raise ValueError(
+            "imagenet cannot be fetched, since image-net.org gives it to registered users alone; put its "
+            f"train/CLASS/*.JPEG and val/CLASS/*.JPEG into '{target / source.folder}'"
+        )
+    if not source.url:
+        return target
     import pooch
     import requests
 
-    source, target = SOURCES[name], folder()
-    if not source.url:
-        return target
-    if all((target / source.folder / part).is_file() for part in source.parts):
-        return target / source.folder
     archive = url or source.url
     pooch.get_logger().setLevel("INFO" if progress else "WARNING")
     registry = pooch.create(
@@ -231,6 +250,10 @@ def _resuming(progress: bool) -> Callable[[str, str, Any], None]:
 def _unpack(archive: Path, target: Path, name: str) -> None:
     """Unpack aside, then rename, so that a folder under its name is complete."""
     with tempfile.TemporaryDirectory(dir=target) as aside:
-        with tarfile.open(archive) as file:
-            file.extractall(aside, filter="data")
+        if archive.suffix == ".zip":
+            with zipfile.ZipFile(archive) as packed:
+                packed.extractall(aside)
+        else:
+            with tarfile.open(archive) as file:
+                file.extractall(aside, filter="data")
         os.replace(Path(aside) / name, target / name)

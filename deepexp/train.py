@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deepexp.config import Config, Machine, Train
-from deepexp.data import Dataset, Images, batches, steps_per_epoch
+from deepexp.data import Dataset, Files, Images, batches, in_order, steps_per_epoch
 from deepexp.masks import Mask
 from deepexp.models import norms, prunable
 from deepexp.processes import ALONE, Group
@@ -205,18 +205,19 @@ def not_finite(net: nn.Module, sgd: torch.optim.SGD) -> str | None:
 
 
 @torch.no_grad()
-def evaluate(net: nn.Module, images: Images, dataset: Dataset) -> tuple[float, float] | tuple[None, None]:
+def evaluate(
+    net: nn.Module, images: Images | Files, dataset: Dataset
+) -> tuple[float, float] | tuple[None, None]:
     """Mean cross-entropy and accuracy on `images`, in evaluation mode; None for no images."""
     if not len(images):
         return None, None
     net.eval()
     loss = torch.zeros((), dtype=torch.float64, device=dataset.mean.device)
     correct = torch.zeros_like(loss)
-    for first in range(0, len(images), EVALUATION_BATCH):
-        batch = images[first : first + EVALUATION_BATCH]
-        logits = net(dataset.normalise(batch.x))
-        loss += F.cross_entropy(logits, batch.y, reduction="sum")
-        correct += (logits.argmax(1) == batch.y).sum()
+    for x, y in in_order(dataset, images, EVALUATION_BATCH):
+        logits = net(x)
+        loss += F.cross_entropy(logits, y, reduction="sum")
+        correct += (logits.argmax(1) == y).sum()
     return loss.item() / len(images), correct.item() / len(images)
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from deepexp import cli, data, masks, models, policy, processes, train
+from deepexp import cli, data, decode, masks, models, policy, processes, train
 from deepexp import folder as layout
 from deepexp.config import Machine, build, to_toml
 from deepexp.prepare import prepare
@@ -47,16 +47,33 @@ def _ranks(code, *arguments, size=2):
         assert process.returncode == 0, error
 
 
-def test_the_parts_of_a_batch_are_what_one_process_draws(tmp_path, tiny):
-    work = prepare(build({**tiny, **AUGMENTED}), tmp_path)
-    config = work.config
+def _draws_its_part(config):
+    loaded = data.load(config.data, config.seed)
     drawn = [
-        list(data.batches(work.dataset, config.data, config.train, 0, 1, 2, 0, group))
+        list(data.batches(loaded, config.data, config.train, 0, 1, 2, 1, group))
         for group in (ALONE, Group(0, 4), Group(1, 4), Group(2, 4), Group(3, 4))
     ]
+    assert len(drawn[0]) == len(loaded.train) // config.train.batch_size - 1
     for (x, y), *parts in zip(*drawn, strict=True):
         assert torch.equal(torch.cat([part for part, _ in parts]), x)
         assert torch.equal(torch.cat([part for _, part in parts]), y)
+
+
+def test_the_parts_of_a_batch_are_what_one_process_draws(tiny):
+    _draws_its_part(build({**tiny, **AUGMENTED}))
+
+
+def test_the_parts_of_a_batch_of_files_are_what_one_process_decodes(imagenet):
+    files = {"data.dataset": "imagenet", "data.size": 32, "data.resized_crop": True, "data.flip": "random"}
+    _draws_its_part(build({**files, "train.batch_size": 12, "train.epochs": 2}))
+
+
+def test_the_processes_of_a_machine_share_its_cores_for_decoding(monkeypatch):
+    monkeypatch.delenv("SIGNFLOW_WORKERS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    for started, expected in (("1", 8), ("2", 4), ("3", 2), ("16", 1)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", started)
+        assert decode.workers() == expected
 
 
 FIVE_STEPS = """
