@@ -34,6 +34,8 @@ LATER: dict[str, Any] = {
     "data.classes": None,
     "data.size": None,
     "data.resized_crop": False,
+    "machine.processes": 1,
+    "machine.precision": "float32",
 }
 SCORE_SETTINGS = {"snip": "snip_batches", "synflow": "synflow_steps"}  # fields of one score alone
 
@@ -234,9 +236,21 @@ class Machine(Section):
     """What the run computes on; threads change the order of sums, so all of this is part of its identity."""
 
     device: Literal["cpu", "cuda"] = "cpu"
-    threads: int = Field(1, ge=1)
+    processes: int = Field(1, ge=1)  # each trains on its part of every batch, which BN normalises by itself
+    threads: int = Field(1, ge=1)  # of each process
     channels_last: bool = True
-    compile: bool = False
+    compile: bool = False  # on 'cuda' into CUDA graphs
+    # float32: that of every product, on 'cuda' too; tf32: there, with factors rounded to 10 bits; bf16:
+    # training under autocast. Weights, momentum, scores and masks are float32 in any case.
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
+
+    @model_validator(mode="after")
+    def _device_has_precision(self) -> Self:
+        if self.precision == "tf32" and self.device != "cuda":
+            raise ValueError(
+                f"precision = 'tf32' needs device = 'cuda', got '{self.device}'; use 'float32' or 'bf16'"
+            )
+        return self
 
 
 class Config(Section):
@@ -261,6 +275,11 @@ class Config(Section):
         if ("donor" in (self.policy.amplitude, self.policy.sign)) != (self.donor is not None):
             raise ValueError(
                 "donor, a run_id, belongs to policy.amplitude or policy.sign = 'donor', which need it"
+            )
+        if self.train.batch_size % self.machine.processes:
+            raise ValueError(
+                f"machine.processes must divide train.batch_size = {self.train.batch_size}, got "
+                f"{self.machine.processes}"
             )
         if self.policy.rewinds() and self.policy.rewind_epoch > self.train.epochs:
             raise ValueError(

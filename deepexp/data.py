@@ -19,6 +19,7 @@ from deepexp import decode, imagefolder, sources
 from deepexp.augment import augment, resample
 from deepexp.config import Data, Train, stream
 from deepexp.decode import Job
+from deepexp.processes import ALONE, Group
 from deepexp.sources import SOURCES, Source
 
 
@@ -164,12 +165,20 @@ def _divide(images: Images | Files, config: Data, seed: int) -> tuple[Images | F
 
 
 def batches(
-    dataset: Dataset, config: Data, train: Train, seed: int, level: int, epoch: int, first: int = 0
+    dataset: Dataset,
+    config: Data,
+    train: Train,
+    seed: int,
+    level: int,
+    epoch: int,
+    first: int = 0,
+    group: Group = ALONE,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The epoch's batches from number `first` on: augmented images (B, C, H, W) float32 and classes (B,).
 
-    Order, shifts and flips are functions of (seed, level, epoch) and of the image's index: they do not depend
-    on the batch size, on where the epoch is entered, or on any other random number drawn in the process.
+    Of every batch, this process's part of it. Order, shifts and flips are functions of (seed, level, epoch)
+    and of the image's index: they do not depend on the batch size, on the number of processes, on where the
+    epoch is entered, or on any other random number drawn in the process.
     """
     images, count = dataset.train, len(dataset.train)
     generator = torch.Generator().manual_seed(stream(seed, "epoch", level, epoch))
@@ -184,10 +193,10 @@ def batches(
         flips[:] = False
     size, steps = train.batch_size, range(first, steps_per_epoch(count, train))
     if isinstance(images, Files):
-        indices = [order[number * size : (number + 1) * size] for number in steps]
+        indices = [group.part(order[number * size : (number + 1) * size]) for number in steps]
         jobs = (_job(images, index, draws, flips) for index in indices)
         for index, pixels in zip(indices, decode.decoded(jobs, dataset.shape[0]), strict=True):
-            yield dataset.normalise(_on(pixels, images)), images.y[index.to(images.y.device)]
+            yield dataset.normalise(_on(torch.from_numpy(pixels), images)), images.y[_on(index, images)]
         return
     height, width = images.x.shape[1:3]
     boxes = None
@@ -195,7 +204,7 @@ def batches(
         boxes = torch.from_numpy(decode.random_boxes(draws.numpy(), width, height)).to(images.x.device)
     order, shifts, flips = (t.to(images.x.device) for t in (order, shifts, flips))
     for number in steps:
-        index = order[number * size : (number + 1) * size]
+        index = group.part(order[number * size : (number + 1) * size])
         if boxes is None:
             x = augment(images.x, index, shifts[index], flips[index], config)
         else:
@@ -213,7 +222,10 @@ def in_order(dataset: Dataset, images: Images | Files, size: int) -> Iterator[tu
     if isinstance(images, Files):
         jobs = (Job(images.paths[first : first + starts.step]) for first in starts)
         for first, pixels in zip(starts, decode.decoded(jobs, height), strict=True):
-            yield dataset.normalise(_on(pixels, images)), images.y[first : first + starts.step]
+            yield (
+                dataset.normalise(_on(torch.from_numpy(pixels), images)),
+                images.y[first : first + starts.step],
+            )
         return
     for first in starts:
         batch = images[first : first + starts.step]
@@ -229,8 +241,12 @@ def _job(images: Files, index: Tensor, draws: Tensor | None, flips: Tensor) -> J
     return Job(paths, None if draws is None else draws[index].numpy(), flips[index].numpy())
 
 
-def _on(pixels: np.ndarray, images: Files) -> Tensor:
-    return torch.from_numpy(pixels).to(images.y.device)
+def _on(tensor: Tensor, images: Files) -> Tensor:
+    """`tensor` on the device of `images`, copied there while the device goes on with what it has."""
+    device = images.y.device
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 def steps_per_epoch(count: int, train: Train) -> int:

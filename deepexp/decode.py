@@ -39,11 +39,15 @@ class Job:
 
 
 def workers() -> int:
-    """How many processes decode: SIGNFLOW_WORKERS, else one a core. No result depends on it."""
+    """How many processes decode: SIGNFLOW_WORKERS, else the cores' share of a process that torchrun started.
+
+    No result depends on it.
+    """
     text = os.environ.get("SIGNFLOW_WORKERS", "")
     if text and not text.isdecimal():
         raise ValueError(f"SIGNFLOW_WORKERS must be a number of processes, 0 or more, got '{text}'")
-    return int(text) if text else len(os.sched_getaffinity(0))
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return int(text) if text else max(1, len(os.sched_getaffinity(0)) // here)
 
 
 def picture(path: str | Path, size: int | None = None) -> Image:

@@ -36,6 +36,14 @@ def test_finished_runs_keep_their_names():
         "seed": 0,
     }
     assert build(settings).run_id == "cifar10-resnet8-lrr-s0-ae8896c704"
+    processes = build({**settings, "machine.processes": 2})
+    assert processes.run_id not in (build(settings).run_id, build({**settings, "machine.threads": 2}).run_id)
+
+
+def test_a_precision_that_the_device_does_not_have_is_refused():
+    with pytest.raises(ValueError, match=r"precision = 'tf32' needs device = 'cuda', got 'cpu'"):
+        build({"machine.precision": "tf32"})
+    assert build({"machine.precision": "tf32", "machine.device": "cuda"}).machine.precision == "tf32"
 
 
 def test_run_id_depends_on_every_field():
@@ -56,6 +64,7 @@ def test_run_id_depends_on_every_field():
         "pruning.scope": "layer",
         "perturbation.scope": "layer",
         "machine.device": "cuda",
+        "machine.precision": "bf16",
         "policy.schedule": "rewind",
         "train.milestones": (3.0,),
         "perturbation.layers": ("conv.weight",),
