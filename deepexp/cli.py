@@ -291,6 +291,7 @@ def _planned(options: argparse.Namespace) -> list[Run]:
         seeds=options.seed,
         panels=options.panel,
         device=_device(options.device),
+        processes=int(os.environ.get("WORLD_SIZE", 1)),
     )
 
 
@@ -347,14 +348,16 @@ def _run(options: argparse.Namespace) -> None:
         if not options.quiet:
             print(jobs.news(run, jobs.unfinished(runs, options.runs), options.runs), flush=True)
 
+    if "WORLD_SIZE" in os.environ or (len(todo) == 1 and options.scheduler is None):
+        for run in todo:  # a process that fails takes those beside it along
+            here(run)
+            done(run)
+        return
     if options.scheduler is None:
         failed = jobs.execute(todo, lambda run: jobs.at_once(lambda: here(run)), done, most=1)
     else:
         with command.cluster(options.scheduler) as pool:
             failed = jobs.execute(todo, lambda run: pool.submit(jobs.job(run, options.runs)), done)
-    if len(todo) == 1:
-        for error in failed.values():
-            raise error
     if failed:
         first, why = next(iter(failed.items()))
         raise RuntimeError(f"{len(failed)} of {len(todo)} runs failed, the first {first}: {why}")

@@ -14,8 +14,7 @@ from deepexp.config import Config, Machine, Model, Perturbation, Pruning
 from deepexp.sources import SOURCES
 
 if TYPE_CHECKING:
-    from torch import nn
-
+    from deepexp import prepare
     from deepexp.data import Dataset
 
 START = 4.0  # seconds in which a process of a run starts, on two cores
@@ -133,29 +132,28 @@ def _measured(config: Config) -> Speed:
     """The speed of a second of training, as a rule on random images; of an absent GPU, an assumption."""
     import torch
 
-    from deepexp import bench
-    from deepexp.prepare import prepare
+    from deepexp import bench, prepare
 
-    absent = config.machine.device == "cuda" and not torch.cuda.is_available()
-    data = config.data.model_copy(update={"validation": 0, "limit": None})
+    device = config.machine.device
+    absent = device == "cuda" and not torch.cuda.is_available()
+    machine = {"processes": 1, **({"device": "cpu"} if absent else {})}
+    train = {"batch_size": 2} if absent else {}
     plain = config.model_copy(
         update={
-            "data": data,
+            "data": config.data.model_copy(update={"validation": 0, "limit": None}),
+            "train": config.train.model_copy(update=train),
+            "machine": config.machine.model_copy(update=machine),
             "pruning": Pruning(levels=0),
             "policy": config.policy.model_copy(update={"rewind_epoch": 0, "rewind_step": 0}),
             "perturbation": Perturbation(),
             "donor": None,
         }
     )
+    work = prepare.prepare(plain, Path(), dataset=_random(plain))
     if absent:
-        machine = config.machine.model_copy(update={"device": "cpu"})
-        train = config.train.model_copy(update={"batch_size": 2})
-        plain = plain.model_copy(update={"machine": machine, "train": train})
-    work = prepare(plain, Path(), dataset=_random(plain))
-    if absent:
-        return _assumed(work.net, work.dataset.shape, config.train.batch_size)
+        return _assumed(work, config.train.batch_size)
     threads = config.machine.threads
-    on = "the GPU" if config.machine.device == "cuda" else f"{threads} thread{'s' * (threads > 1)}"
+    on = "the GPU" if device == "cuda" else f"{threads} thread{'s' * (threads > 1)}"
     return Speed(bench.images_per_second(work), f"measured here on {on}")
 
 
@@ -177,18 +175,12 @@ def _random(config: Config) -> Dataset:
     return Dataset("random", "", source.classes, shape, images, none, none, half, half, "nothing")
 
 
-def _assumed(net: nn.Module, shape: tuple[int, int, int], batch: int) -> Speed:
+def _assumed(work: prepare.Run, batch: int) -> Speed:
     """Of a GPU: a step takes a time for each layer, or that of its operations, whichever is longer."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
+    from deepexp import bench
 
-    height, width, channels = shape
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        net.eval()(torch.zeros(1, channels, height, width))
-    flops = 3 * counter.get_total_flops()  # backward costs twice what forward does
-    layers = sum(not list(module.children()) for module in net.modules())
-    step = max(layers * GPU_LAYER_SECONDS, batch * flops / GPU_FLOPS)
+    layers = sum(not list(module.children()) for module in work.net.modules())
+    step = max(layers * GPU_LAYER_SECONDS, batch * bench.operations(work) / GPU_FLOPS)
     assumption = f"{GPU_FLOPS / 1e12:g} TFLOP/s, {GPU_LAYER_SECONDS * 1e3:g} ms a layer and step"
     return Speed(batch / step, f"assumed of a GPU, none is here ({assumption})")
 

@@ -174,8 +174,8 @@ def transplants(data: Data) -> Figure:
     above, below = figure.subplots(2, sharex=True)
     arms = {str(name): str(name) for name in data["means"].arm.values}
     _curves(above, data, panel, arms)
-    above.set_xlabel("")
     _gaps(below, data, panel, [name for name in arms if name not in ("imp", "imp-on-lrr")], "imp-on-lrr")
+    above.set_xlabel("")
     _titles(data, {panel: above})
     return _finish(figure, data, [above, below])
 
@@ -392,6 +392,9 @@ def _histogram(axes: Axes, shares: xr.Dataset, name: str, bins: str) -> None:
 def _density_axis(axes: Axes, densities: Any, most: int = 7) -> None:
     """Falling densities in percent on a log scale, with ticks at those that were trained."""
     values = np.unique(np.round(100 * densities, 6))[::-1]
+    axes.set_xlabel("density (%)")
+    if not len(values):  # of a panel that has no complete run yet
+        return
     axes.set_xscale("log")
     if not axes.xaxis_inverted():
         axes.invert_xaxis()
@@ -400,7 +403,6 @@ def _density_axis(axes: Axes, densities: Any, most: int = 7) -> None:
     axes.set_xticks(labelled, [f"{density:.3g}" for density in labelled])
     axes.set_xticks(values, minor=True)
     axes.xaxis.set_minor_formatter("")
-    axes.set_xlabel("density (%)")
 
 
 def _spread(densities: np.ndarray, most: int = 8) -> list[float]:
@@ -439,10 +441,13 @@ def _finish(
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    seeds = int(data["means"].accuracy_n.max())
+    counts = data["means"].accuracy_n.values
+    seeds = int(counts.max())
     marks = {1: "", 2: dots}.get(seeds, "; whiskers: 95 % $t$-intervals")
     notes = [f"{_panel_title(data, panel)}; " if panel else ""]
-    notes[0] += f"mean over {seeds} seeds{marks}" if seeds > 1 else "one seed"
+    fewest = min(counts[counts > 0])
+    number = f"{fewest} to {seeds}" if fewest < seeds else f"{seeds}"
+    notes[0] += f"mean over {number} seeds{marks}" if seeds > 1 else "one seed"
     if "reference" in data:
         notes += [f"published: {source}" for source in dict.fromkeys(data["reference"].source.values)]
     wide = figure.get_figwidth() > style.COLUMN

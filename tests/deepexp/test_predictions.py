@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy import stats
 
 from deepexp import predictions
@@ -47,6 +48,7 @@ def _one(identifier, arms, **more):
         ([5.0], "INCONCLUSIVE (n unknown)"),
         ([5.0, 5.1], "INCONCLUSIVE (n = 3)"),
         ([5.0, 5.0], "INCONCLUSIVE (n = 3)"),
+        ([-5.0, -5.0], "INCONCLUSIVE (n = 3)"),
         ([], "NOT RUN (no seed has all the runs that it takes)"),
     ],
 )
@@ -111,6 +113,12 @@ def test_only_levels_of_low_density_count_and_all_of_them():
     assert found.verdict.estimate == pytest.approx(1.5)
 
 
+def test_a_density_is_reached_by_the_count_that_pruning_rounds_it_to():
+    """A fifth of 4,098 is 819.6: pruning to density 0.2 keeps 820."""
+    levels = xr.Dataset({"kept": ("level", [821.0, 820.0, np.nan]), "total": 4098.0})
+    assert predictions.at_most(levels, 0.2).values.tolist() == [False, True, False]
+
+
 def test_p1_of_each_criterion():
     gaps = {"magnitude": SUPPORTED, "snip": NOT_SUPPORTED, "synflow": INCONCLUSIVE}
     arms = {f"imp_{score}": ZERO for score in gaps} | {f"lrr_{score}": gap for score, gap in gaps.items()}
@@ -154,8 +162,7 @@ def test_p5_compares_what_is_lost_at_the_last_level(planted_gap, text):
 @pytest.mark.parametrize(("planted_gap", "text"), ANSWERS)
 def test_p6_compares_on_erk_masks_at_half_density_and_below(planted_gap, text):
     arms = _arms(imp_erk=ZERO, lrr_erk=ZERO, imp_uniform=ZERO, lrr_uniform=(9.0, 9.0, 9.0))
-    arms["lrr-erk"][:, 1:] += np.array(planted_gap)[:, None] / 100  # densities 1/2, 1/4, 1/8
-    arms["lrr-erk"][:, 0] += 0.3
+    arms["lrr-erk"][:, :2] += 3 * np.array(planted_gap)[:, None] / 100  # of densities 1/2, 1/4, 1/8 the first
     (found,) = _decided("P6", arms)
     assert str(found.verdict) == text
     assert found.verdict.estimate == pytest.approx(np.mean(planted_gap))

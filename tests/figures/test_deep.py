@@ -233,6 +233,20 @@ def test_an_arm_without_runs_is_left_out():
     assert set(_drawn(deep.accuracy(data).axes[0])) == {"IMP", "LRR"}
 
 
+@pytest.mark.parametrize("draw", [deep.accuracy, deep.study, deep.signs], ids=lambda draw: draw.__name__)
+def test_a_panel_without_runs_is_empty(draw):
+    panels = {panel: {arm: np.full((1, 4), 0.5) for arm in ("imp", "lrr")} for panel in CIFAR}
+    missing = [("cifar100", arm, 0) for arm in ("imp", "lrr")]
+    made = planted.levels(panels, missing=missing)
+    signs = planted.signs(made)
+    signs = signs.where(signs.panel != "cifar100")
+    figure = draw(analysis.derived(made, signs, ()))
+    first, second = figure.axes[:2]
+    assert "LRR" in first.get_legend_handles_labels()[1]
+    assert "LRR" not in second.get_legend_handles_labels()[1]
+    assert "one seed" in _legend(figure)[1]
+
+
 def test_of_many_densities_those_with_room_have_a_label():
     data = tables("smoke", levels=25)
     (axes,) = deep.accuracy(data).axes
