@@ -9,7 +9,7 @@ PYTEST := NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WOR
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help figures gallery study verify report test test-slow deep deep-smoke bench check format clean
+.PHONY: help figures gallery study verify report test test-slow deep deep-smoke bench bench-deep check format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ check: .venv/.dev .venv/.deep ## lint, format and types
 
 bench: .venv/.bench ## measure trajectories/s beside other solvers, into the tables of the README
 	$(BIN)/python -m singleneuron.bench --readme README.md
+
+bench-deep: .venv/.deep ## measure training images/s beside plain PyTorch, into the table of the README
+	$(BIN)/deepexp bench --readme README.md
 
 format: .venv/.dev ## format the sources in place
 	$(BIN)/ruff check --fix .

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
+import os
 import sys
+import time
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,10 +24,28 @@ if TYPE_CHECKING:
     from deepexp.plan import Run
 
 RUNS = Path("runs")
+GRACE = 5.0  # seconds in which torchrun ends the other processes of a run once one has failed
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run `deepexp`; return 0 when done, 1 after a failure, 2 on bad input, 130 when interrupted."""
+    return _follow(arguments) if int(os.environ.get("RANK", 0)) else _lead(arguments)
+
+
+def _follow(arguments: list[str] | None) -> int:
+    """As `_lead` in the processes of a run beside rank 0, which speaks for all while it lives."""
+    with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()):
+        try:
+            code = _lead(arguments)
+        except SystemExit as error:
+            code = int(error.code or 0)
+    if code not in (0, 130):
+        time.sleep(GRACE)
+        print(f"rank {os.environ['RANK']}: {said.getvalue().strip()}", file=sys.stderr)
+    return code
+
+
+def _lead(arguments: list[str] | None) -> int:
     options = _parser().parse_args(arguments)
 
     def run() -> None:
@@ -36,8 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _train_options(train: argparse.ArgumentParser) -> None:
-    train.add_argument("--dataset", default="digits", help="digits (default), cifar10, cifar100")
-    train.add_argument("--model", default="resnet8", help="resnet8 (default), resnet18, ...")
+    train.add_argument("--dataset", default="digits", help="digits (default), cifar10, tinyimagenet, ...")
+    train.add_argument("--model", help="resnet18, ... (default: the protocol's, else resnet8)")
     train.add_argument("--algorithm", default="lrr", help="imp, wr, lrr (default), or another level policy")
     train.add_argument("--protocol", default="signflow", metavar="NAME", help="whose settings to use")
     train.add_argument("--profile", default="full", help="how much of them: smoke, short, full (default)")
@@ -107,13 +129,20 @@ def _parser() -> argparse.ArgumentParser:
     bench = add("bench", _bench, "this machine's speed beside a plain PyTorch loop's")
     bench.add_argument("--dataset", default="cifar10")
     bench.add_argument("--model", default="resnet20")
-    bench.add_argument("--images", type=int, default=5000)
+    bench.add_argument(
+        "--images", type=int, help="for each loop (default: 5000, on a GPU until the time is over)"
+    )
     bench.add_argument("--batch", type=int, default=128)
     bench.add_argument(
-        "--seconds", type=float, default=60.0, help="end after these, if the images last longer"
+        "--seconds", type=float, default=45.0, help="end after these, if the images last longer"
     )
+    bench.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    bench.add_argument("--precision", default="float32", choices=["float32", "tf32", "bf16"])
     bench.add_argument("--threads", type=int, default=2)
-    bench.add_argument("--compile", action="store_true", help="the compiled loop too (a minute to compile)")
+    bench.add_argument(
+        "--compile", action="store_true", help="compiled loops too (a minute each; on a GPU always)"
+    )
+    bench.add_argument("--readme", type=Path, metavar="FILE", help="replace the marked section there")
     add("doctor", _doctor, "what this machine can run")
     return parser
 
@@ -123,11 +152,13 @@ def _config(options: argparse.Namespace) -> Config:
 
     settings: dict[str, Any] = {
         "data.dataset": options.dataset,
-        "model.name": options.model,
         "algorithm": options.algorithm,
         "seed": options.seed,
         "machine.device": _device(options.device),
+        "machine.processes": int(os.environ.get("WORLD_SIZE", 1)),  # as torchrun started
     }
+    if options.model is not None:
+        settings["model.name"] = options.model
     if options.levels is not None:
         settings["pruning.levels"] = options.levels
     if options.epochs is not None:
@@ -235,6 +266,8 @@ def _print_plan(config: Config) -> None:
     rate = bench.images_per_second(work)
     seconds = steps * config.train.batch_size / rate
     threads = f"{config.machine.threads} thread{'s' * (config.machine.threads > 1)}"
+    if config.machine.processes > 1:
+        threads += f" of one process instead of {config.machine.processes}"
     print(
         f"{steps:,} steps of {config.train.batch_size} images; {rate:,.0f} images/s measured on {threads}:",
         end=" ",
@@ -258,6 +291,7 @@ def _planned(options: argparse.Namespace) -> list[Run]:
         seeds=options.seed,
         panels=options.panel,
         device=_device(options.device),
+        processes=int(os.environ.get("WORLD_SIZE", 1)),
     )
 
 
@@ -314,14 +348,16 @@ def _run(options: argparse.Namespace) -> None:
         if not options.quiet:
             print(jobs.news(run, jobs.unfinished(runs, options.runs), options.runs), flush=True)
 
+    if "WORLD_SIZE" in os.environ or (len(todo) == 1 and options.scheduler is None):
+        for run in todo:  # a process that fails takes those beside it along
+            here(run)
+            done(run)
+        return
     if options.scheduler is None:
         failed = jobs.execute(todo, lambda run: jobs.at_once(lambda: here(run)), done, most=1)
     else:
         with command.cluster(options.scheduler) as pool:
             failed = jobs.execute(todo, lambda run: pool.submit(jobs.job(run, options.runs)), done)
-    if len(todo) == 1:
-        for error in failed.values():
-            raise error
     if failed:
         first, why = next(iter(failed.items()))
         raise RuntimeError(f"{len(failed)} of {len(todo)} runs failed, the first {first}: {why}")
@@ -402,6 +438,9 @@ def _data(options: argparse.Namespace) -> None:
         raise ValueError(f"the data set must be one of {', '.join(sources.SOURCES)}, got '{options.dataset}'")
     if options.action == "fetch":
         print(sources.fetch(options.dataset, url=options.url, progress=not options.quiet))
+    if sources.SOURCES[options.dataset].images != (0, 0):
+        _verify_folder(options)
+        return
     variant = sources.verify(options.dataset)
     print(f"{options.dataset}: {variant}")
     if variant == "unknown":
@@ -410,28 +449,37 @@ def _data(options: argparse.Namespace) -> None:
         )
 
 
+def _verify_folder(options: argparse.Namespace) -> None:
+    from rich.progress import Progress
+
+    from deepexp import imagefolder
+
+    with Progress(transient=True, disable=options.quiet or not sys.stderr.isatty()) as bar:
+        task = bar.add_task(options.dataset, total=None)
+        found = imagefolder.verify(
+            options.dataset, lambda done, of: bar.update(task, completed=done, total=of)
+        )
+    print(f"{options.dataset}: {found}")
+
+
 def _bench(options: argparse.Namespace) -> None:
     from deepexp import bench
 
-    rates, images = bench.loops(
-        dataset=options.dataset,
-        model=options.model,
-        images=options.images,
-        batch=options.batch,
+    device = _device(options.device)
+    chosen = bench.settings(
+        *(options.dataset, options.model, options.batch),
+        device=device,
         threads=options.threads,
-        seconds=options.seconds,
-        compiled=options.compile,
+        precision=options.precision,
     )
-    base = rates["plain, channels_last"]
-    print(f"{options.model} on {options.dataset}, {images:,} images by each loop")
-    for name, rate in rates.items():
-        print(f"{name:36s} {rate:10,.0f} images/s {rate / base:6.2f} x")
-    masking = bench.masking(options.model, threads=options.threads) * rates["deepexp"] / options.batch
-    print(f"{'masking, share of a step':36s} {masking:10.3%}")
-    recording = bench.recording(options.model, threads=options.threads) * rates["deepexp"] / options.images
-    print(f"{'signs, share of a level of 1 epoch':36s} {recording:10.3%} ({options.images:,} images)")
-    for name, cost in bench.costs(threads=options.threads).items():
-        print(f"{name:36s} {cost:10,.4g}")
+    images = options.images or (5000 if device == "cpu" else 10**9)
+    compiled = options.compile or device == "cuda"
+    parts = []
+    for part in bench.report(chosen, images=images, seconds=options.seconds, compiled=compiled):
+        print(part, end="\n\n", flush=True)
+        parts.append(part)
+    if options.readme:
+        command.replace_section(options.readme, "deepexp benchmark", "\n\n".join(parts))
 
 
 def _doctor(_: argparse.Namespace) -> None:
@@ -441,17 +489,18 @@ def _doctor(_: argparse.Namespace) -> None:
 
     import torch
 
-    from deepexp import sources
+    from deepexp import imagefolder, sources
 
     print(f"python {platform.python_version()}, torch {torch.__version__}, {os.cpu_count()} logical cores")
-    cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "none (runs use the CPU)"
-    print(f"CUDA device: {cuda}")
+    found = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+    print(f"CUDA devices: {found or 'none (runs use the CPU)'}")
     compiler = next((name for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
     print(f"machine.compile on the CPU: {'can be used' if compiler else 'needs a C++ compiler, none found'}")
     print(f"data in {sources.folder()}:")
-    for name in sources.SOURCES:
+    for name, source in sources.SOURCES.items():
         try:
-            print(f"  {name}: {sources.verify(name)}")
+            listed = source.images != (0, 0)
+            print(f"  {name}: {imagefolder.listing(name).variant if listed else sources.verify(name)}")
         except ValueError as error:
             print(f"  {name}: {error}")
     print(f"free disk space here: {shutil.disk_usage('.').free / 1e9:.1f} GB")

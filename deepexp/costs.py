@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deepexp import folder as layout
-from deepexp.config import Config, Machine, Model
+from deepexp.config import Config, Machine, Model, Perturbation, Pruning
+from deepexp.sources import SOURCES
+
+if TYPE_CHECKING:
+    from deepexp import prepare
+    from deepexp.data import Dataset
 
 START = 4.0  # seconds in which a process of a run starts, on two cores
 # What a GPU is taken to do where there is none to measure: an assumption, not a measurement.
 GPU_FLOPS, GPU_LAYER_SECONDS = 1e13, 3e-4
 
 
-@dataclass(frozen=True)
-class _Size:
-    train: int
-    test: int
-    pixels: int  # of a side
-    channels: int
-    classes: int
-
-
-# As published, so that a plan needs no data.
-_SIZES = {
-    "digits": _Size(1_438, 359, 8, 1, 10),
-    "cifar10": _Size(50_000, 10_000, 32, 3, 10),
-    "cifar100": _Size(50_000, 10_000, 32, 3, 100),
-    "tinyimagenet": _Size(100_000, 10_000, 64, 3, 200),
-    "imagenet": _Size(1_281_167, 50_000, 224, 3, 1000),
-}
+# (training, test) images of the data sets that are no folders of images, so that a plan needs no data.
+_IMAGES = {"digits": (1_438, 359), "cifar10": (50_000, 10_000), "cifar100": (50_000, 10_000)}
 
 
 @dataclass(frozen=True)
@@ -39,6 +31,7 @@ class Work:
     """What the speed of a run depends on."""
 
     dataset: str
+    size: int | None
     model: Model
     batch_size: int
     machine: Machine
@@ -61,19 +54,20 @@ class Speed:
 
 def work(config: Config) -> Work:
     """The kind of work that `config` is."""
-    return Work(config.data.dataset, config.model, config.train.batch_size, config.machine)
+    data = config.data
+    return Work(data.dataset, data.size, config.model, config.train.batch_size, config.machine)
 
 
 def images(config: Config) -> int:
     """The training images that all levels of `config` see; an evaluation counts for a third of its images."""
-    size, share = _SIZES[config.data.dataset], _share(config)
-    count = min(round(size.train * share) - config.data.validation, config.data.limit or size.train)
+    train, test = _counts(config.data.dataset, config.data.classes)
+    count = min(train - config.data.validation, config.data.limit or train)
     batch = config.train.batch_size
     per_epoch = count // batch * batch if config.train.drop_last else count
     rewound = config.policy.rewind_epoch if config.policy.schedule == "rewind" else 0
     epochs = config.train.epochs + config.pruning.levels * (config.train.epochs - rewound)
     tested = config.pruning.levels + 1 if config.train.evaluate == "level" else epochs
-    return per_epoch * epochs + round(size.test * share) * tested // 3
+    return per_epoch * epochs + test * tested // 3
 
 
 def left(config: Config, folder: Path) -> float:
@@ -118,66 +112,77 @@ def speeds(configs: Iterable[Config], runs: Path) -> dict[Work, Speed]:
     return found
 
 
+@functools.cache
+def _counts(name: str, classes: int | None) -> tuple[int, int]:
+    """Training and test images: of the folder at hand, else as published."""
+    if name in _IMAGES:
+        return _IMAGES[name]
+    from deepexp import imagefolder
+
+    try:
+        found = imagefolder.listing(name, classes)
+        return len(found.train.paths), len(found.test.paths)
+    except ValueError:
+        source = SOURCES[name]
+        train, test = (count * (classes or source.classes) // source.classes for count in source.images)
+        return train, test
+
+
 def _measured(config: Config) -> Speed:
-    """The speed on random images, by a second of training; of a GPU that is not there, an assumption."""
+    """The speed of a second of training, as a rule on random images; of an absent GPU, an assumption."""
     import torch
 
-    from deepexp import bench
-    from deepexp.data import Dataset, Images
-    from deepexp.prepare import prepare
+    from deepexp import bench, prepare
 
-    here = config.machine.device == "cpu" or torch.cuda.is_available()
-    device = config.machine.device if here else "cpu"
-    size = _SIZES[config.data.dataset]
-    shape = (size.pixels, size.pixels, size.channels)
-    generator = torch.Generator().manual_seed(0)
-    count = 2 * config.train.batch_size if here else 2
-    pixels = torch.randint(256, (count, *shape), generator=generator, dtype=torch.uint8)
-    labels = torch.randint(size.classes, (count,), generator=generator)
-    moments = torch.full((size.channels,), 0.5, device=device)
-    train = Images(pixels, labels).to(device)
-    made = Dataset("random", "", size.classes, train, train[:0], train[:0], moments, moments)
+    device = config.machine.device
+    absent = device == "cuda" and not torch.cuda.is_available()
+    machine = {"processes": 1, **({"device": "cpu"} if absent else {})}
+    train = {"batch_size": 2} if absent else {}
     plain = config.model_copy(
         update={
             "data": config.data.model_copy(update={"validation": 0, "limit": None}),
-            "train": config.train.model_copy(update={"batch_size": count // 2}),
-            "pruning": type(config.pruning)(levels=0),
-            "machine": config.machine.model_copy(update={"device": device}),
+            "train": config.train.model_copy(update=train),
+            "machine": config.machine.model_copy(update=machine),
+            "pruning": Pruning(levels=0),
             "policy": config.policy.model_copy(update={"rewind_epoch": 0, "rewind_step": 0}),
-            "perturbation": type(config.perturbation)(),
+            "perturbation": Perturbation(),
             "donor": None,
         }
     )
-    prepared = prepare(plain, Path(), dataset=made)
-    if here:
-        rate, threads = bench.images_per_second(prepared), config.machine.threads
-        on = "the GPU" if device == "cuda" else f"{threads} thread{'s' * (threads > 1)}"
-        return Speed(rate, f"measured here on {on}")
-    return _assumed(prepared.net, shape, config.train.batch_size)
+    work = prepare.prepare(plain, Path(), dataset=_random(plain))
+    if absent:
+        return _assumed(work, config.train.batch_size)
+    threads = config.machine.threads
+    on = "the GPU" if device == "cuda" else f"{threads} thread{'s' * (threads > 1)}"
+    return Speed(bench.images_per_second(work), f"measured here on {on}")
 
 
-def _assumed(net: object, shape: tuple[int, int, int], batch: int) -> Speed:
-    """Of a GPU: a step takes a time for each layer, or that of its operations, whichever is longer."""
+def _random(config: Config) -> Dataset:
+    """Two batches of random images of the data set's sizes, on the device."""
     import torch
-    from torch import nn
-    from torch.utils.flop_counter import FlopCounterMode
 
-    assert isinstance(net, nn.Module)
-    height, width, channels = shape
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        net.eval()(torch.zeros(1, channels, height, width))
-    flops = 3 * counter.get_total_flops()  # backward costs twice what forward does
-    layers = sum(not list(module.children()) for module in net.modules())
-    step = max(layers * GPU_LAYER_SECONDS, batch * flops / GPU_FLOPS)
+    from deepexp.data import Dataset, Images
+
+    source, device = SOURCES[config.data.dataset], config.machine.device
+    generator, count = torch.Generator().manual_seed(0), 2 * config.train.batch_size
+    pixels = torch.randint(256, (count, *source.shape), generator=generator, dtype=torch.uint8)
+    labels = torch.randint(source.classes, (count,), generator=generator)
+    images = Images(pixels, labels).to(device)
+    half = torch.full((source.shape[2],), 0.5, device=device)
+    size = config.data.size or source.shape[0]
+    shape = (size, size, source.shape[2])
+    none = images[:0]
+    return Dataset("random", "", source.classes, shape, images, none, none, half, half, "nothing")
+
+
+def _assumed(work: prepare.Run, batch: int) -> Speed:
+    """Of a GPU: a step takes a time for each layer, or that of its operations, whichever is longer."""
+    from deepexp import bench
+
+    layers = sum(not list(module.children()) for module in work.net.modules())
+    step = max(layers * GPU_LAYER_SECONDS, batch * bench.operations(work) / GPU_FLOPS)
     assumption = f"{GPU_FLOPS / 1e12:g} TFLOP/s, {GPU_LAYER_SECONDS * 1e3:g} ms a layer and step"
     return Speed(batch / step, f"assumed of a GPU, none is here ({assumption})")
-
-
-def _share(config: Config) -> float:
-    """The share of a data set's images that a run uses, where it uses some of the classes only."""
-    classes = getattr(config.data, "classes", None)
-    return 1.0 if classes is None else classes / _SIZES[config.data.dataset].classes
 
 
 def _progress(folder: Path) -> dict[str, float]:

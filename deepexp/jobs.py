@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepexp import costs, sources
+from deepexp import costs, imagefolder, sources
 from deepexp import folder as layout
 from deepexp.config import Config, read, to_toml
 from deepexp.plan import Run
@@ -35,8 +35,12 @@ def unfinished(runs: Sequence[Run], folder: Path) -> list[Run]:
 def check_data(recipe: str, runs: Sequence[Run]) -> None:
     """Raise ValueError, naming the recipe and its panel, where the data set of a run is not at hand."""
     for run in {run.panel: run for run in runs}.values():
+        data = run.config.data
         try:
-            sources.check(run.config.data.dataset)
+            if sources.SOURCES[data.dataset].images != (0, 0):
+                imagefolder.listing(data.dataset, data.classes)
+            else:
+                sources.check(data.dataset)
         except ValueError as error:
             raise ValueError(f"recipe {recipe}: panels.{run.panel}.data.dataset: {error}") from None
 

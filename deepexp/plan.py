@@ -100,6 +100,7 @@ def runs(
     seeds: Sequence[int] | None = None,
     panels: Sequence[str] | None = None,
     device: str = "cpu",
+    processes: int = 1,
 ) -> list[Run]:
     """The runs of a recipe, each after those that it needs; by default of the profile's panels and seeds.
 
@@ -114,12 +115,12 @@ def runs(
     for panel in panels or ():
         if panel not in offered:
             _unknown(f"recipe {made.name}: the panel of the profile '{profile}' must be", panel, offered)
-    arms = _arms(made, chosen)
+    arms, machine = _arms(made, chosen), {"machine.device": device, "machine.processes": processes}
     return [
         run
         for panel in panels or chosen.panels
         for seed in (chosen.seeds if seeds is None else seeds)
-        for run in _panel_runs(made, profile, panel, arms, seed, device)
+        for run in _panel_runs(made, profile, panel, arms, {**machine, "seed": seed})
     ]
 
 
@@ -180,7 +181,7 @@ def _filled(value: Any, fields: Mapping[str, Any]) -> Any:
 
 
 def _panel_runs(
-    recipe: Recipe, profile: str, panel: str, arms: Mapping[str, Mapping[str, Any]], seed: int, device: str
+    recipe: Recipe, profile: str, panel: str, arms: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any]
 ) -> Iterator[Run]:
     chosen = recipe.profiles[profile]
     shared = {
@@ -188,8 +189,7 @@ def _panel_runs(
         **_flat({key: value for key, value in recipe.panels[panel].items() if key != "arms"}),
         **_flat(chosen.settings),
         **_flat(chosen.panel.get(panel, {})),
-        "machine.device": device,
-        "seed": seed,
+        **given,
     }
     made: dict[str, str] = {}
     for arm in _order(recipe, panel, arms):

@@ -1,4 +1,4 @@
-"""What the command lines have in common: their parser, `--version`, `--scheduler`, and how they end.
+"""What the command lines have in common: parser, `--version`, `--scheduler`, how they end, README tables.
 
 Exit codes: 0 done, 1 a failure in the run, 2 bad input, 130 interrupted; with one line on stderr.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from figures.results import revision
+from figures.results import atomic, revision
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -104,3 +106,21 @@ def cluster(address: str, timeout: float = 5.0) -> Iterator[Executor]:
             yield client.get_executor()
     finally:
         chatter.setLevel(level)
+
+
+def three_digits(value: float) -> str:
+    """Three significant digits, without an exponent."""
+    return f"{float(f'{value:.3g}'):,.{max(0, 2 - math.floor(math.log10(value)))}f}"
+
+
+def replace_section(path: Path, mark: str, text: str) -> None:
+    """Put `text` between the lines in the file that mark the begin and the end of `mark`; ValueError."""
+    opening, closing = (f"<!-- {mark}: {side} -->" for side in ("begin", "end"))
+    before, begin, rest = path.read_text(encoding="utf-8").partition(opening)
+    _, end, after = rest.partition(closing)
+    if not (begin and end):
+        raise ValueError(
+            f"{path} must hold the lines {opening} and {closing}; add them where the table belongs"
+        )
+    with atomic(path) as temporary:
+        temporary.write_text(f"{before}{opening}\n{text}\n{closing}{after}", encoding="utf-8")

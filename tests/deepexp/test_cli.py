@@ -119,6 +119,26 @@ def test_divergence_is_exit_code_1(tmp_path, capsys):
     _fails(capsys, arguments, "lower train.lr", code=1)
 
 
+def test_out_of_memory_is_exit_code_1_and_loses_nothing(tmp_path, capsys, monkeypatch, same_run):
+    """The device gives out in the second epoch; with the memory, the run goes on to the same bits."""
+    whole, run, forward, passes = tmp_path / "whole", tmp_path / "run", models.ResNet.forward, []
+
+    def limited(net, x):
+        passes.append(len(x))
+        if len(passes) > 7 and net.training and len(x) > 16:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(net, x)
+
+    assert cli.main([*RUN, "--out", str(whole), "--quiet"]) == 0
+    monkeypatch.setattr(models.ResNet, "forward", limited)
+    _fails(capsys, [*RUN, "--out", str(run), "--quiet"], "OutOfMemory: the device must have", code=1)
+    assert len(list(run.glob("checkpoints/*"))) == 1
+    assert "a batch of 16 fits" in (run / "log.txt").read_text()
+    monkeypatch.setattr(models.ResNet, "forward", forward)
+    assert cli.main([*RUN, "--out", str(run), "--quiet"]) == 0
+    same_run(whole, run)
+
+
 def test_a_network_that_is_no_longer_finite_is_no_result(tmp_path, capsys):
     """One step an epoch: the loss, taken before the step, is finite to the end; the weights are not."""
     run = tmp_path / "run"

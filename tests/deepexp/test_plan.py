@@ -7,8 +7,6 @@ import pytest
 from deepexp import cli, costs, plan
 from deepexp.protocols import PROTOCOLS
 
-# What these name is not in every build of the package.
-NEEDS = {"imagenet", "tinyimagenet", "snip", "synflow"}
 RECIPES = [
     *("criteria", "fig2b", "fig2c", "fig2d", "fig3", "fig4", "fig5", "imagenet", "laptop", "perturb"),
     *("random", "signs-vs-amplitudes", "smoke", "width"),
@@ -36,15 +34,6 @@ seeds = [0, 1]
 """
 
 
-def _runs(name, profile, **options):
-    try:
-        return plan.runs(name, profile=profile, **options)
-    except ValueError as error:
-        if any(f"got '{name}'" in str(error) for name in NEEDS):
-            pytest.skip(str(error))
-        raise
-
-
 def _settings(config):
     """A configuration as flat settings."""
     return {
@@ -62,7 +51,7 @@ def _differ(first, second):
 @pytest.mark.parametrize("profile", ["smoke", "short", "full"])
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_is_runs_in_an_order_that_works(name, profile):
-    runs = _runs(name, profile)
+    runs = plan.runs(name, profile=profile)
     before = set()
     for run in runs:
         assert set(run.needs) == {run.config.pruning.run, run.config.donor} - {None}
@@ -84,7 +73,7 @@ def test_there_is_a_recipe_for_every_experiment():
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name not in ("imagenet", "smoke")])
 def test_smoke_is_digits_for_two_seeds_on_one_thread(name):
-    runs = _runs(name, "smoke")
+    runs = plan.runs(name, profile="smoke")
     assert {run.panel for run in runs} == {"digits"}
     assert {run.config.seed for run in runs} == {0, 1}
     for run in runs:
@@ -95,7 +84,7 @@ def test_smoke_is_digits_for_two_seeds_on_one_thread(name):
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name not in ("laptop", "smoke")])
 def test_short_takes_a_gpu_under_an_hour(name, tmp_path):
-    runs = _runs(name, "short", device="cuda")
+    runs = plan.runs(name, profile="short", device="cuda")
     assert {run.config.seed for run in runs} == {0, 1, 2}
     configs = list({run.config.run_id: run.config for run in runs}.values())
     assert costs.seconds(configs, tmp_path, costs.speeds(configs, tmp_path)) < 3600
@@ -113,7 +102,7 @@ def test_the_laptop_study_keeps_its_names():
 
 
 def _arms(name, profile="smoke", seed=0, panel="digits"):
-    runs = _runs(name, profile)
+    runs = plan.runs(name, profile=profile)
     return {run.arm: run.config for run in runs if (run.config.seed, run.panel) == (seed, panel)}
 
 
@@ -178,7 +167,7 @@ def test_random_masks_from_the_start_are_as_sparse_as_iterative_ones_at_the_end(
 @pytest.mark.parametrize("profile", ["smoke", "short", "full"])
 def test_magnitude_pruning_is_trained_once_for_two_recipes(profile):
     criteria, fig3 = (
-        {(run.panel, run.arm, run.config.seed): run.config.run_id for run in _runs(name, profile)}
+        {(run.panel, run.arm, run.config.seed): run.config.run_id for run in plan.runs(name, profile=profile)}
         for name in ("criteria", "fig3")
     )
     panel = "digits" if profile == "smoke" else "cifar10"
@@ -196,7 +185,7 @@ def test_panels_and_seeds_can_be_chosen():
         ValueError, match="recipe fig3: the panel of the profile 'smoke' must be one of digits"
     ):
         plan.runs("fig3", profile="smoke", panels=["cifar10"])
-    assert len(_runs("fig2d", "smoke", panels=["tinyimagenet"])) == 6
+    assert len(plan.runs("fig2d", profile="smoke", panels=["tinyimagenet"])) == 6
 
 
 def test_a_recipe_may_be_a_file(tmp_path):
