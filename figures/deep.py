@@ -454,7 +454,8 @@ def _finish(
     wrapped = "\n".join(line for note in notes for line in textwrap.wrap(note, 110 if wide else 52))
     columns = 2 if not wide else 4 if len(handles) == 4 else 3
     look: dict[str, Any] = {"loc": "outside lower center", "title_fontsize": 7.5, "columnspacing": 1.2}
-    figure.legend(handles.values(), handles.keys(), ncols=columns, title=wrapped, **look)
+    legend = figure.legend(handles.values(), handles.keys(), ncols=columns, title=wrapped, **look)
+    legend.get_title().set_linespacing(1.1)
     if _config(data).get("profile") == "smoke":
         figure.suptitle(SMOKE, fontsize=9, color=style.VERMILION)
     return figure

@@ -197,6 +197,15 @@ def test_a_published_curve_belongs_to_its_protocol_and_network_alone():
         assert published.matching(build(settings, protocol=protocol)) is None
 
 
+@pytest.mark.parametrize(
+    ("recipe", "arms"), [("fig3", {"lrr-warmup", "wr-warmup"}), ("imagenet", {"imp", "wr", "lrr"})]
+)
+def test_full_recipes_meet_what_is_published_of_their_protocol(recipe, arms):
+    """TurboPrune warms up at every level; Renda et al. have ResNet50 on ImageNet."""
+    runs = plan.runs(recipe, profile="full", seeds=[0])
+    assert {run.arm for run in runs if published.matching(run.config)} == arms
+
+
 def test_published_curves_are_densities_and_percentages():
     for curve in published.CURVES:
         densities = list(curve.points)
