@@ -32,6 +32,7 @@ ORDER = {
             "toy",
             "samples",
             "studies",
+            "curves",
             "deep",
             "formulas",
             "report",

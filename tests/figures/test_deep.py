@@ -10,6 +10,7 @@ pytest.importorskip("pydantic")
 
 from deepexp import analysis
 from figures import deep, style
+from figures.curves import LOOKS
 from tests.deepexp import planted
 
 SCORES, BUDGETS = ("magnitude", "random", "snip", "synflow"), ("balanced", "erk", "uniform")
@@ -112,7 +113,7 @@ def test_accuracy_is_the_mean_of_the_file_with_its_interval():
     lines = _drawn(axes)
     assert set(lines) == {"IMP", "LRR", "IMP, shuffled masks", "LRR, shuffled masks"}
     for arm in ("imp", "lrr-shuffled"):
-        line = lines[deep.LOOKS[arm].label]
+        line = lines[LOOKS[arm].label]
         np.testing.assert_allclose(line.get_ydata(), 100 * means.accuracy_mean.sel(arm=arm))
         density = 100 * means.density.sel(arm=arm)
         np.testing.assert_allclose(line.get_xdata(), density, rtol=0.02)  # arms stand side by side
