@@ -342,7 +342,7 @@ def _run(options: argparse.Namespace) -> None:
         folder = options.runs / run.config.run_id
         layout.wait(folder)
         with jobs.device(run.config):
-            _train_one(run.config, folder, options.quiet or options.only)
+            _train_one(run.config, folder, bool(options.quiet or options.only))
 
     def done(run: Run) -> None:
         if not options.quiet:
