@@ -323,9 +323,16 @@ def _decided(identifier: str, variant: str, levels: xr.Dataset, signs: xr.Datase
 
 
 def table(identifiers: tuple[str, ...], tables: Tables) -> xr.Dataset:
-    """All verdicts as a table (verdict), with the primary estimates (verdict, seed); P7 includes P7b."""
+    """All verdicts as a table (verdict), with the primary estimates (verdict, seed); P7 includes P7b.
+
+    Raises ValueError for a name that is no prediction's.
+    """
     import xarray as xr
 
+    if unknown := set(identifiers) - set(PREDICTIONS):
+        raise ValueError(
+            f"a recipe's predictions must be of {', '.join(PREDICTIONS)}, got {', '.join(sorted(unknown))}"
+        )
     asked = [name for name in PREDICTIONS if name in identifiers or name.rstrip("b") in identifiers]
     items = [item for identifier in asked for item in decided(identifier, tables)]
     seeds = tables["levels"].seed
