@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 WORKERS ?= 2
+PROFILE ?= short
 # One numba and one torch thread a test worker: the workers are the parallelism.
 PYTEST := NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help figures gallery study verify report test test-slow deep-smoke bench check format clean
+.PHONY: help figures gallery study verify report test test-slow deep deep-smoke bench bench-deep check format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +66,12 @@ test-slow: .venv/.dev .venv/.deep .venv/.cluster ## run the tests that take long
 	$(BIN)/python -m singleneuron.flow
 	$(PYTEST) -m slow
 
+# What a plan writes is a makefile of its own, so that the runs share the job server of `make -jN deep`.
+deep: .venv/.deep ## an experiment, from nothing to figure and verdicts: RECIPE= PROFILE=smoke|short|full [SEEDS= PANELS=]
+	@test -n "$(RECIPE)" || { echo "make deep needs RECIPE=NAME, one of:" >&2; $(BIN)/deepexp recipes >&2; exit 2; }
+	@$(BIN)/deepexp plan $(RECIPE) --profile $(PROFILE) $(if $(SEEDS),--seed $(SEEDS)) $(if $(PANELS),--panel $(PANELS)) --make
+	@$(MAKE) --no-print-directory --keep-going --file build/deep/$(notdir $(RECIPE:.toml=)).mk
+
 deep-smoke: .venv/.deep ## train IMP, WR and LRR on digits and draw accuracy against density
 	$(BIN)/deepexp run smoke --profile smoke
 	$(BIN)/deepexp reduce smoke --profile smoke
@@ -77,6 +84,9 @@ check: .venv/.dev .venv/.deep ## lint, format and types
 
 bench: .venv/.bench ## measure trajectories/s beside other solvers, into the tables of the README
 	$(BIN)/python -m singleneuron.bench --readme README.md
+
+bench-deep: .venv/.deep ## measure training images/s beside plain PyTorch, into the table of the README
+	$(BIN)/deepexp bench --readme README.md
 
 format: .venv/.dev ## format the sources in place
 	$(BIN)/ruff check --fix .

@@ -1,58 +1,280 @@
-"""From the folders of runs to one table per experiment."""
+"""From the folders of a recipe's runs to the labelled tables of its result file, verdicts among them."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepexp.config import read
-from deepexp.folder import rows
+from deepexp import folder as layout
+from deepexp import predictions, published
+from deepexp.intervals import holm, moments, paired_p
 
 if TYPE_CHECKING:
     import xarray as xr
 
-_COLUMNS = ("density", "kept", "flips", "train_loss", "validation_accuracy", "test_loss", "test_accuracy")
+    from deepexp.config import Config
+    from deepexp.plan import Recipe, Run
+
+COLUMNS = (
+    *("density", "kept", "total", "flips", "train_loss", "train_accuracy"),
+    *("validation_accuracy", "test_loss", "test_accuracy"),
+)
+AXES = ("panel", "arm", "seed")
 
 
-def accuracy_by_level(folders: Sequence[Path]) -> xr.Dataset:
-    """The columns of the runs' levels.csv over (algorithm, seed, level); NaN where a run has no such level.
+def tables(recipe: Recipe, runs: Sequence[Run], folder: Path) -> dict[str, xr.Dataset]:
+    """The tables of a recipe's complete runs in `folder`, by the name of their group in the result file.
 
-    Accuracies are fractions, at the end of the level's last epoch. Raises ValueError where two runs share
-    algorithm and seed, or one has no complete level.
+    levels      (panel, arm, seed, level): the columns of levels.csv, accuracies as fractions at the end of
+                the last epoch; coordinates say what each arm is; the attribute `missing` lists runs not done
+    means       (panel, arm, level): test accuracy and flips per prunable weight, over the seeds
+    paired      (panel, arm, baseline, level): arm - baseline of the same seed, in test accuracy
+    low         (panel, arm, baseline, at_most): the same for the mean over the levels of density <= at_most
+    signs       (panel, arm, seed): last-flip level and switches of the survivors of the last level, counted
+                (last_flip, flips) and averaged
+    sign_means  (panel, arm): their histograms as shares of the survivors, over the seeds
+    verdicts    (verdict): deepexp.predictions.table, where the recipe decides predictions
+    reference   (curve, point): published accuracies, where there are any of this protocol and network
+
+    'over the seeds' is mean, low, high (95 % t-interval), deviation and n, in variables NAME_mean and so on.
+    Raises ValueError where no run is complete.
     """
+    complete = [run for run in runs if layout.is_complete(folder / run.config.run_id, run.config)]
+    if not complete:
+        raise ValueError(
+            f"the recipe {recipe.name} must have a complete run in '{folder}' to reduce, but none of its "
+            f"{len(runs)} is; run it first"
+        )
+    levels = _levels(runs, complete, folder)
+    made = derived(levels, _signs(levels, complete, folder), recipe.predictions)
+    reference = _reference(complete)
+    return made if reference is None else {**made, "reference": reference}
+
+
+def derived(levels: xr.Dataset, signs: xr.Dataset, decides: tuple[str, ...]) -> dict[str, xr.Dataset]:
+    """`levels` and `signs` and all tables that follow from them; `decides` has the predictions' names."""
+    made = {
+        "levels": levels,
+        "signs": signs,
+        "means": _means(levels),
+        "paired": _paired(levels),
+        "low": _low(levels),
+        "sign_means": _sign_means(signs),
+    }
+    if decides:
+        made["verdicts"] = predictions.table(decides, made)
+    return made
+
+
+def origins(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
+    """Which data, software and hardware made the complete runs: each combination once, with its number."""
+    counted: dict[str, int] = {}
+    for run_id, config in {run.config.run_id: run.config for run in runs}.items():
+        if not layout.is_complete(folder / run_id, config):
+            continue
+        about = json.loads((folder / run_id / "about.json").read_text())
+        made_of = {
+            "data": f"{config.data.dataset} ({about['data_variant']})",
+            "device": config.machine.device,
+            "torch": json.loads(about["versions"])["torch"],
+            **{key: about[key] for key in ("revision", "cpu", "platform")},
+        }
+        text = json.dumps(made_of)
+        counted[text] = counted.get(text, 0) + 1
+    return [{**json.loads(text), "runs": number} for text, number in counted.items()]
+
+
+def _levels(runs: Sequence[Run], complete: Sequence[Run], folder: Path) -> xr.Dataset:
     import xarray as xr
 
-    tables = {}
-    for folder in folders:
-        path = folder / "config.toml"
-        if not path.is_file():
-            raise ValueError(f"there must be a run in '{folder}', but there is none; run it first")
-        config = read(path.read_text())
-        key = (config.algorithm, config.seed)
-        if key in tables:
-            raise ValueError(
-                f"the runs must differ in algorithm or seed, but two have {key}: one is '{folder}'"
-            )
-        tables[key] = rows(folder / "levels.csv")
-        if not tables[key]:
-            raise ValueError(
-                f"the run in '{folder}' must have a complete level, but it has none; let it go on"
-            )
-    algorithms = list(dict.fromkeys(algorithm for algorithm, _ in tables))
-    seeds = sorted({seed for _, seed in tables})
-    levels = max(map(len, tables.values()))
-    values = {name: np.full((len(algorithms), len(seeds), levels), np.nan) for name in _COLUMNS}
-    for (algorithm, seed), table in tables.items():
-        for level, row in enumerate(table):
-            for name in _COLUMNS:
-                values[name][algorithms.index(algorithm), seeds.index(seed), level] = float(
-                    row[name] or "nan"
-                )
-    dims = ("algorithm", "seed", "level")
+    panels, arms = (list(dict.fromkeys(getattr(run, name) for run in runs)) for name in ("panel", "arm"))
+    seeds = sorted({run.config.seed for run in runs})
+    shape = (len(panels), len(arms), len(seeds), 1 + max(run.config.pruning.levels for run in runs))
+    values = {name: np.full(shape, np.nan) for name in COLUMNS}
+    for run in complete:
+        at = panels.index(run.panel), arms.index(run.arm), seeds.index(run.config.seed)
+        for level, row in enumerate(layout.rows(folder / run.config.run_id / "levels.csv")):
+            for name in COLUMNS:
+                values[name][(*at, level)] = float(row[name] or "nan")
+    first = {(run.panel, run.arm): run.config for run in reversed(runs)}
+    described = [[_described(first.get((panel, arm))) for arm in arms] for panel in panels]
+    about = {
+        name: (("panel", "arm"), [[cell[name] for cell in row] for row in described])
+        for name in described[0][0]
+    }
+    network = [_network([run.config for run in runs if run.panel == panel]) for panel in panels]
+    done = {run.config.run_id for run in complete}
+    missing = dict.fromkeys(run.config.run_id for run in runs if run.config.run_id not in done)
     return xr.Dataset(
-        {name: (dims, array) for name, array in values.items()},
-        coords={"algorithm": algorithms, "seed": seeds, "level": range(levels)},
+        {name: ((*AXES, "level"), array) for name, array in values.items()},
+        {"panel": panels, "arm": arms, "seed": seeds, "level": range(shape[-1])}
+        | {"network": ("panel", network), **about},
+        {"missing": json.dumps(list(missing))},
+    )
+
+
+def _described(config: Config | None) -> dict[str, Any]:
+    """What an arm is, as its coordinates; `planned`: whether the panel has it."""
+    return {
+        "planned": config is not None,
+        "protocol": "" if config is None else config.protocol,
+        "algorithm": "" if config is None else config.algorithm,
+        "prunings": np.nan if config is None else config.pruning.levels,
+        "width": np.nan if config is None else config.model.width,
+        "warmup": "" if config is None else config.train.warmup,
+        "masks": "" if config is None else config.pruning.source,
+        "score": "" if config is None else config.pruning.score,
+        "budget": "" if config is None else config.pruning.budget,
+        "fraction": np.nan if config is None else config.perturbation.fraction,
+        "perturbed": np.nan if config is None else config.perturbation.level,
+        "scope": "" if config is None else config.perturbation.scope,
+    }
+
+
+def _network(configs: Sequence[Config]) -> str:
+    """The network of a panel, with its width where that is one and not the standard one."""
+    names = " and ".join(dict.fromkeys(config.model.name for config in configs))
+    widths = {config.model.width for config in configs}
+    return names if len(widths) > 1 or widths == {1.0} else f"{names}, width {widths.pop():g}"
+
+
+def _signs(levels: xr.Dataset, complete: Sequence[Run], folder: Path) -> xr.Dataset:
+    import xarray as xr
+
+    shape = tuple(levels.sizes[axis] for axis in AXES)
+    prunings = levels.sizes["level"] - 1
+    last = np.full((*shape, prunings + 1), np.nan)
+    count = np.full((*shape, prunings + 2), np.nan)
+    for run in complete:
+        where = [list(levels[axis].values) for axis in AXES]
+        key = (run.panel, run.arm, run.config.seed)
+        at = tuple(axis.index(value) for axis, value in zip(where, key, strict=True))
+        last[at], count[at] = 0, 0
+        for histogram, found in zip(
+            (last, count), sign_histograms(folder / run.config.run_id, run.config.pruning.levels), strict=True
+        ):
+            histogram[at][: len(found)] = found
+    table = xr.Dataset(
+        {"last_flip": ((*AXES, "level"), last), "switches": ((*AXES, "flips"), count)},
+        {axis: levels[axis].values for axis in (*AXES, "level")} | {"flips": range(prunings + 2)},
+    )
+    return averaged(table)
+
+
+def averaged(table: xr.Dataset) -> xr.Dataset:
+    """Histograms of the survivors' last flips and switches with the number of survivors and the means."""
+    survivors = table.last_flip.sum("level", skipna=False)
+    return table.assign(
+        survivors=survivors,
+        mean_last_flip=(table.last_flip * table.level).sum("level", skipna=False) / survivors,
+        mean_switches=(table.switches * table.flips).sum("flips", skipna=False) / survivors,
+    )
+
+
+def sign_histograms(folder: Path, prunings: int) -> tuple[np.ndarray, np.ndarray]:
+    """How many survivors of the last level flipped last at level 0, 1, ..., and how many 0, 1, ... times.
+
+    One that never flipped counts at level 0; a weight pruned by the last level counts nowhere. int64,
+    (prunings + 1,) and (prunings + 2,).
+    """
+    from deepexp import masks, signs
+    from deepexp.masks import Mask
+
+    alive = masks.load(layout.file(folder, "masks", prunings))
+
+    def survivors(level: int | str) -> dict[str, Any]:
+        read = masks.load(layout.file(folder, "signs", level))
+        return {name: read[name][there] for name, there in alive.items()}
+
+    history = [survivors(level) for level in ("initial", *range(prunings + 1))]
+    whole = [Mask({name: there[there] for name, there in alive.items()})] * (prunings + 1)
+    last, count = (
+        np.concatenate([tensor.numpy() for tensor in found(history, whole).values()])
+        for found in (signs.last_flip, signs.switches)
+    )
+    return np.bincount(last, minlength=prunings + 1), np.bincount(count, minlength=prunings + 2)
+
+
+def _over(values: xr.DataArray, axis: str, name: str) -> dict[str, Any]:
+    """NAME_mean, _low, _high, _deviation and _n of `values` along `axis`, for a Dataset."""
+    found = moments(values.values, values.get_axis_num(axis))
+    low, high = found.interval()
+    dims = tuple(dim for dim in values.dims if dim != axis)
+    parts = {"mean": found.mean, "low": low, "high": high, "deviation": found.deviation, "n": found.n}
+    return {f"{name}_{part}": (dims, array) for part, array in parts.items()}
+
+
+def _means(levels: xr.Dataset) -> xr.Dataset:
+    shown = {"accuracy": levels.test_accuracy, "flips": levels.flips / levels.total}
+    made = levels.drop_dims("seed").assign(density=levels.density.mean("seed"))
+    for name, values in shown.items():
+        made = made.assign(_over(values, "seed", name))
+    return made
+
+
+def _differences(values: xr.DataArray) -> xr.Dataset:
+    """arm - baseline by seed, for all pairs of arms: mean, interval, effect (mean over deviation) and p."""
+    import xarray as xr
+
+    difference = values - values.rename(arm="baseline")
+    difference = difference.transpose("panel", "arm", "baseline", ..., "seed")
+    found = moments(difference.values)
+    dims = difference.dims[:-1]
+    varied = found.deviation > 0
+    effect = np.where(varied, found.mean / np.where(varied, found.deviation, 1), np.nan)
+    about = {name: item for name, item in values.coords.items() if item.dims == ("panel", "arm")}
+    coords = {dim: difference[dim].values for dim in dims} | about
+    made = xr.Dataset(_over(difference, "seed", "difference"), coords)
+    return made.assign(effect=(dims, effect), p=(dims, paired_p(found)))
+
+
+def _paired(levels: xr.Dataset) -> xr.Dataset:
+    """With Holm's correction over the levels of a pair of arms."""
+    made = _differences(levels.test_accuracy)
+    adjusted = np.apply_along_axis(holm, -1, made.p.values)
+    return made.assign(p_holm=(made.p.dims, adjusted), density=levels.density.mean("seed"))
+
+
+def _low(levels: xr.Dataset) -> xr.Dataset:
+    import xarray as xr
+
+    bounds = xr.IndexVariable("at_most", [predictions.LOW, predictions.HALF])
+    means = [predictions.mean_accuracy(levels, float(bound)) / 100 for bound in bounds]
+    return _differences(xr.concat(means, bounds))
+
+
+def _sign_means(signs: xr.Dataset) -> xr.Dataset:
+    import xarray as xr
+
+    shares = {name: signs[name] / signs.survivors for name in ("last_flip", "switches")}
+    means = {name: signs[name] for name in ("mean_last_flip", "mean_switches")}
+    made: dict[str, Any] = {}
+    for name, values in {**shares, **means}.items():
+        made |= _over(values, "seed", name)
+    return xr.Dataset(made, {name: signs[name].values for name in ("panel", "arm", "level", "flips")})
+
+
+def _reference(runs: Sequence[Run]) -> xr.Dataset | None:
+    """The published curves of what these runs do, each once."""
+    import xarray as xr
+
+    found = {(run.panel, run.arm): published.matching(run.config) for run in runs}
+    curves = [(*key, curve) for key, curve in found.items() if curve is not None]
+    if not curves:
+        return None
+    longest = max(len(curve.points) for *_, curve in curves)
+    points = np.full((2, len(curves), longest), np.nan)
+    for position, (*_, curve) in enumerate(curves):
+        points[:, position, : len(curve.points)] = list(curve.points), list(curve.points.values())
+    return xr.Dataset(
+        {"density": (("curve", "point"), points[0]), "accuracy": (("curve", "point"), points[1] / 100)}
+        | {
+            "panel": ("curve", [panel for panel, _, _ in curves]),
+            "arm": ("curve", [arm for _, arm, _ in curves]),
+        }
+        | {"source": ("curve", [curve.source for *_, curve in curves])}
     )

@@ -1,182 +1,407 @@
 """How fast this machine trains beside a plain PyTorch loop on the same images, and what masks and signs cost.
 
 All loops take turns in short chunks within one process, so that whatever else the machine does falls on all
-of them alike; rates are medians over the chunks.
+of them alike; rates are medians over the chunks. What a process is measured by as a whole, its start and its
+memory, comes from one of its own for every loop.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
+import math
+import re
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import prune
 
-from deepexp import data, masks, models, policy, signs, train
-from deepexp.checkpoint import save_state
-from deepexp.config import build
+from deepexp import checkpoint, data, masks, models, policy, signs, train
+from deepexp.checkpoint import Checkpoint
+from deepexp.config import Machine, build
 from deepexp.prepare import Run, prepare
 from deepexp.scores import score
+from figures.command import three_digits
+from figures.results import provenance
 
-CHUNK = 3  # steps that a loop makes before it is the next one's turn
+CHUNK = 3  # steps on a CPU that a loop makes before it is the next one's turn; on a GPU, an epoch
+DENSITY = 0.2  # of the masked loops
+STUDY = (26, 150)  # trainings and epochs of each in the study whose time is estimated
 
 
 def images_per_second(work: Run, seconds: float = 1.0) -> float:
     """The speed on this machine of training a run's network on its data, after a warm-up."""
-    steps = _ours(work, masks.dense(work.net))
+    steps = _ours(work, masks.dense(work.net), 1)
     next(steps)
     began, count = time.perf_counter(), 0
     while count == 0 or time.perf_counter() - began < seconds:
-        next(steps)
-        count += 1
+        count += next(steps)
     return count * work.config.train.batch_size / (time.perf_counter() - began)
 
 
-def loops(
-    *,
-    dataset: str = "cifar10",
-    model: str = "resnet20",
-    images: int = 5000,
-    batch: int = 128,
-    threads: int = 2,
-    seconds: float = 60.0,
-    compiled: bool = False,
-) -> tuple[dict[str, float], int]:
-    """Training images/s of each loop, masked ones at density 0.2, and over how many images each was measured.
+def settings(
+    dataset: str = "cifar10", model: str = "resnet20", batch: int = 128, **machine: Any
+) -> dict[str, Any]:
+    """The settings of a benchmark for `config.build`; `machine` has fields of its section."""
+    chosen = {"data.dataset": dataset, "model.name": model, "train.batch_size": batch}
+    return chosen | {f"machine.{name}": value for name, value in machine.items()}
 
-    The measurement ends after `images` images or the round in which `seconds` are over.
+
+def loops(
+    chosen: Mapping[str, Any], *, images: int = 5000, seconds: float = 60.0, compiled: bool = False
+) -> tuple[dict[str, float], int]:
+    """Training images/s of each loop, masked ones at `DENSITY`, and over how many images at least.
+
+    The measurement ends with the round in which each has trained on `images`, or `seconds` are over.
     """
-    names = [name for name in _LOOPS if compiled or "compiled" not in name]
-    settings = {
-        "data.dataset": dataset,
-        "model.name": model,
-        "train.batch_size": batch,
-        "machine.threads": threads,
-    }
-    loaded = data.load(build(settings).data, 0)
-    made = {}
-    for name in names:
-        config = build({**settings, "machine.compile": "compiled" in name})
-        made[name] = _loop(name, prepare(config, Path(), dataset=loaded))
-    for steps in made.values():
-        for _ in range(2):
-            next(steps)
+    loaded = data.load(build(chosen).data, 0, build(chosen).machine.device)
+    if not isinstance(loaded.train, data.Images):
+        raise ValueError(
+            f"the plain loop needs images that fit in memory; choose another than '{chosen['data.dataset']}'"
+        )
+    made = {name: _loop(name, chosen, loaded) for name in names(compiled)}
+    batch, device = build(chosen).train.batch_size, loaded.mean.device.type
+    for loop in made.values():
+        next(loop)  # compiles, and takes its memory
     rates: dict[str, list[float]] = {name: [] for name in made}
-    rounds, end = 0, time.perf_counter() + seconds
-    while rounds == 0 or ((rounds + 1) * CHUNK * batch <= images and time.perf_counter() < end):
-        rounds += 1
-        for name, steps in made.items():
+    done, end = dict.fromkeys(made, 0), time.perf_counter() + seconds
+    while not min(done.values()) or (min(done.values()) < images and time.perf_counter() < end):
+        for name, loop in made.items():
+            _wait(device)
             began = time.perf_counter()
-            for _ in range(CHUNK):
-                next(steps)
-            rates[name].append(CHUNK * batch / (time.perf_counter() - began))
-    return {name: statistics.median(values) for name, values in rates.items()}, rounds * CHUNK * batch
+            trained = next(loop) * batch
+            _wait(device)
+            rates[name].append(trained / (time.perf_counter() - began))
+            done[name] += trained
+    return {name: statistics.median(values) for name, values in rates.items()}, min(done.values())
+
+
+def names(compiled: bool) -> list[str]:
+    """The loops, the reference first."""
+    return [name for name in _LOOPS if compiled or "compiled" not in name]
 
 
 _LOOPS = (
-    "plain",
     "plain, channels_last",
+    "plain",
     "plain, channels_last, prune masks",
     "deepexp",
     "deepexp, masked",
+    "deepexp, compiled",
     "deepexp, masked, compiled",
 )
 
 
-def _loop(name: str, work: Run) -> Iterator[None]:
+def _loop(
+    name: str, chosen: Mapping[str, Any], dataset: data.Dataset | None = None, chunk: int | None = None
+) -> Iterator[int]:
+    """The loop of that name; hands back, after `chunk` steps or an epoch's end, how many steps it made."""
+    config = build({**chosen, "machine.compile": "compiled" in name})
+    work = prepare(config, Path(), dataset=dataset)
+    if chunk is None:
+        chunk = CHUNK if config.machine.device == "cpu" else work.per_epoch
     if name.startswith("plain"):
-        return _plain(work, "channels_last" in name, "prune" in name)
+        return _plain(work, chunk, "channels_last" in name, "prune" in name)
     mask = masks.dense(work.net)
     if "masked" in name:
-        mask = masks.top(score("magnitude", work.net, 0), mask, mask.total // 5)
+        mask = masks.top(score("magnitude", work.net, 0), mask, int(mask.total * DENSITY))
         policy.restore(work.net, work.sgd, policy.masked(policy.capture(work.net, work.sgd), mask))
-    return _ours(work, mask)
+    return _ours(work, mask, chunk)
 
 
-def _ours(work: Run, mask: masks.Mask) -> Iterator[None]:
-    """The training loop itself, handing back after every step."""
+def _ours(work: Run, mask: masks.Mask, chunk: int) -> Iterator[int]:
+    """The training loop itself."""
     while True:
-        every = range(work.total)
-        for _ in train.steps(work.net, work.forward, work.sgd, mask, work.dataset, work.config, 0, 0, every):
-            yield
+        before, stops = 0, range(chunk, work.total, chunk)
+        for report in train.steps(
+            work.net, work.forward, work.sgd, mask, work.dataset, work.config, 0, 0, stops
+        ):
+            yield report.step - before
+            before = report.step
 
 
-def _plain(work: Run, channels_last: bool, pruned: bool) -> Iterator[None]:
+def _plain(work: Run, chunk: int, channels_last: bool, pruned: bool) -> Iterator[int]:
     """The loop that one writes without this package: normalised float images in memory, no augmentation."""
     config, dataset = work.config, work.dataset
+    assert isinstance(dataset.train, data.Images)
     net = models.build(config.model.name, classes=dataset.classes, channels=dataset.train.x.shape[-1])
+    net.to(config.machine.device)
     x = dataset.normalise(dataset.train.x[:10_000])
     if pruned:  # before channels_last: its masks are made with view(-1), which that layout refuses
         for module in [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]:
-            prune.l1_unstructured(module, "weight", amount=0.8)
+            prune.l1_unstructured(module, "weight", amount=1 - DENSITY)
     if channels_last:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     else:
         x = x.contiguous()
+    forward = train.compiled(net, config.machine)
     sgd = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     net.train()
+    count = 0
     while True:
-        for index in torch.randperm(len(x)).split(config.train.batch_size)[:-1]:
-            loss = F.cross_entropy(net(x[index]), dataset.train.y[index])
+        order = torch.randperm(len(x), device=x.device)
+        for index in order.split(config.train.batch_size)[: len(x) // config.train.batch_size]:
+            loss = F.cross_entropy(forward(x[index]), dataset.train.y[index])
             sgd.zero_grad()
             loss.backward()
             sgd.step()
-            yield
+            count += 1
+            if count == chunk:
+                yield count
+                count = 0
 
 
-def costs(*, threads: int = 2) -> dict[str, float]:
-    """Seconds (and, where said, bytes) of what a level adds to its training."""
-    torch.set_num_threads(threads)
-    net = models.build("resnet50", classes=100)
-    dense = masks.dense(net)
-    flat = torch.cat([weight.detach().abs().flatten() for weight in models.prunable(net).values()])
-    keep = dense.total * 4 // 5
-    found = {
-        "prune ResNet50 (23.5 M weights), s": _seconds(
-            lambda: masks.top(score("magnitude", net, 0), dense, keep)
-        ),
-        "torch.kthvalue of as many, s": _seconds(lambda: torch.kthvalue(flat, dense.total - keep)),
-    }
-    net = models.build("resnet18", classes=10)
+@dataclass(frozen=True)
+class Alone:
+    """Of a process of its own: seconds from its start to its first step, and its peak memory in MB.
+
+    The memory is that of training (not of loading the data): the device's on a GPU, else the resident one;
+    NaN where the system does not tell it.
+    """
+
+    start: float
+    memory: float
+
+
+def alone(name: str, chosen: Mapping[str, Any]) -> Alone:
+    """Start a process that trains by the loop `name` for a few steps."""
+    code = "import json, sys; from deepexp import bench; bench.report_alone(*json.loads(sys.argv[1]))"
+    began = time.time()
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps([name, chosen])], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"a process that trains by '{name}' failed: {done.stderr.strip()[-500:]}")
+    first, memory = json.loads(done.stdout)
+    return Alone(first - began, memory)
+
+
+def report_alone(name: str, chosen: Mapping[str, Any]) -> None:
+    """Print when the first step was done and the peak memory in MB, of this process."""
+    device = build(chosen).machine.device
+    loop = _loop(name, chosen, chunk=1)
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # sets Linux's VmHWM back
+    next(loop)
+    _wait(device)
+    first = time.time()
+    for _ in range(3):
+        next(loop)
+    _wait(device)
+    print(json.dumps([first, torch.cuda.max_memory_allocated() / 1e6 if device == "cuda" else _resident()]))
+
+
+def _resident() -> float:
+    status = Path("/proc/self/status")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return int(found[1]) / 1e3 if found else math.nan
+
+
+def operations(work: Run) -> float:
+    """Floating-point operations of training on one image: the products of its forward and backward pass."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    net, (height, width, channels) = deepcopy(work.net).to("meta").train(), work.dataset.shape
+    with FlopCounterMode(display=False) as counter:
+        net(torch.empty(2, channels, height, width, device="meta")).sum().backward()
+    return counter.get_total_flops() / 2
+
+
+def ceiling(machine: Machine, repeats: int = 5) -> float:
+    """The highest rate measured here, in FLOP/s, of a product of square matrices in `machine`'s precision."""
+    side = 8192 if machine.device == "cuda" else 2048
+    kind = torch.bfloat16 if machine.precision == "bf16" else torch.float32
+    left, right = (torch.randn(side, side, device=machine.device, dtype=kind) for _ in range(2))
+
+    def product() -> None:
+        torch.mm(left, right)
+        _wait(machine.device)
+
+    product()
+    return 2 * side**3 / min(_times(product, repeats))
+
+
+def costs() -> dict[str, tuple[float, float]]:
+    """Seconds of what a level adds to its training, ours and those of PyTorch's own way."""
+    large, small = models.build("resnet50", classes=100), models.build("resnet18", classes=10)
+    dense = masks.dense(large)
+    pruned = [(m, "weight") for m in large.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+
+    def theirs() -> None:
+        prune.global_unstructured(pruned, prune.L1Unstructured, amount=0.2)
+
+    title = f"prune ResNet50 ({dense.total / 1e6:.1f} M weights) by a fifth; prune.global_unstructured"
+    found = {title: (_pruning(large), _seconds(theirs, 1))}
     with tempfile.TemporaryDirectory() as name:
-        out = Path(name)
-        for kind in ("masks", "signs"):
-            masks.save(masks.dense(net).alive, out / f"{kind}.safetensors")
-        save_state(policy.State(net.state_dict(), {}), out / "weights.safetensors", "bench")
-        found["a saved level of ResNet18, bytes"] = sum(file.stat().st_size for file in out.iterdir())
+        file = Path(name) / "plain.pt"
+        saved = (
+            _seconds(lambda: save(small, Path(name))),
+            _seconds(lambda: torch.save(small.state_dict(), file)),
+        )
+        found["save a level of ResNet18: masks, signs, weights; torch.save of the weights"] = saved
     return found
 
 
-def recording(model: str, *, threads: int = 2) -> float:
-    """Seconds that it takes to write the signs of a model's weights, as at the end of every level."""
-    torch.set_num_threads(threads)
-    weights = models.prunable(models.build(model, classes=10))
+def save(net: nn.Module, folder: Path) -> int:
+    """Write what a level leaves; returns the bytes."""
+    state = policy.State({name: t.cpu().contiguous() for name, t in net.state_dict().items()}, {})
+    files = [folder / f"{kind}.safetensors" for kind in ("masks", "signs", "weights")]
+    masks.save(masks.dense(net).alive, files[0])
+    masks.save(signs.of(models.prunable(net)), files[1])
+    checkpoint.save_state(state, files[2], "bench")
+    return sum(file.stat().st_size for file in files)
+
+
+def _pruning(net: nn.Module) -> float:
+    dense = masks.dense(net)
+    return _seconds(lambda: masks.top(score("magnitude", net, 0), dense, dense.total * 4 // 5))
+
+
+def keep(work: Run, folder: Path) -> None:
+    """Check a run's state and write it as a checkpoint, as after every epoch."""
+    train.not_finite(work.net, work.sgd)
+    state = policy.capture(work.net, work.sgd)
+    checkpoint.save(Checkpoint(0, 1, state, masks.dense(work.net), [], []), folder, "bench")
+
+
+def recording(net: nn.Module) -> float:
+    """Seconds that it takes to write the signs of a network's weights, as at the end of every level."""
     with tempfile.TemporaryDirectory() as name:
         file = Path(name) / "signs.safetensors"
-        return _seconds(lambda: masks.save(signs.of(weights), file), 10)
+        return _seconds(lambda: masks.save(signs.of(models.prunable(net)), file), 10)
 
 
-def masking(model: str, *, threads: int = 2, repeats: int = 200) -> float:
-    """Seconds that masking adds to a step of a model: its gradients times the masks, measured by itself."""
-    torch.set_num_threads(threads)
-    net = models.build(model, classes=10)
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    mask = masks.top(score("magnitude", net, 0), masks.dense(net), masks.dense(net).total // 5)
-    weights, zeroing = train.gradient_masks(net, mask)
+def masking(work: Run, repeats: int = 200) -> float:
+    """Seconds that masking adds to a step of a run: its gradients times the masks, measured by itself."""
+    dense, device = masks.dense(work.net), work.config.machine.device
+    mask = masks.top(score("magnitude", work.net, 0), dense, int(dense.total * DENSITY))
+    weights, zeroing = train.gradient_masks(work.net, mask)
     for weight in weights:
         weight.grad = torch.ones_like(weight)
-    return _seconds(lambda: torch._foreach_mul_([weight.grad for weight in weights], zeroing), repeats)
+
+    def mask_many() -> None:
+        for _ in range(10):
+            torch._foreach_mul_([weight.grad for weight in weights], zeroing)
+        _wait(device)
+
+    return _seconds(mask_many, repeats // 10) / 10
 
 
-def _seconds(work: Callable[[], object], repeats: int = 3) -> float:
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def _times(work: Callable[[], object], repeats: int) -> list[float]:
     times = []
     for _ in range(repeats):
         began = time.perf_counter()
         work()
         times.append(time.perf_counter() - began)
-    return statistics.median(times)
+    return times
+
+
+def _seconds(work: Callable[[], object], repeats: int = 3) -> float:
+    return statistics.median(_times(work, repeats))
+
+
+def report(
+    chosen: Mapping[str, Any], *, images: int = 5000, seconds: float = 45.0, compiled: bool = False
+) -> Iterator[str]:
+    """The parts of the benchmark as Markdown, each as soon as it is measured."""
+    config = build(chosen)
+    rates, trained = loops(chosen, images=images, seconds=seconds, compiled=compiled)
+    work = prepare(config, Path())
+    yield (
+        f"**{config.model.name} on {config.data.dataset}, batches of {config.train.batch_size} images, "
+        f"{config.machine.precision}, {trained:,} images and more by each loop**"
+    )
+    yield _rates(rates, {name: alone(name, chosen) for name in rates}, config.train.batch_size)
+    yield _shares(work, rates)
+    yield _costs(costs())
+    yield _study(work, max(rate for name, rate in rates.items() if "masked" in name))
+    yield hardware(config.machine) + "."
+
+
+def _rates(rates: Mapping[str, float], measured: Mapping[str, Alone], batch: int) -> str:
+    base = rates["plain, channels_last"]
+    lines = [
+        "| loop | images/s | relative | ms a step | start, s | memory, MB |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for name, rate in rates.items():
+        cells = (rate, rate / base, 1e3 * batch / rate, measured[name].start, measured[name].memory)
+        lines.append(f"| {name} | {' | '.join(map(_number, cells))} |")
+    return "\n".join(lines)
+
+
+def _shares(work: Run, rates: Mapping[str, float]) -> str:
+    """What the loop adds to its steps, and how much of the machine it takes."""
+    batch, count = work.config.train.batch_size, len(work.dataset.train)
+    machine = work.config.machine
+    rate = max(rates[name] for name in rates if name.startswith("deepexp") and "masked" not in name)
+    done, most = operations(work), ceiling(machine)
+    masked, signed = masking(work) * rates["deepexp"] / batch, recording(work.net) * rates["deepexp"] / count
+    return "\n".join(
+        [
+            f"- masking: {masked:.3%} of a step; recording the signs: {signed:.3%} of a level of one epoch",
+            f"- {done / 1e9:.3g} GFLOP to train on an image: {_number(done * rate / 1e9)} GFLOP/s, "
+            f"{done * rate / most:.1%} of the {_number(most / 1e9)} that a {machine.precision} matrix "
+            "product reaches here",
+        ]
+    )
+
+
+def _costs(found: Mapping[str, tuple[float, float]]) -> str:
+    lines = ["| seconds | deepexp | PyTorch |", "|---|--:|--:|"]
+    for name, pair in found.items():
+        lines.append(f"| {name} | {' | '.join(map(_number, pair))} |")
+    return "\n".join(lines)
+
+
+def _study(work: Run, rate: float) -> str:
+    """How long a study would take at `rate` images/s, with what stands between its epochs and its levels."""
+    trainings, epochs = STUDY
+    epoch = work.per_epoch * work.config.train.batch_size / rate
+    with tempfile.TemporaryDirectory() as name:
+        kept = _seconds(lambda: keep(work, Path(name)))
+        level = _pruning(work.net) + _seconds(lambda: save(work.net, Path(name)))
+    some = work.dataset.test[torch.arange(min(1000, len(work.dataset.test)))]
+    looked = _seconds(lambda: train.evaluate(work.net, some, work.dataset), 1)
+    level += looked * len(work.dataset.test) / len(some)
+    hours = trainings * (epochs * (epoch + kept) + level) / 3600
+    return (
+        f"- {_number(epoch)} s an epoch, {_number(kept)} s a checkpoint, {_number(level)} s to evaluate, "
+        f"prune and save a level; estimate for {trainings} trainings of {epochs} epochs: {_number(hours)} h"
+    )
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else three_digits(value)
+
+
+def hardware(machine: Machine) -> str:
+    """The processor or the GPU, the threads used, and the versions that were measured."""
+    made, about = provenance({}), f"{machine.threads} thread{'s' * (machine.threads > 1)}"
+    found = {name: json.loads(str(made["versions"]))[name] for name in ("python", "numpy")}
+    found["torch"] = torch.__version__
+    if machine.device == "cuda":
+        about = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
+        with contextlib.suppress(RuntimeError):
+            found["cudnn"] = str(torch.backends.cudnn.version())
+    versions = ", ".join(f"{name} {version}" for name, version in found.items())
+    return f"{made['cpu']}, {about}; {versions}"

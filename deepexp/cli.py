@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import json
+import os
 import sys
+import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +18,34 @@ from figures import command
 from figures.results import check_output
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from deepexp.config import Config
+    from deepexp.plan import Run
 
 RUNS = Path("runs")
+GRACE = 5.0  # seconds in which torchrun ends the other processes of a run once one has failed
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run `deepexp`; return 0 when done, 1 after a failure, 2 on bad input, 130 when interrupted."""
+    return _follow(arguments) if int(os.environ.get("RANK", 0)) else _lead(arguments)
+
+
+def _follow(arguments: list[str] | None) -> int:
+    """As `_lead` in the processes of a run beside rank 0, which speaks for all while it lives."""
+    with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()):
+        try:
+            code = _lead(arguments)
+        except SystemExit as error:
+            code = int(error.code or 0)
+    if code not in (0, 130):
+        time.sleep(GRACE)
+        print(f"rank {os.environ['RANK']}: {said.getvalue().strip()}", file=sys.stderr)
+    return code
+
+
+def _lead(arguments: list[str] | None) -> int:
     options = _parser().parse_args(arguments)
 
     def run() -> None:
@@ -32,8 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _train_options(train: argparse.ArgumentParser) -> None:
-    train.add_argument("--dataset", default="digits", help="digits (default), cifar10, cifar100")
-    train.add_argument("--model", default="resnet8", help="resnet8 (default), resnet18, ...")
+    train.add_argument("--dataset", default="digits", help="digits (default), cifar10, tinyimagenet, ...")
+    train.add_argument("--model", help="resnet18, ... (default: the protocol's, else resnet8)")
     train.add_argument("--algorithm", default="lrr", help="imp, wr, lrr (default), or another level policy")
     train.add_argument("--protocol", default="signflow", metavar="NAME", help="whose settings to use")
     train.add_argument("--profile", default="full", help="how much of them: smoke, short, full (default)")
@@ -69,14 +95,23 @@ def _parser() -> argparse.ArgumentParser:
     train = add("train", _train, "run one configuration, level by level, or go on with it")
     _train_options(train)
     add("recipes", _recipes, "list the experiments")
-    run = add("run", _run, "run all that a recipe stands for, one run after the other")
+    plan = add("plan", _plan, "a recipe's runs, what is left of them, and how long that takes")
+    run = add("run", _run, "run all that a recipe stands for, one run after the other, or on a cluster")
     reduce = add("reduce", _reduce, "turn a recipe's runs into one result file")
-    for sub in (run, reduce):
+    for sub in (plan, run, reduce):
         sub.add_argument("recipe", metavar="RECIPE")
         sub.add_argument("--profile", default="short", help="smoke, short (default), full")
-        sub.add_argument("--seed", type=int, nargs="+", default=[0])
+        sub.add_argument("--seed", type=int, nargs="+", help="default: those of the profile")
+        sub.add_argument("--panel", nargs="+", metavar="PANEL", help="default: those of the profile")
         sub.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
         sub.add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help="the folder of the runs")
+    plan.add_argument("--make", action="store_true", help="write a makefile of the runs, result and figure")
+    plan.add_argument("--out", type=Path, metavar="FILE", help="of --make (default: build/deep/RECIPE.mk)")
+    run.add_argument("--only", nargs="+", metavar="RUN_ID", help="of the recipe's runs these alone")
+    where = run.add_mutually_exclusive_group()
+    where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask scheduler, whose workers run them")
+    slurm = "put them into the queue of SLURM, with submitit's parameters, as timeout_min=600"
+    where.add_argument("--slurm", nargs="*", metavar="KEY=VALUE", help=slurm)
     reduce.add_argument("--out", type=Path, metavar="FILE", help="default: build/results/RECIPE.nc")
 
     status = add("status", _status, "all runs: level, accuracy, time left")
@@ -94,13 +129,20 @@ def _parser() -> argparse.ArgumentParser:
     bench = add("bench", _bench, "this machine's speed beside a plain PyTorch loop's")
     bench.add_argument("--dataset", default="cifar10")
     bench.add_argument("--model", default="resnet20")
-    bench.add_argument("--images", type=int, default=5000)
+    bench.add_argument(
+        "--images", type=int, help="for each loop (default: 5000, on a GPU until the time is over)"
+    )
     bench.add_argument("--batch", type=int, default=128)
     bench.add_argument(
-        "--seconds", type=float, default=60.0, help="end after these, if the images last longer"
+        "--seconds", type=float, default=45.0, help="end after these, if the images last longer"
     )
+    bench.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    bench.add_argument("--precision", default="float32", choices=["float32", "tf32", "bf16"])
     bench.add_argument("--threads", type=int, default=2)
-    bench.add_argument("--compile", action="store_true", help="the compiled loop too (a minute to compile)")
+    bench.add_argument(
+        "--compile", action="store_true", help="compiled loops too (a minute each; on a GPU always)"
+    )
+    bench.add_argument("--readme", type=Path, metavar="FILE", help="replace the marked section there")
     add("doctor", _doctor, "what this machine can run")
     return parser
 
@@ -110,28 +152,32 @@ def _config(options: argparse.Namespace) -> Config:
 
     settings: dict[str, Any] = {
         "data.dataset": options.dataset,
-        "model.name": options.model,
         "algorithm": options.algorithm,
         "seed": options.seed,
         "machine.device": _device(options.device),
+        "machine.processes": int(os.environ.get("WORLD_SIZE", 1)),  # as torchrun started
     }
+    if options.model is not None:
+        settings["model.name"] = options.model
     if options.levels is not None:
         settings["pruning.levels"] = options.levels
     if options.epochs is not None:
         settings["train.epochs"] = options.epochs
-    for text in options.set:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise ValueError(f"--set takes KEY=VALUE, as train.lr=0.05, got '{text}'")
-        settings[key] = _value(value)
+    settings |= _settings(options.set, "--set", "train.lr=0.05")
     return build(settings, protocol=options.protocol, profile=options.profile)
 
 
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
+def _settings(texts: Sequence[str], option: str, example: str) -> dict[str, Any]:
+    settings = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"{option} takes KEY=VALUE, as {example}, got '{text}'")
+        try:
+            settings[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            settings[key] = value
+    return settings
 
 
 def _device(name: str) -> str:
@@ -198,6 +244,7 @@ def _scalars(events: Iterator[Any], folder: Path) -> Iterator[Any]:
 
 def _print_plan(config: Config) -> None:
     from deepexp import bench, masks
+    from deepexp.costs import duration
     from deepexp.prepare import prepare
 
     work = prepare(config, RUNS / config.run_id)
@@ -219,50 +266,149 @@ def _print_plan(config: Config) -> None:
     rate = bench.images_per_second(work)
     seconds = steps * config.train.batch_size / rate
     threads = f"{config.machine.threads} thread{'s' * (config.machine.threads > 1)}"
+    if config.machine.processes > 1:
+        threads += f" of one process instead of {config.machine.processes}"
     print(
         f"{steps:,} steps of {config.train.batch_size} images; {rate:,.0f} images/s measured on {threads}:",
         end=" ",
     )
-    print(f"about {_duration(seconds)}")
+    print(f"about {duration(seconds)}")
 
 
 def _recipes(_: argparse.Namespace) -> None:
     from deepexp.plan import recipes
 
-    for name, question in recipes().items():
-        print(f"{name:12s} {question}")
+    for name, recipe in recipes().items():
+        print(f"{name:20s} {recipe.question}")
 
 
-def _planned(options: argparse.Namespace) -> list[Config]:
+def _planned(options: argparse.Namespace) -> list[Run]:
     from deepexp.plan import runs
 
-    return runs(options.recipe, profile=options.profile, seeds=options.seed, device=_device(options.device))
+    return runs(
+        options.recipe,
+        profile=options.profile,
+        seeds=options.seed,
+        panels=options.panel,
+        device=_device(options.device),
+        processes=int(os.environ.get("WORLD_SIZE", 1)),
+    )
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from deepexp import costs, jobs
+    from deepexp.folder import write_text
+
+    runs, name = _planned(options), Path(options.recipe).stem
+    todo = jobs.unfinished(runs, options.runs)
+    if options.make:
+        jobs.check_data(name, todo)
+    if not options.quiet:
+        print(f"{name}, profile {options.profile}")
+        print("\n".join(jobs.overview(runs, todo)))
+        speeds = costs.speeds([run.config for run in todo], options.runs)
+        for kind, speed in speeds.items():
+            print(f"{kind}: {speed}")
+        print(jobs.outlook(todo, options.runs, speeds))
+    if options.make:
+        told = ["--profile", options.profile, "--device", _device(options.device)]
+        for key, values in (("--seed", options.seed), ("--panel", options.panel)):
+            told += [key, *map(str, values)] if values else []
+        text = jobs.makefile(options.recipe, runs, options.runs, told, Path("build"))
+        write_text(options.out or Path("build/deep") / f"{name}.mk", text)
 
 
 def _run(options: argparse.Namespace) -> None:
-    for config in _planned(options):
-        _train_one(config, options.runs / config.run_id, options.quiet)
+    from deepexp import folder as layout
+    from deepexp import jobs
+
+    runs, name = _planned(options), Path(options.recipe).stem
+    if unknown := set(options.only or ()) - {run.config.run_id for run in runs}:
+        raise ValueError(f"--only must name runs of the recipe {name}, got {', '.join(sorted(unknown))}")
+    chosen = [run for run in runs if not options.only or run.config.run_id in options.only]
+    todo = jobs.unfinished(chosen, options.runs)
+    if todo:
+        jobs.check_data(name, todo)
+    elif not options.quiet:
+        count = len({run.config.run_id for run in chosen})
+        print(f"{name}, profile {options.profile}: {count} of {count} runs are complete")
+    if options.slurm is not None:
+        parameters = _settings(options.slurm, "--slurm", "timeout_min=600")
+        for run_id, number in jobs.submit(todo, options.runs, parameters).items():
+            print(f"{run_id}: job {number}")
+        return
+
+    def here(run: Run) -> None:
+        folder = options.runs / run.config.run_id
+        layout.wait(folder)
+        with jobs.device(run.config):
+            _train_one(run.config, folder, bool(options.quiet or options.only))
+
+    def done(run: Run) -> None:
+        if not options.quiet:
+            print(jobs.news(run, jobs.unfinished(runs, options.runs), options.runs), flush=True)
+
+    if "WORLD_SIZE" in os.environ or (len(todo) == 1 and options.scheduler is None):
+        for run in todo:  # a process that fails takes those beside it along
+            here(run)
+            done(run)
+        return
+    if options.scheduler is None:
+        failed = jobs.execute(todo, lambda run: jobs.at_once(lambda: here(run)), done, most=1)
+    else:
+        with command.cluster(options.scheduler) as pool:
+            failed = jobs.execute(todo, lambda run: pool.submit(jobs.job(run, options.runs)), done)
+    if failed:
+        first, why = next(iter(failed.items()))
+        raise RuntimeError(f"{len(failed)} of {len(todo)} runs failed, the first {first}: {why}")
 
 
 def _reduce(options: argparse.Namespace) -> None:
-    from deepexp.analysis import accuracy_by_level
+    from deepexp import analysis
+    from deepexp.plan import load
     from figures.results import write
 
-    configs = _planned(options)
-    out = check_output(options.out or Path("build/results") / f"{options.recipe}.nc")
-    table = accuracy_by_level([options.runs / config.run_id for config in configs])
+    recipe, planned = load(options.recipe), _planned(options)
+    out = check_output(options.out or Path("build/results") / f"{recipe.name}.nc", (".nc",))
+    tables = analysis.tables(recipe, planned, options.runs)
     made_of = {
-        "recipe": options.recipe,
+        "recipe": recipe.name,
+        "title": recipe.question,
+        "source": recipe.source,
         "profile": options.profile,
-        "runs": [config.run_id for config in configs],
+        "protocol": recipe.profiles[options.profile].protocol,
+        "seed": ", ".join(map(str, sorted({run.config.seed for run in planned}))),
+        "runs": list(dict.fromkeys(run.config.run_id for run in planned)),
+        "trained": analysis.origins(planned, options.runs),
     }
-    print(write({"levels": table}, out, config=made_of))
+    print(write(tables, out, config=made_of))
+    missing = json.loads(tables["levels"].attrs["missing"])
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        print(f"not complete: {len(missing)} of {len(made_of['runs'])} runs, {', '.join(missing[:3])}{more}")
+    if "verdicts" in tables:
+        _print_verdicts(tables["verdicts"])
+
+
+def _print_verdicts(verdicts: xr.Dataset) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("prediction", "on", "primary estimate", "seeds", "verdict")
+    for number in range(verdicts.sizes["verdict"]):
+        row = {str(name): verdicts[name].values[number] for name in verdicts.data_vars}
+        name = f"{row['prediction']} ({row['variant']})" if row["variant"] else str(row["prediction"])
+        interval = f" [{row['low']:.3g}, {row['high']:.3g}]" if row["seeds"] > 1 else ""
+        found = "" if row["word"] == "NOT RUN" else f"{row['estimate']:.3g}{interval} {row['unit']}"
+        table.add_row(name, f"{row['panel']}, {row['network']}", found, str(row["seeds"]), str(row["text"]))
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def _status(options: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from deepexp.costs import duration
     from deepexp.folder import status
 
     found = status(options.runs)
@@ -271,7 +417,7 @@ def _status(options: argparse.Namespace) -> None:
         return
     table = Table("run", "level", "epoch", "density", "test accuracy", "state", "time left")
     for run in found:
-        left = "" if run.seconds_left is None else _duration(run.seconds_left)
+        left = "" if run.seconds_left is None else duration(run.seconds_left)
         accuracy = "" if run.accuracy is None else f"{run.accuracy:.2%}"
         density = "" if run.density is None else f"{run.density:.2%}"
         table.add_row(run.run_id, run.level, run.epoch, density, accuracy, run.state, left)
@@ -292,6 +438,9 @@ def _data(options: argparse.Namespace) -> None:
         raise ValueError(f"the data set must be one of {', '.join(sources.SOURCES)}, got '{options.dataset}'")
     if options.action == "fetch":
         print(sources.fetch(options.dataset, url=options.url, progress=not options.quiet))
+    if sources.SOURCES[options.dataset].images != (0, 0):
+        _verify_folder(options)
+        return
     variant = sources.verify(options.dataset)
     print(f"{options.dataset}: {variant}")
     if variant == "unknown":
@@ -300,28 +449,37 @@ def _data(options: argparse.Namespace) -> None:
         )
 
 
+def _verify_folder(options: argparse.Namespace) -> None:
+    from rich.progress import Progress
+
+    from deepexp import imagefolder
+
+    with Progress(transient=True, disable=options.quiet or not sys.stderr.isatty()) as bar:
+        task = bar.add_task(options.dataset, total=None)
+        found = imagefolder.verify(
+            options.dataset, lambda done, of: bar.update(task, completed=done, total=of)
+        )
+    print(f"{options.dataset}: {found}")
+
+
 def _bench(options: argparse.Namespace) -> None:
     from deepexp import bench
 
-    rates, images = bench.loops(
-        dataset=options.dataset,
-        model=options.model,
-        images=options.images,
-        batch=options.batch,
+    device = _device(options.device)
+    chosen = bench.settings(
+        *(options.dataset, options.model, options.batch),
+        device=device,
         threads=options.threads,
-        seconds=options.seconds,
-        compiled=options.compile,
+        precision=options.precision,
     )
-    base = rates["plain, channels_last"]
-    print(f"{options.model} on {options.dataset}, {images:,} images by each loop")
-    for name, rate in rates.items():
-        print(f"{name:36s} {rate:10,.0f} images/s {rate / base:6.2f} x")
-    masking = bench.masking(options.model, threads=options.threads) * rates["deepexp"] / options.batch
-    print(f"{'masking, share of a step':36s} {masking:10.3%}")
-    recording = bench.recording(options.model, threads=options.threads) * rates["deepexp"] / options.images
-    print(f"{'signs, share of a level of 1 epoch':36s} {recording:10.3%} ({options.images:,} images)")
-    for name, cost in bench.costs(threads=options.threads).items():
-        print(f"{name:36s} {cost:10,.4g}")
+    images = options.images or (5000 if device == "cpu" else 10**9)
+    compiled = options.compile or device == "cuda"
+    parts = []
+    for part in bench.report(chosen, images=images, seconds=options.seconds, compiled=compiled):
+        print(part, end="\n\n", flush=True)
+        parts.append(part)
+    if options.readme:
+        command.replace_section(options.readme, "deepexp benchmark", "\n\n".join(parts))
 
 
 def _doctor(_: argparse.Namespace) -> None:
@@ -331,25 +489,18 @@ def _doctor(_: argparse.Namespace) -> None:
 
     import torch
 
-    from deepexp import sources
+    from deepexp import imagefolder, sources
 
     print(f"python {platform.python_version()}, torch {torch.__version__}, {os.cpu_count()} logical cores")
-    cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "none (runs use the CPU)"
-    print(f"CUDA device: {cuda}")
+    found = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+    print(f"CUDA devices: {found or 'none (runs use the CPU)'}")
     compiler = next((name for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
     print(f"machine.compile on the CPU: {'can be used' if compiler else 'needs a C++ compiler, none found'}")
     print(f"data in {sources.folder()}:")
-    for name in sources.SOURCES:
+    for name, source in sources.SOURCES.items():
         try:
-            print(f"  {name}: {sources.verify(name)}")
+            listed = source.images != (0, 0)
+            print(f"  {name}: {imagefolder.listing(name).variant if listed else sources.verify(name)}")
         except ValueError as error:
             print(f"  {name}: {error}")
     print(f"free disk space here: {shutil.disk_usage('.').free / 1e9:.1f} GB")
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return (
-        f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
-    )

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from deepexp.protocols import POLICIES, PROFILES, PROTOCOLS
 
-DatasetName = Literal["digits", "cifar10", "cifar100"]
+DatasetName = Literal["digits", "cifar10", "cifar100", "tinyimagenet", "imagenet"]
 Origin = Literal["keep", "initial", "rewind"]
 WeightOrigin = Literal["keep", "initial", "rewind", "donor"]
 Fraction01 = Annotated[float, Field(gt=0, le=1)]
@@ -28,7 +28,16 @@ Positive = Annotated[float, Field(gt=0)]
 
 # Fields younger than the first runs, each with the value that stands for what those runs did. A run_id leaves
 # them out at that value, so that finished runs keep their names.
-LATER: dict[str, Any] = {}
+LATER: dict[str, Any] = {
+    "pruning.snip_batches": 10,
+    "pruning.synflow_steps": 100,
+    "data.classes": None,
+    "data.size": None,
+    "data.resized_crop": False,
+    "machine.processes": 1,
+    "machine.precision": "float32",
+}
+SCORE_SETTINGS = {"snip": "snip_batches", "synflow": "synflow_steps"}  # fields of one score alone
 
 
 class Section(BaseModel):
@@ -41,10 +50,30 @@ class Data(Section):
     dataset: DatasetName = "digits"
     validation: int = Field(0, ge=0)  # training images held out, chosen by the seed
     limit: int | None = Field(None, ge=1)  # train on at most this many images, chosen by the seed
+    classes: int | None = Field(None, ge=2)  # of tinyimagenet and imagenet, the first so many by name
+    # The images' height and width, where they are resized; None: 224 of imagenet, of the others their own.
+    size: int | None = Field(None, ge=8)
+    resized_crop: bool = False  # train on a random 8 to 100 % of an image, resized
     crop_padding: int = Field(0, ge=0)
     padding_mode: Literal["zero", "reflect"] = "zero"
     flip: Literal["none", "random", "alternating"] = "none"
     accept_unknown: bool = False  # train on a copy of the data that matches no known variant
+
+    @model_validator(mode="after")
+    def _parts_apply(self) -> Self:
+        if self.classes is not None and self.dataset not in ("tinyimagenet", "imagenet"):
+            raise ValueError(
+                f"classes belongs to tinyimagenet and imagenet; leave it out for {self.dataset}, got "
+                f"{self.classes}"
+            )
+        if self.crop_padding and (self.resized_crop or self.dataset == "imagenet"):
+            reason = "resized_crop = true" if self.resized_crop else "imagenet's images of many sizes"
+            raise ValueError(f"crop_padding must be 0 with {reason}, got {self.crop_padding}")
+        if self.size is not None and not self.resized_crop and self.dataset != "imagenet":
+            raise ValueError(
+                f"size, got {self.size}, needs resized_crop = true: {self.dataset} is used as it is otherwise"
+            )
+        return self
 
 
 class Model(Section):
@@ -110,7 +139,9 @@ class Pruning(Section):
     levels: int = Field(20, ge=0)  # prunings; 0 is the first training alone
     keep: Fraction01 = 0.8
     initial_density: Fraction01 = 1.0  # below 1, level 0 starts on a mask already
-    score: Literal["magnitude", "random"] = "magnitude"
+    score: Literal["magnitude", "random", "snip", "synflow"] = "magnitude"
+    snip_batches: int = Field(10, ge=1)  # training batches whose gradients SNIP adds up
+    synflow_steps: int = Field(100, ge=1)  # prunings, each with new scores, that SynFlow takes to a density
     scope: Literal["global", "layer"] = "global"  # compare scores across layers, or within each
     # own: score the weights; run: the mask sequence of another run; shuffled: own (or the run's) with every
     # layer's mask shuffled; random: random weights within a budget per layer; fixed: one level's mask of a
@@ -130,25 +161,27 @@ class Pruning(Section):
             raise ValueError("run_level belongs to source = 'fixed', and that source needs it")
         for name in self._idle():
             if getattr(self, name) != Pruning.model_fields[name].default:
-                rest = f"run = '{self.run}'" if self.run else f"scope = '{self.scope}'"
+                other = "score" if name in SCORE_SETTINGS.values() else "scope"
+                rest = f"run = '{self.run}'" if self.run else f"{other} = '{getattr(self, other)}'"
                 raise ValueError(
                     f"{name} has no effect with source = '{self.source}' and {rest}; leave it out, got "
                     f"{getattr(self, name)!r}"
                 )
         if self.source in ("own", "shuffled") and self.initial_density < 1 and self.score == "magnitude":
             raise ValueError(
-                "initial_density below 1 needs source = 'random' or score = 'random': magnitudes at "
-                "initialisation say nothing yet"
+                "initial_density below 1 needs source = 'random' or score = 'random', 'snip' or 'synflow': "
+                "magnitudes at initialisation say nothing yet"
             )
         return self
 
     def _idle(self) -> tuple[str, ...]:
         """The fields that the masks do not depend on."""
+        settings = tuple(name for score, name in SCORE_SETTINGS.items() if score != self.score)
         if self.run is not None:
-            return ("keep", "initial_density", "score", "scope", "budget")
+            return ("keep", "initial_density", "score", "scope", "budget", *settings)
         if self.source == "random":
-            return ("score", "scope")
-        return () if self.scope == "layer" else ("budget",)
+            return ("score", "scope", *settings)
+        return settings if self.scope == "layer" else ("budget", *settings)
 
     def kept(self, level: int, total: int) -> int:
         """The number of weights that `level` keeps of `total`, in exact arithmetic on the decimals given."""
@@ -203,9 +236,21 @@ class Machine(Section):
     """What the run computes on; threads change the order of sums, so all of this is part of its identity."""
 
     device: Literal["cpu", "cuda"] = "cpu"
-    threads: int = Field(1, ge=1)
+    processes: int = Field(1, ge=1)  # each trains on its part of every batch, which BN normalises by itself
+    threads: int = Field(1, ge=1)  # of each process
     channels_last: bool = True
-    compile: bool = False
+    compile: bool = False  # on 'cuda' into CUDA graphs
+    # float32: that of every product, on 'cuda' too; tf32: there, with factors rounded to 10 bits; bf16:
+    # training under autocast. Weights, momentum, scores and masks are float32 in any case.
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
+
+    @model_validator(mode="after")
+    def _device_has_precision(self) -> Self:
+        if self.precision == "tf32" and self.device != "cuda":
+            raise ValueError(
+                f"precision = 'tf32' needs device = 'cuda', got '{self.device}'; use 'float32' or 'bf16'"
+            )
+        return self
 
 
 class Config(Section):
@@ -230,6 +275,11 @@ class Config(Section):
         if ("donor" in (self.policy.amplitude, self.policy.sign)) != (self.donor is not None):
             raise ValueError(
                 "donor, a run_id, belongs to policy.amplitude or policy.sign = 'donor', which need it"
+            )
+        if self.train.batch_size % self.machine.processes:
+            raise ValueError(
+                f"machine.processes must divide train.batch_size = {self.train.batch_size}, got "
+                f"{self.machine.processes}"
             )
         if self.policy.rewinds() and self.policy.rewind_epoch > self.train.epochs:
             raise ValueError(

@@ -1,6 +1,7 @@
 """How verified images become training batches, on the device that trains on them.
 
-Of `digits`, every fifth image is a test image.
+What fits there lies there; the images of `imagenet` are decoded on the way. Of `digits`, every fifth image
+is a test image.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepexp import sources
+from deepexp import decode, imagefolder, sources
+from deepexp.augment import augment, resample
 from deepexp.config import Data, Train, stream
+from deepexp.decode import Job
+from deepexp.processes import ALONE, Group
 from deepexp.sources import SOURCES, Source
 
 
@@ -37,21 +41,48 @@ class Images:
 
 
 @dataclass(frozen=True)
+class Files:
+    """Images in files, decoded when they are needed, and their classes (n,) int64, on the device."""
+
+    paths: Sequence[str]
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, index: Tensor) -> Files:
+        return Files([self.paths[i] for i in index.tolist()], self.y[index.to(self.y.device)])
+
+    def to(self, device: str) -> Files:
+        return Files(self.paths, self.y.to(device))
+
+
+@dataclass(frozen=True)
 class Dataset:
-    """Images for training, validation and testing; pixels are normalised by those of `train` alone."""
+    """Images for training, validation and testing, as they are fed to a network: `shape` is (H, W, C).
+
+    Pixels are normalised by those of `train` alone, ImageNet's by the usual constants.
+    """
 
     variant: str
-    digest: str  # of the whole copy's arrays
+    digest: str  # of the whole copy's arrays, or of the files that are used
     classes: int
-    train: Images
-    validation: Images
-    test: Images
+    shape: tuple[int, int, int]
+    train: Images | Files
+    validation: Images | Files
+    test: Images | Files
     mean: Tensor  # of the training pixels in [0, 1], by channel (C,)
     deviation: Tensor
+    normalised_by: str  # whose pixels those are
 
     def normalise(self, x: Tensor) -> Tensor:
-        """uint8 (B, H, W, C) -> float32 (B, C, H, W) of mean 0 and deviation 1, channels last in memory."""
+        """(B, H, W, C), 0 to 255 -> float32 (B, C, H, W) of mean 0, deviation 1, channels last in memory."""
         return ((x.float() / 255 - self.mean) / self.deviation).permute(0, 3, 1, 2)
+
+
+_PIXELS = 1 << 24  # a batch that is tested has at most so many in each channel
+# Mean and deviation of the training images of ImageNet at 224 pixels, as public code has them.
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def load(config: Data, seed: int, device: str = "cpu") -> Dataset:
@@ -59,6 +90,37 @@ def load(config: Data, seed: int, device: str = "cpu") -> Dataset:
 
     Raises ValueError where the data are missing, damaged, or no known variant (unless `accept_unknown`).
     """
+    source, tiny = SOURCES[config.dataset], config.dataset == "tinyimagenet"
+    read = _listed if source.images != (0, 0) else _verified
+    images, test, classes, variant, digest = read(config)
+    train, validation = _divide(images, config, seed)
+    if tiny:
+        (train, validation, test), digest = _resident((train, validation, test), source.shape[0], digest)
+    size, own = config.size or source.shape[0], source.shape[0]
+    if isinstance(train, Images):
+        mean, deviation = _moments(train.x)
+        normalised_by = f"the {len(train):,} training images"
+        if size < own:
+            raise ValueError(f"data.size must be at least the images' own {own} pixels, got {size}")
+    else:
+        mean, deviation = (torch.tensor(values) for values in _IMAGENET)
+        normalised_by = "the training images of ImageNet, as public code has them"
+    return Dataset(
+        variant,
+        digest,
+        classes,
+        (size, size, source.shape[2]),
+        train.to(device),
+        validation.to(device),
+        test.to(device),
+        mean.to(device),
+        deviation.to(device),
+        normalised_by,
+    )
+
+
+def _verified(config: Data) -> tuple[Images, Images, int, str, str]:
+    """The training and the test images of arrays whose sums are known, their classes, variant and digest."""
     source = SOURCES[config.dataset]
     parts = sources.parts(config.dataset)
     sums = sources.sums(parts)
@@ -68,7 +130,30 @@ def load(config: Data, seed: int, device: str = "cpu") -> Dataset:
             f"{config.dataset} in '{sources.folder()}' must be one of the known copies "
             f"({', '.join(source.variants)}), but it is none; fetch it again, or set data.accept_unknown=true"
         )
-    images, test = _split(config.dataset, parts)
+    digest = hashlib.sha1(" ".join(sums).encode()).hexdigest()
+    return *_split(config.dataset, parts), source.classes, variant, digest
+
+
+def _listed(config: Data) -> tuple[Files, Files, int, str, str]:
+    """As `_verified`, of folders of files; the digest is of their names and lengths."""
+    found = imagefolder.listing(config.dataset, config.classes)
+    train, test = (Files(part.paths, torch.from_numpy(part.y)) for part in (found.train, found.test))
+    return train, test, len(found.classes), found.variant, found.digest
+
+
+def _resident(parts: Sequence[Images | Files], size: int, digest: str) -> tuple[list[Images], str]:
+    """Files decoded, and a digest of their contents too."""
+    decoded, sums = [], hashlib.sha1(digest.encode())
+    for part in parts:
+        assert isinstance(part, Files)
+        pixels, contents = decode.resident(part.paths, size)
+        sums.update(b"".join(contents))
+        decoded.append(Images(torch.from_numpy(pixels), part.y))
+    return decoded, sums.hexdigest()
+
+
+def _divide(images: Images | Files, config: Data, seed: int) -> tuple[Images | Files, Images | Files]:
+    """The training images within the limit, and the validation images."""
     if config.validation >= len(images):
         raise ValueError(
             f"data.validation must leave training images of the {len(images):,}, got {config.validation:,}"
@@ -76,61 +161,92 @@ def load(config: Data, seed: int, device: str = "cpu") -> Dataset:
     generator = torch.Generator().manual_seed(stream(seed, "validation"))
     order = torch.randperm(len(images), generator=generator)
     held, chosen = order[: config.validation], order[config.validation :][: config.limit]
-    train = images[chosen.sort().values]
-    mean, deviation = _moments(train.x)
-    return Dataset(
-        variant,
-        hashlib.sha1(" ".join(sums).encode()).hexdigest(),
-        source.classes,
-        train.to(device),
-        images[held.sort().values].to(device),
-        test.to(device),
-        mean.to(device),
-        deviation.to(device),
-    )
+    return images[chosen.sort().values], images[held.sort().values]
 
 
 def batches(
-    dataset: Dataset, config: Data, train: Train, seed: int, level: int, epoch: int, first: int = 0
+    dataset: Dataset,
+    config: Data,
+    train: Train,
+    seed: int,
+    level: int,
+    epoch: int,
+    first: int = 0,
+    group: Group = ALONE,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The epoch's batches from number `first` on: augmented images (B, C, H, W) float32 and classes (B,).
 
-    Order, shifts and flips are functions of (seed, level, epoch) and of the image's index: they do not depend
-    on the batch size, on where the epoch is entered, or on any other random number drawn in the process.
+    Of every batch, this process's part of it. Order, shifts and flips are functions of (seed, level, epoch)
+    and of the image's index: they do not depend on the batch size, on the number of processes, on where the
+    epoch is entered, or on any other random number drawn in the process.
     """
     images, count = dataset.train, len(dataset.train)
     generator = torch.Generator().manual_seed(stream(seed, "epoch", level, epoch))
     order = torch.randperm(count, generator=generator)
     shifts = torch.randint(2 * config.crop_padding + 1, (count, 2), generator=generator)
     flips = torch.rand(count, generator=generator) < 0.5
+    draws = torch.rand(count, decode.DRAWS, generator=generator) if config.resized_crop else None
     if config.flip == "alternating":  # every image is seen both ways round in every two epochs
         coin = torch.Generator().manual_seed(stream(seed, "flip"))
         flips = (torch.rand(count, generator=coin) < 0.5) ^ bool(epoch % 2)
     elif config.flip == "none":
         flips[:] = False
+    size, steps = train.batch_size, range(first, steps_per_epoch(count, train))
+    if isinstance(images, Files):
+        indices = [group.part(order[number * size : (number + 1) * size]) for number in steps]
+        jobs = (_job(images, index, draws, flips) for index in indices)
+        for index, pixels in zip(indices, decode.decoded(jobs, dataset.shape[0]), strict=True):
+            yield dataset.normalise(_on(torch.from_numpy(pixels), images)), images.y[_on(index, images)]
+        return
+    height, width = images.x.shape[1:3]
+    boxes = None
+    if draws is not None:
+        boxes = torch.from_numpy(decode.random_boxes(draws.numpy(), width, height)).to(images.x.device)
     order, shifts, flips = (t.to(images.x.device) for t in (order, shifts, flips))
-    size = train.batch_size
-    for number in range(first, steps_per_epoch(count, train)):
-        index = order[number * size : (number + 1) * size]
-        x = augment(images.x, index, shifts[index], flips[index], config)
+    for number in steps:
+        index = group.part(order[number * size : (number + 1) * size])
+        if boxes is None:
+            x = augment(images.x, index, shifts[index], flips[index], config)
+        else:
+            x = resample(images.x[index], boxes[index], flips[index], dataset.shape[0])
         yield dataset.normalise(x), images.y[index]
 
 
-def augment(x: Tensor, index: Tensor, shifts: Tensor, flips: Tensor, config: Data) -> Tensor:
-    """Images `index` of `x` (n, H, W, C), padded, cropped at `shifts` (B, 2) rows and columns, flipped."""
-    if config.crop_padding == 0 and config.flip == "none":
-        return x[index]
-    pad, (height, width) = config.crop_padding, x.shape[1:3]
-    rows = torch.arange(height, device=x.device) + shifts[:, :1] - pad  # (B, H)
-    columns = torch.arange(width, device=x.device) + shifts[:, 1:] - pad  # (B, W)
-    columns = torch.where(flips[:, None], columns.flip(1), columns)
-    outside = ((rows < 0) | (rows >= height))[:, :, None] | ((columns < 0) | (columns >= width))[:, None, :]
-    if config.padding_mode == "reflect":
-        rows, columns = _reflect(rows, height), _reflect(columns, width)
-    picked = x[
-        index[:, None, None], rows.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None]
-    ]
-    return picked if config.padding_mode == "reflect" else picked.masked_fill_(outside[..., None], 0)
+def in_order(dataset: Dataset, images: Images | Files, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """`images` as they are tested, in batches of at most `size` (fewer where they are large), with classes.
+
+    Images in files show their centre, resident ones all that they have, resized where `data.size` says so.
+    """
+    height, width, _ = dataset.shape
+    starts = range(0, len(images), max(1, min(size, _PIXELS // (height * width))))
+    if isinstance(images, Files):
+        jobs = (Job(images.paths[first : first + starts.step]) for first in starts)
+        for first, pixels in zip(starts, decode.decoded(jobs, height), strict=True):
+            yield (
+                dataset.normalise(_on(torch.from_numpy(pixels), images)),
+                images.y[first : first + starts.step],
+            )
+        return
+    for first in starts:
+        batch = images[first : first + starts.step]
+        x = batch.x
+        if x.shape[1:3] != (height, width):
+            boxes = x.new_tensor([0, 0, x.shape[2], x.shape[1]], dtype=torch.int64).expand(len(x), 4)
+            x = resample(x, boxes, torch.zeros_like(batch.y, dtype=torch.bool), height)
+        yield dataset.normalise(x), batch.y
+
+
+def _job(images: Files, index: Tensor, draws: Tensor | None, flips: Tensor) -> Job:
+    paths = [images.paths[number] for number in index.tolist()]
+    return Job(paths, None if draws is None else draws[index].numpy(), flips[index].numpy())
+
+
+def _on(tensor: Tensor, images: Files) -> Tensor:
+    """`tensor` on the device of `images`, copied there while the device goes on with what it has."""
+    device = images.y.device
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 def steps_per_epoch(count: int, train: Train) -> int:
@@ -166,8 +282,3 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
         moments.append((mean, np.sqrt(weights @ (values - mean) ** 2)))
     mean, deviation = torch.tensor(np.array(moments).T, dtype=torch.float32)
     return mean, deviation
-
-
-def _reflect(index: Tensor, size: int) -> Tensor:
-    index = index.abs()
-    return torch.where(index >= size, 2 * (size - 1) - index, index)

@@ -74,6 +74,13 @@ def lock(folder: Path) -> Iterator[None]:
         yield
 
 
+def wait(folder: Path) -> None:
+    """Return once no process holds `folder`."""
+    if (folder / "lock").is_file():
+        with (folder / "lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+
+
 def logger(folder: Path, echo: Callable[[str], None]) -> Callable[[str], None]:
     """A function that adds a line to the run's log.txt and passes it to `echo`."""
 

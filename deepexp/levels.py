@@ -6,6 +6,7 @@ What is written again after a stop is the same to the bit; `deepexp.folder` says
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import time
@@ -16,7 +17,7 @@ from typing import Any
 
 import torch
 
-from deepexp import checkpoint, masks, models, signs, train
+from deepexp import checkpoint, data, masks, models, processes, scores, signs, train
 from deepexp import folder as layout
 from deepexp.checkpoint import Checkpoint
 from deepexp.config import Config, stream, to_toml
@@ -42,11 +43,32 @@ def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: Non
     """Run `config` in `folder` or go on with it there; yields after every epoch and every level.
 
     Everything that can be known to be impossible raises ValueError before anything is trained or written. A
-    level that is no longer finite raises train.Diverged; the levels before it stay.
+    level that is no longer finite raises train.Diverged; the levels before it stay. Of several processes
+    (`processes.joined`) rank 0 runs all this, and in the others nothing is yielded.
     """
+    with processes.joined(config.machine) as group:
+        if group.rank:
+            _follow(prepare(config, folder, group=group))
+        else:
+            yield from _lead(config, folder, say, group)
+            group.tell(None)
+
+
+def _follow(work: Run) -> None:
+    """Take part in the trainings that rank 0 tells of."""
+    while (order := work.group.listen()) is not None:
+        level, step, state, mask = order
+        restore(work.net, work.sgd, state)
+        for _ in _steps(work, level, step, mask):
+            pass
+
+
+def _lead(
+    config: Config, folder: Path, say: Callable[[str], None], group: processes.Group
+) -> Iterator[Progress]:
     layout.check(config, folder)
     with _logged(folder):
-        work = prepare(config, folder, say)
+        work = prepare(config, folder, say, group=group)
     with layout.lock(folder), _logged(folder):
         layout.check(config, folder)
         if layout.is_complete(folder, config):
@@ -57,7 +79,7 @@ def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: Non
             "data_variant": work.dataset.variant,
             "data_digest": work.dataset.digest,
             "normalised_by": {
-                "pixels_of": f"the {len(work.dataset.train):,} training images",
+                "pixels_of": work.dataset.normalised_by,
                 "mean": work.dataset.mean.tolist(),
                 "deviation": work.dataset.deviation.tolist(),
             },
@@ -220,15 +242,27 @@ def choose(work: Run, level: int, previous: Mask) -> Mask:
     if pruning.source == "random":
         counts = masks.budget(pruning.budget, keep, previous)
         return masks.top_by_layer(score("random", work.net, seed), previous, counts)
-    scores = score(pruning.score, work.net, seed)
-    if pruning.scope == "layer":
-        counts = masks.budget(pruning.budget, keep, previous)
-        mask = masks.top_by_layer(scores, previous, counts)
-    else:
-        mask = masks.top(scores, previous, keep)
+    mask = previous
+    for count in scores.densities(pruning.score, previous.kept, keep, pruning.synflow_steps):
+        found = _scores(work, level, mask)
+        if pruning.scope == "layer":
+            mask = masks.top_by_layer(found, mask, masks.budget(pruning.budget, count, mask))
+        else:
+            mask = masks.top(found, mask, count)
     if pruning.source == "shuffled":
         mask = masks.top_by_layer(score("random", work.net, seed), previous, mask.counts())
     return mask
+
+
+def _scores(work: Run, level: int, alive: Mask) -> dict[str, torch.Tensor]:
+    """The scores of the network as it is; SNIP's batches are those with which `level` would begin."""
+    config, dataset = work.config, work.dataset
+    if config.pruning.score == "snip":
+        first = data.batches(dataset, config.data, config.train, config.seed, level, 0)
+        return scores.snip(work.net, itertools.islice(first, config.pruning.snip_batches))
+    if config.pruning.score == "synflow":
+        return scores.synflow(work.net, alive, dataset.shape)
+    return score(config.pruning.score, work.net, config.seed)
 
 
 def _perturbed(work: Run, level: int, mask: Mask) -> dict[str, torch.Tensor] | None:
@@ -248,17 +282,14 @@ def _perturbed(work: Run, level: int, mask: Mask) -> dict[str, torch.Tensor] | N
 
 def _train(work: Run, start: Checkpoint, clock: _Clock) -> Iterator[Progress]:
     config, level = work.config, start.level
-    rewinding = level == 0 and config.policy.rewinds()
-    stops = (work.rewind,) if rewinding else ()
-    for report in train.steps(
-        work.net, work.forward, work.sgd, start.mask, work.dataset, config, level, start.step, stops
-    ):
-        state = capture(work.net, work.sgd)
+    work.group.tell((level, start.step, start.state, start.mask))
+    for report in _steps(work, level, start.step, start.mask):
         epoch = (report.step - 1) // work.per_epoch
-        for name, tensor in [*state.tensors.items(), *state.momentum.items()]:
-            if not bool(tensor.isfinite().all()):
-                raise train.Diverged(f"'{name}'", level, epoch, report.lr)
-        if report.step in stops:
+        name = train.not_finite(work.net, work.sgd)
+        if name is not None:
+            raise train.Diverged(f"'{name}'", level, epoch, report.lr)
+        state = capture(work.net, work.sgd)
+        if report.step in _stops(work, level):
             checkpoint.save_state(state, work.file("states", "rewind"), config.run_id)
         if report.step % work.per_epoch:
             continue
@@ -269,6 +300,18 @@ def _train(work: Run, start: Checkpoint, clock: _Clock) -> Iterator[Progress]:
         checkpoint.save(saved, work.folder / "checkpoints", config.run_id)
         clock.tick(level, report.step)
         yield Progress(level, report.step, work.total, report)
+
+
+def _steps(work: Run, level: int, first: int, mask: Mask) -> Iterator[train.Report]:
+    return train.steps(
+        *(work.net, work.forward, work.sgd, mask, work.dataset, work.config),
+        *(level, first, _stops(work, level), work.group),
+    )
+
+
+def _stops(work: Run, level: int) -> tuple[int, ...]:
+    """The steps within an epoch whose state is kept: the rewind point."""
+    return (work.rewind,) if level == 0 and work.config.policy.rewinds() else ()
 
 
 def _epoch_row(work: Run, level: int, epoch: int, report: train.Report) -> dict[str, Any]:

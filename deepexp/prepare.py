@@ -12,8 +12,9 @@ from torch import nn
 
 from deepexp import checkpoint, data, masks, models, signs, train
 from deepexp import folder as layout
-from deepexp.config import Config
+from deepexp.config import Config, Machine
 from deepexp.masks import Mask
+from deepexp.processes import ALONE, Group
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Run:
     forward: train.Forward
     sgd: torch.optim.SGD
     say: Callable[[str], None]
+    group: Group = ALONE
 
     @property
     def per_epoch(self) -> int:
@@ -59,31 +61,43 @@ def prepare(
     folder: Path,
     say: Callable[[str], None] = lambda _: None,
     dataset: data.Dataset | None = None,
+    group: Group = ALONE,
 ) -> Run:
     """Data, network and optimizer of `config`, with everything checked that does not need training.
 
     `dataset` is what `data.load` gives, where that was loaded before.
     """
-    if config.machine.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            "machine.device = 'cuda' needs a CUDA device, but torch finds none; use --device cpu"
-        )
-    torch.set_num_threads(config.machine.threads)
+    _set_up(config.machine)
     dataset = dataset or data.load(config.data, config.seed, config.machine.device)
     net = models.build(
         config.model.name,
         classes=dataset.classes,
         stem=config.model.stem,
         width=config.model.width,
-        channels=dataset.train.x.shape[-1],
+        channels=dataset.shape[2],
         seed=config.seed,
     ).to(config.machine.device)
     if config.machine.channels_last:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    forward = torch.compile(net) if config.machine.compile else net
-    work = Run(config, folder, dataset, net, forward, train.optimizer(net, config.train), say)
+    forward, sgd = train.compiled(net, config.machine), train.optimizer(net, config.train)
+    work = Run(config, folder, dataset, net, forward, sgd, say, group)
     _check_possible(work)
     return work
+
+
+def _set_up(machine: Machine) -> None:
+    """Tell torch what it computes on, and on a GPU how exactly and with which algorithms."""
+    torch.set_num_threads(machine.threads)
+    if machine.device == "cpu":
+        return
+    if not torch.cuda.is_available():
+        raise ValueError(
+            "machine.device = 'cuda' needs a CUDA device, but torch finds none; use --device cpu"
+        )
+    torch.set_float32_matmul_precision("high" if machine.precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = machine.precision == "tf32"
+    # The fastest algorithm of a trial differs from one start to the next, and some add in any order.
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
 
 
 def _check_possible(work: Run) -> None:
@@ -94,7 +108,18 @@ def _check_possible(work: Run) -> None:
             f"train.batch_size must be at most the {len(work.dataset.train):,} training images, got "
             f"{config.train.batch_size:,}"
         )
-    _check_images(work)
+    if config.pruning.score == "snip" and config.pruning.snip_batches > work.per_epoch:
+        raise ValueError(
+            f"pruning.snip_batches must be at most the {work.per_epoch:,} batches of an epoch, got "
+            f"{config.pruning.snip_batches:,}"
+        )
+    rest = 0 if config.train.drop_last else len(work.dataset.train) % config.train.batch_size
+    if rest % config.machine.processes:
+        raise ValueError(
+            f"machine.processes must divide the last batch of {rest} images, got {config.machine.processes}; "
+            "set train.drop_last=true"
+        )
+    _check_images(work, (rest or config.train.batch_size) // config.machine.processes)
     if config.policy.rewinds() and not work.rewind < work.total:
         raise ValueError(
             f"the rewind point must lie before the {work.total:,} steps' end, got step {work.rewind:,}"
@@ -116,20 +141,19 @@ def _check_possible(work: Run) -> None:
         _check_donor(work)
 
 
-def _check_images(work: Run) -> None:
-    """That the augmentation and the normalisation of the smallest batch are defined."""
-    config, (height, width) = work.config, work.dataset.train.x.shape[1:3]
+def _check_images(work: Run, smallest: int) -> None:
+    """That the augmentation and the normalisation of the smallest part of a batch are defined."""
+    config, (height, width, channels) = work.config, work.dataset.shape
     if config.data.crop_padding >= min(height, width):
         raise ValueError(
             f"data.crop_padding must be below the images' {min(height, width)} pixels, got "
             f"{config.data.crop_padding}"
         )
-    rest = 0 if config.train.drop_last else len(work.dataset.train) % config.train.batch_size
-    if (rest or config.train.batch_size) > 1:
+    if smallest > 1:
         return
     copy = deepcopy(work.net).to("meta").train()
     try:
-        copy(torch.empty(1, work.dataset.train.x.shape[3], height, width, device="meta"))
+        copy(torch.empty(1, channels, height, width, device="meta"))
     except ValueError:  # of batch normalisation, where one image leaves it one value a channel
         raise ValueError(
             f"{config.model.name} on {height}x{width} images cannot train on a batch of one image, got "

@@ -19,6 +19,7 @@ POLICIES: dict[str, dict[str, tuple[str | bool, ...]]] = {
     "signflow": {
         "imp": _INITIAL,
         "imp-keep-statistics": ("initial", "initial", "initial", "initial", "keep", "initial", "start"),
+        "imp-keep-bn": ("initial", "initial", "initial", "keep", "keep", "initial", "start"),
         "wr": _REWOUND,
         "lrr": _KEPT,
         "lrr-fresh-momentum": ("keep", "keep", "keep", "keep", "keep", "initial", "start"),
@@ -70,15 +71,34 @@ class Protocol:
 
 
 _CROP_FLIP = {"data.crop_padding": 4, "data.flip": "random"}
+_RESIZED_CROP = {"data.resized_crop": True, "data.flip": "random", "data.crop_padding": 0}
 PROTOCOLS: dict[str, Protocol] = {
     "signflow": Protocol(
         "this project: small enough for a laptop's CPU",
-        {"digits": {}, "cifar10": _CROP_FLIP, "cifar100": _CROP_FLIP},
+        {
+            "digits": {},
+            "cifar10": _CROP_FLIP,
+            "cifar100": _CROP_FLIP,
+            # At its own 64 pixels: an eighth of the side as padding, as CIFAR has it, and CIFAR's stem.
+            "tinyimagenet": {"data.crop_padding": 8, "data.flip": "random"},
+            "imagenet": {**_RESIZED_CROP, "model.name": "resnet18", "model.stem": "imagenet"},
+        },
         {"policy.rewind_epoch": 6},
     ),
     "s2s": Protocol(
         "github.com/RelationalML/sparse_to_sparse",
-        {"cifar10": {"train.weight_decay": 1e-4}, "cifar100": {"train.weight_decay": 1e-3}},
+        {
+            "cifar10": {"train.weight_decay": 1e-4},
+            "cifar100": {"train.weight_decay": 1e-3},
+            # Its 64 pixels as 224, under ImageNet's stem; 'signflow' has a variant at 64 pixels.
+            "tinyimagenet": {
+                **_RESIZED_CROP,
+                "data.size": 224,
+                "model.name": "resnet50",
+                "model.stem": "imagenet",
+                "train.weight_decay": 1e-4,
+            },
+        },
         {
             **_CROP_FLIP,
             "train.epochs": 150,
@@ -133,7 +153,26 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
     "renda20": Protocol(
         "github.com/lottery-ticket/rewinding-iclr20-public; Renda, Frankle & Carbin, ICLR 2020",
-        {"cifar10": {}},
+        {
+            "cifar10": {},
+            # The ramp is a part of its schedule, wherever that starts; no weight decay on batch normalisation
+            # (here on no bias either).
+            "imagenet": {
+                **_RESIZED_CROP,
+                "model.name": "resnet50",
+                "model.stem": "imagenet",
+                "train.epochs": 90,
+                "train.batch_size": 1024,
+                "train.lr": 0.4,
+                "train.nesterov": True,
+                "train.weight_decay": 1e-4,
+                "train.decay_norm": False,
+                "train.schedule_per": "step",
+                "train.milestones": [30.0, 60.0, 80.0],
+                "train.warmup": "every",
+                "train.warmup_epochs": 5.0,
+            },
+        },
         {
             **_CROP_FLIP,
             "train.epochs": 182,
@@ -152,11 +191,15 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
         "digits": {"train.epochs": 10, "pruning.levels": 5},
         "cifar10": {"train.epochs": 2, "pruning.levels": 2, "data.limit": 2000},
         "cifar100": {"train.epochs": 2, "pruning.levels": 2, "data.limit": 2000},
+        "tinyimagenet": {"train.epochs": 2, "pruning.levels": 2, "data.limit": 2000, "data.classes": 10},
+        "imagenet": {"train.epochs": 2, "pruning.levels": 2, "data.limit": 2000, "data.classes": 10},
     },
     "short": {
         "digits": {"train.epochs": 20, "pruning.levels": 12},
         "cifar10": {"train.epochs": 30, "pruning.levels": 12},
         "cifar100": {"train.epochs": 30, "pruning.levels": 12},
+        "tinyimagenet": {"train.epochs": 30, "pruning.levels": 12},
+        "imagenet": {"train.epochs": 18, "pruning.levels": 4, "data.classes": 100},
     },
-    "full": {"digits": {}, "cifar10": {}, "cifar100": {}},
+    "full": {"digits": {}, "cifar10": {}, "cifar100": {}, "tinyimagenet": {}, "imagenet": {}},
 }

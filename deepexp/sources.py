@@ -3,16 +3,18 @@
 CIFAR-10 and CIFAR-100 (Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009) are read
 from the official python batches in the folder named by the environment variable SIGNFLOW_DATA, or else in the
 user's cache; `digits` are scikit-learn's 1,797 images of 8x8 pixels (Alpaydin & Kaynak, UCI, 1998), at hand
-without a download.
+without a download. Tiny ImageNet and ImageNet are folders of JPEG files, which `imagefolder` reads.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import pickle
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,7 @@ class Source:
     variants: dict[str, tuple[str, ...]]
     url: str = ""
     md5: str = ""
+    images: tuple[int, int] = (0, 0)  # for training and testing, where the parts are folders of JPEG files
 
 
 # The archives' MD5 sums: https://www.cs.toronto.edu/~kriz/cifar.html. The SHA-1 sums of the official arrays
@@ -76,6 +79,18 @@ SOURCES = {
         "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
         "eb9058c3a382ffc7106e4002c42a8d85",
     ),
+    "tinyimagenet": Source(
+        "tiny-imagenet-200",
+        ("train", "val"),
+        (),
+        200,
+        (64, 64, 3),
+        {},
+        "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+        "90528d7ca1a48142e341f4ef8d21d0de",
+        (100_000, 10_000),
+    ),
+    "imagenet": Source("imagenet", ("train", "val"), (), 1000, (224, 224, 3), {}, images=(1_281_167, 50_000)),
     # The sum of scikit-learn's copy of the test part of UCI's optdigits, unchanged since its first release.
     "digits": Source(
         "",
@@ -103,14 +118,19 @@ def fetch(name: str, *, url: str | None = None, progress: bool = True) -> Path:
     A broken transfer is taken up again where it broke, a failing server is tried again, and an archive whose
     MD5 is not the published one is deleted. `url` names a mirror of the archive. Raises ValueError.
     """
+    source, target = SOURCES[name], folder()
+    if all((target / source.folder / part).exists() for part in source.parts):
+        return target / source.folder
+    if name == "imagenet":
+        raise ValueError(
+            "imagenet cannot be fetched, since image-net.org gives it to registered users alone; put its "
+            f"train/CLASS/*.JPEG and val/CLASS/*.JPEG into '{target / source.folder}'"
+        )
+    if not source.url:
+        return target
     import pooch
     import requests
 
-    source, target = SOURCES[name], folder()
-    if not source.url:
-        return target
-    if all((target / source.folder / part).is_file() for part in source.parts):
-        return target / source.folder
     archive = url or source.url
     pooch.get_logger().setLevel("INFO" if progress else "WARNING")
     registry = pooch.create(
@@ -137,24 +157,34 @@ def verify(name: str) -> str:
     return variant(name, sums(parts(name)))
 
 
+def check(name: str) -> None:
+    """Raise ValueError where a file of `name` is missing; reads none."""
+    source = SOURCES[name]
+    place = folder() / source.folder
+    for part in source.parts if source.url else ():
+        if not (place / part).is_file():
+            raise ValueError(
+                f"{name} must lie in '{place}', but '{part}' is missing; run `deepexp data fetch {name}` or "
+                f"set SIGNFLOW_DATA to the folder that holds {source.folder}"
+            )
+
+
 def parts(name: str) -> list[np.ndarray]:
     """Each part as uint8 rows of labels, then pixels by channel, as in the official binary version."""
     source = SOURCES[name]
     if name == "digits":
-        from sklearn.datasets import load_digits
+        rows = np.loadtxt(_digits(), np.uint8, delimiter=",")
+        return [np.roll(rows, 1, axis=1)]  # the label comes last there
+    check(name)
+    return [_read_batch(folder() / source.folder / part, source) for part in source.parts]
 
-        digits = load_digits()
-        return [np.column_stack([digits.target, digits.data]).astype(np.uint8)]
-    found = []
-    for part in source.parts:
-        path = folder() / source.folder / part
-        if not path.is_file():
-            raise ValueError(
-                f"{name} must lie in '{folder() / source.folder}', but '{part}' is missing; run "
-                f"`deepexp data fetch {name}` or set SIGNFLOW_DATA to the folder that holds {source.folder}"
-            )
-        found.append(_read_batch(path, source))
-    return found
+
+def _digits() -> Path:
+    """The file that scikit-learn's load_digits reads; to import that takes as long as to train on them."""
+    found = importlib.util.find_spec("sklearn")
+    if found is None or not found.submodule_search_locations:
+        raise ModuleNotFoundError("No module named 'sklearn'", name="sklearn")
+    return Path(found.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
 
 
 def _read_batch(path: Path, source: Source) -> np.ndarray:
@@ -231,6 +261,10 @@ def _resuming(progress: bool) -> Callable[[str, str, Any], None]:
 def _unpack(archive: Path, target: Path, name: str) -> None:
     """Unpack aside, then rename, so that a folder under its name is complete."""
     with tempfile.TemporaryDirectory(dir=target) as aside:
-        with tarfile.open(archive) as file:
-            file.extractall(aside, filter="data")
+        if archive.suffix == ".zip":
+            with zipfile.ZipFile(archive) as packed:
+                packed.extractall(aside)
+        else:
+            with tarfile.open(archive) as file:
+                file.extractall(aside, filter="data")
         os.replace(Path(aside) / name, target / name)

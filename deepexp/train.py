@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deepexp.config import Config, Train
-from deepexp.data import Dataset, Images, batches, steps_per_epoch
+from deepexp.config import Config, Machine, Train
+from deepexp.data import Dataset, Files, Images, batches, in_order, steps_per_epoch
 from deepexp.masks import Mask
-from deepexp.models import prunable
+from deepexp.models import norms, prunable
+from deepexp.processes import ALONE, Group
 
 EVALUATION_BATCH = 1000
 Forward = Callable[[Tensor], Tensor]
@@ -38,6 +40,18 @@ class Diverged(RuntimeError):
             f"{what} must stay finite, but it does not in epoch {epoch} of level {level} at a learning rate "
             f"of {lr:g}; the levels before are complete, but going on ends here again: start a run with a "
             "lower train.lr"
+        )
+
+
+class OutOfMemory(RuntimeError):
+    """The device cannot hold what a step of training needs."""
+
+    def __init__(self, batch: int, fits: int) -> None:
+        found = f"a batch of {fits:,} fits" if fits else "not even two images for each process fit"
+        super().__init__(
+            f"the device must have the memory to train on a batch of {batch:,} images, but it ran out; "
+            f"{found}: start a run with another train.batch_size, or go on with this one on a larger "
+            "device, since all complete epochs are kept"
         )
 
 
@@ -80,6 +94,22 @@ def optimizer(net: nn.Module, train: Train) -> torch.optim.SGD:
     return sgd
 
 
+def compiled(net: nn.Module, machine: Machine) -> Forward:
+    """The forward pass as `machine` has it: images (B, C, H, W) to float32 logits (B, classes)."""
+    run: Forward = net
+    if machine.compile:
+        # CUDA graphs replay a step's kernels without launching them one by one, which bounds small networks.
+        run = torch.compile(net, mode="reduce-overhead" if machine.device == "cuda" else "default")
+    if machine.precision != "bf16":
+        return run
+
+    def autocast(x: Tensor) -> Tensor:
+        with torch.autocast(machine.device, torch.bfloat16):
+            return run(x).float()
+
+    return autocast
+
+
 def steps(
     net: nn.Module,
     forward: Forward,
@@ -90,58 +120,104 @@ def steps(
     level: int,
     start: int,
     stops: Collection[int] = (),
+    group: Group = ALONE,
 ) -> Iterator[Report]:
     """Train `net` in place from step `start` of the level's schedule to its end.
 
-    `forward` is `net` or its compiled form. Yields at the end of every epoch and after each step number in
-    `stops`. Pruned weights and their momentum, 0 at the start, stay 0: their gradients are set to 0, and 0
-    has no weight decay. Raises Diverged where an epoch's mean loss is not finite.
+    `forward` is what `compiled` makes of `net`. Yields at the end of every epoch and after each step number
+    in `stops`; between those nothing waits for the device. Pruned weights and their momentum, 0 at the start,
+    stay 0: their gradients are set to 0, and 0 has no weight decay. The processes of `group` step together;
+    before a yield their running statistics are averaged, so that all of them hold one state. Raises Diverged
+    where an epoch's mean loss is not finite, and OutOfMemory.
     """
     train, per_epoch = config.train, steps_per_epoch(len(dataset.train), config.train)
     warm = train.warmup == "every" or (train.warmup == "first" and level == 0)
     weights, zeroing = gradient_masks(net, mask)
+    statistics = [s for norm in norms(net).values() for s in norm.buffers() if s.is_floating_point()]
     step, total = start, train.epochs * per_epoch
     while step < total:
         net.train()
         epoch, first = divmod(step, per_epoch)
-        loss_sum = torch.zeros((), device=dataset.mean.device)
-        correct, seen = torch.zeros_like(loss_sum), 0
-        for x, y in batches(dataset, config.data, train, config.seed, level, epoch, first):
+        sums, seen = torch.zeros(2, device=dataset.mean.device), 0  # of the losses and of the right answers
+        for x, y in batches(dataset, config.data, train, config.seed, level, epoch, first, group):
             rate = learning_rate(train, step, per_epoch, warm=warm)
-            for group in sgd.param_groups:
-                group["lr"] = rate
-            logits = forward(x if config.machine.channels_last else x.contiguous())
-            loss = F.cross_entropy(logits, y, label_smoothing=train.label_smoothing)
-            sgd.zero_grad(set_to_none=True)
-            loss.backward()
+            for options in sgd.param_groups:
+                options["lr"] = rate
+            loss, logits = _gradients(net, forward, x, y, config)
+            group.average([p.grad for p in net.parameters() if p.grad is not None])
             if zeroing:
                 torch._foreach_mul_([weight.grad for weight in weights], zeroing)
             sgd.step()
             step += 1
             with torch.no_grad():
-                loss_sum += loss * len(y)
-                correct += (logits.argmax(1) == y).sum()
-                seen += len(y)
+                sums[0] += loss * len(y)
+                sums[1] += (logits.argmax(1) == y).sum()
+                seen += len(y) * group.size
             if step % per_epoch == 0 or step in stops:
-                report = Report(step, rate, loss_sum.item() / seen, correct.item() / seen)
+                group.average(statistics)
+                loss_sum, correct = group.sum(sums.clone()).tolist()
+                report = Report(step, rate, loss_sum / seen, correct / seen)
                 if not math.isfinite(report.loss):
                     raise Diverged("the training loss", level, epoch, rate)
                 yield report
 
 
+def _gradients(
+    net: nn.Module, forward: Forward, x: Tensor, y: Tensor, config: Config
+) -> tuple[Tensor, Tensor]:
+    """Give `net` the gradients of a batch's mean loss; returns the loss () and the logits (B, classes)."""
+    machine = config.machine
+    net.zero_grad(set_to_none=True)
+    if machine.compile and machine.device == "cuda":
+        torch.compiler.cudagraph_mark_step_begin()  # what the step before returned may be written over
+    with contextlib.suppress(torch.OutOfMemoryError):
+        logits = forward(x if machine.channels_last else x.contiguous())
+        loss = F.cross_entropy(logits, y, label_smoothing=config.train.label_smoothing)
+        loss.backward()
+        return loss.detach(), logits.detach()
+    # Out here no frame holds any longer what had been allocated.
+    raise OutOfMemory(len(x) * machine.processes, fitting(net, x, y, machine) * machine.processes)
+
+
+def fitting(net: nn.Module, x: Tensor, y: Tensor, machine: Machine) -> int:
+    """How many of a batch's images, halved until they do, fit the device forward and backward; 0: not even 2.
+
+    Leaves `net` with other running statistics and gradients.
+    """
+    forward, count = compiled(net, machine.model_copy(update={"compile": False})), len(x) // 2
+    while count > 1:
+        net.zero_grad(set_to_none=True)
+        if machine.device == "cuda":
+            torch.cuda.empty_cache()
+        with contextlib.suppress(torch.OutOfMemoryError):
+            F.cross_entropy(forward(x[:count]), y[:count]).backward()
+            return count
+        count //= 2
+    return 0
+
+
+def not_finite(net: nn.Module, sgd: torch.optim.SGD) -> str | None:
+    """The name of the first tensor of the state that is not finite, if any; waits for the device once."""
+    named = [*net.state_dict().items()]
+    named += [(name, sgd.state[p]["momentum_buffer"]) for name, p in net.named_parameters()]
+    finite = torch.stack([tensor.isfinite().all() for _, tensor in named]).tolist()
+    return None if all(finite) else named[finite.index(False)][0]
+
+
 @torch.no_grad()
-def evaluate(net: nn.Module, images: Images, dataset: Dataset) -> tuple[float, float] | tuple[None, None]:
+def evaluate(
+    net: nn.Module, images: Images | Files, dataset: Dataset
+) -> tuple[float, float] | tuple[None, None]:
     """Mean cross-entropy and accuracy on `images`, in evaluation mode; None for no images."""
     if not len(images):
         return None, None
     net.eval()
     loss = torch.zeros((), dtype=torch.float64, device=dataset.mean.device)
     correct = torch.zeros_like(loss)
-    for first in range(0, len(images), EVALUATION_BATCH):
-        batch = images[first : first + EVALUATION_BATCH]
-        logits = net(dataset.normalise(batch.x))
-        loss += F.cross_entropy(logits, batch.y, reduction="sum")
-        correct += (logits.argmax(1) == batch.y).sum()
+    for x, y in in_order(dataset, images, EVALUATION_BATCH):
+        logits = net(x)
+        loss += F.cross_entropy(logits, y, reduction="sum")
+        correct += (logits.argmax(1) == y).sum()
     return loss.item() / len(images), correct.item() / len(images)
 
 

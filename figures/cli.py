@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
+    from figures import report
+
 Tables = Mapping[str, "xr.Dataset"]
 Draw = Callable[[Tables], "Figure"]
 T = TypeVar("T")
@@ -49,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _draw(options: argparse.Namespace) -> None:
-    from figures import style
+    from figures import deep, style
 
     sets, known = _figures()
     if len(options.names) > 1 and (several := [name for name in options.names if name in sets]):
@@ -57,13 +59,15 @@ def _draw(options: argparse.Namespace) -> None:
             f"give '{several[0]}' alone or the names of figures, but got {' '.join(options.names)}"
         )
     names = sets.get(options.names[0], options.names)
-    if unknown := sorted(set(names) - set(known)):
+    # A recipe of the user's own has no figure of its own, but a result file.
+    files = {name: options.results / f"{name}.nc" for name in names}
+    if unknown := sorted(name for name in set(names) - set(known) if not files[name].is_file()):
         raise ValueError(
             f"a figure must be one of {', '.join(known)}, all or studies, got {', '.join(unknown)}"
         )
     check_output(options.out / "probe.nc")
     for name in names:
-        figure, _ = _draw_from(options.results / f"{name}.nc", known[name])
+        figure, _ = _draw_from(files[name], known.get(name, deep.accuracy))
         for path in style.save(figure, options.out, name):
             if not options.quiet:
                 print(path)
@@ -78,7 +82,7 @@ def _report(options: argparse.Namespace) -> None:
     _, known = _figures()
     sources = {name: options.results / f"{name}.nc" for name in known}
     there = [name for name, source in sources.items() if source.is_file()]
-    drawn = [report.Drawn(name, *_draw_from(sources[name], known[name])) for name in there]
+    drawn = [_drawn(name, sources[name], known[name]) for name in there]
     explorer = options.results / "explorer.nc"
     embedded = _draw_from(explorer, report.embedded) if explorer.is_file() else None
     missing = [name for name in known if name not in there]
@@ -93,6 +97,17 @@ def _report(options: argparse.Namespace) -> None:
         temporary.write_text(page, "utf-8")
     if not options.quiet:
         print(options.out)
+
+
+def _drawn(name: str, source: Path, draw: Draw) -> report.Drawn:
+    """A figure with the verdicts of its file."""
+    from figures import report
+
+    def parts(tables: Tables) -> tuple[Figure, list[report.Prediction]]:
+        return draw(tables), report.predictions(tables)
+
+    (figure, decided), attributes = _draw_from(source, parts)
+    return report.Drawn(name, figure, attributes, decided)
 
 
 def _figures() -> tuple[dict[str, list[str]], dict[str, Draw]]:

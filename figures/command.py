@@ -1,4 +1,4 @@
-"""What the three command lines have in common: their parser, `--version`, and how they end.
+"""What the command lines have in common: parser, `--version`, `--scheduler`, how they end, README tables.
 
 Exit codes: 0 done, 1 a failure in the run, 2 bad input, 130 interrupted; with one line on stderr.
 """
@@ -6,12 +6,18 @@ Exit codes: 0 done, 1 a failure in the run, 2 bad input, 130 interrupted; with o
 from __future__ import annotations
 
 import argparse
+import contextlib
+import math
 import os
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
-from figures.results import revision
+from figures.results import atomic, revision
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 
 class Parser(argparse.ArgumentParser):
@@ -61,3 +67,60 @@ def finish(prog: str, action: Callable[[], int | None]) -> int:
     except Exception as error:
         return fail(prog, 1, f"{type(error).__name__}: {error}")
     return code
+
+
+@contextlib.contextmanager
+def cluster(address: str, timeout: float = 5.0) -> Iterator[Executor]:
+    """The workers of the Dask scheduler at `address`; ValueError if none answers within `timeout` seconds."""
+    import asyncio
+    import logging
+
+    try:
+        from distributed import Client, rpc
+    except ImportError:
+        raise ValueError(
+            "a scheduler needs the package distributed: pip install 'signflow[cluster]'"
+        ) from None
+
+    async def ask() -> None:
+        async with rpc(address, timeout=timeout) as scheduler:
+            await scheduler.identity()
+
+    async def ask_in_time() -> None:
+        await asyncio.wait_for(ask(), timeout)
+
+    chatter = logging.getLogger("distributed")
+    level = chatter.level
+    chatter.setLevel(logging.CRITICAL)
+    try:
+        # A client that finds nothing takes long to give up, and says much.
+        try:
+            asyncio.run(ask_in_time())
+        except Exception as error:  # whatever answers there may send anything
+            reason = " ".join(str(error).split()) or "no answer in time"
+            raise ValueError(
+                f"a Dask scheduler must answer at '{address}', but none does ({reason}); "
+                "start one with `dask scheduler`"
+            ) from None
+        with Client(address, timeout=timeout, set_as_default=False) as client:
+            yield client.get_executor()
+    finally:
+        chatter.setLevel(level)
+
+
+def three_digits(value: float) -> str:
+    """Three significant digits, without an exponent."""
+    return f"{float(f'{value:.3g}'):,.{max(0, 2 - math.floor(math.log10(value)))}f}"
+
+
+def replace_section(path: Path, mark: str, text: str) -> None:
+    """Put `text` between the lines in the file that mark the begin and the end of `mark`; ValueError."""
+    opening, closing = (f"<!-- {mark}: {side} -->" for side in ("begin", "end"))
+    before, begin, rest = path.read_text(encoding="utf-8").partition(opening)
+    _, end, after = rest.partition(closing)
+    if not (begin and end):
+        raise ValueError(
+            f"{path} must hold the lines {opening} and {closing}; add them where the table belongs"
+        )
+    with atomic(path) as temporary:
+        temporary.write_text(f"{before}{opening}\n{text}\n{closing}{after}", encoding="utf-8")

@@ -103,13 +103,36 @@ class Verdict(BaseModel):
         return self.verdict.partition(" (")[2].removesuffix(")")
 
 
+class Prediction(BaseModel):
+    """A verdict on a prediction of the theory, as `deepexp reduce` decides it from the runs of a recipe."""
+
+    prediction: str
+    variant: str
+    statement: str
+    primary: str
+    panel: str
+    network: str
+    text: str
+    word: str = Field(pattern=r"^(SUPPORTED|NOT SUPPORTED|INCONCLUSIVE|NOT RUN)$")
+    seeds: int
+    estimate: float
+    low: float
+    high: float
+    unit: str
+
+    @property
+    def why(self) -> str:
+        return self.text.removeprefix(self.word).removeprefix(" (").removesuffix(")")
+
+
 @dataclass(frozen=True)
 class Drawn:
-    """A figure of the report and the attributes of the result file that it was drawn from."""
+    """A figure of the report, and the attributes and the verdicts of the result file it was drawn from."""
 
     name: str
     figure: Figure
     attributes: Mapping[str, Any]
+    predictions: Sequence[Prediction] = ()
 
     @property
     def config(self) -> dict[str, Any]:
@@ -131,6 +154,16 @@ def read_verdicts(path: Path) -> list[Verdict]:
             f"'{path}' must hold what `singleneuron verify` writes, but {where}: {first['msg']}; "
             "make it again"
         ) from None
+
+
+def predictions(tables: Mapping[str, xr.Dataset]) -> list[Prediction]:
+    """The verdicts in the tables of a result file; none where it decides no prediction."""
+    if "verdicts" not in tables:
+        return []
+    found = tables["verdicts"]
+    columns = {name: found[name].values.tolist() for name in Prediction.model_fields}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return [Prediction.model_validate(row) for row in rows]
 
 
 def page(
@@ -167,10 +200,16 @@ def page(
     return environment.get_template("report.html.j2").render(
         verdicts=verdicts,
         words=("VERIFIED", "REFUTED", "NOT RUN"),
+        predicted=[(item, row) for item in drawn for row in item.predictions],
         derivations=derivations,
         order=list(derivations),
         figures={
-            item.name: {"number": number, "image": _image(item.figure, item.name)} | _caption(item)
+            item.name: {
+                "number": number,
+                "image": _image(item.figure, item.name),
+                "predictions": item.predictions,
+                **_caption(item),
+            }
             for number, item in enumerate(drawn, 1)
         },
         missing=missing,
@@ -254,11 +293,13 @@ def _image(figure: Figure, name: str) -> dict[str, Any]:
 
 def _caption(item: Drawn) -> dict[str, Any]:
     config = item.config
-    recipe = f"Recipe {config.get('recipe', item.name)}: {len(config.get('runs', ()))} runs."
-    title = config.get("title", recipe)
+    title = config.get("title", item.name)
+    recipe = ""
+    if "recipe" in config:
+        recipe = f" Recipe {config['recipe']}, profile {config['profile']}: {len(config['runs'])} runs."
     return {
         "title": title,
-        "shows": config.get("shows") or title,
+        "shows": (config.get("shows") or title) + recipe,
         "smoke": config.get("profile") == "smoke",
     }
 

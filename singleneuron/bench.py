@@ -28,7 +28,8 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from figures.results import atomic, provenance
+from figures.command import replace_section, three_digits
+from figures.results import provenance
 from singleneuron import drift, exact, line, peers, population
 from singleneuron.executors import cores
 from singleneuron.flow import FlowResult, integrate
@@ -48,7 +49,6 @@ from singleneuron.solver import build, no_gauge, workspace
 ERROR = 1e-6
 SHORTEST = 0.5  # seconds
 TOLERANCES = tuple(ERROR * 10.0 ** (-half / 2) for half in range(13))  # 1e-6 to 1e-12
-BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 
 
 @dataclass(frozen=True)
@@ -370,11 +370,6 @@ def table(case: Case, rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def three_digits(value: float) -> str:
-    """Three significant digits, without an exponent."""
-    return f"{float(f'{value:.3g}'):,.{max(0, 2 - math.floor(math.log10(value)))}f}"
-
-
 def machine() -> str:
     """The processor, the threads used, and the versions that were measured."""
     made = provenance({})
@@ -387,16 +382,6 @@ def machine() -> str:
         if peers.installed(name)
     }
     return f"{made['cpu']}, {cores()} threads; " + ", ".join(f"{n} {v}" for n, v in found.items())
-
-
-def replace_section(path: Path, text: str) -> None:
-    """Put `text` between the two marks in the file."""
-    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{path} must hold the lines {BEGIN} and {END}; add them where the table belongs")
-    with atomic(path) as temporary:
-        temporary.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -418,7 +403,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parts.append(machine() + ".")
     print(parts[-1])
     if options.readme:
-        replace_section(options.readme, "\n\n".join(parts))
+        replace_section(options.readme, "benchmark", "\n\n".join(parts))
 
 
 if __name__ == "__main__":

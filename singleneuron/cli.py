@@ -231,7 +231,7 @@ def _study(options: argparse.Namespace) -> None:
     check_output(options.out)
     config = _config(options)
     import singleneuron as sn
-    from singleneuron import chunks, executors
+    from singleneuron import chunks
 
     arguments = {key: value for key, value in config.items() if value is not None}
     arguments["algorithms"] = arguments.pop("algorithm")
@@ -240,7 +240,7 @@ def _study(options: argparse.Namespace) -> None:
         chunks.discard(folder)
     with contextlib.ExitStack() as stack:
         if options.scheduler is not None:
-            arguments["executor"] = stack.enter_context(executors.cluster(options.scheduler))
+            arguments["executor"] = stack.enter_context(command.cluster(options.scheduler))
         progress = stack.enter_context(_progress("study", options.quiet))
         data = sn.success_rate(**arguments, workers=options.workers, directory=folder, progress=progress)
     write(data, options.out, config=config, seed=options.seed)

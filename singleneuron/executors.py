@@ -1,8 +1,6 @@
-"""Where work runs: in this process, in processes of this machine, or on a Dask cluster."""
+"""Where work runs on this machine: in this process, or in others."""
 
-import asyncio
 import contextlib
-import logging
 import multiprocessing
 import os
 import signal
@@ -52,39 +50,3 @@ def processes(workers: int) -> Iterator[Executor]:
         yield pool
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-@contextlib.contextmanager
-def cluster(address: str, timeout: float = 5.0) -> Iterator[Executor]:
-    """The workers of the Dask scheduler at `address`; ValueError if none answers within `timeout` seconds."""
-    try:
-        from distributed import Client, rpc
-    except ImportError:
-        raise ValueError(
-            "a scheduler needs the package distributed: pip install 'signflow[cluster]'"
-        ) from None
-
-    async def ask() -> None:
-        async with rpc(address, timeout=timeout) as scheduler:
-            await scheduler.identity()
-
-    async def ask_in_time() -> None:
-        await asyncio.wait_for(ask(), timeout)
-
-    chatter = logging.getLogger("distributed")
-    level = chatter.level
-    chatter.setLevel(logging.CRITICAL)
-    try:
-        # A client that finds nothing takes long to give up, and says much.
-        try:
-            asyncio.run(ask_in_time())
-        except Exception as error:  # whatever answers there may send anything
-            reason = " ".join(str(error).split()) or "no answer in time"
-            raise ValueError(
-                f"a Dask scheduler must answer at '{address}', but none does ({reason}); "
-                "start one with `dask scheduler`"
-            ) from None
-        with Client(address, timeout=timeout, set_as_default=False) as client:
-            yield client.get_executor()
-    finally:
-        chatter.setLevel(level)

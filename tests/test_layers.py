@@ -18,9 +18,10 @@ ORDER = {
         *("trials", "verify", "presets", "tutorial", "peers", "bench", "cli", "__main__"),
     ),
     "deepexp": (
-        *("protocols", "config", "sources", "data", "models", "tensors", "masks", "scores", "signs"),
-        *("policy", "checkpoint", "train", "folder", "prepare", "levels", "export", "plan", "analysis"),
-        *("recipes", "bench", "cli", "__main__"),
+        *("protocols", "config", "processes", "sources", "decode", "imagefolder", "augment", "data"),
+        *("models", "tensors", "masks", "scores", "signs", "policy", "checkpoint", "train", "folder"),
+        *("prepare", "levels", "export", "plan", "intervals", "published", "predictions", "analysis"),
+        *("recipes", "bench", "costs", "jobs", "cli", "__main__"),
     ),
     "figures": (
         *(
@@ -31,6 +32,7 @@ ORDER = {
             "toy",
             "samples",
             "studies",
+            "curves",
             "deep",
             "formulas",
             "report",

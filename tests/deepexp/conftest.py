@@ -21,6 +21,65 @@ def tiny():
 
 
 @pytest.fixture
+def jpeg():
+    """Write a JPEG whose red channel is at `level` but for noise; a grayscale one has it in every channel."""
+    import numpy as np
+    from PIL import Image
+
+    def write(path, level, size=(64, 64), mode="RGB", seed=0):
+        rng = np.random.default_rng([seed, level])
+        pixels = rng.integers(100, 156, (size[1], size[0], 3))
+        pixels[..., 0] = level + rng.integers(-8, 9, pixels.shape[:2])
+        image = Image.fromarray(pixels.astype(np.uint8))
+        if mode == "L":
+            image = image.getchannel(0)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.convert(mode).save(path, "JPEG", quality=95)
+
+    return write
+
+
+@pytest.fixture
+def tiny_imagenet(tmp_path, monkeypatch, jpeg):
+    """Tiny ImageNet's layout with 3 classes of 8 + 4 images, and the levels of red by class.
+
+    The names' order is not that of wnids.txt, and neither is that of the validation images.
+    """
+    levels = {"n03": 20, "n01": 128, "n02": 236}
+    root = tmp_path / "data" / "tiny-imagenet-200"
+    for name, level in levels.items():
+        for number in range(8):
+            mode = "L" if number == 5 else "RGB"
+            jpeg(root / "train" / name / "images" / f"{name}_{number}.JPEG", level, mode=mode, seed=number)
+        (root / "train" / name / f"{name}_boxes.txt").write_text("")
+    notes = []
+    for number in range(12):
+        name = list(levels)[number % 3]
+        jpeg(root / "val" / "images" / f"val_{number}.JPEG", levels[name], seed=100 + number)
+        notes.append(f"val_{number}.JPEG\t{name}\t0\t0\t63\t63\n")
+    (root / "val" / "val_annotations.txt").write_text("".join(reversed(notes)))
+    (root / "wnids.txt").write_text("".join(f"{name}\n" for name in levels))
+    monkeypatch.setenv("SIGNFLOW_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("SIGNFLOW_WORKERS", "0")
+    return root, [levels[name] for name in sorted(levels)]
+
+
+@pytest.fixture
+def imagenet(tmp_path, monkeypatch, jpeg):
+    """ImageNet's layout with 3 classes of 12 + 4 images of many sizes and modes, and their levels of red."""
+    levels, root = {"n01": 20, "n02": 128, "n03": 236}, tmp_path / "data" / "imagenet"
+    for label, (name, level) in enumerate(levels.items()):
+        for number in range(16):
+            part = "train" if number < 12 else "val"
+            size = (40 + 3 * number, 70 - 2 * number)
+            mode = {3: "L", 5: "CMYK"}.get(number, "RGB")
+            jpeg(root / part / name / f"{name}_{number}.JPEG", level, size, mode, 16 * label + number)
+    monkeypatch.setenv("SIGNFLOW_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("SIGNFLOW_WORKERS", "0")
+    return root, list(levels.values())
+
+
+@pytest.fixture
 def real_data():
     """Skip unless SIGNFLOW_DATA holds the official layouts."""
     if not os.environ.get("SIGNFLOW_DATA"):

@@ -22,6 +22,30 @@ def test_toml_reads_back_and_keeps_the_identity():
         assert config.read(config.to_toml(made)).run_id == made.run_id
 
 
+def test_finished_runs_keep_their_names():
+    """Fields that came later are left out of the digest where they say what these runs did."""
+    settings = {
+        "data.dataset": "cifar10",
+        "data.limit": 5000,
+        "model.name": "resnet8",
+        "model.width": 0.5,
+        "algorithm": "lrr",
+        "train.epochs": 10,
+        "pruning.levels": 8,
+        "pruning.keep": 0.7,
+        "seed": 0,
+    }
+    assert build(settings).run_id == "cifar10-resnet8-lrr-s0-ae8896c704"
+    processes = build({**settings, "machine.processes": 2})
+    assert processes.run_id not in (build(settings).run_id, build({**settings, "machine.threads": 2}).run_id)
+
+
+def test_a_precision_that_the_device_does_not_have_is_refused():
+    with pytest.raises(ValueError, match=r"precision = 'tf32' needs device = 'cuda', got 'cpu'"):
+        build({"machine.precision": "tf32"})
+    assert build({"machine.precision": "tf32", "machine.device": "cuda"}).machine.precision == "tf32"
+
+
 def test_run_id_depends_on_every_field():
     base = build({"algorithm": "lrr"}).model_dump()
     seen = {build({"algorithm": "lrr"}).run_id}
@@ -40,6 +64,7 @@ def test_run_id_depends_on_every_field():
         "pruning.scope": "layer",
         "perturbation.scope": "layer",
         "machine.device": "cuda",
+        "machine.precision": "bf16",
         "policy.schedule": "rewind",
         "train.milestones": (3.0,),
         "perturbation.layers": ("conv.weight",),
@@ -48,7 +73,8 @@ def test_run_id_depends_on_every_field():
     }
     other |= {f"policy.{part}": "initial" for part in list(LevelPolicy.model_fields)[:6]}
     skip = {"donor", "pruning.run", "pruning.run_level", "pruning.source", "pruning.initial_density"}
-    skip |= {"pruning.budget"}
+    skip |= {"data.classes", "data.size", "data.resized_crop"}
+    skip |= {"pruning.budget", "pruning.snip_batches", "pruning.synflow_steps"}
     skip |= {"train.warmup", "train.warmup_epochs"}
     for key, value in _leaves(base):
         if key in skip:  # valid only together with others; below
@@ -71,6 +97,17 @@ def test_run_id_depends_on_every_field():
         {"pruning.source": "random", "pruning.initial_density": 0.5},
         {"pruning.source": "random", "pruning.budget": "erk"},
         {"pruning.scope": "layer", "pruning.budget": "erk"},
+        {"data.resized_crop": True},
+        {"data.resized_crop": True, "data.size": 16},
+        {"data.dataset": "tinyimagenet"},
+        {"data.dataset": "tinyimagenet", "data.classes": 10},
+        {"data.dataset": "imagenet"},
+        {"data.dataset": "imagenet", "data.size": 64},
+        {"data.dataset": "imagenet", "data.resized_crop": False},
+        {"pruning.score": "snip"},
+        {"pruning.score": "snip", "pruning.snip_batches": 3},
+        {"pruning.score": "synflow"},
+        {"pruning.score": "synflow", "pruning.synflow_steps": 3},
         {"pruning.source": "run", "pruning.run": "a"},
         {"pruning.source": "run", "pruning.run": "b"},
         {"pruning.source": "fixed", "pruning.run": "a", "pruning.run_level": 1},
@@ -112,6 +149,11 @@ def test_run_id_depends_on_every_field():
         ({"pruning.source": "fixed", "pruning.run": "a"}, "run_level"),
         ({"pruning.initial_density": 0.5}, "magnitudes at initialisation"),
         ({"pruning.source": "shuffled", "pruning.initial_density": 0.5}, "magnitudes at initialisation"),
+        ({"pruning.score": "snip", "pruning.synflow_steps": 3}, "synflow_steps has no effect"),
+        (
+            {"pruning.snip_batches": 3},
+            "snip_batches has no effect with source = 'own' and score = 'magnitude'",
+        ),
         ({"pruning.budget": "erk"}, "budget has no effect with source = 'own' and scope = 'global'"),
         (
             {"pruning.source": "random", "pruning.score": "random"},
@@ -121,6 +163,10 @@ def test_run_id_depends_on_every_field():
             {"pruning.source": "random", "pruning.scope": "layer"},
             "scope has no effect with source = 'random'",
         ),
+        ({"data.classes": 10}, "classes belongs to tinyimagenet and imagenet"),
+        ({"data.size": 16}, "size, got 16, needs resized_crop = true"),
+        ({"data.resized_crop": True, "data.crop_padding": 1}, "crop_padding must be 0 with resized_crop"),
+        ({"data.dataset": "imagenet", "data.resized_crop": False, "data.crop_padding": 1}, "of many sizes"),
         ({"data.dataset": "mnist"}, "the dataset must be one of"),
     ],
 )
@@ -142,6 +188,7 @@ def test_what_does_not_act_on_the_masks_of_a_run_is_refused(source):
         ("score", "random"),
         ("scope", "layer"),
         ("budget", "erk"),
+        ("snip_batches", 3),
     ):
         message = f"pruning: {name} has no effect with source = '{source}' and run = 'a'"
         with pytest.raises(ValueError, match=re.escape(message)):
@@ -199,6 +246,18 @@ def test_a_protocol_is_what_its_source_does():
         80,
         120,
     )
+
+
+def test_the_protocols_of_larger_images():
+    tiny = build({"data.dataset": "tinyimagenet", "algorithm": "imp"}, protocol="s2s")
+    assert (tiny.model.name, tiny.model.stem, tiny.data.size) == ("resnet50", "imagenet", 224)
+    assert (tiny.data.resized_crop, tiny.data.crop_padding, tiny.train.weight_decay) == (True, 0, 1e-4)
+    ours = build({"data.dataset": "tinyimagenet"})
+    assert (ours.model.stem, ours.data.size, ours.data.crop_padding) == ("cifar", None, 8)
+    renda = build({"data.dataset": "imagenet", "algorithm": "lrr"}, protocol="renda20")
+    assert (renda.train.epochs, renda.train.batch_size, renda.train.lr) == (90, 1024, 0.4)
+    assert (renda.train.milestones, renda.train.warmup_epochs) == ((30, 60, 80), 5)
+    assert (renda.model.name, renda.model.stem, renda.data.resized_crop) == ("resnet50", "imagenet", True)
 
 
 def test_fewer_epochs_shrink_the_schedule_and_explicit_settings_win():

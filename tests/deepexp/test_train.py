@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from deepexp import data, levels, masks, models, policy, train
-from deepexp.config import build
+from deepexp import prepare as prepare_module
+from deepexp.config import Machine, build
 from deepexp.prepare import prepare
 from deepexp.scores import score
 
@@ -16,9 +17,12 @@ def _work(tmp_path, tiny, **settings):
     return prepare(build({**tiny, **settings}), tmp_path)
 
 
-def _run(work, mask, start=0, stops=()):
-    steps = train.steps(work.net, work.forward, work.sgd, mask, work.dataset, work.config, 0, start, stops)
-    return list(steps)
+def _arguments(work, mask, start=0):
+    return work.net, work.forward, work.sgd, mask, work.dataset, work.config, 0, start
+
+
+def _run(work, mask, start=0):
+    return list(train.steps(*_arguments(work, mask, start)))
 
 
 def _equal(first, second):
@@ -153,10 +157,13 @@ def test_pruned_weights_and_their_momentum_stay_exactly_zero(tmp_path, tiny):
         assert bool((after.tensors[name][alive] != before.tensors[name][alive]).all())
 
 
-@pytest.mark.parametrize("step", [1, 5, 7, 10])
-def test_a_training_entered_anywhere_is_the_uninterrupted_one(tmp_path, tiny, step):
+@pytest.mark.parametrize(
+    ("step", "precision"), [(1, "float32"), (5, "float32"), (7, "float32"), (10, "float32"), (7, "bf16")]
+)
+def test_a_training_entered_anywhere_is_the_uninterrupted_one(tmp_path, tiny, step, precision):
     """Also within an epoch, also after other random numbers were drawn in the process."""
     augmented = {"data.crop_padding": 1, "data.flip": "random", "train.schedule_per": "step"}
+    augmented["machine.precision"] = precision
     whole, parts = _work(tmp_path, tiny, **augmented), _work(tmp_path, tiny, **augmented)
     dense = masks.dense(whole.net)
     _run(whole, dense)
@@ -170,6 +177,100 @@ def test_a_training_entered_anywhere_is_the_uninterrupted_one(tmp_path, tiny, st
     policy.restore(other.net, other.sgd, policy.capture(parts.net, parts.sgd))
     _run(other, dense, start=step)
     _equal(policy.capture(whole.net, whole.sgd), policy.capture(other.net, other.sgd))
+
+
+def test_bfloat16_trains_and_keeps_its_weights_and_scores_in_float32(tmp_path, tiny):
+    exact, rounded = (_work(tmp_path, tiny, **{"machine.precision": p}) for p in ("float32", "bf16"))
+    x = exact.dataset.normalise(exact.dataset.test.x[:32])
+    with torch.no_grad():
+        want, have = exact.forward(x), rounded.forward(x)
+    assert have.dtype == torch.float32
+    assert 1e-4 < float((have - want).norm() / want.norm()) < 2e-2  # some roundings to 8 bits
+    first, *_, last = _run(rounded, masks.dense(rounded.net))
+    assert last.loss < first.loss
+    state = policy.capture(rounded.net, rounded.sgd)
+    kinds = {t.dtype for t in [*state.tensors.values(), *state.momentum.values()] if t.is_floating_point()}
+    assert kinds == {torch.float32}
+    found = score("magnitude", rounded.net, 0)
+    assert all(torch.equal(found[name], state.tensors[name].abs()) for name in found)
+    bits = torch.cat([values.flatten().view(torch.int32) for values in found.values()])
+    assert bool((bits & 0xFFFF).any())  # more digits than bfloat16 has
+
+
+def test_within_an_epoch_nothing_waits_for_the_device(tmp_path, tiny):
+    """The operators that need a value on the host are as many for an epoch of 5 steps as for one of 20."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Waits(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+            names = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "unique")
+            self.count += operator.__name__.split(".")[0].startswith(names)
+            return operator(*args, **(kwargs or {}))
+
+    counts = []
+    for size in (32, 8):
+        work = _work(tmp_path, tiny, **{"train.batch_size": size, "data.flip": "random"})
+        mask = masks.top(score("magnitude", work.net, 0), masks.dense(work.net), 2000)
+        with Waits() as waits:
+            next(train.steps(*_arguments(work, mask)))
+        counts.append(waits.count)
+        with Waits() as waits:
+            assert train.not_finite(work.net, work.sgd) is None
+        assert waits.count <= 1
+    assert counts[0] == counts[1] > 0
+
+
+def test_a_state_that_is_not_finite_is_named(tmp_path, tiny):
+    work = _work(tmp_path, tiny)
+    assert train.not_finite(work.net, work.sgd) is None
+    name, weight = list(work.net.named_parameters())[5]
+    work.sgd.state[weight]["momentum_buffer"].view(-1)[3] = math.nan
+    assert train.not_finite(work.net, work.sgd) == name
+    models.norms(work.net)["norm"].running_var[0] = math.inf
+    assert train.not_finite(work.net, work.sgd) == "norm.running_var"
+
+
+@pytest.mark.parametrize(("most", "fits"), [(31, 16), (10, 8), (2, 2), (1, 0)])
+def test_out_of_memory_names_the_batch_that_fits(tmp_path, tiny, monkeypatch, most, fits):
+    work, forward = _work(tmp_path, tiny), models.ResNet.forward
+
+    def limited(net, x):
+        if len(x) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
+        return forward(net, x)
+
+    monkeypatch.setattr(models.ResNet, "forward", limited)
+    told = f"a batch of {fits} fits" if fits else "not even two images for each process fit"
+    with pytest.raises(train.OutOfMemory, match=rf"a batch of 32 images, but it ran out; {told}: start") as e:
+        _run(work, masks.dense(work.net))
+    assert "\n" not in str(e.value)
+    x, y = work.dataset.normalise(work.dataset.train.x[:32]), work.dataset.train.y[:32]
+    assert train.fitting(work.net, x, y, work.config.machine) == fits
+
+
+def test_on_a_gpu_networks_are_compiled_into_cuda_graphs(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "compile", lambda net, mode: asked.append(mode) or net)
+    for device in ("cpu", "cuda"):
+        train.compiled(models.build("resnet8", classes=10), Machine(device=device, compile=True))
+    assert asked == ["default", "reduce-overhead"]
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
+def test_on_a_gpu_float32_is_float32_unless_tf32_is_asked_for(monkeypatch, precision):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", precision != "tf32")
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
+    before = torch.get_float32_matmul_precision()
+    try:
+        prepare_module._set_up(Machine(device="cuda", precision=precision))
+        assert torch.get_float32_matmul_precision() == ("high" if precision == "tf32" else "highest")
+        assert torch.backends.cudnn.allow_tf32 == (precision == "tf32")
+        assert torch.backends.cudnn.deterministic
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def test_a_diverging_training_stops_with_a_message(tmp_path, tiny):

@@ -30,6 +30,8 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, capsys):
     _fails(capsys, ["draw", "fig1b", *folders], "does not hold what fig1b draws")
     results.write(xr.Dataset({"x": 1.0}), source / "fig1b.nc", config={})
     _fails(capsys, ["draw", "fig1b", *folders], "does not hold what fig1b draws")
+    results.write({"map": xr.Dataset({"x": 1.0})}, source / "mine.nc", config={})
+    _fails(capsys, ["draw", "mine", *folders], "does not hold what mine draws")
     (tmp_path / "file").write_text("")
     _fails(capsys, ["draw", "fig1b", "--results", str(source), "--out", str(tmp_path / "file")], "writable")
     assert not out.exists()

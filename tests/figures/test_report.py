@@ -125,20 +125,40 @@ def _explorer(rng):
     )
 
 
+def _deep(rng):
+    """Of a recipe: accuracies of two arms, and a verdict of each kind."""
+    accuracy = rng.uniform(0.5, 1, (1, 2, 2, 3))
+    coords = {
+        "panel": ["digits"],
+        "arm": ["imp", "lrr"],
+        "level": [0, 1, 2],
+        "network": ("panel", ["resnet8"]),
+    }
+    levels = xr.Dataset({"test_accuracy": (("panel", "arm", "seed", "level"), accuracy)}, coords)
+    mean = levels.test_accuracy.mean("seed")
+    density = xr.zeros_like(mean) + [1.0, 0.8, 0.64]
+    means = {f"accuracy_{part}": mean for part in ("mean", "low", "high")}
+    means |= {"accuracy_n": xr.full_like(mean, 2, dtype=int), "density": density}
+    rows = [
+        ("P1", "", "SUPPORTED", "SUPPORTED (below the margin)", 3, 0.125, 0.0625, 0.1875),
+        ("P1", "snip", "NOT SUPPORTED", "NOT SUPPORTED", 3, -4.5, -5.5, -3.5),
+        ("P2", "", "INCONCLUSIVE", "INCONCLUSIVE (n > 1,000)", 1, 7.25, np.nan, np.nan),
+        ("P8", "", "NOT RUN", f"NOT RUN (no {HOSTILE})", 0, np.nan, np.nan, np.nan),
+    ]
+    names = ("prediction", "variant", "word", "text", "seeds", "estimate", "low", "high")
+    columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+    said = {"statement": "LRR wins.", "primary": "LRR - IMP", "panel": "digits", "network": "resnet8"}
+    columns |= {name: (text,) * len(rows) for name, text in {**said, "unit": "pp"}.items()}
+    verdicts = xr.Dataset({name: ("verdict", list(column)) for name, column in columns.items()})
+    return {"levels": levels, "means": xr.Dataset(means), "verdicts": verdicts}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Results: a deep smoke figure, one of the single neuron, and the explorer."""
     rng, folder = np.random.default_rng(5), tmp_path_factory.mktemp("results")
-    dims, shape = ("algorithm", "seed", "level"), (2, 2, 3)
-    levels = xr.Dataset(
-        {
-            "density": (dims, np.broadcast_to([1.0, 0.8, 0.64], shape)),
-            "test_accuracy": (dims, rng.uniform(0.5, 1, shape)),
-        },
-        coords={"algorithm": ["imp", "lrr"], "seed": [0, 1], "level": [0, 1, 2]},
-    )
-    smoke = {"recipe": "smoke", "profile": "smoke", "runs": ["one", "two"]}
-    results.write({"levels": levels}, folder / "smoke.nc", config=smoke)
+    smoke = {"recipe": "smoke", "title": f"Who? {HOSTILE}", "profile": "smoke", "runs": ["one", "two"]}
+    results.write(_deep(rng), folder / "smoke.nc", config=smoke)
     drift = xr.Dataset(
         {"drift": (("rtol", "start", "time"), rng.uniform(1e-9, 1e-8, (1, 2, 3)))},
         coords={"rtol": [1e-6], "time": [1.0, 2.0, 3.0]},
@@ -203,7 +223,8 @@ def test_every_verdict_is_shown_as_it_is(page):
     assert "5 statements: 1 VERIFIED, 3 REFUTED, 1 NOT RUN." in words
     badges = [value for value in page.values("class") if value.startswith("badge")]
     expected = ["badge verified", *["badge refuted"] * 3, "badge not-run"]
-    assert badges == expected * 2  # in the table and with the evidence
+    predicted = ["badge supported", "badge not-supported", "badge inconclusive", "badge not-run"]
+    assert badges == [*expected * 2, *predicted]  # in the table and with the evidence; of the deep networks
     assert "Reason: 2 of 9 runs are undecided." in words
     for evidence in (
         "2 claims proved",
@@ -239,11 +260,26 @@ def test_hostile_text_stays_text(html, page):
     assert "<script>alert" not in html
 
 
+def test_predictions_stand_with_their_estimate_and_their_verdict(page):
+    text = page.words()
+    assert "Predictions for deep networks" in text
+    for row in (
+        "P1 LRR wins. LRR - IMP digits, resnet8 0.125 [0.0625, 0.188] pp 3",
+        "P1 (snip) LRR wins. LRR - IMP digits, resnet8 −4.5 [−5.5, −3.5] pp 3",
+        "P2 LRR wins. LRR - IMP digits, resnet8 7.25 pp 1",
+        "P8 LRR wins. LRR - IMP digits, resnet8 – 0",
+    ):
+        assert row in text
+    for why in ("✓ SUPPORTED below the margin", "? INCONCLUSIVE n > 1,000", "○ NOT RUN no <script>"):
+        assert why in text
+    assert "P1 on digits: SUPPORTED (below the margin); P1 (snip) on digits: NOT SUPPORTED; P2" in text
+
+
 def test_figures_say_what_they_show_and_smoke_is_marked(page):
     words = page.words()
     assert "(conservation). c stays." in words
     assert "SMOKE RUN: it shows that the pipeline works, and nothing about the methods." in words
-    assert words.count("SMOKE RUN") == 1
+    assert words.count("SMOKE RUN") == 5  # at the figure, and at each of its verdicts
     assert "Not drawn, for want of a result file: fig1a," in words
     images = [value for value in page.values("src") if value.startswith("data:")]
     assert len(images) == 2
@@ -255,7 +291,7 @@ def test_figures_say_what_they_show_and_smoke_is_marked(page):
 def test_provenance_is_that_of_every_file(page, folder):
     words = page.words()
     for name in ("smoke", "conservation", "explorer"):
-        (table,) = results.read(folder / f"{name}.nc").values()
+        table = next(iter(results.read(folder / f"{name}.nc").values()))
         made = table.attrs["created"].replace("T", " ").replace("+00:00", " UTC")
         digest = table.attrs["source_digest"][:12]
         assert f"{name} {made} {table.attrs['revision']} {digest}" in words

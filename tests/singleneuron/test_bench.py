@@ -56,19 +56,3 @@ def test_costs_of_studies_are_a_table():
         *("2", "100", "10,000", "1,000,000", "100", "100")
     ]
     assert all(float(line.split("|")[4].replace(",", "")) > 0 for line in lines[4:])
-
-
-def test_rates_have_three_digits():
-    assert [bench.three_digits(rate) for rate in (123456.0, 98.76, 1.0, 0.012345)] == [
-        *("123,000", "98.8", "1.00", "0.0123")
-    ]
-
-
-def test_section_of_the_readme_is_replaced(tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{bench.BEGIN}\nold\n{bench.END}\nafter\n")
-    bench.replace_section(readme, "new")
-    assert readme.read_text() == f"before\n{bench.BEGIN}\nnew\n{bench.END}\nafter\n"
-    readme.write_text("no marks")
-    with pytest.raises(ValueError, match="add them"):
-        bench.replace_section(readme, "new")

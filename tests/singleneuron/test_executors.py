@@ -15,8 +15,9 @@ import xarray as xr
 
 import singleneuron as sn
 from figures import results
+from figures.command import cluster
 from singleneuron import cli, montecarlo
-from singleneuron.executors import cluster, processes
+from singleneuron.executors import processes
 
 # Own data for every run: 16 chunks of 64 runs.
 STUDY = {"d": [3], "n": [20], "noise": [0.1], "learning_rate": [0.2], "level_time": [20.0], "runs": 1024}

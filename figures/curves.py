@@ -1,0 +1,166 @@
+"""Panels of the deep experiments: how an arm looks, its curves against density, histograms of its signs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from figures import style
+from figures.panels import Data
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+
+FEWEST = 3  # seeds from which an interval is drawn
+
+
+@dataclass(frozen=True)
+class Look:
+    """How an arm is drawn: colour for what trains, line and marker for what it starts from."""
+
+    label: str
+    colour: str
+    line: str = "-"
+    marker: str = "o"
+
+    def artist(self, **more: Any) -> dict[str, Any]:
+        """As keywords of a line."""
+        return {"color": self.colour, "linestyle": self.line, "marker": self.marker, "ms": 3, "lw": 1} | more
+
+
+_IMP, _WR, _LRR = (style.ALGORITHM[name] for name in ("imp", "wr", "lrr"))
+LOOKS = {
+    "imp": Look("IMP", _IMP),
+    "wr": Look("WR", _WR, marker="^"),
+    "lrr": Look("LRR", _LRR, marker="s"),
+    "imp-shuffled": Look("IMP, shuffled masks", _IMP, ":", "v"),
+    "lrr-shuffled": Look("LRR, shuffled masks", _LRR, ":", "D"),
+    "imp-on-lrr": Look("IMP on LRR's masks", _IMP, "--", "v"),
+    "lrr-on-imp": Look("LRR on IMP's masks", _LRR, "--", "D"),
+    "lrr-bn-rewind": Look("LRR, BN rewound", style.SKY, "-", "P"),
+    "lrr-bn-rewind-on-imp": Look("LRR, BN rewound, on IMP's masks", style.SKY, "--", "X"),
+    "imp-keep-bn": Look("IMP, BN kept", style.ORANGE, "-", "P"),
+    "signs-on-lrr": Look("LRR's signs, initial amplitudes", style.PURPLE, "-", "P"),
+    "amplitudes-on-lrr": Look("LRR's amplitudes, initial signs", style.ORANGE, "--", "X"),
+    "shuffled-on-lrr": Look("LRR, amplitudes shuffled", style.BLACK, ":", "D"),
+    "imp-initial": Look("IMP, pruned at the start", _IMP, "--", "v"),
+    "lrr-initial": Look("LRR, pruned at the start", _LRR, "--", "D"),
+}
+
+
+def look_of(name: str) -> Look:
+    """Of an arm that has none, a colour by its name."""
+    return LOOKS.get(name) or Look(name, style.SERIES[sum(name.encode()) % len(style.SERIES)], "-.", "*")
+
+
+def curves(axes: Axes, data: Data, panel: str, arms: Mapping[str, str], ticks: int = 7) -> None:
+    """Accuracy against density of the arms that have runs; each looks as `arms` says.
+
+    Of an arm that always has the same density, the last level.
+    """
+    means, levels = (data[name].sel(panel=panel) for name in ("means", "levels"))
+    for position, (arm, shown) in enumerate(arms.items()):
+        points = means.sel(arm=arm)
+        points = points.isel(level=np.flatnonzero(points.accuracy_mean.notnull().values))
+        if not points.sizes["level"]:
+            continue
+        if points.sizes["level"] > 1 and float(points.density.min()) == float(points.density.max()):
+            points = points.isel(level=[-1])
+        look = look_of(shown)
+        x = 100 * points.density.values * _dodge(position, len(arms))
+        line(axes, x, points, "accuracy", look, 100)
+        if int(points.accuracy_n.max()) == FEWEST - 1:
+            runs = 100 * levels.test_accuracy.sel(arm=arm, level=points.level).values
+            axes.plot(x, runs.T, ".", color=look.colour, ms=2, alpha=0.6)
+        _published(axes, data, panel, arm, look)
+    _density_axis(axes, means.density.values[np.isfinite(means.density.values)], ticks)
+    axes.set_ylabel("test accuracy (%)")
+
+
+def _dodge(position: int, number: int) -> float:
+    """A factor that sets arms at one density apart, so that their bars can be told."""
+    return 1.012 ** ((number - 1) / 2 - position)
+
+
+def _published(axes: Axes, data: Data, panel: str, arm: str, look: Look) -> None:
+    if "reference" not in data:
+        return
+    for position in range(data["reference"].sizes["curve"]):
+        curve = data["reference"].isel(curve=position)
+        if (curve.panel, curve.arm) == (panel, arm):
+            artist = look.artist(linestyle=(0, (1, 1.5)), marker="x", ms=4, lw=0.8)
+            axes.plot(100 * curve.density, 100 * curve.accuracy, label=f"{look.label}, published", **artist)
+
+
+def gaps(axes: Axes, data: Data, panel: str, arms: Iterable[str], baseline: str) -> None:
+    """Paired differences in accuracy to `baseline` against density."""
+    paired = data["paired"].sel(panel=panel, baseline=baseline)
+    axes.axhline(0, color=style.GREY, linewidth=0.5)
+    shown = list(arms)
+    for position, arm in enumerate(shown):
+        if bool((points := paired.sel(arm=arm)).difference_mean.notnull().any()):
+            x = 100 * points.density.values * _dodge(position, len(shown))
+            line(axes, x, points, "difference", look_of(arm), 100)
+    _density_axis(axes, paired.density.values[np.isfinite(paired.density.values)])
+    axes.set_ylabel(f"minus {look_of(baseline).label} (pp)")
+
+
+def line(axes: Axes, x: Any, points: xr.Dataset, name: str, look: Look, scale: float) -> None:
+    """NAME_mean over x, and its interval where there are seeds enough."""
+    ends = ("low", "high") if scale > 0 else ("high", "low")
+    mean, low, high = (scale * points[f"{name}_{part}"].values for part in ("mean", *ends))
+    axes.plot(x, mean, label=look.label, **look.artist())
+    if int(points[f"{name}_n"].max()) >= FEWEST:
+        axes.errorbar(x, mean, [mean - low, high - mean], fmt="none", ecolor=look.colour, elinewidth=0.6)
+
+
+def histogram(axes: Axes, shares: xr.Dataset, name: str, bins: str) -> None:
+    """Bars of IMP and LRR side by side, in percent on a log scale, each mean as a line."""
+    highest = 1
+    for shift, algorithm in ((-0.2, "imp"), (0.2, "lrr")):
+        if algorithm not in shares.arm or not bool(shares[f"{name}_mean"].sel(arm=algorithm).notnull().any()):
+            continue
+        arm, look = shares.sel(arm=algorithm), LOOKS[algorithm]
+        mean, low, high = (100 * arm[f"{name}_{part}"].values for part in ("mean", "low", "high"))
+        x = arm[bins].values + shift
+        axes.bar(x, mean, 0.4, color=look.colour, label=look.label, linewidth=0)
+        if int(arm[f"{name}_n"].max()) >= FEWEST:
+            axes.errorbar(x, mean, [mean - low, high - mean], fmt="none", ecolor=style.BLACK, elinewidth=0.6)
+        centre = float(arm[f"mean_{name}_mean"])
+        axes.axvline(centre, color=look.colour, linestyle="--", linewidth=0.8, zorder=0.5)
+        highest = max(highest, int(np.flatnonzero(mean > 0)[-1]))
+    axes.plot([], [], color=style.GREY, linestyle="--", linewidth=0.8, label="mean")
+    axes.set_yscale("log", nonpositive="clip")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_xlim(-0.6, highest + 0.6)
+    axes.set_xticks(range(0, highest + 1, 1 + highest // 12))
+
+
+def _density_axis(axes: Axes, densities: Any, most: int = 7) -> None:
+    """Falling densities in percent on a log scale, with ticks at those that were trained."""
+    values = np.unique(np.round(100 * densities, 6))[::-1]
+    axes.set_xlabel("density (%)")
+    if not len(values):  # of a panel that has no complete run yet
+        return
+    axes.set_xscale("log")
+    if not axes.xaxis_inverted():
+        axes.invert_xaxis()
+    axes.margins(0.06)
+    labelled = _spread(values, most)
+    axes.set_xticks(labelled, [f"{density:.3g}" for density in labelled])
+    axes.set_xticks(values, minor=True)
+    axes.xaxis.set_minor_formatter("")
+
+
+def _spread(densities: np.ndarray, most: int = 8) -> list[float]:
+    """From falling densities the first, and on a log axis of `most` labels every next one with room."""
+    room = np.log(densities[0] / densities[-1]) / (most - 0.5)
+    chosen = [float(densities[0])]
+    for density in densities[1:]:
+        if np.log(chosen[-1] / density) >= room:
+            chosen.append(float(density))
+    return chosen

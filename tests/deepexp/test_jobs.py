@@ -1,0 +1,363 @@
+"""How a plan's runs get done: by make, killed and called again; on workers; in an order that works."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from deepexp import cli, costs, jobs, plan
+from deepexp import folder as layout
+from deepexp.config import build
+from deepexp.prepare import prepare
+from figures.command import cluster
+
+# IMP, LRR and IMP on LRR's masks for two seeds; LRR stands in two arms.
+RECIPE = """
+question = "Does it run?"
+source = "a test"
+settings.data = { dataset = "digits", limit = 320 }
+settings.model.width = 0.25
+panels.digits = {}
+arms.on = { algorithm = "imp", masks = "lrr" }
+arms.imp.algorithm = "imp"
+arms.lrr.algorithm = "lrr"
+arms.again.algorithm = "lrr"
+
+[profiles.smoke]
+protocol = "signflow"
+panels = ["digits"]
+seeds = [0, 1]
+settings.train.epochs = EPOCHS
+settings.pruning.levels = 2
+"""
+PATIENCE = 200.0
+
+
+@pytest.fixture
+def recipe(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.toml").write_text(RECIPE.replace("EPOCHS", "2"))
+    return plan.runs("tiny.toml", profile="smoke")
+
+
+def _command(command, *arguments):
+    return [
+        sys.executable,
+        "-m",
+        "deepexp",
+        command,
+        "tiny.toml",
+        "--profile",
+        "smoke",
+        "--device",
+        "cpu",
+        *arguments,
+    ]
+
+
+def _names(runs):
+    return list(dict.fromkeys(run.config.run_id for run in runs))
+
+
+def _wait_until(condition, message):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, message
+        time.sleep(0.02)
+
+
+def test_a_run_in_two_arms_is_one_target_after_what_it_needs(recipe):
+    text = jobs.makefile("tiny.toml", recipe, Path("runs"), ["--profile", "smoke"], Path("build"))
+    rules = dict(line.split(":", 1) for line in text.splitlines() if line.startswith("runs/"))
+    assert list(rules) == [f"runs/{name}/levels.csv" for name in _names(recipe)]
+    assert len(rules) == 6
+    for run in recipe:
+        assert rules[f"runs/{run.config.run_id}/levels.csv"].split() == [
+            f"runs/{need}/levels.csv" for need in run.needs
+        ]
+    with pytest.raises(ValueError, match="make needs paths of letters"):
+        jobs.makefile("tiny.toml", recipe, Path("my runs"), [], Path("build"))
+
+
+def test_run_trains_all_and_the_next_call_nothing(recipe, capsys):
+    arguments = ["run", "tiny.toml", "--profile", "smoke", "--only"]
+    for name in _names(recipe)[:2]:
+        assert cli.main([*arguments, name]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == _names(recipe)[:2]
+    assert "5 runs are left, about" in lines[0]
+    assert "4 runs are left, about" in lines[1]
+    assert cli.main(["run", "tiny.toml", "--profile", "smoke", "--quiet"]) == 0
+    assert not jobs.unfinished(recipe, Path("runs"))
+    before = {path: path.stat().st_mtime_ns for path in Path("runs").rglob("*")}
+    assert cli.main(["run", "tiny.toml", "--profile", "smoke"]) == 0
+    assert capsys.readouterr().out == "tiny, profile smoke: 6 of 6 runs are complete\n"
+    assert cli.main(["plan", "tiny.toml", "--profile", "smoke", "--make"]) == 0
+    text = capsys.readouterr().out
+    assert "6 of 6 runs are complete" in text
+    assert text.endswith("nothing is left to train\n")
+    done = subprocess.run(
+        ["make", "-f", "build/deep/tiny.mk", "runs"], capture_output=True, text=True, check=True
+    )
+    assert "Nothing to be done for 'runs'" in done.stdout
+    assert before == {path: path.stat().st_mtime_ns for path in Path("runs").rglob("*")}
+
+
+def test_a_run_that_is_not_the_recipes_is_one_line(recipe, capsys):
+    assert cli.main(["run", "tiny.toml", "--profile", "smoke", "--only", "x"]) == 2
+    assert "--only must name runs of the recipe tiny, got x" in capsys.readouterr().err
+    name = recipe[1].config.run_id  # on LRR's masks, which are not there yet
+    assert cli.main(["run", "tiny.toml", "--profile", "smoke", "--only", name]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("all_of_them", [True, False])
+def test_make_killed_in_the_middle_goes_on(recipe, tmp_path, same_run, all_of_them):
+    """With its runs, or alone: then they train on, and the next call waits for them."""
+    text = RECIPE.replace("EPOCHS", "12").replace('arms.imp.algorithm = "imp"\n', "")
+    Path("tiny.toml").write_text(text)
+    runs = plan.runs("tiny.toml", profile="smoke")
+    make = ["make", "-j2", "-f", "build/deep/tiny.mk", "runs"]
+    subprocess.run(_command("plan", "--make", "--quiet"), check=True, timeout=PATIENCE)
+    first = subprocess.Popen(make, start_new_session=True)
+    rows = {name: Path("runs") / name / "levels.csv" for name in _names(runs)}
+
+    def trained():
+        return {name: len(layout.rows(path)) for name, path in rows.items()}
+
+    # One run is over, and another has levels behind it and levels before it.
+    _wait_until(lambda: 3 in trained().values() and {1, 2} & set(trained().values()), "no progress")
+    (os.killpg if all_of_them else os.kill)(first.pid, signal.SIGKILL)
+    first.wait(PATIENCE)
+    kept = {
+        path: (path.stat().st_mtime_ns, path.read_bytes())
+        for name, count in trained().items()
+        for level in range(count)
+        for path in [layout.file(Path("runs") / name, "weights", level)]
+    }
+    assert 0 < len(kept) < 12
+    subprocess.run(_command("plan", "--make", "--quiet"), check=True, timeout=PATIENCE)
+    subprocess.run(make, check=True, timeout=PATIENCE)
+    assert set(trained().values()) == {3}
+    again = [path for path, (when, _) in kept.items() if path.stat().st_mtime_ns != when]
+    assert not again, "a finished level was trained again"
+    subprocess.run(_command("run", "--runs", "whole", "--quiet"), check=True, timeout=PATIENCE)
+    for name in rows:
+        same_run(tmp_path / "runs" / name, tmp_path / "whole" / name)
+
+
+def _future(error=None):
+    future = Future()
+    future.set_exception(error) if error else future.set_result(None)
+    return future
+
+
+def test_runs_start_after_their_needs_and_a_failure_takes_along_its_own_alone(recipe):
+    lrr, on = recipe[0].config.run_id, recipe[1].config.run_id
+    assert recipe[1].needs == (lrr,)
+    started, done = [], []
+
+    def start(run):
+        assert set(run.needs) <= set(done)
+        started.append(run.config.run_id)
+        return _future(RuntimeError("it broke") if run.config.run_id == lrr else None)
+
+    todo = jobs.unfinished(recipe, Path("runs"))
+    failed = jobs.execute(todo, start, lambda run: done.append(run.config.run_id))
+    assert {name: str(error) for name, error in failed.items()} == {
+        lrr: "it broke",
+        on: f"{lrr}, which it needs, failed",
+    }
+    assert sorted(done) == sorted(set(_names(recipe)) - {lrr, on})
+    assert sorted(started) == sorted(set(_names(recipe)) - {on})
+
+
+def test_no_more_runs_at_a_time_than_asked_for(recipe):
+    going, most = [], []
+
+    def start(run):
+        future = Future()
+        going.append(future)
+        most.append(sum(not one.done() for one in going))
+        if len(going) > 1:
+            going[-2].set_result(None)
+        if len(going) == 6:
+            future.set_result(None)
+        return future
+
+    assert not jobs.execute(jobs.unfinished(recipe, Path("runs")), start, lambda run: None, most=2)
+    assert max(most) == 2
+
+
+def test_a_failure_among_several_runs_is_told_and_the_others_run(recipe, capsys, monkeypatch):
+    def break_lrr(config, *_):
+        if config.algorithm == "lrr":
+            raise RuntimeError("it broke")
+
+    monkeypatch.setattr(cli, "_train_one", break_lrr)
+    assert cli.main(["run", "tiny.toml", "--profile", "smoke", "--quiet"]) == 1
+    error = capsys.readouterr().err
+    assert f"4 of 6 runs failed, the first {recipe[0].config.run_id}: it broke" in error
+    assert error.count("\n") == 1
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from deepexp.jobs import first_free
+with first_free([Path(name) for name in sys.argv[1:]]) as index:
+    print(index, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_each_process_has_a_lock_of_its_own(tmp_path):
+    """Two locks for three processes: the third has one once another process ends, however it does."""
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "0"), str(tmp_path / "1")]
+    with contextlib.ExitStack() as stack:
+        held = []
+        for _ in range(3):
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            held.append(process)
+            if len(held) < 3:
+                assert process.stdout.readline() == f"{len(held) - 1}\n"
+        assert select.select([held[2].stdout], [], [], 3.0)[0] == []
+        held[1].kill()
+        assert held[2].stdout.readline() == "1\n"
+
+
+@pytest.mark.slow
+def test_two_dask_workers_train_what_one_process_trains(recipe, tmp_path, same_run, capsys):
+    distributed = pytest.importorskip("distributed")
+    with _dask(tmp_path, 2) as address:
+        with cluster(address), distributed.Client(address, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=PATIENCE)
+        arguments = ["run", "tiny.toml", "--profile", "smoke"]
+        assert cli.main([*arguments, "--scheduler", address]) == 0
+        assert capsys.readouterr().out.count("test accuracy") == 6
+    assert cli.main([*arguments, "--runs", "whole", "--quiet"]) == 0
+    for name in _names(recipe):
+        same_run(tmp_path / "runs" / name, tmp_path / "whole" / name)
+
+
+@contextlib.contextmanager
+def _dask(folder, workers):
+    """The address of a scheduler on 127.0.0.1 with worker processes of one thread."""
+    file = folder / "scheduler.json"
+    with contextlib.ExitStack() as stack, (folder / "log").open("w") as log:
+
+        def start(*arguments):
+            process = subprocess.Popen([sys.executable, "-m", "dask", *arguments], stdout=log, stderr=log)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+
+        start("scheduler", "--host", "tcp://127.0.0.1", "--port", "0", "--no-dashboard",
+              "--scheduler-file", str(file))  # fmt: skip
+        _wait_until(file.exists, "no scheduler")
+        address = json.loads(file.read_text())["address"]
+        for _ in range(workers):
+            start("worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1")
+        yield address
+
+
+def test_an_unreachable_scheduler_is_one_line(recipe, capsys):
+    pytest.importorskip("distributed")
+    arguments = ["run", "tiny.toml", "--profile", "smoke", "--scheduler", "tcp://127.0.0.1:1"]
+    assert cli.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "a Dask scheduler must answer" in error
+
+
+SBATCH = """#!/bin/sh
+number=$(($(ls "$QUEUE" | wc -l) + 1))
+cp "$1" "$QUEUE/$number"
+echo "Submitted batch job $number"
+"""
+
+
+def test_slurm_gets_jobs_that_wait_for_their_needs(recipe, tmp_path, capsys, monkeypatch):
+    """With an sbatch that keeps what it is given; what submitit would call there trains the run."""
+    submitit = pytest.importorskip("submitit")
+    arguments = ["run", "tiny.toml", "--profile", "smoke", "--slurm"]
+    monkeypatch.setenv("PATH", str(tmp_path / "none"))
+    assert cli.main(arguments) == 2
+    assert "on a machine with sbatch" in capsys.readouterr().err
+    queue, programs = tmp_path / "queue", tmp_path / "programs"
+    for made in (queue, programs):
+        made.mkdir()
+    for name in ("sbatch", "srun"):
+        (programs / name).write_text(SBATCH)
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    monkeypatch.setenv("QUEUE", str(queue))
+    assert cli.main([*arguments, "slurm_partition=fast", "timeout_min=30"]) == 0
+    printed = dict(line.split(": job ") for line in capsys.readouterr().out.splitlines())
+    assert printed == {name: str(number) for number, name in enumerate(_names(recipe), 1)}
+    for run in recipe:
+        script = (queue / printed[run.config.run_id]).read_text()
+        assert "#SBATCH --partition=fast" in script
+        assert "#SBATCH --time=30" in script
+        after = [f"#SBATCH --dependency=afterok:{printed[need]}" for need in run.needs]
+        assert [line for line in script.splitlines() if "dependency=" in line] == after
+    first = next(Path("runs/slurm").glob("1_submitted.pkl"))
+    call = submitit.core.utils.DelayedSubmission.load(first)
+    assert call.result() == recipe[0].config.run_id
+    assert layout.is_complete(Path("runs") / recipe[0].config.run_id, recipe[0].config)
+    assert cli.main([*arguments, "partition"]) == 2
+    assert "--slurm takes KEY=VALUE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("algorithm", ["imp", "wr"])
+def test_the_cost_counts_the_images_that_training_sees(tmp_path, algorithm):
+    config = build({"algorithm": algorithm, "train.epochs": 5, "pruning.levels": 3, "data.limit": 1000})
+    work = prepare(config, tmp_path)
+    steps = sum(work.total - work.first(level) for level in range(4))
+    assert costs.images(config) == steps * 64 + 4 * 359 // 3
+    speeds = {costs.work(config): costs.Speed(1000.0, "given")}
+    whole = costs.seconds([config], tmp_path, speeds)
+    assert whole == pytest.approx(costs.START + costs.images(config) / 1000)
+    run = tmp_path / config.run_id
+    run.mkdir()
+    (run / "progress.json").write_text('{"level": 2, "epoch": 0, "images_per_second": 500.0}')
+    assert costs.seconds([config], tmp_path, speeds) == pytest.approx(
+        costs.START + costs.images(config) / 2000
+    )
+    assert costs.observed([config], tmp_path)[costs.work(config)].images_per_second == 500.0
+    (run / "levels.csv").write_text("level\n" + "0\n" * 4)
+    assert costs.seconds([config], tmp_path, speeds) == 0
+
+
+@pytest.mark.parametrize("name", ["digits", "cifar10", "cifar100"])
+def test_the_cost_knows_how_many_images_there_are(name):
+    from deepexp import data
+
+    try:
+        loaded = data.load(build({"data.dataset": name}).data, 0)
+    except ValueError as error:
+        pytest.skip(str(error))
+    assert costs._counts(name, None) == (len(loaded.train), len(loaded.test))
+
+
+@pytest.mark.parametrize(
+    ("flags", "jobs_at_a_time"), [("", 1), ("k", 1), (" -j2 --jobserver-auth=3,4", 2), ("ks -j16", 16)]
+)
+def test_a_job_knows_how_many_run_beside_it(monkeypatch, flags, jobs_at_a_time):
+    monkeypatch.setenv("MAKEFLAGS", flags)
+    assert jobs.at_a_time() == jobs_at_a_time
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(3.4, "3 s"), (61, "1 min 1 s"), (7300, "2 h 1 min")])
+def test_durations_read_well(seconds, text):
+    assert costs.duration(seconds) == text
