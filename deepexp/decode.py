@@ -43,7 +43,9 @@ def workers() -> int:
     text = os.environ.get("SIGNFLOW_WORKERS", "")
     if text and not text.isdecimal():
         raise ValueError(f"SIGNFLOW_WORKERS must be a number of processes, 0 or more, got '{text}'")
-    return int(text) if text else len(os.sched_getaffinity(0))
+    if text:
+        return int(text)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def picture(path: str | Path, size: int | None = None) -> Image:
