@@ -8,7 +8,7 @@ PYTEST := NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WOR
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help figures gallery study verify report test test-slow deep-smoke bench bench-deep check format clean
+.PHONY: help figures gallery study verify report test test-slow mutants deep-smoke bench bench-deep check format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ test: .venv/.dev .venv/.deep ## run the tests (under 5 minutes on 2 cores)
 test-slow: .venv/.dev .venv/.deep .venv/.cluster ## run the tests that take longer
 	$(BIN)/python -m singleneuron.flow
 	$(PYTEST) -m slow
+
+mutants: .venv/.dev .venv/.deep ## put known traps into the code, one at a time: each must fail a test
+	$(BIN)/python tests/mutants.py --workers $(WORKERS)
 
 deep-smoke: .venv/.deep ## train IMP, WR and LRR on digits and draw accuracy against density
 	$(BIN)/deepexp run smoke --profile smoke
