@@ -9,7 +9,8 @@ PYTEST := NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WOR
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help figures gallery study verify report test test-slow deep deep-smoke bench bench-deep check format clean
+.PHONY: help figures gallery study verify report test test-slow mutants deep deep-smoke bench bench-deep check \
+        format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +72,9 @@ deep: .venv/.deep ## an experiment, from nothing to figure and verdicts: RECIPE=
 	@test -n "$(RECIPE)" || { echo "make deep needs RECIPE=NAME, one of:" >&2; $(BIN)/deepexp recipes >&2; exit 2; }
 	@$(BIN)/deepexp plan $(RECIPE) --profile $(PROFILE) $(if $(SEEDS),--seed $(SEEDS)) $(if $(PANELS),--panel $(PANELS)) --make
 	@$(MAKE) --no-print-directory --keep-going --file build/deep/$(notdir $(RECIPE:.toml=)).mk
+
+mutants: .venv/.dev .venv/.deep ## put known traps into the code, one at a time: each must fail a test
+	$(BIN)/python tests/mutants.py --workers $(WORKERS)
 
 deep-smoke: .venv/.deep ## train IMP, WR and LRR on digits and draw accuracy against density
 	$(BIN)/deepexp run smoke --profile smoke

@@ -46,8 +46,10 @@ def workers() -> int:
     text = os.environ.get("SIGNFLOW_WORKERS", "")
     if text and not text.isdecimal():
         raise ValueError(f"SIGNFLOW_WORKERS must be a number of processes, 0 or more, got '{text}'")
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    return int(text) if text else max(1, len(os.sched_getaffinity(0)) // here)
+    if text:
+        return int(text)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
 def picture(path: str | Path, size: int | None = None) -> Image:

@@ -272,6 +272,14 @@ def test_fewer_epochs_shrink_the_schedule_and_explicit_settings_win():
 @pytest.mark.parametrize(
     ("protocol", "algorithm", "resets"),
     [
+        ("signflow", "imp", "iiiiiis"),
+        ("signflow", "imp-keep-statistics", "iiiikis"),
+        ("signflow", "wr", "rrrrrrr"),
+        ("signflow", "lrr", "kkkkkks"),
+        ("signflow", "lrr-fresh-momentum", "kkkkkis"),
+        ("signflow", "lrr-bn-rewind", "kkkiiks"),  # BN alone
+        ("signflow", "trained-signs", "ikiiiis"),
+        ("signflow", "trained-amplitudes", "kiiiiis"),
         ("renda20", "imp", "iiiiiis"),  # step 0: weights, BN, momentum
         ("renda20", "wr", "rrrrrrr"),  # step K, and the remainder of the schedule
         ("renda20", "lrr", "kkkkkkr"),  # keeps weights, BN, momentum; the schedule goes back to K
@@ -316,6 +324,7 @@ def test_counts_are_exact_in_decimals():
     assert (
         build({"pruning.keep": 0.1}).pruning.kept(1, 25) == 3
     )  # 2.5 is rounded up, whatever 0.1 is in binary
+    assert build({"pruning.keep": 0.145}).pruning.kept(1, 100) == 15  # which 0.145 is less than, in binary
 
 
 def test_streams_are_distinct_and_know_seed_zero():

@@ -10,6 +10,7 @@ from deepexp import checkpoint, data, levels, masks, signs, train
 from deepexp import folder as layout
 from deepexp.config import build, read
 from deepexp.masks import Mask
+from deepexp.prepare import prepare
 
 
 def _finish(config, folder, say=lambda _: None):
@@ -90,6 +91,30 @@ def test_the_last_epoch_is_the_result_and_the_maximum_an_extra(lrr):
             float(e["test_accuracy"]) for e in epochs
         )
         assert 0 <= float(row["validation_accuracy"]) <= 1
+
+
+def test_every_accuracy_is_that_of_its_own_images(lrr):
+    """Of the network at the end of the level, in evaluation mode."""
+    config, folder = lrr
+    work = prepare(config, folder)
+    for level, row in enumerate(layout.rows(folder / "levels.csv")):
+        work.net.load_state_dict(dict(_weights(folder, level)))
+        work.net.eval()
+        for part in ("validation", "test"):
+            images = getattr(work.dataset, part)
+            with torch.no_grad():
+                right = work.net(work.dataset.normalise(images.x)).argmax(1) == images.y
+            assert float(row[f"{part}_accuracy"]) == float(right.double().mean())
+
+
+def test_every_level_has_the_schedule_of_its_policy(tmp_path, tiny):
+    """From the start, or from the rewind point, the last level too."""
+    for algorithm, first in (("lrr", 0), ("wr", 1), ("imp", 0)):
+        _finish(build({**tiny, "algorithm": algorithm}), tmp_path / algorithm)
+        epochs = layout.rows(tmp_path / algorithm / "epochs.csv")
+        rates = [float(row["lr"]) for row in epochs if row["level"] == "0"]
+        for level in ("1", "2"):
+            assert [float(row["lr"]) for row in epochs if row["level"] == level] == rates[first:]
 
 
 def test_a_finished_run_is_not_run_again(lrr):

@@ -82,7 +82,15 @@ def test_a_channels_last_network_has_the_same_mask():
 def test_scores_are_float32():
     """Trap: bf16 leaves too few distinct magnitudes for an exact count to mean anything."""
     net = models.build("resnet8", classes=10)
+    found = score("magnitude", net, 0)
+    assert all(torch.equal(found[name], weight.abs()) for name, weight in models.prunable(net).items())
     assert {tensor.dtype for tensor in score("magnitude", net.bfloat16(), 0).values()} == {torch.float32}
+
+
+def test_scores_are_compared_as_float32():
+    """Neighbours in float32, which are one number in bf16."""
+    scores = torch.tensor([1.0, 1.0 + 2**-23, 1.0, 1.0 + 2**-22])
+    assert masks.top({"layer0": scores}, _mask(4), 2).alive["layer0"].tolist() == [False, True, False, True]
 
 
 def test_impossible_counts_and_nan_are_refused():

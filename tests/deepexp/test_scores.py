@@ -218,6 +218,14 @@ def test_a_level_is_scored_on_the_network_that_the_level_before_left(tmp_path, t
     assert all(torch.equal(before.tensors[name], tensor) for name, tensor in after.tensors.items())
 
 
+def test_every_step_of_synflow_scores_anew(tmp_path, tiny):
+    """What each leaves is what the next one scores, to the mask of the reference's steps."""
+    work = prepare(build({**tiny, **SYNFLOW, "pruning.keep": 0.02}), tmp_path)
+    mask = levels.choose(work, 1, masks.dense(work.net))
+    assert mask == _synflow_mask(work.net, mask.kept, 5, work.dataset.shape)
+    assert mask != _synflow_mask(work.net, mask.kept, 1, work.dataset.shape)
+
+
 def test_scores_within_layers_keep_their_budgets(tmp_path, tiny):
     settings = {**tiny, **SYNFLOW, "pruning.scope": "layer", "pruning.budget": "erk", "pruning.levels": 1}
     work = prepare(build({**settings, "pruning.keep": 0.1}), tmp_path)

@@ -1,0 +1,677 @@
+"""Known traps of pruning code, put into ours one at a time: for each, a test must fail.
+
+Every mutation replaces a text that stands exactly once in a file of a temporary copy, and runs the tests
+that should notice, in a process of its own: one that a server forks off, which has imported torch and pytest
+and nothing of ours. Exit code 1 where one survives, where its text is not there any more, or where the tests
+fail without any mutation. `python tests/mutants.py [TRAP ...] [--workers N]`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+LIMIT = 900  # seconds that the tests of one mutation may take
+HEAVY = ["torch", "torch.nn.utils.prune", "pytest", "numpy", "pydantic", "safetensors.torch", "PIL.Image"]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """In `file` of deepexp, `old` becomes `new`; `tests` are files, or tests in a file, of tests/deepexp."""
+
+    what: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+TRAPS: dict[int, tuple[str, tuple[Mutant, ...]]] = {
+    1: (
+        "density's denominator",
+        (
+            Mutant(
+                "shortcuts are not prunable",
+                "models.py",
+                "nn.Linear)\n    }",
+                'nn.Linear) and "shortcut" not in name\n    }',
+                "test_models.py::test_prunable_weights",
+            ),
+            Mutant(
+                "shortcuts do not count in the density",
+                "masks.py",
+                "return self.kept / self.total",
+                'return self.kept / sum(n for name, n in self.sizes().items() if "shortcut" not in name)',
+                "test_masks.py::test_every_level_of_resnet20_is_exact_and_nested",
+            ),
+        ),
+    ),
+    2: (
+        "thresholds and counts",
+        (
+            Mutant(
+                "all ties are pruned",
+                "masks.py",
+                "ties[alive[ties]][:ties_left]",
+                "ties[:0]",
+                "test_masks.py::test_all_weights_equal_still_gives_the_exact_count",
+            ),
+            Mutant(
+                "all ties are kept",
+                "masks.py",
+                "ties[alive[ties]][:ties_left]",
+                "ties[alive[ties]]",
+                "test_masks.py::test_top_is_exact_under_ties",
+            ),
+            Mutant(
+                "the last of the ties are kept",
+                "masks.py",
+                "ties[alive[ties]][:ties_left]",
+                "ties[alive[ties]][::-1][:ties_left]",
+                "test_masks.py::test_all_weights_equal_still_gives_the_exact_count",
+            ),
+            Mutant(
+                "a tie revives a dead weight",
+                "masks.py",
+                "ties[alive[ties]][:ties_left]",
+                "ties[:ties_left]",
+                "test_masks.py::test_top_is_exact_under_ties",
+            ),
+            Mutant(
+                "counts are rounded up",
+                "config.py",
+                "return int(exact + Fraction(1, 2))",
+                "return -int(-exact // 1)",
+                "test_config.py::test_counts_are_exact_in_decimals",
+            ),
+            Mutant(
+                "counts are truncated floats",
+                "config.py",
+                "return int(exact + Fraction(1, 2))",
+                "return int(self.initial_density * self.keep**level * total)",
+                "test_config.py::test_counts_are_exact_in_decimals",
+            ),
+            Mutant(
+                "counts are of the binary fraction",
+                "config.py",
+                "Fraction(repr(self.keep))",
+                "Fraction(self.keep)",
+                "test_config.py::test_counts_are_exact_in_decimals",
+            ),
+            Mutant(
+                "keeping nothing is not a case of its own",
+                "masks.py",
+                "if keep in (0, living):",
+                "if keep == living:",
+                "test_masks.py::test_top_is_exact_under_ties",
+            ),
+            Mutant(
+                "magnitudes are bf16",
+                "scores.py",
+                'to("cpu", torch.float32).abs()',
+                'to("cpu", torch.bfloat16).float().abs()',
+                "test_masks.py::test_scores_are_float32",
+            ),
+            Mutant(
+                "scores are compared as bf16",
+                "masks.py",
+                'to("cpu", torch.float32)',
+                'to("cpu", torch.bfloat16).float()',
+                "test_masks.py::test_scores_are_compared_as_float32",
+            ),
+        ),
+    ),
+    3: (
+        "pruned weights revive",
+        (
+            Mutant(
+                "their gradients are not masked",
+                "train.py",
+                "if not bool(mask.alive[name].all()):",
+                "if False:",
+                "test_train.py::test_pruned_weights_and_their_momentum_stay_exactly_zero",
+            ),
+            Mutant(
+                "their momentum goes on",
+                "policy.py",
+                "state.momentum[name].masked_fill(~alive, 0)",
+                "state.momentum[name]",
+                "test_train.py::test_pruned_weights_and_their_momentum_stay_exactly_zero",
+            ),
+            Mutant(
+                "their values stay",
+                "policy.py",
+                "state.tensors[name].masked_fill(~alive, 0)",
+                "state.tensors[name]",
+                "test_policy.py::test_every_part_comes_from_its_origin",
+            ),
+            Mutant(
+                "their signs are counted",
+                "signs.py",
+                "(before[name] ^ after[name]) & tensor",
+                "(before[name] ^ after[name])",
+                "test_signs.py::test_pruned_weights_have_no_flips",
+            ),
+        ),
+    ),
+    4: (
+        "the schedule",
+        (
+            Mutant(
+                "it steps after the first epoch",
+                "train.py",
+                "time = step // per_epoch if by_epoch",
+                "time = max(step // per_epoch - 1, 0) if by_epoch",
+                "test_train.py::test_cosine_by_epoch_and_by_step",
+            ),
+            Mutant(
+                "the last level has another",
+                "prepare.py",
+                "if level > 0 and self.config.policy.schedule",
+                "if 0 < level < self.config.pruning.levels and self.config.policy.schedule",
+                "test_levels.py::test_every_level_has_the_schedule_of_its_policy",
+            ),
+            Mutant(
+                "a warm-up of the first level is one of all",
+                "train.py",
+                '(train.warmup == "first" and level == 0)',
+                'train.warmup == "first"',
+                "test_train.py::test_warm_up_in_the_first_level_or_in_every",
+            ),
+            Mutant(
+                "a warm-up of every level is one of the first",
+                "train.py",
+                'warm = train.warmup == "every" or',
+                'warm = (train.warmup == "every" and level == 0) or',
+                "test_train.py::test_warm_up_in_the_first_level_or_in_every",
+            ),
+        ),
+    ),
+    5: (
+        "momentum",
+        (
+            Mutant(
+                "every policy drops it",
+                "policy.py",
+                "states[policy.momentum].momentum.items()",
+                'states["initial"].momentum.items()',
+                "test_policy.py::test_every_part_comes_from_its_origin",
+            ),
+            Mutant(
+                "every policy keeps it",
+                "policy.py",
+                "states[policy.momentum].momentum.items()",
+                'states["keep"].momentum.items()',
+                "test_policy.py::test_every_part_comes_from_its_origin",
+            ),
+            Mutant(
+                "rewinding BN resets it",
+                "protocols.py",
+                '("keep", "keep", "keep", "initial", "initial", "keep", "start")',
+                '("keep", "keep", "keep", "initial", "initial", "initial", "start")',
+                "test_config.py::test_every_row_is_what_its_source_does",
+            ),
+            Mutant(
+                "a restored state has none",
+                "policy.py",
+                ".copy_(state.momentum[name])",
+                ".zero_()",
+                "test_train.py::test_a_training_entered_anywhere_is_the_uninterrupted_one",
+            ),
+        ),
+    ),
+    6: (
+        "BN running statistics",
+        (
+            Mutant(
+                "every policy keeps them",
+                "policy.py",
+                "else getattr(policy, kind)",
+                'else "keep" if kind == "norm_statistics" else getattr(policy, kind)',
+                "test_policy.py::test_every_part_comes_from_its_origin",
+            ),
+            Mutant(
+                "every policy resets them",
+                "policy.py",
+                "else getattr(policy, kind)",
+                'else "initial" if kind == "norm_statistics" else getattr(policy, kind)',
+                "test_policy.py::test_every_part_comes_from_its_origin",
+            ),
+            Mutant(
+                "they go with the affine parameters",
+                "policy.py",
+                '"norm_statistics" for key',
+                '"norm_affine" for key',
+                "test_policy.py::test_parts_cover_the_state_dict",
+            ),
+        ),
+    ),
+    7: (
+        "ERK without redistribution",
+        (
+            Mutant(
+                "full layers are clamped",
+                "masks.py",
+                "apportion(keep, shares, list(counts.values()))",
+                "[min(n, int(keep * s / sum(shares))) for n, s in zip(counts.values(), shares)]",
+                "test_masks.py::test_erk_redistributes_what_full_layers_cannot_take",
+            ),
+        ),
+    ),
+    8: (
+        "SynFlow and SNIP",
+        (
+            Mutant(
+                "SynFlow in one shot",
+                "scores.py",
+                'if kind != "synflow":',
+                "if True:",
+                "test_scores.py::test_densities_fall_exponentially_to_the_very_count "
+                "test_scores.py::test_synflow_in_one_shot_empties_a_layer",
+            ),
+            Mutant(
+                "SynFlow scores once",
+                "levels.py",
+                "found = _scores(work, level, mask)",
+                "found = _scores(work, level, previous)",
+                "test_scores.py::test_every_step_of_synflow_scores_anew",
+            ),
+            Mutant(
+                "SynFlow in training mode",
+                "scores.py",
+                ".double().eval()",
+                ".double().train()",
+                "test_scores.py::test_synflow_is_the_published_iteration "
+                "test_scores.py::test_the_flow_is_conserved_through_every_layer_of_a_trained_network",
+            ),
+            Mutant(
+                "SynFlow in float32",
+                "scores.py",
+                "deepcopy(net).double()",
+                "deepcopy(net)",
+                "test_scores.py::test_the_flow_of_deep_networks_does_not_overflow",
+            ),
+            Mutant(
+                "SynFlow of signed weights",
+                "scores.py",
+                "weight.abs_().mul_",
+                "weight.mul_",
+                "test_scores.py::test_synflow_is_the_published_iteration",
+            ),
+            Mutant(
+                "SNIP on one batch",
+                "levels.py",
+                "(first, config.pruning.snip_batches)",
+                "(first, 1)",
+                "test_scores.py::test_a_level_is_scored_on_the_network_that_the_level_before_left",
+            ),
+            Mutant(
+                "SNIP in low precision",
+                "scores.py",
+                "deepcopy(net).float().train()",
+                "deepcopy(net).train()",
+                "test_scores.py::test_snip_is_float32_of_a_network_in_half_precision",
+            ),
+            Mutant(
+                "SNIP in evaluation mode",
+                "scores.py",
+                "deepcopy(net).float().train()",
+                "deepcopy(net).float().eval()",
+                "test_scores.py::test_snip_is_the_gradient_of_a_mask_over_several_batches",
+            ),
+            Mutant(
+                "SNIP leaves its statistics behind",
+                "scores.py",
+                "copy = deepcopy(net).float().train()",
+                "copy = net.float().train()",
+                "test_scores.py::test_snip_is_the_gradient_of_a_mask_over_several_batches",
+            ),
+        ),
+    ),
+    9: (
+        "shuffles that do nothing",
+        (
+            Mutant(
+                "a mask stays as it is",
+                "masks.py",
+                "shuffled[name] = tensor.flatten()[order].view_as(tensor)",
+                "tensor = tensor.flatten()[order].view_as(tensor)\n        shuffled[name] = mask.alive[name]",
+                "test_masks.py::test_a_shuffle_keeps_counts_and_nesting_and_moves_the_weights",
+            ),
+            Mutant(
+                "own masks are not shuffled",
+                "levels.py",
+                'if pruning.source == "shuffled":',
+                "if False:",
+                "test_levels.py::test_shuffled_own_masks_keep_the_layers_counts",
+            ),
+            Mutant(
+                "own masks are shuffled across layers",
+                "levels.py",
+                "previous, mask.counts())",
+                'previous, masks.budget("uniform", mask.kept, previous))',
+                "test_levels.py::test_shuffled_own_masks_keep_the_layers_counts",
+            ),
+            Mutant(
+                "amplitudes stay as they are",
+                "signs.py",
+                "torch.copysign(living[order], living)",
+                "torch.copysign(living, living)",
+                "test_signs.py::test_shuffled_amplitudes_keep_signs_and_the_layers_multiset",
+            ),
+        ),
+    ),
+    10: (
+        "seeds",
+        (
+            Mutant(
+                "the network is drawn from the process's generator",
+                "models.py",
+                'torch.Generator().manual_seed(stream(seed, "initialisation"))',
+                "torch.default_generator",
+                "test_models.py::test_the_seed_decides_and_the_global_generator_is_untouched",
+            ),
+            Mutant(
+                "seed 0 is no seed",
+                "config.py",
+                "json.dumps([seed, *key])",
+                'json.dumps([seed or __import__("random").random(), *key])',
+                "test_levels.py::test_the_same_configuration_gives_the_same_run",
+            ),
+            Mutant(
+                "an epoch's order is not in the checkpoint",
+                "data.py",
+                'torch.Generator().manual_seed(stream(seed, "epoch", level, epoch))',
+                "torch.default_generator",
+                "test_train.py::test_a_training_entered_anywhere_is_the_uninterrupted_one",
+            ),
+            Mutant(
+                "every epoch is the same",
+                "data.py",
+                'stream(seed, "epoch", level, epoch)',
+                'stream(seed, "epoch", level, 0)',
+                "test_data.py::test_batches_depend_on_seed_level_and_epoch_alone",
+            ),
+        ),
+    ),
+    11: (
+        "the accuracy that is reported",
+        (
+            Mutant(
+                "the maximum over epochs",
+                "levels.py",
+                'row["test_accuracy_maximum_over_epochs"] = max(seen)',
+                'row["test_accuracy"] = row["test_accuracy_maximum_over_epochs"] = max(seen)',
+                "test_levels.py::test_the_last_epoch_is_the_result_and_the_maximum_an_extra",
+            ),
+            Mutant(
+                "the test images validate",
+                "levels.py",
+                "getattr(work.dataset, part)",
+                "work.dataset.test",
+                "test_levels.py::test_every_accuracy_is_that_of_its_own_images",
+            ),
+            Mutant(
+                "the held-out images are trained on",
+                "data.py",
+                "order[config.validation :][: config.limit]",
+                "order[: config.limit]",
+                "test_data.py::test_validation_and_limit_are_seeded_and_disjoint",
+            ),
+            Mutant(
+                "batch normalisation by the test batch",
+                "train.py",
+                "    net.eval()\n",
+                "    net.train()\n",
+                "test_train.py::test_evaluation_counts_every_image_and_changes_nothing",
+            ),
+        ),
+    ),
+    12: (
+        "masks lost on resume",
+        (
+            Mutant(
+                "a checkpoint comes back dense",
+                "checkpoint.py",
+                'mask = Mask(unpack(_under(found, "mask/"), meta["shapes"]))',
+                'mask = unpack(_under(found, "mask/"), meta["shapes"])\n'
+                "        mask = Mask({name: alive | True for name, alive in mask.items()})",
+                "test_levels.py::test_a_run_stopped_after_any_event_ends_as_the_uninterrupted",
+            ),
+            Mutant(
+                "the state is not put back",
+                "levels.py",
+                "        restore(work.net, work.sgd, saved.state)\n",
+                "",
+                "test_levels.py::test_a_run_stopped_after_any_event_ends_as_the_uninterrupted",
+            ),
+            Mutant(
+                "another configuration's checkpoint is taken",
+                "checkpoint.py",
+                'if run_id is not None and meta.get("run_id") != run_id:',
+                "if False:",
+                "test_checkpoint.py::test_another_configuration_is_refused",
+            ),
+        ),
+    ),
+    13: (
+        "Tiny ImageNet's validation images",
+        (
+            Mutant(
+                "classes in the files' order",
+                "imagefolder.py",
+                "[label[row[1]] for row in rows]",
+                "[number * len(names) // len(rows) for number in range(len(rows))]",
+                "test_imagefolder.py::test_every_image_has_its_own_class",
+            ),
+            Mutant(
+                "one class for all",
+                "imagefolder.py",
+                "[label[row[1]] for row in rows]",
+                "[0 for row in rows]",
+                "test_imagefolder.py::test_every_image_has_its_own_class",
+            ),
+            Mutant(
+                "classes numbered as the annotations come",
+                "imagefolder.py",
+                "[label[row[1]] for row in rows]",
+                "[list(dict.fromkeys(r[1] for r in rows)).index(row[1]) for row in rows]",
+                "test_imagefolder.py::test_every_image_has_its_own_class",
+            ),
+            Mutant(
+                "grayscale images are left out of mind",
+                "decode.py",
+                'image = opened.convert("RGB")',
+                "image = opened.copy()",
+                "test_imagefolder.py::test_grayscale_images_are_rgb",
+            ),
+        ),
+    ),
+    14: (
+        "torch's own limits",
+        (
+            Mutant(
+                "torch.quantile finds the threshold",
+                "masks.py",
+                "threshold = np.partition(inside, rank)[rank]",
+                "t = __import__('torch')\n    threshold = t.quantile(t.from_numpy(\n"
+                "        np.concatenate([v[a] for v, a in layers])), 1 - keep / living).item()",
+                "test_masks.py::test_more_than_2_to_the_24_weights",
+            ),
+            Mutant(
+                "scores are flattened by view",
+                "masks.py",
+                "torch.float32).numpy().ravel()",
+                "torch.float32).view(-1).numpy()",
+                "test_masks.py::test_a_channels_last_network_has_the_same_mask",
+            ),
+            Mutant(
+                "scores are flattened as they lie in memory",
+                "masks.py",
+                "torch.float32).numpy().ravel()",
+                'torch.float32).numpy().ravel("K")',
+                "test_masks.py::test_a_channels_last_network_has_the_same_mask",
+            ),
+        ),
+    ),
+    15: (
+        "checkpoints",
+        (
+            Mutant(
+                "a numpy scalar inside",
+                "checkpoint.py",
+                '"step": checkpoint.step,',
+                '"step": __import__("numpy").int64(checkpoint.step),',
+                "test_checkpoint.py::test_the_last_two_are_kept_and_the_last_is_read",
+            ),
+            Mutant(
+                "written straight to the final name",
+                "tensors.py",
+                "    with atomic(path) as temporary:\n        temporary.write_bytes(content)",
+                "    Path(path).write_bytes(content)",
+                "test_checkpoint.py::test_a_failed_write_leaves_what_was_there",
+            ),
+            Mutant(
+                "a torn file is a traceback",
+                "tensors.py",
+                "except (OSError, SafetensorError) as error:",
+                "except OSError as error:",
+                "test_checkpoint.py::test_a_damaged_one_falls_back_to_the_one_before_and_says_so",
+            ),
+            Mutant(
+                "a changed bit is believed",
+                "tensors.py",
+                "if digest != _digest(tensors, text):",
+                "if False:",
+                "test_tensors.py::test_every_flipped_byte_is_noticed",
+            ),
+        ),
+    ),
+    16: (
+        "bad input that is found late or never",
+        (
+            Mutant(
+                "a fraction of 1.5",
+                "config.py",
+                "fraction: float = Field(0.0, ge=0, le=1)",
+                "fraction: float = Field(0.0, ge=0)",
+                "test_config.py::test_bad_input_is_one_line",
+            ),
+            Mutant(
+                "levels = -1",
+                "config.py",
+                "levels: int = Field(20, ge=0)",
+                "levels: int = Field(20)",
+                "test_config.py::test_bad_input_is_one_line",
+            ),
+            Mutant(
+                "a density that keeps nothing, found at its level",
+                "prepare.py",
+                "if last < 1:",
+                "if False:",
+                "test_levels.py::test_the_impossible_is_refused_before_anything_is_written",
+            ),
+            Mutant(
+                "layers that are not there, found at their level",
+                "prepare.py",
+                "    if config.perturbation.fraction:\n",
+                "    if False:\n",
+                "test_levels.py::test_the_impossible_is_refused_before_anything_is_written",
+            ),
+            Mutant(
+                "augmentation without a seed",
+                "data.py",
+                "flips = torch.rand(count, generator=generator) < 0.5",
+                "flips = torch.rand(count) < 0.5",
+                "test_data.py::test_batches_depend_on_seed_level_and_epoch_alone",
+            ),
+        ),
+    ),
+}
+
+
+def main() -> int:
+    """Run the mutations of the traps given, all by default; 0 if every one of them fails a test."""
+    parser = argparse.ArgumentParser(description="Put known traps into the code; each must fail a test.")
+    parser.add_argument("traps", type=int, nargs="*", metavar="TRAP", help=f"1 to {len(TRAPS)}")
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    if not set(options.traps) <= TRAPS.keys():
+        parser.error(f"the traps are 1 to {len(TRAPS)}")
+    chosen = [(n, m) for n, (_, all_of) in TRAPS.items() if n in (options.traps or TRAPS) for m in all_of]
+    known = list(dict.fromkeys(test for _, mutant in chosen for test in mutant.tests.split()))
+    parts = [known[first :: options.workers] for first in range(min(options.workers, len(known)))]
+    began, context = time.monotonic(), multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(HEAVY)
+    os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    with ProcessPoolExecutor(options.workers, context, max_tasks_per_child=1) as pool:
+        for failed in pool.map(_tests_of, [None] * len(parts), parts):
+            if failed is not None:
+                print(f"without any mutation: {failed or 'the tests could not be run'}", file=sys.stderr)
+                return 1
+        print(f"{len(known)} tests pass without a mutation; {len(chosen)} mutations", flush=True)
+        good = 0
+        verdicts = pool.map(_attempt, [mutant for _, mutant in chosen])
+        for (number, mutant), (killed, how) in zip(chosen, verdicts, strict=True):
+            good += killed
+            print(f"{number:2d}  {mutant.what:50s} {how}", flush=True)
+    print(f"{good} of {len(chosen)} mutations fail a test, in {time.monotonic() - began:.0f} s")
+    return 0 if good == len(chosen) else 1
+
+
+def _attempt(mutant: Mutant) -> tuple[bool, str]:
+    """Whether the mutation fails a test, and which one, or what else came of it."""
+    count = (ROOT / "deepexp" / mutant.file).read_text(encoding="utf-8").count(mutant.old)
+    if count != 1:
+        return False, f"DOES NOT APPLY: its text stands {count} times in deepexp/{mutant.file}"
+    failed = _tests_of(mutant, mutant.tests.split())
+    if failed is None:
+        return False, "SURVIVES"
+    return bool(failed), failed or "NO VERDICT: the tests could not be run"
+
+
+def _tests_of(mutant: Mutant | None, tests: list[str]) -> str | None:
+    """The first of `tests` that fails on a mutated copy of this tree; None if none does, '' if none ran."""
+    import pytest
+
+    with tempfile.TemporaryDirectory() as name:
+        copy = Path(name)
+        for folder in ("deepexp", "figures", "tests/deepexp"):
+            shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", copy)
+        if mutant is not None:
+            file = copy / "deepexp" / mutant.file
+            file.write_text(
+                file.read_text(encoding="utf-8").replace(mutant.old, mutant.new), encoding="utf-8"
+            )
+        os.chdir(copy)
+        sys.path.insert(0, name)
+        os.environ["PYTHONPATH"] = name  # of the processes that tests start
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.alarm(LIMIT)
+        said = io.StringIO()
+        options = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist"]
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            code = pytest.main([*options, *(f"tests/deepexp/{test}" for test in tests)])
+        os.chdir(ROOT)
+    if code == pytest.ExitCode.OK:
+        return None
+    found = re.search(r"^(?:FAILED|ERROR) tests/deepexp/(\S+)", said.getvalue(), re.MULTILINE)
+    return found[1] if found and code == pytest.ExitCode.TESTS_FAILED else ""
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
