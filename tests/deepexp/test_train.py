@@ -202,7 +202,7 @@ def test_bfloat16_trains_and_keeps_its_weights_and_scores_in_float32(tmp_path, t
 
 
 def test_within_an_epoch_nothing_waits_for_the_device(tmp_path, tiny):
-    """The operators that need a value on the host are as many for an epoch of 5 steps as for one of 20."""
+    """The operators that need a value on the host are as many for an epoch of 5 steps as for one of 10."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Waits(TorchDispatchMode):
@@ -214,7 +214,7 @@ def test_within_an_epoch_nothing_waits_for_the_device(tmp_path, tiny):
             return operator(*args, **(kwargs or {}))
 
     counts = []
-    for size in (32, 8):
+    for size in (32, 16):
         work = _work(tmp_path, tiny, **{"train.batch_size": size, "data.flip": "random"})
         mask = masks.top(score("magnitude", work.net, 0), masks.dense(work.net), 2000)
         with Waits() as waits:
