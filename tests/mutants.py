@@ -415,7 +415,7 @@ TRAPS: dict[int, tuple[str, tuple[Mutant, ...]]] = {
                 "levels.py",
                 'row["test_accuracy_maximum_over_epochs"] = max(seen)',
                 'row["test_accuracy"] = row["test_accuracy_maximum_over_epochs"] = max(seen)',
-                "test_levels.py::test_the_last_epoch_is_the_result_and_the_maximum_an_extra",
+                "test_levels.py::test_the_maximum_over_epochs_is_not_the_result",
             ),
             Mutant(
                 "the test images validate",

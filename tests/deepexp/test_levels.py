@@ -93,6 +93,17 @@ def test_the_last_epoch_is_the_result_and_the_maximum_an_extra(lrr):
         assert 0 <= float(row["validation_accuracy"]) <= 1
 
 
+def test_the_maximum_over_epochs_is_not_the_result(tmp_path, tiny, monkeypatch):
+    """Of a network that gets worse from one look at the test images to the next."""
+    looks = []
+    monkeypatch.setattr(train, "evaluate", lambda *_: (1.0, 1 / (looks.append(0) or len(looks))))
+    rows = _finish(build({**tiny, "train.evaluate": "epoch"}), tmp_path / "run")
+    for level, row in enumerate(rows):
+        first = 8 * level + 2  # two looks an epoch, the second at the test images, and two at the end
+        assert row["test_accuracy_maximum_over_epochs"] == 1 / first
+        assert row["test_accuracy"] == 1 / (first + 6)
+
+
 def test_every_accuracy_is_that_of_its_own_images(lrr):
     """Of the network at the end of the level, in evaluation mode."""
     config, folder = lrr
