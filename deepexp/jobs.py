@@ -155,7 +155,7 @@ def _target(run_id: str, folder: Path) -> str:
 def device(config: Config) -> Iterator[None]:
     """Give a run on 'cuda' a GPU of this machine for itself as soon as one is free, if nobody gave it one.
 
-    The processes of torchrun have theirs.
+    The processes of torchrun have theirs. Users of one machine do not wait for each other.
     """
     if config.machine.device == "cpu" or "LOCAL_RANK" in os.environ:
         yield
@@ -166,7 +166,9 @@ def device(config: Config) -> Iterator[None]:
         raise ValueError("a run on 'cuda' needs a CUDA device, but torch finds none; use --device cpu")
     names = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     visible = names.split(",") if names else [str(i) for i in range(torch.cuda.device_count())]
-    with first_free([Path(tempfile.gettempdir()) / f"signflow-gpu-{name}.lock" for name in visible]) as index:
+    here = Path(tempfile.gettempdir())  # where no user may open another's files to write
+    locks = [here / f"signflow-{os.getuid()}-gpu-{name}.lock" for name in visible]
+    with first_free(locks) as index:
         torch.cuda.set_device(index)
         yield
 

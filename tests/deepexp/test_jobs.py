@@ -127,6 +127,19 @@ def test_a_recipe_that_has_changed_is_reduced_again(recipe, capsys):
     assert always() == ["all", "runs", results]
 
 
+def test_a_run_holds_the_first_free_gpu_for_its_user(tmp_path, monkeypatch):
+    taken = []
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    config = build({"machine.device": "cuda"})
+    with jobs.device(config), jobs.device(config):
+        assert taken == [0, 1]
+    user = os.getuid()
+    assert {path.name for path in tmp_path.iterdir()} == {f"signflow-{user}-gpu-{i}.lock" for i in (4, 7)}
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
 def test_without_a_gpu_a_run_on_one_is_one_line_and_does_not_wait(recipe, capsys):
     arguments = ["run", "tiny.toml", "--profile", "smoke", "--device", "cuda"]
