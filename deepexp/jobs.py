@@ -96,8 +96,8 @@ def makefile(recipe: str, runs: Sequence[Run], folder: Path, options: Sequence[s
     """A makefile of the recipe's runs, its result file and its figure under `build`, for make's job server.
 
     One target for each run: its levels.csv. An unfinished run has some of that file already, so that its
-    target is always made; and so is a result file of other runs or older sources. `options` are what the
-    command line was told of the plan.
+    target is always made; and so is a result file of other runs, older sources or an older recipe. `options`
+    are what the command line was told of the plan.
     """
     name = Path(recipe).stem
     results, figure = build / "results" / f"{name}.nc", build / "figures" / f"{name}.png"
@@ -106,7 +106,7 @@ def makefile(recipe: str, runs: Sequence[Run], folder: Path, options: Sequence[s
             raise ValueError(f"make needs paths of letters, digits and ./@+=,-_ alone, got '{path}'")
     todo = unfinished(runs, folder)
     always = [_target(run.config.run_id, folder) for run in todo]
-    if not is_reduced(results, runs):
+    if not is_reduced(results, runs) or _is_newer(Path(recipe), results):
         always.append(str(results))
     told = shlex.join([recipe, *options, "--runs", str(folder)]).replace("$", "$$")
     lines = [
@@ -142,6 +142,11 @@ def is_reduced(results: Path, runs: Sequence[Run]) -> bool:
     return bool(digest == source_digest() and set(made_of.get("runs", ())) == names)
 
 
+def _is_newer(recipe: Path, results: Path) -> bool:
+    """Whether this file of the user's own has changed since; the package's recipes are of its sources."""
+    return recipe.suffix == ".toml" and recipe.stat().st_mtime > results.stat().st_mtime
+
+
 def _target(run_id: str, folder: Path) -> str:
     return str(folder / run_id / "levels.csv")
 
@@ -150,16 +155,20 @@ def _target(run_id: str, folder: Path) -> str:
 def device(config: Config) -> Iterator[None]:
     """Give a run on 'cuda' a GPU of this machine for itself as soon as one is free, if nobody gave it one.
 
-    The processes of torchrun have theirs.
+    The processes of torchrun have theirs. Users of one machine do not wait for each other.
     """
     if config.machine.device == "cpu" or "LOCAL_RANK" in os.environ:
         yield
         return
     import torch
 
+    if not torch.cuda.is_available():
+        raise ValueError("a run on 'cuda' needs a CUDA device, but torch finds none; use --device cpu")
     names = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     visible = names.split(",") if names else [str(i) for i in range(torch.cuda.device_count())]
-    with first_free([Path(tempfile.gettempdir()) / f"signflow-gpu-{name}.lock" for name in visible]) as index:
+    here = Path(tempfile.gettempdir())  # where no user may open another's files to write
+    locks = [here / f"signflow-{os.getuid()}-gpu-{name}.lock" for name in visible]
+    with first_free(locks) as index:
         torch.cuda.set_device(index)
         yield
 

@@ -30,6 +30,7 @@ from typing import Any, NoReturn
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deepexp.config import Config, build
+from deepexp.predictions import PREDICTIONS
 from deepexp.protocols import POLICIES, PROTOCOLS
 
 _FOLDER = resources.files("deepexp").joinpath("recipes")
@@ -87,10 +88,10 @@ def load(name: str) -> Recipe:
     if path.suffix == ".toml":
         if not path.is_file():
             raise ValueError(f"there must be a recipe in '{path}', but there is no such file")
-        return _parse(path.stem, path.read_text("utf-8"))
+        return _parse(path.stem, path.read_bytes())
     if name not in _names():
         _unknown("the recipe must be", name, _names(), ", or the path of a .toml")
-    return _parse(name, _FOLDER.joinpath(f"{name}.toml").read_text("utf-8"))
+    return _parse(name, _FOLDER.joinpath(f"{name}.toml").read_bytes())
 
 
 def runs(
@@ -118,8 +119,8 @@ def runs(
     arms, machine = _arms(made, chosen), {"machine.device": device, "machine.processes": processes}
     return [
         run
-        for panel in panels or chosen.panels
-        for seed in (chosen.seeds if seeds is None else seeds)
+        for panel in dict.fromkeys(panels or chosen.panels)
+        for seed in dict.fromkeys(chosen.seeds if seeds is None else seeds)
         for run in _panel_runs(made, profile, panel, arms, {**machine, "seed": seed})
     ]
 
@@ -130,10 +131,10 @@ def _names() -> list[str]:
     )
 
 
-def _parse(name: str, text: str) -> Recipe:
+def _parse(name: str, text: bytes) -> Recipe:
     try:
-        made = Recipe.model_validate({**tomllib.loads(text), "name": name})
-    except tomllib.TOMLDecodeError as error:
+        made = Recipe.model_validate({**tomllib.loads(text.decode()), "name": name})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"recipe {name}: it must be TOML: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
@@ -141,6 +142,9 @@ def _parse(name: str, text: str) -> Recipe:
         if first["type"] == "extra_forbidden":
             message = "is no key of a recipe; take it out, or put it under settings"
         raise ValueError(f"recipe {name}: {key}: {message[0].lower() + message[1:]}") from None
+    for prediction in made.predictions:
+        if prediction not in PREDICTIONS:
+            _unknown(f"recipe {name}: predictions must have", prediction, PREDICTIONS)
     for profile, chosen in made.profiles.items():
         if chosen.protocol not in PROTOCOLS:
             _unknown(f"recipe {name}: profiles.{profile}.protocol must be", chosen.protocol, PROTOCOLS)
@@ -171,13 +175,18 @@ def _arms(recipe: Recipe, profile: Profile) -> dict[str, dict[str, Any]]:
                     f"recipe {recipe.name}: arms.{name}: the field {error} must have values in [each], one "
                     "alone where the arm's name is without it"
                 ) from None
+            except (IndexError, AttributeError, ValueError) as error:
+                raise ValueError(
+                    f"recipe {recipe.name}: arms.{name}: braces must hold the name of a field: {error}"
+                ) from None
     return arms
 
 
 def _filled(value: Any, fields: Mapping[str, Any]) -> Any:
     if not isinstance(value, str):
         return value
-    return fields[value[1:-1]] if value[1:-1] in fields else value.format(**fields)
+    alone = next((field for field in fields if value == f"{{{field}}}"), None)
+    return value.format(**fields) if alone is None else fields[alone]
 
 
 def _panel_runs(
@@ -219,7 +228,7 @@ def _order(recipe: Recipe, panel: str, arms: Mapping[str, Mapping[str, Any]]) ->
     """The panel's arms, each after those that it refers to."""
     here = recipe.panels[panel].get("arms", list(arms))
     for arm in here:
-        if arm not in arms:
+        if arm not in list(arms):
             _unknown(f"recipe {recipe.name}: panels.{panel}.arms must have", arm, arms)
     ordered: list[str] = []
 
@@ -231,7 +240,7 @@ def _order(recipe: Recipe, panel: str, arms: Mapping[str, Mapping[str, Any]]) ->
             if other is None:
                 continue
             if other not in here:
-                where = "" if other not in arms else f" of the panel {panel}"
+                where = f" of the panel {panel}" if other in list(arms) else ""
                 _unknown(f"recipe {recipe.name}: arms.{arm}.{key} must name an arm{where},", other, here)
             if other in (*path, arm):
                 cycle = " -> ".join([*path[path.index(other) :], arm, other] if other in path else [arm, arm])

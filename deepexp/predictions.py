@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 LOW, HALF = 0.2, 0.5  # densities up to which levels count
 FEWEST, MOST = 3, 1000  # seeds that a verdict takes, and up to which more are asked for
 PERTURBED = 0.25  # the fraction of signs that P5 flips
+TIE = 1e-11  # estimates below it are 0: what the rounding of sums leaves of a tie
 SCORES = ("magnitude", "random", "snip", "synflow")
 
 Tables = Mapping[str, "xr.Dataset"]
@@ -87,14 +88,18 @@ class Verdict:
 
 def decide(values: Floats, bound: float, margin: float) -> Verdict:
     """The verdict on the mean of `values` (seeds,), by its t-interval."""
-    found = moments(values)
+    found = moments(_tied(values))
     if found.n == 0:
         return Verdict("NOT RUN", "no seed has all the runs that it takes")
     low, high = found.interval()
     sizes = np.arange(FEWEST, MOST + 1)
     half = quantile(sizes) * found.deviation / np.sqrt(sizes)
     ends = found.mean - half, found.mean + half
-    return _verdict(int(found.n), float(found.mean), (float(low), float(high)), ends, bound, margin)
+    return _verdict(int(found.n), float(_tied(found.mean)), (float(low), float(high)), ends, bound, margin)
+
+
+def _tied(values: Floats) -> Floats:
+    return np.where(np.abs(values) < TIE, 0.0, values)
 
 
 def decide_ratio(over: Floats, under: Floats, bound: float, margin: float) -> Verdict:
@@ -103,7 +108,7 @@ def decide_ratio(over: Floats, under: Floats, bound: float, margin: float) -> Ve
     NOT RUN unless mean(under) is SUPPORTED to be above 0; INCONCLUSIVE where the interval is unbounded.
     """
     paired = np.isfinite(over) & np.isfinite(under)
-    over, under = over[paired], under[paired]
+    over, under = (_tied(values[paired]) for values in (over, under))
     gap = decide(under, 0.0, 0.0)
     if gap.word == "NOT RUN":
         return gap

@@ -124,7 +124,7 @@ def perturb(data: Data) -> Figure:
         axes.set_xlabel("surviving signs flipped (%)")
         axes.set_title("of all layers together" if scope == "global" else "of every layer alike", loc="left")
     grid[0].set_ylabel("accuracy lost (pp)")
-    grid[0].set_xlim(left=0)
+    grid[0].set_xlim(0, 1.08 * 100 * float(shaken.fraction.max()))
     return _finish(figure, data, grid, panel, dots="")
 
 
@@ -298,6 +298,7 @@ def _finish(
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
+    handles = dict(sorted(handles.items(), key=lambda item: item[0] == "mean"))  # else bars come after it
     counts = data["means"].accuracy_n.values
     seeds = int(counts.max())
     marks = {1: "", 2: dots}.get(seeds, "; whiskers: 95 % $t$-intervals")

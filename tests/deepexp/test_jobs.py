@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
+import torch
 
 from deepexp import cli, costs, jobs, plan
 from deepexp import folder as layout
@@ -109,6 +110,44 @@ def test_run_trains_all_and_the_next_call_nothing(recipe, capsys):
     )
     assert "Nothing to be done for 'runs'" in done.stdout
     assert before == {path: path.stat().st_mtime_ns for path in Path("runs").rglob("*")}
+
+
+def test_a_recipe_that_has_changed_is_reduced_again(recipe, capsys):
+    assert cli.main(["run", "tiny.toml", "--profile", "smoke", "--quiet", "--seed", "0"]) == 0
+    assert cli.main(["reduce", "tiny.toml", "--profile", "smoke", "--seed", "0"]) == 0
+    chosen, results = [run for run in recipe if run.config.seed == 0], "build/results/tiny.nc"
+
+    def always():
+        text = jobs.makefile("tiny.toml", chosen, Path("runs"), [], Path("build"))
+        return text.splitlines()[1].split()[1:]
+
+    assert always() == ["all", "runs"]
+    Path("tiny.toml").write_text('predictions = ["P2"]\n' + RECIPE.replace("EPOCHS", "2"))
+    os.utime("tiny.toml", (later := Path(results).stat().st_mtime + 1, later))
+    assert always() == ["all", "runs", results]
+
+
+def test_a_run_holds_the_first_free_gpu_for_its_user(tmp_path, monkeypatch):
+    taken = []
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    config = build({"machine.device": "cuda"})
+    with jobs.device(config), jobs.device(config):
+        assert taken == [0, 1]
+    user = os.getuid()
+    assert {path.name for path in tmp_path.iterdir()} == {f"signflow-{user}-gpu-{i}.lock" for i in (4, 7)}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
+def test_without_a_gpu_a_run_on_one_is_one_line_and_does_not_wait(recipe, capsys):
+    arguments = ["run", "tiny.toml", "--profile", "smoke", "--device", "cuda"]
+    alone = plan.runs("tiny.toml", profile="smoke", device="cuda")[0].config.run_id
+    for only, code in (([], 1), (["--only", alone], 2)):
+        assert cli.main([*arguments, *only]) == code
+        assert capsys.readouterr().err.endswith("torch finds none; use --device cpu\n")
+    assert not Path("runs").exists()
 
 
 def test_a_run_that_is_not_the_recipes_is_one_line(recipe, capsys):

@@ -186,6 +186,8 @@ def test_panels_and_seeds_can_be_chosen():
     ):
         plan.runs("fig3", profile="smoke", panels=["cifar10"])
     assert len(plan.runs("fig2d", profile="smoke", panels=["tinyimagenet"])) == 6
+    twice = plan.runs("fig3", profile="smoke", panels=["digits", "digits"], seeds=[1, 0, 1])
+    assert twice == plan.runs("fig3", profile="smoke", seeds=[1, 0])
 
 
 def test_a_recipe_may_be_a_file(tmp_path):
@@ -224,6 +226,18 @@ def test_a_recipe_may_be_a_file(tmp_path):
         ("width = 0.25", "wide = 1", "profile smoke: unknown key 'model.wide'; did you mean"),
         ("panels.digits = {}", 'panels.digits.data.dataset = "mnist"', "the dataset must be one of"),
         ("[arms.imp]", '[arms."{a}-imp"]', "arms.{a}-imp: the field 'a' must have values in [each]"),
+        ("[arms.imp]", '[arms."{}-imp"]', "arms.{}-imp: braces must hold the name of a field"),
+        ('masks = "lrr"', 'masks = "{"', "arms.on: braces must hold the name of a field"),
+        (
+            'masks = "lrr"',
+            'masks = ["lrr"]',
+            "arms.on.masks must name an arm, one of imp, lrr, on, got '['lrr'",
+        ),
+        (
+            'source = "a test"',
+            'source = "a test"\npredictions = ["P12"]',
+            "predictions must have one of P1, ",
+        ),
     ],
 )
 def test_bad_recipes_are_one_line_with_recipe_and_key(tmp_path, capsys, old, new, message):
@@ -235,6 +249,20 @@ def test_bad_recipes_are_one_line_with_recipe_and_key(tmp_path, capsys, old, new
     assert error.count("\n") == 1
     assert error.startswith("deepexp: recipe bad: ")
     assert message in error
+
+
+def test_a_file_that_is_no_text_is_one_line_with_its_recipe(tmp_path):
+    (tmp_path / "bad.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"^recipe bad: it must be TOML: "):
+        plan.load(str(tmp_path / "bad.toml"))
+
+
+def test_a_setting_takes_a_field_by_its_braces_alone(tmp_path):
+    file = tmp_path / "small.toml"
+    text = SMALL.replace('algorithm = "imp"', 'algorithm = "{algorithm}"', 1)
+    file.write_text('each = { algorithm = ["wr"], m = [3] }\n' + text)
+    algorithms = {run.arm: run.config.algorithm for run in plan.runs(str(file), profile="smoke")}
+    assert algorithms == {"imp": "wr", "lrr": "lrr", "on": "imp"}
 
 
 @pytest.mark.parametrize("arguments", [["fig9"], ["missing.toml"], ["fig3", "--profile", "x"]])

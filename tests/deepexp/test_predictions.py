@@ -43,6 +43,7 @@ def _one(identifier, arms, **more):
         ([-1.0, -1.1, -0.9], "NOT SUPPORTED"),
         ([0.0, 0.01, -0.01], "NOT SUPPORTED"),
         ([0.0, 0.0, 0.0], "NOT SUPPORTED"),
+        ([7e-15, 7e-15, 7e-15], "NOT SUPPORTED"),
         ([1.0, 3.0, -1.0], "INCONCLUSIVE (n = 18)"),
         ([0.1001, 3.0, -2.8], "INCONCLUSIVE (n > 1,000)"),
         ([5.0], "INCONCLUSIVE (n unknown)"),
@@ -54,6 +55,16 @@ def _one(identifier, arms, **more):
 )
 def test_the_rule(values, text):
     assert str(decide(np.array(values), 0.0, 0.2)) == text
+
+
+def test_a_tie_is_one_whatever_the_order_of_its_sums():
+    """Means of the same three accuracies, summed in two orders, differ by 1.4e-14."""
+    arms = {"imp": np.full((3, 5), 0.6), "lrr": np.full((3, 5), 0.6)}
+    arms["imp"][:, 2:], arms["lrr"][:, 2:] = (0.3, 0.2, 0.1), (0.1, 0.2, 0.3)
+    levels = planted.levels({"digits": arms}, keep=0.4)
+    found = predictions.table(("P1",), {"levels": levels, "signs": planted.signs(levels)}).isel(verdict=0)
+    assert np.all(found["values"] != 0)
+    assert (found.word, found.estimate, str(float(found.low))) == ("NOT SUPPORTED", 0.0, "0.0")
 
 
 @pytest.mark.parametrize(

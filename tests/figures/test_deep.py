@@ -159,7 +159,9 @@ def test_warm_up_has_a_row_of_its_own():
 
 def test_the_two_histograms_are_shares_of_the_survivors():
     data = tables("fig5")
-    grid = np.array(deep.signs(data).axes).reshape(2, 3)
+    figure = deep.signs(data)
+    assert _legend(figure)[0] == ["IMP", "LRR", "mean"]
+    grid = np.array(figure.axes).reshape(2, 3)
     assert grid[0, 0].get_ylabel() == "surviving weights (%)"
     for row, name in enumerate(("last_flip", "switches")):
         counts = data["signs"][name].sel(panel="cifar10").isel(seed=0)
@@ -178,6 +180,7 @@ def test_perturb_shows_what_is_lost_at_the_last_level():
     data = tables("perturb")
     together, by_layer = deep.perturb(data).axes
     lines = _drawn(together)
+    assert all(axes.get_xlim()[0] == 0 and axes.get_xlim()[1] > 52 for axes in (together, by_layer))
     assert set(lines) == {f"{name}, level {level}" for name in ("IMP", "LRR") for level in (4, 8)}
     last = data["levels"].test_accuracy.sel(panel="cifar10").isel(level=-1).mean("seed")
     lost = [100 * float(last.sel(arm="lrr") - last.sel(arm=f"lrr-p{p}-l8")) for p in (0.1, 0.25, 0.5)]
