@@ -171,7 +171,8 @@ def _gradients(
     if machine.compile and machine.device == "cuda":
         torch.compiler.cudagraph_mark_step_begin()  # what the step before returned may be written over
     with contextlib.suppress(torch.OutOfMemoryError):
-        return _backward(forward, x if machine.channels_last else x.contiguous(), y, config.train)
+        x = x if machine.channels_last else x.contiguous()
+        return _backward(forward, x, y, config.train)
     # Out here no frame holds any longer what had been allocated.
     raise OutOfMemory(len(x) * machine.processes, fitting(net, x, y, machine) * machine.processes)
 
