@@ -36,6 +36,7 @@ from figures.command import three_digits
 from figures.results import provenance
 
 CHUNK = 3  # steps on a CPU that a loop makes before it is the next one's turn; on a GPU, an epoch
+PLAIN = 10_000  # images at most, but a batch, that a plain loop has as floats in memory
 DENSITY = 0.2  # of the masked loops
 STUDY = (26, 150)  # trainings and epochs of each in the study whose time is estimated
 
@@ -65,7 +66,7 @@ def loops(
 
     The measurement ends with the round in which each has trained on `images`, or `seconds` are over.
     """
-    loaded = data.load(build(chosen).data, 0, build(chosen).machine.device)
+    loaded = prepare(build(chosen), Path()).dataset
     if not isinstance(loaded.train, data.Images):
         raise ValueError(
             f"the plain loop needs images that fit in memory; choose another than '{chosen['data.dataset']}'"
@@ -137,7 +138,7 @@ def _plain(work: Run, chunk: int, channels_last: bool, pruned: bool) -> Iterator
     assert isinstance(dataset.train, data.Images)
     net = models.build(config.model.name, classes=dataset.classes, channels=dataset.train.x.shape[-1])
     net.to(config.machine.device)
-    x = dataset.normalise(dataset.train.x[:10_000])
+    x = dataset.normalise(dataset.train.x[: max(PLAIN, config.train.batch_size)])
     if pruned:  # before channels_last: its masks are made with view(-1), which that layout refuses
         for module in [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]:
             prune.l1_unstructured(module, "weight", amount=1 - DENSITY)

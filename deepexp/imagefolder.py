@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -145,7 +146,7 @@ def _annotated(folder: Path, names: Sequence[str]) -> Part:
         raise ValueError(
             f"'{notes}' must have the classes of the validation images, but there is no such file; restore it"
         )
-    rows = [line.split("\t") for line in notes.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = [line.split("\t") for line in notes.read_text("utf-8", "replace").splitlines() if line.strip()]
     for number, row in enumerate(rows, 1):
         if len(row) < 2 or row[1] not in label:
             raise ValueError(
@@ -153,12 +154,13 @@ def _annotated(folder: Path, names: Sequence[str]) -> Part:
                 f"{' '.join(row)!r} in line {number}"
             )
     have = {entry.name for entry in _entries(folder / "images") if _is_image(entry.name)}
-    odd = sorted(have ^ {row[0] for row in rows})
+    lines = Counter(row[0] for row in rows)
+    odd = sorted((have ^ lines.keys()) | {name for name, count in lines.items() if count > 1})
     if odd:
-        missing = "no such image" if odd[0] not in have else "no line for that image"
+        found = {0: "no line for that image", 1: "no such image"}.get(lines[odd[0]], "more than one")
         raise ValueError(
             f"'{notes}' must have one line for every image in '{folder / 'images'}', but for '{odd[0]}' "
-            f"there is {missing}; restore both from one copy"
+            f"there is {found}; restore both from one copy"
         )
     paths = [str(folder / "images" / row[0]) for row in rows]
     return Part(paths, np.array([label[row[1]] for row in rows], np.int64))

@@ -259,7 +259,9 @@ def _scores(work: Run, level: int, alive: Mask) -> dict[str, torch.Tensor]:
     config, dataset = work.config, work.dataset
     if config.pruning.score == "snip":
         first = data.batches(dataset, config.data, config.train, config.seed, level, 0)
-        return scores.snip(work.net, itertools.islice(first, config.pruning.snip_batches))
+        some = itertools.islice(first, config.pruning.snip_batches)
+        planar = not config.machine.channels_last  # as in training: torch may crash where layouts differ
+        return scores.snip(work.net, ((x.contiguous() if planar else x, y) for x, y in some))
     if config.pruning.score == "synflow":
         return scores.synflow(work.net, alive, dataset.shape)
     return score(config.pruning.score, work.net, config.seed)

@@ -122,8 +122,10 @@ def joined(machine: Machine) -> Iterator[Group]:
             )
         atexit.register(dist.destroy_process_group)
     before = _on_termination(_terminated if rank == 0 else signal.SIG_DFL)
+    group = Group(rank, size)
     try:
-        yield Group(rank, size)
+        group.sum(torch.zeros(()))  # rank 0 locks no folder that another one still waits for
+        yield group
     except Exception:
         _on_termination(signal.SIG_IGN if rank == 0 else before)  # it ends anyway, with a line to say
         atexit.unregister(dist.destroy_process_group)  # it would wait for processes that may be gone
@@ -136,6 +138,8 @@ def _together() -> Iterator[None]:
     """Tell the failure of an exchange as what it is: torch raises a RuntimeError whatever the cause."""
     try:
         yield
+    except Lost:  # by a signal that came meanwhile
+        raise
     except RuntimeError as error:
         raise Lost(error) from None
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 
 import torch
@@ -41,8 +42,7 @@ def snip(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, 
     """
     copy = deepcopy(net).float().train()
     copy.zero_grad(set_to_none=True)
-    # Tensor cores would round the products of float32 to 10 bits.
-    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+    with torch.enable_grad(), _exact():
         for x, y in batches:
             F.cross_entropy(copy(x), y).backward()
     return _products(copy)
@@ -87,6 +87,18 @@ def densities(kind: str, living: int, keep: int, steps: int) -> list[int]:
         return [keep]
     ratio = keep / living
     return [round(living * ratio ** (step / steps)) for step in range(1, steps)] + [keep]
+
+
+@contextlib.contextmanager
+def _exact() -> Iterator[None]:
+    """Keep tensor cores, which round the factors to 10 bits, out of float32's products."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _products(net: nn.Module) -> dict[str, Tensor]:

@@ -171,12 +171,17 @@ def _gradients(
     if machine.compile and machine.device == "cuda":
         torch.compiler.cudagraph_mark_step_begin()  # what the step before returned may be written over
     with contextlib.suppress(torch.OutOfMemoryError):
-        logits = forward(x if machine.channels_last else x.contiguous())
-        loss = F.cross_entropy(logits, y, label_smoothing=config.train.label_smoothing)
-        loss.backward()
-        return loss.detach(), logits.detach()
+        x = x if machine.channels_last else x.contiguous()
+        return _backward(forward, x, y, config.train)
     # Out here no frame holds any longer what had been allocated.
     raise OutOfMemory(len(x) * machine.processes, fitting(net, x, y, machine) * machine.processes)
+
+
+def _backward(forward: Forward, x: Tensor, y: Tensor, train: Train) -> tuple[Tensor, Tensor]:
+    logits = forward(x)
+    loss = F.cross_entropy(logits, y, label_smoothing=train.label_smoothing)
+    loss.backward()
+    return loss.detach(), logits.detach()
 
 
 def fitting(net: nn.Module, x: Tensor, y: Tensor, machine: Machine) -> int:

@@ -24,6 +24,19 @@ def test_every_loop_trains_on_one_copy_of_the_data(monkeypatch):
     assert min(rates.values()) > 0
 
 
+def test_a_batch_larger_than_what_the_plain_loop_has_in_memory(monkeypatch):
+    monkeypatch.setattr(bench, "PLAIN", 16)
+    loaded = data.load(build(SMALL).data, 0)
+    assert next(bench._loop("plain", SMALL, loaded, chunk=2)) == 2
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_gpu_that_is_not_there_is_told_in_one_line(capsys):
+    command = ["bench", "--dataset", "digits", "--model", "resnet8", "--device", "cuda"]
+    assert cli.main(command) == 2
+    assert "machine.device = 'cuda' needs a CUDA device" in capsys.readouterr().err
+
+
 def test_the_loops_end_when_their_time_is_over():
     began = time.monotonic()
     _, images = bench.loops(SMALL, images=10**9, seconds=0.5)

@@ -121,6 +121,15 @@ def test_what_the_annotations_and_the_folders_lack(tiny_imagenet, jpeg):
     with pytest.raises(ValueError, match=r"for 'val_99\.JPEG' there is no line for that image"):
         imagefolder.listing("tinyimagenet")
     (root / "val" / "images" / "val_99.JPEG").unlink()
+    notes = root / "val" / "val_annotations.txt"
+    lines = notes.read_bytes()
+    notes.write_bytes(lines + b"val_3.JPEG\tn01\t0\t0\t63\t63\n")
+    with pytest.raises(ValueError, match=r"for 'val_3\.JPEG' there is more than one"):
+        imagefolder.listing("tinyimagenet")
+    notes.write_bytes(lines + b"\xff\tn01\n")
+    with pytest.raises(ValueError, match=r"val_annotations\.txt' must have one line for every image"):
+        imagefolder.listing("tinyimagenet")
+    notes.write_bytes(lines)
     jpeg(root / "train" / "n01" / "images" / "wide.JPEG", 128, size=(65, 64))
     with pytest.raises(ValueError, match=r"wide\.JPEG' must have 64x64 pixels, but it has 65x64"):
         data.load(TINY, 0)

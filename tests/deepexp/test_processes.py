@@ -187,6 +187,32 @@ def test_what_three_processes_exchange():
     _ranks(EXCHANGES, size=3)
 
 
+LATE = """
+import os, sys, time
+from pathlib import Path
+from deepexp import processes
+from deepexp.config import Machine
+for number in range(2):
+    here = Path(sys.argv[1]) / str(number)
+    if os.environ["RANK"] == "1":
+        time.sleep(number)
+        here.touch()
+    with processes.joined(Machine(processes=2)):
+        assert here.exists()
+"""
+
+
+def test_no_process_goes_on_before_all_are_there(tmp_path):
+    """Rank 0 would lock the next run's folder, for which the others wait."""
+    _ranks(LATE, tmp_path)
+
+
+def test_a_termination_during_an_exchange_is_told_once():
+    with pytest.raises(processes.Lost) as told, processes._together():
+        raise processes.Lost("torchrun ends this one")
+    assert str(told.value).count("every process of the run must live") == 1
+
+
 @pytest.mark.parametrize(
     ("size", "started", "message"),
     [

@@ -76,6 +76,33 @@ def test_snip_is_float32_of_a_network_in_half_precision():
     assert all(torch.equal(found[name], tensor) for name, tensor in want.items())
 
 
+def test_snip_is_float32_where_training_rounds_its_factors():
+    """With precision = 'tf32', of the linear layer too."""
+    net = models.build("resnet8", classes=10, width=0.5, channels=1)
+    before, seen = torch.get_float32_matmul_precision(), []
+
+    def batches():
+        seen.append((torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32))
+        yield torch.zeros(2, 1, 8, 8), torch.arange(2)
+
+    torch.set_float32_matmul_precision("high")
+    try:
+        scores.snip(net, batches())
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert seen == [("highest", False)]
+
+
+def test_snip_lays_images_out_as_training_does(tmp_path, tiny, tiny_imagenet, monkeypatch):
+    """In the other layout torch ends the process with a segmentation fault in the backward pass."""
+    images = {"data.dataset": "tinyimagenet", "train.batch_size": 8, "pruning.score": "snip"}
+    machine = {"pruning.snip_batches": 2, "machine.channels_last": False}
+    work = prepare(build({**tiny, **images, **machine}), tmp_path)
+    monkeypatch.setattr(scores, "snip", lambda net, some: [x.is_contiguous() for x, _ in some])
+    assert levels._scores(work, 1, masks.dense(work.net)) == [True, True]
+
+
 @pytest.mark.parametrize("name", ["resnet20", "vgg16"])
 def test_synflow_is_the_published_iteration(name):
     """At initialisation; in float64, where sums in another order move no count but a tie's."""

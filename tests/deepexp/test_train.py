@@ -1,6 +1,7 @@
 """The training loop against a plain one, its schedules by formula, and pruned weights that stay at 0."""
 
 import math
+import weakref
 
 import pytest
 import torch
@@ -252,6 +253,24 @@ def test_out_of_memory_names_the_batch_that_fits(tmp_path, tiny, monkeypatch, mo
     assert "\n" not in str(e.value)
     x, y = work.dataset.normalise(work.dataset.train.x[:32]), work.dataset.train.y[:32]
     assert train.fitting(work.net, x, y, work.config.machine) == fits
+
+
+def test_a_failed_backward_pass_leaves_its_memory_to_smaller_batches(tmp_path, tiny, monkeypatch):
+    work, made = prepare(build(tiny), tmp_path), []
+
+    def forward(x):
+        logits = work.net(x)
+        made.append(weakref.ref(logits))
+        return logits
+
+    def fails(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.Tensor, "backward", fails)
+    monkeypatch.setattr(train, "fitting", lambda *_: 7 if made[0]() is None else 0)
+    x, y = work.dataset.normalise(work.dataset.train.x[:32]), work.dataset.train.y[:32]
+    with pytest.raises(train.OutOfMemory, match="a batch of 7 fits"):
+        train._gradients(work.net, forward, x, y, work.config)
 
 
 def test_on_a_gpu_networks_are_compiled_into_cuda_graphs(monkeypatch):
