@@ -183,7 +183,8 @@ def alone(name: str, chosen: Mapping[str, Any]) -> Alone:
         [sys.executable, "-c", code, json.dumps([name, chosen])], capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise RuntimeError(f"a process that trains by '{name}' failed: {done.stderr.strip()[-500:]}")
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise RuntimeError(f"a process that trains by '{name}' failed: {last}")
     first, memory = json.loads(done.stdout)
     return Alone(first - began, memory)
 
