@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import re
 import statistics
 import subprocess
 import sys
@@ -33,6 +32,7 @@ from deepexp.config import Machine, build
 from deepexp.prepare import Run, prepare
 from deepexp.scores import score
 from figures.command import three_digits
+from figures.machine import peak_memory
 from figures.results import provenance
 
 CHUNK = 3  # steps on a CPU that a loop makes before it is the next one's turn; on a GPU, an epoch
@@ -204,13 +204,7 @@ def report_alone(name: str, chosen: Mapping[str, Any]) -> None:
     for _ in range(3):
         next(loop)
     _wait(device)
-    print(json.dumps([first, torch.cuda.max_memory_allocated() / 1e6 if device == "cuda" else _resident()]))
-
-
-def _resident() -> float:
-    status = Path("/proc/self/status")
-    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
-    return int(found[1]) / 1e3 if found else math.nan
+    print(json.dumps([first, torch.cuda.max_memory_allocated() / 1e6 if device == "cuda" else peak_memory()]))
 
 
 def operations(work: Run) -> float:

@@ -82,6 +82,25 @@ def _train_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("--dry-run", action="store_true", help="print the plan and its cost, train nothing")
 
 
+def _bench_options(bench: argparse.ArgumentParser) -> None:
+    bench.add_argument("--dataset", default="cifar10")
+    bench.add_argument("--model", default="resnet20")
+    bench.add_argument(
+        "--images", type=int, help="for each loop (default: 5000, on a GPU until the time is over)"
+    )
+    bench.add_argument("--batch", type=int, default=128)
+    bench.add_argument(
+        "--seconds", type=float, default=45.0, help="end after these, if the images last longer"
+    )
+    bench.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    bench.add_argument("--precision", default="float32", choices=["float32", "tf32", "bf16"])
+    bench.add_argument("--threads", type=int, default=2)
+    bench.add_argument(
+        "--compile", action="store_true", help="compiled loops too (a minute each; on a GPU always)"
+    )
+    bench.add_argument("--readme", type=Path, metavar="FILE", help="replace the marked section there")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = command.parser("deepexp", "Pruning experiments on deep networks.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -127,22 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("dataset", metavar="DATASET")
     data.add_argument("--url", help="a mirror of the archive")
     bench = add("bench", _bench, "this machine's speed beside a plain PyTorch loop's")
-    bench.add_argument("--dataset", default="cifar10")
-    bench.add_argument("--model", default="resnet20")
-    bench.add_argument(
-        "--images", type=int, help="for each loop (default: 5000, on a GPU until the time is over)"
-    )
-    bench.add_argument("--batch", type=int, default=128)
-    bench.add_argument(
-        "--seconds", type=float, default=45.0, help="end after these, if the images last longer"
-    )
-    bench.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    bench.add_argument("--precision", default="float32", choices=["float32", "tf32", "bf16"])
-    bench.add_argument("--threads", type=int, default=2)
-    bench.add_argument(
-        "--compile", action="store_true", help="compiled loops too (a minute each; on a GPU always)"
-    )
-    bench.add_argument("--readme", type=Path, metavar="FILE", help="replace the marked section there")
+    _bench_options(bench)
     add("doctor", _doctor, "what this machine can run")
     return parser
 
@@ -438,7 +442,7 @@ def _data(options: argparse.Namespace) -> None:
         raise ValueError(f"the data set must be one of {', '.join(sources.SOURCES)}, got '{options.dataset}'")
     if options.action == "fetch":
         print(sources.fetch(options.dataset, url=options.url, progress=not options.quiet))
-    if sources.SOURCES[options.dataset].images != (0, 0):
+    if sources.SOURCES[options.dataset].in_files:
         _verify_folder(options)
         return
     variant = sources.verify(options.dataset)
@@ -499,8 +503,8 @@ def _doctor(_: argparse.Namespace) -> None:
     print(f"data in {sources.folder()}:")
     for name, source in sources.SOURCES.items():
         try:
-            listed = source.images != (0, 0)
-            print(f"  {name}: {imagefolder.listing(name).variant if listed else sources.verify(name)}")
+            found = imagefolder.listing(name).variant if source.in_files else sources.verify(name)
+            print(f"  {name}: {found}")
         except ValueError as error:
             print(f"  {name}: {error}")
     print(f"free disk space here: {shutil.disk_usage('.').free / 1e9:.1f} GB")

@@ -91,7 +91,7 @@ def load(config: Data, seed: int, device: str = "cpu") -> Dataset:
     Raises ValueError where the data are missing, damaged, or no known variant (unless `accept_unknown`).
     """
     source, tiny = SOURCES[config.dataset], config.dataset == "tinyimagenet"
-    read = _listed if source.images != (0, 0) else _verified
+    read = _listed if source.in_files else _verified
     images, test, classes, variant, digest = read(config)
     train, validation = _divide(images, config, seed)
     if tiny:

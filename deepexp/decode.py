@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from figures.machine import cores
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -48,8 +50,7 @@ def workers() -> int:
         raise ValueError(f"SIGNFLOW_WORKERS must be a number of processes, 0 or more, got '{text}'")
     if text:
         return int(text)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+    return max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
 def picture(path: str | Path, size: int | None = None) -> Image:

@@ -37,7 +37,7 @@ def check_data(recipe: str, runs: Sequence[Run]) -> None:
     for run in {run.panel: run for run in runs}.values():
         data = run.config.data
         try:
-            if sources.SOURCES[data.dataset].images != (0, 0):
+            if sources.SOURCES[data.dataset].in_files:
                 imagefolder.listing(data.dataset, data.classes)
             else:
                 sources.check(data.dataset)

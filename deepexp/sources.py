@@ -37,6 +37,11 @@ class Source:
     md5: str = ""
     images: tuple[int, int] = (0, 0)  # for training and testing, where the parts are folders of JPEG files
 
+    @property
+    def in_files(self) -> bool:
+        """Whether every image is a file of its own."""
+        return self.images != (0, 0)
+
 
 # The archives' MD5 sums: https://www.cs.toronto.edu/~kriz/cifar.html. The SHA-1 sums of the official arrays
 # are those of the official binary version, as Apache MXNet publishes them

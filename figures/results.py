@@ -23,6 +23,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from figures.machine import processor
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -111,7 +113,7 @@ def provenance(config: Mapping[str, Any], seed: int | None = None) -> dict[str, 
         "source_digest": source_digest(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "platform": platform.platform(),
-        "cpu": f"{_cpu()}, {os.cpu_count()} logical cores",
+        "cpu": f"{processor()}, {os.cpu_count()} logical cores",
     }
 
 
@@ -196,14 +198,6 @@ def _canonical(config: Mapping[str, Any]) -> str:
         return value if isinstance(value, bool | int | float | str | None) else str(value)
 
     return json.dumps(plain(config), sort_keys=True)
-
-
-def _cpu() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _write_groups(data: Mapping[str, xr.Dataset], path: Path, attributes: Mapping[str, str | int]) -> None:

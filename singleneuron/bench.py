@@ -16,7 +16,6 @@ import importlib.util
 import json
 import math
 import multiprocessing
-import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -28,10 +27,10 @@ from typing import Any
 import numpy as np
 from numba import prange
 
+from figures import machine
 from figures.command import replace_section, three_digits
 from figures.results import provenance
 from singleneuron import drift, exact, line, peers, population
-from singleneuron.executors import cores
 from singleneuron.flow import FlowResult, integrate
 from singleneuron.kernel import kernel, routine
 from singleneuron.model import (
@@ -285,9 +284,7 @@ def peak_memory(function: Callable[..., Any], *arguments: Any) -> float:
 
 def _peak_after(function: Callable[..., Any], *arguments: Any) -> float:
     function(*arguments)
-    status = Path("/proc/self/status")
-    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
-    return int(found[1]) / 1e3 if found else math.nan
+    return machine.peak_memory()
 
 
 def sample_case(d: int, n: int, size: int, dense_size: int, share: float = 1.0) -> Case:
@@ -303,14 +300,14 @@ def sample_case(d: int, n: int, size: int, dense_size: int, share: float = 1.0) 
     assert isinstance(reference.state, State)
     outcomes = ", ".join(f"{count} {name}" for name, count in counts(reference.status).items() if count)
     memory = peak_memory(event_driven, d, n, size, 1e-7)
+    tools = [Tool("signflow, event-driven", size, own)]
+    if dense_size:
+        run = functools.partial(dense, d, n, dense_size)
+        tools.append(Tool("signflow, dense right-hand side", dense_size, run, (1e-6, 1e-8, 1e-10)))
     return Case(
         f"{n:,} samples, d = {d}, noise 0.1, balanced starts to t = 50",
         np.column_stack([reference.state.a, reference.state.w]),
-        [
-            Tool("signflow, event-driven", size, own),
-            Tool("signflow, dense right-hand side", dense_size, functools.partial(dense, d, n, dense_size),
-                 (1e-6, 1e-8, 1e-10)),
-        ][: 2 if dense_size else 1],
+        tools,
         f"of the {size:,} event-driven starts {outcomes}; peak memory {memory:.0f} MB",
     )  # fmt: skip
 
@@ -320,7 +317,7 @@ CASES: dict[str, Callable[[float], Case]] = {
     "population": population_case,
     "samples": functools.partial(sample_case, 10, 1_000, 1_000, 8),
     "many-samples": functools.partial(sample_case, 10, 100_000, 40, 2),
-    "many-coordinates": functools.partial(sample_case, 100, 1_000, 20, 0),  # dense: minutes a start,
+    "many-coordinates": functools.partial(sample_case, 100, 1_000, 20, 0),  # dense takes minutes a start
 }
 STUDIES = "studies"
 
@@ -331,7 +328,7 @@ STUDIES = "studies"
 def study_costs(share: float = 1.0, rounds: int = 3) -> str:
     """A Markdown table of what a study of balanced population runs costs, by d and by their number."""
     lines = [
-        f"**Studies: IMP and LRR from balanced starts, long levels, {cores()} processes**",
+        f"**Studies: IMP and LRR from balanced starts, long levels, {machine.cores()} processes**",
         "",
         "| d | runs | seconds | runs/s |",
         "|--:|--:|--:|--:|",
@@ -370,7 +367,7 @@ def table(case: Case, rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def machine() -> str:
+def hardware() -> str:
     """The processor, the threads used, and the versions that were measured."""
     made = provenance({})
     versions = json.loads(str(made["versions"]))
@@ -381,7 +378,7 @@ def machine() -> str:
         for name in ("diffrax", "jax", "heyoka")
         if peers.installed(name)
     }
-    return f"{made['cpu']}, {cores()} threads; " + ", ".join(f"{n} {v}" for n, v in found.items())
+    return f"{made['cpu']}, {machine.cores()} threads; " + ", ".join(f"{n} {v}" for n, v in found.items())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -400,7 +397,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             case = CASES[name](options.share)
             parts.append(table(case, measure(case, options.rounds)))
         print(parts[-1], end="\n\n", flush=True)
-    parts.append(machine() + ".")
+    parts.append(hardware() + ".")
     print(parts[-1])
     if options.readme:
         replace_section(options.readme, "benchmark", "\n\n".join(parts))

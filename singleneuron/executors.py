@@ -11,11 +11,6 @@ from multiprocessing.connection import wait
 from typing import Any
 
 
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class Here(Executor):
     """Runs what is submitted at once, in this thread."""
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from figures.machine import cores
 from singleneuron.chunks import Store
-from singleneuron.executors import cores, processes
+from singleneuron.executors import processes
 from singleneuron.flow import METHODS, Progress
 from singleneuron.intervals import clopper_pearson, confidence_sequence
 from singleneuron.model import Population, integer, number

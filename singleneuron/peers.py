@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from singleneuron.executors import cores
+from figures.machine import cores
 from singleneuron.model import Array
 
 Field = Callable[[float, Array, Array], Array]

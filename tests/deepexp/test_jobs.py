@@ -1,13 +1,11 @@
 """How a plan's runs get done: by make, killed and called again; on workers; in an order that works."""
 
 import contextlib
-import json
 import os
 import select
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from deepexp import folder as layout
 from deepexp.config import build
 from deepexp.prepare import prepare
 from figures.command import cluster
+from tests.cluster import dask, wait_until
 
 # IMP, LRR and IMP on LRR's masks for two seeds; LRR stands in two arms.
 RECIPE = """
@@ -66,13 +65,6 @@ def _command(command, *arguments):
 
 def _names(runs):
     return list(dict.fromkeys(run.config.run_id for run in runs))
-
-
-def _wait_until(condition, message):
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, message
-        time.sleep(0.02)
 
 
 def test_a_run_in_two_arms_is_one_target_after_what_it_needs(recipe):
@@ -174,7 +166,7 @@ def test_make_killed_in_the_middle_goes_on(recipe, tmp_path, same_run, all_of_th
         return {name: len(layout.rows(path)) for name, path in rows.items()}
 
     # One run is over, and another has levels behind it and levels before it.
-    _wait_until(lambda: 3 in trained().values() and {1, 2} & set(trained().values()), "no progress")
+    wait_until(lambda: 3 in trained().values() and {1, 2} & set(trained().values()), "no progress", PATIENCE)
     (os.killpg if all_of_them else os.kill)(first.pid, signal.SIGKILL)
     first.wait(PATIENCE)
     kept = {
@@ -279,7 +271,7 @@ def test_each_process_has_a_lock_of_its_own(tmp_path):
 @pytest.mark.slow
 def test_two_dask_workers_train_what_one_process_trains(recipe, tmp_path, same_run, capsys):
     distributed = pytest.importorskip("distributed")
-    with _dask(tmp_path, 2) as address:
+    with dask(tmp_path, 2, PATIENCE) as (address, _):
         with cluster(address), distributed.Client(address, set_as_default=False) as client:
             client.wait_for_workers(2, timeout=PATIENCE)
         arguments = ["run", "tiny.toml", "--profile", "smoke"]
@@ -288,26 +280,6 @@ def test_two_dask_workers_train_what_one_process_trains(recipe, tmp_path, same_r
     assert cli.main([*arguments, "--runs", "whole", "--quiet"]) == 0
     for name in _names(recipe):
         same_run(tmp_path / "runs" / name, tmp_path / "whole" / name)
-
-
-@contextlib.contextmanager
-def _dask(folder, workers):
-    """The address of a scheduler on 127.0.0.1 with worker processes of one thread."""
-    file = folder / "scheduler.json"
-    with contextlib.ExitStack() as stack, (folder / "log").open("w") as log:
-
-        def start(*arguments):
-            process = subprocess.Popen([sys.executable, "-m", "dask", *arguments], stdout=log, stderr=log)
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-
-        start("scheduler", "--host", "tcp://127.0.0.1", "--port", "0", "--no-dashboard",
-              "--scheduler-file", str(file))  # fmt: skip
-        _wait_until(file.exists, "no scheduler")
-        address = json.loads(file.read_text())["address"]
-        for _ in range(workers):
-            start("worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1")
-        yield address
 
 
 def test_an_unreachable_scheduler_is_one_line(recipe, capsys):
