@@ -31,6 +31,7 @@ from deepexp.checkpoint import Checkpoint
 from deepexp.config import Machine, build
 from deepexp.prepare import Run, prepare
 from deepexp.scores import score
+from deepexp.stack import Stack
 from figures.command import three_digits
 from figures.machine import peak_memory
 from figures.results import provenance
@@ -38,11 +39,12 @@ from figures.results import provenance
 CHUNK = 3  # steps on a CPU that a loop makes before it is the next one's turn; on a GPU, an epoch
 PLAIN = 10_000  # images at most, but a batch, that a plain loop has as floats in memory
 DENSITY = 0.2  # of the masked loops
+STACK = 4
 STUDY = (26, 150)  # trainings and epochs of each in the study whose time is estimated
 
 
-def images_per_second(work: Run, seconds: float = 1.0) -> float:
-    """The speed on this machine of training a run's network on its data, after a warm-up."""
+def images_per_second(work: Run | Stack, seconds: float = 1.0) -> float:
+    """The speed on this machine of training a run's network on its data, or a stack's, after a warm-up."""
     steps = _ours(work, masks.dense(work.net), 1)
     next(steps)
     began, count = time.perf_counter(), 0
@@ -99,21 +101,29 @@ _LOOPS = (
     "plain, channels_last, prune masks",
     "deepexp",
     "deepexp, masked",
+    f"deepexp, {STACK} seeds stacked",
     "deepexp, compiled",
     "deepexp, masked, compiled",
+    f"deepexp, {STACK} seeds stacked, compiled",
 )
 
 
 def _loop(
     name: str, chosen: Mapping[str, Any], dataset: data.Dataset | None = None, chunk: int | None = None
 ) -> Iterator[int]:
-    """The loop of that name; hands back, after `chunk` steps or an epoch's end, how many steps it made."""
-    config = build({**chosen, "machine.compile": "compiled" in name})
+    """The loop of that name; hands back, after `chunk` steps or an epoch's end, how many batches it took."""
+    chosen = {**chosen, "machine.compile": "compiled" in name}
+    config = build(chosen)
     work = prepare(config, Path(), dataset=dataset)
     if chunk is None:
         chunk = CHUNK if config.machine.device == "cpu" else work.per_epoch
     if name.startswith("plain"):
         return _plain(work, chunk, "channels_last" in name, "prune" in name)
+    if "stacked" in name:
+        chosen |= {"machine.stack": list(range(STACK))}
+        members = [build({**chosen, "seed": seed}) for seed in range(STACK)]
+        stack = Stack([prepare(member, Path(), dataset=work.dataset) for member in members])
+        return _ours(stack, masks.dense(stack.net), chunk)
     mask = masks.dense(work.net)
     if "masked" in name:
         mask = masks.top(score("magnitude", work.net, 0), mask, int(mask.total * DENSITY))
@@ -121,15 +131,15 @@ def _loop(
     return _ours(work, mask, chunk)
 
 
-def _ours(work: Run, mask: masks.Mask, chunk: int) -> Iterator[int]:
+def _ours(work: Run | Stack, mask: masks.Mask, chunk: int) -> Iterator[int]:
     """The training loop itself."""
     while True:
         before, stops = 0, range(chunk, work.total, chunk)
-        for report in train.steps(
-            work.net, work.forward, work.sgd, mask, work.dataset, work.config, 0, 0, stops
+        for reports in train.side_by_side(
+            work.net, work.forward, work.sgd, mask, work.sources, work.config, 0, 0, stops
         ):
-            yield report.step - before
-            before = report.step
+            yield (reports[0].step - before) * len(reports)
+            before = reports[0].step
 
 
 def _plain(work: Run, chunk: int, channels_last: bool, pruned: bool) -> Iterator[int]:
@@ -336,7 +346,7 @@ def report(
 def _rates(rates: Mapping[str, float], measured: Mapping[str, Alone], batch: int) -> str:
     base = rates["plain, channels_last"]
     lines = [
-        "| loop | images/s | relative | ms a step | start, s | memory, MB |",
+        "| loop | images/s | relative | ms a batch | start, s | memory, MB |",
         "|---|--:|--:|--:|--:|--:|",
     ]
     for name, rate in rates.items():
@@ -349,7 +359,7 @@ def _shares(work: Run, rates: Mapping[str, float]) -> str:
     """What the loop adds to its steps, and how much of the machine it takes."""
     batch, count = work.config.train.batch_size, len(work.dataset.train)
     machine = work.config.machine
-    rate = max(rates[name] for name in rates if name.startswith("deepexp") and "masked" not in name)
+    rate = max(rate for name, rate in rates.items() if name in ("deepexp", "deepexp, compiled"))
     done, most = operations(work), ceiling(machine)
     masked, signed = masking(work) * rates["deepexp"] / batch, recording(work.net) * rates["deepexp"] / count
     return "\n".join(

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from deepexp.config import Config
+    from deepexp.levels import Progress
     from deepexp.plan import Run
 
 RUNS = Path("runs")
@@ -67,7 +68,9 @@ def _train_options(train: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--epochs", type=int, metavar="E", help="epochs a level; the schedule shrinks with them"
     )
-    train.add_argument("--seed", type=int, default=0)
+    train.add_argument(
+        "--seed", type=int, nargs="+", default=[0], help="several train together, as one stacked network"
+    )
     train.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     train.add_argument(
         "--set",
@@ -77,7 +80,9 @@ def _train_options(train: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="any field, as train.lr=0.05",
     )
-    train.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/RUN_ID)")
+    train.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run's folder (default: runs/RUN_ID); of several, theirs"
+    )
     train.add_argument("--tensorboard", action="store_true", help="write its scalars too")
     train.add_argument("--dry-run", action="store_true", help="print the plan and its cost, train nothing")
 
@@ -151,13 +156,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _config(options: argparse.Namespace) -> Config:
+def _configs(options: argparse.Namespace) -> list[Config]:
+    """The configuration of every seed."""
     from deepexp.config import build
 
     settings: dict[str, Any] = {
         "data.dataset": options.dataset,
         "algorithm": options.algorithm,
-        "seed": options.seed,
         "machine.device": _device(options.device),
         "machine.processes": int(os.environ.get("WORLD_SIZE", 1)),  # as torchrun started
     }
@@ -167,8 +172,13 @@ def _config(options: argparse.Namespace) -> Config:
         settings["pruning.levels"] = options.levels
     if options.epochs is not None:
         settings["train.epochs"] = options.epochs
+    if len(options.seed) > 1:
+        settings["machine.stack"] = sorted(options.seed)
     settings |= _settings(options.set, "--set", "train.lr=0.05")
-    return build(settings, protocol=options.protocol, profile=options.profile)
+    return [
+        build({"seed": seed, **settings}, protocol=options.protocol, profile=options.profile)
+        for seed in sorted(options.seed)
+    ]
 
 
 def _settings(texts: Sequence[str], option: str, example: str) -> dict[str, Any]:
@@ -193,33 +203,70 @@ def _device(name: str) -> str:
 
 
 def _train(options: argparse.Namespace) -> None:
-    config = _config(options)
+    configs = _configs(options)
     if options.dry_run:
-        _print_plan(config)
-        return
-    _train_one(config, options.out or RUNS / config.run_id, options.quiet, options.tensorboard)
+        _print_plan(configs)
+    elif len(configs) == 1:
+        folder = options.out or RUNS / configs[0].run_id
+        _train_one(configs[0], folder, options.quiet, options.tensorboard)
+    else:
+        if options.tensorboard:
+            raise ValueError(f"--tensorboard is for one seed, got {len(configs)}; leave it out, or give one")
+        out = options.out or RUNS
+        _train_stack(configs, [out / config.run_id for config in configs], options.quiet)
 
 
 def _train_one(config: Config, folder: Path, quiet: bool, tensorboard: bool = False) -> None:
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
     from deepexp import levels
     from deepexp.folder import logger
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True, disable=quiet or not sys.stderr.isatty()) as bar:
-        say = logger(folder, lambda line: None if quiet else bar.console.print(line, highlight=False))
-        if not quiet:
-            bar.console.print(f"{config.run_id} in {folder}", highlight=False)
-        task = bar.add_task(config.run_id, total=config.pruning.levels + 1)
-        events = levels.run(config, folder, say)
+    with _progress([config], [folder], quiet) as (tell, show):
+        events = levels.run(config, folder, logger(folder, tell))
+        for event in _scalars(events, folder) if tensorboard else events:
+            show(0, event)
+
+
+def _train_stack(configs: Sequence[Config], folders: Sequence[Path], quiet: bool) -> None:
+    from deepexp import levels
+
+    with _progress(configs, folders, quiet) as (tell, show):
+        for number, event in levels.run_stack(configs, folders, tell):
+            show(number, event)
+
+
+@contextlib.contextmanager
+def _progress(
+    configs: Sequence[Config], folders: Sequence[Path], quiet: bool
+) -> Iterator[tuple[Callable[[str], None], Callable[[int, Progress], None]]]:
+    """Bars of runs: a function that prints a line above them, and one that shows the progress of a run."""
+    from rich import progress
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, transient=True, disable=quiet or not sys.stderr.isatty()) as bar:
+
+        def tell(line: str) -> None:
+            if not quiet:
+                bar.console.print(line, highlight=False)
+
+        tasks = []
+        for config, folder in zip(configs, folders, strict=True):
+            tell(f"{config.run_id} in {folder}")
+            tasks.append(bar.add_task(config.run_id, total=config.pruning.levels + 1))
+
+        def show(number: int, event: Progress) -> None:
+            name = f"seed {configs[number].seed}, " if len(configs) > 1 else ""
+            done = event.level + event.step / event.total
+            bar.update(tasks[number], completed=done, description=f"{name}level {event.level}")
+
         try:
-            for event in _scalars(events, folder) if tensorboard else events:
-                done = event.level + event.step / event.total
-                bar.update(task, completed=done, description=f"level {event.level}")
+            yield tell, show
         except KeyboardInterrupt:
-            kept = f"'{folder}' keeps every complete epoch; run the same command again to go on"
-            raise KeyboardInterrupt(f"; {kept}") from None
+            kept = f"'{folders[0] if len(folders) == 1 else folders[0].parent}' keeps every complete epoch"
+            raise KeyboardInterrupt(f"; {kept}; run the same command again to go on") from None
 
 
 def _scalars(events: Iterator[Any], folder: Path) -> Iterator[Any]:
@@ -246,14 +293,17 @@ def _scalars(events: Iterator[Any], folder: Path) -> Iterator[Any]:
         writer.close()
 
 
-def _print_plan(config: Config) -> None:
+def _print_plan(configs: Sequence[Config]) -> None:
     from deepexp import bench, masks
     from deepexp.costs import duration
     from deepexp.prepare import prepare
+    from deepexp.stack import Stack
 
-    work = prepare(config, RUNS / config.run_id)
+    works = [prepare(config, RUNS / config.run_id) for config in configs]
+    work, config = works[0], configs[0]
     total = masks.dense(work.net).total
-    print(f"{config.run_id}: {config.algorithm} by the protocol {config.protocol}, seed {config.seed}")
+    for each in configs:
+        print(f"{each.run_id}: {each.algorithm} by the protocol {each.protocol}, seed {each.seed}")
     print(f"{config.data.dataset} ({work.dataset.variant}): {len(work.dataset.train):,} training images")
     print(f"{config.model.name}: {total:,} prunable weights")
     steps = 0
@@ -267,7 +317,8 @@ def _print_plan(config: Config) -> None:
             else f"{kept:>12,} weights, {kept / total:.4%}"
         )
         print(f"  level {level:2d}: {density}, epochs {first / work.per_epoch:g} to {config.train.epochs}")
-    rate = bench.images_per_second(work)
+    steps *= len(works)
+    rate = bench.images_per_second(Stack(works) if len(works) > 1 else work)
     seconds = steps * config.train.batch_size / rate
     threads = f"{config.machine.threads} thread{'s' * (config.machine.threads > 1)}"
     if config.machine.processes > 1:

@@ -36,6 +36,7 @@ LATER: dict[str, Any] = {
     "data.resized_crop": False,
     "machine.processes": 1,
     "machine.precision": "float32",
+    "machine.stack": (),
 }
 SCORE_SETTINGS = {"snip": "snip_batches", "synflow": "synflow_steps"}  # fields of one score alone
 
@@ -236,6 +237,8 @@ class Machine(Section):
     """What the run computes on; threads change the order of sums, so all of this is part of its identity."""
 
     device: Literal["cpu", "cuda"] = "cpu"
+    # The seeds whose runs train together, as one stacked network; () is this run alone.
+    stack: tuple[int, ...] = Field((), strict=False)
     processes: int = Field(1, ge=1)  # each trains on its part of every batch, which BN normalises by itself
     threads: int = Field(1, ge=1)  # of each process
     channels_last: bool = True
@@ -243,6 +246,17 @@ class Machine(Section):
     # float32: that of every product, on 'cuda' too; tf32: there, with factors rounded to 10 bits; bf16:
     # training under autocast. Weights, momentum, scores and masks are float32 in any case.
     precision: Literal["float32", "tf32", "bf16"] = "float32"
+
+    @model_validator(mode="after")
+    def _stack_is_one_process(self) -> Self:
+        if self.stack and (len(set(self.stack)) < 2 or len(set(self.stack)) < len(self.stack)):
+            raise ValueError(f"stack must have two seeds or more, each once, got {list(self.stack)}")
+        if self.stack and self.processes > 1:
+            raise ValueError(
+                f"several seeds train in one process, got machine.processes = {self.processes}; train each "
+                "by itself"
+            )
+        return self
 
     @model_validator(mode="after")
     def _device_has_precision(self) -> Self:
@@ -275,6 +289,10 @@ class Config(Section):
         if ("donor" in (self.policy.amplitude, self.policy.sign)) != (self.donor is not None):
             raise ValueError(
                 "donor, a run_id, belongs to policy.amplitude or policy.sign = 'donor', which need it"
+            )
+        if self.machine.stack and self.seed not in self.machine.stack:
+            raise ValueError(
+                f"seed must be one of machine.stack = {list(self.machine.stack)}, got {self.seed}"
             )
         if self.train.batch_size % self.machine.processes:
             raise ValueError(

@@ -10,7 +10,7 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from deepexp.masks import Mask
 from deepexp.policy import State, capture, compose, masked, parts, restore
 from deepexp.prepare import Run, borrowed, prepare
 from deepexp.scores import score
+from deepexp.stack import Stack
 from figures.results import provenance
 
 
@@ -54,6 +55,51 @@ def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: Non
             group.tell(None)
 
 
+def run_stack(
+    configs: Sequence[Config], folders: Sequence[Path], say: Callable[[str], None] = lambda _: None
+) -> Iterator[tuple[int, Progress]]:
+    """`run` for the configurations of a stack, in any order; yields each one's number beside its progress.
+
+    What there is to say goes into the log of its run, too. A run that diverges leaves the others going; the
+    first that did is raised in the end.
+    """
+    check_stack(configs)
+    for config, folder in zip(configs, folders, strict=True):
+        layout.check(config, folder)
+    works = []
+    for config, folder in zip(configs, folders, strict=True):
+        with _logged(folder):
+            works.append(prepare(config, folder, layout.logger(folder, say)))
+    stack = Stack(works)
+    going, diverged = {number: _own(work) for number, work in enumerate(works)}, None
+    while going:
+        for number, lead in list(going.items()):
+            try:
+                while (event := next(lead)) is not None:
+                    yield number, event
+            except StopIteration:
+                del going[number]
+            except train.Diverged as error:
+                say(f"{configs[number].run_id} ends: {error}")
+                diverged = diverged or error
+                del going[number]
+        if going:
+            stack.advance()
+    if diverged is not None:
+        raise diverged
+
+
+def check_stack(configs: Sequence[Config]) -> None:
+    """Raise ValueError unless the configurations are all runs of one stack."""
+    stack = configs[0].machine.stack
+    seeds = [config.seed for config in configs]
+    if sorted(seeds) != sorted(stack):
+        raise ValueError(
+            f"the runs of the seeds {' '.join(map(str, stack))} train together, got "
+            f"{' '.join(map(str, seeds))} alone; give all of them to `deepexp train --seed`"
+        )
+
+
 def _follow(work: Run) -> None:
     """Take part in the trainings that rank 0 tells of."""
     while (order := work.group.listen()) is not None:
@@ -66,9 +112,19 @@ def _follow(work: Run) -> None:
 def _lead(
     config: Config, folder: Path, say: Callable[[str], None], group: processes.Group
 ) -> Iterator[Progress]:
+    if config.machine.stack:
+        check_stack([config])
     layout.check(config, folder)
     with _logged(folder):
         work = prepare(config, folder, say, group=group)
+    for event in _own(work):
+        assert event is not None  # alone it waits for nobody
+        yield event
+
+
+def _own(work: Run) -> Iterator[Progress | None]:
+    """Go on with a run in its folder, which is locked while it lasts."""
+    config, folder, say = work.config, work.folder, work.say
     with layout.lock(folder), _logged(folder):
         layout.check(config, folder)
         if layout.is_complete(folder, config):
@@ -123,7 +179,7 @@ def _check_same_origin(folder: Path, about: Mapping[str, Any], say: Callable[[st
         say(f"this run began with torch {before} and goes on with {now}: its bits may differ from here on")
 
 
-def _levels(work: Run) -> Iterator[Progress]:
+def _levels(work: Run) -> Iterator[Progress | None]:
     config = work.config
     initial = capture(work.net, work.sgd)
     checkpoint.save_state(initial, work.file("states", "initial"), config.run_id)
@@ -282,10 +338,14 @@ def _perturbed(work: Run, level: int, mask: Mask) -> dict[str, torch.Tensor] | N
     return {name: flips & mask.alive[name] for name, flips in where.items()}
 
 
-def _train(work: Run, start: Checkpoint, clock: _Clock) -> Iterator[Progress]:
+def _train(work: Run, start: Checkpoint, clock: _Clock) -> Iterator[Progress | None]:
+    """Train a level, keeping every epoch; None while the rest of a stack is waited for."""
     config, level = work.config, start.level
     work.group.tell((level, start.step, start.state, start.mask))
     for report in _steps(work, level, start.step, start.mask):
+        if report is None:
+            yield None
+            continue
         epoch = (report.step - 1) // work.per_epoch
         name = train.not_finite(work.net, work.sgd)
         if name is not None:
@@ -304,7 +364,9 @@ def _train(work: Run, start: Checkpoint, clock: _Clock) -> Iterator[Progress]:
         yield Progress(level, report.step, work.total, report)
 
 
-def _steps(work: Run, level: int, first: int, mask: Mask) -> Iterator[train.Report]:
+def _steps(work: Run, level: int, first: int, mask: Mask) -> Iterator[train.Report | None]:
+    if work.stacked is not None:
+        return work.stacked(level, first, mask, _stops(work, level))
     return train.steps(
         *(work.net, work.forward, work.sgd, mask, work.dataset, work.config),
         *(level, first, _stops(work, level), work.group),

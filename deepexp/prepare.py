@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,9 @@ from deepexp import folder as layout
 from deepexp.config import Config, Machine
 from deepexp.masks import Mask
 from deepexp.processes import ALONE, Group
+
+# From level, step, mask and the steps to report after: the reports, or None to wait for the rest of a stack.
+Stacked = Callable[[int, int, Mask, tuple[int, ...]], Iterator[train.Report | None]]
 
 
 @dataclass
@@ -29,6 +32,12 @@ class Run:
     sgd: torch.optim.SGD
     say: Callable[[str], None]
     group: Group = ALONE
+    stacked: Stacked | None = None  # what trains the network where it is part of a stack
+
+    @property
+    def sources(self) -> list[tuple[data.Dataset, int]]:
+        """What `train.side_by_side` takes the batches from."""
+        return [(self.dataset, self.config.seed)]
 
     @property
     def per_epoch(self) -> int:

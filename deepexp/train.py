@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,7 +130,37 @@ def steps(
     before a yield their running statistics are averaged, so that all of them hold one state. Raises Diverged
     where an epoch's mean loss is not finite, and OutOfMemory.
     """
-    train, per_epoch = config.train, steps_per_epoch(len(dataset.train), config.train)
+    sources = [(dataset, config.seed)]
+    for (report,) in side_by_side(net, forward, sgd, mask, sources, config, level, start, stops, group):
+        check_finite(report, config.train, len(dataset.train), level)
+        yield report
+
+
+def check_finite(report: Report, train: Train, images: int, level: int) -> None:
+    """Raise Diverged where the mean loss of an epoch of so many images is not finite."""
+    if not math.isfinite(report.loss):
+        epoch = (report.step - 1) // steps_per_epoch(images, train)
+        raise Diverged("the training loss", level, epoch, report.lr)
+
+
+def side_by_side(
+    net: nn.Module,
+    forward: Forward,
+    sgd: torch.optim.SGD,
+    mask: Mask,
+    sources: Sequence[tuple[Dataset, int]],
+    config: Config,
+    level: int,
+    start: int,
+    stops: Collection[int] = (),
+    group: Group = ALONE,
+) -> Iterator[list[Report]]:
+    """`steps` for a network that `deepexp.stack` made of one for every (data set, seed) of `sources`.
+
+    Each has channels, batches, a loss and a report of its own; one whose loss is not finite has that.
+    """
+    train, count = config.train, len(sources[0][0].train)
+    per_epoch, device = steps_per_epoch(count, train), sources[0][0].mean.device
     warm = train.warmup == "every" or (train.warmup == "first" and level == 0)
     weights, zeroing = gradient_masks(net, mask)
     statistics = [s for norm in norms(net).values() for s in norm.buffers() if s.is_floating_point()]
@@ -138,34 +168,45 @@ def steps(
     while step < total:
         net.train()
         epoch, first = divmod(step, per_epoch)
-        sums, seen = torch.zeros(2, device=dataset.mean.device), 0  # of the losses and of the right answers
-        for x, y in batches(dataset, config.data, train, config.seed, level, epoch, first, group):
+        sums, seen = torch.zeros(2, len(sources), device=device), 0  # of the losses and of the right answers
+        loaded = [
+            batches(dataset, config.data, train, seed, level, epoch, first, group)
+            for dataset, seed in sources
+        ]
+        for parts in zip(*loaded, strict=True):
+            x, y = _stacked(parts)
             rate = learning_rate(train, step, per_epoch, warm=warm)
             for options in sgd.param_groups:
                 options["lr"] = rate
-            loss, logits = _gradients(net, forward, x, y, config)
+            losses, logits = _gradients(net, forward, x, y, config)
             group.average([p.grad for p in net.parameters() if p.grad is not None])
             if zeroing:
                 torch._foreach_mul_([weight.grad for weight in weights], zeroing)
             sgd.step()
             step += 1
             with torch.no_grad():
-                sums[0] += loss * len(y)
-                sums[1] += (logits.argmax(1) == y).sum()
+                sums[0] += losses * len(y)
+                sums[1] += (logits.argmax(2) == y).sum(0)
                 seen += len(y) * group.size
             if step % per_epoch == 0 or step in stops:
                 group.average(statistics)
-                loss_sum, correct = group.sum(sums.clone()).tolist()
-                report = Report(step, rate, loss_sum / seen, correct / seen)
-                if not math.isfinite(report.loss):
-                    raise Diverged("the training loss", level, epoch, rate)
-                yield report
+                loss_sums, correct = group.sum(sums.clone()).tolist()
+                yield [
+                    Report(step, rate, loss / seen, right / seen)
+                    for loss, right in zip(loss_sums, correct, strict=True)
+                ]
+
+
+def _stacked(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Batches (B, C, H, W), (B,) of S sources as one: the images' channels side by side, classes (B, S)."""
+    images, classes = zip(*parts, strict=True)
+    return images[0] if len(images) == 1 else torch.cat(images, 1), torch.stack(classes, 1)
 
 
 def _gradients(
     net: nn.Module, forward: Forward, x: Tensor, y: Tensor, config: Config
 ) -> tuple[Tensor, Tensor]:
-    """Give `net` the gradients of a batch's mean loss; returns the loss () and the logits (B, classes)."""
+    """Give `net` the gradients of a batch's losses; returns these (S,) and the logits (B, S, classes)."""
     machine = config.machine
     net.zero_grad(set_to_none=True)
     if machine.compile and machine.device == "cuda":
@@ -174,28 +215,30 @@ def _gradients(
         x = x if machine.channels_last else x.contiguous()
         return _backward(forward, x, y, config.train)
     # Out here no frame holds any longer what had been allocated.
-    raise OutOfMemory(len(x) * machine.processes, fitting(net, x, y, machine) * machine.processes)
+    raise OutOfMemory(len(x) * machine.processes, fitting(net, x, y, config) * machine.processes)
 
 
 def _backward(forward: Forward, x: Tensor, y: Tensor, train: Train) -> tuple[Tensor, Tensor]:
-    logits = forward(x)
-    loss = F.cross_entropy(logits, y, label_smoothing=train.label_smoothing)
-    loss.backward()
-    return loss.detach(), logits.detach()
+    logits = forward(x).unflatten(1, (y.shape[1], -1))
+    pairs = zip(logits.unbind(1), y.unbind(1), strict=True)
+    losses = torch.stack([F.cross_entropy(*pair, label_smoothing=train.label_smoothing) for pair in pairs])
+    losses.sum().backward()  # no weight is shared: each loss has its own gradients
+    return losses.detach(), logits.detach()
 
 
-def fitting(net: nn.Module, x: Tensor, y: Tensor, machine: Machine) -> int:
+def fitting(net: nn.Module, x: Tensor, y: Tensor, config: Config) -> int:
     """How many of a batch's images, halved until they do, fit the device forward and backward; 0: not even 2.
 
     Leaves `net` with other running statistics and gradients.
     """
+    machine = config.machine
     forward, count = compiled(net, machine.model_copy(update={"compile": False})), len(x) // 2
     while count > 1:
         net.zero_grad(set_to_none=True)
         if machine.device == "cuda":
             torch.cuda.empty_cache()
         with contextlib.suppress(torch.OutOfMemoryError):
-            F.cross_entropy(forward(x[:count]), y[:count]).backward()
+            _backward(forward, x[:count], y[:count], config.train)
             return count
         count //= 2
     return 0

@@ -20,7 +20,17 @@ ORDER = {
     "deepexp": (
         *("protocols", "config", "processes", "sources", "decode", "imagefolder", "augment", "data"),
         *("models", "tensors", "masks", "scores", "signs", "policy", "checkpoint", "train", "folder"),
-        *("prepare", "levels", "export", "intervals", "published", "predictions", "plan", "analysis"),
+        *(
+            "prepare",
+            "stack",
+            "levels",
+            "export",
+            "intervals",
+            "published",
+            "predictions",
+            "plan",
+            "analysis",
+        ),
         *("recipes", "bench", "costs", "jobs", "cli", "__main__"),
     ),
     "figures": (

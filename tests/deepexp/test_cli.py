@@ -180,7 +180,8 @@ def test_settings_add_up(tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr(cli, "_print_plan", made.append)
     assert cli.main([*RUN, "--set", "train.lr=0.5", "--set", "train.lr=0.25", "seed=3", "--dry-run"]) == 0
-    assert (made[0].model.width, made[0].train.lr, made[0].seed) == (0.25, 0.25, 3)
+    ((config,),) = made
+    assert (config.model.width, config.train.lr, config.seed) == (0.25, 0.25, 3)
 
 
 def test_unknown_arguments_are_one_line(capsys):

@@ -75,7 +75,7 @@ def test_run_id_depends_on_every_field():
     skip = {"donor", "pruning.run", "pruning.run_level", "pruning.source", "pruning.initial_density"}
     skip |= {"data.classes", "data.size", "data.resized_crop"}
     skip |= {"pruning.budget", "pruning.snip_batches", "pruning.synflow_steps"}
-    skip |= {"train.warmup", "train.warmup_epochs"}
+    skip |= {"train.warmup", "train.warmup_epochs", "machine.stack"}
     for key, value in _leaves(base):
         if key in skip:  # valid only together with others; below
             continue
@@ -115,6 +115,8 @@ def test_run_id_depends_on_every_field():
         {"train.warmup": "every", "train.warmup_epochs": 1.0},
         {"algorithm": "donor-signs", "donor": "a"},
         {"algorithm": "donor-signs", "donor": "b"},
+        {"machine.stack": [0, 1]},
+        {"machine.stack": [0, 2]},
     ):
         run_id = build(settings).run_id
         assert run_id not in seen

@@ -29,7 +29,7 @@ def _halves(net, forward, x, y, config):
             norm.running_var.copy_(variance)
         net.zero_grad()
         logits.append(forward(x[part]))
-        losses.append(F.cross_entropy(logits[-1], y[part]))
+        losses.append(F.cross_entropy(logits[-1], y[part, 0]))
         losses[-1].backward()
         gradients.append([weight.grad.clone() for weight in net.parameters()])
         after.append([(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms])
@@ -39,7 +39,7 @@ def _halves(net, forward, x, y, config):
         norm.num_batches_tracked -= 1  # a batch is one batch
     for weight, first, second in zip(net.parameters(), *gradients, strict=True):
         weight.grad = (first + second) / 2
-    return (sum(losses) / 2).detach(), torch.cat(logits).detach()
+    return (sum(losses) / 2).detach()[None], torch.cat(logits).detach()[:, None]
 
 
 def _weights(folder, level):

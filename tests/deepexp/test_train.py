@@ -252,7 +252,7 @@ def test_out_of_memory_names_the_batch_that_fits(tmp_path, tiny, monkeypatch, mo
         _run(work, masks.dense(work.net))
     assert "\n" not in str(e.value)
     x, y = work.dataset.normalise(work.dataset.train.x[:32]), work.dataset.train.y[:32]
-    assert train.fitting(work.net, x, y, work.config.machine) == fits
+    assert train.fitting(work.net, x, y[:, None], work.config) == fits
 
 
 def test_a_failed_backward_pass_leaves_its_memory_to_smaller_batches(tmp_path, tiny, monkeypatch):
@@ -270,7 +270,7 @@ def test_a_failed_backward_pass_leaves_its_memory_to_smaller_batches(tmp_path, t
     monkeypatch.setattr(train, "fitting", lambda *_: 7 if made[0]() is None else 0)
     x, y = work.dataset.normalise(work.dataset.train.x[:32]), work.dataset.train.y[:32]
     with pytest.raises(train.OutOfMemory, match="a batch of 7 fits"):
-        train._gradients(work.net, forward, x, y, work.config)
+        train._gradients(work.net, forward, x, y[:, None], work.config)
 
 
 def test_on_a_gpu_networks_are_compiled_into_cuda_graphs(monkeypatch):
