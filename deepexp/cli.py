@@ -128,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--seed", type=int, nargs="+", help="default: those of the profile")
         sub.add_argument("--panel", nargs="+", metavar="PANEL", help="default: those of the profile")
         sub.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+        sub.add_argument("--stack", action="store_true", help="train an arm's seeds as one stacked network")
         sub.add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help="the folder of the runs")
     plan.add_argument("--make", action="store_true", help="write a makefile of the runs, result and figure")
     plan.add_argument("--out", type=Path, metavar="FILE", help="of --make (default: build/deep/RECIPE.mk)")
@@ -206,31 +207,22 @@ def _train(options: argparse.Namespace) -> None:
     configs = _configs(options)
     if options.dry_run:
         _print_plan(configs)
-    elif len(configs) == 1:
-        folder = options.out or RUNS / configs[0].run_id
-        _train_one(configs[0], folder, options.quiet, options.tensorboard)
-    else:
-        if options.tensorboard:
-            raise ValueError(f"--tensorboard is for one seed, got {len(configs)}; leave it out, or give one")
-        out = options.out or RUNS
-        _train_stack(configs, [out / config.run_id for config in configs], options.quiet)
+        return
+    if options.tensorboard and len(configs) > 1:
+        raise ValueError(f"--tensorboard is for one seed, got {len(configs)}; leave it out, or give one")
+    folders = [(options.out or RUNS) / config.run_id for config in configs]
+    if options.out is not None and len(configs) == 1:
+        folders = [options.out]
+    _train_together(configs, folders, options.quiet, options.tensorboard)
 
 
-def _train_one(config: Config, folder: Path, quiet: bool, tensorboard: bool = False) -> None:
-    from deepexp import levels
-    from deepexp.folder import logger
-
-    with _progress([config], [folder], quiet) as (tell, show):
-        events = levels.run(config, folder, logger(folder, tell))
-        for event in _scalars(events, folder) if tensorboard else events:
-            show(0, event)
-
-
-def _train_stack(configs: Sequence[Config], folders: Sequence[Path], quiet: bool) -> None:
-    from deepexp import levels
+def _train_together(configs: Sequence[Config], folders: Sequence[Path], quiet: bool, scalars: bool) -> None:
+    """Train one run, or those of a stack, showing their progress."""
+    from deepexp.jobs import trained
 
     with _progress(configs, folders, quiet) as (tell, show):
-        for number, event in levels.run_stack(configs, folders, tell):
+        events = trained(configs, folders, tell)
+        for number, event in _scalars(events, folders[0]) if scalars else events:
             show(number, event)
 
 
@@ -269,8 +261,8 @@ def _progress(
             raise KeyboardInterrupt(f"; {kept}; run the same command again to go on") from None
 
 
-def _scalars(events: Iterator[Any], folder: Path) -> Iterator[Any]:
-    """Pass `events` on, having written their numbers for TensorBoard."""
+def _scalars(events: Iterator[tuple[int, Any]], folder: Path) -> Iterator[tuple[int, Any]]:
+    """Pass the `events` of a run on, having written their numbers for TensorBoard."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
@@ -278,7 +270,7 @@ def _scalars(events: Iterator[Any], folder: Path) -> Iterator[Any]:
             "--tensorboard needs the package tensorboard; pip install 'signflow[tensorboard]'"
         ) from None
     writer = None  # made once the run owns its folder
-    for event in events:
+    for number, event in events:
         writer = writer or SummaryWriter(str(folder / "tensorboard"))
         if event.report is not None:
             step = event.level * event.total + event.step
@@ -288,7 +280,7 @@ def _scalars(events: Iterator[Any], folder: Path) -> Iterator[Any]:
         if event.row is not None:
             writer.add_scalar("level/test_accuracy", event.row["test_accuracy"], event.level)
             writer.add_scalar("level/density", event.row["density"], event.level)
-        yield event
+        yield number, event
     if writer is not None:
         writer.close()
 
@@ -347,6 +339,7 @@ def _planned(options: argparse.Namespace) -> list[Run]:
         panels=options.panel,
         device=_device(options.device),
         processes=int(os.environ.get("WORLD_SIZE", 1)),
+        stack=options.stack,
     )
 
 
@@ -369,6 +362,7 @@ def _plan(options: argparse.Namespace) -> None:
         told = ["--profile", options.profile, "--device", _device(options.device)]
         for key, values in (("--seed", options.seed), ("--panel", options.panel)):
             told += [key, *map(str, values)] if values else []
+        told += ["--stack"] if options.stack else []
         text = jobs.makefile(options.recipe, runs, options.runs, told, Path("build"))
         write_text(options.out or Path("build/deep") / f"{name}.mk", text)
 
@@ -380,42 +374,48 @@ def _run(options: argparse.Namespace) -> None:
     runs, name = _planned(options), Path(options.recipe).stem
     if unknown := set(options.only or ()) - {run.config.run_id for run in runs}:
         raise ValueError(f"--only must name runs of the recipe {name}, got {', '.join(sorted(unknown))}")
-    chosen = [run for run in runs if not options.only or run.config.run_id in options.only]
-    todo = jobs.unfinished(chosen, options.runs)
+    only = set(options.only or (run.config.run_id for run in runs))
+    todo = [
+        unit
+        for unit in jobs.units(runs, options.runs)
+        if only.intersection(run.config.run_id for run in unit)
+    ]
     if todo:
-        jobs.check_data(name, todo)
+        jobs.check_data(name, [run for unit in todo for run in unit])
     elif not options.quiet:
-        count = len({run.config.run_id for run in chosen})
-        print(f"{name}, profile {options.profile}: {count} of {count} runs are complete")
+        print(f"{name}, profile {options.profile}: {len(only)} of {len(only)} runs are complete")
     if options.slurm is not None:
         parameters = _settings(options.slurm, "--slurm", "timeout_min=600")
         for run_id, number in jobs.submit(todo, options.runs, parameters).items():
             print(f"{run_id}: job {number}")
         return
 
-    def here(run: Run) -> None:
-        folder = options.runs / run.config.run_id
-        layout.wait(folder)
-        with jobs.device(run.config):
-            _train_one(run.config, folder, bool(options.quiet or options.only))
+    def here(unit: Sequence[Run]) -> None:
+        configs = [run.config for run in unit]
+        folders = [options.runs / config.run_id for config in configs]
+        for folder in folders:
+            layout.wait(folder)
+        with jobs.device(configs[0]):
+            _train_together(configs, folders, bool(options.quiet or options.only), scalars=False)
 
     def done(run: Run) -> None:
         if not options.quiet:
             print(jobs.news(run, jobs.unfinished(runs, options.runs), options.runs), flush=True)
 
     if "WORLD_SIZE" in os.environ or (len(todo) == 1 and options.scheduler is None):
-        for run in todo:  # a process that fails takes those beside it along
-            here(run)
-            done(run)
+        for unit in todo:  # a process that fails takes those beside it along
+            here(unit)
+            for run in unit:
+                done(run)
         return
     if options.scheduler is None:
-        failed = jobs.execute(todo, lambda run: jobs.at_once(lambda: here(run)), done, most=1)
+        failed = jobs.execute(todo, lambda unit: jobs.at_once(lambda: here(unit)), done, most=1)
     else:
         with command.cluster(options.scheduler) as pool:
-            failed = jobs.execute(todo, lambda run: pool.submit(jobs.job(run, options.runs)), done)
+            failed = jobs.execute(todo, lambda unit: pool.submit(jobs.job(unit, options.runs)), done)
     if failed:
-        first, why = next(iter(failed.items()))
-        raise RuntimeError(f"{len(failed)} of {len(todo)} runs failed, the first {first}: {why}")
+        (first, why), count = next(iter(failed.items())), sum(map(len, todo))
+        raise RuntimeError(f"{len(failed)} of {count} runs failed, the first {first}: {why}")
 
 
 def _reduce(options: argparse.Namespace) -> None:

@@ -38,7 +38,8 @@ class Work:
 
     def __str__(self) -> str:
         net = f"{self.model.name} of width {self.model.width:g} on {self.dataset}"
-        return f"{net}, batches of {self.batch_size}"
+        seeds = f", {len(self.machine.stack)} seeds stacked" if self.machine.stack else ""
+        return f"{net}, batches of {self.batch_size}{seeds}"
 
 
 @dataclass(frozen=True)
@@ -81,14 +82,18 @@ def left(config: Config, folder: Path) -> float:
 
 
 def seconds(configs: Iterable[Config], runs: Path, speeds: Mapping[Work, Speed]) -> float:
-    """How long the rest of these runs takes, one after the other; unknown kinds of work at the mean speed."""
+    """How long the rest of these runs takes, one after the other; unknown kinds of work at the mean speed.
+
+    The speed of a stack is that of all its members together.
+    """
     mean = sum(speed.images_per_second for speed in speeds.values()) / len(speeds)
     total = 0.0
     for config in configs:
         speed = speeds.get(work(config))
         images_left = left(config, runs / config.run_id)
         if images_left:
-            total += START + images_left / (speed.images_per_second if speed else mean)
+            start = START / max(1, len(config.machine.stack))
+            total += start + images_left / (speed.images_per_second if speed else mean)
     return total
 
 
@@ -133,6 +138,7 @@ def _measured(config: Config) -> Speed:
     import torch
 
     from deepexp import bench, prepare
+    from deepexp.stack import Stack
 
     device = config.machine.device
     absent = device == "cuda" and not torch.cuda.is_available()
@@ -149,12 +155,14 @@ def _measured(config: Config) -> Speed:
             "donor": None,
         }
     )
-    work = prepare.prepare(plain, Path(), dataset=_random(plain))
+    data, seeds = _random(plain), config.machine.stack or (config.seed,)
+    works = [prepare.prepare(plain.model_copy(update={"seed": s}), Path(), dataset=data) for s in seeds]
     if absent:
-        return _assumed(work, config.train.batch_size)
+        return _assumed(works[0], config.train.batch_size)
     threads = config.machine.threads
     on = "the GPU" if device == "cuda" else f"{threads} thread{'s' * (threads > 1)}"
-    return Speed(bench.images_per_second(work), f"measured here on {on}")
+    speed = bench.images_per_second(works[0] if len(works) == 1 else Stack(works))
+    return Speed(speed, f"measured here on {on}")
 
 
 def _random(config: Config) -> Dataset:

@@ -32,6 +32,20 @@ def unfinished(runs: Sequence[Run], folder: Path) -> list[Run]:
     return [run for name, run in once.items() if not layout.is_complete(folder / name, run.config)]
 
 
+def units(runs: Sequence[Run], folder: Path) -> list[list[Run]]:
+    """What is left to train: each run alone, or the runs of an arm that train as one stack.
+
+    Of a stack all runs are there, since they go on together where one of them is not complete.
+    """
+    once: dict[str, Run] = {}
+    for run in runs:
+        once.setdefault(run.config.run_id, run)
+    together: dict[Any, list[Run]] = {}
+    for name, run in once.items():
+        together.setdefault((run.panel, run.arm) if run.config.machine.stack else name, []).append(run)
+    return [unit for unit in together.values() if unfinished(unit, folder)]
+
+
 def check_data(recipe: str, runs: Sequence[Run]) -> None:
     """Raise ValueError, naming the recipe and its panel, where the data set of a run is not at hand."""
     for run in {run.panel: run for run in runs}.values():
@@ -69,7 +83,7 @@ def outlook(todo: Sequence[Run], folder: Path, speeds: Mapping[costs.Work, costs
     """What is left, and how long it takes."""
     if not todo:
         return "nothing is left to train"
-    parallel = min(at_a_time(), len(todo))
+    parallel = min(at_a_time(), len(units(todo, folder)))
     left = costs.duration(costs.seconds([run.config for run in todo], folder, speeds) / parallel)
     one = len(todo) == 1
     return f"{len(todo)} {'run is' if one else 'runs are'} left, about {left}" + (
@@ -104,8 +118,8 @@ def makefile(recipe: str, runs: Sequence[Run], folder: Path, options: Sequence[s
     for path in (folder, build, results):
         if re.search(r"[^\w./@+=,-]", str(path)):
             raise ValueError(f"make needs paths of letters, digits and ./@+=,-_ alone, got '{path}'")
-    todo = unfinished(runs, folder)
-    always = [_target(run.config.run_id, folder) for run in todo]
+    todo = units(runs, folder)
+    always = [_target(run.config.run_id, folder) for unit in todo for run in unit]
     if not is_reduced(results, runs) or _is_newer(Path(recipe), results):
         always.append(str(results))
     told = shlex.join([recipe, *options, "--runs", str(folder)]).replace("$", "$$")
@@ -115,10 +129,12 @@ def makefile(recipe: str, runs: Sequence[Run], folder: Path, options: Sequence[s
         f"all: {figure}",
         f"runs: {' '.join(dict.fromkeys(_target(run.config.run_id, folder) for run in runs))}",
     ]
-    for run in todo:
+    for unit in todo:
+        first, *others = (_target(run.config.run_id, folder) for run in unit)
         lines += [
-            f"{_target(run.config.run_id, folder)}: {' '.join(_target(need, folder) for need in run.needs)}",
-            f"\t@$(INTERPRETER) -m deepexp run {told} --only {run.config.run_id}",
+            f"{first}: {' '.join(_target(need, folder) for run in unit for need in run.needs)}",
+            f"\t@$(INTERPRETER) -m deepexp run {told} --only {unit[0].config.run_id}",
+            *(f"{other}: {first}" for other in others),  # trained with the first
         ]
     lines += [
         f"{results}: {' '.join(dict.fromkeys(_target(run.config.run_id, folder) for run in runs))}",
@@ -193,19 +209,17 @@ def first_free(locks: Sequence[Path], pause: float = 0.5) -> Iterator[int]:
 
 @dataclass(frozen=True)
 class Job:
-    """A run as another machine calls it, which sees the same files: the configuration and its folder."""
+    """A run or a stack as another machine calls it that sees the same files: configurations and folders."""
 
-    config: str  # TOML
-    folder: str
+    configs: tuple[str, ...]  # TOML
+    folders: tuple[str, ...]
 
-    def __call__(self) -> str:
-        from deepexp import levels
-
-        config, folder = read(self.config), Path(self.folder)
-        with device(config):
-            for _ in levels.run(config, folder, layout.logger(folder, lambda _: None)):
+    def __call__(self) -> list[str]:
+        configs, folders = [read(text) for text in self.configs], [Path(name) for name in self.folders]
+        with device(configs[0]):
+            for _ in trained(configs, folders, lambda _: None):
                 pass
-        return config.run_id
+        return [config.run_id for config in configs]
 
     def checkpoint(self) -> Any:
         """What submitit puts into the queue again when SLURM ends the job early: the run goes on."""
@@ -214,36 +228,52 @@ class Job:
         return DelayedSubmission(self)
 
 
-def job(run: Run, folder: Path) -> Job:
-    """The run as a job that any machine with these files can do."""
-    return Job(to_toml(run.config), str((folder / run.config.run_id).absolute()))
+def trained(
+    configs: Sequence[Config], folders: Sequence[Path], say: Callable[[str], None]
+) -> Iterator[tuple[int, Any]]:
+    """Train one run, or those of a stack, in their folders; yields each one's number and its progress."""
+    from deepexp import levels
+
+    if len(configs) > 1:
+        yield from levels.run_stack(configs, folders, say)
+        return
+    for event in levels.run(configs[0], folders[0], layout.logger(folders[0], say)):
+        yield 0, event
+
+
+def job(unit: Sequence[Run], folder: Path) -> Job:
+    """The run or the stack as a job that any machine with these files can do."""
+    names = tuple(str((folder / run.config.run_id).absolute()) for run in unit)
+    return Job(tuple(to_toml(run.config) for run in unit), names)
 
 
 def execute(
-    todo: Sequence[Run],
-    start: Callable[[Run], Future[Any]],
+    todo: Sequence[Sequence[Run]],
+    start: Callable[[Sequence[Run]], Future[Any]],
     done: Callable[[Run], None],
     most: int | None = None,
 ) -> dict[str, BaseException]:
-    """Start the runs, `most` at a time, each once those that it needs are done; why which of them failed."""
-    waiting = {run.config.run_id: run for run in todo}
-    going: dict[Future[Any], Run] = {}
+    """Start the units, `most` at a time, each once the runs that it needs are done; why which runs failed."""
+    waiting, going = list(todo), dict[Future[Any], Sequence[Run]]()
     failed: dict[str, BaseException] = {}
     while waiting or going:
-        busy = waiting.keys() | {run.config.run_id for run in going.values()}
-        for name, run in list(waiting.items()):
-            if lost := [need for need in run.needs if need in failed]:
-                failed[name] = RuntimeError(f"{lost[0]}, which it needs, failed")
-            elif busy.intersection(run.needs) or len(going) == most:
+        busy = {run.config.run_id for unit in (*waiting, *going.values()) for run in unit}
+        for unit in list(waiting):
+            needs = [need for run in unit for need in run.needs]
+            if lost := [need for need in needs if need in failed]:
+                why = RuntimeError(f"{lost[0]}, which it needs, failed")
+                failed |= {run.config.run_id: why for run in unit}
+            elif busy.intersection(needs) or len(going) == most:
                 continue
             else:
-                going[start(run)] = run
-            del waiting[name]
+                going[start(unit)] = unit
+            waiting.remove(unit)
         for future in wait(going, return_when=FIRST_COMPLETED).done:
-            run = going.pop(future)
+            unit = going.pop(future)
             if error := future.exception():
-                failed[run.config.run_id] = error
-            else:
+                failed |= {run.config.run_id: error for run in unit}
+                continue
+            for run in unit:
                 done(run)
     return failed
 
@@ -259,8 +289,8 @@ def at_once(action: Callable[[], None]) -> Future[None]:
     return future
 
 
-def submit(todo: Sequence[Run], folder: Path, parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Put the runs into the queue of SLURM, each after those that it needs; the job's number by run_id.
+def submit(todo: Sequence[Sequence[Run]], folder: Path, parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Put the units into the queue of SLURM, each after what it needs; the job's number by run_id.
 
     `parameters` are submitit's ('timeout_min', 'slurm_partition', ...). Raises ValueError where there is no
     submitit or no SLURM, or it does not know a parameter.
@@ -270,9 +300,10 @@ def submit(todo: Sequence[Run], folder: Path, parameters: Mapping[str, Any]) -> 
     except ImportError:
         raise ValueError("--slurm needs the package submitit: pip install 'signflow[cluster]'") from None
     jobs: dict[str, str] = {}
-    for run in todo:
-        config, extra = run.config, {}
-        if before := [jobs[need] for need in run.needs if need in jobs]:
+    for unit in todo:
+        config, extra = unit[0].config, {}
+        needs = [need for run in unit for need in run.needs]
+        if before := dict.fromkeys(jobs[need] for need in needs if need in jobs):
             extra = {"dependency": f"afterok:{':'.join(before)}", "kill-on-invalid-dep": "yes"}
         try:
             executor = submitit.AutoExecutor(folder=folder / "slurm", cluster="slurm")
@@ -286,7 +317,8 @@ def submit(todo: Sequence[Run], folder: Path, parameters: Mapping[str, Any]) -> 
                     **parameters,
                 }
             )
-            jobs[config.run_id] = executor.submit(job(run, folder)).job_id
+            number = executor.submit(job(unit, folder)).job_id
+            jobs |= {run.config.run_id: number for run in unit}
         except (RuntimeError, NameError, TypeError, submitit.core.utils.FailedSubmissionError) as error:
             reason = " ".join(str(error).split())
             raise ValueError(

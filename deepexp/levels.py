@@ -444,7 +444,7 @@ class _Clock:
         state = {
             "level": level,
             "epoch": step // work.per_epoch,
-            "images_per_second": rate * work.config.train.batch_size,
+            "images_per_second": rate * work.config.train.batch_size * max(1, len(work.config.machine.stack)),
             "seconds_left": left / rate,
         }
         layout.write_text(work.folder / "progress.json", json.dumps(state))

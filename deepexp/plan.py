@@ -102,10 +102,12 @@ def runs(
     panels: Sequence[str] | None = None,
     device: str = "cpu",
     processes: int = 1,
+    stack: bool = False,
 ) -> list[Run]:
     """The runs of a recipe, each after those that it needs; by default of the profile's panels and seeds.
 
-    Runs of equal configuration, in two arms or two recipes, have one run_id and so one folder.
+    With `stack` all seeds of an arm train together, as `deepexp.stack` says. Runs of equal configuration, in
+    two arms or two recipes, have one run_id and so one folder.
     Raises ValueError with one line that names the recipe and its key.
     """
     made = load(recipe) if isinstance(recipe, str) else recipe
@@ -117,10 +119,15 @@ def runs(
         if panel not in offered:
             _unknown(f"recipe {made.name}: the panel of the profile '{profile}' must be", panel, offered)
     arms, machine = _arms(made, chosen), {"machine.device": device, "machine.processes": processes}
+    every = list(dict.fromkeys(chosen.seeds if seeds is None else seeds))
+    if stack and len(every) < 2:
+        raise ValueError(f"a stack must have two seeds or more, got {every[0]} alone; leave --stack out")
+    if stack:
+        machine["machine.stack"] = sorted(every)
     return [
         run
         for panel in dict.fromkeys(panels or chosen.panels)
-        for seed in dict.fromkeys(chosen.seeds if seeds is None else seeds)
+        for seed in every
         for run in _panel_runs(made, profile, panel, arms, {**machine, "seed": seed})
     ]
 

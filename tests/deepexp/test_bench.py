@@ -44,12 +44,15 @@ def test_the_loops_end_when_their_time_is_over():
     assert time.monotonic() - began < 60
 
 
-def test_a_loop_tells_how_many_steps_it_made():
-    """44 steps an epoch: chunks of 15 end with the epoch, and the plain loop counts on."""
+def test_a_loop_tells_how_many_batches_it_took():
+    """44 an epoch: chunks of 15 end with the epoch; the plain loop counts on; of a stack, those of each."""
     loaded = data.load(build(SMALL).data, 0)
-    ours, plain = (bench._loop(name, SMALL, loaded, chunk=15) for name in ("deepexp, masked", "plain"))
+    names = ("deepexp, masked", "plain", f"deepexp, {bench.STACK} seeds stacked")
+    assert set(names) <= set(EAGER)
+    ours, plain, stacked = (bench._loop(name, SMALL, loaded, chunk=15) for name in names)
     assert [next(ours) for _ in range(5)] == [15, 15, 14, 1, 15]
     assert [next(plain) for _ in range(4)] == [15, 15, 15, 15]
+    assert [next(stacked) for _ in range(3)] == [15 * bench.STACK, 15 * bench.STACK, 14 * bench.STACK]
 
 
 def test_the_command_writes_its_tables_into_the_readme(capsys, monkeypatch, tmp_path):

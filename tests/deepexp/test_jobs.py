@@ -197,12 +197,13 @@ def test_runs_start_after_their_needs_and_a_failure_takes_along_its_own_alone(re
     assert recipe[1].needs == (lrr,)
     started, done = [], []
 
-    def start(run):
+    def start(unit):
+        (run,) = unit
         assert set(run.needs) <= set(done)
         started.append(run.config.run_id)
         return _future(RuntimeError("it broke") if run.config.run_id == lrr else None)
 
-    todo = jobs.unfinished(recipe, Path("runs"))
+    todo = jobs.units(recipe, Path("runs"))
     failed = jobs.execute(todo, start, lambda run: done.append(run.config.run_id))
     assert {name: str(error) for name, error in failed.items()} == {
         lrr: "it broke",
@@ -225,20 +226,43 @@ def test_no_more_runs_at_a_time_than_asked_for(recipe):
             future.set_result(None)
         return future
 
-    assert not jobs.execute(jobs.unfinished(recipe, Path("runs")), start, lambda run: None, most=2)
+    assert not jobs.execute(jobs.units(recipe, Path("runs")), start, lambda run: None, most=2)
     assert max(most) == 2
 
 
 def test_a_failure_among_several_runs_is_told_and_the_others_run(recipe, capsys, monkeypatch):
-    def break_lrr(config, *_):
-        if config.algorithm == "lrr":
+    def break_lrr(configs, *_, **__):
+        if configs[0].algorithm == "lrr":
             raise RuntimeError("it broke")
 
-    monkeypatch.setattr(cli, "_train_one", break_lrr)
+    monkeypatch.setattr(cli, "_train_together", break_lrr)
     assert cli.main(["run", "tiny.toml", "--profile", "smoke", "--quiet"]) == 1
     error = capsys.readouterr().err
     assert f"4 of 6 runs failed, the first {recipe[0].config.run_id}: it broke" in error
     assert error.count("\n") == 1
+
+
+def test_the_seeds_of_an_arm_train_as_one_stack(recipe, tmp_path, capsys, same_run):
+    """By make, which finds one target for each; one that is lost is trained again to the same bits."""
+    alone, command = set(_names(recipe)), ["run", "tiny.toml", "--profile", "smoke", "--stack"]
+    runs = plan.runs("tiny.toml", profile="smoke", stack=True)
+    assert alone.isdisjoint(_names(runs))
+    units = [[(run.arm, run.config.seed) for run in unit] for unit in jobs.units(runs, Path("runs"))]
+    assert units == [[(arm, 0), (arm, 1)] for arm in ("lrr", "on", "imp")]
+    assert cli.main(_command("plan", "--stack", "--make", "--quiet")[3:]) == 0
+    make = ["make", "-f", "build/deep/tiny.mk", "runs"]
+    subprocess.run(make, check=True, timeout=PATIENCE)
+    assert not jobs.units(runs, Path("runs"))
+    assert cli.main([*command, "--runs", "whole", "--quiet"]) == 0
+    lost = runs[0].config.run_id
+    for path in (Path("runs") / lost).glob("*.csv"):
+        path.unlink()
+    assert [len(unit) for unit in jobs.units(runs, Path("runs"))] == [2]
+    assert cli.main([*command, "--only", runs[3].config.run_id, "--quiet"]) == 0
+    for name in _names(runs):
+        same_run(tmp_path / "runs" / name, tmp_path / "whole" / name)
+    assert cli.main([*command, "--seed", "1"]) == 2
+    assert "a stack must have two seeds or more, got 1 alone; leave --stack out" in capsys.readouterr().err
 
 
 HOLD = """
@@ -324,7 +348,7 @@ def test_slurm_gets_jobs_that_wait_for_their_needs(recipe, tmp_path, capsys, mon
         assert [line for line in script.splitlines() if "dependency=" in line] == after
     first = next(Path("runs/slurm").glob("1_submitted.pkl"))
     call = submitit.core.utils.DelayedSubmission.load(first)
-    assert call.result() == recipe[0].config.run_id
+    assert call.result() == [recipe[0].config.run_id]
     assert layout.is_complete(Path("runs") / recipe[0].config.run_id, recipe[0].config)
     assert cli.main([*arguments, "partition"]) == 2
     assert "--slurm takes KEY=VALUE" in capsys.readouterr().err
