@@ -85,11 +85,7 @@ def measure(case: Case, rounds: int = 3) -> list[Row]:
     """A row for every tool of the case."""
     chosen, errors, seconds = [], [], []
     for tool in case.tools:
-        for tolerance in tool.tolerances:
-            difference = np.abs(tool.run(tolerance) - case.reference[: tool.size]).max(axis=1)
-            error = np.where(np.isfinite(difference), difference, np.inf)
-            if error.max() <= ERROR:
-                break
+        tolerance, error = _loosest(tool, case.reference)
         chosen.append(tolerance)
         errors.append(error)
     for _ in range(rounds):
@@ -105,6 +101,29 @@ def measure(case: Case, rounds: int = 3) -> list[Row]:
         )
         for i, tool in enumerate(case.tools)
     ]
+
+
+def _loosest(tool: Tool, reference: Array) -> tuple[float, Array]:
+    """The first of the tool's tolerances with which no error exceeds `ERROR`, and its errors (size,).
+
+    Where it has the common ones, also those between that one and the one before, in eighths of a decade.
+    """
+
+    def errors(tolerance: float) -> Array:
+        difference = np.abs(tool.run(tolerance) - reference[: tool.size]).max(axis=1)
+        return np.where(np.isfinite(difference), difference, np.inf)
+
+    for tolerance in tool.tolerances:
+        found = errors(tolerance)
+        if found.max() <= ERROR:
+            break
+    if tool.tolerances is TOLERANCES and tolerance < TOLERANCES[0]:
+        for eighths in (3, 2, 1):
+            between = tolerance * 10.0 ** (eighths / 8)
+            error = errors(between)
+            if error.max() <= ERROR:
+                return between, error
+    return tolerance, found
 
 
 def _seconds(run: Callable[[], Any]) -> float:
@@ -357,7 +376,7 @@ def table(case: Case, rows: Sequence[Row]) -> str:
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
     for row in rows:
-        tolerance = "" if len(row.tool.tolerances) == 1 else f"{row.tolerance:.0e}"
+        tolerance = "" if len(row.tool.tolerances) == 1 else f"{row.tolerance:.1e}"
         lines.append(
             f"| {row.tool.name} | {row.tool.size:,} | {tolerance} | {three_digits(row.rate)} "
             f"| {three_digits(row.rate / rows[-1].rate)} | {row.median:.0e} | {row.largest:.0e} |"

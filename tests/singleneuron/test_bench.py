@@ -45,9 +45,15 @@ def test_tolerance_is_the_loosest_that_meets_the_error():
     tool = bench.Tool("made up", 3, lambda tolerance: np.full((3, 2), 5 * tolerance))
     case = bench.Case("made up", np.zeros((5, 2)), [tool])
     (row,) = bench.measure(case, rounds=1)
-    assert row.tolerance == pytest.approx(1e-7)
-    assert row.largest == pytest.approx(5e-7)
-    assert "| made up | 3 | 1e-07 |" in bench.table(case, [row])
+    assert row.tolerance == pytest.approx(10**-6.75)
+    assert row.largest == pytest.approx(5 * 10**-6.75)
+    assert "| made up | 3 | 1.8e-07 |" in bench.table(case, [row])
+
+
+def test_a_tool_of_few_tolerances_gets_the_loosest_of_them():
+    tool = bench.Tool("made up", 3, lambda tolerance: np.full((3, 2), 5 * tolerance), (1e-6, 1e-8))
+    (row,) = bench.measure(bench.Case("made up", np.zeros((3, 2)), [tool]), rounds=1)
+    assert row.tolerance == 1e-8
 
 
 def test_costs_of_studies_are_a_table():
