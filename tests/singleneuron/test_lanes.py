@@ -1,15 +1,17 @@
 """Trajectories side by side: the vectorised functions, and each trajectory as it is on its own."""
 
+import math
+
 import numpy as np
 import pytest
 
 from singleneuron import lanes, population
 from singleneuron.flow import integrate
-from singleneuron.kernel import kernel
+from singleneuron.kernel import kernel, routine
 from singleneuron.lanes import LANES, arctan, exp_row
 from singleneuron.model import Population, Reduced, balanced_starts, independent_starts, loss, start_balance
 from singleneuron.outcome import TOLERANCE, Status
-from singleneuron.solver import CERTAIN
+from singleneuron.solver import CERTAIN, KNOWN, SIZE, STEP
 
 
 @kernel()
@@ -24,7 +26,8 @@ def exp_and_arctan(x, y):
 
 
 def test_exp_and_arctan_are_right_to_the_last_bits():
-    x = np.concatenate([np.linspace(-690, 690, 4000), np.linspace(-1, 1, 96), -np.geomspace(1e-300, 1, 96)])
+    x = np.concatenate([np.linspace(-690, 690, 4000), np.linspace(-1, 1, 96), -np.geomspace(1e-300, 1, 128)])
+    assert x.size % LANES == 0
     y = np.concatenate([np.linspace(0, 1, 4001), np.geomspace(1e-300, 1, 300)])
     e, angle = x.copy(), y.copy()
     exp_and_arctan(e, angle)
@@ -67,6 +70,41 @@ def test_the_field_of_the_lanes_is_the_field():
     unit = p[:, population.UNIT, None]
     size_of = np.abs(single) + unit * (1 + np.exp(2 * np.abs(y[:, :1] / unit)) * (1 + np.abs(c[:, None])))
     assert np.max(np.abs(out - single) / size_of) < 1e-14
+
+
+@routine
+def root_decay(b, bits, w):
+    """y' = -sqrt(y), not a number where y < 0, of two unknowns in 4 rows."""
+    for i in range(2 * w):
+        b[2 * LANES + i] = -math.sqrt(b[i]) if b[i] >= 0.0 else math.nan
+
+
+@routine
+def nothing(b, bits, w, tolerance, near):
+    for i in range(2 * w):
+        b[2 * LANES + i] = 0.0
+
+
+buffer, load, step, _, _ = lanes.build(root_decay, nothing, 2, 4)
+
+
+@kernel()
+def long_steps(h, t_end, y):
+    """The states y at t_end, after first steps h of which some are too long."""
+    b, s, times = buffer(), np.zeros(KNOWN), np.array([math.inf])
+    for lane in range(LANES):
+        s[STEP], s[SIZE] = h[lane], 1.0
+        load(b, lane, y[lane], s, times, False, math.inf, -np.sqrt(y[lane]))
+    for _ in range(100):
+        step(b, b.view(np.int64), LANES, 1e-10, 1e-10, 1e-3, 0.0, t_end)
+    for lane in range(LANES):
+        y[lane, 0], y[lane, 1] = b[4 * LANES + lane], b[5 * LANES + lane]
+
+
+def test_a_step_that_is_not_a_number_leaves_nothing_behind():
+    h, y = np.geomspace(1e-3, 1e3, LANES), np.ones((LANES, 2))
+    long_steps(h, 1.5, y)
+    assert np.allclose(y, 0.25**2, rtol=1e-8)
 
 
 def _run(run, starts, times, limit, tolerance=TOLERANCE, rtol=1e-9):
