@@ -1,5 +1,6 @@
 """`integrate`: training by gradient flow or gradient descent, with a status for every trajectory."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, cast
@@ -7,7 +8,9 @@ from typing import Any, Generic, TypeVar, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from figures.machine import cores
 from singleneuron import descent, exact, line, population, samples
+from singleneuron.executors import processes
 from singleneuron.model import (
     Array,
     Line,
@@ -429,14 +432,23 @@ def _flow_sample(part: Sample, starts: State, index: NDArray[np.intp], task: _Ta
 
 
 def compile_kernels() -> None:
-    """Compile every kernel, or load it from the cache: tests and benchmarks call this first."""
-    start = State(a=np.array([1.0, -1.0]), w=np.array([[0.5, 0.5], [0.4, -0.6]]))
-    sample = Sample.draw(d=2, n=8, noise=0.1)
-    for problem in (Population(2), sample):
-        integrate(problem, start, t_end=0.1, method="ode")
-        integrate(problem, start, t_end=0.1, learning_rate=0.05)
-    integrate(Population(1), State(a=np.array([1.0]), w=np.array([[0.5]])), t_end=0.1, method="ode")
+    """Compile every kernel that is not in the cache yet, on all cores: tests call this first."""
+    start, sample = State(a=np.ones(1), w=np.full((1, 2), 0.5)), Sample.draw(d=2, n=8, noise=0.1)
+    short = functools.partial(integrate, t_end=0.1, method="ode")
+    small_steps = functools.partial(integrate, t_end=0.1, learning_rate=0.05)
+    cases: list[tuple[Any, Problem, State]] = [  # the longest first
+        (short, Population(2), start),
+        (short, sample, start),
+        (short, Population(1), State(start.a, start.w[:, :1])),
+        (small_steps, sample, start),
+        (small_steps, Population(2), start),
+    ]
+    with processes(min(cores(), len(cases))) as pool:
+        for done in [pool.submit(train, problem, starts) for train, problem, starts in cases]:
+            done.result()
 
 
 if __name__ == "__main__":
-    compile_kernels()
+    from singleneuron import flow  # whose functions have a name that other processes know
+
+    flow.compile_kernels()

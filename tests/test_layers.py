@@ -11,9 +11,10 @@ ROOT = Path(__file__).parents[1]
 # A module may import, within its package, only what stands above it.
 ORDER = {
     "singleneuron": (
-        *("kernel", "model", "outcome", "exact", "regions", "solver", "lanes", "line", "population", "drift"),
+        *("kernel", "executors", "model", "outcome", "exact", "regions", "solver", "lanes", "line"),
+        *("population", "drift"),
         *("vectors", "bernstein", "cells", "sliding", "watch", "events", "limits", "samples"),
-        *("descent", "flow", "pruning", "maps", "intervals", "rates", "chunks", "executors", "runs"),
+        *("descent", "flow", "pruning", "maps", "intervals", "rates", "chunks", "runs"),
         *("montecarlo", "theory", "conditions", "independent", "comparisons", "statements", "draws"),
         *("trials", "verify", "presets", "tutorial", "peers", "bench", "cli", "__main__"),
     ),
