@@ -122,6 +122,14 @@ def test_a_lost_member_is_trained_again_to_the_same_bits(tmp_path, tiny, same_ru
         same_run(tmp_path / "whole" / config.run_id, tmp_path / config.run_id)
 
 
+def test_the_order_of_the_seeds_changes_no_bit(tmp_path, tiny, same_run):
+    configs = _configs({**tiny, "train.epochs": 1, "pruning.levels": 0, "policy.rewind_epoch": 0})
+    _run(configs, tmp_path)
+    _run(configs[::-1], tmp_path / "other")
+    for config in configs:
+        same_run(tmp_path / config.run_id, tmp_path / "other" / config.run_id)
+
+
 def test_a_member_that_diverges_leaves_the_others(tmp_path, tiny, monkeypatch, same_run):
     configs, made = _configs({**tiny, "train.epochs": 1, "policy.rewind_epoch": 0}), models.build
     _run(configs, tmp_path / "sound")
