@@ -60,8 +60,8 @@ def run_stack(
 ) -> Iterator[tuple[int, Progress]]:
     """`run` for the configurations of a stack, in any order; yields each one's number beside its progress.
 
-    What there is to say goes into the log of its run, too. A run that diverges leaves the others going; the
-    first that did is raised in the end.
+    What there is to say goes into the log of its run, too, and to `say` with its seed. A run that diverges
+    leaves the others going; the first that did is raised in the end.
     """
     check_stack(configs)
     for config, folder in zip(configs, folders, strict=True):
@@ -69,7 +69,7 @@ def run_stack(
     works = []
     for config, folder in zip(configs, folders, strict=True):
         with _logged(folder):
-            works.append(prepare(config, folder, layout.logger(folder, say)))
+            works.append(prepare(config, folder, layout.logger(folder, _by_seed(say, config.seed))))
     stack = Stack(works)
     going, diverged = {number: _own(work) for number, work in enumerate(works)}, None
     while going:
@@ -89,8 +89,12 @@ def run_stack(
         raise diverged
 
 
+def _by_seed(say: Callable[[str], None], seed: int) -> Callable[[str], None]:
+    return lambda line: say(f"seed {seed}: {line}")
+
+
 def check_stack(configs: Sequence[Config]) -> None:
-    """Raise ValueError unless the configurations are all runs of one stack."""
+    """Raise ValueError unless the seeds of the configurations are all that their stack has."""
     stack = configs[0].machine.stack
     seeds = [config.seed for config in configs]
     if sorted(seeds) != sorted(stack):
