@@ -80,11 +80,15 @@ def run_stack(
             except StopIteration:
                 del going[number]
             except train.Diverged as error:
-                say(f"{configs[number].run_id} ends: {error}")
+                error.args = (f"{configs[number].run_id}: {error}",)
+                say(str(error))
                 diverged = diverged or error
                 del going[number]
         if going:
-            stack.advance()
+            with contextlib.ExitStack() as logs:
+                for number in going:
+                    logs.enter_context(_logged(folders[number]))
+                stack.advance()
     if diverged is not None:
         raise diverged
 

@@ -141,12 +141,28 @@ def test_a_member_that_diverges_leaves_the_others(tmp_path, tiny, monkeypatch, s
         return net
 
     monkeypatch.setattr(models, "build", poisoned)
-    with pytest.raises(train.Diverged, match="the training loss must stay finite"):
+    with pytest.raises(train.Diverged, match=f"^{configs[1].run_id}: the training loss must stay finite"):
         _run(configs, tmp_path)
     assert not layout.rows(tmp_path / configs[1].run_id / "levels.csv")
     assert "Diverged" in (tmp_path / configs[1].run_id / "log.txt").read_text()
     for config in (configs[0], configs[2]):
         same_run(tmp_path / "sound" / config.run_id, tmp_path / config.run_id)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"), [(KeyboardInterrupt(), "interrupted"), (train.OutOfMemory(8, 4), "OutOfMemory: the")]
+)
+def test_what_ends_a_stack_stands_in_the_log_of_every_run(tmp_path, tiny, monkeypatch, error, line):
+    def broken(*_):
+        raise error
+
+    monkeypatch.setattr(train, "_gradients", broken)
+    configs = _configs(tiny)
+    with pytest.raises(type(error)):
+        _run(configs, tmp_path)
+    for config in configs:
+        (told,) = (tmp_path / config.run_id / "log.txt").read_text().splitlines()
+        assert told.split(" ", 1)[1].startswith(line)
 
 
 def test_a_part_of_a_stack_is_refused(tmp_path, tiny):
