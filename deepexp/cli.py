@@ -409,12 +409,15 @@ def _run(options: argparse.Namespace) -> None:
                 done(run)
         return
     if options.scheduler is None:
-        failed = jobs.execute(todo, lambda unit: jobs.at_once(lambda: here(unit)), done, most=1)
+        failed = jobs.execute(todo, lambda unit: jobs.at_once(lambda: here(unit)), done, options.runs, most=1)
     else:
         with command.cluster(options.scheduler) as pool:
-            failed = jobs.execute(todo, lambda unit: pool.submit(jobs.job(unit, options.runs)), done)
+            failed = jobs.execute(
+                todo, lambda unit: pool.submit(jobs.job(unit, options.runs)), done, options.runs
+            )
     if failed:
-        (first, why), count = next(iter(failed.items())), sum(map(len, todo))
+        (first, error), count = next(iter(failed.items())), sum(map(len, todo))
+        why = str(error).removeprefix(f"{first}: ")  # of a run that diverges in a stack
         raise RuntimeError(f"{len(failed)} of {count} runs failed, the first {first}: {why}")
 
 
