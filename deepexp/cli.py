@@ -175,7 +175,13 @@ def _configs(options: argparse.Namespace) -> list[Config]:
         settings["train.epochs"] = options.epochs
     if len(options.seed) > 1:
         settings["machine.stack"] = sorted(options.seed)
-    settings |= _settings(options.set, "--set", "train.lr=0.05")
+    given = _settings(options.set, "--set", "train.lr=0.05")
+    if "machine.stack" in given:
+        raise ValueError(
+            f"--set must leave machine.stack to --seed, got {given['machine.stack']}; give the seeds that "
+            "train together as --seed 0 1 2"
+        )
+    settings |= given
     return [
         build({"seed": seed, **settings}, protocol=options.protocol, profile=options.profile)
         for seed in sorted(options.seed)

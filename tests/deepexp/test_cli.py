@@ -190,6 +190,22 @@ def test_several_seeds_train_together_and_every_line_names_its_own(tmp_path, mon
         ]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["machine.stack=[]", "--seed", "0", "1"], "--set must leave machine.stack to --seed, got []; give"),
+        (["machine.stack=[0,1]", "--dry-run"], "--set must leave machine.stack to --seed, got [0, 1]; give"),
+        (["seed=3", "--seed", "0", "1"], "seed must be one of machine.stack = [0, 1], got 3"),
+        (["--seed", "1", "1"], "stack must have two seeds or more, each once, got [1, 1]"),
+        (["--seed", "0", "1", "--tensorboard"], "--tensorboard is for one seed, got 2; leave it out"),
+    ],
+)
+def test_what_a_stack_cannot_be_is_one_line(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    _fails(capsys, [*RUN, *arguments], message)
+    assert not list(tmp_path.iterdir())
+
+
 def test_settings_add_up(tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr(cli, "_print_plan", made.append)
