@@ -394,6 +394,16 @@ def test_the_cost_counts_the_images_that_training_sees(tmp_path, algorithm):
     assert costs.seconds([config], tmp_path, speeds) == 0
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
+@pytest.mark.parametrize(("model", "width", "ratio"), [("resnet8", 0.25, 3), ("resnet18", 1.0, 1)])
+def test_an_assumed_gpu_launches_the_layers_of_a_stack_once(tmp_path, model, width, ratio):
+    settings = {"machine.device": "cuda", "model.name": model, "model.width": width, "train.batch_size": 1024}
+    configs = [build(settings), build({**settings, "machine.stack": [0, 1, 2]})]
+    alone, stacked = (costs.speeds([config], tmp_path)[costs.work(config)] for config in configs)
+    assert stacked.images_per_second == pytest.approx(ratio * alone.images_per_second)
+    assert "assumed" in stacked.known
+
+
 @pytest.mark.parametrize("name", ["digits", "cifar10", "cifar100"])
 def test_the_cost_knows_how_many_images_there_are(name):
     from deepexp import data
