@@ -248,7 +248,7 @@ def _progress(
 
         def tell(line: str) -> None:
             if not quiet:
-                bar.console.print(line, highlight=False)
+                bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
         tasks = []
         for config, folder in zip(configs, folders, strict=True):

@@ -178,10 +178,12 @@ def test_an_interrupted_run_says_what_is_kept(tmp_path):
 
 def test_several_seeds_train_together_and_every_line_names_its_own(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert cli.main([*RUN, "--seed", "2", "0", "--out", "all"]) == 0
+    out = "[b]" + "x" * 100  # neither a markup nor broken where a line of a terminal would end
+    assert cli.main([*RUN, "--seed", "2", "0", "--out", out]) == 0
     told = capsys.readouterr().out.splitlines()
+    assert [line.partition(" in ")[2][:103] for line in told[:2]] == [out, out]
     assert [line[:15] for line in told[2:]] == [f"seed {s}: level {n}" for n in (0, 1) for s in (0, 2)]
-    folders = sorted((tmp_path / "all").iterdir())
+    folders = sorted((tmp_path / out).iterdir())
     assert [read((folder / "config.toml").read_text()).seed for folder in folders] == [0, 2]
     for folder in folders:
         assert [line.split(" ", 1)[1][:8] for line in (folder / "log.txt").read_text().splitlines()] == [
