@@ -66,10 +66,11 @@ def run_stack(
     check_stack(configs)
     for config, folder in zip(configs, folders, strict=True):
         layout.check(config, folder)
-    works = []
+    works: list[Run] = []
     for config, folder in zip(configs, folders, strict=True):
+        same = works[0].dataset if works and not config.data.depends_on_seed else None
         with _logged(folder):
-            works.append(prepare(config, folder, layout.logger(folder, _by_seed(say, config.seed))))
+            works.append(prepare(config, folder, layout.logger(folder, _by_seed(say, config.seed)), same))
     stack = Stack(works)
     going, diverged = {number: _own(work) for number, work in enumerate(works)}, None
     while going:

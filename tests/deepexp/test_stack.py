@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
+from deepexp import data, levels, masks, models, policy, stack, train
 from deepexp import folder as layout
-from deepexp import levels, masks, models, policy, stack, train
 from deepexp.config import build
 from deepexp.prepare import prepare
 
@@ -120,6 +120,16 @@ def test_a_lost_member_is_trained_again_to_the_same_bits(tmp_path, tiny, same_ru
     _run(configs, tmp_path / "whole")
     for config in configs:
         same_run(tmp_path / "whole" / config.run_id, tmp_path / config.run_id)
+
+
+@pytest.mark.parametrize(
+    ("settings", "count"), [({"data.limit": None}, 1), ({"data.limit": 160}, 3), ({"data.validation": 9}, 3)]
+)
+def test_images_that_no_seed_chooses_are_loaded_once(tmp_path, tiny, monkeypatch, settings, count):
+    loaded, load = [], data.load
+    monkeypatch.setattr(data, "load", lambda *args: loaded.append(load(*args)) or loaded[-1])
+    _run(_configs({**tiny, "data.limit": None, **settings}), tmp_path, events=1)
+    assert len(loaded) == count
 
 
 def test_the_order_of_the_seeds_changes_no_bit(tmp_path, tiny, same_run):
