@@ -10,7 +10,7 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,8 +71,21 @@ def run_stack(
         same = works[0].dataset if works and not config.data.depends_on_seed else None
         with _logged(folder):
             works.append(prepare(config, folder, layout.logger(folder, _by_seed(say, config.seed)), same))
-    stack = Stack(works)
-    going, diverged = {number: _own(work) for number, work in enumerate(works)}, None
+    with contextlib.ExitStack() as leads:
+        going = {
+            number: leads.enter_context(contextlib.closing(_own(work))) for number, work in enumerate(works)
+        }
+        yield from _together(going, works, Stack(works), say)
+
+
+def _together(
+    going: dict[int, Generator[Progress | None, None, None]],
+    works: Sequence[Run],
+    stack: Stack,
+    say: Callable[[str], None],
+) -> Iterator[tuple[int, Progress]]:
+    """Let the runs go on in turns, and the stack whenever all of them wait for it."""
+    diverged = None
     while going:
         for number, lead in list(going.items()):
             try:
@@ -81,14 +94,14 @@ def run_stack(
             except StopIteration:
                 del going[number]
             except train.Diverged as error:
-                error.args = (f"{configs[number].run_id}: {error}",)
+                error.args = (f"{works[number].config.run_id}: {error}",)
                 say(str(error))
                 diverged = diverged or error
                 del going[number]
         if going:
             with contextlib.ExitStack() as logs:
                 for number in going:
-                    logs.enter_context(_logged(folders[number]))
+                    logs.enter_context(_logged(works[number].folder))
                 stack.advance()
     if diverged is not None:
         raise diverged
@@ -131,7 +144,7 @@ def _lead(
         yield event
 
 
-def _own(work: Run) -> Iterator[Progress | None]:
+def _own(work: Run) -> Generator[Progress | None, None, None]:
     """Go on with a run in its folder, which is locked while it lasts."""
     config, folder, say = work.config, work.folder, work.say
     with layout.lock(folder), _logged(folder):

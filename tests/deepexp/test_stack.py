@@ -162,15 +162,20 @@ def test_a_member_that_diverges_leaves_the_others(tmp_path, tiny, monkeypatch, s
 @pytest.mark.parametrize(
     ("error", "line"), [(KeyboardInterrupt(), "interrupted"), (train.OutOfMemory(8, 4), "OutOfMemory: the")]
 )
-def test_what_ends_a_stack_stands_in_the_log_of_every_run(tmp_path, tiny, monkeypatch, error, line):
+def test_what_ends_a_stack_lets_go_of_every_run_and_stands_in_its_log(
+    tmp_path, tiny, monkeypatch, error, line
+):
     def broken(*_):
         raise error
 
     monkeypatch.setattr(train, "_gradients", broken)
     configs = _configs(tiny)
-    with pytest.raises(type(error)):
+    with pytest.raises(type(error)) as kept:
         _run(configs, tmp_path)
+    assert kept.value is error  # whose traceback holds on to the runs, but not to their folders
     for config in configs:
+        with layout.lock(tmp_path / config.run_id):
+            pass
         (told,) = (tmp_path / config.run_id / "log.txt").read_text().splitlines()
         assert told.split(" ", 1)[1].startswith(line)
 
