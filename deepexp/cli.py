@@ -175,7 +175,13 @@ def _configs(options: argparse.Namespace) -> list[Config]:
         settings["train.epochs"] = options.epochs
     if len(options.seed) > 1:
         settings["machine.stack"] = sorted(options.seed)
-    settings |= _settings(options.set, "--set", "train.lr=0.05")
+    given = _settings(options.set, "--set", "train.lr=0.05")
+    if "machine.stack" in given:
+        raise ValueError(
+            f"--set must leave machine.stack to --seed, got {given['machine.stack']}; give the seeds that "
+            "train together as --seed 0 1 2"
+        )
+    settings |= given
     return [
         build({"seed": seed, **settings}, protocol=options.protocol, profile=options.profile)
         for seed in sorted(options.seed)
@@ -242,7 +248,7 @@ def _progress(
 
         def tell(line: str) -> None:
             if not quiet:
-                bar.console.print(line, highlight=False)
+                bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
         tasks = []
         for config, folder in zip(configs, folders, strict=True):
@@ -409,12 +415,15 @@ def _run(options: argparse.Namespace) -> None:
                 done(run)
         return
     if options.scheduler is None:
-        failed = jobs.execute(todo, lambda unit: jobs.at_once(lambda: here(unit)), done, most=1)
+        failed = jobs.execute(todo, lambda unit: jobs.at_once(lambda: here(unit)), done, options.runs, most=1)
     else:
         with command.cluster(options.scheduler) as pool:
-            failed = jobs.execute(todo, lambda unit: pool.submit(jobs.job(unit, options.runs)), done)
+            failed = jobs.execute(
+                todo, lambda unit: pool.submit(jobs.job(unit, options.runs)), done, options.runs
+            )
     if failed:
-        (first, why), count = next(iter(failed.items())), sum(map(len, todo))
+        (first, error), count = next(iter(failed.items())), sum(map(len, todo))
+        why = str(error).removeprefix(f"{first}: ")  # of a run that diverges in a stack
         raise RuntimeError(f"{len(failed)} of {count} runs failed, the first {first}: {why}")
 
 

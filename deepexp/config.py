@@ -60,6 +60,11 @@ class Data(Section):
     flip: Literal["none", "random", "alternating"] = "none"
     accept_unknown: bool = False  # train on a copy of the data that matches no known variant
 
+    @property
+    def depends_on_seed(self) -> bool:
+        """Whether runs of other seeds have other training images."""
+        return self.validation > 0 or self.limit is not None
+
     @model_validator(mode="after")
     def _parts_apply(self) -> Self:
         if self.classes is not None and self.dataset not in ("tinyimagenet", "imagenet"):

@@ -158,7 +158,7 @@ def _measured(config: Config) -> Speed:
     data, seeds = _random(plain), config.machine.stack or (config.seed,)
     works = [prepare.prepare(plain.model_copy(update={"seed": s}), Path(), dataset=data) for s in seeds]
     if absent:
-        return _assumed(works[0], config.train.batch_size)
+        return _assumed(works[0], config.train.batch_size, len(works))
     threads = config.machine.threads
     on = "the GPU" if device == "cuda" else f"{threads} thread{'s' * (threads > 1)}"
     speed = bench.images_per_second(works[0] if len(works) == 1 else Stack(works))
@@ -183,14 +183,17 @@ def _random(config: Config) -> Dataset:
     return Dataset("random", "", source.classes, shape, images, none, none, half, half, "nothing")
 
 
-def _assumed(work: prepare.Run, batch: int) -> Speed:
-    """Of a GPU: a step takes a time for each layer, or that of its operations, whichever is longer."""
+def _assumed(work: prepare.Run, batch: int, count: int) -> Speed:
+    """Of a GPU: a step takes a time for each layer, or that of its operations, whichever is longer.
+
+    A stack of `count` networks has the layers of one and the operations of all.
+    """
     from deepexp import bench
 
     layers = sum(not list(module.children()) for module in work.net.modules())
-    step = max(layers * GPU_LAYER_SECONDS, batch * bench.operations(work) / GPU_FLOPS)
+    step = max(layers * GPU_LAYER_SECONDS, count * batch * bench.operations(work) / GPU_FLOPS)
     assumption = f"{GPU_FLOPS / 1e12:g} TFLOP/s, {GPU_LAYER_SECONDS * 1e3:g} ms a layer and step"
-    return Speed(batch / step, f"assumed of a GPU, none is here ({assumption})")
+    return Speed(count * batch / step, f"assumed of a GPU, none is here ({assumption})")
 
 
 def _progress(folder: Path) -> dict[str, float]:

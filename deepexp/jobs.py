@@ -251,9 +251,13 @@ def execute(
     todo: Sequence[Sequence[Run]],
     start: Callable[[Sequence[Run]], Future[Any]],
     done: Callable[[Run], None],
+    folder: Path,
     most: int | None = None,
 ) -> dict[str, BaseException]:
-    """Start the units, `most` at a time, each once the runs that it needs are done; why which runs failed."""
+    """Start the units, `most` at a time, each once the runs that it needs are done; why which runs failed.
+
+    Of a unit that fails, those runs that are complete in `folder` are done too.
+    """
     waiting, going = list(todo), dict[Future[Any], Sequence[Run]]()
     failed: dict[str, BaseException] = {}
     while waiting or going:
@@ -269,12 +273,13 @@ def execute(
                 going[start(unit)] = unit
             waiting.remove(unit)
         for future in wait(going, return_when=FIRST_COMPLETED).done:
-            unit = going.pop(future)
-            if error := future.exception():
-                failed |= {run.config.run_id: error for run in unit}
-                continue
+            unit, error = going.pop(future), future.exception()
+            left = unfinished(unit, folder) if error else []
             for run in unit:
-                done(run)
+                if error and run in left:
+                    failed[run.config.run_id] = error
+                else:
+                    done(run)
     return failed
 
 

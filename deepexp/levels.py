@@ -10,7 +10,7 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,18 +60,32 @@ def run_stack(
 ) -> Iterator[tuple[int, Progress]]:
     """`run` for the configurations of a stack, in any order; yields each one's number beside its progress.
 
-    What there is to say goes into the log of its run, too. A run that diverges leaves the others going; the
-    first that did is raised in the end.
+    What there is to say goes into the log of its run, too, and to `say` with its seed. A run that diverges
+    leaves the others going; the first that did is raised in the end.
     """
     check_stack(configs)
     for config, folder in zip(configs, folders, strict=True):
         layout.check(config, folder)
-    works = []
+    works: list[Run] = []
     for config, folder in zip(configs, folders, strict=True):
+        same = works[0].dataset if works and not config.data.depends_on_seed else None
         with _logged(folder):
-            works.append(prepare(config, folder, layout.logger(folder, say)))
-    stack = Stack(works)
-    going, diverged = {number: _own(work) for number, work in enumerate(works)}, None
+            works.append(prepare(config, folder, layout.logger(folder, _by_seed(say, config.seed)), same))
+    with contextlib.ExitStack() as leads:
+        going = {
+            number: leads.enter_context(contextlib.closing(_own(work))) for number, work in enumerate(works)
+        }
+        yield from _together(going, works, Stack(works), say)
+
+
+def _together(
+    going: dict[int, Generator[Progress | None, None, None]],
+    works: Sequence[Run],
+    stack: Stack,
+    say: Callable[[str], None],
+) -> Iterator[tuple[int, Progress]]:
+    """Let the runs go on in turns, and the stack whenever all of them wait for it."""
+    diverged = None
     while going:
         for number, lead in list(going.items()):
             try:
@@ -80,17 +94,25 @@ def run_stack(
             except StopIteration:
                 del going[number]
             except train.Diverged as error:
-                say(f"{configs[number].run_id} ends: {error}")
+                error.args = (f"{works[number].config.run_id}: {error}",)
+                say(str(error))
                 diverged = diverged or error
                 del going[number]
         if going:
-            stack.advance()
+            with contextlib.ExitStack() as logs:
+                for number in going:
+                    logs.enter_context(_logged(works[number].folder))
+                stack.advance()
     if diverged is not None:
         raise diverged
 
 
+def _by_seed(say: Callable[[str], None], seed: int) -> Callable[[str], None]:
+    return lambda line: say(f"seed {seed}: {line}")
+
+
 def check_stack(configs: Sequence[Config]) -> None:
-    """Raise ValueError unless the configurations are all runs of one stack."""
+    """Raise ValueError unless the seeds of the configurations are all that their stack has."""
     stack = configs[0].machine.stack
     seeds = [config.seed for config in configs]
     if sorted(seeds) != sorted(stack):
@@ -122,7 +144,7 @@ def _lead(
         yield event
 
 
-def _own(work: Run) -> Iterator[Progress | None]:
+def _own(work: Run) -> Generator[Progress | None, None, None]:
     """Go on with a run in its folder, which is locked while it lasts."""
     config, folder, say = work.config, work.folder, work.say
     with layout.lock(folder), _logged(folder):

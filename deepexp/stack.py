@@ -80,9 +80,14 @@ class _Place:
 
 
 class Stack:
-    """The networks of runs that `prepare` made ready, as one, which from then on takes their steps."""
+    """The networks of runs that `prepare` made ready, as one, which from then on takes their steps.
+
+    They lie in it as their seeds do in `machine.stack`, in whatever order they come: where a member lies
+    changes its rounding.
+    """
 
     def __init__(self, works: Sequence[Run]) -> None:
+        works = sorted(works, key=lambda work: work.config.machine.stack.index(work.config.seed))
         first = works[0]
         self.works, self.config, self.total = works, first.config, first.total
         self.sources = [source for work in works for source in work.sources]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copyreg
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,7 +33,14 @@ class Report:
     accuracy: float
 
 
-class Diverged(RuntimeError):
+class _Told(RuntimeError):
+    """An error whose arguments are not its message, which goes from one process to another all the same."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return copyreg.__newobj__, (type(self), *self.args)  # type: ignore[attr-defined]
+
+
+class Diverged(_Told):
     """A loss, a weight or a statistic is no longer a number."""
 
     def __init__(self, what: str, level: int, epoch: int, lr: float) -> None:
@@ -43,7 +51,7 @@ class Diverged(RuntimeError):
         )
 
 
-class OutOfMemory(RuntimeError):
+class OutOfMemory(_Told):
     """The device cannot hold what a step of training needs."""
 
     def __init__(self, batch: int, fits: int) -> None:

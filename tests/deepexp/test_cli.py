@@ -176,6 +176,38 @@ def test_an_interrupted_run_says_what_is_kept(tmp_path):
     )
 
 
+def test_several_seeds_train_together_and_every_line_names_its_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    out = "[b]" + "x" * 100  # neither a markup nor broken where a line of a terminal would end
+    assert cli.main([*RUN, "--seed", "2", "0", "--out", out]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert [line.partition(" in ")[2][:103] for line in told[:2]] == [out, out]
+    assert [line[:15] for line in told[2:]] == [f"seed {s}: level {n}" for n in (0, 1) for s in (0, 2)]
+    folders = sorted((tmp_path / out).iterdir())
+    assert [read((folder / "config.toml").read_text()).seed for folder in folders] == [0, 2]
+    for folder in folders:
+        assert [line.split(" ", 1)[1][:8] for line in (folder / "log.txt").read_text().splitlines()] == [
+            "level 0:",
+            "level 1:",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["machine.stack=[]", "--seed", "0", "1"], "--set must leave machine.stack to --seed, got []; give"),
+        (["machine.stack=[0,1]", "--dry-run"], "--set must leave machine.stack to --seed, got [0, 1]; give"),
+        (["seed=3", "--seed", "0", "1"], "seed must be one of machine.stack = [0, 1], got 3"),
+        (["--seed", "1", "1"], "stack must have two seeds or more, each once, got [1, 1]"),
+        (["--seed", "0", "1", "--tensorboard"], "--tensorboard is for one seed, got 2; leave it out"),
+    ],
+)
+def test_what_a_stack_cannot_be_is_one_line(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    _fails(capsys, [*RUN, *arguments], message)
+    assert not list(tmp_path.iterdir())
+
+
 def test_settings_add_up(tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr(cli, "_print_plan", made.append)

@@ -1,6 +1,7 @@
 """How a plan's runs get done: by make, killed and called again; on workers; in an order that works."""
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from deepexp import cli, costs, jobs, plan
+from deepexp import cli, costs, jobs, models, plan
 from deepexp import folder as layout
 from deepexp.config import build
 from deepexp.prepare import prepare
@@ -204,7 +205,7 @@ def test_runs_start_after_their_needs_and_a_failure_takes_along_its_own_alone(re
         return _future(RuntimeError("it broke") if run.config.run_id == lrr else None)
 
     todo = jobs.units(recipe, Path("runs"))
-    failed = jobs.execute(todo, start, lambda run: done.append(run.config.run_id))
+    failed = jobs.execute(todo, start, lambda run: done.append(run.config.run_id), Path("runs"))
     assert {name: str(error) for name, error in failed.items()} == {
         lrr: "it broke",
         on: f"{lrr}, which it needs, failed",
@@ -226,7 +227,7 @@ def test_no_more_runs_at_a_time_than_asked_for(recipe):
             future.set_result(None)
         return future
 
-    assert not jobs.execute(jobs.units(recipe, Path("runs")), start, lambda run: None, most=2)
+    assert not jobs.execute(jobs.units(recipe, Path("runs")), start, lambda run: None, Path("runs"), most=2)
     assert max(most) == 2
 
 
@@ -263,6 +264,25 @@ def test_the_seeds_of_an_arm_train_as_one_stack(recipe, tmp_path, capsys, same_r
         same_run(tmp_path / "runs" / name, tmp_path / "whole" / name)
     assert cli.main([*command, "--seed", "1"]) == 2
     assert "a stack must have two seeds or more, got 1 alone; leave --stack out" in capsys.readouterr().err
+
+
+def test_a_member_that_diverges_fails_with_what_needs_it_and_the_others_are_done(recipe, capsys, monkeypatch):
+    runs, made, built = plan.runs("tiny.toml", profile="smoke", stack=True), models.build, []
+
+    def poisoned(*names, **more):
+        net = made(*names, **more)
+        built.append(net)
+        if len(built) == 2:
+            net.classifier.bias.data[0] = math.nan
+        return net
+
+    monkeypatch.setattr(models, "build", poisoned)
+    assert cli.main(["run", "tiny.toml", "--profile", "smoke", "--stack"]) == 1
+    streams, units = capsys.readouterr(), jobs.units(runs, Path("runs"))
+    assert [[run.arm for run in unit] for unit in units] == [["lrr", "lrr"], ["on", "on"]]
+    lost = units[0][1].config.run_id
+    assert f"3 of 6 runs failed, the first {lost}: the training loss must stay finite" in streams.err
+    assert f"{units[0][0].config.run_id} (lrr on digits): test accuracy" in streams.out
 
 
 HOLD = """
@@ -372,6 +392,16 @@ def test_the_cost_counts_the_images_that_training_sees(tmp_path, algorithm):
     assert costs.observed([config], tmp_path)[costs.work(config)].images_per_second == 500.0
     (run / "levels.csv").write_text("level\n" + "0\n" * 4)
     assert costs.seconds([config], tmp_path, speeds) == 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
+@pytest.mark.parametrize(("model", "width", "ratio"), [("resnet8", 0.25, 3), ("resnet18", 1.0, 1)])
+def test_an_assumed_gpu_launches_the_layers_of_a_stack_once(tmp_path, model, width, ratio):
+    settings = {"machine.device": "cuda", "model.name": model, "model.width": width, "train.batch_size": 1024}
+    configs = [build(settings), build({**settings, "machine.stack": [0, 1, 2]})]
+    alone, stacked = (costs.speeds([config], tmp_path)[costs.work(config)] for config in configs)
+    assert stacked.images_per_second == pytest.approx(ratio * alone.images_per_second)
+    assert "assumed" in stacked.known
 
 
 @pytest.mark.parametrize("name", ["digits", "cifar10", "cifar100"])

@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
+from deepexp import data, levels, masks, models, policy, stack, train
 from deepexp import folder as layout
-from deepexp import levels, masks, models, policy, stack, train
 from deepexp.config import build
 from deepexp.prepare import prepare
 
@@ -122,6 +122,24 @@ def test_a_lost_member_is_trained_again_to_the_same_bits(tmp_path, tiny, same_ru
         same_run(tmp_path / "whole" / config.run_id, tmp_path / config.run_id)
 
 
+@pytest.mark.parametrize(
+    ("settings", "count"), [({"data.limit": None}, 1), ({"data.limit": 160}, 3), ({"data.validation": 9}, 3)]
+)
+def test_images_that_no_seed_chooses_are_loaded_once(tmp_path, tiny, monkeypatch, settings, count):
+    loaded, load = [], data.load
+    monkeypatch.setattr(data, "load", lambda *args: loaded.append(load(*args)) or loaded[-1])
+    _run(_configs({**tiny, "data.limit": None, **settings}), tmp_path, events=1)
+    assert len(loaded) == count
+
+
+def test_the_order_of_the_seeds_changes_no_bit(tmp_path, tiny, same_run):
+    configs = _configs({**tiny, "train.epochs": 1, "pruning.levels": 0, "policy.rewind_epoch": 0})
+    _run(configs, tmp_path)
+    _run(configs[::-1], tmp_path / "other")
+    for config in configs:
+        same_run(tmp_path / config.run_id, tmp_path / "other" / config.run_id)
+
+
 def test_a_member_that_diverges_leaves_the_others(tmp_path, tiny, monkeypatch, same_run):
     configs, made = _configs({**tiny, "train.epochs": 1, "policy.rewind_epoch": 0}), models.build
     _run(configs, tmp_path / "sound")
@@ -133,12 +151,33 @@ def test_a_member_that_diverges_leaves_the_others(tmp_path, tiny, monkeypatch, s
         return net
 
     monkeypatch.setattr(models, "build", poisoned)
-    with pytest.raises(train.Diverged, match="the training loss must stay finite"):
+    with pytest.raises(train.Diverged, match=f"^{configs[1].run_id}: the training loss must stay finite"):
         _run(configs, tmp_path)
     assert not layout.rows(tmp_path / configs[1].run_id / "levels.csv")
     assert "Diverged" in (tmp_path / configs[1].run_id / "log.txt").read_text()
     for config in (configs[0], configs[2]):
         same_run(tmp_path / "sound" / config.run_id, tmp_path / config.run_id)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"), [(KeyboardInterrupt(), "interrupted"), (train.OutOfMemory(8, 4), "OutOfMemory: the")]
+)
+def test_what_ends_a_stack_lets_go_of_every_run_and_stands_in_its_log(
+    tmp_path, tiny, monkeypatch, error, line
+):
+    def broken(*_):
+        raise error
+
+    monkeypatch.setattr(train, "_gradients", broken)
+    configs = _configs(tiny)
+    with pytest.raises(type(error)) as kept:
+        _run(configs, tmp_path)
+    assert kept.value is error  # whose traceback holds on to the runs, but not to their folders
+    for config in configs:
+        with layout.lock(tmp_path / config.run_id):
+            pass
+        (told,) = (tmp_path / config.run_id / "log.txt").read_text().splitlines()
+        assert told.split(" ", 1)[1].startswith(line)
 
 
 def test_a_part_of_a_stack_is_refused(tmp_path, tiny):

@@ -1,6 +1,7 @@
 """The training loop against a plain one, its schedules by formula, and pruned weights that stay at 0."""
 
 import math
+import pickle
 import weakref
 
 import pytest
@@ -253,6 +254,12 @@ def test_out_of_memory_names_the_batch_that_fits(tmp_path, tiny, monkeypatch, mo
     assert "\n" not in str(e.value)
     x, y = work.dataset.normalise(work.dataset.train.x[:32]), work.dataset.train.y[:32]
     assert train.fitting(work.net, x, y[:, None], work.config) == fits
+
+
+@pytest.mark.parametrize("error", [train.Diverged("the loss", 0, 1, 0.1), train.OutOfMemory(8, 4)])
+def test_what_ends_a_training_is_the_same_in_another_process(error):
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again)) == (type(error), str(error))
 
 
 def test_a_failed_backward_pass_leaves_its_memory_to_smaller_batches(tmp_path, tiny, monkeypatch):
