@@ -271,5 +271,7 @@ def _unpack(archive: Path, target: Path, name: str) -> None:
                 packed.extractall(aside)
         else:
             with tarfile.open(archive) as file:
-                file.extractall(aside, filter="data")
+                # The filter came with Python 3.11.4; before, the archive's known hash must do.
+                file.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
+                file.extractall(aside)
         os.replace(Path(aside) / name, target / name)

@@ -266,6 +266,12 @@ def test_a_download_survives_its_server(serve, tmp_path, script):
     assert sources.fetch("cifar10", url=server.url, progress=False) == tmp_path / "small"  # no request
 
 
+def test_an_archive_is_unpacked_by_a_python_without_filters(serve, monkeypatch):
+    monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    assert sources.fetch("cifar10", url=serve().url, progress=False).is_dir()
+    assert sources.verify("cifar10") == "official"
+
+
 @pytest.mark.parametrize(("word", "message"), [("fail", "503"), ("tamper", "(?i)hash")])
 def test_a_download_that_cannot_succeed_is_one_line_and_leaves_no_data(serve, tmp_path, word, message):
     server = serve(*[word] * 20)
