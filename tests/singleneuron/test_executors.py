@@ -105,8 +105,7 @@ def test_a_cluster_counts_the_same_though_a_worker_is_killed(tmp_path, monkeypat
     with dask(tmp_path, 2, ENDURANCE) as (address, workers), cluster(address) as executor:
         with distributed.Client(address, set_as_default=False) as client:
             client.wait_for_workers(2, timeout=ENDURANCE)
-        pids = {executor.submit(os.getpid).result() for _ in range(20)}
-        assert pids == {worker.pid for worker in workers}
+            assert set(client.run(os.getpid).values()) == {worker.pid for worker in workers}
         killed = []
 
         def kill(done, total):
