@@ -26,10 +26,7 @@ from figures.results import source_digest
 
 def unfinished(runs: Sequence[Run], folder: Path) -> list[Run]:
     """The runs that are not complete in `folder`, each run_id once, in their order."""
-    once: dict[str, Run] = {}
-    for run in runs:
-        once.setdefault(run.config.run_id, run)
-    return [run for name, run in once.items() if not layout.is_complete(folder / name, run.config)]
+    return [run for name, run in _once(runs).items() if not layout.is_complete(folder / name, run.config)]
 
 
 def units(runs: Sequence[Run], folder: Path) -> list[list[Run]]:
@@ -37,13 +34,18 @@ def units(runs: Sequence[Run], folder: Path) -> list[list[Run]]:
 
     Of a stack all runs are there, since they go on together where one of them is not complete.
     """
+    together: dict[Any, list[Run]] = {}
+    for name, run in _once(runs).items():
+        together.setdefault((run.panel, run.arm) if run.config.machine.stack else name, []).append(run)
+    return [unit for unit in together.values() if unfinished(unit, folder)]
+
+
+def _once(runs: Sequence[Run]) -> dict[str, Run]:
+    """The runs by run_id, in the first of their arms."""
     once: dict[str, Run] = {}
     for run in runs:
         once.setdefault(run.config.run_id, run)
-    together: dict[Any, list[Run]] = {}
-    for name, run in once.items():
-        together.setdefault((run.panel, run.arm) if run.config.machine.stack else name, []).append(run)
-    return [unit for unit in together.values() if unfinished(unit, folder)]
+    return once
 
 
 def check_data(recipe: str, runs: Sequence[Run]) -> None:

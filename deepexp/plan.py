@@ -121,7 +121,7 @@ def runs(
     arms, machine = _arms(made, chosen), {"machine.device": device, "machine.processes": processes}
     every = list(dict.fromkeys(chosen.seeds if seeds is None else seeds))
     if stack and len(every) < 2:
-        raise ValueError(f"a stack must have two seeds or more, got {every[0]} alone; leave --stack out")
+        raise ValueError(f"a stack must have two seeds or more, got {every}; leave --stack out")
     if stack:
         machine["machine.stack"] = sorted(every)
     return [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copyreg
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -37,7 +36,7 @@ class _Told(RuntimeError):
     """An error whose arguments are not its message, which goes from one process to another all the same."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return copyreg.__newobj__, (type(self), *self.args)  # type: ignore[attr-defined]
+        return RuntimeError.__new__, (type(self), *self.args)
 
 
 class Diverged(_Told):

@@ -263,7 +263,7 @@ def test_the_seeds_of_an_arm_train_as_one_stack(recipe, tmp_path, capsys, same_r
     for name in _names(runs):
         same_run(tmp_path / "runs" / name, tmp_path / "whole" / name)
     assert cli.main([*command, "--seed", "1"]) == 2
-    assert "a stack must have two seeds or more, got 1 alone; leave --stack out" in capsys.readouterr().err
+    assert "a stack must have two seeds or more, got [1]; leave --stack out" in capsys.readouterr().err
 
 
 def test_a_member_that_diverges_fails_with_what_needs_it_and_the_others_are_done(recipe, capsys, monkeypatch):
