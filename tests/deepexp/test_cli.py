@@ -1,6 +1,7 @@
 """The command line: what it prints, its exit codes, and that help is quick."""
 
 import fcntl
+import functools
 import shutil
 import signal
 import subprocess
@@ -164,12 +165,19 @@ def test_a_test_loss_that_is_not_finite_is_no_result(tmp_path, capsys, monkeypat
 def test_an_interrupted_run_says_what_is_kept(tmp_path):
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "deepexp", "train", "--epochs", "60", "--out", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not list(folder.glob("checkpoints/0*")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    # A shell's background job, as these tests may be, ignores Ctrl-C, and its children inherit that.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not list(folder.glob("checkpoints/0*")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        try:
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert errors == (
         f"deepexp: interrupted; '{folder}' keeps every complete epoch; run the same command again to go on\n"
