@@ -97,12 +97,21 @@ def diffrax_run(
 
 
 def heyoka_run(
-    equations: Callable[[Any], Any], starts: Array, parameters: Array | None, t: float, event: Any = None
+    equations: Callable[[Any], Any],
+    starts: Array,
+    parameters: Array | None,
+    t: float,
+    event: Any = None,
+    lanes: int = 0,
 ) -> Any:
-    """taylor_adaptive_batch of the machine's SIMD width, one copy a thread."""
+    """taylor_adaptive_batch with `lanes` starts a batch (0: the machine's SIMD width), one copy a thread.
+
+    After an event heyoka ignores that event for a while, its cooldown. The next start must not inherit it:
+    it would pass its own event unseen and end on the wrong side.
+    """
     import heyoka
 
-    lanes = heyoka.recommended_simd_size()
+    lanes = lanes or heyoka.recommended_simd_size()
     size, unknowns = starts.shape
     # The last batch is filled up with copies of the last start.
     index = np.minimum(np.arange(-(-size // lanes) * lanes), size - 1).reshape(-1, lanes)
@@ -122,6 +131,8 @@ def heyoka_run(
             flow = copy.deepcopy(original)
             for batch in batches:
                 flow.set_time(0.0)
+                if event is not None:
+                    flow.reset_cooldowns()
                 flow.state[:] = starts[batch].T
                 if parameters is not None:
                     flow.pars[:] = parameters[batch].T
