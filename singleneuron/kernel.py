@@ -5,36 +5,72 @@ another file would leave stale machine code behind. Here the cache folder itself
 sources: an edit of the module or of any module of this package that it imports compiles anew.
 """
 
+import ast
 import functools
 import hashlib
 import os
-import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numba
 import numba.core.config
 
-PACKAGE = Path(__file__).parent
-IMPORT = re.compile(rf"^from {__package__}\.(\w+) import", re.MULTILINE)
-
 
 def source_digest(module: Path) -> str:
-    """Digest of a module and of all modules of this package that it imports, directly or not."""
+    """Digest of a module and of all modules of its package that it imports, directly or not."""
+    top = _top_level_package(module)
     sources: dict[Path, bytes] = {}
     pending = [module]
     while pending:
         path = pending.pop()
         if path not in sources:
             sources[path] = path.read_bytes()
-            pending += [PACKAGE / f"{name}.py" for name in IMPORT.findall(sources[path].decode())]
+            pending += _imported(path, top)
     digest = hashlib.sha256()
     for path in sorted(sources):
-        digest.update(path.name.encode() + b"\0" + sources[path])
+        digest.update(path.relative_to(top).as_posix().encode() + b"\0" + sources[path])
     return digest.hexdigest()[:16]
+
+
+def _top_level_package(module: Path) -> Path:
+    folder = module.parent
+    while (folder.parent / "__init__.py").is_file():
+        folder = folder.parent
+    return folder
+
+
+def _imported(path: Path, top: Path) -> Iterator[Path]:
+    """The files of the package `top` that a module imports, in any form of import, wherever it stands.
+
+    A package's `__init__.py` is among them only where a name is taken from it: the one of `singleneuron`
+    lists all that is public, and would make every kernel depend on every module.
+    """
+    package = path.relative_to(top.parent).parts[:-1]
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        names: list[tuple[str, ...]] = []
+        if isinstance(node, ast.Import):
+            names = [tuple(alias.name.split(".")) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else ()
+            base += tuple(node.module.split(".")) if node.module else ()
+            for alias in node.names:
+                names.append((*base, alias.name) if _file(top, (*base, alias.name)) else base)
+        for name in names:
+            found = _file(top, name)
+            if found is not None:
+                yield found
+
+
+def _file(top: Path, name: Sequence[str]) -> Path | None:
+    """The file of the module of that dotted name, if it lies within the package `top`."""
+    if not name or name[0] != top.name:
+        return None
+    stem = top.joinpath(*name[1:])
+    files = (stem.with_name(f"{stem.name}.py"), stem / "__init__.py")
+    return next((file for file in files if file.is_file()), None)
 
 
 @functools.cache

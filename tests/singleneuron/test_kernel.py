@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import singleneuron
 from singleneuron import kernel
 
@@ -37,11 +39,47 @@ def test_editing_a_callee_in_another_file_changes_the_next_run(tmp_path, monkeyp
     assert len(folders) == 1, "the stale machine code is removed"
 
 
-def test_digest_covers_what_a_kernel_is_built_from_and_nothing_else(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "from lab.far.callee import double",
+        "from lab.far.callee import (\n    double,\n)",
+        "from lab.far import callee\ndouble = callee.double",
+        "import lab.far.callee as other\ndouble = other.double",
+        "from ..far.callee import double",
+        "from .. import far\nfrom ..far import callee as other\ndouble = other.double",
+        "from lab.far.callee import *",
+        "from lab.middle import double",
+        "if True:\n    from lab.far.callee import double",
+    ],
+)
+def test_digest_follows_a_callee_two_folders_away_by_any_import(tmp_path, imports):
+    files = {
+        "lab/__init__.py": "",
+        "lab/far/__init__.py": "",
+        "lab/far/callee.py": "def double(x):\n    return 2.0 * x\n",
+        "lab/middle/__init__.py": "from lab.far.callee import double\n",
+        "lab/near/__init__.py": "",
+        "lab/near/entry.py": f"{imports}\n\ndef entry(x):\n    return double(x)\n",
+        "lab/near/other.py": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    module, callee = tmp_path / "lab/near/entry.py", tmp_path / "lab/far/callee.py"
+    before = kernel.source_digest(module)
+    (tmp_path / "lab/near/other.py").write_text("# edited\n")
+    assert kernel.source_digest(module) == before
+    callee.write_text("def double(x):\n    return 3.0 * x\n")
+    assert kernel.source_digest(module) != before
+
+
+def test_digest_covers_what_a_kernel_is_built_from_and_nothing_else(tmp_path):
+    folder = tmp_path / PACKAGE.name
+    folder.mkdir()
     for path in PACKAGE.glob("*.py"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(kernel, "PACKAGE", tmp_path)
-    module = tmp_path / "population.py"
+        (folder / path.name).write_bytes(path.read_bytes())
+    module = folder / "population.py"
     before = kernel.source_digest(module)
     for name, counts in {
         "solver": True,
@@ -50,7 +88,7 @@ def test_digest_covers_what_a_kernel_is_built_from_and_nothing_else(tmp_path, mo
         "cli": False,
         "line": False,
     }.items():
-        path = tmp_path / f"{name}.py"
+        path = folder / f"{name}.py"
         original = path.read_bytes()
         path.write_bytes(original + b"\n# edited\n")
         assert (kernel.source_digest(module) != before) == counts, name
