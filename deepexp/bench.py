@@ -155,7 +155,7 @@ def _plain(work: Run, chunk: int, channels_last: bool, pruned: bool) -> Iterator
     if channels_last:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     else:
-        x = x.contiguous()
+        x = x.clone(memory_format=torch.contiguous_format)  # one channel's strides satisfy both formats
     forward = train.compiled(net, config.machine)
     sgd = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     net.train()
@@ -387,7 +387,7 @@ def _study(work: Run, rate: float) -> str:
         kept = _seconds(lambda: keep(work, Path(name)))
         level = _pruning(work.net) + _seconds(lambda: save(work.net, Path(name)))
     some = work.dataset.test[torch.arange(min(1000, len(work.dataset.test)))]
-    looked = _seconds(lambda: train.evaluate(work.net, some, work.dataset), 1)
+    looked = _seconds(lambda: train.evaluate(work.net, some, work.dataset, work.config.machine), 1)
     level += looked * len(work.dataset.test) / len(some)
     hours = trainings * (epochs * (epoch + kept) + level) / 3600
     return (

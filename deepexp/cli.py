@@ -547,24 +547,7 @@ def _bench(options: argparse.Namespace) -> None:
 
 
 def _doctor(_: argparse.Namespace) -> None:
-    import os
-    import platform
-    import shutil
+    from deepexp import doctor
 
-    import torch
-
-    from deepexp import imagefolder, sources
-
-    print(f"python {platform.python_version()}, torch {torch.__version__}, {os.cpu_count()} logical cores")
-    found = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
-    print(f"CUDA devices: {found or 'none (runs use the CPU)'}")
-    compiler = next((name for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
-    print(f"machine.compile on the CPU: {'can be used' if compiler else 'needs a C++ compiler, none found'}")
-    print(f"data in {sources.folder()}:")
-    for name, source in sources.SOURCES.items():
-        try:
-            found = imagefolder.listing(name).variant if source.in_files else sources.verify(name)
-            print(f"  {name}: {found}")
-        except ValueError as error:
-            print(f"  {name}: {error}")
-    print(f"free disk space here: {shutil.disk_usage('.').free / 1e9:.1f} GB")
+    for line in doctor.lines():
+        print(line)

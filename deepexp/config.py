@@ -245,7 +245,8 @@ class Machine(Section):
     # The seeds whose runs train together, as one stacked network; () is this run alone.
     stack: tuple[int, ...] = Field((), strict=False)
     processes: int = Field(1, ge=1)  # each trains on its part of every batch, which BN normalises by itself
-    threads: int = Field(1, ge=1)  # of each process
+    # Of each process; more than any machine's cores would end it as it starts them.
+    threads: int = Field(1, ge=1, le=1024)
     channels_last: bool = True
     compile: bool = False  # on 'cuda' into CUDA graphs
     # float32: that of every product, on 'cuda' too; tf32: there, with factors rounded to 10 bits; bf16:

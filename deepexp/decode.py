@@ -46,8 +46,8 @@ def workers() -> int:
     No result depends on it.
     """
     text = os.environ.get("SIGNFLOW_WORKERS", "")
-    if text and not text.isdecimal():
-        raise ValueError(f"SIGNFLOW_WORKERS must be a number of processes, 0 or more, got '{text}'")
+    if text and not (text.isdecimal() and int(text) <= 1024):
+        raise ValueError(f"SIGNFLOW_WORKERS must be a number of processes, 0 to 1024, got '{text}'")
     if text:
         return int(text)
     return max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))

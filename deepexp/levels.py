@@ -338,8 +338,7 @@ def _scores(work: Run, level: int, alive: Mask) -> dict[str, torch.Tensor]:
     if config.pruning.score == "snip":
         first = data.batches(dataset, config.data, config.train, config.seed, level, 0)
         some = itertools.islice(first, config.pruning.snip_batches)
-        planar = not config.machine.channels_last  # as in training: torch may crash where layouts differ
-        return scores.snip(work.net, ((x.contiguous() if planar else x, y) for x, y in some))
+        return scores.snip(work.net, ((train.laid_out(x, config.machine), y) for x, y in some))
     if config.pruning.score == "synflow":
         return scores.synflow(work.net, alive, dataset.shape)
     return score(config.pruning.score, work.net, config.seed)
@@ -417,7 +416,8 @@ def _evaluation(work: Run, level: int, epoch: int, lr: float) -> dict[str, float
     """Loss and accuracy on the validation and the test images; raises Diverged."""
     row: dict[str, float | None] = {}
     for part in ("validation", "test"):
-        loss, accuracy = train.evaluate(work.net, getattr(work.dataset, part), work.dataset)
+        images = getattr(work.dataset, part)
+        loss, accuracy = train.evaluate(work.net, images, work.dataset, work.config.machine)
         if loss is not None and not math.isfinite(loss):
             raise train.Diverged(f"the {part} loss", level, epoch, lr)
         row |= {f"{part}_loss": loss, f"{part}_accuracy": accuracy}

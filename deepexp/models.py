@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deepexp.config import stream
@@ -32,9 +33,8 @@ def build(
     if name not in (*_SMALL, *_LARGE, "vgg16"):
         raise ValueError(f"the model must be one of {', '.join((*_SMALL, *_LARGE, 'vgg16'))}, got '{name}'")
     if stem not in ("cifar", "imagenet") or (stem == "imagenet" and name not in _LARGE):
-        raise ValueError(
-            f"the stem of {name} must be 'cifar'" + f"{' or imagenet' * (name in _LARGE)}, got '{stem}'"
-        )
+        stems = "'cifar' or 'imagenet'" if name in _LARGE else "'cifar'"
+        raise ValueError(f"the stem of {name} must be {stems}, got '{stem}'")
     if round(16 * width) < 1:
         raise ValueError(f"the width must leave at least one channel in every layer, got {width:g}")
     with torch.device("meta"):  # no memory and no random numbers spent on an initialisation to be replaced
@@ -147,6 +147,21 @@ class VGG(nn.Module):
         return self.classifier(self.features(x).mean((2, 3)))
 
 
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution that takes its pixels before it multiplies them where it runs on a CPU.
+
+    The sum is the same. Strided, in channels_last layout, oneDNN's gradient of the weights writes past its
+    workspace for fewer input channels than a vector holds (github.com/uxlfoundation/oneDNN/issues/6035):
+    torch crashes, hangs, or returns a wrong gradient.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu":
+            return super().forward(x)
+        # The mean over one pixel is that pixel; a slice would lose time in its backward pass.
+        return F.conv2d(F.avg_pool2d(x, 1, self.stride), self.weight, self.bias, groups=self.groups)
+
+
 def _conv(into: int, out: int, size: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(into, out, size, stride, size // 2, bias=False)
 
@@ -154,7 +169,7 @@ def _conv(into: int, out: int, size: int, stride: int = 1) -> nn.Conv2d:
 def _shortcut(into: int, out: int, stride: int) -> nn.Module:
     if stride == 1 and into == out:
         return nn.Identity()
-    return nn.Sequential(_conv(into, out, 1, stride), nn.BatchNorm2d(out))
+    return nn.Sequential(Pointwise(into, out, 1, stride, bias=False), nn.BatchNorm2d(out))
 
 
 def _initialise(net: nn.Module, generator: torch.Generator) -> None:

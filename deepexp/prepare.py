@@ -158,7 +158,6 @@ def _check_images(work: Run, smallest: int) -> None:
             f"data.crop_padding must be below the images' {min(height, width)} pixels, got "
             f"{config.data.crop_padding}"
         )
-    _check_layout(work)
     if smallest > 1:
         return
     copy = deepcopy(work.net).to("meta").train()
@@ -170,28 +169,6 @@ def _check_images(work: Run, smallest: int) -> None:
             f"{len(work.dataset.train):,} images in batches of {config.train.batch_size}; set "
             f"train.drop_last=true or another train.batch_size"
         ) from None
-
-
-def _check_layout(work: Run) -> None:
-    """That no layer is one in whose backward pass torch ends the process with a segmentation fault.
-
-    Seen with torch 2.13 on a CPU: 1x1 convolutions of stride 2 and 8 channels or fewer, in channels_last
-    layout, on 48 pixels or more, but not on 40.
-    """
-    machine, side = work.config.machine, min(work.dataset.shape[:2])
-    if machine.device != "cpu" or not machine.channels_last or side <= 40:
-        return
-    for name, layer in work.net.named_modules():
-        if (
-            isinstance(layer, nn.Conv2d)
-            and (layer.kernel_size, layer.stride) == ((1, 1), (2, 2))
-            and layer.in_channels <= 8
-        ):
-            raise ValueError(
-                f"on a CPU, images of {side} pixels need machine.channels_last = false with layers as narrow "
-                f"as '{name}' ({layer.in_channels} channels), where torch would crash; set it, or a greater "
-                "model.width"
-            )
 
 
 def _check_masks(work: Run) -> None:

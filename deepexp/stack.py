@@ -48,7 +48,7 @@ def widened(net: nn.Module, count: int) -> nn.Module:
     wide = deepcopy(net)
     for name, layer in net.named_modules():
         if isinstance(layer, nn.Conv2d):
-            many: nn.Module = nn.Conv2d(
+            many: nn.Module = type(layer)(
                 count * layer.in_channels,
                 count * layer.out_channels,
                 layer.kernel_size,  # type: ignore[arg-type]

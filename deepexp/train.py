@@ -117,6 +117,17 @@ def compiled(net: nn.Module, machine: Machine) -> Forward:
     return autocast
 
 
+def laid_out(x: Tensor, machine: Machine) -> Tensor:
+    """A batch (B, C, H, W) in the memory format that `machine` asks for.
+
+    Planar images are a copy: the strides of a single channel satisfy both formats, so that `contiguous`
+    would leave them as they are, and all layers after them would be channels_last.
+    """
+    if machine.channels_last:
+        return x.contiguous(memory_format=torch.channels_last)
+    return x.clone(memory_format=torch.contiguous_format)
+
+
 def steps(
     net: nn.Module,
     forward: Forward,
@@ -219,8 +230,7 @@ def _gradients(
     if machine.compile and machine.device == "cuda":
         torch.compiler.cudagraph_mark_step_begin()  # what the step before returned may be written over
     with contextlib.suppress(torch.OutOfMemoryError):
-        x = x if machine.channels_last else x.contiguous()
-        return _backward(forward, x, y, config.train)
+        return _backward(forward, laid_out(x, machine), y, config.train)
     # Out here no frame holds any longer what had been allocated.
     raise OutOfMemory(len(x) * machine.processes, fitting(net, x, y, config) * machine.processes)
 
@@ -245,7 +255,7 @@ def fitting(net: nn.Module, x: Tensor, y: Tensor, config: Config) -> int:
         if machine.device == "cuda":
             torch.cuda.empty_cache()
         with contextlib.suppress(torch.OutOfMemoryError):
-            _backward(forward, x[:count], y[:count], config.train)
+            _backward(forward, laid_out(x[:count], machine), y[:count], config.train)
             return count
         count //= 2
     return 0
@@ -261,7 +271,7 @@ def not_finite(net: nn.Module, sgd: torch.optim.SGD) -> str | None:
 
 @torch.no_grad()
 def evaluate(
-    net: nn.Module, images: Images | Files, dataset: Dataset
+    net: nn.Module, images: Images | Files, dataset: Dataset, machine: Machine
 ) -> tuple[float, float] | tuple[None, None]:
     """Mean cross-entropy and accuracy on `images`, in evaluation mode; None for no images."""
     if not len(images):
@@ -270,7 +280,7 @@ def evaluate(
     loss = torch.zeros((), dtype=torch.float64, device=dataset.mean.device)
     correct = torch.zeros_like(loss)
     for x, y in in_order(dataset, images, EVALUATION_BATCH):
-        logits = net(x)
+        logits = net(laid_out(x, machine))
         loss += F.cross_entropy(logits, y, reduction="sum")
         correct += (logits.argmax(1) == y).sum()
     return loss.item() / len(images), correct.item() / len(images)

@@ -525,6 +525,27 @@ TRAPS: dict[int, tuple[str, tuple[Mutant, ...]]] = {
                 'torch.float32).numpy().ravel("K")',
                 "test_masks.py::test_a_channels_last_network_has_the_same_mask",
             ),
+            Mutant(
+                "oneDNN takes a strided 1x1 convolution",
+                "models.py",
+                'if x.device.type != "cpu":',
+                "if True:",
+                "test_gradients.py::test_every_layer_of_every_network_is_exact",
+            ),
+            Mutant(
+                "a stack's shortcut is a plain convolution",
+                "stack.py",
+                "many: nn.Module = type(layer)(",
+                "many: nn.Module = nn.Conv2d(",
+                "test_gradients.py::test_a_strided_shortcut_is_a_strided_convolution_to_all_who_look_at_it",
+            ),
+            Mutant(
+                "one channel is left in both layouts",
+                "train.py",
+                "return x.clone(memory_format=torch.contiguous_format)",
+                "return x.contiguous()",
+                "test_train.py::test_every_layer_has_the_layout_asked_for",
+            ),
         ),
     ),
     15: (

@@ -343,7 +343,37 @@ def test_data_verify_and_doctor(tmp_path, capsys, monkeypatch):
     text = capsys.readouterr().out
     assert "digits: scikit-learn" in text
     assert "cifar100 must lie in" in text
-    assert f"torch {torch.__version__}" in text
+    assert f"torch {torch.__version__}, its own kernels for {torch.backends.cpu.get_cpu_capability()}" in text
+
+
+def test_doctor_says_which_instructions_convolutions_may_use(capsys, monkeypatch):
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    monkeypatch.delenv("DNNL_MAX_CPU_ISA", raising=False)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    for name, most in ((None, ""), ("DNNL_MAX_CPU_ISA", "SSE41"), ("ONEDNN_MAX_CPU_ISA", "AVX2")):
+        if name is not None:
+            monkeypatch.setenv(name, most)
+        limit = f"{name}={most}" if name is not None else "the processor alone"
+        assert cli.main(["doctor"]) == 0
+        text = capsys.readouterr().out
+        assert f"convolutions by oneDNN, whose instructions are limited by {limit}\n" in text
+
+
+def test_doctor_says_all_it_can_where_nothing_else_is_installed(capsys, monkeypatch):
+    monkeypatch.delenv("SIGNFLOW_DATA", raising=False)
+    for name in ("torch", "sklearn", "PIL", "pooch", "safetensors"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert cli.main(["doctor"]) == 0
+    streams = capsys.readouterr()
+    for line in (
+        "torch must be installed; run pip install 'signflow[deep]'",
+        "  digits: sklearn must be installed; run pip install 'signflow[deep]'",
+    ):
+        assert line in streams.out.splitlines()
+    assert "data: pooch must be installed; run pip install 'signflow[deep]', or set SIGNFLOW" in streams.out
+    assert streams.out.startswith("python ")
+    assert "free disk space here: " in streams.out
+    assert not streams.err
 
 
 def test_tensorboard_is_optional(run, tmp_path, capsys, monkeypatch):

@@ -144,6 +144,7 @@ def test_run_id_depends_on_every_field():
         ({"train.schedule": "step", "train.milestones": [70.0]}, "must rise within"),
         ({"train.warmup": "every"}, "contradict"),
         ({"seed": -1}, "seed must be greater than or equal to 0"),
+        ({"machine.threads": 100_000}, "machine.threads must be less than or equal to 1024, got 100000"),
         ({"machine.stack": [0]}, "stack must have two seeds or more, each once, got [0]"),
         ({"machine.stack": [0, 1, 1]}, "stack must have two seeds or more, each once, got [0, 1, 1]"),
         ({"machine.stack": [1, 2]}, "seed must be one of machine.stack = [1, 2], got 0"),

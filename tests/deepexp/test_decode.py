@@ -233,7 +233,7 @@ def test_an_image_that_cannot_be_decoded_ends_the_run_and_loses_nothing(
 def test_the_number_of_processes_is_a_number(monkeypatch):
     monkeypatch.setenv("SIGNFLOW_WORKERS", "-1")
     with pytest.raises(
-        ValueError, match="SIGNFLOW_WORKERS must be a number of processes, 0 or more, got '-1'"
+        ValueError, match="SIGNFLOW_WORKERS must be a number of processes, 0 to 1024, got '-1'"
     ):
         decode.workers()
     monkeypatch.delenv("SIGNFLOW_WORKERS")

@@ -229,22 +229,3 @@ def test_tiny_imagenet_trains_at_another_size(tiny_imagenet, tmp_path):
     assert len(rows) == 1
     with pytest.raises(ValueError, match=r"data\.size must be at least the images' own 64 pixels, got 63"):
         data.load(build({**settings, "data.size": 63}).data, 0)
-
-
-def test_layers_in_which_torch_crashes_are_refused_where_it_does(tiny_imagenet, tmp_path, capsys):
-    arguments = [
-        "train",
-        "--dataset",
-        "tinyimagenet",
-        "--profile",
-        "smoke",
-        "--model",
-        "resnet8",
-        "--dry-run",
-    ]
-    arguments += ["--set", "data.classes=3", "train.batch_size=2", "model.width=0.5"]
-    assert cli.main(arguments) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert "machine.channels_last = false with layers as narrow as 'stages.1.0.shortcut.0'" in error
-    assert cli.main([*arguments, "machine.channels_last=false"]) == 0

@@ -88,3 +88,10 @@ def test_initialisation_is_kaiming_normal():
 def test_impossible_networks_are_refused(bad):
     with pytest.raises(ValueError, match="must"):
         models.build(**{"classes": 10, **bad})
+
+
+def test_an_unknown_stem_is_told_those_of_its_network():
+    with pytest.raises(ValueError, match=r"^the stem of resnet18 must be 'cifar' or 'imagenet', got 'x'$"):
+        models.build("resnet18", classes=10, stem="x")
+    with pytest.raises(ValueError, match=r"^the stem of resnet8 must be 'cifar', got 'imagenet'$"):
+        models.build("resnet8", classes=10, stem="imagenet")

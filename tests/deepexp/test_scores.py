@@ -94,15 +94,6 @@ def test_snip_is_float32_where_training_rounds_its_factors():
     assert seen == [("highest", False)]
 
 
-def test_snip_lays_images_out_as_training_does(tmp_path, tiny, tiny_imagenet, monkeypatch):
-    """In the other layout torch ends the process with a segmentation fault in the backward pass."""
-    images = {"data.dataset": "tinyimagenet", "train.batch_size": 8, "pruning.score": "snip"}
-    machine = {"pruning.snip_batches": 2, "machine.channels_last": False}
-    work = prepare(build({**tiny, **images, **machine}), tmp_path)
-    monkeypatch.setattr(scores, "snip", lambda net, some: [x.is_contiguous() for x, _ in some])
-    assert levels._scores(work, 1, masks.dense(work.net)) == [True, True]
-
-
 @pytest.mark.parametrize("name", ["resnet20", "vgg16"])
 def test_synflow_is_the_published_iteration(name):
     """At initialisation; in float64, where sums in another order move no count but a tie's."""

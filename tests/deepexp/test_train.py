@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from deepexp import data, levels, masks, models, policy, train
+from deepexp import data, levels, masks, models, policy, stack, train
 from deepexp import prepare as prepare_module
 from deepexp.config import Machine, build
 from deepexp.prepare import prepare
@@ -313,14 +313,40 @@ def test_evaluation_counts_every_image_and_changes_nothing(tmp_path, tiny, monke
     work = _work(tmp_path, tiny)
     before = policy.capture(work.net, work.sgd)
     monkeypatch.setattr(train, "EVALUATION_BATCH", 100)  # 359 images: a last batch of 59
-    loss, accuracy = train.evaluate(work.net, work.dataset.test, work.dataset)
+    loss, accuracy = train.evaluate(work.net, work.dataset.test, work.dataset, work.config.machine)
     work.net.eval()
     with torch.no_grad():
         logits = work.net(work.dataset.normalise(work.dataset.test.x))
     assert accuracy == float((logits.argmax(1) == work.dataset.test.y).double().mean())
     assert loss == pytest.approx(float(F.cross_entropy(logits, work.dataset.test.y)), rel=1e-5)
     _equal(before, policy.capture(work.net, work.sgd))
-    assert train.evaluate(work.net, work.dataset.validation, work.dataset) == (None, None)
+    none = work.dataset.validation
+    assert train.evaluate(work.net, none, work.dataset, work.config.machine) == (None, None)
+
+
+@pytest.mark.parametrize("dataset", ["digits", "tinyimagenet"])
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_every_layer_has_the_layout_asked_for(tmp_path, tiny, tiny_imagenet, dataset, channels_last):
+    """Trap: the strides of one channel satisfy both, so that `contiguous` leaves them as they are."""
+    settings = {"data.dataset": dataset, "data.limit": 8, "train.batch_size": 4, "pruning.score": "snip"}
+    settings |= {"pruning.snip_batches": 1, "machine.channels_last": channels_last}
+    settings = {**tiny, **settings}
+    alone = prepare(build(settings), tmp_path)
+    members = [prepare(build({**settings, "seed": s, "machine.stack": [0, 1]}), tmp_path) for s in (0, 1)]
+    together, planar = stack.Stack(members), {}
+    for net in (alone.net, together.net):
+        for name, layer in net.named_modules():
+            if isinstance(layer, torch.nn.Conv2d):
+                layer.register_forward_hook(
+                    lambda layer, _, y, name=name: planar.setdefault(name, set()).add(y.is_contiguous())
+                )
+    levels._scores(alone, 1, masks.dense(alone.net))
+    train.evaluate(alone.net, alone.dataset.test[:4], alone.dataset, alone.config.machine)
+    for work in (alone, together):
+        arguments = work.net, work.forward, work.sgd, masks.dense(work.net), work.sources
+        next(train.side_by_side(*arguments, work.config, 0, 0))
+    assert len(planar) == 9
+    assert all(found == {not channels_last} for found in planar.values()), planar
 
 
 @pytest.mark.slow

@@ -1,0 +1,53 @@
+"""What this machine can run: its processor, torch and the instructions that it uses, the data, the disk."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+
+from deepexp import imagefolder, sources
+from figures.machine import processor
+
+_MISSING = "must be installed; run pip install 'signflow[deep]'"
+
+
+def lines() -> Iterator[str]:
+    """The report, line by line; whatever is not installed has a line that says so."""
+    yield f"python {platform.python_version()}, {processor()}, {os.cpu_count()} logical cores"
+    yield from _torch()
+    compiler = next((name for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
+    yield f"machine.compile on the CPU: {'can be used' if compiler else 'needs a C++ compiler, none found'}"
+    try:
+        yield f"data in {sources.folder()}:"
+    except ModuleNotFoundError as error:
+        yield f"data: {error.name} {_MISSING}, or set SIGNFLOW_DATA to their folder"
+    for name in sources.SOURCES:
+        yield f"  {name}: {_copy(name)}"
+    yield f"free disk space here: {shutil.disk_usage('.').free / 1e9:.1f} GB"
+
+
+def _torch() -> Iterator[str]:
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        yield f"{error.name} {_MISSING}"
+        return
+    yield f"torch {torch.__version__}, its own kernels for {torch.backends.cpu.get_cpu_capability()}"
+    if torch.backends.mkldnn.is_available():
+        caps = [name for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA") if os.environ.get(name)]
+        most = f"{caps[0]}={os.environ[caps[0]]}" if caps else "the processor alone"
+        yield f"convolutions by oneDNN, whose instructions are limited by {most}"
+    found = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+    yield f"CUDA devices: {found or 'none (runs use the CPU)'}"
+
+
+def _copy(name: str) -> str:
+    """Which copy of a data set is at hand, or why none is."""
+    try:
+        return imagefolder.listing(name).variant if sources.SOURCES[name].in_files else sources.verify(name)
+    except ValueError as error:
+        return str(error)
+    except ModuleNotFoundError as error:
+        return f"{error.name} {_MISSING}"
