@@ -228,7 +228,7 @@ def _train_together(configs: Sequence[Config], folders: Sequence[Path], quiet: b
 
     with _progress(configs, folders, quiet) as (tell, show):
         events = trained(configs, folders, tell)
-        for number, event in _scalars(events, folders[0]) if scalars else events:
+        for number, event in _scalars(events, folders[0], configs[0]) if scalars else events:
             show(number, event)
 
 
@@ -267,7 +267,7 @@ def _progress(
             raise KeyboardInterrupt(f"; {kept}; run the same command again to go on") from None
 
 
-def _scalars(events: Iterator[tuple[int, Any]], folder: Path) -> Iterator[tuple[int, Any]]:
+def _scalars(events: Iterator[tuple[int, Any]], folder: Path, config: Config) -> Iterator[tuple[int, Any]]:
     """Pass the `events` of a run on, having written their numbers for TensorBoard."""
     try:
         from torch.utils.tensorboard import SummaryWriter
@@ -279,7 +279,8 @@ def _scalars(events: Iterator[tuple[int, Any]], folder: Path) -> Iterator[tuple[
     for number, event in events:
         writer = writer or SummaryWriter(str(folder / "tensorboard"))
         if event.report is not None:
-            step = event.level * event.total + event.step
+            longest = event.total * config.epochs(0) // config.epochs(event.level)
+            step = event.level * longest + event.step
             writer.add_scalar("train/loss", event.report.loss, step)
             writer.add_scalar("train/accuracy", event.report.accuracy, step)
             writer.add_scalar("train/lr", event.report.lr, step)

@@ -43,10 +43,9 @@ class Run:
     def per_epoch(self) -> int:
         return data.steps_per_epoch(len(self.dataset.train), self.config.train)
 
-    @property
-    def total(self) -> int:
+    def total(self, level: int) -> int:
         """Steps of a level's schedule."""
-        return self.config.train.epochs * self.per_epoch
+        return self.config.epochs(level) * self.per_epoch
 
     @property
     def rewind(self) -> int:
@@ -84,6 +83,7 @@ def prepare(
         stem=config.model.stem,
         width=config.model.width,
         channels=dataset.shape[2],
+        norm_scale=config.model.norm_scale,
         seed=config.seed,
     ).to(config.machine.device)
     if config.machine.channels_last:
@@ -129,9 +129,9 @@ def _check_possible(work: Run) -> None:
             "set train.drop_last=true"
         )
     _check_images(work, (rest or config.train.batch_size) // config.machine.processes)
-    if config.policy.rewinds() and not work.rewind < work.total:
+    if config.policy.rewinds() and not work.rewind < work.total(0):
         raise ValueError(
-            f"the rewind point must lie before the {work.total:,} steps' end, got step {work.rewind:,}"
+            f"the rewind point must lie before the {work.total(0):,} steps' end, got step {work.rewind:,}"
         )
     if config.pruning.run is None:
         last = config.pruning.kept(config.pruning.levels, dense.total)
