@@ -115,6 +115,11 @@ def test_a_recipe_that_has_changed_is_reduced_again(recipe, capsys):
         return text.splitlines()[1].split()[1:]
 
     assert always() == ["all", "runs"]
+    reduce = ["reduce", "tiny.toml", "--profile", "smoke", "--seed", "0"]
+    assert cli.main([*reduce, "--without-starved"]) == 0
+    assert always() == ["all", "runs", results]
+    assert cli.main(reduce) == 0
+    assert always() == ["all", "runs"]
     Path("tiny.toml").write_text('predictions = ["P2"]\n' + RECIPE.replace("EPOCHS", "2"))
     os.utime("tiny.toml", (later := Path(results).stat().st_mtime + 1, later))
     assert always() == ["all", "runs", results]

@@ -178,11 +178,12 @@ def test_a_level_of_its_own_length_goes_on_where_it_was(tmp_path, tiny, same_run
     steps = 5  # of an epoch
     assert seen[:4] == [(0, steps * n, 3 * steps) for n in (1, 2, 3, 3)]
     assert seen[4:7] == [(1, steps * n, 2 * steps) for n in (1, 2, 2)]
-    for count in (2, 3, 5):
+    for count, epoch in ((2, "2/3"), (3, "1/2"), (4, "2/2")):
         events = levels.run(config, tmp_path / "parts")
         for _ in range(count):
             next(events)
         events.close()
+        assert [run.epoch for run in layout.status(tmp_path) if run.state == "stopped"] == [epoch]
     for _ in levels.run(config, tmp_path / "parts"):
         pass
     same_run(tmp_path / "whole", tmp_path / "parts")
