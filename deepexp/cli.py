@@ -445,6 +445,8 @@ def _reduce(options: argparse.Namespace) -> None:
     recipe = load(options.recipe)
     out = check_output(options.out or Path("build/results") / f"{recipe.name}.nc", (".nc",))
     if options.result is not None:
+        if options.seed or options.panel:
+            raise ValueError("--from takes all that the file has; leave --seed and --panel out")
         tables, made_of = analysis.again(recipe, options.result, without_starved=options.without_starved)
     else:
         tables, made_of = _from_runs(options, recipe)

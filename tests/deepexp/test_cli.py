@@ -437,9 +437,12 @@ def test_a_result_is_reduced_again_where_its_runs_are_gone(tmp_path, capsys, mon
     assert after == before
     assert cli.main([*again, "--without-starved"]) == 0
     assert not results.read(tmp_path / "new.nc")["levels"].counted.values[0, -1]
-    _fails(
-        capsys, ["reduce", "laptop", "--from", "old.nc"], "must be of the recipe laptop, but it is of tiny"
-    )
+    for arguments, message in (
+        (["laptop", "--from", "old.nc"], "must be of the recipe laptop, but it is of tiny"),
+        (["tiny.toml", "--from", "gone.nc"], "there must be a result file at 'gone.nc'"),
+        (["tiny.toml", "--from", "old.nc", "--seed", "0"], "leave --seed and --panel out"),
+    ):
+        _fails(capsys, ["reduce", *arguments], message)
 
 
 def test_recipes_and_runs_that_are_not_there_are_one_line(tmp_path, capsys, monkeypatch):
