@@ -12,6 +12,7 @@ import numpy as np
 from deepexp import folder as layout
 from deepexp import predictions, published
 from deepexp.intervals import holm, moments, paired_p
+from figures.results import read
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -24,13 +25,19 @@ COLUMNS = (
     *("validation_accuracy", "test_loss", "test_accuracy"),
 )
 AXES = ("panel", "arm", "seed")
+FEW = 10, 0.01  # a layer starves with fewer weights, or a smaller share of its own
 
 
-def tables(recipe: Recipe, runs: Sequence[Run], folder: Path) -> dict[str, xr.Dataset]:
+def tables(
+    recipe: Recipe, runs: Sequence[Run], folder: Path, *, without_starved: bool = False
+) -> dict[str, xr.Dataset]:
     """The tables of a recipe's complete runs in `folder`, by the name of their group in the result file.
 
     levels      (panel, arm, seed, level): the columns of levels.csv, accuracies as fractions at the end of
-                the last epoch; coordinates say what each arm is; the attribute `missing` lists runs not done
+                the last epoch; `starved`, `empty`: how many layers have under 10 or under 1 % of their
+                weights left, or none; `counted` (panel, level), with `without_starved`: where no arm has such
+                a layer, the levels that means over levels are taken of; coordinates say what each arm is; the
+                attribute `missing` lists runs not done
     means       (panel, arm, level): test accuracy and flips per prunable weight, over the seeds
     paired      (panel, arm, baseline, level): arm - baseline of the same seed, in test accuracy
     low         (panel, arm, baseline, at_most): the same for the mean over the levels of density <= at_most
@@ -50,9 +57,38 @@ def tables(recipe: Recipe, runs: Sequence[Run], folder: Path) -> dict[str, xr.Da
             f"{len(runs)} is; run it first"
         )
     levels = _levels(runs, complete, folder)
+    levels = counting_fed(levels) if without_starved else levels
     made = derived(levels, _signs(levels, complete, folder), recipe.predictions)
     reference = _reference(complete)
     return made if reference is None else {**made, "reference": reference}
+
+
+def again(
+    recipe: Recipe, path: Path, *, without_starved: bool = False
+) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
+    """The tables and the configuration of a result file of `recipe`, anew from its values by seed.
+
+    For a file whose runs are gone, when the rules have changed. The configuration says under `reduced_from`
+    which file it was. Raises ValueError where `path` holds no such file.
+    """
+    old = read(path)
+    if not isinstance(old, dict) or not {"levels", "signs"} <= old.keys():
+        raise ValueError(
+            f"'{path}' must be a result file of `deepexp reduce`, but it has no levels and signs"
+        )
+    levels, signs = (old[name].drop_attrs() for name in ("levels", "signs"))
+    levels = levels.drop_vars("counted", errors="ignore").assign_attrs(missing=old["levels"].attrs["missing"])
+    about = old["levels"].attrs
+    config = json.loads(about["config"])
+    if config.get("recipe") != recipe.name:
+        raise ValueError(f"'{path}' must be of the recipe {recipe.name}, but it is of {config.get('recipe')}")
+    if without_starved and "starved" not in levels:
+        raise ValueError(f"'{path}' does not say which layers starve; reduce it from its runs")
+    made = derived(counting_fed(levels) if without_starved else levels, signs, recipe.predictions)
+    if "reference" in old:
+        made["reference"] = old["reference"].drop_attrs()
+    origin = {name: about[name] for name in ("revision", "source_digest", "created")}
+    return made, {**config, "without_starved": without_starved, "reduced_from": origin}
 
 
 def derived(levels: xr.Dataset, signs: xr.Dataset, decides: tuple[str, ...]) -> dict[str, xr.Dataset]:
@@ -94,12 +130,14 @@ def _levels(runs: Sequence[Run], complete: Sequence[Run], folder: Path) -> xr.Da
     panels, arms = (list(dict.fromkeys(getattr(run, name) for run in runs)) for name in ("panel", "arm"))
     seeds = sorted({run.config.seed for run in runs})
     shape = (len(panels), len(arms), len(seeds), 1 + max(run.config.pruning.levels for run in runs))
-    values = {name: np.full(shape, np.nan) for name in COLUMNS}
+    values = {name: np.full(shape, np.nan) for name in (*COLUMNS, "starved", "empty")}
     for run in complete:
         at = panels.index(run.panel), arms.index(run.arm), seeds.index(run.config.seed)
         for level, row in enumerate(layout.rows(folder / run.config.run_id / "levels.csv")):
             for name in COLUMNS:
                 values[name][(*at, level)] = float(row[name] or "nan")
+        for name, counts in zip(("starved", "empty"), starving(folder / run.config.run_id), strict=True):
+            values[name][at][: len(counts)] = counts
     first = {(run.panel, run.arm): run.config for run in reversed(runs)}
     described = [[_described(first.get((panel, arm))) for arm in arms] for panel in panels]
     about = {
@@ -115,6 +153,43 @@ def _levels(runs: Sequence[Run], complete: Sequence[Run], folder: Path) -> xr.Da
         | {"network": ("panel", network), **about},
         {"missing": json.dumps(list(missing))},
     )
+
+
+def starving(folder: Path) -> tuple[list[int], list[int]]:
+    """How many layers have few of their weights left at each level of a run, and how many of those none."""
+    starved: dict[int, int] = {}
+    empty: dict[int, int] = {}
+    for row in layout.rows(folder / "layers.csv"):
+        level, kept, total = int(row["level"]), int(row["kept"]), int(row["total"])
+        few = kept < total and (kept < FEW[0] or kept < FEW[1] * total)
+        starved[level] = starved.get(level, 0) + few
+        empty[level] = empty.get(level, 0) + (kept == 0)
+    return list(starved.values()), list(empty.values())
+
+
+def starvation(levels: xr.Dataset) -> list[str]:
+    """A line for each panel and arm that has starved layers in any run: from which density on, how many."""
+    lines: list[str] = []
+    if "starved" not in levels:
+        return lines
+    for panel in levels.panel.values:
+        for arm in levels.arm.values:
+            here = levels.sel(panel=panel, arm=arm)
+            most = here.starved.max("seed").fillna(0)
+            if not bool((most > 0).any()):
+                continue
+            level = int(np.flatnonzero(most.values > 0)[0])
+            density, empty = float(here.density[:, level].max()), int(here.empty.max())
+            lines.append(
+                f"{panel}, {arm}: layers starve from level {level} (density {density:.2%}) on, up to "
+                f"{int(most.max())} of them" + (f", {empty} empty" if empty else "")
+            )
+    return lines
+
+
+def counting_fed(levels: xr.Dataset) -> xr.Dataset:
+    """`levels` with `counted`: those of a panel at which no layer of any run of any arm starves."""
+    return levels.assign(counted=~(levels.starved > 0).any(("arm", "seed")))
 
 
 def _described(config: Config | None) -> dict[str, Any]:

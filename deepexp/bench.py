@@ -134,7 +134,7 @@ def _loop(
 def _ours(work: Run | Stack, mask: masks.Mask, chunk: int) -> Iterator[int]:
     """The training loop itself."""
     while True:
-        before, stops = 0, range(chunk, work.total, chunk)
+        before, stops = 0, range(chunk, work.total(0), chunk)
         for reports in train.side_by_side(
             work.net, work.forward, work.sgd, mask, work.sources, work.config, 0, 0, stops
         ):

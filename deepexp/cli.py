@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from deepexp.config import Config
     from deepexp.levels import Progress
-    from deepexp.plan import Run
+    from deepexp.plan import Recipe, Run
 
 RUNS = Path("runs")
 GRACE = 5.0  # seconds in which torchrun ends the other processes of a run once one has failed
@@ -138,6 +138,14 @@ def _parser() -> argparse.ArgumentParser:
     slurm = "put them into the queue of SLURM, with submitit's parameters, as timeout_min=600"
     where.add_argument("--slurm", nargs="*", metavar="KEY=VALUE", help=slurm)
     reduce.add_argument("--out", type=Path, metavar="FILE", help="default: build/results/RECIPE.nc")
+    reduce.add_argument(
+        "--from", dest="result", type=Path, metavar="FILE", help="an earlier result file, instead of the runs"
+    )
+    reduce.add_argument(
+        "--without-starved",
+        action="store_true",
+        help="means over levels leave out those at which a layer of any arm has few weights left",
+    )
 
     status = add("status", _status, "all runs: level, accuracy, time left")
     status.add_argument("runs", type=Path, nargs="?", default=RUNS, metavar="DIR")
@@ -228,7 +236,7 @@ def _train_together(configs: Sequence[Config], folders: Sequence[Path], quiet: b
 
     with _progress(configs, folders, quiet) as (tell, show):
         events = trained(configs, folders, tell)
-        for number, event in _scalars(events, folders[0]) if scalars else events:
+        for number, event in _scalars(events, folders[0], configs[0]) if scalars else events:
             show(number, event)
 
 
@@ -267,7 +275,7 @@ def _progress(
             raise KeyboardInterrupt(f"; {kept}; run the same command again to go on") from None
 
 
-def _scalars(events: Iterator[tuple[int, Any]], folder: Path) -> Iterator[tuple[int, Any]]:
+def _scalars(events: Iterator[tuple[int, Any]], folder: Path, config: Config) -> Iterator[tuple[int, Any]]:
     """Pass the `events` of a run on, having written their numbers for TensorBoard."""
     try:
         from torch.utils.tensorboard import SummaryWriter
@@ -279,7 +287,8 @@ def _scalars(events: Iterator[tuple[int, Any]], folder: Path) -> Iterator[tuple[
     for number, event in events:
         writer = writer or SummaryWriter(str(folder / "tensorboard"))
         if event.report is not None:
-            step = event.level * event.total + event.step
+            longest = event.total * config.epochs(0) // config.epochs(event.level)
+            step = event.level * longest + event.step
             writer.add_scalar("train/loss", event.report.loss, step)
             writer.add_scalar("train/accuracy", event.report.accuracy, step)
             writer.add_scalar("train/lr", event.report.lr, step)
@@ -297,7 +306,8 @@ def _print_plan(configs: Sequence[Config]) -> None:
     from deepexp.prepare import prepare
     from deepexp.stack import Stack
 
-    works = [prepare(config, RUNS / config.run_id) for config in configs]
+    works = [prepare(configs[0], RUNS / configs[0].run_id, print)]
+    works += [prepare(config, RUNS / config.run_id) for config in configs[1:]]
     work, config = works[0], configs[0]
     total = masks.dense(work.net).total
     for each in configs:
@@ -307,14 +317,14 @@ def _print_plan(configs: Sequence[Config]) -> None:
     steps = 0
     for level in range(config.pruning.levels + 1):
         first = work.first(level)
-        steps += work.total - first
+        steps += work.total(level) - first
         kept = config.pruning.kept(level, total) if config.pruning.run is None else None
         density = (
             "mask of " + str(config.pruning.run)
             if kept is None
             else f"{kept:>12,} weights, {kept / total:.4%}"
         )
-        print(f"  level {level:2d}: {density}, epochs {first / work.per_epoch:g} to {config.train.epochs}")
+        print(f"  level {level:2d}: {density}, epochs {first / work.per_epoch:g} to {config.epochs(level)}")
     steps *= len(works)
     rate = bench.images_per_second(Stack(works) if len(works) > 1 else work)
     seconds = steps * config.train.batch_size / rate
@@ -432,26 +442,49 @@ def _reduce(options: argparse.Namespace) -> None:
     from deepexp.plan import load
     from figures.results import write
 
-    recipe, planned = load(options.recipe), _planned(options)
+    recipe = load(options.recipe)
     out = check_output(options.out or Path("build/results") / f"{recipe.name}.nc", (".nc",))
-    tables = analysis.tables(recipe, planned, options.runs)
-    made_of = {
-        "recipe": recipe.name,
-        "title": recipe.question,
-        "source": recipe.source,
-        "profile": options.profile,
-        "protocol": recipe.profiles[options.profile].protocol,
-        "seed": ", ".join(map(str, sorted({run.config.seed for run in planned}))),
-        "runs": list(dict.fromkeys(run.config.run_id for run in planned)),
-        "trained": analysis.origins(planned, options.runs),
-    }
+    if options.result is not None:
+        if options.seed or options.panel:
+            raise ValueError("--from takes all that the file has; leave --seed and --panel out")
+        tables, made_of = analysis.again(recipe, options.result, without_starved=options.without_starved)
+    else:
+        tables, made_of = _from_runs(options, recipe)
     print(write(tables, out, config=made_of))
     missing = json.loads(tables["levels"].attrs["missing"])
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         print(f"not complete: {len(missing)} of {len(made_of['runs'])} runs, {', '.join(missing[:3])}{more}")
+    for line in analysis.starvation(tables["levels"]):
+        print(line)
     if "verdicts" in tables:
         _print_verdicts(tables["verdicts"])
+        if added := made_of.get("added_seeds"):
+            print(
+                f"added to the profile's seeds: {' '.join(map(str, added))}; if a verdict was the reason, "
+                "the intervals claim too much (optional stopping): fix the seeds before the first verdict"
+            )
+
+
+def _from_runs(options: argparse.Namespace, recipe: Recipe) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
+    """The tables of a recipe's runs, and what they are made of."""
+    from deepexp import analysis
+
+    planned = _planned(options)
+    tables = analysis.tables(recipe, planned, options.runs, without_starved=options.without_starved)
+    seeds = sorted({run.config.seed for run in planned})
+    return tables, {
+        "recipe": recipe.name,
+        "title": recipe.question,
+        "source": recipe.source,
+        "profile": options.profile,
+        "protocol": recipe.profiles[options.profile].protocol,
+        "seed": ", ".join(map(str, seeds)),
+        "added_seeds": [seed for seed in seeds if seed not in recipe.profiles[options.profile].seeds],
+        "without_starved": options.without_starved,
+        "runs": list(dict.fromkeys(run.config.run_id for run in planned)),
+        "trained": analysis.origins(planned, options.runs),
+    }
 
 
 def _print_verdicts(verdicts: xr.Dataset) -> None:

@@ -34,6 +34,11 @@ LATER: dict[str, Any] = {
     "data.classes": None,
     "data.size": None,
     "data.resized_crop": False,
+    "data.test_size": None,
+    "model.norm_scale": "one",
+    "train.lr_min": 0.0,
+    "train.rise_from": None,
+    "train.milestones_after_warmup": False,
     "machine.processes": 1,
     "machine.precision": "float32",
     "machine.stack": (),
@@ -55,6 +60,8 @@ class Data(Section):
     # The images' height and width, where they are resized; None: 224 of imagenet, of the others their own.
     size: int | None = Field(None, ge=8)
     resized_crop: bool = False  # train on a random 8 to 100 % of an image, resized
+    # Resize a test image to this side and test the centre of `size` pixels; None: all of it, at `size`.
+    test_size: int | None = Field(None, ge=8)
     crop_padding: int = Field(0, ge=0)
     padding_mode: Literal["zero", "reflect"] = "zero"
     flip: Literal["none", "random", "alternating"] = "none"
@@ -79,6 +86,11 @@ class Data(Section):
             raise ValueError(
                 f"size, got {self.size}, needs resized_crop = true: {self.dataset} is used as it is otherwise"
             )
+        if self.test_size is not None:
+            if self.dataset == "imagenet":
+                raise ValueError(f"test_size must be left out for imagenet, got {self.test_size}")
+            if self.size is None or self.test_size < self.size:
+                raise ValueError(f"test_size must be at least size = {self.size}, got {self.test_size}")
         return self
 
 
@@ -88,6 +100,7 @@ class Model(Section):
     name: Literal["resnet8", "resnet20", "resnet56", "resnet18", "resnet34", "resnet50", "vgg16"] = "resnet8"
     stem: Literal["cifar", "imagenet"] = "cifar"
     width: Positive = 1.0
+    norm_scale: Literal["one", "uniform"] = "one"  # of batch normalisation at the start: 1, or U(0, 1)
 
 
 class Train(Section):
@@ -105,9 +118,15 @@ class Train(Section):
     schedule: Literal["cosine", "step", "triangular", "constant"] = "cosine"
     schedule_per: Literal["epoch", "step"] = "epoch"
     milestones: tuple[float, ...] = Field((), strict=False)  # epochs at which `step` multiplies by `decay`
+    milestones_after_warmup: bool = False  # count them from the end of the warm-up
     decay: Positive = 0.1
+    lr_min: float = Field(0.0, ge=0)  # where a cosine ends
     peak: Fraction01 = 0.2  # the share of a triangular schedule that rises
-    warmup: Literal["none", "first", "every"] = "none"  # a linear ramp in level 0 alone, or in every level
+    # The share of `lr` at which a warm-up or a triangular schedule starts to rise; None: a warm-up of W steps
+    # (or epochs) at 1 / W, a triangle at 0.
+    rise_from: float | None = Field(None, ge=0, lt=1)
+    # A linear ramp at the start of level 0's epochs, or of every level's; before: of level 0, on top of them.
+    warmup: Literal["none", "first", "every", "before"] = "none"
     warmup_epochs: float = Field(0.0, ge=0)
     evaluate: Literal["level", "epoch"] = (
         "level"  # when the test set is looked at: after a level, or an epoch
@@ -124,7 +143,7 @@ class Train(Section):
             )
         if self.schedule == "step" and not self.milestones:
             raise ValueError("the schedule 'step' needs train.milestones, got none")
-        if self.warmup_epochs >= self.epochs:
+        if self.warmup != "before" and self.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"warmup_epochs must be below epochs = {self.epochs}, got {self.warmup_epochs:g}"
             )
@@ -133,6 +152,10 @@ class Train(Section):
                 f"warmup = '{self.warmup}' and warmup_epochs = {self.warmup_epochs:g} contradict each other; "
                 "set both or neither"
             )
+        if self.warmup == "before" and self.warmup_epochs % 1:
+            raise ValueError(f"warmup = 'before' takes whole warmup_epochs, got {self.warmup_epochs:g}")
+        if self.lr_min >= self.lr:
+            raise ValueError(f"lr_min must be below lr = {self.lr:g}, got {self.lr_min:g}")
         return self
 
 
@@ -305,9 +328,10 @@ class Config(Section):
                 f"machine.processes must divide train.batch_size = {self.train.batch_size}, got "
                 f"{self.machine.processes}"
             )
-        if self.policy.rewinds() and self.policy.rewind_epoch > self.train.epochs:
+        if self.policy.rewinds() and self.policy.rewind_epoch > self.epochs(0):
+            before = " + train.warmup_epochs" if self.train.warmup == "before" else ""
             raise ValueError(
-                f"policy.rewind_epoch must be at most train.epochs = {self.train.epochs}, "
+                f"policy.rewind_epoch must be at most train.epochs{before} = {self.epochs(0)}, "
                 f"got {self.policy.rewind_epoch}"
             )
         if self.perturbation.fraction and self.perturbation.level > self.pruning.levels:
@@ -317,10 +341,24 @@ class Config(Section):
             )
         return self
 
+    def warms_up(self, level: int) -> bool:
+        """Whether the level's schedule has the warm-up: a rewound one is that of level 0, to its end."""
+        if self.train.warmup in ("none", "every"):
+            return self.train.warmup == "every"
+        return level == 0 or self.policy.schedule == "rewind"
+
+    def epochs(self, level: int) -> int:
+        """The epochs of the level's schedule, from its start."""
+        before = self.train.warmup == "before" and self.warms_up(level)
+        return self.train.epochs + (int(self.train.warmup_epochs) if before else 0)
+
     @property
     def run_id(self) -> str:
         """A readable name and a digest of every field, defaults included (but see `LATER`)."""
         tree = self.model_dump()
+        if self.train.warmup == "first" and self.policy.schedule == "rewind":
+            # Finished runs without this mark left level 0's schedule at the rewind point.
+            tree["policy"]["schedule"] = "rewind to level 0"
         for key, value in LATER.items():
             section, _, name = key.rpartition(".")
             fields = tree[section] if section else tree
@@ -373,6 +411,9 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
     shorter = {**PROFILES[profile][dataset], **settings}
     if "train.epochs" in shorter:
         flat |= _rescale(flat, shorter["train.epochs"])
+    without = flat.get("train.warmup") == "before" and shorter.get("train.warmup") == "none"
+    if without and algorithm in POLICIES[protocol]:
+        flat["policy.rewind_epoch"] = 0  # the source goes back to the end of a warm-up that is not there
     return parse(_nest({**flat, **shorter}))
 
 
@@ -429,13 +470,16 @@ def _rescale(flat: Mapping[str, Any], epochs: Any) -> dict[str, Any]:
         return max(1, round(ratio * Fraction(time)))
 
     times: dict[str, Any] = {}
+    on_top = flat.get("train.warmup") == "before"
     if flat.get("policy.rewind_epoch"):
-        times["policy.rewind_epoch"] = min(scaled(flat["policy.rewind_epoch"]), epochs - 1)
+        rewound = scaled(flat["policy.rewind_epoch"])
+        times["policy.rewind_epoch"] = rewound if on_top else min(rewound, epochs - 1)
     if flat.get("train.milestones"):
         inside = {float(m) for m in map(scaled, flat["train.milestones"]) if m < epochs}
         times["train.milestones"] = sorted(inside) or [epochs / 2]
     if flat.get("train.warmup_epochs"):
-        times["train.warmup_epochs"] = min(float(scaled(flat["train.warmup_epochs"])), epochs / 2)
+        ramp = float(scaled(flat["train.warmup_epochs"]))
+        times["train.warmup_epochs"] = ramp if on_top else min(ramp, epochs / 2)
     return times
 
 

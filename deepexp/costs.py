@@ -66,7 +66,7 @@ def images(config: Config) -> int:
     batch = config.train.batch_size
     per_epoch = count // batch * batch if config.train.drop_last else count
     rewound = config.policy.rewind_epoch if config.policy.schedule == "rewind" else 0
-    epochs = config.train.epochs + config.pruning.levels * (config.train.epochs - rewound)
+    epochs = config.epochs(0) + config.pruning.levels * (config.epochs(1) - rewound)
     tested = config.pruning.levels + 1 if config.train.evaluate == "level" else epochs
     return per_epoch * epochs + test * tested // 3
 
@@ -76,8 +76,8 @@ def left(config: Config, folder: Path) -> float:
     if layout.is_complete(folder, config):
         return 0.0
     done = _progress(folder)
-    epochs = config.train.epochs
-    share = (done.get("level", 0) * epochs + done.get("epoch", 0)) / ((config.pruning.levels + 1) * epochs)
+    level = int(done.get("level", 0))
+    share = (level + done.get("epoch", 0) / config.epochs(level)) / (config.pruning.levels + 1)
     return images(config) * (1 - share)
 
 

@@ -74,6 +74,7 @@ class Dataset:
     mean: Tensor  # of the training pixels in [0, 1], by channel (C,)
     deviation: Tensor
     normalised_by: str  # whose pixels those are
+    test_size: int | None = None  # the side to which a test image is resized before its centre is taken
 
     def normalise(self, x: Tensor) -> Tensor:
         """(B, H, W, C), 0 to 255 -> float32 (B, C, H, W) of mean 0, deviation 1, channels last in memory."""
@@ -116,6 +117,7 @@ def load(config: Data, seed: int, device: str = "cpu") -> Dataset:
         mean.to(device),
         deviation.to(device),
         normalised_by,
+        config.test_size,
     )
 
 
@@ -215,10 +217,12 @@ def batches(
 def in_order(dataset: Dataset, images: Images | Files, size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """`images` as they are tested, in batches of at most `size` (fewer where they are large), with classes.
 
-    Images in files show their centre, resident ones all that they have, resized where `data.size` says so.
+    Images in files show their centre, resident ones all that they have, resized where `data.size` says so, or
+    the centre of what `data.test_size` resizes them to.
     """
     height, width, _ = dataset.shape
-    starts = range(0, len(images), max(1, min(size, _PIXELS // (height * width))))
+    side = dataset.test_size or height
+    starts = range(0, len(images), max(1, min(size, _PIXELS // (side * side))))
     if isinstance(images, Files):
         jobs = (Job(images.paths[first : first + starts.step]) for first in starts)
         for first, pixels in zip(starts, decode.decoded(jobs, height), strict=True):
@@ -230,9 +234,11 @@ def in_order(dataset: Dataset, images: Images | Files, size: int) -> Iterator[tu
     for first in starts:
         batch = images[first : first + starts.step]
         x = batch.x
-        if x.shape[1:3] != (height, width):
+        if x.shape[1:3] != (side, side):
             boxes = x.new_tensor([0, 0, x.shape[2], x.shape[1]], dtype=torch.int64).expand(len(x), 4)
-            x = resample(x, boxes, torch.zeros_like(batch.y, dtype=torch.bool), height)
+            x = resample(x, boxes, torch.zeros_like(batch.y, dtype=torch.bool), side)
+        edge = (side - height) // 2
+        x = x[:, edge : edge + height, edge : edge + width]
         yield dataset.normalise(x), batch.y
 
 

@@ -184,7 +184,7 @@ def _status(folder: Path) -> Status:
         return Status(
             config.run_id,
             f"{len(done) - 1 if done else '-'}/{config.pruning.levels}",
-            f"{progress.get('epoch', 0)}/{config.train.epochs}",
+            f"{progress.get('epoch', 0)}/{config.epochs(progress.get('level', 0))}",
             float(last["density"]) if last else None,
             float(last["test_accuracy"]) if last else None,
             "complete" if complete else "running" if _held(folder) else "stopped",

@@ -157,7 +157,8 @@ def is_reduced(results: Path, runs: Sequence[Run]) -> bool:
     except (OSError, KeyError, ValueError):
         return False
     names = {run.config.run_id for run in runs}
-    return bool(digest == source_digest() and set(made_of.get("runs", ())) == names)
+    whole = not made_of.get("without_starved")
+    return bool(whole and digest == source_digest() and set(made_of.get("runs", ())) == names)
 
 
 def _is_newer(recipe: Path, results: Path) -> bool:
@@ -185,7 +186,9 @@ def device(config: Config) -> Iterator[None]:
     names = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     visible = names.split(",") if names else [str(i) for i in range(torch.cuda.device_count())]
     here = Path(tempfile.gettempdir())  # where no user may open another's files to write
-    locks = [here / f"signflow-{os.getuid()}-gpu-{name}.lock" for name in visible]
+    # A part of a GPU has a name with slashes, MIG-GPU-x/1/0.
+    named = [name.strip().replace("/", "_") for name in visible]
+    locks = [here / f"signflow-{os.getuid()}-gpu-{name}.lock" for name in named]
     with first_free(locks) as index:
         torch.cuda.set_device(index)
         yield

@@ -211,7 +211,8 @@ def _levels(work: Run) -> Iterator[Progress | None]:
     while True:
         yield from _train(work, saved, clock)
         saved = _finish(work, saved)
-        yield Progress(saved.level, work.total, work.total, row=saved.levels[-1])
+        total = work.total(saved.level)
+        yield Progress(saved.level, total, total, row=saved.levels[-1])
         if saved.level == config.pruning.levels:
             return
         saved = _begin(work, saved.level + 1, saved.state, initial, saved.mask, saved.levels, saved.epochs)
@@ -225,7 +226,7 @@ def _resume(work: Run, initial: State) -> Checkpoint:
         return _begin(work, 0, initial, initial, previous, [], [])
     lost = _lost(work, saved)
     if lost is None:
-        work.say(f"going on from level {saved.level}, step {saved.step:,} of {work.total:,}")
+        work.say(f"going on from level {saved.level}, step {saved.step:,} of {work.total(saved.level):,}")
         masks.save(saved.mask.alive, work.file("masks", saved.level))
         restore(work.net, work.sgd, saved.state)
         return saved
@@ -382,7 +383,7 @@ def _train(work: Run, start: Checkpoint, clock: _Clock) -> Iterator[Progress | N
         saved = Checkpoint(level, report.step, state, start.mask, start.levels, start.epochs)
         checkpoint.save(saved, work.folder / "checkpoints", config.run_id)
         clock.tick(level, report.step)
-        yield Progress(level, report.step, work.total, report)
+        yield Progress(level, report.step, work.total(level), report)
 
 
 def _steps(work: Run, level: int, first: int, mask: Mask) -> Iterator[train.Report | None]:
@@ -447,7 +448,7 @@ def _finish(work: Run, done: Checkpoint) -> Checkpoint:
     levels = [*done.levels[:level], {**row, "layers": mask.counts()}]
     layout.write_tables(work.folder, levels, done.epochs, mask.sizes())
     work.say(f"level {level}: density {mask.density:.4f}, test accuracy {row['test_accuracy']:.4f}")
-    return Checkpoint(level, work.total, state, mask, levels, done.epochs)
+    return Checkpoint(level, work.total(level), state, mask, levels, done.epochs)
 
 
 class _Clock:
@@ -462,7 +463,7 @@ class _Clock:
         self.steps += work.per_epoch
         rate = self.steps / (time.monotonic() - self.began)
         levels = work.config.pruning.levels
-        left = work.total - step + (levels - level) * (work.total - work.first(1))
+        left = work.total(level) - step + (levels - level) * (work.total(1) - work.first(1))
         state = {
             "level": level,
             "epoch": step // work.per_epoch,

@@ -22,13 +22,21 @@ _VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512
 
 
 def build(
-    name: str, *, classes: int, stem: str = "cifar", width: float = 1.0, channels: int = 3, seed: int = 0
+    name: str,
+    *,
+    classes: int,
+    stem: str = "cifar",
+    width: float = 1.0,
+    channels: int = 3,
+    seed: int = 0,
+    norm_scale: str = "one",
 ) -> nn.Module:
     """The network `name` for images (B, channels, H, W), initialised from `seed` alone.
 
     `stem` is 'cifar' (3x3, stride 1, no pooling) or 'imagenet' (7x7, stride 2, max-pooling); `width`
     multiplies every channel count (rounded). Weights are N(0, 2 / fan_in) (He et al., ICCV 2015), biases 0,
-    BN at 1 and 0. Raises ValueError for an unknown name or a width that leaves no channel.
+    BN at 1 and 0; its scales are U(0, 1) where `norm_scale` is 'uniform'. Raises ValueError for an unknown
+    name or a width that leaves no channel.
     """
     if name not in (*_SMALL, *_LARGE, "vgg16"):
         raise ValueError(f"the model must be one of {', '.join((*_SMALL, *_LARGE, 'vgg16'))}, got '{name}'")
@@ -48,6 +56,10 @@ def build(
             net = VGG(classes, width, channels)
     net.to_empty(device="cpu")
     _initialise(net, torch.Generator().manual_seed(stream(seed, "initialisation")))
+    if norm_scale == "uniform":
+        generator = torch.Generator().manual_seed(stream(seed, "norm_scale"))
+        for norm in norms(net).values():
+            nn.init.uniform_(norm.weight, generator=generator)
     return net
 
 

@@ -11,6 +11,7 @@ from typing import Any
 _INITIAL = ("initial",) * 6 + ("start",)
 _KEPT = ("keep",) * 6 + ("start",)
 _REWOUND = ("rewind",) * 6 + ("rewind",)
+_SNAPSHOT = ("rewind", "rewind", "rewind", "rewind", "keep", "rewind", "start")
 
 # What each algorithm resets, by the public code that does it so (none of them is 'the' algorithm): the fields
 # of a LevelPolicy in their order, that is the origins of amplitude, sign, bias, BN affine, BN statistics and
@@ -41,7 +42,7 @@ POLICIES: dict[str, dict[str, tuple[str | bool, ...]]] = {
     },
     "turboprune24": {
         "imp": ("initial", "initial", "initial", "initial", "keep", "initial", "start"),
-        "wr": ("rewind", "rewind", "rewind", "rewind", "keep", "initial", "start"),
+        "wr": _SNAPSHOT,
         "lrr": ("keep", "keep", "keep", "keep", "keep", "initial", "start"),
     },
     "turboprune": {
@@ -49,21 +50,29 @@ POLICIES: dict[str, dict[str, tuple[str | bool, ...]]] = {
         "wr": ("rewind", "rewind", "rewind", "rewind", "rewind", "initial", "start"),
         "lrr": ("keep", "keep", "keep", "keep", "keep", "initial", "start"),
     },
-    # Its resets load what it saved after the warm-up, the optimizer included; without warm-up that is 'imp'.
+    # Its resets load what it saved after the warm-up, the optimizer included: IMP and WR are one. The last
+    # two are ours in its terms, so that all arms of an experiment go back to the same point.
     "s2s": {
-        "imp": ("initial", "initial", "initial", "initial", "keep", "initial", "start"),
-        "wr": ("rewind", "rewind", "rewind", "rewind", "keep", "rewind", "start"),
+        "imp": _SNAPSHOT,
+        "wr": _SNAPSHOT,
         "lrr": _KEPT,
         "lrr-bn-rewind": ("keep", "keep", "keep", "rewind", "rewind", "rewind", "start"),
         "trained-signs": ("rewind", "keep", "rewind", "rewind", "keep", "rewind", "start"),
         "trained-amplitudes": ("keep", "rewind", "keep", "keep", "keep", "rewind", "start"),
+        "donor-signs": ("rewind", "donor", *_SNAPSHOT[2:]),
+        "donor-amplitudes": ("donor", "rewind", *_SNAPSHOT[2:]),
+        "imp-keep-bn": ("rewind", "rewind", "rewind", "keep", "keep", "rewind", "start"),
     },
 }
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """Settings that one public code uses together: `common` ones, then those by dataset."""
+    """Settings that one public code uses together: `common` ones, then those by dataset.
+
+    Pixels are normalised by the training images in all of them, with float32 unless `machine.precision` says
+    otherwise; the comments say what else differs from the source.
+    """
 
     source: str
     settings: dict[str, dict[str, Any]]
@@ -94,6 +103,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "tinyimagenet": {
                 **_RESIZED_CROP,
                 "data.size": 224,
+                "data.test_size": 256,
                 "model.name": "resnet50",
                 "model.stem": "imagenet",
                 "train.weight_decay": 1e-4,
@@ -103,11 +113,15 @@ PROTOCOLS: dict[str, Protocol] = {
             **_CROP_FLIP,
             "train.epochs": 150,
             "train.batch_size": 256,
-            "train.warmup": "first",
+            "train.drop_last": False,
+            "train.lr_min": 0.01,
+            "train.warmup": "before",
             "train.warmup_epochs": 10.0,
-            "policy.rewind_epoch": 10,
+            "policy.rewind_epoch": 10,  # the end of the warm-up
         },
     ),
+    # Trains in bf16 (machine.precision). Its code steps the schedule after each epoch, so that every level
+    # begins with an epoch at the peak and has all else an epoch later; here as the schedule's formula has it.
     "turboprune24": Protocol(
         "github.com/nelaturuharsha/TurboPrune, tag of 2024",
         {"cifar10": {}, "cifar100": {}},
@@ -115,14 +129,17 @@ PROTOCOLS: dict[str, Protocol] = {
             **_CROP_FLIP,
             "train.epochs": 150,
             "train.batch_size": 256,
+            "train.drop_last": False,
             "train.schedule": "step",
             "train.milestones": [60.0, 120.0],
+            "train.milestones_after_warmup": True,
             "train.warmup": "every",
             "train.warmup_epochs": 10.0,
-            "pruning.levels": 25,
+            "pruning.levels": 24,
             "policy.rewind_epoch": 10,
         },
     ),
+    # Trains in bf16 (machine.precision), and prunes until at most 0.1 % are left.
     "turboprune": Protocol(
         "github.com/nelaturuharsha/TurboPrune, HEAD",
         {"cifar10": {}},
@@ -135,22 +152,28 @@ PROTOCOLS: dict[str, Protocol] = {
             "train.lr": 0.2,
             "train.schedule": "triangular",
             "train.schedule_per": "step",
+            "train.rise_from": 0.2,
+            "pruning.levels": 31,
             "policy.rewind_epoch": 10,
         },
     ),
+    # Its levels start at the rewind point, the first too, where its optimizer is new; here level 0 passes it.
     "openlth": Protocol(
         "github.com/facebookresearch/open_lth",
         {"cifar10": {}},
         {
             **_CROP_FLIP,
+            "model.norm_scale": "uniform",
             "train.epochs": 160,
             "train.batch_size": 128,
+            "train.drop_last": False,
             "train.weight_decay": 1e-4,
             "train.schedule": "step",
             "train.milestones": [80.0, 120.0],
             "policy.rewind_epoch": 10,
         },
     ),
+    # Its batches go on across the ends of epochs; here the last, smaller one is left out.
     "renda20": Protocol(
         "github.com/lottery-ticket/rewinding-iclr20-public; Renda, Frankle & Carbin, ICLR 2020",
         {
@@ -169,6 +192,7 @@ PROTOCOLS: dict[str, Protocol] = {
                 "train.decay_norm": False,
                 "train.schedule_per": "step",
                 "train.milestones": [30.0, 60.0, 80.0],
+                "train.rise_from": 0.0,
                 "train.warmup": "every",
                 "train.warmup_epochs": 5.0,
             },

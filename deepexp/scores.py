@@ -53,9 +53,11 @@ def synflow(net: nn.Module, alive: Mask, shape: tuple[int, int, int]) -> dict[st
 
     Tanaka, Kunin, Yamins & Ganguli, NeurIPS 2020; `shape` is an image's (H, W, C). Batch normalisation is in
     evaluation mode and enters as its scale |gamma| / sqrt(running variance + eps) alone, and biases as 0. At
-    initialisation that is the published form. In a trained network it keeps R homogeneous in the weights of
-    every layer, so that their scores go on adding up to R in each of them: the law behind the published proof
-    that no layer is emptied. In float64, since R grows with every layer; scores are those times a power of 2.
+    initialisation that is the published form. In a trained network it keeps R linear in the weights of every
+    layer: their scores add up to the part of R that flows through the layer. That is R itself in a network
+    without shortcuts, the law behind the published proof that no layer is emptied; beside a shortcut it is
+    less, and a layer there can be emptied. In float64, since R grows with every layer; scores are those times
+    a power of 2.
     """
     copy = deepcopy(net).double().eval()
     with torch.no_grad():

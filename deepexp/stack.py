@@ -132,7 +132,7 @@ class Stack:
         work = self.works[slot]
         place = self._places[slot] = _Place(level, start, mask, stops)
         try:
-            while place.step < work.total:
+            while place.step < work.total(level):
                 while place.report is None:
                     yield None
                 report, place.report = place.report, None

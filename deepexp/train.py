@@ -66,22 +66,29 @@ def learning_rate(train: Train, step: int, per_epoch: int, *, warm: bool) -> flo
     """The learning rate of step number `step` (from 0) of a level: a pure function, with no state to restore.
 
     `schedule_per = epoch` holds the rate constant within an epoch. With `warm`, a linear ramp to the peak
-    takes the first `warmup_epochs`: step t of a ramp of W steps has (t + 1) / W of the peak. After it, cosine
-    falls to 0 over the epochs that remain; the milestones count from the level's start.
+    takes the first `warmup_epochs`: step t of a ramp of W steps has (t + 1) / W of the peak, or rises from
+    `rise_from` at t = 0. After it, cosine falls to `lr_min` over the epochs that remain; the milestones and
+    the triangle count from the level's start, or from the end of a warm-up that comes before its epochs.
     """
     by_epoch = train.schedule_per == "epoch"
     time = step // per_epoch if by_epoch else step / per_epoch  # in epochs
-    ramp = train.warmup_epochs if warm else 0.0
+    ramp, low = train.warmup_epochs if warm else 0.0, train.rise_from
     if step < ramp * per_epoch:
         unit = 1.0 if by_epoch else 1 / per_epoch
-        return train.lr * min(1.0, (time + unit) / ramp)
+        return train.lr * (min(1.0, (time + unit) / ramp) if low is None else low + (1 - low) * time / ramp)
+    before = train.warmup == "before"
     if train.schedule == "cosine":
-        return train.lr * (1 + math.cos(math.pi * (time - ramp) / (train.epochs - ramp))) / 2
+        length = train.epochs if before else train.epochs - ramp
+        height = (train.lr - train.lr_min) * (1 + math.cos(math.pi * (time - ramp) / length)) / 2
+        return train.lr_min + height
+    if before or (train.schedule == "step" and train.milestones_after_warmup):
+        time -= ramp
     if train.schedule == "step":
         return train.lr * train.decay ** sum(time >= milestone for milestone in train.milestones)
     if train.schedule == "triangular":
-        share = time / train.epochs
-        return train.lr * min(share / train.peak, (1 - share) / (1 - train.peak) if train.peak < 1 else 1.0)
+        share, low = time / train.epochs, low or 0.0
+        rise = low + (1 - low) * share / train.peak
+        return train.lr * min(rise, (1 - share) / (1 - train.peak) if train.peak < 1 else 1.0)
     return train.lr
 
 
@@ -179,10 +186,10 @@ def side_by_side(
     """
     train, count = config.train, len(sources[0][0].train)
     per_epoch, device = steps_per_epoch(count, train), sources[0][0].mean.device
-    warm = train.warmup == "every" or (train.warmup == "first" and level == 0)
+    warm = config.warms_up(level)
     weights, zeroing = gradient_masks(net, mask)
     statistics = [s for norm in norms(net).values() for s in norm.buffers() if s.is_floating_point()]
-    step, total = start, train.epochs * per_epoch
+    step, total = start, config.epochs(level) * per_epoch
     while step < total:
         net.train()
         epoch, first = divmod(step, per_epoch)

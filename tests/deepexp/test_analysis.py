@@ -72,6 +72,55 @@ def test_the_table_of_levels_has_what_the_runs_wrote(made):
     assert table.masks.values.tolist() == [["own", "own", "run"]]
 
 
+def test_starved_layers_are_counted_by_arm_and_level(made):
+    """By the masks on disk; ResNet8 of a quarter's width has layers of 36 to 2,304 weights."""
+    recipe, runs, folder = made
+    table = analysis.tables(recipe, runs, folder)["levels"]
+    for run in runs[:2]:
+        for level in range(3):
+            alive = masks.load(layout.file(folder / run.config.run_id, "masks", level))
+            left = [(int(there.sum()), there.numel()) for there in alive.values()]
+            few = [kept < total and (kept < 10 or kept < total / 100) for kept, total in left]
+            found = table.sel(panel=run.panel, arm=run.arm, seed=run.config.seed, level=level)
+            assert int(found.starved) == sum(few)
+            assert int(found.empty) == sum(kept == 0 for kept, _ in left)
+    assert table.starved.sel(arm="imp-on-lrr").isnull().all()
+    assert "counted" not in table
+
+
+def _csv(folder, rows):
+    text = "".join(f"{level},{name},{kept},{total},0\n" for level, name, kept, total in rows)
+    (folder / "layers.csv").write_text("level,layer,kept,total,density\n" + text)
+
+
+def test_what_starves(tmp_path):
+    """Fewer than 10 weights or than 1 %, unless nothing was pruned."""
+    full = [("small", 8, 8), ("large", 5000, 5000), ("middle", 100, 100)]
+    pruned = [("small", 7, 8), ("large", 49, 5000), ("middle", 10, 100)]
+    last = [("small", 0, 8), ("large", 50, 5000), ("middle", 9, 100)]
+    _csv(tmp_path, [(level, *row) for level, rows in enumerate((full, pruned, last)) for row in rows])
+    assert analysis.starving(tmp_path) == ([0, 2, 2], [0, 0, 1])
+
+
+def test_means_without_the_levels_at_which_any_arm_starves():
+    accuracies = {name: np.full((3, 5), 0.6) for name in ("imp", "lrr")}
+    accuracies["lrr"] += np.array([0.0, 0.0, 0.0, 0.05, 0.01])
+    table = planted.levels({"digits": accuracies})
+    starved = np.zeros(table.kept.shape)
+    starved[0, 0, 1, 4] = 1  # one seed of IMP, at the last level
+    table["starved"], table["empty"] = (table.kept.dims, starved), (table.kept.dims, 0 * starved)
+    assert analysis.starvation(table) == [
+        "digits, imp: layers starve from level 4 (density 6.25%) on, up to 1 of them"
+    ]
+    whole = analysis.derived(table, planted.signs(table), ("P1",))
+    fed = analysis.counting_fed(table)
+    part = analysis.derived(fed, planted.signs(fed), ("P1",))
+    assert float(whole["verdicts"].estimate[0]) == pytest.approx(3.0)
+    assert float(part["verdicts"].estimate[0]) == pytest.approx(5.0)
+    low = part["low"].sel(panel="digits", arm="lrr", baseline="imp", at_most=0.2)
+    assert float(low.difference_mean) == pytest.approx(0.05)
+
+
 def test_verdicts_of_an_unfinished_experiment_say_what_is_missing(made):
     found = analysis.tables(*made)["verdicts"]
     words = dict(zip(found.prediction.values, found.text.values, strict=True))

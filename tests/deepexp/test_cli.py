@@ -2,6 +2,7 @@
 
 import fcntl
 import functools
+import json
 import shutil
 import signal
 import subprocess
@@ -436,8 +437,44 @@ def test_a_recipe_runs_and_reduces_to_one_table(tmp_path, capsys, monkeypatch):
     assert figures.cli.main(["draw", "tiny", "--quiet"]) == 0
     assert (tmp_path / "build/figures/tiny.png").is_file()
     assert cli.main(["reduce", "tiny.toml", "--profile", "smoke", "--seed", "0", "1"]) == 0
-    assert "not complete: 2 of 4 runs, digits-resnet8-" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "not complete: 2 of 4 runs, digits-resnet8-" in said
+    assert "added to the profile's seeds: 1; if a verdict was the reason" in said
     _fails(
         capsys, ["reduce", "tiny.toml", "--profile", "smoke", "--seed", "1"], "tiny must have a complete run"
     )
+
+
+def test_a_result_is_reduced_again_where_its_runs_are_gone(tmp_path, capsys, monkeypatch):
+    """From the values by seed that it has; other predictions of the recipe are decided then."""
+    monkeypatch.chdir(tmp_path)
+    recipe = TINY_RECIPE.replace("pruning.levels = 1", "pruning = { levels = 4, keep = 0.4 }")
+    (tmp_path / "tiny.toml").write_text(recipe.replace('["P1", "P2"]', '["P4"]'))
+    assert cli.main(["run", "tiny.toml", "--profile", "smoke", "--quiet"]) == 0
+    assert cli.main(["reduce", "tiny.toml", "--profile", "smoke", "--out", "old.nc"]) == 0
+    assert "digits, imp: layers starve from level " in capsys.readouterr().out
+    (tmp_path / "runs").rename("gone")
+    (tmp_path / "tiny.toml").write_text(recipe)
+    again = ["reduce", "tiny.toml", "--from", "old.nc", "--out", "new.nc"]
+    assert cli.main(again) == 0
+    assert " P1 " in capsys.readouterr().out
+    old, new = (results.read(tmp_path / f"{name}.nc") for name in ("old", "new"))
+    for name in ("levels", "signs", "means", "low"):
+        assert new[name].drop_attrs().identical(old[name].drop_attrs()), name
+    assert new["verdicts"].prediction.values.tolist() == ["P1", "P2"]
+    before, after = (json.loads(table["levels"].attrs["config"]) for table in (old, new))
+    assert after.pop("reduced_from")["created"] == old["levels"].attrs["created"]
+    assert after == before
+    assert cli.main([*again, "--without-starved"]) == 0
+    assert not results.read(tmp_path / "new.nc")["levels"].counted.values[0, -1]
+    for arguments, message in (
+        (["laptop", "--from", "old.nc"], "must be of the recipe laptop, but it is of tiny"),
+        (["tiny.toml", "--from", "gone.nc"], "there must be a result file at 'gone.nc'"),
+        (["tiny.toml", "--from", "old.nc", "--seed", "0"], "leave --seed and --panel out"),
+    ):
+        _fails(capsys, ["reduce", *arguments], message)
+
+
+def test_recipes_and_runs_that_are_not_there_are_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     _fails(capsys, ["run", "fig9"], "the recipe must be one of criteria,")

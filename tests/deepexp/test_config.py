@@ -65,6 +65,8 @@ def test_run_id_depends_on_every_field():
         "perturbation.scope": "layer",
         "machine.device": "cuda",
         "machine.precision": "bf16",
+        "model.norm_scale": "uniform",
+        "train.lr_min": 0.01,
         "policy.schedule": "rewind",
         "train.milestones": (3.0,),
         "perturbation.layers": ("conv.weight",),
@@ -73,7 +75,7 @@ def test_run_id_depends_on_every_field():
     }
     other |= {f"policy.{part}": "initial" for part in list(LevelPolicy.model_fields)[:6]}
     skip = {"donor", "pruning.run", "pruning.run_level", "pruning.source", "pruning.initial_density"}
-    skip |= {"data.classes", "data.size", "data.resized_crop"}
+    skip |= {"data.classes", "data.size", "data.resized_crop", "data.test_size"}
     skip |= {"pruning.budget", "pruning.snip_batches", "pruning.synflow_steps"}
     skip |= {"train.warmup", "train.warmup_epochs", "machine.stack"}
     for key, value in _leaves(base):
@@ -99,6 +101,7 @@ def test_run_id_depends_on_every_field():
         {"pruning.scope": "layer", "pruning.budget": "erk"},
         {"data.resized_crop": True},
         {"data.resized_crop": True, "data.size": 16},
+        {"data.resized_crop": True, "data.size": 16, "data.test_size": 20},
         {"data.dataset": "tinyimagenet"},
         {"data.dataset": "tinyimagenet", "data.classes": 10},
         {"data.dataset": "imagenet"},
@@ -113,6 +116,8 @@ def test_run_id_depends_on_every_field():
         {"pruning.source": "fixed", "pruning.run": "a", "pruning.run_level": 1},
         {"train.warmup": "first", "train.warmup_epochs": 1.0},
         {"train.warmup": "every", "train.warmup_epochs": 1.0},
+        {"train.warmup": "before", "train.warmup_epochs": 1.0},
+        {"algorithm": "wr", "train.warmup": "first", "train.warmup_epochs": 1.0},
         {"algorithm": "donor-signs", "donor": "a"},
         {"algorithm": "donor-signs", "donor": "b"},
         {"machine.stack": [0, 1]},
@@ -143,6 +148,9 @@ def test_run_id_depends_on_every_field():
         ({"train.schedule": "step"}, "needs train.milestones"),
         ({"train.schedule": "step", "train.milestones": [70.0]}, "must rise within"),
         ({"train.warmup": "every"}, "contradict"),
+        ({"train.warmup": "before", "train.warmup_epochs": 1.5}, "takes whole warmup_epochs, got 1.5"),
+        ({"train.lr_min": 0.1}, "lr_min must be below lr = 0.1, got 0.1"),
+        ({"train.rise_from": 1.0}, "train.rise_from must be less than 1"),
         ({"seed": -1}, "seed must be greater than or equal to 0"),
         ({"machine.threads": 100_000}, "machine.threads must be less than or equal to 1024, got 100000"),
         ({"machine.stack": [0]}, "stack must have two seeds or more, each once, got [0]"),
@@ -172,6 +180,8 @@ def test_run_id_depends_on_every_field():
         ),
         ({"data.classes": 10}, "classes belongs to tinyimagenet and imagenet"),
         ({"data.size": 16}, "size, got 16, needs resized_crop = true"),
+        ({"data.test_size": 16}, "test_size must be at least size = None, got 16"),
+        ({"data.dataset": "imagenet", "data.test_size": 256}, "test_size must be left out for imagenet"),
         ({"data.resized_crop": True, "data.crop_padding": 1}, "crop_padding must be 0 with resized_crop"),
         ({"data.dataset": "imagenet", "data.resized_crop": False, "data.crop_padding": 1}, "of many sizes"),
         ({"data.dataset": "mnist"}, "the dataset must be one of"),
@@ -232,8 +242,8 @@ def test_every_protocol_builds_for_its_data_sets_and_algorithms():
                     if algorithm.startswith("donor"):
                         settings["donor"] = "a"
                     made = build(settings, protocol=name, profile=profile)
-                    assert made.policy.rewind_epoch < made.train.epochs
-                    assert made.train.warmup_epochs < made.train.epochs
+                    assert made.policy.rewind_epoch < made.epochs(0)
+                    assert made.train.warmup_epochs < made.epochs(0)
 
 
 def test_a_protocol_is_what_its_source_does():
@@ -244,11 +254,14 @@ def test_a_protocol_is_what_its_source_does():
         0.1,
         1e-3,
     )
-    assert (s2s.train.warmup, s2s.train.warmup_epochs, s2s.train.schedule) == ("first", 10, "cosine")
+    assert (s2s.train.warmup, s2s.train.warmup_epochs, s2s.train.schedule) == ("before", 10, "cosine")
     turbo = build({"data.dataset": "cifar10"}, protocol="turboprune24")
     assert turbo.train.milestones == (60, 120)
     assert turbo.train.warmup == "every"
-    assert turbo.pruning.levels == 25
+    assert turbo.pruning.levels == 24
+    for name, keeps_last in (("s2s", True), ("turboprune24", True), ("turboprune", False), ("openlth", True)):
+        made = build({"data.dataset": "cifar10", "algorithm": "imp"}, protocol=name)
+        assert made.train.drop_last != keeps_last, name
     assert build({"data.dataset": "cifar10", "algorithm": "imp"}, protocol="openlth").train.milestones == (
         80,
         120,
@@ -257,7 +270,8 @@ def test_a_protocol_is_what_its_source_does():
 
 def test_the_protocols_of_larger_images():
     tiny = build({"data.dataset": "tinyimagenet", "algorithm": "imp"}, protocol="s2s")
-    assert (tiny.model.name, tiny.model.stem, tiny.data.size) == ("resnet50", "imagenet", 224)
+    assert (tiny.model.name, tiny.model.stem) == ("resnet50", "imagenet")
+    assert (tiny.data.size, tiny.data.test_size) == (224, 256)
     assert (tiny.data.resized_crop, tiny.data.crop_padding, tiny.train.weight_decay) == (True, 0, 1e-4)
     ours = build({"data.dataset": "tinyimagenet"})
     assert (ours.model.stem, ours.data.size, ours.data.crop_padding) == ("cifar", None, 8)
@@ -293,13 +307,14 @@ def test_fewer_epochs_shrink_the_schedule_and_explicit_settings_win():
         ("openlth", "imp", "iiiiiis"),  # the full state from init; its optimizer is always new
         ("openlth", "wr", "rrrrrir"),  # resumes at step k of the schedule
         ("turboprune24", "imp", "iiiikis"),  # weights and biases; a new optimizer
-        ("turboprune24", "wr", "rrrrkis"),  # the same from the snapshot, then the full schedule again
+        ("turboprune24", "wr", "rrrrkrs"),  # the same and the optimizer from the snapshot, the full schedule
         ("turboprune24", "lrr", "kkkkkis"),  # weights and BN kept; a new optimizer
         ("turboprune", "imp", "iiiiiis"),  # everything but masks, running statistics included
         ("turboprune", "wr", "rrrrris"),
         ("turboprune", "lrr", "kkkkkis"),
-        ("s2s", "imp", "iiiikis"),  # weights, biases, BN affine, not running statistics
-        ("s2s", "wr", "rrrrkrs"),  # = IMP with a warm-up before level 0, whose optimizer is restored
+        ("s2s", "imp", "rrrrkrs"),  # weights, biases, BN affine, optimizer after the warm-up, not statistics
+        ("s2s", "wr", "rrrrkrs"),  # the same
+        ("s2s", "donor-signs", "rdrrkrs"),
         ("s2s", "lrr", "kkkkkks"),  # nothing reset; momentum survives
         ("s2s", "lrr-bn-rewind", "kkkrrrs"),  # all BN keys, and the optimizer
     ],

@@ -179,6 +179,16 @@ def test_images_are_tested_in_order_and_whole(tiny_imagenet, imagenet):
         assert x.shape == (12, 3, *dataset.shape[:2])
 
 
+def test_the_centre_of_a_resized_image_is_tested(tiny_imagenet):
+    """As torchvision's Resize(160) and CenterCrop(140) show it: the protocol s2s has 256 and 224."""
+    config = Data(dataset="tinyimagenet", size=140, test_size=160, resized_crop=True)
+    dataset = data.load(config, 0)
+    ((x, _),) = data.in_order(dataset, dataset.test, 1000)
+    whole = dataset.normalise(dataset.test.x)
+    resized = torch.nn.functional.interpolate(whole, size=160, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(x, resized[:, :, 10:150, 10:150], rtol=0, atol=1e-5)
+
+
 def test_large_images_are_tested_in_small_batches(imagenet, monkeypatch):
     monkeypatch.setattr(data, "_PIXELS", 3 * 32 * 32)
     dataset = data.load(Data(dataset="imagenet", size=32), 0)

@@ -115,6 +115,11 @@ def test_a_recipe_that_has_changed_is_reduced_again(recipe, capsys):
         return text.splitlines()[1].split()[1:]
 
     assert always() == ["all", "runs"]
+    reduce = ["reduce", "tiny.toml", "--profile", "smoke", "--seed", "0"]
+    assert cli.main([*reduce, "--without-starved"]) == 0
+    assert always() == ["all", "runs", results]
+    assert cli.main(reduce) == 0
+    assert always() == ["all", "runs"]
     Path("tiny.toml").write_text('predictions = ["P2"]\n' + RECIPE.replace("EPOCHS", "2"))
     os.utime("tiny.toml", (later := Path(results).stat().st_mtime + 1, later))
     assert always() == ["all", "runs", results]
@@ -131,6 +136,18 @@ def test_a_run_holds_the_first_free_gpu_for_its_user(tmp_path, monkeypatch):
         assert taken == [0, 1]
     user = os.getuid()
     assert {path.name for path in tmp_path.iterdir()} == {f"signflow-{user}-gpu-{i}.lock" for i in (4, 7)}
+
+
+def test_a_part_of_a_gpu_whose_name_has_slashes_is_held_too(tmp_path, monkeypatch):
+    taken = []
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-GPU-x/1/0,MIG-GPU-x/2/0")
+    config = build({"machine.device": "cuda"})
+    with jobs.device(config), jobs.device(config):
+        assert taken == [0, 1]
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
@@ -374,11 +391,14 @@ def test_slurm_gets_jobs_that_wait_for_their_needs(recipe, tmp_path, capsys, mon
     assert "--slurm takes KEY=VALUE" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("warmup", [0.0, 2.0])
 @pytest.mark.parametrize("algorithm", ["imp", "wr"])
-def test_the_cost_counts_the_images_that_training_sees(tmp_path, algorithm):
-    config = build({"algorithm": algorithm, "train.epochs": 5, "pruning.levels": 3, "data.limit": 1000})
+def test_the_cost_counts_the_images_that_training_sees(tmp_path, algorithm, warmup):
+    settings = {"algorithm": algorithm, "train.epochs": 5, "pruning.levels": 3, "data.limit": 1000}
+    settings |= {"train.warmup": "before", "train.warmup_epochs": warmup} if warmup else {}
+    config = build(settings)
     work = prepare(config, tmp_path)
-    steps = sum(work.total - work.first(level) for level in range(4))
+    steps = sum(work.total(level) - work.first(level) for level in range(4))
     assert costs.images(config) == steps * 64 + 4 * 359 // 3
     speeds = {costs.work(config): costs.Speed(1000.0, "given")}
     whole = costs.seconds([config], tmp_path, speeds)

@@ -228,9 +228,13 @@ GAP = np.array([10.0, 10.2, 9.8])
         ((0.55, 0.75, 0.35), "INCONCLUSIVE"),
     ],
 )
-def test_p8_is_a_ratio_of_means_on_lrrs_masks(share, text):
-    arms = {"imp_on_lrr": ZERO, "lrr": GAP, "signs_on_lrr": GAP * share, "imp": (-90.0, 7.0, 3.0)}
-    found = _one("P8", _arms(**arms))
+@pytest.mark.parametrize(
+    ("identifier", "base", "other"), [("P8", "imp", "imp_on_lrr"), ("P8b", "imp_on_lrr", "imp")]
+)
+def test_p8_is_the_share_of_lrrs_lead_and_p8b_of_the_gap_on_its_masks(identifier, base, other, share, text):
+    """IMP on the masks that are not its own takes no part in P8, IMP on its own none in P8b."""
+    arms = {base: ZERO, "lrr": GAP, "signs_on_lrr": GAP * share, other: (-90.0, 7.0, 3.0)}
+    found = _one(identifier, _arms(**arms))
     assert found.verdict.word == text
     assert found.verdict.estimate == pytest.approx((GAP * share).mean() / GAP.mean())
     if text == "INCONCLUSIVE":
@@ -268,7 +272,8 @@ def test_a_seed_without_all_its_runs_takes_no_part():
         ("P5", {"imp": ZERO, "lrr": ZERO}, "there is no arm imp-p0.25-l1 here"),
         ("P6", {"imp_uniform": ZERO, "lrr_uniform": ZERO}, "there is no arm lrr-erk here"),
         ("P7", {"imp_w1": ZERO, "lrr_w1": ZERO}, "a slope needs arms of two widths, but there are 1"),
-        ("P8", {"imp": ZERO, "lrr": ZERO}, "there is no arm imp-on-lrr here"),
+        ("P8", {"imp": ZERO, "lrr": ZERO}, "there is no arm signs-on-lrr here"),
+        ("P8b", {"imp": ZERO, "lrr": ZERO}, "there is no arm imp-on-lrr here"),
     ],
 )
 def test_what_cannot_be_decided_is_not_run_and_says_why(identifier, arms, why):
@@ -300,3 +305,28 @@ def test_the_table_has_a_row_a_panel_and_p7b_with_p7():
     with pytest.raises(ValueError, match=r"predictions must be of P1, .*, got P9$"):
         predictions.table(("P9",), {"levels": levels, "signs": planted.signs(levels)})
     assert np.isnan(table["values"][3:]).all()
+
+
+def test_p8_comes_with_the_share_on_lrrs_masks_under_its_own_name():
+    """Of a lead of 10 points the signs bring 3; on LRR's masks, where IMP is 6 below its own, 9 of 16."""
+    lead = np.array([10.0, 10.2, 9.8])
+    arms = {"imp": ZERO, "lrr": lead, "imp_on_lrr": 0 * lead - 6, "signs_on_lrr": 0.3 * lead}
+    levels = planted.levels({"digits": _arms(**arms)})
+    table = predictions.table(("P8",), {"levels": levels, "signs": planted.signs(levels)})
+    assert table.prediction.values.tolist() == ["P8", "P8b"]
+    assert table.word.values.tolist() == ["NOT SUPPORTED", "SUPPORTED"]
+    np.testing.assert_allclose(table.estimate, [0.3, 9 / 16])
+    assert table.unit.values.tolist() == ["of LRR's lead over IMP", "of the gap on LRR's masks"]
+
+
+def test_levels_that_do_not_count_take_no_part():
+    """keep 0.44: of the two levels of density at most 0.2 the last is left out."""
+    arms = _arms(imp=ZERO, lrr=ZERO)
+    arms["lrr"][:, :] += np.array([0.3, 0.2, 0.02, 0.01])
+    levels = planted.levels({"digits": arms}, keep=0.44)
+    levels["counted"] = (("panel", "level"), [[True, True, True, False]])
+    (found,) = predictions.decided("P1", {"levels": levels, "signs": planted.signs(levels)})
+    assert found.verdict.estimate == pytest.approx(2.0)
+    levels["counted"] = (("panel", "level"), [[True, True, False, False]])
+    (found,) = predictions.decided("P1", {"levels": levels, "signs": planted.signs(levels)})
+    assert found.verdict.word == "NOT RUN"

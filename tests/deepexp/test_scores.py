@@ -130,6 +130,22 @@ def test_the_flow_is_conserved_through_every_layer_of_a_trained_network():
     assert all(not tensor[~mask.alive[name]].any() for name, tensor in found.items())
 
 
+def test_a_layer_beside_a_shortcut_has_its_part_of_the_flow():
+    """In a residual network the stem and the classifier pass all of it, a block and its shortcut share it."""
+    net, mask = _trained("resnet8")
+    found = scores.synflow(net, mask, (32, 32, 3))
+    sums = {name.removesuffix(".weight"): float(tensor.double().sum()) for name, tensor in found.items()}
+    whole = sums["conv"]
+    assert sums["classifier"] == pytest.approx(whole, rel=1e-6)
+    for stage in range(3):
+        block = f"stages.{stage}.0"
+        assert sums[f"{block}.conv1"] == pytest.approx(sums[f"{block}.conv2"], rel=1e-6)
+        assert 0 < sums[f"{block}.conv1"] < 0.999 * whole
+    for stage in (1, 2):  # whose shortcuts are convolutions
+        both = sums[f"stages.{stage}.0.conv1"] + sums[f"stages.{stage}.0.shortcut.0"]
+        assert both == pytest.approx(whole, rel=1e-6)
+
+
 def test_the_flow_of_deep_networks_does_not_overflow():
     """The sum of outputs of ResNet56 is beyond float32; its scores are exact multiples of float64's."""
     net = models.build("resnet56", classes=10)

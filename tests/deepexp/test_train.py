@@ -185,6 +185,20 @@ def test_a_training_entered_anywhere_is_the_uninterrupted_one(tmp_path, tiny, st
     _equal(policy.capture(whole.net, whole.sgd), policy.capture(other.net, other.sgd))
 
 
+@pytest.mark.parametrize(
+    ("units", "machine", "told"), [(False, "x86_64", 1), (True, "x86_64", 0), (False, "aarch64", 0)]
+)
+def test_bfloat16_without_units_for_it_is_slow_and_says_so(tmp_path, tiny, monkeypatch, units, machine, told):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: units)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    said = []
+    for precision in ("float32", "bf16"):
+        prepare(build({**tiny, "machine.precision": precision}), tmp_path, said.append)
+    assert len(said) == told
+    assert all("processor has no units for bf16" in line for line in said)
+
+
 def test_bfloat16_trains_and_keeps_its_weights_and_scores_in_float32(tmp_path, tiny):
     exact, rounded = (_work(tmp_path, tiny, **{"machine.precision": p}) for p in ("float32", "bf16"))
     x = exact.dataset.normalise(exact.dataset.test.x[:32])
