@@ -184,7 +184,9 @@ def test_noise_opens_imp_a_wedge_where_s_neg_is_positive():
     lrr = data.sel(algorithm="lrr")
     assert bool(lrr.predicted.isnull().all())  # theory follows no dense level on samples
     assert list(data.edge_of.values) == ["prediction", "population"]
-    np.testing.assert_allclose(lrr.edge, -np.hypot(lrr.edge_w0, np.sqrt(0.9)), rtol=0, atol=1e-12)
+    inside = np.isfinite(lrr.edge)
+    assert int(inside.sum()) > 400
+    np.testing.assert_allclose(lrr.edge[inside], -np.hypot(lrr.edge_w0[inside], np.sqrt(0.9)), atol=1e-12)
     short = (lrr.success == 0) & (lrr.a0 > 0)
     assert int(short.sum()) > 0
     a0, w0 = (grid.values[short.values] for grid in xr.broadcast(data.a0, data.w0))
