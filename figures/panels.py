@@ -27,11 +27,10 @@ def success_map(axes: Axes, space: xr.Dataset) -> list[Artist]:
     axes.pcolormesh(
         space.a0, space.w0, success, cmap=style.RATE, vmin=0, vmax=1, shading="nearest", rasterized=True
     )
-    _edge(axes, space)
     handles: list[Artist] = [
         Patch(facecolor=style.SUCCESS_FILL, label="success (simulated)"),
         Patch(facecolor=style.FAILURE_FILL, label="failure (simulated)"),
-        Line2D([], [], color=style.BLACK, linestyle="--", linewidth=1, label="predicted edge"),
+        *_edge(axes, space),
     ]
     if undecided := int(success.isnull().sum()):
         label = f"no verdict ({undecided} cell{'s' if undecided > 1 else ''})"
@@ -39,18 +38,32 @@ def success_map(axes: Axes, space: xr.Dataset) -> list[Artist]:
     return handles
 
 
-def _edge(axes: Axes, space: xr.Dataset) -> None:
-    """The edge of the predicted region: its curve where the result holds one, else between the cells."""
+def _edge(axes: Axes, space: xr.Dataset) -> list[Artist]:
+    """The edge of the predicted region: its curve where the result holds one, else between the cells.
+
+    Dotted where it is the population's, for samples that theory has no edge for.
+    """
+    look: dict[str, Any] = {
+        "color": style.BLACK,
+        "linestyle": "--",
+        "linewidth": 1,
+        "label": "predicted edge",
+    }
     if "edge" in space:
+        if "edge_of" in space and space.edge_of == "population":
+            look |= {"linestyle": ":", "label": "edge of the population"}
         # Where all or none of the map succeeds the curve runs outside; an artist leaves the limits alone.
         outside = 2 * float(space.a0[-1])
         edge = space.edge.clip(-outside, outside)
-        axes.add_artist(Line2D(edge, space.edge_w0, color=style.BLACK, linestyle="--", linewidth=1))
-        return
-    predicted = space.predicted.transpose("w0", "a0").astype(float)
-    axes.contour(
-        space.a0, space.w0, predicted, levels=[0.5], colors=style.BLACK, linestyles="--", linewidths=1
-    )
+        axes.add_artist(Line2D(edge, space.edge_w0, **look))
+    elif bool(space.predicted.notnull().any()):
+        predicted = space.predicted.transpose("w0", "a0").astype(float)
+        axes.contour(
+            space.a0, space.w0, predicted, levels=[0.5], colors=style.BLACK, linestyles="--", linewidths=1
+        )
+    else:
+        return []
+    return [Line2D([], [], **look)]
 
 
 def wedge(axes: Axes, cells: xr.DataArray, label: str) -> Artist:

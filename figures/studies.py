@@ -25,6 +25,8 @@ _RIM = [patheffects.withStroke(linewidth=2.6, foreground="white")]
 LAW: dict[str, Any] = {"color": style.VERMILION, "linewidth": 1.4, "path_effects": _RIM}
 HALFWAY: dict[str, Any] = {"color": style.BLACK, "linewidth": 1.0, "linestyle": "--", "path_effects": _RIM}
 
+OPEN = "_open"  # of the artists that show what undecided runs leave open; the legend passes them over
+
 _styled = matplotlib.rc_context(style.RC)
 
 
@@ -111,6 +113,8 @@ def rate_samples(data: Data) -> Figure:
     half = max(float((table.ci_high - table.ci_low).max()) / 2 for table in (cells, by_noise))
     interval = f"{cells.attrs['interval']} intervals within $\\pm{half:.2f}$"
     note = f"$d = {int(cells.d)}$; {_runs(cells)}: {interval}"
+    if bool(cells.rate.isnull().any() | by_noise.rate.isnull().any()):
+        note += "; white: too many undecided"
     handles = [
         Line2D([], [], label="logarithmic law: $w_1$ crosses 0", **LAW),
         Line2D([], [], label="theory for IMP: half-way from 1/4 to 3/8", **HALFWAY),
@@ -273,10 +277,19 @@ def _edges(centres: NDArray[Any]) -> NDArray[Any]:
 
 
 def _points(axes: Axes, x: xr.DataArray, rates: xr.Dataset, **look: Any) -> None:
-    """Measured rates with their confidence intervals."""
-    low, high = rates.rate - rates.ci_low, rates.ci_high - rates.rate
+    """Measured rates with their confidence intervals, thick between the bounds that undecided runs leave.
+
+    Where these are too many for a rate, the bars stand alone.
+    """
+    middle = rates.rate.fillna((rates.rate_low + rates.rate_high) / 2)
+    bars = [middle - rates.ci_low, rates.ci_high - middle]
     look = DOT | {"elinewidth": 0.8} | look
-    axes.errorbar(x, rates.rate, [low, high], **look)
+    (dots, *_) = axes.errorbar(x, middle, bars, **look)
+    dots.set_ydata(rates.rate)
+    vague = rates.undecided > 0
+    low, high = rates.rate_low[vague], rates.rate_high[vague]
+    if low.size:
+        axes.vlines(x[vague], low, high, color=look["color"], linewidth=3, alpha=0.4, label=OPEN)
 
 
 def _finish(
@@ -285,6 +298,8 @@ def _finish(
     """The legend of `axes` and `more` below, with what is said `before`, and what the bars are."""
     handles, _ = axes.get_legend_handles_labels()
     bars = f"bars: {rates.attrs['interval']} intervals; seed {rates.attrs['seed']}"
+    if any(item.get_label() == OPEN for shown in figure.axes for item in shown.collections):
+        bars += "; thick: what undecided runs leave open"
     note = f"{before}; {bars}" if before else bars
     figure.legend(
         handles=[*handles, *more], loc="outside lower center", ncols=ncols, title=note, title_fontsize=8

@@ -218,7 +218,7 @@ def _map(options: argparse.Namespace) -> int:
     write(data, options.out, config=config, seed=options.seed)
     if not options.quiet:
         for algorithm in data.algorithm.values:
-            print(_summary(data.sel(algorithm=algorithm), averaged=options.average is not None))
+            print(_summary(data.sel(algorithm=algorithm), options))
         print(options.out)
     failed = int((data.status == sn.Status.FAILED).sum())
     cells = int((data.status >= 0).sum() if options.average is None else data.status.size)
@@ -258,31 +258,41 @@ def _rates(data: xr.Dataset) -> Iterator[str]:
         name = " ".join(f"{dim} {point[dim].item()}" for dim in data.sizes)
         value = {key: point[key].item() for key in point.data_vars}
         theory = "" if math.isnan(value["predicted"]) else f", predicted {value['predicted']:.4f}"
+        rate = [] if math.isnan(value["rate"]) else [f"{value['rate']:.4f}"]
+        if value["undecided"]:
+            rate.append(f"between {value['rate_low']:.4f} and {value['rate_high']:.4f}")
         yield (
-            f"{name}: {value['rate']:.4f} [{value['ci_low']:.4f}, {value['ci_high']:.4f}]{theory}; "
+            f"{name}: {', '.join(rate)} [{value['ci_low']:.4f}, {value['ci_high']:.4f}]{theory}; "
             f"{value['successes']} of {value['decided']} decided ({value['trapped']} trapped), "
             f"{value['undecided']} undecided"
         )
 
 
-def _summary(cells: xr.Dataset, averaged: bool) -> str:
+def _summary(cells: xr.Dataset, options: argparse.Namespace) -> str:
     """Cells by status, and how many decided ones differ from the predicted region; of averages the mean."""
     from singleneuron.outcome import Status, counts
 
     decided = cells.success.notnull()
     codes = cells.status.values
-    if averaged:
+    name = cells.algorithm.item()
+    # Theory is about the limit: cells that are not there yet, or follow another path, may well differ.
+    finite = math.isfinite(options.level_time) or options.learning_rate is not None
+    what = " (for the flow in the limit of long levels)" if finite else ""
+    if options.average is not None:
         failed = int((codes == Status.FAILED).sum())
-        share, predicted = (float(cells[name].where(decided).mean()) for name in ("success", "predicted"))
+        low, high, theory = (float(cells[key].mean()) for key in ("success_low", "success_high", "predicted"))
+        share = f"{low:.4f}" if low == high else f"between {low:.4f} and {high:.4f}"
         return (
-            f"{cells.algorithm.item()}: mean success {share:.4f}, predicted {predicted:.4f}, "
-            f"in {int(decided.sum())} of {decided.size} cells decided in every run; {failed} failed"
+            f"{name}: mean success {share}{'' if math.isnan(theory) else f', predicted {theory:.4f}{what}'}, "
+            f"{int(decided.sum())} of {decided.size} cells decided in every run; {failed} failed"
         )
     known = decided & cells.predicted.notnull()
     differ = int((known & (cells.success != cells.predicted)).sum())
     statuses = ", ".join(f"{number} {label}" for label, number in counts(codes[codes >= 0]).items() if number)
-    total = f"{differ} of {int(known.sum())} decided cells differ from the prediction"
-    return f"{cells.algorithm.item()}: {statuses}; {total}"
+    if not known.any():
+        return f"{name}: {statuses}; no prediction"
+    total = f"{differ} of {int(known.sum())} decided cells differ from the prediction{what}"
+    return f"{name}: {statuses}; {total}"
 
 
 def _trajectory(options: argparse.Namespace) -> int:

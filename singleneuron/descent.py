@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from singleneuron.kernel import kernel, routine
 from singleneuron.model import Array
-from singleneuron.outcome import TINY_NORM, TOLERANCE
+from singleneuron.outcome import DEAD_RATIO, TINY_NORM, TOLERANCE
 from singleneuron.solver import CERTAIN, CONVERGED, END, EVENT, FAILED
 
 TWO_PI = 2.0 * math.pi
@@ -55,7 +55,7 @@ def _descend_population(start, nu, steps_at, rate, limit, tolerance, path, end, 
                     why = CONVERGED if limit else why
                 else:
                     since = -1
-                    if limit and a <= 0.0 and rho <= TINY_NORM:
+                    if limit and a <= -DEAD_RATIO * rho and rho <= TINY_NORM:
                         why = EVENT
                 while filled < steps_at.size and steps_at[filled] == done:
                     path[b, filled, 0], path[b, filled, 1], path[b, filled, 2] = a, p, abs(q)

@@ -28,7 +28,15 @@ from singleneuron.model import (
     start_balance,
     unit_overlap,
 )
-from singleneuron.outcome import TINY_NORM, TOLERANCE, Status, line_status, population_status, sample_status
+from singleneuron.outcome import (
+    DEAD_RATIO,
+    TINY_NORM,
+    TOLERANCE,
+    Status,
+    line_status,
+    population_status,
+    sample_status,
+)
 from singleneuron.regions import population_line
 from singleneuron.solver import AMBIGUOUS, CERTAIN, END, FAILED
 
@@ -347,7 +355,7 @@ def _descend_population(starts: Reduced, overlap: Array, c: Array, task: _Task) 
             reason == FAILED,
             overlap < 1,
             near,
-            (rho == 0) | ((a <= 0) & (rho <= TINY_NORM)),
+            (rho == 0) | ((a <= -DEAD_RATIO * rho) & (rho <= TINY_NORM)),
             reason == CERTAIN,
         ],
         [Status.FAILED, Status.STUCK, Status.CONVERGED, Status.DEAD, Status.STUCK],

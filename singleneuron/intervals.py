@@ -1,9 +1,13 @@
 """Binomial intervals: for a number of runs fixed beforehand, and for one that the counts decide."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from singleneuron.model import Array
+
+Limits = Callable[[ArrayLike, ArrayLike], tuple[Array, Array]]
 
 
 def clopper_pearson(successes: ArrayLike, trials: ArrayLike, level: float = 0.95) -> tuple[Array, Array]:
@@ -44,3 +48,17 @@ def confidence_sequence(successes: ArrayLike, trials: ArrayLike, level: float = 
             inside, outside = np.where(kept, middle, inside), np.where(kept, outside, middle)
         limits.append(outside)
     return limits[0], limits[1]
+
+
+def with_undecided(
+    limits: Limits, successes: ArrayLike, undecided: ArrayLike, trials: ArrayLike
+) -> tuple[Array, Array]:
+    """Confidence limits (low, high) of a probability where some trials have no outcome yet.
+
+    `limits`, one of the above, is taken with all `undecided` trials as failures for the lower limit and as
+    successes for the upper one. Both limits grow with the successes, so that this interval contains the one
+    that the true outcomes would give: it covers as often, also at all numbers of trials at once. An interval
+    over the decided trials alone does not: those that are slow to decide are no random part.
+    """
+    successes, undecided = np.asarray(successes), np.asarray(undecided)
+    return limits(successes, trials)[0], limits(successes + undecided, trials)[1]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from singleneuron.flow import Progress, integrate
 from singleneuron.model import Array, Population, Problem, Sample, State, integer, number
 from singleneuron.outcome import Status
-from singleneuron.pruning import check_algorithm, level_counts, prune
+from singleneuron.pruning import PruneResult, check_algorithm, level_counts, prune
 from singleneuron.regions import predicted
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ def success_map(
 
     Returns a Dataset with dims (algorithm, a0, w0): `success` in [0, 1] (NaN: no such start, or undecided),
     `status` (codes of `Status`; -1: no such start, or an average in which no run failed), `loss` at the end,
-    `predicted` by theory for the limit of long levels (NaN: no formula).
+    `predicted` by theory for the flow in the limit of long levels (NaN: no formula, as of the dense level on
+    samples; that of IMP's last level holds only where the mask keeps the target, and is left out elsewhere).
+    With `average` also `success_low` and `success_high`: what it is if all undecided runs fail, or succeed.
     """
     import xarray as xr
 
@@ -65,7 +67,8 @@ def success_map(
     runs = 1 if average is None else average
     shape = (len(algorithms), resolution**2)
     names = ("success", "loss", "predicted")
-    total = {name: np.zeros(shape) for name in names}
+    bounds = () if average is None else ("success_low", "success_high")
+    total = {name: np.zeros(shape) for name in (*names, *bounds)}
     status = np.full(shape, -1, dtype=np.int8)
     exists = np.zeros(shape[1], dtype=bool)
     done, everything = 0, runs * len(algorithms) * resolution**2
@@ -83,8 +86,10 @@ def success_map(
                     **options, **training,
                 )  # fmt: skip
                 total["success"][row, cells] += end.success
+                for name, reading in zip(bounds, (0.0, 1.0), strict=False):
+                    total[name][row, cells] += np.where(np.isnan(end.success), reading, end.success)
                 total["loss"][row, cells] += end.loss[:, -1]
-                total["predicted"][row, cells] += predicted(data, starts, **options)
+                total["predicted"][row, cells] += _predicted(data, starts, end, options)
                 failed = end.status == Status.FAILED
                 status[row, cells] = np.where(failed | (average is None), end.status, status[row, cells])
                 done += cells.size
@@ -95,11 +100,19 @@ def success_map(
     grid = (len(algorithms), resolution, resolution)
     dims = ("algorithm", "a0", "w0")
     return xr.Dataset(
-        {name: (dims, (total[name] / runs).reshape(grid)) for name in names}
+        {name: (dims, (values / runs).reshape(grid)) for name, values in total.items()}
         | {"status": (dims, status.reshape(grid))},
         coords={"algorithm": list(algorithms), "a0": axis, "w0": axis},
         attrs={"status_codes": ", ".join(f"{s.value} {s.label}" for s in Status), "d": d, "imp": imp},
     )
+
+
+def _predicted(data: Problem, starts: State, end: PruneResult, options: Mapping[str, Any]) -> Array:
+    """As `predicted`; of samples, whose dense level no formula follows, where the mask keeps the target."""
+    found = predicted(data, starts, **options)
+    if isinstance(data, Population) or end.mask is None:
+        return found
+    return np.where(end.mask[:, : data.targets].all(axis=1), found, np.nan)
 
 
 def grid_axis(extent: float, resolution: int) -> Array:
@@ -114,7 +127,8 @@ def predicted_edge(
     """The a(0) in [-extent, extent] at which predicted success begins for each w_1(0) of `w`, (W,).
 
     Success grows with a(0) in every region of the theory (s_pos > 0): bisection finds the edge to rounding.
-    -inf, inf: all succeed, none does; NaN: no formula. `options` (imp, rewind_time) as in `predicted`.
+    -inf, inf: all succeed, none does; NaN: no formula. `options` (imp, rewind_time) as in `predicted`. Of
+    IMP on samples it is the edge for starts whose mask keeps the target.
     """
     rest = np.full((w.size, problem.d - 1), w_perp / np.sqrt(max(problem.d - 1, 1)))
 

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
+LEAST_BALANCE = 1e-280
+"""Below this |c| the squares that c is made of underflow."""
 
 
 def integer(name: str, value: Any, least: int) -> int:
@@ -296,10 +298,23 @@ def expand(problem: Problem, reduced: Reduced, origin: State, mask: NDArray[np.b
 
 
 def balance(state: Starts) -> Array:
-    """c = a^2 - |w|^2, shape (..., B), from a and w themselves; conserved by every gradient flow of L."""
-    rho = np.linalg.norm(state.w, axis=-1) if isinstance(state, State) else np.hypot(state.p, state.q)
+    """c = a^2 - |w|^2, shape (..., B), from a and w themselves; conserved by every gradient flow of L.
+
+    Where |a| is the largest |w_i| to the last bit, c is minus the squares of the others, which the norm would
+    round away however clearly their sign, that of c, decides the limit.
+    """
+    w = state.w if isinstance(state, State) else np.stack([state.p, state.q], axis=-1)
+    rho = np.linalg.norm(w, axis=-1) if isinstance(state, State) else np.hypot(state.p, state.q)
+    a, size = np.abs(state.a), np.abs(w)
     with np.errstate(over="ignore"):  # infinite: the flow says that it failed
-        return (np.abs(state.a) - rho) * (np.abs(state.a) + rho)
+        c = np.asarray((a - rho) * (a + rho))
+    level = a == size.max(axis=-1)
+    if level.any():
+        others = np.sort(size[level], axis=-1)[..., :-1]
+        # At least so much that their squares do not underflow: the sign counts.
+        least = np.minimum(LEAST_BALANCE, 1e-20 * a[level] ** 2) * others.any(axis=-1)
+        c[level] = 0.0 - np.maximum(np.sum(others**2, axis=-1), least)
+    return c
 
 
 def start_balance(state: Starts) -> Array:

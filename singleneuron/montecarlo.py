@@ -6,6 +6,7 @@ ranges of runs, which any executor may count in any order.
 
 import contextlib
 import itertools
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import asdict, dataclass, field, replace
@@ -19,8 +20,9 @@ from figures.machine import cores
 from singleneuron.chunks import Store
 from singleneuron.executors import processes
 from singleneuron.flow import METHODS, Progress
-from singleneuron.intervals import clopper_pearson, confidence_sequence
-from singleneuron.model import Population, integer, number
+from singleneuron.intervals import Limits, clopper_pearson, confidence_sequence, with_undecided
+from singleneuron.model import Array, Population, integer, number
+from singleneuron.outcome import TOLERANCE
 from singleneuron.pruning import check_algorithm, level_counts
 from singleneuron.rates import INITS, predicted_rate
 from singleneuron.runs import COUNTS, Group, Way, check_training, count_runs
@@ -33,6 +35,8 @@ FACTORS = (
 )  # fmt: skip
 IN_FLIGHT = 128
 """Chunks handed to an executor of unknown width at a time."""
+UNDECIDED_SHARE = 0.01
+"""Where more of the runs than this are undecided, only bounds of the rate are given."""
 
 
 # --- the grid -----------------------------------------------------------------------------------------------
@@ -143,7 +147,7 @@ class _Counts:
             self.total += self.early.pop(self.position)
             self.position += 1
             if self.ci_width is not None:
-                low, high = confidence_sequence(self.total[:, 0], self.total[:, 2])
+                low, high = _interval(confidence_sequence, self.total)
                 if np.all(high - low < self.ci_width):
                     del self.ranges[self.position :]
                     self.done = self.runs
@@ -151,6 +155,12 @@ class _Counts:
     @property
     def runs(self) -> int:
         return self.ranges[-1][1]
+
+
+def _interval(limits: Limits, table: NDArray[np.int64]) -> tuple[Array, Array]:
+    """The confidence limits (low, high) that counts leave, a row of `COUNTS` each."""
+    successes, _, decided, undecided = table.T[:4]
+    return with_undecided(limits, successes, undecided, decided + undecided)
 
 
 def _count(
@@ -241,8 +251,9 @@ def success_rate(
     runs : of every point, by `seed`: the same counts bit for bit whatever the workers, their order or
         interruptions. Points that share d, init and seed share their starts.
     ci_width : stop the points that share a dense level as soon as all their intervals are narrower, looking
-        after every chunk; `runs` is then the most. The intervals are those of `confidence_sequence`, which
-        hold wherever one stops; otherwise those of `clopper_pearson`.
+        after every chunk; `runs` is then the most (undecided runs may keep an interval wide for ever). The
+        intervals are those of `confidence_sequence`, which hold wherever one stops; otherwise those of
+        `clopper_pearson`.
     method : 'ode' integrates; 'exact' and 'auto' as in `integrate`.
     workers : processes, 1 for none (default: all cores). executor : any other, instead.
     directory : where finished chunks are kept; a study that finds them there does not repeat them.
@@ -250,8 +261,10 @@ def success_rate(
 
     Returns a Dataset over the dims given: `successes`, of them `trapped` (in the limit), `decided` and
     `undecided` runs, of the latter `ambiguous` and `failed` (gradient descent that diverges is decided: it
-    fails), `rate` = successes/decided with its 95 % interval `ci_low`, `ci_high`, and `predicted` by theory
-    (NaN: no formula).
+    fails); `rate_low` and `rate_high`, the rate if all undecided runs fail, or succeed; `rate` =
+    successes/decided, NaN where more than 1 % of the runs are undecided, which is said in a warning;
+    `ci_low`, `ci_high`, a 95 % interval that holds however the undecided runs would end; and `predicted` by
+    theory (NaN: no formula).
     """
     runs, levels, seed = integer("runs", runs, 1), integer("levels", levels, 1), integer("seed", seed, 0)
     if method not in METHODS:
@@ -282,7 +295,14 @@ def success_rate(
         if executor is None:
             executor = stack.enter_context(processes(min(workers, chunks)))
         _count(grid.groups, counts, store, executor, width, report)
-    return _dataset(grid, counts, runs=runs, ci_width=ci_width, common=common)
+    data = _dataset(grid, counts, runs=runs, ci_width=ci_width, common=common)
+    if vague := int(data.rate.isnull().sum()):
+        logging.getLogger(__name__).warning(
+            "more than %g %% of the runs are undecided at %d of %d points, whose rates are known only to lie "
+            "between their bounds",
+            100 * UNDECIDED_SHARE, vague, data.rate.size,
+        )  # fmt: skip
+    return data
 
 
 def _dataset(
@@ -292,11 +312,15 @@ def _dataset(
 
     table = np.array([counts[group].total[way] for group, way in grid.where])
     data: dict[str, NDArray[Any]] = dict(zip(COUNTS, table.T, strict=True))
-    successes, decided = data["successes"], data["decided"]
-    data["rate"] = np.divide(successes, decided, out=np.full(len(table), np.nan), where=decided > 0)
+    successes, decided, undecided = data["successes"], data["decided"], data["undecided"]
+    counted = decided + undecided
+    clear = undecided <= UNDECIDED_SHARE * counted
+    data["rate"] = np.divide(successes, decided, out=np.full(len(table), np.nan), where=clear)
+    data["rate_low"], data["rate_high"] = successes / counted, (successes + undecided) / counted
     limits = clopper_pearson if ci_width is None else confidence_sequence
-    data["ci_low"], data["ci_high"] = limits(successes, decided)
+    data["ci_low"], data["ci_high"] = _interval(limits, table)
     theory = {key: common[key] for key in ("levels", "imp")}
+    theory["tolerance"] = dict(common["training"]).get("tolerance", TOLERANCE)
     data["predicted"] = np.array([predicted_rate(**point, **theory) for point in grid.points()])
     absent = {"n": np.inf, "learning_rate": np.nan, "rewind_time": np.nan}
     coords = {

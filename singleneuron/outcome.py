@@ -14,6 +14,9 @@ TOLERANCE = 1e-3
 TINY_NORM = 1e-12
 """A neuron with a < 0 and |w| below this is dead: it left every sample's active side for good."""
 
+DEAD_RATIO = 1e6
+"""Of gradient descent, which conserves no c, only if |a| is so many times |w|: no small start is dead."""
+
 ON_PLANE = 1e-12
 """w.x_i = 0 up to this multiple of |w| |x_i|: rounding, since a slide keeps to its hyperplanes exactly."""
 
@@ -72,8 +75,8 @@ def population_status(
     """
     theta = 2 * np.arctan(np.exp(np.clip(x, -700, 700)))
     near = (np.abs(a * np.exp(log_rho) - 1) <= tolerance) & (theta <= tolerance)
-    # -0.0 is the limit of a balanced a < 0.
-    dies = np.signbit(a) & ((c >= 0) | (log_rho <= np.log(TINY_NORM)))
+    # Where c < 0 a small w is no death: a turns and w grows again. -0.0 is the limit of a balanced a < 0.
+    dies = np.signbit(a) & (c >= 0)
     return np.select(
         [overlap < 1, near, dies, a > 0],
         [np.where(dies, Status.DEAD, Status.STUCK), Status.CONVERGED, Status.DEAD, Status.TRAPPED],

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from singleneuron import lanes
 from singleneuron.kernel import kernel, routine
 from singleneuron.lanes import LANES, arctan, exp_row
-from singleneuron.model import Array, Reduced
+from singleneuron.model import LEAST_BALANCE, Array, Reduced
 from singleneuron.outcome import TINY_NORM
 from singleneuron.solver import (
     END,
@@ -45,7 +45,6 @@ from singleneuron.solver import (
 
 NU, SIGMA, C, SCALE, TOL, UNIT = range(6)
 LOG_TINY = math.log(TINY_NORM)
-TINY_BALANCE = 1e-280
 TWO_PI = 2.0 * math.pi
 
 
@@ -93,9 +92,7 @@ def field(y, p, out):
 def gauge(y, p, g):
     """Death of the neuron, the target, and whether the limit is certain, as `solver.parts` takes them."""
     a, rho = sides(y[0], p)
-    g[0] = 1.0
-    if a < 0.0:
-        g[0] = rho / TINY_NORM - 1.0 if p[SIGMA] == 0.0 else y[0] - LOG_TINY
+    g[0] = y[0] - LOG_TINY if a < 0.0 and p[SIGMA] != 0.0 else 1.0  # where c < 0 no neuron dies
     g[1] = 1.0
     if p[NU] == 1.0 and y[1] < 0.0:
         theta = 2.0 * math.atan(math.exp(max(y[1], -700.0)))
@@ -163,10 +160,9 @@ def watch(b, bits, w, tolerance, near):
         inverse = 1.0 / square
         outward = b[ROW_SIGMA * LANES + i] * math.sqrt(1.0 + max(c, 0.0) * inverse)
         product = -0.25 * c * (square - inverse) if c < 0.0 else square * outward
-        rho2 = -0.25 * c * (square + 2.0 + inverse) if c < 0.0 else square
         x, off = b[ROW_X * LANES + i], abs(product - 1.0)
         b[ROW_DU * LANES + i] = 1.0 if x <= x_inside and off <= tolerance else 0.0
-        dying = product < 0.0 and rho2 <= TINY_NORM * TINY_NORM
+        dying = c >= 0.0 and product < 0.0 and square <= TINY_NORM * TINY_NORM
         b[ROW_DX * LANES + i] = 1.0 if dying or (x <= x_near and off <= near) else 0.0
 
 
@@ -374,7 +370,7 @@ def population_flow(
     overlap, c = (np.array(np.broadcast_to(value, size), dtype=float) for value in (overlap, c))
     options = (float(rtol), float(atol), limit, float(t_certain), float(tolerance))
     # Of such starts the squares overflow, or leave no digit of c.
-    lost = ~np.isfinite(c) | ((c != 0.0) & (np.abs(c) < TINY_BALANCE))
+    lost = ~np.isfinite(c) | ((c != 0.0) & (np.abs(c) < LEAST_BALANCE))
     path[lost], end[lost], reason[lost], time[lost] = start[lost, None], start[lost], FAILED, 0.0
     for run, which in ((_in_lanes, ~lost & (overlap == 1)), (_follow, ~lost & (overlap != 1))):
         i = np.flatnonzero(which)

@@ -53,7 +53,10 @@ class Map(_Part):
     seed: int | None = None
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Dims (algorithm, a0, w0) as `success_map`; (algorithm, edge_w0): edge, as `predicted_edge`."""
+        """Dims (algorithm, a0, w0) as `success_map`; (algorithm, edge_w0): edge, as `predicted_edge`.
+
+        edge_of (algorithm): 'prediction', or 'population' where theory has none for samples: its edge then.
+        """
         data = sn.success_map(**self.given(), progress=progress)
         data.attrs |= {} if self.n is None else {"n": self.n, "noise": self.noise or 0.0}
         if self.balanced or self.average:
@@ -64,8 +67,15 @@ class Map(_Part):
         # Not w_1 = 0, a line of its own; but beside it, where an edge may jump, closer than any print shows.
         w = np.sort(np.append(np.linspace(-extent, extent, 800), [-1e-9, 1e-9]))
         options: dict[str, Any] = {"imp": self.imp or "keep", "rewind_time": self.rewind_time}
-        edge = [predicted_edge(problem, str(a), w, w_perp, extent, **options) for a in data.algorithm.values]
-        return data.assign(edge=(("algorithm", "edge_w0"), edge)).assign_coords(edge_w0=w)
+        population = sn.Population(self.d)
+        edges, of = [], []
+        for name in map(str, data.algorithm.values):
+            sampled = self.n is not None and self.d > 1 and name != "imp"
+            about = population if sampled else problem
+            edges.append(predicted_edge(about, name, w, w_perp, extent, **options))
+            of.append("population" if sampled else "prediction")
+        edge = {"edge": (("algorithm", "edge_w0"), edges), "edge_of": ("algorithm", of)}
+        return data.assign(edge).assign_coords(edge_w0=w)
 
 
 class Paths(_Part):

@@ -142,3 +142,19 @@ def test_scales_times_and_targets_show_every_table(few):
         tables.append(targets["rebalanced"].isel(algorithm=0))
         for series, table in zip(_bars(axes), tables, strict=True):
             _shows(series, table.sel(targets=k), "level_time")
+
+
+def test_undecided_runs_are_drawn_as_what_they_leave_open(few):
+    given = {"kind": "study", "runs": 60, "seed": 3, "d": (2, 3), "init": "independent"}
+    slow = _study(**given, algorithms=("imp", "lrr"), scale=1e-30, along="d")
+    clear = _study(**given, algorithms=("imp", "lrr"), along="d")
+    assert bool(slow.rate.isnull().all())
+    figure = studies.rate_d({"balanced": clear, "independent": slow})
+    for series, algorithm in zip(_bars(figure.axes[1]), ("imp", "lrr"), strict=True):
+        _shows(series, slow.sel(algorithm=algorithm), "d")  # no dots, but bars
+    thick = [item for item in figure.axes[1].collections if item.get_label() == studies.OPEN]
+    for item, algorithm in zip(thick, ("imp", "lrr"), strict=True):
+        shown = np.array([segment[:, 1] for segment in item.get_segments()]).T
+        line = slow.sel(algorithm=algorithm)
+        np.testing.assert_allclose(shown, [line.rate_low, line.rate_high], rtol=0, atol=1e-12)
+    assert _note(figure).endswith("; thick: what undecided runs leave open")

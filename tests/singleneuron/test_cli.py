@@ -165,7 +165,7 @@ def test_maps_over_the_cone_and_averaged_are_summed_up(tmp_path, capsys):
     mean, predicted = float(written.success.mean()), float(written.predicted.mean())
     assert streams.out.splitlines()[1] == (
         f"lrr: mean success {mean:.4f}, predicted {predicted:.4f}, "
-        "in 81 of 81 cells decided in every run; 0 failed"
+        "81 of 81 cells decided in every run; 0 failed"
     )
 
 
@@ -232,6 +232,31 @@ def test_study_writes_what_success_rate_returns_and_leaves_no_chunks(tmp_path, c
     assert lines[0].startswith(f"d 2 n inf algorithm imp rewind_time 0.5: {first.rate.item():.4f} [")
     assert f"{first.successes.item()} of 300 decided" in lines[0]
     assert lines[-1] == str(out)
+
+
+def test_undecided_runs_are_told_as_bounds(tmp_path, capsys):
+    out = tmp_path / "study.csv"
+    line = "study --d 2 --algorithm lrr --init independent --scale 1e-30 --runs 200 --workers 1"
+    assert _run([*line.split(), "--out", str(out)]) == 0
+    found = results.read(out).squeeze()
+    assert capsys.readouterr().out.splitlines()[0] == (
+        f"d 2 init independent scale 1e-30 algorithm lrr: between {found.rate_low.item():.4f} and "
+        f"{found.rate_high.item():.4f} [{found.ci_low.item():.4f}, {found.ci_high.item():.4f}], "
+        f"predicted 0.8536; {found.successes.item()} of {found.decided.item()} decided "
+        f"({found.trapped.item()} trapped), {found.undecided.item()} undecided"
+    )
+
+
+def test_a_map_says_what_its_prediction_is_of(tmp_path, capsys):
+    out = ["--resolution", "8", "--out", str(tmp_path / "map.nc")]
+    assert _run(["map", "--d", "3", "--level-time", "1e-6", *out]) == 0
+    for line in capsys.readouterr().out.splitlines()[:2]:
+        assert line.endswith("differ from the prediction (for the flow in the limit of long levels)")
+    assert _run(["map", "--d", "3", "--n", "2", *out]) == 0
+    imp, lrr, _ = capsys.readouterr().out.splitlines()
+    assert "; 0 of " in imp
+    assert imp.endswith("decided cells differ from the prediction")
+    assert lrr.endswith("; no prediction")
 
 
 def test_every_study_option_reaches_success_rate(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from singleneuron.descent import descend_population, descend_sample, normal_pair, philox
+from singleneuron.flow import integrate
 from singleneuron.model import (
     Population,
     Reduced,
@@ -15,6 +16,7 @@ from singleneuron.model import (
     independent_starts,
     reduce,
 )
+from singleneuron.outcome import Status
 from singleneuron.solver import CERTAIN, CONVERGED, END, EVENT, FAILED
 
 STEPS = np.array([0, 1, 7, 300])
@@ -34,6 +36,12 @@ def plain_loop(problem, a, w, steps_at, rate, noises=None):
 def reduced_starts(size, d=4, seed=3):
     starts = independent_starts(d=d, size=size, seed=seed, reduced=True)
     return starts.a, starts.p, starts.q
+
+
+def test_a_small_start_is_not_dead_for_being_small():
+    starts = Reduced([-5e-31, -2.0], [9e-31, 0.1], [1e-31, 0.1])
+    status = integrate(Population(2), starts, np.inf, learning_rate=0.1).status
+    assert np.array_equal(status, [Status.CONVERGED, Status.DEAD])
 
 
 @pytest.mark.parametrize("targets", [1, 3])

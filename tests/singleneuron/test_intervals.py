@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from singleneuron.intervals import clopper_pearson, confidence_sequence
+from singleneuron.intervals import clopper_pearson, confidence_sequence, with_undecided
 
 
 @pytest.mark.parametrize(("s", "n"), [(0, 10), (10, 10), (3, 7), (250, 1000), (1, 10**6)])
@@ -52,3 +52,28 @@ def test_stopping_when_narrow_keeps_the_coverage():
     stop = narrow.argmax(axis=1), np.arange(paths)
     low, high = low[stop[1], stop[0]], high[stop[1], stop[0]]
     assert np.mean((low <= p) & (p <= high)) >= 0.95
+
+
+@pytest.mark.parametrize("interval", [clopper_pearson, confidence_sequence])
+def test_undecided_trials_widen_an_interval_to_both_readings(interval):
+    s, u, n = np.array([516, 590, 3]), np.array([484, 233, 0]), np.array([1000, 1000, 7])
+    low, high = with_undecided(interval, s, u, n)
+    np.testing.assert_array_equal(low, interval(s, n)[0])
+    np.testing.assert_array_equal(high, interval(s + u, n)[1])
+    # Whatever they turn out to be: no wider than needed, no narrower.
+    for late in (0, 100, 233):
+        inner = interval(590 + late, 1000)
+        assert low[1] <= inner[0] < inner[1] <= high[1]
+
+
+def test_undecided_trials_keep_the_coverage_that_the_decided_ones_lose():
+    """Successes are slow: at any number of trials a tenth of them, and of no failure, is undecided."""
+    p, paths, n = 0.5, 2000, 400
+    rng = np.random.default_rng(4)
+    s = rng.binomial(n, p, paths)
+    u = rng.binomial(s, 0.2)
+    for interval, least in ((clopper_pearson, 0.95), (confidence_sequence, 0.95)):
+        low, high = with_undecided(interval, s - u, u, n)
+        assert np.mean((low <= p) & (p <= high)) >= least
+    low, high = clopper_pearson(s - u, n - u)
+    assert np.mean((low <= p) & (p <= high)) < 0.7

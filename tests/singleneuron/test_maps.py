@@ -1,5 +1,7 @@
 """Success maps: simulated, not predicted; and equal to the prediction off the boundary."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from singleneuron import maps
 from singleneuron.maps import predicted_edge, success_map
 from singleneuron.model import Population, Sample
 from singleneuron.outcome import Status
+from singleneuron.pruning import prune
 
 
 def plane(data):
@@ -132,3 +135,46 @@ def test_progress_counts_cells():
 def test_bad_input(arguments, message):
     with pytest.raises(ValueError, match=message):
         success_map(**{"d": 2, **arguments})
+
+
+@pytest.mark.parametrize("w_perp", [1e-4, 1e-8, 1e-13, 1e-200])
+def test_cells_beside_the_line_are_in_the_exact_region(w_perp):
+    data = success_map(10, ("imp", "lrr"), resolution=24, w_perp=w_perp)
+    a, w = plane(data)
+    lrr = np.where(np.abs(a) == np.abs(w), True, a > -np.abs(w))  # |w| > |w_1| = |a| on the diagonals
+    assert np.array_equal(data.predicted.sel(algorithm="lrr").values, lrr.astype(float))
+    wrong = data.success.notnull() & (data.success != data.predicted)
+    assert int(wrong.sum()) == 0
+    undecided = data.success.isnull().sel(algorithm="lrr").values
+    assert np.all((a == w)[undecided] & (a < 0)[undecided])
+
+
+def test_of_the_dense_level_on_samples_nothing_is_predicted():
+    data = success_map(3, ("imp", "lrr"), resolution=12, n=4, noise=0.3, seed=2)
+    assert bool(data.predicted.sel(algorithm="lrr").isnull().all())
+    imp = data.sel(algorithm="imp")
+    known = imp.success.notnull() & imp.predicted.notnull()
+    assert int(known.sum()) > 20
+    assert bool((imp.success == imp.predicted).where(known, True).all())
+    alone = predicted_edge(Sample.draw(3, 4, 0.3, 2), "lrr", np.array([0.5]), 0.5, 2.0)
+    assert np.isnan(alone).all()
+
+
+def test_averages_are_bounded_by_both_readings_of_the_undecided(monkeypatch):
+    undecided = []
+
+    def some(*arguments, **options):
+        end = prune(*arguments, **options)
+        success = np.where(np.arange(end.success.size) % 5 == len(undecided) % 5, np.nan, end.success)
+        undecided.append(np.isnan(success))
+        return replace(end, success=success)
+
+    clear = success_map(3, ("lrr",), resolution=6, average=4, seed=1)
+    np.testing.assert_array_equal(clear.success_low, clear.success)
+    np.testing.assert_array_equal(clear.success_high, clear.success)
+    monkeypatch.setattr(maps, "prune", some)
+    data = success_map(3, ("lrr",), resolution=6, average=4, seed=1)
+    share = np.mean(undecided, axis=0).reshape(6, 6)
+    np.testing.assert_allclose(data.success_high[0] - data.success_low[0], share, rtol=0, atol=1e-12)
+    assert bool(((data.success_low <= clear.success) & (clear.success <= data.success_high)).all())
+    np.testing.assert_array_equal(data.success.isnull()[0], share > 0)

@@ -159,3 +159,13 @@ def test_what_cannot_be_is_refused_in_one_line(make, message):
     with pytest.raises(ValueError, match=message) as error:
         make()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("q", [0.3, 1e-8, 1e-13, 1e-120])
+def test_a_balance_of_others_that_the_norm_rounds_away_keeps_its_sign(q):
+    for a in (0.7, -0.7):
+        for state in (State([a], [[-0.7, q, 0.0]]), Reduced([a], [0.7], [q])):
+            assert balance(state)[0] == pytest.approx(-(q**2), rel=1e-9, abs=0)
+    # Its size underflows; its sign must not.
+    assert -1e-250 < balance(State([0.7], [[0.7, 1e-200]]))[0] < 0
+    assert balance(State([[0.7, 1.0]], [[[0.7, 0.0], [0.0, 0.0]]])).tolist() == [[0.0, 1.0]]

@@ -10,10 +10,11 @@ import pytest
 import xarray as xr
 
 import singleneuron as sn
+from figures.results import read, write
 from singleneuron import montecarlo, runs
 from singleneuron.chunks import Store
 from singleneuron.executors import Here
-from singleneuron.intervals import clopper_pearson
+from singleneuron.intervals import clopper_pearson, confidence_sequence
 from singleneuron.runs import COUNTS, Group, Way, draw_starts
 
 SMALL = {"d": [2, 10], "runs": 2500, "workers": 1}
@@ -315,3 +316,55 @@ def test_a_descent_that_diverges_has_failed():
     assert int(diverged.failed.min()) > 100
     assert int(diverged.successes.max()) == 0
     assert int(study.sel(learning_rate=0.01).failed.max()) == 0
+
+
+SLOW = {"d": 2, "init": "independent", "scale": 1e-30, "runs": 500, "workers": 1}
+"""Of these starts, a sixth with a < 0 cannot turn before any time that one could integrate to."""
+
+
+def test_undecided_runs_bound_the_rate_and_are_told(tmp_path, caplog):
+    study = sn.success_rate(**SLOW, algorithms="lrr")
+    truth = float(study.predicted)
+    assert truth == pytest.approx((2 + np.sqrt(2)) / 4)
+    assert int(study.undecided) > 50
+    assert float(study.ci_low) < float(study.rate_low) < truth < float(study.rate_high) < float(study.ci_high)
+    assert float(study.rate_low) == int(study.successes) / 500
+    assert float(study.rate_high) == (int(study.successes) + int(study.undecided)) / 500
+    assert np.isnan(float(study.rate))
+    (message,) = caplog.messages
+    assert "more than 1 % of the runs are undecided at 1 of 1 points" in message
+    for name in ("study.nc", "study.csv"):
+        write(study.expand_dims("d"), tmp_path / name, config={}, seed=0)
+        back = read(tmp_path / name)
+        for variable in study.data_vars:
+            np.testing.assert_array_equal(back[variable].squeeze(), study[variable])
+
+
+def test_a_few_undecided_runs_leave_a_rate_between_its_bounds(monkeypatch):
+    monkeypatch.setattr(montecarlo, "UNDECIDED_SHARE", 0.5)
+    study = sn.success_rate(**SLOW, algorithms="lrr")
+    assert float(study.rate_low) < float(study.rate) < float(study.rate_high)
+
+
+def test_undecided_runs_keep_a_study_from_stopping(monkeypatch):
+    _chunks_of(monkeypatch, 100)
+    options = SLOW | {"algorithms": "lrr", "ci_width": 0.2}
+    study = sn.success_rate(**options)
+    low, high = (
+        confidence_sequence(study.successes, 500)[0],
+        confidence_sequence(study.successes + study.undecided, 500)[1],
+    )
+    assert int(study.decided + study.undecided) == 500
+    assert (float(study.ci_low), float(study.ci_high)) == (low, high)
+    # Over the decided runs alone it would have stopped.
+    over_decided = confidence_sequence(study.successes, study.decided)
+    assert over_decided[1] - over_decided[0] < 0.2 < high - low
+
+
+def test_descent_is_given_no_rate_that_the_slow_runs_are_missing_from():
+    study = sn.success_rate(10, learning_rate=0.1, runs=100, workers=1)
+    lrr = study.sel(algorithm="lrr")
+    assert int(lrr.undecided) > 20  # a < 0: they drift to c < 0, but have not succeeded
+    assert float(lrr.ci_low) < 0.6
+    assert float(lrr.ci_high) > 0.9
+    assert np.isnan(float(lrr.rate))

@@ -28,7 +28,8 @@ def test_success_failure_and_neither():
         ((-0.1, -2.0, 5.0), 0.0, 1.0, Status.DEAD),
         ((-1.0, -3.0, 5.0), 1.0, 1.0, Status.DEAD),
         ((-0.0, -np.inf, np.inf), 0.0, 1.0, Status.DEAD),
-        ((-1.0, -30.0, 5.0), -1e-30, 1.0, Status.DEAD),
+        ((-1e-15, -34.0, 5.0), -1e-30, 1.0, Status.UNDECIDED),  # however small
+        ((-1e-15, -36.0, 5.0), 1e-30, 1.0, Status.DEAD),
         ((-0.1, 1.0, 5.0), -1.0, 1.0, Status.UNDECIDED),
         ((0.0, 1.0, 5.0), -1.0, 1.0, Status.UNDECIDED),
         ((1.0, 0.0, -10.0), 0.0, 0.7, Status.STUCK),

@@ -177,3 +177,23 @@ def test_a_start_next_to_antiparallel_turns_in_no_time_at_all():
 def test_a_stiff_start_is_trapped_and_not_lost():
     starts = independent_starts(10**5, 2, seed=1, reduced=True)
     assert np.all(integrate(Population(10**5), starts, np.inf, method="ode").status == Status.TRAPPED)
+
+
+@pytest.mark.parametrize("scale", [1e-13, 1e-30])
+def test_a_small_start_is_not_dead_for_being_small(scale):
+    """Its flow is that of a start at 0.001, but for a time log(0.001/scale)/k and a smaller w at the turn."""
+    starts = independent_starts(2, 400, seed=3, reduced=True)
+    small = Reduced(*(scale * getattr(starts, name) for name in ("a", "p", "q")))
+    status = integrate(Population(2), small, np.inf, method="ode").status
+    learns = (starts.a > 0) | (start_balance(starts) < 0)
+    assert np.array_equal(status == Status.DEAD, ~learns)
+    assert np.mean(np.isin(status[learns], [Status.CONVERGED, Status.TRAPPED])) > 0.7
+
+
+@pytest.mark.parametrize("q", [1e-5, 1e-8, 1e-13, 1e-60, 1e-200])
+def test_beside_the_line_through_the_target_c_decides(q):
+    # |a| = |w_1| to the last bit: c = -q^2. Where w points to the target, a < 0 turns at |w| about q.
+    problem, w = Population(3), 0.7826086956521738
+    starts = State([-w, -w, w, w], [[s, q, 0.0] for s in (w, -w, w, -w)])
+    ends = integrate(problem, starts, np.inf, method="ode")
+    assert np.array_equal(ends.status, [Status.CONVERGED, Status.UNDECIDED, Status.CONVERGED, Status.TRAPPED])

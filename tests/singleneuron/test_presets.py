@@ -182,7 +182,12 @@ def test_noise_opens_imp_a_wedge_where_s_neg_is_positive():
     assert bool((imp.success.where((imp.w0 < 0) & ~wedge, 0.0).fillna(0.0) == 0).all())
     # Where the dense level falls short, with w far from the target, descent does so, too.
     lrr = data.sel(algorithm="lrr")
-    short = (lrr.success == 0) & (lrr.predicted == 1) & (lrr.a0 > 0)
+    assert bool(lrr.predicted.isnull().all())  # theory follows no dense level on samples
+    assert list(data.edge_of.values) == ["prediction", "population"]
+    inside = np.isfinite(lrr.edge)
+    assert int(inside.sum()) > 400
+    np.testing.assert_allclose(lrr.edge[inside], -np.hypot(lrr.edge_w0[inside], np.sqrt(0.9)), atol=1e-12)
+    short = (lrr.success == 0) & (lrr.a0 > 0)
     assert int(short.sum()) > 0
     a0, w0 = (grid.values[short.values] for grid in xr.broadcast(data.a0, data.w0))
     rest = np.repeat(np.sqrt(1 - 1 / 10) / 3, 9)
