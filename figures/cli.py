@@ -26,19 +26,25 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     draw = commands.add_parser("draw", help="draw figures to PDF and PNG")
     draw.add_argument("names", nargs="+", metavar="NAME", help="a figure, 'all' (theorems), or 'studies'")
-    draw.add_argument("--out", type=Path, default=Path("build/figures"), metavar="DIR", help="(%(default)s)")
+    draw.add_argument(
+        "--out", type=command.path, default=Path("build/figures"), metavar="DIR", help="(%(default)s)"
+    )
     draw.set_defaults(run=_draw)
     report = commands.add_parser("report", help="write verdicts and figures as a page")
     report.add_argument(
-        "--verdicts", type=Path, nargs="+", metavar="FILE", help="(verdicts.json of the results)"
+        "--verdicts", type=command.path, nargs="+", metavar="FILE", help="(verdicts.json of the results)"
     )
     report.add_argument(
-        "--out", type=Path, default=Path("build/report/index.html"), metavar="FILE", help="(%(default)s)"
+        "--out",
+        type=command.path,
+        default=Path("build/report/index.html"),
+        metavar="FILE",
+        help="(%(default)s)",
     )
     report.set_defaults(run=_report)
     for sub in (draw, report):
         sub.add_argument(
-            "--results", type=Path, default=Path("build/results"), metavar="DIR", help="(%(default)s)"
+            "--results", type=command.path, default=Path("build/results"), metavar="DIR", help="(%(default)s)"
         )
         sub.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return parser

@@ -1,4 +1,4 @@
-"""What the command lines have in common: parser, `--version`, `--scheduler`, how they end, README tables.
+"""What the command lines have in common: parser, `--version`, paths, numbers, `--scheduler`, how they end.
 
 Exit codes: 0 done, 1 a failure in the run, 2 bad input, 130 interrupted; with one line on stderr.
 """
@@ -11,6 +11,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -44,6 +45,27 @@ def parser(prog: str, description: str) -> Parser:
     text = "print the version and its revision"
     made.add_argument("--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help=text)
     return made
+
+
+def path(text: str) -> Path:
+    """A path on the command line; `~` is the home folder, also where the shell has not replaced it."""
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"a path must be the name of a file or a folder, got {text!r}")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, got {text!r}") from None
+
+
+def integer(text: str) -> int:
+    """A whole number on the command line, also written like 1e6."""
+    try:
+        value = Decimal(text)
+        if value.is_finite() and value.adjusted() < 100 and value == value.to_integral_value():
+            return int(value)
+    except InvalidOperation:
+        pass
+    raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}")
 
 
 def fail(prog: str, code: int, message: str) -> int:
