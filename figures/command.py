@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import math
 import os
 import sys
@@ -15,7 +16,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from figures.results import atomic, revision
+from figures.results import atomic, revision, version
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -33,8 +34,6 @@ class Parser(argparse.ArgumentParser):
 
 class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        from importlib.metadata import version
-
         print(f"{parser.prog} {version('signflow')} (revision {revision()})")
         parser.exit()
 
@@ -76,6 +75,8 @@ def fail(prog: str, code: int, message: str) -> int:
 
 def finish(prog: str, action: Callable[[], int | None]) -> int:
     """Run `action` and return its exit code (None: 0), or the one of the error that it ends with."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may lack a character, but loses no result
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = action() or 0
         sys.stdout.flush()
@@ -86,6 +87,8 @@ def finish(prog: str, action: Callable[[], int | None]) -> int:
     except BrokenPipeError:  # the reader had enough; the exit flushes once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141  # 128 + SIGPIPE, as shells tell it
+    except OSError as error:
+        return fail(prog, 1, f"'{error.filename}': {error.strerror}" if error.filename else str(error))
     except Exception as error:
         return fail(prog, 1, f"{type(error).__name__}: {error}")
     return code

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from figures import command
-from figures.results import check_output, is_current, provenance, write
+from figures.results import claim, is_current, provenance, write
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
         summary = (options.__doc__ or "").strip()
         sub = commands.add_parser(name, help=summary, description=summary)
         options(sub)
+        sub.add_argument("--overwrite", action="store_true", help="replace another result of that name")
         sub.add_argument("--quiet", action="store_true", help="print nothing but errors")
         sub.set_defaults(run=run)
     return parser
@@ -211,13 +212,8 @@ def _verify_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--runs", type=command.integer, default=1_000_000, help="starts of each statement (%(default)s)")
     add("--seed", type=command.integer, default=0, help="of everything drawn (%(default)s)")
-    add(
-        "--out",
-        type=command.path,
-        default=RESULTS / "verdicts.json",
-        metavar="FILE",
-        help=".json (%(default)s)",
-    )
+    text = ".json (build/results/verdicts.json, or verdicts-NAME.json of the statement NAME.toml)"
+    add("--out", type=command.path, metavar="FILE", help=text)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -238,8 +234,8 @@ def _fail(message: str) -> int:
 
 
 def _map(options: argparse.Namespace) -> int:
-    check_output(options.out)
     config = _config(options)
+    claim(options.out, config=config, overwrite=options.overwrite)
     import singleneuron as sn
 
     if options.workers is not None:
@@ -266,8 +262,8 @@ def _map(options: argparse.Namespace) -> int:
 
 
 def _study(options: argparse.Namespace) -> None:
-    check_output(options.out)
     config = _config(options)
+    claim(options.out, config=config, overwrite=options.overwrite)
     import singleneuron as sn
     from singleneuron import chunks
 
@@ -324,8 +320,8 @@ def _summary(cells: xr.Dataset, averaged: bool) -> str:
 
 
 def _trajectory(options: argparse.Namespace) -> int:
-    check_output(options.out)
     config = _config(options)
+    claim(options.out, config=config, overwrite=options.overwrite)
     if len(options.w) != options.d:
         raise ValueError(f"--w must give d = {options.d} numbers, got {len(options.w)}")
     from singleneuron.presets import Paths
@@ -359,9 +355,13 @@ def _preset(options: argparse.Namespace) -> None:
         found = {name: preset for name, preset in found.items() if preset.figure == drawn}
     if options.runs is not None:
         found = {name: preset.with_runs(options.runs) for name, preset in found.items()}
+    configs = {name: preset.model_dump(mode="json", exclude_none=True) for name, preset in found.items()}
+    paths = {
+        name: claim(options.out / f"{name}.nc", config=config, overwrite=options.overwrite)
+        for name, config in configs.items()
+    }
     for name, preset in found.items():
-        config = preset.model_dump(mode="json", exclude_none=True)
-        path = check_output(options.out / f"{name}.nc")
+        config, path = configs[name], paths[name]
         left = [options.out / presets.chunks(name, label) for label in preset.parts]
         if options.fresh:
             for folder in left:
@@ -382,17 +382,20 @@ def _preset(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    check_output(options.out, (".json",))
+    # The verdicts on the statements shipped are not those on a statement of the user's own.
+    name = "verdicts" if options.statement is None else f"verdicts-{options.statement.stem}"
+    config, out = _config(options), options.out or RESULTS / f"{name}.json"
+    claim(out, config=config, overwrite=options.overwrite, suffixes=(".json",))
     from singleneuron import statements, verify
 
     wanted = statements.shipped() if options.statement is None else (statements.read(options.statement),)
     with _progress("verify", options.quiet) as progress:
         verdicts = verify.verify(wanted, runs=options.runs, seed=options.seed, progress=progress)
-    made = provenance(_config(options), options.seed)
-    verify.write([verdict | {"provenance": made} for verdict in verdicts], options.out)
+    made = provenance(config, options.seed)
+    verify.write([verdict | {"provenance": made} for verdict in verdicts], out)
     if not options.quiet:
         _print_verdicts(verdicts)
-        print(options.out)
+        print(out)
     return int(any(item["verdict"] != "VERIFIED" for item in verdicts))
 
 
@@ -417,7 +420,7 @@ def _print_verdicts(verdicts: list[dict[str, Any]]) -> None:
 
 def _config(options: argparse.Namespace) -> dict[str, Any]:
     """The options that determine the result."""
-    others = ("run", "quiet", "out", "workers", "scheduler", "fresh")
+    others = ("run", "quiet", "out", "overwrite", "workers", "scheduler", "fresh")
     return {key: value for key, value in vars(options).items() if key not in others}
 
 

@@ -37,6 +37,7 @@ ORDER = {
     "figures": (
         *(
             "machine",
+            "formats",
             "results",
             "command",
             "style",

@@ -98,6 +98,38 @@ def test_unwritable_output_is_refused_before_the_work(tmp_path, monkeypatch, cap
     assert [item.name for item in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("suffix", results.SUFFIXES)
+def test_another_result_is_replaced_only_when_told(suffix, tmp_path, monkeypatch, capsys):
+    out = tmp_path / f"map{suffix}"
+    line = ["map", "--d", "2", *SMALL, "--out", str(out)]
+    assert _run(line) == 0
+    assert _run(line) == 0  # its own earlier result
+    before = out.read_bytes()
+    (tmp_path / "letter.csv").write_text("dear reader\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(sn, "success_map", lambda **_: pytest.fail("worked in vain"))
+        assert _run([*line, "--seed", "3", "--imp", "rebalance"]) == 2
+        err = capsys.readouterr().err
+        assert err == (
+            f"singleneuron: '{out}' holds a result of another configuration (different: imp, seed); "
+            "write to another file, or replace it with --overwrite\n"
+        )
+        assert _run([*line, "--out", str(tmp_path / "letter.csv")]) == 2
+        err = capsys.readouterr().err
+        assert "letter.csv" in err
+        assert "--overwrite" in err
+        assert err.count("\n") == 1
+    assert out.read_bytes() == before
+    assert (tmp_path / "letter.csv").read_text() == "dear reader\n"
+    assert _run([*line, "--seed", "3", "--overwrite"]) == 0
+    assert json.loads(results.read(out).attrs["config"])["seed"] == 3
+    trajectory = ["trajectory", "--d", "1", "--a", "1", "--w", "1", "--t-end", "1", "--out", str(out)]
+    study = ["study", "--d", "2", "--runs", "10", "--workers", "1", "--out", str(out)]
+    for other in (trajectory, study):
+        assert _run(other) == 2
+        assert "another configuration" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
@@ -158,7 +190,7 @@ def test_maps_over_the_cone_and_averaged_are_summed_up(tmp_path, capsys):
     exist = int((written.status >= 0).sum())
     assert 0 < exist < 81
     assert f"0 of {exist} decided cells differ" in streams.out.splitlines()[1]
-    assert _run([*line, "--average", "3"]) == 0
+    assert _run([*line, "--average", "3", "--overwrite"]) == 0
     streams = capsys.readouterr()
     assert streams.err == ""
     written = results.read(tmp_path / "map.nc").sel(algorithm="lrr")
