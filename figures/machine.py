@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 PATIENCE = 30 * 86400.0
-"""Seconds; nobody starts longer work by intention."""
+"""Seconds of one core; longer work is a slip of the pen."""
 
 
 def processor() -> str:
@@ -55,6 +55,6 @@ def check_memory(what: str, size: int) -> None:
 
 
 def check_time(what: str, seconds: float) -> None:
-    """ValueError, in one line, if `what` takes longer than anybody waits."""
+    """ValueError, in one line, if `what` takes a core longer than anybody waits."""
     if seconds > PATIENCE:
-        raise ValueError(f"{what} would take {seconds / 86400:,.3g} days at least; ask for less")
+        raise ValueError(f"{what} would take a core {seconds / 86400:.3g} days at least; ask for fewer")

@@ -23,7 +23,7 @@ from singleneuron.intervals import clopper_pearson, confidence_sequence
 from singleneuron.model import Population, integer, number
 from singleneuron.pruning import check_algorithm, level_counts
 from singleneuron.rates import INITS, predicted_rate
-from singleneuron.runs import COUNTS, Group, Way, check_training, count_runs
+from singleneuron.runs import COUNTS, Group, Way, check_size, check_training, count_runs
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -268,6 +268,7 @@ def success_rate(
         "training": tuple(sorted(training.items())),
     }  # fmt: skip
     grid = _grid(factors, common)
+    check_size(grid.groups, runs, at_most=ci_width is not None)
     counts = [_Counts(group, runs, ci_width) for group in grid.groups]
     for group in grid.groups:
         check_training(group)
