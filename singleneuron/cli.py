@@ -278,7 +278,7 @@ def _study(options: argparse.Namespace) -> None:
         progress = stack.enter_context(_progress("study", options.quiet))
         data = sn.success_rate(**arguments, workers=options.workers, directory=folder, progress=progress)
     write(data, options.out, config=config, seed=options.seed)
-    chunks.discard(folder)
+    chunks.finish(folder)
     if not options.quiet:
         print("\n".join(_rates(data)))
         print(options.out)
@@ -375,7 +375,7 @@ def _preset(options: argparse.Namespace) -> None:
                 )
             write(tables, path, config=config)
             for folder in left:
-                chunks.discard(folder)
+                chunks.finish(folder)
             message = str(path)
         if not options.quiet:
             print(message, flush=True)

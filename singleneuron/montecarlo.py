@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from figures.machine import cores
-from singleneuron.chunks import Store
+from singleneuron.chunks import Store, opened
 from singleneuron.executors import processes
 from singleneuron.flow import METHODS, Progress
 from singleneuron.intervals import clopper_pearson, confidence_sequence
@@ -273,12 +273,11 @@ def success_rate(
     for group in grid.groups:
         check_training(group)
     # Chunks depend neither on how many there are nor on when to stop: a study may be extended.
-    store = Store(
-        None if directory is None else Path(directory), {"groups": [asdict(g) for g in grid.groups]}
-    )
+    config = {"groups": [asdict(g) for g in grid.groups]}
     report = progress or (lambda done, total: None)
     chunks = sum(len(c.ranges) for c in counts)
     with contextlib.ExitStack() as stack:
+        store = stack.enter_context(opened(None if directory is None else Path(directory), config))
         width = IN_FLIGHT if executor is not None else 2 * workers
         if executor is None:
             executor = stack.enter_context(processes(min(workers, chunks)))
