@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -53,6 +54,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run `figures`; return 0 when done, 1 after a failure, 2 on bad input, 130 when interrupted."""
     options = _parser().parse_args(arguments)
+    # A notebook hands its backend, which need not be installed here, to what it starts. Nothing is shown.
+    os.environ.pop("MPLBACKEND", None)
     return command.finish("figures", lambda: options.run(options))
 
 
@@ -65,6 +68,8 @@ def _draw(options: argparse.Namespace) -> None:
             f"give '{several[0]}' alone or the names of figures, but got {' '.join(options.names)}"
         )
     names = sets.get(options.names[0], options.names)
+    if odd := [name for name in names if not name or Path(name).name != name]:
+        raise ValueError(f"a figure must be given by its name, got {', '.join(map(repr, odd))}")
     # A recipe of the user's own has no figure of its own, but a result file.
     files = {name: options.results / f"{name}.nc" for name in names}
     if unknown := sorted(name for name in set(names) - set(known) if not files[name].is_file()):

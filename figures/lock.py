@@ -53,9 +53,9 @@ def _take(folder: Path) -> IO[Any]:
                 *(folder, error.strerror),
             )
         if _is(path, file):
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {platform.node()}")
-            file.flush()
+            with contextlib.suppress(OSError):  # a full disk: nobody will know who holds it
+                file.truncate(0)
+                os.write(file.fileno(), f"process {os.getpid()} on {platform.node()}".encode())
             return file
         file.close()  # its holder has removed it, and another one may stand there by now
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
 from matplotlib import patheffects
 from matplotlib.figure import Figure
@@ -25,10 +24,8 @@ _RIM = [patheffects.withStroke(linewidth=2.6, foreground="white")]
 LAW: dict[str, Any] = {"color": style.VERMILION, "linewidth": 1.4, "path_effects": _RIM}
 HALFWAY: dict[str, Any] = {"color": style.BLACK, "linewidth": 1.0, "linestyle": "--", "path_effects": _RIM}
 
-_styled = matplotlib.rc_context(style.RC)
 
-
-@_styled
+@style.styled()
 def rate_d(data: Data) -> Figure:
     """Success of IMP and LRR against d, and theory's rates.
 
@@ -51,7 +48,7 @@ def rate_d(data: Data) -> Figure:
     return figure
 
 
-@_styled
+@style.styled()
 def rate_rewind(data: Data) -> Figure:
     """Success of WR against its rewind time for several d, between the rates of IMP and LRR.
 
@@ -79,7 +76,7 @@ def rate_rewind(data: Data) -> Figure:
     return figure
 
 
-@_styled
+@style.styled()
 def rate_samples(data: Data) -> Figure:
     """Success of IMP and LRR (rows) over training time per level and samples, or noise.
 
@@ -122,7 +119,7 @@ def rate_samples(data: Data) -> Figure:
     return figure
 
 
-@_styled
+@style.styled()
 def rate_step(data: Data) -> Figure:
     """Success of IMP and LRR by gradient descent against its learning rate; a panel a scale of the starts.
 
@@ -153,7 +150,7 @@ def rate_step(data: Data) -> Figure:
     return figure
 
 
-@_styled
+@style.styled()
 def rate_scale(data: Data) -> Figure:
     """Success of IMP and LRR against the scale of the starts: balanced, independent, on noisy samples.
 
@@ -184,7 +181,7 @@ def rate_scale(data: Data) -> Figure:
     return figure
 
 
-@_styled
+@style.styled()
 def rate_time(data: Data) -> Figure:
     """Success of IMP, WR and LRR against the training time per level, for one pruning and for several.
 
@@ -213,7 +210,7 @@ def rate_time(data: Data) -> Figure:
     return figure
 
 
-@_styled
+@style.styled()
 def rate_targets(data: Data) -> Figure:
     """Success of IMP and LRR against the training time per level; a panel a number of target coordinates.
 

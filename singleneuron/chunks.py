@@ -62,7 +62,11 @@ def opened(folder: Path | None, config: Mapping[str, Any]) -> Iterator[Store]:
             _check_manifest(manifest, stated)
         else:  # chunks without one, which an interrupted removal leaves, are of nobody knows which study
             _clear(folder)
-            _write(manifest, _text(stated))
+            try:
+                _write(manifest, _text(stated))
+            except RuntimeError:
+                _remove(folder)
+                raise
         yield Store(folder)
 
 
@@ -112,10 +116,14 @@ def discard(folder: Path) -> None:
     if folder.is_dir() and any(folder.iterdir()):
         with lock.held(folder):
             _clear(folder)
-            with contextlib.suppress(PermissionError):  # Windows: it is open
-                (folder / lock.NAME).unlink()
-        with contextlib.suppress(OSError):  # other files lie in it
-            folder.rmdir()
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder that is held, with its lock, unless anything else lies in it."""
+    with contextlib.suppress(OSError):  # on Windows a file that is open stays
+        (folder / lock.NAME).unlink()
+        folder.rmdir()
 
 
 def finish(folder: Path) -> None:

@@ -278,6 +278,16 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_finished(tmp_path, monkeypatc
     assert executor.submitted == 10 - 4
 
 
+def test_a_disk_that_is_full_from_the_start_keeps_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(RuntimeError, match="No space left on device"):
+        sn.success_rate(**SMALL, directory=tmp_path / "chunks")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_study_stops_when_its_intervals_are_narrow(monkeypatch):
     _chunks_of(monkeypatch, 200)
     options = {"d": [2, 10], "runs": 10_000, "ci_width": 0.12}
