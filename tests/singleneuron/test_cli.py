@@ -347,6 +347,37 @@ def test_trajectory_by_gradient_descent_on_samples(tmp_path):
     assert float(end.a * end.w[0]) == pytest.approx(s_pos, abs=1e-3)
 
 
+@pytest.mark.parametrize("suffix", results.SUFFIXES)
+@pytest.mark.parametrize(
+    "line",
+    [
+        "map --d 2 --resolution 3 --average 2 --n 5 --noise 0.1 --learning-rate 0.5 --level-time 2",
+        "study --d 2 --n 5 --noise 0.1 --learning-rate 0.5 --level-time 2 --runs 3 --workers 1",
+        "trajectory --d 1 --a 1 --w 1 --t-end 2 --points 3 --n 5 --noise 0.1 --learning-rate 0.5",
+    ],
+)
+def test_seeds_of_128_bits(line, suffix, tmp_path, capsys):
+    seed, out = 2**127 + 12345, tmp_path / f"result{suffix}"
+    command = [*line.split(), "--quiet", "--out", str(out), "--seed"]
+    assert _run([*command, str(seed)]) == 0
+    assert capsys.readouterr().err == ""
+    first = results.read(out)
+    assert int(first.attrs["seed"]) == json.loads(first.attrs["config"])["seed"] == seed
+    assert _run([*command, str(seed)]) == 0
+    assert results.read(out).drop_attrs().equals(first.drop_attrs())
+    if line.startswith("trajectory"):
+        assert _run([*command, str(seed + 2**64), "--overwrite"]) == 0  # every bit counts
+        assert not results.read(out).equals(first)
+
+
+def test_home_is_where_a_path_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    line = "trajectory --d 1 --a 1 --w 1 --t-end 2 --quiet --out ~/new/path.nc"
+    assert _run(line.split()) == 0
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.nc")] == ["new/path.nc"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="closed pipes are no signal there")
 def test_a_reader_that_has_had_enough_ends_it_quietly():
     command = [sys.executable, "-c", "from singleneuron.cli import main; raise SystemExit(main())"]
