@@ -37,7 +37,7 @@ help: ## list the targets
 	@touch $@
 
 figures: .venv/.base ## regenerate every theorem figure from real integrations: build/figures
-	$(BIN)/singleneuron preset --figures
+	$(BIN)/singleneuron preset --figures --overwrite
 	$(BIN)/figures draw all
 
 study: .venv/.base ## success rates that no formula gives, with figures (under 30 minutes on 2 cores)
@@ -50,13 +50,12 @@ gallery: figures study ## redraw the pictures of the README
 verify: .venv/.base ## a verdict on every theorem: build/results/verdicts.json
 	$(BIN)/singleneuron verify
 
-# Refuted statements are reported, too; only without verdicts there is nothing to report.
+# Refuted statements are reported, too; only without new verdicts there is nothing to report.
 build/results/verdicts.json: $(wildcard singleneuron/*.py singleneuron/theory/*.py) | .venv/.base
-	rm -f $@
-	$(BIN)/singleneuron verify || test -s $@
+	$(BIN)/singleneuron verify || { for source in $?; do test $@ -nt $$source || exit 2; done; }
 
 report: figures build/results/verdicts.json ## verdicts and figures as one page: build/report/index.html
-	$(BIN)/singleneuron preset explorer
+	$(BIN)/singleneuron preset explorer --overwrite
 	$(BIN)/figures report
 
 test: .venv/.dev .venv/.deep ## run the tests (under 5 minutes on 2 cores)

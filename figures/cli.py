@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,19 +27,25 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     draw = commands.add_parser("draw", help="draw figures to PDF and PNG")
     draw.add_argument("names", nargs="+", metavar="NAME", help="a figure, 'all' (theorems), or 'studies'")
-    draw.add_argument("--out", type=Path, default=Path("build/figures"), metavar="DIR", help="(%(default)s)")
+    draw.add_argument(
+        "--out", type=command.path, default=Path("build/figures"), metavar="DIR", help="(%(default)s)"
+    )
     draw.set_defaults(run=_draw)
     report = commands.add_parser("report", help="write verdicts and figures as a page")
     report.add_argument(
-        "--verdicts", type=Path, nargs="+", metavar="FILE", help="(verdicts.json of the results)"
+        "--verdicts", type=command.path, nargs="+", metavar="FILE", help="(verdicts.json of the results)"
     )
     report.add_argument(
-        "--out", type=Path, default=Path("build/report/index.html"), metavar="FILE", help="(%(default)s)"
+        "--out",
+        type=command.path,
+        default=Path("build/report/index.html"),
+        metavar="FILE",
+        help="(%(default)s)",
     )
     report.set_defaults(run=_report)
     for sub in (draw, report):
         sub.add_argument(
-            "--results", type=Path, default=Path("build/results"), metavar="DIR", help="(%(default)s)"
+            "--results", type=command.path, default=Path("build/results"), metavar="DIR", help="(%(default)s)"
         )
         sub.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return parser
@@ -47,6 +54,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run `figures`; return 0 when done, 1 after a failure, 2 on bad input, 130 when interrupted."""
     options = _parser().parse_args(arguments)
+    # A notebook hands its backend, which need not be installed here, to what it starts. Nothing is shown.
+    os.environ.pop("MPLBACKEND", None)
     return command.finish("figures", lambda: options.run(options))
 
 
@@ -59,6 +68,8 @@ def _draw(options: argparse.Namespace) -> None:
             f"give '{several[0]}' alone or the names of figures, but got {' '.join(options.names)}"
         )
     names = sets.get(options.names[0], options.names)
+    if odd := [name for name in names if not name or Path(name).name != name]:
+        raise ValueError(f"a figure must be given by its name, got {', '.join(map(repr, odd))}")
     # A recipe of the user's own has no figure of its own, but a result file.
     files = {name: options.results / f"{name}.nc" for name in names}
     if unknown := sorted(name for name in set(names) - set(known) if not files[name].is_file()):

@@ -1,4 +1,4 @@
-"""What the command lines have in common: parser, `--version`, `--scheduler`, how they end, README tables.
+"""What the command lines have in common: parser, `--version`, paths, numbers, `--scheduler`, how they end.
 
 Exit codes: 0 done, 1 a failure in the run, 2 bad input, 130 interrupted; with one line on stderr.
 """
@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import math
 import os
 import sys
 from collections.abc import Callable, Iterator
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from figures.results import atomic, revision
+from figures.results import atomic, revision, version
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -32,8 +34,6 @@ class Parser(argparse.ArgumentParser):
 
 class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        from importlib.metadata import version
-
         print(f"{parser.prog} {version('signflow')} (revision {revision()})")
         parser.exit()
 
@@ -46,6 +46,27 @@ def parser(prog: str, description: str) -> Parser:
     return made
 
 
+def path(text: str) -> Path:
+    """A path on the command line; `~` is the home folder, also where the shell has not replaced it."""
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"a path must be the name of a file or a folder, got {text!r}")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, got {text!r}") from None
+
+
+def integer(text: str) -> int:
+    """A whole number on the command line, also written like 1e6."""
+    try:
+        value = Decimal(text)
+        if value.is_finite() and value.adjusted() < 100 and value == value.to_integral_value():
+            return int(value)
+    except InvalidOperation:
+        pass
+    raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}")
+
+
 def fail(prog: str, code: int, message: str) -> int:
     """Print the message on one line of stderr; return the exit code."""
     print(f"{prog}: {' '.join(message.split())}", file=sys.stderr)
@@ -54,6 +75,8 @@ def fail(prog: str, code: int, message: str) -> int:
 
 def finish(prog: str, action: Callable[[], int | None]) -> int:
     """Run `action` and return its exit code (None: 0), or the one of the error that it ends with."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may lack a character, but loses no result
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = action() or 0
         sys.stdout.flush()
@@ -64,6 +87,8 @@ def finish(prog: str, action: Callable[[], int | None]) -> int:
     except BrokenPipeError:  # the reader had enough; the exit flushes once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141  # 128 + SIGPIPE, as shells tell it
+    except OSError as error:
+        return fail(prog, 1, f"'{error.filename}': {error.strerror}" if error.filename else str(error))
     except Exception as error:
         return fail(prog, 1, f"{type(error).__name__}: {error}")
     return code

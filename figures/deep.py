@@ -11,7 +11,6 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -33,10 +32,8 @@ PANEL = {
 }
 SMOKE = "SMOKE RUN: nothing about the methods"
 
-_styled = matplotlib.rc_context(style.RC)
 
-
-@_styled
+@style.styled()
 def accuracy(data: Data) -> Figure:
     """Test accuracy of every arm against density, a panel side by side with the next.
 
@@ -51,7 +48,7 @@ def accuracy(data: Data) -> Figure:
     return _finish(figure, data, grid)
 
 
-@_styled
+@style.styled()
 def warmup(data: Data) -> Figure:
     """As `accuracy`: the arms without warm-up above, those with it (NAME-warmup) below."""
     panels = _panels(data)
@@ -68,7 +65,7 @@ def warmup(data: Data) -> Figure:
     return _finish(figure, data, grid.ravel())
 
 
-@_styled
+@style.styled()
 def by_suffix(data: Data) -> Figure:
     """Test accuracy against density, a column for each NAME of the arms imp-NAME and lrr-NAME.
 
@@ -87,7 +84,7 @@ def by_suffix(data: Data) -> Figure:
     return _finish(figure, data, grid, panel)
 
 
-@_styled
+@style.styled()
 def signs(data: Data) -> Figure:
     """Of the weights that survive to the end: when each flipped its sign last, and how often; IMP and LRR.
 
@@ -107,7 +104,7 @@ def signs(data: Data) -> Figure:
     return _finish(figure, data, grid.ravel(), dots="")
 
 
-@_styled
+@style.styled()
 def perturb(data: Data) -> Figure:
     """Accuracy lost at the last level against the fraction of signs flipped; a column a way to choose them.
 
@@ -128,7 +125,7 @@ def perturb(data: Data) -> Figure:
     return _finish(figure, data, grid, panel, dots="")
 
 
-@_styled
+@style.styled()
 def transplants(data: Data) -> Figure:
     """Accuracy of what is inherited on LRR's masks, and its difference to IMP there.
 
@@ -145,7 +142,7 @@ def transplants(data: Data) -> Figure:
     return _finish(figure, data, [above, below])
 
 
-@_styled
+@style.styled()
 def width(data: Data) -> Figure:
     """Against the width: sign flips per weight during level 0, and the gap between LRR and IMP.
 
@@ -174,7 +171,7 @@ def width(data: Data) -> Figure:
     return _finish(figure, data, [left, right], panel, dots="")
 
 
-@_styled
+@style.styled()
 def study(data: Data) -> Figure:
     """A study at a glance: accuracy, its difference to IMP, and when the survivors' signs settle.
 

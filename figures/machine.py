@@ -9,6 +9,9 @@ import platform
 import re
 from pathlib import Path
 
+PATIENCE = 30 * 86400.0
+"""Seconds of one core; longer work is a slip of the pen."""
+
 
 def processor() -> str:
     """The processor's name."""
@@ -29,3 +32,29 @@ def peak_memory() -> float:
     status = Path("/proc/self/status")
     found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
     return int(found[1]) / 1e3 if found else math.nan
+
+
+def memory() -> float:
+    """Bytes of memory that this process may use: the machine's, or less in a container; inf if unknown."""
+    try:
+        total = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, OSError, ValueError):
+        return math.inf
+    with contextlib.suppress(OSError, ValueError):  # 'max', or no such file
+        total = min(total, float(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return total
+
+
+def check_memory(what: str, size: int) -> None:
+    """ValueError, in one line, if `what` takes more bytes than there are."""
+    if size > (there := memory()):
+        raise ValueError(
+            f"{what} would need {size / 1e9:.3g} GB of memory, but there are {there / 1e9:.3g} GB; "
+            "ask for less"
+        )
+
+
+def check_time(what: str, seconds: float) -> None:
+    """ValueError, in one line, if `what` takes a core longer than anybody waits."""
+    if seconds > PATIENCE:
+        raise ValueError(f"{what} would take a core {seconds / 86400:.3g} days at least; ask for fewer")

@@ -146,7 +146,11 @@ def read_verdicts(path: Path) -> list[Verdict]:
             f"there must be verdicts at '{path}', but there is no such file; `singleneuron verify` makes it"
         )
     try:
-        return TypeAdapter(list[Verdict]).validate_json(path.read_bytes())
+        return TypeAdapter(list[Verdict]).validate_json(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+    except OSError as error:
+        raise ValueError(
+            f"the verdicts in '{path}' must be readable, but are not: {error.strerror}"
+        ) from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
@@ -277,11 +281,9 @@ def _number(value: float) -> str:
 
 
 def _image(figure: Figure, name: str) -> dict[str, Any]:
-    import matplotlib
-
     file = io.BytesIO()
     # Text as paths: the same on every machine. A fixed salt and no date: the same bytes again.
-    with matplotlib.rc_context({**style.RC, "svg.fonttype": "path", "svg.hashsalt": name}):
+    with style.styled(**{"svg.fonttype": "path", "svg.hashsalt": name}):
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     width, height = figure.get_size_inches()
     return {

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import logging
 import math
 import os
 import platform
@@ -32,6 +33,8 @@ SUFFIXES = (".nc", ".csv")
 _ROOT = Path(__file__).resolve().parents[1]
 # Figures compute nothing: editing one leaves every result valid, so the digest leaves them out.
 _SOURCES = ("singleneuron", "deepexp")
+# What a result shows, in words; the numbers in it do not depend on them.
+_WORDS = ("title", "shows", "figure")
 _LIBRARIES = ("numpy", "scipy", "numba", "xarray", "signflow")
 
 
@@ -41,6 +44,7 @@ def check_output(path: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> Path
     Raises ValueError when the path ends in none of `suffixes`, or when the folder cannot be written.
     """
     path = Path(path)
+    started_with()  # what computes a result is what stands here before it is computed
     if path.suffix not in suffixes:
         raise ValueError(f"the output must end in {' or '.join(suffixes)}, got '{path}'")
     if path.is_dir():
@@ -67,18 +71,33 @@ def atomic(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename is None and error.errno is not None:  # a write, to a disk that is full, say
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def source_digest() -> str:
-    """SHA-256 over the names and contents of the .py and .toml files of the packages that compute."""
+    """SHA-256 over the names and contents of the .py and .toml files of the packages that compute.
+
+    Hidden files are what editors, notebooks and file managers leave behind.
+    """
     digest = hashlib.sha256()
     files = (file for package in _SOURCES for file in (_ROOT / package).rglob("*"))
-    for file in sorted(file for file in files if file.suffix in (".py", ".toml")):
-        digest.update(f"{file.relative_to(_ROOT).as_posix()}\0{file.stat().st_size}\0".encode())
-        digest.update(file.read_bytes())
+    for file in sorted(file for file in files if file.suffix in (".py", ".toml") and file.is_file()):
+        name = file.relative_to(_ROOT)
+        if not any(part.startswith(".") for part in name.parts):
+            digest.update(f"{name.as_posix()}\0{file.stat().st_size}\0".encode())
+            digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+@functools.cache
+def started_with() -> tuple[str, str]:
+    """Digest and revision of the sources when this process first asked: those that it computes with."""
+    return source_digest(), revision()
 
 
 @functools.cache
@@ -100,17 +119,33 @@ def revision() -> str:
     return f"sources-{source_digest()[:12]}"
 
 
+def version(package: str) -> str:
+    """The version of an installed package; 'unknown' in a checkout that was never installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
 def provenance(config: Mapping[str, Any], seed: int | None = None) -> dict[str, str | int]:
-    """What made a result, as attributes: configuration, seed, versions, sources, time and machine."""
+    """What made a result, as attributes: configuration, seed, versions, sources, time and machine.
+
+    Sources that were edited meanwhile are marked in `source_digest`: nobody can tell which of them made it.
+    """
+    digest, made = started_with()
+    if source_digest() != digest:
+        logging.getLogger(__name__).warning(
+            "the sources were edited while this ran; what it made is kept, but does not count as up to date"
+        )
+        digest += " (edited meanwhile)"
     libraries = _LIBRARIES + (("torch",) if "torch" in sys.modules else ())
-    versions = {"python": platform.python_version()}
-    versions |= {name: importlib.metadata.version(name) for name in libraries}
+    versions = {"python": platform.python_version()} | {name: version(name) for name in libraries}
     return {
         "config": _canonical(config),
         **({} if seed is None else {"seed": seed}),
         "versions": json.dumps(versions),
-        "revision": revision(),
-        "source_digest": source_digest(),
+        "revision": made,
+        "source_digest": digest,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "platform": platform.platform(),
         "cpu": f"{processor()}, {os.cpu_count()} logical cores",
@@ -131,22 +166,23 @@ def write(
     """
     import xarray as xr
 
+    from figures import formats
+
     path = check_output(path)
-    attributes = provenance(config, seed)
     if not isinstance(data, xr.Dataset):
         if path.suffix != ".nc":
             raise ValueError(
                 f"a .csv holds one table, but the result has {len(data)}; write '{path.stem}.nc'"
             )
-        with atomic(path) as temporary:
-            _write_groups(data, temporary, attributes)
-        return path
-    dataset = data.assign_attrs(attributes)
+        if not data:
+            raise ValueError("a result must hold at least one dataset, got none")
+        content = formats.netcdf(data, provenance(config, seed))
+    elif path.suffix == ".nc":
+        content = formats.netcdf(data, provenance(config, seed))
+    else:
+        content = formats.csv(data.assign_attrs(provenance(config, seed)))
     with atomic(path) as temporary:
-        if path.suffix == ".nc":
-            dataset.to_netcdf(temporary, engine="h5netcdf")
-        else:
-            _write_csv(dataset, temporary)
+        temporary.write_bytes(content)
     return path
 
 
@@ -154,33 +190,111 @@ def read(path: str | Path) -> xr.Dataset | dict[str, xr.Dataset]:
     """Read a result: its Dataset, or its named Datasets, each with the provenance in its attributes.
 
     Every variable of a CSV comes back over all of the table's dimensions. Raises ValueError when the file
-    is missing or is no result file.
+    is missing, in use or no result file.
     """
+    from figures import formats
+
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise ValueError(f"a result file must end in .nc or .csv, got '{path}'")
     if not path.is_file():
         raise ValueError(f"there must be a result file at '{path}', but there is none; make it first")
-    try:
-        return _read_csv(path) if path.suffix == ".csv" else _read_netcdf(path)
-    except Exception as error:  # h5py, h5netcdf, xarray and pandas each raise their own on a damaged file
-        reason = " ".join(str(error).split())
-        raise ValueError(
-            f"cannot read the result file '{path}' ({reason}); delete it and make it again"
-        ) from None
+    _config_of(path)
+    with _named(path):
+        return formats.read_csv(path) if path.suffix == ".csv" else formats.read_netcdf(path)
 
 
 def is_current(path: str | Path, *, config: Mapping[str, Any]) -> bool:
-    """Whether the NetCDF result at `path` was made by this configuration and by these sources."""
-    import h5netcdf
-
+    """Whether the result at `path` was made by this configuration and by these sources."""
+    path = Path(path)
     try:
-        with h5netcdf.File(path) as file:
-            attributes = dict(file.attrs)
-    except OSError:
+        stored = _attributes(path) if path.is_file() else {}
+    except ValueError:
         return False
-    stored = attributes.get("config"), attributes.get("source_digest")
-    return stored == (_canonical(config), source_digest())
+    return (stored.get("config"), stored.get("source_digest")) == (_canonical(config), source_digest())
+
+
+def claim(
+    path: str | Path,
+    *,
+    config: Mapping[str, Any],
+    overwrite: bool = False,
+    suffixes: tuple[str, ...] = SUFFIXES,
+) -> Path:
+    """Return `path`, having made sure that a result of this configuration may be written there.
+
+    Raises ValueError as `check_output` does, and where anything but an earlier result of this configuration
+    would be lost, unless `overwrite` says that it may be.
+    """
+    path = check_output(path, suffixes)
+    if overwrite or not path.exists():
+        return path
+    remedy = "write to another file, or replace it with --overwrite"
+    ours = _flat({key: value for key, value in json.loads(_canonical(config)).items() if key not in _WORDS})
+    theirs = _flat({key: value for key, value in _config_of(path, remedy).items() if key not in _WORDS})
+    differ = sorted(key for key in ours | theirs if ours.get(key, "") != theirs.get(key, ""))
+    if differ:
+        more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
+        raise ValueError(
+            f"'{path}' holds a result of another configuration (different: {', '.join(differ[:3])}{more}); "
+            f"{remedy}"
+        )
+    return path
+
+
+def _flat(config: Any, name: str = "") -> dict[str, Any]:
+    """The entries of a nested mapping by dotted names."""
+    if not isinstance(config, Mapping):
+        return {name: config}
+    inner = ((f"{name}.{key}" if name else str(key), value) for key, value in config.items())
+    return {key: value for prefix, item in inner for key, value in _flat(item, prefix).items()}
+
+
+_AGAIN = "delete it and make it again"
+
+
+def _config_of(path: Path, remedy: str = _AGAIN) -> dict[str, Any]:
+    """The configuration that a result file states; ValueError where it states none."""
+    stored = _attributes(path, remedy)
+    with _named(path, remedy):
+        if "config" not in stored:
+            raise ValueError("it has no provenance")
+        config = json.loads(stored["config"])
+        if not isinstance(config, dict):
+            raise ValueError("its configuration is none")
+        return config
+
+
+def _attributes(path: Path, remedy: str = _AGAIN) -> dict[str, Any]:
+    """What a result file states of itself, before any of its data is read."""
+    from figures import formats
+
+    with _named(path, remedy):
+        if path.suffix == ".nc":
+            return formats.netcdf_attributes(path)
+        if path.suffix == ".csv":
+            return dict(formats.csv_attributes(path))
+        (verdict, *_) = json.loads(path.read_text("utf-8-sig"))
+        return dict(verdict["provenance"])
+
+
+@contextlib.contextmanager
+def _named(path: Path, remedy: str = _AGAIN) -> Iterator[None]:
+    """Turn what goes wrong with reading a result file into one line that names it and says what to do."""
+    try:
+        yield
+    except BlockingIOError:
+        raise ValueError(
+            f"the result file '{path}' is in use: another program holds it open for writing; close it there"
+        ) from None
+    except PermissionError as error:
+        raise ValueError(
+            f"the result file '{path}' must be readable, but is not ({error.strerror}); "
+            "change its permissions, or name another"
+        ) from None
+    except Exception as error:  # h5py, h5netcdf, xarray and pandas each raise their own on a damaged file
+        reason = " ".join(str(error).split())
+        raise ValueError(f"cannot read the result file '{path}' ({reason}); {remedy}") from None
 
 
 def _canonical(config: Mapping[str, Any]) -> str:
@@ -198,58 +312,3 @@ def _canonical(config: Mapping[str, Any]) -> str:
         return value if isinstance(value, bool | int | float | str | None) else str(value)
 
     return json.dumps(plain(config), sort_keys=True)
-
-
-def _write_groups(data: Mapping[str, xr.Dataset], path: Path, attributes: Mapping[str, str | int]) -> None:
-    import xarray as xr
-
-    if not data:
-        raise ValueError("a result must hold at least one dataset, got none")
-    xr.Dataset(attrs=attributes).to_netcdf(path, engine="h5netcdf")
-    for name, dataset in data.items():
-        dataset.to_netcdf(path, mode="a", group=name, engine="h5netcdf")
-
-
-def _read_netcdf(path: Path) -> xr.Dataset | dict[str, xr.Dataset]:
-    import h5netcdf
-    import xarray as xr
-
-    with h5netcdf.File(path) as file:
-        groups = list(file.groups)
-    root = xr.load_dataset(path, engine="h5netcdf")
-    if "config" not in root.attrs:
-        raise ValueError("it has no provenance")
-    if not groups:
-        return root
-    return {
-        name: xr.load_dataset(path, engine="h5netcdf", group=name).assign_attrs(root.attrs) for name in groups
-    }
-
-
-def _write_csv(dataset: xr.Dataset, path: Path) -> None:
-    header = {**dataset.attrs, "dims": json.dumps(list(dataset.sizes))}
-    with path.open("w", newline="", encoding="utf-8") as file:
-        for key, value in header.items():
-            file.write(f"# {key}: {value}\n")
-        dataset.to_dataframe(dim_order=list(dataset.sizes)).reset_index().to_csv(file, index=False)
-
-
-def _read_csv(path: Path) -> xr.Dataset:
-    import pandas as pd  # type: ignore[import-untyped]
-    import xarray as xr
-
-    attributes: dict[str, str] = {}
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if not line.startswith("# "):
-                break
-            key, _, value = line[2:].rstrip("\n").partition(": ")
-            attributes[key] = value
-    if "config" not in attributes:
-        raise ValueError("it has no provenance")
-    # The python engine reads floats exactly in every version of pandas.
-    table = pd.read_csv(path, skiprows=len(attributes), engine="python")
-    dims = json.loads(attributes.pop("dims"))
-    # from_dataframe sorts a MultiIndex; reindexing restores the order in which the coordinates were written.
-    order = {dim: table[dim].unique() for dim in dims}
-    return xr.Dataset.from_dataframe(table.set_index(dims)).reindex(order).assign_attrs(attributes)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -15,10 +14,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-_styled = matplotlib.rc_context(style.RC)
 
-
-@_styled
+@style.styled()
 def sliding(data: Data) -> Figure:
     """A sample flow that slides in hyperplanes w.x_i = 0, and gradient descent that hops over one of them.
 
@@ -46,7 +43,7 @@ def sliding(data: Data) -> Figure:
     return figure
 
 
-@_styled
+@style.styled()
 def noise_map(data: Data) -> Figure:
     """IMP and LRR over (a(0), w_1(0)) on noisy samples: the wedge at w_1(0) < 0 that the noise opens IMP.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
 from matplotlib import patheffects
 from matplotlib.figure import Figure
@@ -27,10 +26,7 @@ HALFWAY: dict[str, Any] = {"color": style.BLACK, "linewidth": 1.0, "linestyle": 
 
 OPEN = "_open"  # of the artists that show what undecided runs leave open; the legend passes them over
 
-_styled = matplotlib.rc_context(style.RC)
-
-
-@_styled
+@style.styled()
 def rate_d(data: Data) -> Figure:
     """Success of IMP and LRR against d, and theory's rates.
 
@@ -53,7 +49,7 @@ def rate_d(data: Data) -> Figure:
     return figure
 
 
-@_styled
+@style.styled()
 def rate_rewind(data: Data) -> Figure:
     """Success of WR against its rewind time for several d, between the rates of IMP and LRR.
 
@@ -81,7 +77,7 @@ def rate_rewind(data: Data) -> Figure:
     return figure
 
 
-@_styled
+@style.styled()
 def rate_samples(data: Data) -> Figure:
     """Success of IMP and LRR (rows) over training time per level and samples, or noise.
 
@@ -126,7 +122,7 @@ def rate_samples(data: Data) -> Figure:
     return figure
 
 
-@_styled
+@style.styled()
 def rate_step(data: Data) -> Figure:
     """Success of IMP and LRR by gradient descent against its learning rate; a panel a scale of the starts.
 
@@ -157,7 +153,7 @@ def rate_step(data: Data) -> Figure:
     return figure
 
 
-@_styled
+@style.styled()
 def rate_scale(data: Data) -> Figure:
     """Success of IMP and LRR against the scale of the starts: balanced, independent, on noisy samples.
 
@@ -188,7 +184,7 @@ def rate_scale(data: Data) -> Figure:
     return figure
 
 
-@_styled
+@style.styled()
 def rate_time(data: Data) -> Figure:
     """Success of IMP, WR and LRR against the training time per level, for one pruning and for several.
 
@@ -217,7 +213,7 @@ def rate_time(data: Data) -> Figure:
     return figure
 
 
-@_styled
+@style.styled()
 def rate_targets(data: Data) -> Figure:
     """Success of IMP and LRR against the training time per level; a panel a number of target coordinates.
 

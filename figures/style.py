@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,13 +55,28 @@ RC: dict[Any, Any] = {
 }
 
 
+@contextlib.contextmanager
+def styled(**more: Any) -> Iterator[None]:
+    """Draw by `RC` and `more` on top of matplotlib's own defaults, whatever the user's matplotlibrc says."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(RC | more)
+        yield
+
+
 def save(figure: Figure, directory: str | Path, name: str) -> list[Path]:
     """Write `figure` as NAME.pdf and NAME.png in `directory`, each complete or absent; return their paths.
 
     The same figure gives the same bytes: no dates, no program names.
     """
     pdf, png = (Path(directory) / f"{name}.{suffix}" for suffix in ("pdf", "png"))
-    with matplotlib.rc_context(RC), atomic(pdf) as vector, atomic(png) as raster:
-        figure.savefig(vector, metadata={"CreationDate": None, "Creator": None, "Producer": None})
-        figure.savefig(raster, metadata={"Software": None})
+    vector, raster = io.BytesIO(), io.BytesIO()
+    with styled():
+        none = {"CreationDate": None, "Creator": None, "Producer": None}
+        figure.savefig(vector, format="pdf", metadata=none)
+        figure.savefig(raster, format="png", metadata={"Software": None})
+    # Both before either has its name: a disk that fills up leaves the two that were there.
+    with atomic(pdf) as first, atomic(png) as second:
+        first.write_bytes(vector.getbuffer())
+        second.write_bytes(raster.getbuffer())
     return [pdf, png]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -19,10 +18,8 @@ if TYPE_CHECKING:
 HEIGHT = 3.95
 """Of a square map at column width with three rows of legend."""
 
-_styled = matplotlib.rc_context(style.RC)
 
-
-@_styled
+@style.styled()
 def fig1a(data: Data) -> Figure:
     """One coordinate: simulated success over (a(0), w(0)), the predicted region, trajectories on the field.
 
@@ -39,19 +36,19 @@ def fig1a(data: Data) -> Figure:
     return figure
 
 
-@_styled
+@style.styled()
 def fig1b(data: Data) -> Figure:
     """IMP over (a(0), w_1(0)) for d > 1, with last-level flows from the initial values IMP returns to."""
     return _pruned(data, "flow after pruning")
 
 
-@_styled
+@style.styled()
 def fig1c(data: Data) -> Figure:
     """LRR over (a(0), w_1(0)) for d > 1, with the dense flows whose sign of w_1 it keeps."""
     return _pruned(data, "dense flow")
 
 
-@_styled
+@style.styled()
 def fig2a(data: Data) -> Figure:
     """Loss against pruning level: one panel a sign pattern of the start, IMP and LRR in each.
 
@@ -78,7 +75,7 @@ def fig2a(data: Data) -> Figure:
     return figure
 
 
-@_styled
+@style.styled()
 def unbalanced(data: Data) -> Figure:
     """One coordinate off balance: the wedge a(0) < 0 that still succeeds, and a(t) crossing zero from it.
 
@@ -102,7 +99,7 @@ def unbalanced(data: Data) -> Figure:
     return figure
 
 
-@_styled
+@style.styled()
 def noise_wedge(data: Data) -> Figure:
     """One coordinate with noisy samples: where s_neg > 0 lets w(0) < 0 succeed, and when w crosses zero.
 
@@ -135,7 +132,7 @@ def noise_wedge(data: Data) -> Figure:
     return figure
 
 
-@_styled
+@style.styled()
 def angle(data: Data) -> Figure:
     """Balanced flows of several d: theta against t, and all of them on the one universal angle curve.
 
@@ -160,7 +157,7 @@ def angle(data: Data) -> Figure:
     return figure
 
 
-@_styled
+@style.styled()
 def conservation(data: Data) -> Figure:
     """Drift of c = a^2 - |w|^2 along ODE solutions, against t at several tolerances.
 

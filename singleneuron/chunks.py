@@ -1,15 +1,19 @@
 """The finished pieces of a study on disk: each written once, atomically, checked when read again."""
 
+import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from figures import lock
 from figures.results import atomic, source_digest
 
 MANIFEST = "study.json"
+_CHUNK = re.compile(r"\d{4,}-\d{12,}-\d{12,}\.json")
 
 
 def _text(value: Any) -> str:
@@ -17,23 +21,10 @@ def _text(value: Any) -> str:
 
 
 class Store:
-    """A folder of chunks of one study, by name; without a folder nothing is kept.
+    """A folder of chunks of one study, by name; without a folder nothing is kept. `opened` makes one."""
 
-    Raises ValueError where the folder holds anything but chunks made by this configuration and these sources.
-    """
-
-    def __init__(self, folder: Path | None, config: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path | None) -> None:
         self.folder = folder
-        if folder is None:
-            return
-        manifest = folder / MANIFEST
-        stated = {"config": json.loads(_text(config)), "source_digest": source_digest()}
-        if manifest.is_file():
-            _check_manifest(manifest, stated)
-        elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ValueError(f"'{folder}' must be a folder of chunks, but is not; remove it or name another")
-        else:
-            _write(manifest, _text(stated))
 
     def load(self, name: str) -> Any:
         """What `save` was given under this name; None if nothing, or if its checksum does not match."""
@@ -49,6 +40,48 @@ class Store:
         if self.folder is not None:
             text = _text(value)
             _write(self.folder / f"{name}.json", f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}")
+
+
+@contextlib.contextmanager
+def opened(folder: Path | None, config: Mapping[str, Any]) -> Iterator[Store]:
+    """The chunks in `folder`, which no other process may use meanwhile.
+
+    Raises ValueError where the folder holds anything but chunks made by this configuration and these
+    sources, or where another process is at work in it.
+    """
+    if folder is None:
+        yield Store(None)
+        return
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"'{folder}' must be a folder of chunks, but is a file; name another")
+    manifest = folder / MANIFEST
+    _check_strangers(folder)
+    with lock.held(folder):
+        stated = {"config": json.loads(_text(config)), "source_digest": source_digest()}
+        if manifest.is_file():
+            _check_manifest(manifest, stated)
+        else:  # chunks without one, which an interrupted removal leaves, are of nobody knows which study
+            _clear(folder)
+            try:
+                _write(manifest, _text(stated))
+            except RuntimeError:
+                _remove(folder)
+                raise
+        yield Store(folder)
+
+
+def _check_strangers(folder: Path) -> None:
+    """ValueError where other files lie in the folder; hidden ones are what file managers leave behind."""
+    known = (MANIFEST, lock.NAME)
+    others = [
+        path.name
+        for path in (folder.iterdir() if folder.is_dir() else ())
+        if path.name not in known and not path.name.startswith(".") and not _CHUNK.fullmatch(path.name)
+    ]
+    if others:
+        raise ValueError(
+            f"'{folder}' must be a folder of chunks, but holds '{min(others)}'; remove it or name another"
+        )
 
 
 def _check_manifest(manifest: Path, stated: Mapping[str, Any]) -> None:
@@ -79,9 +112,29 @@ def _write(path: Path, text: str) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Remove a folder of chunks; anything else in it stays."""
-    if (folder / MANIFEST).is_file():
-        for path in [*folder.glob("*.json"), *folder.glob(".*.json")]:
+    """Remove a folder of chunks; anything else in it stays. ValueError if a process is at work in it."""
+    if folder.is_dir() and any(folder.iterdir()):
+        with lock.held(folder):
+            _clear(folder)
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder that is held, with its lock, unless anything else lies in it."""
+    with contextlib.suppress(OSError):  # on Windows a file that is open stays
+        (folder / lock.NAME).unlink()
+        folder.rmdir()
+
+
+def finish(folder: Path) -> None:
+    """`discard` the chunks of a study whose result is written; one that goes on in them does so itself."""
+    with contextlib.suppress(ValueError):
+        discard(folder)
+
+
+def _clear(folder: Path) -> None:
+    """Remove the chunks in a folder, and what interrupted writes of them have left; the manifest last."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == MANIFEST):
+        name = path.name.removeprefix(".")
+        if _CHUNK.fullmatch(name) or name == MANIFEST or re.fullmatch(r"\..+-[0-9a-f]{8}\.json", path.name):
             path.unlink(missing_ok=True)
-        if not any(folder.iterdir()):
-            folder.rmdir()

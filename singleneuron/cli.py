@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from figures import command
-from figures.results import check_output, is_current, provenance, write
+from figures.results import claim, is_current, provenance, write
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -36,27 +36,30 @@ def _parser() -> argparse.ArgumentParser:
         summary = (options.__doc__ or "").strip()
         sub = commands.add_parser(name, help=summary, description=summary)
         options(sub)
+        sub.add_argument("--overwrite", action="store_true", help="replace another result of that name")
         sub.add_argument("--quiet", action="store_true", help="print nothing but errors")
         sub.set_defaults(run=run)
     return parser
 
 
-def _data_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--n", type=int, help="train on this many samples (default: the population)")
-    command.add_argument("--noise", type=float, default=0.0, help="its standard deviation (%(default)g)")
-    command.add_argument(
+def _data_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--n", type=command.integer, help="train on this many samples (default: the population)"
+    )
+    parser.add_argument("--noise", type=float, default=0.0, help="its standard deviation (%(default)g)")
+    parser.add_argument(
         "--learning-rate",
         type=float,
         metavar="LR",
         help="gradient descent with this step (default: the flow)",
     )
-    command.add_argument("--seed", type=int, default=0, help="of everything drawn (%(default)s)")
+    parser.add_argument("--seed", type=command.integer, default=0, help="of everything drawn (%(default)s)")
 
 
-def _map_options(command: argparse.ArgumentParser) -> None:
+def _map_options(parser: argparse.ArgumentParser) -> None:
     """success of pruning algorithms over a grid of (a(0), w_1(0))"""
-    add = command.add_argument
-    add("--d", type=int, required=True, help="input coordinates")
+    add = parser.add_argument
+    add("--d", type=command.integer, required=True, help="input coordinates")
     add(
         "--algorithm",
         nargs="+",
@@ -65,14 +68,16 @@ def _map_options(command: argparse.ArgumentParser) -> None:
         metavar="imp|wr|lrr",
         help="one or more (imp lrr)",
     )
-    add("--resolution", type=int, default=256, help="points on each axis (%(default)s)")
+    add("--resolution", type=command.integer, default=256, help="points on each axis (%(default)s)")
     add("--extent", type=float, default=2.0, metavar="E", help="both axes run from -E to E (%(default)g)")
-    others = command.add_mutually_exclusive_group()
+    others = parser.add_mutually_exclusive_group()
     others.add_argument(
         "--w-perp", type=float, metavar="R", help="norm of the other coordinates (default: sqrt(1 - 1/d))"
     )
     others.add_argument("--balanced", action="store_true", help="choose that norm such that |w| = |a|")
-    others.add_argument("--average", type=int, metavar="RUNS", help="draw them from N(0, 1/d), RUNS times")
+    others.add_argument(
+        "--average", type=command.integer, metavar="RUNS", help="draw them from N(0, 1/d), RUNS times"
+    )
     add(
         "--imp",
         default="keep",
@@ -80,8 +85,13 @@ def _map_options(command: argparse.ArgumentParser) -> None:
         help="a after IMP or WR has pruned (%(default)s)",
     )
     add("--rewind-time", type=float, metavar="T", help="the time WR rewinds to")
-    add("--levels", type=int, default=1, help="number of prunings, geometric from d to 1 (%(default)s)")
-    _data_options(command)
+    add(
+        "--levels",
+        type=command.integer,
+        default=1,
+        help="number of prunings, geometric from d to 1 (%(default)s)",
+    )
+    _data_options(parser)
     add(
         "--level-time",
         type=float,
@@ -95,18 +105,24 @@ def _map_options(command: argparse.ArgumentParser) -> None:
         choices=["ode", "exact"],
         help="integrate, or use closed forms (%(default)s)",
     )
-    add("--workers", type=int, help="threads (default: all cores)")
-    add("--out", type=Path, default=RESULTS / "map.nc", metavar="FILE", help=".nc or .csv (%(default)s)")
+    add("--workers", type=command.integer, help="threads (default: all cores)")
+    add(
+        "--out",
+        type=command.path,
+        default=RESULTS / "map.nc",
+        metavar="FILE",
+        help=".nc or .csv (%(default)s)",
+    )
 
 
-def _study_options(command: argparse.ArgumentParser) -> None:
+def _study_options(parser: argparse.ArgumentParser) -> None:
     """success rates from random starts; every factor given spans a dimension of the result"""
-    add = command.add_argument
+    add = parser.add_argument
 
     def factor(name: str, kind: Callable[[str], Any], text: str, **options: Any) -> None:
         add(name, type=kind, nargs="+", help=text, **options)
 
-    factor("--d", int, "input coordinates", required=True)
+    factor("--d", command.integer, "input coordinates", required=True)
     factor("--n", _number_or_inf, "samples, drawn anew for every run; inf: the population (default)")
     factor("--noise", float, "standard deviation of their labels (0)")
     factor("--algorithm", str, "one or more (imp lrr)", default=["imp", "lrr"], metavar="imp|wr|lrr")
@@ -115,71 +131,89 @@ def _study_options(command: argparse.ArgumentParser) -> None:
     factor("--learning-rate", float, "gradient descent with this step (default: the flow)", metavar="LR")
     factor("--level-time", float, "training time of a level (default: to its limit)", metavar="T")
     factor("--rewind-time", float, "the time WR rewinds to", metavar="T")
-    factor("--targets", int, "coordinates of the target (1)", metavar="K")
-    add("--levels", type=int, default=1, help="number of prunings, geometric from d to K (%(default)s)")
+    factor("--targets", command.integer, "coordinates of the target (1)", metavar="K")
+    add(
+        "--levels",
+        type=command.integer,
+        default=1,
+        help="number of prunings, geometric from d to K (%(default)s)",
+    )
     add("--imp", default="keep", choices=["keep", "rebalance"], help="a after a pruning (%(default)s)")
-    add("--runs", type=int, default=10_000, help="of every point (%(default)s); the most with --ci-width")
+    add(
+        "--runs",
+        type=command.integer,
+        default=10_000,
+        help="of every point (%(default)s); the most with --ci-width",
+    )
     add("--ci-width", type=float, metavar="W", help="stop once every interval is narrower")
-    add("--seed", type=int, default=0, help="of everything drawn (%(default)s)")
+    add("--seed", type=command.integer, default=0, help="of everything drawn (%(default)s)")
     add(
         "--method",
         default="ode",
         choices=["ode", "exact"],
         help="integrate, or use closed forms (%(default)s)",
     )
-    where = command.add_mutually_exclusive_group()
-    where.add_argument("--workers", type=int, help="processes (default: all cores)")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=command.integer, help="processes (default: all cores)")
     where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that does the work")
-    add("--out", type=Path, default=RESULTS / "study.nc", metavar="FILE", help=".nc or .csv (%(default)s)")
+    add(
+        "--out",
+        type=command.path,
+        default=RESULTS / "study.nc",
+        metavar="FILE",
+        help=".nc or .csv (%(default)s)",
+    )
     add("--fresh", action="store_true", help="discard what an interrupted study has left in FILE.chunks")
 
 
 def _number_or_inf(text: str) -> float:
-    return float("inf") if text == "inf" else int(text)
+    return float("inf") if text == "inf" else command.integer(text)
 
 
-_number_or_inf.__name__ = "number"  # as argparse names it: invalid number value
-
-
-def _trajectory_options(command: argparse.ArgumentParser) -> None:
+def _trajectory_options(parser: argparse.ArgumentParser) -> None:
     """one trajectory, at evenly spaced times"""
-    add = command.add_argument
-    add("--d", type=int, required=True, help="input coordinates")
+    add = parser.add_argument
+    add("--d", type=command.integer, required=True, help="input coordinates")
     add("--a", type=float, required=True, help="outer weight at the start")
     add("--w", type=float, required=True, nargs="+", help="inner weights at the start, d numbers")
-    _data_options(command)
+    _data_options(parser)
     add("--t-end", type=float, required=True, metavar="T", help="the last time")
-    add("--points", type=int, default=200, help="times, from 0 to T (%(default)s)")
+    add("--points", type=command.integer, default=200, help="times, from 0 to T (%(default)s)")
     add(
         "--out",
-        type=Path,
+        type=command.path,
         default=RESULTS / "trajectory.nc",
         metavar="FILE",
         help=".nc or .csv (%(default)s)",
     )
 
 
-def _preset_options(command: argparse.ArgumentParser) -> None:
+def _preset_options(parser: argparse.ArgumentParser) -> None:
     """the results that the figures are drawn from"""
-    what = command.add_mutually_exclusive_group(required=True)
+    what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("names", nargs="*", default=[], metavar="NAME")
     what.add_argument("--list", action="store_true", help="list the presets")
     what.add_argument("--figures", action="store_true", help="all that `figures draw all` needs")
     what.add_argument("--studies", action="store_true", help="all that `figures draw studies` needs")
-    add = command.add_argument
-    add("--out", type=Path, default=RESULTS, metavar="DIR", help="folder of the results (%(default)s)")
-    add("--runs", type=int, help="of every point of a study (default: as the preset states)")
-    add("--workers", type=int, help="processes of a study (default: all cores)")
+    add = parser.add_argument
+    add(
+        "--out", type=command.path, default=RESULTS, metavar="DIR", help="folder of the results (%(default)s)"
+    )
+    add("--runs", type=command.integer, help="of every point of a study (default: as the preset states)")
+    add("--workers", type=command.integer, help="processes of a study (default: all cores)")
     add("--fresh", action="store_true", help="discard what an interrupted study has left")
 
 
-def _verify_options(command: argparse.ArgumentParser) -> None:
+def _verify_options(parser: argparse.ArgumentParser) -> None:
     """a verdict on each theorem and on what goes beyond, or on a statement of your own"""
-    add = command.add_argument
-    add("--statement", type=Path, metavar="FILE", help="a TOML file (default: all statements shipped)")
-    add("--runs", type=int, default=1_000_000, help="starts of each statement (%(default)s)")
-    add("--seed", type=int, default=0, help="of everything drawn (%(default)s)")
-    add("--out", type=Path, default=RESULTS / "verdicts.json", metavar="FILE", help=".json (%(default)s)")
+    add = parser.add_argument
+    add(
+        "--statement", type=command.path, metavar="FILE", help="a TOML file (default: all statements shipped)"
+    )
+    add("--runs", type=command.integer, default=1_000_000, help="starts of each statement (%(default)s)")
+    add("--seed", type=command.integer, default=0, help="of everything drawn (%(default)s)")
+    text = ".json (build/results/verdicts.json, or verdicts-NAME.json of the statement NAME.toml)"
+    add("--out", type=command.path, metavar="FILE", help=text)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -200,8 +234,8 @@ def _fail(message: str) -> int:
 
 
 def _map(options: argparse.Namespace) -> int:
-    check_output(options.out)
     config = _config(options)
+    claim(options.out, config=config, overwrite=options.overwrite)
     import singleneuron as sn
 
     if options.workers is not None:
@@ -228,8 +262,8 @@ def _map(options: argparse.Namespace) -> int:
 
 
 def _study(options: argparse.Namespace) -> None:
-    check_output(options.out)
     config = _config(options)
+    claim(options.out, config=config, overwrite=options.overwrite)
     import singleneuron as sn
     from singleneuron import chunks
 
@@ -244,7 +278,7 @@ def _study(options: argparse.Namespace) -> None:
         progress = stack.enter_context(_progress("study", options.quiet))
         data = sn.success_rate(**arguments, workers=options.workers, directory=folder, progress=progress)
     write(data, options.out, config=config, seed=options.seed)
-    chunks.discard(folder)
+    chunks.finish(folder)
     if not options.quiet:
         print("\n".join(_rates(data)))
         print(options.out)
@@ -296,8 +330,8 @@ def _summary(cells: xr.Dataset, options: argparse.Namespace) -> str:
 
 
 def _trajectory(options: argparse.Namespace) -> int:
-    check_output(options.out)
     config = _config(options)
+    claim(options.out, config=config, overwrite=options.overwrite)
     if len(options.w) != options.d:
         raise ValueError(f"--w must give d = {options.d} numbers, got {len(options.w)}")
     from singleneuron.presets import Paths
@@ -331,9 +365,13 @@ def _preset(options: argparse.Namespace) -> None:
         found = {name: preset for name, preset in found.items() if preset.figure == drawn}
     if options.runs is not None:
         found = {name: preset.with_runs(options.runs) for name, preset in found.items()}
+    configs = {name: preset.model_dump(mode="json", exclude_none=True) for name, preset in found.items()}
+    paths = {
+        name: claim(options.out / f"{name}.nc", config=config, overwrite=options.overwrite)
+        for name, config in configs.items()
+    }
     for name, preset in found.items():
-        config = preset.model_dump(mode="json", exclude_none=True)
-        path = check_output(options.out / f"{name}.nc")
+        config, path = configs[name], paths[name]
         left = [options.out / presets.chunks(name, label) for label in preset.parts]
         if options.fresh:
             for folder in left:
@@ -347,24 +385,27 @@ def _preset(options: argparse.Namespace) -> None:
                 )
             write(tables, path, config=config)
             for folder in left:
-                chunks.discard(folder)
+                chunks.finish(folder)
             message = str(path)
         if not options.quiet:
             print(message, flush=True)
 
 
 def _verify(options: argparse.Namespace) -> int:
-    check_output(options.out, (".json",))
+    # The verdicts on the statements shipped are not those on a statement of the user's own.
+    name = "verdicts" if options.statement is None else f"verdicts-{options.statement.stem}"
+    config, out = _config(options), options.out or RESULTS / f"{name}.json"
+    claim(out, config=config, overwrite=options.overwrite, suffixes=(".json",))
     from singleneuron import statements, verify
 
     wanted = statements.shipped() if options.statement is None else (statements.read(options.statement),)
     with _progress("verify", options.quiet) as progress:
         verdicts = verify.verify(wanted, runs=options.runs, seed=options.seed, progress=progress)
-    made = provenance(_config(options), options.seed)
-    verify.write([verdict | {"provenance": made} for verdict in verdicts], options.out)
+    made = provenance(config, options.seed)
+    verify.write([verdict | {"provenance": made} for verdict in verdicts], out)
     if not options.quiet:
         _print_verdicts(verdicts)
-        print(options.out)
+        print(out)
     return int(any(item["verdict"] != "VERIFIED" for item in verdicts))
 
 
@@ -389,7 +430,7 @@ def _print_verdicts(verdicts: list[dict[str, Any]]) -> None:
 
 def _config(options: argparse.Namespace) -> dict[str, Any]:
     """The options that determine the result."""
-    others = ("run", "quiet", "out", "workers", "scheduler", "fresh")
+    others = ("run", "quiet", "out", "overwrite", "workers", "scheduler", "fresh")
     return {key: value for key, value in vars(options).items() if key not in others}
 
 

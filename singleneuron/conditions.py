@@ -5,6 +5,7 @@ chained), `and`, `or`, `not`, parentheses. A comparison with what is not a numbe
 """
 
 import ast
+import difflib
 import functools
 import math
 import warnings
@@ -95,6 +96,7 @@ def parse(text: str) -> Condition:
     nodes = list(ast.walk(body))
     if len(nodes) > MAX_NODES:
         raise ValueError(f"a condition must have <= {MAX_NODES} parts, but has {len(nodes)}; shorten it")
+    _check_constants(body)
     kind, evaluate = _build(body)
     if kind is not bool:
         raise ValueError(f"a condition must be true or false of a start, but {text!r} is a number")
@@ -135,10 +137,26 @@ def _build(node: ast.expr) -> _Part:
             count, function = FUNCTIONS[name]
             if len(args) == count:
                 return float, _apply(function, float, *args)
+    name = node.func if isinstance(node, ast.Call) else node
+    known = (*NAMES, "pi", *FUNCTIONS)
+    near = difflib.get_close_matches(name.id, known, 1) if isinstance(name, ast.Name) else []
     raise ValueError(
         f"a condition may use numbers, {', '.join(NAMES)}, pi, {', '.join(FUNCTIONS)}, + - * / **, "
         f"comparisons, and, or, not; but has {ast.unparse(node)[:60]!r}"
+        + (f"; did you mean '{near[0]}'?" if near and near[0] != name.id else "")
     )
+
+
+def _check_constants(body: ast.expr) -> None:
+    """ValueError for a part without names that is no number, as 1/0 is: no start could make it one."""
+    for node in ast.walk(body):
+        if isinstance(node, ast.BinOp | ast.Call) and not any(
+            isinstance(inner, ast.Name) and inner.id in NAMES for inner in ast.walk(node)
+        ):
+            kind, evaluate = _build(node)
+            with np.errstate(all="ignore"):
+                if kind is float and not np.isfinite(evaluate({})):
+                    raise ValueError(f"{ast.unparse(node)[:60]!r} must be a finite number, but is none")
 
 
 def _apply(function: Callable[..., Any], kind: type, *nodes: ast.expr) -> Callable[[_Values], Any]:

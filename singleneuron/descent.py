@@ -227,6 +227,13 @@ def descend_population(
     return outputs
 
 
+def _word(seed: int) -> int:
+    """The 64 bits that the counters take of a seed: those that it has, or some derived from all of it."""
+    if seed < 2**64:
+        return int(seed)
+    return int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
+
+
 def descend_sample(
     x: Array,
     y: Array,
@@ -253,7 +260,7 @@ def descend_sample(
     options = (
         float(learning_rate),
         float(label_noise),
-        int(seed),
+        _word(seed),
         np.arange(len(start)) if trajectory is None else np.ascontiguousarray(trajectory, dtype=np.int64),
         limit,
         float(gradient_tolerance),

@@ -6,8 +6,10 @@ sources: an edit of the module or of any module of this package that it imports 
 """
 
 import ast
+import contextlib
 import functools
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
@@ -17,6 +19,7 @@ from typing import Any
 
 import numba
 import numba.core.config
+from numba.core.caching import FunctionCache
 
 
 def source_digest(module: Path) -> str:
@@ -113,6 +116,31 @@ def template(function: Callable[..., Any]) -> Any:
     return numba.njit(error_model="numpy", forceinline=True)(function)
 
 
+class _Cache(FunctionCache):
+    """numba's cache; what it cannot read is compiled again, and a full disk ends no computation."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as error:  # whatever a damaged pickle raises
+            self._warn("read", error, "compiling them again")
+            with contextlib.suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except Exception as error:
+            self._warn("kept", error, "the next process compiles them again")
+
+    def _warn(self, what: str, error: Exception, outcome: str) -> None:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        logging.getLogger(__name__).warning(
+            "compiled kernels cannot be %s in '%s' (%s); %s", what, self.cache_path, reason, outcome
+        )
+
+
 def kernel(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
     """Compile an entry point and cache it on disk."""
 
@@ -121,7 +149,9 @@ def kernel(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
         config: Any = numba.core.config
         before, config.CACHE_DIR = config.CACHE_DIR, str(cache_directory(Path(function.__code__.co_filename)))
         try:
-            return numba.njit(error_model="numpy", cache=True, nogil=True, parallel=parallel)(function)
+            dispatcher = numba.njit(error_model="numpy", nogil=True, parallel=parallel)(function)
+            dispatcher._cache = _Cache(function)  # as `cache=True` does
+            return dispatcher
         finally:
             config.CACHE_DIR = before
 

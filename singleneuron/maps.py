@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from figures.machine import check_memory
+from singleneuron.executors import check_runs
 from singleneuron.flow import Progress, integrate
 from singleneuron.model import Array, Population, Problem, Sample, State, integer, number
 from singleneuron.outcome import Status
@@ -61,6 +63,7 @@ def success_map(
         n=n, noise=noise,
     )  # fmt: skip
     check_training(d, targets, algorithms, rewind_time, levels, level_time, method, training)
+    check_size(d, len(algorithms), resolution, average or 1)
     axis = grid_axis(extent, resolution)
     for algorithm in algorithms:
         check_algorithm(algorithm, imp, rewind_time)
@@ -176,6 +179,14 @@ def check_map(
         raise ValueError(
             f"give at most one of w_perp, balanced and average, but {' and '.join(given)} are given"
         )
+
+
+def check_size(d: int, algorithms: int, resolution: int, runs: int) -> None:
+    """ValueError, in one line, for a map that does not fit this machine or takes too long."""
+    cells = resolution**2
+    starts = 3 * min(CELLS, cells) * d  # drawn, put together, and kept
+    check_memory(f"a map with resolution = {resolution}, d = {d}", 8 * (3 * algorithms * cells + starts))
+    check_runs(runs * algorithms * cells)
 
 
 def check_training(

@@ -7,6 +7,8 @@ from typing import Any, Literal, NamedTuple, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from figures.machine import check_memory
+
 Array = NDArray[np.float64]
 LEAST_BALANCE = 1e-280
 """Below this |c| the squares that c is made of underflow."""
@@ -179,7 +181,8 @@ class Population:
     targets: int = 1
 
     def __post_init__(self) -> None:
-        integer("d", self.d, 1)
+        if integer("d", self.d, 1) >= 2**63:
+            raise ValueError(f"d must be < 2^63, about 9.2e18, but is {self.d}")
         if integer("targets", self.targets, 1) > self.d:
             raise ValueError(f"targets must be <= d = {self.d}, but is {self.targets}")
 
@@ -217,6 +220,7 @@ class Sample:
         noise = number("noise", noise, least=0.0)
         if integer("targets", targets, 1) > d:
             raise ValueError(f"targets must be <= d = {d}, but is {targets}")
+        check_memory(f"a sample with n = {n} and d = {d}", 8 * n * d)
         # The inputs do not depend on the noise level: studies over it share their data.
         inputs, errors = (
             np.random.Generator(np.random.Philox(key)) for key in np.random.SeedSequence(seed).spawn(2)

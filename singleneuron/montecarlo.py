@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from figures.machine import cores
-from singleneuron.chunks import Store
+from singleneuron.chunks import Store, opened
 from singleneuron.executors import processes
 from singleneuron.flow import METHODS, Progress
 from singleneuron.intervals import Limits, clopper_pearson, confidence_sequence, with_undecided
@@ -25,7 +25,7 @@ from singleneuron.model import Array, Population, integer, number
 from singleneuron.outcome import TOLERANCE
 from singleneuron.pruning import check_algorithm, level_counts
 from singleneuron.rates import INITS, predicted_rate
-from singleneuron.runs import COUNTS, Group, Way, check_training, count_runs
+from singleneuron.runs import COUNTS, Group, Way, check_size, check_training, count_runs
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -281,16 +281,16 @@ def success_rate(
         "training": tuple(sorted(training.items())),
     }  # fmt: skip
     grid = _grid(factors, common)
+    check_size(grid.groups, runs, at_most=ci_width is not None)
     counts = [_Counts(group, runs, ci_width) for group in grid.groups]
     for group in grid.groups:
         check_training(group)
     # Chunks depend neither on how many there are nor on when to stop: a study may be extended.
-    store = Store(
-        None if directory is None else Path(directory), {"groups": [asdict(g) for g in grid.groups]}
-    )
+    config = {"groups": [asdict(g) for g in grid.groups]}
     report = progress or (lambda done, total: None)
     chunks = sum(len(c.ranges) for c in counts)
     with contextlib.ExitStack() as stack:
+        store = stack.enter_context(opened(None if directory is None else Path(directory), config))
         width = IN_FLIGHT if executor is not None else 2 * workers
         if executor is None:
             executor = stack.enter_context(processes(min(workers, chunks)))

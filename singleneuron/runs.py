@@ -5,11 +5,14 @@ of runs may be counted anywhere, in any order.
 """
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from figures.machine import check_memory
+from singleneuron.executors import check_runs
 from singleneuron.flow import integrate
 from singleneuron.model import Population, Reduced, Sample, Starts, State, balanced_starts, independent_starts
 from singleneuron.outcome import Status
@@ -112,6 +115,22 @@ def count_runs(group: Group, first: int, last: int) -> list[list[int]]:
 def _training(group: Group, seed: int) -> dict[str, Any]:
     own = {"learning_rate": group.learning_rate, "method": group.method, "seed": seed}
     return dict(group.training) | own
+
+
+def check_size(groups: Sequence[Group], runs: int, at_most: bool) -> None:
+    """ValueError, in one line, for a study that does not fit this machine or takes too long.
+
+    at_most : it stops when it knows enough, so that `runs` says nothing of its time.
+    """
+    if not at_most:
+        check_runs(runs * len(groups))
+    for group in groups:
+        if group.n is not None:
+            check_memory(f"a sample with n = {group.n}, d = {group.d}", 8 * group.n * group.d)
+        if not group.reduced:
+            check_memory(f"a block of starts with d = {group.d}", 3 * 8 * group.block * group.d)
+    chunks = sum(-(-runs // group.chunk) for group in groups)
+    check_memory(f"a list of {chunks:.3g} chunks of runs", 150 * chunks)
 
 
 def check_training(group: Group) -> None:

@@ -3,7 +3,6 @@
 Each chapter is a function that computes with the public functions and prints what it found. Copy from them.
 """
 
-import argparse
 import sys
 import textwrap
 from pathlib import Path
@@ -12,13 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 import singleneuron as sn
-from figures.results import check_output, write
+from figures import command
+from figures.results import claim, write
 from singleneuron.presets import Paths
 
 if TYPE_CHECKING:
     import xarray as xr
 
 OUT = Path("build/tutorial")
+MAPS = ("fig1b", "fig1c", "noise_map")
 D, SEED = 10, 1
 N, NOISE, DATA_SEEDS = 100, 0.5, range(8)
 RESOLUTION = {"population": 64, "samples": 24}
@@ -182,9 +183,10 @@ class Tour(NamedTuple):
     outcomes: dict[int, tuple[float, float, float]]
 
 
-def tour(out: Path) -> Tour:
+def tour(out: Path, overwrite: bool = False) -> Tour:
     """Run all chapters, and write the result files of the last one to the folder `out`."""
-    check_output(out / "fig1b.nc")
+    for name in MAPS:
+        claim(out / f"{name}.nc", config={"tutorial": name}, overwrite=overwrite)
     start = one_start()
     flow, flip = its_flow(start)
     runs = its_levels(start, flip)
@@ -194,36 +196,36 @@ def tour(out: Path) -> Tour:
     a, w = (float(start.a[0]),), tuple(map(float, start.w[0]))
     dense = Paths(d=D, a=a, w=(w,), t_end=50.0).compute(lambda *_: None)
     alone = Paths(d=1, a=a, w=(w[:1],), t_end=50.0).compute(lambda *_: None)
-    tables = {
-        "fig1b": {"map": space.sel(algorithm=["imp"]), "paths": alone},
-        "fig1c": {"map": space.sel(algorithm=["lrr"]), "paths": dense},
-        "noise_map": {"map": noisy},
-    }
-    for name, table in tables.items():
+    tables: list[dict[str, xr.Dataset]] = [
+        {"map": space.sel(algorithm=["imp"]), "paths": alone},
+        {"map": space.sel(algorithm=["lrr"]), "paths": dense},
+        {"map": noisy},
+    ]
+    for name, table in zip(MAPS, tables, strict=True):
         write(table, out / f"{name}.nc", config={"tutorial": name}, seed=SEED)
     _say(
         "6. See it",
         f"""
-        {", ".join(f"{name}.nc" for name in tables)} are in {out}: the maps of chapter 4, with the flow of
+        {", ".join(f"{name}.nc" for name in MAPS)} are in {out}: the maps of chapter 4, with the flow of
         our start in them, and that of chapter 5. Draw them:
 
-            figures draw {" ".join(tables)} --results {out} --out {out}""",
+            figures draw {" ".join(MAPS)} --results {out} --out {out}""",
     )
     return Tour(start, flow, flip, runs, space, noisy, outcomes)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """`python -m singleneuron.tutorial`; return 0 when done, 2 where its results cannot be written."""
-    parser = argparse.ArgumentParser(prog="python -m singleneuron.tutorial", description=__doc__)
-    parser.add_argument(
-        "--out", type=Path, default=OUT, metavar="DIR", help="folder of results (%(default)s)"
-    )
-    try:
-        tour(parser.parse_args(arguments).out)
-    except ValueError as error:
-        print(f"tutorial: {error}", file=sys.stderr)
-        return 2
-    return 0
+    parser = command.Parser(prog="python -m singleneuron.tutorial", description=__doc__)
+    add = parser.add_argument
+    add("--out", type=command.path, default=OUT, metavar="DIR", help="folder of results (%(default)s)")
+    add("--overwrite", action="store_true", help="replace other results of the same names")
+    options = parser.parse_args(arguments)
+
+    def run() -> None:
+        tour(options.out, options.overwrite)
+
+    return command.finish("tutorial", run)
 
 
 def _say(title: str, text: str) -> None:

@@ -14,6 +14,7 @@ from figures.results import atomic
 from singleneuron import trials
 from singleneuron.comparisons import Comparison
 from singleneuron.draws import Batch, derived_seed, values_of
+from singleneuron.executors import check_runs
 from singleneuron.flow import Progress
 from singleneuron.intervals import clopper_pearson
 from singleneuron.model import State, integer
@@ -49,6 +50,7 @@ def verify(
     runs, seed = integer("runs", runs, 100), integer("seed", seed, 0)
     sweeps = trials.plan(statements, runs)
     total, before = sum(sweep.runs for sweep in sweeps.values()), 0
+    check_runs(total)
     for sweep in sweeps.values():
 
         def report(done: int, before: int = before) -> None:

@@ -37,7 +37,9 @@ ORDER = {
     "figures": (
         *(
             "machine",
+            "formats",
             "results",
+            "lock",
             "command",
             "style",
             "panels",
@@ -53,7 +55,12 @@ ORDER = {
         ),
     ),
 }
-SHARED = ("figures.results", "figures.command", "figures.machine")  # with the packages that compute
+SHARED = (
+    "figures.results",
+    "figures.command",
+    "figures.machine",
+    "figures.lock",
+)  # with the packages that compute
 PACKAGES = tuple(name for name in ORDER if any((ROOT / name).glob("*.py")))
 HOMES = {"sympy": "singleneuron/theory/", "matplotlib": "figures/", "torch": "deepexp/"}
 

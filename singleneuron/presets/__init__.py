@@ -43,7 +43,8 @@ class Preset(BaseModel):
 
 def names() -> list[str]:
     """The presets there are, sorted."""
-    return sorted(file.name[:-5] for file in files(__name__).iterdir() if file.name.endswith(".toml"))
+    found = (file.name for file in files(__name__).iterdir() if file.is_file())
+    return sorted(name[:-5] for name in found if name.endswith(".toml") and not name.startswith("."))
 
 
 def load(name: str) -> Preset:

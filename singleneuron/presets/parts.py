@@ -12,6 +12,7 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
 import singleneuron as sn
+from figures.machine import check_memory
 from singleneuron.drift import free_flow
 from singleneuron.maps import grid_axis, predicted_edge
 from singleneuron.model import number, reduce
@@ -97,6 +98,8 @@ class Paths(_Part):
 
     def compute(self, progress: Progress) -> xr.Dataset:
         """Dims (start, time, coordinate): a, w, loss along the way; status and success at the end."""
+        size = 8 * self.points * len(self.a) * (self.d + 2)
+        check_memory(f"a path with points = {self.points}, d = {self.d}", size)
         times = _times(self.t_end, self.points)
         problem = _problem(self.d, self.n, self.noise, self.seed)
         if any(len(row) > self.d for row in self.w):

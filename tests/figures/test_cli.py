@@ -1,5 +1,6 @@
 """`figures draw`: one line and exit code 2 for what it cannot draw, nothing left behind."""
 
+import os
 import subprocess
 import sys
 
@@ -22,6 +23,9 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, capsys):
     source.mkdir()
     folders = ["--results", str(source), "--out", str(out)]
     _fails(capsys, ["draw", "fig9", *folders], "must be one of fig1a")
+    (source / ".nc").write_text("")
+    for odd in ("", "../fig1a", "."):
+        _fails(capsys, ["draw", odd, *folders], f"must be given by its name, got {odd!r}")
     _fails(capsys, ["draw", "all", "fig1a", *folders], "give 'all' alone or the names of figures")
     _fails(capsys, ["draw", "all", *folders], "there must be a result file")
     (source / "fig1b.nc").write_text("not a result")
@@ -43,6 +47,20 @@ def test_usage_errors_are_one_line(arguments, capsys):
         cli.main(arguments)
     assert caught.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_backend_of_a_notebook_is_not_needed(tmp_path):
+    code = "from figures.cli import main; raise SystemExit(main(['draw', 'fig1a', '--results', 'none']))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        env=os.environ | {"MPLBACKEND": "module://a_backend.that_is_not_there"},
+    )
+    assert done.returncode == 2
+    assert "there must be a result file at" in done.stderr
 
 
 def test_help_and_version_are_light():

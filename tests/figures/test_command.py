@@ -1,4 +1,7 @@
-"""What the command lines share: numbers and sections for the README."""
+"""What the command lines share: paths, numbers, and sections for the README."""
+
+import argparse
+from pathlib import Path
 
 import pytest
 
@@ -21,3 +24,22 @@ def test_a_marked_section_of_the_readme_is_replaced(tmp_path):
         ValueError, match="must hold the lines <!-- c: begin --> and <!-- c: end -->; add them"
     ):
         command.replace_section(readme, "c", "new")
+
+
+def test_a_path_begins_at_home_where_it_says_so(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert command.path("~/results/x.nc") == Path("/home/someone/results/x.nc")
+    assert command.path("a/~b.nc") == Path("a/~b.nc")
+    for text in ("", "a\0b", "~nobody-of-that-name/x.nc"):
+        with pytest.raises(argparse.ArgumentTypeError, match="got") as caught:
+            command.path(text)
+        assert "\n" not in str(caught.value)
+
+
+def test_whole_numbers_may_have_an_exponent():
+    assert command.integer("1e12") == 10**12
+    assert command.integer("12345678901234567890123456") == 12345678901234567890123456
+    assert command.integer("-3") == -3
+    for text in ("1.5", "nan", "inf", "1e999999999", "many", ""):
+        with pytest.raises(argparse.ArgumentTypeError, match="whole number"):
+            command.integer(text)

@@ -127,6 +127,149 @@ def test_unwritable_data_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits on files there")
+@pytest.mark.parametrize("name", ["map.nc", "groups.nc", "map.csv"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, name):
+    code = """
+import resource, sys
+import numpy as np, xarray as xr
+from figures import command, results
+big = xr.Dataset({"x": ("t", np.random.default_rng(0).random(20_000))})
+data = {"map": big} if "groups" in sys.argv[1] else big
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))  # as a disk that is full
+raise SystemExit(command.finish("lab", lambda: results.write(data, sys.argv[1], config={}) and None))
+"""
+    path = tmp_path / name
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"lab: '{path}': File too large\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", results.SUFFIXES)
+@pytest.mark.parametrize("seed", [2**63, 2**64 - 1, 2**128 - 1])
+def test_seeds_of_any_size_are_kept(dataset, tmp_path, suffix, seed):
+    dataset.attrs["seed"] = seed
+    back = results.read(results.write(dataset, tmp_path / f"map{suffix}", config={"seed": seed}, seed=seed))
+    assert int(back.attrs["seed"]) == seed
+    assert json.loads(back.attrs["config"]) == {"seed": seed}
+    groups = results.write({"map": dataset}, tmp_path / "groups.nc", config={}, seed=seed)
+    assert int(results.read(groups)["map"].attrs["seed"]) == seed
+
+
+@pytest.mark.parametrize("suffix", results.SUFFIXES)
+def test_a_coordinate_may_be_no_number(tmp_path, suffix):
+    data = xr.Dataset(
+        {"rate": (("learning_rate", "n"), [[0.1, 0.2, 0.3], [0.4, np.nan, 0.6]])},
+        coords={"learning_rate": [np.nan, 0.1], "n": [5.0, np.inf, 1.0]},
+    )
+    xr.testing.assert_equal(results.read(results.write(data, tmp_path / f"s{suffix}", config={})), data)
+
+
+def test_a_table_that_lacks_or_repeats_rows_is_damaged(dataset, tmp_path):
+    path = results.write(dataset, tmp_path / "map.csv", config={})
+    lines = path.read_text().splitlines(keepends=True)
+    for damaged in (lines[:-1], lines + lines[-1:]):
+        path.write_text("".join(damaged))
+        with pytest.raises(ValueError, match=r"map\.csv' \(its rows must be every point"):
+            results.read(path)
+    path.write_text("".join([*lines[:-6], *reversed(lines[-6:])]))  # a table that was sorted is whole
+    assert bool(results.read(path).reindex_like(dataset).equals(dataset))
+
+
+@pytest.mark.parametrize("change", [lambda b: b"\xef\xbb\xbf" + b, lambda b: b.replace(b"\n", b"\r\n")])
+def test_a_table_that_an_editor_has_saved_again_is_read(dataset, tmp_path, change):
+    path = results.write(dataset, tmp_path / "map.csv", config=CONFIG)
+    path.write_bytes(change(path.read_bytes()))
+    xr.testing.assert_equal(results.read(path), dataset)
+    assert results.is_current(path, config=CONFIG)
+    path.write_bytes(path.read_text().encode("utf-16"))
+    with pytest.raises(ValueError, match=r"cannot read the result file '.*map\.csv' \('utf-8'"):
+        results.read(path)
+
+
+def test_a_result_that_another_program_writes_is_in_use(dataset, tmp_path):
+    path = results.write(dataset, tmp_path / "map.nc", config=CONFIG)
+    code = (
+        "import h5py, sys; file = h5py.File(sys.argv[1], 'r+', locking=True); print('open', flush=True);"
+        "sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "open\n"
+        for use in (results.read, lambda path: results.claim(path, config=CONFIG)):
+            with pytest.raises(ValueError, match=r"map\.nc' is in use: another program") as caught:
+                use(path)
+            assert "\n" not in str(caught.value)
+        other.communicate("")
+    results.claim(path, config=CONFIG)
+    xr.testing.assert_equal(results.read(path), dataset)
+
+
+def test_only_an_earlier_result_of_the_same_configuration_is_replaced(dataset, tmp_path):
+    path = results.write(dataset, tmp_path / "map.nc", config=CONFIG | {"title": "one", "part": {"a": 1}})
+    results.claim(path, config=CONFIG | {"title": "two", "part": {"a": 1}})  # words change no number
+    for config, differ in (
+        ({"title": "one", "part": {"a": 2}}, r"\(different: part\.a\)"),
+        ({"part": {"a": 1}, "d": 3, "seed": None}, r"\(different: d, seed\)"),
+    ):
+        with pytest.raises(ValueError, match=differ):
+            results.claim(path, config=CONFIG | config)
+        results.claim(path, config=CONFIG | config, overwrite=True)
+    xr.Dataset({"x": 1.0}).to_netcdf(tmp_path / "foreign.nc", engine="h5netcdf")
+    (tmp_path / "damaged.nc").write_bytes(path.read_bytes()[:3000])
+    (tmp_path / "mine.json").write_text("[]")
+    (tmp_path / "link.nc").symlink_to(tmp_path / "nowhere.nc")
+    for name in ("foreign.nc", "damaged.nc", "mine.json"):
+        with pytest.raises(ValueError, match=rf"{name}.*--overwrite") as caught:
+            results.claim(tmp_path / name, config=CONFIG, suffixes=(".nc", ".json"))
+        assert "\n" not in str(caught.value)
+    results.claim(tmp_path / "link.nc", config=CONFIG)
+
+
+def test_sources_that_were_edited_meanwhile_are_told_and_never_current(
+    dataset, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(results, "_ROOT", _tree(tmp_path / "lab"))
+    results.started_with.cache_clear()
+    try:
+        path = results.check_output(tmp_path / "map.nc")
+        first = results.source_digest()
+        (tmp_path / "lab/singleneuron/model.py").write_text("a = 2\n")
+        results.write(dataset, path, config=CONFIG)
+        assert len(caplog.messages) == 1
+        assert "edited while this ran" in caplog.messages[0]
+        assert results.read(path).attrs["source_digest"].startswith(first)
+        assert not results.is_current(path, config=CONFIG)
+        (tmp_path / "lab/singleneuron/model.py").write_text("a = 1\n")
+        assert results.source_digest() == first
+        assert not results.is_current(path, config=CONFIG)
+    finally:
+        results.started_with.cache_clear()
+
+
+def test_what_editors_leave_behind_is_no_source(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "_ROOT", _tree(tmp_path))
+    first = results.source_digest()
+    package = tmp_path / "singleneuron"
+    (package / ".ipynb_checkpoints").mkdir()
+    (package / ".ipynb_checkpoints/model.py").write_text("a = 0\n")
+    (package / "._model.py").write_text("")
+    (package / ".#model.py").symlink_to(tmp_path / "someone@somewhere")  # as Emacs locks what it edits
+    (package / "gone.py").symlink_to(tmp_path / "nowhere.py")
+    assert results.source_digest() == first
+
+
+def test_a_checkout_that_was_never_installed_has_no_version(monkeypatch):
+    monkeypatch.setattr(results, "_LIBRARIES", ("numpy", "a-package-that-is-not-installed"))
+    versions = json.loads(results.provenance({})["versions"])
+    assert versions["a-package-that-is-not-installed"] == "unknown"
+    assert versions["numpy"] == np.__version__
+
+
 def test_check_output_rejects_what_cannot_be_written(dataset, tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.nc").mkdir()

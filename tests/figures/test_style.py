@@ -1,5 +1,9 @@
 """Saving: PDF and PNG together, the same bytes every time, nothing partial."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 from matplotlib.figure import Figure
 
@@ -28,3 +32,58 @@ def test_failed_save_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="nonsense"):
         style.save(figure, tmp_path, "line")
     assert list(tmp_path.iterdir()) == []
+
+
+MATPLOTLIBRC = """
+text.usetex: True
+axes.grid: True
+axes.spines.top: False
+axes.facecolor: pink
+savefig.transparent: True
+savefig.bbox: tight
+path.simplify_threshold: 1
+lines.linestyle: --
+"""
+
+
+def test_a_users_matplotlibrc_changes_no_picture(tmp_path):
+    code = """
+import sys
+from matplotlib.figure import Figure
+from figures import style
+
+@style.styled()
+def draw():
+    figure = Figure(figsize=(style.COLUMN, 2))
+    figure.subplots().plot([0, 1, 2], [1, 0, 1])
+    return figure
+
+style.save(draw(), sys.argv[1], "line")
+"""
+    (tmp_path / "rc").write_text(MATPLOTLIBRC)
+    for name, more in (("plain", {}), ("user", {"MATPLOTLIBRC": str(tmp_path / "rc")})):
+        command = [sys.executable, "-c", code, str(tmp_path / name)]
+        subprocess.run(command, env=os.environ | more, cwd=tmp_path, timeout=100, check=True)
+    for file in ("line.pdf", "line.png"):
+        assert (tmp_path / "plain" / file).read_bytes() == (tmp_path / "user" / file).read_bytes()
+
+
+def test_a_full_disk_leaves_the_pictures_that_were_there(tmp_path):
+    code = """
+import resource, sys
+from matplotlib.figure import Figure
+from figures import command, style
+figure = Figure(figsize=(3, 3))
+figure.subplots().plot(range(1000), [hash((i, 1)) % 1000 for i in range(1000)])
+resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))
+raise SystemExit(command.finish("lab", lambda: style.save(figure, sys.argv[1], "line") and None))
+"""
+    paths = style.save(_figure(), tmp_path, "line")
+    before = [path.read_bytes() for path in paths]
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith("': File too large\n")
+    assert done.stderr.count("\n") == 1
+    assert [path.read_bytes() for path in paths] == before
+    assert sorted(tmp_path.iterdir()) == sorted(paths)

@@ -70,6 +70,22 @@ def _run(arguments):
         (["study", "--d", "2", "--algorithm", "wr"], "rewind_time"),
         (["study", "--d", "2", "--ci-width", "-1"], "ci_width"),
         (["study", "--d", "2", "--workers", "2", "--scheduler", "tcp://127.0.0.1:1"], "not allowed"),
+        (["map", "--d", "999999999999999999999"], "GB of memory"),
+        (["map", "--d", "2", "--resolution", "999999999"], "GB of memory"),
+        (["map", "--d", "2", "--average", "1e12"], "days"),
+        (["map", "--d", "2", "--n", "999999999999"], "GB of memory"),
+        (["study", "--d", "999999999999999999999"], "d must be < 2^63"),
+        (["study", "--d", "999999999999", "--level-time", "5"], "GB of memory"),
+        (["study", "--d", "2", "--n", "999999999999"], "GB of memory"),
+        (["study", "--d", "2", "--runs", "1e18", "--ci-width", "0.01"], "GB of memory"),
+        (["study", "--d", "2", "3", "--runs", "1e12"], "days"),
+        (["verify", "--runs", "1e12"], "days"),
+        (
+            ["trajectory", "--d", "1", "--a", "1", "--w", "1", "--t-end", "1", "--points", "999999999999"],
+            "GB of memory",
+        ),
+        (["map", "--d", "2", "--out", ""], "a path must be"),
+        (["map", "--d", "2.5"], "whole number"),
         (["preset"], "required"),
         (["preset", "fig99"], "fig99"),
         ([], "required"),
@@ -96,6 +112,38 @@ def test_unwritable_output_is_refused_before_the_work(tmp_path, monkeypatch, cap
         assert err.count("\n") == 1
     assert _run(["preset", "fig1a", "--out", str(tmp_path / "file")]) == 2
     assert [item.name for item in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("suffix", results.SUFFIXES)
+def test_another_result_is_replaced_only_when_told(suffix, tmp_path, monkeypatch, capsys):
+    out = tmp_path / f"map{suffix}"
+    line = ["map", "--d", "2", *SMALL, "--out", str(out)]
+    assert _run(line) == 0
+    assert _run(line) == 0  # its own earlier result
+    before = out.read_bytes()
+    (tmp_path / "letter.csv").write_text("dear reader\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(sn, "success_map", lambda **_: pytest.fail("worked in vain"))
+        assert _run([*line, "--seed", "3", "--imp", "rebalance"]) == 2
+        err = capsys.readouterr().err
+        assert err == (
+            f"singleneuron: '{out}' holds a result of another configuration (different: imp, seed); "
+            "write to another file, or replace it with --overwrite\n"
+        )
+        assert _run([*line, "--out", str(tmp_path / "letter.csv")]) == 2
+        err = capsys.readouterr().err
+        assert "letter.csv" in err
+        assert "--overwrite" in err
+        assert err.count("\n") == 1
+    assert out.read_bytes() == before
+    assert (tmp_path / "letter.csv").read_text() == "dear reader\n"
+    assert _run([*line, "--seed", "3", "--overwrite"]) == 0
+    assert json.loads(results.read(out).attrs["config"])["seed"] == 3
+    trajectory = ["trajectory", "--d", "1", "--a", "1", "--w", "1", "--t-end", "1", "--out", str(out)]
+    study = ["study", "--d", "2", "--runs", "10", "--workers", "1", "--out", str(out)]
+    for other in (trajectory, study):
+        assert _run(other) == 2
+        assert "another configuration" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -158,7 +206,7 @@ def test_maps_over_the_cone_and_averaged_are_summed_up(tmp_path, capsys):
     exist = int((written.status >= 0).sum())
     assert 0 < exist < 81
     assert f"0 of {exist} decided cells differ" in streams.out.splitlines()[1]
-    assert _run([*line, "--average", "3"]) == 0
+    assert _run([*line, "--average", "3", "--overwrite"]) == 0
     streams = capsys.readouterr()
     assert streams.err == ""
     written = results.read(tmp_path / "map.nc").sel(algorithm="lrr")
@@ -322,6 +370,37 @@ def test_trajectory_by_gradient_descent_on_samples(tmp_path):
     end = results.read(tmp_path / "path.nc").isel(time=-1)
     s_pos = sn.Sample.draw(d=1, n=200, noise=0.1, seed=2).statistics.s_pos[0]
     assert float(end.a * end.w[0]) == pytest.approx(s_pos, abs=1e-3)
+
+
+@pytest.mark.parametrize("suffix", results.SUFFIXES)
+@pytest.mark.parametrize(
+    "line",
+    [
+        "map --d 2 --resolution 3 --average 2 --n 5 --noise 0.1 --learning-rate 0.1 --level-time 1 --extent 1",
+        "study --d 2 --n 5 --noise 0.1 --learning-rate 0.5 --level-time 2 --runs 3 --workers 1",
+        "trajectory --d 1 --a 1 --w 1 --t-end 2 --points 3 --n 5 --noise 0.1 --learning-rate 0.5",
+    ],
+)
+def test_seeds_of_128_bits(line, suffix, tmp_path, capsys):
+    seed, out = 2**127 + 12345, tmp_path / f"result{suffix}"
+    command = [*line.split(), "--quiet", "--out", str(out), "--seed"]
+    assert _run([*command, str(seed)]) == 0
+    assert capsys.readouterr().err == ""
+    first = results.read(out)
+    assert int(first.attrs["seed"]) == json.loads(first.attrs["config"])["seed"] == seed
+    assert _run([*command, str(seed)]) == 0
+    assert results.read(out).drop_attrs().equals(first.drop_attrs())
+    if line.startswith("trajectory"):
+        assert _run([*command, str(seed + 2**64), "--overwrite"]) == 0  # every bit counts
+        assert not results.read(out).equals(first)
+
+
+def test_home_is_where_a_path_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    line = "trajectory --d 1 --a 1 --w 1 --t-end 2 --quiet --out ~/new/path.nc"
+    assert _run(line.split()) == 0
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.nc")] == ["new/path.nc"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="closed pipes are no signal there")

@@ -74,6 +74,62 @@ def test_digest_follows_a_callee_two_folders_away_by_any_import(tmp_path, import
     assert kernel.source_digest(module) != before
 
 
+def _lab(folder, monkeypatch):
+    """A package with one kernel, whose cache lies within."""
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    package = folder / "lab"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "kernel.py").write_text((PACKAGE / "kernel.py").read_text())
+    (package / "entry.py").write_text(
+        "from lab.kernel import kernel\n\n@kernel()\ndef entry(x):\n    return 2.0 * x\n"
+    )
+    return package
+
+
+@pytest.mark.parametrize(
+    ("suffix", "damage"),
+    [
+        (".nbi", lambda content: b""),
+        (".nbi", lambda content: bytes(len(content))),
+        (".nbc", lambda content: content[: len(content) // 2]),
+    ],
+)
+def test_a_damaged_cache_is_told_once_and_compiled_again(tmp_path, monkeypatch, suffix, damage):
+    package = _lab(tmp_path, monkeypatch)
+    code = "from lab.entry import entry; print(entry(3.0), sum(entry.stats.cache_hits.values()))"
+
+    def again() -> tuple[str, str]:
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True
+        )
+        return done.stdout.strip(), done.stderr
+
+    assert again() == ("6.0 0", "")
+    assert again() == ("6.0 1", "")
+    (file,) = package.rglob(f"*{suffix}")
+    file.write_bytes(damage(file.read_bytes()))
+    printed, said = again()
+    assert printed == "6.0 0"
+    assert said.count("\n") == 1
+    assert f"compiled kernels cannot be read in '{file.parent}'" in said
+    assert again() == ("6.0 1", "")
+
+
+def test_a_full_disk_costs_the_cache_and_no_result(tmp_path, monkeypatch):
+    _lab(tmp_path, monkeypatch)
+    code = (
+        "import resource; from lab.entry import entry\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); print(entry(3.0))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert done.stdout == "6.0\n"
+    assert "cannot be kept" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_digest_covers_what_a_kernel_is_built_from_and_nothing_else(tmp_path):
     folder = tmp_path / PACKAGE.name
     folder.mkdir()

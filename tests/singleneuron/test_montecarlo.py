@@ -2,6 +2,7 @@
 
 import errno
 import itertools
+import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import xarray as xr
 import singleneuron as sn
 from figures.results import read, write
 from singleneuron import montecarlo, runs
-from singleneuron.chunks import Store
+from singleneuron.chunks import MANIFEST, discard, opened
 from singleneuron.executors import Here
 from singleneuron.intervals import clopper_pearson, confidence_sequence
 from singleneuron.runs import COUNTS, Group, Way, draw_starts
@@ -194,15 +195,69 @@ def test_another_study_is_refused(change, tmp_path):
     assert sorted(tmp_path.iterdir()) == before
 
 
+def _open(folder, config):
+    with opened(folder, config):
+        pass
+
+
 def test_other_sources_and_other_folders_are_refused(tmp_path, monkeypatch):
-    Store(tmp_path / "study", {"a": 1})
+    _open(tmp_path / "study", {"a": 1})
     monkeypatch.setattr("singleneuron.chunks.source_digest", lambda: "other")
     with pytest.raises(ValueError, match="source code"):
-        Store(tmp_path / "study", {"a": 1})
+        _open(tmp_path / "study", {"a": 1})
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/letter.txt").write_text("")
+    with pytest.raises(ValueError, match=r"folder of chunks, but holds 'letter\.txt'"):
+        _open(tmp_path / "mine", {})
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["letter.txt"]
     with pytest.raises(ValueError, match="folder of chunks"):
-        Store(tmp_path / "mine", {})
+        _open(tmp_path / "mine/letter.txt", {})
+
+
+def test_a_folder_of_chunks_belongs_to_one_process(tmp_path):
+    folder = tmp_path / "study.nc.chunks"
+    holder = rf"process {os.getpid()} on .* is at work there"
+    with opened(folder, {"a": 1}) as store:
+        store.save("0000-000000000000-000000000500", [[1]])
+        for use in (lambda: _open(folder, {"a": 1}), lambda: discard(folder)):
+            with pytest.raises(ValueError, match=holder) as caught:
+                use()
+            assert "\n" not in str(caught.value)
+        assert store.load("0000-000000000000-000000000500") == [[1]]
+    discard(folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_chunks_without_a_manifest_and_strays_are_in_nobodys_way(tmp_path):
+    folder = tmp_path / "study.nc.chunks"
+    folder.mkdir()
+    left = (
+        "0000-000000000000-000000000500.json",
+        ".0000-000000000000-000000000500-1a2b3c4d.json",
+        ".study-1a2b3c4d.json",
+        ".DS_Store",
+    )
+    for name in left:
+        (folder / name).write_text("x")
+    (folder / ".#study.json").symlink_to("someone@somewhere")
+    with opened(folder, {"a": 1}) as store:
+        assert store.load(left[0][:-5]) is None
+        found = {path.name for path in folder.iterdir()}
+        assert found == {".DS_Store", ".#study.json", MANIFEST, "lock"}
+    (folder / MANIFEST).unlink()
+    (folder / left[0]).write_text("x")
+    discard(folder)
+    assert {path.name for path in folder.iterdir()} == {".DS_Store", ".#study.json"}
+
+
+def test_a_file_system_without_locks_is_told_and_served(tmp_path, monkeypatch, caplog):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("figures.lock.fcntl.flock", flock)
+    _open(tmp_path / "study", {"a": 1})
+    assert len(caplog.messages) == 1
+    assert "has no locks (No locks available)" in caplog.messages[0]
 
 
 def test_a_full_disk_is_one_line_and_keeps_what_is_finished(tmp_path, monkeypatch):
@@ -222,6 +277,16 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_finished(tmp_path, monkeypatc
     executor = Counting()
     sn.success_rate(**SMALL | {"executor": executor}, directory=tmp_path)
     assert executor.submitted == 10 - 4
+
+
+def test_a_disk_that_is_full_from_the_start_keeps_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(RuntimeError, match="No space left on device"):
+        sn.success_rate(**SMALL, directory=tmp_path / "chunks")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_study_stops_when_its_intervals_are_narrow(monkeypatch):

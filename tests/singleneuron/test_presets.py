@@ -122,7 +122,10 @@ def test_result_is_made_once_for_a_configuration(tiny, tmp_path, monkeypatch, ca
     assert results.read(tmp_path / "tiny.nc")["map"].attrs["created"] == first
     changed = TINY.replace("resolution = 4", "resolution = 5")
     monkeypatch.setattr(presets, "load", lambda name: presets.parse(changed, name))
-    assert cli.main(line) == 0
+    assert cli.main(line) == 2
+    assert "(different: parts.map.resolution)" in capsys.readouterr().err
+    assert results.read(tmp_path / "tiny.nc")["map"].attrs["created"] == first
+    assert cli.main([*line, "--overwrite"]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'tiny.nc'}\n"
     assert results.read(tmp_path / "tiny.nc")["map"].sizes["a0"] == 5
 
@@ -301,8 +304,9 @@ def test_a_killed_study_goes_on_from_its_finished_chunks(study, tmp_path, monkey
     # Fewer runs are another result, and --fresh discards what lies in the way.
     (tmp_path / "once" / folders[1].name).mkdir(parents=True)
     (tmp_path / "once" / folders[1].name / MANIFEST).write_text("{}")
-    assert cli.main([*line, once, "--runs", "3"]) == 2
-    assert cli.main([*line, once, "--runs", "3", "--fresh"]) == 0
+    fewer = [*line, once, "--runs", "3", "--overwrite"]
+    assert cli.main(fewer) == 2
+    assert cli.main([*fewer, "--fresh"]) == 0
     assert results.read(tmp_path / "once/study.nc")["second"].attrs["runs"] == 3
     assert [path.name for path in (tmp_path / "once").iterdir()] == ["study.nc"]
 

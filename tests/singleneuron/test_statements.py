@@ -42,6 +42,13 @@ def test_a_file_states_one_claim(tmp_path):
     assert experiment.claims == (Claim(algorithm="wr", rewind_time=1.0, success="a0 > 0"),)
 
 
+@pytest.mark.parametrize("change", [lambda b: b"\xef\xbb\xbf" + b, lambda b: b.replace(b"\n", b"\r\n")])
+def test_a_file_of_another_editor_is_read(change, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(change(GOOD.encode()))
+    assert statements.read(path).experiments[0].claims == (Claim(algorithm="imp", rate=0.25),)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -50,6 +57,10 @@ def test_a_file_states_one_claim(tmp_path):
         ('algorithm = "snip"\nrate = 0.5\n', "algorithm"),
         ('algorithm = "wr"\nrate = 0.5\n', "rewind_time"),
         (GOOD + "colour = 1\n", "colour"),
+        (GOOD + "inti = 'balanced'\n", r"inti: .*; did you mean 'init'\?$"),
+        (GOOD + "sucess = 'a0 > 0'\n", r"did you mean 'success'\?"),
+        (GOOD + "given = 'a0 > 1/0'\n", "given: '1 / 0' must be a finite number"),
+        (GOOD.encode("utf-16"), "mine.toml': .*; save it as UTF-8$"),
         (GOOD + "d = 0\n", "d:"),
         (GOOD + "d = true\n", "d:"),
         (GOOD + 'd = "2"\n', "d:"),

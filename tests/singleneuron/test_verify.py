@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 
@@ -238,6 +239,47 @@ def test_command_writes_verdicts_and_says_by_its_code(tmp_path, capsys):
         assert result["verdict"] == ("VERIFIED", "REFUTED")[code]
         assert result["verdict"] in streams.out
         assert str(out) in streams.out
+
+
+def test_a_statement_has_verdicts_of_its_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    mine = tmp_path / "mine.toml"
+    mine.write_text('statement = "für alle α"\nalgorithm = "imp"\nd = 4\nrate = 0.25\n', "utf-8")
+    folder = tmp_path / "build/results"
+    folder.mkdir(parents=True)
+    (folder / "verdicts.json").write_text("[]")
+    line = ["verify", "--statement", "mine.toml", "--runs", "1000", "--seed", "2"]
+    assert cli.main(line) == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["verdicts-mine.json", "verdicts.json"]
+    assert (folder / "verdicts.json").read_text() == "[]"
+    capsys.readouterr()
+    monkeypatch.setattr(verify, "verify", lambda *_, **__: pytest.fail("worked in vain"))
+    for more, message in (
+        (["--seed", "3"], "another configuration (different: seed)"),
+        (["--out", "build/results/verdicts.json"], "cannot read the result file"),
+    ):
+        assert cli.main([*line, *more]) == 2
+        err = capsys.readouterr().err
+        assert message in err
+        assert "--overwrite" in err
+        assert err.count("\n") == 1
+
+
+def test_a_terminal_that_lacks_characters_loses_no_verdict(tmp_path):
+    mine = tmp_path / "mine.toml"
+    mine.write_text('statement = "für alle α"\nalgorithm = "imp"\nd = 4\nrate = 0.25\n', "utf-8")
+    line = ["verify", "--statement", str(mine), "--runs", "100", "--out", str(tmp_path / "v.json")]
+    code = "import sys; from singleneuron.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *line],
+        capture_output=True,
+        check=False,
+        timeout=100,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"f\xfcr" in done.stdout
+    assert str(tmp_path / "v.json").encode() in done.stdout
 
 
 def test_bad_statements_and_outputs_are_one_line_and_code_2(tmp_path, capsys):

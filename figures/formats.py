@@ -1,0 +1,109 @@
+"""Datasets as the bytes of a file, and back: NetCDF (one Dataset, or one group a name) and CSV (one table).
+
+The bytes are made in memory: HDF5 does not survive a disk that fills up while it writes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_UTF8 = "utf-8-sig"  # as UTF-8, and a byte-order mark that an editor has put first is no part of the text
+
+
+def netcdf(data: xr.Dataset | Mapping[str, xr.Dataset], attributes: Mapping[str, Any]) -> bytes:
+    """A Dataset, or one group a name, with `attributes` at the root."""
+    import h5netcdf
+    import xarray as xr
+    from xarray.backends import H5NetCDFStore
+
+    groups = {} if isinstance(data, xr.Dataset) else data
+    root = data.assign_attrs(attributes) if isinstance(data, xr.Dataset) else xr.Dataset(attrs=attributes)
+    content = io.BytesIO()
+    with h5netcdf.File(content, "w") as file:
+        _storable(root).dump_to_store(H5NetCDFStore(file))
+        for name, dataset in groups.items():
+            _storable(dataset).dump_to_store(H5NetCDFStore(file.create_group(name)))
+    return content.getvalue()
+
+
+def _storable(dataset: xr.Dataset) -> xr.Dataset:
+    """The same; integers among its attributes that need more than 64 bits, as seeds may, become text."""
+    return dataset.assign_attrs(
+        {
+            key: str(value) if isinstance(value, int) and not -(2**63) <= value < 2**64 else value
+            for key, value in dataset.attrs.items()
+        }
+    )
+
+
+def read_netcdf(path: Path) -> xr.Dataset | dict[str, xr.Dataset]:
+    """The Dataset of a file, or its groups by name, each with the attributes of the root."""
+    import h5netcdf
+    import xarray as xr
+
+    with h5netcdf.File(path) as file:
+        groups = list(file.groups)
+    root = xr.load_dataset(path, engine="h5netcdf")
+    if not groups:
+        return root
+    return {
+        name: xr.load_dataset(path, engine="h5netcdf", group=name).assign_attrs(root.attrs) for name in groups
+    }
+
+
+def netcdf_attributes(path: Path) -> dict[str, Any]:
+    """The attributes of a file's root."""
+    import h5netcdf
+
+    with h5netcdf.File(path) as file:
+        return dict(file.attrs)
+
+
+def csv(dataset: xr.Dataset) -> bytes:
+    """The attributes as '# key: value' lines, then one row a point of the product of the dimensions."""
+    header = {**dataset.attrs, "dims": json.dumps(list(dataset.sizes))}
+    lines = "".join(f"# {key}: {' '.join(str(value).splitlines())}\n" for key, value in header.items())
+    table = dataset.to_dataframe(dim_order=list(dataset.sizes)).reset_index()
+    return (lines + table.to_csv(index=False, lineterminator="\n")).encode()
+
+
+def csv_attributes(path: Path) -> dict[str, str]:
+    """The attributes that stand above a table, `dims` among them."""
+    attributes: dict[str, str] = {}
+    with path.open(encoding=_UTF8) as file:
+        for line in file:
+            if not line.startswith("# "):
+                break
+            key, _, value = line[2:].rstrip("\n").partition(": ")
+            attributes[key] = value
+    return attributes
+
+
+def read_csv(path: Path) -> xr.Dataset:
+    """The Dataset of a table: every variable over all of its dimensions, which keep the order of the rows."""
+    import numpy as np
+    import pandas as pd  # type: ignore[import-untyped]
+    import xarray as xr
+
+    attributes = csv_attributes(path)
+    # The python engine reads floats exactly in every version of pandas.
+    table = pd.read_csv(path, skiprows=len(attributes), engine="python", encoding=_UTF8)
+    dims = json.loads(attributes.pop("dims"))
+    # By codes, for a coordinate may be NaN: no learning rate, say.
+    factors = {dim: pd.factorize(table.pop(dim), use_na_sentinel=False) for dim in dims}
+    coords = {dim: np.asarray(values) for dim, (_, values) in factors.items()}
+    shape = tuple(map(len, coords.values()))
+    place = np.ravel_multi_index([codes for codes, _ in factors.values()], shape)
+    if len(place) != math.prod(shape) or len(np.unique(place)) < len(place):
+        raise ValueError("its rows must be every point of its dimensions, once")
+    order = np.argsort(place)
+    variables = {name: (dims, np.asarray(table[name])[order].reshape(shape)) for name in table}
+    return xr.Dataset(variables, coords, attributes)
