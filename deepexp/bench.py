@@ -278,7 +278,7 @@ def _pruning(net: nn.Module) -> float:
 
 
 def keep(work: Run, folder: Path) -> None:
-    """Check a run's state and write it as a checkpoint, as after every epoch."""
+    """Check a run's state and write it as a checkpoint, as after an epoch."""
     train.not_finite(work.net, work.sgd)
     state = policy.capture(work.net, work.sgd)
     checkpoint.save(Checkpoint(0, 1, state, masks.dense(work.net), [], []), folder, "bench")
@@ -389,7 +389,8 @@ def _study(work: Run, rate: float) -> str:
     some = work.dataset.test[torch.arange(min(1000, len(work.dataset.test)))]
     looked = _seconds(lambda: train.evaluate(work.net, some, work.dataset), 1)
     level += looked * len(work.dataset.test) / len(some)
-    hours = trainings * (epochs * (epoch + kept) + level) / 3600
+    often = min(1.0, epoch / checkpoint.PAUSE)  # checkpoints an epoch
+    hours = trainings * (epochs * (epoch + kept * often) + level) / 3600
     return (
         f"- {_number(epoch)} s an epoch, {_number(kept)} s a checkpoint, {_number(level)} s to evaluate, "
         f"prune and save a level; estimate for {trainings} trainings of {epochs} epochs: {_number(hours)} h"

@@ -35,8 +35,8 @@ class Lost(RuntimeError):
     def __init__(self, why: object) -> None:
         reason = " ".join(str(why).split())
         super().__init__(
-            f"every process of the run must live, but another one ended ({reason}); all complete epochs are "
-            "kept: run the same command again to go on"
+            f"every process of the run must live, but another one ended ({reason}); run the same command "
+            "again to go on from its last checkpoint"
         )
 
 
