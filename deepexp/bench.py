@@ -387,7 +387,7 @@ def _study(work: Run, rate: float) -> str:
         kept = _seconds(lambda: keep(work, Path(name)))
         level = _pruning(work.net) + _seconds(lambda: save(work.net, Path(name)))
     some = work.dataset.test[torch.arange(min(1000, len(work.dataset.test)))]
-    looked = _seconds(lambda: train.evaluate(work.net, some, work.dataset), 1)
+    looked = _seconds(lambda: train.evaluate(work.net, some, work.dataset, work.config.machine), 1)
     level += looked * len(work.dataset.test) / len(some)
     often = min(1.0, epoch / checkpoint.PAUSE)  # checkpoints an epoch
     hours = trainings * (epochs * (epoch + kept * often) + level) / 3600

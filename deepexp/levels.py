@@ -435,7 +435,9 @@ def _evaluation(work: Run, level: int, epoch: int, lr: float) -> dict[str, float
     """Loss and accuracy on the validation and the test images; raises Diverged."""
     row: dict[str, float | None] = {}
     for part in ("validation", "test"):
-        loss, accuracy = train.evaluate(work.net, getattr(work.dataset, part), work.dataset)
+        loss, accuracy = train.evaluate(
+            work.net, getattr(work.dataset, part), work.dataset, work.config.machine
+        )
         if loss is not None and not math.isfinite(loss):
             raise train.Diverged(f"the {part} loss", level, epoch, lr)
         row |= {f"{part}_loss": loss, f"{part}_accuracy": accuracy}
