@@ -68,9 +68,9 @@ test-slow: .venv/.dev .venv/.deep .venv/.cluster ## run the tests that take long
 	$(PYTEST) -m slow
 
 # What a plan writes is a makefile of its own, so that the runs share the job server of `make -jN deep`.
-deep: .venv/.deep ## an experiment, from nothing to figure and verdicts: RECIPE= PROFILE=smoke|short|full [SEEDS= PANELS= STACK=1]
+deep: .venv/.deep ## an experiment, from nothing to figure and verdicts: RECIPE= PROFILE=smoke|short|full [SEEDS= PANELS= STACK=1 SET=]
 	@test -n "$(RECIPE)" || { echo "make deep needs RECIPE=NAME, one of:" >&2; $(BIN)/deepexp recipes >&2; exit 2; }
-	@$(BIN)/deepexp plan $(RECIPE) --profile $(PROFILE) $(if $(SEEDS),--seed $(SEEDS)) $(if $(PANELS),--panel $(PANELS)) $(if $(STACK),--stack) --make
+	@$(BIN)/deepexp plan $(RECIPE) --profile $(PROFILE) $(if $(SEEDS),--seed $(SEEDS)) $(if $(PANELS),--panel $(PANELS)) $(if $(STACK),--stack) $(if $(SET),--set $(SET)) --make
 	@$(MAKE) --no-print-directory --keep-going --file build/deep/$(notdir $(RECIPE:.toml=)).mk
 
 mutants: .venv/.dev .venv/.deep ## put known traps into the code, one at a time: each must fail a test

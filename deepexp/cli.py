@@ -129,6 +129,14 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--panel", nargs="+", metavar="PANEL", help="default: those of the profile")
         sub.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
         sub.add_argument("--stack", action="store_true", help="train an arm's seeds as one stacked network")
+        sub.add_argument(
+            "--set",
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="machine.KEY=VALUE",
+            help="what the runs compute on, as machine.compile=true",
+        )
         sub.add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help="the folder of the runs")
     plan.add_argument("--make", action="store_true", help="write a makefile of the runs, result and figure")
     plan.add_argument("--out", type=Path, metavar="FILE", help="of --make (default: build/deep/RECIPE.mk)")
@@ -346,6 +354,7 @@ def _planned(options: argparse.Namespace) -> list[Run]:
         device=_device(options.device),
         processes=int(os.environ.get("WORLD_SIZE", 1)),
         stack=options.stack,
+        machine=_settings(options.set, "--set", "machine.compile=true"),
     )
 
 
@@ -366,7 +375,7 @@ def _plan(options: argparse.Namespace) -> None:
         print(jobs.outlook(todo, options.runs, speeds))
     if options.make:
         told = ["--profile", options.profile, "--device", _device(options.device)]
-        for key, values in (("--seed", options.seed), ("--panel", options.panel)):
+        for key, values in (("--seed", options.seed), ("--panel", options.panel), ("--set", options.set)):
             told += [key, *map(str, values)] if values else []
         told += ["--stack"] if options.stack else []
         text = jobs.makefile(options.recipe, runs, options.runs, told, Path("build"))
