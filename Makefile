@@ -10,7 +10,7 @@ PYTEST := NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WOR
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help figures gallery study verify report test test-slow mutants deep deep-smoke bench bench-deep check \
-        format clean
+        gpu-check format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,9 @@ bench: .venv/.bench ## measure trajectories/s beside other solvers, into the tab
 
 bench-deep: .venv/.deep ## measure training images/s beside plain PyTorch, into the table of the README
 	$(BIN)/deepexp bench --readme README.md
+
+gpu-check: .venv/.deep ## the first thing to run on a GPU: right, how fast, and into build/gpu-check.json (six minutes)
+	@$(BIN)/deepexp gpu-check
 
 format: .venv/.dev ## format the sources in place
 	$(BIN)/ruff check --fix .

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,18 +62,25 @@ def settings(
 
 
 def loops(
-    chosen: Mapping[str, Any], *, images: int = 5000, seconds: float = 60.0, compiled: bool = False
+    chosen: Mapping[str, Any],
+    *,
+    images: int = 5000,
+    seconds: float = 60.0,
+    compiled: bool = False,
+    only: Sequence[str] | None = None,
+    dataset: data.Dataset | None = None,
 ) -> tuple[dict[str, float], int]:
-    """Training images/s of each loop, masked ones at `DENSITY`, and over how many images at least.
+    """Training images/s of each loop (`only` these), masked ones at `DENSITY`, over how many images at least.
 
+    They train on `dataset`, by default that of the settings.
     The measurement ends with the round in which each has trained on `images`, or `seconds` are over.
     """
-    loaded = prepare(build(chosen), Path()).dataset
+    loaded = prepare(build(chosen), Path(), dataset=dataset).dataset
     if not isinstance(loaded.train, data.Images):
         raise ValueError(
             f"the plain loop needs images that fit in memory; choose another than '{chosen['data.dataset']}'"
         )
-    made = {name: _loop(name, chosen, loaded) for name in names(compiled)}
+    made = {name: _loop(name, chosen, loaded) for name in only or names(compiled)}
     batch, device = build(chosen).train.batch_size, loaded.mean.device.type
     for loop in made.values():
         next(loop)  # compiles, and takes its memory

@@ -161,6 +161,8 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--url", help="a mirror of the archive")
     bench = add("bench", _bench, "this machine's speed beside a plain PyTorch loop's")
     _bench_options(bench)
+    check = add("gpu-check", _gpu_check, "whether a GPU trains as a CPU does, and how fast (six minutes)")
+    check.add_argument("--out", type=Path, default=Path("build/gpu-check.json"), metavar="FILE")
     add("doctor", _doctor, "what this machine can run")
     return parser
 
@@ -553,6 +555,23 @@ def _bench(options: argparse.Namespace) -> None:
         parts.append(part)
     if options.readme:
         command.replace_section(options.readme, "deepexp benchmark", "\n\n".join(parts))
+
+
+def _gpu_check(options: argparse.Namespace) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise ValueError("gpu-check needs a CUDA device, but torch finds none; run it on a machine with one")
+    from deepexp import gpu_check
+
+    failed, count = [], 0
+    for found in gpu_check.run("cuda", options.out):
+        count += 1
+        failed += [found.check] if found.ok is False else []
+        print(found, flush=True)
+    print(options.out)
+    if failed:
+        raise RuntimeError(f"{len(failed)} of {count} checks failed, the first {failed[0]}")
 
 
 def _doctor(_: argparse.Namespace) -> None:

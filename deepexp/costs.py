@@ -161,7 +161,7 @@ def _measured(config: Config) -> Speed:
             "donor": None,
         }
     )
-    data, seeds = _random(plain), config.machine.stack or (config.seed,)
+    data, seeds = random_images(plain, 2 * plain.train.batch_size), config.machine.stack or (config.seed,)
     works = [prepare.prepare(plain.model_copy(update={"seed": s}), Path(), dataset=data) for s in seeds]
     if absent:
         return _assumed(works[0], config, len(works))
@@ -171,14 +171,14 @@ def _measured(config: Config) -> Speed:
     return Speed(speed, f"measured here on {on}")
 
 
-def _random(config: Config) -> Dataset:
-    """Two batches of random images of the data set's sizes, on the device."""
+def random_images(config: Config, count: int) -> Dataset:
+    """So many random training images of the data set's sizes, on the device."""
     import torch
 
     from deepexp.data import Dataset, Images
 
     source, device = SOURCES[config.data.dataset], config.machine.device
-    generator, count = torch.Generator().manual_seed(0), 2 * config.train.batch_size
+    generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (count, *source.shape), generator=generator, dtype=torch.uint8)
     labels = torch.randint(source.classes, (count,), generator=generator)
     images = Images(pixels, labels).to(device)

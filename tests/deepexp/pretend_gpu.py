@@ -1,8 +1,8 @@
 """A GPU that computes nothing: its tensors have a shape, a type and a device, and it lists what waits for it.
 
 `python tests/deepexp/pretend_gpu.py NET ...` trains these networks on it for an epoch and, of several, whole
-runs of the first, and prints what they waited for and reached, as JSON. It is a process of its own, since the device
-stays with the process.
+runs of the first, and prints what they waited for and reached, as JSON. It is a process of its own, since the
+device stays with the process.
 """
 
 from __future__ import annotations
