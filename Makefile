@@ -10,7 +10,7 @@ PYTEST := NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WOR
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help figures gallery study verify report test test-slow mutants deep deep-smoke bench bench-deep check \
-        format clean
+        gpu-check format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,9 +67,9 @@ test-slow: .venv/.dev .venv/.deep .venv/.cluster ## run the tests that take long
 	$(PYTEST) -m slow
 
 # What a plan writes is a makefile of its own, so that the runs share the job server of `make -jN deep`.
-deep: .venv/.deep ## an experiment, from nothing to figure and verdicts: RECIPE= PROFILE=smoke|short|full [SEEDS= PANELS= STACK=1]
+deep: .venv/.deep ## an experiment, from nothing to figure and verdicts: RECIPE= PROFILE=smoke|short|full [SEEDS= PANELS= STACK=1 SET=]
 	@test -n "$(RECIPE)" || { echo "make deep needs RECIPE=NAME, one of:" >&2; $(BIN)/deepexp recipes >&2; exit 2; }
-	@$(BIN)/deepexp plan $(RECIPE) --profile $(PROFILE) $(if $(SEEDS),--seed $(SEEDS)) $(if $(PANELS),--panel $(PANELS)) $(if $(STACK),--stack) --make
+	@$(BIN)/deepexp plan $(RECIPE) --profile $(PROFILE) $(if $(SEEDS),--seed $(SEEDS)) $(if $(PANELS),--panel $(PANELS)) $(if $(STACK),--stack) $(if $(SET),--set $(SET)) --make
 	@$(MAKE) --no-print-directory --keep-going --file build/deep/$(notdir $(RECIPE:.toml=)).mk
 
 mutants: .venv/.dev .venv/.deep ## put known traps into the code, one at a time: each must fail a test
@@ -90,6 +90,9 @@ bench: .venv/.bench ## measure trajectories/s beside other solvers, into the tab
 
 bench-deep: .venv/.deep ## measure training images/s beside plain PyTorch, into the table of the README
 	$(BIN)/deepexp bench --readme README.md
+
+gpu-check: .venv/.deep ## the first thing to run on a GPU: right, how fast, and into build/gpu-check.json (six minutes)
+	@$(BIN)/deepexp gpu-check
 
 format: .venv/.dev ## format the sources in place
 	$(BIN)/ruff check --fix .

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,18 +62,25 @@ def settings(
 
 
 def loops(
-    chosen: Mapping[str, Any], *, images: int = 5000, seconds: float = 60.0, compiled: bool = False
+    chosen: Mapping[str, Any],
+    *,
+    images: int = 5000,
+    seconds: float = 60.0,
+    compiled: bool = False,
+    only: Sequence[str] | None = None,
+    dataset: data.Dataset | None = None,
 ) -> tuple[dict[str, float], int]:
-    """Training images/s of each loop, masked ones at `DENSITY`, and over how many images at least.
+    """Training images/s of each loop (`only` these), masked ones at `DENSITY`, over how many images at least.
 
+    They train on `dataset`, by default that of the settings.
     The measurement ends with the round in which each has trained on `images`, or `seconds` are over.
     """
-    loaded = prepare(build(chosen), Path()).dataset
+    loaded = prepare(build(chosen), Path(), dataset=dataset).dataset
     if not isinstance(loaded.train, data.Images):
         raise ValueError(
             f"the plain loop needs images that fit in memory; choose another than '{chosen['data.dataset']}'"
         )
-    made = {name: _loop(name, chosen, loaded) for name in names(compiled)}
+    made = {name: _loop(name, chosen, loaded) for name in only or names(compiled)}
     batch, device = build(chosen).train.batch_size, loaded.mean.device.type
     for loop in made.values():
         next(loop)  # compiles, and takes its memory
@@ -278,7 +285,7 @@ def _pruning(net: nn.Module) -> float:
 
 
 def keep(work: Run, folder: Path) -> None:
-    """Check a run's state and write it as a checkpoint, as after every epoch."""
+    """Check a run's state and write it as a checkpoint, as after an epoch."""
     train.not_finite(work.net, work.sgd)
     state = policy.capture(work.net, work.sgd)
     checkpoint.save(Checkpoint(0, 1, state, masks.dense(work.net), [], []), folder, "bench")
@@ -389,7 +396,8 @@ def _study(work: Run, rate: float) -> str:
     some = work.dataset.test[torch.arange(min(1000, len(work.dataset.test)))]
     looked = _seconds(lambda: train.evaluate(work.net, some, work.dataset, work.config.machine), 1)
     level += looked * len(work.dataset.test) / len(some)
-    hours = trainings * (epochs * (epoch + kept) + level) / 3600
+    often = min(1.0, epoch / checkpoint.PAUSE)  # checkpoints an epoch
+    hours = trainings * (epochs * (epoch + kept * often) + level) / 3600
     return (
         f"- {_number(epoch)} s an epoch, {_number(kept)} s a checkpoint, {_number(level)} s to evaluate, "
         f"prune and save a level; estimate for {trainings} trainings of {epochs} epochs: {_number(hours)} h"

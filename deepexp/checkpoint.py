@@ -1,7 +1,7 @@
 """Checkpoints: everything that a run needs to go on.
 
-A file carries the run_id of its configuration. The last two are kept, so that a damaged one leaves one to
-fall back to.
+A file carries the run_id of its configuration. Two or three are kept, so that a damaged one leaves one to
+fall back to. When they are written is no part of a result: a run goes on to the same bits from any of them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from deepexp import tensors
 from deepexp.masks import Mask, pack, shapes, unpack
 from deepexp.policy import State
 
+PAUSE = 60.0  # seconds at least between two checkpoints within a level: the state of a large network is 90 MB
 _NAME = re.compile(r"\d+-\d+")  # level, step
 
 
@@ -47,8 +48,12 @@ def load_state(path: Path, run_id: str | None = None) -> State:
     return _state(_read(path, run_id)[0])
 
 
-def save(checkpoint: Checkpoint, folder: Path, run_id: str) -> None:
-    """Add a checkpoint to `folder`; of the others, only the one before it stays."""
+def save(checkpoint: Checkpoint, folder: Path, run_id: str, *, end: bool = False) -> None:
+    """Add a checkpoint to `folder`; of the others, the one before it and the last of a level before stay.
+
+    At the `end` of a level no other of that level stays, so that the folder of a finished run holds the same
+    files whenever checkpoints were written.
+    """
     alive = checkpoint.mask.alive
     mask = {f"mask/{name}": tensor for name, tensor in pack(alive).items()}
     meta = {
@@ -62,9 +67,12 @@ def save(checkpoint: Checkpoint, folder: Path, run_id: str) -> None:
     path = folder / f"{checkpoint.level:03d}-{checkpoint.step:08d}.safetensors"
     tensors.write(_tensors(checkpoint.state) | mask, path, meta)
     files = _files(folder)
-    here = files.index(path)
-    for old in [*files[: max(here - 1, 0)], *files[here + 1 :]]:  # a later one was passed over
-        old.unlink()
+    before = files[: files.index(path)]  # a later one was passed over
+    kept = [file for file in before if _place(file)[0] < checkpoint.level][-1:]
+    kept += [] if end else before[-1:]
+    for file in files:
+        if file not in (path, *kept):
+            file.unlink()
 
 
 def load(folder: Path, run_id: str, say: Callable[[str], None]) -> Checkpoint | None:
@@ -92,7 +100,12 @@ def load(folder: Path, run_id: str, say: Callable[[str], None]) -> Checkpoint | 
 
 def _files(folder: Path) -> list[Path]:
     found = [path for path in folder.glob("*.safetensors") if _NAME.fullmatch(path.stem)]
-    return sorted(found, key=lambda path: tuple(map(int, path.stem.split("-"))))
+    return sorted(found, key=_place)
+
+
+def _place(path: Path) -> tuple[int, int]:
+    level, step = map(int, path.stem.split("-"))
+    return level, step
 
 
 def _read(path: Path, run_id: str | None) -> tuple[dict[str, Tensor], dict[str, Any]]:

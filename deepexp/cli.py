@@ -129,6 +129,14 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--panel", nargs="+", metavar="PANEL", help="default: those of the profile")
         sub.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
         sub.add_argument("--stack", action="store_true", help="train an arm's seeds as one stacked network")
+        sub.add_argument(
+            "--set",
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="machine.KEY=VALUE",
+            help="what the runs compute on, as machine.compile=true",
+        )
         sub.add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help="the folder of the runs")
     plan.add_argument("--make", action="store_true", help="write a makefile of the runs, result and figure")
     plan.add_argument("--out", type=Path, metavar="FILE", help="of --make (default: build/deep/RECIPE.mk)")
@@ -161,6 +169,8 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--url", help="a mirror of the archive")
     bench = add("bench", _bench, "this machine's speed beside a plain PyTorch loop's")
     _bench_options(bench)
+    check = add("gpu-check", _gpu_check, "whether a GPU trains as a CPU does, and how fast (six minutes)")
+    check.add_argument("--out", type=Path, default=Path("build/gpu-check.json"), metavar="FILE")
     add("doctor", _doctor, "what this machine can run")
     return parser
 
@@ -356,6 +366,7 @@ def _planned(options: argparse.Namespace) -> list[Run]:
         device=_device(options.device),
         processes=int(os.environ.get("WORLD_SIZE", 1)),
         stack=options.stack,
+        machine=_settings(options.set, "--set", "machine.compile=true"),
     )
 
 
@@ -376,7 +387,7 @@ def _plan(options: argparse.Namespace) -> None:
         print(jobs.outlook(todo, options.runs, speeds))
     if options.make:
         told = ["--profile", options.profile, "--device", _device(options.device)]
-        for key, values in (("--seed", options.seed), ("--panel", options.panel)):
+        for key, values in (("--seed", options.seed), ("--panel", options.panel), ("--set", options.set)):
             told += [key, *map(str, values)] if values else []
         told += ["--stack"] if options.stack else []
         text = jobs.makefile(options.recipe, runs, options.runs, told, Path("build"))
@@ -577,6 +588,23 @@ def _bench(options: argparse.Namespace) -> None:
         parts.append(part)
     if options.readme:
         command.replace_section(options.readme, "deepexp benchmark", "\n\n".join(parts))
+
+
+def _gpu_check(options: argparse.Namespace) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise ValueError("gpu-check needs a CUDA device, but torch finds none; run it on a machine with one")
+    from deepexp import gpu_check
+
+    failed, count = [], 0
+    for found in gpu_check.run("cuda", options.out):
+        count += 1
+        failed += [found.check] if found.ok is False else []
+        print(found, flush=True)
+    print(options.out)
+    if failed:
+        raise RuntimeError(f"{len(failed)} of {count} checks failed, the first {failed[0]}")
 
 
 def _doctor(_: argparse.Namespace) -> None:

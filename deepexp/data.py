@@ -7,7 +7,7 @@ is a test image.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -197,8 +197,8 @@ def batches(
     if isinstance(images, Files):
         indices = [group.part(order[number * size : (number + 1) * size]) for number in steps]
         jobs = (_job(images, index, draws, flips) for index in indices)
-        for index, pixels in zip(indices, decode.decoded(jobs, dataset.shape[0]), strict=True):
-            yield dataset.normalise(_on(torch.from_numpy(pixels), images)), images.y[_on(index, images)]
+        for index, pixels in zip(indices, _decoded(jobs, images, dataset.shape[0]), strict=True):
+            yield dataset.normalise(pixels), images.y[_on(index, images)]
         return
     height, width = images.x.shape[1:3]
     boxes = None
@@ -225,11 +225,8 @@ def in_order(dataset: Dataset, images: Images | Files, size: int) -> Iterator[tu
     starts = range(0, len(images), max(1, min(size, _PIXELS // (side * side))))
     if isinstance(images, Files):
         jobs = (Job(images.paths[first : first + starts.step]) for first in starts)
-        for first, pixels in zip(starts, decode.decoded(jobs, height), strict=True):
-            yield (
-                dataset.normalise(_on(torch.from_numpy(pixels), images)),
-                images.y[first : first + starts.step],
-            )
+        for first, pixels in zip(starts, _decoded(jobs, images, height), strict=True):
+            yield dataset.normalise(pixels), images.y[first : first + starts.step]
         return
     for first in starts:
         batch = images[first : first + starts.step]
@@ -247,10 +244,16 @@ def _job(images: Files, index: Tensor, draws: Tensor | None, flips: Tensor) -> J
     return Job(paths, None if draws is None else draws[index].numpy(), flips[index].numpy())
 
 
+def _decoded(jobs: Iterable[Job], images: Files, size: int) -> Iterator[Tensor]:
+    """The images of each job (B, size, size, 3) on the device of `images`."""
+    for pixels in decode.decoded(jobs, size, pinned=images.y.device.type == "cuda"):
+        yield _on(pixels, images)
+
+
 def _on(tensor: Tensor, images: Files) -> Tensor:
     """`tensor` on the device of `images`, copied there while the device goes on with what it has."""
     device = images.y.device
-    if device.type == "cuda":
+    if device.type == "cuda" and not tensor.is_pinned():
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)
 

@@ -5,8 +5,10 @@ No result depends on how many processes there are: what is drawn for an image co
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
+import shutil
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +22,7 @@ from figures.machine import cores
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
 
 DRAWS = 22  # uniform numbers that a random crop takes: ten tries of an area and a ratio, and a place
 _TRIES = 10
@@ -135,12 +138,14 @@ def crop(image: Image, size: int, draws: np.ndarray | None, flip: bool) -> np.nd
     return pixels[:, ::-1] if flip else pixels
 
 
-def decoded(jobs: Iterable[Job], size: int) -> Iterator[np.ndarray]:
+def decoded(jobs: Iterable[Job], size: int, *, pinned: bool = False) -> Iterator[Tensor]:
     """The images (B, size, size, 3) uint8 of each job, in order, decoded ahead by `workers` processes.
 
+    They come in memory that the processes share, so that the training receives its address alone; `pinned`,
+    a thread copies them ahead, too, to where a GPU fetches them by itself.
     Raises Unreadable, which names the file, at the batch that it belongs to.
     """
-    from torch import Generator
+    from torch import Generator, as_tensor
     from torch.utils.data import DataLoader
 
     count, context = workers(), None
@@ -152,12 +157,13 @@ def decoded(jobs: Iterable[Job], size: int) -> Iterator[np.ndarray]:
             "ignore", "This DataLoader will create"
         )  # more processes than cores, if asked to
         loader: DataLoader[Any] = DataLoader(
-            _Decoder(size),  # type: ignore[arg-type]
+            _Decoder(size, count),  # type: ignore[arg-type]
             batch_size=None,
             sampler=jobs,
             num_workers=count,
             prefetch_factor=2 if count else None,
             collate_fn=_as_it_is,
+            pin_memory=pinned,
             multiprocessing_context=context,
             generator=Generator(),  # or it would draw from the process's
         )
@@ -165,7 +171,7 @@ def decoded(jobs: Iterable[Job], size: int) -> Iterator[np.ndarray]:
     for found in batches:
         if isinstance(found, str):
             raise Unreadable(found)
-        yield found
+        yield as_tensor(found)
 
 
 @dataclass(frozen=True)
@@ -174,8 +180,11 @@ class _Decoder:
     back as a traceback."""
 
     size: int
+    processes: int
 
-    def __getitem__(self, job: Job) -> np.ndarray | str:
+    def __getitem__(self, job: Job) -> Tensor | np.ndarray | str:
+        from torch import from_numpy
+
         pixels = np.empty((len(job.paths), self.size, self.size, 3), np.uint8)
         try:
             for number, path in enumerate(job.paths):
@@ -184,7 +193,16 @@ class _Decoder:
                 pixels[number] = crop(picture(path), self.size, draws, flip)
         except ValueError as error:
             return str(error)
-        return pixels
+        # An array goes through a pipe, which takes the training's time, but no shared memory.
+        return from_numpy(pixels) if _room() > 2 * self.processes * pixels.nbytes else pixels
+
+
+def _room() -> float:
+    """The bytes of shared memory that are left; a container may have little. Beyond them, a process dies."""
+    try:
+        return shutil.disk_usage("/dev/shm").free
+    except OSError:  # a system that has no such folder
+        return math.inf
 
 
 def _as_it_is(found: Any) -> Any:

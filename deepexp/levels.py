@@ -361,29 +361,47 @@ def _perturbed(work: Run, level: int, mask: Mask) -> dict[str, torch.Tensor] | N
 
 
 def _train(work: Run, start: Checkpoint, clock: _Clock) -> Iterator[Progress | None]:
-    """Train a level, keeping every epoch; None while the rest of a stack is waited for."""
+    """Train a level; None while the rest of a stack is waited for.
+
+    Its end is kept, and before that an epoch once in `checkpoint.PAUSE` seconds. The last complete epoch is
+    kept, too, where an error or an interrupt ends the training: only a kill costs epochs.
+    """
     config, level = work.config, start.level
+    unsaved: Checkpoint | None = None
     work.group.tell((level, start.step, start.state, start.mask))
-    for report in _steps(work, level, start.step, start.mask):
-        if report is None:
-            yield None
-            continue
-        epoch = (report.step - 1) // work.per_epoch
-        name = train.not_finite(work.net, work.sgd)
-        if name is not None:
-            raise train.Diverged(f"'{name}'", level, epoch, report.lr)
-        state = capture(work.net, work.sgd)
-        if report.step in _stops(work, level):
-            checkpoint.save_state(state, work.file("states", "rewind"), config.run_id)
-        if report.step % work.per_epoch:
-            continue
-        start.epochs.append(_epoch_row(work, level, epoch, report))
-        if config.train.signs == "epoch":
-            masks.save(signs.of(models.prunable(work.net)), work.file("signs", f"{level:02d}-{epoch:04d}"))
-        saved = Checkpoint(level, report.step, state, start.mask, start.levels, start.epochs)
-        checkpoint.save(saved, work.folder / "checkpoints", config.run_id)
-        clock.tick(level, report.step)
-        yield Progress(level, report.step, work.total(level), report)
+    try:
+        for report in _steps(work, level, start.step, start.mask):
+            if report is None:
+                yield None
+                continue
+            epoch = (report.step - 1) // work.per_epoch
+            name = train.not_finite(work.net, work.sgd)
+            if name is not None:
+                raise train.Diverged(f"'{name}'", level, epoch, report.lr)
+            state = capture(work.net, work.sgd)
+            if report.step in _stops(work, level):
+                checkpoint.save_state(state, work.file("states", "rewind"), config.run_id)
+            if report.step % work.per_epoch:
+                continue
+            start.epochs.append(_epoch_row(work, level, epoch, report))
+            if config.train.signs == "epoch":
+                now = signs.of(models.prunable(work.net))
+                masks.save(now, work.file("signs", f"{level:02d}-{epoch:04d}"))
+            epochs = list(start.epochs)  # of this epoch, though the list grows
+            unsaved = Checkpoint(level, report.step, state, start.mask, start.levels, epochs)
+            if report.step == work.total(level) or time.monotonic() - clock.saved >= checkpoint.PAUSE:
+                _keep(work, unsaved)
+                unsaved, clock.saved = None, time.monotonic()
+            clock.tick(level, report.step)
+            yield Progress(level, report.step, work.total(level), report)
+    finally:
+        if unsaved is not None:
+            _keep(work, unsaved)
+
+
+def _keep(work: Run, reached: Checkpoint) -> None:
+    end = reached.step == work.total(reached.level)
+    checkpoint.save(reached, work.folder / "checkpoints", work.config.run_id, end=end)
 
 
 def _steps(work: Run, level: int, first: int, mask: Mask) -> Iterator[train.Report | None]:
@@ -452,10 +470,11 @@ def _finish(work: Run, done: Checkpoint) -> Checkpoint:
 
 
 class _Clock:
-    """Measures the speed since this process began to train and leaves the time to go in progress.json."""
+    """Measures the speed since this process began to train, and leaves the time to go in progress.json."""
 
     def __init__(self, work: Run) -> None:
         self.work, self.began, self.steps = work, time.monotonic(), 0
+        self.saved = self.began  # when the last checkpoint was written
 
     def tick(self, level: int, step: int) -> None:
         """Write how far the run is, and the time left by the rate so far."""

@@ -11,7 +11,8 @@ A recipe has a question, the predictions that it decides, and its source; then
 - `[profiles.smoke|short|full]`: protocol, panels (and `optional` ones, run when asked for by name), seeds,
   `settings`, those of one panel (`panel.X`), and its own values in `each`.
 
-Later wins: protocol, `[settings]`, panel, profile, the profile's panel, arm. What an arm's masks decide by
+Later wins: protocol, `ON_CUDA`, `[settings]`, panel, profile, the profile's panel, arm, and what the caller
+says of the machine, which is no part of the question. What an arm's masks decide by
 themselves (how many weights are kept) is left out there. An algorithm that the protocol's source does not
 have is ours.
 """
@@ -35,6 +36,8 @@ from deepexp.protocols import POLICIES, PROTOCOLS
 
 _FOLDER = resources.files("deepexp").joinpath("recipes")
 _REFERENCES = ("masks", "donor")
+# What a GPU is for, unless a recipe or its caller says otherwise. `smoke` is there as it is on a CPU.
+ON_CUDA: dict[str, Any] = {"machine.precision": "bf16", "machine.compile": True}
 
 
 class Profile(BaseModel):
@@ -103,9 +106,11 @@ def runs(
     device: str = "cpu",
     processes: int = 1,
     stack: bool = False,
+    machine: Mapping[str, Any] | None = None,
 ) -> list[Run]:
     """The runs of a recipe, each after those that it needs; by default of the profile's panels and seeds.
 
+    `machine` has dotted settings of that section ('machine.compile') and wins over every other word on it.
     With `stack` all seeds of an arm train together, as `deepexp.stack` says. Runs of equal configuration, in
     two arms or two recipes, have one run_id and so one folder.
     Raises ValueError with one line that names the recipe and its key.
@@ -118,18 +123,35 @@ def runs(
     for panel in panels or ():
         if panel not in offered:
             _unknown(f"recipe {made.name}: the panel of the profile '{profile}' must be", panel, offered)
-    arms, machine = _arms(made, chosen), {"machine.device": device, "machine.processes": processes}
+    arms, told = _arms(made, chosen), _of_the_machine(machine or {})
+    here = {"machine.device": device, "machine.processes": processes, **told}
+    default = ON_CUDA if here["machine.device"] == "cuda" and profile != "smoke" else {}
     every = list(dict.fromkeys(chosen.seeds if seeds is None else seeds))
     if stack and len(every) < 2:
         raise ValueError(f"a stack must have two seeds or more, got {every}; leave --stack out")
     if stack:
-        machine["machine.stack"] = sorted(every)
+        told["machine.stack"] = sorted(every)
     return [
         run
         for panel in dict.fromkeys(panels or chosen.panels)
         for seed in every
-        for run in _panel_runs(made, profile, panel, arms, {**machine, "seed": seed})
+        for run in _panel_runs(made, profile, panel, arms, default, {**here, "seed": seed}, told)
     ]
+
+
+def _of_the_machine(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """`settings`, if they ask a recipe's question of another machine and not another question."""
+    for key in settings:
+        if not key.startswith("machine."):
+            raise ValueError(
+                f"a recipe takes settings of the machine alone, as machine.compile=true, got '{key}'; write "
+                "a recipe of your own to change what it asks"
+            )
+    if "machine.stack" in settings:
+        raise ValueError(
+            f"a recipe's seeds train together by --stack, got machine.stack = {settings['machine.stack']}"
+        )
+    return dict(settings)
 
 
 def _names() -> list[str]:
@@ -197,10 +219,18 @@ def _filled(value: Any, fields: Mapping[str, Any]) -> Any:
 
 
 def _panel_runs(
-    recipe: Recipe, profile: str, panel: str, arms: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any]
+    recipe: Recipe,
+    profile: str,
+    panel: str,
+    arms: Mapping[str, Mapping[str, Any]],
+    default: Mapping[str, Any],
+    given: Mapping[str, Any],
+    told: Mapping[str, Any],
 ) -> Iterator[Run]:
+    """The runs of a panel; the settings `default` are below those of the recipe, `told` above them."""
     chosen = recipe.profiles[profile]
     shared = {
+        **default,
         **_flat(recipe.settings),
         **_flat({key: value for key, value in recipe.panels[panel].items() if key != "arms"}),
         **_flat(chosen.settings),
@@ -216,7 +246,7 @@ def _panel_runs(
             own = {"pruning.source": "run", "pruning.run": made[masks], **own}
         if donor := arms[arm].get("donor"):
             own["donor"] = made[donor]
-        settings |= own
+        settings |= {**own, **told}
         algorithm = settings.get("algorithm")
         if algorithm not in POLICIES[chosen.protocol] and algorithm in POLICIES["signflow"]:
             settings["algorithm"] = f"signflow-{algorithm}"

@@ -3,15 +3,16 @@
 torchrun starts them and says in the environment which of how many each one is. Every process holds the whole
 network and trains on its part of every batch; rank 0 decides, evaluates and writes, the others follow.
 
-The gradients are averaged in one buffer of a fixed layout. That of DistributedDataParallel is laid out anew
-after the first step of every process, which from three ranks on changes the order of the sums: a resumed run
-would not have the bits of an uninterrupted one.
+The gradients are averaged in buffers of a fixed layout, on a GPU while the backward pass goes on. Those of
+DistributedDataParallel are laid out anew after the first step of every process, which from three ranks on
+changes the order of the sums: a resumed run would not have the bits of an uninterrupted one.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import math
 import os
 import signal
 import threading
@@ -27,6 +28,9 @@ from torch import Tensor
 from deepexp.config import Machine
 
 TIMEOUT = timedelta(minutes=30)  # longer than whatever rank 0 does while the others wait for it
+# Gradients that are exchanged at once, by device: 25 MB leave few exchanges and little that waits for the
+# last one. On a CPU all, since an exchange takes its cores from the backward pass.
+BUCKET = {"cuda": 25 << 18}
 
 
 class Lost(RuntimeError):
@@ -35,8 +39,8 @@ class Lost(RuntimeError):
     def __init__(self, why: object) -> None:
         reason = " ".join(str(why).split())
         super().__init__(
-            f"every process of the run must live, but another one ended ({reason}); all complete epochs are "
-            "kept: run the same command again to go on"
+            f"every process of the run must live, but another one ended ({reason}); run the same command "
+            "again to go on from its last checkpoint"
         )
 
 
@@ -63,8 +67,43 @@ class Group:
         """Replace every tensor, all of one type, by its mean over the processes."""
         if self.size == 1:
             return
-        flat = self.sum(torch.cat([tensor.detach().flatten() for tensor in tensors])) / self.size
-        means = flat.split([tensor.numel() for tensor in tensors])
+        self._spread(self.sum(_flat(tensors)), tensors)
+
+    @contextlib.contextmanager
+    def averaging(self, parameters: Sequence[Tensor]) -> Iterator[None]:
+        """Replace the gradients that a backward pass in here gives to `parameters` by their means.
+
+        A bucket of them is exchanged as soon as it is complete and those before it, in an order that all
+        processes share, are on their way.
+        """
+        if self.size == 1:
+            yield
+            return
+        buckets = _buckets(parameters)
+        place = {id(parameter): number for number, bucket in enumerate(buckets) for parameter in bucket}
+        missing, going = [len(bucket) for bucket in buckets], list[tuple[Tensor, dist.Work]]()
+
+        def arrived(parameter: Tensor) -> None:
+            missing[place[id(parameter)]] -= 1
+            while len(going) < len(buckets) and not missing[len(going)]:
+                flat = _flat(_gradients(buckets[len(going)]))
+                with _together():
+                    going.append((flat, dist.all_reduce(flat, async_op=True)))
+
+        hooks = [parameter.register_post_accumulate_grad_hook(arrived) for parameter in parameters]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+        for bucket, (flat, exchange) in zip(buckets, going, strict=True):
+            with _together():
+                exchange.wait()
+            self._spread(flat, _gradients(bucket))
+
+    def _spread(self, flat: Tensor, tensors: Sequence[Tensor]) -> None:
+        """Replace the tensors by the means of which `flat` has the sums."""
+        means = (flat / self.size).split([tensor.numel() for tensor in tensors])
         with torch.no_grad():
             for tensor, mean in zip(tensors, means, strict=True):
                 tensor.copy_(mean.view(tensor.shape))
@@ -86,6 +125,26 @@ class Group:
 
 
 ALONE = Group()
+
+
+def _flat(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat([tensor.detach().flatten() for tensor in tensors])
+
+
+def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
+
+
+def _buckets(parameters: Sequence[Tensor]) -> list[list[Tensor]]:
+    """The parameters in buckets, the last ones first, whose gradients are; cut by their sizes alone."""
+    most, buckets, room = BUCKET.get(parameters[0].device.type, math.inf), list[list[Tensor]](), 0.0
+    for parameter in reversed(parameters):
+        if not buckets or parameter.numel() > room:
+            buckets.append([])
+            room = most
+        buckets[-1].insert(0, parameter)
+        room -= parameter.numel()
+    return buckets
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from deepexp.models import norms, prunable
 from deepexp.processes import ALONE, Group
 
 EVALUATION_BATCH = 1000
+GRAPHS = 1 << 16  # compiled ones that a process may have; beyond it, torch raises an error
 Forward = Callable[[Tensor], Tensor]
 
 
@@ -102,7 +103,15 @@ def optimizer(net: nn.Module, train: Train) -> torch.optim.SGD:
             "weight_decay": train.weight_decay if train.decay_norm else 0.0,
         },
     ]
-    sgd = torch.optim.SGD(groups, lr=train.lr, momentum=train.momentum, nesterov=train.nesterov, foreach=True)
+    on_cpu = next(net.parameters()).device.type == "cpu"  # where one kernel for all would round otherwise
+    sgd = torch.optim.SGD(
+        groups,
+        lr=train.lr,
+        momentum=train.momentum,
+        nesterov=train.nesterov,
+        foreach=on_cpu,
+        fused=not on_cpu,
+    )
     for parameter in net.parameters():
         sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return sgd
@@ -110,10 +119,11 @@ def optimizer(net: nn.Module, train: Train) -> torch.optim.SGD:
 
 def compiled(net: nn.Module, machine: Machine) -> Forward:
     """The forward pass as `machine` has it: images (B, C, H, W) to float32 logits (B, classes)."""
-    run: Forward = net
-    if machine.compile:
-        # CUDA graphs replay a step's kernels without launching them one by one, which bounds small networks.
-        run = torch.compile(net, mode="reduce-overhead" if machine.device == "cuda" else "default")
+    return in_precision(_graph(net, machine) if machine.compile else net, machine)
+
+
+def in_precision(run: Forward, machine: Machine) -> Forward:
+    """`run` in the precision of `machine`, with float32 logits."""
     if machine.precision != "bf16":
         return run
 
@@ -133,6 +143,25 @@ def laid_out(x: Tensor, machine: Machine) -> Tensor:
     if machine.channels_last:
         return x.contiguous(memory_format=torch.channels_last)
     return x.clone(memory_format=torch.contiguous_format)
+
+
+def _graph(net: nn.Module, machine: Machine) -> Forward:
+    """`net` compiled as one graph for each shape of a batch.
+
+    Whatever a process trained before, the graph is the same: none has a dynamic shape, where torch would
+    make one after the second shape and so change the bits; and there may be as many as there are networks
+    and shapes, where after the eighth torch would train without a graph.
+    """
+    from torch._dynamo import config as dynamo  # takes seconds to import
+    from torch._inductor import config as inductor
+
+    dynamo.recompile_limit = dynamo.accumulated_recompile_limit = GRAPHS
+    if machine.device == "cpu":
+        return torch.compile(net, fullgraph=True, dynamic=False)
+    if hasattr(inductor, "deterministic"):  # no kernel is chosen by its time where that changes its sums
+        inductor.deterministic = True
+    # CUDA graphs replay a step's kernels without launching them one by one, which bounds small networks.
+    return torch.compile(net, fullgraph=True, dynamic=False, mode="reduce-overhead")
 
 
 def steps(
@@ -203,8 +232,7 @@ def side_by_side(
             rate = learning_rate(train, step, per_epoch, warm=warm)
             for options in sgd.param_groups:
                 options["lr"] = rate
-            losses, logits = _gradients(net, forward, x, y, config)
-            group.average([p.grad for p in net.parameters() if p.grad is not None])
+            losses, logits = _gradients(net, forward, x, y, config, group)
             if zeroing:
                 torch._foreach_mul_([weight.grad for weight in weights], zeroing)
             sgd.step()
@@ -229,14 +257,17 @@ def _stacked(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
 
 
 def _gradients(
-    net: nn.Module, forward: Forward, x: Tensor, y: Tensor, config: Config
+    net: nn.Module, forward: Forward, x: Tensor, y: Tensor, config: Config, group: Group
 ) -> tuple[Tensor, Tensor]:
-    """Give `net` the gradients of a batch's losses; returns these (S,) and the logits (B, S, classes)."""
+    """Give `net` the gradients of a batch's losses; returns these (S,) and the logits (B, S, classes).
+
+    The losses and logits are of this process's part of the batch, the gradients means over `group`.
+    """
     machine = config.machine
     net.zero_grad(set_to_none=True)
     if machine.compile and machine.device == "cuda":
         torch.compiler.cudagraph_mark_step_begin()  # what the step before returned may be written over
-    with contextlib.suppress(torch.OutOfMemoryError):
+    with contextlib.suppress(torch.OutOfMemoryError), group.averaging(list(net.parameters())):
         return _backward(forward, laid_out(x, machine), y, config.train)
     # Out here no frame holds any longer what had been allocated.
     raise OutOfMemory(len(x) * machine.processes, fitting(net, x, y, config) * machine.processes)
@@ -280,14 +311,18 @@ def not_finite(net: nn.Module, sgd: torch.optim.SGD) -> str | None:
 def evaluate(
     net: nn.Module, images: Images | Files, dataset: Dataset, machine: Machine
 ) -> tuple[float, float] | tuple[None, None]:
-    """Mean cross-entropy and accuracy on `images`, in evaluation mode; None for no images."""
+    """Mean cross-entropy and accuracy on `images`, in evaluation mode and the precision of `machine`.
+
+    None for no images.
+    """
     if not len(images):
         return None, None
     net.eval()
+    forward = in_precision(net, machine)
     loss = torch.zeros((), dtype=torch.float64, device=dataset.mean.device)
     correct = torch.zeros_like(loss)
     for x, y in in_order(dataset, images, EVALUATION_BATCH):
-        logits = net(laid_out(x, machine))
+        logits = forward(laid_out(x, machine))
         loss += F.cross_entropy(logits, y, reduction="sum")
         correct += (logits.argmax(1) == y).sum()
     return loss.item() / len(images), correct.item() / len(images)

@@ -26,6 +26,7 @@ HALFWAY: dict[str, Any] = {"color": style.BLACK, "linewidth": 1.0, "linestyle": 
 
 OPEN = "_open"  # of the artists that show what undecided runs leave open; the legend passes them over
 
+
 @style.styled()
 def rate_d(data: Data) -> Figure:
     """Success of IMP and LRR against d, and theory's rates.

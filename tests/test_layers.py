@@ -32,7 +32,7 @@ ORDER = {
             "plan",
             "analysis",
         ),
-        *("recipes", "bench", "costs", "jobs", "doctor", "cli", "__main__"),
+        *("recipes", "bench", "costs", "gpu_check", "jobs", "doctor", "cli", "__main__"),
     ),
     "figures": (
         *(

@@ -1,5 +1,6 @@
 """Checkpoints: complete or absent, verified, and never a program."""
 
+import dataclasses
 import os
 import pickle
 
@@ -40,6 +41,16 @@ def test_the_last_two_are_kept_and_the_last_is_read(tmp_path):
         checkpoint.save(one, tmp_path, "run")
     assert len(_files(tmp_path)) == 2
     _same(checkpoint.load(tmp_path, "run", pytest.fail), made[-1])
+
+
+def test_the_end_of_a_level_stays_until_that_of_the_next(tmp_path):
+    for level, step, end in ((0, 3, False), (0, 4, True), (1, 1, False), (1, 2, False), (1, 3, False)):
+        one = dataclasses.replace(_checkpoint(step), level=level)
+        checkpoint.save(one, tmp_path, "run", end=end)
+    names = [path.stem for path in _files(tmp_path)]
+    assert names == ["000-00000004", "001-00000002", "001-00000003"]
+    checkpoint.save(_checkpoint(4), tmp_path, "run", end=True)
+    assert [path.stem for path in _files(tmp_path)] == ["000-00000004", "001-00000004"]
 
 
 def test_no_checkpoint_is_none(tmp_path):

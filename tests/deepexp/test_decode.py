@@ -195,6 +195,39 @@ def test_large_images_are_tested_in_small_batches(imagenet, monkeypatch):
     assert [len(y) for _, y in data.in_order(dataset, dataset.test, 1000)] == [3] * 4
 
 
+def test_batches_are_shared_where_there_is_room_and_else_sent(jpeg, tmp_path, monkeypatch):
+    """In a container with little shared memory, a process that shared more would be killed."""
+    jpeg(tmp_path / "x.JPEG", 100)
+    job, nbytes = Job([str(tmp_path / "x.JPEG")] * 3), 3 * 32 * 32 * 3
+    found = []
+    for room in (8 * nbytes, 8 * nbytes + 1):
+        monkeypatch.setattr(decode, "_room", lambda room=room: room)
+        found.append(decode._Decoder(32, 4)[job])
+    assert [type(batch) for batch in found] == [np.ndarray, torch.Tensor]
+    assert torch.equal(torch.from_numpy(found[0]), found[1])
+
+
+def test_a_decoded_batch_lies_in_shared_memory(jpeg, tmp_path, monkeypatch):
+    jpeg(tmp_path / "x.JPEG", 100)
+    if decode._room() < 1 << 20:
+        pytest.skip("there is no shared memory here")
+    monkeypatch.setenv("SIGNFLOW_WORKERS", "1")
+    (batch,) = decode.decoded([Job([str(tmp_path / "x.JPEG")])], 32)
+    assert batch.is_shared()
+    monkeypatch.setattr(torch.utils.data, "DataLoader", _pins)
+    with pytest.raises(_Asked) as asked:
+        next(decode.decoded([], 32, pinned=True))
+    assert asked.value.args == (True,)
+
+
+class _Asked(Exception):
+    pass
+
+
+def _pins(*_, pin_memory, **__):
+    raise _Asked(pin_memory)
+
+
 def _rows(config, folder):
     return [event.row for event in levels.run(config, folder) if event.row is not None]
 
@@ -255,5 +288,5 @@ def test_a_job_without_draws_is_the_centre(jpeg, tmp_path, monkeypatch):
     jpeg(tmp_path / "x.JPEG", 100, size=(70, 50))
     path = str(tmp_path / "x.JPEG")
     plain, flipped = decode.decoded([Job([path]), Job([path], flips=np.array([True]))], 32)
-    np.testing.assert_array_equal(plain[:, :, ::-1], flipped)
+    assert torch.equal(plain.flip(2), flipped)
     np.testing.assert_array_equal(plain[0], decode.crop(decode.picture(path), 32, None, False))

@@ -4,6 +4,7 @@ import contextlib
 import math
 import os
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -260,6 +261,22 @@ def test_a_failure_among_several_runs_is_told_and_the_others_run(recipe, capsys,
     assert error.count("\n") == 1
 
 
+def test_what_is_told_of_the_machine_names_the_runs_of_plan_make_run_and_status(recipe, capsys):
+    told = ["--set", "machine.channels_last=false"]
+    runs = plan.runs("tiny.toml", profile="smoke", machine={"machine.channels_last": False})
+    assert set(_names(recipe)).isdisjoint(_names(runs))
+    assert cli.main(_command("plan", *told, "--make", "--quiet")[3:]) == 0
+    made = Path("build/deep/tiny.mk").read_text()
+    first = runs[0].config.run_id
+    command = next(line for line in made.splitlines() if line.endswith(f"--only {first}"))
+    assert cli.main(shlex.split(command)[3:]) == 0
+    assert [run.state for run in layout.status(Path("runs"))] == ["complete"]
+    assert set(_names(runs)) - set(_names(jobs.unfinished(runs, Path("runs")))) == {first}
+    capsys.readouterr()
+    assert cli.main(["run", "tiny.toml", "--profile", "smoke", *told, "--only", first]) == 0
+    assert "1 of 1 runs are complete" in capsys.readouterr().out
+
+
 def test_the_seeds_of_an_arm_train_as_one_stack(recipe, tmp_path, capsys, same_run):
     """By make, which finds one target for each; one that is lost is trained again to the same bits."""
     alone, command = set(_names(recipe)), ["run", "tiny.toml", "--profile", "smoke", "--stack"]
@@ -422,6 +439,17 @@ def test_an_assumed_gpu_launches_the_layers_of_a_stack_once(tmp_path, model, wid
     alone, stacked = (costs.speeds([config], tmp_path)[costs.work(config)] for config in configs)
     assert stacked.images_per_second == pytest.approx(ratio * alone.images_per_second)
     assert "assumed" in stacked.known
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
+@pytest.mark.parametrize(("precision", "published"), [("float32", 367), ("tf32", 938), ("bf16", 2470)])
+def test_an_assumed_gpu_trains_resnet50_as_fast_as_was_published(tmp_path, precision, published):
+    settings = {"data.dataset": "imagenet", "model.name": "resnet50", "train.batch_size": 256}
+    machine = {"machine.device": "cuda", "machine.precision": precision, "machine.compile": True}
+    config = build({**settings, **machine}, protocol="renda20")
+    speed = costs.speeds([config], tmp_path)[costs.work(config)]
+    assert speed.images_per_second == pytest.approx(published, rel=0.01)
+    assert f"{published:,} images/s in {precision}, 0.05 ms" in speed.known
 
 
 @pytest.mark.parametrize("name", ["digits", "cifar10", "cifar100"])

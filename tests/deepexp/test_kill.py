@@ -14,13 +14,13 @@ from deepexp import levels
 from deepexp.config import build, to_toml
 
 # Runs a configuration. Given a number, dies at that os.replace: after the first byte of a temporary file is
-# written and before its rename, with the given share of the file on the disk.
+# written and before its rename, with the given share of the file on the disk. Checkpoints come after a pause.
 DRIVER = """
 import os, signal, sys
 from pathlib import Path
-from deepexp import levels
+from deepexp import checkpoint, levels
 from deepexp.config import read
-deadly, share = int(sys.argv[3]), float(sys.argv[4])
+deadly, share, checkpoint.PAUSE = int(sys.argv[3]), float(sys.argv[4]), float(sys.argv[5])
 real = os.replace
 def replace(*paths):
     global deadly
@@ -57,6 +57,7 @@ def test_twenty_kills_change_no_bit(tmp_path, same_run):
         writing = kills % 2 == 0 and kills < 20
         deadly = 0 if not writing else 1 if kills == 0 else dice.randrange(1, 14)
         arguments = [str(tmp_path / "config.toml"), str(killed), str(deadly), str(dice.choice([0, 0.5, 1]))]
+        arguments.append(str(dice.choice([0, 0.3, 60])))
         process = subprocess.Popen([sys.executable, "-c", DRIVER, *arguments], stdout=subprocess.PIPE)
         assert process.stdout.readline()
         if kills < 20 and not writing:

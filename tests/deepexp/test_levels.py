@@ -195,6 +195,37 @@ def test_a_damaged_checkpoint_costs_an_epoch_and_nothing_else(tmp_path, tiny, sa
     same_run(tmp_path / "whole", tmp_path / "stopped")
 
 
+@pytest.mark.parametrize("algorithm", ["wr", "lrr"])
+def test_a_kill_between_checkpoints_costs_epochs_and_no_bit(tmp_path, tiny, monkeypatch, algorithm, same_run):
+    """A copy of the folder, taken while the run goes on, is what a kill leaves."""
+    config = build({**tiny, "algorithm": algorithm, "policy.rewind_step": 2})
+    _finish(config, tmp_path / "whole")
+    monkeypatch.setattr(checkpoint, "PAUSE", 1e9)
+    for number, event in enumerate(levels.run(config, tmp_path / "run")):
+        if (event.level, event.step) in ((0, 10), (1, 10)):
+            shutil.copytree(tmp_path / "run", tmp_path / str(number))
+    for killed, level in zip(sorted(tmp_path.glob("[0-9]*")), (0, 1), strict=True):
+        assert [path.name[:3] for path in (killed / "checkpoints").glob("*")] == ["000"] * level
+        assert [row["level"] for row in _finish(config, killed)] == list(range(3))
+        same_run(tmp_path / "whole", killed)
+
+
+def test_checkpoints_are_a_pause_apart_and_leave_no_trace(tmp_path, tiny, monkeypatch, same_run):
+    saved, save = [], checkpoint.save
+
+    def counted(*arguments, **options):
+        saved.append(arguments[0].step)
+        save(*arguments, **options)
+
+    monkeypatch.setattr(checkpoint, "save", counted)
+    for pause, steps in ((60.0, [15] * 3), (0.0, [5, 10, 15] * 3)):
+        monkeypatch.setattr(checkpoint, "PAUSE", pause)
+        saved.clear()
+        _finish(build(tiny), tmp_path / str(pause))
+        assert saved == steps
+    same_run(tmp_path / "60.0", tmp_path / "0.0")
+
+
 def _stop_in(config, folder, level):
     """Run until an epoch of `level` is complete."""
     for event in levels.run(config, folder):

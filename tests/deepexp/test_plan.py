@@ -1,10 +1,12 @@
 """Recipes: that each parses, what runs it stands for, and one line for what is wrong in one."""
 
 import math
+from pathlib import Path
 
 import pytest
 
 from deepexp import cli, costs, plan
+from deepexp.config import Machine
 from deepexp.protocols import PROTOCOLS
 
 RECIPES = [
@@ -88,6 +90,45 @@ def test_short_takes_a_gpu_under_an_hour(name, tmp_path):
     assert {run.config.seed for run in runs} == {0, 1, 2}
     configs = list({run.config.run_id: run.config for run in runs}.values())
     assert costs.seconds(configs, tmp_path, costs.speeds(configs, tmp_path)) < 3600
+
+
+@pytest.mark.parametrize("profile", ["smoke", "short", "full"])
+def test_a_gpu_trains_by_bf16_and_cuda_graphs_but_in_the_smoke_profile(profile):
+    def machines(**more):
+        return {run.config.machine for run in plan.runs("fig3", profile=profile, **more)}
+
+    fast = {} if profile == "smoke" else {"precision": "bf16", "compile": True}
+    assert machines(device="cuda") == {Machine(device="cuda", **fast)}
+    assert machines() == {Machine()}
+    exact = {"machine.precision": "float32", "machine.compile": False}
+    assert machines(device="cuda", machine=exact) == {Machine(device="cuda")}
+    assert machines(machine={"machine.device": "cuda"}) == {Machine(device="cuda", **fast)}
+    assert machines(device="cuda", machine={"machine.device": "cpu", "machine.threads": 2}) == {
+        Machine(threads=2)
+    }
+
+
+def test_what_is_told_of_the_machine_wins_over_a_recipe(tmp_path):
+    file = tmp_path / "mine.toml"
+    text = (Path(plan.__file__).parent / "recipes" / "smoke.toml").read_text()
+    file.write_text(text.replace("[arms.imp]\n", "[arms.imp]\nmachine.threads = 2\n") + "\n")
+    threads = {run.arm: run.config.machine.threads for run in plan.runs(str(file), profile="smoke")}
+    assert threads == {"imp": 2, "wr": 1, "lrr": 1}
+    told = plan.runs(str(file), profile="smoke", machine={"machine.threads": 3})
+    assert {run.config.machine.threads for run in told} == {3}
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"train.lr": 0.2}, "settings of the machine alone, as machine.compile=true, got 'train.lr'"),
+        ({"machine.stack": [0, 1]}, r"by --stack, got machine.stack = \[0, 1\]"),
+        ({"machine.threds": 2}, "unknown key 'machine.threds'; did you mean 'machine.threads'"),
+    ],
+)
+def test_a_recipe_takes_settings_of_the_machine_alone(setting, message):
+    with pytest.raises(ValueError, match=message):
+        plan.runs("fig3", profile="smoke", machine=setting)
 
 
 def test_the_laptop_study_keeps_its_names():

@@ -28,8 +28,8 @@ def _environment(**more):
     return {**lonely, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
 
 
-def _ranks(code, *arguments, size=2):
-    """Run `code` in every process of a group; assert that all end well."""
+def _ranks(code, *arguments, size=2, codes=(0, 0, 0)):
+    """Run `code` in every process of a group; assert that all end well, or as `codes` says."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1])}
@@ -42,9 +42,9 @@ def _ranks(code, *arguments, size=2):
         )
         for rank in range(size)
     ]
-    for process in started:
+    for process, expected in zip(started, codes, strict=False):
         _, error = process.communicate(timeout=120)
-        assert process.returncode == 0, error
+        assert process.returncode == expected, error
 
 
 def _draws_its_part(config):
@@ -163,6 +163,55 @@ def test_two_ranks_are_one_process_that_normalises_the_halves(tmp_path, tiny):
     name = next(iter(models.prunable(work.net)))
     moved = (work.net.state_dict()[name] - found[0][name]).abs().max() / found[0][name].abs().max()
     assert moved > 1e-3
+
+
+def test_buckets_hold_every_gradient_the_last_ones_first(monkeypatch):
+    weights = [torch.empty(count) for count in (3, 4, 9, 1, 2)]
+    for most, sizes in ((4, [[1, 2], [9], [4], [3]]), (7, [[1, 2], [9], [3, 4]]), (100, [[3, 4, 9, 1, 2]])):
+        monkeypatch.setattr(processes, "BUCKET", {"cpu": most})
+        found = processes._buckets(weights)
+        assert [[len(weight) for weight in bucket] for bucket in found] == sizes
+    monkeypatch.undo()
+    assert len(processes._buckets(weights)) == 1  # a CPU has the sums that it always had
+
+
+# A run whose gradients are exchanged in many buckets during the backward pass, killed at an event.
+BUCKETS = """
+import os, signal, sys
+from pathlib import Path
+import torch.distributed as dist
+from deepexp import levels, processes
+from deepexp.config import read
+processes.BUCKET["cpu"] = int(sys.argv[3])
+started, real = [], dist.all_reduce
+def counted(tensor, async_op=False):
+    started.append(async_op)
+    return real(tensor, async_op=async_op)
+dist.all_reduce = counted
+config = read(Path(sys.argv[1]).read_text())
+for number, _ in enumerate(levels.run(config, Path(sys.argv[2]))):
+    if str(number) == sys.argv[4]:
+        os.kill(os.getpid(), signal.SIGKILL)
+steps = sum(started) / int(sys.argv[5])
+assert steps == int(steps) > 0
+"""
+
+
+@pytest.mark.slow
+def test_buckets_change_no_bit_of_two_ranks_and_neither_does_a_kill(tmp_path, tiny, same_run):
+    config = build({**tiny, **AUGMENTED, "machine.processes": 2, "algorithm": "wr"})
+    (tmp_path / "config.toml").write_text(to_toml(config))
+    count = len(list(prepare(config, tmp_path).net.parameters()))
+
+    def run(folder, most, each, kill="", **how):
+        _ranks(BUCKETS, tmp_path / "config.toml", tmp_path / folder, most, kill, each, **how)
+
+    run("one", 10**9, 1)
+    run("many", 1, count)
+    same_run(tmp_path / "one", tmp_path / "many")
+    run("killed", 1, count, "4", codes=(-signal.SIGKILL, 1))
+    run("killed", 1, count)
+    same_run(tmp_path / "one", tmp_path / "killed")
 
 
 EXCHANGES = """

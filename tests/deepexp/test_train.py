@@ -12,6 +12,7 @@ from deepexp import data, levels, masks, models, policy, stack, train
 from deepexp import prepare as prepare_module
 from deepexp.config import Machine, build
 from deepexp.prepare import prepare
+from deepexp.processes import ALONE
 from deepexp.scores import score
 
 
@@ -291,15 +292,94 @@ def test_a_failed_backward_pass_leaves_its_memory_to_smaller_batches(tmp_path, t
     monkeypatch.setattr(train, "fitting", lambda *_: 7 if made[0]() is None else 0)
     x, y = work.dataset.normalise(work.dataset.train.x[:32]), work.dataset.train.y[:32]
     with pytest.raises(train.OutOfMemory, match="a batch of 7 fits"):
-        train._gradients(work.net, forward, x, y[:, None], work.config)
+        train._gradients(work.net, forward, x, y[:, None], work.config, ALONE)
 
 
-def test_on_a_gpu_networks_are_compiled_into_cuda_graphs(monkeypatch):
+def test_on_a_gpu_networks_are_compiled_into_cuda_graphs_without_a_choice_by_time(monkeypatch):
+    from torch._inductor import config
+
     asked = []
-    monkeypatch.setattr(torch, "compile", lambda net, mode: asked.append(mode) or net)
-    for device in ("cpu", "cuda"):
+    monkeypatch.setattr(torch, "compile", lambda net, mode="default", **_: asked.append(mode) or net)
+    monkeypatch.setattr(config, "deterministic", False)
+    for device, expected in (("cpu", False), ("cuda", True)):
         train.compiled(models.build("resnet8", classes=10), Machine(device=device, compile=True))
+        assert config.deterministic == expected
     assert asked == ["default", "reduce-overhead"]
+
+
+@pytest.fixture
+def graphs(monkeypatch):
+    """The shapes of the first input of every graph that torch.compile makes; they run as they were traced."""
+    made, real = [], torch.compile
+
+    def backend(graph, inputs):
+        made.append(next(tuple(value.shape) for value in inputs if not isinstance(value, torch.nn.Parameter)))
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", lambda net, mode=None, **rest: real(net, backend=backend, **rest))
+    torch._dynamo.reset()
+    yield made
+    torch._dynamo.reset()
+
+
+class _Scaled(torch.nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(width))
+
+    def forward(self, x):
+        return x[:, None] * self.weight
+
+
+def test_the_ninth_network_of_a_process_is_compiled_too(graphs):
+    """Torch leaves the ninth of one class as it is, and a run whose name says otherwise would train so."""
+    for width in range(1, 13):
+        train.compiled(_Scaled(width), Machine(compile=True))(torch.ones(2))
+        assert len(graphs) == width
+
+
+def test_no_graph_depends_on_the_batches_before(graphs):
+    """After a second shape torch would make one for all shapes, which rounds in another way."""
+    net = _Scaled(3)
+    for size in (2, 5, 2, 7, 5):
+        train.compiled(net, Machine(compile=True))(torch.ones(size))
+    assert graphs == [(2,), (5,), (7,)]
+
+
+def test_levels_and_seeds_share_one_graph(tmp_path, tiny, graphs):
+    """Masks and restored states are written in place; the last batch of an epoch has a graph of its own."""
+    short = {**tiny, "train.epochs": 2, "pruning.levels": 1, "policy.rewind_epoch": 1, "algorithm": "wr"}
+    settings = {**short, "machine.compile": True, "train.drop_last": False, "data.limit": 72}
+    for seed in (0, 1):
+        for _ in levels.run(build({**settings, "seed": seed}), tmp_path / str(seed)):
+            pass
+    assert sorted(shape[0] for shape in graphs) == [8, 32]
+
+
+def test_evaluation_is_in_the_precision_of_the_run(tmp_path, tiny, monkeypatch):
+    logits, real = [], F.cross_entropy
+    monkeypatch.setattr(
+        F, "cross_entropy", lambda x, *rest, **more: logits.append(x) or real(x, *rest, **more)
+    )
+    for precision in ("float32", "bf16"):
+        work = _work(tmp_path, tiny, **{"machine.precision": precision})
+        train.evaluate(work.net, work.dataset.test[:50], work.dataset, work.config.machine)
+    exact, rounded = logits
+    assert exact.dtype == rounded.dtype == torch.float32
+    assert torch.equal(rounded, rounded.bfloat16().float())
+    assert not torch.equal(exact, rounded)
+    torch.testing.assert_close(exact, rounded, rtol=0.05, atol=0.05)
+
+
+def test_gradients_have_the_layout_of_their_weights(tmp_path, tiny):
+    """The fused step of a GPU refuses others; a dimension of one has no layout."""
+    for name in ("resnet8", "resnet18", "resnet50", "vgg16"):
+        work = _work(tmp_path, {**tiny, "model.width": 0.25, "model.name": name})
+        x, y = work.dataset.normalise(work.dataset.train.x[:2]), work.dataset.train.y[:2]
+        F.cross_entropy(work.net.train()(x.repeat(1, 1, 5, 5)), y).backward()
+        for weight in work.net.parameters():
+            for one, two, size in zip(weight.stride(), weight.grad.stride(), weight.shape, strict=True):
+                assert one == two or size == 1
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])

@@ -1,0 +1,176 @@
+"""Whether a GPU trains what a CPU trains, and how fast: the first thing to run on a new one, in six minutes.
+
+Every check names its device, so that all but the GPU's own numbers can be tried on a CPU. A check that fails
+is reported, and the others go on; one that the time has run out for is not started.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from deepexp import bench, costs, levels, masks, policy, train
+from deepexp import folder as layout
+from deepexp.config import build
+from deepexp.prepare import prepare
+from deepexp.scores import score
+from figures.results import provenance
+
+LAST_START = 270.0  # seconds after which no check starts: the longest, with two graphs to compile, takes 90
+PRECISIONS = {"float32": 1e-3, "tf32": 2e-2, "bf16": 5e-2}  # how far the loss of five steps may be off
+FAST = {"machine.precision": "bf16", "machine.compile": True}  # as the recipes train on a GPU
+SMALL = {
+    "data.crop_padding": 1,
+    "data.flip": "random",
+    "data.limit": 640,
+    "train.batch_size": 64,
+    "train.epochs": 4,
+    "policy.rewind_epoch": 1,
+    "pruning.levels": 2,
+    "pruning.keep": 0.5,
+}
+LOOPS = ("plain, channels_last", "deepexp", "deepexp, compiled")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a check found: whether all is well, why not, and its numbers; `ok` is None if it did not run."""
+
+    check: str
+    ok: bool | None
+    why: str = ""
+    seconds: float = 0.0
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        numbers = ", ".join(f"{name} {value:.6g}" for name, value in self.numbers.items())
+        word = {True: "ok", False: "FAILED", None: "not run"}[self.ok]
+        return f"{self.check}: {word}" + "".join(f"; {text}" for text in (self.why, numbers) if text)
+
+
+def run(device: str, out: Path, last_start: float = LAST_START) -> Iterator[Found]:
+    """Make every check on `device`, and keep what was found so far in the JSON file `out`."""
+    began, found = time.perf_counter(), list[Found]()
+    made = {"hardware": bench.hardware(build({"machine.device": device}).machine), **provenance({})}
+    for name, check in checks(device).items():
+        if time.perf_counter() - began > last_start:
+            found.append(Found(name, None, "its time is over"))
+        else:
+            found.append(_made(name, check))
+        layout.write_text(out, json.dumps({**made, "checks": [asdict(one) for one in found]}, indent=1))
+        yield found[-1]
+
+
+def checks(device: str) -> dict[str, Callable[[], Mapping[str, float]]]:
+    """The checks by name, the most important first; each returns its numbers, or raises."""
+    eager = {f"{kind} against the CPU": partial(agreement, device, kind) for kind in PRECISIONS}
+    runs = {f"{name} of two levels": partial(two_levels, device, name, FAST) for name in ("imp", "lrr")}
+    speeds = {
+        f"images/s of {model}": partial(throughput, device, model, batch, FAST)
+        for model, batch in (("resnet20", 128), ("resnet18", 256))
+    }
+    graphs = {
+        f"{kind} as a CUDA graph against the CPU": partial(agreement, device, kind, compiled=True)
+        for kind in PRECISIONS
+    }
+    stopped = {
+        "a stopped run's bits": partial(resumed, device, {}),
+        "a stopped run's bits as CUDA graphs": partial(resumed, device, FAST),
+    }
+    return {**eager, **runs, **speeds, **stopped, **graphs}
+
+
+def _made(name: str, check: Callable[[], Mapping[str, float]]) -> Found:
+    began = time.perf_counter()
+    try:
+        numbers, why = check(), ""
+    except Exception as error:  # whatever it is, the other checks are worth their time
+        numbers, why = {}, f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return Found(name, not why, why, time.perf_counter() - began, numbers)
+
+
+def agreement(device: str, precision: str, *, compiled: bool = False) -> dict[str, float]:
+    """How far five steps of a pruned network are from those of a CPU in float32; raises where too far."""
+    loss, state, _ = _five_steps({})
+    machine = {"machine.device": device, "machine.precision": precision, "machine.compile": compiled}
+    found, there, mask = _five_steps(machine)
+    for name, alive in mask:
+        if there.tensors[name][~alive].any() or there.momentum[name][~alive].any():
+            raise RuntimeError(f"pruned weights must stay 0, not so at '{name}'")
+    weights = max(
+        float((there.tensors[name] - tensor).abs().max() / tensor.abs().max().clamp(min=1e-12))
+        for name, tensor in state.tensors.items()
+        if tensor.is_floating_point()
+    )
+    off = abs(found / loss - 1)
+    if not off <= PRECISIONS[precision]:
+        raise RuntimeError(f"the loss must be within {PRECISIONS[precision]:g} of {loss:g}, got {found:g}")
+    return {"loss off by": off, "weights off by": weights}
+
+
+def _five_steps(machine: Mapping[str, Any]) -> tuple[float, policy.State, masks.Mask]:
+    work = prepare(build({**SMALL, **machine}), Path())
+    dense = masks.dense(work.net)
+    mask = masks.top(score("magnitude", work.net, 0), dense, dense.total // 4)
+    policy.restore(work.net, work.sgd, policy.masked(policy.capture(work.net, work.sgd), mask))
+    steps = train.steps(work.net, work.forward, work.sgd, mask, work.dataset, work.config, 0, 0, (5,))
+    report = next(steps)
+    return report.loss, policy.capture(work.net, work.sgd), mask
+
+
+def two_levels(device: str, algorithm: str, machine: Mapping[str, Any]) -> dict[str, float]:
+    """Seconds and accuracy of a run on digits; raises where its density is not exact or it learns nothing."""
+    config = build({**SMALL, **machine, "machine.device": device, "algorithm": algorithm, "data.limit": None})
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as name:
+        rows = [event.row for event in levels.run(config, Path(name) / "run") if event.row is not None]
+    for row in rows:
+        if row["kept"] != config.pruning.kept(row["level"], row["total"]):
+            raise RuntimeError(
+                f"level {row['level']} must keep its exact count of weights, got {row['kept']}"
+            )
+    if not rows[-1]["test_accuracy"] > 0.5:
+        raise RuntimeError(
+            f"the last level must learn digits, got an accuracy of {rows[-1]['test_accuracy']}"
+        )
+    return {"accuracy": rows[-1]["test_accuracy"], "seconds": time.perf_counter() - began}
+
+
+def resumed(device: str, machine: Mapping[str, Any]) -> dict[str, float]:
+    """Stop a run in its second level; raises unless its levels have the bits of the uninterrupted one."""
+    config = build({**SMALL, **machine, "machine.device": device, "algorithm": "wr"})
+    with tempfile.TemporaryDirectory() as name:
+        whole, stopped = Path(name) / "whole", Path(name) / "stopped"
+        for _ in levels.run(config, whole):
+            pass
+        for event in levels.run(config, stopped):
+            if event.level == 1:
+                break
+        for _ in levels.run(config, stopped):
+            pass
+        for level in range(config.pruning.levels + 1):
+            files = [layout.file(folder, "weights", level) for folder in (whole, stopped)]
+            if files[0].read_bytes() != files[1].read_bytes():
+                raise RuntimeError(f"a resumed run must have the same bits, not so at level {level}")
+    return {"levels alike": config.pruning.levels + 1}
+
+
+def throughput(
+    device: str,
+    model: str,
+    batch: int,
+    machine: Mapping[str, Any],
+    images: int = 50_000,
+    seconds: float = 12.0,
+) -> dict[str, float]:
+    """Training images/s of `LOOPS`, on random images of CIFAR-10's size."""
+    chosen = {**bench.settings("cifar10", model, batch, device=device), **machine, "machine.compile": False}
+    dataset = costs.random_images(build(chosen), images)
+    rates, _ = bench.loops(chosen, images=10**9, seconds=seconds, only=LOOPS, dataset=dataset)
+    return rates
