@@ -137,13 +137,13 @@ def _build(node: ast.expr) -> _Part:
             count, function = FUNCTIONS[name]
             if len(args) == count:
                 return float, _apply(function, float, *args)
-    name = node.func if isinstance(node, ast.Call) else node
+    unknown = node.func if isinstance(node, ast.Call) else node
     known = (*NAMES, "pi", *FUNCTIONS)
-    near = difflib.get_close_matches(name.id, known, 1) if isinstance(name, ast.Name) else []
+    near = difflib.get_close_matches(unknown.id, known, 1) if isinstance(unknown, ast.Name) else []
     raise ValueError(
         f"a condition may use numbers, {', '.join(NAMES)}, pi, {', '.join(FUNCTIONS)}, + - * / **, "
         f"comparisons, and, or, not; but has {ast.unparse(node)[:60]!r}"
-        + (f"; did you mean '{near[0]}'?" if near and near[0] != name.id else "")
+        + (f"; did you mean '{near[0]}'?" if near and near[0] != ast.unparse(unknown) else "")
     )
 
 

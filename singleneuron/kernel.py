@@ -149,7 +149,7 @@ def kernel(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
         config: Any = numba.core.config
         before, config.CACHE_DIR = config.CACHE_DIR, str(cache_directory(Path(function.__code__.co_filename)))
         try:
-            dispatcher = numba.njit(error_model="numpy", nogil=True, parallel=parallel)(function)
+            dispatcher: Any = numba.njit(error_model="numpy", nogil=True, parallel=parallel)(function)
             dispatcher._cache = _Cache(function)  # as `cache=True` does
             return dispatcher
         finally:

@@ -376,7 +376,7 @@ def test_trajectory_by_gradient_descent_on_samples(tmp_path):
 @pytest.mark.parametrize(
     "line",
     [
-        "map --d 2 --resolution 3 --average 2 --n 5 --noise 0.1 --learning-rate 0.1 --level-time 1 --extent 1",
+        "map --d 2 --resolution 3 --average 2 --n 5 --noise 0.1 --learning-rate 0.1 --level-time 1",
         "study --d 2 --n 5 --noise 0.1 --learning-rate 0.5 --level-time 2 --runs 3 --workers 1",
         "trajectory --d 1 --a 1 --w 1 --t-end 2 --points 3 --n 5 --noise 0.1 --learning-rate 0.5",
     ],
