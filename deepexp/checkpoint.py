@@ -61,9 +61,14 @@ def save(checkpoint: Checkpoint, folder: Path, run_id: str) -> None:
     }
     path = folder / f"{checkpoint.level:03d}-{checkpoint.step:08d}.safetensors"
     tensors.write(_tensors(checkpoint.state) | mask, path, meta)
-    files = _files(folder)
+    _keep(path)
+
+
+def _keep(path: Path) -> None:
+    """Remove the checkpoints beside this one but the one before it; a later one was passed over."""
+    files = _files(path.parent)
     here = files.index(path)
-    for old in [*files[: max(here - 1, 0)], *files[here + 1 :]]:  # a later one was passed over
+    for old in [*files[: max(here - 1, 0)], *files[here + 1 :]]:
         old.unlink()
 
 
@@ -80,6 +85,8 @@ def load(folder: Path, run_id: str, say: Callable[[str], None]) -> Checkpoint | 
         except tensors.Damaged:
             say(f"'{path}' is damaged; falling back to the checkpoint before")
             continue
+        if path == files[-1]:  # a kill after `save` wrote it may have left one that it was to remove
+            _keep(path)
         mask = Mask(unpack(_under(found, "mask/"), meta["shapes"]))
         return Checkpoint(meta["level"], meta["step"], _state(found), mask, meta["levels"], meta["epochs"])
     if files:
@@ -91,7 +98,7 @@ def load(folder: Path, run_id: str, say: Callable[[str], None]) -> Checkpoint | 
 
 
 def _files(folder: Path) -> list[Path]:
-    found = [path for path in folder.glob("*.safetensors") if _NAME.fullmatch(path.stem)]
+    found = [path for path in folder.glob("*.safetensors") if _NAME.fullmatch(path.stem) and path.is_file()]
     return sorted(found, key=lambda path: tuple(map(int, path.stem.split("-"))))
 
 

@@ -142,7 +142,7 @@ class Pruning(Section):
     Level l keeps floor(initial_density keep^l N + 1/2) of the N prunable weights.
     """
 
-    levels: int = Field(20, ge=0)  # prunings; 0 is the first training alone
+    levels: int = Field(20, ge=0, le=10_000)  # prunings; 0 is the first training alone
     keep: Fraction01 = 0.8
     initial_density: Fraction01 = 1.0  # below 1, level 0 starts on a mask already
     score: Literal["magnitude", "random", "snip", "synflow"] = "magnitude"
@@ -277,7 +277,7 @@ class Config(Section):
 
     protocol: str
     algorithm: str
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**128)
     data: Data
     model: Model
     train: Train

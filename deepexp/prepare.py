@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
@@ -10,12 +13,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from deepexp import checkpoint, data, masks, models, signs, train
+from deepexp import checkpoint, data, masks, models, signs, sources, train
 from deepexp import folder as layout
 from deepexp.config import Config, Machine
 from deepexp.masks import Mask
 from deepexp.processes import ALONE, Group
+from figures.machine import memory
 
+_CXX = ("clang++",) if sys.platform == "darwin" else ("g++",)
+_COUNTED = 1e4  # the width up to which torch can count every network's weights
 # From level, step, mask and the steps to report after: the reports, or None to wait for the rest of a stack.
 Stacked = Callable[[int, int, Mask, tuple[int, ...]], Iterator[train.Report | None]]
 
@@ -77,6 +83,7 @@ def prepare(
     `dataset` is what `data.load` gives, where that was loaded before.
     """
     _set_up(config.machine)
+    _check_memory(config)
     dataset = dataset or data.load(config.data, config.seed, config.machine.device)
     net = models.build(
         config.model.name,
@@ -97,6 +104,8 @@ def prepare(
 def _set_up(machine: Machine) -> None:
     """Tell torch what it computes on, and on a GPU how exactly and with which algorithms."""
     torch.set_num_threads(machine.threads)
+    if machine.compile:
+        _check_compiler(machine.device)
     if machine.device == "cpu":
         return
     if not torch.cuda.is_available():
@@ -107,6 +116,49 @@ def _set_up(machine: Machine) -> None:
     torch.backends.cudnn.allow_tf32 = machine.precision == "tf32"
     # The fastest algorithm of a trial differs from one start to the next, and some add in any order.
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
+
+
+def _check_compiler(device: str) -> None:
+    """Raise ValueError where torch.compile would not find the compiler that it calls."""
+    variable, names = ("CXX", _CXX) if device == "cpu" else ("CC", ("gcc", "clang"))  # Triton's on a GPU
+    names = (os.environ[variable],) if os.environ.get(variable) else names
+    if not any(map(shutil.which, names)):
+        raise ValueError(
+            f"machine.compile = true on '{device}' needs a compiler, and {' or '.join(names)} is not there; "
+            f"install one, name yours in the environment variable {variable}, or leave it out"
+        )
+
+
+def _check_memory(config: Config) -> None:
+    """Raise ValueError where the device has not even the memory of what a run holds in any case.
+
+    That is the weights, their gradients and their momentum in float32, and the pixels of a batch.
+    """
+    source, machine, model = sources.SOURCES[config.data.dataset], config.machine, config.model
+    height, _, channels = source.shape
+    size = config.data.size or height
+    counted = min(model.width, _COUNTED)
+    net = models.outline(
+        model.name,
+        classes=config.data.classes or source.classes,
+        stem=model.stem,
+        width=counted,
+        channels=channels,
+    )
+    wider = model.width / counted  # the weights grow with its square
+    count = sum(parameter.numel() for parameter in net.parameters()) * wider * wider
+    images = config.train.batch_size // machine.processes
+    values = 3 * count + images * channels * size * size
+    need = 4 * max(1, len(machine.stack)) * values
+    have = memory()
+    if machine.device == "cuda":
+        have = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+    if need > have:
+        raise ValueError(
+            f"{model.name} of width {model.width:g} with batches of {images:,} images of {size} pixels needs "
+            f"{need / 1e9:,.3g} GB or more, but '{machine.device}' has {have / 1e9:,.3g} GB; set a smaller "
+            "model.width, train.batch_size or data.size"
+        )
 
 
 def _check_possible(work: Run) -> None:

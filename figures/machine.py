@@ -1,4 +1,4 @@
-"""What is known of the machine: its processor, the cores of this process, and the memory that it used."""
+"""What is known of the machine: its processor, its memory, and the cores and the memory of this process."""
 
 from __future__ import annotations
 
@@ -22,6 +22,17 @@ def processor() -> str:
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory() -> float:
+    """The memory of this machine in bytes, or what its container may use; infinite where nobody tells."""
+    limits = [math.inf]
+    with contextlib.suppress(ValueError, OSError, AttributeError):
+        limits.append(float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")))
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # of the second and the first cgroups
+        with contextlib.suppress(ValueError, OSError):  # 'max' is none
+            limits.append(float(Path("/sys/fs/cgroup", name).read_text()))
+    return min(limits)
 
 
 def peak_memory() -> float:

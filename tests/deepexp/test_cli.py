@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -194,10 +195,9 @@ def test_several_seeds_train_together_and_every_line_names_its_own(tmp_path, mon
     folders = sorted((tmp_path / out).iterdir())
     assert [read((folder / "config.toml").read_text()).seed for folder in folders] == [0, 2]
     for folder in folders:
-        assert [line.split(" ", 1)[1][:8] for line in (folder / "log.txt").read_text().splitlines()] == [
-            "level 0:",
-            "level 1:",
-        ]
+        lines = [line.split(" ", 1)[1] for line in (folder / "log.txt").read_text().splitlines()]
+        assert lines[0] == f"{folder.name} in {Path(out) / folder.name}"
+        assert [line[:8] for line in lines[1:]] == ["level 0:", "level 1:"]
 
 
 @pytest.mark.parametrize(
@@ -259,6 +259,9 @@ def test_status_lists_the_runs(run, capsys):
         ("config.toml", b"\xff\xfe", "decode"),
         ("progress.json", "{", "property name"),
         ("progress.json", "3", "'int'"),
+        ("progress.json", '{"level": "x", "epoch": 1}', "progress.json' is damaged"),
+        ("levels.csv", b"\xff\xfe", "levels.csv' is damaged"),
+        ("levels.csv", "density,test_accuracy\n1.0\n", "a row is too short"),
         ("levels.csv", "a,b\n1,2\n", "no column 'density'"),
     ],
 )
