@@ -124,7 +124,7 @@ def _check_compiler(device: str) -> None:
     names = (os.environ[variable],) if os.environ.get(variable) else names
     if not any(map(shutil.which, names)):
         raise ValueError(
-            f"machine.compile = true on '{device}' needs a compiler, and {' or '.join(names)} is not there; "
+            f"machine.compile = true on '{device}' needs a compiler, but there is no {' or '.join(names)}; "
             f"install one, name yours in the environment variable {variable}, or leave it out"
         )
 
@@ -140,7 +140,7 @@ def _check_memory(config: Config) -> None:
     counted = min(model.width, _COUNTED)
     net = models.outline(
         model.name,
-        classes=config.data.classes or source.classes,
+        classes=min(config.data.classes or source.classes, source.classes),
         stem=model.stem,
         width=counted,
         channels=channels,
