@@ -147,7 +147,9 @@ class Pruning(Section):
     initial_density: Fraction01 = 1.0  # below 1, level 0 starts on a mask already
     score: Literal["magnitude", "random", "snip", "synflow"] = "magnitude"
     snip_batches: int = Field(10, ge=1)  # training batches whose gradients SNIP adds up
-    synflow_steps: int = Field(100, ge=1, le=100_000)  # prunings, each with new scores, that SynFlow takes to a density
+    synflow_steps: int = Field(
+        100, ge=1, le=100_000
+    )  # prunings, each with new scores, that SynFlow takes to a density
     scope: Literal["global", "layer"] = "global"  # compare scores across layers, or within each
     # own: score the weights; run: the mask sequence of another run; shuffled: own (or the run's) with every
     # layer's mask shuffled; random: random weights within a budget per layer; fixed: one level's mask of a
