@@ -112,12 +112,16 @@ def origins(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
     for run_id, config in {run.config.run_id: run.config for run in runs}.items():
         if not layout.is_complete(folder / run_id, config):
             continue
-        about = json.loads((folder / run_id / "about.json").read_text())
+        try:
+            about = layout.about(folder / run_id)
+        except ValueError as error:
+            raise ValueError(f"{error}; restore it, or delete '{folder / run_id}' and run it again") from None
+        variant, *others = layout.ORIGIN
         made_of = {
-            "data": f"{config.data.dataset} ({about['data_variant']})",
+            "data": f"{config.data.dataset} ({about[variant]})",
             "device": config.machine.device,
-            "torch": json.loads(about["versions"])["torch"],
-            **{key: about[key] for key in ("revision", "cpu", "platform")},
+            "torch": about["versions"].get("torch", "not recorded"),
+            **{key: about[key] for key in others},
         }
         text = json.dumps(made_of)
         counted[text] = counted.get(text, 0) + 1
@@ -133,9 +137,9 @@ def _levels(runs: Sequence[Run], complete: Sequence[Run], folder: Path) -> xr.Da
     values = {name: np.full(shape, np.nan) for name in (*COLUMNS, "starved", "empty")}
     for run in complete:
         at = panels.index(run.panel), arms.index(run.arm), seeds.index(run.config.seed)
-        for level, row in enumerate(layout.rows(folder / run.config.run_id / "levels.csv")):
+        for level, row in enumerate(layout.numbers(folder / run.config.run_id / "levels.csv", COLUMNS)):
             for name in COLUMNS:
-                values[name][(*at, level)] = float(row[name] or "nan")
+                values[name][(*at, level)] = row[name]
         for name, counts in zip(("starved", "empty"), starving(folder / run.config.run_id), strict=True):
             values[name][at][: len(counts)] = counts
     first = {(run.panel, run.arm): run.config for run in reversed(runs)}
@@ -149,7 +153,7 @@ def _levels(runs: Sequence[Run], complete: Sequence[Run], folder: Path) -> xr.Da
     missing = dict.fromkeys(run.config.run_id for run in runs if run.config.run_id not in done)
     return xr.Dataset(
         {name: ((*AXES, "level"), array) for name, array in values.items()},
-        {"panel": panels, "arm": arms, "seed": seeds, "level": range(shape[-1])}
+        {"panel": panels, "arm": arms, "seed": _stored(seeds), "level": range(shape[-1])}
         | {"network": ("panel", network), **about},
         {"missing": json.dumps(list(missing))},
     )
@@ -192,6 +196,11 @@ def counting_fed(levels: xr.Dataset) -> xr.Dataset:
     return levels.assign(counted=~(levels.starved > 0).any(("arm", "seed")))
 
 
+def _stored(seeds: Sequence[int]) -> Sequence[int] | list[str]:
+    """The seeds as a file can have them: as text, all of them, where one takes more than 63 bits."""
+    return seeds if max(seeds) < 2**63 else [str(seed) for seed in seeds]
+
+
 def _described(config: Config | None) -> dict[str, Any]:
     """What an arm is, as its coordinates; `planned`: whether the panel has it."""
     return {
@@ -220,14 +229,13 @@ def _network(configs: Sequence[Config]) -> str:
 def _signs(levels: xr.Dataset, complete: Sequence[Run], folder: Path) -> xr.Dataset:
     import xarray as xr
 
+    panels, arms, seeds = (levels[axis].astype(str).values.tolist() for axis in AXES)
     shape = tuple(levels.sizes[axis] for axis in AXES)
     prunings = levels.sizes["level"] - 1
     last = np.full((*shape, prunings + 1), np.nan)
     count = np.full((*shape, prunings + 2), np.nan)
     for run in complete:
-        where = [list(levels[axis].values) for axis in AXES]
-        key = (run.panel, run.arm, run.config.seed)
-        at = tuple(axis.index(value) for axis, value in zip(where, key, strict=True))
+        at = panels.index(run.panel), arms.index(run.arm), seeds.index(str(run.config.seed))
         last[at], count[at] = 0, 0
         for histogram, found in zip(
             (last, count), sign_histograms(folder / run.config.run_id, run.config.pruning.levels), strict=True
@@ -262,7 +270,10 @@ def sign_histograms(folder: Path, prunings: int) -> tuple[np.ndarray, np.ndarray
     alive = masks.load(layout.file(folder, "masks", prunings))
 
     def survivors(level: int | str) -> dict[str, Any]:
-        read = masks.load(layout.file(folder, "signs", level))
+        path = layout.file(folder, "signs", level)
+        read = masks.load(path)
+        if {name: t.shape for name, t in read.items()} != {name: t.shape for name, t in alive.items()}:
+            raise ValueError(f"'{path}' must fit the masks of its run, but it does not; restore it")
         return {name: read[name][there] for name, there in alive.items()}
 
     history = [survivors(level) for level in ("initial", *range(prunings + 1))]

@@ -60,15 +60,23 @@ def save(checkpoint: Checkpoint, folder: Path, run_id: str, *, end: bool = False
         "run_id": run_id,
         "level": checkpoint.level,
         "step": checkpoint.step,
+        "end": end,
         "levels": checkpoint.levels,
         "epochs": checkpoint.epochs,
         "shapes": shapes(alive),
     }
     path = folder / f"{checkpoint.level:03d}-{checkpoint.step:08d}.safetensors"
     tensors.write(_tensors(checkpoint.state) | mask, path, meta)
-    files = _files(folder)
-    before = files[: files.index(path)]  # a later one was passed over
-    kept = [file for file in before if _place(file)[0] < checkpoint.level][-1:]
+    _keep(path, end)
+
+
+def _keep(path: Path, end: bool) -> None:
+    """Remove the checkpoints that one replaces: all but the last of an earlier level and, before the level's
+    end, the one before it. A later one was passed over.
+    """
+    files = _files(path.parent)
+    before = files[: files.index(path)]
+    kept = [file for file in before if _place(file)[0] < _place(path)[0]][-1:]
     kept += [] if end else before[-1:]
     for file in files:
         if file not in (path, *kept):
@@ -88,6 +96,8 @@ def load(folder: Path, run_id: str, say: Callable[[str], None]) -> Checkpoint | 
         except tensors.Damaged:
             say(f"'{path}' is damaged; falling back to the checkpoint before")
             continue
+        if path == files[-1]:  # a kill after `save` wrote it may have left one that it was to remove
+            _keep(path, meta.get("end", False))
         mask = Mask(unpack(_under(found, "mask/"), meta["shapes"]))
         return Checkpoint(meta["level"], meta["step"], _state(found), mask, meta["levels"], meta["epochs"])
     if files:
@@ -99,7 +109,7 @@ def load(folder: Path, run_id: str, say: Callable[[str], None]) -> Checkpoint | 
 
 
 def _files(folder: Path) -> list[Path]:
-    found = [path for path in folder.glob("*.safetensors") if _NAME.fullmatch(path.stem)]
+    found = [path for path in folder.glob("*.safetensors") if _NAME.fullmatch(path.stem) and path.is_file()]
     return sorted(found, key=_place)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from figures import command
-from figures.results import check_output
+from figures.results import check_folder, check_output
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -81,7 +81,10 @@ def _train_options(train: argparse.ArgumentParser) -> None:
         help="any field, as train.lr=0.05",
     )
     train.add_argument(
-        "--out", type=Path, metavar="DIR", help="the run's folder (default: runs/RUN_ID); of several, theirs"
+        "--out",
+        type=command.path,
+        metavar="DIR",
+        help="the run's folder (default: runs/RUN_ID); of several, theirs",
     )
     train.add_argument("--tensorboard", action="store_true", help="write its scalars too")
     train.add_argument("--dry-run", action="store_true", help="print the plan and its cost, train nothing")
@@ -103,7 +106,7 @@ def _bench_options(bench: argparse.ArgumentParser) -> None:
     bench.add_argument(
         "--compile", action="store_true", help="compiled loops too (a minute each; on a GPU always)"
     )
-    bench.add_argument("--readme", type=Path, metavar="FILE", help="replace the marked section there")
+    bench.add_argument("--readme", type=command.path, metavar="FILE", help="replace the marked section there")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -137,17 +140,25 @@ def _parser() -> argparse.ArgumentParser:
             metavar="machine.KEY=VALUE",
             help="what the runs compute on, as machine.compile=true",
         )
-        sub.add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help="the folder of the runs")
+        sub.add_argument(
+            "--runs", type=command.path, default=RUNS, metavar="DIR", help="the folder of the runs"
+        )
     plan.add_argument("--make", action="store_true", help="write a makefile of the runs, result and figure")
-    plan.add_argument("--out", type=Path, metavar="FILE", help="of --make (default: build/deep/RECIPE.mk)")
+    plan.add_argument(
+        "--out", type=command.path, metavar="FILE", help="of --make (default: build/deep/RECIPE.mk)"
+    )
     run.add_argument("--only", nargs="+", metavar="RUN_ID", help="of the recipe's runs these alone")
     where = run.add_mutually_exclusive_group()
     where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask scheduler, whose workers run them")
     slurm = "put them into the queue of SLURM, with submitit's parameters, as timeout_min=600"
     where.add_argument("--slurm", nargs="*", metavar="KEY=VALUE", help=slurm)
-    reduce.add_argument("--out", type=Path, metavar="FILE", help="default: build/results/RECIPE.nc")
+    reduce.add_argument("--out", type=command.path, metavar="FILE", help="default: build/results/RECIPE.nc")
     reduce.add_argument(
-        "--from", dest="result", type=Path, metavar="FILE", help="an earlier result file, instead of the runs"
+        "--from",
+        dest="result",
+        type=command.path,
+        metavar="FILE",
+        help="an earlier result file, instead of the runs",
     )
     reduce.add_argument(
         "--without-starved",
@@ -156,13 +167,13 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     status = add("status", _status, "all runs: level, accuracy, time left")
-    status.add_argument("runs", type=Path, nargs="?", default=RUNS, metavar="DIR")
+    status.add_argument("runs", type=command.path, nargs="?", default=RUNS, metavar="DIR")
     export = add(
         "export", _export, "a level as a state dict, and with masks as torch.nn.utils.prune has them"
     )
-    export.add_argument("folder", type=Path, metavar="RUN")
+    export.add_argument("folder", type=command.path, metavar="RUN")
     export.add_argument("--level", type=int, required=True)
-    export.add_argument("--out", type=Path, required=True, metavar="DIR")
+    export.add_argument("--out", type=command.path, required=True, metavar="DIR")
     data = add("data", _data, "fetch a data set, or verify the copy at hand")
     data.add_argument("action", choices=["fetch", "verify"])
     data.add_argument("dataset", metavar="DATASET")
@@ -210,7 +221,7 @@ def _settings(texts: Sequence[str], option: str, example: str) -> dict[str, Any]
     settings = {}
     for text in texts:
         key, equals, value = text.partition("=")
-        if not equals:
+        if not (key and equals):
             raise ValueError(f"{option} takes KEY=VALUE, as {example}, got '{text}'")
         try:
             settings[key] = tomllib.loads(f"value = {value}")["value"]
@@ -268,10 +279,7 @@ def _progress(
             if not quiet:
                 bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-        tasks = []
-        for config, folder in zip(configs, folders, strict=True):
-            tell(f"{config.run_id} in {folder}")
-            tasks.append(bar.add_task(config.run_id, total=config.pruning.levels + 1))
+        tasks = [bar.add_task(config.run_id, total=config.pruning.levels + 1) for config in configs]
 
         def show(number: int, event: Progress) -> None:
             name = f"seed {configs[number].seed}, " if len(configs) > 1 else ""
@@ -375,6 +383,11 @@ def _plan(options: argparse.Namespace) -> None:
     from deepexp.folder import write_text
 
     runs, name = _planned(options), Path(options.recipe).stem
+    out = options.out or Path("build/deep") / f"{name}.mk"
+    if options.make:
+        check_output(out, ())
+    elif options.out:
+        raise ValueError(f"--out is the file that --make writes, got '{out}'; add --make, or leave it out")
     todo = jobs.unfinished(runs, options.runs)
     if options.make:
         jobs.check_data(name, todo)
@@ -391,7 +404,7 @@ def _plan(options: argparse.Namespace) -> None:
             told += [key, *map(str, values)] if values else []
         told += ["--stack"] if options.stack else []
         text = jobs.makefile(options.recipe, runs, options.runs, told, Path("build"))
-        write_text(options.out or Path("build/deep") / f"{name}.mk", text)
+        write_text(out, text)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -408,6 +421,7 @@ def _run(options: argparse.Namespace) -> None:
         if only.intersection(run.config.run_id for run in unit)
     ]
     if todo:
+        check_folder(options.runs, "the folder of the runs")
         jobs.check_data(name, [run for unit in todo for run in unit])
     elif not options.quiet:
         print(f"{name}, profile {options.profile}: {len(only)} of {len(only)} runs are complete")
@@ -519,6 +533,8 @@ def _status(options: argparse.Namespace) -> None:
     from deepexp.costs import duration
     from deepexp.folder import status
 
+    if not options.runs.is_dir() and (options.runs.exists() or options.runs != RUNS):
+        raise ValueError(f"there must be a folder of runs at '{options.runs}', but there is none")
     found = status(options.runs)
     if not found:
         print(f"no runs in '{options.runs}'")
@@ -544,6 +560,11 @@ def _data(options: argparse.Namespace) -> None:
 
     if options.dataset not in sources.SOURCES:
         raise ValueError(f"the data set must be one of {', '.join(sources.SOURCES)}, got '{options.dataset}'")
+    if options.url and not (options.action == "fetch" and sources.SOURCES[options.dataset].url):
+        raise ValueError(
+            f"--url is the archive that `data fetch` downloads, and there is none for `data {options.action} "
+            f"{options.dataset}`; leave it out"
+        )
     if options.action == "fetch":
         print(sources.fetch(options.dataset, url=options.url, progress=not options.quiet))
     if sources.SOURCES[options.dataset].in_files:
@@ -573,6 +594,9 @@ def _verify_folder(options: argparse.Namespace) -> None:
 def _bench(options: argparse.Namespace) -> None:
     from deepexp import bench
 
+    mark = "deepexp benchmark"
+    if options.readme:
+        command.section(options.readme, mark)
     device = _device(options.device)
     chosen = bench.settings(
         *(options.dataset, options.model, options.batch),
@@ -587,7 +611,7 @@ def _bench(options: argparse.Namespace) -> None:
         print(part, end="\n\n", flush=True)
         parts.append(part)
     if options.readme:
-        command.replace_section(options.readme, "deepexp benchmark", "\n\n".join(parts))
+        command.replace_section(options.readme, mark, "\n\n".join(parts))
 
 
 def _gpu_check(options: argparse.Namespace) -> None:

@@ -165,12 +165,14 @@ class Pruning(Section):
     Level l keeps floor(initial_density keep^l N + 1/2) of the N prunable weights.
     """
 
-    levels: int = Field(20, ge=0)  # prunings; 0 is the first training alone
+    levels: int = Field(20, ge=0, le=10_000)  # prunings; 0 is the first training alone
     keep: Fraction01 = 0.8
     initial_density: Fraction01 = 1.0  # below 1, level 0 starts on a mask already
     score: Literal["magnitude", "random", "snip", "synflow"] = "magnitude"
     snip_batches: int = Field(10, ge=1)  # training batches whose gradients SNIP adds up
-    synflow_steps: int = Field(100, ge=1)  # prunings, each with new scores, that SynFlow takes to a density
+    synflow_steps: int = Field(
+        100, ge=1, le=100_000
+    )  # prunings, each with new scores, that SynFlow takes to a density
     scope: Literal["global", "layer"] = "global"  # compare scores across layers, or within each
     # own: score the weights; run: the mask sequence of another run; shuffled: own (or the run's) with every
     # layer's mask shuffled; random: random weights within a budget per layer; fixed: one level's mask of a
@@ -301,7 +303,7 @@ class Config(Section):
 
     protocol: str
     algorithm: str
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**128)
     data: Data
     model: Model
     train: Train

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,10 +206,9 @@ def _assumed(work: prepare.Run, config: Config, count: int) -> Speed:
 
 def _progress(folder: Path) -> dict[str, float]:
     try:
-        found = json.loads((folder / "progress.json").read_text())
-    except (OSError, ValueError):
+        return layout.progress(folder)
+    except ValueError:  # an estimate without it
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def duration(seconds: float) -> str:

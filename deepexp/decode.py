@@ -63,6 +63,8 @@ def picture(path: str | Path, size: int | None = None) -> Image:
     """
     from PIL import Image
 
+    # Of EXIF tags and palettes: the pixels are the same, and no run can do anything about them.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         with Image.open(path) as opened:
             image = opened.convert("RGB")

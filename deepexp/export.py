@@ -9,9 +9,8 @@ import torch
 
 from deepexp import folder as layout
 from deepexp.checkpoint import load_state
-from deepexp.config import read
 from deepexp.masks import load
-from figures.results import atomic
+from figures.results import atomic, check_folder
 
 
 def export(run: Path, level: int, out: Path) -> list[Path]:
@@ -20,9 +19,7 @@ def export(run: Path, level: int, out: Path) -> list[Path]:
     The second has '<layer>.weight_orig' and '<layer>.weight_mask' in place of '<layer>.weight', as a network
     has after torch.nn.utils.prune has masked it. Both load with torch.load(..., weights_only=True).
     """
-    if not (run / "config.toml").is_file():
-        raise ValueError(f"there must be a run in '{run}', but there is none")
-    config = read((run / "config.toml").read_text())
+    config = layout.read_config(run)
     done = len(layout.rows(run / "levels.csv"))
     if not 0 <= level < done:
         raise ValueError(
@@ -30,7 +27,10 @@ def export(run: Path, level: int, out: Path) -> list[Path]:
         )
     state = dict(load_state(layout.file(run, "weights", level), config.run_id).tensors)
     pruned: dict[str, Any] = dict(state)
-    for name, alive in load(layout.file(run, "masks", level)).items():
+    path = layout.file(run, "masks", level)
+    for name, alive in load(path).items():
+        if name not in state or state[name].shape != alive.shape:
+            raise ValueError(f"'{path}' must fit the weights of its run, not so at '{name}'; restore it")
         revived = int((state[name].masked_fill(alive, 0) != 0).count_nonzero())
         if revived:
             raise ValueError(
@@ -39,6 +39,7 @@ def export(run: Path, level: int, out: Path) -> list[Path]:
             )
         pruned[f"{name}_orig"] = pruned.pop(name)
         pruned[f"{name}_mask"] = alive.to(state[name].dtype)
+    check_folder(out)
     paths = [out / "state_dict.pt", out / "pruned_state_dict.pt"]
     for path, tensors in zip(paths, (state, pruned), strict=True):
         with atomic(path) as temporary, temporary.open("wb") as file:

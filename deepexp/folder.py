@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import fcntl
+import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from deepexp import locks
 from deepexp.config import Config, read
 from figures.results import atomic
 
+ORIGIN = ("data_variant", "revision", "cpu", "platform")  # what about.json has, `versions` apart
+_PROGRESS = ("level", "epoch", "images_per_second", "seconds_left")
 # A name that `atomic` gives to what it has not finished.
 _TEMPORARY = re.compile(r"\..+-[0-9a-f]{8}(\.\w+)?")
 
@@ -32,18 +35,31 @@ def file(folder: Path, kind: str, level: int | str) -> Path:
     return folder / kind / f"{name}.safetensors"
 
 
+def read_config(folder: Path) -> Config:
+    """The configuration of the run in `folder`. Raises ValueError where its file is damaged or missing."""
+    path = folder / "config.toml"
+    if not path.is_file():
+        raise ValueError(f"there must be a run in '{folder}', but there is none")
+    try:
+        return read(_text(path))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"'{path}' must be as the run wrote it, but: {error}; restore it, or delete '{folder}' to make "
+            "the run again"
+        ) from None
+
+
 def check(config: Config, folder: Path) -> None:
     """Raise ValueError unless the folder is new, or that of this very configuration."""
-    path = folder / "config.toml"
-    if path.is_file():
-        there = read(path.read_text())
+    if (folder / "config.toml").is_file():
+        there = read_config(folder)
         if there != config:
             raise ValueError(
                 f"the folder '{folder}' must hold {config.run_id}, but it holds {there.run_id}; choose "
                 f"another --out"
             )
     elif folder.is_dir() and any(
-        entry.name not in ("lock", "log.txt") and not _TEMPORARY.fullmatch(entry.name)
+        entry.name not in ("lock", "lock.held", "log.txt") and not entry.name.startswith(".")
         for entry in folder.iterdir()
     ):
         raise ValueError(
@@ -52,42 +68,37 @@ def check(config: Config, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process; the kernel lets go of it however the process ends."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        held = (folder / "lock").open("w")
-    except OSError as error:
-        raise ValueError(
-            f"the run folder '{folder}' must be a folder that can be written, but it is not "
-            f"({error.strerror}); choose another --out"
-        ) from None
-    with held as file:
+def lock(folder: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+    """Hold `folder` for this process; `say` is told where that is not by a lock of the kernel's."""
+    with contextlib.ExitStack() as held:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locks.hold(folder / "lock", say))
+        except OSError as error:
             raise ValueError(
-                f"the run folder '{folder}' must belong to one process, but another one is at work there; "
-                f"wait for "
-                "it, or choose another --out"
+                f"the run folder '{folder}' must be a folder that can be written, but it is not "
+                f"({error.strerror}); choose another --out"
+            ) from None
+        except locks.Busy as error:
+            raise ValueError(
+                f"the run folder '{folder}' must belong to one process, but {error}, or choose another --out"
             ) from None
         yield
 
 
 def wait(folder: Path) -> None:
     """Return once no process holds `folder`."""
-    if (folder / "lock").is_file():
-        with (folder / "lock").open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH)
+    locks.wait(folder / "lock")
 
 
 def logger(folder: Path, echo: Callable[[str], None]) -> Callable[[str], None]:
-    """A function that adds a line to the run's log.txt and passes it to `echo`."""
+    """A function that adds a line to the run's log.txt, if that can be written, and passes it to `echo`."""
 
     def say(line: str) -> None:
-        if folder.is_dir():
-            with (folder / "log.txt").open("a") as file:
-                file.write(f"{datetime.now().isoformat(timespec='seconds')} {line}\n")
+        with contextlib.suppress(OSError):  # a full disk is not what the line is about
+            if folder.is_dir():
+                with (folder / "log.txt").open("a", encoding="utf-8", errors="backslashreplace") as file:
+                    file.write(f"{datetime.now().isoformat(timespec='seconds')} {line}\n")
         echo(line)
 
     return say
@@ -100,10 +111,9 @@ def is_complete(folder: Path, config: Config) -> bool:
 
 def check_complete(folder: Path, run_id: str) -> None:
     """Raise ValueError unless the folder holds the complete run of that name."""
-    path = folder / "config.toml"
-    if not path.is_file():
+    if not (folder / "config.toml").is_file():
         raise ValueError(f"there is no run {run_id} in '{folder.parent}'; run it first")
-    there = read(path.read_text())
+    there = read_config(folder)
     if there.run_id != run_id:
         raise ValueError(f"the folder '{folder}' must hold {run_id}, but it holds {there.run_id}")
     if not is_complete(folder, there):
@@ -111,24 +121,78 @@ def check_complete(folder: Path, run_id: str) -> None:
 
 
 def rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a table of a run; none where it does not exist."""
+    """The rows of a table of a run; none where it does not exist. Raises ValueError where it is damaged."""
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+    try:
+        return list(csv.DictReader(io.StringIO(_text(path))))
+    except (csv.Error, OSError, ValueError) as error:
+        raise ValueError(_damaged(path, error)) from None
+
+
+def numbers(path: Path, columns: Sequence[str]) -> list[dict[str, float]]:
+    """Columns of a table of a run, NaN where one is empty. Raises ValueError where the table is damaged."""
+    found = rows(path)
+    try:
+        return [{name: float("nan" if row[name] == "" else row[name]) for name in columns} for row in found]
+    except KeyError as error:
+        raise ValueError(_damaged(path, f"it has no column {error}")) from None
+    except TypeError:
+        raise ValueError(_damaged(path, "a row is too short")) from None
+    except ValueError as error:
+        raise ValueError(_damaged(path, error)) from None
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8-sig")  # whatever an editor put before it
+
+
+def _damaged(path: Path, why: object) -> str:
+    return f"'{path}' is damaged ({why}); delete it and go on with its run, which writes it again"
+
+
+def about(folder: Path) -> dict[str, Any]:
+    """Which data, software and hardware made a run: about.json, `versions` as a mapping.
+
+    Raises ValueError where it is missing or damaged; what to do then depends on the run.
+    """
+    path = folder / "about.json"
+    try:
+        found = json.loads(_text(path))
+        versions = dict(json.loads(found["versions"]))
+        return {**found, **{name: found[name] for name in ORIGIN}, "versions": versions}
+    except KeyError as error:
+        why = f"it has no {error}"
+    except (OSError, TypeError, ValueError) as error:
+        why = str(error)
+    raise ValueError(f"'{path}' must say which data and software made the run, but: {why}")
+
+
+def progress(folder: Path) -> dict[str, float]:
+    """What progress.json says; empty where there is none. Raises ValueError where it is damaged."""
+    path = folder / "progress.json"
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(_text(path))
+        return {name: float(found[name]) for name in _PROGRESS}
+    except KeyError as error:
+        raise ValueError(_damaged(path, f"it has no {error}")) from None
+    except (OSError, TypeError, ValueError) as error:
+        raise ValueError(_damaged(path, error)) from None
 
 
 def clean(folder: Path) -> None:
     """Remove the temporary files of writes that a kill interrupted."""
     for path in folder.rglob(".*"):
-        if _TEMPORARY.fullmatch(path.name):
+        if _TEMPORARY.fullmatch(path.name) and not path.is_dir():
             path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, all or nothing."""
     with atomic(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_tables(
@@ -149,7 +213,10 @@ def write_tables(
     plain = [{key: value for key, value in row.items() if key != "layers"} for row in levels]
     # levels.csv last: its last row says that the run is complete.
     for name, table in (("layers", layers), ("epochs", epochs), ("levels", plain)):
-        with atomic(folder / f"{name}.csv") as temporary, temporary.open("w", newline="") as file:
+        with (
+            atomic(folder / f"{name}.csv") as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.DictWriter(file, list(table[0]))
             writer.writeheader()
             writer.writerows(table)
@@ -170,40 +237,28 @@ class Status:
 
 def status(runs: Path) -> list[Status]:
     """The runs in a folder: `complete`, `running` (a process holds it), `stopped`, or `damaged: why`."""
-    return [_status(path.parent) for path in sorted(runs.glob("*/config.toml"))]
+    return [
+        _status(path.parent)
+        for path in sorted(runs.glob("*/config.toml"))
+        if path.is_file() and not path.parent.name.startswith(".")
+    ]
 
 
 def _status(folder: Path) -> Status:
     try:
-        config = read((folder / "config.toml").read_text())
-        done = rows(folder / "levels.csv")
-        last = done[-1] if done else {}
-        progress_file = folder / "progress.json"
-        progress = json.loads(progress_file.read_text()) if progress_file.is_file() else {}
+        config = read_config(folder)
+        done = numbers(folder / "levels.csv", ("density", "test_accuracy"))
+        reached = progress(folder)
         complete = is_complete(folder, config)
         return Status(
             config.run_id,
             f"{len(done) - 1 if done else '-'}/{config.pruning.levels}",
-            f"{progress.get('epoch', 0)}/{config.epochs(progress.get('level', 0))}",
-            float(last["density"]) if last else None,
-            float(last["test_accuracy"]) if last else None,
-            "complete" if complete else "running" if _held(folder) else "stopped",
-            None if complete else progress.get("seconds_left"),
+            f"{reached.get('epoch', 0):g}/{config.epochs(int(reached.get('level', 0)))}",
+            done[-1]["density"] if done else None,
+            done[-1]["test_accuracy"] if done else None,
+            "complete" if complete else "running" if locks.is_held(folder / "lock") else "stopped",
+            None if complete else reached.get("seconds_left"),
         )
-    except KeyError as error:
-        why = f"levels.csv has no column {error}"
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError) as error:
         why = " ".join(str(error).split())
     return Status(folder.name, "-", "-", None, None, f"damaged: {why}", None)
-
-
-def _held(folder: Path) -> bool:
-    """Whether a process holds the folder; asks for a shared lock, which needs no right to write there."""
-    if not (folder / "lock").is_file():
-        return False
-    with (folder / "lock").open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False

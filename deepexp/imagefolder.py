@@ -71,7 +71,8 @@ def listing(name: str, classes: int | None = None) -> Listing:
     digest = hashlib.sha1()
     for part in (train, test):
         for path, label in zip(part.paths, part.y.tolist(), strict=True):
-            digest.update(f"{Path(path).relative_to(root)} {label} {os.stat(path).st_size}\n".encode())
+            digest.update(os.fsencode(Path(path).relative_to(root)))  # as it is on the disk, UTF-8 or not
+            digest.update(f" {label} {os.stat(path).st_size}\n".encode())
     return Listing("complete" if complete else "subset", digest.hexdigest(), names, train, test)
 
 
@@ -131,7 +132,7 @@ def _by_class(folder: Path, names: Sequence[str], inside: str) -> Part:
     labels: list[int] = []
     for label, name in enumerate(names):
         here = folder / name / inside
-        files = sorted(entry.path for entry in _entries(here) if _is_image(entry.name))
+        files = sorted(entry.path for entry in _entries(here) if _is_image(entry))
         if not files:
             raise ValueError(f"'{here}' must have the images of the class '{name}', *.JPEG, found none")
         paths += files
@@ -146,14 +147,14 @@ def _annotated(folder: Path, names: Sequence[str]) -> Part:
         raise ValueError(
             f"'{notes}' must have the classes of the validation images, but there is no such file; restore it"
         )
-    rows = [line.split("\t") for line in notes.read_text("utf-8", "replace").splitlines() if line.strip()]
+    rows = [line.split("\t") for line in notes.read_text("utf-8-sig", "replace").splitlines() if line.strip()]
     for number, row in enumerate(rows, 1):
         if len(row) < 2 or row[1] not in label:
             raise ValueError(
                 f"every line of '{notes}' must name an image and a class of the training images, got "
                 f"{' '.join(row)!r} in line {number}"
             )
-    have = {entry.name for entry in _entries(folder / "images") if _is_image(entry.name)}
+    have = {entry.name for entry in _entries(folder / "images") if _is_image(entry)}
     lines = Counter(row[0] for row in rows)
     odd = sorted((have ^ lines.keys()) | {name for name, count in lines.items() if count > 1})
     if odd:
@@ -172,14 +173,15 @@ def _of_the_first(part: Part, classes: int) -> Part:
 
 
 def _entries(folder: Path) -> Iterable[os.DirEntry[str]]:
+    """What lies in the folder, but for hidden entries, which editors and file managers leave there."""
     try:
         with os.scandir(folder) as entries:
-            return list(entries)
+            return [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
         raise ValueError(
             f"'{folder}' must be a folder of images, but: {error.strerror}; restore it"
         ) from None
 
 
-def _is_image(name: str) -> bool:
-    return name.lower().endswith((".jpeg", ".jpg")) and not name.startswith(".")
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    return entry.name.lower().endswith((".jpeg", ".jpg")) and entry.is_file()

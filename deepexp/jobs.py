@@ -95,8 +95,8 @@ def outlook(todo: Sequence[Run], folder: Path, speeds: Mapping[costs.Work, costs
 
 def news(run: Run, todo: Sequence[Run], folder: Path) -> str:
     """That a run is complete, what is left, and how long that takes at the speeds so far."""
-    last = layout.rows(folder / run.config.run_id / "levels.csv")[-1]
-    accuracy, density = float(last["test_accuracy"]), float(last["density"])
+    table = folder / run.config.run_id / "levels.csv"
+    accuracy, density = layout.numbers(table, ("test_accuracy", "density"))[-1].values()
     speeds = costs.observed([run.config, *(one.config for one in todo)], folder)
     reached = f"test accuracy {accuracy:.2%} at density {density:.2%}"
     return f"{run.config.run_id} ({run.arm} on {run.panel}): {reached}; {outlook(todo, folder, speeds)}"

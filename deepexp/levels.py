@@ -6,6 +6,7 @@ What is written again after a stop is the same to the bit; `deepexp.folder` says
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import json
 import math
@@ -38,6 +39,10 @@ class Progress:
     total: int
     report: train.Report | None = None
     row: Mapping[str, Any] | None = None
+
+
+class NoRoom(RuntimeError):
+    """The disk is full, or a quota is reached."""
 
 
 def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[Progress]:
@@ -147,8 +152,9 @@ def _lead(
 def _own(work: Run) -> Generator[Progress | None, None, None]:
     """Go on with a run in its folder, which is locked while it lasts."""
     config, folder, say = work.config, work.folder, work.say
-    with layout.lock(folder), _logged(folder):
+    with layout.lock(folder, say), _logged(folder), _room(folder):
         layout.check(config, folder)
+        say(f"{config.run_id} in {folder}")
         if layout.is_complete(folder, config):
             say(f"{config.run_id} is complete")
             return
@@ -181,22 +187,35 @@ def _logged(folder: Path) -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def _room(folder: Path) -> Iterator[None]:
+    """Say what a full disk has left of the run."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise NoRoom(
+            f"there must be room for the files of '{folder}', but there is none ({error.strerror}); every "
+            "complete epoch is kept: make room, and run the same command again to go on"
+        ) from None
+
+
 def _check_same_origin(folder: Path, about: Mapping[str, Any], say: Callable[[str], None]) -> None:
     """Refuse to go on with a run on other data; say so where another torch goes on with it."""
-    path = folder / "about.json"
-    if not path.is_file():
+    if not (folder / "about.json").is_file():
         return
     try:
-        there = json.loads(path.read_text())
+        there = layout.about(folder)
     except ValueError as error:
-        raise ValueError(f"'{path}' is damaged ({error}); delete it to go on") from None
+        raise ValueError(f"{error}; restore it, or delete it to go on with the data at hand") from None
     for key in ("data_variant", "data_digest"):
         if there.get(key, about[key]) != about[key]:
             raise ValueError(
                 f"the run in '{folder}' must go on with the data that it began with, {key} {there[key]}, but "
                 f"the data here have {about[key]}; restore them, or choose another --out"
             )
-    before, now = (json.loads(side["versions"]).get("torch") for side in (there, about))
+    before, now = there["versions"].get("torch"), json.loads(about["versions"])["torch"]
     if before != now:
         say(f"this run began with torch {before} and goes on with {now}: its bits may differ from here on")
 

@@ -33,10 +33,27 @@ def build(
 ) -> nn.Module:
     """The network `name` for images (B, channels, H, W), initialised from `seed` alone.
 
+    Weights are N(0, 2 / fan_in) (He et al., ICCV 2015), biases 0, BN at 1 and 0; its scales are U(0, 1) where
+    `norm_scale` is 'uniform'. The rest as for `outline`.
+    """
+    net = outline(name, classes=classes, stem=stem, width=width, channels=channels)
+    net.to_empty(device="cpu")
+    _initialise(net, torch.Generator().manual_seed(stream(seed, "initialisation")))
+    if norm_scale == "uniform":
+        generator = torch.Generator().manual_seed(stream(seed, "norm_scale"))
+        for norm in norms(net).values():
+            nn.init.uniform_(norm.weight, generator=generator)
+    return net
+
+
+def outline(
+    name: str, *, classes: int, stem: str = "cifar", width: float = 1.0, channels: int = 3
+) -> nn.Module:
+    """The shapes of the network `name`, without memory: its tensors are on the device 'meta'.
+
     `stem` is 'cifar' (3x3, stride 1, no pooling) or 'imagenet' (7x7, stride 2, max-pooling); `width`
-    multiplies every channel count (rounded). Weights are N(0, 2 / fan_in) (He et al., ICCV 2015), biases 0,
-    BN at 1 and 0; its scales are U(0, 1) where `norm_scale` is 'uniform'. Raises ValueError for an unknown
-    name or a width that leaves no channel.
+    multiplies every channel count (rounded). Raises ValueError for an unknown name or a width that leaves no
+    channel.
     """
     if name not in (*_SMALL, *_LARGE, "vgg16"):
         raise ValueError(f"the model must be one of {', '.join((*_SMALL, *_LARGE, 'vgg16'))}, got '{name}'")
@@ -45,22 +62,13 @@ def build(
         raise ValueError(f"the stem of {name} must be {stems}, got '{stem}'")
     if round(16 * width) < 1:
         raise ValueError(f"the width must leave at least one channel in every layer, got {width:g}")
-    with torch.device("meta"):  # no memory and no random numbers spent on an initialisation to be replaced
-        net: nn.Module
+    with torch.device("meta"):
         if name in _SMALL:
-            net = ResNet(Basic, (_SMALL[name],) * 3, (16, 32, 64), classes, stem, width, channels)
-        elif name in _LARGE:
+            return ResNet(Basic, (_SMALL[name],) * 3, (16, 32, 64), classes, stem, width, channels)
+        if name in _LARGE:
             block = Bottleneck if name == "resnet50" else Basic
-            net = ResNet(block, _LARGE[name], (64, 128, 256, 512), classes, stem, width, channels)
-        else:
-            net = VGG(classes, width, channels)
-    net.to_empty(device="cpu")
-    _initialise(net, torch.Generator().manual_seed(stream(seed, "initialisation")))
-    if norm_scale == "uniform":
-        generator = torch.Generator().manual_seed(stream(seed, "norm_scale"))
-        for norm in norms(net).values():
-            nn.init.uniform_(norm.weight, generator=generator)
-    return net
+            return ResNet(block, _LARGE[name], (64, 128, 256, 512), classes, stem, width, channels)
+        return VGG(classes, width, channels)
 
 
 def prunable(net: nn.Module) -> dict[str, Tensor]:

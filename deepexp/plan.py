@@ -33,6 +33,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from deepexp.config import Config, build
 from deepexp.predictions import PREDICTIONS
 from deepexp.protocols import POLICIES, PROTOCOLS
+from figures.results import read_text
 
 _FOLDER = resources.files("deepexp").joinpath("recipes")
 _REFERENCES = ("masks", "donor")
@@ -91,10 +92,10 @@ def load(name: str) -> Recipe:
     if path.suffix == ".toml":
         if not path.is_file():
             raise ValueError(f"there must be a recipe in '{path}', but there is no such file")
-        return _parse(path.stem, path.read_bytes())
+        return _parse(path.stem, read_text(path))
     if name not in _names():
         _unknown("the recipe must be", name, _names(), ", or the path of a .toml")
-    return _parse(name, _FOLDER.joinpath(f"{name}.toml").read_bytes())
+    return _parse(name, _FOLDER.joinpath(f"{name}.toml").read_text(encoding="utf-8"))
 
 
 def runs(
@@ -156,14 +157,16 @@ def _of_the_machine(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _names() -> list[str]:
     return sorted(
-        file.name.removesuffix(".toml") for file in _FOLDER.iterdir() if file.name.endswith(".toml")
+        file.name.removesuffix(".toml")
+        for file in _FOLDER.iterdir()
+        if file.name.endswith(".toml") and file.is_file() and not file.name.startswith(".")
     )
 
 
-def _parse(name: str, text: bytes) -> Recipe:
+def _parse(name: str, text: str) -> Recipe:
     try:
-        made = Recipe.model_validate({**tomllib.loads(text.decode()), "name": name})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        made = Recipe.model_validate({**tomllib.loads(text), "name": name})
+    except tomllib.TOMLDecodeError as error:
         raise ValueError(f"recipe {name}: it must be TOML: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]

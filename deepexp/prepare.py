@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import shutil
+import sys
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
@@ -11,12 +14,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from deepexp import checkpoint, data, masks, models, signs, train
+from deepexp import checkpoint, data, masks, models, signs, sources, train
 from deepexp import folder as layout
 from deepexp.config import Config, Machine
 from deepexp.masks import Mask
 from deepexp.processes import ALONE, Group
+from figures.machine import memory
 
+_CXX = ("clang++",) if sys.platform == "darwin" else ("g++",)
+_COUNTED = 1e4  # the width up to which torch can count every network's weights
 # From level, step, mask and the steps to report after: the reports, or None to wait for the rest of a stack.
 Stacked = Callable[[int, int, Mask, tuple[int, ...]], Iterator[train.Report | None]]
 
@@ -82,6 +88,7 @@ def prepare(
             "machine.precision = 'bf16' is slow here, 3 to 11 times slower than float32 as measured: this "
             "processor has no units for bf16"
         )
+    _check_memory(config)
     dataset = dataset or data.load(config.data, config.seed, config.machine.device)
     net = models.build(
         config.model.name,
@@ -103,6 +110,8 @@ def prepare(
 def _set_up(machine: Machine) -> None:
     """Tell torch what it computes on, and on a GPU how exactly and with which algorithms."""
     torch.set_num_threads(machine.threads)
+    if machine.compile:
+        _check_compiler(machine.device)
     if machine.device == "cpu":
         return
     if not torch.cuda.is_available():
@@ -119,6 +128,49 @@ def _without_bf16() -> bool:
     """Whether this is an x86 processor without units for bf16; torch has no public question for that."""
     has = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return platform.machine() in ("x86_64", "AMD64") and not has
+
+
+def _check_compiler(device: str) -> None:
+    """Raise ValueError where torch.compile would not find the compiler that it calls."""
+    variable, names = ("CXX", _CXX) if device == "cpu" else ("CC", ("gcc", "clang"))  # Triton's on a GPU
+    names = (os.environ[variable],) if os.environ.get(variable) else names
+    if not any(map(shutil.which, names)):
+        raise ValueError(
+            f"machine.compile = true on '{device}' needs a compiler, but there is no {' or '.join(names)}; "
+            f"install one, name yours in the environment variable {variable}, or leave it out"
+        )
+
+
+def _check_memory(config: Config) -> None:
+    """Raise ValueError where the device has not even the memory of what a run holds in any case.
+
+    That is the weights, their gradients and their momentum in float32, and the pixels of a batch.
+    """
+    source, machine, model = sources.SOURCES[config.data.dataset], config.machine, config.model
+    height, _, channels = source.shape
+    size = config.data.size or height
+    counted = min(model.width, _COUNTED)
+    net = models.outline(
+        model.name,
+        classes=min(config.data.classes or source.classes, source.classes),
+        stem=model.stem,
+        width=counted,
+        channels=channels,
+    )
+    wider = model.width / counted  # the weights grow with its square
+    count = sum(parameter.numel() for parameter in net.parameters()) * wider * wider
+    images = config.train.batch_size // machine.processes
+    values = 3 * count + images * channels * size * size
+    need = 4 * max(1, len(machine.stack)) * values
+    have = memory()
+    if machine.device == "cuda":
+        have = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+    if need > have:
+        raise ValueError(
+            f"{model.name} of width {model.width:g} with batches of {images:,} images of {size} pixels needs "
+            f"{need / 1e9:,.3g} GB or more, but '{machine.device}' has {have / 1e9:,.3g} GB; set a smaller "
+            "model.width, train.batch_size or data.size"
+        )
 
 
 def _check_possible(work: Run) -> None:

@@ -45,7 +45,10 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             digest, _, text = (file.metadata() or {})[_KEY].partition(" ")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
-        raise ValueError(f"there must be saved tensors at '{path}', but there is no such file") from None
+        raise ValueError(
+            f"there must be saved tensors at '{path}', but there is no such file; restore it, or make its "
+            "run again"
+        ) from None
     except KeyError:
         raise Damaged(path, "it has no checksum") from None
     except (OSError, SafetensorError) as error:

@@ -10,16 +10,21 @@ import contextlib
 import io
 import math
 import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from figures.results import atomic, revision, version
+from figures.results import atomic, read_text, revision, version
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+
+GRACE = 2.0  # seconds that an interrupted program has to end by itself, whatever else is pressed
 
 
 class Parser(argparse.ArgumentParser):
@@ -75,23 +80,54 @@ def fail(prog: str, code: int, message: str) -> int:
 
 def finish(prog: str, action: Callable[[], int | None]) -> int:
     """Run `action` and return its exit code (None: 0), or the one of the error that it ends with."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may lack a character, but loses no result
-        sys.stdout.reconfigure(errors="backslashreplace")
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows its code
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    before = _end_once_interrupted()
     try:
         code = action() or 0
         sys.stdout.flush()
     except ValueError as error:
-        return fail(prog, 2, str(error))
+        code = fail(prog, 2, str(error))
     except KeyboardInterrupt as error:
-        return fail(prog, 130, f"interrupted{error}")
-    except BrokenPipeError:  # the reader had enough; the exit flushes once more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141  # 128 + SIGPIPE, as shells tell it
+        code, before = fail(prog, 130, f"interrupted{error}"), None  # nor does one disturb how Python exits
+    except BrokenPipeError:  # the reader had enough
+        code = 141  # 128 + SIGPIPE, as shells tell it
     except OSError as error:
-        return fail(prog, 1, f"'{error.filename}': {error.strerror}" if error.filename else str(error))
+        code = fail(prog, 1, f"'{error.filename}': {error.strerror}" if error.filename else str(error))
     except Exception as error:
-        return fail(prog, 1, f"{type(error).__name__}: {error}")
+        code = fail(prog, 1, f"{type(error).__name__}: {error}")
+    try:
+        sys.stdout.flush()
+    except OSError:  # Python flushes once more as it exits
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if before is not None:
+        signal.signal(signal.SIGINT, before)
     return code
+
+
+def _end_once_interrupted() -> Any:
+    """Let the first Ctrl-C raise KeyboardInterrupt, and the next ones nothing; returns the handler before.
+
+    A second one would come out of whatever the first has to put in order, or as a traceback when Python
+    exits. Where the end takes longer than `GRACE`, another one is the end: all files are written all or
+    nothing. None, and no change, where Ctrl-C is ignored, or is not for this thread.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return None
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return None
+    first = 0.0
+
+    def heed(*_: object) -> None:
+        nonlocal first
+        if not first:
+            first = time.monotonic()
+            raise KeyboardInterrupt
+        if time.monotonic() - first > GRACE:
+            os._exit(130)
+
+    return signal.signal(signal.SIGINT, heed)
 
 
 @contextlib.contextmanager
@@ -138,14 +174,20 @@ def three_digits(value: float) -> str:
     return f"{float(f'{value:.3g}'):,.{max(0, 2 - math.floor(math.log10(value)))}f}"
 
 
-def replace_section(path: Path, mark: str, text: str) -> None:
-    """Put `text` between the lines in the file that mark the begin and the end of `mark`; ValueError."""
+def section(path: Path, mark: str) -> tuple[str, str]:
+    """The text of a file up to and from the lines that mark the begin and the end of `mark`; ValueError."""
     opening, closing = (f"<!-- {mark}: {side} -->" for side in ("begin", "end"))
-    before, begin, rest = path.read_text(encoding="utf-8").partition(opening)
+    before, begin, rest = read_text(path).partition(opening)
     _, end, after = rest.partition(closing)
     if not (begin and end):
         raise ValueError(
             f"{path} must hold the lines {opening} and {closing}; add them where the table belongs"
         )
+    return before + begin, end + after
+
+
+def replace_section(path: Path, mark: str, text: str) -> None:
+    """Put `text` between the lines in the file that mark the begin and the end of `mark`; ValueError."""
+    before, after = section(path, mark)
     with atomic(path) as temporary:
-        temporary.write_text(f"{before}{opening}\n{text}\n{closing}{after}", encoding="utf-8")
+        temporary.write_text(f"{before}\n{text}\n{after}", encoding="utf-8")

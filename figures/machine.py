@@ -1,4 +1,4 @@
-"""What is known of the machine: its processor, the cores of this process, and the memory that it used."""
+"""What is known of the machine: its processor, its memory, and the cores and the memory of this process."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def memory() -> float:
+    """The memory of this machine in bytes, or what its container may use; infinite where nobody tells."""
+    limits = [math.inf]
+    with contextlib.suppress(ValueError, OSError, AttributeError):
+        limits.append(float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")))
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # of the second and the first cgroups
+        with contextlib.suppress(ValueError, OSError):  # 'max' is none
+            limits.append(float(Path("/sys/fs/cgroup", name).read_text()))
+    return min(limits)
+
+
 def peak_memory() -> float:
     """The largest resident memory of this process so far, in MB; NaN where the system does not tell it."""
     status = Path("/proc/self/status")
     found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
     return int(found[1]) / 1e3 if found else math.nan
-
-
-def memory() -> float:
-    """Bytes of memory that this process may use: the machine's, or less in a container; inf if unknown."""
-    try:
-        total = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, OSError, ValueError):
-        return math.inf
-    with contextlib.suppress(OSError, ValueError):  # 'max', or no such file
-        total = min(total, float(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return total
 
 
 def check_memory(what: str, size: int) -> None:

@@ -41,15 +41,24 @@ _LIBRARIES = ("numpy", "scipy", "numba", "xarray", "signflow")
 def check_output(path: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> Path:
     """Return `path`, having made sure that a result can be written there, without leaving anything behind.
 
-    Raises ValueError when the path ends in none of `suffixes`, or when the folder cannot be written.
+    Raises ValueError when the path ends in none of `suffixes` (if any), or when the folder cannot be written.
     """
     path = Path(path)
     started_with()  # what computes a result is what stands here before it is computed
-    if path.suffix not in suffixes:
+    if suffixes and path.suffix not in suffixes:
         raise ValueError(f"the output must end in {' or '.join(suffixes)}, got '{path}'")
     if path.is_dir():
         raise ValueError(f"the output must be a file, but '{path}' is a folder")
-    folder = path.absolute().parent
+    check_folder(path.parent)
+    return path
+
+
+def check_folder(folder: str | Path, name: str = "the output's folder") -> None:
+    """Raise ValueError, in which `name` says what it is, unless files can be written into `folder`.
+
+    What is missing of the folder must be one that can be made; nothing of it is.
+    """
+    folder = Path(folder).absolute()
     while not (folder.exists() or folder.is_symlink()):
         folder = folder.parent
     try:
@@ -57,9 +66,22 @@ def check_output(path: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> Path
             pass
     except OSError as error:
         raise ValueError(
-            f"the output's folder must be writable, but '{folder}' is not ({error.strerror}); choose another"
+            f"{name} must be writable, but '{folder}' is not ({error.strerror}); choose another"
         ) from None
-    return path
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a UTF-8 file, without a byte-order mark, lines ending in a newline alone; ValueError."""
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"'{path}' must be UTF-8 text, but it is not at byte {error.start}; save it as UTF-8"
+        ) from None
+    except OSError as error:
+        raise ValueError(
+            f"'{path}' must be a file that can be read, but it is not ({error.strerror}); give another"
+        ) from None
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ import numpy as np
 from numba import prange
 
 from figures import machine
-from figures.command import replace_section, three_digits
+from figures.command import replace_section, section, three_digits
 from figures.results import provenance
 from singleneuron import drift, exact, line, peers, population
 from singleneuron.flow import FlowResult, integrate
@@ -410,6 +410,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--share", type=float, default=1.0, help="of the starts of every case")
     parser.add_argument("--readme", type=Path, help="file whose marked section to replace")
     options = parser.parse_args(arguments)
+    if options.readme:
+        section(options.readme, "benchmark")
     parts = []
     for name in options.cases:
         if name == STUDIES:

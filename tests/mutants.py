@@ -601,8 +601,8 @@ TRAPS: dict[int, tuple[str, tuple[Mutant, ...]]] = {
             Mutant(
                 "levels = -1",
                 "config.py",
-                "levels: int = Field(20, ge=0)",
-                "levels: int = Field(20)",
+                "levels: int = Field(20, ge=0, le=10_000)",
+                "levels: int = Field(20, le=10_000)",
                 "test_config.py::test_bad_input_is_one_line",
             ),
             Mutant(

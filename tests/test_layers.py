@@ -20,7 +20,18 @@ ORDER = {
     ),
     "deepexp": (
         *("protocols", "config", "processes", "sources", "decode", "imagefolder", "augment", "data"),
-        *("models", "tensors", "masks", "scores", "signs", "policy", "checkpoint", "train", "folder"),
+        *(
+            "models",
+            "tensors",
+            "masks",
+            "scores",
+            "signs",
+            "policy",
+            "checkpoint",
+            "train",
+            "locks",
+            "folder",
+        ),
         *(
             "prepare",
             "stack",

@@ -138,7 +138,7 @@ def steps(gpu: Pretended, chosen: Config) -> list[str]:
     assert work.sgd.defaults["fused"]
     gpu.waits.clear()
     (report,) = train.steps(work.net, work.forward, work.sgd, mask, work.dataset, chosen, 0, 0)
-    assert report.step == work.total
+    assert report.step == work.total(0)
     return list(gpu.waits)
 
 

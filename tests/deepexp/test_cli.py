@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 import figures.cli
-from deepexp import checkpoint, cli, masks, models, plan
+from deepexp import checkpoint, cli, levels, masks, models, plan
 from deepexp import folder as layout
 from deepexp.config import read
 from figures import results
@@ -25,10 +26,12 @@ RUN = ["train", "--levels", "1", "--epochs", "2", "--set", *TINY]
 
 
 def _fails(capsys, arguments, message, code=2):
+    capsys.readouterr()
     assert cli.main(arguments) == code
     streams = capsys.readouterr()
     assert streams.err.count("\n") == 1
     assert message in streams.err
+    assert streams.out == "" or code == 1  # what was said comes from a run, not before bad input
 
 
 @pytest.fixture(scope="module")
@@ -91,10 +94,26 @@ def test_the_same_command_finds_the_run_complete(run, capsys):
         (["--set", "pruning.source=run", "pruning.run=x", "pruning.budget=erk"], "budget has no effect"),
         (["--set", "data.crop_padding=8", "data.padding_mode=reflect"], "data.crop_padding must be below"),
         (["--model", "vgg16", "--set", "train.drop_last=false", "data.limit=161"], "a batch of one image"),
+        (["--set", "model.width=1e9"], "needs 9.15e+14 GB or more, but 'cpu' has"),
+        (["--set", "model.width=1e300"], "needs inf GB or more"),
+        (["--set", "data.resized_crop=true", "data.size=10000000"], "pixels needs 1.28e+07 GB or more"),
+        (
+            ["--set", "train.batch_size=1000000000000"],
+            "of 1,000,000,000,000 images of 8 pixels needs",
+        ),
+        (["--levels", "999999999"], "pruning.levels must be less than or equal to 10000, got 999999999"),
+        (["--set", "pruning.score=synflow", "pruning.synflow_steps=1000000000000"], "must be less than or"),
+        (["--seed", str(2**128)], f"seed must be less than {2**128}, got {2**128}"),
+        (["--set", "=1"], "--set takes KEY=VALUE, as train.lr=0.05, got '=1'"),
+        (
+            ["--set", "machine.compile=true"],
+            "a compiler, but there is no no-compiler; install one",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path, capsys, monkeypatch, more, message):
     monkeypatch.setenv("SIGNFLOW_DATA", str(tmp_path / "none"))
+    monkeypatch.setenv("CXX", "no-compiler")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     _fails(capsys, [*RUN, "--out", str(tmp_path / "run"), *more], message)
     assert not (tmp_path / "run").exists()
@@ -114,6 +133,71 @@ def test_an_out_that_is_no_folder_is_bad_input(tmp_path, capsys):
     _fails(capsys, [*RUN, "--out", str(tmp_path / "file" / "x")], "must be a folder that can be written")
     _fails(capsys, [*RUN, "--out", "/proc/x/run"], "must be a folder that can be written")
     assert (tmp_path / "file").read_text() == "text"
+
+
+def test_places_that_cannot_be_are_told_before_any_work(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("text")
+    monkeypatch.setattr(levels, "run", pytest.fail)
+    smoke = ["smoke", "--profile", "smoke"]
+    _fails(capsys, ["plan", *smoke, "--make", "--out", "/proc/x.mk"], "must be writable, but '/proc' is not")
+    _fails(capsys, ["plan", *smoke, "--make", "--out", "."], "the output must be a file, but '.' is a folder")
+    _fails(capsys, ["plan", *smoke, "--out", "x.mk"], "got 'x.mk'; add --make, or leave it out")
+    _fails(
+        capsys, ["run", *smoke, "--runs", "/proc/x"], "the folder of the runs must be writable, but '/proc'"
+    )
+    _fails(capsys, ["run", *smoke, "--runs", "file"], "the folder of the runs must be writable, but '")
+    _fails(capsys, ["export", str(run), "--level", "0", "--out", "file"], "must be writable, but '")
+    _fails(capsys, ["status", "file"], "there must be a folder of runs at 'file', but there is none")
+    _fails(capsys, ["status", "nowhere"], "there must be a folder of runs at 'nowhere', but there is none")
+    _fails(capsys, ["bench", "--readme", "nowhere"], "'nowhere' must be a file that can be read")
+    _fails(capsys, ["bench", "--readme", "file"], "must hold the lines <!-- deepexp benchmark: begin -->")
+    assert cli.main(["status"]) == 0
+    assert capsys.readouterr().out == "no runs in 'runs'\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["fetch", "digits"], ["fetch", "imagenet"], ["verify", "cifar10"], ["verify", "digits"]]
+)
+def test_a_url_that_nothing_would_be_fetched_from_is_refused(capsys, arguments):
+    message = f"there is none for `data {' '.join(arguments)}`; leave it out"
+    _fails(capsys, ["data", *arguments, "--url", "http://localhost:1/x"], message)
+
+
+def test_a_home_is_expanded_and_an_empty_path_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    assert cli.main(["status", "~/runs"]) == 0
+    monkeypatch.setenv("SIGNFLOW_DATA", "~/data")
+    _fails(capsys, ["data", "verify", "cifar10"], f"must lie in '{tmp_path}/data/cifar-10-batches-py'")
+    for given, message in (("", "a path must not be empty"), ("~nobody-here/x", "write './~nobody-here/x'")):
+        with pytest.raises(SystemExit) as error:
+            cli.main([*RUN, "--out", given])
+        assert error.value.code == 2
+        assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+@pytest.mark.parametrize("limit", [200, 30_000])
+def test_a_full_disk_is_one_line_and_the_run_goes_on(tmp_path, same_run, limit):
+    """Where no file may be longer than so many bytes; afterwards the run ends as the uninterrupted one."""
+    resource = pytest.importorskip("resource")
+    command = [sys.executable, "-m", "deepexp", *RUN, "--out"]
+    assert cli.main([*RUN, "--out", str(tmp_path / "whole"), "--quiet"]) == 0
+    full = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
+    done = subprocess.run(
+        [*command, tmp_path / "run"], capture_output=True, text=True, preexec_fn=full, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"deepexp: NoRoom: there must be room for the files of '{tmp_path / 'run'}', but there is none (File "
+        "too large); every complete epoch is kept: make room, and run the same command again to go on\n"
+    )
+    assert not list((tmp_path / "run").rglob(".*"))
+    assert cli.main([*RUN, "--out", str(tmp_path / "run"), "--quiet"]) == 0
+    same_run(tmp_path / "whole", tmp_path / "run")
 
 
 def test_divergence_is_exit_code_1(tmp_path, capsys):
@@ -195,10 +279,9 @@ def test_several_seeds_train_together_and_every_line_names_its_own(tmp_path, mon
     folders = sorted((tmp_path / out).iterdir())
     assert [read((folder / "config.toml").read_text()).seed for folder in folders] == [0, 2]
     for folder in folders:
-        assert [line.split(" ", 1)[1][:8] for line in (folder / "log.txt").read_text().splitlines()] == [
-            "level 0:",
-            "level 1:",
-        ]
+        lines = [line.split(" ", 1)[1] for line in (folder / "log.txt").read_text().splitlines()]
+        assert lines[0] == f"{folder.name} in {Path(out) / folder.name}"
+        assert [line[:8] for line in lines[1:]] == ["level 0:", "level 1:"]
 
 
 @pytest.mark.parametrize(
@@ -260,6 +343,9 @@ def test_status_lists_the_runs(run, capsys):
         ("config.toml", b"\xff\xfe", "decode"),
         ("progress.json", "{", "property name"),
         ("progress.json", "3", "'int'"),
+        ("progress.json", '{"level": "x", "epoch": 1}', "progress.json' is damaged"),
+        ("levels.csv", b"\xff\xfe", "levels.csv' is damaged"),
+        ("levels.csv", "density,test_accuracy\n1.0\n", "a row is too short"),
         ("levels.csv", "a,b\n1,2\n", "no column 'density'"),
     ],
 )

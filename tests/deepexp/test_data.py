@@ -205,6 +205,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if word == "fail":
             self.send_error(503)
             return
+        assert self.headers.get("Accept-Encoding") == "identity"
         first = int(asked.removeprefix("bytes=").rstrip("-")) if asked and word != "no range" else 0
         if first >= len(server.content) > 0 and first:
             self.send_error(416)
@@ -212,6 +213,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = server.content[first:]
         self.send_response(206 if first else 200)
         self.send_header("Content-Length", str(len(body)))
+        if word == "gzip":  # of what is one already, as Apache's mod_mime says
+            self.send_header("Content-Encoding", "gzip")
         self.end_headers()
         if word == "tamper":
             body = bytes([body[0] ^ 1]) + body[1:]
@@ -252,18 +255,53 @@ def serve(small, monkeypatch):
         ("truncate", "truncate", "fail"),
         ("tamper",),
         ("truncate", "no range"),
+        ("gzip",),
     ],
 )
 def test_a_download_survives_its_server(serve, tmp_path, script):
     server = serve(*script)
     assert sources.fetch("cifar10", url=server.url, progress=False) == tmp_path / "small"
     assert sources.verify("cifar10") == "official"
-    assert len(server.ranges) == sum(word != "no range" for word in script) + 1
+    assert len(server.ranges) == sum(word not in ("no range", "gzip") for word in script) + 1
     if script[:1] == ("truncate",):  # the chunks that had arrived are not asked for again
         assert 100_000 < int(server.ranges[1].removeprefix("bytes=").rstrip("-")) <= len(server.content) // 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cifar-10-python.tar.gz", "small"]
     server.script = ["fail"] * 9
     assert sources.fetch("cifar10", url=server.url, progress=False) == tmp_path / "small"  # no request
+
+
+def test_a_part_of_the_data_set_in_its_place_is_told_before_the_download(serve, small):
+    folder, _ = small
+    server = serve()
+    folder.mkdir()
+    (folder / "data_batch_1").write_text("of another archive")
+    with pytest.raises(ValueError, match="is there without 'test_batch'; move or delete it, and fetch again"):
+        sources.fetch("cifar10", url=server.url, progress=False)
+    assert server.ranges == []
+    assert (folder / "data_batch_1").read_text() == "of another archive"
+    (folder / "data_batch_1").unlink()
+    sources.fetch("cifar10", url=server.url, progress=False)  # an empty one is in nobody's way
+    assert sources.verify("cifar10") == "official"
+
+
+@pytest.mark.parametrize("parts", [["data_batch_1"], ["data_batch_1", "test_batch"]])
+def test_what_another_process_unpacks_meanwhile_stays(serve, small, monkeypatch, parts):
+    folder, _ = small
+    server, real = serve(), tarfile.TarFile.extractall
+
+    def extractall(file, aside):
+        real(file, aside)
+        folder.mkdir()
+        for part in parts:
+            (folder / part).write_text("theirs")
+
+    monkeypatch.setattr(tarfile.TarFile, "extractall", extractall)
+    if len(parts) == 1:
+        with pytest.raises(ValueError, match="is there without 'test_batch'; move or delete it"):
+            sources.fetch("cifar10", url=server.url, progress=False)
+    else:
+        sources.fetch("cifar10", url=server.url, progress=False)
+    assert [(folder / part).read_text() for part in parts] == ["theirs"] * len(parts)
 
 
 def test_an_archive_is_unpacked_by_a_python_without_filters(serve, monkeypatch):

@@ -1,6 +1,7 @@
 """Decoding: crops by their definition, damage named, the same images however many processes decode them."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -290,3 +291,25 @@ def test_a_job_without_draws_is_the_centre(jpeg, tmp_path, monkeypatch):
     plain, flipped = decode.decoded([Job([path]), Job([path], flips=np.array([True]))], 32)
     assert torch.equal(plain.flip(2), flipped)
     np.testing.assert_array_equal(plain[0], decode.crop(decode.picture(path), 32, None, False))
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_what_pillow_warns_of_reaches_nobody(tmp_path, monkeypatch, capfd, count):
+    """EXIF tags that it cannot read, palettes of bytes: in this process and in those that decode ahead."""
+    monkeypatch.setenv("SIGNFLOW_WORKERS", str(count))
+    palette = Image.new("P", (9, 9))
+    palette.putpalette(range(30))
+    palette.save(tmp_path / "palette.JPEG", "PNG", transparency=bytes(range(10)))
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"  # more entries than there are
+    Image.new("RGB", (9, 9)).save(tmp_path / "exif.JPEG", "JPEG", exif=exif)
+    paths = [str(tmp_path / name) for name in ("palette.JPEG", "exif.JPEG")]
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        for path in paths:
+            with Image.open(path) as image:
+                image.getexif()
+                image.convert("RGB")
+    assert len(seen) == 2  # of Pillow's own
+    (images,) = decode.decoded([Job(paths)], 8)
+    assert images.shape == (2, 8, 8, 3)
+    assert capfd.readouterr() == ("", "")

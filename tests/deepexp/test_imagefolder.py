@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import os
 import shutil
 import threading
 from dataclasses import replace
@@ -229,3 +230,35 @@ def test_tiny_imagenet_trains_at_another_size(tiny_imagenet, tmp_path):
     assert len(rows) == 1
     with pytest.raises(ValueError, match=r"data\.size must be at least the images' own 64 pixels, got 63"):
         data.load(build({**settings, "data.size": 63}).data, 0)
+
+
+def test_strays_and_dangling_links_are_no_images_and_no_classes(tiny_imagenet, imagenet):
+    """Of editors, file managers and notebooks."""
+    for name, inside in (("tinyimagenet", "images"), ("imagenet", "")):
+        root = sources.folder() / sources.SOURCES[name].folder
+        before = imagefolder.listing(name)
+        train = root / "train"
+        (train / ".ipynb_checkpoints" / inside).mkdir(parents=True)
+        shutil.copy(before.train.paths[0], train / ".ipynb_checkpoints" / inside / "n01_0.JPEG")
+        (train / ".DS_Store").write_bytes(b"x")
+        (train / "gone").symlink_to("nowhere")
+        for folder in (train / "n01" / inside, root / "val" / ("images" if inside else "n01")):
+            shutil.copy(before.train.paths[0], folder / ".n01_0.JPEG")
+            (folder / "gone.JPEG").symlink_to("nowhere")
+            (folder / "folder.jpg").mkdir()
+        if not inside:
+            (root / "val" / ".cache").mkdir()
+        found = imagefolder.listing(name)
+        assert found.digest == before.digest
+        assert (found.classes, found.train.paths) == (before.classes, before.train.paths)
+
+
+def test_names_of_other_encodings_and_marked_annotations_are_read(tiny_imagenet):
+    root, _ = tiny_imagenet
+    before = imagefolder.listing("tinyimagenet").digest
+    notes = root / "val" / "val_annotations.txt"
+    notes.write_bytes(b"\xef\xbb\xbf" + notes.read_bytes().replace(b"\n", b"\r\n"))
+    assert imagefolder.listing("tinyimagenet").digest == before
+    name = os.fsencode(root / "train" / "n01" / "images") + b"/\xe9.JPEG"  # Latin-1
+    shutil.copy(imagefolder.listing("tinyimagenet").train.paths[0], name)
+    assert imagefolder.listing("tinyimagenet").digest != before

@@ -1,16 +1,18 @@
 """A run killed at any moment, resumed each time, ends in the bits of the uninterrupted one."""
 
+import contextlib
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from deepexp import folder as layout
-from deepexp import levels
+from deepexp import jobs, levels
 from deepexp.config import build, to_toml
 
 # Runs a configuration. Given a number, dies at that os.replace: after the first byte of a temporary file is
@@ -74,3 +76,74 @@ def test_twenty_kills_change_no_bit(tmp_path, same_run):
             assert sorted(path.name[:8] for path in killed.iterdir()) == [".config-", "lock"]
     assert kills == 20
     same_run(tmp_path / "whole", killed)
+
+
+class Killed(BaseException):
+    """Ends a run between two operations on files, and every operation after it: none of a dead process is."""
+
+
+@pytest.fixture
+def deadly(monkeypatch):
+    """Count the operations on files; those from number `at` on raise Killed, with half of a write done."""
+    state = {"count": 0, "at": 0}
+
+    def alive():
+        state["count"] += 1
+        if state["at"] and state["count"] >= state["at"]:
+            raise Killed
+
+    def guarded(real):
+        def call(*arguments, **options):
+            alive()
+            return real(*arguments, **options)
+
+        return call
+
+    def write_bytes(path, content):
+        alive()
+        with path.open("wb") as file:
+            file.write(content[: len(content) // 2])
+            file.flush()
+            alive()
+            file.write(content[len(content) // 2 :])
+
+    for name in ("replace", "unlink", "mkdir", "rmdir"):
+        monkeypatch.setattr(os, name, guarded(getattr(os, name)))
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    return state
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_a_kill_between_any_two_operations_on_files_changes_no_file(tmp_path, deadly, same_run, seeds):
+    """The rewind point and the signs of every epoch among them; of a stack, each member's files."""
+    alone = {"algorithm": "wr", "policy.rewind_step": 1, "train.signs": "epoch", "pruning.levels": 1}
+    stacked = {"machine.stack": list(seeds), "pruning.levels": 0}
+    settings = {
+        **(alone if len(seeds) == 1 else stacked),
+        "model.width": 0.125,
+        "data.limit": 32,
+        "train.epochs": 2,
+        "train.batch_size": 16,
+    }
+    configs = [build({**settings, "seed": seed}) for seed in seeds]
+
+    def train(name):
+        folders = [tmp_path / name / str(seed) for seed in seeds]
+        for _ in jobs.trained(configs, folders, lambda _: None):
+            pass
+
+    train("whole")
+    deadly.update(count=0)
+    train("again")  # without what is done once in a process
+    whole, places = deadly["count"], 0
+    for at in range(1, whole + 1):
+        deadly.update(count=0, at=at)
+        with contextlib.suppress(Killed):
+            train(str(at))
+        places += deadly["count"] >= at
+        deadly.update(at=0)
+        train(str(at))
+        for seed in seeds:
+            same_run(tmp_path / "whole" / str(seed), tmp_path / str(at) / str(seed))
+    assert places == whole > 40

@@ -133,7 +133,7 @@ def test_a_finished_run_is_not_run_again(lrr):
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
     said = []
     assert _finish(config, folder, said.append) == []
-    assert said == [f"{config.run_id} is complete"]
+    assert said == [f"{config.run_id} in {folder}", f"{config.run_id} is complete"]
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
 
 
@@ -247,8 +247,8 @@ def test_damaged_signs_are_made_again_from_the_weights(tmp_path, tiny, algorithm
     said = []
     rows = _finish(config, tmp_path / "stopped", said.append)
     assert [row["level"] for row in rows] == [2]
-    assert f"signs/0{level}.safetensors' is damaged" in said[0]
-    assert f"made again from the weights of level {level}" in said[0]
+    assert f"signs/0{level}.safetensors' is damaged" in said[1]
+    assert f"made again from the weights of level {level}" in said[1]
     same_run(tmp_path / "whole", tmp_path / "stopped")
 
 
@@ -277,7 +277,7 @@ def test_what_cannot_be_made_again_is_trained_again(tmp_path, tiny, algorithm, d
     rows = _finish(config, tmp_path / "stopped", said.append)
     assert [row["level"] for row in rows] == list(range(2 if back is None else back, 3))
     if back is not None:
-        assert "is damaged" in said[0]
+        assert "is damaged" in said[1]
         assert f"going back to the start of level {back}" in said
     same_run(tmp_path / "whole", tmp_path / "stopped")
 
@@ -294,20 +294,22 @@ def test_left_over_temporary_files_go(tmp_path, tiny):
 
 
 def test_a_run_that_died_before_its_first_file_goes_on(tmp_path, tiny):
-    """Only what an interrupted atomic write leaves goes; a file of the user's stays."""
+    """Only what an interrupted atomic write leaves goes; what editors and the user leave there stays."""
     folder, config = tmp_path / "run", build({**tiny, "pruning.levels": 0})
     folder.mkdir()
-    left, theirs = folder / ".config-0123abcd.toml", folder / ".my-notes.txt"
-    left.write_text("half")
-    theirs.write_text("text")
+    left, theirs = folder / ".config-0123abcd.toml", folder / "notes.txt"
+    strays = folder / ".notes.txt", folder / ".x-0123abcd" / ".y-0123abcd.txt"
+    strays[1].parent.mkdir()
+    for path in (left, theirs, strays[0]):
+        path.write_text("text")
+    (folder / ".#link").symlink_to("nowhere")
     with pytest.raises(ValueError, match="other files lie there"):
         _finish(config, folder)
     theirs.unlink()
     assert len(_finish(config, folder)) == 1
-    theirs.write_text("text")
-    layout.clean(folder)
     assert not left.exists()
-    assert theirs.exists()
+    assert strays[0].exists()
+    assert strays[1].parent.is_dir()
 
 
 def test_other_data_are_refused_and_another_torch_is_said(tmp_path, tiny):
@@ -320,7 +322,7 @@ def test_other_data_are_refused_and_another_torch_is_said(tmp_path, tiny):
         with pytest.raises(ValueError, match=f"{key} other"):
             _finish(config, folder)
     (folder / "about.json").write_text("{")
-    with pytest.raises(ValueError, match=r"about\.json' is damaged"):
+    with pytest.raises(ValueError, match=r"about\.json' must say .*; restore it, or delete it"):
         _finish(config, folder)
     versions = json.dumps({**json.loads(about["versions"]), "torch": "0.1"})
     (folder / "about.json").write_text(json.dumps({**about, "versions": versions}))

@@ -300,7 +300,7 @@ def test_a_map_says_what_its_prediction_is_of(tmp_path, capsys):
     assert _run(["map", "--d", "3", "--level-time", "1e-6", *out]) == 0
     for line in capsys.readouterr().out.splitlines()[:2]:
         assert line.endswith("differ from the prediction (for the flow in the limit of long levels)")
-    assert _run(["map", "--d", "3", "--n", "2", *out]) == 0
+    assert _run(["map", "--d", "3", "--n", "2", "--overwrite", *out]) == 0
     imp, lrr, _ = capsys.readouterr().out.splitlines()
     assert "; 0 of " in imp
     assert imp.endswith("decided cells differ from the prediction")
