@@ -177,7 +177,11 @@ def _verify_options(command: argparse.ArgumentParser) -> None:
     """a verdict on each theorem and on what goes beyond, or on a statement of your own"""
     add = command.add_argument
     add("--statement", type=Path, metavar="FILE", help="a TOML file (default: all statements shipped)")
-    add("--runs", type=int, default=1_000_000, help="starts of each statement (%(default)s)")
+    add(
+        "--runs",
+        type=int,
+        help="starts of each statement (1000000; 4000 of those that train samples in d > 1)",
+    )
     add("--seed", type=int, default=0, help="of everything drawn (%(default)s)")
     add("--out", type=Path, default=RESULTS / "verdicts.json", metavar="FILE", help=".json (%(default)s)")
 
@@ -355,7 +359,7 @@ def _verify(options: argparse.Namespace) -> int:
     if not options.quiet:
         _print_verdicts(verdicts)
         print(options.out)
-    return int(any(item["verdict"] != "VERIFIED" for item in verdicts))
+    return int(not all(item["verdict"].startswith(verify.DONE) for item in verdicts))
 
 
 def _print_verdicts(verdicts: list[dict[str, Any]]) -> None:

@@ -265,8 +265,14 @@ def escape_times(starts: int, seed: int) -> Comparison:
     )  # fmt: skip
 
 
-COST: dict[Comparing, int] = {line_flows: 50, balanced_flows: 50, limit_states: 200, flip_times: 500, wedge_logarithm: 50,
-        escape_times: 10_000}  # fmt: skip
+COST: dict[Comparing, int] = {
+    line_flows: 50,
+    balanced_flows: 50,
+    wedge_logarithm: 50,
+    limit_states: 200,
+    flip_times: 500,
+    escape_times: 10_000,
+}
 """Starts of a sweep that take about as long as one of a comparison; of the others: one."""
 LEAST = 100
 

@@ -384,7 +384,7 @@ def _noise() -> tuple[Statement, ...]:
                     Setting(d=10, n=1000, noise=0.1), (Claim(algorithm="imp", success=rescued, rate=0.375),)
                 ),
                 Experiment(
-                    Setting(d=10, n=20, noise=1.0, given="s_pos > 0"),
+                    Setting(d=10, n=100, noise=2.0, given="s_pos > 0"),
                     (Claim(algorithm="imp", success=rescued),),
                 ),
             ),

@@ -25,6 +25,8 @@ LEVEL = 0.9999
 """Confidence of the intervals that a stated rate must lie in."""
 OPEN_SHARE = 1e-3
 """A statement with this share of undecided or failed runs, among those drawn, is not verified."""
+DONE = ("VERIFIED", "NOT REFUTED")
+"""The verdicts that are no failure: the others end the command with exit code 1."""
 CONFIRMING = 5
 """Counterexamples handed to the independent solver until it confirms one."""
 
