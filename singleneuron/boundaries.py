@@ -170,9 +170,11 @@ def _grid(setting: Setting, name: str, rng: np.random.Generator) -> Array:
     return (half if name in ("q", "rho", "kept") else np.concatenate([-half[::-1], [0.0], half]))[:, None]
 
 
-def _exists(name: str, value: Array) -> NDArray[np.bool_]:
+def _exists(places: _Places, name: str, value: Array) -> NDArray[np.bool_]:
     if name == "theta":
         return (value > 0) & (value < np.pi)
+    if name in Line._fields:  # an empty side has no slope
+        return np.broadcast_to(places.data.c_pos if name == "s_pos" else places.data.c_neg, value.shape) > 0
     return (value > 0) | (name not in ("q", "rho", "kept"))
 
 
@@ -199,7 +201,7 @@ def _beside(
                 value, distance = np.where(there, root, value), np.where(there, np.nan, distance)
             places = places.moved(name, value)
             face = np.where(matters, up, ELSEWHERE)
-            index = np.flatnonzero(_exists(name, value))
+            index = np.flatnonzero(_exists(places, name, value))
             found.append((places[index], face[index], distance[index]))
         if not names or sum(np.sum(face >= 0) for _, face, _ in found) >= size:
             break
