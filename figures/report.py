@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
+WORDS = ("VERIFIED", "NOT REFUTED", "REFUTED", "UNDECIDED", "NOT RUN")
+"""The verdicts of `singleneuron verify`, in the order of the page's count."""
 NO_VALUE = 65535
 """What a missing value is quantised to."""
 FAINTEST = 1e-16
@@ -89,7 +91,7 @@ class Verdict(BaseModel):
 
     id: str
     statement: str
-    verdict: str = Field(pattern=r"^(VERIFIED|REFUTED|NOT RUN .*)$")
+    verdict: str = Field(pattern=r"^(VERIFIED|REFUTED|(NOT REFUTED|UNDECIDED|NOT RUN) \(.*\))$")
     evidence: Evidence
     counterexample: dict[str, Any] | None
     provenance: dict[str, Any] = {}
@@ -203,7 +205,7 @@ def page(
     ]
     return environment.get_template("report.html.j2").render(
         verdicts=verdicts,
-        words=("VERIFIED", "REFUTED", "NOT RUN"),
+        words=WORDS,
         predicted=[(item, row) for item in drawn for row in item.predictions],
         derivations=derivations,
         order=list(derivations),

@@ -210,7 +210,11 @@ def _verify_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--statement", type=command.path, metavar="FILE", help="a TOML file (default: all statements shipped)"
     )
-    add("--runs", type=command.integer, default=1_000_000, help="starts of each statement (%(default)s)")
+    add(
+        "--runs",
+        type=command.integer,
+        help="starts of each statement (1000000; 4000 of those that train samples in d > 1)",
+    )
     add("--seed", type=command.integer, default=0, help="of everything drawn (%(default)s)")
     text = ".json (build/results/verdicts.json, or verdicts-NAME.json of the statement NAME.toml)"
     add("--out", type=command.path, metavar="FILE", help=text)
@@ -406,7 +410,7 @@ def _verify(options: argparse.Namespace) -> int:
     if not options.quiet:
         _print_verdicts(verdicts)
         print(out)
-    return int(any(item["verdict"] != "VERIFIED" for item in verdicts))
+    return int(not all(item["verdict"].startswith(verify.DONE) for item in verdicts))
 
 
 def _print_verdicts(verdicts: list[dict[str, Any]]) -> None:

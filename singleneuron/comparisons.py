@@ -1,7 +1,7 @@
 """Laws against integration: what a formula states for random starts, and what the ODE gives there.
 
-Each comparison takes a number of starts (those that integrate long take fewer) and a seed, and reports the
-largest error in units of the tolerance asked of the integrator, or of what the law leaves out.
+Each comparison takes a number of starts and a seed, and reports the largest error in units of the tolerance
+asked of the integrator, or of what the law leaves out.
 """
 
 from collections.abc import Callable, Mapping
@@ -80,7 +80,7 @@ def _rng(seed: int) -> np.random.Generator:
 
 def line_flows(starts: int, seed: int) -> Comparison:
     """One coordinate, any balance: the closed form at six times, half of each statistic the population's."""
-    size, rng = min(starts, 20_000), _rng(seed)
+    size, rng = starts, _rng(seed)
     a, w = rng.standard_normal((2, size))
     data = [np.where(rng.random(size) < 0.5, value, drawn) for value, drawn in zip(
         Line(),
@@ -107,7 +107,7 @@ def line_flows(starts: int, seed: int) -> Comparison:
 def balanced_flows(starts: int, seed: int) -> Comparison:
     """Balanced population flows in d = 2, 10 and 1000: (a, p, q) of the closed form at five times."""
     times = np.array([0.2, 0.5, 1.0, 2.5, 5.0])
-    first = _mixed_balanced(min(starts, 20_000), seed)
+    first = _mixed_balanced(starts, seed)
     path = integrate(Population(2), first, t_eval=times, rtol=RTOL, method="ode").state
     assert isinstance(path, Reduced)
     stated = np.stack(exact.balanced_flow(first.a, first.p, first.q, times[:, None]))
@@ -141,7 +141,7 @@ def angle_curve(starts: int, seed: int) -> Comparison:
 
 def limit_states(starts: int, seed: int) -> Comparison:
     """The limit of unbalanced population flows: a^2 = (c + sqrt(c^2 + 4))/2, a rho = 1, theta = 0."""
-    size, rng = min(starts, 5_000), _rng(seed)
+    size, rng = starts, _rng(seed)
     a, rho, theta = rng.uniform(0.5, 2, size), rng.uniform(0.7, 1.5, size), rng.uniform(0.1, 2.0, size)
     first = Reduced(a, rho * np.cos(theta), rho * np.sin(theta))
     end = integrate(Population(2), first, t_end=200.0, rtol=RTOL, method="ode").state
@@ -159,7 +159,7 @@ def limit_states(starts: int, seed: int) -> Comparison:
 
 def flip_times(starts: int, seed: int) -> Comparison:
     """w_1 changes sign at 4 z + (4/pi) z^2 + (2/3 + 16/(3 pi^2)) z^3, up to 2 z^4, z = theta(0) - pi/2."""
-    size, rng = min(starts, 2_000), _rng(seed)
+    size, rng = starts, _rng(seed)
     z = np.exp(rng.uniform(np.log(0.02), np.log(0.4), size))
     norm = rng.uniform(0.5, 2.0, size)
     first = Reduced(norm, -norm * np.sin(z), norm * np.cos(z), np.zeros(size))
@@ -209,7 +209,7 @@ def wedge_logarithm(starts: int, seed: int) -> Comparison:
     Up to 3 (s_neg/c)(1 + a_0/|w_0|) in units of 1/(C c). The rate C makes the stated time 1; with s_pos =
     s_neg w runs on, so that w(1)/(a s_neg) is what is missing.
     """
-    size, rng = min(starts, 20_000), _rng(seed)
+    size, rng = starts, _rng(seed)
     w = -rng.uniform(0.2, 1, size)
     a = -w * rng.uniform(1.2, 3, size)
     c = (a - np.abs(w)) * (a + np.abs(w))
@@ -237,7 +237,7 @@ def escape_times(starts: int, seed: int) -> Comparison:
 
     Starts with a_0 delta_0 within a factor 3 of pi |c| rho_0 < 0, where the two branches meet, are left out.
     """
-    size, rng = min(starts, 100), _rng(seed)
+    size, rng = starts, _rng(seed)
     delta = 10 ** rng.uniform(-3, -1, size)
     norm, branch = rng.uniform(0.5, 1.2, size), np.arange(size) % 4
     excess = np.select(
@@ -263,6 +263,23 @@ def escape_times(starts: int, seed: int) -> Comparison:
         "escape time", stated, found, _named(first), again,
         unit=delta * stated, limit=1.0, unit_name="delta * time",
     )  # fmt: skip
+
+
+COST: dict[Comparing, int] = {
+    line_flows: 50,
+    balanced_flows: 50,
+    wedge_logarithm: 50,
+    limit_states: 200,
+    flip_times: 500,
+    escape_times: 10_000,
+}
+"""Starts of a sweep that take about as long as one of a comparison; of the others: one."""
+LEAST = 100
+
+
+def starts(comparison: Comparing, runs: int) -> int:
+    """How many starts a comparison takes beside a sweep of `runs`."""
+    return max(runs // COST.get(comparison, 1), min(runs, LEAST))
 
 
 def _mixed_balanced(size: int, seed: int) -> Reduced:

@@ -1,7 +1,10 @@
 """Conditions on a start as text, such as 'a0 > -rho and w1 > 0': parsed by a white list, never evaluated.
 
 The language: numbers, the names of `NAMES`, pi, the functions of `FUNCTIONS`, + - * / **, comparisons (also
-chained), `and`, `or`, `not`, parentheses. A comparison with what is not a number is false.
+chained), `and`, `or`, `not`, parentheses.
+
+A comparison with what is not a number, as log(-1), is undefined, neither true nor false, and so is its
+negation: Kleene's logic, where `false and undefined` is false and `true or undefined` is true.
 """
 
 import ast
@@ -17,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from singleneuron import exact
+from singleneuron.model import Array
 
 NAMES = {
     "a0": "outer weight",
@@ -29,6 +33,7 @@ NAMES = {
     "d": "number of coordinates",
     "s_pos": "least-squares slope of the data on x > 0 (the population: 1)",
     "s_neg": "that on x < 0 (the population: 0)",
+    "found": "1 where the mask of a dense level on samples keeps the target, else 0",
 }
 """What a condition may mention."""
 
@@ -64,22 +69,53 @@ _COMPARISONS: dict[type, Callable[..., Any]] = {
 }
 MAX_LENGTH, MAX_NODES = 1000, 300
 
-_Values = Mapping[str, Any]
-_Part = tuple[type, Callable[[_Values], Any]]  # what it yields, bool or float, and how
+Values = Mapping[str, Any]
+_Part = tuple[type, Callable[[Values], Any]]
+"""What a part yields, and how: a float, or for bool the pair (surely true, surely false)."""
+
+
+@dataclass(frozen=True)
+class Atom:
+    """A single comparison: call it with the values of its names for the difference of its sides, (B,).
+
+    The comparison changes, or becomes undefined, only where the sign of the difference does. point : whether
+    it singles out the difference 0 (== and !=).
+    """
+
+    text: str
+    point: bool
+    _difference: Callable[[Values], Any]
+
+    def __call__(self, values: Values) -> Array:
+        with np.errstate(all="ignore"):
+            return np.array(np.broadcast_to(self._difference(values), _shape(values)), dtype=float)
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition: call it with the values of its names, arrays (B,), for a boolean array (B,)."""
+    """A condition: call it with the values of its names, arrays (B,), for where it is true, (B,)."""
 
     text: str
     names: frozenset[str]
-    _evaluate: Callable[[_Values], Any]
+    atoms: tuple[Atom, ...]
+    _evaluate: Callable[[Values], Any]
 
-    def __call__(self, values: _Values) -> NDArray[np.bool_]:
-        shape = np.broadcast_shapes(*(np.shape(value) for value in values.values()))
+    def __call__(self, values: Values) -> NDArray[np.bool_]:
+        return self._truth(values)[0]
+
+    def undefined(self, values: Values) -> NDArray[np.bool_]:
+        """Where it is neither true nor false, (B,)."""
+        true, false = self._truth(values)
+        return ~(true | false)
+
+    def _truth(self, values: Values) -> tuple[NDArray[np.bool_], ...]:
         with np.errstate(all="ignore"):
-            return np.array(np.broadcast_to(self._evaluate(values), shape), dtype=bool)
+            pair = self._evaluate(values)
+        return tuple(np.array(np.broadcast_to(part, _shape(values)), dtype=bool) for part in pair)
+
+
+def _shape(values: Values) -> tuple[int, ...]:
+    return np.broadcast_shapes(*(np.shape(value) for value in values.values()))
 
 
 @functools.lru_cache(maxsize=256)
@@ -101,14 +137,28 @@ def parse(text: str) -> Condition:
     if kind is not bool:
         raise ValueError(f"a condition must be true or false of a start, but {text!r} is a number")
     names = frozenset(node.id for node in nodes if isinstance(node, ast.Name)) & NAMES.keys()
-    return Condition(text, names, evaluate)
+    atoms = tuple(atom for node in nodes if isinstance(node, ast.Compare) for atom in _atoms(node))
+    return Condition(text, names, atoms, evaluate)
+
+
+def _atoms(node: ast.Compare) -> list[Atom]:
+    """The links of a chain of comparisons, each for itself."""
+    sides = [node.left, *node.comparators]
+    return [
+        Atom(
+            ast.unparse(ast.Compare(left, [op], [right])),
+            isinstance(op, ast.Eq | ast.NotEq),
+            _apply(np.subtract, float, left, right),
+        )
+        for left, op, right in zip(sides, node.ops, sides[1:], strict=False)
+    ]
 
 
 def _build(node: ast.expr) -> _Part:
     """The meaning of a node; everything that is not listed here is refused."""
     match node:
         case ast.Constant(value=bool() as truth):
-            return bool, lambda values: truth
+            return bool, lambda values: (truth, not truth)
         case ast.Constant(value=int() | float() as value) if abs(value) <= 1e300:
             amount = float(value)
             return float, lambda values: amount
@@ -117,20 +167,35 @@ def _build(node: ast.expr) -> _Part:
         case ast.Name(id=name) if name in NAMES:
             return float, lambda values: values[name]
         case ast.UnaryOp(op=ast.Not(), operand=operand):
-            return bool, _apply(np.logical_not, bool, operand)
+            return bool, _apply(lambda part: (part[1], part[0]), bool, operand)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return float, _apply(np.negative, float, operand)
         case ast.BoolOp(op=op, values=operands):
-            join = np.logical_and if isinstance(op, ast.And) else np.logical_or
-            return bool, _apply(lambda *parts: functools.reduce(join, parts), bool, *operands)
+            joins = (
+                (np.logical_and, np.logical_or)
+                if isinstance(op, ast.And)
+                else (np.logical_or, np.logical_and)
+            )
+
+            def join(*parts: Any) -> Any:
+                return tuple(
+                    functools.reduce(both, side)
+                    for both, side in zip(joins, zip(*parts, strict=True), strict=True)
+                )
+
+            return bool, _apply(join, bool, *operands)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
             return float, _apply(_ARITHMETIC[type(op)], float, left, right)
         case ast.Compare(left=left, ops=ops, comparators=rest) if all(type(op) in _COMPARISONS for op in ops):
             relations = [_COMPARISONS[type(op)] for op in ops]
 
             def chain(*parts: Any) -> Any:
-                links = zip(relations, parts, parts[1:], strict=False)
-                return functools.reduce(np.logical_and, (holds(x, y) for holds, x, y in links))
+                links = list(zip(relations, parts, parts[1:], strict=False))
+                known = [~(np.isnan(x) | np.isnan(y)) for _, x, y in links]
+                holds = [relation(x, y) for relation, x, y in links]
+                true = (held & sure for held, sure in zip(holds, known, strict=True))
+                false = (~held & sure for held, sure in zip(holds, known, strict=True))
+                return functools.reduce(np.logical_and, true), functools.reduce(np.logical_or, false)
 
             return bool, _apply(chain, float, left, *rest)
         case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in FUNCTIONS:
@@ -159,7 +224,7 @@ def _check_constants(body: ast.expr) -> None:
                     raise ValueError(f"{ast.unparse(node)[:60]!r} must be a finite number, but is none")
 
 
-def _apply(function: Callable[..., Any], kind: type, *nodes: ast.expr) -> Callable[[_Values], Any]:
+def _apply(function: Callable[..., Any], kind: type, *nodes: ast.expr) -> Callable[[Values], Any]:
     """`function` of nodes that must all be of one kind, bool or float."""
     parts = [_build(node) for node in nodes]
     for node, (given, _) in zip(nodes, parts, strict=True):

@@ -1,4 +1,4 @@
-"""Random runs of an experiment: starts by its own law, and near the boundaries of the regions it states."""
+"""Random runs of a setting: starts by its own law, and the data that each run trains on."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ from singleneuron.model import (
     Array,
     Line,
     Population,
+    Sample,
     Starts,
     State,
     balanced_starts,
@@ -20,56 +21,64 @@ from singleneuron.model import (
 )
 from singleneuron.statements import Setting
 
-BAND = (1e-3, 1e-1)
-"""Distances of starts drawn near a boundary, in units of that between the two starts that straddle it."""
-NEAR = 0.25
-"""Share of the starts that are drawn near the boundaries of the stated regions."""
-CHUNK = 50_000
+CHUNK, SAMPLED_CHUNK = 50_000, 256
 LEAST_GIVEN = 1e-3
 
 
 class Batch(NamedTuple):
-    """Starts, and the data of each one's last level, if there are samples."""
+    """Starts, and the data of each one's run, if there are samples.
+
+    data : the statistics of the target's coordinate, each (B,). seeds : (B,), in d > 1, those of the samples
+    themselves, as `Sample.draw` takes them.
+    """
 
     starts: Starts
     data: Line | None
+    seeds: NDArray[np.int64] | None = None
 
 
-def batches(
-    setting: Setting, given: Condition, regions: list[Condition], runs: int, key: list[int]
-) -> Iterator[tuple[Batch, int]]:
-    """Batches of `runs` starts in all, and how many of each, the first, are drawn from the law alone."""
-    chunk = CHUNK if setting.targets == 1 else max(1, CHUNK // 5)
+def batches(setting: Setting, given: Condition, runs: int, key: list[int]) -> Iterator[Batch]:
+    """Batches of `runs` starts in all, drawn from the law where `given` holds."""
+    chunk = SAMPLED_CHUNK if setting.sampled else CHUNK if setting.targets == 1 else CHUNK // 5
     done = seen = attempts = 0
     while done < runs:
         rng = np.random.Generator(np.random.Philox(derived_seed(key, attempts)))
-        # More than are missing, where `given` leaves few of them.
+        # Draw a full chunk: `given` may reject most of it.
         size = chunk if given.text != "True" else min(chunk, runs - done)
-        batch = _select(_draw(setting, size, rng), given, setting)
+        batch = draw(setting, size, rng)
+        batch = part(batch, np.flatnonzero(given(values_of(setting, batch))))
         attempts, seen = attempts + 1, seen + size
-        found = 0 if batch is None else batch.starts.size
+        found = batch.starts.size
         if attempts >= 20 and done + found < seen * LEAST_GIVEN:
             raise ValueError(
                 f"'given' must hold for {LEAST_GIVEN:.1%} of the starts at least, "
                 f"but held for {done + found} of {seen}: {setting.given!r}"
             )
-        if batch is None:
+        if not found:
             continue
-        size = min(found, runs - done)
-        near = int(NEAR * size) // max(len(regions), 1)
-        extra = (_near_boundary(setting, batch, region, near, rng) for region in regions)
-        kept = [b for b in (_select(b, given, setting) for b in extra if b is not None) if b is not None]
-        drawn = size - sum(b.starts.size for b in kept)
-        batch = _join([part(batch, slice(0, drawn)), *kept])
-        done += size
-        yield batch, drawn
+        batch = part(batch, slice(0, runs - done))
+        done += batch.starts.size
+        yield batch
 
 
-def _draw(setting: Setting, size: int, rng: np.random.Generator) -> Batch:
-    draw = balanced_starts if setting.init == "balanced" else independent_starts
+def draw(setting: Setting, size: int, rng: np.random.Generator) -> Batch:
+    """`size` starts, with their data, from the law of the setting, whether `given` holds or not."""
+    law = balanced_starts if setting.init == "balanced" else independent_starts
     seed = int(rng.integers(2**62))
-    starts = draw(setting.d, size, seed, scale=setting.scale, reduced=setting.targets == 1)
-    return Batch(starts, None if setting.n is None else _statistics(setting.n, setting.noise, size, rng))
+    starts = law(setting.d, size, seed, scale=setting.scale, reduced=setting.reduced)
+    if setting.n is None:
+        return Batch(starts, None)
+    if not setting.sampled:
+        return Batch(starts, _statistics(setting.n, setting.noise, size, rng))
+    seeds = rng.integers(2**62, size=size)
+    rows = [[column[0] for column in sample_of(setting, seed).statistics] for seed in seeds]
+    return Batch(starts, Line(*np.array(rows).T), seeds)
+
+
+def sample_of(setting: Setting, seed: int) -> Sample:
+    """The data of a run in d > 1 coordinates."""
+    assert setting.n is not None
+    return Sample.draw(setting.d, setting.n, setting.noise, int(seed), setting.targets)
 
 
 def _statistics(n: int, noise: float, size: int, rng: np.random.Generator) -> Line:
@@ -87,54 +96,8 @@ def _statistics(n: int, noise: float, size: int, rng: np.random.Generator) -> Li
     return Line(*sides)
 
 
-def _near_boundary(
-    setting: Setting, batch: Batch, region: Condition, size: int, rng: np.random.Generator
-) -> Batch | None:
-    """`size` starts on both sides of the region's boundary, or None where the batch lies on one side.
-
-    On the segment between a start inside and one outside (balanced: with one sign of a, along the cone), the
-    boundary is found by bisection; a start is put at a distance from it that is log-uniform in BAND.
-    """
-    inside = region(values_of(setting, batch))
-    sign = np.sign(batch.starts.a) if setting.init == "balanced" else np.ones(batch.starts.size)
-    pairs = []
-    for side in (-1.0, 1.0):
-        ins, outs = np.flatnonzero(inside & (sign == side)), np.flatnonzero(~inside & (sign == side))
-        if ins.size and outs.size:
-            pairs.append((rng.choice(ins, size), rng.choice(outs, size)))
-    if not pairs or not size:
-        return None
-    which = rng.integers(len(pairs), size=size)
-    i, j = (np.choose(which, [pair[k] for pair in pairs]) for k in (0, 1))
-    low, high = np.zeros(size), np.ones(size)
-    for _ in range(40):
-        middle = (low + high) / 2
-        still = region(values_of(setting, _blend(setting, batch, i, j, middle)))
-        low, high = np.where(still, middle, low), np.where(still, high, middle)
-    distance = np.exp(rng.uniform(np.log(BAND[0]), np.log(BAND[1]), size)) * rng.choice([-1.0, 1.0], size)
-    return _blend(setting, batch, i, j, np.clip(low + distance, 0.0, 1.0))
-
-
-def _blend(setting: Setting, batch: Batch, i: NDArray[np.intp], j: NDArray[np.intp], share: Array) -> Batch:
-    """Starts at `share` of the way from start i to start j, with the data of i."""
-    first, second = part(batch, i), part(batch, j)
-    names = ("w",) if isinstance(batch.starts, State) else ("p", "q")
-    mixed = []
-    for name in names:
-        x, y = getattr(first.starts, name), getattr(second.starts, name)
-        weight = share[:, None] if name == "w" else share
-        mixed.append((1 - weight) * x + weight * y)
-    a = (1 - share) * first.starts.a + share * second.starts.a
-    if setting.init == "balanced":
-        a = np.sign(first.starts.a) * (
-            np.linalg.norm(mixed[0], axis=1) if names == ("w",) else np.hypot(*mixed)
-        )
-    kind: Any = type(batch.starts)
-    return Batch(kind(a, *mixed, first.starts.c), first.data)
-
-
-def values_of(setting: Setting, batch: Batch) -> dict[str, Any]:
-    """What a condition may mention, each (B,)."""
+def values_of(setting: Setting, batch: Batch, found: Any = 1.0) -> dict[str, Any]:
+    """What a condition may mention, each (B,); found : whether each run's dense level found the mask."""
     starts, data = batch.starts, batch.data or Line()
     kept = None
     if isinstance(starts, State):
@@ -152,33 +115,14 @@ def values_of(setting: Setting, batch: Batch) -> dict[str, Any]:
         "d": setting.d * ones,
         "s_pos": data.s_pos * ones,
         "s_neg": data.s_neg * ones,
+        "found": found * ones,
     }
 
 
 def part(batch: Batch, index: Any) -> Batch:
+    """The runs that `index` selects."""
     data = None if batch.data is None else Line(*(value[index] for value in batch.data))
-    return Batch(batch.starts[index], data)
-
-
-def _join(parts: Sequence[Batch]) -> Batch:
-    """One batch out of many; all starts are of one kind."""
-    first = parts[0].starts
-    names: tuple[str, ...] = ("a", "w") if isinstance(first, State) else ("a", "p", "q")
-    if first.c is not None:
-        names += ("c",)
-    arrays = [np.concatenate([getattr(part.starts, name) for part in parts]) for name in names]
-    kind: Any = type(first)
-    columns = zip(*(part.data for part in parts if part.data is not None), strict=True)
-    data = None if parts[0].data is None else Line(*(np.concatenate(column) for column in columns))
-    return Batch(kind(*arrays), data)
-
-
-def _select(batch: Batch, given: Condition, setting: Setting) -> Batch | None:
-    """The starts for which `given` holds; None where there are none."""
-    if given.text == "True":
-        return batch
-    kept = np.flatnonzero(given(values_of(setting, batch)))
-    return part(batch, kept) if kept.size else None
+    return Batch(batch.starts[index], data, None if batch.seeds is None else batch.seeds[index])
 
 
 def derived_seed(key: Sequence[int], *more: int) -> int:

@@ -215,7 +215,10 @@ class Sample:
 
     @classmethod
     def draw(cls, d: int, n: int, noise: float = 0.0, seed: int = 0, targets: int = 1) -> "Sample":
-        """x_i ~ N(0, I_d), y_i = phi(v.x_i) + noise N(0, 1); the same seed gives the same data."""
+        """x_i ~ N(0, I_d), y_i = phi(v.x_i) + noise N(0, 1); the same seed gives the same data.
+
+        The samples of a smaller n are the first of a larger one, and the x of any noise are the same.
+        """
         d, n, seed = integer("d", d, 1), integer("n", n, 1), integer("seed", seed, 0)
         noise = number("noise", noise, least=0.0)
         if integer("targets", targets, 1) > d:

@@ -249,7 +249,10 @@ def success_rate(
         samples. init : 'balanced' or 'independent', times `scale`. rewind_time : of 'wr' alone. The rest as
         in `prune`, to which `training` (rtol, tolerance, ...) goes as well.
     runs : of every point, by `seed`: the same counts bit for bit whatever the workers, their order or
-        interruptions. Points that share d, init and seed share their starts.
+        interruptions. Points of one d, init and seed share their
+        starts, except that those of the population with one target, at most one pruning and levels without
+        end, which need (a, p, q) alone, draw others than the rest. Data of a smaller n are the first samples
+        of a larger one.
     ci_width : stop the points that share a dense level as soon as all their intervals are narrower, looking
         after every chunk; `runs` is then the most (undecided runs may keep an interval wide for ever). The
         intervals are those of `confidence_sequence`, which hold wherever one stops; otherwise those of

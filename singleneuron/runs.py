@@ -74,7 +74,7 @@ def _key(seed: int, stream: int, d: int, index: int) -> int:
 
 
 def draw_starts(group: Group, first: int, last: int) -> Starts:
-    """The starts of the runs first, ..., last - 1. Studies that share d, init and seed share them."""
+    """The starts of the runs first, ..., last - 1, the same for one d, init, seed and form of the starts."""
     draw = balanced_starts if group.init == "balanced" else independent_starts
     stream, size, parts = INITS.index(group.init), group.block, []
     for index in range(first // size, -(-last // size)):

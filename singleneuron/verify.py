@@ -11,21 +11,23 @@ from typing import Any
 import numpy as np
 
 from figures.results import atomic
-from singleneuron import trials
+from singleneuron import comparisons, trials
 from singleneuron.comparisons import Comparison
 from singleneuron.draws import Batch, derived_seed, values_of
 from singleneuron.executors import check_runs
 from singleneuron.flow import Progress
 from singleneuron.intervals import clopper_pearson
 from singleneuron.model import State, integer
-from singleneuron.outcome import SUCCESS, Status
+from singleneuron.outcome import FAILURE, SUCCESS, Status
 from singleneuron.statements import Setting, Statement
-from singleneuron.trials import Tally, repeat
+from singleneuron.trials import REPEATED, Tally, contradicts, repeat
 
 LEVEL = 0.9999
 """Confidence of the intervals that a stated rate must lie in."""
 OPEN_SHARE = 1e-3
-"""A statement with this share of undecided or failed runs is not verified."""
+"""A statement with this share of undecided or failed runs, among those drawn, is not verified."""
+DONE = ("VERIFIED", "NOT REFUTED")
+"""The verdicts that are no failure: the others end the command with exit code 1."""
 CONFIRMING = 5
 """Counterexamples handed to the independent solver until it confirms one."""
 
@@ -33,21 +35,26 @@ CONFIRMING = 5
 def verify(
     statements: Sequence[Statement],
     *,
-    runs: int = 1_000_000,
+    runs: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """A verdict on each statement, with its evidence and, if it is refuted, the counterexample.
 
-    runs : starts of each statement, integrated by the ODE; a quarter of them near the boundaries of the
-        stated regions, the rest from the statement's own law. Statements about one setting share its runs.
+    runs : starts of each statement, drawn from its own law and integrated by the ODE (None: 1,000,000, and
+        4,000 where samples are trained in d > 1, the most of a shipped one there). A quarter as many, 20,000
+        at most, are put beside the boundaries of each stated region. Statements about one setting share its
+        runs. A law is held against a share of as many starts, by what one of them takes.
     seed : of everything drawn.
 
     REFUTED: by a start (or a law) that the independent solver confirms, or by a rate outside its 99.99 %
-    Clopper-Pearson interval. NOT RUN (why): where the evidence is incomplete or contradicts itself.
-    VERIFIED: else. Raises ValueError, in one line, for anything that does not fit.
+    Clopper-Pearson interval, undecided runs counted both ways. NOT RUN (why): where there is no evidence.
+    UNDECIDED (why): where the evidence contradicts itself or the statement without being confirmed. NOT
+    REFUTED (what would have been seen): where nothing contradicts a statement that no derivation proves;
+    Monte Carlo alone verifies nothing. VERIFIED: else. Raises ValueError, in one line, for what does not fit.
     """
-    runs, seed = integer("runs", runs, 100), integer("seed", seed, 0)
+    runs = None if runs is None else integer("runs", runs, 100)
+    seed = integer("seed", seed, 0)
     sweeps = trials.plan(statements, runs)
     total, before = sum(sweep.runs for sweep in sweeps.values()), 0
     check_runs(total)
@@ -59,7 +66,7 @@ def verify(
 
         trials.run(sweep, seed, report)
         before += sweep.runs
-    return [_verdict(statement, sweeps, runs, seed) for statement in statements]
+    return [_verdict(statement, sweeps, runs or trials.RUNS, seed) for statement in statements]
 
 
 def write(verdicts: list[dict[str, Any]], path: Path) -> None:
@@ -95,6 +102,8 @@ def _counted(item: dict[str, Any]) -> str:
             f"{item['counterexamples']:,} counterexamples in {item['starts']:,} "
             f"(99.99 %: < {item['interval'][1]:.1e}), {item['undecided']:,} undecided"
         )
+    if item.get("undefined"):
+        parts.append(f"undefined at {item['undefined']:,}")
     if "rate" in item:
         rate = item["rate"]
         low, high = rate["interval"]
@@ -107,7 +116,7 @@ def _verdict(
 ) -> dict[str, Any]:
     symbolic = [_derive(title) for title in statement.derivations]
     laws = [
-        law(runs, derived_seed([seed, i], zlib.crc32(statement.id.encode())))
+        law(comparisons.starts(law, runs), derived_seed([seed, i], zlib.crc32(statement.id.encode())))
         for i, law in enumerate(statement.comparisons)
     ]
     found: list[dict[str, Any]] = []
@@ -128,13 +137,14 @@ def _verdict(
             against, doubts = _judge(experiment.setting, tally)
             refuting += against
             unsettled += doubts
+            if symbolic and tally.drawn_open >= OPEN_SHARE * (tally.drawn_open + tally.drawn_decided):
+                unsettled.append(f"{tally.drawn_open} runs of {tally.claim.label} are undecided")
     if not statement.experiments:
         found = [_count(law) for law in laws]
-    verdict = "REFUTED" if refuting else f"NOT RUN ({'; '.join(unsettled)})" if unsettled else "VERIFIED"
     return {
         "id": statement.id,
         "statement": statement.text,
-        "verdict": verdict,
+        "verdict": _word(symbolic, found, refuting, unsettled),
         "evidence": {
             "symbolic": symbolic,
             "exact_vs_ode": [asdict(law) for law in laws],
@@ -143,6 +153,35 @@ def _verdict(
         },
         "counterexample": refuting[0] if refuting else None,
     }
+
+
+def _word(
+    symbolic: list[dict[str, Any]],
+    found: list[dict[str, Any]],
+    refuting: list[dict[str, Any]],
+    unsettled: list[str],
+) -> str:
+    """The verdict, and in parentheses why it is neither for nor against."""
+    if refuting:
+        return "REFUTED"
+    if unsettled:
+        return f"UNDECIDED ({'; '.join(unsettled)})"
+    if not any(item["decided"] for item in found):
+        return "NOT RUN (no run was decided)" if found else "NOT RUN (there is nothing to run)"
+    return "VERIFIED" if symbolic else f"NOT REFUTED ({'; '.join(map(_seen, found))})"
+
+
+def _seen(item: dict[str, Any]) -> str:
+    """What the runs would have shown, had it been there."""
+    parts = [f"no derivation; {item['starts']:,} starts"]
+    if "counterexamples" in item:
+        parts.append(f"a region off by a probability of {item['interval'][1]:.1e} would have been seen")
+        if item.get("shift") is not None:
+            parts.append(f"a boundary off by {item['shift']:.1e}, too")
+    if "rate" in item:
+        low, high = item["rate"]["interval"]
+        parts.append(f"the rate is in [{low:.5f}, {high:.5f}]")
+    return ", ".join(parts)
 
 
 @functools.cache
@@ -165,28 +204,33 @@ def _judge(setting: Setting, tally: Tally) -> tuple[list[dict[str, Any]], list[s
     refuting: list[dict[str, Any]] = []
     doubts: list[str] = []
     label = tally.claim.label
-    if tally.counterexamples:
-        for batch, status in tally.against[:CONFIRMING]:
-            wins = status in SUCCESS
-            if repeat(setting, tally.claim, batch) == float(wins):
-                refuting.append(
-                    {
-                        "claim": tally.claim.model_dump(),
-                        "setting": setting.model_dump(),
-                        "start": _start(setting, batch),
-                        "stated": "fails" if wins else "succeeds",
-                        "integrated": Status(status).label,
-                        "independent": "succeeds" if wins else "fails",
-                    }
-                )
-                break
-        else:
-            doubts.append(f"{tally.counterexamples} counterexamples of {label} are not confirmed")
-    low, high = _interval(tally.drawn_successes, tally.drawn_decided)
+    for batch, status in tally.against[:CONFIRMING]:
+        wins, has_target = repeat(setting, tally.claim, batch)
+        ended = status in SUCCESS or status in FAILURE
+        same = wins == float(status in SUCCESS) or not ended
+        if same and contradicts(setting, tally.claim, batch, has_target, wins):
+            refuting.append(
+                {
+                    "claim": tally.claim.model_dump(),
+                    "setting": setting.model_dump(),
+                    "start": _start(setting, batch, has_target),
+                    "stated": "fails" if wins else "succeeds",
+                    "integrated": Status(status).label,
+                    "independent": ("succeeds" if wins else "fails") + ("" if ended else " in the limit"),
+                }
+            )
+            break
+    else:
+        if tally.counterexamples + tally.in_limit:
+            doubts.append(
+                f"{tally.counterexamples + tally.in_limit} counterexamples of {label} are not confirmed"
+            )
+    low, high = _rate_interval(tally)
     rate = tally.claim.rate
     if rate is not None and not low <= rate <= high:
         again = [
-            (repeat(setting, tally.claim, batch), float(status in SUCCESS)) for batch, status in tally.sample
+            (repeat(setting, tally.claim, batch)[0], float(status in SUCCESS))
+            for batch, status in tally.sample[:REPEATED]
         ]
         agree = sum(found == wins for found, wins in again)
         opposed = sum(not np.isnan(found) and found != wins for found, wins in again)
@@ -205,9 +249,17 @@ def _judge(setting: Setting, tally: Tally) -> tuple[list[dict[str, Any]], list[s
                     "agree": agree,
                 }
             )
-    if tally.open >= OPEN_SHARE * tally.starts:
-        doubts.append(f"{tally.open} of {tally.starts} runs of {label} are undecided")
     return refuting, doubts
+
+
+def _rate_interval(tally: Tally) -> tuple[float, float]:
+    """That of the rate, the undecided runs counted as failures below and as successes above."""
+    drawn = tally.drawn_decided + tally.drawn_open
+    low, high = (
+        _interval(tally.drawn_successes, drawn)[0],
+        _interval(tally.drawn_successes + tally.drawn_open, drawn)[1],
+    )
+    return low, high
 
 
 def _interval(successes: int, trials: int) -> tuple[float, float]:
@@ -215,21 +267,28 @@ def _interval(successes: int, trials: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _start(setting: Setting, batch: Batch) -> dict[str, Any]:
-    """A start as numbers: all that a condition may mention, and w where the mask keeps several."""
-    values = {name: float(value[0]) for name, value in values_of(setting, batch).items()}
-    return values | ({"w": batch.starts.w[0].tolist()} if isinstance(batch.starts, State) else {})
+def _start(setting: Setting, batch: Batch, found: bool = True) -> dict[str, Any]:
+    """A run as numbers: all that a condition may mention, w where the mask keeps several, and its data."""
+    values = {name: float(value[0]) for name, value in values_of(setting, batch, float(found)).items()}
+    if isinstance(batch.starts, State):
+        values |= {"w": batch.starts.w[0].tolist()}
+    return values if batch.seeds is None else values | {"data_seed": int(batch.seeds[0])}
 
 
 def _report(setting: Setting, tally: Tally) -> dict[str, Any]:
-    """A tally as evidence; `interval` is that of the probability of a counterexample, or of the rate."""
+    """A tally as evidence.
+
+    interval : of the probability of a counterexample, undecided runs counted as one above; shift : how far
+    a boundary of the region may be off unseen; in_limit : counterexamples that no solver reaches in time.
+    """
     claim = tally.claim
+    drawn = tally.drawn_decided + tally.drawn_open
     evidence: dict[str, Any] = {
         "label": f"{claim.label}, {setting.label}",
         "claim": claim.model_dump(exclude_none=True),
         "setting": setting.model_dump(exclude_none=True),
         "starts": tally.starts,
-        "near_boundary": tally.near_boundary,
+        "near_boundary": tally.starts - drawn,
         "decided": tally.decided,
         "trapped": tally.trapped,
         "undecided": tally.open,
@@ -238,9 +297,15 @@ def _report(setting: Setting, tally: Tally) -> dict[str, Any]:
         ],
     }
     if claim.success is not None:
-        evidence["counterexamples"] = tally.counterexamples
+        evidence["counterexamples"] = tally.counterexamples + tally.in_limit
+        evidence["in_limit"] = tally.in_limit
+        evidence["undefined"] = tally.undefined
         evidence["second_looks"] = tally.second_looks
-        evidence["interval"] = _interval(tally.counterexamples, tally.decided)
+        evidence["shift"] = tally.shift
+        evidence["interval"] = (
+            _interval(tally.drawn_counterexamples, drawn)[0],
+            _interval(tally.drawn_counterexamples + tally.drawn_open, drawn)[1],
+        )
         evidence["against"] = [
             _start(setting, batch) | {"status": Status(status).label} for batch, status in tally.against
         ]
@@ -249,7 +314,8 @@ def _report(setting: Setting, tally: Tally) -> dict[str, Any]:
             "stated": claim.rate,
             "successes": tally.drawn_successes,
             "decided": tally.drawn_decided,
-            "interval": _interval(tally.drawn_successes, tally.drawn_decided),
+            "undecided": tally.drawn_open,
+            "interval": _rate_interval(tally),
         }
     return evidence
 

@@ -16,6 +16,7 @@ ORDER = {
         *("vectors", "bernstein", "cells", "sliding", "watch", "events", "limits", "samples"),
         *("descent", "flow", "pruning", "maps", "intervals", "rates", "chunks", "runs"),
         *("montecarlo", "theory", "conditions", "independent", "comparisons", "statements", "draws"),
+        *("boundaries", "sampled"),
         *("trials", "verify", "presets", "tutorial", "peers", "bench", "cli", "__main__"),
     ),
     "deepexp": (

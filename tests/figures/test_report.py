@@ -173,7 +173,9 @@ def folder(tmp_path_factory):
         mine | {"statement": f"`a <b {HOSTILE}` {HOSTILE}"},
         _verdict("rate", "REFUTED", RATE),
         _verdict("law", "REFUTED", LAW, figure="fig1a"),
-        _verdict("open", "NOT RUN (2 of 9 runs are undecided)", symbolic=[], monte_carlo=[]),
+        _verdict("open", "UNDECIDED (2 of 9 runs are undecided)", symbolic=[], monte_carlo=[]),
+        _verdict("user", "NOT REFUTED (no derivation; 9 starts)", symbolic=[]),
+        _verdict("none", "NOT RUN (there is nothing to run)", symbolic=[], monte_carlo=[]),
     ]
     (folder / "verdicts.json").write_text(json.dumps(verdicts))
     return folder
@@ -220,12 +222,14 @@ def test_the_page_is_valid_where_tools_read_it(page):
 
 def test_every_verdict_is_shown_as_it_is(page):
     words = page.words()
-    assert "5 statements: 1 VERIFIED, 3 REFUTED, 1 NOT RUN." in words
+    assert "7 statements: 1 VERIFIED, 1 NOT REFUTED, 3 REFUTED, 1 UNDECIDED, 1 NOT RUN." in words
     badges = [value for value in page.values("class") if value.startswith("badge")]
-    expected = ["badge verified", *["badge refuted"] * 3, "badge not-run"]
+    neither = ["badge undecided", "badge not-refuted", "badge not-run"]
+    expected = ["badge verified", *["badge refuted"] * 3, *neither]
     predicted = ["badge supported", "badge not-supported", "badge inconclusive", "badge not-run"]
     assert badges == [*expected * 2, *predicted]  # in the table and with the evidence; of the deep networks
-    assert "Reason: 2 of 9 runs are undecided." in words
+    for reason in ("2 of 9 runs are undecided", "no derivation; 9 starts", "there is nothing to run"):
+        assert f"Reason: {reason}." in words
     for evidence in (
         "2 claims proved",
         "angle: at most 3.25 × 2z4 in 99 starts (limit 100)",

@@ -24,8 +24,12 @@ VALUES = {
         ("a0 != 1 and w1 == 0.5", [False, True, False]),
         ("abs(a0) + 2*w1 - rho/d**2 >= 1", [True, True, False]),
         ("max(a0, w1) > min(rho, pi) - 1", [True, False, False]),
-        ("sqrt(a0) > 0", [True, False, True]),  # sqrt(-1) is no number: false
-        ("not sqrt(a0) > 0", [False, True, False]),
+        ("sqrt(a0) > 0", [True, False, True]),  # sqrt(-1) is no number: the comparison is undefined
+        ("not sqrt(a0) > 0", [False, False, False]),
+        ("log(a0) != 0", [False, False, True]),
+        ("not log(a0) == 0", [False, False, True]),
+        ("a0 > 0 and log(a0) > -1", [True, False, True]),
+        ("a0 < 0 or log(a0) > -1", [True, True, True]),
         ("theta < flip_angle(0.3)", [True, True, False]),
         ("flip_angle(-1) > pi/2 - 1e-9", [True, True, True]),
         ("True", [True, True, True]),
@@ -36,6 +40,29 @@ def test_conditions_mean_what_they_say(text, expected):
     result = conditions.parse(text)(VALUES)
     assert result.dtype == bool
     assert result.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("log(a0) != 0", [False, True, False]),
+        ("not sqrt(a0) > 0", [False, True, False]),
+        ("a0 > 0 and log(a0) > -1", [False, False, False]),  # false, whatever log(-1) is
+        ("a0 < 0 or log(a0) > -1", [False, False, False]),
+        ("w1 > 0 and log(a0) > -1", [False, True, False]),
+        ("0 < sqrt(a0) < -1", [False, True, False]),
+    ],
+)
+def test_a_comparison_with_what_is_no_number_is_undefined(text, expected):
+    assert conditions.parse(text).undefined(VALUES).tolist() == expected
+
+
+def test_atoms_are_the_links_of_every_chain():
+    condition = conditions.parse("0 < w1 < 1 and not abs(a0) == 1")
+    assert [(atom.text, atom.point) for atom in condition.atoms] == [
+        ("0 < w1", False), ("w1 < 1", False), ("abs(a0) == 1", True)
+    ]  # fmt: skip
+    assert condition.atoms[1](VALUES).tolist() == [-0.5, -0.5, -3.0]
 
 
 def test_flip_angle_is_the_laws():

@@ -35,12 +35,32 @@ def test_outcomes_are_those_of_the_kernels():
     starts = sn.independent_starts(d=2, size=20, seed=5, reduced=True)
     ends = sn.integrate(sn.Population(2), starts, t_end=np.inf, method="ode")
     for i, wins in enumerate(success(ends.status)):
-        found = independent.plane_outcome(starts.a[i], starts.p[i], starts.q[i])
-        assert np.isnan(found) or found == wins
+        c = float(sn.model.balance(starts)[i])
+        found = independent.plane_outcome(starts.a[i], starts.p[i], starts.q[i], c)
+        assert np.isnan(wins) or found == wins
     starts = sn.independent_starts(d=1, size=50, seed=5, reduced=True)
     ends = sn.integrate(sn.Population(1), starts, t_end=np.inf, method="ode")
     found = [independent.line_outcome(a, w, Line()) for a, w in zip(starts.a, starts.p, strict=True)]
     np.testing.assert_array_equal(found, success(ends.status))
+
+
+def test_where_the_time_is_too_long_for_any_solver_the_limit_is_theorys():
+    rho = 1.0
+    for a, wins in ((-rho + 5e-6, 1), (-rho - 5e-6, 0)):  # a = 0 is passed at about t = 1e6, or never
+        c = (abs(a) - rho) * (abs(a) + rho)
+        assert independent.plane_outcome(a, np.cos(1.0), np.sin(1.0), c) == wins
+    slow = Line(0.5, 1.0, 1e-9, 1e-3)
+    assert independent.line_outcome(1.0, -0.5, slow) == 1  # crosses w = 0 at t > 1e9
+    assert independent.line_outcome(1.0, -0.5, slow._replace(s_neg=-1e-3)) == 0
+
+
+def test_descent_on_samples_is_that_of_the_flow():
+    problem, start = sn.Sample.draw(3, 50, 0.3, seed=2), sn.balanced_starts(3, 1, seed=4)
+    a, w = independent.descend(problem, start.a[0], start.w[0], 5.0, share=1e-3)
+    end = sn.integrate(problem, start, 5.0).state
+    np.testing.assert_allclose([a, *w], [end.a[0], *end.w[0]], atol=1e-3)
+    largest = np.argmax(np.abs(independent.dense(problem, start.a[0], start.w[0])[1]))
+    assert largest == np.argmax(np.abs(sn.integrate(problem, start, np.inf).state.w[0]))
 
 
 def test_balanced_flow_towards_the_line_does_not_escape_by_rounding():
