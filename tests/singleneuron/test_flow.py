@@ -285,7 +285,7 @@ def test_small_starts_are_followed_beside_their_own_size():
     exact = integrate(Population(1), tiny, np.inf, method="exact")
     ode = integrate(Population(1), tiny, np.inf, method="ode")
     assert (exact.status[0], ode.status[0]) == (Status.CONVERGED, Status.CONVERGED)
-    assert ode.time[0] == pytest.approx(np.log(1e400 / 1e-3), rel=1e-5)  # u' = u (1 - u), to u = 1 - 1e-3
+    assert ode.time[0] == pytest.approx(400 * np.log(10) + np.log(999), rel=1e-5)  # u' = u (1 - u)
     for scale, t in ((1e-12, 62.0), (1e-50, 260.0)):
         starts = balanced_starts(1, 400, seed=3, scale=scale)
         exact, ode = (integrate(Population(1), starts, t, method=method) for method in ("exact", "ode"))
@@ -351,8 +351,8 @@ def test_a_balance_that_contradicts_the_weights_is_refused():
     assert integrate(Population(2), start, 5.0).state.c[0] == 0
 
 
-def test_stiff_samples_end_within_a_budget_of_steps():
+def test_a_stiff_sample_flow_ends_after_its_budget_of_steps():
     problem = Sample.draw(2, 10, 0.5, seed=1)
-    stiff = Sample(1e4 * problem.x, problem.y)
-    end = integrate(stiff, independent_starts(2, 3, seed=1), np.inf)
-    assert set(end.status) <= {Status.FAILED, Status.CONVERGED, Status.DEAD, Status.STUCK, Status.UNDECIDED}
+    end = integrate(Sample(1e4 * problem.x, problem.y), independent_starts(2, 9, seed=1)[1:2], np.inf)
+    assert end.status[0] == Status.FAILED
+    assert 0.1 < end.time[0] < 0.3  # where 200,000 steps end
