@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from singleneuron.kernel import kernel, routine
 from singleneuron.model import Array
-from singleneuron.outcome import DEAD_RATIO, TINY_NORM, TOLERANCE
+from singleneuron.outcome import DEAD_RATIO, TINY_NORM
 from singleneuron.solver import CERTAIN, CONVERGED, END, EVENT, FAILED
 
 TWO_PI = 2.0 * math.pi
@@ -17,6 +17,8 @@ WORD = 0xFFFFFFFF
 BLOCKS = 64
 HUGE = 1e30
 """A step beyond this has diverged; below it, losses and squared gradients are finite numbers."""
+SETTLED = 1e-3
+"""In the limit, descent on samples goes on until its gradient is this multiple of the tolerance."""
 
 
 @routine
@@ -136,7 +138,7 @@ def sample_gradient(x, xt, y, noise, a, w, z, dw):
 
 @kernel(parallel=True)
 def _descend_sample(
-    x, xt, y, start, steps_at, rate, label_noise, seed, trajectory, limit, bound, path, end, reason, step
+    x, xt, y, start, steps_at, rate, label_noise, seed, trajectory, limit, tolerance, path, end, reason, step
 ):
     n, d = x.shape
     blocks = min(start.shape[0], BLOCKS)
@@ -158,9 +160,10 @@ def _descend_sample(
                 square = da * da
                 for k in range(d):
                     square += dw[k] * dw[k]
-                if label_noise == 0.0 and square <= bound * bound:
+                if label_noise == 0.0 and square <= tolerance * tolerance:
                     since = done if since < 0 else since
-                    why = CONVERGED if limit else why
+                    if limit and square <= (SETTLED * tolerance) ** 2:
+                        why = CONVERGED
                 else:
                     since = -1
                 while filled < steps_at.size and steps_at[filled] == done:
@@ -206,8 +209,8 @@ def descend_population(
     steps_at: NDArray[np.int64],
     learning_rate: float,
     *,
+    tolerance: float,
     limit: bool = False,
-    tolerance: float = TOLERANCE,
 ) -> tuple[Array, Array, NDArray[np.int64], NDArray[np.int64]]:
     """Gradient descent on the population loss from reduced starts a, p, q, all (B,).
 
@@ -242,17 +245,18 @@ def descend_sample(
     steps_at: NDArray[np.int64],
     learning_rate: float,
     *,
+    tolerance: float,
     label_noise: float = 0.0,
     seed: int = 0,
     trajectory: NDArray[np.int64] | None = None,
     limit: bool = False,
-    gradient_tolerance: float = 1e-6,
 ) -> tuple[Array, Array, NDArray[np.int64], NDArray[np.int64]]:
     """Gradient descent on samples x (n, d), y (n,) from starts a (B,), w (B, d); returns as the population's.
 
     `label_noise` is the deviation of Gaussian noise drawn anew for every label at every step, a function of
     (seed, trajectory (B,), step, sample) alone: chunks, threads and order do not matter.
-    Without it a state is within tolerance where |grad L| <= gradient_tolerance.
+    Without it a state is within tolerance where |grad L| <= tolerance, and one of the limit (CONVERGED) where
+    |grad L| <= SETTLED tolerance. Where the minimum lies on a kink, |grad L| never falls to either.
     """
     x, labels = np.array(x, dtype=np.float64, order="C"), np.array(y, dtype=np.float64)
     start = np.concatenate([np.reshape(a, (-1, 1)), w], axis=1).astype(np.float64)
@@ -263,7 +267,7 @@ def descend_sample(
         _word(seed),
         np.arange(len(start)) if trajectory is None else np.ascontiguousarray(trajectory, dtype=np.int64),
         limit,
-        float(gradient_tolerance),
+        float(tolerance),
     )
     _descend_sample(x, x.T.copy(), labels, start, steps_at, *options, *outputs)
     return outputs

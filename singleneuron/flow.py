@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from figures.machine import cores
 from singleneuron import descent, exact, line, population, samples
 from singleneuron.executors import processes
+from singleneuron.limits import FADES, MOVING
 from singleneuron.model import (
     Array,
     Line,
@@ -20,6 +21,7 @@ from singleneuron.model import (
     Sample,
     Starts,
     State,
+    balance,
     expand,
     finite_array,
     integer,
@@ -38,7 +40,7 @@ from singleneuron.outcome import (
     sample_status,
 )
 from singleneuron.regions import population_line
-from singleneuron.solver import AMBIGUOUS, CERTAIN, END, FAILED
+from singleneuron.solver import AMBIGUOUS, CERTAIN, CONVERGED, END, FAILED
 
 METHODS = ("auto", "ode", "exact")
 HORIZON = 1e5
@@ -47,6 +49,8 @@ CERTAIN_TIME = 2e3
 """In the limit, the time from which on a trajectory ends as soon as its limit is certain."""
 MAX_DESCENT = 1e12
 """Most steps of gradient descent."""
+BALANCE_ERROR = 1e-2
+"""A known balance is wrong where it differs from that of a and w by more than this share of a^2 + |w|^2."""
 CHUNK, SLOW_CHUNK = 32768, 256
 """Trajectories between two reports of progress."""
 
@@ -64,12 +68,15 @@ class FlowResult(Generic[S]):
 
     state : at t_end, or at every t_eval; in the limit (t_end = inf) where each trajectory was decided.
     status : (B,) int8, codes of `Status`, of the last state. time : (B,), since when that outcome held, or
-    the end of the integration. method : 'ode', 'exact' or 'descent'.
+    the end of the integration; of descent on samples since when |grad L| <= tolerance. times : (T,), those of
+    the states: t_end or t_eval, of descent the multiples of its learning rate that are nearest, in the limit
+    the last that it may take. method : 'ode', 'exact' or 'descent'.
     """
 
     state: S
     status: NDArray[np.int8]
     time: Array
+    times: Array
     method: str
 
 
@@ -118,6 +125,7 @@ def integrate(
     """Train every start by gradient flow, or by gradient descent where a learning rate is given.
 
     starts : `State` with w (B, d), or for the population `Reduced` states, which cost the same for any d.
+        Their c, where given, is a^2 - |w|^2.
     t_end : final time, or inf for the limit: a trajectory ends when it converged, died or stuck, from
         CERTAIN_TIME on also when its limit is certain; the rest is undecided at HORIZON. Of gradient
         descent, which conserves no c, no limit is certain: what is open at CERTAIN_TIME is undecided.
@@ -140,6 +148,7 @@ def integrate(
         raise ValueError(f"w must have d = {problem.d} coordinates, but has {starts.d}")
     if starts.a.ndim != 1:
         raise ValueError(f"starts must be one batch, a of shape (B,), but a has shape {starts.a.shape}")
+    _check_balance(starts)
     kept = _kept(problem, starts, mask)
     if task.learning_rate is None and label_noise:
         raise ValueError("label_noise is drawn at every step of gradient descent: give a learning_rate too")
@@ -185,6 +194,29 @@ def _task(
         number("label_noise", label_noise, least=0.0),
         integer("seed", seed, 0),
     )
+
+
+def _check_balance(starts: Starts) -> None:
+    """ValueError for a c that is not the balance of a and w, by more than an integrator may let it drift."""
+    if starts.c is None:
+        return
+    found = balance(starts)
+    with np.errstate(over="ignore", invalid="ignore"):
+        wrong = np.abs(found - starts.c) > BALANCE_ERROR * (2 * starts.a**2 - found)  # of a^2 + |w|^2
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        raise ValueError(
+            f"c must be a^2 - |w|^2, but c[{i}] is {starts.c[i]:g} where a and w give {found[i]:g}; "
+            "correct it, or leave c out"
+        )
+
+
+def _balance_then(starts: Starts, end: Starts, status: NDArray[np.int8], method: str) -> Array | None:
+    """The c that is known of end states: descent conserves none, nor does an integrator that gave up."""
+    if starts.c is None or method == "descent":
+        return None
+    lost = status == Status.FAILED
+    return np.where(lost, balance(end), starts.c) if lost.any() and end.a.ndim == 1 else starts.c
 
 
 def _kept(problem: Problem, starts: Starts, mask: ArrayLike | None) -> Mask | None:
@@ -312,14 +344,15 @@ def _population(
     path[:, task.times == 0] = np.stack([reduced.a, reduced.p, reduced.q])[:, None]  # to the last bit
     if not task.path:
         path = path[:, -1]
-    end = Reduced(path[0], path[1], path[2], starts.c)
+    end = Reduced(path[0], path[1], path[2])
+    end = replace(end, c=_balance_then(starts, end, status, method))
     state: Starts = end
     if isinstance(starts, State):
         state = expand(problem, end, starts, kept)
         if task.path:
             w = np.where((task.times == 0)[:, None, None], starts.w, state.w)
             state = State(state.a, w, state.c)
-    return FlowResult(state, status, time, method)
+    return FlowResult(state, status, time, _reached(task, method), method)
 
 
 def _ode_population(starts: Reduced, overlap: Array, c: Array, task: _Task) -> _Ends:
@@ -363,6 +396,14 @@ def _descend_population(starts: Reduced, overlap: Array, c: Array, task: _Task) 
     ).astype(np.int8)
     states = np.moveaxis(end[:, None] if task.limit else path, (2, 1), (0, 1))
     return states, status, step.astype(np.float64) * rate
+
+
+def _reached(task: _Task, method: str) -> Array:
+    """The times of the states."""
+    if method == "descent":
+        rate, steps = _steps(task)
+        return np.asarray(rate * steps, dtype=np.float64)
+    return np.array([np.inf]) if task.limit else task.times
 
 
 def _steps(task: _Task) -> tuple[float, NDArray[np.int64]]:
@@ -410,33 +451,48 @@ def _sample(
                 )
                 continue
             train = _descend_sample if method == "descent" else _flow_sample
-            a[:, i], w[np.ix_(np.arange(rows), i, columns)], reason, time[i] = train(part, start, i, task)
+            a[:, i], w[np.ix_(np.arange(rows), i, columns)], reason, time[i], fate = train(
+                part, start, i, task
+            )
             end = State(a[-1, i], w[-1][np.ix_(i, columns)])
             known = np.full(i.size, -np.inf) if method == "descent" else c[i]  # descent conserves no c
             settled = reason != END if task.limit and method != "descent" else None
-            status[i] = sample_status(part, end, known, overlap, task.tolerance, settled)
+            hop = task.learning_rate or 0.0
+            found = sample_status(part, end, known, overlap, task.tolerance, settled, hop)
+            if overlap == 1:  # at rest is not for ever: what creeps looks the same
+                found[(found == Status.STUCK) & (fate == MOVING)] = Status.UNDECIDED
+                found[(found != Status.CONVERGED) & (fate == FADES)] = Status.DEAD
+            status[i] = found
             status[i[reason == FAILED]] = Status.FAILED
             status[i[reason == AMBIGUOUS]] = Status.AMBIGUOUS
         done += group.size
     a[task.times == 0], w[task.times == 0] = starts.a, starts.w
-    state = State(a, w, starts.c) if task.path else State(a[-1], w[-1], starts.c)
-    return FlowResult(state, status, time, method)
+    state = State(a, w) if task.path else State(a[-1], w[-1])
+    state = replace(state, c=_balance_then(starts, state, status, method))
+    return FlowResult(state, status, time, _reached(task, method), method)
 
 
 def _descend_sample(part: Sample, starts: State, index: NDArray[np.intp], task: _Task) -> tuple[Any, ...]:
     rate, steps = _steps(task)
     path, end, reason, step = descent.descend_sample(
-        part.x, part.y, starts.a, starts.w, steps, rate,
+        part.x, part.y, starts.a, starts.w, steps, rate, tolerance=task.tolerance,
         label_noise=task.label_noise, seed=task.seed, trajectory=index, limit=task.limit,
     )  # fmt: skip
     path = end[None] if task.limit else np.moveaxis(path, 1, 0)
-    return path[..., 0], path[..., 1:], reason, step * rate
+    fate = np.full(len(end), MOVING)  # with label noise nothing is for ever
+    if not task.label_noise:
+        from_end = replace(task, times=np.zeros(1), limit=False)
+        fate = _flow_sample(part, State(end[:, 0], end[:, 1:]), index, from_end)[-1]
+        fate[reason == CERTAIN] = CONVERGED  # a step changes nothing
+    return path[..., 0], path[..., 1:], reason, step * rate, fate
 
 
 def _flow_sample(part: Sample, starts: State, index: NDArray[np.intp], task: _Task) -> tuple[Any, ...]:
     flow = samples.sample_flow(part.x, part.y, starts.a, starts.w, task.times, c=starts.c, **task.ode)
     path = flow.end[None] if task.limit else np.moveaxis(flow.path, 1, 0)
-    return path[..., 0], path[..., 1:], np.where(flow.ambiguous, AMBIGUOUS, flow.reason), flow.time
+    reason = np.where(flow.ambiguous, AMBIGUOUS, flow.reason)
+    fate = np.where(flow.reason == END, MOVING, CONVERGED) if task.limit else flow.fate
+    return path[..., 0], path[..., 1:], reason, flow.time, fate
 
 
 def compile_kernels() -> None:

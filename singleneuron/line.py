@@ -16,6 +16,7 @@ from singleneuron.solver import END, EVENT, build, workspace
 
 # Parameters of a side: C, s, its sign, whether w = 0 can be reached from it, whether c < 0, tolerance.
 SLOPE, TARGET, SIDE, LEAVES, NEGATIVE, TOL = range(6)
+SMALL = 100.0  # starts below 1/SMALL are followed to tolerances relative to their size
 LEAST = 1e-290  # below this |w| a side that is never left has w = 0 for all purposes
 
 
@@ -37,9 +38,11 @@ def gauge(y, p, g):
     else:
         g[0] = p[SIDE] * w - LEAST
     towards = a * p[TARGET]
+    # At w = 0 itself, where a small target is near, the flow is only about to enter its side.
+    outside = p[SIDE] * w <= 0.0
     # A side that is left again has no limit of its own.
     settles = towards >= 0.0 if p[SIDE] > 0.0 else p[LEAVES] == 0.0
-    g[1] = abs(a * w - p[TARGET]) - p[TOL] if settles else 1.0
+    g[1] = abs(a * w - p[TARGET]) - p[TOL] if settles and not outside else 1.0
     # Only w > 0 with a still on its way through 0 has an open limit.
     g[2] = -1.0 if p[SIDE] > 0.0 and p[NEGATIVE] > 0.0 and towards <= 0.0 else 1.0
 
@@ -63,8 +66,10 @@ def follow(y, statistics, c, times, rtol, atol, limit, t_certain, tolerance, pat
         p[LEAVES] = 1.0 if c > 0.0 and p[SLOPE] * y[0] * p[TARGET] * side < 0.0 else 0.0
         if p[SLOPE] == 0.0:
             break
+        # The saddle (0, 0) multiplies errors by 1/|y|: what is small must be right beside its own size.
+        near = atol * min(1.0, SMALL * max(abs(y[0]), abs(y[1])))
         reason, t, filled, since = solve(
-            y, p, t, times, filled, path, rtol, atol, limit, t_certain, since, work
+            y, p, t, times, filled, path, rtol, near, limit, t_certain, since, work
         )
         moving = reason == EVENT and p[LEAVES] > 0.0
         if moving:

@@ -11,7 +11,7 @@ from singleneuron.executors import check_runs
 from singleneuron.flow import Progress, integrate
 from singleneuron.model import Array, Population, Problem, Sample, State, integer, number
 from singleneuron.outcome import Status
-from singleneuron.pruning import PruneResult, check_algorithm, level_counts, prune
+from singleneuron.pruning import PruneResult, check_algorithm, level_counts, own_options, prune
 from singleneuron.regions import predicted
 
 if TYPE_CHECKING:
@@ -65,8 +65,11 @@ def success_map(
     check_training(d, targets, algorithms, rewind_time, levels, level_time, method, training)
     check_size(d, len(algorithms), resolution, average or 1)
     axis = grid_axis(extent, resolution)
+    own = {name: own_options(name, imp=imp, rewind_time=rewind_time) for name in algorithms}
     for algorithm in algorithms:
-        check_algorithm(algorithm, imp, rewind_time)
+        check_algorithm(
+            algorithm, level_time=level_time, learning_rate=training.get("learning_rate"), **own[algorithm]
+        )
     runs = 1 if average is None else average
     shape = (len(algorithms), resolution**2)
     names = ("success", "loss", "predicted")
@@ -83,7 +86,7 @@ def success_map(
             exists[cells] = True
             dense = integrate(data, starts, level_time, method=method, seed=seed, **training)
             for row, algorithm in enumerate(algorithms):
-                options: dict[str, Any] = {"algorithm": algorithm, "imp": imp, "rewind_time": rewind_time}
+                options: dict[str, Any] = {"algorithm": algorithm} | own[algorithm]
                 end = prune(
                     data, starts, levels=levels, level_time=level_time, dense=dense, method=method, seed=seed,
                     **options, **training,

@@ -23,7 +23,7 @@ from singleneuron.flow import METHODS, Progress
 from singleneuron.intervals import Limits, clopper_pearson, confidence_sequence, with_undecided
 from singleneuron.model import Array, Population, integer, number
 from singleneuron.outcome import TOLERANCE
-from singleneuron.pruning import check_algorithm, level_counts
+from singleneuron.pruning import check_algorithm, level_counts, own_options
 from singleneuron.rates import INITS, predicted_rate
 from singleneuron.runs import COUNTS, Group, Way, check_size, check_training, count_runs
 
@@ -100,8 +100,11 @@ def _grid(factors: Mapping[str, Any], common: Mapping[str, Any]) -> _Grid:
         Population(point["d"], point["targets"])
         level_counts(point["d"], point["targets"], common["levels"])
         way = Way(point.pop("algorithm"), point.pop("rewind_time"))
-        check_algorithm(way.algorithm, common["imp"], way.rewind_time)
-        way = way if way.algorithm == "wr" else way._replace(rewind_time=None)
+        own = own_options(way.algorithm, imp=common["imp"], rewind_time=way.rewind_time)
+        check_algorithm(
+            way.algorithm, level_time=point["level_time"], learning_rate=point["learning_rate"], **own
+        )
+        way = way._replace(rewind_time=own["rewind_time"])
         group = Group(**point | ({"noise": 0.0} if point["n"] is None else {}), **common)
         known = ways.setdefault(group, [])
         if way not in known:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import lsq_linear
 
 from singleneuron.model import Array, Line, Sample, State
 
@@ -16,6 +17,8 @@ TINY_NORM = 1e-12
 
 DEAD_RATIO = 1e6
 """Of gradient descent, which conserves no c, only if |a| is so many times |w|: no small start is dead."""
+EQUAL = 1e-6
+"""|a| = |w| up to this share, where the balance is not known."""
 
 ON_PLANE = 1e-12
 """w.x_i = 0 up to this multiple of |w| |x_i|: rounding, since a slide keeps to its hyperplanes exactly."""
@@ -29,13 +32,14 @@ class Status(IntEnum):
     TRAPPED = 1
     """Not there yet, but its limit is the target: a > 0 and 0 < theta < pi."""
     DEAD = 2
-    """The neuron dies: a < 0 with c >= 0 or |w| below `TINY_NORM`; or no sample activates it."""
+    """The neuron dies: a < 0 with c >= 0 or |w| below `TINY_NORM`; no sample activates it, or those that do
+    all have label 0 for ever; or w = 0 holds it."""
     STUCK = 3
     """One coordinate: at w = 0 or on the wrong side for ever; a mask that lost the target."""
     UNDECIDED = 4
     """None of these when the time was over."""
     FAILED = 5
-    """The integrator gave up."""
+    """The integrator gave up: the flow is too stiff for its budget of steps, or its numbers overflow."""
     AMBIGUOUS = 6
     """The sample flow has no unique continuation: a passed 0 while sliding."""
 
@@ -107,6 +111,35 @@ def line_status(
     ).astype(np.int8)
 
 
+def _on(problem: Sample, a: float, z: Array, near: NDArray[np.bool_], step: float) -> NDArray[np.intp]:
+    """The hyperplanes (k,) that a state is on, of those that are `near` by their own samples (n,) bool.
+
+    Descent hops about them: a step across changes a w.x_i by no more than the labels of all of them do,
+    step |a/n| sum_j |y_j x_j.x_i|.
+    """
+    on = np.flatnonzero(near)
+    if step:
+        reach = np.abs(problem.x @ problem.x[on].T) @ np.abs(a * problem.y[on]) * step / problem.n
+        on = np.flatnonzero(near | ((a * problem.y < 0) & (np.abs(z) <= reach)))
+    return on
+
+
+def _pull(problem: Sample, state: State, z: Array, rounding: Array, step: float) -> Array:
+    """A u - b (B, d) of the cells; on a slide the least that shares in [0, 1] of its samples can leave."""
+    residual = state.a[:, None] * z - problem.y
+    active = z > rounding
+    hop = step / problem.n * np.abs(state.a[:, None] * problem.y) * np.sum(problem.x**2, axis=1)
+    near = (np.abs(z) <= np.maximum(rounding, hop)) & (state.a[:, None] * problem.y < 0)
+    slides = {b: _on(problem, state.a[b], z[b], near[b], step) for b in np.flatnonzero(near.any(axis=1))}
+    for b, on in slides.items():
+        active[b, on] = False
+    pull = np.asarray((residual * active) @ problem.x / problem.n)
+    for b, on in slides.items():
+        push = (problem.x[on] * problem.y[on, None]).T / problem.n
+        pull[b] -= push @ lsq_linear(push, pull[b], bounds=(0.0, 1.0), method="bvls").x
+    return pull
+
+
 def sample_status(
     problem: Sample,
     state: State,
@@ -114,30 +147,30 @@ def sample_status(
     overlap: Any = 1.0,
     tolerance: float = TOLERANCE,
     settled: NDArray[np.bool_] | None = None,
+    step: float = 0.0,
 ) -> NDArray[np.int8]:
     """Status of states (B,) of n samples in d > 1, judged by the least-squares problem of their cell.
 
     In the cell S = {w.x_i > 0} the loss is quadratic in u = a w, dL/dw = a (A_S u - b_S), and A_S is about
     s I/2, s the mean square of x: converged where |A_S u - b_S| <= tolerance s/2 on the target's side,
-    a > 0 and w.v > 0. A state at rest elsewhere is stuck, or dead where no sample is active. a < 0 <= c never
-    changes sign: dead too. On hyperplanes w.x_i = 0 that attract (a y_i < 0) the flow slides: only the
-    gradient along them counts.
+    a > 0 and w.v > 0. A state at rest elsewhere is stuck, or dead where no sample is active; one on its
+    hyperplane, to `ON_PLANE`, is not. a < 0 <= c never changes sign: dead too. On hyperplanes w.x_i = 0 that
+    attract (a y_i < 0) the flow slides, each sample active to a share in [0, 1].
+
     settled (B,) : where the state is a limit for certain; given, only such a state is stuck, since where a is
     small one that creeps on looks as if at rest.
+    step : learning rate of the descent that led there, which hops about the hyperplanes instead.
     """
     z = state.w @ problem.x.T
-    pull = ((state.a[:, None] * z - problem.y) * (z > 0)) @ problem.x / problem.n
     rho = np.linalg.norm(state.w, axis=-1)
-    near = np.abs(z) <= ON_PLANE * rho[:, None] * np.linalg.norm(problem.x, axis=1)
-    near &= state.a[:, None] * problem.y < 0
-    for b in np.flatnonzero(near.any(axis=1) & (rho > TINY_NORM)):
-        normals = problem.x[near[b]].T
-        pull[b] -= normals @ np.linalg.lstsq(normals, pull[b], rcond=ON_PLANE)[0]
-    inactive = ~np.any(z > 0, axis=-1)
+    rounding = ON_PLANE * rho[:, None] * np.linalg.norm(problem.x, axis=1)
+    pull = _pull(problem, state, z, rounding, step)
+    inactive = ~np.any(z > rounding, axis=-1)
     rests = np.linalg.norm(pull, axis=-1) <= tolerance / 2 * np.mean(problem.x**2)
     stays = rests if settled is None else settled
     right = (state.a > 0) & (state.w @ problem.v > 0) & ~inactive
-    dies = inactive | ((state.a < 0) & ((c >= 0) | (rho <= TINY_NORM)))
+    tiny = (rho <= TINY_NORM) & (-state.a >= (1 - EQUAL) * rho)
+    dies = inactive | ((state.a < 0) & ((c >= 0) | tiny))
     return np.select(
         [dies, np.asarray(overlap) < 1, (rests | stays) & right, stays],
         [Status.DEAD, Status.STUCK, Status.CONVERGED, Status.STUCK],

@@ -25,6 +25,8 @@ from singleneuron.outcome import Status
 from singleneuron.outcome import success as success_of
 from singleneuron.regions import ALGORITHMS, IMP_VARIANTS
 
+STEPS_MISS = 0.05
+"""Share of a time by which whole steps of gradient descent may miss it."""
 OPEN = (Status.UNDECIDED, Status.FAILED, Status.AMBIGUOUS)
 
 
@@ -102,16 +104,19 @@ def prune(
         level at `rewind_time` ('wr'), or of the level before ('lrr').
     levels : number of prunings, in geometric counts; none where d is the number of targets already.
     imp : what IMP and WR do with a after a pruning: 'keep', or 'rebalance' to sign(a) |mask * w|.
-    level_time : length of a level; inf trains each to its limit. A run of finite levels succeeds if its last
-        level ends within tolerance; one of infinite levels if its limit is the target.
+    rewind_time : of WR alone, no longer than a level.
+    level_time : length of a level; inf trains each to its limit. Gradient descent takes the nearest whole
+        number of steps, for it and for rewind_time; a time that these miss by over 5 % is refused.
+        A run of finite levels succeeds if its last level ends within tolerance; one of infinite levels if its
+        limit is the target.
     dense : the dense level, where it was trained before (it is the same for every algorithm).
     training : passed to `integrate` (rtol, atol, method, learning_rate, label_noise, seed, tolerance).
 
     Reduced starts serve for one target, one pruning and infinite levels: there a trained w has its largest
     coordinate on the target, whatever the others are. Raises ValueError, in one line, for what does not fit.
     """
-    check_algorithm(algorithm, imp, rewind_time)
     level_time = number("level_time", level_time, least=0.0, finite=False, open_end=True)
+    check_algorithm(algorithm, imp, rewind_time, level_time, training.get("learning_rate"))
     counts = level_counts(problem.d, problem.targets, levels)
     steps = len(counts) + (1 if algorithm == "wr" and len(counts) > 1 else 0)
     total, position = steps * starts.size, 0
@@ -169,16 +174,52 @@ def _limit(problem: Problem, starts: Starts, trained: FlowResult[Any]) -> Starts
     return State(a, w, trained.state.c)
 
 
-def check_algorithm(algorithm: str, imp: str, rewind_time: float | None) -> None:
-    """ValueError, in one line, for an algorithm that does not exist or lacks its rewind time."""
+def own_options(algorithm: str, *, imp: str, rewind_time: float | None) -> dict[str, Any]:
+    """Of options that serve several algorithms those that this one takes, for `prune` and `predicted`."""
+    return {
+        "imp": imp if algorithm != "lrr" else "keep",
+        "rewind_time": rewind_time if algorithm == "wr" else None,
+    }
+
+
+def check_algorithm(
+    algorithm: str,
+    imp: str,
+    rewind_time: float | None,
+    level_time: float = np.inf,
+    learning_rate: float | None = None,
+) -> None:
+    """ValueError, in one line, for an algorithm that does not exist, or options that do not fit it."""
     if algorithm not in ALGORITHMS:
         raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}, but is {algorithm!r}")
     if imp not in IMP_VARIANTS:
         raise ValueError(f"imp must be one of {', '.join(IMP_VARIANTS)}, but is {imp!r}")
+    if algorithm == "lrr" and imp != "keep":
+        raise ValueError(f"imp is for 'imp' and 'wr', but is {imp!r} for 'lrr', which keeps a: leave it out")
     if algorithm == "wr":
         if rewind_time is None:
             raise ValueError("algorithm 'wr' needs a rewind_time >= 0 (0 is IMP)")
-        number("rewind_time", rewind_time, least=0.0)
+        if number("rewind_time", rewind_time, least=0.0) > level_time:
+            raise ValueError(
+                f"rewind_time must be <= level_time = {level_time:g}, a time within level 0, "
+                f"but is {rewind_time:g}"
+            )
+        _check_steps("rewind_time", rewind_time, learning_rate)
+    elif rewind_time is not None:
+        raise ValueError(f"rewind_time is for 'wr', but is {rewind_time!r} for {algorithm!r}: leave it out")
+    _check_steps("level_time", level_time, learning_rate)
+
+
+def _check_steps(name: str, time: float, learning_rate: float | None) -> None:
+    """ValueError for a time that no whole number of steps comes near."""
+    if learning_rate is None or not np.isfinite(time):
+        return
+    reached = learning_rate * np.rint(time / learning_rate)
+    if abs(reached - time) > STEPS_MISS * time:
+        raise ValueError(
+            f"{name} must be near a multiple of the learning rate {learning_rate:g}, but {time:g} is not: "
+            f"{reached:g} is the nearest"
+        )
 
 
 def _result(

@@ -16,7 +16,7 @@ from singleneuron.executors import check_runs
 from singleneuron.flow import integrate
 from singleneuron.model import Population, Reduced, Sample, Starts, State, balanced_starts, independent_starts
 from singleneuron.outcome import Status
-from singleneuron.pruning import PruneResult, level_counts, prune
+from singleneuron.pruning import PruneResult, level_counts, own_options, prune
 from singleneuron.rates import INITS
 
 COUNTS = ("successes", "trapped", "decided", "undecided", "ambiguous", "failed")
@@ -144,8 +144,8 @@ def _prune(group: Group, problem: Population | Sample, starts: Starts, seed: int
     dense = integrate(problem, starts, group.level_time, **training)
     return [
         prune(
-            problem, starts, algorithm=way.algorithm, rewind_time=way.rewind_time, levels=group.levels,
-            imp=group.imp, level_time=group.level_time, dense=dense, **training,
+            problem, starts, algorithm=way.algorithm, levels=group.levels, level_time=group.level_time,
+            dense=dense, **own_options(way.algorithm, imp=group.imp, rewind_time=way.rewind_time), **training,
         )
         for way in group.ways
     ]  # fmt: skip

@@ -26,14 +26,15 @@ from singleneuron.cells import (
 )
 from singleneuron.events import NOTHING, TURNED, arrive, bend_of, empty_curve, enter_next, next_event
 from singleneuron.kernel import kernel, routine
-from singleneuron.limits import MOVING, at_rest, ending
+from singleneuron.limits import MOVED, MOVING, ending, fate
 from singleneuron.model import Array
-from singleneuron.outcome import TINY_NORM, TOLERANCE
+from singleneuron.outcome import TINY_NORM
 from singleneuron.solver import (
+    CONVERGED,
     END,
     EVENT,
     FAILED,
-    MAX_STEPS,
+    LEAST_STEP,
     ROWS,
     STAGES,
     error_norm,
@@ -43,6 +44,9 @@ from singleneuron.solver import (
 )
 from singleneuron.vectors import dot, fill, put
 from singleneuron.watch import empty_watch, look_around, room, watch_all, watched
+
+BUDGET = 200_000
+"""Steps of a trajectory. One that needs more is too stiff for an explicit method: it ends as FAILED."""
 
 
 @routine
@@ -93,7 +97,7 @@ class Options(NamedTuple):
 
 @kernel()
 def follow(planes, options, y, c, times, path, shares, log, cell, watch, curve, work):
-    """Follow one trajectory; returns (reason, t, events, ambiguous) and leaves its last state in y."""
+    """Follow one trajectory; returns (reason, t, events, ambiguous, fate) and leaves its last state in y."""
     k, k_within, y1, dense, scratch = work
     t, t_end, filled, events, ambiguous = 0.0, times[-1], 0, 0, False
     spacing, gap, calm, rejected = math.inf, 0.0, 0, False
@@ -101,9 +105,9 @@ def follow(planes, options, y, c, times, path, shares, log, cell, watch, curve, 
     cell_field(y, cell, k[0])
     h = first_step(cell_field, cell, y, options.rtol, options.atol, k, y1)
     reason = FAILED
-    if at_rest(cell, y, k[0]) == MOVING:
+    if dot(y[1:], y[1:]) > 0.0:
         look_around(planes, y, watch)
-    for _ in range(MAX_STEPS):
+    for _ in range(BUDGET):
         while filled < times.size and times[filled] <= t:
             record(cell, y, path[filled], shares[filled])
             filled += 1
@@ -113,12 +117,22 @@ def follow(planes, options, y, c, times, path, shares, log, cell, watch, curve, 
         look = calm >= 64
         calm = 0 if look else calm
         end = ending(planes, cell, watch, options, y, k[0], c, t, look, scratch)
+        if end == MOVED:
+            if events < log.size:
+                log[events] = t
+            events += 1
+            rebalance(y, c)
+            cell_field(y, cell, k[0])
+            look_around(planes, y, watch)
+            h = 0.1 * math.sqrt(dot(y[1:], y[1:]) / dot(k[0, 1:], k[0, 1:]))
+            spacing, gap, calm, rejected = math.inf, 0.0, 0, False
+            continue
         if end != MOVING:
             reason = end
             break
         h, space = within_reach(planes, watch, y, k[0, 1:], min(h, t_end - t))
         last = h >= t_end - t
-        if t + h <= t:
+        if h < LEAST_STEP:
             break
         step(cell, y, h, k, y1)
         # Near w = 0 the direction of w has to be right, not only its size.
@@ -170,12 +184,18 @@ def follow(planes, options, y, c, times, path, shares, log, cell, watch, curve, 
             h = min(h * factor, 4.0 * spacing)
         t = t_new
         rejected = False
-    if reason == EVENT and dot(y[1:], y[1:]) <= TINY_NORM * TINY_NORM:
-        fill(y[1:], 0.0)
+    future = MOVING
+    if reason == END and not options.limit:
+        cell_field(y, cell, k[0])
+        future = fate(planes, cell, watch, options, y, k[0], c, scratch)
+    elif reason == EVENT:
+        future = CONVERGED
+        if dot(y[1:], y[1:]) <= TINY_NORM * TINY_NORM:
+            fill(y[1:], 0.0)
     while filled < times.size:
         record(cell, y, path[filled], shares[filled])
         filled += 1
-    return reason, t, events, ambiguous
+    return reason, t, events, ambiguous, future
 
 
 class SampleFlow(NamedTuple):
@@ -187,6 +207,7 @@ class SampleFlow(NamedTuple):
     time: Array  # (B,), when
     events: NDArray[np.int64]  # (B,), crossings, entries and releases
     ambiguous: NDArray[np.bool_]  # (B,), whether a passed 0 while sliding: no unique continuation
+    fate: NDArray[np.int64]  # (B,), what is certain of a flow that ran to its last time (`limits.fate`)
 
 
 def _run(
@@ -212,6 +233,7 @@ def _run(
         np.empty(size),
         np.empty(size, np.int64),
         np.empty(size, np.bool_),
+        np.empty(size, np.int64),
     )
 
     def run(part: range) -> None:
@@ -223,7 +245,7 @@ def _run(
             y = flow.end[i]
             y[:] = start[i]
             ended = follow(planes, options, y, c[i], times, flow.path[i], shares, log, *scratch)
-            flow.reason[i], flow.time[i], flow.events[i], flow.ambiguous[i] = ended
+            flow.reason[i], flow.time[i], flow.events[i], flow.ambiguous[i], flow.fate[i] = ended
 
     # Threads, since the kernel holds no lock: with numba's `prange` around it, it compiles twice as long.
     threads = min(numba.get_num_threads(), size)
@@ -245,9 +267,9 @@ def sample_flow(
     c: Array | None = None,
     rtol: float,
     atol: float,
-    limit: bool = False,
-    t_certain: float = 1e3,
-    tolerance: float = TOLERANCE,
+    limit: bool,
+    t_certain: float,
+    tolerance: float,
 ) -> SampleFlow:
     """The flow of samples x (n, d), y (n,) from starts a (B,), w (B, d) to the increasing `times` (T,).
 
@@ -255,7 +277,8 @@ def sample_flow(
     limit : end a trajectory where it tends to the critical point of its cell, for certain, and is within
         `tolerance` of it in a w (CONVERGED; from t_certain on at any distance: CERTAIN); `end` is that point.
         From t_certain on a < 0 <= c ends it too (CERTAIN): a keeps its sign, and never fits a target.
-    Always, a trajectory ends where no sample is active, or where w reached 0, in finite time (EVENT: dead).
+    Always, a trajectory ends where no sample is active, or at w = 0 where that holds it (EVENT: dead; see
+    `apex`), and after BUDGET steps (FAILED).
     Where a passes 0 while sliding the hyperplane turns repelling and the continuation is not unique: by
     convention all slid in go to the inactive side, and the trajectory is marked ambiguous.
     """

@@ -13,7 +13,7 @@ ORDER = {
     "singleneuron": (
         *("kernel", "executors", "model", "outcome", "exact", "regions", "solver", "lanes", "line"),
         *("population", "drift"),
-        *("vectors", "bernstein", "cells", "sliding", "watch", "events", "limits", "samples"),
+        *("vectors", "bernstein", "cells", "sliding", "watch", "events", "apex", "limits", "samples"),
         *("descent", "flow", "pruning", "maps", "intervals", "rates", "chunks", "runs"),
         *("montecarlo", "theory", "conditions", "independent", "comparisons", "statements", "draws"),
         *("boundaries", "sampled"),

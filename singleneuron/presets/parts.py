@@ -109,7 +109,9 @@ class Paths(_Part):
         )
         training: dict[str, Any] = {"method": "ode", "learning_rate": self.learning_rate}
         end = sn.integrate(problem, starts, t_eval=times, progress=progress, **training)
-        path = _full(end.state)
+        # Descent takes whole steps: rows at the times that it reached, each once.
+        times, rows = np.unique(end.times, return_index=True)
+        path = _full(end.state)[rows]
         return xr.Dataset(
             {
                 "a": (("time", "start"), path.a),

@@ -166,6 +166,11 @@ def reference_flow(x, y, a, w, times, t_max_events=100_000):
                 shares[filled][sliding] = [value(alphas[:, s], lapse) for s in range(len(sliding))]
             filled += 1
         a, w, t = value(sa, step), value(sw, step), t + step
+        if a > 0 and np.linalg.norm(w) < 1e-12:
+            ray, on, sliding = leave_zero(x.astype(float), y.astype(float))
+            w = 1e-13 * project(x, sliding, ray.astype(LD))
+            events.append((float(t), -1, "left"))
+            continue
         if not found:
             continue
         _, i, what = min(found)
@@ -189,3 +194,44 @@ def reference_flow(x, y, a, w, times, t_max_events=100_000):
         on[candidates] = 0
         on[active] = 1
     return Reference(path, shares, events, ambiguous)
+
+
+def fields_around(x, y):
+    """The fields b_S (m, 2) of all cells around w = 0 at d = 2, by their sectors."""
+    normals = np.concatenate([x[:, ::-1] * [1, -1], x[:, ::-1] * [-1, 1]])
+    angles = np.sort(np.arctan2(normals[:, 1], normals[:, 0]))
+    middle = (angles + np.append(angles[1:], angles[0] + 2 * np.pi)) / 2
+    inside = np.stack([np.cos(middle), np.sin(middle)], axis=1)
+    return ((inside @ x.T > 0) * y) @ x / len(y)
+
+
+def holds(fields):
+    """Whether 0 is in the convex hull of the fields (m, 2): no half-plane has them all."""
+    angles = np.sort(np.arctan2(fields[:, 1], fields[:, 0]))
+    return np.max(np.diff(np.append(angles, angles[0] + 2 * np.pi))) <= np.pi
+
+
+def rays_from(x, y):
+    """The directions (k, 2) in which a flow with a > 0 can leave w = 0 for good, at d = 2.
+
+    A cell's field that points into its own cell; or along a hyperplane, where both sides push to it and out.
+    """
+
+    def height(w):  # P(w) = -(1/n) sum y_i phi(w.x_i), which the flow next to w = 0 descends
+        return -np.maximum(w @ x.T, 0) @ y / len(y)
+
+    rays = [f for f in fields_around(x, y) if np.allclose(((f @ x.T > 0) * y) @ x / len(y), f)]
+    for row in x:
+        for along in (row[::-1] * [1, -1], row[::-1] * [-1, 1]):
+            beside = [height(along + side * 1e-7 * row) for side in (1, -1)]
+            if height(along) < min(0, *beside):
+                rays.append(along)
+    return np.unique(np.round([ray / np.linalg.norm(ray) for ray in rays], 12), axis=0)
+
+
+def leave_zero(x, y):
+    """(direction, on, sliding) of the only way out of w = 0 with a > 0."""
+    (ray,) = rays_from(x, y)
+    z = x @ ray
+    level = np.abs(z) < 1e-9
+    return ray, (~level & (z > 0)).astype(LD), [int(j) for j in np.flatnonzero(level)]

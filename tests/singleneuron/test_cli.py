@@ -34,6 +34,16 @@ def _run(arguments):
         (["map", "--d", "2", "--w-perp", "1", "--balanced"], "not allowed"),
         (["map", "--d", "2", "--res", "9"], "--res"),
         (["map", "--d", "2", "--rewind-time", "0.5"], "rewind_time is WR's"),
+        (
+            ["map", "--d", "2", "--algorithm", "wr", "--rewind-time", "5", "--level-time", "2"],
+            "rewind_time must be <= level_time = 2",
+        ),
+        (["map", "--d", "2", "--level-time", "30", "--learning-rate", "40"], "40 is the nearest"),
+        (
+            ["study", "--d", "2", "--algorithm", "wr", "--rewind-time", "5", "--level-time", "2"],
+            "rewind_time must be <= level_time = 2",
+        ),
+        (["study", "--d", "2", "--level-time", "30", "--learning-rate", "40"], "40 is the nearest"),
         (["map", "--d", "1", "--levels", "0"], "levels must be an integer >= 1"),
         (["map", "--d", "1", "--levels", "3"], "levels must be 1 where d = targets = 1"),
         (["map", "--d", "1", "--w-perp", "0.5"], "w_perp is the norm of other coordinates"),

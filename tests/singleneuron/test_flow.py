@@ -11,6 +11,7 @@ from singleneuron.model import (
     State,
     balance,
     balanced_starts,
+    gradient,
     independent_starts,
     loss,
     reduce,
@@ -256,3 +257,102 @@ def test_samples_of_low_rank_duplicated_or_all_on_one_side():
 def test_a_label_that_is_not_a_number_is_refused_in_one_line():
     with pytest.raises(ValueError, match=r"^y must be finite, but y\[1\] is nan; remove that entry$"):
         Sample(np.eye(2), [1.0, np.nan])
+
+
+@pytest.mark.parametrize("rtol", [1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12])
+@pytest.mark.parametrize("t_end", [60.0, np.inf])
+def test_a_sample_on_its_plane_is_not_active(rtol, t_end):
+    # The flow ends on the plane of the only active sample, where the output is 0 on both.
+    problem = Sample([[0.3, 0.9], [-1.0, 0.1]], [-0.7, 0.5])
+    end = integrate(problem, State([1.5], [[0.61, 0.17]]), t_end, rtol=rtol)
+    assert end.status[0] == Status.DEAD
+    assert loss(problem, end.state)[0] == pytest.approx(0.185, abs=1e-6)
+
+
+def test_descent_converges_to_a_minimum_on_a_kink():
+    problem = Sample.draw(3, 20, 0.5, seed=1)
+    start = State([0.92858], [[0.34803, -0.724816, 0.464519]])
+    flow = integrate(problem, start, 200.0)
+    assert flow.status[0] == Status.CONVERGED
+    for rate in (1e-2, 1e-3):
+        descent = integrate(problem, start, 200.0, learning_rate=rate)
+        assert descent.status[0] == Status.CONVERGED
+        assert np.abs(descent.state.w - flow.state.w).max() <= rate
+
+
+def test_small_starts_are_followed_beside_their_own_size():
+    tiny = State([1e-200], [[1e-200]], c=0.0)
+    exact = integrate(Population(1), tiny, np.inf, method="exact")
+    ode = integrate(Population(1), tiny, np.inf, method="ode")
+    assert (exact.status[0], ode.status[0]) == (Status.CONVERGED, Status.CONVERGED)
+    assert ode.time[0] == pytest.approx(400 * np.log(10) + np.log(999), rel=1e-5)  # u' = u (1 - u)
+    for scale, t in ((1e-12, 62.0), (1e-50, 260.0)):
+        starts = balanced_starts(1, 400, seed=3, scale=scale)
+        exact, ode = (integrate(Population(1), starts, t, method=method) for method in ("exact", "ode"))
+        assert np.array_equal(exact.status, ode.status)
+        assert np.all(distance(exact.state, ode.state) <= 1e-6)
+        assert np.sum(ode.status == Status.CONVERGED) >= 20
+
+
+def test_a_target_smaller_than_the_tolerance_is_reached_across_the_line():
+    problem = Sample([[1.0], [-1.0]], [5e-4, -1.0])
+    for method in ("ode", "exact"):
+        end = integrate(problem, State([1.0], [[-0.5]]), np.inf, method=method)
+        assert end.status[0] == Status.CONVERGED
+        assert end.state.w[0, 0] > 0
+
+
+def test_what_descent_creeps_through_is_not_stuck():
+    # The balanced neuron shrinks like 1/sqrt(t) on labels 0, and learns at about t = 3,100.
+    problem = Sample([[1.0, 0.0], [-1.0, 0.5], [-1.0, -0.5]], [1.0, 0.0, 0.0])
+    start = State([np.hypot(1, 0.1)], [[-1.0, 0.1]])
+    assert integrate(problem, start, 2000.0, learning_rate=0.1).status[0] == Status.UNDECIDED
+
+
+def test_time_of_descent_on_samples_is_that_of_the_tolerance_asked_for():
+    problem, start = Sample.draw(2, 50, 0.1, seed=0), State([1.0], [[0.5, 0.5]])
+    path = integrate(problem, start, t_eval=0.1 * np.arange(400), learning_rate=0.1).state
+    da, dw = gradient(problem, path)
+    size = np.sqrt(da[:, 0] ** 2 + np.sum(dw[:, 0] ** 2, axis=-1))
+    for tolerance in (1e-1, 1e-3, 1e-6):
+        end = integrate(problem, start, 39.9, learning_rate=0.1, tolerance=tolerance)
+        since = 0.1 * (1 + np.flatnonzero(size > tolerance)[-1])
+        assert end.time[0] == pytest.approx(since)
+    # In the limit it goes on to a thousandth of the tolerance.
+    limit = integrate(problem, start, np.inf, learning_rate=0.1, tolerance=1e-3)
+    assert limit.time[0] == integrate(problem, start, 39.9, learning_rate=0.1, tolerance=1e-3).time[0]
+    da, dw = gradient(problem, limit.state)
+    assert np.hypot(da[0], np.linalg.norm(dw[0])) <= 1e-6
+
+
+def test_times_are_those_that_descent_reached():
+    start = State([1.0], [[0.5, 0.5]])
+    for problem in (Population(2), Sample.draw(2, 20, 0.1)):
+        assert list(integrate(problem, start, 30.0, learning_rate=40.0).times) == [40.0]
+        times = integrate(problem, start, t_eval=[0.0, 0.16, 1.0], learning_rate=0.1).times
+        assert np.allclose(times, [0.0, 0.2, 1.0])
+        assert list(integrate(problem, start, t_eval=[0.0, 0.16, 1.0]).times) == [0.0, 0.16, 1.0]
+        assert list(integrate(problem, start, np.inf).times) == [np.inf]
+
+
+def test_a_balance_that_contradicts_the_weights_is_refused():
+    for starts in (
+        State([1.0, 1.0], [[0.5, 0.5]] * 2, c=[0.5, 0.0]),
+        Reduced([1.0, 1.0], [0.5] * 2, [0.5] * 2, c=[0.5, 0]),
+    ):
+        with pytest.raises(
+            ValueError, match=r"c\[1\] is 0 where a and w give 0.5; correct it, or leave"
+        ) as error:
+            integrate(Population(2), starts, 1.0)
+        assert "\n" not in str(error.value)
+    # Descent conserves no c, so none is known of its end: the next level takes that of a and w.
+    start = State([1.0], [[0.6, 0.8]], c=0.0)
+    assert integrate(Population(2), start, 5.0, learning_rate=0.5).state.c is None
+    assert integrate(Population(2), start, 5.0).state.c[0] == 0
+
+
+def test_a_stiff_sample_flow_ends_after_its_budget_of_steps():
+    problem = Sample.draw(2, 10, 0.5, seed=1)
+    end = integrate(Sample(1e4 * problem.x, problem.y), independent_starts(2, 9, seed=1)[1:2], np.inf)
+    assert end.status[0] == Status.FAILED
+    assert 0.1 < end.time[0] < 0.3  # where 200,000 steps end

@@ -17,7 +17,7 @@ from singleneuron.model import (
     reduce,
 )
 from singleneuron.outcome import Status
-from singleneuron.pruning import level_counts, prune, rebalanced, smallest_pruned
+from singleneuron.pruning import level_counts, own_options, prune, rebalanced, smallest_pruned
 from singleneuron.regions import line_success, predicted
 
 VARIANTS = [("lrr", {}), ("imp", {}), ("imp", {"imp": "rebalance"}), ("wr", {"rewind_time": 0.7})]
@@ -229,3 +229,39 @@ def test_what_does_not_fit_is_refused_in_one_line(options, message):
 def test_reduced_starts_say_what_they_cannot_do():
     with pytest.raises(ValueError, match="give full states"):
         prune(Population(6, 2), balanced_starts(6, 3, reduced=True))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"algorithm": "imp", "rewind_time": 3.0},
+            "rewind_time is for 'wr', but is 3.0 for 'imp': leave it out",
+        ),
+        (
+            {"algorithm": "lrr", "rewind_time": 3.0},
+            "rewind_time is for 'wr', but is 3.0 for 'lrr': leave it out",
+        ),
+        ({"algorithm": "lrr", "imp": "rebalance"}, "imp is for 'imp' and 'wr', but is 'rebalance' for 'lrr'"),
+        ({"algorithm": "wr", "rewind_time": 3.0, "level_time": 2.0}, "rewind_time must be <= level_time = 2"),
+        (
+            {"learning_rate": 40.0, "level_time": 30.0},
+            "level_time must be near a multiple of the learning rate 40",
+        ),
+        (
+            {"algorithm": "wr", "rewind_time": 0.3, "level_time": 3.0, "learning_rate": 0.5},
+            "rewind_time must be near a multiple of the learning rate 0.5, but 0.3 is not: 0.5 is",
+        ),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_in_one_line(options, message):
+    with pytest.raises(ValueError, match=message) as error:
+        prune(Population(3), balanced_starts(3, 2), **options)
+    assert "\n" not in str(error.value)
+
+
+def test_several_algorithms_share_options_of_which_each_takes_its_own():
+    shared = {"imp": "rebalance", "rewind_time": 3.0}
+    assert own_options("imp", **shared) == {"imp": "rebalance", "rewind_time": None}
+    assert own_options("wr", **shared) == shared
+    assert own_options("lrr", **shared) == {"imp": "keep", "rewind_time": None}

@@ -3,16 +3,24 @@
 import numpy as np
 import pytest
 
+from singleneuron import descent, samples
 from singleneuron.bernstein import first_root
 from singleneuron.cells import hyperplanes
-from singleneuron.descent import descend_sample
 from singleneuron.model import Sample, State, balance, balanced_starts, gradient, independent_starts, loss
-from singleneuron.samples import sample_flow, sample_trace
+from singleneuron.samples import sample_trace
 from singleneuron.solver import CERTAIN, CONVERGED, END, EVENT, FAILED
 from tests.singleneuron.reference_samples import reference_flow
 
 TIGHT = {"rtol": 1e-11, "atol": 1e-11}
 USUAL = {"rtol": 1e-8, "atol": 1e-8}
+
+
+def sample_flow(*problem, limit=False, **options):
+    return samples.sample_flow(*problem, limit=limit, t_certain=1e3, tolerance=1e-3, **options)
+
+
+def descend_sample(*problem):
+    return descent.descend_sample(*problem, tolerance=1e-3)
 
 
 def starts_of_every_kind(d, size, seed):
