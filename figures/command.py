@@ -57,8 +57,10 @@ def path(text: str) -> Path:
         raise argparse.ArgumentTypeError(f"a path must be the name of a file or a folder, got {text!r}")
     try:
         return Path(text).expanduser()
-    except RuntimeError as error:
-        raise argparse.ArgumentTypeError(f"{error}, got {text!r}") from None
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(
+            f"'~' must begin a path with a user's home, got {text!r}; write './{text}' for that name"
+        ) from None
 
 
 def integer(text: str) -> int:

@@ -284,7 +284,7 @@ def _prune_reduced(
         source = end if algorithm == "lrr" else origin
         assert isinstance(end, Reduced)
         assert isinstance(source, Reduced)
-        c = start_balance(starts) + source.q**2
+        c = start_balance(source) + source.q**2
         a = source.a
         if algorithm != "lrr" and imp == "rebalance":
             a, c = np.sign(source.a) * np.abs(source.p), np.zeros(starts.size)

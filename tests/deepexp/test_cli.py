@@ -172,7 +172,8 @@ def test_a_home_is_expanded_and_an_empty_path_refused(tmp_path, capsys, monkeypa
     assert cli.main(["status", "~/runs"]) == 0
     monkeypatch.setenv("SIGNFLOW_DATA", "~/data")
     _fails(capsys, ["data", "verify", "cifar10"], f"must lie in '{tmp_path}/data/cifar-10-batches-py'")
-    for given, message in (("", "a path must not be empty"), ("~nobody-here/x", "write './~nobody-here/x'")):
+    empty, other = "a path must be the name of a file or a folder, got ''", "~nobody-here/x"
+    for given, message in (("", empty), (other, f"write './{other}'")):
         with pytest.raises(SystemExit) as error:
             cli.main([*RUN, "--out", given])
         assert error.value.code == 2

@@ -1,6 +1,7 @@
 """How a plan's runs get done: by make, killed and called again; on workers; in an order that works."""
 
 import contextlib
+import json
 import math
 import os
 import select
@@ -422,7 +423,8 @@ def test_the_cost_counts_the_images_that_training_sees(tmp_path, algorithm, warm
     assert whole == pytest.approx(costs.START + costs.images(config) / 1000)
     run = tmp_path / config.run_id
     run.mkdir()
-    (run / "progress.json").write_text('{"level": 2, "epoch": 0, "images_per_second": 500.0}')
+    told = {"level": 2, "epoch": 0, "images_per_second": 500.0, "seconds_left": 9}
+    (run / "progress.json").write_text(json.dumps(told))
     assert costs.seconds([config], tmp_path, speeds) == pytest.approx(
         costs.START + costs.images(config) / 2000
     )

@@ -70,8 +70,8 @@ PROGRAM = """
 import sys, time
 from figures import command
 def action():
-    print("works", flush=True)
     try:
+        print("works", flush=True)
         time.sleep(60)
     finally:
         print("ends", flush=True)

@@ -102,7 +102,7 @@ def test_phases_are_the_cells_and_the_law_a_straight_line(few):
 
 def test_descent_is_drawn_up_to_where_no_minimum_is_stable():
     given = {"algorithms": ("imp", "lrr"), "scale": (1.0, 2.0)}
-    rates = _study(**TIMED, d=3, **given, learning_rate=(0.5, 1.9))
+    rates = _study(**TIMED, d=3, **given, learning_rate=(0.5, 1.5))
     hops = _compute(parts.Hops(kind="hops", d=3, **given, learning_rate=(0.1, 1.999)))
     figure = studies.rate_step({"descent": rates, "hops": hops})
     for axes, scale in zip(figure.axes, (1.0, 2.0), strict=True):

@@ -14,7 +14,7 @@ from singleneuron.presets import parts
 # What makes a preset small enough for a test; the rest of it stays as it is.
 SMALL = {
     "resolution": 16, "points": 9, "seeds": 3, "starts": 4, "draws": 2, "runs": 8, "n": (30, 300),
-    "d": (5, 10), "level_time": (5.0, 10.0), "scale": (1.0, 2.0), "noise": (0.01, 1.0),
+    "d": (5, 10), "level_time": (50.0, 100.0), "scale": (1.0, 2.0), "noise": (0.01, 1.0),
     "learning_rate": (0.1, 1.98),
 }  # fmt: skip
 MAPS = ("fig1a", "fig1b", "fig1c", "unbalanced", "noise_wedge", "noise_map")
