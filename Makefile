@@ -5,6 +5,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 WORKERS ?= 2
 PROFILE ?= short
 # One numba and one torch thread a test worker: the workers are the parallelism.
+# What runs once more as on a processor without AVX-512, and what as on one without any vectors of its own.
+TRAINING := tests/deepexp/test_train.py tests/deepexp/test_models.py tests/deepexp/test_scores.py
+KERNELS := tests/singleneuron/test_line.py tests/singleneuron/test_exact.py
 PYTEST := NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
@@ -61,6 +64,8 @@ report: figures build/results/verdicts.json ## verdicts and figures as one page:
 test: .venv/.dev .venv/.deep ## run the tests (under 5 minutes on 2 cores)
 	$(BIN)/python -m singleneuron.flow
 	$(PYTEST) -m "not slow"
+	ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) -m "not slow" $(TRAINING)
+	NUMBA_CPU_NAME=generic $(PYTEST) -m "not slow" $(KERNELS)
 
 test-slow: .venv/.dev .venv/.deep .venv/.cluster ## run the tests that take longer
 	$(BIN)/python -m singleneuron.flow

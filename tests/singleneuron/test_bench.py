@@ -34,7 +34,7 @@ def test_heyoka_sees_the_event_of_every_start_of_a_batch():
 
 
 def test_samples_beside_the_dense_right_hand_side():
-    case = bench.sample_case(3, 20, 4, 4)
+    case = bench.sample_case(3, 20, 4, 1)
     rows = bench.measure(case, rounds=1)
     assert rows[0].largest <= bench.ERROR
     assert "peak memory" in case.remark
