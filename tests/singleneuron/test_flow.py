@@ -351,6 +351,15 @@ def test_a_balance_that_contradicts_the_weights_is_refused():
     assert integrate(Population(2), start, 5.0).state.c[0] == 0
 
 
+def test_the_end_of_a_flow_is_a_start_again_though_its_balance_has_drifted():
+    """A study prunes what a dead neuron with c = 0 ends in: w = 0, and an a of about 1e-12."""
+    problem = Sample.draw(2, 10, 0.5, seed=0)
+    end = integrate(problem, State([1e-12], [[0.0, 0.0]], c=0.0), 10.0)
+    assert end.status[0] == Status.DEAD
+    with pytest.raises(ValueError, match="correct it, or leave"):
+        integrate(problem, State([1.0], [[1.0, 1.0]], c=1.0), 10.0)
+
+
 def test_a_stiff_sample_flow_ends_after_its_budget_of_steps():
     problem = Sample.draw(2, 10, 0.5, seed=1)
     end = integrate(Sample(1e4 * problem.x, problem.y), independent_starts(2, 9, seed=1)[1:2], np.inf)
