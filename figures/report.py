@@ -71,13 +71,6 @@ class Count(BaseModel):
     rate: Rate | None = None
     undecided_starts: list[dict[str, Any]] = []
 
-    @property
-    def runs(self) -> str:
-        """Which runs they are, in words."""
-        name = self.label.partition(",")[0].partition(" ")[0]
-        words = style.LABEL.get(name, name) + self.label.removeprefix(name)
-        return words.replace(" = ", "\u00a0=\u00a0") or self.law
-
 
 class Evidence(BaseModel):
     symbolic: list[Derivation]
@@ -196,7 +189,9 @@ def page(
     )
     safe = {"prose": prose, "condition": condition, "math": mathml}  # each escapes what it is given
     environment.filters.update({name: _marked(function) for name, function in safe.items()})
-    environment.filters.update(count="{:,}".format, number=_number, counterexample=_counterexample)
+    environment.filters.update(
+        count="{:,}".format, number=_number, counterexample=_counterexample, runs=_runs
+    )
     derivations = {item.derivation: item for verdict in verdicts for item in verdict.evidence.symbolic}
     sources = [
         *_verdict_sources(verdicts),
@@ -306,6 +301,13 @@ def _caption(item: Drawn) -> dict[str, Any]:
         "shows": (config.get("shows") or title) + recipe,
         "smoke": config.get("profile") == "smoke",
     }
+
+
+def _runs(count: Count) -> str:
+    """Which runs were counted, in words."""
+    name = count.label.partition(",")[0].partition(" ")[0]
+    words = style.LABEL.get(name, name) + count.label.removeprefix(name)
+    return words.replace(" = ", "\u00a0=\u00a0") or count.law
 
 
 def _counterexample(found: Mapping[str, Any]) -> dict[str, str]:
