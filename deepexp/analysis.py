@@ -50,7 +50,7 @@ def tables(
     'over the seeds' is mean, low, high (95 % t-interval), deviation and n, in variables NAME_mean and so on.
     Raises ValueError where no run is complete.
     """
-    complete = [run for run in runs if layout.is_complete(folder / run.config.run_id, run.config)]
+    complete = [run for run in runs if layout.is_recorded(folder / run.config.run_id, run.config)]
     if not complete:
         raise ValueError(
             f"the recipe {recipe.name} must have a complete run in '{folder}' to reduce, but none of its "
@@ -110,12 +110,9 @@ def origins(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
     """Which data, software and hardware made the complete runs: each combination once, with its number."""
     counted: dict[str, int] = {}
     for run_id, config in {run.config.run_id: run.config for run in runs}.items():
-        if not layout.is_complete(folder / run_id, config):
+        if not layout.is_recorded(folder / run_id, config):
             continue
-        try:
-            about = layout.about(folder / run_id)
-        except ValueError as error:
-            raise ValueError(f"{error}; restore it, or delete '{folder / run_id}' and run it again") from None
+        about = layout.about(folder / run_id)
         variant, *others = layout.ORIGIN
         made_of = {
             "data": f"{config.data.dataset} ({about[variant]})",
@@ -140,7 +137,10 @@ def _levels(runs: Sequence[Run], complete: Sequence[Run], folder: Path) -> xr.Da
         for level, row in enumerate(layout.numbers(folder / run.config.run_id / "levels.csv", COLUMNS)):
             for name in COLUMNS:
                 values[name][(*at, level)] = row[name]
-        for name, counts in zip(("starved", "empty"), starving(folder / run.config.run_id), strict=True):
+        kept = values["kept"][at][: run.config.pruning.levels + 1]
+        for name, counts in zip(
+            ("starved", "empty"), starving(folder / run.config.run_id, kept), strict=True
+        ):
             values[name][at][: len(counts)] = counts
     first = {(run.panel, run.arm): run.config for run in reversed(runs)}
     described = [[_described(first.get((panel, arm))) for arm in arms] for panel in panels]
@@ -159,16 +159,27 @@ def _levels(runs: Sequence[Run], complete: Sequence[Run], folder: Path) -> xr.Da
     )
 
 
-def starving(folder: Path) -> tuple[list[int], list[int]]:
-    """How many layers have few of their weights left at each level of a run, and how many of those none."""
-    starved: dict[int, int] = {}
-    empty: dict[int, int] = {}
-    for row in layout.rows(folder / "layers.csv"):
-        level, kept, total = int(row["level"]), int(row["kept"]), int(row["total"])
-        few = kept < total and (kept < FEW[0] or kept < FEW[1] * total)
-        starved[level] = starved.get(level, 0) + few
-        empty[level] = empty.get(level, 0) + (kept == 0)
-    return list(starved.values()), list(empty.values())
+def starving(folder: Path, kept: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """How many layers have few of their weights left at each level of a run, and how many of those none.
+
+    `kept` is what levels.csv says of the whole network. int64, (levels,). Raises ValueError where the layers
+    do not add up to it, or the whole network is not that of the other levels.
+    """
+    path = folder / "layers.csv"
+    level, alive, total = (
+        np.array([list(row.values()) for row in layout.numbers(path, ("level", "kept", "total"))])
+        .reshape(-1, 3)
+        .T
+    )
+    at = [level == number for number in range(len(kept))]
+    if [float(alive[here].sum()) for here in at] != list(map(float, kept)) or len(level) != sum(map(sum, at)):
+        raise ValueError(
+            f"'{path}' must have the weights of every layer at each of {len(kept)} levels, adding up to "
+            f"levels.csv, but it does not; delete it and go on with its run, which writes it again"
+        )
+    few = (alive < total) & ((alive < FEW[0]) | (alive < FEW[1] * total))
+    starved, empty = (np.array([(found & here).sum() for here in at]) for found in (few, alive == 0))
+    return starved, empty
 
 
 def starvation(levels: xr.Dataset) -> list[str]:

@@ -34,6 +34,7 @@ from deepexp.scores import score
 from deepexp.stack import Stack
 from figures.command import three_digits
 from figures.machine import peak_memory
+from figures.messages import Failure
 from figures.results import provenance
 
 CHUNK = 3  # steps on a CPU that a loop makes before it is the next one's turn; on a GPU, an epoch
@@ -201,7 +202,7 @@ def alone(name: str, chosen: Mapping[str, Any]) -> Alone:
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise RuntimeError(f"a process that trains by '{name}' failed: {last}")
+        raise Failure(f"a process that trains by '{name}' failed: {last}")
     first, memory = json.loads(done.stdout)
     return Alone(first - began, memory)
 

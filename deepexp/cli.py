@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from figures import command
+from figures.messages import Failure
 from figures.results import check_folder, check_output
 
 if TYPE_CHECKING:
@@ -459,7 +460,7 @@ def _run(options: argparse.Namespace) -> None:
     if failed:
         (first, error), count = next(iter(failed.items())), sum(map(len, todo))
         why = str(error).removeprefix(f"{first}: ")  # of a run that diverges in a stack
-        raise RuntimeError(f"{len(failed)} of {count} runs failed, the first {first}: {why}")
+        raise Failure(f"{len(failed)} of {count} runs failed, the first {first}: {why}")
 
 
 def _reduce(options: argparse.Namespace) -> None:
@@ -628,7 +629,7 @@ def _gpu_check(options: argparse.Namespace) -> None:
         print(found, flush=True)
     print(options.out)
     if failed:
-        raise RuntimeError(f"{len(failed)} of {count} checks failed, the first {failed[0]}")
+        raise Failure(f"{len(failed)} of {count} checks failed, the first {failed[0]}")
 
 
 def _doctor(_: argparse.Namespace) -> None:

@@ -7,17 +7,17 @@ A run trains levels 0, 1, ..., `pruning.levels`; level 0 is the first training (
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
-from typing import Annotated, Any, Literal, NoReturn, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from deepexp.protocols import POLICIES, PROFILES, PROTOCOLS
+from figures.messages import invalid, unknown
 
 DatasetName = Literal["digits", "cifar10", "cifar100", "tinyimagenet", "imagenet"]
 Origin = Literal["keep", "initial", "rewind"]
@@ -106,7 +106,7 @@ class Model(Section):
 class Train(Section):
     """One level's training: SGD and its learning-rate schedule."""
 
-    epochs: int = Field(60, ge=1)
+    epochs: int = Field(60, ge=1, le=1_000_000)
     batch_size: int = Field(64, ge=1)
     drop_last: bool = True  # leave out an epoch's last, smaller batch
     lr: Positive = 0.1
@@ -127,7 +127,7 @@ class Train(Section):
     rise_from: float | None = Field(None, ge=0, lt=1)
     # A linear ramp at the start of level 0's epochs, or of every level's; before: of level 0, on top of them.
     warmup: Literal["none", "first", "every", "before"] = "none"
-    warmup_epochs: float = Field(0.0, ge=0)
+    warmup_epochs: float = Field(0.0, ge=0, le=1_000_000)
     evaluate: Literal["level", "epoch"] = (
         "level"  # when the test set is looked at: after a level, or an epoch
     )
@@ -316,7 +316,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         if self.protocol not in PROTOCOLS:
-            _unknown("protocol", self.protocol, PROTOCOLS)
+            unknown("the protocol must be", self.protocol, PROTOCOLS)
         if ("donor" in (self.policy.amplitude, self.policy.sign)) != (self.donor is not None):
             raise ValueError(
                 "donor, a run_id, belongs to policy.amplitude or policy.sign = 'donor', which need it"
@@ -385,7 +385,7 @@ def policy(protocol: str, algorithm: str) -> LevelPolicy:
                 f"({', '.join(POLICIES[protocol])}), got '{algorithm}'; 'signflow-{algorithm}' is ours "
                 "with its settings"
             )
-        _unknown("algorithm", algorithm, POLICIES[protocol])
+        unknown("the algorithm must be", algorithm, POLICIES[protocol])
     return LevelPolicy.model_validate(dict(zip(LevelPolicy.model_fields, rows[algorithm], strict=False)))
 
 
@@ -398,11 +398,11 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
     """
     dataset = settings.get("data.dataset", "digits")
     if protocol not in PROTOCOLS:
-        _unknown("protocol", protocol, PROTOCOLS)
+        unknown("the protocol must be", protocol, PROTOCOLS)
     if profile not in PROFILES:
-        _unknown("profile", profile, PROFILES)
+        unknown("the profile must be", profile, PROFILES)
     if dataset not in get_args(DatasetName):
-        _unknown("dataset", dataset, get_args(DatasetName))
+        unknown("the dataset must be", dataset, get_args(DatasetName))
     if dataset not in PROTOCOLS[protocol].settings:
         known = ", ".join(PROTOCOLS[protocol].settings)
         raise ValueError(f"the protocol '{protocol}' is defined for {known}, got '{dataset}'; choose another")
@@ -424,7 +424,7 @@ def parse(tree: Mapping[str, Any]) -> Config:
     try:
         return Config.model_validate(_defaults(tree))
     except ValidationError as error:
-        raise ValueError(_one_line(error)) from None
+        raise ValueError(invalid(error, Config)) from None
 
 
 def read(text: str) -> Config:
@@ -504,29 +504,3 @@ def _toml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
     return json.dumps(value)  # strings, numbers and booleans are written alike in JSON and TOML
-
-
-def _unknown(what: str, given: Any, known: Iterable[str]) -> NoReturn:
-    close = difflib.get_close_matches(str(given), list(known), n=1)
-    hint = f"; did you mean '{close[0]}'?" if close else ""
-    raise ValueError(f"the {what} must be one of {', '.join(known)}, got '{given}'{hint}")
-
-
-def _one_line(error: ValidationError) -> str:
-    first = error.errors()[0]
-    key = ".".join(map(str, first["loc"])) or "the configuration"
-    if first["type"] == "extra_forbidden":
-        section: Any = Config
-        for name in first["loc"][:-1]:
-            section = section.model_fields[name].annotation
-        fields = getattr(section, "model_fields", {})
-        close = difflib.get_close_matches(str(first["loc"][-1]), list(fields), n=1)
-        return f"unknown key '{key}'; " + (
-            f"did you mean '{'.'.join([*map(str, first['loc'][:-1]), close[0]])}'?"
-            if close
-            else f"the keys there are {', '.join(fields)}"
-        )
-    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    if first["type"] == "value_error":
-        return f"{key}: {message}"
-    return f"{key} {message[0].lower() + message[1:]}, got {first['input']!r}"

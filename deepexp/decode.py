@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from figures.machine import cores
+from figures.messages import Failure
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,7 +31,7 @@ _AREA = 0.08  # the least share of an image that a random crop shows
 _RATIO = 4 / 3  # the largest ratio of its sides, and the inverse of the least
 
 
-class Unreadable(RuntimeError):
+class Unreadable(Failure):
     """An image that a run needs and cannot decode."""
 
 

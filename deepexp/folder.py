@@ -24,6 +24,7 @@ from deepexp.config import Config, read
 from figures.results import atomic
 
 ORIGIN = ("data_variant", "revision", "cpu", "platform")  # what about.json has, `versions` apart
+_RUNS_OWN = ("config.toml", "about.json", "levels.csv", "checkpoints")  # any of them makes a folder a run's
 _PROGRESS = ("level", "epoch", "images_per_second", "seconds_left")
 # A name that `atomic` gives to what it has not finished.
 _TEMPORARY = re.compile(r"\..+-[0-9a-f]{8}(\.\w+)?")
@@ -38,8 +39,8 @@ def file(folder: Path, kind: str, level: int | str) -> Path:
 def read_config(folder: Path) -> Config:
     """The configuration of the run in `folder`. Raises ValueError where its file is damaged or missing."""
     path = folder / "config.toml"
-    if not path.is_file():
-        raise ValueError(f"there must be a run in '{folder}', but there is none")
+    if not path.exists():
+        raise ValueError(f"there must be a run in '{folder}', but it has no config.toml; give a run's folder")
     try:
         return read(_text(path))
     except (OSError, ValueError) as error:
@@ -51,7 +52,7 @@ def read_config(folder: Path) -> Config:
 
 def check(config: Config, folder: Path) -> None:
     """Raise ValueError unless the folder is new, or that of this very configuration."""
-    if (folder / "config.toml").is_file():
+    if (folder / "config.toml").exists():
         there = read_config(folder)
         if there != config:
             raise ValueError(
@@ -63,7 +64,8 @@ def check(config: Config, folder: Path) -> None:
         for entry in folder.iterdir()
     ):
         raise ValueError(
-            f"the run folder '{folder}' must be new or a run's, but other files lie there; choose another"
+            f"the run folder '{folder}' must be new or have a run's config.toml, but it has other files "
+            "alone; restore that, or choose another"
         )
 
 
@@ -104,14 +106,33 @@ def logger(folder: Path, echo: Callable[[str], None]) -> Callable[[str], None]:
     return say
 
 
-def is_complete(folder: Path, config: Config) -> bool:
+def is_recorded(folder: Path, config: Config) -> bool:
     """Whether every level's row stands in levels.csv."""
     return len(rows(folder / "levels.csv")) == config.pruning.levels + 1
 
 
+def is_complete(folder: Path, config: Config) -> bool:
+    """Whether every level's row stands in levels.csv, and nothing of the rest is lost.
+
+    Raises ValueError where the run cannot say any more which data and software made it.
+    """
+    if not is_recorded(folder, config):
+        return False
+    about(folder)
+    return not lost(folder, config)
+
+
+def lost(folder: Path, config: Config) -> list[Path]:
+    """The tables, masks and signs that a complete run in `folder` has and this one has not."""
+    levels = range(config.pruning.levels + 1)
+    files = [folder / name for name in ("layers.csv", "epochs.csv")]
+    files += [file(folder, kind, level) for kind in ("masks", "signs") for level in levels]
+    return [path for path in (*files, file(folder, "signs", "initial")) if not path.exists()]
+
+
 def check_complete(folder: Path, run_id: str) -> None:
     """Raise ValueError unless the folder holds the complete run of that name."""
-    if not (folder / "config.toml").is_file():
+    if not (folder / "config.toml").exists():
         raise ValueError(f"there is no run {run_id} in '{folder.parent}'; run it first")
     there = read_config(folder)
     if there.run_id != run_id:
@@ -122,7 +143,7 @@ def check_complete(folder: Path, run_id: str) -> None:
 
 def rows(path: Path) -> list[dict[str, str]]:
     """The rows of a table of a run; none where it does not exist. Raises ValueError where it is damaged."""
-    if not path.is_file():
+    if not path.exists():
         return []
     try:
         return list(csv.DictReader(io.StringIO(_text(path))))
@@ -154,7 +175,7 @@ def _damaged(path: Path, why: object) -> str:
 def about(folder: Path) -> dict[str, Any]:
     """Which data, software and hardware made a run: about.json, `versions` as a mapping.
 
-    Raises ValueError where it is missing or damaged; what to do then depends on the run.
+    Raises ValueError where it is missing or damaged.
     """
     path = folder / "about.json"
     try:
@@ -163,15 +184,20 @@ def about(folder: Path) -> dict[str, Any]:
         return {**found, **{name: found[name] for name in ORIGIN}, "versions": versions}
     except KeyError as error:
         why = f"it has no {error}"
-    except (OSError, TypeError, ValueError) as error:
-        why = str(error)
-    raise ValueError(f"'{path}' must say which data and software made the run, but: {why}")
+    except OSError as error:
+        why = str(error.strerror)
+    except (TypeError, ValueError):
+        why = "it is no JSON object of a run's"
+    raise ValueError(
+        f"'{path}' must say which data and software made the run, but: {why}; restore it, or delete "
+        f"'{folder}' to make the run again"
+    )
 
 
 def progress(folder: Path) -> dict[str, float]:
     """What progress.json says; empty where there is none. Raises ValueError where it is damaged."""
     path = folder / "progress.json"
-    if not path.is_file():
+    if not path.exists():
         return {}
     try:
         found = json.loads(_text(path))
@@ -238,9 +264,9 @@ class Status:
 def status(runs: Path) -> list[Status]:
     """The runs in a folder: `complete`, `running` (a process holds it), `stopped`, or `damaged: why`."""
     return [
-        _status(path.parent)
-        for path in sorted(runs.glob("*/config.toml"))
-        if path.is_file() and not path.parent.name.startswith(".")
+        _status(folder)
+        for folder in sorted(runs.glob("*/"))
+        if not folder.name.startswith(".") and any((folder / name).exists() for name in _RUNS_OWN)
     ]
 
 

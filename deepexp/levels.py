@@ -27,6 +27,7 @@ from deepexp.policy import State, capture, compose, masked, parts, restore
 from deepexp.prepare import Run, borrowed, prepare
 from deepexp.scores import score
 from deepexp.stack import Stack
+from figures.messages import Failure
 from figures.results import provenance
 
 
@@ -41,7 +42,7 @@ class Progress:
     row: Mapping[str, Any] | None = None
 
 
-class NoRoom(RuntimeError):
+class NoRoom(Failure):
     """The disk is full, or a quota is reached."""
 
 
@@ -158,6 +159,9 @@ def _own(work: Run) -> Generator[Progress | None, None, None]:
         if layout.is_complete(folder, config):
             say(f"{config.run_id} is complete")
             return
+        if layout.is_recorded(folder, config):
+            for path in layout.lost(folder, config):
+                say(f"'{path}' is lost: it is made again")
         about = {
             "run_id": config.run_id,
             "data_variant": work.dataset.variant,
@@ -203,12 +207,9 @@ def _room(folder: Path) -> Iterator[None]:
 
 def _check_same_origin(folder: Path, about: Mapping[str, Any], say: Callable[[str], None]) -> None:
     """Refuse to go on with a run on other data; say so where another torch goes on with it."""
-    if not (folder / "about.json").is_file():
+    if not (folder / "about.json").exists():
         return
-    try:
-        there = layout.about(folder)
-    except ValueError as error:
-        raise ValueError(f"{error}; restore it, or delete it to go on with the data at hand") from None
+    there = layout.about(folder)
     for key in ("data_variant", "data_digest"):
         if there.get(key, about[key]) != about[key]:
             raise ValueError(

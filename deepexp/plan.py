@@ -19,20 +19,20 @@ have is ours.
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deepexp.config import Config, build
 from deepexp.predictions import PREDICTIONS
 from deepexp.protocols import POLICIES, PROTOCOLS
+from figures.messages import invalid, unknown
 from figures.results import read_text
 
 _FOLDER = resources.files("deepexp").joinpath("recipes")
@@ -94,7 +94,7 @@ def load(name: str) -> Recipe:
             raise ValueError(f"there must be a recipe in '{path}', but there is no such file")
         return _parse(path.stem, read_text(path))
     if name not in _names():
-        _unknown("the recipe must be", name, _names(), ", or the path of a .toml")
+        unknown("the recipe must be", name, _names(), ", or the path of a .toml")
     return _parse(name, _FOLDER.joinpath(f"{name}.toml").read_text(encoding="utf-8"))
 
 
@@ -118,12 +118,12 @@ def runs(
     """
     made = load(recipe) if isinstance(recipe, str) else recipe
     if profile not in made.profiles:
-        _unknown(f"recipe {made.name}: the profile must be", profile, made.profiles)
+        unknown(f"recipe {made.name}: the profile must be", profile, made.profiles)
     chosen = made.profiles[profile]
     offered = (*chosen.panels, *chosen.optional)
     for panel in panels or ():
         if panel not in offered:
-            _unknown(f"recipe {made.name}: the panel of the profile '{profile}' must be", panel, offered)
+            unknown(f"recipe {made.name}: the panel of the profile '{profile}' must be", panel, offered)
     arms, told = _arms(made, chosen), _of_the_machine(machine or {})
     here = {"machine.device": device, "machine.processes": processes, **told}
     default = ON_CUDA if here["machine.device"] == "cuda" and profile != "smoke" else {}
@@ -169,21 +169,17 @@ def _parse(name: str, text: str) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"recipe {name}: it must be TOML: {error}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        key, message = ".".join(map(str, first["loc"])), first["msg"].replace("Input should be", "must be")
-        if first["type"] == "extra_forbidden":
-            message = "is no key of a recipe; take it out, or put it under settings"
-        raise ValueError(f"recipe {name}: {key}: {message[0].lower() + message[1:]}") from None
+        raise ValueError(f"recipe {name}: {invalid(error, Recipe)}") from None
     for prediction in made.predictions:
         if prediction not in PREDICTIONS:
-            _unknown(f"recipe {name}: predictions must have", prediction, PREDICTIONS)
+            unknown(f"recipe {name}: predictions must have", prediction, PREDICTIONS)
     for profile, chosen in made.profiles.items():
         if chosen.protocol not in PROTOCOLS:
-            _unknown(f"recipe {name}: profiles.{profile}.protocol must be", chosen.protocol, PROTOCOLS)
+            unknown(f"recipe {name}: profiles.{profile}.protocol must be", chosen.protocol, PROTOCOLS)
         for key in ("panels", "optional", "panel"):
             for panel in getattr(chosen, key):
                 if panel not in made.panels:
-                    _unknown(f"recipe {name}: profiles.{profile}.{key} must have", panel, made.panels)
+                    unknown(f"recipe {name}: profiles.{profile}.{key} must have", panel, made.panels)
         arms = _arms(made, chosen)
         for panel in (*chosen.panels, *chosen.optional):
             _order(made, panel, arms)
@@ -269,7 +265,7 @@ def _order(recipe: Recipe, panel: str, arms: Mapping[str, Mapping[str, Any]]) ->
     here = recipe.panels[panel].get("arms", list(arms))
     for arm in here:
         if arm not in list(arms):
-            _unknown(f"recipe {recipe.name}: panels.{panel}.arms must have", arm, arms)
+            unknown(f"recipe {recipe.name}: panels.{panel}.arms must have", arm, arms)
     ordered: list[str] = []
 
     def visit(arm: str, path: tuple[str, ...]) -> None:
@@ -281,7 +277,7 @@ def _order(recipe: Recipe, panel: str, arms: Mapping[str, Mapping[str, Any]]) ->
                 continue
             if other not in here:
                 where = f" of the panel {panel}" if other in list(arms) else ""
-                _unknown(f"recipe {recipe.name}: arms.{arm}.{key} must name an arm{where},", other, here)
+                unknown(f"recipe {recipe.name}: arms.{arm}.{key} must name an arm{where},", other, here)
             if other in (*path, arm):
                 cycle = " -> ".join([*path[path.index(other) :], arm, other] if other in path else [arm, arm])
                 raise ValueError(f"recipe {recipe.name}: arms.{arm}.{key} must not lead back, got {cycle}")
@@ -298,9 +294,3 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat
-
-
-def _unknown(must: str, given: Any, known: Sequence[str] | Mapping[str, Any], more: str = "") -> NoReturn:
-    close = difflib.get_close_matches(str(given), list(known), n=1)
-    hint = f"; did you mean '{close[0]}'?" if close else ""
-    raise ValueError(f"{must} one of {', '.join(known)}{more}, got '{given}'{hint}")

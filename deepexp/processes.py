@@ -26,6 +26,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from deepexp.config import Machine
+from figures.messages import Failure
 
 TIMEOUT = timedelta(minutes=30)  # longer than whatever rank 0 does while the others wait for it
 # Gradients that are exchanged at once, by device: 25 MB leave few exchanges and little that waits for the
@@ -33,7 +34,7 @@ TIMEOUT = timedelta(minutes=30)  # longer than whatever rank 0 does while the ot
 BUCKET = {"cuda": 25 << 18}
 
 
-class Lost(RuntimeError):
+class Lost(Failure):
     """Another process of the run is gone."""
 
     def __init__(self, why: object) -> None:

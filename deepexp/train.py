@@ -17,6 +17,7 @@ from deepexp.data import Dataset, Files, Images, batches, in_order, steps_per_ep
 from deepexp.masks import Mask
 from deepexp.models import norms, prunable
 from deepexp.processes import ALONE, Group
+from figures.messages import Failure
 
 EVALUATION_BATCH = 1000
 GRAPHS = 1 << 16  # compiled ones that a process may have; beyond it, torch raises an error
@@ -33,11 +34,11 @@ class Report:
     accuracy: float
 
 
-class _Told(RuntimeError):
+class _Told(Failure):
     """An error whose arguments are not its message, which goes from one process to another all the same."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RuntimeError.__new__, (type(self), *self.args)
+        return Failure.__new__, (type(self), *self.args)
 
 
 class Diverged(_Told):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from figures import command
+from figures.messages import unknown
 from figures.results import atomic, check_output, read
 
 if TYPE_CHECKING:
@@ -56,6 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     # A notebook hands its backend, which need not be installed here, to what it starts. Nothing is shown.
     os.environ.pop("MPLBACKEND", None)
+    # What matplotlib finds wrong in a matplotlibrc, or in its folder, changes no picture here.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     return command.finish("figures", lambda: options.run(options))
 
 
@@ -72,10 +76,8 @@ def _draw(options: argparse.Namespace) -> None:
         raise ValueError(f"a figure must be given by its name, got {', '.join(map(repr, odd))}")
     # A recipe of the user's own has no figure of its own, but a result file.
     files = {name: options.results / f"{name}.nc" for name in names}
-    if unknown := sorted(name for name in set(names) - set(known) if not files[name].is_file()):
-        raise ValueError(
-            f"a figure must be one of {', '.join(known)}, all or studies, got {', '.join(unknown)}"
-        )
+    if missing := sorted(name for name in set(names) - set(known) if not files[name].is_file()):
+        unknown("a figure must be", missing[0], (*known, *sets))
     check_output(options.out / "probe.nc")
     for name in names:
         figure, _ = _draw_from(files[name], known.get(name, deep.accuracy))

@@ -12,19 +12,17 @@ import math
 import os
 import signal
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
+from figures.interrupt import heed
+from figures.messages import Failure
 from figures.results import atomic, read_text, revision, version
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
-
-GRACE = 2.0  # seconds that an interrupted program has to end by itself, whatever else is pressed
 
 
 class Parser(argparse.ArgumentParser):
@@ -85,18 +83,20 @@ def finish(prog: str, action: Callable[[], int | None]) -> int:
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows its code
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    before = _end_once_interrupted()
+    before = heed()
     try:
         code = action() or 0
         sys.stdout.flush()
     except ValueError as error:
         code = fail(prog, 2, str(error))
     except KeyboardInterrupt as error:
-        code, before = fail(prog, 130, f"interrupted{error}"), None  # nor does one disturb how Python exits
+        code = fail(prog, 130, f"interrupted{error}")
     except BrokenPipeError:  # the reader had enough
         code = 141  # 128 + SIGPIPE, as shells tell it
     except OSError as error:
         code = fail(prog, 1, f"'{error.filename}': {error.strerror}" if error.filename else str(error))
+    except Failure as error:
+        code = fail(prog, 1, str(error))
     except Exception as error:
         code = fail(prog, 1, f"{type(error).__name__}: {error}")
     try:
@@ -106,30 +106,6 @@ def finish(prog: str, action: Callable[[], int | None]) -> int:
     if before is not None:
         signal.signal(signal.SIGINT, before)
     return code
-
-
-def _end_once_interrupted() -> Any:
-    """Let the first Ctrl-C raise KeyboardInterrupt, and the next ones nothing; returns the handler before.
-
-    A second one would come out of whatever the first has to put in order, or as a traceback when Python
-    exits. Where the end takes longer than `GRACE`, another one is the end: all files are written all or
-    nothing. None, and no change, where Ctrl-C is ignored, or is not for this thread.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return None
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        return None
-    first = 0.0
-
-    def heed(*_: object) -> None:
-        nonlocal first
-        if not first:
-            first = time.monotonic()
-            raise KeyboardInterrupt
-        if time.monotonic() - first > GRACE:
-            os._exit(130)
-
-    return signal.signal(signal.SIGINT, heed)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from figures import style
 from figures.formulas import condition, mathml, prose
+from figures.messages import invalid
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -147,11 +148,8 @@ def read_verdicts(path: Path) -> list[Verdict]:
             f"the verdicts in '{path}' must be readable, but are not: {error.strerror}"
         ) from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
         raise ValueError(
-            f"'{path}' must hold what `singleneuron verify` writes, but {where}: {first['msg']}; "
-            "make it again"
+            f"'{path}' must hold what `singleneuron verify` writes, but {invalid(error)}; make it again"
         ) from None
 
 

@@ -94,7 +94,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        if error.filename is None and error.errno is not None:  # a write, to a disk that is full, say
+        # A write to a full disk names no file, and a rename the temporary one.
+        if error.errno is not None and str(error.filename) in ("None", str(temporary)):
             error.filename = str(path)
         raise
     finally:

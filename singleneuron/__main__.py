@@ -1,3 +1,12 @@
-from singleneuron.cli import main
+"""`singleneuron`, the command: its imports, too, can be interrupted."""
 
-raise SystemExit(main())
+from figures.interrupt import program
+
+
+def main() -> int:
+    """Run `singleneuron`; return its exit code."""
+    return program("singleneuron")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

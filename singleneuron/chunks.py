@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from figures import lock
+from figures.messages import Failure
 from figures.results import atomic, source_digest
 
 MANIFEST = "study.json"
@@ -101,12 +102,18 @@ def _check_manifest(manifest: Path, stated: Mapping[str, Any]) -> None:
 
 
 def _write(path: Path, text: str) -> None:
+    with kept(path, path.parent), atomic(path) as temporary:
+        temporary.write_text(text, "utf-8")
+
+
+@contextlib.contextmanager
+def kept(path: Path, folder: Path) -> Iterator[None]:
+    """Where writing `path` fails, say that the finished chunks stay in `folder`."""
     try:
-        with atomic(path) as temporary:
-            temporary.write_text(text, "utf-8")
+        yield
     except OSError as error:
-        raise RuntimeError(
-            f"cannot write '{path}' ({error.strerror}); what is finished is kept in '{path.parent}': "
+        raise Failure(
+            f"cannot write '{path}' ({error.strerror or error}); what is finished is kept in '{folder}': "
             "make room and run again"
         ) from None
 

@@ -281,7 +281,8 @@ def _study(options: argparse.Namespace) -> None:
             arguments["executor"] = stack.enter_context(command.cluster(options.scheduler))
         progress = stack.enter_context(_progress("study", options.quiet))
         data = sn.success_rate(**arguments, workers=options.workers, directory=folder, progress=progress)
-    write(data, options.out, config=config, seed=options.seed)
+    with chunks.kept(options.out, folder):
+        write(data, options.out, config=config, seed=options.seed)
     chunks.finish(folder)
     if not options.quiet:
         print("\n".join(_rates(data)))

@@ -67,7 +67,7 @@ _COMPARISONS: dict[type, Callable[..., Any]] = {
     ast.Eq: np.equal,
     ast.NotEq: np.not_equal,
 }
-MAX_LENGTH, MAX_NODES = 1000, 300
+MAX_LENGTH, MAX_NODES, LARGEST = 1000, 300, 1e300
 
 Values = Mapping[str, Any]
 _Part = tuple[type, Callable[[Values], Any]]
@@ -159,7 +159,7 @@ def _build(node: ast.expr) -> _Part:
     match node:
         case ast.Constant(value=bool() as truth):
             return bool, lambda values: (truth, not truth)
-        case ast.Constant(value=int() | float() as value) if abs(value) <= 1e300:
+        case ast.Constant(value=int() | float() as value) if abs(value) <= LARGEST:
             amount = float(value)
             return float, lambda values: amount
         case ast.Name(id="pi"):
@@ -213,15 +213,23 @@ def _build(node: ast.expr) -> _Part:
 
 
 def _check_constants(body: ast.expr) -> None:
-    """ValueError for a part without names that is no number, as 1/0 is: no start could make it one."""
+    """ValueError for a part that no start could make a number, as 1/0, a0/0 and 1e400."""
     for node in ast.walk(body):
-        if isinstance(node, ast.BinOp | ast.Call) and not any(
-            isinstance(inner, ast.Name) and inner.id in NAMES for inner in ast.walk(node)
-        ):
-            kind, evaluate = _build(node)
-            with np.errstate(all="ignore"):
-                if kind is float and not np.isfinite(evaluate({})):
-                    raise ValueError(f"{ast.unparse(node)[:60]!r} must be a finite number, but is none")
+        if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and node.value > LARGEST:
+            raise ValueError(f"a number in a condition must be at most {LARGEST:g}, but one is beyond that")
+        if isinstance(node, ast.BinOp | ast.Call) and not np.isfinite(_constant(node, 0.0)):
+            raise ValueError(f"{ast.unparse(node)[:60]!r} must be a finite number, but is none")
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and _constant(node.right, 1.0) == 0:
+            raise ValueError(f"{ast.unparse(node)[:60]!r} must be a finite number, but divides by 0")
+
+
+def _constant(node: ast.expr, otherwise: float) -> float:
+    """The value of a part that is the same number for every start; `otherwise` of any other part."""
+    if any(isinstance(inner, ast.Name) and inner.id in NAMES for inner in ast.walk(node)):
+        return otherwise
+    kind, evaluate = _build(node)
+    with np.errstate(all="ignore"):
+        return float(evaluate({})) if kind is float else otherwise
 
 
 def _apply(function: Callable[..., Any], kind: type, *nodes: ast.expr) -> Callable[[Values], Any]:

@@ -14,10 +14,11 @@ LEAST_BALANCE = 1e-280
 """Below this |c| the squares that c is made of underflow."""
 
 
-def integer(name: str, value: Any, least: int) -> int:
-    """`value` as an int >= `least`; a ValueError that says what was given otherwise."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name} must be an integer >= {least}, but is {value!r}")
+def integer(name: str, value: Any, least: int, most: float = np.inf) -> int:
+    """`value` as an int from `least` to `most`; a ValueError that says what was given otherwise."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
+        bound = f">= {least}" if most == np.inf else f"from {least} to {most}"
+        raise ValueError(f"{name} must be an integer {bound}, but is {value!r}")
     return int(value)
 
 

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from figures.machine import cores
+from figures.messages import Failure
 from singleneuron.chunks import Store, opened
-from singleneuron.executors import processes
+from singleneuron.executors import MOST_WORKERS, processes
 from singleneuron.flow import METHODS, Progress
 from singleneuron.intervals import Limits, clopper_pearson, confidence_sequence, with_undecided
 from singleneuron.model import Array, Population, integer, number
@@ -194,7 +195,7 @@ def _count(
         progress(sum(c.done for c in counts), sum(c.runs for c in counts))
     except BrokenExecutor:
         kept = "" if store.folder is None else f"; what is finished is kept in '{store.folder}': run again"
-        raise RuntimeError(
+        raise Failure(
             f"a worker process died (killed, out of memory, or a script without a __main__ guard){kept}"
         ) from None
     finally:
@@ -277,7 +278,7 @@ def success_rate(
         raise ValueError(f"method must be one of {', '.join(METHODS)}, but is {method!r}")
     if ci_width is not None:
         number("ci_width", ci_width, least=0.0, open_end=True)
-    workers = cores() if workers is None else integer("workers", workers, 1)
+    workers = cores() if workers is None else integer("workers", workers, 1, MOST_WORKERS)
     factors = {
         "d": d, "n": n, "noise": noise, "init": init, "scale": scale, "learning_rate": learning_rate,
         "level_time": level_time, "targets": targets, "algorithm": algorithms, "rewind_time": rewind_time,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from figures.messages import invalid
 from singleneuron import comparisons, conditions
 from singleneuron.comparisons import Comparing
 from singleneuron.pruning import check_algorithm
@@ -154,12 +154,8 @@ def read(path: Path) -> Statement:
             raise ValueError(f"it has more than {MAX_BYTES} bytes")
         conjecture = Conjecture.model_validate(tomllib.loads(path.read_text("utf-8-sig")))
     except ValidationError as error:
-        wrong = (
-            f"{'.'.join(map(str, item['loc'])) or 'it'}: {item['msg'].removeprefix('Value error, ')}"
-            f"{_meant(item['loc']) if item['type'] == 'extra_forbidden' else ''}"
-            for item in error.errors()
-        )
-        raise ValueError(f"the statement in '{path}' is not valid: {'; '.join(wrong)}") from None
+        wrong = invalid(error, Conjecture)
+        raise ValueError(f"the statement in '{path}' is not valid: {wrong}") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"cannot read a statement from '{path}': {error}; save it as UTF-8") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -179,12 +175,6 @@ def read(path: Path) -> Statement:
         comparison = comparisons.balanced_flows
     text = conjecture.statement or claim.success or f"P({claim.label}) = {claim.rate}"
     return Statement(path.stem, text, (), (comparison,), (Experiment(setting, (claim,)),))
-
-
-def _meant(place: tuple[int | str, ...]) -> str:
-    """The key of a statement that a mistyped one is nearest to, as a question."""
-    near = difflib.get_close_matches(str(place[-1]), Conjecture.model_fields, 1)
-    return f"; did you mean '{near[0]}'?" if near else f"; it may have {', '.join(Conjecture.model_fields)}"
 
 
 def shipped() -> tuple[Statement, ...]:

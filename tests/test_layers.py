@@ -50,8 +50,10 @@ ORDER = {
         *(
             "machine",
             "formats",
+            "messages",
             "results",
             "lock",
+            "interrupt",
             "command",
             "style",
             "panels",
@@ -69,6 +71,8 @@ ORDER = {
 }
 SHARED = (
     "figures.results",
+    "figures.interrupt",
+    "figures.messages",
     "figures.command",
     "figures.machine",
     "figures.lock",

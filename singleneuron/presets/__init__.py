@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from figures.messages import invalid, unknown
 from singleneuron.presets.parts import Part, Paths, Progress, Study
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def names() -> list[str]:
 def load(name: str) -> Preset:
     """The preset `name`; ValueError if there is none, or if its file is not valid."""
     if name not in names():
-        raise ValueError(f"a preset must be one of {', '.join(names())}, got '{name}'")
+        unknown("a preset must be", name, names())
     return parse(files(__name__).joinpath(f"{name}.toml").read_text("utf-8"), name)
 
 
@@ -59,8 +60,7 @@ def parse(text: str, name: str) -> Preset:
     try:
         return Preset.model_validate(tomllib.loads(text))
     except ValidationError as error:
-        wrong = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise ValueError(f"preset '{name}' is not valid: {'; '.join(wrong)}") from None
+        raise ValueError(f"preset '{name}' is not valid: {invalid(error, Preset)}") from None
 
 
 def chunks(name: str, label: str) -> str:

@@ -99,7 +99,14 @@ def test_what_starves(tmp_path):
     pruned = [("small", 7, 8), ("large", 49, 5000), ("middle", 10, 100)]
     last = [("small", 0, 8), ("large", 50, 5000), ("middle", 9, 100)]
     _csv(tmp_path, [(level, *row) for level, rows in enumerate((full, pruned, last)) for row in rows])
-    assert analysis.starving(tmp_path) == ([0, 2, 2], [0, 0, 1])
+    starved, empty = analysis.starving(tmp_path, [5108, 66, 59])
+    assert starved.tolist() == [0, 2, 2]
+    assert empty.tolist() == [0, 0, 1]
+    for kept in ([5108, 66, 58], [5108, 66], [5108, 66, 59, 59]):
+        with pytest.raises(
+            ValueError, match=r"layers\.csv' must have .* adding up to levels\.csv, but it does"
+        ):
+            analysis.starving(tmp_path, kept)
 
 
 def test_means_without_the_levels_at_which_any_arm_starves():

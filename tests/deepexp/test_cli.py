@@ -193,7 +193,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(tmp_path, same_run, limit):
     )
     assert done.returncode == 1
     assert done.stderr == (
-        f"deepexp: NoRoom: there must be room for the files of '{tmp_path / 'run'}', but there is none (File "
+        f"deepexp: there must be room for the files of '{tmp_path / 'run'}', but there is none (File "
         "too large); every complete epoch is kept: make room, and run the same command again to go on\n"
     )
     assert not list((tmp_path / "run").rglob(".*"))
@@ -218,7 +218,7 @@ def test_out_of_memory_is_exit_code_1_and_loses_nothing(tmp_path, capsys, monkey
 
     assert cli.main([*RUN, "--out", str(whole), "--quiet"]) == 0
     monkeypatch.setattr(models.ResNet, "forward", limited)
-    _fails(capsys, [*RUN, "--out", str(run), "--quiet"], "OutOfMemory: the device must have", code=1)
+    _fails(capsys, [*RUN, "--out", str(run), "--quiet"], "deepexp: the device must have", code=1)
     assert len(list(run.glob("checkpoints/*"))) == 1
     assert "a batch of 16 fits" in (run / "log.txt").read_text()
     monkeypatch.setattr(models.ResNet, "forward", forward)

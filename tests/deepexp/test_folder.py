@@ -69,6 +69,9 @@ def _fails(capsys, arguments, *messages):
         ("about.json", b"\xff\xfe{", "restore it, or delete '"),
         ("levels.csv", b"level\n0\n1\n", "it has no column 'density'); delete it and go on with its run"),
         ("levels.csv", b"\xff\xfe", "delete it and go on with its run"),
+        ("layers.csv", None, "adding up to levels.csv, but it does not; delete it and go on with its run"),
+        ("layers.csv", b"level,layer,kept,total\n0,stem,36,36\n", "adding up to levels.csv, but it does not"),
+        ("layers.csv", b"level,layer,kept,total\n0,stem,3", "a row is too short); delete it and go on"),
         ("masks/01.safetensors", None, "there is no such file; restore it, or make its run again"),
         ("masks/01.safetensors", b"x", "restore it, or make its run again"),
         ("signs/00.safetensors", None, "there is no such file; restore it, or make its run again"),
@@ -135,6 +138,70 @@ def test_a_damaged_table_is_written_again_from_the_checkpoint(made, capsys, cont
         path.unlink()
     assert cli.main(arguments("run")) == 0
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "name", ["layers.csv", "epochs.csv", *(f"{kind}/00.safetensors" for kind in ("masks", "signs"))]
+)
+def test_a_lost_file_is_made_again(made, capsys, name):
+    """Until then the run is not complete; the others stay to the bit, those of the levels after it, too."""
+    folder, arguments = made
+    kept = [path for path in folder.rglob("*") if path.suffix in (".csv", ".safetensors")]
+    before = {path: path.read_bytes() for path in kept}
+    (folder / name).unlink()
+    assert [status.state for status in layout.status(folder.parent)] == ["stopped"]
+    capsys.readouterr()
+    assert cli.main(arguments("run")) == 0
+    assert f"'runs/{folder.name}/{name}' is lost: it is made again" in capsys.readouterr().out.replace(
+        str(folder.parent.parent) + "/", ""
+    )
+    assert {path: path.read_bytes() for path in kept} == before
+    assert [status.state for status in layout.status(folder.parent)] == ["complete"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[]", None, "folder"])
+def test_a_run_that_cannot_say_what_made_it_is_not_complete(made, capsys, content):
+    folder, arguments = made
+    path = folder / "about.json"
+    path.unlink()
+    if content == "folder":
+        path.mkdir()
+    elif content is not None:
+        path.write_bytes(content)
+    message = f"'{path}' must say which data and software made the run, but: "
+    _fails(capsys, arguments("run"), message, f"; restore it, or delete '{folder}' to make the run again")
+    (status,) = layout.status(folder.parent)
+    assert status.state.startswith(f"damaged: {message}")
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_run_without_its_configuration_is_named(made, tmp_path, capsys, replaced):
+    folder, _ = made
+    (folder / "config.toml").rename(tmp_path / "config.toml")
+    if replaced:
+        (folder / "config.toml").mkdir()
+    message = (
+        f"'{folder / 'config.toml'}' must be" if replaced else f"in '{folder}', but it has no config.toml"
+    )
+    (status,) = layout.status(folder.parent)
+    assert status.run_id == folder.name
+    assert message in status.state
+    _fails(capsys, ["export", str(folder), "--level", "1", "--out", str(tmp_path / "out")], message)
+    message = message if replaced else f"'{folder}' must be new or have a run's config.toml, but it has"
+    _fails(capsys, ["train", "--quiet", "--out", str(folder)], message)
+
+
+def test_a_folder_in_the_place_of_a_table_is_named(made, capsys):
+    folder, arguments = made
+    (folder / "levels.csv").unlink()
+    (folder / "levels.csv").mkdir()
+    _fails(capsys, arguments("run"), f"'{folder / 'levels.csv'}' is damaged (", "Is a directory")
+    (folder / "epochs.csv").unlink()
+    (folder / "epochs.csv").mkdir()
+    (folder / "levels.csv").rmdir()
+    assert cli.main(arguments("run")) == 1
+    assert f"'{folder / 'epochs.csv'}': Is a directory" in capsys.readouterr().err
+    assert not list(folder.glob(".*"))
 
 
 @pytest.mark.parametrize("content", [b"{", b"3", b'{"level": "x", "epoch": 1}', b"\xff", b'{"level": null}'])

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import select
 import shlex
 import signal
@@ -189,10 +190,11 @@ def test_make_killed_in_the_middle_goes_on(recipe, tmp_path, same_run, all_of_th
     wait_until(lambda: 3 in trained().values() and {1, 2} & set(trained().values()), "no progress", PATIENCE)
     (os.killpg if all_of_them else os.kill)(first.pid, signal.SIGKILL)
     first.wait(PATIENCE)
-    kept = {
+    done = trained()
+    kept = {  # a run goes on from its last checkpoint: from the end of a level, whose files it writes again
         path: (path.stat().st_mtime_ns, path.read_bytes())
-        for name, count in trained().items()
-        for level in range(count)
+        for name, count in done.items()
+        for level in range(count if count == 3 else count - 1)
         for path in [layout.file(Path("runs") / name, "weights", level)]
     }
     assert 0 < len(kept) < 12
@@ -201,6 +203,10 @@ def test_make_killed_in_the_middle_goes_on(recipe, tmp_path, same_run, all_of_th
     assert set(trained().values()) == {3}
     again = [path for path, (when, _) in kept.items() if path.stat().st_mtime_ns != when]
     assert not again, "a finished level was trained again"
+    for name, count in done.items():
+        if all_of_them and 0 < count < 3:
+            log = (Path("runs") / name / "log.txt").read_text()
+            assert re.search(rf"going on from level ({count - 1}, step (\d+) of \2|{count}, )", log)
     subprocess.run(_command("run", "--runs", "whole", "--quiet"), check=True, timeout=PATIENCE)
     for name in rows:
         same_run(tmp_path / "runs" / name, tmp_path / "whole" / name)

@@ -303,7 +303,7 @@ def test_a_run_that_died_before_its_first_file_goes_on(tmp_path, tiny):
     for path in (left, theirs, strays[0]):
         path.write_text("text")
     (folder / ".#link").symlink_to("nowhere")
-    with pytest.raises(ValueError, match="other files lie there"):
+    with pytest.raises(ValueError, match="it has other files alone"):
         _finish(config, folder)
     theirs.unlink()
     assert len(_finish(config, folder)) == 1
@@ -322,7 +322,7 @@ def test_other_data_are_refused_and_another_torch_is_said(tmp_path, tiny):
         with pytest.raises(ValueError, match=f"{key} other"):
             _finish(config, folder)
     (folder / "about.json").write_text("{")
-    with pytest.raises(ValueError, match=r"about\.json' must say .*; restore it, or delete it"):
+    with pytest.raises(ValueError, match=r"about\.json' must say .*; restore it, or delete '"):
         _finish(config, folder)
     versions = json.dumps({**json.loads(about["versions"]), "torch": "0.1"})
     (folder / "about.json").write_text(json.dumps({**about, "versions": versions}))
@@ -351,7 +351,7 @@ def test_two_runs_in_one_folder_are_refused(tmp_path, tiny):
 
 def test_a_folder_of_other_files_is_refused(tmp_path, tiny):
     (tmp_path / "thesis.tex").write_text("text")
-    with pytest.raises(ValueError, match="other files lie there"):
+    with pytest.raises(ValueError, match="it has other files alone"):
         _finish(build(tiny), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 SMOKE = ["imagenet", "--profile", "smoke", "--device", "cpu"]
 
 
-def _halves(net, forward, x, y, config):
+def _halves(net, forward, x, y, config, group):
     """The gradients of a batch whose halves one process normalises separately, as two processes do."""
     norms, half = list(models.norms(net).values()), len(x) // 2
     before = [(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms]

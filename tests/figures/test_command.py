@@ -1,12 +1,9 @@
 """What the command lines share: paths, numbers, and sections for the README."""
 
 import argparse
-import functools
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -63,60 +60,6 @@ def test_a_marked_file_is_looked_at_before_there_is_anything_to_write(tmp_path):
     readme.write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match=r"README\.md' must be UTF-8 text, but it is not at byte 0"):
         command.section(readme, "a")
-
-
-# A program that says when it works, and then takes `end` seconds to put things in order.
-PROGRAM = """
-import sys, time
-from figures import command
-def action():
-    try:
-        print("works", flush=True)
-        time.sleep(60)
-    finally:
-        print("ends", flush=True)
-        time.sleep(float(sys.argv[1]))
-        print("ended", flush=True)
-sys.exit(command.finish("program", action))
-"""
-
-
-def _interrupted(end, presses, pause):
-    """Exit code, what it said and its errors, where Ctrl-C is pressed so many times once it works."""
-    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # as a shell's foreground job
-    program = [sys.executable, "-c", PROGRAM, str(end)]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(program, cwd=ROOT, preexec_fn=heed, **streams) as process:
-        said = process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        said += process.stdout.readline()
-        for _ in range(presses - 1):
-            process.send_signal(signal.SIGINT)
-            time.sleep(pause)
-        more, errors = process.communicate(timeout=60)
-    return process.returncode, (said + more).split(), errors
-
-
-@pytest.mark.parametrize("presses", [1, 2, 5])
-def test_ctrl_c_ends_a_program_in_order_however_often_it_is_pressed(presses):
-    found = _interrupted(0.5, presses, 0.05)
-    assert found == (130, ["works", "ends", "ended"], "program: interrupted\n")
-
-
-def test_ctrl_c_ends_at_once_what_does_not_end_by_itself():
-    code, said, errors = _interrupted(60, 8, 0.5)
-    assert (code, said, errors) == (130, ["works", "ends"], "")
-
-
-def test_a_signal_handler_of_others_stays(monkeypatch):
-    before = signal.getsignal(signal.SIGINT)
-    assert command.finish("program", lambda: 0) == 0
-    assert signal.getsignal(signal.SIGINT) is before
-    ours = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        assert command.finish("program", lambda: signal.getsignal(signal.SIGINT) != signal.SIG_IGN) == 0
-    finally:
-        signal.signal(signal.SIGINT, ours)
 
 
 def test_output_fails_for_no_character_and_no_full_disk():

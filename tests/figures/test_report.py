@@ -369,9 +369,9 @@ def test_a_report_without_its_inputs_is_one_line_and_code_2(folder, tmp_path, ca
     fails("but there is no such file; `singleneuron verify` makes it", "--results", str(tmp_path / "none"))
     bad = tmp_path / "bad.json"
     for text, message in (
-        ("[{", "the file: Invalid JSON"),
-        ('[{"id": 3}]', "0.id: Input should be a valid string"),
-        (json.dumps([_verdict(verdict="PERHAPS")]), "0.verdict: String should match pattern"),
+        ("[{", "but it is not JSON ("),
+        ('[{"id": 3}]', "but 0.id must be a string, got 3; 0.statement must be given"),
+        (json.dumps([_verdict(verdict="PERHAPS")]), "0.verdict must match pattern"),
     ):
         bad.write_text(text)
         fails(message, "--verdicts", str(bad))

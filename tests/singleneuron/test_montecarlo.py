@@ -354,6 +354,7 @@ def test_progress_counts_runs(monkeypatch):
         ({"seed": -1}, "seed"),
         ({"ci_width": 0}, "ci_width"),
         ({"workers": 0}, "workers"),
+        ({"workers": 999_999}, "workers must be an integer from 1 to 1024, but is 999999"),
         ({"method": "euler"}, "method"),
         ({"init": "independent", "method": "exact"}, "exact"),
         ({"rtol": -1.0}, "rtol"),

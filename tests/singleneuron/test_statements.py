@@ -57,7 +57,7 @@ def test_a_file_of_another_editor_is_read(change, tmp_path):
         ('algorithm = "snip"\nrate = 0.5\n', "algorithm"),
         ('algorithm = "wr"\nrate = 0.5\n', "rewind_time"),
         (GOOD + "colour = 1\n", "colour"),
-        (GOOD + "inti = 'balanced'\n", r"inti: .*; did you mean 'init'\?$"),
+        (GOOD + "inti = 'balanced'\n", r"unknown key 'inti'; did you mean 'init'\?$"),
         (GOOD + "sucess = 'a0 > 0'\n", r"did you mean 'success'\?"),
         (GOOD + "given = 'a0 > 1/0'\n", "given: '1 / 0' must be a finite number"),
         (GOOD.encode("utf-16"), "mine.toml': .*; save it as UTF-8$"),

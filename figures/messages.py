@@ -1,0 +1,102 @@
+"""What a person reads where something is wrong: one line each, whoever found it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, Union, get_args, get_origin
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+
+MOST = 3  # mistakes that one line tells
+_WORDING = (
+    (r"^\w+ should (?=be|have|match)", "must "),
+    ("be a valid (?=[aeiou])", "be an "),
+    ("be a valid", "be a"),
+    (", unable to parse.*", ""),
+)
+
+
+class Failure(RuntimeError):
+    """What ends a run that was asked for well; its message says all: why, what is kept, what to do."""
+
+
+def unknown(must: str, given: object, known: Iterable[str], more: str = "") -> NoReturn:
+    """Raise ValueError: `must` (as 'the model must be') one of `known`, and the nearest of them."""
+    names = list(known)
+    raise ValueError(f"{must} one of {', '.join(names)}{more}, got '{given}'{nearest(given, names)}")
+
+
+def nearest(given: object, known: Iterable[str]) -> str:
+    """'; did you mean ...?', or nothing where no name is near."""
+    close = difflib.get_close_matches(str(given), list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def invalid(error: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """What pydantic found wrong, in one line; `model` tells the keys that a mistyped one may have meant."""
+    found = [_mistake(dict(item), model) for item in error.errors()]
+    return "; ".join(found[:MOST]) + (f"; and {len(found) - MOST} more" if len(found) > MOST else "")
+
+
+def _mistake(item: dict[str, Any], model: type[BaseModel] | None) -> str:
+    *section, last = item["loc"] or ("it",)
+    key, message = ".".join(map(str, (*section, last))), item["msg"].removeprefix("Value error, ")
+    match item["type"]:
+        case "missing":
+            return f"{key} must be given, but it is not"
+        case "extra_forbidden":
+            known = _keys(model, section)
+            close = difflib.get_close_matches(str(last), known, n=1, cutoff=0.65)
+            near = f"did you mean '{'.'.join([*map(str, section), *close])}'?"
+            return f"unknown key '{key}'; " + (
+                near if close else f"the keys there are {', '.join(known)}" if known else "take it out"
+            )
+        case "json_invalid":
+            return f"it is not JSON ({message.removeprefix('Invalid JSON: ')})"
+        case "value_error":
+            return f"{key}: {message}"
+        case "union_tag_invalid":
+            told = item["ctx"]
+            place, tags = told["discriminator"].strip("'"), told["expected_tags"].replace("'", "")
+            return f"{key}.{place} must be one of {tags}, got '{told['tag']}'"
+    for old, new in _WORDING:
+        message = re.sub(old, new, message)
+    return f"{key} {message[0].lower() + message[1:]}, got {_short(item['input'])}"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _keys(model: Any, section: Iterable[int | str]) -> list[str]:
+    """The keys of a section of `model`: a field, an entry of a mapping, or a union's member by its tag."""
+    for name in section:
+        members = _members(model)
+        if tagged := [member for member in members if name in _tags(member)]:
+            model = tagged[0]
+        elif len(members) == 1 and name in members[0].model_fields:
+            model = members[0].model_fields[name].annotation
+        else:
+            model = get_args(model)[-1] if get_args(model) else None
+    members = _members(model)
+    return list(members[0].model_fields) if len(members) == 1 else []
+
+
+def _members(model: Any) -> list[Any]:
+    """The models in a type that is one, or a union of them, with None or annotated."""
+    if hasattr(model, "model_fields"):
+        return [model]
+    if get_origin(model) not in (Union, UnionType, Annotated):
+        return []
+    return [member for part in get_args(model) for member in _members(part)]
+
+
+def _tags(model: Any) -> set[Any]:
+    """What tells a model from the others of its union: its fields of one literal."""
+    kinds = (field.annotation for field in model.model_fields.values())
+    return {get_args(kind)[0] for kind in kinds if get_origin(kind) is Literal and len(get_args(kind)) == 1}
