@@ -77,7 +77,7 @@ def images(config: Config) -> int:
 
 def left(config: Config, folder: Path) -> float:
     """The images that the run in `folder` has still to see."""
-    if layout.is_complete(folder, config):
+    if layout.is_recorded(folder, config):
         return 0.0
     done = _progress(folder)
     level = int(done.get("level", 0))

@@ -43,12 +43,18 @@ def _interrupt(*_: object) -> None:
 
 
 def program(name: str) -> int:
-    """The exit code of `name`.cli's `main`; Ctrl-C is heeded from before its imports to Python's own end."""
+    """The exit code of `name`.cli's `main`; Ctrl-C is heeded from before its imports to Python's own end.
+
+    What the program computes is what stands in the sources before it reads them.
+    """
     global _ends_since
     if heed() is not None:
         # The last thing at the end: Python then takes handlers away, but goes on to ignore what is ignored.
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     try:
+        from figures.results import started_with
+
+        started_with()
         code: int = importlib.import_module(f"{name}.cli").main()
         _ends_since = _ends_since or time.monotonic()
     except KeyboardInterrupt:

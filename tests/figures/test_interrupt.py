@@ -104,3 +104,14 @@ def test_a_signal_handler_of_others_stays(monkeypatch):
         assert command.finish("program", lambda: signal.getsignal(signal.SIGINT) != signal.SIG_IGN) == 0
     finally:
         signal.signal(signal.SIGINT, ours)
+
+
+def test_the_sources_are_known_before_a_program_is_read(tmp_path):
+    """What is edited while it loads must not pass for what it computed with."""
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow" / "__init__.py").touch()
+    asks = "from figures import results\nknown = results.started_with.cache_info().currsize\n"
+    (tmp_path / "slow" / "cli.py").write_text(asks + "def main():\n    return 0 if known else 1\n")
+    script = "from figures.interrupt import program; raise SystemExit(program('slow'))"
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    assert subprocess.run([sys.executable, "-c", script], env=env).returncode == 0
