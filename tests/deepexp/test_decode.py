@@ -268,7 +268,7 @@ def test_an_image_that_cannot_be_decoded_ends_the_run_and_loses_nothing(
     assert cli.main(command) == 1
     streams = capsys.readouterr()
     assert streams.err.count("\n") == 1
-    assert f"Unreadable: '{image}' must be an image" in streams.err
+    assert f"'{image}' must be an image" in streams.err
     image.write_bytes(content)
     assert cli.main(command) == 0
     same_run(tmp_path / "whole", tmp_path / "run")
