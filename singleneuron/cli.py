@@ -330,7 +330,7 @@ def _summary(cells: xr.Dataset, options: argparse.Namespace) -> str:
     statuses = ", ".join(f"{number} {label}" for label, number in counts(codes[codes >= 0]).items() if number)
     if not known.any():
         return f"{name}: {statuses}; no prediction"
-    total = f"{differ} of {int(known.sum())} decided cells differ from the prediction{what}"
+    total = f"{differ} of {int(known.sum())} cells differ from the prediction{what}"
     return f"{name}: {statuses}; {total}"
 
 

@@ -463,7 +463,7 @@ def _sample(
             found = sample_status(part, end, known, overlap, task.tolerance, settled, hop)
             if overlap == 1:  # at rest is not for ever: what creeps looks the same
                 found[(found == Status.STUCK) & (fate == MOVING)] = Status.UNDECIDED
-                found[(found != Status.CONVERGED) & (fate == FADES)] = Status.DEAD
+                found[fate == FADES] = Status.DEAD
             status[i] = found
             status[i[reason == FAILED]] = Status.FAILED
             status[i[reason == AMBIGUOUS]] = Status.AMBIGUOUS

@@ -73,10 +73,11 @@ def outweighs(planes, cell, values, vectors, parts, i, rho):
 
 @routine
 def fades(planes, cell, y):
-    """Whether it is certain that the output tends to 0: every active label is 0, and c >= 0.
+    """Whether it is certain that the output tends to 0, for ever: every active label is 0.
 
-    With P b = 0, w moves along e^{-P A P tau} w, and c >= 0 lets tau tend to infinity. So the neuron never
-    learns if no hyperplane is reached on that path, and no multiplier leaves [0, 1].
+    With P b = 0, w moves along e^{-P A P tau} w: with c >= 0 tau tends to infinity, with c < 0 a tends to 0
+    before. So the neuron never learns if no hyperplane is reached on that path, and no multiplier leaves
+    [0, 1].
     """
     d = y.size - 1
     w = y[1:]
@@ -228,10 +229,12 @@ def ending(planes, cell, watch, options, y, rate, c, t, look, scratch):
 @routine
 def fate(planes, cell, watch, options, y, rate, c, scratch):
     """What is certain of the flow from y on: FADES, CONVERGED at rest or near its limit, or MOVING."""
-    if c >= 0.0 and y[0] > 0.0 and fades(planes, cell, y):
+    if fades(planes, cell, y):
         return FADES
     rest = at_rest(cell, y, rate, c)
     if rest in (EVENT, CONVERGED):
         return CONVERGED
     certain, distance = limit_of(planes, cell, watch, y, c, 1e-3 * options.tolerance, scratch)
-    return CONVERGED if certain and distance <= options.tolerance else MOVING
+    if not certain or distance > options.tolerance:
+        return MOVING
+    return CONVERGED if scratch[0] != 0.0 else FADES  # the output is 0 where a is

@@ -35,7 +35,8 @@ class Status(IntEnum):
     """The neuron dies: a < 0 with c >= 0 or |w| below `TINY_NORM`; no sample activates it, or those that do
     all have label 0 for ever; or w = 0 holds it."""
     STUCK = 3
-    """One coordinate: at w = 0 or on the wrong side for ever; a mask that lost the target."""
+    """One coordinate: at w = 0 or on the wrong side for ever, or no label to learn (s_pos = 0); a mask that
+    lost the target."""
     UNDECIDED = 4
     """None of these when the time was over."""
     FAILED = 5
@@ -98,12 +99,12 @@ def line_status(
 ) -> NDArray[np.int8]:
     """Status of states with one coordinate, all (B,); the target is w > 0 with a w = s_pos (Theorem 2.1)."""
     s_pos, s_neg = np.asarray(line.s_pos), np.asarray(line.s_neg)
-    near = (w > 0) & (np.abs(a * w - s_pos) <= tolerance) & (a * s_pos >= 0) & (np.asarray(line.c_pos) > 0)
+    near = (w > 0) & (np.abs(a * w - s_pos) <= tolerance) & (a * s_pos > 0) & (np.asarray(line.c_pos) > 0)
     towards = a * np.sign(s_pos)  # > 0: a w moves to s_pos on w > 0
     # From w < 0 the line w = 0 is reached iff c > 0 and a s_neg > 0, and then passed iff a s_pos > 0.
     crosses_up = (w < 0) & (c > 0) & (a * s_neg > 0) & (towards > 0)
     crosses_up &= (np.asarray(line.c_neg) > 0) & (np.asarray(line.c_pos) > 0)
-    never = (w == 0) | ((w < 0) & ~crosses_up) | ((w > 0) & (np.asarray(line.c_pos) == 0))
+    never = (w == 0) | (s_pos == 0) | ((w < 0) & ~crosses_up) | ((w > 0) & (np.asarray(line.c_pos) == 0))
     return np.select(
         [np.asarray(overlap) < 1, near, never, (w > 0) & (towards < 0) & (c >= 0), (towards > 0)],
         [Status.STUCK, Status.CONVERGED, Status.STUCK, Status.DEAD, Status.TRAPPED],
@@ -154,7 +155,8 @@ def sample_status(
     In the cell S = {w.x_i > 0} the loss is quadratic in u = a w, dL/dw = a (A_S u - b_S), and A_S is about
     s I/2, s the mean square of x: converged where |A_S u - b_S| <= tolerance s/2 on the target's side,
     a > 0 and w.v > 0. A state at rest elsewhere is stuck, or dead where no sample is active; one on its
-    hyperplane, to `ON_PLANE`, is not. a < 0 <= c never changes sign: dead too. On hyperplanes w.x_i = 0 that
+    hyperplane, to `ON_PLANE`, is not. a < 0 <= c never changes sign: dead too, as is a limit all whose active
+    labels are 0, where the output is 0. On hyperplanes w.x_i = 0 that
     attract (a y_i < 0) the flow slides, each sample active to a share in [0, 1].
 
     settled (B,) : where the state is a limit for certain; given, only such a state is stuck, since where a is
@@ -166,11 +168,14 @@ def sample_status(
     rounding = ON_PLANE * rho[:, None] * np.linalg.norm(problem.x, axis=1)
     pull = _pull(problem, state, z, rounding, step)
     inactive = ~np.any(z > rounding, axis=-1)
+    silent = ~np.any((z > rounding) & (problem.y != 0), axis=-1)
     rests = np.linalg.norm(pull, axis=-1) <= tolerance / 2 * np.mean(problem.x**2)
     stays = rests if settled is None else settled
-    right = (state.a > 0) & (state.w @ problem.v > 0) & ~inactive
+    right = (state.a > 0) & (state.w @ problem.v > 0) & ~silent
     tiny = (rho <= TINY_NORM) & (-state.a >= (1 - EQUAL) * rho)
     dies = inactive | ((state.a < 0) & ((c >= 0) | tiny))
+    if settled is not None:
+        dies |= silent & settled
     return np.select(
         [dies, np.asarray(overlap) < 1, (rests | stays) & right, stays],
         [Status.DEAD, Status.STUCK, Status.CONVERGED, Status.STUCK],

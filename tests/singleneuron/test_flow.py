@@ -224,7 +224,7 @@ def test_noiseless_samples_hold_a_neuron_on_the_silent_side():
     problem = Sample.draw(d=2, n=30, noise=0.0, seed=0)
     starts = State([-0.5, -1.0], [[-1.5, 0.1], [0.3, 0.2]])
     end = integrate(problem, starts, np.inf, method="ode")
-    assert np.array_equal(end.status, [Status.STUCK, Status.DEAD])
+    assert np.array_equal(end.status, [Status.DEAD, Status.DEAD])
     assert end.state.a[0] == 0
     assert np.allclose(end.state.w[0] @ end.state.w[0], 1.5**2 + 0.1**2 - 0.5**2, rtol=1e-6)
 
@@ -307,6 +307,26 @@ def test_what_descent_creeps_through_is_not_stuck():
     problem = Sample([[1.0, 0.0], [-1.0, 0.5], [-1.0, -0.5]], [1.0, 0.0, 0.0])
     start = State([np.hypot(1, 0.1)], [[-1.0, 0.1]])
     assert integrate(problem, start, 2000.0, learning_rate=0.1).status[0] == Status.UNDECIDED
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+@pytest.mark.parametrize("learning_rate", [None, 0.05])
+def test_a_neuron_whose_active_labels_are_0_learns_nothing(side, learning_rate):
+    """Its output tends to 0: with c < 0 by a -> 0, whose last sign is rounding."""
+    problem = Sample([[1.0, 0.1], [0.8, -0.2], [-1.0, 0.5], [-1.0, -0.5]], [0.0, 0.0, 1.0, 1.0])
+    start = State([0.4 * side], [[0.6, 0.1]])
+    for t_end in (200.0, 300.0, 1000.0, 3000.0, np.inf):
+        end = integrate(problem, start, t_end, learning_rate=learning_rate)
+        assert end.status[0] == Status.DEAD
+        assert loss(problem, end.state)[0] == pytest.approx(np.mean(problem.y**2) / 2)
+
+
+@pytest.mark.parametrize("a", [1.5, 0.6, 0.4, -0.4])
+@pytest.mark.parametrize("method", ["ode", "exact"])
+def test_one_coordinate_whose_active_labels_are_0_learns_nothing(a, method):
+    problem = Sample([[1.0], [0.8], [-1.0]], [0.0, 0.0, 1.0])
+    for t_end in (1.0, 10.0, 100.0, np.inf):
+        assert integrate(problem, State([a], [[0.6]]), t_end, method=method).status[0] == Status.STUCK
 
 
 def test_time_of_descent_on_samples_is_that_of_the_tolerance_asked_for():

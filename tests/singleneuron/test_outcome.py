@@ -62,6 +62,8 @@ OPENS = Line(0.5, 1.0, 0.5, 0.2)
         (2.0, 1.0, 3.0, Line(0.5, -2.0, 0.5, 0.0), Status.DEAD),
         (1.0, 2.0, -3.0, Line(0.0, 0.0, 0.5, 0.0), Status.STUCK),
         (0.01, 0.01, 0.0, Line(0.0, 0.0, 0.5, 0.0), Status.STUCK),
+        (1e-9, 0.4, -0.16, Line(0.5, 0.0, 0.5, 0.0), Status.STUCK),
+        (-1e-9, 0.4, -0.16, Line(0.5, 0.0, 0.5, 0.0), Status.STUCK),
     ],
 )
 def test_line(a, w, c, line, status):
@@ -98,7 +100,7 @@ def test_what_creeps_is_not_stuck_without_a_proof():
     creeping = State([1e-4], [[-1.0, -1.0]])
     assert sample_status(problem, creeping, one)[0] == Status.STUCK
     assert sample_status(problem, creeping, one, settled=np.array([False]))[0] == Status.UNDECIDED
-    assert sample_status(problem, creeping, one, settled=np.array([True]))[0] == Status.STUCK
+    assert sample_status(problem, creeping, one, settled=np.array([True]))[0] == Status.DEAD  # labels 0
 
 
 def test_a_slide_is_judged_along_its_hyperplanes():
