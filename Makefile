@@ -6,8 +6,8 @@ WORKERS ?= 2
 PROFILE ?= short
 # One numba and one torch thread a test worker: the workers are the parallelism.
 # What runs once more as on a processor without AVX-512, and what as on one without any vectors of its own.
-TRAINING := tests/deepexp/test_train.py tests/deepexp/test_models.py tests/deepexp/test_scores.py
-KERNELS := tests/singleneuron/test_line.py tests/singleneuron/test_exact.py
+TRAINING := tests/deepexp/test_train.py tests/deepexp/test_models.py tests/deepexp/pruning/test_scores.py
+KERNELS := tests/singleneuron/flows/test_line.py tests/singleneuron/formulas/test_closed_forms.py
 PYTEST := NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
@@ -54,7 +54,7 @@ verify: .venv/.base ## a verdict on every theorem: build/results/verdicts.json
 	$(BIN)/singleneuron verify
 
 # Refuted statements are reported, too; only without new verdicts there is nothing to report.
-build/results/verdicts.json: $(wildcard singleneuron/*.py singleneuron/theory/*.py) | .venv/.base
+build/results/verdicts.json: $(shell find singleneuron signflow -name '*.py') | .venv/.base
 	$(BIN)/singleneuron verify || { for source in $?; do test $@ -nt $$source || exit 2; done; }
 
 report: figures build/results/verdicts.json ## verdicts and figures as one page: build/report/index.html
@@ -62,13 +62,13 @@ report: figures build/results/verdicts.json ## verdicts and figures as one page:
 	$(BIN)/figures report
 
 test: .venv/.dev .venv/.deep ## run the tests (under 5 minutes on 2 cores)
-	$(BIN)/python -m singleneuron.flow
+	$(BIN)/python -m singleneuron.flows
 	$(PYTEST) -m "not slow"
 	ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) -m "not slow" $(TRAINING)
 	NUMBA_CPU_NAME=generic $(PYTEST) -m "not slow" $(KERNELS)
 
 test-slow: .venv/.dev .venv/.deep .venv/.cluster ## run the tests that take longer
-	$(BIN)/python -m singleneuron.flow
+	$(BIN)/python -m singleneuron.flows
 	$(PYTEST) -m slow
 
 # What a plan writes is a makefile of its own, so that the runs share the job server of `make -jN deep`.
@@ -91,7 +91,7 @@ check: .venv/.dev .venv/.deep ## lint, format and types
 	$(BIN)/mypy
 
 bench: .venv/.bench ## measure trajectories/s beside other solvers, into the tables of the README
-	$(BIN)/python -m singleneuron.bench --readme README.md
+	$(BIN)/python -m singleneuron.benchmark --readme README.md
 
 bench-deep: .venv/.deep ## measure training images/s beside plain PyTorch, into the table of the README
 	$(BIN)/deepexp bench --readme README.md

@@ -1,11 +1,11 @@
 """`deepexp`, the command: its imports, too, can be interrupted."""
 
-from figures.interrupt import program
+from signflow.interrupt import program
 
 
 def main() -> int:
     """Run `deepexp`; return its exit code."""
-    return program("deepexp")
+    return program("deepexp", "deepexp.cli.main")
 
 
 if __name__ == "__main__":

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepexp import folder as layout
-from deepexp import predictions, published
-from deepexp.intervals import holm, moments, paired_p
-from figures.results import read
+from deepexp.predictions import predictions, published
+from deepexp.predictions.statistics import holm, moments, paired_p
+from deepexp.storage import folder as layout
+from signflow.results import read
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from deepexp.config import Config
-    from deepexp.plan import Recipe, Run
+    from deepexp.config.settings import Config
+    from deepexp.recipes.recipe import Recipe, Run
 
 COLUMNS = (
     *("density", "kept", "total", "flips", "train_loss", "train_accuracy"),
@@ -275,14 +275,15 @@ def sign_histograms(folder: Path, prunings: int) -> tuple[np.ndarray, np.ndarray
     One that never flipped counts at level 0; a weight pruned by the last level counts nowhere. int64,
     (prunings + 1,) and (prunings + 2,).
     """
-    from deepexp import masks, signs
-    from deepexp.masks import Mask
+    from deepexp.pruning import signs
+    from deepexp.pruning.masks import Mask
+    from deepexp.storage import bit_files
 
-    alive = masks.load(layout.file(folder, "masks", prunings))
+    alive = bit_files.load(layout.file(folder, "masks", prunings))
 
     def survivors(level: int | str) -> dict[str, Any]:
         path = layout.file(folder, "signs", level)
-        read = masks.load(path)
+        read = bit_files.load(path)
         if {name: t.shape for name, t in read.items()} != {name: t.shape for name, t in alive.items()}:
             raise ValueError(f"'{path}' must fit the masks of its run, but it does not; restore it")
         return {name: read[name][there] for name, there in alive.items()}

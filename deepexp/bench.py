@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,32 +25,29 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import prune
 
-from deepexp import checkpoint, data, masks, models, policy, signs, train
-from deepexp.checkpoint import Checkpoint
-from deepexp.config import Machine, build
-from deepexp.prepare import Run, prepare
-from deepexp.scores import score
-from deepexp.stack import Stack
-from figures.command import three_digits
-from figures.machine import peak_memory
-from figures.messages import Failure
-from figures.results import provenance
+from deepexp import models, train
+from deepexp.config.build import build
+from deepexp.config.settings import Machine
+from deepexp.data import dataset as data
+from deepexp.pruning import masks, signs
+from deepexp.pruning.scores import score
+from deepexp.runs import checkpoint, level_start
+from deepexp.runs.checkpoint import Checkpoint
+from deepexp.runs.setup import prepare
+from deepexp.runs.speed import _ours, operations
+from deepexp.runs.stack import Stack
+from deepexp.runs.workspace import Run
+from deepexp.storage import bit_files
+from signflow.machine import peak_memory
+from signflow.messages import Failure
+from signflow.provenance import provenance
+from signflow.readme import three_digits
 
 CHUNK = 3  # steps on a CPU that a loop makes before it is the next one's turn; on a GPU, an epoch
 PLAIN = 10_000  # images at most, but a batch, that a plain loop has as floats in memory
 DENSITY = 0.2  # of the masked loops
 STACK = 4
 STUDY = (26, 150)  # trainings and epochs of each in the study whose time is estimated
-
-
-def images_per_second(work: Run | Stack, seconds: float = 1.0) -> float:
-    """The speed on this machine of training a run's network on its data, or a stack's, after a warm-up."""
-    steps = _ours(work, masks.dense(work.net), 1)
-    next(steps)
-    began, count = time.perf_counter(), 0
-    while count == 0 or time.perf_counter() - began < seconds:
-        count += next(steps)
-    return count * work.config.train.batch_size / (time.perf_counter() - began)
 
 
 def settings(
@@ -135,19 +131,10 @@ def _loop(
     mask = masks.dense(work.net)
     if "masked" in name:
         mask = masks.top(score("magnitude", work.net, 0), mask, int(mask.total * DENSITY))
-        policy.restore(work.net, work.sgd, policy.masked(policy.capture(work.net, work.sgd), mask))
+        level_start.restore(
+            work.net, work.sgd, level_start.masked(level_start.capture(work.net, work.sgd), mask)
+        )
     return _ours(work, mask, chunk)
-
-
-def _ours(work: Run | Stack, mask: masks.Mask, chunk: int) -> Iterator[int]:
-    """The training loop itself."""
-    while True:
-        before, stops = 0, range(chunk, work.total(0), chunk)
-        for reports in train.side_by_side(
-            work.net, work.forward, work.sgd, mask, work.sources, work.config, 0, 0, stops
-        ):
-            yield (reports[0].step - before) * len(reports)
-            before = reports[0].step
 
 
 def _plain(work: Run, chunk: int, channels_last: bool, pruned: bool) -> Iterator[int]:
@@ -225,16 +212,6 @@ def report_alone(name: str, chosen: Mapping[str, Any]) -> None:
     print(json.dumps([first, torch.cuda.max_memory_allocated() / 1e6 if device == "cuda" else peak_memory()]))
 
 
-def operations(work: Run) -> float:
-    """Floating-point operations of training on one image: the products of its forward and backward pass."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    net, (height, width, channels) = deepcopy(work.net).to("meta").train(), work.dataset.shape
-    with FlopCounterMode(display=False) as counter:
-        net(torch.empty(2, channels, height, width, device="meta")).sum().backward()
-    return counter.get_total_flops() / 2
-
-
 def ceiling(machine: Machine, repeats: int = 5) -> float:
     """The highest rate measured here, in FLOP/s, of a product of square matrices in `machine`'s precision."""
     side = 8192 if machine.device == "cuda" else 2048
@@ -272,10 +249,10 @@ def costs() -> dict[str, tuple[float, float]]:
 
 def save(net: nn.Module, folder: Path) -> int:
     """Write what a level leaves; returns the bytes."""
-    state = policy.State({name: t.cpu().contiguous() for name, t in net.state_dict().items()}, {})
+    state = level_start.State({name: t.cpu().contiguous() for name, t in net.state_dict().items()}, {})
     files = [folder / f"{kind}.safetensors" for kind in ("masks", "signs", "weights")]
-    masks.save(masks.dense(net).alive, files[0])
-    masks.save(signs.of(models.prunable(net)), files[1])
+    bit_files.save(masks.dense(net).alive, files[0])
+    bit_files.save(signs.of(models.prunable(net)), files[1])
     checkpoint.save_state(state, files[2], "bench")
     return sum(file.stat().st_size for file in files)
 
@@ -288,7 +265,7 @@ def _pruning(net: nn.Module) -> float:
 def keep(work: Run, folder: Path) -> None:
     """Check a run's state and write it as a checkpoint, as after an epoch."""
     train.not_finite(work.net, work.sgd)
-    state = policy.capture(work.net, work.sgd)
+    state = level_start.capture(work.net, work.sgd)
     checkpoint.save(Checkpoint(0, 1, state, masks.dense(work.net), [], []), folder, "bench")
 
 
@@ -296,7 +273,7 @@ def recording(net: nn.Module) -> float:
     """Seconds that it takes to write the signs of a network's weights, as at the end of every level."""
     with tempfile.TemporaryDirectory() as name:
         file = Path(name) / "signs.safetensors"
-        return _seconds(lambda: masks.save(signs.of(models.prunable(net)), file), 10)
+        return _seconds(lambda: bit_files.save(signs.of(models.prunable(net)), file), 10)
 
 
 def masking(work: Run, repeats: int = 200) -> float:

@@ -7,8 +7,8 @@ import platform
 import shutil
 from collections.abc import Iterator
 
-from deepexp import imagefolder, sources
-from figures.machine import processor
+from deepexp.data import catalogue, image_folder
+from signflow.machine import processor
 
 _MISSING = "must be installed; run pip install 'signflow[deep]'"
 
@@ -20,10 +20,10 @@ def lines() -> Iterator[str]:
     compiler = next((name for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
     yield f"machine.compile on the CPU: {'can be used' if compiler else 'needs a C++ compiler, none found'}"
     try:
-        yield f"data in {sources.folder()}:"
+        yield f"data in {catalogue.folder()}:"
     except ModuleNotFoundError as error:
         yield f"data: {error.name} {_MISSING}, or set SIGNFLOW_DATA to their folder"
-    for name in sources.SOURCES:
+    for name in catalogue.SOURCES:
         yield f"  {name}: {_copy(name)}"
     yield f"free disk space here: {shutil.disk_usage('.').free / 1e9:.1f} GB"
 
@@ -46,7 +46,9 @@ def _torch() -> Iterator[str]:
 def _copy(name: str) -> str:
     """Which copy of a data set is at hand, or why none is."""
     try:
-        return imagefolder.listing(name).variant if sources.SOURCES[name].in_files else sources.verify(name)
+        return (
+            image_folder.listing(name).variant if catalogue.SOURCES[name].in_files else catalogue.verify(name)
+        )
     except ValueError as error:
         return str(error)
     except ModuleNotFoundError as error:

@@ -15,12 +15,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from deepexp import bench, costs, levels, masks, policy, train
-from deepexp import folder as layout
-from deepexp.config import build
-from deepexp.prepare import prepare
-from deepexp.scores import score
-from figures.results import provenance
+from deepexp import bench, train
+from deepexp.config.build import build
+from deepexp.pruning import masks
+from deepexp.pruning.scores import score
+from deepexp.runs import level_start
+from deepexp.runs import run as levels
+from deepexp.runs.setup import prepare
+from deepexp.schedule import costs
+from deepexp.storage import folder as layout
+from signflow.provenance import provenance
 
 LAST_START = 270.0  # seconds after which no check starts: the longest, with two graphs to compile, takes 90
 PRECISIONS = {"float32": 1e-3, "tf32": 2e-2, "bf16": 5e-2}  # how far the loss of five steps may be off
@@ -114,14 +118,14 @@ def agreement(device: str, precision: str, *, compiled: bool = False) -> dict[st
     return {"loss off by": off, "weights off by": weights}
 
 
-def _five_steps(machine: Mapping[str, Any]) -> tuple[float, policy.State, masks.Mask]:
+def _five_steps(machine: Mapping[str, Any]) -> tuple[float, level_start.State, masks.Mask]:
     work = prepare(build({**SMALL, **machine}), Path())
     dense = masks.dense(work.net)
     mask = masks.top(score("magnitude", work.net, 0), dense, dense.total // 4)
-    policy.restore(work.net, work.sgd, policy.masked(policy.capture(work.net, work.sgd), mask))
+    level_start.restore(work.net, work.sgd, level_start.masked(level_start.capture(work.net, work.sgd), mask))
     steps = train.steps(work.net, work.forward, work.sgd, mask, work.dataset, work.config, 0, 0, (5,))
     report = next(steps)
-    return report.loss, policy.capture(work.net, work.sgd), mask
+    return report.loss, level_start.capture(work.net, work.sgd), mask
 
 
 def two_levels(device: str, algorithm: str, machine: Mapping[str, Any]) -> dict[str, float]:

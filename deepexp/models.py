@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deepexp.config import stream
+from deepexp.config.seeds import stream
 
 # Blocks a stage; the small nets have widths 16, 32, 64, the large ones 64 to 512 (times 4 in bottlenecks).
 _SMALL = {"resnet8": 1, "resnet20": 3, "resnet56": 9}

@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deepexp.config import Config, Machine, Train
-from deepexp.data import Dataset, Files, Images, batches, in_order, steps_per_epoch
-from deepexp.masks import Mask
+from deepexp.config.settings import Config, Machine, Train
+from deepexp.data.dataset import Dataset, Files, Images, batches, in_order, steps_per_epoch
+from deepexp.distributed import ALONE, Group
 from deepexp.models import norms, prunable
-from deepexp.processes import ALONE, Group
-from figures.messages import Failure
+from deepexp.pruning.masks import Mask
+from signflow.messages import Failure
 
 EVALUATION_BATCH = 1000
 GRAPHS = 1 << 16  # compiled ones that a process may have; beyond it, torch raises an error

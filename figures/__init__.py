@@ -1,1 +1,1 @@
-"""Figures drawn from result files, and the format of those files."""
+"""Figures and the report, drawn from result files."""

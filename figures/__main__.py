@@ -1,11 +1,11 @@
 """`figures`, the command: its imports, too, can be interrupted."""
 
-from figures.interrupt import program
+from signflow.interrupt import program
 
 
 def main() -> int:
     """Run `figures`; return its exit code."""
-    return program("figures")
+    return program("figures", "figures.cli")
 
 
 if __name__ == "__main__":

@@ -9,15 +9,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from figures import command
-from figures.messages import unknown
-from figures.results import atomic, check_output, read
+from signflow import command_line
+from signflow.files import atomic, check_output
+from signflow.messages import unknown
+from signflow.results import read
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from figures import report
+    from figures.report import page as report
+    from signflow import verdicts as signflow_verdicts
 
 Tables = Mapping[str, "xr.Dataset"]
 Draw = Callable[[Tables], "Figure"]
@@ -25,21 +27,21 @@ T = TypeVar("T")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command.parser("figures", "Draw figures and the report from result files.")
+    parser = command_line.parser("figures", "Draw figures and the report from result files.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     draw = commands.add_parser("draw", help="draw figures to PDF and PNG")
     draw.add_argument("names", nargs="+", metavar="NAME", help="a figure, 'all' (theorems), or 'studies'")
     draw.add_argument(
-        "--out", type=command.path, default=Path("build/figures"), metavar="DIR", help="(%(default)s)"
+        "--out", type=command_line.path, default=Path("build/figures"), metavar="DIR", help="(%(default)s)"
     )
     draw.set_defaults(run=_draw)
     report = commands.add_parser("report", help="write verdicts and figures as a page")
     report.add_argument(
-        "--verdicts", type=command.path, nargs="+", metavar="FILE", help="(verdicts.json of the results)"
+        "--verdicts", type=command_line.path, nargs="+", metavar="FILE", help="(verdicts.json of the results)"
     )
     report.add_argument(
         "--out",
-        type=command.path,
+        type=command_line.path,
         default=Path("build/report/index.html"),
         metavar="FILE",
         help="(%(default)s)",
@@ -47,7 +49,11 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(run=_report)
     for sub in (draw, report):
         sub.add_argument(
-            "--results", type=command.path, default=Path("build/results"), metavar="DIR", help="(%(default)s)"
+            "--results",
+            type=command_line.path,
+            default=Path("build/results"),
+            metavar="DIR",
+            help="(%(default)s)",
         )
         sub.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return parser
@@ -60,11 +66,12 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.pop("MPLBACKEND", None)
     # What matplotlib finds wrong in a matplotlibrc, or in its folder, changes no picture here.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    return command.finish("figures", lambda: options.run(options))
+    return command_line.finish("figures", lambda: options.run(options))
 
 
 def _draw(options: argparse.Namespace) -> None:
-    from figures import deep, style
+    from figures import style
+    from figures.deep import experiments
 
     sets, known = _figures()
     if len(options.names) > 1 and (several := [name for name in options.names if name in sets]):
@@ -80,24 +87,26 @@ def _draw(options: argparse.Namespace) -> None:
         unknown("a figure must be", missing[0], (*known, *sets))
     check_output(options.out / "probe.nc")
     for name in names:
-        figure, _ = _draw_from(files[name], known.get(name, deep.accuracy))
+        figure, _ = _draw_from(files[name], known.get(name, experiments.accuracy))
         for path in style.save(figure, options.out, name):
             if not options.quiet:
                 print(path)
 
 
 def _report(options: argparse.Namespace) -> None:
-    from figures import report
+    from figures.report import explorer as report_explorer
+    from figures.report import page as report
+    from signflow import verdicts as signflow_verdicts
 
     check_output(options.out, (".html",))
     files = options.verdicts or [options.results / "verdicts.json"]
-    verdicts = [verdict for file in files for verdict in report.read_verdicts(file)]
+    verdicts = [verdict for file in files for verdict in signflow_verdicts.read_verdicts(file)]
     _, known = _figures()
     sources = {name: options.results / f"{name}.nc" for name in known}
     there = [name for name, source in sources.items() if source.is_file()]
     drawn = [_drawn(name, sources[name], known[name]) for name in there]
     explorer = options.results / "explorer.nc"
-    embedded = _draw_from(explorer, report.embedded) if explorer.is_file() else None
+    embedded = _draw_from(explorer, report_explorer.embedded) if explorer.is_file() else None
     missing = [name for name in known if name not in there]
     try:
         page = report.page(verdicts, drawn, explorer=embedded, missing=missing)
@@ -114,9 +123,9 @@ def _report(options: argparse.Namespace) -> None:
 
 def _drawn(name: str, source: Path, draw: Draw) -> report.Drawn:
     """A figure with the verdicts of its file."""
-    from figures import report
+    from figures.report import page as report
 
-    def parts(tables: Tables) -> tuple[Figure, list[report.Prediction]]:
+    def parts(tables: Tables) -> tuple[Figure, list[signflow_verdicts.Prediction]]:
         return draw(tables), report.predictions(tables)
 
     (figure, decided), attributes = _draw_from(source, parts)
@@ -125,11 +134,13 @@ def _drawn(name: str, source: Path, draw: Draw) -> report.Drawn:
 
 def _figures() -> tuple[dict[str, list[str]], dict[str, Draw]]:
     """The names that 'all' (the theorems) and 'studies' stand for, and all figures that there are."""
-    from figures import deep, samples, studies, toy
+    from figures.deep import experiments
+    from figures.neuron import samples, studies
+    from figures.neuron import theorems as toy
 
     theorems: dict[str, Draw] = {**toy.FIGURES, **samples.FIGURES}
     sets = {"all": list(theorems), "studies": list(studies.FIGURES)}
-    return sets, theorems | studies.FIGURES | deep.FIGURES
+    return sets, theorems | studies.FIGURES | experiments.FIGURES
 
 
 def _draw_from(source: Path, draw: Callable[[Tables], T]) -> tuple[T, Mapping[str, Any]]:

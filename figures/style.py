@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 from matplotlib.colors import LinearSegmentedColormap
 
-from figures.results import atomic
+from signflow.files import atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,68 +7,68 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from singleneuron.exact import (
-        angle_time,
-        balanced_angle_cdf,
-        balanced_flow,
-        crossing_time,
-        escape_time,
-        flip_angle,
-        line_flow,
-        population_limit,
-        universal_angle,
-    )
-    from singleneuron.flow import FlowResult, integrate
-    from singleneuron.maps import success_map
-    from singleneuron.model import (
-        Line,
-        Population,
-        Reduced,
-        Sample,
-        State,
-        balance,
-        balanced_starts,
-        gradient,
-        independent_starts,
-        loss,
-        reduce,
-    )
-    from singleneuron.montecarlo import success_rate
-    from singleneuron.outcome import Status
+    from singleneuron.experiments.success_map import success_map
+    from singleneuron.experiments.success_rate import success_rate
+    from singleneuron.flows.integrate import FlowResult, integrate
+    from singleneuron.formulas.balanced import angle_time, balanced_flow, flip_angle, universal_angle
+    from singleneuron.formulas.line import crossing_time, line_flow
+    from singleneuron.formulas.population import escape_time, population_limit
+    from singleneuron.formulas.rates import balanced_angle_cdf
+    from singleneuron.formulas.regions import predicted
+    from singleneuron.problem.loss import gradient, loss
+    from singleneuron.problem.problem import Line, Population, Sample
+    from singleneuron.problem.starts import balanced_starts, independent_starts
+    from singleneuron.problem.state import Reduced, State, balance, reduce
+    from singleneuron.problem.status import Status
     from singleneuron.pruning import PruneResult, prune
-    from singleneuron.regions import predicted
 
 _HOME = {
-    "exact": (
+    "experiments.success_map": ("success_map",),
+    "experiments.success_rate": ("success_rate",),
+    "flows.integrate": (
+        "FlowResult",
+        "integrate",
+    ),
+    "formulas.balanced": (
         "angle_time",
-        "balanced_angle_cdf",
         "balanced_flow",
-        "crossing_time",
-        "escape_time",
         "flip_angle",
-        "line_flow",
-        "population_limit",
         "universal_angle",
     ),
-    "flow": ("FlowResult", "integrate"),
-    "maps": ("success_map",),
-    "model": (
+    "formulas.line": (
+        "crossing_time",
+        "line_flow",
+    ),
+    "formulas.population": (
+        "escape_time",
+        "population_limit",
+    ),
+    "formulas.rates": ("balanced_angle_cdf",),
+    "formulas.regions": ("predicted",),
+    "problem.loss": (
+        "gradient",
+        "loss",
+    ),
+    "problem.problem": (
         "Line",
         "Population",
-        "Reduced",
         "Sample",
+    ),
+    "problem.starts": (
+        "balanced_starts",
+        "independent_starts",
+    ),
+    "problem.state": (
+        "Reduced",
         "State",
         "balance",
-        "balanced_starts",
-        "gradient",
-        "independent_starts",
-        "loss",
         "reduce",
     ),
-    "montecarlo": ("success_rate",),
-    "outcome": ("Status",),
-    "pruning": ("PruneResult", "prune"),
-    "regions": ("predicted",),
+    "problem.status": ("Status",),
+    "pruning": (
+        "PruneResult",
+        "prune",
+    ),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 

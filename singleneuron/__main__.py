@@ -1,11 +1,11 @@
 """`singleneuron`, the command: its imports, too, can be interrupted."""
 
-from figures.interrupt import program
+from signflow.interrupt import program
 
 
 def main() -> int:
     """Run `singleneuron`; return its exit code."""
-    return program("singleneuron")
+    return program("singleneuron", "singleneuron.cli.main")
 
 
 if __name__ == "__main__":

@@ -7,26 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from singleneuron.exact import population_limit
-from singleneuron.flow import FlowResult, Mask, Progress, integrate
-from singleneuron.model import (
-    Array,
-    Population,
-    Problem,
-    Reduced,
-    Starts,
-    State,
-    integer,
-    loss,
-    number,
-    start_balance,
-)
-from singleneuron.outcome import Status
-from singleneuron.outcome import success as success_of
-from singleneuron.regions import ALGORITHMS, IMP_VARIANTS
+from singleneuron.algorithms import check_algorithm, level_counts
+from singleneuron.flows.integrate import FlowResult, Mask, Progress, integrate
+from singleneuron.formulas.population import population_limit
+from singleneuron.problem.arguments import Array, number
+from singleneuron.problem.loss import loss
+from singleneuron.problem.problem import Population, Problem
+from singleneuron.problem.state import Reduced, Starts, State, start_balance
+from singleneuron.problem.status import Status
+from singleneuron.problem.status import success as success_of
 
-STEPS_MISS = 0.05
-"""Share of a time by which whole steps of gradient descent may miss it."""
 OPEN = (Status.UNDECIDED, Status.FAILED, Status.AMBIGUOUS)
 
 
@@ -51,22 +41,6 @@ class PruneResult:
     w: Array
     counts: tuple[int, ...]
     imp: str
-
-
-def level_counts(d: int, targets: int, levels: int) -> tuple[int, ...]:
-    """Coordinates kept at each level: `levels` prunings from d to `targets` in geometric counts."""
-    if d == targets:
-        return (d,)
-    levels = integer("levels", levels, 1)
-    if levels > d - targets:
-        raise ValueError(
-            f"levels must be <= d - targets = {d - targets}: each prunes a coordinate; but is {levels}"
-        )
-    counts = [d]
-    for level in range(1, levels + 1):
-        geometric = round(d * (targets / d) ** (level / levels))
-        counts.append(int(np.clip(geometric, targets + levels - level, counts[-1] - 1)))
-    return tuple(counts)
 
 
 def smallest_pruned(w: Array, mask: Mask, count: int) -> Mask:
@@ -172,54 +146,6 @@ def _limit(problem: Problem, starts: Starts, trained: FlowResult[Any]) -> Starts
         return Reduced(a, p, q, trained.state.c)
     w = np.where(trapped[:, None], rho[:, None] * problem.v, trained.state.w)
     return State(a, w, trained.state.c)
-
-
-def own_options(algorithm: str, *, imp: str, rewind_time: float | None) -> dict[str, Any]:
-    """Of options that serve several algorithms those that this one takes, for `prune` and `predicted`."""
-    return {
-        "imp": imp if algorithm != "lrr" else "keep",
-        "rewind_time": rewind_time if algorithm == "wr" else None,
-    }
-
-
-def check_algorithm(
-    algorithm: str,
-    imp: str,
-    rewind_time: float | None,
-    level_time: float = np.inf,
-    learning_rate: float | None = None,
-) -> None:
-    """ValueError, in one line, for an algorithm that does not exist, or options that do not fit it."""
-    if algorithm not in ALGORITHMS:
-        raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}, but is {algorithm!r}")
-    if imp not in IMP_VARIANTS:
-        raise ValueError(f"imp must be one of {', '.join(IMP_VARIANTS)}, but is {imp!r}")
-    if algorithm == "lrr" and imp != "keep":
-        raise ValueError(f"imp is for 'imp' and 'wr', but is {imp!r} for 'lrr', which keeps a: leave it out")
-    if algorithm == "wr":
-        if rewind_time is None:
-            raise ValueError("algorithm 'wr' needs a rewind_time >= 0 (0 is IMP)")
-        if number("rewind_time", rewind_time, least=0.0) > level_time:
-            raise ValueError(
-                f"rewind_time must be <= level_time = {level_time:g}, a time within level 0, "
-                f"but is {rewind_time:g}"
-            )
-        _check_steps("rewind_time", rewind_time, learning_rate)
-    elif rewind_time is not None:
-        raise ValueError(f"rewind_time is for 'wr', but is {rewind_time!r} for {algorithm!r}: leave it out")
-    _check_steps("level_time", level_time, learning_rate)
-
-
-def _check_steps(name: str, time: float, learning_rate: float | None) -> None:
-    """ValueError for a time that no whole number of steps comes near."""
-    if learning_rate is None or not np.isfinite(time):
-        return
-    reached = learning_rate * np.rint(time / learning_rate)
-    if abs(reached - time) > STEPS_MISS * time:
-        raise ValueError(
-            f"{name} must be near a multiple of the learning rate {learning_rate:g}, but {time:g} is not: "
-            f"{reached:g} is the nearest"
-        )
 
 
 def _result(

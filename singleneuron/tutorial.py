@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 import singleneuron as sn
-from figures import command
-from figures.results import claim, write
+from signflow import command_line
+from signflow.results import claim, write
 from singleneuron.presets import Paths
 
 if TYPE_CHECKING:
@@ -216,16 +216,16 @@ def tour(out: Path, overwrite: bool = False) -> Tour:
 
 def main(arguments: list[str] | None = None) -> int:
     """`python -m singleneuron.tutorial`; return 0 when done, 2 where its results cannot be written."""
-    parser = command.Parser(prog="python -m singleneuron.tutorial", description=__doc__)
+    parser = command_line.Parser(prog="python -m singleneuron.tutorial", description=__doc__)
     add = parser.add_argument
-    add("--out", type=command.path, default=OUT, metavar="DIR", help="folder of results (%(default)s)")
+    add("--out", type=command_line.path, default=OUT, metavar="DIR", help="folder of results (%(default)s)")
     add("--overwrite", action="store_true", help="replace other results of the same names")
     options = parser.parse_args(arguments)
 
     def run() -> None:
         tour(options.out, options.overwrite)
 
-    return command.finish("tutorial", run)
+    return command_line.finish("tutorial", run)
 
 
 def _say(title: str, text: str) -> None:

@@ -20,7 +20,7 @@ def _mutants():
 
 
 MUTANTS = _mutants()
-TEST = "test_masks.py::test_a_mask_is_boolean"
+TEST = "pruning/test_masks.py::test_a_mask_is_boolean"
 ALL = [(trap, mutant) for trap, (_, some) in MUTANTS.TRAPS.items() for mutant in some]
 
 
@@ -45,14 +45,14 @@ def test_every_mutation_applies_once_and_names_tests_that_exist(trap, mutant):
     ("old", "new", "verdict"),
     [
         ('"""Masks: which', '"""Masks, which', "SURVIVES"),
-        ("what is nowhere", "", "DOES NOT APPLY: its text stands 0 times in deepexp/masks.py"),
+        ("what is nowhere", "", "DOES NOT APPLY: its text stands 0 times in deepexp/pruning/masks.py"),
         ("from __future__", "from __past__", "NO VERDICT"),
     ],
 )
 def test_what_no_test_notices_fails_the_target(old, new, verdict):
     code = (
         "import sys; sys.path.insert(0, 'tests'); import mutants\n"
-        f"given = mutants.Mutant('nothing', 'masks.py', {old!r}, {new!r}, {TEST!r})\n"
+        f"given = mutants.Mutant('nothing', 'pruning/masks.py', {old!r}, {new!r}, {TEST!r})\n"
         "mutants.TRAPS = {1: ('nothing', (given,))}\n"
         "sys.argv[1:] = ['--workers', '1']; sys.exit(mutants.main())"
     )

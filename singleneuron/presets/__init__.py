@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from figures.messages import invalid, unknown
-from singleneuron.presets.parts import Part, Paths, Progress, Study
+from signflow.messages import invalid, unknown
+from singleneuron.presets.tables.common import Progress
+from singleneuron.presets.tables.kinds import Part
+from singleneuron.presets.tables.paths import Paths
+from singleneuron.presets.tables.studies import Study
 
 if TYPE_CHECKING:
     import xarray as xr

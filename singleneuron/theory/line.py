@@ -3,17 +3,7 @@
 import sympy as sp
 
 from singleneuron.theory.claims import Claims, Equation, Inequality
-from singleneuron.theory.definitions import (
-    Flow,
-    Rate,
-    error,
-    gaussian,
-    gradient_flow,
-    rate,
-    relu,
-    student,
-    t,
-)
+from singleneuron.theory.definitions import Flow, Rate, error, gaussian, gradient_flow, rate, relu, student, t
 
 a, w, s = sp.symbols("a w s", real=True)
 C = sp.Symbol("C", positive=True)

@@ -25,9 +25,13 @@ from torch.utils.backend_registration import (
     _setup_privateuseone_for_python_backend,
 )
 
-from deepexp import levels, masks, policy, prepare, train
-from deepexp.config import Config, build
-from deepexp.scores import score
+from deepexp import train
+from deepexp.config.build import build
+from deepexp.config.settings import Config
+from deepexp.pruning import masks
+from deepexp.pruning.scores import score
+from deepexp.runs import level_start, setup
+from deepexp.runs import run as levels
 
 NAME = "pretended"
 COPIES = (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
@@ -115,7 +119,7 @@ def _autocast() -> list[torch.library.Library]:
 def pretended() -> Iterator[Pretended]:
     """The device, in place of 'cuda' and its flags."""
     _setup_privateuseone_for_python_backend(NAME, backend_module=_Module())
-    prepare._set_up = lambda machine: None
+    setup._set_up = lambda machine: None
     torch.utils.swap_tensors = _give  # of Module.to, which refuses what a fake tensor is registered by
     kept = _autocast()
     with Pretended() as gpu:
@@ -131,9 +135,9 @@ def config(**settings: Any) -> Config:
 
 def steps(gpu: Pretended, chosen: Config) -> list[str]:
     """What an epoch of a pruned network waits for."""
-    work = prepare.prepare(chosen, Path())
+    work = setup.prepare(chosen, Path())
     mask = masks.top(score("magnitude", work.net, 0), masks.dense(work.net), 2000)
-    policy.restore(work.net, work.sgd, policy.masked(policy.capture(work.net, work.sgd), mask))
+    level_start.restore(work.net, work.sgd, level_start.masked(level_start.capture(work.net, work.sgd), mask))
     assert {p.device.type for p in work.net.parameters()} == {NAME}
     assert work.sgd.defaults["fused"]
     gpu.waits.clear()

@@ -7,9 +7,13 @@ import pytest
 import torch
 from scipy import stats
 
-from deepexp import analysis, levels, masks, plan, published
-from deepexp import folder as layout
-from deepexp.config import build
+from deepexp import analysis
+from deepexp.config.build import build
+from deepexp.predictions import published
+from deepexp.recipes import recipe as plan
+from deepexp.runs import run as levels
+from deepexp.storage import bit_files
+from deepexp.storage import folder as layout
 from tests.deepexp import planted
 
 RECIPE = """
@@ -78,7 +82,7 @@ def test_starved_layers_are_counted_by_arm_and_level(made):
     table = analysis.tables(recipe, runs, folder)["levels"]
     for run in runs[:2]:
         for level in range(3):
-            alive = masks.load(layout.file(folder / run.config.run_id, "masks", level))
+            alive = bit_files.load(layout.file(folder / run.config.run_id, "masks", level))
             left = [(int(there.sum()), there.numel()) for there in alive.values()]
             few = [kept < total and (kept < 10 or kept < total / 100) for kept, total in left]
             found = table.sel(panel=run.panel, arm=run.arm, seed=run.config.seed, level=level)
@@ -156,8 +160,8 @@ def test_sign_statistics_of_runs_are_those_of_their_files(made):
     table = analysis.tables(recipe, runs, folder)["signs"]
     run = next(run for run in runs if run.arm == "lrr" and run.config.seed == 1)
     path = folder / run.config.run_id
-    history = [masks.load(layout.file(path, "signs", level)) for level in ("initial", 0, 1, 2)]
-    alive = masks.load(layout.file(path, "masks", 2))
+    history = [bit_files.load(layout.file(path, "signs", level)) for level in ("initial", 0, 1, 2)]
+    alive = bit_files.load(layout.file(path, "masks", 2))
     last, count = [0] * 3, [0] * 4
     for name, there in alive.items():
         for place in there.flatten().nonzero().flatten().tolist():
@@ -190,9 +194,9 @@ def test_sign_statistics_of_a_planted_history(tmp_path):
 
     signs, alive = zip(*histories.values(), strict=True)
     for position, level in enumerate(("initial", 0, 1, 2)):
-        masks.save(column(signs, position), layout.file(tmp_path, "signs", level))
+        bit_files.save(column(signs, position), layout.file(tmp_path, "signs", level))
     for level in range(3):
-        masks.save(column(alive, level), layout.file(tmp_path, "masks", level))
+        bit_files.save(column(alive, level), layout.file(tmp_path, "masks", level))
     last, count = analysis.sign_histograms(tmp_path, 2)
     assert last.tolist() == [2, 1, 1]  # never and at level 0; at level 1; always
     assert count.tolist() == [1, 2, 0, 1]

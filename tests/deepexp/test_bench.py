@@ -6,17 +6,21 @@ import time
 import pytest
 import torch
 
-from deepexp import bench, cli, data, models
-from deepexp.config import Machine, build
-from deepexp.prepare import prepare
+from deepexp import bench, models
+from deepexp.cli import main
+from deepexp.config.build import build
+from deepexp.config.settings import Machine
+from deepexp.data import dataset
+from deepexp.runs import speed
+from deepexp.runs.setup import prepare
 
 SMALL = bench.settings("digits", "resnet8", 32)
 EAGER = bench.names(compiled=False)
 
 
 def test_every_loop_trains_on_one_copy_of_the_data(monkeypatch):
-    real, loaded = data.load, []
-    monkeypatch.setattr(data, "load", lambda *given: loaded.append(given) or real(*given))
+    real, loaded = dataset.load, []
+    monkeypatch.setattr(dataset, "load", lambda *given: loaded.append(given) or real(*given))
     rates, images = bench.loops(SMALL, images=192)
     assert len(loaded) == 1
     assert 192 <= images < 192 + 32 * bench.CHUNK
@@ -26,14 +30,14 @@ def test_every_loop_trains_on_one_copy_of_the_data(monkeypatch):
 
 def test_a_batch_larger_than_what_the_plain_loop_has_in_memory(monkeypatch):
     monkeypatch.setattr(bench, "PLAIN", 16)
-    loaded = data.load(build(SMALL).data, 0)
+    loaded = dataset.load(build(SMALL).data, 0)
     assert next(bench._loop("plain", SMALL, loaded, chunk=2)) == 2
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_gpu_that_is_not_there_is_told_in_one_line(capsys):
     command = ["bench", "--dataset", "digits", "--model", "resnet8", "--device", "cuda"]
-    assert cli.main(command) == 2
+    assert main.main(command) == 2
     assert "machine.device = 'cuda' needs a CUDA device" in capsys.readouterr().err
 
 
@@ -46,7 +50,7 @@ def test_the_loops_end_when_their_time_is_over():
 
 def test_a_loop_tells_how_many_batches_it_took():
     """44 an epoch: chunks of 15 end with the epoch; the plain loop counts on; of a stack, those of each."""
-    loaded = data.load(build(SMALL).data, 0)
+    loaded = dataset.load(build(SMALL).data, 0)
     names = ("deepexp, masked", "plain", f"deepexp, {bench.STACK} seeds stacked")
     assert set(names) <= set(EAGER)
     ours, plain, stacked = (bench._loop(name, SMALL, loaded, chunk=15) for name in names)
@@ -62,7 +66,7 @@ def test_the_command_writes_its_tables_into_the_readme(capsys, monkeypatch, tmp_
     readme.write_text("a\n<!-- deepexp benchmark: begin -->\nold\n<!-- deepexp benchmark: end -->\nz\n")
     options = ["--dataset", "digits", "--model", "resnet8", "--batch", "32", "--images", "96"]
     options += ["--seconds", "0", "--threads", "1", "--device", "cpu", "--precision", "bf16"]
-    assert cli.main(["bench", *options, "--readme", str(readme)]) == 0
+    assert main.main(["bench", *options, "--readme", str(readme)]) == 0
     told = capsys.readouterr().out.strip()
     assert readme.read_text() == (
         f"a\n<!-- deepexp benchmark: begin -->\n{told}\n<!-- deepexp benchmark: end -->\nz\n"
@@ -84,7 +88,7 @@ def test_the_command_writes_its_tables_into_the_readme(capsys, monkeypatch, tmp_
 def test_a_readme_without_the_section_is_bad_input(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(bench, "report", lambda *_, **__: iter(["measured"]))
     (tmp_path / "README.md").write_text("nothing")
-    assert cli.main(["bench", "--readme", str(tmp_path / "README.md")]) == 2
+    assert main.main(["bench", "--readme", str(tmp_path / "README.md")]) == 2
     assert "must hold the lines <!-- deepexp benchmark: begin -->" in capsys.readouterr().err
 
 
@@ -107,7 +111,7 @@ def test_the_operations_of_an_image_are_counted(tmp_path):
     for name, weight in models.prunable(work.net).items():
         side = next(side for start, side in sides.items() if name.startswith(start))
         expected += (2 if name == "conv.weight" else 3) * 2 * weight.numel() * side**2
-    assert bench.operations(work) == expected
+    assert speed.operations(work) == expected
 
 
 def test_the_ceiling_is_a_rate_of_this_machine(monkeypatch):
@@ -117,7 +121,7 @@ def test_the_ceiling_is_a_rate_of_this_machine(monkeypatch):
 
 def test_the_speed_of_a_configuration_is_measured(tmp_path):
     slow, fast = (
-        bench.images_per_second(
+        speed.images_per_second(
             prepare(build({"model.name": name, "train.batch_size": 16}), tmp_path), seconds=0.2
         )
         for name in ("resnet56", "resnet8")

@@ -3,10 +3,12 @@
 import pytest
 import torch
 
-from deepexp import bench, levels, masks, policy, train
-from deepexp.config import build
-from deepexp.prepare import prepare
-from deepexp.scores import score
+from deepexp import bench, train
+from deepexp.config.build import build
+from deepexp.pruning import masks
+from deepexp.pruning.scores import score
+from deepexp.runs import level_start, run
+from deepexp.runs.setup import prepare
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
@@ -25,10 +27,10 @@ def settings_of_torch():
 def _trained(tmp_path, settings):
     work = prepare(build(settings), tmp_path)
     mask = masks.top(score("magnitude", work.net, 0), masks.dense(work.net), 2000)
-    policy.restore(work.net, work.sgd, policy.masked(policy.capture(work.net, work.sgd), mask))
+    level_start.restore(work.net, work.sgd, level_start.masked(level_start.capture(work.net, work.sgd), mask))
     steps = train.steps(work.net, work.forward, work.sgd, mask, work.dataset, work.config, 0, 0, (5,))
     report = next(steps)
-    return report, policy.capture(work.net, work.sgd), mask
+    return report, level_start.capture(work.net, work.sgd), mask
 
 
 def test_the_gpu_trains_what_the_cpu_trains(tmp_path, tiny):
@@ -58,10 +60,10 @@ def test_every_precision_trains_eager_and_as_cuda_graphs(tmp_path, tiny, precisi
 @pytest.mark.parametrize("compile", [False, True])
 def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, tiny, compile, same_run):
     config = build({**tiny, **GPU, "algorithm": "wr", "machine.compile": compile})
-    for _ in levels.run(config, tmp_path / "whole"):
+    for _ in run.run(config, tmp_path / "whole"):
         pass
     for count in (2, 3, 100):
-        for _, _ in zip(range(count), levels.run(config, tmp_path / "stopped"), strict=False):
+        for _, _ in zip(range(count), run.run(config, tmp_path / "stopped"), strict=False):
             pass
     same_run(tmp_path / "whole", tmp_path / "stopped")
 

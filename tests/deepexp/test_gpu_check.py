@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from deepexp import cli, gpu_check, train
+from deepexp import gpu_check, train
+from deepexp.cli import main
 
 TINY = {"machine.precision": "float32"}
 
@@ -18,7 +19,7 @@ def small(monkeypatch):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
 def test_without_a_gpu_it_says_so_in_one_line(capsys, tmp_path):
-    assert cli.main(["gpu-check", "--out", str(tmp_path / "found.json")]) == 2
+    assert main.main(["gpu-check", "--out", str(tmp_path / "found.json")]) == 2
     error = capsys.readouterr().err
     assert error.startswith("deepexp: gpu-check needs a CUDA device, but torch finds none")
     assert error.count("\n") == 1
@@ -96,7 +97,7 @@ def test_a_failed_check_is_exit_code_1(monkeypatch, tmp_path, capsys):
     found = [gpu_check.Found("one", True), gpu_check.Found("two", False, "why")]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(gpu_check, "run", lambda *_: iter(found))
-    assert cli.main(["gpu-check", "--out", str(tmp_path / "found.json")]) == 1
+    assert main.main(["gpu-check", "--out", str(tmp_path / "found.json")]) == 1
     streams = capsys.readouterr()
     assert "two: FAILED; why" in streams.out
     assert "1 of 2 checks failed, the first two" in streams.err

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from deepexp import models, stack
+from deepexp import models
+from deepexp.runs import stack
 
 LAYOUTS = (torch.channels_last, torch.contiguous_format)
 # Name, stem, side, channels, widths; the blocks of the other networks are theirs. Narrow layers on large

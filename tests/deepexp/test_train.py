@@ -8,12 +8,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from deepexp import data, levels, masks, models, policy, stack, train
-from deepexp import prepare as prepare_module
-from deepexp.config import Machine, build
-from deepexp.prepare import prepare
-from deepexp.processes import ALONE
-from deepexp.scores import score
+from deepexp import models, train
+from deepexp.config.build import build
+from deepexp.config.settings import Machine
+from deepexp.data import dataset as data
+from deepexp.distributed import ALONE
+from deepexp.pruning import masks
+from deepexp.pruning.scores import score
+from deepexp.runs import level as runs_level
+from deepexp.runs import level_start, run, stack
+from deepexp.runs import setup as prepare_module
+from deepexp.runs.setup import prepare
 
 
 def _work(tmp_path, tiny, **settings):
@@ -97,7 +102,7 @@ def test_warm_up_in_the_first_level_or_in_every(tmp_path, tiny, monkeypatch):
     )
     for kind, ramps in (("first", {0}), ("every", {0, 1, 2})):
         settings = {**tiny, "train.warmup": kind, "train.warmup_epochs": 1.0, "train.schedule": "constant"}
-        for _ in levels.run(build(settings), tmp_path / kind):
+        for _ in run.run(build(settings), tmp_path / kind):
             pass
         first, seen[:] = [warm for step, warm in seen if step == 0], []
         assert {level for level, warm in enumerate(first) if warm} == ramps
@@ -124,14 +129,14 @@ def test_a_dense_training_is_the_plain_loop(tmp_path, tiny, decay_norm):
             F.cross_entropy(net(x), y, label_smoothing=0.1).backward()
             sgd.step()
     _run(work, masks.dense(work.net))
-    _equal(policy.capture(work.net, work.sgd), policy.capture(net, sgd))
+    _equal(level_start.capture(work.net, work.sgd), level_start.capture(net, sgd))
 
 
 def test_masked_training_is_training_of_the_masked_network(tmp_path, tiny):
     """The survivors move as in a network whose forward pass multiplies the weights by the mask."""
     work = _work(tmp_path, tiny)
     mask = masks.top(score("magnitude", work.net, 0), masks.dense(work.net), 2000)
-    policy.restore(work.net, work.sgd, policy.masked(policy.capture(work.net, work.sgd), mask))
+    level_start.restore(work.net, work.sgd, level_start.masked(level_start.capture(work.net, work.sgd), mask))
     net = models.build("resnet8", classes=10, width=0.25, channels=1, seed=0)
     net.to(memory_format=torch.channels_last).train()
     sgd = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
@@ -153,11 +158,11 @@ def test_pruned_weights_and_their_momentum_stay_exactly_zero(tmp_path, tiny):
     work = _work(tmp_path, tiny)
     _run(work, masks.dense(work.net))  # momentum is no longer 0
     mask = masks.top(score("magnitude", work.net, 0), masks.dense(work.net), 1500)
-    before = policy.capture(work.net, work.sgd)
+    before = level_start.capture(work.net, work.sgd)
     assert all(bool(tensor.any()) for tensor in before.momentum.values())
-    policy.restore(work.net, work.sgd, policy.masked(before, mask))
+    level_start.restore(work.net, work.sgd, level_start.masked(before, mask))
     _run(work, mask)
-    after = policy.capture(work.net, work.sgd)
+    after = level_start.capture(work.net, work.sgd)
     for name, alive in mask:
         assert not after.tensors[name][~alive].any()
         assert not after.momentum[name][~alive].any()
@@ -181,9 +186,9 @@ def test_a_training_entered_anywhere_is_the_uninterrupted_one(tmp_path, tiny, st
             break
     torch.manual_seed(step)
     other = _work(tmp_path, tiny, **augmented)
-    policy.restore(other.net, other.sgd, policy.capture(parts.net, parts.sgd))
+    level_start.restore(other.net, other.sgd, level_start.capture(parts.net, parts.sgd))
     _run(other, dense, start=step)
-    _equal(policy.capture(whole.net, whole.sgd), policy.capture(other.net, other.sgd))
+    _equal(level_start.capture(whole.net, whole.sgd), level_start.capture(other.net, other.sgd))
 
 
 @pytest.mark.parametrize(
@@ -209,7 +214,7 @@ def test_bfloat16_trains_and_keeps_its_weights_and_scores_in_float32(tmp_path, t
     assert 1e-4 < float((have - want).norm() / want.norm()) < 2e-2  # some roundings to 8 bits
     first, *_, last = _run(rounded, masks.dense(rounded.net))
     assert last.loss < first.loss
-    state = policy.capture(rounded.net, rounded.sgd)
+    state = level_start.capture(rounded.net, rounded.sgd)
     kinds = {t.dtype for t in [*state.tensors.values(), *state.momentum.values()] if t.is_floating_point()}
     assert kinds == {torch.float32}
     found = score("magnitude", rounded.net, 0)
@@ -351,7 +356,7 @@ def test_levels_and_seeds_share_one_graph(tmp_path, tiny, graphs):
     short = {**tiny, "train.epochs": 2, "pruning.levels": 1, "policy.rewind_epoch": 1, "algorithm": "wr"}
     settings = {**short, "machine.compile": True, "train.drop_last": False, "data.limit": 72}
     for seed in (0, 1):
-        for _ in levels.run(build({**settings, "seed": seed}), tmp_path / str(seed)):
+        for _ in run.run(build({**settings, "seed": seed}), tmp_path / str(seed)):
             pass
     assert sorted(shape[0] for shape in graphs) == [8, 32]
 
@@ -405,7 +410,7 @@ def test_a_diverging_training_stops_with_a_message(tmp_path, tiny):
 
 def test_evaluation_counts_every_image_and_changes_nothing(tmp_path, tiny, monkeypatch):
     work = _work(tmp_path, tiny)
-    before = policy.capture(work.net, work.sgd)
+    before = level_start.capture(work.net, work.sgd)
     monkeypatch.setattr(train, "EVALUATION_BATCH", 100)  # 359 images: a last batch of 59
     loss, accuracy = train.evaluate(work.net, work.dataset.test, work.dataset, work.config.machine)
     work.net.eval()
@@ -413,7 +418,7 @@ def test_evaluation_counts_every_image_and_changes_nothing(tmp_path, tiny, monke
         logits = work.net(work.dataset.normalise(work.dataset.test.x))
     assert accuracy == float((logits.argmax(1) == work.dataset.test.y).double().mean())
     assert loss == pytest.approx(float(F.cross_entropy(logits, work.dataset.test.y)), rel=1e-5)
-    _equal(before, policy.capture(work.net, work.sgd))
+    _equal(before, level_start.capture(work.net, work.sgd))
     none = work.dataset.validation
     assert train.evaluate(work.net, none, work.dataset, work.config.machine) == (None, None)
 
@@ -434,7 +439,7 @@ def test_every_layer_has_the_layout_asked_for(tmp_path, tiny, tiny_imagenet, dat
                 layer.register_forward_hook(
                     lambda layer, _, y, name=name: planar.setdefault(name, set()).add(y.is_contiguous())
                 )
-    levels._scores(alone, 1, masks.dense(alone.net))
+    runs_level._scores(alone, 1, masks.dense(alone.net))
     train.evaluate(alone.net, alone.dataset.test[:4], alone.dataset, alone.config.machine)
     for work in (alone, together):
         arguments = work.net, work.forward, work.sgd, masks.dense(work.net), work.sources
@@ -458,7 +463,7 @@ def test_a_compiled_run_compiles_once(tmp_path, tiny):
         "algorithm": "imp",
     }
     counted = []
-    for event in levels.run(build(settings), tmp_path / "run"):
+    for event in run.run(build(settings), tmp_path / "run"):
         if event.row is not None:
             counted.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
     assert len(counted) == 3

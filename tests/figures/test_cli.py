@@ -7,7 +7,8 @@ import sys
 import pytest
 import xarray as xr
 
-from figures import cli, results
+from figures import cli
+from signflow import provenance, results
 
 
 def _fails(capsys, arguments, message):
@@ -69,7 +70,7 @@ def test_help_and_version_are_light():
         "try: main([sys.argv[1]])\n"
         "finally: print(sorted({'matplotlib', 'numpy', 'xarray'} & set(sys.modules)))"
     )
-    for option, expected in (("--help", "draw figures"), ("--version", results.revision())):
+    for option, expected in (("--help", "draw figures"), ("--version", provenance.revision())):
         done = subprocess.run(
             [sys.executable, "-c", code, option], capture_output=True, text=True, timeout=60, check=True
         )

@@ -72,7 +72,8 @@ def test_a_full_disk_leaves_the_pictures_that_were_there(tmp_path):
     code = """
 import resource, sys
 from matplotlib.figure import Figure
-from figures import command, style
+from figures import style
+from signflow import command_line as command
 figure = Figure(figsize=(3, 3))
 figure.subplots().plot(range(1000), [hash((i, 1)) % 1000 for i in range(1000)])
 resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))

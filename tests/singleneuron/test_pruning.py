@@ -5,20 +5,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from singleneuron.flow import integrate
-from singleneuron.model import (
-    Line,
-    Population,
-    Sample,
-    State,
-    balanced_starts,
-    independent_starts,
-    loss,
-    reduce,
-)
-from singleneuron.outcome import Status
-from singleneuron.pruning import level_counts, own_options, prune, rebalanced, smallest_pruned
-from singleneuron.regions import line_success, predicted
+from singleneuron.algorithms import level_counts, own_options
+from singleneuron.flows.integrate import integrate
+from singleneuron.formulas.regions import line_success, predicted
+from singleneuron.problem.loss import loss
+from singleneuron.problem.problem import Line, Population, Sample
+from singleneuron.problem.starts import balanced_starts, independent_starts
+from singleneuron.problem.state import State, reduce
+from singleneuron.problem.status import Status
+from singleneuron.pruning import prune, rebalanced, smallest_pruned
 
 VARIANTS = [("lrr", {}), ("imp", {}), ("imp", {"imp": "rebalance"}), ("wr", {"rewind_time": 0.7})]
 

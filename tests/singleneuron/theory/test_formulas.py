@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from singleneuron import exact
-from singleneuron.model import Array, Population, Reduced, Sample, State, angle_kernel, gradient, loss
+from singleneuron.formulas import balanced as exact
+from singleneuron.formulas import line as formulas_line
+from singleneuron.formulas import population as formulas_population
+from singleneuron.problem.arguments import Array
+from singleneuron.problem.loss import gradient, loss
+from singleneuron.problem.problem import Population, Sample, angle_kernel
+from singleneuron.problem.state import Reduced, State
 from singleneuron.theory import Claims, Equation, balanced, escape, line, population
 
 RNG = np.random.default_rng(3)
@@ -74,7 +79,7 @@ def test_crossing_time(index: int) -> None:
     growth = stated(line.crossing_time(), index)
     symbols = sorted(growth.free_symbols, key=str)
     time = np.log1p(numeric(growth, *symbols)(*(given[str(x)] for x in symbols))) / (2 * C * R)
-    ours = exact.crossing_time(a, w, C, 1.0, C, s)
+    ours = formulas_line.crossing_time(a, w, C, 1.0, C, s)
     np.testing.assert_allclose(ours, time, rtol=1e-12)
 
 
@@ -105,4 +110,4 @@ def test_escape_time(a: float, rho: float, delta: float) -> None:
         stalled = float(1 / stated(escape.slow_escape(), 0).subs(given))
         quantity = escape.slow_escape()[5].quantity  # 1/delta(time)^4
         time = float(quantity.args[0].args[0].subs({escape.deficit: -c, escape.delta1: stalled}))
-    np.testing.assert_allclose(exact.escape_time(a, rho, delta), time, rtol=1e-12)
+    np.testing.assert_allclose(formulas_population.escape_time(a, rho, delta), time, rtol=1e-12)

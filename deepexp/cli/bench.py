@@ -1,0 +1,74 @@
+"""`deepexp bench`: training speed on this machine beside plain PyTorch."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from deepexp.cli.common import _device
+from signflow import command_line, readme
+from signflow.messages import Failure
+
+if TYPE_CHECKING:
+    pass
+
+
+def _bench_options(bench: argparse.ArgumentParser) -> None:
+    bench.add_argument("--dataset", default="cifar10")
+    bench.add_argument("--model", default="resnet20")
+    bench.add_argument(
+        "--images", type=int, help="for each loop (default: 5000, on a GPU until the time is over)"
+    )
+    bench.add_argument("--batch", type=int, default=128)
+    bench.add_argument(
+        "--seconds", type=float, default=45.0, help="end after these, if the images last longer"
+    )
+    bench.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    bench.add_argument("--precision", default="float32", choices=["float32", "tf32", "bf16"])
+    bench.add_argument("--threads", type=int, default=2)
+    bench.add_argument(
+        "--compile", action="store_true", help="compiled loops too (a minute each; on a GPU always)"
+    )
+    bench.add_argument(
+        "--readme", type=command_line.path, metavar="FILE", help="replace the marked section there"
+    )
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from deepexp import bench
+
+    mark = "deepexp benchmark"
+    if options.readme:
+        readme.section(options.readme, mark)
+    device = _device(options.device)
+    chosen = bench.settings(
+        *(options.dataset, options.model, options.batch),
+        device=device,
+        threads=options.threads,
+        precision=options.precision,
+    )
+    images = options.images or (5000 if device == "cpu" else 10**9)
+    compiled = options.compile or device == "cuda"
+    parts = []
+    for part in bench.report(chosen, images=images, seconds=options.seconds, compiled=compiled):
+        print(part, end="\n\n", flush=True)
+        parts.append(part)
+    if options.readme:
+        readme.replace_section(options.readme, mark, "\n\n".join(parts))
+
+
+def _gpu_check(options: argparse.Namespace) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise ValueError("gpu-check needs a CUDA device, but torch finds none; run it on a machine with one")
+    from deepexp import gpu_check
+
+    failed, count = [], 0
+    for found in gpu_check.run("cuda", options.out):
+        count += 1
+        failed += [found.check] if found.ok is False else []
+        print(found, flush=True)
+    print(options.out)
+    if failed:
+        raise Failure(f"{len(failed)} of {count} checks failed, the first {failed[0]}")

@@ -1,0 +1,48 @@
+"""`deepexp data`: fetch and verify data sets."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
+
+def _data(options: argparse.Namespace) -> None:
+    from deepexp.data import catalogue, download
+
+    if options.dataset not in catalogue.SOURCES:
+        raise ValueError(
+            f"the data set must be one of {', '.join(catalogue.SOURCES)}, got '{options.dataset}'"
+        )
+    if options.url and not (options.action == "fetch" and catalogue.SOURCES[options.dataset].url):
+        raise ValueError(
+            f"--url is the archive that `data fetch` downloads, and there is none for `data {options.action} "
+            f"{options.dataset}`; leave it out"
+        )
+    if options.action == "fetch":
+        print(download.fetch(options.dataset, url=options.url, progress=not options.quiet))
+    if catalogue.SOURCES[options.dataset].in_files:
+        _verify_folder(options)
+        return
+    variant = catalogue.verify(options.dataset)
+    print(f"{options.dataset}: {variant}")
+    if variant == "unknown":
+        raise ValueError(
+            f"{options.dataset} must be one of {', '.join(catalogue.SOURCES[options.dataset].variants)}"
+        )
+
+
+def _verify_folder(options: argparse.Namespace) -> None:
+    from rich.progress import Progress
+
+    from deepexp.data import image_folder
+
+    with Progress(transient=True, disable=options.quiet or not sys.stderr.isatty()) as bar:
+        task = bar.add_task(options.dataset, total=None)
+        found = image_folder.verify(
+            options.dataset, lambda done, of: bar.update(task, completed=done, total=of)
+        )
+    print(f"{options.dataset}: {found}")

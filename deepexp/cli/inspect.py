@@ -1,0 +1,48 @@
+"""`deepexp status`, `export` and `doctor`: what is there."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from deepexp.cli.common import RUNS
+
+if TYPE_CHECKING:
+    pass
+
+
+def _status(options: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from deepexp.schedule.costs import duration
+    from deepexp.storage.folder import status
+
+    if not options.runs.is_dir() and (options.runs.exists() or options.runs != RUNS):
+        raise ValueError(f"there must be a folder of runs at '{options.runs}', but there is none")
+    found = status(options.runs)
+    if not found:
+        print(f"no runs in '{options.runs}'")
+        return
+    table = Table("run", "level", "epoch", "density", "test accuracy", "state", "time left")
+    for run in found:
+        left = "" if run.seconds_left is None else duration(run.seconds_left)
+        accuracy = "" if run.accuracy is None else f"{run.accuracy:.2%}"
+        density = "" if run.density is None else f"{run.density:.2%}"
+        table.add_row(run.run_id, run.level, run.epoch, density, accuracy, run.state, left)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from deepexp.runs.export import export
+
+    for path in export(options.folder, options.level, options.out):
+        print(path)
+
+
+def _doctor(_: argparse.Namespace) -> None:
+    from deepexp import doctor
+
+    for line in doctor.lines():
+        print(line)

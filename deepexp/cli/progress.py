@@ -1,0 +1,80 @@
+"""Training with a progress bar, and scalars for TensorBoard."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deepexp.config.settings import Config
+    from deepexp.runs.level import Progress
+
+
+def _train_together(configs: Sequence[Config], folders: Sequence[Path], quiet: bool, scalars: bool) -> None:
+    """Train one run, or those of a stack, showing their progress."""
+    from deepexp.schedule.execute import trained
+
+    with _progress(configs, folders, quiet) as (tell, show):
+        events = trained(configs, folders, tell)
+        for number, event in _scalars(events, folders[0], configs[0]) if scalars else events:
+            show(number, event)
+
+
+@contextlib.contextmanager
+def _progress(
+    configs: Sequence[Config], folders: Sequence[Path], quiet: bool
+) -> Iterator[tuple[Callable[[str], None], Callable[[int, Progress], None]]]:
+    """Bars of runs: a function that prints a line above them, and one that shows the progress of a run."""
+    from rich import progress
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, transient=True, disable=quiet or not sys.stderr.isatty()) as bar:
+
+        def tell(line: str) -> None:
+            if not quiet:
+                bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+        tasks = [bar.add_task(config.run_id, total=config.pruning.levels + 1) for config in configs]
+
+        def show(number: int, event: Progress) -> None:
+            name = f"seed {configs[number].seed}, " if len(configs) > 1 else ""
+            done = event.level + event.step / event.total
+            bar.update(tasks[number], completed=done, description=f"{name}level {event.level}")
+
+        try:
+            yield tell, show
+        except KeyboardInterrupt:
+            kept = f"'{folders[0] if len(folders) == 1 else folders[0].parent}' keeps every complete epoch"
+            raise KeyboardInterrupt(f"; {kept}; run the same command again to go on") from None
+
+
+def _scalars(events: Iterator[tuple[int, Any]], folder: Path, config: Config) -> Iterator[tuple[int, Any]]:
+    """Pass the `events` of a run on, having written their numbers for TensorBoard."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ValueError(
+            "--tensorboard needs the package tensorboard; pip install 'signflow[tensorboard]'"
+        ) from None
+    writer = None  # made once the run owns its folder
+    for number, event in events:
+        writer = writer or SummaryWriter(str(folder / "tensorboard"))
+        if event.report is not None:
+            longest = event.total * config.epochs(0) // config.epochs(event.level)
+            step = event.level * longest + event.step
+            writer.add_scalar("train/loss", event.report.loss, step)
+            writer.add_scalar("train/accuracy", event.report.accuracy, step)
+            writer.add_scalar("train/lr", event.report.lr, step)
+        if event.row is not None:
+            writer.add_scalar("level/test_accuracy", event.row["test_accuracy"], event.level)
+            writer.add_scalar("level/density", event.row["density"], event.level)
+        yield number, event
+    if writer is not None:
+        writer.close()

@@ -1,0 +1,194 @@
+"""`deepexp recipes`, `plan`, `run` and `reduce`: whole experiments."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepexp.cli.common import _device, _settings
+from deepexp.cli.progress import _train_together
+from signflow.files import check_folder, check_output
+from signflow.messages import Failure
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from deepexp.recipes.recipe import Recipe, Run
+
+
+def _recipes(_: argparse.Namespace) -> None:
+    from deepexp.recipes.recipe import recipes
+
+    for name, recipe in recipes().items():
+        print(f"{name:20s} {recipe.question}")
+
+
+def _planned(options: argparse.Namespace) -> list[Run]:
+    from deepexp.recipes.recipe import runs
+
+    return runs(
+        options.recipe,
+        profile=options.profile,
+        seeds=options.seed,
+        panels=options.panel,
+        device=_device(options.device),
+        processes=int(os.environ.get("WORLD_SIZE", 1)),
+        stack=options.stack,
+        machine=_settings(options.set, "--set", "machine.compile=true"),
+    )
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from deepexp.schedule import costs, makefile, progress, units
+    from deepexp.storage.folder import write_text
+
+    runs, name = _planned(options), Path(options.recipe).stem
+    out = options.out or Path("build/deep") / f"{name}.mk"
+    if options.make:
+        check_output(out, ())
+    elif options.out:
+        raise ValueError(f"--out is the file that --make writes, got '{out}'; add --make, or leave it out")
+    todo = units.unfinished(runs, options.runs)
+    if options.make:
+        units.check_data(name, todo)
+    if not options.quiet:
+        print(f"{name}, profile {options.profile}")
+        print("\n".join(progress.overview(runs, todo)))
+        speeds = costs.speeds([run.config for run in todo], options.runs)
+        for kind, speed in speeds.items():
+            print(f"{kind}: {speed}")
+        print(progress.outlook(todo, options.runs, speeds))
+    if options.make:
+        told = ["--profile", options.profile, "--device", _device(options.device)]
+        for key, values in (("--seed", options.seed), ("--panel", options.panel), ("--set", options.set)):
+            told += [key, *map(str, values)] if values else []
+        told += ["--stack"] if options.stack else []
+        text = makefile.makefile(options.recipe, runs, options.runs, told, Path("build"))
+        write_text(out, text)
+
+
+def _run(options: argparse.Namespace) -> None:
+    from deepexp.schedule import execute, gpus, progress, slurm, units
+    from deepexp.storage import folder as layout
+    from signflow import workers
+
+    runs, name = _planned(options), Path(options.recipe).stem
+    if unknown := set(options.only or ()) - {run.config.run_id for run in runs}:
+        raise ValueError(f"--only must name runs of the recipe {name}, got {', '.join(sorted(unknown))}")
+    only = set(options.only or (run.config.run_id for run in runs))
+    todo = [
+        unit
+        for unit in units.units(runs, options.runs)
+        if only.intersection(run.config.run_id for run in unit)
+    ]
+    if todo:
+        check_folder(options.runs, "the folder of the runs")
+        units.check_data(name, [run for unit in todo for run in unit])
+    elif not options.quiet:
+        print(f"{name}, profile {options.profile}: {len(only)} of {len(only)} runs are complete")
+    if options.slurm is not None:
+        parameters = _settings(options.slurm, "--slurm", "timeout_min=600")
+        for run_id, number in slurm.submit(todo, options.runs, parameters).items():
+            print(f"{run_id}: job {number}")
+        return
+
+    def here(unit: Sequence[Run]) -> None:
+        configs = [run.config for run in unit]
+        folders = [options.runs / config.run_id for config in configs]
+        for folder in folders:
+            layout.wait(folder)
+        with gpus.device(configs[0]):
+            _train_together(configs, folders, bool(options.quiet or options.only), scalars=False)
+
+    def done(run: Run) -> None:
+        if not options.quiet:
+            print(progress.news(run, units.unfinished(runs, options.runs), options.runs), flush=True)
+
+    if "WORLD_SIZE" in os.environ or (len(todo) == 1 and options.scheduler is None):
+        for unit in todo:  # a process that fails takes those beside it along
+            here(unit)
+            for run in unit:
+                done(run)
+        return
+    if options.scheduler is None:
+        failed = execute.execute(
+            todo, lambda unit: workers.at_once(lambda: here(unit)), done, options.runs, most=1
+        )
+    else:
+        with workers.cluster(options.scheduler) as pool:
+            failed = execute.execute(
+                todo, lambda unit: pool.submit(execute.job(unit, options.runs)), done, options.runs
+            )
+    if failed:
+        (first, error), count = next(iter(failed.items())), sum(map(len, todo))
+        why = str(error).removeprefix(f"{first}: ")  # of a run that diverges in a stack
+        raise Failure(f"{len(failed)} of {count} runs failed, the first {first}: {why}")
+
+
+def _reduce(options: argparse.Namespace) -> None:
+    from deepexp import analysis
+    from deepexp.recipes.recipe import load
+    from signflow.results import write
+
+    recipe = load(options.recipe)
+    out = check_output(options.out or Path("build/results") / f"{recipe.name}.nc", (".nc",))
+    if options.result is not None:
+        if options.seed or options.panel:
+            raise ValueError("--from takes all that the file has; leave --seed and --panel out")
+        tables, made_of = analysis.again(recipe, options.result, without_starved=options.without_starved)
+    else:
+        tables, made_of = _from_runs(options, recipe)
+    print(write(tables, out, config=made_of))
+    missing = json.loads(tables["levels"].attrs["missing"])
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        print(f"not complete: {len(missing)} of {len(made_of['runs'])} runs, {', '.join(missing[:3])}{more}")
+    for line in analysis.starvation(tables["levels"]):
+        print(line)
+    if "verdicts" in tables:
+        _print_verdicts(tables["verdicts"])
+        if added := made_of.get("added_seeds"):
+            print(
+                f"added to the profile's seeds: {' '.join(map(str, added))}; if a verdict was the reason, "
+                "the intervals claim too much (optional stopping): fix the seeds before the first verdict"
+            )
+
+
+def _from_runs(options: argparse.Namespace, recipe: Recipe) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
+    """The tables of a recipe's runs, and what they are made of."""
+    from deepexp import analysis
+
+    planned = _planned(options)
+    tables = analysis.tables(recipe, planned, options.runs, without_starved=options.without_starved)
+    seeds = sorted({run.config.seed for run in planned})
+    return tables, {
+        "recipe": recipe.name,
+        "title": recipe.question,
+        "source": recipe.source,
+        "profile": options.profile,
+        "protocol": recipe.profiles[options.profile].protocol,
+        "seed": ", ".join(map(str, seeds)),
+        "added_seeds": [seed for seed in seeds if seed not in recipe.profiles[options.profile].seeds],
+        "without_starved": options.without_starved,
+        "runs": list(dict.fromkeys(run.config.run_id for run in planned)),
+        "trained": analysis.origins(planned, options.runs),
+    }
+
+
+def _print_verdicts(verdicts: xr.Dataset) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("prediction", "on", "primary estimate", "seeds", "verdict")
+    for number in range(verdicts.sizes["verdict"]):
+        row = {str(name): verdicts[name].values[number] for name in verdicts.data_vars}
+        name = f"{row['prediction']} ({row['variant']})" if row["variant"] else str(row["prediction"])
+        interval = f" [{row['low']:.3g}, {row['high']:.3g}]" if row["seeds"] > 1 else ""
+        found = "" if row["word"] == "NOT RUN" else f"{row['estimate']:.3g}{interval} {row['unit']}"
+        table.add_row(name, f"{row['panel']}, {row['network']}", found, str(row["seeds"]), str(row["text"]))
+    Console(width=None if sys.stdout.isatty() else 160).print(table)

@@ -1,0 +1,130 @@
+"""`deepexp train`: one run, or a stack of seeds, from a data set to its levels."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from deepexp.cli.common import RUNS, _device, _settings
+from deepexp.cli.progress import _train_together
+from signflow import command_line
+
+if TYPE_CHECKING:
+    from deepexp.config.settings import Config
+
+
+def _train_options(train: argparse.ArgumentParser) -> None:
+    train.add_argument("--dataset", default="digits", help="digits (default), cifar10, tinyimagenet, ...")
+    train.add_argument("--model", help="resnet18, ... (default: the protocol's, else resnet8)")
+    train.add_argument("--algorithm", default="lrr", help="imp, wr, lrr (default), or another level policy")
+    train.add_argument("--protocol", default="signflow", metavar="NAME", help="whose settings to use")
+    train.add_argument("--profile", default="full", help="how much of them: smoke, short, full (default)")
+    train.add_argument("--levels", type=int, metavar="N", help="prunings; 0 trains the dense network alone")
+    train.add_argument(
+        "--epochs", type=int, metavar="E", help="epochs a level; the schedule shrinks with them"
+    )
+    train.add_argument(
+        "--seed", type=int, nargs="+", default=[0], help="several train together, as one stacked network"
+    )
+    train.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    train.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any field, as train.lr=0.05",
+    )
+    train.add_argument(
+        "--out",
+        type=command_line.path,
+        metavar="DIR",
+        help="the run's folder (default: runs/RUN_ID); of several, theirs",
+    )
+    train.add_argument("--tensorboard", action="store_true", help="write its scalars too")
+    train.add_argument("--dry-run", action="store_true", help="print the plan and its cost, train nothing")
+
+
+def _configs(options: argparse.Namespace) -> list[Config]:
+    """The configuration of every seed."""
+    from deepexp.config.build import build
+
+    settings: dict[str, Any] = {
+        "data.dataset": options.dataset,
+        "algorithm": options.algorithm,
+        "machine.device": _device(options.device),
+        "machine.processes": int(os.environ.get("WORLD_SIZE", 1)),  # as torchrun started
+    }
+    if options.model is not None:
+        settings["model.name"] = options.model
+    if options.levels is not None:
+        settings["pruning.levels"] = options.levels
+    if options.epochs is not None:
+        settings["train.epochs"] = options.epochs
+    if len(options.seed) > 1:
+        settings["machine.stack"] = sorted(options.seed)
+    given = _settings(options.set, "--set", "train.lr=0.05")
+    if "machine.stack" in given:
+        raise ValueError(
+            f"--set must leave machine.stack to --seed, got {given['machine.stack']}; give the seeds that "
+            "train together as --seed 0 1 2"
+        )
+    settings |= given
+    return [
+        build({"seed": seed, **settings}, protocol=options.protocol, profile=options.profile)
+        for seed in sorted(options.seed)
+    ]
+
+
+def _train(options: argparse.Namespace) -> None:
+    configs = _configs(options)
+    if options.dry_run:
+        _print_plan(configs)
+        return
+    if options.tensorboard and len(configs) > 1:
+        raise ValueError(f"--tensorboard is for one seed, got {len(configs)}; leave it out, or give one")
+    folders = [(options.out or RUNS) / config.run_id for config in configs]
+    if options.out is not None and len(configs) == 1:
+        folders = [options.out]
+    _train_together(configs, folders, options.quiet, options.tensorboard)
+
+
+def _print_plan(configs: Sequence[Config]) -> None:
+    from deepexp.pruning import masks
+    from deepexp.runs import speed
+    from deepexp.runs.setup import prepare
+    from deepexp.runs.stack import Stack
+    from deepexp.schedule.costs import duration
+
+    works = [prepare(configs[0], RUNS / configs[0].run_id, print)]
+    works += [prepare(config, RUNS / config.run_id) for config in configs[1:]]
+    work, config = works[0], configs[0]
+    total = masks.dense(work.net).total
+    for each in configs:
+        print(f"{each.run_id}: {each.algorithm} by the protocol {each.protocol}, seed {each.seed}")
+    print(f"{config.data.dataset} ({work.dataset.variant}): {len(work.dataset.train):,} training images")
+    print(f"{config.model.name}: {total:,} prunable weights")
+    steps = 0
+    for level in range(config.pruning.levels + 1):
+        first = work.first(level)
+        steps += work.total(level) - first
+        kept = config.pruning.kept(level, total) if config.pruning.run is None else None
+        density = (
+            "mask of " + str(config.pruning.run)
+            if kept is None
+            else f"{kept:>12,} weights, {kept / total:.4%}"
+        )
+        print(f"  level {level:2d}: {density}, epochs {first / work.per_epoch:g} to {config.epochs(level)}")
+    steps *= len(works)
+    rate = speed.images_per_second(Stack(works) if len(works) > 1 else work)
+    seconds = steps * config.train.batch_size / rate
+    threads = f"{config.machine.threads} thread{'s' * (config.machine.threads > 1)}"
+    if config.machine.processes > 1:
+        threads += f" of one process instead of {config.machine.processes}"
+    print(
+        f"{steps:,} steps of {config.train.batch_size} images; {rate:,.0f} images/s measured on {threads}:",
+        end=" ",
+    )
+    print(f"about {duration(seconds)}")

@@ -1,0 +1,123 @@
+"""Settings from TOML files and `key=value` pairs, checked, and back to TOML."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from deepexp.config.algorithms import POLICIES, policy
+from deepexp.config.protocols import PROFILES, PROTOCOLS
+from deepexp.config.settings import Config, DatasetName, Train
+from signflow.messages import invalid, unknown
+
+
+def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: str = "full") -> Config:
+    """A configuration from dotted settings ('train.lr', 'algorithm', ...) over a profile of a protocol.
+
+    Later wins: defaults, protocol, profile, `settings`. `train.epochs` rescales the protocol's milestones,
+    warm-up and rewind epoch (rounded to whole epochs, at least one) unless they are set as well.
+    Raises ValueError with one line that names the key, what must hold and what was given.
+    """
+    dataset = settings.get("data.dataset", "digits")
+    if protocol not in PROTOCOLS:
+        unknown("the protocol must be", protocol, PROTOCOLS)
+    if profile not in PROFILES:
+        unknown("the profile must be", profile, PROFILES)
+    if dataset not in get_args(DatasetName):
+        unknown("the dataset must be", dataset, get_args(DatasetName))
+    if dataset not in PROTOCOLS[protocol].settings:
+        known = ", ".join(PROTOCOLS[protocol].settings)
+        raise ValueError(f"the protocol '{protocol}' is defined for {known}, got '{dataset}'; choose another")
+    algorithm = settings.get("algorithm", "lrr")
+    flat = {"protocol": protocol, "algorithm": algorithm, "data.dataset": dataset, "model.name": "resnet8"}
+    flat |= {f"policy.{key}": value for key, value in policy(protocol, algorithm).model_dump().items()}
+    flat |= PROTOCOLS[protocol].common | PROTOCOLS[protocol].settings[dataset]
+    shorter = {**PROFILES[profile][dataset], **settings}
+    if "train.epochs" in shorter:
+        flat |= _rescale(flat, shorter["train.epochs"])
+    without = flat.get("train.warmup") == "before" and shorter.get("train.warmup") == "none"
+    if without and algorithm in POLICIES[protocol]:
+        flat["policy.rewind_epoch"] = 0  # the source goes back to the end of a warm-up that is not there
+    return parse(_nest({**flat, **shorter}))
+
+
+def parse(tree: Mapping[str, Any]) -> Config:
+    """Validate a nested mapping; ValueError with one line where it is not a configuration."""
+    try:
+        return Config.model_validate(_defaults(tree))
+    except ValidationError as error:
+        raise ValueError(invalid(error, Config)) from None
+
+
+def read(text: str) -> Config:
+    """The configuration in a TOML text, as `to_toml` writes it."""
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"the configuration must be TOML: {error}") from None
+    return parse(tree)
+
+
+def to_toml(config: Config) -> str:
+    """Every field as TOML; what is None is left out."""
+    tree = config.model_dump()
+    sections = {key: value for key, value in tree.items() if isinstance(value, dict)}
+    lines = _pairs({key: value for key, value in tree.items() if key not in sections})
+    for name, section in sections.items():
+        lines += ["", f"[{name}]", *_pairs(section)]
+    return "\n".join(lines) + "\n"
+
+
+def _defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """`tree` with the sections that it leaves out, so that every section's own defaults apply."""
+    return {"data": {}, "model": {}, "train": {}, "pruning": {}} | dict(tree)
+
+
+def _rescale(flat: Mapping[str, Any], epochs: Any) -> dict[str, Any]:
+    """The protocol's times, in epochs, for a training of another length."""
+    old = flat.get("train.epochs", Train.model_fields["epochs"].default)
+    if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1 or epochs == old:
+        return {}
+    ratio = Fraction(epochs, old)
+
+    def scaled(time: float) -> int:
+        return max(1, round(ratio * Fraction(time)))
+
+    times: dict[str, Any] = {}
+    on_top = flat.get("train.warmup") == "before"
+    if flat.get("policy.rewind_epoch"):
+        rewound = scaled(flat["policy.rewind_epoch"])
+        times["policy.rewind_epoch"] = rewound if on_top else min(rewound, epochs - 1)
+    if flat.get("train.milestones"):
+        inside = {float(m) for m in map(scaled, flat["train.milestones"]) if m < epochs}
+        times["train.milestones"] = sorted(inside) or [epochs / 2]
+    if flat.get("train.warmup_epochs"):
+        ramp = float(scaled(flat["train.warmup_epochs"]))
+        times["train.warmup_epochs"] = ramp if on_top else min(ramp, epochs / 2)
+    return times
+
+
+def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    sections = {key.rpartition(".")[0] for key in flat} - {""}
+    for key in sections & flat.keys():
+        raise ValueError(f"'{key}' is a section and takes no value, got {flat[key]!r}; set a key in it")
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        section, _, name = key.rpartition(".")
+        (tree.setdefault(section, {}) if section else tree)[name] = value
+    return tree
+
+
+def _pairs(section: Mapping[str, Any]) -> list[str]:
+    return [f"{key} = {_toml(value)}" for key, value in section.items() if value is not None]
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)  # strings, numbers and booleans are written alike in JSON and TOML

@@ -1,0 +1,1 @@
+"""Data sets: what there is, where it comes from, and how its batches are made."""

@@ -1,0 +1,53 @@
+"""Augmentation in batches, on the device where the images lie: padded crops, resized crops, flips."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deepexp.config.settings import Data
+
+
+def augment(x: Tensor, index: Tensor, shifts: Tensor, flips: Tensor, config: Data) -> Tensor:
+    """Images `index` of `x` (n, H, W, C), padded, cropped at `shifts` (B, 2) rows and columns, flipped."""
+    if config.crop_padding == 0 and config.flip == "none":
+        return x[index]
+    pad, (height, width) = config.crop_padding, x.shape[1:3]
+    rows = torch.arange(height, device=x.device) + shifts[:, :1] - pad  # (B, H)
+    columns = torch.arange(width, device=x.device) + shifts[:, 1:] - pad  # (B, W)
+    columns = torch.where(flips[:, None], columns.flip(1), columns)
+    outside = ((rows < 0) | (rows >= height))[:, :, None] | ((columns < 0) | (columns >= width))[:, None, :]
+    if config.padding_mode == "reflect":
+        rows, columns = _reflect(rows, height), _reflect(columns, width)
+    picked = x[
+        index[:, None, None], rows.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None]
+    ]
+    return picked if config.padding_mode == "reflect" else picked.masked_fill_(outside[..., None], 0)
+
+
+def resample(x: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Tensor:
+    """What `boxes` (B, 4) of left, top, width, height show of x (B, H, W, C), as (B, size, size, C) float32.
+
+    Bilinear between the centres of the pixels in the box; those beyond its edge do not count. `size` is at
+    least the boxes' sides: a pixel of the result averages no more than its four neighbours.
+    """
+    height, width = x.shape[1:3]
+    left, top, wide, high = boxes.float().unsqueeze(2).unbind(1)  # (B, 1)
+    step = (torch.arange(size, device=x.device) + 0.5) / size  # (size,)
+    columns = torch.where(flips[:, None], step.flip(0), step)
+    columns = (left + columns * wide - 0.5).clamp(left, left + wide - 1)  # (B, size)
+    rows = (top + step * high - 0.5).clamp(top, top + high - 1)
+    grid = torch.stack(
+        torch.broadcast_tensors(
+            (columns * (2 / (width - 1)) - 1)[:, None, :], (rows * (2 / (height - 1)) - 1)[:, :, None]
+        ),
+        -1,
+    )
+    planes = F.grid_sample(x.permute(0, 3, 1, 2).float(), grid, padding_mode="border", align_corners=True)
+    return planes.permute(0, 2, 3, 1)
+
+
+def _reflect(index: Tensor, size: int) -> Tensor:
+    index = index.abs()
+    return torch.where(index >= size, 2 * (size - 1) - index, index)

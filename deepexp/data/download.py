@@ -1,0 +1,121 @@
+"""Data sets fetched over the network: resumed, verified and unpacked."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from deepexp.data.catalogue import SOURCES, Source, folder
+
+
+def fetch(name: str, *, url: str | None = None, progress: bool = True) -> Path:
+    """Download and unpack `name` into `folder()`, unless it is there; returns its folder.
+
+    A broken transfer is taken up again where it broke, a failing server is tried again, and an archive whose
+    MD5 is not the published one is deleted. `url` names a mirror of the archive. Raises ValueError, before
+    the download where a part of the data set lies in its place.
+    """
+    source, target = SOURCES[name], folder()
+    if _is_there(source, target):
+        return target / source.folder
+    if name == "imagenet":
+        raise ValueError(
+            "imagenet cannot be fetched, since image-net.org gives it to registered users alone; put its "
+            f"train/CLASS/*.JPEG and val/CLASS/*.JPEG into '{target / source.folder}'"
+        )
+    if not source.url:
+        return target
+    _check_free(source, target)
+    import pooch
+    import requests
+
+    archive = url or source.url
+    pooch.get_logger().setLevel("INFO" if progress else "WARNING")
+    registry = pooch.create(
+        path=target,
+        base_url=archive.rpartition("/")[0] + "/",
+        registry={Path(source.url).name: f"md5:{source.md5}"},
+        urls={Path(source.url).name: archive},
+        retry_if_failed=4,
+    )
+    try:
+        path = registry.fetch(Path(source.url).name, downloader=_resuming(progress))
+    except (OSError, ValueError, requests.RequestException) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{archive} must deliver the archive with MD5 {source.md5}, but: {reason}; try again, name a "
+            "mirror with --url, or put the official files under SIGNFLOW_DATA"
+        ) from None
+    _unpack(Path(path), target, source)
+    return target / source.folder
+
+
+def _is_there(source: Source, target: Path) -> bool:
+    return all((target / source.folder / part).exists() for part in source.parts)
+
+
+def _check_free(source: Source, target: Path) -> None:
+    """Raise ValueError where something lies in the place of a data set that is not there."""
+    place = target / source.folder
+    if place.is_symlink() or place.is_file() or (place.is_dir() and any(place.iterdir())):
+        missing = next(part for part in source.parts if not (place / part).exists())
+        raise ValueError(
+            f"'{place}' must be complete or absent, but it is there without '{missing}'; move or delete it, "
+            "and fetch again"
+        )
+
+
+def _resuming(progress: bool) -> Callable[[str, str, Any], None]:
+    """A downloader for pooch that keeps what arrived in a '.part' file and asks the server for the rest."""
+
+    def download(url: str, output: str, pooch: Any) -> None:
+        import requests
+        import urllib3
+        from rich.progress import Progress
+
+        part = Path(pooch.path) / f"{Path(url).name}.part"
+        have = part.stat().st_size if part.exists() else 0
+        # Some servers say 'Content-Encoding: gzip' of any .gz, and requests would unpack it.
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        with requests.get(url, headers=headers, stream=True, timeout=30) as response:
+            if response.status_code == 416:  # all of it is here already
+                os.replace(part, output)
+                return
+            response.raise_for_status()
+            mode = "ab" if response.status_code == 206 else "wb"
+            have = have if mode == "ab" else 0
+            length = have + int(response.headers.get("Content-Length", 0))
+            with part.open(mode) as file, Progress(disable=not progress, transient=True) as bar:
+                task = bar.add_task(Path(url).name, total=length or None, completed=have)
+                try:
+                    for chunk in response.raw.stream(1 << 16, decode_content=False):
+                        file.write(chunk)
+                        bar.advance(task, len(chunk))
+                except urllib3.exceptions.HTTPError as error:
+                    raise requests.ConnectionError(error) from None
+        if part.stat().st_size < length:
+            raise requests.ConnectionError(f"the transfer broke after {part.stat().st_size:,} bytes")
+        os.replace(part, output)
+
+    return download
+
+
+def _unpack(archive: Path, target: Path, source: Source) -> None:
+    """Unpack aside, then rename, so that a folder under its name is complete."""
+    with tempfile.TemporaryDirectory(dir=target) as aside:
+        if archive.suffix == ".zip":
+            with zipfile.ZipFile(archive) as packed:
+                packed.extractall(aside)
+        else:
+            with tarfile.open(archive) as file:
+                # The filter came with Python 3.11.4; before, the archive's known hash must do.
+                file.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
+                file.extractall(aside)
+        if not _is_there(source, target):  # by another process meanwhile
+            _check_free(source, target)
+            os.replace(Path(aside) / source.folder, target / source.folder)

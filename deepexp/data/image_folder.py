@@ -1,0 +1,187 @@
+"""Folders of JPEG files by class: which images a copy of Tiny ImageNet or ImageNet has, and of which class.
+
+Both lie in the folder named by the environment variable SIGNFLOW_DATA, or else in the user's cache. Tiny
+ImageNet-200 (Stanford's course CS231n): tiny-imagenet-200/train/CLASS/images/*.JPEG, and val/images/*.JPEG
+with their classes in val/val_annotations.txt, since they lie in no folder of a class. ImageNet (Russakovsky
+et al., IJCV 2015): imagenet/train/CLASS/*.JPEG and imagenet/val/CLASS/*.JPEG. A part of either in the same
+layout serves as well. Classes count in the sorted order of their names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deepexp.data import catalogue, jpeg
+
+
+@dataclass(frozen=True)
+class Part:
+    """The training or the test images: their files, and classes (n,) int64."""
+
+    paths: list[str]
+    y: np.ndarray
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a copy holds of its first classes, 'complete' if all of the published, else 'subset'."""
+
+    variant: str
+    digest: str  # of every file's name, class and length
+    classes: tuple[str, ...]
+    train: Part
+    test: Part
+
+
+def listing(name: str, classes: int | None = None) -> Listing:
+    """The images of `name` at hand, of its first `classes` classes (None: all).
+
+    Raises ValueError where a folder, an annotation or a class is missing; no file is opened but annotations.
+    """
+    source = catalogue.SOURCES[name]
+    root = catalogue.folder() / source.folder
+    if not root.is_dir():
+        hint = f"run `deepexp data fetch {name}` or " if source.url else ""
+        raise ValueError(
+            f"{name} must lie in '{root}', but there is no such folder; {hint}set SIGNFLOW_DATA to the "
+            f"folder that holds {source.folder}"
+        )
+    names = _classes(root / "train")
+    tiny = name == "tinyimagenet"
+    train = _by_class(root / "train", names, "images" if tiny else "")
+    test = (
+        _annotated(root / "val", names) if tiny else _by_class(root / "val", _same_classes(root, names), "")
+    )
+    published = (source.classes, *source.images)
+    complete = (len(names), len(train.paths), len(test.paths)) == published
+    if classes is not None and classes > len(names):
+        raise ValueError(f"data.classes must be at most the {len(names)} classes in '{root}', got {classes}")
+    names = names[:classes]
+    train, test = (_of_the_first(part, len(names)) for part in (train, test))
+    if not test.paths:
+        raise ValueError(f"'{root / 'val'}' must have images of the first {len(names)} classes, found none")
+    digest = hashlib.sha1()
+    for part in (train, test):
+        for path, label in zip(part.paths, part.y.tolist(), strict=True):
+            digest.update(os.fsencode(Path(path).relative_to(root)))  # as it is on the disk, UTF-8 or not
+            digest.update(f" {label} {os.stat(path).st_size}\n".encode())
+    return Listing("complete" if complete else "subset", digest.hexdigest(), names, train, test)
+
+
+def verify(name: str, progress: Callable[[int, int], None] = lambda done, of: None) -> str:
+    """Decode every image of the copy at hand, and say what it holds; ValueError names what is damaged.
+
+    `progress` is told how many of how many images are done. Nothing is compared with the published pixels, of
+    which there is no known sum: a fetched archive was compared as a whole.
+    """
+    found = listing(name)
+    size = catalogue.SOURCES[name].shape[0] if name == "tinyimagenet" else None
+    paths, damaged = [*found.train.paths, *found.test.paths], []
+
+    def check(path: str) -> str | None:
+        try:
+            jpeg.picture(path, size)
+        except ValueError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(max(1, jpeg.workers())) as pool:
+        for number, wrong in enumerate(pool.map(check, paths, chunksize=64), 1):
+            damaged += [wrong] if wrong else []
+            progress(number, len(paths))
+    if damaged:
+        raise ValueError(f"{len(damaged):,} of {len(paths):,} images are damaged, the first: {damaged[0]}")
+    return (
+        f"{found.variant} ({len(found.classes):,} classes, {len(found.train.paths):,} training and "
+        f"{len(found.test.paths):,} test images, all of them decoded)"
+    )
+
+
+def _classes(folder: Path) -> tuple[str, ...]:
+    names = tuple(sorted(entry.name for entry in _entries(folder) if entry.is_dir()))
+    if len(names) < 2:
+        raise ValueError(
+            f"'{folder}' must have a folder of images for each of two classes or more, found {len(names)}; "
+            "unpack the data set there as it was published"
+        )
+    return names
+
+
+def _same_classes(root: Path, names: tuple[str, ...]) -> tuple[str, ...]:
+    found = _classes(root / "val")
+    if found != names:
+        odd = sorted(set(found) ^ set(names))[0]
+        raise ValueError(
+            f"'{root / 'val'}' must have a folder for every class of '{root / 'train'}' and no other, not so "
+            f"for '{odd}'; sort the images into the folders of their classes"
+        )
+    return names
+
+
+def _by_class(folder: Path, names: Sequence[str], inside: str) -> Part:
+    """The images in `folder`/CLASS/`inside`."""
+    paths: list[str] = []
+    labels: list[int] = []
+    for label, name in enumerate(names):
+        here = folder / name / inside
+        files = sorted(entry.path for entry in _entries(here) if _is_image(entry))
+        if not files:
+            raise ValueError(f"'{here}' must have the images of the class '{name}', *.JPEG, found none")
+        paths += files
+        labels += [label] * len(files)
+    return Part(paths, np.array(labels, np.int64))
+
+
+def _annotated(folder: Path, names: Sequence[str]) -> Part:
+    """The images in `folder`/images, in the order and of the classes of val_annotations.txt."""
+    notes, label = folder / "val_annotations.txt", {name: number for number, name in enumerate(names)}
+    if not notes.is_file():
+        raise ValueError(
+            f"'{notes}' must have the classes of the validation images, but there is no such file; restore it"
+        )
+    rows = [line.split("\t") for line in notes.read_text("utf-8-sig", "replace").splitlines() if line.strip()]
+    for number, row in enumerate(rows, 1):
+        if len(row) < 2 or row[1] not in label:
+            raise ValueError(
+                f"every line of '{notes}' must name an image and a class of the training images, got "
+                f"{' '.join(row)!r} in line {number}"
+            )
+    have = {entry.name for entry in _entries(folder / "images") if _is_image(entry)}
+    lines = Counter(row[0] for row in rows)
+    odd = sorted((have ^ lines.keys()) | {name for name, count in lines.items() if count > 1})
+    if odd:
+        found = {0: "no line for that image", 1: "no such image"}.get(lines[odd[0]], "more than one")
+        raise ValueError(
+            f"'{notes}' must have one line for every image in '{folder / 'images'}', but for '{odd[0]}' "
+            f"there is {found}; restore both from one copy"
+        )
+    paths = [str(folder / "images" / row[0]) for row in rows]
+    return Part(paths, np.array([label[row[1]] for row in rows], np.int64))
+
+
+def _of_the_first(part: Part, classes: int) -> Part:
+    chosen = np.flatnonzero(part.y < classes)
+    return Part([part.paths[number] for number in chosen.tolist()], part.y[chosen])
+
+
+def _entries(folder: Path) -> Iterable[os.DirEntry[str]]:
+    """What lies in the folder, but for hidden entries, which editors and file managers leave there."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise ValueError(
+            f"'{folder}' must be a folder of images, but: {error.strerror}; restore it"
+        ) from None
+
+
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    return entry.name.lower().endswith((".jpeg", ".jpg")) and entry.is_file()

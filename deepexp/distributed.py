@@ -1,0 +1,216 @@
+"""The processes that train one run together: who they are, and what they tell each other.
+
+torchrun starts them and says in the environment which of how many each one is. Every process holds the whole
+network and trains on its part of every batch; rank 0 decides, evaluates and writes, the others follow.
+
+The gradients are averaged in buffers of a fixed layout, on a GPU while the backward pass goes on. Those of
+DistributedDataParallel are laid out anew after the first step of every process, which from three ranks on
+changes the order of the sums: a resumed run would not have the bits of an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import math
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from deepexp.config.settings import Machine
+from signflow.messages import Failure
+
+TIMEOUT = timedelta(minutes=30)  # longer than whatever rank 0 does while the others wait for it
+# Gradients that are exchanged at once, by device: 25 MB leave few exchanges and little that waits for the
+# last one. On a CPU all, since an exchange takes its cores from the backward pass.
+BUCKET = {"cuda": 25 << 18}
+
+
+class Lost(Failure):
+    """Another process of the run is gone."""
+
+    def __init__(self, why: object) -> None:
+        reason = " ".join(str(why).split())
+        super().__init__(
+            f"every process of the run must live, but another one ended ({reason}); run the same command "
+            "again to go on from its last checkpoint"
+        )
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes of a run, seen from number `rank` of `size`; alone, nothing is exchanged."""
+
+    rank: int = 0
+    size: int = 1
+
+    def part(self, batch: Tensor) -> Tensor:
+        """This process's consecutive part (B / size, ...) of a batch (B, ...)."""
+        count = len(batch) // self.size
+        return batch[self.rank * count : (self.rank + 1) * count]
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum of `values` over the processes."""
+        if self.size > 1:
+            with _together():
+                dist.all_reduce(values)
+        return values
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Replace every tensor, all of one type, by its mean over the processes."""
+        if self.size == 1:
+            return
+        self._spread(self.sum(_flat(tensors)), tensors)
+
+    @contextlib.contextmanager
+    def averaging(self, parameters: Sequence[Tensor]) -> Iterator[None]:
+        """Replace the gradients that a backward pass in here gives to `parameters` by their means.
+
+        A bucket of them is exchanged as soon as it is complete and those before it, in an order that all
+        processes share, are on their way.
+        """
+        if self.size == 1:
+            yield
+            return
+        buckets = _buckets(parameters)
+        place = {id(parameter): number for number, bucket in enumerate(buckets) for parameter in bucket}
+        missing, going = [len(bucket) for bucket in buckets], list[tuple[Tensor, dist.Work]]()
+
+        def arrived(parameter: Tensor) -> None:
+            missing[place[id(parameter)]] -= 1
+            while len(going) < len(buckets) and not missing[len(going)]:
+                flat = _flat(_gradients(buckets[len(going)]))
+                with _together():
+                    going.append((flat, dist.all_reduce(flat, async_op=True)))
+
+        hooks = [parameter.register_post_accumulate_grad_hook(arrived) for parameter in parameters]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+        for bucket, (flat, exchange) in zip(buckets, going, strict=True):
+            with _together():
+                exchange.wait()
+            self._spread(flat, _gradients(bucket))
+
+    def _spread(self, flat: Tensor, tensors: Sequence[Tensor]) -> None:
+        """Replace the tensors by the means of which `flat` has the sums."""
+        means = (flat / self.size).split([tensor.numel() for tensor in tensors])
+        with torch.no_grad():
+            for tensor, mean in zip(tensors, means, strict=True):
+                tensor.copy_(mean.view(tensor.shape))
+
+    def tell(self, order: Any) -> None:
+        """Send `order` from rank 0 to the others, which `listen` for it."""
+        if self.size > 1:
+            self._broadcast([order])
+
+    def listen(self) -> Any:
+        """What rank 0 tells next."""
+        box = [None]
+        self._broadcast(box)
+        return box[0]
+
+    def _broadcast(self, box: list[Any]) -> None:
+        with _together():
+            dist.broadcast_object_list(box, device=torch.device("cpu"))
+
+
+ALONE = Group()
+
+
+def _flat(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat([tensor.detach().flatten() for tensor in tensors])
+
+
+def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
+
+
+def _buckets(parameters: Sequence[Tensor]) -> list[list[Tensor]]:
+    """The parameters in buckets, the last ones first, whose gradients are; cut by their sizes alone."""
+    most, buckets, room = BUCKET.get(parameters[0].device.type, math.inf), list[list[Tensor]](), 0.0
+    for parameter in reversed(parameters):
+        if not buckets or parameter.numel() > room:
+            buckets.append([])
+            room = most
+        buckets[-1].insert(0, parameter)
+        room -= parameter.numel()
+    return buckets
+
+
+@contextlib.contextmanager
+def joined(machine: Machine) -> Iterator[Group]:
+    """The group of this process, while it lasts; on 'cuda' each process takes the device of its local rank.
+
+    Raises ValueError unless torchrun started `machine.processes` of them (alone: none), with a device each.
+    """
+    size, rank, local = (
+        int(os.environ.get(name, default))
+        for name, default in (("WORLD_SIZE", 1), ("RANK", 0), ("LOCAL_RANK", 0))
+    )
+    if size != machine.processes:
+        many = machine.processes
+        raise ValueError(
+            f"machine.processes = {many} needs {many} process{'es' * (many > 1)}, but there "
+            f"{'is' if size == 1 else 'are'} {size}; start `torchrun --nproc_per_node {many} -m deepexp "
+            f"train ...`{f', or set machine.processes={size}'}"
+        )
+    if size == 1:
+        yield ALONE
+        return
+    if machine.device == "cuda":
+        if local >= torch.cuda.device_count():
+            raise ValueError(
+                f"every process must have a CUDA device of its own, but local rank {local} finds "
+                f"{torch.cuda.device_count()}; start fewer processes"
+            )
+        torch.cuda.set_device(local)
+    if not dist.is_initialized():  # by a run before, in this process
+        with _together():
+            dist.init_process_group(
+                "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT
+            )
+        atexit.register(dist.destroy_process_group)
+    before = _on_termination(_terminated if rank == 0 else signal.SIG_DFL)
+    group = Group(rank, size)
+    try:
+        group.sum(torch.zeros(()))  # rank 0 locks no folder that another one still waits for
+        yield group
+    except Exception:
+        _on_termination(signal.SIG_IGN if rank == 0 else before)  # it ends anyway, with a line to say
+        atexit.unregister(dist.destroy_process_group)  # it would wait for processes that may be gone
+        raise
+    _on_termination(before)
+
+
+@contextlib.contextmanager
+def _together() -> Iterator[None]:
+    """Tell the failure of an exchange as what it is: torch raises a RuntimeError whatever the cause."""
+    try:
+        yield
+    except Lost:  # by a signal that came meanwhile
+        raise
+    except RuntimeError as error:
+        raise Lost(error) from None
+
+
+def _terminated(*_: object) -> None:
+    _on_termination(signal.SIG_IGN)
+    raise Lost("torchrun ends this one")
+
+
+def _on_termination(handler: Any) -> Any:
+    """Set what a SIGTERM does to the process, where this thread may; returns what it did before."""
+    if threading.current_thread() is threading.main_thread():
+        return signal.signal(signal.SIGTERM, handler)
+    return None

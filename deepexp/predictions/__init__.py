@@ -1,0 +1,1 @@
+"""The predictions of the theory for deep networks, and how they are decided."""

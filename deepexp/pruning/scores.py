@@ -1,0 +1,116 @@
+"""Scores: how much each prunable weight matters. The weights of the lowest scores are pruned."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterable, Iterator
+from copy import deepcopy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from deepexp.config.seeds import stream
+from deepexp.models import norms, prunable
+from deepexp.pruning.masks import Mask
+
+
+def score(kind: str, net: nn.Module, seed: int) -> dict[str, Tensor]:
+    """A float32 score on the CPU for every prunable weight: 'magnitude' is |w|, 'random' uniform in [0, 1).
+
+    Random scores depend on the layer and the seed alone, whatever the other layers are.
+    """
+    if kind == "magnitude":
+        return {
+            name: weight.detach().to("cpu", torch.float32).abs() for name, weight in prunable(net).items()
+        }
+    if kind == "random":
+        return {
+            name: _uniform(weight.shape, stream(seed, "score", name))
+            for name, weight in prunable(net).items()
+        }
+    raise ValueError(f"the score must be magnitude or random, got '{kind}'")
+
+
+def snip(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    """|w dL/dw|, the connection sensitivity, L the sum of the mean cross-entropies of `batches` (x, classes).
+
+    In float32 and in training mode: batch normalisation by the batch, since at initialisation its running
+    statistics know nothing. `net` is left as it is. Lee, Ajanthan & Torr, ICLR 2019, whose normalisation by
+    the sum changes no order.
+    """
+    copy = deepcopy(net).float().train()
+    copy.zero_grad(set_to_none=True)
+    with torch.enable_grad(), _exact():
+        for x, y in batches:
+            F.cross_entropy(copy(x), y).backward()
+    return _products(copy)
+
+
+def synflow(net: nn.Module, alive: Mask, shape: tuple[int, int, int]) -> dict[str, Tensor]:
+    """|w| dR/d|w|, R the sum of the outputs for an image of ones, with |w| of the living weights for w.
+
+    Tanaka, Kunin, Yamins & Ganguli, NeurIPS 2020; `shape` is an image's (H, W, C). Batch normalisation is in
+    evaluation mode and enters as its scale |gamma| / sqrt(running variance + eps) alone, and biases as 0. At
+    initialisation that is the published form. In a trained network it keeps R linear in the weights of every
+    layer: their scores add up to the part of R that flows through the layer. That is R itself in a network
+    without shortcuts, the law behind the published proof that no layer is emptied; beside a shortcut it is
+    less, and a layer there can be emptied. In float64, since R grows with every layer; scores are those times
+    a power of 2.
+    """
+    copy = deepcopy(net).double().eval()
+    with torch.no_grad():
+        for parameter in copy.parameters():
+            if parameter.dim() == 1:
+                parameter.zero_()
+        for name, norm in norms(copy).items():
+            norm.weight.copy_(norms(net)[name].weight.abs())
+            norm.running_mean.zero_()  # type: ignore[union-attr]
+        for name, weight in prunable(copy).items():
+            weight.abs_().mul_(alive.alive[name].to(weight.device))
+    height, width, channels = shape
+    device = next(copy.parameters()).device
+    copy.zero_grad(set_to_none=True)
+    with torch.enable_grad():
+        copy(torch.ones(1, channels, height, width, dtype=torch.float64, device=device)).sum().backward()
+    flow = _products(copy)
+    largest = max(float(tensor.max()) for tensor in flow.values())
+    scale = 2.0 ** (100 - math.frexp(largest)[1])  # the largest is near 2^100: float32 ends at 2^128
+    return {name: (tensor * scale).float() for name, tensor in flow.items()}
+
+
+def densities(kind: str, living: int, keep: int, steps: int) -> list[int]:
+    """The counts of weights that a pruning from `living` to `keep` passes through, scoring anew at each.
+
+    For 'synflow' the density falls exponentially in `steps` equal factors; every other score takes one step.
+    """
+    if kind != "synflow":
+        return [keep]
+    ratio = keep / living
+    return [round(living * ratio ** (step / steps)) for step in range(1, steps)] + [keep]
+
+
+@contextlib.contextmanager
+def _exact() -> Iterator[None]:
+    """Keep tensor cores, which round the factors to 10 bits, out of float32's products."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _products(net: nn.Module) -> dict[str, Tensor]:
+    """|w grad(w)| on the CPU; 0 where no gradient came."""
+    found = {}
+    for name, weight in prunable(net).items():
+        grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+        found[name] = (weight.detach() * grad).abs().cpu()
+    return found
+
+
+def _uniform(shape: torch.Size, seed: int) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))

@@ -1,0 +1,1 @@
+"""Experiments as lists of runs; one TOML file each."""

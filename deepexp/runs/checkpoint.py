@@ -1,0 +1,142 @@
+"""Checkpoints: everything that a run needs to go on.
+
+A file carries the run_id of its configuration. Two or three are kept, so that a damaged one leaves one to
+fall back to. When they are written is no part of a result: a run goes on to the same bits from any of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from deepexp.pruning.masks import Mask
+from deepexp.runs.level_start import State
+from deepexp.storage import tensor_files
+from deepexp.storage.bit_files import pack, shapes, unpack
+
+PAUSE = 60.0  # seconds at least between two checkpoints within a level: the state of a large network is 90 MB
+_NAME = re.compile(r"\d+-\d+")  # level, step
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run after `step` optimizer steps of the schedule of `level`.
+
+    `levels` and `epochs` are the rows so far of the tables that the run writes. The state of its random
+    numbers is (seed, level, step), since every generator is seeded by those (`config.stream`).
+    """
+
+    level: int
+    step: int
+    state: State
+    mask: Mask
+    levels: list[dict[str, Any]]
+    epochs: list[dict[str, Any]]
+
+
+def save_state(state: State, path: Path, run_id: str) -> None:
+    """Write a state, complete or not at all."""
+    tensor_files.write(_tensors(state), path, {"run_id": run_id})
+
+
+def load_state(path: Path, run_id: str | None = None) -> State:
+    """Read what `save_state` wrote; ValueError where it is missing, damaged or another configuration's."""
+    return _state(_read(path, run_id)[0])
+
+
+def save(checkpoint: Checkpoint, folder: Path, run_id: str, *, end: bool = False) -> None:
+    """Add a checkpoint to `folder`; of the others, the one before it and the last of a level before stay.
+
+    At the `end` of a level no other of that level stays, so that the folder of a finished run holds the same
+    files whenever checkpoints were written.
+    """
+    alive = checkpoint.mask.alive
+    mask = {f"mask/{name}": tensor for name, tensor in pack(alive).items()}
+    meta = {
+        "run_id": run_id,
+        "level": checkpoint.level,
+        "step": checkpoint.step,
+        "end": end,
+        "levels": checkpoint.levels,
+        "epochs": checkpoint.epochs,
+        "shapes": shapes(alive),
+    }
+    path = folder / f"{checkpoint.level:03d}-{checkpoint.step:08d}.safetensors"
+    tensor_files.write(_tensors(checkpoint.state) | mask, path, meta)
+    _keep(path, end)
+
+
+def _keep(path: Path, end: bool) -> None:
+    """Remove the checkpoints that one replaces: all but the last of an earlier level and, before the level's
+    end, the one before it. A later one was passed over.
+    """
+    files = _files(path.parent)
+    before = files[: files.index(path)]
+    kept = [file for file in before if _place(file)[0] < _place(path)[0]][-1:]
+    kept += [] if end else before[-1:]
+    for file in files:
+        if file not in (path, *kept):
+            file.unlink()
+
+
+def load(folder: Path, run_id: str, say: Callable[[str], None]) -> Checkpoint | None:
+    """The latest intact checkpoint, None where there is none at all.
+
+    A damaged one is reported to `say` and passed over. Raises ValueError where another configuration wrote
+    it, or where every checkpoint is damaged.
+    """
+    files = _files(folder)
+    for path in reversed(files):
+        try:
+            found, meta = _read(path, run_id)
+        except tensor_files.Damaged:
+            say(f"'{path}' is damaged; falling back to the checkpoint before")
+            continue
+        if path == files[-1]:  # a kill after `save` wrote it may have left one that it was to remove
+            _keep(path, meta.get("end", False))
+        mask = Mask(unpack(_under(found, "mask/"), meta["shapes"]))
+        return Checkpoint(meta["level"], meta["step"], _state(found), mask, meta["levels"], meta["epochs"])
+    if files:
+        raise ValueError(
+            f"a checkpoint in '{folder}' must be intact, but none of {len(files)} is; delete the folder to "
+            f"start the run from the beginning"
+        )
+    return None
+
+
+def _files(folder: Path) -> list[Path]:
+    found = [path for path in folder.glob("*.safetensors") if _NAME.fullmatch(path.stem) and path.is_file()]
+    return sorted(found, key=_place)
+
+
+def _place(path: Path) -> tuple[int, int]:
+    level, step = map(int, path.stem.split("-"))
+    return level, step
+
+
+def _read(path: Path, run_id: str | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    found, meta = tensor_files.read(path)
+    if run_id is not None and meta.get("run_id") != run_id:
+        raise ValueError(
+            f"'{path}' must belong to the configuration {run_id}, but it is {meta.get('run_id')}'s; choose "
+            f"another --out"
+        )
+    return found, meta
+
+
+def _tensors(state: State) -> dict[str, Tensor]:
+    net = {f"net/{name}": tensor for name, tensor in state.tensors.items()}
+    return net | {f"momentum/{name}": tensor for name, tensor in state.momentum.items()}
+
+
+def _state(found: Mapping[str, Tensor]) -> State:
+    return State(_under(found, "net/"), _under(found, "momentum/"))
+
+
+def _under(found: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in found.items() if name.startswith(prefix)}

@@ -1,0 +1,163 @@
+"""Every reason why a run could not run, found before anything trains."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from copy import deepcopy
+
+import torch
+
+from deepexp import models
+from deepexp.config.settings import Config
+from deepexp.data import catalogue
+from deepexp.pruning import masks, signs
+from deepexp.runs import checkpoint
+from deepexp.runs.workspace import Run, borrowed
+from deepexp.storage import folder as layout
+from signflow.machine import memory
+
+_CXX = ("clang++",) if sys.platform == "darwin" else ("g++",)
+
+
+_COUNTED = 1e4  # the width up to which torch can count every network's weights
+
+
+def _without_bf16() -> bool:
+    """Whether this is an x86 processor without units for bf16; torch has no public question for that."""
+    has = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return platform.machine() in ("x86_64", "AMD64") and not has
+
+
+def _check_compiler(device: str) -> None:
+    """Raise ValueError where torch.compile would not find the compiler that it calls."""
+    variable, names = ("CXX", _CXX) if device == "cpu" else ("CC", ("gcc", "clang"))  # Triton's on a GPU
+    names = (os.environ[variable],) if os.environ.get(variable) else names
+    if not any(map(shutil.which, names)):
+        raise ValueError(
+            f"machine.compile = true on '{device}' needs a compiler, but there is no {' or '.join(names)}; "
+            f"install one, name yours in the environment variable {variable}, or leave it out"
+        )
+
+
+def _check_memory(config: Config) -> None:
+    """Raise ValueError where the device has not even the memory of what a run holds in any case.
+
+    That is the weights, their gradients and their momentum in float32, and the pixels of a batch.
+    """
+    source, machine, model = catalogue.SOURCES[config.data.dataset], config.machine, config.model
+    height, _, channels = source.shape
+    size = config.data.size or height
+    counted = min(model.width, _COUNTED)
+    net = models.outline(
+        model.name,
+        classes=min(config.data.classes or source.classes, source.classes),
+        stem=model.stem,
+        width=counted,
+        channels=channels,
+    )
+    wider = model.width / counted  # the weights grow with its square
+    count = sum(parameter.numel() for parameter in net.parameters()) * wider * wider
+    images = config.train.batch_size // machine.processes
+    values = 3 * count + images * channels * size * size
+    need = 4 * max(1, len(machine.stack)) * values
+    have = memory()
+    if machine.device == "cuda":
+        have = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+    if need > have:
+        raise ValueError(
+            f"{model.name} of width {model.width:g} with batches of {images:,} images of {size} pixels needs "
+            f"{need / 1e9:,.3g} GB or more, but '{machine.device}' has {have / 1e9:,.3g} GB; set a smaller "
+            "model.width, train.batch_size or data.size"
+        )
+
+
+def _check_possible(work: Run) -> None:
+    """Every fraction and every reference, before anything trains."""
+    config, dense = work.config, masks.dense(work.net)
+    if work.per_epoch == 0:
+        raise ValueError(
+            f"train.batch_size must be at most the {len(work.dataset.train):,} training images, got "
+            f"{config.train.batch_size:,}"
+        )
+    if config.pruning.score == "snip" and config.pruning.snip_batches > work.per_epoch:
+        raise ValueError(
+            f"pruning.snip_batches must be at most the {work.per_epoch:,} batches of an epoch, got "
+            f"{config.pruning.snip_batches:,}"
+        )
+    rest = 0 if config.train.drop_last else len(work.dataset.train) % config.train.batch_size
+    if rest % config.machine.processes:
+        raise ValueError(
+            f"machine.processes must divide the last batch of {rest} images, got {config.machine.processes}; "
+            "set train.drop_last=true"
+        )
+    _check_images(work, (rest or config.train.batch_size) // config.machine.processes)
+    if config.policy.rewinds() and not work.rewind < work.total(0):
+        raise ValueError(
+            f"the rewind point must lie before the {work.total(0):,} steps' end, got step {work.rewind:,}"
+        )
+    if config.pruning.run is None:
+        last = config.pruning.kept(config.pruning.levels, dense.total)
+        if last < 1:
+            raise ValueError(
+                f"every level must keep a weight, but level {config.pruning.levels} of keep = "
+                f"{config.pruning.keep:g} keeps none of {dense.total:,}; ask for fewer levels"
+            )
+    if config.perturbation.fraction:
+        signs.perturbation(dense, config.perturbation, 0)
+    for run_id in filter(None, (config.pruning.run, config.donor)):
+        layout.check_complete(work.other(run_id), run_id)
+    if config.pruning.run is not None:
+        _check_masks(work)
+    if config.donor is not None:
+        _check_donor(work)
+
+
+def _check_images(work: Run, smallest: int) -> None:
+    """That the augmentation and the normalisation of the smallest part of a batch are defined."""
+    config, (height, width, channels) = work.config, work.dataset.shape
+    if config.data.crop_padding >= min(height, width):
+        raise ValueError(
+            f"data.crop_padding must be below the images' {min(height, width)} pixels, got "
+            f"{config.data.crop_padding}"
+        )
+    if smallest > 1:
+        return
+    copy = deepcopy(work.net).to("meta").train()
+    try:
+        copy(torch.empty(1, channels, height, width, device="meta"))
+    except ValueError:  # of batch normalisation, where one image leaves it one value a channel
+        raise ValueError(
+            f"{config.model.name} on {height}x{width} images cannot train on a batch of one image, got "
+            f"{len(work.dataset.train):,} images in batches of {config.train.batch_size}; set "
+            f"train.drop_last=true or another train.batch_size"
+        ) from None
+
+
+def _check_masks(work: Run) -> None:
+    """That the masks of the other run are there, fit this network and are nested."""
+    config, previous = work.config, masks.dense(work.net)
+    assert config.pruning.run is not None
+    for level in range(config.pruning.levels + 1):
+        mask = borrowed(work, level)
+        masks.check_fits(mask, work.net, config.pruning.run)
+        if not mask.within(previous) or mask.kept == 0:
+            raise ValueError(
+                f"the masks of {config.pruning.run} must be nested and keep weights, not so at level {level}"
+            )
+        previous = mask
+
+
+def _check_donor(work: Run) -> None:
+    """That the donor has this network's weights at every level that is taken from it."""
+    config = work.config
+    assert config.donor is not None
+    for level in range(config.pruning.levels):
+        have = checkpoint.load_state(layout.file(work.other(config.donor), "weights", level)).tensors
+        for name, weight in models.prunable(work.net).items():
+            if name not in have or have[name].shape != weight.shape:
+                raise ValueError(
+                    f"the donor {config.donor} must have this network's weights, not so at '{name}'"
+                )

@@ -1,0 +1,47 @@
+"""A level for others' code: a plain state dict, and the masks as `torch.nn.utils.prune` stores them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deepexp.runs.checkpoint import load_state
+from deepexp.storage import folder as layout
+from deepexp.storage.bit_files import load
+from signflow.files import atomic, check_folder
+
+
+def export(run: Path, level: int, out: Path) -> list[Path]:
+    """Write state_dict.pt (pruned weights 0) and pruned_state_dict.pt of a run's level to `out`.
+
+    The second has '<layer>.weight_orig' and '<layer>.weight_mask' in place of '<layer>.weight', as a network
+    has after torch.nn.utils.prune has masked it. Both load with torch.load(..., weights_only=True).
+    """
+    config = layout.read_config(run)
+    done = len(layout.rows(run / "levels.csv"))
+    if not 0 <= level < done:
+        raise ValueError(
+            f"the level must be complete in '{run}', which has {done}, counted from 0; got {level}"
+        )
+    state = dict(load_state(layout.file(run, "weights", level), config.run_id).tensors)
+    pruned: dict[str, Any] = dict(state)
+    path = layout.file(run, "masks", level)
+    for name, alive in load(path).items():
+        if name not in state or state[name].shape != alive.shape:
+            raise ValueError(f"'{path}' must fit the weights of its run, not so at '{name}'; restore it")
+        revived = int((state[name].masked_fill(alive, 0) != 0).count_nonzero())
+        if revived:
+            raise ValueError(
+                f"every pruned weight of '{run}' must be 0, but {revived:,} of '{name}' at level {level} are "
+                f"not; make the run again"
+            )
+        pruned[f"{name}_orig"] = pruned.pop(name)
+        pruned[f"{name}_mask"] = alive.to(state[name].dtype)
+    check_folder(out)
+    paths = [out / "state_dict.pt", out / "pruned_state_dict.pt"]
+    for path, tensors in zip(paths, (state, pruned), strict=True):
+        with atomic(path) as temporary, temporary.open("wb") as file:
+            torch.save(tensors, file)  # given a path, it would write the temporary's name into the file
+    return paths

@@ -1,0 +1,260 @@
+"""One level of a run: its mask, its start, its training, and what it leaves."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from deepexp import models, train
+from deepexp.config.seeds import stream
+from deepexp.data import dataset as data
+from deepexp.pruning import budgets, masks, scores, signs
+from deepexp.pruning.masks import Mask
+from deepexp.pruning.scores import score
+from deepexp.runs import checkpoint
+from deepexp.runs.checkpoint import Checkpoint
+from deepexp.runs.level_start import State, capture, compose, masked, parts, restore
+from deepexp.runs.workspace import Run, borrowed
+from deepexp.storage import bit_files
+from deepexp.storage import folder as layout
+
+
+@dataclass(frozen=True)
+class Progress:
+    """After `step` of `total` steps of `level`; `row` of levels.csv when the level is complete."""
+
+    level: int
+    step: int
+    total: int
+    report: train.Report | None = None
+    row: Mapping[str, Any] | None = None
+
+
+def _mask(work: Run, level: int) -> Mask:
+    return Mask(bit_files.load(work.file("masks", level)))
+
+
+def _begin(
+    work: Run,
+    level: int,
+    now: State,
+    initial: State,
+    previous: Mask,
+    levels: list[dict[str, Any]],
+    epochs: list[dict[str, Any]],
+) -> Checkpoint:
+    """Choose the level's mask, compose the state that it starts from, and put that into the network."""
+    config = work.config
+    mask = choose(work, level, previous)
+    if level == 0:
+        state = masked(initial, mask)
+    else:
+        states = {"keep": now, "initial": initial}
+        if config.policy.rewinds():
+            states["rewind"] = checkpoint.load_state(work.file("states", "rewind"), config.run_id)
+        if config.donor is not None:
+            states["donor"] = checkpoint.load_state(
+                layout.file(work.other(config.donor), "weights", level - 1)
+            )
+        state = compose(config.policy, parts(work.net), states, mask, stream(config.seed, "level", level))
+    where = _perturbed(work, level, mask)
+    if where is not None:
+        flipped = signs.flip({name: state.tensors[name] for name in where}, where)
+        state = State({**state.tensors, **flipped}, state.momentum)
+    bit_files.save(mask.alive, work.file("masks", level))
+    restore(work.net, work.sgd, state)
+    if level == 0 and config.policy.rewinds() and work.rewind == 0:
+        checkpoint.save_state(state, work.file("states", "rewind"), config.run_id)
+    return Checkpoint(level, work.first(level), state, mask, levels, epochs)
+
+
+def choose(work: Run, level: int, previous: Mask) -> Mask:
+    """The mask of `level`, within `previous`, from the network as it is now."""
+    pruning, seed = work.config.pruning, work.config.seed
+    if pruning.run is not None:
+        mask = borrowed(work, level)
+        if not mask.within(previous):
+            raise ValueError(f"the masks of {pruning.run} must be nested, but level {level} revives weights")
+        return mask
+    keep = pruning.kept(level, previous.total)
+    if keep == previous.kept:
+        return previous
+    if pruning.source == "random":
+        counts = budgets.budget(pruning.budget, keep, previous)
+        return masks.top_by_layer(score("random", work.net, seed), previous, counts)
+    mask = previous
+    for count in scores.densities(pruning.score, previous.kept, keep, pruning.synflow_steps):
+        found = _scores(work, level, mask)
+        if pruning.scope == "layer":
+            mask = masks.top_by_layer(found, mask, budgets.budget(pruning.budget, count, mask))
+        else:
+            mask = masks.top(found, mask, count)
+    if pruning.source == "shuffled":
+        mask = masks.top_by_layer(score("random", work.net, seed), previous, mask.counts())
+    return mask
+
+
+def _scores(work: Run, level: int, alive: Mask) -> dict[str, torch.Tensor]:
+    """The scores of the network as it is; SNIP's batches are those with which `level` would begin."""
+    config, dataset = work.config, work.dataset
+    if config.pruning.score == "snip":
+        first = data.batches(dataset, config.data, config.train, config.seed, level, 0)
+        some = itertools.islice(first, config.pruning.snip_batches)
+        return scores.snip(work.net, ((train.laid_out(x, config.machine), y) for x, y in some))
+    if config.pruning.score == "synflow":
+        return scores.synflow(work.net, alive, dataset.shape)
+    return score(config.pruning.score, work.net, config.seed)
+
+
+def _perturbed(work: Run, level: int, mask: Mask) -> dict[str, torch.Tensor] | None:
+    """Which signs to flip at the start of `level`: at the perturbed level, and wherever it is rewound past.
+
+    A rewind point of level 0 was reached from the perturbed signs if level 0 was perturbed.
+    """
+    config = work.config.perturbation
+    sign = work.config.policy.sign
+    restored = sign == "initial" or (sign == "rewind" and config.level > 0)
+    if not config.fraction or level < config.level or (level > config.level and not restored):
+        return None
+    at = mask if level == config.level else _mask(work, config.level)
+    where = signs.perturbation(at, config, work.config.seed)
+    return {name: flips & mask.alive[name] for name, flips in where.items()}
+
+
+def _train(work: Run, start: Checkpoint, clock: _Clock) -> Iterator[Progress | None]:
+    """Train a level; None while the rest of a stack is waited for.
+
+    Its end is kept, and before that an epoch once in `checkpoint.PAUSE` seconds. The last complete epoch is
+    kept, too, where an error or an interrupt ends the training: only a kill costs epochs.
+    """
+    config, level = work.config, start.level
+    unsaved: Checkpoint | None = None
+    work.group.tell((level, start.step, start.state, start.mask))
+    try:
+        for report in _steps(work, level, start.step, start.mask):
+            if report is None:
+                yield None
+                continue
+            epoch = (report.step - 1) // work.per_epoch
+            name = train.not_finite(work.net, work.sgd)
+            if name is not None:
+                raise train.Diverged(f"'{name}'", level, epoch, report.lr)
+            state = capture(work.net, work.sgd)
+            if report.step in _stops(work, level):
+                checkpoint.save_state(state, work.file("states", "rewind"), config.run_id)
+            if report.step % work.per_epoch:
+                continue
+            start.epochs.append(_epoch_row(work, level, epoch, report))
+            if config.train.signs == "epoch":
+                now = signs.of(models.prunable(work.net))
+                bit_files.save(now, work.file("signs", f"{level:02d}-{epoch:04d}"))
+            epochs = list(start.epochs)  # of this epoch, though the list grows
+            unsaved = Checkpoint(level, report.step, state, start.mask, start.levels, epochs)
+            if report.step == work.total(level) or time.monotonic() - clock.saved >= checkpoint.PAUSE:
+                _keep(work, unsaved)
+                unsaved, clock.saved = None, time.monotonic()
+            clock.tick(level, report.step)
+            yield Progress(level, report.step, work.total(level), report)
+    finally:
+        if unsaved is not None:
+            _keep(work, unsaved)
+
+
+def _keep(work: Run, reached: Checkpoint) -> None:
+    end = reached.step == work.total(reached.level)
+    checkpoint.save(reached, work.folder / "checkpoints", work.config.run_id, end=end)
+
+
+def _steps(work: Run, level: int, first: int, mask: Mask) -> Iterator[train.Report | None]:
+    if work.stacked is not None:
+        return work.stacked(level, first, mask, _stops(work, level))
+    return train.steps(
+        *(work.net, work.forward, work.sgd, mask, work.dataset, work.config),
+        *(level, first, _stops(work, level), work.group),
+    )
+
+
+def _stops(work: Run, level: int) -> tuple[int, ...]:
+    """The steps within an epoch whose state is kept: the rewind point."""
+    return (work.rewind,) if level == 0 and work.config.policy.rewinds() else ()
+
+
+def _epoch_row(work: Run, level: int, epoch: int, report: train.Report) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "level": level,
+        "epoch": epoch,
+        "lr": report.lr,
+        "train_loss": report.loss,
+        "train_accuracy": report.accuracy,
+    }
+    if work.config.train.evaluate == "epoch":
+        row |= _evaluation(work, level, epoch, report.lr)
+    return row
+
+
+def _evaluation(work: Run, level: int, epoch: int, lr: float) -> dict[str, float | None]:
+    """Loss and accuracy on the validation and the test images; raises Diverged."""
+    row: dict[str, float | None] = {}
+    for part in ("validation", "test"):
+        images = getattr(work.dataset, part)
+        loss, accuracy = train.evaluate(work.net, images, work.dataset, work.config.machine)
+        if loss is not None and not math.isfinite(loss):
+            raise train.Diverged(f"the {part} loss", level, epoch, lr)
+        row |= {f"{part}_loss": loss, f"{part}_accuracy": accuracy}
+    return row
+
+
+def _finish(work: Run, done: Checkpoint) -> Checkpoint:
+    """Evaluate and record a trained level; from the same state always the same files."""
+    level, mask = done.level, done.mask
+    state = capture(work.net, work.sgd)
+    now = signs.of(models.prunable(work.net))
+    before = bit_files.load(work.file("signs", level - 1 if level else "initial"))
+    row: dict[str, Any] = {
+        "level": level,
+        "density": mask.density,
+        "kept": mask.kept,
+        "total": mask.total,
+        "flips": sum(int(where.count_nonzero()) for where in signs.flips(before, now, mask).values()),
+    }
+    row |= {key: done.epochs[-1][key] for key in ("train_loss", "train_accuracy")}
+    row |= _evaluation(work, level, done.epochs[-1]["epoch"], done.epochs[-1]["lr"])
+    if work.config.train.evaluate == "epoch":
+        seen = [epoch["test_accuracy"] for epoch in done.epochs if epoch["level"] == level]
+        row["test_accuracy_maximum_over_epochs"] = max(seen)
+    checkpoint.save_state(State(state.tensors, {}), work.file("weights", level), work.config.run_id)
+    bit_files.save(now, work.file("signs", level))
+    levels = [*done.levels[:level], {**row, "layers": mask.counts()}]
+    layout.write_tables(work.folder, levels, done.epochs, mask.sizes())
+    work.say(f"level {level}: density {mask.density:.4f}, test accuracy {row['test_accuracy']:.4f}")
+    return Checkpoint(level, work.total(level), state, mask, levels, done.epochs)
+
+
+class _Clock:
+    """Measures the speed since this process began to train, and leaves the time to go in progress.json."""
+
+    def __init__(self, work: Run) -> None:
+        self.work, self.began, self.steps = work, time.monotonic(), 0
+        self.saved = self.began  # when the last checkpoint was written
+
+    def tick(self, level: int, step: int) -> None:
+        """Write how far the run is, and the time left by the rate so far."""
+        work = self.work
+        self.steps += work.per_epoch
+        rate = self.steps / (time.monotonic() - self.began)
+        levels = work.config.pruning.levels
+        left = work.total(level) - step + (levels - level) * (work.total(1) - work.first(1))
+        state = {
+            "level": level,
+            "epoch": step // work.per_epoch,
+            "images_per_second": rate * work.config.train.batch_size * max(1, len(work.config.machine.stack)),
+            "seconds_left": left / rate,
+        }
+        layout.write_text(work.folder / "progress.json", json.dumps(state))

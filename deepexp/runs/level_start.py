@@ -1,0 +1,84 @@
+"""What a level starts from: a level policy applied to the state that the previous level left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from deepexp.config.algorithms import LevelPolicy
+from deepexp.models import norms, prunable
+from deepexp.pruning import signs
+from deepexp.pruning.masks import Mask
+
+
+@dataclass(frozen=True)
+class State:
+    """A network's state dict and its parameters' momentum, by name, on the CPU."""
+
+    tensors: Mapping[str, Tensor]
+    momentum: Mapping[str, Tensor]
+
+
+def capture(net: nn.Module, optimizer: torch.optim.Optimizer) -> State:
+    """A copy of the state of `net` and of the momentum of `optimizer` (created by `train.optimizer`)."""
+    tensors = {name: _copy(tensor) for name, tensor in net.state_dict().items()}
+    buffers = optimizer.state
+    momentum = {name: _copy(buffers[p]["momentum_buffer"]) for name, p in net.named_parameters()}
+    return State(tensors, momentum)
+
+
+def restore(net: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
+    """Put `state` into `net` and `optimizer`, in place: memory, layout and compiled code stay."""
+    net.load_state_dict(dict(state.tensors))
+    for name, parameter in net.named_parameters():
+        optimizer.state[parameter]["momentum_buffer"].copy_(state.momentum[name])
+
+
+def parts(net: nn.Module) -> dict[str, str]:
+    """The part of a level policy that each tensor of the state dict belongs to.
+
+    'weight' (prunable), 'norm_affine', 'norm_statistics', or 'bias' (every other parameter).
+    """
+    part = dict.fromkeys(net.state_dict(), "bias")
+    part |= dict.fromkeys(prunable(net), "weight")
+    for name, norm in norms(net).items():
+        part |= {f"{name}.{key}": "norm_affine" for key, _ in norm.named_parameters()}
+        part |= {f"{name}.{key}": "norm_statistics" for key, _ in norm.named_buffers()}
+    return part
+
+
+def compose(
+    policy: LevelPolicy, part: Mapping[str, str], states: Mapping[str, State], mask: Mask, seed: int
+) -> State:
+    """The state from which a level starts: every part from where `policy` says, the pruned weights 0.
+
+    `states` has 'keep' (the end of the previous level), 'initial', 'rewind' where the policy rewinds, and
+    'donor' where it transplants. The momentum of 'initial' is 0, as at step 0, and that of a pruned weight
+    too.
+    """
+    tensors = {}
+    for name, kind in part.items():
+        origin = policy.amplitude if kind == "weight" else getattr(policy, kind)
+        tensors[name] = states[origin].tensors[name].clone()
+    weights = {name: tensors[name] for name, _ in mask}
+    if policy.sign != policy.amplitude:
+        weights = signs.transplant(weights, states[policy.sign].tensors)
+    if policy.shuffle_amplitude:
+        weights = signs.shuffle_amplitudes(weights, mask, seed)
+    momentum = {name: tensor.clone() for name, tensor in states[policy.momentum].momentum.items()}
+    return masked(State(tensors | weights, momentum), mask)
+
+
+def masked(state: State, mask: Mask) -> State:
+    """`state` with every pruned weight and its momentum exactly 0."""
+    tensors = {name: state.tensors[name].masked_fill(~alive, 0) for name, alive in mask}
+    momentum = {name: state.momentum[name].masked_fill(~alive, 0) for name, alive in mask}
+    return State({**state.tensors, **tensors}, {**state.momentum, **momentum})
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    """A contiguous copy on the CPU, whatever the device and the memory format."""
+    return tensor.detach().to("cpu", copy=True).contiguous()

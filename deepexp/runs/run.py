@@ -1,0 +1,158 @@
+"""A run: level after level of (mask, level policy, training), resumable to the bit wherever it was stopped.
+
+What is written again after a stop is the same to the bit; `deepexp.folder` says what lies where.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+from collections.abc import Callable, Generator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from deepexp import distributed, models
+from deepexp.config.build import to_toml
+from deepexp.config.settings import Config
+from deepexp.pruning import signs
+from deepexp.runs import checkpoint
+from deepexp.runs.level import Progress, _begin, _Clock, _finish, _steps, _train
+from deepexp.runs.level_start import capture, restore
+from deepexp.runs.resume import _resume
+from deepexp.runs.setup import prepare
+from deepexp.runs.stack import check_stack
+from deepexp.runs.workspace import Run
+from deepexp.storage import bit_files
+from deepexp.storage import folder as layout
+from signflow.messages import Failure
+from signflow.provenance import provenance
+
+
+class NoRoom(Failure):
+    """The disk is full, or a quota is reached."""
+
+
+def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[Progress]:
+    """Run `config` in `folder` or go on with it there; yields after every epoch and every level.
+
+    Everything that can be known to be impossible raises ValueError before anything is trained or written. A
+    level that is no longer finite raises train.Diverged; the levels before it stay. Of several processes
+    (`processes.joined`) rank 0 runs all this, and in the others nothing is yielded.
+    """
+    with distributed.joined(config.machine) as group:
+        if group.rank:
+            _follow(prepare(config, folder, group=group))
+        else:
+            yield from _lead(config, folder, say, group)
+            group.tell(None)
+
+
+def _follow(work: Run) -> None:
+    """Take part in the trainings that rank 0 tells of."""
+    while (order := work.group.listen()) is not None:
+        level, step, state, mask = order
+        restore(work.net, work.sgd, state)
+        for _ in _steps(work, level, step, mask):
+            pass
+
+
+def _lead(
+    config: Config, folder: Path, say: Callable[[str], None], group: distributed.Group
+) -> Iterator[Progress]:
+    if config.machine.stack:
+        check_stack([config])
+    layout.check(config, folder)
+    with _logged(folder):
+        work = prepare(config, folder, say, group=group)
+    for event in _own(work):
+        assert event is not None  # alone it waits for nobody
+        yield event
+
+
+def _own(work: Run) -> Generator[Progress | None, None, None]:
+    """Go on with a run in its folder, which is locked while it lasts."""
+    config, folder, say = work.config, work.folder, work.say
+    with layout.lock(folder, say), _logged(folder), _room(folder):
+        layout.check(config, folder)
+        say(f"{config.run_id} in {folder}")
+        if layout.is_complete(folder, config):
+            say(f"{config.run_id} is complete")
+            return
+        if layout.is_recorded(folder, config):
+            for path in layout.lost(folder, config):
+                say(f"'{path}' is lost: it is made again")
+        about = {
+            "run_id": config.run_id,
+            "data_variant": work.dataset.variant,
+            "data_digest": work.dataset.digest,
+            "normalised_by": {
+                "pixels_of": work.dataset.normalised_by,
+                "mean": work.dataset.mean.tolist(),
+                "deviation": work.dataset.deviation.tolist(),
+            },
+            **provenance({}, config.seed),
+        }
+        _check_same_origin(folder, about, say)
+        layout.clean(folder)
+        layout.write_text(folder / "config.toml", to_toml(config))
+        layout.write_text(folder / "about.json", json.dumps(about, indent=1))
+        yield from _levels(work)
+
+
+@contextlib.contextmanager
+def _logged(folder: Path) -> Iterator[None]:
+    """Leave in the run's log, if it has a folder yet, what ended it."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        say = layout.logger(folder, lambda _: None)
+        say("interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}")
+        raise
+
+
+@contextlib.contextmanager
+def _room(folder: Path) -> Iterator[None]:
+    """Say what a full disk has left of the run."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise NoRoom(
+            f"there must be room for the files of '{folder}', but there is none ({error.strerror}); every "
+            "complete epoch is kept: make room, and run the same command again to go on"
+        ) from None
+
+
+def _check_same_origin(folder: Path, about: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    """Refuse to go on with a run on other data; say so where another torch goes on with it."""
+    if not (folder / "about.json").exists():
+        return
+    there = layout.about(folder)
+    for key in ("data_variant", "data_digest"):
+        if there.get(key, about[key]) != about[key]:
+            raise ValueError(
+                f"the run in '{folder}' must go on with the data that it began with, {key} {there[key]}, but "
+                f"the data here have {about[key]}; restore them, or choose another --out"
+            )
+    before, now = there["versions"].get("torch"), json.loads(about["versions"])["torch"]
+    if before != now:
+        say(f"this run began with torch {before} and goes on with {now}: its bits may differ from here on")
+
+
+def _levels(work: Run) -> Iterator[Progress | None]:
+    config = work.config
+    initial = capture(work.net, work.sgd)
+    checkpoint.save_state(initial, work.file("states", "initial"), config.run_id)
+    bit_files.save(signs.of(models.prunable(work.net)), work.file("signs", "initial"))
+    clock = _Clock(work)
+    saved = _resume(work, initial)
+    while True:
+        yield from _train(work, saved, clock)
+        saved = _finish(work, saved)
+        total = work.total(saved.level)
+        yield Progress(saved.level, total, total, row=saved.levels[-1])
+        if saved.level == config.pruning.levels:
+            return
+        saved = _begin(work, saved.level + 1, saved.state, initial, saved.mask, saved.levels, saved.epochs)

@@ -1,0 +1,68 @@
+"""What a run works with, and every reason why it could not run, before anything is trained or written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from deepexp import models, train
+from deepexp.config.settings import Config, Machine
+from deepexp.data import dataset as data
+from deepexp.distributed import ALONE, Group
+from deepexp.runs.checks import _check_compiler, _check_memory, _check_possible, _without_bf16
+from deepexp.runs.workspace import Run
+
+
+def prepare(
+    config: Config,
+    folder: Path,
+    say: Callable[[str], None] = lambda _: None,
+    dataset: data.Dataset | None = None,
+    group: Group = ALONE,
+) -> Run:
+    """Data, network and optimizer of `config`, with everything checked that does not need training.
+
+    `dataset` is what `data.load` gives, where that was loaded before.
+    """
+    _set_up(config.machine)
+    if config.machine.device == "cpu" and config.machine.precision == "bf16" and _without_bf16():
+        say(
+            "machine.precision = 'bf16' is slow here, 3 to 11 times slower than float32 as measured: this "
+            "processor has no units for bf16"
+        )
+    _check_memory(config)
+    dataset = dataset or data.load(config.data, config.seed, config.machine.device)
+    net = models.build(
+        config.model.name,
+        classes=dataset.classes,
+        stem=config.model.stem,
+        width=config.model.width,
+        channels=dataset.shape[2],
+        norm_scale=config.model.norm_scale,
+        seed=config.seed,
+    ).to(config.machine.device)
+    if config.machine.channels_last:
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    forward, sgd = train.compiled(net, config.machine), train.optimizer(net, config.train)
+    work = Run(config, folder, dataset, net, forward, sgd, say, group)
+    _check_possible(work)
+    return work
+
+
+def _set_up(machine: Machine) -> None:
+    """Tell torch what it computes on, and on a GPU how exactly and with which algorithms."""
+    torch.set_num_threads(machine.threads)
+    if machine.compile:
+        _check_compiler(machine.device)
+    if machine.device == "cpu":
+        return
+    if not torch.cuda.is_available():
+        raise ValueError(
+            "machine.device = 'cuda' needs a CUDA device, but torch finds none; use --device cpu"
+        )
+    torch.set_float32_matmul_precision("high" if machine.precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = machine.precision == "tf32"
+    # The fastest algorithm of a trial differs from one start to the next, and some add in any order.
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True

@@ -1,0 +1,45 @@
+"""How many images a second a run trains, and how many operations its network takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from copy import deepcopy
+
+import torch
+
+from deepexp import train
+from deepexp.pruning import masks
+from deepexp.runs.stack import Stack
+from deepexp.runs.workspace import Run
+
+
+def images_per_second(work: Run | Stack, seconds: float = 1.0) -> float:
+    """The speed on this machine of training a run's network on its data, or a stack's, after a warm-up."""
+    steps = _ours(work, masks.dense(work.net), 1)
+    next(steps)
+    began, count = time.perf_counter(), 0
+    while count == 0 or time.perf_counter() - began < seconds:
+        count += next(steps)
+    return count * work.config.train.batch_size / (time.perf_counter() - began)
+
+
+def _ours(work: Run | Stack, mask: masks.Mask, chunk: int) -> Iterator[int]:
+    """The training loop itself."""
+    while True:
+        before, stops = 0, range(chunk, work.total(0), chunk)
+        for reports in train.side_by_side(
+            work.net, work.forward, work.sgd, mask, work.sources, work.config, 0, 0, stops
+        ):
+            yield (reports[0].step - before) * len(reports)
+            before = reports[0].step
+
+
+def operations(work: Run) -> float:
+    """Floating-point operations of training on one image: the products of its forward and backward pass."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    net, (height, width, channels) = deepcopy(work.net).to("meta").train(), work.dataset.shape
+    with FlopCounterMode(display=False) as counter:
+        net(torch.empty(2, channels, height, width, device="meta")).sum().backward()
+    return counter.get_total_flops() / 2

@@ -1,0 +1,181 @@
+"""Runs that differ in their seed alone, trained as one network of many times the channels.
+
+A small network leaves its device waiting for the next step; the networks of several seeds, side by side in
+the channels of grouped convolutions, take theirs in one go. No weight is shared, batch normalisation
+normalises every channel by itself, and each member has the batches of its own seed: what is computed is what
+each would compute alone, up to the rounding of other kernels.
+
+The weights, statistics and momentum of every member are views of those of the stack, so that everything but
+the training itself (masks, level policies, evaluation, checkpoints) happens to each member as to a run alone.
+The stack steps those members that are at the same step of the same level, and its kernels have the same
+shapes whoever they are: a member's bits do not depend on where the others are.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from deepexp import train
+from deepexp.config.settings import Config
+from deepexp.pruning.masks import Mask
+from deepexp.runs.level_start import capture, restore
+from deepexp.runs.workspace import Run
+
+
+class Linear(nn.Linear):
+    """`count` linear layers side by side: (B, count into) to (B, count out), weights (count out, into)."""
+
+    def __init__(self, layer: nn.Linear, count: int) -> None:
+        super().__init__(layer.in_features, count * layer.out_features, layer.bias is not None)
+        self.count = count
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, parts = self.weight.unflatten(0, (self.count, -1)), x.unflatten(1, (self.count, -1))
+        y = torch.einsum("bsi,soi->bso", parts, weight).flatten(1)
+        return y if self.bias is None else y + self.bias
+
+
+def widened(net: nn.Module, count: int) -> nn.Module:
+    """`count` networks like `net` side by side: (B, count C, H, W) to (B, count classes), not initialised.
+
+    Every tensor of its state has those of the members one after the other in its first dimension.
+    """
+    wide = deepcopy(net)
+    for name, layer in net.named_modules():
+        if isinstance(layer, nn.Conv2d):
+            many: nn.Module = type(layer)(
+                count * layer.in_channels,
+                count * layer.out_channels,
+                layer.kernel_size,  # type: ignore[arg-type]
+                layer.stride,  # type: ignore[arg-type]
+                layer.padding,  # type: ignore[arg-type]
+                groups=count * layer.groups,
+                bias=layer.bias is not None,
+            )
+        elif isinstance(layer, nn.BatchNorm2d):
+            many = nn.BatchNorm2d(count * layer.num_features, layer.eps, layer.momentum)
+            many.num_batches_tracked = torch.zeros(count, dtype=torch.int64)
+        elif isinstance(layer, nn.Linear):
+            many = Linear(layer, count)
+        else:
+            continue
+        wide.set_submodule(name, many)
+    return wide
+
+
+@dataclass
+class _Place:
+    """What a member is to be trained from next, and what it was last told."""
+
+    level: int
+    step: int
+    mask: Mask
+    stops: tuple[int, ...]
+    report: train.Report | None = None
+
+
+class Stack:
+    """The networks of runs that `prepare` made ready, as one, which from then on takes their steps.
+
+    They lie in it as their seeds do in `machine.stack`, in whatever order they come: where a member lies
+    changes its rounding.
+    """
+
+    def __init__(self, works: Sequence[Run]) -> None:
+        works = sorted(works, key=lambda work: work.config.machine.stack.index(work.config.seed))
+        first = works[0]
+        self.works, self.config, self.total = works, first.config, first.total
+        self.sources = [source for work in works for source in work.sources]
+        self.net = widened(first.net, len(works)).to(first.config.machine.device)
+        if first.config.machine.channels_last:
+            self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.forward = train.compiled(self.net, first.config.machine)
+        self.sgd = train.optimizer(self.net, first.config.train)
+        self._places: dict[int, _Place] = {}
+        self._training: Iterator[list[train.Report]] = iter(())
+        self._trained: tuple[set[int], int, int] = set(), 0, 0  # members, and level and step that they are at
+        for slot, work in enumerate(works):
+            self._adopt(work, slot)
+            work.stacked = functools.partial(self._steps, slot)
+
+    def _adopt(self, work: Run, slot: int) -> None:
+        """Make the state of a member's network and of its optimizer views of those of the stack."""
+        state, own, wide = (
+            capture(work.net, work.sgd),
+            dict(work.net.named_modules()),
+            self.net.named_modules(),
+        )
+        for name, module in wide:
+            for key, parameter in module.named_parameters(recurse=False):
+                mine = getattr(own[name], key)
+                mine.data = self._part(parameter.data, slot)
+                momentum = self.sgd.state[parameter]["momentum_buffer"]
+                work.sgd.state[mine]["momentum_buffer"] = self._part(momentum, slot)
+            for key, buffer in module.named_buffers(recurse=False):
+                setattr(own[name], key, self._part(buffer, slot))
+        restore(work.net, work.sgd, state)
+
+    def _part(self, tensor: Tensor, slot: int) -> Tensor:
+        """The member's part of a tensor of the stack; of a count for each, its count ()."""
+        count = len(tensor) // len(self.works)
+        return tensor[slot] if tensor.dtype == torch.int64 else tensor.narrow(0, slot * count, count)
+
+    def _steps(
+        self, slot: int, level: int, start: int, mask: Mask, stops: tuple[int, ...]
+    ) -> Iterator[train.Report | None]:
+        """`train.steps` of a member; None wherever `advance` must be called before it can go on."""
+        work = self.works[slot]
+        place = self._places[slot] = _Place(level, start, mask, stops)
+        try:
+            while place.step < work.total(level):
+                while place.report is None:
+                    yield None
+                report, place.report = place.report, None
+                train.check_finite(report, work.config.train, len(work.dataset.train), level)
+                yield report
+        finally:
+            del self._places[slot]
+
+    def advance(self) -> None:
+        """Train the members that are furthest behind until there is a report for them."""
+        level, step = min((place.level, place.step) for place in self._places.values())
+        members = {slot for slot, place in self._places.items() if (place.level, place.step) == (level, step)}
+        # Within an epoch it is the same training that goes on, which counts the epoch's losses.
+        if not (members <= self._trained[0] and (level, step) == self._trained[1:]):
+            stops = next(self._places[slot].stops for slot in members)
+            self._training = train.side_by_side(
+                *(self.net, self.forward, self.sgd, self._mask(), self.sources, self.config),
+                *(level, step, stops),
+            )
+        ahead = [self.works[slot] for slot in self._places if slot not in members]
+        kept = [capture(work.net, work.sgd) for work in ahead]
+        reports = next(self._training)
+        for work, state in zip(ahead, kept, strict=True):
+            restore(work.net, work.sgd, state)
+        for slot in members:
+            place = self._places[slot]
+            place.report, place.step = reports[slot], reports[slot].step
+        self._trained = members, level, reports[0].step
+
+    def _mask(self) -> Mask:
+        """The members' masks one after the other; of a member that does not wait, any of its shapes."""
+        some = next(iter(self._places.values())).mask
+        every = [self._places[slot].mask if slot in self._places else some for slot in range(len(self.works))]
+        return Mask({name: torch.cat([mask.alive[name] for mask in every]) for name, _ in some})
+
+
+def check_stack(configs: Sequence[Config]) -> None:
+    """Raise ValueError unless the seeds of the configurations are all that their stack has."""
+    stack = configs[0].machine.stack
+    seeds = [config.seed for config in configs]
+    if sorted(seeds) != sorted(stack):
+        raise ValueError(
+            f"the runs of the seeds {' '.join(map(str, stack))} train together, got "
+            f"{' '.join(map(str, seeds))} alone; give all of them to `deepexp train --seed`"
+        )

@@ -1,0 +1,72 @@
+"""Several seeds of one configuration, trained as one stacked network."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
+
+from deepexp import train
+from deepexp.config.settings import Config
+from deepexp.runs.level import Progress
+from deepexp.runs.run import _logged, _own
+from deepexp.runs.setup import prepare
+from deepexp.runs.stack import Stack, check_stack
+from deepexp.runs.workspace import Run
+from deepexp.storage import folder as layout
+
+
+def run_stack(
+    configs: Sequence[Config], folders: Sequence[Path], say: Callable[[str], None] = lambda _: None
+) -> Iterator[tuple[int, Progress]]:
+    """`run` for the configurations of a stack, in any order; yields each one's number beside its progress.
+
+    What there is to say goes into the log of its run, too, and to `say` with its seed. A run that diverges
+    leaves the others going; the first that did is raised in the end.
+    """
+    check_stack(configs)
+    for config, folder in zip(configs, folders, strict=True):
+        layout.check(config, folder)
+    works: list[Run] = []
+    for config, folder in zip(configs, folders, strict=True):
+        same = works[0].dataset if works and not config.data.depends_on_seed else None
+        with _logged(folder):
+            works.append(prepare(config, folder, layout.logger(folder, _by_seed(say, config.seed)), same))
+    with contextlib.ExitStack() as leads:
+        going = {
+            number: leads.enter_context(contextlib.closing(_own(work))) for number, work in enumerate(works)
+        }
+        yield from _together(going, works, Stack(works), say)
+
+
+def _together(
+    going: dict[int, Generator[Progress | None, None, None]],
+    works: Sequence[Run],
+    stack: Stack,
+    say: Callable[[str], None],
+) -> Iterator[tuple[int, Progress]]:
+    """Let the runs go on in turns, and the stack whenever all of them wait for it."""
+    diverged = None
+    while going:
+        for number, lead in list(going.items()):
+            try:
+                while (event := next(lead)) is not None:
+                    yield number, event
+            except StopIteration:
+                del going[number]
+            except train.Diverged as error:
+                error.args = (f"{works[number].config.run_id}: {error}",)
+                say(str(error))
+                diverged = diverged or error
+                del going[number]
+        if going:
+            with contextlib.ExitStack() as logs:
+                for number in going:
+                    logs.enter_context(_logged(works[number].folder))
+                stack.advance()
+    if diverged is not None:
+        raise diverged
+
+
+def _by_seed(say: Callable[[str], None], seed: int) -> Callable[[str], None]:
+    return lambda line: say(f"seed {seed}: {line}")

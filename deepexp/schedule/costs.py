@@ -1,0 +1,221 @@
+"""What the runs of a plan cost: images left to train on, over a speed observed, measured or assumed."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deepexp.config.settings import Config, Machine, Model, Perturbation, Pruning
+from deepexp.data.catalogue import SOURCES
+from deepexp.storage import folder as layout
+
+if TYPE_CHECKING:
+    from deepexp.data.dataset import Dataset
+    from deepexp.runs import workspace
+
+START = 4.0  # seconds in which a process of a run starts, on two cores
+# What a GPU is taken to do where there is none to measure. The images/s that ResNet50 trains on at 224 pixels
+# were published: by one A100 in mixed precision and in TF32, by one V100 in float32
+# (github.com/NVIDIA/DeepLearningExamples, PyTorch/Classification/ConvNets/resnet50v1.5/README.md, results
+# with pytorch-21.03). The times are assumptions: of a layer and step, launched one by one or as a CUDA graph.
+PUBLISHED = {"float32": 367, "tf32": 938, "bf16": 2470}
+RESNET50_OPERATIONS = 2.43e10  # to train on one such image, as `bench.operations` counts them
+LAYER_SECONDS = {False: 3e-4, True: 5e-5}  # by machine.compile
+
+
+# (training, test) images of the data sets that are no folders of images, so that a plan needs no data.
+_IMAGES = {"digits": (1_438, 359), "cifar10": (50_000, 10_000), "cifar100": (50_000, 10_000)}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the speed of a run depends on."""
+
+    dataset: str
+    size: int | None
+    model: Model
+    batch_size: int
+    machine: Machine
+
+    def __str__(self) -> str:
+        net = f"{self.model.name} of width {self.model.width:g} on {self.dataset}"
+        seeds = f", {len(self.machine.stack)} seeds stacked" if self.machine.stack else ""
+        return f"{net}, batches of {self.batch_size}{seeds}"
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Training images a second, and how that is known."""
+
+    images_per_second: float
+    known: str
+
+    def __str__(self) -> str:
+        return f"{self.images_per_second:,.0f} images/s, {self.known}"
+
+
+def work(config: Config) -> Work:
+    """The kind of work that `config` is."""
+    data = config.data
+    return Work(data.dataset, data.size, config.model, config.train.batch_size, config.machine)
+
+
+def images(config: Config) -> int:
+    """The training images that all levels of `config` see; an evaluation counts for a third of its images."""
+    train, test = _counts(config.data.dataset, config.data.classes)
+    count = min(train - config.data.validation, config.data.limit or train)
+    batch = config.train.batch_size
+    per_epoch = count // batch * batch if config.train.drop_last else count
+    rewound = config.policy.rewind_epoch if config.policy.schedule == "rewind" else 0
+    epochs = config.epochs(0) + config.pruning.levels * (config.epochs(1) - rewound)
+    tested = config.pruning.levels + 1 if config.train.evaluate == "level" else epochs
+    return per_epoch * epochs + test * tested // 3
+
+
+def left(config: Config, folder: Path) -> float:
+    """The images that the run in `folder` has still to see."""
+    if layout.is_recorded(folder, config):
+        return 0.0
+    done = _progress(folder)
+    level = int(done.get("level", 0))
+    share = (level + done.get("epoch", 0) / config.epochs(level)) / (config.pruning.levels + 1)
+    return images(config) * (1 - share)
+
+
+def seconds(configs: Iterable[Config], runs: Path, speeds: Mapping[Work, Speed]) -> float:
+    """How long the rest of these runs takes, one after the other; unknown kinds of work at the mean speed.
+
+    The speed of a stack is that of all its members together.
+    """
+    mean = sum(speed.images_per_second for speed in speeds.values()) / len(speeds)
+    total = 0.0
+    for config in configs:
+        speed = speeds.get(work(config))
+        images_left = left(config, runs / config.run_id)
+        if images_left:
+            start = START / max(1, len(config.machine.stack))
+            total += start + images_left / (speed.images_per_second if speed else mean)
+    return total
+
+
+def observed(configs: Iterable[Config], runs: Path) -> dict[Work, Speed]:
+    """The speeds at which runs in the folder `runs` went."""
+    found = {}
+    for config in configs:
+        rate = _progress(runs / config.run_id).get("images_per_second")
+        if rate:
+            found[work(config)] = Speed(rate, "observed in a run")
+    return found
+
+
+def speeds(configs: Iterable[Config], runs: Path) -> dict[Work, Speed]:
+    """A speed for every kind of work: observed, else measured here, else assumed."""
+    configs = list(configs)
+    found = observed(configs, runs)
+    for config in configs:
+        if work(config) not in found:
+            found[work(config)] = _measured(config)
+    return found
+
+
+@functools.cache
+def _counts(name: str, classes: int | None) -> tuple[int, int]:
+    """Training and test images: of the folder at hand, else as published."""
+    if name in _IMAGES:
+        return _IMAGES[name]
+    from deepexp.data import image_folder
+
+    try:
+        found = image_folder.listing(name, classes)
+        return len(found.train.paths), len(found.test.paths)
+    except ValueError:
+        source = SOURCES[name]
+        train, test = (count * (classes or source.classes) // source.classes for count in source.images)
+        return train, test
+
+
+def _measured(config: Config) -> Speed:
+    """The speed of a second of training, as a rule on random images; of an absent GPU, an assumption."""
+    import torch
+
+    from deepexp.runs import setup
+    from deepexp.runs import speed as bench
+    from deepexp.runs.stack import Stack
+
+    device = config.machine.device
+    absent = device == "cuda" and not torch.cuda.is_available()
+    instead = {"device": "cpu", "compile": False, "precision": "float32"}
+    machine = {"processes": 1, **(instead if absent else {})}
+    train = {"batch_size": 2} if absent else {}
+    plain = config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"validation": 0, "limit": None}),
+            "train": config.train.model_copy(update=train),
+            "machine": config.machine.model_copy(update=machine),
+            "pruning": Pruning(levels=0),
+            "policy": config.policy.model_copy(update={"rewind_epoch": 0, "rewind_step": 0}),
+            "perturbation": Perturbation(),
+            "donor": None,
+        }
+    )
+    data, seeds = random_images(plain, 2 * plain.train.batch_size), config.machine.stack or (config.seed,)
+    works = [setup.prepare(plain.model_copy(update={"seed": s}), Path(), dataset=data) for s in seeds]
+    if absent:
+        return _assumed(works[0], config, len(works))
+    threads = config.machine.threads
+    on = "the GPU" if device == "cuda" else f"{threads} thread{'s' * (threads > 1)}"
+    speed = bench.images_per_second(works[0] if len(works) == 1 else Stack(works))
+    return Speed(speed, f"measured here on {on}")
+
+
+def random_images(config: Config, count: int) -> Dataset:
+    """So many random training images of the data set's sizes, on the device."""
+    import torch
+
+    from deepexp.data.dataset import Dataset, Images
+
+    source, device = SOURCES[config.data.dataset], config.machine.device
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (count, *source.shape), generator=generator, dtype=torch.uint8)
+    labels = torch.randint(source.classes, (count,), generator=generator)
+    images = Images(pixels, labels).to(device)
+    half = torch.full((source.shape[2],), 0.5, device=device)
+    size = config.data.size or source.shape[0]
+    shape = (size, size, source.shape[2])
+    none = images[:0]
+    return Dataset("random", "", source.classes, shape, images, none, none, half, half, "nothing")
+
+
+def _assumed(work: workspace.Run, config: Config, count: int) -> Speed:
+    """Of a GPU: a step takes a time for each layer, or that of its operations, whichever is longer.
+
+    A stack of `count` networks has the layers of one and the operations of all.
+    """
+    from deepexp.runs import speed as bench
+
+    machine, images = config.machine, count * config.train.batch_size
+    layers = sum(not list(module.children()) for module in work.net.modules())
+    layer, published = LAYER_SECONDS[machine.compile], PUBLISHED[machine.precision]
+    rate = published * RESNET50_OPERATIONS / bench.operations(work)
+    speed = images / max(layers * layer, images / rate)
+    assumption = f"ResNet50's published {published:,} images/s in {machine.precision}, {layer * 1e3:g} ms"
+    return Speed(speed, f"assumed of a GPU, none is here ({assumption} a layer and step)")
+
+
+def _progress(folder: Path) -> dict[str, float]:
+    try:
+        return layout.progress(folder)
+    except ValueError:  # an estimate without it
+        return {}
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: the two largest units."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    )

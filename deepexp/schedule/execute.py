@@ -1,0 +1,93 @@
+"""How the runs of a plan get done: by make, here, on a Dask cluster or under SLURM, each after its needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deepexp.config.build import read, to_toml
+from deepexp.config.settings import Config
+from deepexp.recipes.recipe import Run
+from deepexp.schedule.gpus import device
+from deepexp.schedule.units import unfinished
+from deepexp.storage import folder as layout
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run or a stack as another machine calls it that sees the same files: configurations and folders."""
+
+    configs: tuple[str, ...]  # TOML
+    folders: tuple[str, ...]
+
+    def __call__(self) -> list[str]:
+        configs, folders = [read(text) for text in self.configs], [Path(name) for name in self.folders]
+        with device(configs[0]):
+            for _ in trained(configs, folders, lambda _: None):
+                pass
+        return [config.run_id for config in configs]
+
+    def checkpoint(self) -> Any:
+        """What submitit puts into the queue again when SLURM ends the job early: the run goes on."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def trained(
+    configs: Sequence[Config], folders: Sequence[Path], say: Callable[[str], None]
+) -> Iterator[tuple[int, Any]]:
+    """Train one run, or those of a stack, in their folders; yields each one's number and its progress."""
+    from deepexp.runs import run as levels
+    from deepexp.runs import stacked_run
+
+    if len(configs) > 1:
+        yield from stacked_run.run_stack(configs, folders, say)
+        return
+    for event in levels.run(configs[0], folders[0], layout.logger(folders[0], say)):
+        yield 0, event
+
+
+def job(unit: Sequence[Run], folder: Path) -> Job:
+    """The run or the stack as a job that any machine with these files can do."""
+    names = tuple(str((folder / run.config.run_id).absolute()) for run in unit)
+    return Job(tuple(to_toml(run.config) for run in unit), names)
+
+
+def execute(
+    todo: Sequence[Sequence[Run]],
+    start: Callable[[Sequence[Run]], Future[Any]],
+    done: Callable[[Run], None],
+    folder: Path,
+    most: int | None = None,
+) -> dict[str, BaseException]:
+    """Start the units, `most` at a time, each once the runs that it needs are done; why which runs failed.
+
+    Of a unit that fails, those runs that are complete in `folder` are done too.
+    """
+    waiting, going = list(todo), dict[Future[Any], Sequence[Run]]()
+    failed: dict[str, BaseException] = {}
+    while waiting or going:
+        busy = {run.config.run_id for unit in (*waiting, *going.values()) for run in unit}
+        for unit in list(waiting):
+            needs = [need for run in unit for need in run.needs]
+            if lost := [need for need in needs if need in failed]:
+                why = RuntimeError(f"{lost[0]}, which it needs, failed")
+                failed |= {run.config.run_id: why for run in unit}
+            elif busy.intersection(needs) or len(going) == most:
+                continue
+            else:
+                going[start(unit)] = unit
+            waiting.remove(unit)
+        for future in wait(going, return_when=FIRST_COMPLETED).done:
+            unit, error = going.pop(future), future.exception()
+            left = unfinished(unit, folder) if error else []
+            for run in unit:
+                if error and run in left:
+                    failed[run.config.run_id] = error
+                else:
+                    done(run)
+    return failed

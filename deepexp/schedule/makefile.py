@@ -1,0 +1,76 @@
+"""A plan as a makefile, so that make's job server schedules its runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from deepexp.recipes.recipe import Run
+from deepexp.schedule.units import units
+from signflow.provenance import source_digest
+
+
+def makefile(recipe: str, runs: Sequence[Run], folder: Path, options: Sequence[str], build: Path) -> str:
+    """A makefile of the recipe's runs, its result file and its figure under `build`, for make's job server.
+
+    One target for each run: its levels.csv. An unfinished run has some of that file already, so that its
+    target is always made; and so is a result file of other runs, older sources or an older recipe. `options`
+    are what the command line was told of the plan.
+    """
+    name = Path(recipe).stem
+    results, figure = build / "results" / f"{name}.nc", build / "figures" / f"{name}.png"
+    for path in (folder, build, results):
+        if re.search(r"[^\w./@+=,-]", str(path)):
+            raise ValueError(f"make needs paths of letters, digits and ./@+=,-_ alone, got '{path}'")
+    todo = units(runs, folder)
+    always = [_target(run.config.run_id, folder) for unit in todo for run in unit]
+    if not is_reduced(results, runs) or _is_newer(Path(recipe), results):
+        always.append(str(results))
+    told = shlex.join([recipe, *options, "--runs", str(folder)]).replace("$", "$$")
+    lines = [
+        f"INTERPRETER := {shlex.quote(sys.executable).replace('$', '$$')}",
+        f".PHONY: all runs {' '.join(always)}",
+        f"all: {figure}",
+        f"runs: {' '.join(dict.fromkeys(_target(run.config.run_id, folder) for run in runs))}",
+    ]
+    for unit in todo:
+        first, *others = (_target(run.config.run_id, folder) for run in unit)
+        lines += [
+            f"{first}: {' '.join(_target(need, folder) for run in unit for need in run.needs)}",
+            f"\t@$(INTERPRETER) -m deepexp run {told} --only {unit[0].config.run_id}",
+            *(f"{other}: {first}" for other in others),  # trained with the first
+        ]
+    lines += [
+        f"{results}: {' '.join(dict.fromkeys(_target(run.config.run_id, folder) for run in runs))}",
+        f"\t@$(INTERPRETER) -m deepexp reduce {told} --out {results}",
+        f"{figure}: {results}",
+        f"\t@$(INTERPRETER) -m figures draw {name} --results {results.parent} --out {figure.parent}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def is_reduced(results: Path, runs: Sequence[Run]) -> bool:
+    """Whether `results` is of these runs and was made by these sources."""
+    import h5netcdf
+
+    try:
+        with h5netcdf.File(results) as file:
+            made_of, digest = json.loads(file.attrs["config"]), file.attrs["source_digest"]
+    except (OSError, KeyError, ValueError):
+        return False
+    names = {run.config.run_id for run in runs}
+    whole = not made_of.get("without_starved")
+    return bool(whole and digest == source_digest() and set(made_of.get("runs", ())) == names)
+
+
+def _is_newer(recipe: Path, results: Path) -> bool:
+    """Whether this file of the user's own has changed since; the package's recipes are of its sources."""
+    return recipe.suffix == ".toml" and recipe.stat().st_mtime > results.stat().st_mtime
+
+
+def _target(run_id: str, folder: Path) -> str:
+    return str(folder / run_id / "levels.csv")

@@ -1,0 +1,60 @@
+"""What a plan says while it runs: what there is, what is left, and for how long."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from deepexp.recipes.recipe import Run
+from deepexp.schedule import costs
+from deepexp.schedule.units import units
+from deepexp.storage import folder as layout
+
+
+def overview(runs: Sequence[Run], todo: Sequence[Run]) -> list[str]:
+    """Lines on what the runs are, and how many of them are complete."""
+    left = {run.config.run_id for run in todo}
+    count = len({run.config.run_id for run in runs})
+    arm_of = {run.config.run_id: run.arm for run in reversed(runs)}
+    arms: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        arms.setdefault((run.panel, run.arm), []).append(run)
+    wide = [max(len(names[i]) for names in arms) for i in (0, 1)]
+    lines = []
+    for (panel, arm), group in arms.items():
+        complete = sum(run.config.run_id not in left for run in group)
+        after = "".join(f", after {arm_of[need]}" for need in group[0].needs)
+        trainings = f"{group[0].config.pruning.levels + 1} levels{after}"
+        lines.append(
+            f"  {panel:{wide[0]}}  {arm:{wide[1]}}  {complete} of {len(group)} complete, {trainings}"
+        )
+    return [*lines, f"{count - len(left)} of {count} runs are complete"]
+
+
+def outlook(todo: Sequence[Run], folder: Path, speeds: Mapping[costs.Work, costs.Speed]) -> str:
+    """What is left, and how long it takes."""
+    if not todo:
+        return "nothing is left to train"
+    parallel = min(at_a_time(), len(units(todo, folder)))
+    left = costs.duration(costs.seconds([run.config for run in todo], folder, speeds) / parallel)
+    one = len(todo) == 1
+    return f"{len(todo)} {'run is' if one else 'runs are'} left, about {left}" + (
+        "" if one else f" with {parallel} at a time"
+    )
+
+
+def news(run: Run, todo: Sequence[Run], folder: Path) -> str:
+    """That a run is complete, what is left, and how long that takes at the speeds so far."""
+    table = folder / run.config.run_id / "levels.csv"
+    accuracy, density = layout.numbers(table, ("test_accuracy", "density"))[-1].values()
+    speeds = costs.observed([run.config, *(one.config for one in todo)], folder)
+    reached = f"test accuracy {accuracy:.2%} at density {density:.2%}"
+    return f"{run.config.run_id} ({run.arm} on {run.panel}): {reached}; {outlook(todo, folder, speeds)}"
+
+
+def at_a_time() -> int:
+    """How many jobs the make above this process runs at a time; 1 without one."""
+    found = re.search(r"-j ?(\d+)", os.environ.get("MAKEFLAGS", ""))
+    return int(found[1]) if found else 1

@@ -1,0 +1,48 @@
+"""A plan as SLURM jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from deepexp.recipes.recipe import Run
+from deepexp.schedule.execute import job
+
+
+def submit(todo: Sequence[Sequence[Run]], folder: Path, parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Put the units into the queue of SLURM, each after what it needs; the job's number by run_id.
+
+    `parameters` are submitit's ('timeout_min', 'slurm_partition', ...). Raises ValueError where there is no
+    submitit or no SLURM, or it does not know a parameter.
+    """
+    try:
+        import submitit
+    except ImportError:
+        raise ValueError("--slurm needs the package submitit: pip install 'signflow[cluster]'") from None
+    jobs: dict[str, str] = {}
+    for unit in todo:
+        config, extra = unit[0].config, {}
+        needs = [need for run in unit for need in run.needs]
+        if before := dict.fromkeys(jobs[need] for need in needs if need in jobs):
+            extra = {"dependency": f"afterok:{':'.join(before)}", "kill-on-invalid-dep": "yes"}
+        try:
+            executor = submitit.AutoExecutor(folder=folder / "slurm", cluster="slurm")
+            executor.update_parameters(
+                **{
+                    "name": config.run_id,
+                    "timeout_min": 24 * 60,
+                    "cpus_per_task": config.machine.threads,
+                    "gpus_per_node": int(config.machine.device == "cuda"),
+                    "slurm_additional_parameters": extra,
+                    **parameters,
+                }
+            )
+            number = executor.submit(job(unit, folder)).job_id
+            jobs |= {run.config.run_id: number for run in unit}
+        except (RuntimeError, NameError, TypeError, submitit.core.utils.FailedSubmissionError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(
+                f"--slurm must be given what submitit knows, on a machine with sbatch: {reason}"
+            ) from None
+    return jobs

@@ -1,0 +1,66 @@
+"""Tensors on disk: safetensors (which run no code), written atomically, with a checksum of what they hold.
+
+The same tensors with the same metadata are the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from signflow.files import atomic
+
+_KEY = "signflow"  # one key, since the library writes several in a random order
+
+
+class Damaged(ValueError):
+    """A file that does not hold what was written."""
+
+    def __init__(self, path: Path, why: object) -> None:
+        reason = " ".join(str(why).split())
+        super().__init__(f"'{path}' is damaged ({reason}); restore it, or make its run again")
+
+
+def write(tensors: Mapping[str, Tensor], path: str | Path, meta: Mapping[str, Any]) -> None:
+    """Write CPU tensors by name and `meta` (JSON), complete or not at all."""
+    text = json.dumps(meta)
+    # The library's own way to a file makes it the owner's alone, whatever the umask.
+    content = save(dict(tensors), {_KEY: f"{_digest(tensors, text)} {text}"})
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the metadata that `write` wrote; ValueError where there is none, Damaged if altered."""
+    path = Path(path)
+    try:
+        with safe_open(path, "pt") as file:
+            digest, _, text = (file.metadata() or {})[_KEY].partition(" ")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise ValueError(
+            f"there must be saved tensors at '{path}', but there is no such file; restore it, or make its "
+            "run again"
+        ) from None
+    except KeyError:
+        raise Damaged(path, "it has no checksum") from None
+    except (OSError, SafetensorError) as error:
+        raise Damaged(path, error) from None
+    if digest != _digest(tensors, text):
+        raise Damaged(path, "its checksum does not match its contents")
+    return tensors, json.loads(text)
+
+
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\0{name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode())
+        digest.update(tensor.view(-1).numpy().data)
+    return digest.hexdigest()

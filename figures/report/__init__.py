@@ -1,0 +1,1 @@
+"""The report: verdicts, figures and the explorer on one page."""

@@ -1,0 +1,61 @@
+"""The explorer's data: maps and paths quantised for the page."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from figures import style
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+NO_VALUE = 65535
+"""What a missing value is quantised to."""
+
+
+FAINTEST = 1e-16
+"""Losses below are shown as this: rounding."""
+
+
+def embedded(tables: Mapping[str, xr.Dataset]) -> dict[str, Any]:
+    """The explorer's `grid` for the page: 16-bit steps of its paths and of log10 of its losses, in base64."""
+    import numpy as np
+
+    explorer = tables["grid"]
+    codes = dict(item.split(" ", 1) for item in explorer.attrs["status_codes"].split(", "))
+    wins = explorer.success.fillna(2).astype("uint8").values
+    return {
+        "d": int(explorer.attrs["d"]),
+        "rewind_time": float(explorer.attrs["rewind_time"]),
+        "algorithms": explorer.algorithm.values.tolist(),
+        "labels": [style.LABEL[name] for name in explorer.algorithm.values.tolist()],
+        "a0": explorer.a0.values.tolist(),
+        "w0": explorer.w0.values.tolist(),
+        "kept": explorer.kept.values.tolist(),
+        "points": explorer.sizes["point"],
+        "codes": [codes[str(code)] for code in range(len(codes))],
+        "success": _base64(wins),
+        "status": _base64(explorer.status.values.astype("uint8")),
+        "a": quantised(explorer.a.values),
+        "w": quantised(explorer.w.values),
+        "loss": quantised(np.log10(np.maximum(explorer.loss.values, FAINTEST))),
+    }
+
+
+def quantised(values: Any) -> dict[str, Any]:
+    """`low + step * code` gives back `values` within step / 2; code: 16 bits, little end first, in base64."""
+    import numpy as np
+
+    finite = np.isfinite(values)
+    low, high = (float(edge) for edge in (values[finite].min(), values[finite].max()))
+    step = (high - low) / (NO_VALUE - 1) or 1.0
+    codes = np.full(values.shape, NO_VALUE)
+    codes[finite] = np.rint((values[finite] - low) / step)
+    return {"low": low, "step": step, "codes": _base64(codes.astype("<u2"))}
+
+
+def _base64(array: Any) -> str:
+    return base64.b64encode(array.tobytes()).decode("ascii")

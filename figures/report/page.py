@@ -1,0 +1,239 @@
+"""The verification report: verdicts, figures and provenance as one HTML page that stands alone."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from figures import style
+from figures.report.formulas import condition, mathml, prose
+from signflow.verdicts import Count, Prediction, Verdict
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+WORDS = ("VERIFIED", "NOT REFUTED", "REFUTED", "UNDECIDED", "NOT RUN")
+"""The verdicts of `singleneuron verify`, in the order of the page's count."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure of the report, and the attributes and the verdicts of the result file it was drawn from."""
+
+    name: str
+    figure: Figure
+    attributes: Mapping[str, Any]
+    predictions: Sequence[Prediction] = ()
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return json.loads(self.attributes["config"])
+
+
+def predictions(tables: Mapping[str, xr.Dataset]) -> list[Prediction]:
+    """The verdicts in the tables of a result file; none where it decides no prediction."""
+    if "verdicts" not in tables:
+        return []
+    found = tables["verdicts"]
+    columns = {name: found[name].values.tolist() for name in Prediction.model_fields}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return [Prediction.model_validate(row) for row in rows]
+
+
+def page(
+    verdicts: Sequence[Verdict],
+    drawn: Sequence[Drawn],
+    *,
+    explorer: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None,
+    missing: Sequence[str] = (),
+) -> str:
+    """The report as HTML.
+
+    drawn : the figures in their order; missing : names of those that have no result file.
+    explorer : `embedded` of the preset of that name, and its attributes; without it the page says how to
+    make it.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    safe = {"prose": prose, "condition": condition, "math": mathml}  # each escapes what it is given
+    environment.filters.update({name: _marked(function) for name, function in safe.items()})
+    environment.filters.update(
+        count="{:,}".format, number=_number, counterexample=_counterexample, runs=_runs
+    )
+    derivations = {item.derivation: item for verdict in verdicts for item in verdict.evidence.symbolic}
+    sources = [
+        *_verdict_sources(verdicts),
+        *((item.name, item.attributes) for item in drawn),
+        *([] if explorer is None else [("explorer", explorer[1])]),
+    ]
+    return environment.get_template("report.html.j2").render(
+        verdicts=verdicts,
+        words=WORDS,
+        predicted=[(item, row) for item in drawn for row in item.predictions],
+        derivations=derivations,
+        order=list(derivations),
+        figures={
+            item.name: {
+                "number": number,
+                "image": _image(item.figure, item.name),
+                "predictions": item.predictions,
+                **_caption(item),
+            }
+            for number, item in enumerate(drawn, 1)
+        },
+        missing=missing,
+        explorer=None if explorer is None else explorer[0],
+        explorer_shows="" if explorer is None else json.loads(explorer[1]["config"]).get("shows", ""),
+        made=_provenance(sources),
+        style=style,
+    )
+
+
+def _marked(function: Any) -> Any:
+    from markupsafe import Markup
+
+    return lambda text: Markup(function(str(text)))
+
+
+def _number(value: float) -> str:
+    """To three digits, with a power of ten where that is shorter."""
+    mantissa, _, exponent = f"{value:.3g}".partition("e")
+    if not exponent:
+        return mantissa.replace("-", "−")
+    superscript = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{mantissa} · 10{superscript}".replace("1 · ", "", mantissa == "1")
+
+
+def _image(figure: Figure, name: str) -> dict[str, Any]:
+    file = io.BytesIO()
+    # Text as paths: the same on every machine. A fixed salt and no date: the same bytes again.
+    with style.styled(**{"svg.fonttype": "path", "svg.hashsalt": name}):
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    width, height = figure.get_size_inches()
+    return {
+        "source": f"data:image/svg+xml;base64,{base64.b64encode(file.getvalue()).decode('ascii')}",
+        "width": round(96 * width),
+        "height": round(96 * height),
+    }
+
+
+def _caption(item: Drawn) -> dict[str, Any]:
+    config = item.config
+    title = config.get("title", item.name)
+    recipe = ""
+    if "recipe" in config:
+        recipe = f" Recipe {config['recipe']}, profile {config['profile']}: {len(config['runs'])} runs."
+    return {
+        "title": title,
+        "shows": (config.get("shows") or title) + recipe,
+        "smoke": config.get("profile") == "smoke",
+    }
+
+
+def _runs(count: Count) -> str:
+    """Which runs were counted, in words."""
+    name = count.label.partition(",")[0].partition(" ")[0]
+    words = style.LABEL.get(name, name) + count.label.removeprefix(name)
+    return words.replace(" = ", "\u00a0=\u00a0") or count.law
+
+
+def _counterexample(found: Mapping[str, Any]) -> dict[str, str]:
+    """A counterexample in words: what was stated and found, and the start or the setting to repeat it."""
+    claim = found.get("claim", {})
+    label = style.LABEL.get(str(claim.get("algorithm")), "the run")
+    if "law" in found:
+        stated = f"the law '{found['law']}'"
+        seen = f"the integration leaves it by {found['error']:.3g} {found['unit']}"
+        confirmed = "the independent solver confirms it"
+    elif "rate" in found:
+        low, high = found["interval"]
+        stated = f"{label} succeeds with probability {found['rate']:g}"
+        seen = f"{found['successes']:,} of {found['decided']:,} decided runs succeed"
+        confirmed = (
+            f"the 99.99 % interval is [{low:.5f}, {high:.5f}], and {found['agree']} of {found['repeated']} "
+            "runs repeated with the independent solver come out the same"
+        )
+    else:
+        stated = f"{label} {found.get('stated')}"
+        seen = f"integrated, it ends {found.get('integrated')}"
+        confirmed = f"with the independent solver it {found.get('independent')}"
+    return {
+        "stated": stated,
+        "condition": "" if "rate" in found else claim.get("success") or "",
+        "found": f"{seen}; {confirmed}",
+        "start": _listed(found.get("start", {})),
+        "setting": _listed(found.get("setting", {})),
+    }
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in values.items() if value is not None)
+
+
+def _verdict_sources(verdicts: Sequence[Verdict]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Each provenance once, with the verdicts that share it."""
+    shared: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        shared.setdefault(json.dumps(verdict.provenance, sort_keys=True), []).append(verdict)
+    if len(shared) == 1:
+        return [("all verdicts", verdicts[0].provenance)]
+    return [(", ".join(item.id for item in group), group[0].provenance) for group in shared.values()]
+
+
+def _provenance(sources: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    """A row for each source, and the environments (versions, machine) that they were made in."""
+    environments: list[dict[str, str]] = []
+    rows = []
+    for name, attributes in sources:
+        given = {
+            key: str(attributes.get(key, "not recorded"))
+            for key in ("created", "revision", "source_digest", "platform", "cpu")
+        }
+        versions = json.loads(attributes.get("versions", "{}"))
+        words = ", ".join(f"{library} {version}" for library, version in versions.items()) or "not recorded"
+        environment = {"versions": words, "platform": given["platform"], "cpu": given["cpu"]}
+        if environment not in environments:
+            environments.append(environment)
+        rows.append(
+            {
+                "name": name,
+                "created": given["created"].replace("T", " ").replace("+00:00", " UTC"),
+                "revision": given["revision"],
+                "sources": given["source_digest"],
+                "seed": ", ".join(_seeds(attributes)) or "none",
+                "environment": environments.index(environment) + 1,
+            }
+        )
+    return {
+        "rows": rows,
+        "environments": environments,
+        "mixed": len({row["sources"] for row in rows}) > 1,
+    }
+
+
+def _seeds(attributes: Mapping[str, Any]) -> list[str]:
+    """The seeds of a result: its own, or those of its parts."""
+    found: list[str] = [str(attributes["seed"])] if "seed" in attributes else []
+
+    def visit(config: Any) -> None:
+        if isinstance(config, dict):
+            if "seed" in config:
+                found.append(str(config["seed"]))
+            for value in config.values():
+                visit(value)
+
+    visit(json.loads(attributes.get("config", "{}")))
+    return list(dict.fromkeys(found))

@@ -1,0 +1,106 @@
+"""What the command lines have in common: parser, `--version`, paths, numbers, `--scheduler`, how they end.
+
+Exit codes: 0 done, 1 a failure in the run, 2 bad input, 130 interrupted; with one line on stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from signflow.interrupt import heed
+from signflow.messages import Failure
+from signflow.provenance import revision, version
+
+if TYPE_CHECKING:
+    pass
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser, of subcommands too, that tells an error in one line and takes no abbreviations."""
+
+    def __init__(self, *, prog: str, description: str | None = None, **options: object) -> None:
+        super().__init__(prog=prog, description=description, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        print(f"{parser.prog} {version('signflow')} (revision {revision()})")
+        parser.exit()
+
+
+def parser(prog: str, description: str) -> Parser:
+    """The parser of a program, with `--version`."""
+    made = Parser(prog=prog, description=description)
+    text = "print the version and its revision"
+    made.add_argument("--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help=text)
+    return made
+
+
+def path(text: str) -> Path:
+    """A path on the command line; `~` is the home folder, also where the shell has not replaced it."""
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"a path must be the name of a file or a folder, got {text!r}")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(
+            f"'~' must begin a path with a user's home, got {text!r}; write './{text}' for that name"
+        ) from None
+
+
+def integer(text: str) -> int:
+    """A whole number on the command line, also written like 1e6."""
+    try:
+        value = Decimal(text)
+        if value.is_finite() and value.adjusted() < 100 and value == value.to_integral_value():
+            return int(value)
+    except InvalidOperation:
+        pass
+    raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}")
+
+
+def fail(prog: str, code: int, message: str) -> int:
+    """Print the message on one line of stderr; return the exit code."""
+    print(f"{prog}: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def finish(prog: str, action: Callable[[], int | None]) -> int:
+    """Run `action` and return its exit code (None: 0), or the one of the error that it ends with."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows its code
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    before = heed()
+    try:
+        code = action() or 0
+        sys.stdout.flush()
+    except ValueError as error:
+        code = fail(prog, 2, str(error))
+    except KeyboardInterrupt as error:
+        code = fail(prog, 130, f"interrupted{error}")
+    except BrokenPipeError:  # the reader had enough
+        code = 141  # 128 + SIGPIPE, as shells tell it
+    except OSError as error:
+        code = fail(prog, 1, f"'{error.filename}': {error.strerror}" if error.filename else str(error))
+    except Failure as error:
+        code = fail(prog, 1, str(error))
+    except Exception as error:
+        code = fail(prog, 1, f"{type(error).__name__}: {error}")
+    try:
+        sys.stdout.flush()
+    except OSError:  # Python flushes once more as it exits
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if before is not None:
+        signal.signal(signal.SIGINT, before)
+    return code

@@ -1,0 +1,240 @@
+"""Trajectories per second beside other solvers, all asked for the same states at the same time.
+
+``python -m singleneuron.benchmark`` prints tables; ``--readme FILE`` puts them into its marked section.
+Every tool gets the loosest tolerance with which the largest error of all its end states, against a
+reference at rtol 1e-12, is at most `ERROR`; then the tools take turns, and medians are reported.
+Compilation is not counted. The others integrate the equations of `line`, and for the population those of
+`drift`; `population` uses coordinates in which the balance is a constant, and covers the last part of a flow
+by its closed form. Each has the set-up that was fastest for it: scipy one trajectory after another, its
+right-hand side compiled or in plain Python, as most write it; diffrax and heyoka in chunks over threads.
+Tools too slow for all the starts get the first of them.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import prange
+
+from singleneuron.benchmark import other_solvers
+from singleneuron.benchmark.measure import ERROR, Case, Tool, peak_memory
+from singleneuron.flows import free_balance, line, population
+from singleneuron.flows.integrate import FlowResult, integrate
+from singleneuron.formulas import line as exact
+from singleneuron.kernels.compiling import kernel, routine
+from singleneuron.kernels.dop853 import build, no_gauge, workspace
+from singleneuron.problem.arguments import Array
+from singleneuron.problem.problem import Population, Sample
+from singleneuron.problem.starts import balanced_starts, independent_starts
+from singleneuron.problem.state import State
+from singleneuron.problem.status import counts
+
+# --- one coordinate -----------------------------------------------------------------------------------------
+
+
+def line_case(share: float = 1.0) -> Case:
+    """The plane of (a(0), w(0)) in one coordinate: the closed form, and the flow with its event w = 0."""
+    side = max(4, round(512 * math.sqrt(share)))
+    axis = np.linspace(-2.0, 2.0, side + side % 2)
+    grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    # Subsamples are of the whole plane.
+    grid = np.random.default_rng(0).permutation(grid)
+    starts, t = State(grid[:, 0], grid[:, 1:]), 40.0
+    slopes = np.where(grid[:, 1:] > 0, 1.0, 0.0)
+
+    def ode(tolerance: float) -> Array:
+        end = integrate(Population(1), starts, t, method="ode", rtol=tolerance).state
+        assert isinstance(end, State)
+        return np.column_stack([end.a, end.w])
+
+    def closed_form(_: float) -> Array:
+        balanced = np.abs(grid[:, 0]) == np.abs(grid[:, 1])
+        return np.stack(exact.line_flow(grid[:, 0], grid[:, 1], t, balanced=balanced), axis=1)
+
+    tools = [
+        Tool("signflow, closed form", len(grid), closed_form, (ERROR,)),
+        Tool("signflow, ODE", len(grid), ode),
+    ]
+    if other_solvers.installed("heyoka"):
+
+        def equations(heyoka: Any) -> Any:
+            a, w = heyoka.make_vars("a", "w")
+            pull = 0.5 * (heyoka.par[0] - a * w)
+            return [(a, w * pull), (w, a * pull)]
+
+        # Larger batches than the SIMD width: stopping at events costs Python a loop over every batch.
+        run = other_solvers.heyoka_run(
+            equations, grid, slopes, t, lambda heyoka: heyoka.make_vars("w"), lanes=16
+        )
+        tools.append(Tool("heyoka", len(grid), run))
+    if other_solvers.installed("diffrax"):
+
+        def field(_: Any, y: Any, slope: Any) -> Any:
+            return 0.5 * (slope - y[0] * y[1]) * y[::-1]
+
+        def at_zero(t: Any, y: Any, args: Any, **_: Any) -> Any:
+            return y[1]
+
+        size = max(8, round(32_768 * share))
+        tools.append(
+            Tool(
+                "diffrax, Tsit5",
+                size,
+                other_solvers.diffrax_run(field, "Tsit5", grid[:size], slopes[:size], t, at_zero),
+            )
+        )
+    size = max(4, round(2_000 * share))
+    parameters = np.column_stack([np.full(size, 0.5), slopes[:size]])
+
+    def plain(_: float, y: Array, p: Array) -> tuple[float, float]:
+        a, w = y.tolist()
+        pull = p[0] * (p[1] - a * w)
+        return w * pull, a * pull
+
+    for name, right_hand_side in (("compiled", other_solvers.in_place(line.field)), ("Python", plain)):
+        run = other_solvers.scipy_run(right_hand_side, parameters, grid[:size], t, lambda _, y, p: y[1])
+        tools.append(Tool(f"scipy, DOP853 ({name})", size, run))
+    return Case(f"one coordinate, {side} x {side} starts to t = {t:g}", ode(1e-12), tools)
+
+
+# --- the population -----------------------------------------------------------------------------------------
+
+
+def population_case(share: float = 1.0) -> Case:
+    """The population flow from starts at any balance."""
+    size, t = max(8, round(100_000 * share)), 100.0
+    starts = independent_starts(2, size, seed=1, reduced=True)
+    coordinates = population.log_coordinates(starts)
+
+    def own(tolerance: float) -> Array:
+        end = integrate(Population(2), starts, t, method="ode", rtol=tolerance).state
+        return np.column_stack([end.a, end.p, end.q])
+
+    def reduced(run: Callable[[float], Array]) -> Callable[[float], Array]:
+        def states(tolerance: float) -> Array:
+            a, log_rho, x = run(tolerance).T
+            rho, e = np.exp(log_rho), np.exp(-np.minimum(np.abs(x), 700.0))
+            return np.column_stack([a, -rho * np.tanh(x), rho * 2 * e / (1 + e * e)])
+
+        return states
+
+    tools = [Tool("signflow", size, own)]
+    if other_solvers.installed("heyoka"):
+        tools.append(
+            Tool(
+                "heyoka",
+                size,
+                reduced(other_solvers.heyoka_run(other_solvers.population_heyoka, coordinates, None, t)),
+            )
+        )
+    if other_solvers.installed("diffrax"):
+        part = coordinates[: max(8, round(20_000 * share))]
+        for solver in ("Tsit5", "Dopri8"):
+            run = reduced(
+                other_solvers.diffrax_run(other_solvers.population_jax, solver, part, np.zeros(len(part)), t)
+            )
+            tools.append(Tool(f"diffrax, {solver}", len(part), run))
+    part = coordinates[: max(4, round(2_000 * share))]
+    for name, right_hand_side in (
+        ("compiled", other_solvers.in_place(free_balance.field)),
+        ("Python", other_solvers.population_python),
+    ):
+        run = reduced(other_solvers.scipy_run(right_hand_side, np.ones((len(part), 1)), part, t))
+        tools.append(Tool(f"scipy, DOP853 ({name})", len(part), run))
+    return Case(f"population, (a, p, q) at any balance to t = {t:g}", own(1e-12), tools)
+
+
+# --- samples ------------------------------------------------------------------------------------------------
+
+
+@routine
+def dense_field(y: Any, p: Any, out: Any) -> None:
+    """The flow of n samples, all of them in every evaluation: O(n d). p = (x, y)."""
+    x, targets = p
+    n, d = x.shape
+    for j in range(d + 1):
+        out[j] = 0.0
+    for i in range(n):
+        z = 0.0
+        for j in range(d):
+            z += y[1 + j] * x[i, j]
+        if z > 0.0:
+            residual = (targets[i] - y[0] * z) / n
+            out[0] += residual * z
+            for j in range(d):
+                out[1 + j] += y[0] * residual * x[i, j]
+
+
+dense_solve = build(dense_field, no_gauge)
+
+
+@kernel(parallel=True)
+def dense_flow(x: Any, targets: Any, end: Any, t: Any, tolerance: Any) -> None:
+    """Integrate each row of `end` (B, 1 + d) to time t[0]."""
+    for b in prange(end.shape[0]):
+        work = workspace(end.shape[1])
+        path = np.empty((1, end.shape[1]))
+        dense_solve(end[b], (x, targets), 0.0, t, 0, path, tolerance, tolerance, False, np.inf, np.nan, work)
+
+
+MOST = 1_000  # starts of any tool: what is drawn depends on how many are
+
+
+def sample_problem(d: int, n: int, size: int) -> tuple[Sample, State, float]:
+    starts = balanced_starts(d, MOST, seed=1)[:size]
+    assert isinstance(starts, State)
+    return Sample.draw(d=d, n=n, noise=0.1, seed=0), starts, 50.0
+
+
+def event_driven(d: int, n: int, size: int, tolerance: float) -> FlowResult:
+    problem, starts, t = sample_problem(d, n, size)
+    return integrate(problem, starts, t, rtol=tolerance, method="ode")
+
+
+def dense(d: int, n: int, size: int, tolerance: float) -> Array:
+    problem, starts, t = sample_problem(d, n, size)
+    end = np.column_stack([starts.a, starts.w])
+    dense_flow(problem.x, problem.y, end, np.array([t]), tolerance)
+    return end
+
+
+def sample_case(d: int, n: int, size: int, dense_size: int, share: float = 1.0) -> Case:
+    """Noisy samples: event-driven, and the same solver with the dense right-hand side (on 0 starts: not)."""
+    size, dense_size = max(4, round(size * share)), max(min(2, dense_size), round(dense_size * share))
+
+    def own(tolerance: float) -> Array:
+        end = event_driven(d, n, size, tolerance).state
+        assert isinstance(end, State)
+        return np.column_stack([end.a, end.w])
+
+    reference = event_driven(d, n, size, 1e-12)
+    assert isinstance(reference.state, State)
+    outcomes = ", ".join(f"{count} {name}" for name, count in counts(reference.status).items() if count)
+    memory = peak_memory(event_driven, d, n, size, 1e-7)
+    tools = [Tool("signflow, event-driven", size, own)]
+    if dense_size:
+        run = functools.partial(dense, d, n, dense_size)
+        tools.append(Tool("signflow, dense right-hand side", dense_size, run, (1e-6, 1e-8, 1e-10)))
+    return Case(
+        f"{n:,} samples, d = {d}, noise 0.1, balanced starts to t = 50",
+        np.column_stack([reference.state.a, reference.state.w]),
+        tools,
+        f"of the {size:,} event-driven starts {outcomes}; peak memory {memory:.0f} MB",
+    )  # fmt: skip
+
+
+CASES: dict[str, Callable[[float], Case]] = {
+    "line": line_case,
+    "population": population_case,
+    "samples": functools.partial(sample_case, 10, 1_000, 1_000, 8),
+    "many-samples": functools.partial(sample_case, 10, 100_000, 40, 2),
+    "many-coordinates": functools.partial(sample_case, 100, 1_000, 20, 0),  # dense takes minutes a start
+}
+
+
+# --- studies ------------------------------------------------------------------------------------------------
+
+
+# --- the table ----------------------------------------------------------------------------------------------

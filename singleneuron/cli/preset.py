@@ -1,0 +1,73 @@
+"""`singleneuron preset`: the results behind the shipped figures."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from signflow import command_line
+from signflow.results import claim, is_current, write
+from singleneuron.cli.common import RESULTS, _progress
+
+if TYPE_CHECKING:
+    pass
+
+
+def _preset_options(parser: argparse.ArgumentParser) -> None:
+    """the results that the figures are drawn from"""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("names", nargs="*", default=[], metavar="NAME")
+    what.add_argument("--list", action="store_true", help="list the presets")
+    what.add_argument("--figures", action="store_true", help="all that `figures draw all` needs")
+    what.add_argument("--studies", action="store_true", help="all that `figures draw studies` needs")
+    add = parser.add_argument
+    add(
+        "--out",
+        type=command_line.path,
+        default=RESULTS,
+        metavar="DIR",
+        help="folder of the results (%(default)s)",
+    )
+    add("--runs", type=command_line.integer, help="of every point of a study (default: as the preset states)")
+    add("--workers", type=command_line.integer, help="processes of a study (default: all cores)")
+    add("--fresh", action="store_true", help="discard what an interrupted study has left")
+
+
+def _preset(options: argparse.Namespace) -> None:
+    from singleneuron import presets
+    from singleneuron.experiments import store
+
+    if options.list:
+        for name in presets.names():
+            print(f"{name:14} {presets.load(name).title}")
+        return
+    found = {name: presets.load(name) for name in options.names or presets.names()}
+    if not options.names:
+        drawn = "theorem" if options.figures else "study"
+        found = {name: preset for name, preset in found.items() if preset.figure == drawn}
+    if options.runs is not None:
+        found = {name: preset.with_runs(options.runs) for name, preset in found.items()}
+    configs = {name: preset.model_dump(mode="json", exclude_none=True) for name, preset in found.items()}
+    paths = {
+        name: claim(options.out / f"{name}.nc", config=config, overwrite=options.overwrite)
+        for name, config in configs.items()
+    }
+    for name, preset in found.items():
+        config, path = configs[name], paths[name]
+        left = [options.out / presets.chunks(name, label) for label in preset.parts]
+        if options.fresh:
+            for folder in left:
+                store.discard(folder)
+        if is_current(path, config=config):
+            message = f"{path} (up to date)"
+        else:
+            with _progress(name, options.quiet) as progress:
+                tables = presets.run(
+                    name, runs=options.runs, workers=options.workers, directory=options.out, progress=progress
+                )
+            write(tables, path, config=config)
+            for folder in left:
+                store.finish(folder)
+            message = str(path)
+        if not options.quiet:
+            print(message, flush=True)

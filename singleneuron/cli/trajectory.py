@@ -1,0 +1,54 @@
+"""`singleneuron trajectory`: one start, followed in time."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from signflow import command_line
+from signflow.results import claim, write
+from singleneuron.cli.common import RESULTS, _config, _data_options, _fail, _progress
+
+if TYPE_CHECKING:
+    pass
+
+
+def _trajectory_options(parser: argparse.ArgumentParser) -> None:
+    """one trajectory, at evenly spaced times"""
+    add = parser.add_argument
+    add("--d", type=command_line.integer, required=True, help="input coordinates")
+    add("--a", type=float, required=True, help="outer weight at the start")
+    add("--w", type=float, required=True, nargs="+", help="inner weights at the start, d numbers")
+    _data_options(parser)
+    add("--t-end", type=float, required=True, metavar="T", help="the last time")
+    add("--points", type=command_line.integer, default=200, help="times, from 0 to T (%(default)s)")
+    add(
+        "--out",
+        type=command_line.path,
+        default=RESULTS / "trajectory.nc",
+        metavar="FILE",
+        help=".nc or .csv (%(default)s)",
+    )
+
+
+def _trajectory(options: argparse.Namespace) -> int:
+    config = _config(options)
+    claim(options.out, config=config, overwrite=options.overwrite)
+    if len(options.w) != options.d:
+        raise ValueError(f"--w must give d = {options.d} numbers, got {len(options.w)}")
+    from singleneuron.presets import Paths
+
+    settings = config | {"a": (options.a,), "w": (tuple(options.w),)}
+    with _progress("trajectory", options.quiet) as progress:
+        path = Paths(**settings).compute(progress).isel(start=0, drop=True)
+    status = path.status.item()
+    data = path.drop_vars(["status", "success"]).assign_attrs(status=status)
+    write(data, options.out, config=config, seed=options.seed)
+    if not options.quiet:
+        last = data.isel(time=-1)
+        w = " ".join(f"{value:.6g}" for value in last.w.values)
+        print(f"{status}: a = {last.a.item():.6g}, w = {w}, loss = {last.loss.item():.3g}")
+        print(options.out)
+    if status == "failed":
+        return _fail(f"the integrator gave up; how far it came is kept in {options.out}")
+    return 0

@@ -1,0 +1,70 @@
+"""`singleneuron verify`: verdicts on the shipped statements, or on one's own."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from signflow import command_line
+from signflow.provenance import provenance
+from signflow.results import claim
+from singleneuron.cli.common import RESULTS, _config, _progress
+
+if TYPE_CHECKING:
+    pass
+
+
+def _verify_options(parser: argparse.ArgumentParser) -> None:
+    """a verdict on each theorem and on what goes beyond, or on a statement of your own"""
+    add = parser.add_argument
+    add(
+        "--statement",
+        type=command_line.path,
+        metavar="FILE",
+        help="a TOML file (default: all statements shipped)",
+    )
+    add(
+        "--runs",
+        type=command_line.integer,
+        help="starts of each statement (1000000; 4000 of those that train samples in d > 1)",
+    )
+    add("--seed", type=command_line.integer, default=0, help="of everything drawn (%(default)s)")
+    text = ".json (build/results/verdicts.json, or verdicts-NAME.json of the statement NAME.toml)"
+    add("--out", type=command_line.path, metavar="FILE", help=text)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    # The verdicts on the statements shipped are not those on a statement of the user's own.
+    name = "verdicts" if options.statement is None else f"verdicts-{options.statement.stem}"
+    config, out = _config(options), options.out or RESULTS / f"{name}.json"
+    claim(out, config=config, overwrite=options.overwrite, suffixes=(".json",))
+    from singleneuron.verification import shipped, statements, verify
+
+    wanted = shipped.shipped() if options.statement is None else (statements.read(options.statement),)
+    with _progress("verify", options.quiet) as progress:
+        verdicts = verify.verify(wanted, runs=options.runs, seed=options.seed, progress=progress)
+    made = provenance(config, options.seed)
+    verify.write([verdict | {"provenance": made} for verdict in verdicts], out)
+    if not options.quiet:
+        _print_verdicts(verdicts)
+        print(out)
+    return int(not all(item["verdict"].startswith(verify.DONE) for item in verdicts))
+
+
+def _print_verdicts(verdicts: list[dict[str, Any]]) -> None:
+    """A table on stdout: a row for each statement, and each counterexample below it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from singleneuron.verification.verify import summary
+
+    columns = ("statement", "verdict", "symbolic", "law against ODE", "Monte Carlo", "figure")
+    table = Table(*columns, show_lines=True)
+    for item in verdicts:
+        row = summary(item)
+        table.add_row(*(row[column] for column in columns))
+    console = Console()
+    console.print(table, markup=False)
+    for item in verdicts:
+        if item["counterexample"] is not None:
+            console.print(f"{item['id']} is refuted by", item["counterexample"], markup=False)

@@ -1,0 +1,1 @@
+"""Maps and Monte Carlo studies: how often, and from where, training succeeds."""

@@ -1,0 +1,64 @@
+"""Binomial intervals: for a number of runs fixed beforehand, and for one that the counts decide."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from singleneuron.problem.arguments import Array
+
+Limits = Callable[[ArrayLike, ArrayLike], tuple[Array, Array]]
+
+
+def clopper_pearson(successes: ArrayLike, trials: ArrayLike, level: float = 0.95) -> tuple[Array, Array]:
+    """Exact confidence limits of a probability, (low, high), any shape; [0, 1] without trials.
+
+    They cover it with probability >= `level` whatever it is, the number of trials being fixed beforehand
+    (Clopper & Pearson, Biometrika 26, 1934).
+    """
+    from scipy.special import betaincinv
+
+    s, n = np.broadcast_arrays(np.asarray(successes, dtype=float), np.asarray(trials, dtype=float))
+    tail = (1 - level) / 2
+    low = np.where(s > 0, betaincinv(np.maximum(s, 1), n - s + 1, tail), 0.0)
+    high = np.where(s < n, betaincinv(s + 1, np.maximum(n - s, 1), 1 - tail), 1.0)
+    return low, high
+
+
+def confidence_sequence(successes: ArrayLike, trials: ArrayLike, level: float = 0.95) -> tuple[Array, Array]:
+    """Confidence limits (low, high) that hold at all numbers of trials at once, so also where one stops.
+
+    Under the probability p, with s successes and f failures, B(s + 1, f + 1)/(p^s (1 - p)^f) is a martingale
+    with mean 1: the likelihood ratio of a uniform mixture of probabilities to p. By Ville's inequality it
+    ever reaches 1/(1 - level) with probability <= 1 - level; the interval is where it has not (Robbins,
+    Ann. Math. Statist. 41, 1970). About twice as wide as the exact interval at one fixed number.
+    """
+    from scipy.special import betaln, xlog1py, xlogy
+
+    s, n = np.broadcast_arrays(np.asarray(successes, dtype=float), np.asarray(trials, dtype=float))
+    threshold = betaln(s + 1, n - s + 1) + np.log1p(-level)
+    rate = np.divide(s, n, out=np.full(s.shape, 0.5), where=n > 0)
+    limits = []
+    for outside in (np.zeros(s.shape), np.ones(s.shape)):
+        inside = rate.copy()
+        # The log likelihood is concave with its maximum at `rate`; 60 halvings leave 1e-18.
+        for _ in range(60):
+            middle = (inside + outside) / 2
+            kept = xlogy(s, middle) + xlog1py(n - s, -middle) > threshold
+            inside, outside = np.where(kept, middle, inside), np.where(kept, outside, middle)
+        limits.append(outside)
+    return limits[0], limits[1]
+
+
+def with_undecided(
+    limits: Limits, successes: ArrayLike, undecided: ArrayLike, trials: ArrayLike
+) -> tuple[Array, Array]:
+    """Confidence limits (low, high) of a probability where some trials have no outcome yet.
+
+    `limits`, one of the above, is taken with all `undecided` trials as failures for the lower limit and as
+    successes for the upper one. Both limits grow with the successes, so that this interval contains the one
+    that the true outcomes would give: it covers as often, also at all numbers of trials at once. An interval
+    over the decided trials alone does not: those that are slow to decide are no random part.
+    """
+    successes, undecided = np.asarray(successes), np.asarray(undecided)
+    return limits(successes, trials)[0], limits(successes + undecided, trials)[1]

@@ -1,0 +1,148 @@
+"""The finished pieces of a study on disk: each written once, atomically, checked when read again."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from signflow import lock
+from signflow.files import atomic
+from signflow.messages import Failure
+from signflow.provenance import source_digest
+
+MANIFEST = "study.json"
+_CHUNK = re.compile(r"\d{4,}-\d{12,}-\d{12,}\.json")
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, indent=1)
+
+
+class Store:
+    """A folder of chunks of one study, by name; without a folder nothing is kept. `opened` makes one."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+
+    def load(self, name: str) -> Any:
+        """What `save` was given under this name; None if nothing, or if its checksum does not match."""
+        if self.folder is None or not (path := self.folder / f"{name}.json").is_file():
+            return None
+        checksum, _, text = path.read_bytes().partition(b"\n")
+        if checksum.decode(errors="replace") != hashlib.sha256(text).hexdigest():
+            logging.getLogger(__name__).warning("the chunk '%s' is damaged; computing it again", path)
+            return None
+        return json.loads(text)
+
+    def save(self, name: str, value: Any) -> None:
+        if self.folder is not None:
+            text = _text(value)
+            _write(self.folder / f"{name}.json", f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}")
+
+
+@contextlib.contextmanager
+def opened(folder: Path | None, config: Mapping[str, Any]) -> Iterator[Store]:
+    """The chunks in `folder`, which no other process may use meanwhile.
+
+    Raises ValueError where the folder holds anything but chunks made by this configuration and these
+    sources, or where another process is at work in it.
+    """
+    if folder is None:
+        yield Store(None)
+        return
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"'{folder}' must be a folder of chunks, but is a file; name another")
+    manifest = folder / MANIFEST
+    _check_strangers(folder)
+    with lock.held(folder):
+        stated = {"config": json.loads(_text(config)), "source_digest": source_digest()}
+        if manifest.is_file():
+            _check_manifest(manifest, stated)
+        else:  # chunks without one, which an interrupted removal leaves, are of nobody knows which study
+            _clear(folder)
+            try:
+                _write(manifest, _text(stated))
+            except RuntimeError:
+                _remove(folder)
+                raise
+        yield Store(folder)
+
+
+def _check_strangers(folder: Path) -> None:
+    """ValueError where other files lie in the folder; hidden ones are what file managers leave behind."""
+    known = (MANIFEST, lock.NAME)
+    others = [
+        path.name
+        for path in (folder.iterdir() if folder.is_dir() else ())
+        if path.name not in known and not path.name.startswith(".") and not _CHUNK.fullmatch(path.name)
+    ]
+    if others:
+        raise ValueError(
+            f"'{folder}' must be a folder of chunks, but holds '{min(others)}'; remove it or name another"
+        )
+
+
+def _check_manifest(manifest: Path, stated: Mapping[str, Any]) -> None:
+    try:
+        found = json.loads(manifest.read_text("utf-8"))
+        theirs, ours = found["config"], stated["config"]
+        differ = sorted(key for key in theirs | ours if theirs.get(key) != ours.get(key))
+        if found["source_digest"] != stated["source_digest"]:
+            differ.append("source code")
+    except (ValueError, KeyError, TypeError):
+        differ = ["unreadable manifest"]
+    if differ:
+        raise ValueError(
+            f"'{manifest.parent}' holds chunks of another study (different: {', '.join(differ)}); "
+            "finish that one, name another output, or discard them with --fresh"
+        )
+
+
+def _write(path: Path, text: str) -> None:
+    with kept(path, path.parent), atomic(path) as temporary:
+        temporary.write_text(text, "utf-8")
+
+
+@contextlib.contextmanager
+def kept(path: Path, folder: Path) -> Iterator[None]:
+    """Where writing `path` fails, say that the finished chunks stay in `folder`."""
+    try:
+        yield
+    except OSError as error:
+        raise Failure(
+            f"cannot write '{path}' ({error.strerror or error}); what is finished is kept in '{folder}': "
+            "make room and run again"
+        ) from None
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder of chunks; anything else in it stays. ValueError if a process is at work in it."""
+    if folder.is_dir() and any(folder.iterdir()):
+        with lock.held(folder):
+            _clear(folder)
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder that is held, with its lock, unless anything else lies in it."""
+    with contextlib.suppress(OSError):  # on Windows a file that is open stays
+        (folder / lock.NAME).unlink()
+        folder.rmdir()
+
+
+def finish(folder: Path) -> None:
+    """`discard` the chunks of a study whose result is written; one that goes on in them does so itself."""
+    with contextlib.suppress(ValueError):
+        discard(folder)
+
+
+def _clear(folder: Path) -> None:
+    """Remove the chunks in a folder, and what interrupted writes of them have left; the manifest last."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == MANIFEST):
+        name = path.name.removeprefix(".")
+        if _CHUNK.fullmatch(name) or name == MANIFEST or re.fullmatch(r"\..+-[0-9a-f]{8}\.json", path.name):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,266 @@
+"""Success-rate studies: how often IMP, WR and LRR succeed from random starts, over a grid of factors.
+
+A study is a set of `Group`s, the points of its grid that share their dense level. Each is cut into chunks,
+ranges of runs, which any executor may count in any order.
+"""
+
+import contextlib
+import itertools
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from signflow.machine import cores
+from signflow.messages import Failure
+from signflow.workers import MOST_WORKERS, processes
+from singleneuron.experiments.binomial import Limits, clopper_pearson, confidence_sequence, with_undecided
+from singleneuron.experiments.grid import FACTORS, _Grid, _grid
+from singleneuron.experiments.runs import COUNTS, Group, check_size, check_training, count_runs
+from singleneuron.experiments.store import Store, opened
+from singleneuron.flows.integrate import Progress
+from singleneuron.flows.task import METHODS
+from singleneuron.formulas.rates import predicted_rate
+from singleneuron.problem.arguments import Array, integer, number
+from singleneuron.problem.status import TOLERANCE
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+IN_FLIGHT = 128
+"""Chunks handed to an executor of unknown width at a time."""
+UNDECIDED_SHARE = 0.01
+"""Where more of the runs than this are undecided, only bounds of the rate are given."""
+
+
+# --- the grid -----------------------------------------------------------------------------------------------
+
+
+# --- counting -----------------------------------------------------------------------------------------------
+
+
+class _Counts:
+    """The counts of a group: of all its runs, or of those up to the first chunk after which it may stop.
+
+    Chunks arrive in any order and are added in theirs, so that where a group stops depends on them alone.
+    """
+
+    def __init__(self, group: Group, runs: int, ci_width: float | None) -> None:
+        size = group.chunk
+        self.ranges = [(first, min(first + size, runs)) for first in range(0, runs, size)]
+        self.total = np.zeros((len(group.ways), len(COUNTS)), dtype=np.int64)
+        self.position, self.done, self.ci_width = 0, 0, ci_width
+        self.early: dict[int, list[list[int]]] = {}
+
+    @property
+    def closed(self) -> bool:
+        return self.position == len(self.ranges)
+
+    def add(self, index: int, counts: list[list[int]]) -> None:
+        """Take in the counts of a chunk; those after the last one that counts are dropped."""
+        if index >= len(self.ranges):
+            return
+        self.early[index] = counts
+        self.done += self.ranges[index][1] - self.ranges[index][0]
+        while not self.closed and self.position in self.early:
+            self.total += self.early.pop(self.position)
+            self.position += 1
+            if self.ci_width is not None:
+                low, high = _interval(confidence_sequence, self.total)
+                if np.all(high - low < self.ci_width):
+                    del self.ranges[self.position :]
+                    self.done = self.runs
+
+    @property
+    def runs(self) -> int:
+        return self.ranges[-1][1]
+
+
+def _interval(limits: Limits, table: NDArray[np.int64]) -> tuple[Array, Array]:
+    """The confidence limits (low, high) that counts leave, a row of `COUNTS` each."""
+    successes, _, decided, undecided = table.T[:4]
+    return with_undecided(limits, successes, undecided, decided + undecided)
+
+
+def _count(
+    groups: list[Group],
+    counts: list[_Counts],
+    store: Store,
+    executor: Executor,
+    width: int,
+    progress: Progress,
+) -> None:
+    """Count every chunk that is not in the store, at most `width` at a time."""
+    running: dict[Future[list[list[int]]], tuple[int, int]] = {}
+    todo = _todo(counts, store)
+    try:
+        while True:
+            progress(sum(c.done for c in counts), sum(c.runs for c in counts))
+            for g, index in itertools.islice(todo, width - len(running)):
+                first, last = counts[g].ranges[index]
+                running[executor.submit(count_runs, groups[g], first, last)] = (g, index)
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                g, index = running.pop(future)
+                found = future.result()
+                if index < len(counts[g].ranges):
+                    store.save(_name(g, *counts[g].ranges[index]), found)
+                    counts[g].add(index, found)
+        progress(sum(c.done for c in counts), sum(c.runs for c in counts))
+    except BrokenExecutor:
+        kept = "" if store.folder is None else f"; what is finished is kept in '{store.folder}': run again"
+        raise Failure(
+            f"a worker process died (killed, out of memory, or a script without a __main__ guard){kept}"
+        ) from None
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def _todo(counts: list[_Counts], store: Store) -> Iterator[tuple[int, int]]:
+    """The chunks to count, (group, index), all groups in step; those in the store are added instead."""
+    for index in range(max(len(c.ranges) for c in counts)):
+        for g, c in enumerate(counts):
+            if index < len(c.ranges):
+                found = store.load(_name(g, *c.ranges[index]))
+                if found is None:
+                    yield g, index
+                else:
+                    c.add(index, found)
+
+
+def _name(group: int, first: int, last: int) -> str:
+    return f"{group:04d}-{first:012d}-{last:012d}"
+
+
+# --- the study ----------------------------------------------------------------------------------------------
+
+
+def success_rate(
+    d: int | Sequence[int],
+    algorithms: str | Sequence[str] = ("imp", "lrr"),
+    *,
+    n: Any = None,
+    noise: float | Sequence[float] = 0.0,
+    init: str | Sequence[str] = "balanced",
+    scale: float | Sequence[float] = 1.0,
+    learning_rate: Any = None,
+    level_time: float | Sequence[float] = np.inf,
+    rewind_time: Any = None,
+    targets: int | Sequence[int] = 1,
+    levels: int = 1,
+    imp: str = "keep",
+    runs: int = 10_000,
+    seed: int = 0,
+    ci_width: float | None = None,
+    method: str = "ode",
+    workers: int | None = None,
+    executor: Executor | None = None,
+    directory: str | Path | None = None,
+    progress: Progress | None = None,
+    **training: Any,
+) -> "xr.Dataset":
+    """Success rates of pruning algorithms from random starts, over the grid of all factors given as lists.
+
+    d, n, noise, init, scale, learning_rate, level_time, targets, algorithms, rewind_time : a value, or a list
+        of values, which becomes a dim. n : None or inf for the population, else each run draws its own n
+        samples. init : 'balanced' or 'independent', times `scale`. rewind_time : of 'wr' alone. The rest as
+        in `prune`, to which `training` (rtol, tolerance, ...) goes as well.
+    runs : of every point, by `seed`: the same counts bit for bit whatever the workers, their order or
+        interruptions. Points of one d, init and seed share their
+        starts, except that those of the population with one target, at most one pruning and levels without
+        end, which need (a, p, q) alone, draw others than the rest. Data of a smaller n are the first samples
+        of a larger one.
+    ci_width : stop the points that share a dense level as soon as all their intervals are narrower, looking
+        after every chunk; `runs` is then the most (undecided runs may keep an interval wide for ever). The
+        intervals are those of `confidence_sequence`, which hold wherever one stops; otherwise those of
+        `clopper_pearson`.
+    method : 'ode' integrates; 'exact' and 'auto' as in `integrate`.
+    workers : processes, 1 for none (default: all cores). executor : any other, instead.
+    directory : where finished chunks are kept; a study that finds them there does not repeat them.
+    progress : called as progress(done, total) with numbers of runs.
+
+    Returns a Dataset over the dims given: `successes`, of them `trapped` (in the limit), `decided` and
+    `undecided` runs, of the latter `ambiguous` and `failed` (gradient descent that diverges is decided: it
+    fails); `rate_low` and `rate_high`, the rate if all undecided runs fail, or succeed; `rate` =
+    successes/decided, NaN where more than 1 % of the runs are undecided, which is said in a warning;
+    `ci_low`, `ci_high`, a 95 % interval that holds however the undecided runs would end; and `predicted` by
+    theory (NaN: no formula).
+    """
+    runs, levels, seed = integer("runs", runs, 1), integer("levels", levels, 1), integer("seed", seed, 0)
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, but is {method!r}")
+    if ci_width is not None:
+        number("ci_width", ci_width, least=0.0, open_end=True)
+    workers = cores() if workers is None else integer("workers", workers, 1, MOST_WORKERS)
+    factors = {
+        "d": d, "n": n, "noise": noise, "init": init, "scale": scale, "learning_rate": learning_rate,
+        "level_time": level_time, "targets": targets, "algorithm": algorithms, "rewind_time": rewind_time,
+    }  # fmt: skip
+    common = {
+        "levels": levels, "imp": imp, "method": method, "seed": seed,
+        "training": tuple(sorted(training.items())),
+    }  # fmt: skip
+    grid = _grid(factors, common)
+    check_size(grid.groups, runs, at_most=ci_width is not None)
+    counts = [_Counts(group, runs, ci_width) for group in grid.groups]
+    for group in grid.groups:
+        check_training(group)
+    # Chunks depend neither on how many there are nor on when to stop: a study may be extended.
+    config = {"groups": [asdict(g) for g in grid.groups]}
+    report = progress or (lambda done, total: None)
+    chunks = sum(len(c.ranges) for c in counts)
+    with contextlib.ExitStack() as stack:
+        store = stack.enter_context(opened(None if directory is None else Path(directory), config))
+        width = IN_FLIGHT if executor is not None else 2 * workers
+        if executor is None:
+            executor = stack.enter_context(processes(min(workers, chunks)))
+        _count(grid.groups, counts, store, executor, width, report)
+    data = _dataset(grid, counts, runs=runs, ci_width=ci_width, common=common)
+    if vague := int(data.rate.isnull().sum()):
+        logging.getLogger(__name__).warning(
+            "more than %g %% of the runs are undecided at %d of %d points, whose rates are known only to lie "
+            "between their bounds",
+            100 * UNDECIDED_SHARE, vague, data.rate.size,
+        )  # fmt: skip
+    return data
+
+
+def _dataset(
+    grid: _Grid, counts: list[_Counts], *, runs: int, ci_width: float | None, common: Mapping[str, Any]
+) -> "xr.Dataset":
+    import xarray as xr
+
+    table = np.array([counts[group].total[way] for group, way in grid.where])
+    data: dict[str, NDArray[Any]] = dict(zip(COUNTS, table.T, strict=True))
+    successes, decided, undecided = data["successes"], data["decided"], data["undecided"]
+    counted = decided + undecided
+    clear = undecided <= UNDECIDED_SHARE * counted
+    data["rate"] = np.divide(successes, decided, out=np.full(len(table), np.nan), where=clear)
+    data["rate_low"], data["rate_high"] = successes / counted, (successes + undecided) / counted
+    limits = clopper_pearson if ci_width is None else confidence_sequence
+    data["ci_low"], data["ci_high"] = _interval(limits, table)
+    theory = {key: common[key] for key in ("levels", "imp")}
+    theory["tolerance"] = dict(common["training"]).get("tolerance", TOLERANCE)
+    data["predicted"] = np.array([predicted_rate(**point, **theory) for point in grid.points()])
+    absent = {"n": np.inf, "learning_rate": np.nan, "rewind_time": np.nan}
+    coords = {
+        name: [absent[name] if value is None else value for value in values]
+        for name, values in grid.values.items()
+    }
+    interval = "Clopper-Pearson 95 %" if ci_width is None else "95 % confidence sequence"
+    dataset = xr.Dataset(
+        {name: (FACTORS, values.reshape(grid.shape)) for name, values in data.items()},
+        coords=coords,
+        attrs={
+            "runs": runs, "seed": common["seed"], "interval": interval, "levels": common["levels"],
+            "imp": common["imp"], "method": common["method"],
+        },
+    )  # fmt: skip
+    return dataset.squeeze([name for name in FACTORS if name not in grid.dims])

@@ -1,0 +1,1 @@
+"""Training integrated in time: one file a problem or method, driven by `integrate`."""

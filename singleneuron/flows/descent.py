@@ -1,0 +1,237 @@
+"""Full-batch gradient descent with a learning rate, phi'(0) = 0: of the population in reduced coordinates,
+of samples in full ones, with fresh label noise where wanted."""
+
+import math
+
+import numpy as np
+from numba import prange
+from numpy.typing import NDArray
+
+from singleneuron.kernels.compiling import kernel, routine
+from singleneuron.kernels.dop853 import CERTAIN, CONVERGED, END, EVENT, FAILED
+from singleneuron.kernels.philox import TWO_PI, normal_pair
+from singleneuron.problem.arguments import Array
+from singleneuron.problem.status import DEAD_RATIO, TINY_NORM
+
+BLOCKS = 64
+HUGE = 1e30
+"""A step beyond this has diverged; below it, losses and squared gradients are finite numbers."""
+SETTLED = 1e-3
+"""In the limit, descent on samples goes on until its gradient is this multiple of the tolerance."""
+
+
+@routine
+def population_gradient(a, p, q, nu):
+    """(dL/da, dL/dp, dL/dq, theta), L = a^2 rho^2/4 - a rho k(theta), cos(theta) = nu p/rho; 0 at rho = 0."""
+    rho = math.hypot(p, q)
+    if rho == 0.0:
+        return 0.0, 0.0, 0.0, 0.5 * math.pi
+    sine = math.hypot(q, math.sqrt((1.0 - nu) * (1.0 + nu)) * p) / rho
+    cosine = nu * p / rho
+    # From the angle itself pi - theta is lost near pi.
+    delta = math.atan2(sine, -cosine)
+    if delta < 0.2:
+        d2 = delta * delta
+        k = delta * d2 * (1.0 / 3.0 - d2 * (1.0 / 30.0 - d2 * (1.0 / 840.0 - d2 / 45360.0)))
+    else:
+        k = sine + delta * cosine
+    da = rho * (0.5 * a * rho - k / TWO_PI)
+    dp = a * (0.5 * a * p - (delta * nu + sine * p / rho) / TWO_PI)
+    dq = a * q * (0.5 * a - sine / (TWO_PI * rho))
+    return da, dp, dq, math.atan2(sine, cosine)
+
+
+@kernel(parallel=True)
+def _descend_population(start, nu, steps_at, rate, limit, tolerance, path, end, reason, step):
+    blocks = min(start.shape[0], BLOCKS)
+    for block in prange(blocks):
+        for b in range(block, start.shape[0], blocks):
+            a, p, q = start[b, 0], start[b, 1], start[b, 2]
+            filled, since, done, why = 0, -1, 0, END
+            while True:
+                da, dp, dq, theta = population_gradient(a, p, q, nu[b])
+                rho = math.hypot(p, q)
+                if nu[b] == 1.0 and theta <= tolerance and abs(a * rho - 1.0) <= tolerance:
+                    since = done if since < 0 else since
+                    why = CONVERGED if limit else why
+                else:
+                    since = -1
+                    if limit and a <= -DEAD_RATIO * rho and rho <= TINY_NORM:
+                        why = EVENT
+                while filled < steps_at.size and steps_at[filled] == done:
+                    path[b, filled, 0], path[b, filled, 1], path[b, filled, 2] = a, p, abs(q)
+                    filled += 1
+                if why != END or filled == steps_at.size:
+                    break
+                a1, p1, q1 = a - rate * da, p - rate * dp, q - rate * dq
+                if not abs(a1) + abs(p1) + abs(q1) <= HUGE:
+                    why = FAILED
+                    break
+                if a1 == a and p1 == p and q1 == q:
+                    why = CERTAIN if limit else END
+                    break
+                a, p, q = a1, p1, q1
+                done += 1
+            end[b, 0], end[b, 1], end[b, 2] = a, p, abs(q)
+            for index in range(filled, steps_at.size):
+                path[b, index] = end[b]
+            reason[b] = why
+            step[b] = since if since >= 0 else done
+
+
+@routine
+def sample_gradient(x, xt, y, noise, a, w, z, dw):
+    """dL/da; fills dw = dL/dw (d,). x (n, d), xt = x^T, labels y + noise; z (n,) is scratch."""
+    n, d = x.shape
+    z[:] = 0.0
+    for k in range(d):
+        for i in range(n):
+            z[i] += w[k] * xt[k, i]
+    dw[:] = 0.0
+    da = 0.0
+    for i in range(n):
+        if z[i] > 0.0:
+            residual = a * z[i] - y[i] - noise[i]
+            da += residual * z[i]
+            for k in range(d):
+                dw[k] += residual * x[i, k]
+    for k in range(d):
+        dw[k] *= a / n
+    return da / n
+
+
+@kernel(parallel=True)
+def _descend_sample(
+    x, xt, y, start, steps_at, rate, label_noise, seed, trajectory, limit, tolerance, path, end, reason, step
+):
+    n, d = x.shape
+    blocks = min(start.shape[0], BLOCKS)
+    for block in prange(blocks):
+        z, noise = np.empty(n), np.zeros(n)
+        dw = np.empty(d)
+        now, then = np.empty(1 + d), np.empty(1 + d)
+        for b in range(block, start.shape[0], blocks):
+            now[:] = start[b]
+            filled, since, done, why = 0, -1, 0, END
+            while True:
+                if label_noise > 0.0:
+                    for i in range(0, n, 2):
+                        one, two = normal_pair(seed, trajectory[b], done, i // 2)
+                        noise[i] = label_noise * one
+                        if i + 1 < n:
+                            noise[i + 1] = label_noise * two
+                da = sample_gradient(x, xt, y, noise, now[0], now[1:], z, dw)
+                square = da * da
+                for k in range(d):
+                    square += dw[k] * dw[k]
+                if label_noise == 0.0 and square <= tolerance * tolerance:
+                    since = done if since < 0 else since
+                    if limit and square <= (SETTLED * tolerance) ** 2:
+                        why = CONVERGED
+                else:
+                    since = -1
+                while filled < steps_at.size and steps_at[filled] == done:
+                    path[b, filled] = now
+                    filled += 1
+                if why != END or filled == steps_at.size:
+                    break
+                then[0] = now[0] - rate * da
+                finite, moved = abs(then[0]) <= HUGE, then[0] != now[0]
+                for k in range(d):
+                    then[1 + k] = now[1 + k] - rate * dw[k]
+                    finite = finite and abs(then[1 + k]) <= HUGE
+                    moved = moved or then[1 + k] != now[1 + k]
+                if not finite:
+                    why = FAILED
+                    break
+                # A neuron that no sample activates stays so, whatever the labels.
+                if not moved and (label_noise == 0.0 or np.max(z) <= 0.0):
+                    why = CERTAIN if limit else END
+                    break
+                now[:] = then
+                done += 1
+            end[b] = now
+            for index in range(filled, steps_at.size):
+                path[b, index] = now
+            reason[b] = why
+            step[b] = since if since >= 0 else done
+
+
+def _outputs(size: int, steps_at: NDArray[np.int64], width: int) -> tuple[NDArray[np.int64], tuple]:
+    steps_at = np.array(steps_at, dtype=np.int64)
+    if steps_at.ndim != 1 or steps_at.size == 0 or steps_at[0] < 0 or np.any(np.diff(steps_at) < 0):
+        raise ValueError(f"steps_at must be non-negative step counts in increasing order, but is {steps_at}")
+    path, end = np.empty((size, steps_at.size, width)), np.empty((size, width))
+    return steps_at, (path, end, np.empty(size, dtype=np.int64), np.empty(size, dtype=np.int64))
+
+
+def descend_population(
+    a: Array,
+    p: Array,
+    q: Array,
+    nu: Array,
+    steps_at: NDArray[np.int64],
+    learning_rate: float,
+    *,
+    tolerance: float,
+    limit: bool = False,
+) -> tuple[Array, Array, NDArray[np.int64], NDArray[np.int64]]:
+    """Gradient descent on the population loss from reduced starts a, p, q, all (B,).
+
+    nu (B,) is |mask * v|, p the component of w along mask * v: cos(theta) = nu p/rho. `steps_at` (T,) are the
+    step counts to record. Returns path (B, T, 3) of (a, p, q), the end states (B, 3), why each ended and the
+    step from which on it was within tolerance of the target, max(|a rho - 1|, theta) <= tolerance, or else
+    the last one done, both (B,). With `limit` a trajectory ends there (CONVERGED), when it died (EVENT) or
+    when a step changes nothing (CERTAIN). One that diverges, beyond HUGE, keeps the state before (FAILED).
+
+    q keeps its sign inside, since a long step may carry w across v; |q| is returned.
+    """
+    start = np.stack(np.broadcast_arrays(a, p, q), axis=-1).astype(np.float64)
+    steps_at, outputs = _outputs(len(start), steps_at, 3)
+    # Copies throughout: a read-only view would be another type, and compile another kernel.
+    overlap = np.array(np.broadcast_to(nu, len(start)), dtype=np.float64)
+    _descend_population(start, overlap, steps_at, float(learning_rate), limit, float(tolerance), *outputs)
+    return outputs
+
+
+def _word(seed: int) -> int:
+    """The 64 bits that the counters take of a seed: those that it has, or some derived from all of it."""
+    if seed < 2**64:
+        return int(seed)
+    return int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
+
+
+def descend_sample(
+    x: Array,
+    y: Array,
+    a: Array,
+    w: Array,
+    steps_at: NDArray[np.int64],
+    learning_rate: float,
+    *,
+    tolerance: float,
+    label_noise: float = 0.0,
+    seed: int = 0,
+    trajectory: NDArray[np.int64] | None = None,
+    limit: bool = False,
+) -> tuple[Array, Array, NDArray[np.int64], NDArray[np.int64]]:
+    """Gradient descent on samples x (n, d), y (n,) from starts a (B,), w (B, d); returns as the population's.
+
+    `label_noise` is the deviation of Gaussian noise drawn anew for every label at every step, a function of
+    (seed, trajectory (B,), step, sample) alone: chunks, threads and order do not matter.
+    Without it a state is within tolerance where |grad L| <= tolerance, and one of the limit (CONVERGED) where
+    |grad L| <= SETTLED tolerance. Where the minimum lies on a kink, |grad L| never falls to either.
+    """
+    x, labels = np.array(x, dtype=np.float64, order="C"), np.array(y, dtype=np.float64)
+    start = np.concatenate([np.reshape(a, (-1, 1)), w], axis=1).astype(np.float64)
+    steps_at, outputs = _outputs(len(start), steps_at, start.shape[1])
+    options = (
+        float(learning_rate),
+        float(label_noise),
+        _word(seed),
+        np.arange(len(start)) if trajectory is None else np.ascontiguousarray(trajectory, dtype=np.int64),
+        limit,
+        float(tolerance),
+    )
+    _descend_sample(x, x.T.copy(), labels, start, steps_at, *options, *outputs)
+    return outputs

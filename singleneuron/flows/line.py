@@ -1,0 +1,127 @@
+"""One coordinate as an ODE, population or samples: a' = C w (s - a w), w' = C a (s - a w) on either side.
+
+The event w = 0 ends a side: there the flow sticks or crosses (Theorem 2.1). The side is carried,
+never read again from the sign of w, so that rounding cannot move a dead state across.
+"""
+
+import math
+
+import numpy as np
+from numba import prange
+from numpy.typing import NDArray
+
+from singleneuron.kernels.compiling import kernel, routine
+from singleneuron.kernels.dop853 import END, EVENT, build, workspace
+from singleneuron.problem.arguments import Array
+from singleneuron.problem.problem import Line
+
+# Parameters of a side: C, s, its sign, whether w = 0 can be reached from it, whether c < 0, tolerance.
+SLOPE, TARGET, SIDE, LEAVES, NEGATIVE, TOL = range(6)
+SMALL = 100.0  # starts below 1/SMALL are followed to tolerances relative to their size
+LEAST = 1e-290  # below this |w| a side that is never left has w = 0 for all purposes
+
+
+@routine
+def field(y, p, out):
+    pull = p[SLOPE] * (p[TARGET] - y[0] * y[1])
+    out[0] = pull * y[1]
+    out[1] = pull * y[0]
+
+
+@routine
+def gauge(y, p, g):
+    """The line w = 0, this side's target, and whether the limit is certain, as `solver.parts` takes them."""
+    a, w = y[0], y[1]
+    if p[LEAVES] > 0.0:
+        g[0] = p[SIDE] * w
+    elif p[SIDE] * w <= 0.0:
+        g[0] = math.nan  # this side is never left: an overshoot is an error of the step
+    else:
+        g[0] = p[SIDE] * w - LEAST
+    towards = a * p[TARGET]
+    # At w = 0 itself, where a small target is near, the flow is only about to enter its side.
+    outside = p[SIDE] * w <= 0.0
+    # A side that is left again has no limit of its own.
+    settles = towards >= 0.0 if p[SIDE] > 0.0 else p[LEAVES] == 0.0
+    g[1] = abs(a * w - p[TARGET]) - p[TOL] if settles and not outside else 1.0
+    # Only w > 0 with a still on its way through 0 has an open limit.
+    g[2] = -1.0 if p[SIDE] > 0.0 and p[NEGATIVE] > 0.0 and towards <= 0.0 else 1.0
+
+
+solve = build(field, gauge)
+
+
+@routine
+def follow(y, statistics, c, times, rtol, atol, limit, t_certain, tolerance, path, work):
+    """One trajectory across its sides: (reason, time decided); y becomes its end."""
+    p = np.empty(6)
+    p[NEGATIVE] = 1.0 if c < 0.0 else 0.0
+    p[TOL] = tolerance
+    side = 1 if y[1] > 0.0 else -1
+    t, filled, since, reason = 0.0, 0, math.nan, END
+    moving = y[1] != 0.0  # phi'(0) = 0: a start at w = 0 stays
+    while moving:
+        column = 0 if side > 0 else 2
+        p[SLOPE], p[TARGET], p[SIDE] = statistics[column], statistics[column + 1], side
+        # w' = C a s at w = 0
+        p[LEAVES] = 1.0 if c > 0.0 and p[SLOPE] * y[0] * p[TARGET] * side < 0.0 else 0.0
+        if p[SLOPE] == 0.0:
+            break
+        # The saddle (0, 0) multiplies errors by 1/|y|: what is small must be right beside its own size.
+        near = atol * min(1.0, SMALL * max(abs(y[0]), abs(y[1])))
+        reason, t, filled, since = solve(
+            y, p, t, times, filled, path, rtol, near, limit, t_certain, since, work
+        )
+        moving = reason == EVENT and p[LEAVES] > 0.0
+        if moving:
+            y[1] = 0.0
+            moving = statistics[2 - column] * y[0] * statistics[3 - column] * side < 0.0
+            side = -side
+    while filled < times.size:
+        path[filled] = y
+        filled += 1
+    return reason, t if math.isnan(since) else since
+
+
+@kernel(parallel=True)
+def _follow(start, statistics, c, times, rtol, atol, limit, t_certain, tolerance, path, end, reason, time):
+    blocks = min(start.shape[0], 64)
+    for block in prange(blocks):
+        work = workspace(2)
+        for b in range(block, start.shape[0], blocks):
+            end[b] = start[b]
+            reason[b], time[b] = follow(
+                end[b], statistics[b], c[b], times, rtol, atol, limit, t_certain, tolerance, path[b], work
+            )
+
+
+def line_flow(
+    a: Array,
+    w: Array,
+    c: Array,
+    line: Line,
+    times: Array,
+    *,
+    rtol: float,
+    atol: float,
+    limit: bool,
+    t_certain: float,
+    tolerance: float,
+) -> tuple[Array, Array, NDArray[np.int64], Array]:
+    """Integrate starts a, w (B,) with statistics `line` to the increasing `times` (T,).
+
+    c (B,) is the balance of the starts. With `limit` each trajectory ends as soon as it converged or
+    is stuck, or from t_certain on where its limit is certain. Returns path (B, T, 2) of (a, w), the end
+    states (B, 2), why each ended (B,), and the time from which on it was decided (B,).
+    """
+    size = a.size
+    start = np.stack([a, w], axis=-1)
+    statistics = np.empty((size, 4))
+    for column, value in enumerate(line):
+        statistics[:, column] = value
+    path, end = np.empty((size, times.size, 2)), np.empty((size, 2))
+    reason, time = np.empty(size, dtype=np.int64), np.empty(size)
+    c = np.ascontiguousarray(np.broadcast_to(c, size), dtype=float)
+    options = (float(rtol), float(atol), limit, float(t_certain), float(tolerance))
+    _follow(start, statistics, c, times, *options, path, end, reason, time)
+    return path, end, reason, time

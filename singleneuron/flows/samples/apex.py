@@ -1,0 +1,147 @@
+"""w = 0, where all hyperplanes meet: whether the sample flow that arrives there leaves it, and where to.
+
+Next to w = 0 the flow is w' = a b_S, piecewise constant, and its paths are polygons. One that arrives goes
+straight across, to -w, and on from there. Where 0 lies outside the hull of the fields a b_S, let g be the
+point of the hull nearest to 0. Every field f of the hull has f.g >= |g|^2, so w.g grows along every path: it
+was negative on arrival, is positive across, and the path cannot come back. A path that does come back proves
+that the hull holds 0, and stays there: a dead neuron.
+
+Where several rays lead away from w = 0, or 0 is in the hull and one does, the flow has several continuations,
+and straight across is a convention. It is what overshooting does: gradient descent with small steps, which
+hops about its slide, took another ray in 1 of 5,100 starts (a > 0, d = 2, n = 10 to 50, noise 1).
+"""
+
+import math
+
+import numpy as np
+
+from singleneuron.flows.samples.cells import OFF, ON, SLID, SLIDING, sum_up
+from singleneuron.flows.samples.events import REACHED, SLACK, enter_next
+from singleneuron.flows.samples.near_planes import watch_all
+from singleneuron.flows.samples.sliding import prepare_slide, settle
+from singleneuron.kernels.compiling import routine
+from singleneuron.kernels.vectors import add, dot, put
+
+LEAVES, RESTS, RETURNS, ENDLESS = range(4)
+ROUNDING = 1e-13  # a residual of this multiple of its terms is 0
+ARRIVED = 1e-6  # nearer to w = 0 than this multiple of where it began, a path has arrived
+
+
+@routine
+def strength(planes):
+    """Bound on |b_S| over all cells: a b_S of a multiple `ROUNDING` of it is 0."""
+    total = math.sqrt(dot(planes.pull, planes.pull))
+    for i in range(planes.jump.size):
+        total += abs(planes.jump[i]) / planes.inverse_norm[i]
+    return total / planes.n
+
+
+@routine
+def velocity(cell, a, out):
+    """a b_S on the slide of the cell; returns its size."""
+    for i in range(out.size):
+        out[i] = a * cell.b[i]
+    for s in range(cell.counts[SLID]):
+        add(out, -dot(cell.basis[s], out), cell.basis[s])
+    return math.sqrt(dot(out, out))
+
+
+@routine
+def first_hit(planes, cell, watch, y, f, speed):
+    """(when w + t f first meets a hyperplane, which one), (inf, -1) if it meets none."""
+    watch_all(planes, y, watch)
+    earliest, which = math.inf, -1
+    for i in range(cell.side.size):
+        if cell.side[i] != SLIDING:
+            sign = 1.0 if cell.side[i] == ON else -1.0
+            approach = -sign * dot(planes.x[i], f)
+            if approach * planes.inverse_norm[i] > ROUNDING * speed:
+                t = max(sign * watch.every[i], 0.0) / approach
+                if t < earliest:
+                    earliest, which = t, i
+    return earliest, which
+
+
+@routine
+def follow_polygon(planes, cell, watch, y, f):
+    """(how the path of w' = a b_S from y and its cell ends, its pieces); f is its last velocity.
+
+    LEAVES : no hyperplane lies ahead. RESTS : b_S = 0. RETURNS : its last piece, from y on, leads to w = 0.
+    """
+    w = y[1:]
+    start, least = math.sqrt(dot(w, w)), ROUNDING * abs(y[0]) * strength(planes)
+    trial = np.empty(w.size)
+    for pieces in range(100 + 10 * cell.side.size):
+        speed = velocity(cell, y[0], f)
+        if speed <= least:
+            return RESTS, pieces
+        t, which = first_hit(planes, cell, watch, y, f, speed)
+        if which < 0:
+            return LEAVES, pieces
+        put(trial, w)
+        add(trial, t, f)
+        if dot(trial, trial) <= (ARRIVED * start) ** 2:
+            return RETURNS, pieces
+        put(w, trial)
+        add(w, -dot(w, planes.x[which]) * planes.inverse_norm[which] ** 2, planes.x[which])
+        enter_next(planes, cell, y, REACHED, which)
+    return ENDLESS, pieces
+
+
+@routine
+def cross(planes, cell, watch, y, f):
+    """Put w on the other side of w = 0, along the velocity f, and update its cell."""
+    w = y[1:]
+    rho = math.sqrt(dot(w, w))
+    factor = rho / math.sqrt(dot(f, f))
+    for i in range(w.size):
+        w[i] = factor * f[i]
+    watch_all(planes, y, watch)
+    for i in range(cell.side.size):
+        if cell.side[i] != SLIDING and abs(watch.every[i]) * planes.inverse_norm[i] > SLACK * rho:
+            cell.side[i] = ON if watch.every[i] > 0.0 else OFF
+    sum_up(planes, cell)
+    if cell.counts[SLID] > 0:
+        settle(planes, cell, y)
+
+
+@routine
+def pass_apex(planes, cell, watch, y):
+    """(how the path goes on from y, next to w = 0; whether y and its cell changed).
+
+    Where it LEAVES, w is set on the ray of its last piece, at the distance that it had before. The time that
+    it takes is neglected, as is A w beside b.
+    """
+    w = y[1:]
+    f = np.empty(w.size)
+    rho = math.sqrt(dot(w, w))
+    # Beside a tiny w, rounding has carried it off its slide.
+    sum_up(planes, cell)
+    prepare_slide(planes, cell, y)
+    end, pieces = follow_polygon(planes, cell, watch, y, f)
+    crossed = end == RETURNS
+    if crossed:
+        cross(planes, cell, watch, y, f)
+        end, pieces = follow_polygon(planes, cell, watch, y, f)
+    if end == LEAVES:
+        factor = rho / math.sqrt(dot(f, f))
+        for i in range(w.size):
+            w[i] = factor * f[i]
+    return end, crossed or pieces > 0 or end == LEAVES
+
+
+@routine
+def comes_back(planes, cell, watch, y):
+    """Whether the path leads to w = 0 rather than past it; y and its cell stay as they are."""
+    side, members, count = cell.side.copy(), cell.members.copy(), cell.counts[SLID]
+    state, f = y.copy(), np.empty(y.size - 1)
+    sum_up(planes, cell)
+    prepare_slide(planes, cell, state)
+    end, _ = follow_polygon(planes, cell, watch, state, f)
+    put(cell.side, side)
+    put(cell.members, members)
+    cell.counts[SLID] = count
+    sum_up(planes, cell)
+    put(state, y)
+    prepare_slide(planes, cell, state)
+    return end == RETURNS

@@ -1,0 +1,172 @@
+"""Cells of n samples: which side of every hyperplane w.x_i = 0 the weight is on, and the flow that follows.
+
+Where S = {i : w.x_i > 0} does not change the flow is a polynomial of (a, w),
+
+    a' = w.r,  w' = a r,  r = b - a A w,  A = (1/n) sum_S x_i x_i^T,  b = (1/n) sum_S y_i x_i,
+
+so a stage costs O(d^2), and a sample that changes sides a rank-one update of A and b.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from singleneuron.kernels.compiling import routine
+from singleneuron.kernels.dop853 import attempt
+from singleneuron.kernels.vectors import add, dot
+from singleneuron.problem.arguments import Array
+
+OFF, ON, SLIDING = 0, 1, 2
+SLID, ACTIVE, UPDATES = 0, 1, 2  # entries of `Cell.counts`
+
+
+class Hyperplanes(NamedTuple):
+    """Samples by the m <= n hyperplanes x.w = 0 that they share.
+
+    From off (x.w < 0) to on, n A gains weight x x^T and n b gains jump x; all off, they are base and pull.
+    Off is where the samples on the other side of the hyperplane, x_i = -x, are active, if there are any.
+    """
+
+    x: Array  # (m, d)
+    columns: Array  # (d, m), x^T
+    weight: Array  # (m,)
+    jump: Array  # (m,)
+    inverse_norm: Array  # (m,), 1/|x|
+    base: Array  # (d, d)
+    pull: Array  # (d,)
+    n: float
+
+
+def hyperplanes(x: Array, y: Array) -> tuple[Hyperplanes, NDArray[np.int64], Array]:
+    """Merge samples whose hyperplanes coincide (x_i parallel, up to 1e-12); x_i = 0 has none.
+
+    Returns them, the hyperplane of each sample (n,), and scale (n,): x_i = scale_i x, 0 for x_i = 0.
+    """
+    norms = np.linalg.norm(x, axis=1)
+    kept = np.flatnonzero(norms > 0)
+    unit = x[kept] / norms[kept, None]
+    # Parallel rows have one value of a generic linear function, up to their sign.
+    key = unit @ np.sin(1.0 + np.arange(x.shape[1]))
+    unit *= np.where(key < 0, -1.0, 1.0)[:, None]
+    order = np.argsort(np.abs(key), kind="stable")
+    different = np.abs(np.diff(unit[order], axis=0)).max(axis=1) > 1e-12
+    label = np.zeros(len(kept), dtype=np.int64)
+    label[order[1:]] = np.cumsum(different)
+    _, first, label = np.unique(label, return_index=True, return_inverse=True)
+    # Numbered by first appearance: samples in general position keep their order.
+    first, label = np.unique(first[label], return_inverse=True)
+    rows = x[kept[first]]
+    scale = np.sum(x[kept] * rows[label], axis=1) / np.sum(rows * rows, axis=1)[label]
+    behind = kept[scale < 0]
+    planes = Hyperplanes(
+        rows,
+        rows.T.copy(),
+        np.bincount(label, scale * np.abs(scale), len(rows)).astype(np.float64),
+        np.bincount(label, y[kept] * np.abs(scale), len(rows)).astype(np.float64),
+        1 / np.linalg.norm(rows, axis=1),
+        x[behind].T @ x[behind],
+        x[behind].T @ y[behind],
+        float(len(x)),
+    )
+    group, scales = np.zeros(len(x), dtype=np.int64), np.zeros(len(x))
+    group[kept], scales[kept] = label, scale
+    return planes, group, scales
+
+
+class Cell(NamedTuple):
+    """Where a trajectory is: the side of every hyperplane, those slid in, and the field that follows."""
+
+    A: Array  # (d, d)
+    b: Array  # (d,)
+    basis: Array  # (d + 1, d), its first rows span the x_j slid in
+    counts: NDArray[np.int64]  # (3,), SLID in, ACTIVE ones, and UPDATES of A and b since they were summed
+    side: NDArray[np.int64]  # (m,), OFF, ON or SLIDING
+    members: NDArray[np.int64]  # (d + 1,), those slid in
+    share: Array  # (d + 1,); alpha_j = share_j + slope_j.(a w)
+    slope: Array  # (d + 1, d)
+    lower: Array  # (d + 1, d + 1), x_members = lower basis
+
+
+def empty_cell(m: int, d: int) -> Cell:
+    """A cell of m samples in d coordinates, its arrays not filled in yet."""
+    most = d + 1  # d - 1 are slid in at most, one more enters, and one to spare
+    return Cell(
+        A=np.empty((d, d)),
+        b=np.empty(d),
+        basis=np.empty((most, d)),
+        counts=np.zeros(3, np.int64),
+        side=np.empty(m, np.int64),
+        members=np.empty(most, np.int64),
+        share=np.empty(most),
+        slope=np.empty((most, d)),
+        lower=np.zeros((most, most)),
+    )
+
+
+@routine
+def cell_field(y, cell, out):
+    """The flow of y = (a, w) within the cell, on its slide."""
+    a, w = y[0], y[1:]
+    rate = out[1:]
+    for i in range(w.size):
+        rate[i] = cell.b[i]
+    for j in range(w.size):
+        add(rate, -a * w[j], cell.A[j])
+    out[0] = dot(w, rate)
+    for i in range(w.size):
+        rate[i] *= a
+    for s in range(cell.counts[SLID]):
+        add(rate, -dot(cell.basis[s], rate), cell.basis[s])
+
+
+@routine
+def step(cell, y, h, k, y1):
+    """One step of the cell's flow from y, given k[0] = y': y1 = y(h), k[12] = its derivative."""
+    attempt(cell_field, cell, y, h, k, y1)
+
+
+@routine
+def accumulate(planes, cell, i, factor):
+    """Add `factor` times the active side of hyperplane i to A and b."""
+    row = planes.x[i]
+    add(cell.b, factor * planes.jump[i], row)
+    for j in range(row.size):
+        add(cell.A[j], factor * planes.weight[i] * row[j], row)
+
+
+@routine
+def sum_up(planes, cell):
+    """A and b from the sides, from scratch."""
+    for j in range(cell.b.size):
+        cell.b[j] = planes.pull[j] / planes.n
+        for k in range(cell.b.size):
+            cell.A[j, k] = planes.base[j, k] / planes.n
+    cell.counts[ACTIVE] = cell.counts[UPDATES] = 0
+    for i in range(cell.side.size):
+        if cell.side[i] == ON:
+            cell.counts[ACTIVE] += 1
+            accumulate(planes, cell, i, 1.0 / planes.n)
+
+
+@routine
+def set_side(planes, cell, i, side):
+    """Put sample i on a side, and update A and b by it."""
+    change = (1 if side == ON else 0) - (1 if cell.side[i] == ON else 0)
+    cell.side[i] = side
+    if change != 0:
+        accumulate(planes, cell, i, change / planes.n)
+        cell.counts[ACTIVE] += change
+        cell.counts[UPDATES] += 1
+        # With none on, nothing moves, exactly; else against the drift of many updates.
+        if cell.counts[ACTIVE] == 0 or cell.counts[UPDATES] > 1000 + cell.side.size:
+            sum_up(planes, cell)
+
+
+@routine
+def record_shares(cell, y, out):
+    """Share of the active side of every hyperplane, (m,): 1 on, 0 off, alpha where slid in."""
+    for i in range(out.size):
+        out[i] = 1.0 if cell.side[i] == ON else 0.0
+    for s in range(cell.counts[SLID]):
+        out[cell.members[s]] = cell.share[s] + y[0] * dot(cell.slope[s], y[1:])

@@ -1,0 +1,150 @@
+"""What ends a cell: the first event within a step, the state there, and the cell that follows.
+
+A sample's side is bookkeeping, never read again from the sign of w.x_i: released, it leaves as slowly as t^2.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from singleneuron.flows.samples.cells import OFF, ON, SLID, SLIDING, set_side, step
+from singleneuron.flows.samples.sliding import join, prepare_slide, release, settle
+from singleneuron.kernels.bernstein import DEGREE, NEVER, PEAKS, PRODUCT, bernstein, first_root
+from singleneuron.kernels.compiling import routine
+from singleneuron.kernels.dop853 import STAGES
+from singleneuron.kernels.vectors import add, dot, fill, put
+from singleneuron.problem.arguments import Array
+
+NOTHING, REACHED, FULL, EMPTY, TURNED = range(5)  # w.x_i = 0, alpha = 1, alpha = 0, a = 0
+# A hyperplane counts as crossed this multiple of |w| |x_i| beyond it: above rounding, below any tolerance.
+SLACK = 1e-13
+
+
+class Curve(NamedTuple):
+    """Scratch of `next_event`: Bernstein coefficients, on top those whose root is sought."""
+
+    y: Array  # (8, 1 + d), of the step
+    terms: Array  # (7,), of the dense output of one function
+    linear: Array  # (3, 8), of a function of (a, w)
+    share: Array  # (3, 15), of a multiplier, which is quadratic in it
+
+
+def empty_curve(d: int) -> Curve:
+    return Curve(
+        y=np.empty((DEGREE + 1, 1 + d)),
+        terms=np.empty(DEGREE),
+        linear=np.empty((3, DEGREE + 1)),
+        share=np.empty((3, 2 * DEGREE + 1)),
+    )
+
+
+@routine
+def bend_of(dense):
+    """Bound on the distance of w(t) from its chord within the step."""
+    total = 0.0
+    for r in range(1, DEGREE):
+        total += PEAKS[r] * math.sqrt(dot(dense[r, 1:], dense[r, 1:]))
+    return total
+
+
+@routine
+def next_event(planes, cell, watch, y, dense, bend, curve):
+    """(fraction of the step, kind, which) of the first event in it; (NEVER, NOTHING, 0) if there is none."""
+    best, kind, which = NEVER, NOTHING, 0
+    rho = math.sqrt(dot(y[1:], y[1:]))
+    for slot in range(watch.size[0]):
+        index = watch.near[slot]
+        sign = 1.0 if cell.side[index] == ON else -1.0
+        margin = bend * watch.norm[slot]
+        slack = SLACK * watch.norm[slot] * rho
+        v0, v1 = sign * watch.start[slot] + slack, sign * watch.stop[slot] + slack
+        # Up to the first event found so far it stays above its chord less the margin.
+        above = v0 > margin and v0 + min(best, 1.0) * (v1 - v0) > margin
+        if above or cell.side[index] == SLIDING:
+            continue
+        for r in range(DEGREE):
+            curve.terms[r] = sign * dot(dense[r, 1:], planes.x[index])
+        bernstein(v0, curve.terms, curve.linear[0])
+        t = first_root(curve.linear[0], best, curve.linear[1:])
+        if t < best:
+            best, kind, which = t, REACHED, index
+    if cell.counts[SLID] > 0:
+        t, release, member = first_release(cell, y, dense, curve, best)
+        if t < best:
+            return t, release, member
+    return best, kind, which
+
+
+@routine
+def first_release(cell, y, dense, curve, latest):
+    """As `next_event`, up to `latest`, for what ends a slide: a = 0, alpha = 0 or alpha = 1."""
+    best, kind, which = latest, NOTHING, 0
+    c, alpha = curve.linear[0], curve.share[0]
+    for i in range(y.size):
+        for r in range(DEGREE):
+            curve.terms[r] = dense[r, i]
+        bernstein(y[i], curve.terms, c)
+        for k in range(DEGREE + 1):
+            curve.y[k, i] = c[k]
+    for k in range(DEGREE + 1):
+        c[k] = curve.y[k, 0] if y[0] > 0.0 else -curve.y[k, 0]
+    t = first_root(c, best, curve.linear[1:])
+    if t < best:
+        best, kind, which = t, TURNED, 0
+    for s in range(cell.counts[SLID]):
+        fill(alpha, cell.share[s])
+        size = abs(cell.share[s])
+        for j in range(DEGREE + 1):
+            value = dot(cell.slope[s], curve.y[j, 1:])
+            size += abs(value)
+            for i in range(DEGREE + 1):
+                alpha[i + j] += PRODUCT[i, j] * curve.y[i, 0] * value
+        # alpha is known up to rounding of its terms
+        slack = 1e-12 + 1e-15 * y.size * size
+        for target in (EMPTY, FULL):
+            for i in range(alpha.size):
+                alpha[i] = (alpha[i] if target == EMPTY else 1.0 + slack - alpha[i]) + slack
+            t = first_root(alpha, best, curve.share[1:])
+            if t < best:
+                best, kind, which = t, target, s
+    return best, kind, which
+
+
+@routine
+def arrive(planes, cell, y, lapse, kind, which, k, k_within, out):
+    """The state at an event at about `lapse`; returns its time.
+
+    By a step of its own, since nothing controls the error of the dense output that located it. What is left
+    to the hyperplane is gone along the flow, and the rest, of second order, straight.
+    """
+    put(k_within[0], k[0])
+    step(cell, y, lapse, k_within, out)
+    if kind == REACHED:
+        w, x = out[1:], planes.x[which]
+        sign = 1.0 if cell.side[which] == ON else -1.0
+        speed = dot(k_within[STAGES, 1:], x)
+        shift = -dot(w, x) / speed if speed * sign < 0.0 else math.inf
+        if abs(shift) < 0.1 * lapse:
+            add(out, shift, k_within[STAGES])
+            lapse += shift
+        add(w, -dot(w, x) * planes.inverse_norm[which] ** 2, x)
+    elif kind == TURNED:
+        out[0] = 0.0
+    return lapse
+
+
+@routine
+def enter_next(planes, cell, y, kind, which):
+    """Update the cell for the event (kind, which) at the state y."""
+    if kind == REACHED:
+        slides = y[0] * planes.jump[which] < 0.0
+        set_side(planes, cell, which, SLIDING if slides else ON - cell.side[which])
+        if slides:
+            join(cell, which)
+        if cell.counts[SLID] > 0:
+            settle(planes, cell, y)
+        return
+    for _ in range(cell.counts[SLID] if kind == TURNED else 1):
+        set_side(planes, cell, release(cell, which), ON if kind == FULL else OFF)
+    prepare_slide(planes, cell, y)

@@ -1,0 +1,312 @@
+"""The flow of n samples in d > 1 coordinates: event-driven, with Filippov sliding.
+
+From cell to cell: a step of the flow inside a cell, the first event within it, the cell that follows.
+"""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from singleneuron.flows.samples.cells import (
+    OFF,
+    ON,
+    SLID,
+    Hyperplanes,
+    cell_field,
+    empty_cell,
+    hyperplanes,
+    record_shares,
+    step,
+    sum_up,
+)
+from singleneuron.flows.samples.events import (
+    NOTHING,
+    TURNED,
+    arrive,
+    bend_of,
+    empty_curve,
+    enter_next,
+    next_event,
+)
+from singleneuron.flows.samples.limits import MOVED, MOVING, ending, fate
+from singleneuron.flows.samples.near_planes import empty_watch, look_around, room, watch_all, watched
+from singleneuron.kernels.bernstein import DEGREE
+from singleneuron.kernels.compiling import kernel, routine
+from singleneuron.kernels.dop853 import (
+    CONVERGED,
+    END,
+    EVENT,
+    FAILED,
+    LEAST_STEP,
+    ROWS,
+    STAGES,
+    error_norm,
+    first_step,
+    prepare_dense,
+    step_factor,
+)
+from singleneuron.kernels.vectors import dot, fill, put
+from singleneuron.problem.arguments import Array
+from singleneuron.problem.status import TINY_NORM
+
+BUDGET = 200_000
+"""Steps of a trajectory. One that needs more is too stiff for an explicit method: it ends as FAILED."""
+
+
+@routine
+def begin(planes, cell, watch, y):
+    """The cell of a start: phi'(0) = 0 puts those at w.x_i = 0 on the inactive side."""
+    watch_all(planes, y, watch)
+    for i in range(cell.side.size):
+        cell.side[i] = ON if watch.every[i] > 0.0 else OFF
+    cell.counts[SLID] = 0
+    watch.reach[0] = 2.0
+    sum_up(planes, cell)
+
+
+@routine
+def rebalance(y, c):
+    """a from a^2 = c + |w|^2: with c >= 0 it never passes 0, which a drift of c can make it do near w = 0."""
+    if c >= 0.0:
+        y[0] = math.copysign(math.sqrt(c + dot(y[1:], y[1:])), y[0])
+
+
+@routine
+def within_reach(planes, watch, y, rate, h):
+    """(h, or less, and how far w may move) for a step that reaches no hyperplane which is not watched."""
+    rho, speed = math.sqrt(dot(y[1:], y[1:])), math.sqrt(dot(rate, rate))
+    space = room(watch, y)
+    if h * speed > 0.9 * space:
+        if space < 0.5 * watch.reach[0] * rho:
+            look_around(planes, y, watch)
+            space = watch.reach[0] * rho
+        h = min(h, 0.9 * space / speed)
+    return h, space
+
+
+@routine
+def record(cell, y, state, shares):
+    put(state, y)
+    if shares.size > 0:
+        record_shares(cell, y, shares)
+
+
+class Options(NamedTuple):
+    rtol: float
+    atol: float
+    limit: bool
+    t_certain: float
+    tolerance: float
+
+
+@kernel()
+def follow(planes, options, y, c, times, path, shares, log, cell, watch, curve, work):
+    """Follow one trajectory; returns (reason, t, events, ambiguous, fate) and leaves its last state in y."""
+    k, k_within, y1, dense, scratch = work
+    t, t_end, filled, events, ambiguous = 0.0, times[-1], 0, 0, False
+    spacing, gap, calm, rejected = math.inf, 0.0, 0, False
+    begin(planes, cell, watch, y)
+    cell_field(y, cell, k[0])
+    h = first_step(cell_field, cell, y, options.rtol, options.atol, k, y1)
+    reason = FAILED
+    if dot(y[1:], y[1:]) > 0.0:
+        look_around(planes, y, watch)
+    for _ in range(BUDGET):
+        while filled < times.size and times[filled] <= t:
+            record(cell, y, path[filled], shares[filled])
+            filled += 1
+        if filled == times.size:
+            reason = END
+            break
+        look = calm >= 64
+        calm = 0 if look else calm
+        end = ending(planes, cell, watch, options, y, k[0], c, t, look, scratch)
+        if end == MOVED:
+            if events < log.size:
+                log[events] = t
+            events += 1
+            rebalance(y, c)
+            cell_field(y, cell, k[0])
+            look_around(planes, y, watch)
+            h = 0.1 * math.sqrt(dot(y[1:], y[1:]) / dot(k[0, 1:], k[0, 1:]))
+            spacing, gap, calm, rejected = math.inf, 0.0, 0, False
+            continue
+        if end != MOVING:
+            reason = end
+            break
+        h, space = within_reach(planes, watch, y, k[0, 1:], min(h, t_end - t))
+        last = h >= t_end - t
+        if h < LEAST_STEP:
+            break
+        step(cell, y, h, k, y1)
+        # Near w = 0 the direction of w has to be right, not only its size.
+        square = dot(y[1:], y[1:])
+        error = error_norm(y, y1, h, k, options.rtol, options.atol * min(1.0, math.sqrt(square)))
+        if not error < 1.0:
+            h *= min(1.0, step_factor(error))
+            rejected = True
+            continue
+        prepare_dense(cell_field, cell, y, y1, h, k, dense, scratch)
+        bend = bend_of(dense)
+        # All the hyperplanes meet at w = 0: it is approached, but never stepped over.
+        if min(space, room(watch, y1)) <= bend or dot(y[1:], y1[1:]) < 0.1 * square:
+            h *= 0.5
+            rejected = True
+            continue
+        watched(watch, y1, watch.stop)
+        fraction, kind, which = next_event(planes, cell, watch, y, dense, bend, curve)
+        if kind == NOTHING:
+            t_new = t_end if last else t + h
+        else:
+            t_new = t + arrive(planes, cell, y, fraction * h, kind, which, k, k_within, y1)
+        while filled < times.size and times[filled] < t_new:
+            put(k_within[0], k[0])
+            step(cell, y, times[filled] - t, k_within, scratch)
+            record(cell, scratch, path[filled], shares[filled])
+            filled += 1
+        rebalance(y1, c)
+        put(y, y1)
+        factor = step_factor(error)
+        gap += t_new - t
+        if kind == NOTHING:
+            put(k[0], k[STAGES])
+            put(watch.start, watch.stop)
+            calm += 8
+            h *= min(1.0, factor) if rejected else factor
+        else:
+            if events < log.size:
+                log[events] = t_new
+            events += 1
+            ambiguous = ambiguous or kind == TURNED
+            enter_next(planes, cell, y, kind, which)
+            cell_field(y, cell, k[0])
+            watched(watch, y, watch.start)
+            # A step is worth taking up to the next event only.
+            spacing = gap if spacing == math.inf else 0.7 * spacing + 0.3 * gap
+            gap = 0.0
+            calm += 1
+            h = min(h * factor, 4.0 * spacing)
+        t = t_new
+        rejected = False
+    future = MOVING
+    if reason == END and not options.limit:
+        cell_field(y, cell, k[0])
+        future = fate(planes, cell, watch, options, y, k[0], c, scratch)
+    elif reason == EVENT:
+        future = CONVERGED
+        if dot(y[1:], y[1:]) <= TINY_NORM * TINY_NORM:
+            fill(y[1:], 0.0)
+    while filled < times.size:
+        record(cell, y, path[filled], shares[filled])
+        filled += 1
+    return reason, t, events, ambiguous, future
+
+
+class SampleFlow(NamedTuple):
+    """B trajectories of the flow of n samples."""
+
+    path: Array  # (B, T, 1 + d), (a, w) at the times asked for
+    end: Array  # (B, 1 + d), the last state; with `limit` of a decided trajectory its limit
+    reason: NDArray[np.int64]  # (B,), why it ended
+    time: Array  # (B,), when
+    events: NDArray[np.int64]  # (B,), crossings, entries and releases
+    ambiguous: NDArray[np.bool_]  # (B,), whether a passed 0 while sliding: no unique continuation
+    fate: NDArray[np.int64]  # (B,), what is certain of a flow that ran to its last time (`limits.fate`)
+
+
+def _run(
+    planes: Hyperplanes,
+    options: Options,
+    a: Array,
+    w: Array,
+    c: Array | None,
+    times: Array,
+    shares: Array,
+    log: Array,
+) -> SampleFlow:
+    start = np.concatenate([np.reshape(a, (-1, 1)), w], axis=1).astype(np.float64)
+    size, width = start.shape
+    if c is None:
+        rho = np.linalg.norm(start[:, 1:], axis=1)
+        c = (np.abs(start[:, 0]) - rho) * (np.abs(start[:, 0]) + rho)
+    times = np.array(times, dtype=np.float64)
+    flow = SampleFlow(
+        np.empty((size, times.size, width)),
+        np.empty((size, width)),
+        np.empty(size, np.int64),
+        np.empty(size),
+        np.empty(size, np.int64),
+        np.empty(size, np.bool_),
+        np.empty(size, np.int64),
+    )
+
+    def run(part: range) -> None:
+        m, d = planes.x.shape
+        stages, state = (ROWS, 1 + d), (1 + d,)
+        work = tuple(np.empty(shape) for shape in (stages, stages, state, (DEGREE, 1 + d), state))
+        scratch = empty_cell(m, d), empty_watch(m, d), empty_curve(d), work
+        for i in part:
+            y = flow.end[i]
+            y[:] = start[i]
+            ended = follow(planes, options, y, c[i], times, flow.path[i], shares, log, *scratch)
+            flow.reason[i], flow.time[i], flow.events[i], flow.ambiguous[i], flow.fate[i] = ended
+
+    # Threads, since the kernel holds no lock: with numba's `prange` around it, it compiles twice as long.
+    threads = min(numba.get_num_threads(), size)
+    if threads <= 1:
+        run(range(size))
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(run, [range(i, size, 8 * threads) for i in range(min(size, 8 * threads))]))
+    return flow
+
+
+def sample_flow(
+    x: Array,
+    y: Array,
+    a: Array,
+    w: Array,
+    times: Array,
+    *,
+    c: Array | None = None,
+    rtol: float,
+    atol: float,
+    limit: bool,
+    t_certain: float,
+    tolerance: float,
+) -> SampleFlow:
+    """The flow of samples x (n, d), y (n,) from starts a (B,), w (B, d) to the increasing `times` (T,).
+
+    c (B,) : balance of the starts, exactly 0 where balanced by construction; a does not pass 0 where c >= 0.
+    limit : end a trajectory where it tends to the critical point of its cell, for certain, and is within
+        `tolerance` of it in a w (CONVERGED; from t_certain on at any distance: CERTAIN); `end` is that point.
+        From t_certain on a < 0 <= c ends it too (CERTAIN): a keeps its sign, and never fits a target.
+    Always, a trajectory ends where no sample is active, or at w = 0 where that holds it (EVENT: dead; see
+    `apex`), and after BUDGET steps (FAILED).
+    Where a passes 0 while sliding the hyperplane turns repelling and the continuation is not unique: by
+    convention all slid in go to the inactive side, and the trajectory is marked ambiguous.
+    """
+    planes, _, _ = hyperplanes(x, y)
+    options = Options(float(rtol), float(atol), bool(limit), float(t_certain), float(tolerance))
+    return _run(planes, options, a, w, c, times, np.empty((len(times), 0)), np.empty(0))
+
+
+def sample_trace(
+    x: Array, y: Array, a: float, w: Array, times: Array, *, c: float | None = None, rtol: float, atol: float
+) -> tuple[SampleFlow, Array, Array]:
+    """One trajectory in detail: its flow, each sample's share of the active side, and the times of events.
+
+    Shares (T, n) are 1 where the sample is active, 0 where not, and its multiplier alpha while slid on.
+    """
+    planes, group, scale = hyperplanes(x, y)
+    options = Options(float(rtol), float(atol), False, math.inf, 0.0)
+    start = np.atleast_1d(a), np.atleast_2d(w), None if c is None else np.atleast_1d(c)
+    events = _run(planes, options, *start, times, np.empty((len(times), 0)), np.empty(0)).events[0]
+    shares, log = np.empty((len(times), len(planes.x))), np.empty(events)
+    flow = _run(planes, options, *start, times, shares, log)
+    shares = shares[:, group]
+    return flow, np.where(scale > 0, shares, np.where(scale < 0, 1 - shares, 0.0)), log

@@ -1,0 +1,240 @@
+"""Where a trajectory of samples ends: at rest, dead, or certain to tend to the critical point of its cell."""
+
+import math
+
+import numpy as np
+
+from singleneuron.flows.samples.apex import ENDLESS, RESTS, RETURNS, ROUNDING, comes_back, pass_apex, strength
+from singleneuron.flows.samples.cells import ON, SLID, SLIDING
+from singleneuron.flows.samples.near_planes import watch_all
+from singleneuron.kernels.compiling import routine
+from singleneuron.kernels.dop853 import CERTAIN, CONVERGED, END, EVENT, FAILED
+from singleneuron.kernels.vectors import add, dot, fill, put
+from singleneuron.problem.status import EQUAL, TINY_NORM
+
+MOVING, APEX, MOVED, FADES = -1, -2, -3, -4  # beside the reasons of `solver`
+UNDERFLOW = 1e-140  # |w| whose square may underflow
+
+
+@routine
+def projected(cell, A, b):
+    """Fill A and b with P A P and P b, P the projection on the slide."""
+    d = b.size
+    across = np.empty(d)
+    put(b, cell.b)
+    for j in range(d):
+        put(A[j], cell.A[j])
+    for s in range(cell.counts[SLID]):
+        q = cell.basis[s]
+        add(b, -dot(q, b), q)
+        for j in range(d):
+            across[j] = dot(A[j], q)
+        add(across, -0.5 * dot(q, across), q)
+        for j in range(d):
+            add(A[j], -q[j], across)
+            add(A[j], -across[j], q)
+
+
+@routine
+def stays(planes, cell, watch, y, rest, spread):
+    """Whether no event can happen while (a, w) moves less than `rest` and a w less than `spread`."""
+    for s in range(cell.counts[SLID]):
+        alpha = cell.share[s] + y[0] * dot(cell.slope[s], y[1:])
+        if min(alpha, 1.0 - alpha) <= spread * math.sqrt(dot(cell.slope[s], cell.slope[s])):
+            return False
+    watch_all(planes, y, watch)
+    for i in range(cell.side.size):
+        ahead = watch.every[i] if cell.side[i] == ON else -watch.every[i]
+        if cell.side[i] != SLIDING and ahead * planes.inverse_norm[i] <= rest:
+            return False
+    return True
+
+
+@routine
+def outweighs(planes, cell, values, vectors, parts, i, rho):
+    """Whether hyperplane i stays on its side of w(tau) = sum_k parts_k e^{-values_k tau} vectors_k for ever.
+
+    It does if the terms that decay most slowly are of its side and larger than all others together.
+    """
+    sign = 1.0 if cell.side[i] == ON else -1.0
+    trace = values[values.size - 1]
+    lead, rest, slowest = 0.0, 0.0, math.inf
+    for k in range(values.size):
+        term = sign * parts[k] * dot(planes.x[i], vectors[k])
+        value = values[k] if values[k] > 1e-12 * trace else 0.0
+        if abs(term) * planes.inverse_norm[i] > 1e-15 * rho:
+            slowest = min(slowest, value)
+            if value <= slowest * (1.0 + 1e-9):
+                lead += term
+            else:
+                rest += abs(term)
+    return lead > rest
+
+
+@routine
+def fades(planes, cell, y):
+    """Whether it is certain that the output tends to 0, for ever: every active label is 0.
+
+    With P b = 0, w moves along e^{-P A P tau} w: with c >= 0 tau tends to infinity, with c < 0 a tends to 0
+    before. So the neuron never learns if no hyperplane is reached on that path, and no multiplier leaves
+    [0, 1].
+    """
+    d = y.size - 1
+    w = y[1:]
+    A, b, parts = np.empty((d, d)), np.empty(d), np.empty(d)
+    projected(cell, A, b)
+    if math.sqrt(dot(b, b)) > ROUNDING * strength(planes):
+        return False
+    values, columns = np.linalg.eigh(A)
+    vectors = columns.T.copy()
+    for k in range(d):
+        parts[k] = dot(vectors[k], w)
+    for s in range(cell.counts[SLID]):
+        spread = 0.0
+        for k in range(d):
+            spread += abs(y[0] * parts[k] * dot(cell.slope[s], vectors[k]))
+        if min(cell.share[s], 1.0 - cell.share[s]) <= spread:
+            return False
+    rho = math.sqrt(dot(w, w))
+    for i in range(cell.side.size):
+        if cell.side[i] != SLIDING and not outweighs(planes, cell, values, vectors, parts, i, rho):
+            return False
+    return True
+
+
+@routine
+def limit_of(planes, cell, watch, y, c, close, goal):
+    """(whether y tends to the critical point of its cell, how far a w is from it); goal is that point.
+
+    In a cell L is a quadratic of u = a w with a minimiser u*, and |grad L|^2 >= 2 a^2 lambda (L - L*), lambda
+    the least positive eigenvalue of P A P. So the path left is no longer than sqrt(2 (L - L*)/lambda)/min|a|,
+    and the flow stays if no event lies within that. Critical points on the very edge of a cell (as of fewer
+    samples than coordinates) allow no such proof: there, a path shorter than `close` is near enough. It is
+    not where w tends to 0, from where another cell may lead away: see `fades`.
+    """
+    d = y.size - 1
+    a, w = y[0], y[1:]
+    A, b, target = np.empty((d, d)), np.empty(d), np.empty(d)
+    projected(cell, A, b)
+    trace = 0.0
+    for j in range(d):
+        trace += cell.A[j, j]
+    values, columns = np.linalg.eigh(A)
+    vectors = columns.T
+    put(goal[1:], w)
+    fill(target, 0.0)
+    norm2 = target2 = energy = apart2 = 0.0
+    least = math.inf
+    for k in range(d):
+        if values[k] > 1e-12 * trace:
+            v = vectors[k]
+            part, best = dot(v, w), dot(v, b) / values[k]
+            add(goal[1:], -part, v)
+            add(target, best, v)
+            norm2 += part * part
+            target2 += best * best
+            energy += values[k] * (a * part - best) ** 2
+            apart2 += (a * part - best) ** 2
+            least = min(least, values[k])
+    if least == math.inf or a == 0.0:
+        return False, math.inf
+    # a^2 - |w|^2 is conserved, and so is the w on which A does not act.
+    inner = a * a - norm2
+    if a > 0.0 and c >= 0.0 and math.sqrt(dot(b, b)) <= ROUNDING * strength(planes):
+        goal[0] = math.sqrt(max(inner, 0.0))
+        return fades(planes, cell, y), math.sqrt(apart2)
+    if inner < 0.0 and target2 <= 1e-24 * norm2 * norm2:
+        # u* = 0, by a -> 0: |grad L|^2 >= (w.A w) 2 L
+        rest = 2.0 * abs(a)
+        if rest * rest * values[d - 1] * 4.0 * a * a > energy:
+            return False, math.inf
+        goal[0] = 0.0
+        put(goal[1:], w)
+    else:
+        rest = 2.0 * math.sqrt(energy / least) / abs(a)
+        if rest > 0.5 * abs(a):
+            return False, math.inf
+        root = math.hypot(inner, 2.0 * math.sqrt(target2))
+        size = math.sqrt(0.5 * (inner + root) if inner > 0.0 else 2.0 * target2 / (root - inner))
+        goal[0] = math.copysign(size, a)
+        add(goal[1:], 1.0 / goal[0], target)
+    if rest > close and not stays(planes, cell, watch, y, rest, 2.0 * math.sqrt(energy / least)):
+        return False, math.inf
+    return True, math.sqrt(apart2)
+
+
+@routine
+def at_rest(cell, y, rate, c):
+    """EVENT if the neuron is dead, CONVERGED if it is at rest, up to rounding, APEX next to w = 0, or MOVING.
+
+    Next to w = 0 is where w is tiny beside a. With c < 0 it never is; then a tiny |w| with a < 0 tells that c
+    is 0 but for rounding.
+    """
+    a, w = y[0], y[1:]
+    square, turn, pull = dot(w, w), math.sqrt(dot(rate[1:], rate[1:])), math.sqrt(dot(cell.b, cell.b))
+    if turn == 0.0 and rate[0] == 0.0 and pull == 0.0:
+        return EVENT
+    if square <= UNDERFLOW * UNDERFLOW:
+        # phi'(0) = 0: a start at w = 0 stays. One whose square is 0 all the same is beyond double precision.
+        return EVENT if np.all(w == 0.0) else FAILED
+    if dot(w, rate[1:]) <= 0.0:
+        if c > 0.0 and square <= (TINY_NORM * min(1.0, abs(a))) ** 2:
+            return APEX
+        if c <= 0.0 and square <= TINY_NORM * TINY_NORM:
+            if a < 0.0 and -a >= (1.0 - EQUAL) * math.sqrt(square):
+                return EVENT
+            if c == 0.0:
+                return APEX
+    # w' = a r and a' = w.r, with r a difference of terms of size |b|: at a = 0 the latter alone tells.
+    slow = ROUNDING * pull
+    return CONVERGED if turn <= slow * abs(a) and abs(rate[0]) <= slow * math.sqrt(square) else MOVING
+
+
+@routine
+def at_apex(planes, cell, watch, y, c):
+    """EVENT if the neuron that is next to w = 0 dies there, MOVED where it leaves, or MOVING, FAILED."""
+    if c == 0.0:
+        # With a it only tends to 0, never to be there.
+        dies = comes_back(planes, cell, watch, y) or (y[0] > 0.0 and fades(planes, cell, y))
+        return EVENT if dies else MOVING
+    end, changed = pass_apex(planes, cell, watch, y)
+    if end == RETURNS or (end == RESTS and (y[0] < 0.0 or fades(planes, cell, y))):
+        return EVENT
+    if end == ENDLESS:
+        return FAILED
+    return MOVED if changed else MOVING
+
+
+@routine
+def ending(planes, cell, watch, options, y, rate, c, t, look, scratch):
+    """Why the trajectory ends here, or MOVING; with `look` its limit may tell, and y becomes it."""
+    rest = at_rest(cell, y, rate, c)
+    if rest == APEX:
+        rest = at_apex(planes, cell, watch, y, c)
+    if rest != MOVING:
+        return END if rest == CONVERGED and not options.limit else rest
+    if not options.limit:
+        return MOVING
+    if look:
+        certain, distance = limit_of(planes, cell, watch, y, c, 1e-3 * options.tolerance, scratch)
+        if certain and (distance <= options.tolerance or t >= options.t_certain):
+            put(y, scratch)
+            return CONVERGED if distance <= options.tolerance else CERTAIN
+        if c == 0.0 and y[0] > 0.0 and fades(planes, cell, y):
+            fill(y, 0.0)
+            return EVENT
+    return CERTAIN if t >= options.t_certain and y[0] < 0.0 and c >= 0.0 else MOVING
+
+
+@routine
+def fate(planes, cell, watch, options, y, rate, c, scratch):
+    """What is certain of the flow from y on: FADES, CONVERGED at rest or near its limit, or MOVING."""
+    if fades(planes, cell, y):
+        return FADES
+    rest = at_rest(cell, y, rate, c)
+    if rest in (EVENT, CONVERGED):
+        return CONVERGED
+    certain, distance = limit_of(planes, cell, watch, y, c, 1e-3 * options.tolerance, scratch)
+    if not certain or distance > options.tolerance:
+        return MOVING
+    return CONVERGED if scratch[0] != 0.0 else FADES  # the output is 0 where a is

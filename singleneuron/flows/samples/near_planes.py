@@ -1,0 +1,105 @@
+"""Which hyperplanes are worth watching: those near to w, which alone can be reached until w has turned."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from singleneuron.kernels.compiling import routine
+from singleneuron.kernels.vectors import add, dot, fill
+from singleneuron.problem.arguments import Array
+
+
+class Watch(NamedTuple):
+    """The hyperplanes nearest to a reference direction of w: only they can be reached until w has turned.
+
+    All others are at |x.e| >= reach |x| from the unit vector e.
+    """
+
+    near: NDArray[np.int64]  # (m,), which
+    columns: Array  # (d, m), their x
+    norm: Array  # (m,)
+    start: Array  # (m,), x.w at the start of the step
+    stop: Array  # (m,), and at its end
+    reference: Array  # (d,), the unit vector e
+    every: Array  # (m,), x.w of all
+    size: NDArray[np.int64]  # (1,), how many; as much of each array is in use
+    reach: Array  # (1,)
+
+
+def empty_watch(m: int, d: int) -> Watch:
+    """All m may be watched, but memory that is never touched costs nothing."""
+    return Watch(
+        near=np.empty(m, np.int64),
+        columns=np.empty((d, m)),
+        norm=np.empty(m),
+        start=np.empty(m),
+        stop=np.empty(m),
+        reference=np.empty(d),
+        every=np.empty(m),
+        size=np.zeros(1, np.int64),
+        reach=np.empty(1),
+    )
+
+
+@routine
+def watch_all(planes, y, watch):
+    """Fill watch.every with x.w."""
+    fill(watch.every, 0.0)
+    for j in range(y.size - 1):
+        add(watch.every, y[1 + j], planes.columns[j])
+
+
+@routine
+def look_around(planes, y, watch):
+    """Choose the hyperplanes to watch from the state y on, those within reach."""
+    m, d = planes.x.shape
+    # Looking at all costs O(m) a time, watching O(most) a step, and about `most` steps pass between.
+    most = 16.0 + 4.0 * math.sqrt(m)
+    watch_all(planes, y, watch)
+    rho = math.sqrt(dot(y[1:], y[1:]))
+    for j in range(d):
+        watch.reference[j] = y[1 + j] / rho
+    reach = min(watch.reach[0], 2.0)
+    for _ in range(20):
+        count = 0
+        for i in range(m):
+            if abs(watch.every[i]) * planes.inverse_norm[i] < reach * rho:
+                count += 1
+        if count <= most and (2 * count >= most or count == m):
+            break
+        # Their number is about proportional to the reach.
+        reach *= min(2.0, 0.8 * most / (count + 1))
+    count = 0
+    for i in range(m):
+        if abs(watch.every[i]) * planes.inverse_norm[i] < reach * rho:
+            watch.near[count] = i
+            watch.norm[count] = 1.0 / planes.inverse_norm[i]
+            watch.start[count] = watch.every[i]
+            for j in range(d):
+                watch.columns[j, count] = planes.x[i, j]
+            count += 1
+    watch.size[0] = count
+    # No hyperplane is farther than 1 from a unit vector.
+    watch.reach[0] = reach if count < m else math.inf
+
+
+@routine
+def watched(watch, y, out):
+    """x.w of the hyperplanes watched."""
+    count = watch.size[0]
+    fill(out[:count], 0.0)
+    for j in range(y.size - 1):
+        add(out[:count], y[1 + j], watch.columns[j])
+
+
+@routine
+def room(watch, y):
+    """How far w may move before a hyperplane that is not watched can be reached."""
+    if watch.reach[0] == math.inf:
+        return math.inf
+    w = y[1:]
+    along = dot(watch.reference, w)
+    # |x.w|/|x| >= (along) reach - |w - along e|
+    return along * watch.reach[0] - math.sqrt(max(dot(w, w) - along * along, 0.0))

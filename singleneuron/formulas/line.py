@@ -1,0 +1,185 @@
+"""The flow in one coordinate in closed form, at any balance, and when it reaches w = 0."""
+
+import math
+
+import numba
+import numpy as np
+from numpy.typing import ArrayLike
+
+from singleneuron.formulas.broadcasting import Array, _at, _check_balanced, _check_time, _flat
+from singleneuron.kernels.compiling import kernel, routine
+
+
+@routine
+def _saturated(z: float, base: float, span: float) -> float:
+    """z / sqrt(base^2 + (z span)^2), also where z underflows."""
+    if z == 0.0:
+        return 0.0
+    if abs(z) * span < base:
+        return z / math.hypot(base, z * span)
+    return math.copysign(1.0 / math.hypot(base / z, span), z)
+
+
+@routine
+def _side_flow(a: float, w: float, rate: float, slope: float, t: float) -> tuple[float, float]:
+    """The state at t on the side of w's sign: a' = rate w (slope - a w), w' = rate a (slope - a w).
+
+    a + w and a - w keep their signs, and their squares obey Riccati equations. With kappa = c/(2R),
+    sigma = slope/R, R^2 = slope^2 + c^2/4, tau = tanh(rate R t) and
+
+        e1 = 1 + sigma tau + (a - w)^2 tau/(2R),  e2 = 1 - sigma tau + (a + w)^2 tau/(2R):
+
+    a + w is multiplied by sqrt(e1/e2), a - w by its inverse, and their half sum and difference are
+
+        a <- (a (1 + kappa tau) + sigma tau w) / sqrt(e1 e2),
+        w <- (w (1 - kappa tau) + sigma tau a) / sqrt(e1 e2).
+
+    The latter form has no cancellation where a w slope >= 0, so that a dying w keeps its digits; the former
+    has none where a w slope < 0, other than that of the passage through 0 itself.
+    """
+    if rate == 0.0 or t == 0.0:
+        return a, w
+    plus, minus = a + w, a - w
+    half = 0.5 * plus * minus
+    r = math.hypot(slope, half)
+    if r == 0.0:
+        shrink = math.hypot(1.0, max(abs(plus), abs(minus)) * math.sqrt(0.5 * rate * t))
+        return a / shrink, w / shrink
+    kappa, sigma = half / r, abs(slope) / r
+    y = rate * t * r
+    tau, e = math.tanh(y), math.exp(-y)
+    root_left = e * math.sqrt(2.0 / (1.0 + e * e))  # sqrt(1 - tau)
+    root_span = math.sqrt(0.5 * rate * t) if y < 1e-8 else math.sqrt(0.5 * tau) / math.sqrt(r)
+    # sqrt(1 - sigma tau) and sqrt(1 + sigma tau); 1 - sigma = kappa^2/(1 + sigma).
+    near = math.hypot(kappa / math.sqrt(1.0 + sigma), math.sqrt(sigma) * root_left)
+    far = math.sqrt(1.0 + sigma * tau)
+    if slope < 0.0:
+        near, far = far, near
+    root1, plus_t = math.hypot(far, minus * root_span), _saturated(plus, near, root_span)
+    root2, minus_t = math.hypot(near, plus * root_span), _saturated(minus, far, root_span)
+    plus_t, minus_t = plus_t * root1, minus_t * root2
+    if np.sign(a) * np.sign(w) * slope < 0.0:
+        a_t, w_t = 0.5 * (plus_t + minus_t), 0.5 * (plus_t - minus_t)
+    else:
+        # 1/sqrt(e1 e2) is lead_t/(lead root^2): no tiny start underflows.
+        small = sigma * sigma / (1.0 + abs(kappa)) + abs(kappa) * root_left * root_left
+        large = 1.0 + abs(kappa) * tau
+        if kappa < 0.0:
+            small, large = large, small
+        drift = math.copysign(sigma, slope) * tau
+        lead, lead_t, root = (
+            (plus, plus_t, root1) if slope > 0.0 or abs(plus) > abs(minus) else (minus, minus_t, root2)
+        )
+        unit_a, unit_w, lead_t = a / lead, w / lead, lead_t / (root * root)
+        a_t, w_t = (unit_a * large + drift * unit_w) * lead_t, (unit_w * small + drift * unit_a) * lead_t
+    # Rounding never carries a state across an axis; what underflows keeps its sign.
+    if abs(a) >= abs(w):
+        a_t = math.copysign(a_t, a)
+    if w_t * math.copysign(1.0, w) <= 0.0:
+        w_t = math.copysign(0.0, w)
+    return a_t, w_t
+
+
+@routine
+def _crossing(a: float, w: float, rate: float, slope: float) -> float:
+    """Time at which w reaches 0: where w (1 - kappa tau) = -sigma tau a in `_side_flow`."""
+    if w == 0.0:
+        return 0.0
+    excess = abs(a) - abs(w)
+    if not (np.sign(a) * np.sign(w) * slope < 0.0 and rate > 0.0 and excess > 0.0):
+        return math.inf
+    half = 0.5 * (a - w) * (a + w)
+    r = math.hypot(slope, half)
+    kappa, sigma = half / r, abs(slope) / r
+    gap = excess + abs(w) * kappa * (1.0 + sigma + kappa) / ((1.0 + sigma) * (1.0 + kappa))
+    return math.log1p(2.0 * (abs(w) / abs(slope)) * (r / gap)) / (2.0 * rate * r)
+
+
+@kernel(parallel=True)
+def _line_kernel(a, w, t, c_pos, s_pos, c_neg, s_neg, balanced, a_t, w_t):
+    for i in numba.prange(a.size):
+        a0, w0, time = a[i], w[i], _at(t, i)
+        if w0 == 0.0 or time == 0.0:
+            a_t[i], w_t[i] = a0, w0
+            continue
+        rate, slope, other_rate, other_slope = _at(c_pos, i), _at(s_pos, i), _at(c_neg, i), _at(s_neg, i)
+        if w0 < 0.0:
+            rate, slope, other_rate, other_slope = other_rate, other_slope, rate, slope
+        arrival = math.inf
+        if _at(balanced, i):
+            a0 = math.copysign(w0, a0)
+        else:
+            arrival = _crossing(a0, w0, rate, slope)
+        if arrival == math.inf or time < arrival:
+            a_t[i], w_t[i] = _side_flow(a0, w0, rate, slope, time)
+            continue
+        stop = math.copysign(math.sqrt(abs(a0) - abs(w0)) * math.sqrt(abs(a0) + abs(w0)), a0)
+        # Beyond the line the other side's statistics drive: on in the same direction, or back onto the line.
+        if other_rate > 0.0 and np.sign(slope) * np.sign(other_slope) > 0.0:
+            a_t[i], w_t[i] = _side_flow(
+                stop, math.copysign(0.0, -w0), other_rate, other_slope, time - arrival
+            )
+        else:
+            a_t[i], w_t[i] = stop, math.copysign(0.0, w0)
+
+
+@kernel()
+def _crossing_kernel(a, w, c_pos, s_pos, c_neg, s_neg, balanced, time):
+    for i in range(a.size):
+        rate, slope = (_at(c_pos, i), _at(s_pos, i)) if w[i] > 0.0 else (_at(c_neg, i), _at(s_neg, i))
+        time[i] = math.inf if _at(balanced, i) and w[i] != 0.0 else _crossing(a[i], w[i], rate, slope)
+
+
+def line_flow(
+    a: ArrayLike,
+    w: ArrayLike,
+    t: ArrayLike,
+    c_pos: ArrayLike = 0.5,
+    s_pos: ArrayLike = 1.0,
+    c_neg: ArrayLike = 0.5,
+    s_neg: ArrayLike = 0.0,
+    *,
+    balanced: ArrayLike = False,
+) -> tuple[Array, Array]:
+    """(a, w) at time t of the flow in one coordinate; all arguments broadcast, t may be inf.
+
+    On w > 0: a' = c_pos w (s_pos - a w), w' = c_pos a (s_pos - a w); on w < 0 with (c_neg, s_neg). The
+    defaults are the population of Theorem 2.1; for n samples c_pos = (1/n) sum_{x>0} x^2 (0: nothing moves)
+    and s_pos = sum_{x>0} x y / sum_{x>0} x^2. A flow that reaches w = 0 goes on where both sides drive the
+    same way, and sticks where they do not; a start at w = 0 stays (phi'(0) = 0). w keeps the sign of its
+    side, also as a zero.
+    balanced : bool, the start has a = +-w exactly (w is taken); never inferred, since rounding escapes later.
+    Errors are a few ulp of max(|a|, |w|) times the condition of the flow.
+    """
+    _check_time(t)
+    shape, (a, w, t, c_pos, s_pos, c_neg, s_neg, flag) = _flat(
+        a, w, t, c_pos, s_pos, c_neg, s_neg, balanced, whole=2
+    )
+    flag = flag != 0
+    given = np.broadcast_to(flag, a.shape)
+    _check_balanced(a[given], np.abs(w[given]))
+    a_t, w_t = np.empty_like(a), np.empty_like(w)
+    _line_kernel(a, w, t, c_pos, s_pos, c_neg, s_neg, flag, a_t, w_t)
+    return a_t.reshape(shape), w_t.reshape(shape)
+
+
+def crossing_time(
+    a: ArrayLike,
+    w: ArrayLike,
+    c_pos: ArrayLike = 0.5,
+    s_pos: ArrayLike = 1.0,
+    c_neg: ArrayLike = 0.5,
+    s_neg: ArrayLike = 0.0,
+    *,
+    balanced: ArrayLike = False,
+) -> Array:
+    """Time at which w reaches 0 from the side of its start, inf if it never does; arguments as `line_flow`.
+
+    Finite iff c > 0 and a w s < 0 with that side's s (and its data are not empty); 0 at w = 0.
+    """
+    shape, (a, w, c_pos, s_pos, c_neg, s_neg, flag) = _flat(
+        a, w, c_pos, s_pos, c_neg, s_neg, balanced, whole=2
+    )
+    time = np.empty_like(a)
+    _crossing_kernel(a, w, c_pos, s_pos, c_neg, s_neg, flag != 0, time)
+    return time.reshape(shape)

@@ -1,0 +1,1 @@
+"""How kernels are compiled, and the numerics that several flows share."""

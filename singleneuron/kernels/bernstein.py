@@ -1,0 +1,122 @@
+"""Roots of polynomials on a step, from their Bernstein coefficients.
+
+A polynomial lies in the hull of its Bernstein coefficients on [0, 1] and changes sign there at most as often
+as they do: what they tell of events within a step misses no pair of roots.
+"""
+
+import math
+
+import numpy as np
+
+from singleneuron.kernels.compiling import routine
+from singleneuron.kernels.vectors import put
+
+NEVER = 2.0  # later than a step's end
+
+# Terms t, t(1-t), t^2(1-t), ... of the dense output: powers, Bernstein coefficients and peaks on [0, 1].
+DEGREE = 7
+POWERS = [(r // 2 + 1, (r + 1) // 2) for r in range(DEGREE)]
+TERMS = np.zeros((DEGREE + 1, DEGREE))
+for _r, (_p, _q) in enumerate(POWERS):
+    for _k in range(DEGREE - _p - _q + 1):
+        TERMS[_p + _k, _r] = math.comb(DEGREE - _p - _q, _k) / math.comb(DEGREE, _p + _k)
+PEAKS = np.array([(p / (p + q)) ** p * (q / (p + q)) ** q for p, q in POWERS])
+# Bernstein coefficients of a product of two such polynomials: c[i + j] += PRODUCT[i, j] p[i] q[j].
+PRODUCT = np.array(
+    [[math.comb(7, i) * math.comb(7, j) / math.comb(14, i + j) for j in range(8)] for i in range(8)]
+)
+
+
+@routine
+def bernstein(start, terms, out):
+    """Bernstein coefficients (8,) of a function with this start and these terms (7,) of the dense output."""
+    for k in range(DEGREE + 1):
+        out[k] = start
+        for r in range(DEGREE):
+            out[k] += TERMS[k, r] * terms[r]
+
+
+@routine
+def section(c, low, high, out):
+    """Bernstein coefficients on [low, high] of the polynomial that has c on [0, 1] (de Casteljau)."""
+    degree = c.size - 1
+    put(out, c)
+    for level in range(degree):
+        for i in range(degree - level):
+            out[i] += low * (out[i + 1] - out[i])
+    part = (high - low) / (1.0 - low)
+    for level in range(degree):
+        for i in range(degree, level, -1):
+            out[i] = out[i - 1] + part * (out[i] - out[i - 1])
+
+
+@routine
+def bernstein_value(c, t, scratch):
+    degree = c.size - 1
+    put(scratch, c)
+    for level in range(degree):
+        for i in range(degree - level):
+            scratch[i] += t * (scratch[i + 1] - scratch[i])
+    return scratch[0]
+
+
+@routine
+def sign_changes(c):
+    changes = 0
+    for i in range(1, c.size):
+        if (c[i] <= 0.0) != (c[i - 1] <= 0.0):
+            changes += 1
+    return changes
+
+
+@routine
+def only_root(c, scratch):
+    """Where a polynomial with one sign change has its root in [0, 1]: the Illinois form of regula falsi."""
+    left, right, at_left, at_right, last = 0.0, 1.0, c[0], c[c.size - 1], 0
+    while right - left > 1e-15:
+        middle = right - (right - left) * at_right / (at_right - at_left)
+        if not left < middle < right:
+            middle = 0.5 * (left + right)
+            if not left < middle < right:
+                break
+        value = bernstein_value(c, middle, scratch)
+        if value <= 0.0:
+            at_left *= 0.5 if last == 1 else 1.0
+            right, at_right, last = middle, value, 1
+        else:
+            at_right *= 0.5 if last == -1 else 1.0
+            left, at_left, last = middle, value, -1
+        if value == 0.0:
+            break
+    return right
+
+
+@routine
+def first_root(c, latest, work):
+    """The first t in [0, latest] at which a polynomial falls to 0 from above, NEVER if none.
+
+    c (k + 1,), its Bernstein coefficients on [0, 1]; work (2, k + 1). The interval is halved until at most
+    one root is in its first part.
+    """
+    if c[0] <= 0.0:
+        return 0.0
+    part, scratch = work[0], work[1]
+    latest = min(latest, 1.0)
+    low, high = 0.0, latest
+    while low < high:
+        if low == 0.0 and high == 1.0:
+            put(part, c)
+        else:
+            section(c, low, high, part)
+        changes = sign_changes(part)
+        if changes > 1 and high - low > 1e-12:
+            high = 0.5 * (low + high)
+        elif changes > 0:
+            return low + only_root(part, scratch) * (high - low)
+        elif part[0] <= 0.0:
+            return low
+        elif high >= latest:
+            return NEVER
+        else:
+            low, high = high, min(latest, 2.0 * high - low + 1e-300)
+    return NEVER

@@ -1,0 +1,47 @@
+"""Random numbers by counter (Philox), the same on every machine and in any order."""
+
+import math
+
+import numpy as np
+
+from singleneuron.kernels.compiling import routine
+
+TWO_PI = 2.0 * math.pi
+
+
+WORD = 0xFFFFFFFF
+
+
+@routine
+def philox(c0, c1, c2, c3, k0, k1):
+    """Philox4x32-10 (Salmon et al., SC 2011): four random 32-bit words from a counter and a key."""
+    for _ in range(10):
+        product0 = np.uint64(0xD2511F53) * np.uint64(c0)
+        product2 = np.uint64(0xCD9E8D57) * np.uint64(c2)
+        high0, low0 = product0 >> np.uint64(32), product0 & np.uint64(WORD)
+        high2, low2 = product2 >> np.uint64(32), product2 & np.uint64(WORD)
+        c0, c1, c2, c3 = high2 ^ c1 ^ k0, low2, high0 ^ c3 ^ k1, low0
+        k0 = (k0 + np.uint64(0x9E3779B9)) & np.uint64(WORD)
+        k1 = (k1 + np.uint64(0xBB67AE85)) & np.uint64(WORD)
+    return c0, c1, c2, c3
+
+
+@routine
+def normal_pair(seed, trajectory, step, pair):
+    """Two N(0, 1) numbers that depend on the arguments alone (Box-Muller)."""
+    word, shift = np.uint64(WORD), np.uint64(32)
+    seed, step = np.uint64(seed), np.uint64(step)
+    r0, r1, r2, r3 = philox(
+        np.uint64(pair) & word,
+        step & word,
+        step >> shift,
+        np.uint64(trajectory) & word,
+        seed & word,
+        seed >> shift,
+    )
+    unit = 2.0**-53
+    # (0, 1], so that the logarithm is finite
+    first = (float(((r0 << shift) | r1) >> np.uint64(11)) + 1.0) * unit
+    second = float(((r2 << shift) | r3) >> np.uint64(11)) * unit
+    radius = math.sqrt(-2.0 * math.log(first))
+    return radius * math.cos(TWO_PI * second), radius * math.sin(TWO_PI * second)

@@ -1,0 +1,50 @@
+"""What the kinds of table share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+import singleneuron as sn
+from singleneuron.problem.arguments import number
+
+Progress = Callable[[int, int], None]
+
+
+CURVE_POINTS = 50
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def given(self) -> dict[str, Any]:
+        """What the preset states; the rest keeps the defaults of the function that computes it."""
+        return self.model_dump(exclude={"kind"}, exclude_unset=True)
+
+
+def _full(state: sn.State | sn.Reduced) -> sn.State:
+    """`state`, which was never reduced."""
+    assert isinstance(state, sn.State)
+    return state
+
+
+def _problem(d: int, n: int | None, noise: float, seed: int) -> sn.Population | sn.Sample:
+    if n is None:
+        if number("noise", noise, least=0.0):
+            raise ValueError(
+                f"noise is that of samples: give their number n too, or no noise (it is {noise:g})"
+            )
+        return sn.Population(d)
+    return sn.Sample.draw(d=d, n=n, noise=noise, seed=seed)
+
+
+def _times(t_end: float, points: int) -> np.ndarray:
+    if not 0 < t_end < math.inf:
+        raise ValueError(f"t_end must be a finite number > 0, got {t_end:g}")
+    if points < 2:
+        raise ValueError(f"points must be >= 2, got {points}")
+    return np.linspace(0, t_end, points)

@@ -1,0 +1,96 @@
+"""The explorer: every start of a plane with its path and losses."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+
+import singleneuron as sn
+from singleneuron.experiments.success_map import grid_axis
+from singleneuron.presets.tables.common import Progress, _full, _Part
+from singleneuron.problem.status import Status
+
+EXPLORED = ("imp", "wr", "lrr")
+
+
+class Explorer(_Part):
+    """Each start of a map over (a(0), w_1(0)) with its path in the plane (a, w_1) and its loss by level.
+
+    Starts as in `success_map`, of the population. IMP, WR (rewound to `rewind_time`) and LRR share the dense
+    level; of their last one each has its own path. Both are integrated to `t_end`, `fine` geometric times
+    from `first` on; of these a path keeps the `points` nearest to equal steps of its length.
+    """
+
+    kind: Literal["explorer"]
+    d: int
+    resolution: int
+    levels: int
+    rewind_time: float
+    t_end: float
+    first: float
+    fine: int
+    points: int
+    extent: float = 2.0
+
+    def compute(self, progress: Progress) -> xr.Dataset:
+        """Dims (algorithm, a0, w0): success, status; and (level): loss; (path, a0, w0, point): time, a, w.
+
+        path: 'dense', and the algorithms' last levels. kept (level): coordinates left.
+        """
+        axis = grid_axis(self.extent, self.resolution)
+        a, w = (grid.ravel() for grid in np.meshgrid(axis, axis, indexing="ij"))
+        rest = np.full((a.size, self.d - 1), math.sqrt(1 - 1 / self.d) / math.sqrt(max(self.d - 1, 1)))
+        problem, starts = sn.Population(self.d), sn.State(a=a, w=np.column_stack([w, rest]))
+        dense = sn.integrate(problem, starts, math.inf, method="ode")
+        rewound = _full(sn.integrate(problem, starts, self.rewind_time, method="ode").state)
+        runs, paths = [], [self._path(problem, starts)]
+        for index, algorithm in enumerate(EXPLORED):
+            time = self.rewind_time if algorithm == "wr" else None
+            run = sn.prune(
+                problem, starts, algorithm=algorithm, levels=self.levels, rewind_time=time, dense=dense,
+                method="ode",
+            )  # fmt: skip
+            assert run.mask is not None
+            before = sn.State(run.a[:, -2], run.w[:, -2])
+            source = {"imp": starts, "wr": rewound, "lrr": before}[algorithm]
+            paths.append(self._path(problem, sn.State(source.a, np.where(run.mask, source.w, 0.0)), run.mask))
+            runs.append(run)
+            progress(index + 1, len(EXPLORED))
+        cells = (self.resolution, self.resolution)
+        grid, along = ("algorithm", "a0", "w0"), ("path", "a0", "w0", "point")
+        names = zip(("time", "a", "w"), zip(*paths, strict=True), strict=True)
+        return xr.Dataset(
+            {
+                "success": (grid, np.reshape([run.success for run in runs], (-1, *cells))),
+                "status": (grid, np.reshape([run.status for run in runs], (-1, *cells))),
+                "loss": ((*grid, "level"), np.reshape([run.loss for run in runs], (len(runs), *cells, -1))),
+            }
+            | {name: (along, np.reshape(values, (len(paths), *cells, -1))) for name, values in names},
+            coords={
+                "algorithm": list(EXPLORED),
+                "path": ["dense", *EXPLORED],
+                "a0": axis,
+                "w0": axis,
+                "kept": ("level", list(runs[0].counts)),
+            },
+            attrs={
+                "d": self.d,
+                "rewind_time": self.rewind_time,
+                "status_codes": ", ".join(f"{s.value} {s.label}" for s in Status),
+            },
+        )
+
+    def _path(
+        self, problem: sn.Population, starts: sn.State, mask: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """time, a, w_1 at the points kept, each (starts, points)."""
+        times = np.append(0.0, np.geomspace(self.first, self.t_end, self.fine))
+        path = _full(sn.integrate(problem, starts, t_eval=times, mask=mask, method="ode").state)
+        a, w = path.a.T, path.w[..., 0].T
+        length = np.cumsum(np.hypot(np.diff(a, prepend=a[:, :1]), np.diff(w, prepend=w[:, :1])), axis=1)
+        wanted = length[:, -1:] * np.linspace(0, 1, self.points)
+        kept = np.array([np.searchsorted(*row) for row in zip(length, wanted, strict=True)])
+        return times[kept], np.take_along_axis(a, kept, 1), np.take_along_axis(w, kept, 1)

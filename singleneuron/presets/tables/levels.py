@@ -1,0 +1,70 @@
+"""Losses by pruning level."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+
+import singleneuron as sn
+from singleneuron.presets.tables.common import Progress, _full, _Part, _problem
+
+
+class Levels(_Part):
+    """Loss after every level of pruning, from balanced starts of every sign of a(0) and w_1(0).
+
+    Starts of one seed differ in these two signs alone. With n, every seed draws its own samples.
+    """
+
+    kind: Literal["levels"]
+    d: int
+    seeds: int
+    levels: int
+    algorithms: tuple[str, ...] = ("imp", "lrr")
+    n: int | None = None
+    noise: float = 0.0
+    learning_rate: float | None = None
+    level_time: float = math.inf
+    seed: int = 0
+
+    def compute(self, progress: Progress) -> xr.Dataset:
+        """Dims (algorithm, a_sign, w_sign, seed, level): loss; kept (level), the coordinates left."""
+        signs = np.array([(a, w) for a in (1, -1) for w in (1, -1)])
+        drawn = _full(sn.balanced_starts(d=self.d, size=self.seeds, seed=self.seed))
+        a = signs[:, :1] * np.abs(drawn.a)  # (4, seeds)
+        w = np.repeat(drawn.w[None], len(signs), axis=0)  # (4, seeds, d)
+        w[..., 0] = signs[:, 1:] * np.abs(w[..., 0])
+        # The population trains all seeds at once, samples each seed on its own data.
+        seeds = np.arange(self.seeds)
+        batches = [seeds] if self.n is None else np.split(seeds, self.seeds)
+        runs = []
+        for algorithm in self.algorithms:
+            for batch in batches:
+                run = sn.prune(
+                    _problem(self.d, self.n, self.noise, self.seed + int(batch[0])),
+                    sn.State(
+                        a=a[:, batch].ravel(), w=w[:, batch].reshape(-1, self.d), c=np.zeros(4 * len(batch))
+                    ),
+                    algorithm=algorithm,
+                    levels=self.levels,
+                    level_time=self.level_time,
+                    learning_rate=self.learning_rate,
+                    method="ode",
+                )
+                runs.append(run.loss.reshape(2, 2, len(batch), -1))
+                progress(len(runs), len(self.algorithms) * len(batches))
+        loss = np.concatenate(runs, axis=2)  # (2, 2, algorithms * seeds, levels + 1)
+        loss = loss.reshape(2, 2, len(self.algorithms), self.seeds, -1)
+        return xr.Dataset(
+            {"loss": (("a_sign", "w_sign", "algorithm", "seed", "level"), loss)},
+            coords={
+                "algorithm": list(self.algorithms),
+                "a_sign": [1, -1],
+                "w_sign": [1, -1],
+                "seed": seeds,
+                "kept": ("level", list(run.counts)),
+            },
+            attrs={"d": self.d} | ({} if self.n is None else {"n": self.n, "noise": self.noise}),
+        )

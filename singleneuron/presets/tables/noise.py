@@ -1,0 +1,141 @@
+"""What label noise does: crossing times and slides."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+import singleneuron as sn
+from singleneuron.presets.tables.common import Progress, _full, _Part, _times
+
+
+class Crossings(_Part):
+    """When w crosses zero upwards on noisy samples of one coordinate, integrated and by the closed form.
+
+    `draws` data sets for every n, started from every (a, w); s_neg: least and largest of the curve.
+    """
+
+    kind: Literal["crossings"]
+    a: tuple[float, ...]
+    w: tuple[float, ...]
+    n: tuple[int, ...]
+    noise: float
+    draws: int
+    t_end: float
+    points: int
+    s_neg: tuple[float, float]
+    seed: int = 0
+
+    def compute(self, progress: Progress) -> xr.Dataset:
+        """Dims (start, draw): simulated, at s_neg (draw); (start, s): predicted.
+
+        Times are in units of 1/(2 C_neg), the population's; NaN where w never crosses before t_end.
+        """
+        starts = sn.State(a=np.array(self.a), w=np.array(self.w)[:, None])
+        times = _times(self.t_end, self.points)
+        simulated, s_neg = [], []
+        for index, n in enumerate(np.repeat(self.n, self.draws)):
+            problem = sn.Sample.draw(d=1, n=int(n), noise=self.noise, seed=self.seed + index)
+            path = _full(sn.integrate(problem, starts, t_eval=times, method="ode").state)
+            scale = 2 * problem.statistics.c_neg[0]
+            simulated.append([scale * _upward(times, column) for column in path.w[..., 0].T])
+            s_neg.append(problem.statistics.s_neg[0])
+            progress(index + 1, len(self.n) * self.draws)
+        s = np.geomspace(*self.s_neg, 200)
+        predicted = sn.crossing_time(starts.a[:, None], starts.w, c_neg=0.5, s_neg=s)
+        return xr.Dataset(
+            {
+                "simulated": (("draw", "start"), simulated),
+                "s_neg": ("draw", s_neg),
+                "predicted": (("start", "s"), predicted),
+                "a0": ("start", list(self.a)),
+                "w0": ("start", list(self.w)),
+            },
+            coords={"s": s},
+            attrs={"noise": self.noise},
+        )
+
+
+class Slide(_Part):
+    """One trajectory of the sample flow that slides in hyperplanes, and gradient descent beside it.
+
+    hop_rates: learning rates whose every step is recorded; learning_rates: those whose error is, at the
+    multiples of the largest of them. `sample` (counted from 1) is the one whose hyperplane is watched.
+    """
+
+    kind: Literal["slide"]
+    d: int
+    n: int
+    noise: float
+    seed: int
+    a: float
+    w: tuple[float, ...]
+    t_end: float
+    points: int
+    sample: int
+    hop_rates: tuple[float, ...]
+    learning_rates: tuple[float, ...]
+    rtol: float = 1e-10
+
+    def compute(self, progress: Progress) -> xr.Dataset:
+        """Dims (time, sample): share, the multipliers; (time): distance = w.x/|x| of the sample watched;
+        (hop_rate, step): hop_time, and hop, that distance under gradient descent; (learning_rate): error, the
+        largest difference of (a, w) from the flow's.
+        """
+        from singleneuron.flows.samples.flow import sample_trace
+
+        problem = sn.Sample.draw(d=self.d, n=self.n, noise=self.noise, seed=self.seed)
+        start = sn.State(a=np.array([self.a]), w=np.array([self.w]))
+        normal = problem.x[self.sample - 1] / np.linalg.norm(problem.x[self.sample - 1])
+        times = _times(self.t_end, self.points)
+        tolerances: dict[str, Any] = {"rtol": self.rtol, "atol": self.rtol}
+        flow, share, _ = sample_trace(problem.x, problem.y, self.a, start.w, times, **tolerances)
+
+        def descend(rate: float, at: np.ndarray) -> sn.State:
+            return _full(sn.integrate(problem, start, t_eval=at, learning_rate=rate).state)
+
+        steps = np.arange(1 + int(np.ceil(self.t_end / min(self.hop_rates))))
+        hop_time = np.outer(self.hop_rates, steps)
+        hop_time[hop_time > self.t_end * (1 + 1e-12)] = np.nan
+        hop = np.full(hop_time.shape, np.nan)
+        for row, rate in enumerate(self.hop_rates):
+            at = hop_time[row][~np.isnan(hop_time[row])]
+            hop[row, : at.size] = descend(rate, at).w[:, 0] @ normal
+        common = np.arange(0, self.t_end, max(self.learning_rates))
+        exact = _full(sn.integrate(problem, start, t_eval=common, method="ode", **tolerances).state)
+        error = []
+        for index, rate in enumerate(self.learning_rates):
+            path = descend(rate, common)
+            error.append(max(np.abs(path.a - exact.a).max(), np.abs(path.w - exact.w).max()))
+            progress(index + 1, len(self.learning_rates))
+        return xr.Dataset(
+            {
+                "share": (("time", "sample"), share),
+                "distance": ("time", flow.path[0, :, 1:] @ normal),
+                "hop_time": (("hop_rate", "step"), hop_time),
+                "hop": (("hop_rate", "step"), hop),
+                "error": ("learning_rate", error),
+            },
+            coords={
+                "time": times,
+                "sample": np.arange(1, self.n + 1),
+                "hop_rate": list(self.hop_rates),
+                "learning_rate": list(self.learning_rates),
+            },
+            attrs={"watched": self.sample},
+        )
+
+
+def _upward(times: np.ndarray, w: np.ndarray) -> float:
+    """The time at which w passes 0 upwards; NaN if it never does.
+
+    By linear extrapolation of the last two times before it: w has a kink at 0.
+    """
+    last = int(np.argmax(w > 0)) - 1
+    if last < 1:
+        return math.nan
+    step = times[last] - times[last - 1]
+    return float(times[last] - w[last] * step / (w[last] - w[last - 1]))

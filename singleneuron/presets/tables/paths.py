@@ -1,0 +1,128 @@
+"""Trajectories: in the plane, by angle, and their balance."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+import singleneuron as sn
+from signflow.machine import check_memory
+from singleneuron.flows.free_balance import free_flow
+from singleneuron.presets.tables.common import Progress, _full, _Part, _problem, _times
+from singleneuron.problem.state import reduce
+from singleneuron.problem.status import Status, success
+
+
+class Paths(_Part):
+    """Trajectories from given starts at evenly spaced times, by the ODE or by gradient descent.
+
+    w: one list of coordinates a start; trailing zeros may be left out. n, noise: samples, drawn by `seed`.
+    """
+
+    kind: Literal["paths"] = "paths"
+    d: int
+    a: tuple[float, ...]
+    w: tuple[tuple[float, ...], ...]
+    t_end: float
+    points: int = 200
+    n: int | None = None
+    noise: float = 0.0
+    seed: int = 0
+    learning_rate: float | None = None
+
+    def compute(self, progress: Progress) -> xr.Dataset:
+        """Dims (start, time, coordinate): a, w, loss along the way; status and success at the end."""
+        size = 8 * self.points * len(self.a) * (self.d + 2)
+        check_memory(f"a path with points = {self.points}, d = {self.d}", size)
+        times = _times(self.t_end, self.points)
+        problem = _problem(self.d, self.n, self.noise, self.seed)
+        if any(len(row) > self.d for row in self.w):
+            raise ValueError(f"w must have at most d = {self.d} coordinates, got {max(map(len, self.w))}")
+        starts = sn.State(
+            a=np.array(self.a), w=np.array([row + (0.0,) * (self.d - len(row)) for row in self.w])
+        )
+        training: dict[str, Any] = {"method": "ode", "learning_rate": self.learning_rate}
+        end = sn.integrate(problem, starts, t_eval=times, progress=progress, **training)
+        # Descent takes whole steps: rows at the times that it reached, each once.
+        times, rows = np.unique(end.times, return_index=True)
+        path = _full(end.state)[rows]
+        return xr.Dataset(
+            {
+                "a": (("time", "start"), path.a),
+                "w": (("time", "start", "coordinate"), path.w),
+                "loss": (("time", "start"), sn.loss(problem, path)),
+                "status": ("start", [Status(code).label for code in end.status]),
+                "success": ("start", success(end.status)),
+            },
+            coords={"time": times, "start": range(len(self.a)), "coordinate": range(1, self.d + 1)},
+        ).transpose("start", "time", "coordinate")
+
+
+class AngleFlows(_Part):
+    """Balanced population flows of several d, both signs of a(0) in turn, and the universal angle curve."""
+
+    kind: Literal["angle"]
+    d: tuple[int, ...]
+    starts: int
+    t_end: float
+    points: int
+    tau: tuple[float, float]
+    seed: int = 0
+
+    def compute(self, progress: Progress) -> xr.Dataset:
+        """Dims (d, start, time): theta, and tau = T(theta(0)) +- t; (s,): curve, the angle at time s."""
+        times = _times(self.t_end, self.points)
+        theta, tau = [], []
+        for index, d in enumerate(self.d):
+            problem = sn.Population(d)
+            drawn = sn.balanced_starts(d=d, size=self.starts, seed=self.seed + index)
+            sign = np.where(np.arange(self.starts) % 2 == 0, 1.0, -1.0)
+            starts = sn.State(sign * np.abs(drawn.a), _full(drawn).w, np.zeros(self.starts))
+            path = sn.reduce(problem, _full(sn.integrate(problem, starts, t_eval=times, method="ode").state))
+            theta.append(np.arctan2(path.q, path.p))
+            tau.append(sn.angle_time(theta[-1][0]) + sign * times[:, None])
+            progress(index + 1, len(self.d))
+        s = np.linspace(*self.tau, 400)
+        return xr.Dataset(
+            {
+                "theta": (("d", "time", "start"), theta),
+                "tau": (("d", "time", "start"), tau),
+                "curve": ("s", sn.universal_angle(s)),
+            },
+            coords={"d": list(self.d), "time": times, "s": s},
+        )
+
+
+class Conservation(_Part):
+    """How far c = a^2 - |w|^2 drifts along ODE solutions that do not impose it, from independent starts."""
+
+    kind: Literal["conservation"]
+    d: int
+    rtol: tuple[float, ...]
+    starts: int
+    t_end: float
+    points: int
+    seed: int = 0
+
+    def compute(self, progress: Progress) -> xr.Dataset:
+        """Dims (rtol, start, time): drift = |c(t) - c(0)| / max(1, a^2 + |w|^2)."""
+        problem = sn.Population(self.d)
+        starts = sn.independent_starts(d=self.d, size=self.starts, seed=self.seed)
+        times = np.geomspace(1e-2, self.t_end, self.points)
+        drift = np.empty((len(self.rtol), self.points, self.starts))
+        for row, rtol in enumerate(self.rtol):
+            if self.d > 1:  # elsewhere, such flows are integrated on the level of c
+                path: sn.State | sn.Reduced = free_flow(reduce(problem, starts), times, rtol)
+            else:
+                path = sn.integrate(problem, starts, t_eval=times, rtol=rtol, method="ode").state
+            c = sn.balance(path)
+            drift[row] = np.abs(c - sn.balance(starts))
+            drift[row] /= np.maximum(1, 2 * path.a**2 - c)
+            progress(row + 1, len(self.rtol))
+        return xr.Dataset(
+            {"drift": (("rtol", "time", "start"), drift)},
+            coords={"rtol": list(self.rtol), "time": times},
+            attrs={"d": self.d},
+        ).transpose("rtol", "start", "time")

@@ -1,0 +1,90 @@
+"""Success rates over grids, and the curves beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+
+import singleneuron as sn
+from singleneuron.formulas.rates import STABLE_RATE, crossing_law, hop_rate, predicted_rates
+from singleneuron.presets.tables.common import CURVE_POINTS, Progress, _Part
+
+
+class Study(_Part):
+    """`singleneuron.success_rate` with these arguments, and theory's rates between the values of one factor.
+
+    along : that factor, or none.
+    """
+
+    kind: Literal["study"]
+    d: int | tuple[int, ...]
+    algorithms: tuple[str, ...]
+    n: int | tuple[int, ...] | None = None
+    noise: float | tuple[float, ...] | None = None
+    init: str | tuple[str, ...] | None = None
+    scale: float | tuple[float, ...] | None = None
+    learning_rate: float | tuple[float, ...] | None = None
+    level_time: float | tuple[float, ...] | None = None
+    rewind_time: float | tuple[float, ...] | None = None
+    targets: int | tuple[int, ...] | None = None
+    levels: int | None = None
+    imp: str | None = None
+    runs: int | None = None
+    seed: int | None = None
+    rtol: float | None = None
+    along: str | None = None
+
+    def compute(
+        self, progress: Progress, *, directory: Path | None = None, workers: int | None = None
+    ) -> xr.Dataset:
+        """As `success_rate`; with `along` = F also curve, as `predicted`, at the values curve_F of F."""
+        given = self.given()
+        along = given.pop("along", None)
+        data = sn.success_rate(**given, directory=directory, workers=workers, progress=progress)
+        if along is None:
+            return data
+        values = data[along].values
+        fine = np.geomspace(values.min(), values[np.isfinite(values)].max(), CURVE_POINTS)
+        fine = np.unique(np.rint(fine)).astype(int) if values.dtype.kind == "i" else fine
+        others = ("algorithms", "runs", "seed", "rtol")
+        factors = {key: value for key, value in given.items() if key not in others}
+        curve = predicted_rates(**factors | {"algorithm": self.algorithms, along: fine})
+        return data.assign(curve=curve.transpose(*data.rate.dims).rename({along: f"curve_{along}"}))
+
+
+class Hops(_Part):
+    """`hop_rate` between two learning rates: the share of starts that one step of descent lets succeed."""
+
+    kind: Literal["hops"]
+    d: int
+    algorithms: tuple[str, ...]
+    scale: tuple[float, ...]
+    learning_rate: tuple[float, float]
+
+    def compute(self, progress: Progress) -> xr.Dataset:
+        """Dims (algorithm, scale, learning_rate): rate; attrs['stable'], the last with a stable minimum."""
+        steps = np.geomspace(*self.learning_rate, CURVE_POINTS)
+        rate = [
+            [[hop_rate(self.d, name, learning_rate=step, scale=s) for step in steps] for s in self.scale]
+            for name in self.algorithms
+        ]
+        dims = ("algorithm", "scale", "learning_rate")
+        coords = dict(zip(dims, (list(self.algorithms), list(self.scale), steps), strict=True))
+        return xr.Dataset({"rate": (dims, rate)}, coords, {"stable": STABLE_RATE})
+
+
+class Law(_Part):
+    """`crossing_law`, the time after which label noise carries w_1 across 0."""
+
+    kind: Literal["law"]
+    d: int
+    n: tuple[int, ...]
+    noise: tuple[float, ...]
+
+    def compute(self, progress: Progress) -> xr.Dataset:
+        """Dims (n, noise): time."""
+        time = [[crossing_law(self.d, n, noise) for noise in self.noise] for n in self.n]
+        return xr.Dataset({"time": (("n", "noise"), time)}, {"n": list(self.n), "noise": list(self.noise)})

@@ -1,0 +1,47 @@
+"""The loss and its gradient."""
+
+import numpy as np
+
+from singleneuron.problem.arguments import Array
+from singleneuron.problem.problem import Problem, Sample, angle_kernel
+from singleneuron.problem.state import Starts, State, reduce
+
+
+def loss(problem: Problem, state: Starts) -> Array:
+    """L(a, w), shape (..., B); of the population without its constant sigma^2/2."""
+    if isinstance(problem, Sample):
+        if not isinstance(state, State):
+            raise ValueError(
+                "samples need full states w (B, d), but reduced ones (a, p, q) were given; use State"
+            )
+        outputs = state.a[..., None] * np.maximum(
+            state.w @ problem.x.T, 0
+        )  # (..., B, d) x (d, n) -> (..., B, n)
+        return np.asarray(0.5 * np.mean((outputs - problem.y) ** 2, axis=-1))
+    if isinstance(state, State):
+        state = reduce(problem, state)
+    rho, theta = np.hypot(state.p, state.q), np.arctan2(state.q, state.p)
+    # (a rho - 1)^2/4 + a rho (1/2 - k): no cancellation near the target.
+    return (state.a * rho - 1) ** 2 / 4 + state.a * rho * (0.5 - angle_kernel(theta))
+
+
+def gradient(problem: Problem, state: State) -> tuple[Array, Array]:
+    """(dL/da (..., B), dL/dw (..., B, d)), with phi'(0) = 0; the flow is minus this."""
+    if state.d != problem.d:
+        raise ValueError(f"w must have d = {problem.d} coordinates, but has {state.d}")
+    if isinstance(problem, Sample):
+        z = state.w @ problem.x.T
+        active = np.maximum(z, 0)
+        residual = state.a[..., None] * active - problem.y
+        da = np.mean(residual * active, axis=-1)
+        dw = state.a[..., None] * ((residual * (z > 0)) @ problem.x) / problem.n
+        return da, dw
+    rho = np.linalg.norm(state.w, axis=-1)
+    reduced = reduce(problem, state)
+    theta = np.arctan2(reduced.q, reduced.p)
+    direction = np.divide(state.w, rho[..., None], out=np.zeros_like(state.w), where=rho[..., None] > 0)
+    # d(rho k)/dw = ((pi - theta) v + sin(theta) w/rho) / (2 pi); at w = 0 the subgradient 0.
+    pull = (np.pi - theta)[..., None] * problem.v + np.sin(theta)[..., None] * direction
+    pull = np.where(rho[..., None] > 0, pull, 0.0) / (2 * np.pi)
+    da = state.a * rho**2 / 2 - rho * angle_kernel(theta)
+    return da, (state.a**2 / 2)[..., None] * state.w - state.a[..., None] * pull

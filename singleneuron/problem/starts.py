@@ -1,0 +1,89 @@
+"""Random initial states."""
+
+from typing import TYPE_CHECKING, Literal, overload
+
+import numpy as np
+
+from singleneuron.problem.arguments import Array, integer, number
+from singleneuron.problem.seeds import _rng
+from singleneuron.problem.state import Reduced, Starts, State
+
+if TYPE_CHECKING:
+    pass
+
+
+def _draw(rng: np.random.Generator, d: int, size: int, reduced: bool) -> tuple[Array, Array]:
+    """(p, q) or (w, |w|) of `size` standard Gaussian vectors in R^d; reduced ones cost the same for any d."""
+    if not reduced:
+        w = rng.standard_normal((size, d))
+        return w, np.abs(w[:, 0]) if d == 1 else np.linalg.norm(w, axis=1)
+    p = rng.standard_normal(size)
+    return p, np.sqrt(rng.chisquare(d - 1, size)) if d > 1 else np.zeros(size)
+
+
+@overload
+def balanced_starts(
+    d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: Literal[False] = False
+) -> State: ...
+
+
+@overload
+def balanced_starts(
+    d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: Literal[True]
+) -> Reduced: ...
+
+
+@overload
+def balanced_starts(d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: bool) -> Starts: ...
+
+
+def balanced_starts(d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: bool = False) -> Starts:
+    """`size` random balanced starts: w_i ~ N(0, 1/d), a = +-|w| with a fair sign, all times `scale`."""
+    d, size, scale = (
+        integer("d", d, 1),
+        integer("size", size, 1),
+        number("scale", scale, least=0.0, open_end=True),
+    )
+    rng = _rng(seed)
+    first, second = _draw(rng, d, size, reduced)
+    sign = np.where(rng.random(size) < 0.5, -1.0, 1.0)
+    factor = scale / np.sqrt(d)
+    if reduced:
+        p, q = factor * first, factor * second
+        return Reduced(sign * np.hypot(p, q), p, q, c=np.zeros(size))
+    w = factor * first
+    return State(sign * (np.abs(w[:, 0]) if d == 1 else np.linalg.norm(w, axis=1)), w, c=np.zeros(size))
+
+
+@overload
+def independent_starts(
+    d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: Literal[False] = False
+) -> State: ...
+
+
+@overload
+def independent_starts(
+    d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: Literal[True]
+) -> Reduced: ...
+
+
+@overload
+def independent_starts(d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: bool) -> Starts: ...
+
+
+def independent_starts(
+    d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: bool = False
+) -> Starts:
+    """`size` random starts with a, w_i ~ N(0, 1) independent, all times `scale`."""
+    d, size, scale = (
+        integer("d", d, 1),
+        integer("size", size, 1),
+        number("scale", scale, least=0.0, open_end=True),
+    )
+    rng = _rng(seed)
+    first, second = _draw(rng, d, size, reduced)
+    a = scale * rng.standard_normal(size)
+    return Reduced(a, scale * first, scale * second) if reduced else State(a, scale * first)
+
+
+INITS = ("balanced", "independent")

@@ -1,0 +1,1 @@
+"""Verdicts on statements: what theory says, held against simulation."""

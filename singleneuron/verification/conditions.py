@@ -1,0 +1,242 @@
+"""Conditions on a start as text, such as 'a0 > -rho and w1 > 0': parsed by a white list, never evaluated.
+
+The language: numbers, the names of `NAMES`, pi, the functions of `FUNCTIONS`, + - * / **, comparisons (also
+chained), `and`, `or`, `not`, parentheses.
+
+A comparison with what is not a number, as log(-1), is undefined, neither true nor false, and so is its
+negation: Kleene's logic, where `false and undefined` is false and `true or undefined` is true.
+"""
+
+import ast
+import difflib
+import functools
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from singleneuron.formulas import balanced
+from singleneuron.problem.arguments import Array
+
+NAMES = {
+    "a0": "outer weight",
+    "w1": "component of w along the target",
+    "q": "norm of the rest of w",
+    "rho": "norm of w",
+    "kept": "norm of mask * w, the part of w on the target's coordinates",
+    "theta": "angle between w and the target",
+    "c": "balance a0^2 - rho^2",
+    "d": "number of coordinates",
+    "s_pos": "least-squares slope of the data on x > 0 (the population: 1)",
+    "s_neg": "that on x < 0 (the population: 0)",
+    "found": "1 where the mask of a dense level on samples keeps the target, else 0",
+}
+"""What a condition may mention."""
+
+FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
+    "abs": (1, np.abs),
+    "sign": (1, np.sign),
+    "sqrt": (1, np.sqrt),
+    "exp": (1, np.exp),
+    "log": (1, np.log),
+    "sin": (1, np.sin),
+    "cos": (1, np.cos),
+    "tan": (1, np.tan),
+    "min": (2, np.minimum),
+    "max": (2, np.maximum),
+    "flip_angle": (1, lambda t: balanced.flip_angle(np.maximum(t, 0.0))),
+}
+"""Functions of a condition: how many arguments they take, and what they are. flip_angle: as in `exact`."""
+
+_ARITHMETIC: dict[type, Callable[..., Any]] = {
+    ast.Add: np.add,
+    ast.Sub: np.subtract,
+    ast.Mult: np.multiply,
+    ast.Div: np.divide,
+    ast.Pow: np.float_power,
+}
+_COMPARISONS: dict[type, Callable[..., Any]] = {
+    ast.Gt: np.greater,
+    ast.GtE: np.greater_equal,
+    ast.Lt: np.less,
+    ast.LtE: np.less_equal,
+    ast.Eq: np.equal,
+    ast.NotEq: np.not_equal,
+}
+MAX_LENGTH, MAX_NODES, LARGEST = 1000, 300, 1e300
+
+Values = Mapping[str, Any]
+_Part = tuple[type, Callable[[Values], Any]]
+"""What a part yields, and how: a float, or for bool the pair (surely true, surely false)."""
+
+
+@dataclass(frozen=True)
+class Atom:
+    """A single comparison: call it with the values of its names for the difference of its sides, (B,).
+
+    The comparison changes, or becomes undefined, only where the sign of the difference does. point : whether
+    it singles out the difference 0 (== and !=).
+    """
+
+    text: str
+    point: bool
+    _difference: Callable[[Values], Any]
+
+    def __call__(self, values: Values) -> Array:
+        with np.errstate(all="ignore"):
+            return np.array(np.broadcast_to(self._difference(values), _shape(values)), dtype=float)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A condition: call it with the values of its names, arrays (B,), for where it is true, (B,)."""
+
+    text: str
+    names: frozenset[str]
+    atoms: tuple[Atom, ...]
+    _evaluate: Callable[[Values], Any]
+
+    def __call__(self, values: Values) -> NDArray[np.bool_]:
+        return self._truth(values)[0]
+
+    def undefined(self, values: Values) -> NDArray[np.bool_]:
+        """Where it is neither true nor false, (B,)."""
+        true, false = self._truth(values)
+        return ~(true | false)
+
+    def _truth(self, values: Values) -> tuple[NDArray[np.bool_], ...]:
+        with np.errstate(all="ignore"):
+            pair = self._evaluate(values)
+        return tuple(np.array(np.broadcast_to(part, _shape(values)), dtype=bool) for part in pair)
+
+
+def _shape(values: Values) -> tuple[int, ...]:
+    return np.broadcast_shapes(*(np.shape(value) for value in values.values()))
+
+
+@functools.lru_cache(maxsize=256)
+def parse(text: str) -> Condition:
+    """The condition that `text` states; ValueError, in one line, where it states none."""
+    if len(text) > MAX_LENGTH:
+        raise ValueError(f"a condition must have <= {MAX_LENGTH} characters, but has {len(text)}; shorten it")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            body = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        raise ValueError(f"a condition must read like 'a0 > -rho and w1 > 0', but is {text!r}") from None
+    nodes = list(ast.walk(body))
+    if len(nodes) > MAX_NODES:
+        raise ValueError(f"a condition must have <= {MAX_NODES} parts, but has {len(nodes)}; shorten it")
+    _check_constants(body)
+    kind, evaluate = _build(body)
+    if kind is not bool:
+        raise ValueError(f"a condition must be true or false of a start, but {text!r} is a number")
+    names = frozenset(node.id for node in nodes if isinstance(node, ast.Name)) & NAMES.keys()
+    atoms = tuple(atom for node in nodes if isinstance(node, ast.Compare) for atom in _atoms(node))
+    return Condition(text, names, atoms, evaluate)
+
+
+def _atoms(node: ast.Compare) -> list[Atom]:
+    """The links of a chain of comparisons, each for itself."""
+    sides = [node.left, *node.comparators]
+    return [
+        Atom(
+            ast.unparse(ast.Compare(left, [op], [right])),
+            isinstance(op, ast.Eq | ast.NotEq),
+            _apply(np.subtract, float, left, right),
+        )
+        for left, op, right in zip(sides, node.ops, sides[1:], strict=False)
+    ]
+
+
+def _build(node: ast.expr) -> _Part:
+    """The meaning of a node; everything that is not listed here is refused."""
+    match node:
+        case ast.Constant(value=bool() as truth):
+            return bool, lambda values: (truth, not truth)
+        case ast.Constant(value=int() | float() as value) if abs(value) <= LARGEST:
+            amount = float(value)
+            return float, lambda values: amount
+        case ast.Name(id="pi"):
+            return float, lambda values: math.pi
+        case ast.Name(id=name) if name in NAMES:
+            return float, lambda values: values[name]
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return bool, _apply(lambda part: (part[1], part[0]), bool, operand)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return float, _apply(np.negative, float, operand)
+        case ast.BoolOp(op=op, values=operands):
+            joins = (
+                (np.logical_and, np.logical_or)
+                if isinstance(op, ast.And)
+                else (np.logical_or, np.logical_and)
+            )
+
+            def join(*parts: Any) -> Any:
+                return tuple(
+                    functools.reduce(both, side)
+                    for both, side in zip(joins, zip(*parts, strict=True), strict=True)
+                )
+
+            return bool, _apply(join, bool, *operands)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
+            return float, _apply(_ARITHMETIC[type(op)], float, left, right)
+        case ast.Compare(left=left, ops=ops, comparators=rest) if all(type(op) in _COMPARISONS for op in ops):
+            relations = [_COMPARISONS[type(op)] for op in ops]
+
+            def chain(*parts: Any) -> Any:
+                links = list(zip(relations, parts, parts[1:], strict=False))
+                known = [~(np.isnan(x) | np.isnan(y)) for _, x, y in links]
+                holds = [relation(x, y) for relation, x, y in links]
+                true = (held & sure for held, sure in zip(holds, known, strict=True))
+                false = (~held & sure for held, sure in zip(holds, known, strict=True))
+                return functools.reduce(np.logical_and, true), functools.reduce(np.logical_or, false)
+
+            return bool, _apply(chain, float, left, *rest)
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in FUNCTIONS:
+            count, function = FUNCTIONS[name]
+            if len(args) == count:
+                return float, _apply(function, float, *args)
+    unknown = node.func if isinstance(node, ast.Call) else node
+    known = (*NAMES, "pi", *FUNCTIONS)
+    near = difflib.get_close_matches(unknown.id, known, 1) if isinstance(unknown, ast.Name) else []
+    raise ValueError(
+        f"a condition may use numbers, {', '.join(NAMES)}, pi, {', '.join(FUNCTIONS)}, + - * / **, "
+        f"comparisons, and, or, not; but has {ast.unparse(node)[:60]!r}"
+        + (f"; did you mean '{near[0]}'?" if near and near[0] != ast.unparse(unknown) else "")
+    )
+
+
+def _check_constants(body: ast.expr) -> None:
+    """ValueError for a part that no start could make a number, as 1/0, a0/0 and 1e400."""
+    for node in ast.walk(body):
+        if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and node.value > LARGEST:
+            raise ValueError(f"a number in a condition must be at most {LARGEST:g}, but one is beyond that")
+        if isinstance(node, ast.BinOp | ast.Call) and not np.isfinite(_constant(node, 0.0)):
+            raise ValueError(f"{ast.unparse(node)[:60]!r} must be a finite number, but is none")
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and _constant(node.right, 1.0) == 0:
+            raise ValueError(f"{ast.unparse(node)[:60]!r} must be a finite number, but divides by 0")
+
+
+def _constant(node: ast.expr, otherwise: float) -> float:
+    """The value of a part that is the same number for every start; `otherwise` of any other part."""
+    if any(isinstance(inner, ast.Name) and inner.id in NAMES for inner in ast.walk(node)):
+        return otherwise
+    kind, evaluate = _build(node)
+    with np.errstate(all="ignore"):
+        return float(evaluate({})) if kind is float else otherwise
+
+
+def _apply(function: Callable[..., Any], kind: type, *nodes: ast.expr) -> Callable[[Values], Any]:
+    """`function` of nodes that must all be of one kind, bool or float."""
+    parts = [_build(node) for node in nodes]
+    for node, (given, _) in zip(nodes, parts, strict=True):
+        if given is not kind:
+            need = "a condition" if kind is bool else "a number"
+            raise ValueError(f"{ast.unparse(node)[:60]!r} must be {need} where it stands in the condition")
+    return lambda values: function(*(evaluate(values) for _, evaluate in parts))

@@ -1,0 +1,45 @@
+"""Runs on samples in d > 1: every level trained from the dense one on, each run on its own data."""
+
+from concurrent.futures import Executor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from singleneuron.flows.integrate import integrate
+from singleneuron.problem.state import State
+from singleneuron.pruning import prune
+from singleneuron.verification.batches import Batch, part, sample_of
+from singleneuron.verification.statements import Claim, Setting
+
+CHUNK = 32
+"""Runs handed to a process at a time: about a second's work."""
+
+Outcomes = tuple[NDArray[np.int8], NDArray[np.bool_]]
+
+
+def train(
+    setting: Setting, claims: tuple[Claim, ...], batch: Batch, rtol: float, executor: Executor
+) -> Outcomes:
+    """Status of each run under each claim's algorithm, (claims, B); whether its mask has the target, (B,)."""
+    chunks = [part(batch, slice(i, i + CHUNK)) for i in range(0, batch.starts.size, CHUNK)]
+    done = [executor.submit(_train, setting, claims, chunk, rtol) for chunk in chunks]
+    ends = [future.result() for future in done]
+    return np.concatenate([status for status, _ in ends], axis=1), np.concatenate([mask for _, mask in ends])
+
+
+def _train(setting: Setting, claims: tuple[Claim, ...], batch: Batch, rtol: float) -> Outcomes:
+    assert isinstance(batch.starts, State)
+    assert batch.seeds is not None
+    status = np.empty((len(claims), batch.starts.size), dtype=np.int8)
+    found = np.empty(batch.starts.size, dtype=bool)
+    for i, seed in enumerate(batch.seeds):
+        problem, start = sample_of(setting, seed), batch.starts[i : i + 1]
+        dense = integrate(problem, start, np.inf, rtol=rtol)
+        for k, claim in enumerate(claims):
+            run = prune(
+                problem, start, algorithm=claim.algorithm, imp=claim.imp, rewind_time=claim.rewind_time,
+                dense=dense, rtol=rtol,
+            )  # fmt: skip
+            assert run.mask is not None
+            status[k, i], found[i] = run.status[0], run.mask[0, : setting.targets].all()
+    return status, found

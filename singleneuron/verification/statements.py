@@ -1,0 +1,176 @@
+"""Statements to verify: the theorems, what goes beyond them, and a user's own from a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from signflow.messages import invalid
+from singleneuron.algorithms import check_algorithm
+from singleneuron.verification import conditions, laws
+from singleneuron.verification.laws import Comparing
+
+MAX_BYTES = 65_536
+MOST_NUMBERS = 10**7
+"""Of n samples in d > 1 coordinates, n d numbers, which each run draws."""
+
+
+class Setting(BaseModel):
+    """Which runs: the problem, and the law of the starts, restricted to those for which `given` holds.
+
+    With n samples each run draws its own data, and trains all its levels on them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    d: int = Field(default=10, ge=1, le=10**9)
+    targets: int = Field(default=1, ge=1)
+    init: Literal["balanced", "independent"] = "balanced"
+    scale: float = Field(default=1.0, gt=0)
+    n: int | None = Field(default=None, ge=1, le=10**12)
+    noise: float = Field(default=0.0, ge=0)
+    given: str = "True"
+
+    @field_validator("given", "success", check_fields=False)
+    @classmethod
+    def _is_condition(cls, text: str | None) -> str | None:
+        if text is not None:
+            conditions.parse(text)
+        return text
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.targets > self.d or (self.targets > 1 and self.d > 1000):
+            raise ValueError(f"targets must be <= d, and d <= 1000 where targets > 1; d is {self.d}")
+        if self.n is None and self.noise:
+            raise ValueError("noise is that of samples: give their number n too")
+        if self.n is not None and self.targets > 1:
+            raise ValueError(f"n samples need one target, but targets is {self.targets}")
+        if self.n is not None and self.d > 1 and self.n * self.d > MOST_NUMBERS:
+            raise ValueError(f"n d must be <= {MOST_NUMBERS:,} where d > 1, but is {self.n * self.d:,}")
+        if "found" in conditions.parse(self.given).names:
+            raise ValueError("given is about the start, but found is known after the dense level alone")
+        return self
+
+    @property
+    def sampled(self) -> bool:
+        """Whether runs train on samples in d > 1; in one coordinate their statistics say all."""
+        return self.n is not None and self.d > 1
+
+    @property
+    def reduced(self) -> bool:
+        """Whether a start is drawn as (a, p, q)."""
+        return self.targets == 1 and not self.sampled
+
+    @property
+    def label(self) -> str:
+        samples = "" if self.n is None else f" n = {self.n:,} noise = {self.noise:g}"
+        targets = "" if self.targets == 1 else f" k = {self.targets}"
+        return f"{self.init} d = {self.d:,}{targets}{samples}"
+
+
+class Claim(BaseModel):
+    """What is stated of an algorithm: the region of starts from which it succeeds, its rate, or both."""
+
+    model_config = Setting.model_config
+
+    algorithm: Literal["imp", "wr", "lrr"]
+    imp: Literal["keep", "rebalance"] = "keep"
+    rewind_time: float | None = Field(default=None, ge=0)
+    success: str | None = None
+    rate: float | None = Field(default=None, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        check_algorithm(self.algorithm, self.imp, self.rewind_time)
+        if self.algorithm != "wr" and self.rewind_time is not None:
+            raise ValueError(f"rewind_time is for algorithm 'wr', but algorithm is {self.algorithm!r}")
+        if self.algorithm == "lrr" and "imp" in self.model_fields_set:
+            raise ValueError("imp is what IMP and WR do with a after a pruning: 'lrr' takes none")
+        if self.success is None and self.rate is None:
+            raise ValueError("state `success`, a condition on the start, or `rate`, its probability")
+        return self
+
+    @property
+    def label(self) -> str:
+        time = "" if self.rewind_time is None else f" t_k = {self.rewind_time:g}"
+        return f"{self.algorithm}{time}{'' if self.imp == 'keep' else ' rebalanced'}"
+
+
+class Conjecture(Setting, Claim):
+    """A user's own statement: one claim in one setting, and a `statement` in words."""
+
+    statement: str = Field(default="", max_length=1000)
+
+    @model_validator(mode="after")
+    def _known_data(self) -> Self:
+        if not self.statement.isprintable():
+            raise ValueError("a statement is one line of printable characters")
+        if self.success is not None and "found" in conditions.parse(self.success).names and not self.sampled:
+            raise ValueError("found is for n samples with d > 1: there alone a mask may miss the target")
+        return self
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Claims about the same runs.
+
+    nested : each algorithm succeeds wherever the one before it does. weight : in sharing out the runs of a
+    statement.
+    """
+
+    setting: Setting
+    claims: tuple[Claim, ...]
+    nested: bool = False
+    weight: int = 1
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What is to be verified, and by what: titles of derivations, laws against integration, experiments.
+
+    Formulas stand between backticks in `text`.
+    """
+
+    id: str
+    text: str
+    derivations: tuple[str, ...] = ()
+    comparisons: tuple[Comparing, ...] = ()
+    experiments: tuple[Experiment, ...] = ()
+    figure: str | None = None
+
+
+def read(path: Path) -> Statement:
+    """The statement in a user's TOML file; ValueError, in one line, for anything else."""
+    try:
+        if not path.is_file():
+            raise ValueError("it is no file")
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError(f"it has more than {MAX_BYTES} bytes")
+        conjecture = Conjecture.model_validate(tomllib.loads(path.read_text("utf-8-sig")))
+    except ValidationError as error:
+        wrong = invalid(error, Conjecture)
+        raise ValueError(f"the statement in '{path}' is not valid: {wrong}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"cannot read a statement from '{path}': {error}; save it as UTF-8") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"cannot read a statement from '{path}': {str(error)[:300]}") from None
+    setting = Setting(**{name: getattr(conjecture, name) for name in Setting.model_fields})
+    claim = Claim(
+        **{
+            name: getattr(conjecture, name)
+            for name in Claim.model_fields
+            if name in conjecture.model_fields_set
+        }
+    )
+    comparison = laws.limit_states
+    if setting.d == 1 or setting.n is not None:  # the last level, of one coordinate
+        comparison = laws.line_flows
+    elif setting.init == "balanced":
+        comparison = laws.balanced_flows
+    text = conjecture.statement or claim.success or f"P({claim.label}) = {claim.rate}"
+    return Statement(path.stem, text, (), (comparison,), (Experiment(setting, (claim,)),))

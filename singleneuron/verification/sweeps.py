@@ -1,0 +1,357 @@
+"""The runs of an experiment, integrated and counted, and single ones repeated by the independent solver."""
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from signflow.machine import cores
+from signflow.workers import processes
+from singleneuron.flows import line
+from singleneuron.flows.integrate import FlowResult, integrate
+from singleneuron.flows.task import CERTAIN_TIME, HORIZON
+from singleneuron.formulas.regions import predicted
+from singleneuron.kernels.dop853 import FAILED
+from singleneuron.problem.arguments import Array
+from singleneuron.problem.problem import Line, Population
+from singleneuron.problem.state import Reduced, State, reduce, start_balance, unit_overlap
+from singleneuron.problem.status import FAILURE, SUCCESS, TOLERANCE, Status, line_status, success
+from singleneuron.pruning import prune
+from singleneuron.verification import boundaries, conditions, reference_solver, sampled
+from singleneuron.verification.batches import Batch, batches, part, sample_of, values_of
+from singleneuron.verification.statements import Claim, Setting, Statement
+
+RUNS, SAMPLED_RUNS = 1_000_000, 4_000
+"""Starts drawn for a statement; for one about samples in d > 1, of which each trains for about 40 ms."""
+NEAR, NEAR_MOST = 0.25, 20_000
+"""Starts beside the boundaries of a region, as a share of those drawn from the law, and at most."""
+RTOL, NEAR_RTOL, TIGHT = 1e-6, 1e-9, 1e-13
+"""Of the Monte Carlo integrations, also near boundaries, and of the second look at runs that contradict."""
+SECOND_LOOKS = 100
+"""Of a batch; where more runs contradict the statement, it is not the tolerance that is at fault."""
+LISTED, REPEATED = 20, 20
+SEEN = 10
+"""A shifted boundary would have been seen where so many decided starts lie between it and the stated one."""
+
+
+@dataclass
+class Tally:
+    """What the runs of a claim showed; starts are listed, the first few, as (batch of one, status).
+
+    starts : all; near_boundary : those among them that were put there, not drawn from the law. undefined :
+    starts for which the stated region is neither true nor false; they count as no evidence about it.
+    in_limit : counterexamples among undecided runs whose limit theory states. faces : by side of each
+    comparison, the smallest distances of decided starts.
+    """
+
+    claim: Claim
+    starts: int = 0
+    near_boundary: int = 0
+    decided: int = 0
+    trapped: int = 0
+    open: int = 0
+    undefined: int = 0
+    counterexamples: int = 0
+    in_limit: int = 0
+    second_looks: int = 0
+    drawn_decided: int = 0
+    drawn_open: int = 0
+    drawn_successes: int = 0
+    drawn_counterexamples: int = 0
+    against: list[tuple[Batch, int]] = field(default_factory=list)
+    undecided: list[tuple[Batch, int]] = field(default_factory=list)
+    sample: list[tuple[Batch, int]] = field(default_factory=list)
+    faces: dict[int, Array] = field(default_factory=dict)
+
+    @property
+    def shift(self) -> float | None:
+        """By how much a boundary may be off and still not show; None where too few starts lie beside it."""
+        if not self.faces or any(distances.size < SEEN for distances in self.faces.values()):
+            return None
+        return float(max(distances[SEEN - 1] for distances in self.faces.values()))
+
+
+@dataclass
+class Sweep:
+    """All that is claimed of the runs of one setting, and what they showed.
+
+    chains : claims each of whose algorithms succeeds wherever the one before it does; unnested : by chain,
+    the runs that break it.
+    """
+
+    setting: Setting
+    runs: int = 0
+    tallies: dict[Claim, Tally] = field(default_factory=dict)
+    chains: list[tuple[Claim, ...]] = field(default_factory=list)
+    unnested: dict[tuple[Claim, ...], int] = field(default_factory=dict)
+
+
+def plan(statements: Sequence[Statement], runs: int | None) -> dict[Setting, Sweep]:
+    """The sweeps that give each statement its starts; what is claimed of one setting shares its runs."""
+    sweeps: dict[Setting, Sweep] = {}
+    for statement in statements:
+        weights = sum(experiment.weight for experiment in statement.experiments)
+        for experiment in statement.experiments:
+            setting = experiment.setting
+            sweep = sweeps.setdefault(setting, Sweep(setting))
+            if setting.sampled:
+                # More runs of a shipped statement would show the others no better.
+                few = runs is None or statement.derivations
+                wanted = min(runs or RUNS, SAMPLED_RUNS) if few else runs or 0
+            else:
+                wanted = -(-(runs or RUNS) * experiment.weight // weights)
+            sweep.runs = max(sweep.runs, wanted)
+            for claim in experiment.claims:
+                sweep.tallies.setdefault(claim, Tally(claim))
+            if experiment.nested:
+                sweep.chains.append(experiment.claims)
+    return sweeps
+
+
+def run(sweep: Sweep, seed: int, report: Callable[[int], None]) -> None:
+    """Integrate the starts of a sweep under every claim's algorithm, and count what they show."""
+    setting = sweep.setting
+    sweep.unnested = dict.fromkeys(sweep.chains, 0)
+    done = 0
+    with processes(cores() if setting.sampled and sweep.runs > 4 * sampled.CHUNK else 1) as executor:
+        for batch, region, near in _starts(sweep, seed):
+            outcomes = {}
+            for claim, status, found in _first_look(setting, tuple(sweep.tallies), batch, near, executor):
+                stated = _stated(setting, claim, batch, found)
+                looks = _second_look(setting, claim, batch, status, found, stated, executor)
+                tally = sweep.tallies[claim]
+                tally.second_looks += looks
+                _add(setting, tally, batch, status, stated, near if claim.success == region else None)
+                if near is None:
+                    _add_drawn(tally, batch, status, stated)
+                outcomes[claim] = success(status)
+            for chain in sweep.chains:
+                pairs = pairwise(outcomes[claim] for claim in chain)
+                sweep.unnested[chain] += sum(int(np.sum(low > high)) for low, high in pairs)
+            done += batch.starts.size if near is None else 0
+            report(done)
+
+
+def _starts(sweep: Sweep, seed: int) -> Iterator[tuple[Batch, str | None, boundaries.Near | None]]:
+    """Batches drawn from the law, then those beside the boundaries of each stated region."""
+    setting, given = sweep.setting, conditions.parse(sweep.setting.given)
+    key = [seed, zlib.crc32(setting.model_dump_json().encode())]
+    for batch in batches(setting, given, sweep.runs, key):
+        yield batch, None, None
+    texts = dict.fromkeys(claim.success for claim in sweep.tallies if claim.success is not None)
+    for text in texts:
+        size = min(NEAR_MOST, int(NEAR * sweep.runs))
+        region = conditions.parse(text)
+        for near in boundaries.near(setting, given, region, size, [*key, zlib.crc32(text.encode())]):
+            yield near.batch, text, near
+
+
+_Truth = tuple[NDArray[np.bool_], NDArray[np.bool_]]
+"""Where the stated region holds, and where it is neither true nor false, each (B,)."""
+
+
+def _stated(setting: Setting, claim: Claim, batch: Batch, found: NDArray[np.bool_]) -> _Truth | None:
+    if claim.success is None:
+        return None
+    region, values = conditions.parse(claim.success), values_of(setting, batch, found)
+    return region(values), region.undefined(values)
+
+
+def _wrong(status: NDArray[np.int8], stated: _Truth | None) -> NDArray[np.bool_]:
+    """Which runs contradict the stated region."""
+    if stated is None:
+        return np.zeros(status.size, dtype=bool)
+    inside, undefined = stated
+    return np.where(inside, np.isin(status, FAILURE), np.isin(status, SUCCESS)) & ~undefined
+
+
+def _first_look(
+    setting: Setting,
+    claims: tuple[Claim, ...],
+    batch: Batch,
+    near: boundaries.Near | None,
+    executor: Executor,
+) -> Iterator[tuple[Claim, NDArray[np.int8], NDArray[np.bool_]]]:
+    """Status of each run under each claim's algorithm, and whether its mask has the target."""
+    rtol = RTOL if near is None else NEAR_RTOL
+    if setting.sampled:
+        statuses, found = sampled.train(setting, claims, batch, NEAR_RTOL, executor)
+        yield from ((claim, status, found) for claim, status in zip(claims, statuses, strict=True))
+        return
+    dense = None
+    if batch.data is None:
+        problem = Population(setting.d, setting.targets)
+        dense = integrate(problem, batch.starts, np.inf, method="ode", rtol=rtol)
+    for claim in claims:
+        yield claim, _run(setting, claim, batch, dense, rtol), np.ones(batch.starts.size, dtype=bool)
+
+
+def _second_look(
+    setting: Setting,
+    claim: Claim,
+    batch: Batch,
+    status: NDArray[np.int8],
+    found: NDArray[np.bool_],
+    stated: _Truth | None,
+    executor: Executor,
+) -> int:
+    """Integrate runs that contradict the region once more, at the tolerance TIGHT, and that counts.
+
+    A flow that passes a saddle within the error of the first pass may leave it on either side. Changes
+    `status` and `stated`; returns how many runs had it.
+    """
+    again = np.flatnonzero(_wrong(status, stated))
+    if stated is None or not 0 < again.size <= SECOND_LOOKS:
+        return 0
+    few = part(batch, again)
+    if setting.sampled:
+        (status[again],), found = sampled.train(setting, (claim,), few, TIGHT, executor)
+        again_stated = _stated(setting, claim, few, found)
+        assert again_stated is not None
+        for whole, new in zip(stated, again_stated, strict=True):
+            whole[again] = new
+    else:
+        status[again] = _run(setting, claim, few, None, TIGHT)
+    return int(again.size)
+
+
+def _run(
+    setting: Setting, claim: Claim, batch: Batch, dense: FlowResult | None, rtol: float
+) -> NDArray[np.int8]:
+    """Status of each run of the claim's algorithm, by integration."""
+    if batch.data is None:
+        return prune(
+            Population(setting.d, setting.targets), batch.starts, algorithm=claim.algorithm, imp=claim.imp,
+            rewind_time=claim.rewind_time, dense=dense, method="ode", rtol=rtol,
+        ).status  # fmt: skip
+    starts = batch.starts
+    assert isinstance(starts, Reduced)
+    c = start_balance(starts)
+    _, end, reason, _ = line.line_flow(
+        starts.a, starts.p, c, batch.data, np.array([HORIZON]),
+        rtol=rtol, atol=rtol, limit=True, t_certain=CERTAIN_TIME, tolerance=TOLERANCE,
+    )  # fmt: skip
+    status = line_status(end[:, 0], end[:, 1], c, batch.data)
+    status[reason == FAILED] = Status.FAILED
+    return status
+
+
+def _limit(setting: Setting, claim: Claim, batch: Batch) -> Array:
+    """What theory says of the limit that no solver reaches in time, 1 or 0; NaN where it says nothing."""
+    if batch.data is not None:
+        return np.full(batch.starts.size, np.nan)
+    return predicted(
+        Population(setting.d, setting.targets), batch.starts, claim.algorithm, imp=claim.imp,
+        rewind_time=claim.rewind_time,
+    )  # fmt: skip
+
+
+def _add(
+    setting: Setting,
+    tally: Tally,
+    batch: Batch,
+    status: NDArray[np.int8],
+    stated: _Truth | None,
+    near: boundaries.Near | None,
+) -> None:
+    """Count one batch."""
+    decided = np.isin(status, SUCCESS) | np.isin(status, FAILURE)
+    wrong, late = _wrong(status, stated), np.zeros(status.size, dtype=bool)
+    open_runs = np.flatnonzero(~decided)
+    tally.starts += status.size
+    tally.decided += int(decided.sum())
+    tally.trapped += int(np.sum(status == Status.TRAPPED))
+    tally.open += open_runs.size
+    tally.counterexamples += int(wrong.sum())
+    if stated is not None:
+        tally.undefined += int(stated[1].sum())
+        if open_runs.size:
+            limit = _limit(setting, tally.claim, part(batch, open_runs))
+            late[open_runs] = (limit != stated[0][open_runs]) & ~np.isnan(limit) & ~stated[1][open_runs]
+            tally.in_limit += int(late.sum())
+    if near is not None:
+        for face in np.unique(near.face[near.face >= 0]):
+            # A side without a decided start counts, too: no shift of it would have been seen.
+            seen = near.distance[(near.face == face) & decided & ~np.isnan(near.distance)]
+            known = tally.faces.get(int(face), np.empty(0))
+            tally.faces[int(face)] = np.sort(np.append(known, seen))[:SEEN]
+    _list(batch, status, wrong, tally.against)
+    _list(batch, status, late, tally.against)
+    _list(batch, status, ~decided, tally.undecided)
+
+
+def _add_drawn(tally: Tally, batch: Batch, status: NDArray[np.int8], stated: _Truth | None) -> None:
+    """Count what tells of probabilities: one batch that was drawn from the law."""
+    wins, loses = np.isin(status, SUCCESS), np.isin(status, FAILURE)
+    tally.drawn_decided += int(np.sum(wins | loses))
+    tally.drawn_open += int(np.sum(~(wins | loses)))
+    tally.drawn_successes += int(wins.sum())
+    tally.drawn_counterexamples += int(_wrong(status, stated).sum())
+    _list(batch, status, wins | loses, tally.sample)
+
+
+def _list(
+    batch: Batch, status: NDArray[np.int8], chosen: NDArray[np.bool_], into: list[tuple[Batch, int]]
+) -> None:
+    """Append the first few of the chosen runs; what was integrated to its end comes before a limit."""
+    order = np.argsort(status == Status.TRAPPED, kind="stable")
+    for i in order[chosen[order]][: LISTED - len(into)]:
+        into.append((part(batch, slice(i, i + 1)), int(status[i])))
+
+
+def contradicts(setting: Setting, claim: Claim, batch: Batch, found: bool, wins: float) -> bool:
+    """Whether one run's outcome, 1 or 0, contradicts the stated region."""
+    stated = _stated(setting, claim, batch, np.array([found]))
+    return stated is not None and not np.isnan(wins) and not stated[1][0] and bool(stated[0][0]) != bool(wins)
+
+
+def repeat(setting: Setting, claim: Claim, batch: Batch) -> tuple[float, bool]:
+    """The outcome of one run by the independent solver, 1, 0 or NaN, and whether its mask has the target."""
+    if setting.sampled:
+        return _repeat_on_samples(setting, claim, batch)
+    problem, starts = Population(setting.d, setting.targets), batch.starts
+    data = Line() if batch.data is None else Line(*(float(value[0]) for value in batch.data))
+    share = 1.0  # of w_perp that the mask keeps
+    reduced = starts
+    if isinstance(starts, State):
+        reduced = reduce(problem, starts)
+        mask = np.broadcast_to(unit_overlap(problem)[1], starts.w.shape)
+        share = float(reduce(problem, starts, mask).q[0] / reduced.q[0]) if reduced.q[0] else 0.0
+    assert isinstance(reduced, Reduced)
+    a, p, q = float(reduced.a[0]), float(reduced.p[0]), float(reduced.q[0])
+    balanced, c = setting.init == "balanced", float(start_balance(reduced)[0])
+    if claim.algorithm != "lrr" and setting.d > setting.targets:
+        if claim.algorithm == "wr":
+            a, p, q = reference_solver.plane(a, p, q, claim.rewind_time or 0.0)
+        balanced = claim.imp == "rebalance"
+        q *= share if setting.targets > 1 else 0.0
+        a = float(np.sign(a) * np.hypot(p, q)) if balanced else a
+        c = 0.0 if balanced else (abs(a) - np.hypot(p, q)) * (abs(a) + np.hypot(p, q))
+    if q == 0:
+        return reference_solver.line_outcome(a, p, data, balanced=balanced), True
+    return reference_solver.plane_outcome(a, p, q, c), True
+
+
+def _repeat_on_samples(setting: Setting, claim: Claim, batch: Batch) -> tuple[float, bool]:
+    """By gradient descent with small steps up to the mask, then LSODA for the one coordinate that is left."""
+    assert isinstance(batch.starts, State)
+    assert batch.seeds is not None
+    problem = sample_of(setting, batch.seeds[0])
+    start_a, start_w = float(batch.starts.a[0]), batch.starts.w[0]
+    end_a, end_w = reference_solver.dense(problem, start_a, start_w)
+    largest = int(np.argmax(np.abs(end_w)))
+    if np.isnan(end_a) or largest >= setting.targets:
+        return (np.nan if np.isnan(end_a) else 0.0), False
+    a, w = start_a, start_w
+    if claim.algorithm == "wr":
+        a, w = reference_solver.descend(problem, a, w, claim.rewind_time or 0.0)
+    if claim.algorithm == "lrr":
+        a, w = end_a, end_w
+    balanced = claim.algorithm != "lrr" and claim.imp == "rebalance"
+    a = float(np.sign(a) * abs(w[0])) if balanced else a
+    data = Line(*(float(value[0]) for value in problem.statistics))
+    return reference_solver.line_outcome(a, float(w[0]), data, balanced=balanced), True

@@ -1,0 +1,339 @@
+"""Recipes: that each parses, what runs it stands for, and one line for what is wrong in one."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from deepexp.cli import main
+from deepexp.config.protocols import PROTOCOLS
+from deepexp.config.settings import Machine
+from deepexp.recipes import recipe
+from deepexp.schedule import costs
+
+RECIPES = [
+    *("criteria", "fig2b", "fig2c", "fig2d", "fig3", "fig4", "fig5", "imagenet", "laptop", "perturb"),
+    *("random", "signs-vs-amplitudes", "smoke", "width"),
+]
+SMALL = """
+question = "Which?"
+source = "a test"
+settings.model.width = 0.25
+panels.digits = {}
+
+[arms.imp]
+algorithm = "imp"
+
+[arms.lrr]
+algorithm = "lrr"
+
+[arms.on]
+algorithm = "imp"
+masks = "lrr"
+
+[profiles.smoke]
+protocol = "signflow"
+panels = ["digits"]
+seeds = [0, 1]
+"""
+
+
+def _settings(config):
+    """A configuration as flat settings."""
+    return {
+        f"{key}.{name}": field
+        for key, value in config.model_dump().items()
+        for name, field in (value.items() if isinstance(value, dict) else [("", value)])
+    }
+
+
+def _differ(first, second):
+    one, two = _settings(first), _settings(second)
+    return {key for key in one if one[key] != two[key]}
+
+
+@pytest.mark.parametrize("profile", ["smoke", "short", "full"])
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_runs_in_an_order_that_works(name, profile):
+    runs = recipe.runs(name, profile=profile)
+    before = set()
+    for run in runs:
+        assert set(run.needs) == {run.config.pruning.run, run.config.donor} - {None}
+        assert set(run.needs) <= before, f"{run.arm} stands before what it needs"
+        before.add(run.config.run_id)
+    assert len(before) == len(runs) > 0
+    made = recipe.load(name)
+    assert set(made.profiles) == {"smoke", "short", "full"}
+    assert {run.config.protocol for run in runs} == {made.profiles[profile].protocol}
+    published = {"laptop", "smoke"}.isdisjoint({name})
+    assert (made.profiles["full"].protocol != "signflow") == published
+    assert made.profiles["full"].protocol in PROTOCOLS
+    assert made.question.endswith((".", "?")) or "?" in made.question
+
+
+def test_there_is_a_recipe_for_every_experiment():
+    assert list(recipe.recipes()) == sorted(RECIPES)
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name not in ("imagenet", "smoke")])
+def test_smoke_is_digits_for_two_seeds_on_one_thread(name):
+    runs = recipe.runs(name, profile="smoke")
+    assert {run.panel for run in runs} == {"digits"}
+    assert {run.config.seed for run in runs} == {0, 1}
+    for run in runs:
+        config = run.config
+        assert (config.data.dataset, config.machine.threads, config.pruning.levels) == ("digits", 1, 3)
+        assert config.pruning.run or config.pruning.keep == 0.5 or config.pruning.initial_density == 0.125
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name not in ("laptop", "smoke")])
+def test_short_takes_a_gpu_under_an_hour(name, tmp_path):
+    runs = recipe.runs(name, profile="short", device="cuda")
+    assert {run.config.seed for run in runs} == {0, 1, 2}
+    configs = list({run.config.run_id: run.config for run in runs}.values())
+    assert costs.seconds(configs, tmp_path, costs.speeds(configs, tmp_path)) < 3600
+
+
+@pytest.mark.parametrize("profile", ["smoke", "short", "full"])
+def test_a_gpu_trains_by_bf16_and_cuda_graphs_but_in_the_smoke_profile(profile):
+    def machines(**more):
+        return {run.config.machine for run in recipe.runs("fig3", profile=profile, **more)}
+
+    fast = {} if profile == "smoke" else {"precision": "bf16", "compile": True}
+    assert machines(device="cuda") == {Machine(device="cuda", **fast)}
+    assert machines() == {Machine()}
+    exact = {"machine.precision": "float32", "machine.compile": False}
+    assert machines(device="cuda", machine=exact) == {Machine(device="cuda")}
+    assert machines(machine={"machine.device": "cuda"}) == {Machine(device="cuda", **fast)}
+    assert machines(device="cuda", machine={"machine.device": "cpu", "machine.threads": 2}) == {
+        Machine(threads=2)
+    }
+
+
+def test_what_is_told_of_the_machine_wins_over_a_recipe(tmp_path):
+    file = tmp_path / "mine.toml"
+    text = (Path(recipe.__file__).parent / "smoke.toml").read_text()
+    file.write_text(text.replace("[arms.imp]\n", "[arms.imp]\nmachine.threads = 2\n") + "\n")
+    threads = {run.arm: run.config.machine.threads for run in recipe.runs(str(file), profile="smoke")}
+    assert threads == {"imp": 2, "wr": 1, "lrr": 1}
+    told = recipe.runs(str(file), profile="smoke", machine={"machine.threads": 3})
+    assert {run.config.machine.threads for run in told} == {3}
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"train.lr": 0.2}, "settings of the machine alone, as machine.compile=true, got 'train.lr'"),
+        ({"machine.stack": [0, 1]}, r"by --stack, got machine.stack = \[0, 1\]"),
+        ({"machine.threds": 2}, "unknown key 'machine.threds'; did you mean 'machine.threads'"),
+    ],
+)
+def test_a_recipe_takes_settings_of_the_machine_alone(setting, message):
+    with pytest.raises(ValueError, match=message):
+        recipe.runs("fig3", profile="smoke", machine=setting)
+
+
+def test_the_laptop_study_keeps_its_names():
+    runs = recipe.runs("laptop", profile="full")
+    found = {(run.panel, run.arm, run.config.seed): run.config.run_id for run in runs}
+    assert len(found) == 24
+    assert found["cifar10", "lrr", 0] == "cifar10-resnet8-lrr-s0-ae8896c704"
+    assert found["cifar10", "signs-on-lrr", 0] == "cifar10-resnet8-donor-signs-s0-a1586768c5"
+    assert found["cifar10", "imp-on-lrr", 0] == "cifar10-resnet8-imp-s0-0be5dc4230"
+    assert found["cifar10", "lrr-on-imp", 2] == "cifar10-resnet8-lrr-s2-938def26bc"
+    assert found["cifar100", "lrr", 1] == "cifar100-resnet8-lrr-s1-de91b87544"
+
+
+def _arms(name, profile="smoke", seed=0, panel="digits"):
+    runs = recipe.runs(name, profile=profile)
+    return {run.arm: run.config for run in runs if (run.config.seed, run.panel) == (seed, panel)}
+
+
+def test_arms_take_their_masks_and_donors_from_the_run_of_the_same_seed():
+    for seed in (0, 1):
+        arms = _arms("signs-vs-amplitudes", seed=seed)
+        on_lrr = {name: config for name, config in arms.items() if name.endswith("-on-lrr")}
+        assert {config.pruning.run for config in on_lrr.values()} == {arms["lrr"].run_id}
+        assert {config.pruning.source for config in on_lrr.values()} == {"run"}
+        for name in ("signs-on-lrr", "amplitudes-on-lrr"):
+            assert arms[name].donor == arms["lrr"].run_id
+        assert (arms["signs-on-lrr"].policy.sign, arms["signs-on-lrr"].policy.amplitude) == (
+            "donor",
+            "initial",
+        )
+        assert arms["shuffled-on-lrr"].policy.shuffle_amplitude
+    arms = _arms("fig2b")
+    for name in ("imp", "lrr"):
+        shuffled = arms[f"{name}-shuffled"]
+        assert (shuffled.pruning.source, shuffled.pruning.run) == ("shuffled", arms[name].run_id)
+        assert shuffled.policy == arms[name].policy
+    arms = _arms("fig3")
+    assert arms["imp-on-lrr-warmup"].pruning.run == arms["lrr-warmup"].run_id
+    for name in ("imp", "wr", "lrr"):
+        assert _differ(arms[name], arms[f"{name}-warmup"]) == {"train.warmup", "train.warmup_epochs"}
+
+
+def test_bn_rewinding_is_all_that_the_arms_of_fig4_differ_in():
+    arms = _arms("fig4")
+    assert set(arms) == {
+        *("imp", "imp-keep-bn", "lrr", "lrr-on-imp", "lrr-bn-rewind", "lrr-bn-rewind-on-imp"),
+    }
+    bn = {"policy.norm_affine", "policy.norm_statistics"}
+    for plain, other in (("imp", "imp-keep-bn"), ("lrr", "lrr-bn-rewind")):
+        assert _differ(arms[plain], arms[other]) == {"algorithm.", *bn}
+
+
+@pytest.mark.parametrize("profile", ["smoke", "short", "full"])
+def test_perturbations_include_the_one_that_decides(profile):
+    runs = recipe.runs("perturb", profile=profile, seeds=[0])
+    arms = {run.arm: run.config for run in runs}
+    level = math.ceil(arms["imp"].pruning.levels / 3)
+    for name in ("imp", "lrr"):
+        plain, perturbed = arms[name], arms[f"{name}-p0.25-l{level}"]
+        assert _differ(plain, perturbed) == {"perturbation.fraction", "perturbation.level"}
+        assert (perturbed.perturbation.fraction, perturbed.perturbation.level) == (0.25, level)
+        assert arms[f"{name}-p0.25-l{level}-layer"].perturbation.scope == "layer"
+
+
+@pytest.mark.parametrize("profile", ["smoke", "short", "full"])
+def test_random_masks_from_the_start_are_as_sparse_as_iterative_ones_at_the_end(profile):
+    arms = {run.arm: run.config.pruning for run in recipe.runs("random", profile=profile, seeds=[0])}
+    total = 11_164_352
+    for budget in ("balanced", "erk", "uniform"):
+        for name in ("imp", "lrr"):
+            iterative, initial = arms[f"{name}-{budget}"], arms[f"{name}-{budget}-initial"]
+            assert iterative.levels == initial.levels
+            last = iterative.kept(iterative.levels, total)
+            assert {initial.kept(level, total) for level in range(initial.levels + 1)} == {last}
+
+
+@pytest.mark.parametrize("profile", ["smoke", "short", "full"])
+def test_magnitude_pruning_is_trained_once_for_two_recipes(profile):
+    criteria, fig3 = (
+        {
+            (run.panel, run.arm, run.config.seed): run.config.run_id
+            for run in recipe.runs(name, profile=profile)
+        }
+        for name in ("criteria", "fig3")
+    )
+    panel = "digits" if profile == "smoke" else "cifar10"
+    for name in ("imp", "lrr"):
+        for seed in (0, 1):
+            assert criteria[panel, f"{name}-magnitude", seed] == fig3[panel, name, seed]
+
+
+def test_panels_and_seeds_can_be_chosen():
+    runs = recipe.runs("fig3", profile="short", panels=["cifar100"], seeds=[7])
+    assert {(run.panel, run.config.data.dataset, run.config.seed) for run in runs} == {
+        ("cifar100", "cifar100", 7)
+    }
+    with pytest.raises(
+        ValueError, match="recipe fig3: the panel of the profile 'smoke' must be one of digits"
+    ):
+        recipe.runs("fig3", profile="smoke", panels=["cifar10"])
+    assert len(recipe.runs("fig2d", profile="smoke", panels=["tinyimagenet"])) == 6
+    twice = recipe.runs("fig3", profile="smoke", panels=["digits", "digits"], seeds=[1, 0, 1])
+    assert twice == recipe.runs("fig3", profile="smoke", seeds=[1, 0])
+
+
+def test_a_recipe_may_be_a_file(tmp_path):
+    file = tmp_path / "small.toml"
+    file.write_text(SMALL)
+    runs = recipe.runs(str(file), profile="smoke")
+    assert [run.arm for run in runs] == ["imp", "lrr", "on"] * 2
+    assert recipe.load(str(file)).name == "small"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            'masks = "lrr"',
+            'masks = "lr"',
+            "must name an arm, one of imp, lrr, on, got 'lr'; did you mean 'lrr'?",
+        ),
+        ('masks = "lrr"', 'donor = "x"', "arms.on.donor must name an arm, one of imp, lrr, on, got 'x'"),
+        ('algorithm = "lrr"', 'algorithm = "lrr"\nmasks = "on"', "arms.on.masks must not lead back"),
+        ('masks = "lrr"', 'masks = "on"', "arms.on.masks must not lead back, got on -> on"),
+        ("panels.digits = {}", 'panels.digits.arms = ["on"]', "arms.on.masks must name an arm of"),
+        (
+            "panels.digits = {}",
+            'panels.digits.arms = ["of"]',
+            "panels.digits.arms must have one of imp, lrr, on",
+        ),
+        ('panels = ["digits"]', 'panels = ["x"]', "profiles.smoke.panels must have one of digits, got 'x'"),
+        ('"signflow"', '"x"', "profiles.smoke.protocol must be one of signflow"),
+        ("seeds = [0, 1]", "", "profiles.smoke.seeds must be given, but it is not"),
+        ("seeds = [0, 1]", "seeds = []", "profiles.smoke.seeds must have at least 1 item"),
+        (
+            "seeds = [0, 1]",
+            "seeds = [0]\nepochs = 3",
+            "unknown key 'profiles.smoke.epochs'; the keys there are",
+        ),
+        ('source = "a test"', "", "source must be given, but it is not"),
+        ('source = "a test"', "source = [", "it must be TOML"),
+        ("width = 0.25", "width = -1.0", "arms.imp on the panel digits, profile smoke: model.width must"),
+        ("width = 0.25", "wide = 1", "profile smoke: unknown key 'model.wide'; did you mean"),
+        ("panels.digits = {}", 'panels.digits.data.dataset = "mnist"', "the dataset must be one of"),
+        ("[arms.imp]", '[arms."{a}-imp"]', "arms.{a}-imp: the field 'a' must have values in [each]"),
+        ("[arms.imp]", '[arms."{}-imp"]', "arms.{}-imp: braces must hold the name of a field"),
+        ('masks = "lrr"', 'masks = "{"', "arms.on: braces must hold the name of a field"),
+        (
+            'masks = "lrr"',
+            'masks = ["lrr"]',
+            "arms.on.masks must name an arm, one of imp, lrr, on, got '['lrr'",
+        ),
+        (
+            'source = "a test"',
+            'source = "a test"\npredictions = ["P12"]',
+            "predictions must have one of P1, ",
+        ),
+    ],
+)
+def test_bad_recipes_are_one_line_with_recipe_and_key(tmp_path, capsys, old, new, message):
+    assert old in SMALL
+    file = tmp_path / "bad.toml"
+    file.write_text(SMALL.replace(old, new, 1))
+    assert main.main(["plan", str(file), "--profile", "smoke", "--runs", str(tmp_path / "runs")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.startswith("deepexp: recipe bad: ")
+    assert message in error
+
+
+def test_a_file_that_is_no_text_is_one_line_with_its_name(tmp_path):
+    (tmp_path / "bad.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"bad\.toml' must be UTF-8 text"):
+        recipe.load(str(tmp_path / "bad.toml"))
+
+
+def test_a_setting_takes_a_field_by_its_braces_alone(tmp_path):
+    file = tmp_path / "small.toml"
+    text = SMALL.replace('algorithm = "imp"', 'algorithm = "{algorithm}"', 1)
+    file.write_text('each = { algorithm = ["wr"], m = [3] }\n' + text)
+    algorithms = {run.arm: run.config.algorithm for run in recipe.runs(str(file), profile="smoke")}
+    assert algorithms == {"imp": "wr", "lrr": "lrr", "on": "imp"}
+
+
+@pytest.mark.parametrize("arguments", [["fig9"], ["missing.toml"], ["fig3", "--profile", "x"]])
+def test_unknown_names_are_one_line(capsys, arguments):
+    assert main.main(["plan", *arguments]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_cycle_is_told_whole(tmp_path):
+    file = tmp_path / "bad.toml"
+    text = SMALL.replace('algorithm = "lrr"', 'algorithm = "lrr"\nmasks = "imp"')
+    file.write_text(text.replace('algorithm = "imp"', 'algorithm = "imp"\nmasks = "on"', 1))
+    with pytest.raises(ValueError, match=r"got imp -> on -> lrr -> imp$"):
+        recipe.load(str(file))
+
+
+def test_a_missing_data_set_names_recipe_and_key(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("SIGNFLOW_DATA", str(tmp_path / "none"))
+    for command in (["run", "fig3"], ["plan", "fig3", "--make"]):
+        assert main.main([*command, "--profile", "short", "--runs", str(tmp_path / "runs")]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert error.startswith("deepexp: recipe fig3: panels.cifar10.data.dataset: cifar10 must lie in ")
+    assert not (tmp_path / "runs").exists()

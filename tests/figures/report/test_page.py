@@ -1,0 +1,405 @@
+"""The report: a page that stands alone, shows every verdict as it is, and embeds the data it is given."""
+
+import base64
+import copy
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from figures import cli
+from figures.report import explorer
+from figures.report import page as report
+from signflow import provenance, results
+from signflow import verdicts as signflow_verdicts
+
+HOSTILE = "<script>alert(1)</script> & \"quotes\" <img src=x onerror='alert(2)'>"
+CODES = "0 converged, 1 trapped, 2 dead, 3 stuck, 4 undecided, 5 failed, 6 ambiguous"
+VOID = {"meta", "img", "br", "hr", "input", "link"}
+
+
+class Page(HTMLParser):
+    """A parsed page; an element that is never closed, or closed by another's tag, is an error."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.elements, self.text, self.scripts = [], [], "", []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "script":
+            self.scripts.append(data)
+        elif self.open and self.open[-1] != "style":
+            self.text += data
+
+    def values(self, name):
+        return [attributes[name] for _, attributes in self.elements if name in attributes]
+
+    def words(self):
+        return " ".join(self.text.split())
+
+
+MADE = provenance.provenance({"runs": 54321}, seed=11)
+
+
+def _verdict(name="theorem-0", verdict="VERIFIED", counterexample=None, **changes):
+    count = {
+        "label": "imp, balanced d = 1,000",
+        "claim": {"algorithm": "imp", "imp": "keep", "success": "a0 > -rho and w1 > 0", "rate": 0.25},
+        "setting": {"d": 1000},
+        "starts": 54321,
+        "near_boundary": 77,
+        "decided": 54319,
+        "trapped": 3,
+        "undecided": 2,
+        "undecided_starts": [{"a0": 0.125, "status": "undecided"}],
+        "counterexamples": 0,
+        "interval": [0.0, 1.25e-4],
+        "rate": {"stated": 0.25, "successes": 13571, "decided": 54242, "interval": [0.2435, 0.2565]},
+    }
+    evidence = {
+        "symbolic": [{"derivation": "Loss", "shows": "L >= 0", "proved": True, "residuals": ["0", "False"]}],
+        "exact_vs_ode": [
+            {"law": "angle", "starts": 99, "error": 3.25, "unit": "2 z^4", "limit": 1e2, "beyond": 0}
+        ],
+        "monte_carlo": [count],
+        "figure": "smoke",
+    }
+    return {
+        "id": name,
+        "statement": "One neuron learns iff `a(0) > 0`.",
+        "verdict": verdict,
+        "evidence": evidence | changes,
+        "counterexample": counterexample,
+        "provenance": MADE,
+    }
+
+
+REFUTING = {
+    "claim": {"algorithm": "imp", "success": "a0 > 0"},
+    "setting": {"d": 10, "n": None},
+    "start": {"a0": 1.077183101451537, "w1": -0.18806056544472688},
+    "stated": "succeeds",
+    "integrated": "stuck",
+    "independent": "fails",
+}
+RATE = {
+    "claim": {"algorithm": "lrr"}, "setting": {"d": 4}, "rate": 0.5, "successes": 251, "decided": 1000,
+    "interval": [0.2, 0.31], "repeated": 20, "agree": 19,
+}  # fmt: skip
+LAW = {"law": "angle", "start": {"a0": 0.375}, "error": 5.5e5, "unit": "tolerances"}
+
+
+def _explorer(rng):
+    grid, along = (3, 5, 5), (4, 5, 5, 6)
+    loss = 10 ** rng.uniform(-20, 0, (*grid, 3))
+    path = rng.normal(size=along)
+    path[2, 1, 3, 4] = np.nan
+    success = rng.integers(0, 2, grid).astype(float)
+    success[0, 0, 0] = np.nan
+    return xr.Dataset(
+        {
+            "success": (("algorithm", "a0", "w0"), success),
+            "status": (("algorithm", "a0", "w0"), rng.integers(0, 7, grid).astype("int8")),
+            "loss": (("algorithm", "a0", "w0", "level"), loss),
+            "a": (("path", "a0", "w0", "point"), path),
+            "w": (("path", "a0", "w0", "point"), 3 * path),
+        },
+        coords={
+            "algorithm": ["imp", "wr", "lrr"],
+            "a0": np.linspace(-2, 2, 5),
+            "w0": np.linspace(-2, 2, 5),
+            "kept": ("level", [10, 3, 1]),
+        },
+        attrs={"d": 10, "rewind_time": 3.0, "status_codes": CODES},
+    )
+
+
+def _deep(rng):
+    """Of a recipe: accuracies of two arms, and a verdict of each kind."""
+    accuracy = rng.uniform(0.5, 1, (1, 2, 2, 3))
+    coords = {
+        "panel": ["digits"],
+        "arm": ["imp", "lrr"],
+        "level": [0, 1, 2],
+        "network": ("panel", ["resnet8"]),
+    }
+    levels = xr.Dataset({"test_accuracy": (("panel", "arm", "seed", "level"), accuracy)}, coords)
+    mean = levels.test_accuracy.mean("seed")
+    density = xr.zeros_like(mean) + [1.0, 0.8, 0.64]
+    means = {f"accuracy_{part}": mean for part in ("mean", "low", "high")}
+    means |= {"accuracy_n": xr.full_like(mean, 2, dtype=int), "density": density}
+    rows = [
+        ("P1", "", "SUPPORTED", "SUPPORTED (below the margin)", 3, 0.125, 0.0625, 0.1875),
+        ("P1", "snip", "NOT SUPPORTED", "NOT SUPPORTED", 3, -4.5, -5.5, -3.5),
+        ("P2", "", "INCONCLUSIVE", "INCONCLUSIVE (n > 1,000)", 1, 7.25, np.nan, np.nan),
+        ("P8", "", "NOT RUN", f"NOT RUN (no {HOSTILE})", 0, np.nan, np.nan, np.nan),
+    ]
+    names = ("prediction", "variant", "word", "text", "seeds", "estimate", "low", "high")
+    columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+    said = {"statement": "LRR wins.", "primary": "LRR - IMP", "panel": "digits", "network": "resnet8"}
+    columns |= {name: (text,) * len(rows) for name, text in {**said, "unit": "pp"}.items()}
+    verdicts = xr.Dataset({name: ("verdict", list(column)) for name, column in columns.items()})
+    return {"levels": levels, "means": xr.Dataset(means), "verdicts": verdicts}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Results: a deep smoke figure, one of the single neuron, and the explorer."""
+    rng, folder = np.random.default_rng(5), tmp_path_factory.mktemp("results")
+    smoke = {"recipe": "smoke", "title": f"Who? {HOSTILE}", "profile": "smoke", "runs": ["one", "two"]}
+    results.write(_deep(rng), folder / "smoke.nc", config=smoke)
+    drift = xr.Dataset(
+        {"drift": (("rtol", "start", "time"), rng.uniform(1e-9, 1e-8, (1, 2, 3)))},
+        coords={"rtol": [1e-6], "time": [1.0, 2.0, 3.0]},
+        attrs={"d": 3},
+    )
+    shown = {"title": "Drift", "shows": f"`c` stays. {HOSTILE}", "parts": {"line": {"seed": 1234}}}
+    results.write({"line": drift}, folder / "conservation.nc", config=shown)
+    results.write({"grid": _explorer(rng)}, folder / "explorer.nc", config={"shows": "Where `w_1(0) < 0`."})
+    mine = _verdict(f"mine {HOSTILE}", "REFUTED", REFUTING)
+    verdicts = [
+        _verdict(),
+        mine | {"statement": f"`a <b {HOSTILE}` {HOSTILE}"},
+        _verdict("rate", "REFUTED", RATE),
+        _verdict("law", "REFUTED", LAW, figure="fig1a"),
+        _verdict("open", "UNDECIDED (2 of 9 runs are undecided)", symbolic=[], monte_carlo=[]),
+        _verdict("user", "NOT REFUTED (no derivation; 9 starts)", symbolic=[]),
+        _verdict("none", "NOT RUN (there is nothing to run)", symbolic=[], monte_carlo=[]),
+    ]
+    (folder / "verdicts.json").write_text(json.dumps(verdicts))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def html(folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("report") / "deeper" / "index.html"
+    assert cli.main(["report", "--results", str(folder), "--out", str(out), "--quiet"]) == 0
+    assert [file.name for file in out.parent.iterdir()] == ["index.html"]
+    return out.read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return Page(html)
+
+
+def test_the_page_stands_alone(html, page):
+    assert html.startswith("<!DOCTYPE html>")
+    for address in page.values("src") + page.values("href"):
+        assert address.startswith(("data:image/svg+xml;base64,", "#", "https://arxiv.org/"))
+    assert not {"link", "iframe", "object", "embed"} & {tag for tag, _ in page.elements}
+    assert not page.values("srcset")
+    assert not re.search(r"@import|url\(", html)
+    code = "".join(page.scripts)
+    assert not re.search(r"fetch\(|XMLHttpRequest|import\(|WebSocket|sendBeacon", code)
+    remote = set(re.findall(r"https?://[^\s\"'<)]*", html))
+    assert remote == {"https://arxiv.org/abs/2402.19262", "http://www.w3.org/2000/svg"}
+
+
+def test_the_page_is_valid_where_tools_read_it(page):
+    ids = page.values("id")
+    assert len(ids) == len(set(ids))
+    assert {link[1:] for link in page.values("href") if link.startswith("#")} <= set(ids)
+    for name in ("aria-describedby", "aria-labelledby"):
+        assert {target for value in page.values(name) for target in value.split()} <= set(ids)
+    assert ("html", {"lang": "en"}) in page.elements
+    assert all(attributes["alt"] for tag, attributes in page.elements if tag == "img")
+    (map_,) = (attributes for _, attributes in page.elements if attributes.get("id") == "explorer-map")
+    assert map_["tabindex"] == "0"
+    assert ("p", {"id": "explorer-text", "aria-live": "polite"}) in page.elements
+
+
+def test_every_verdict_is_shown_as_it_is(page):
+    words = page.words()
+    assert "7 statements: 1 VERIFIED, 1 NOT REFUTED, 3 REFUTED, 1 UNDECIDED, 1 NOT RUN." in words
+    badges = [value for value in page.values("class") if value.startswith("badge")]
+    neither = ["badge undecided", "badge not-refuted", "badge not-run"]
+    expected = ["badge verified", *["badge refuted"] * 3, *neither]
+    predicted = ["badge supported", "badge not-supported", "badge inconclusive", "badge not-run"]
+    assert badges == [*expected * 2, *predicted]  # in the table and with the evidence; of the deep networks
+    for reason in ("2 of 9 runs are undecided", "no derivation; 9 starts", "there is nothing to run"):
+        assert f"Reason: {reason}." in words
+    for evidence in (
+        "2 claims proved",
+        "angle: at most 3.25 × 2z4 in 99 starts (limit 100)",
+        "IMP, balanced d = 1,000 a(0)>−|w(0)| and w1(0)>0 54,321 (77) 2 0 (< 0.000125) 0.2500 "
+        "13,571 of 54,242 [0.2435, 0.2565]",
+        "a0 = 0.125, status = undecided",
+        "0 counterexamples in 54,321 starts, 2 undecided; 1 rate against 54,242 draws",
+        "fig1a: not drawn",
+    ):
+        assert evidence in words, evidence
+
+
+def test_counterexamples_are_complete(page):
+    words = page.words()
+    for said in (
+        "Stated: IMP succeeds, from a(0)>0. Found: integrated, it ends stuck; with the independent solver it "
+        "fails.",
+        "Start: a0 = 1.077183101451537, w1 = -0.18806056544472688",
+        "Setting: d = 10 ",
+        "Stated: LRR succeeds with probability 0.5. Found: 251 of 1,000 decided runs succeed; the 99.99 % "
+        "interval is [0.20000, 0.31000], and 19 of 20 runs repeated",
+        "Stated: the law 'angle'. Found: the integration leaves it by 5.5e+05 tolerances",
+        "Start: a0 = 0.375",
+    ):
+        assert said in words, said
+
+
+def test_hostile_text_stays_text(html, page):
+    assert page.words().count("<script>alert(1)</script>") >= 4  # id, statement, formula, caption
+    assert not any("alert" in script for script in page.scripts)
+    assert not page.values("onerror")
+    assert "<script>alert" not in html
+
+
+def test_predictions_stand_with_their_estimate_and_their_verdict(page):
+    text = page.words()
+    assert "Predictions for deep networks" in text
+    for row in (
+        "P1 LRR wins. LRR - IMP digits, resnet8 0.125 [0.0625, 0.188] pp 3",
+        "P1 (snip) LRR wins. LRR - IMP digits, resnet8 −4.5 [−5.5, −3.5] pp 3",
+        "P2 LRR wins. LRR - IMP digits, resnet8 7.25 pp 1",
+        "P8 LRR wins. LRR - IMP digits, resnet8 – 0",
+    ):
+        assert row in text
+    for why in ("✓ SUPPORTED below the margin", "? INCONCLUSIVE n > 1,000", "○ NOT RUN no <script>"):
+        assert why in text
+    assert "P1 on digits: SUPPORTED (below the margin); P1 (snip) on digits: NOT SUPPORTED; P2" in text
+
+
+def test_figures_say_what_they_show_and_smoke_is_marked(page):
+    words = page.words()
+    assert "(conservation). c stays." in words
+    assert "SMOKE RUN: it shows that the pipeline works, and nothing about the methods." in words
+    assert words.count("SMOKE RUN") == 5  # at the figure, and at each of its verdicts
+    assert "Not drawn, for want of a result file: fig1a," in words
+    images = [value for value in page.values("src") if value.startswith("data:")]
+    assert len(images) == 2
+    for image in images:
+        drawn = base64.b64decode(image.partition(",")[2]).decode()
+        assert drawn.rstrip().endswith("</svg>")
+
+
+def test_provenance_is_that_of_every_file(page, folder):
+    words = page.words()
+    for name in ("smoke", "conservation", "explorer"):
+        table = next(iter(results.read(folder / f"{name}.nc").values()))
+        made = table.attrs["created"].replace("T", " ").replace("+00:00", " UTC")
+        digest = table.attrs["source_digest"][:12]
+        assert f"{name} {made} {table.attrs['revision']} {digest}" in words
+    assert "1234 1" in words
+    assert "all verdicts" in words
+    assert f"numpy {np.__version__}" in words
+    assert "differing sources" not in words
+
+
+def _decoded(array, shape):
+    codes = np.frombuffer(base64.b64decode(array["codes"]), "<u2").reshape(shape)
+    return np.where(codes == explorer.NO_VALUE, np.nan, array["low"] + array["step"] * codes)
+
+
+def test_embedded_data_are_those_of_the_result(page, folder):
+    grid = results.read(folder / "explorer.nc")["grid"]
+    found = json.loads(page.scripts[0])
+    for name, expected in (
+        ("a", grid.a.values),
+        ("w", grid.w.values),
+        ("loss", np.log10(np.maximum(grid.loss.values, explorer.FAINTEST))),
+    ):
+        half = found[name]["step"] / 2
+        assert half <= np.ptp(expected[np.isfinite(expected)]) / 65534 / 2 * (1 + 1e-12)
+        np.testing.assert_allclose(
+            _decoded(found[name], expected.shape), expected, rtol=0, atol=half * 1.0001
+        )
+    success = np.frombuffer(base64.b64decode(found["success"]), "u1").reshape(grid.success.shape)
+    np.testing.assert_array_equal(np.where(success == 2, np.nan, success), grid.success)
+    status = np.frombuffer(base64.b64decode(found["status"]), "u1").reshape(grid.status.shape)
+    np.testing.assert_array_equal(status, grid.status)
+    assert found["codes"][3] == "stuck"
+    assert (found["kept"], found["points"], found["d"], found["rewind_time"]) == ([10, 3, 1], 6, 10, 3.0)
+    np.testing.assert_array_equal(found["a0"], grid.a0)
+
+
+def test_constant_values_survive():
+    constant = np.full((2, 3), 0.25)
+    np.testing.assert_array_equal(_decoded(explorer.quantised(constant), (2, 3)), constant)
+
+
+def test_what_is_missing_is_said(folder):
+    verdicts = signflow_verdicts.read_verdicts(folder / "verdicts.json")
+    bare = Page(report.page(verdicts, [], missing=["fig1a"])).words()
+    assert "singleneuron preset explorer makes it" in bare
+    assert "No figure has a result file. make figures" in bare
+    other = copy.deepcopy(verdicts)
+    other[0].provenance["source_digest"] = "another"
+    other[1].provenance.clear()
+    words = Page(report.page(other, [])).words()
+    assert "made by differing sources" in words
+    assert "not recorded" in words
+
+
+def test_the_same_results_give_the_same_page(html, folder, tmp_path):
+    out = tmp_path / "again.html"
+    assert cli.main(["report", "--results", str(folder), "--out", str(out)]) == 0
+    assert out.read_text("utf-8") == html
+
+
+def test_a_report_without_its_inputs_is_one_line_and_code_2(folder, tmp_path, capsys):
+    out = tmp_path / "index.html"
+
+    def fails(message, *options):
+        assert cli.main(["report", "--out", str(out), *options]) == 2
+        streams = capsys.readouterr()
+        assert streams.err.count("\n") == 1
+        assert message in streams.err
+        assert not out.exists()
+
+    fails("but there is no such file; `singleneuron verify` makes it", "--results", str(tmp_path / "none"))
+    bad = tmp_path / "bad.json"
+    for text, message in (
+        ("[{", "but it is not JSON ("),
+        ('[{"id": 3}]', "but 0.id must be a string, got 3; 0.statement must be given"),
+        (json.dumps([_verdict(verdict="PERHAPS")]), "0.verdict must match pattern"),
+    ):
+        bad.write_text(text)
+        fails(message, "--verdicts", str(bad))
+    assert cli.main(["report", "--out", str(tmp_path / "page.pdf")]) == 2
+    assert "must end in .html" in capsys.readouterr().err
+    damaged = tmp_path / "results"
+    damaged.mkdir()
+    (damaged / "fig1a.nc").write_text("nothing")
+    fails(
+        "cannot read the result file", "--results", str(damaged), "--verdicts", str(folder / "verdicts.json")
+    )
+    (damaged / "fig1a.nc").unlink()
+    results.write({"map": xr.Dataset()}, damaged / "explorer.nc", config={})
+    fails(
+        "does not hold what explorer draws",
+        "--results",
+        str(damaged),
+        "--verdicts",
+        str(folder / "verdicts.json"),
+    )
+
+
+def test_the_template_is_packaged():
+    settings = (Path(__file__).parents[3] / "pyproject.toml").read_text("utf-8")
+    for file in Path(report.__file__).parent.glob("report.*"):
+        suffix = "".join(file.suffixes)
+        assert suffix == ".py" or f'"*{suffix}"' in settings
