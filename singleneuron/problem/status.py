@@ -22,6 +22,9 @@ DEAD_RATIO = 1e6
 EQUAL = 1e-6
 """|a| = |w| up to this share, where the balance is not known."""
 
+EDGE = 1e-9
+"""w.v = 0 up to this multiple of |w| |v|: on the edge of the target's side, to the accuracy of a limit."""
+
 ON_PLANE = 1e-12
 """w.x_i = 0 up to this multiple of |w| |x_i|: rounding, since a slide keeps to its hyperplanes exactly."""
 
@@ -173,7 +176,7 @@ def sample_status(
     silent = ~np.any((z > rounding) & (problem.y != 0), axis=-1)
     rests = np.linalg.norm(pull, axis=-1) <= tolerance / 2 * np.mean(problem.x**2)
     stays = rests if settled is None else settled
-    right = (state.a > 0) & (state.w @ problem.v > 0) & ~silent
+    right = (state.a > 0) & (state.w @ problem.v > EDGE * rho) & ~silent
     tiny = (rho <= TINY_NORM) & (-state.a >= (1 - EQUAL) * rho)
     dies = inactive | ((state.a < 0) & ((c >= 0) | tiny))
     if settled is not None:

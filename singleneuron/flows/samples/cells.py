@@ -19,6 +19,8 @@ from singleneuron.problem.arguments import Array
 
 OFF, ON, SLIDING = 0, 1, 2
 SLID, ACTIVE, UPDATES = 0, 1, 2  # entries of `Cell.counts`
+SHARE_SLACK = 1e-12
+"""By so much a share of a sample slid in may leave [0, 1]: rounding of its terms."""
 
 
 class Hyperplanes(NamedTuple):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from singleneuron.flows.samples.cells import OFF, ON, SLID, SLIDING, set_side, step
+from singleneuron.flows.samples.cells import OFF, ON, SHARE_SLACK, SLID, SLIDING, cell_field, set_side, step
 from singleneuron.flows.samples.sliding import join, prepare_slide, release, settle
 from singleneuron.kernels.bernstein import DEGREE, NEVER, PEAKS, PRODUCT, bernstein, first_root
 from singleneuron.kernels.compiling import routine
@@ -19,6 +19,8 @@ from singleneuron.problem.arguments import Array
 NOTHING, REACHED, FULL, EMPTY, TURNED = range(5)  # w.x_i = 0, alpha = 1, alpha = 0, a = 0
 # A hyperplane counts as crossed this multiple of |w| |x_i| beyond it: above rounding, below any tolerance.
 SLACK = 1e-13
+STILL = 1e-12
+"""A speed is 0 up to rounding at this multiple of the terms that it is the sum of."""
 
 
 class Curve(NamedTuple):
@@ -101,7 +103,7 @@ def first_release(cell, y, dense, curve, latest):
             for i in range(DEGREE + 1):
                 alpha[i + j] += PRODUCT[i, j] * curve.y[i, 0] * value
         # alpha is known up to rounding of its terms
-        slack = 1e-12 + 1e-15 * y.size * size
+        slack = SHARE_SLACK + 1e-15 * y.size * size
         for target in (EMPTY, FULL):
             for i in range(alpha.size):
                 alpha[i] = (alpha[i] if target == EMPTY else 1.0 + slack - alpha[i]) + slack
@@ -132,6 +134,23 @@ def arrive(planes, cell, y, lapse, kind, which, k, k_within, out):
     elif kind == TURNED:
         out[0] = 0.0
     return lapse
+
+
+@routine
+def leads_across(planes, cell, y, which, rate):
+    """Whether the flow at y, on the hyperplane, leads to its other side; `rate` is scratch.
+
+    Where the hyperplane is one that the flow only tends to, as with a label 0, its speed there is 0 up to
+    rounding, and what came upon it is the error of the step.
+    """
+    cell_field(y, cell, rate)
+    a, w = y[0], y[1:]
+    trace = 0.0
+    for j in range(w.size):
+        trace += cell.A[j, j]
+    size = abs(a) * (math.sqrt(dot(cell.b, cell.b)) + abs(a) * trace * math.sqrt(dot(w, w)))
+    sign = 1.0 if cell.side[which] == ON else -1.0
+    return -sign * dot(rate[1:], planes.x[which]) * planes.inverse_norm[which] > STILL * size
 
 
 @routine

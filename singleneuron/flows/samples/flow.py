@@ -25,11 +25,13 @@ from singleneuron.flows.samples.cells import (
 )
 from singleneuron.flows.samples.events import (
     NOTHING,
+    REACHED,
     TURNED,
     arrive,
     bend_of,
     empty_curve,
     enter_next,
+    leads_across,
     next_event,
 )
 from singleneuron.flows.samples.limits import MOVED, MOVING, ending, fate
@@ -49,7 +51,7 @@ from singleneuron.kernels.dop853 import (
     prepare_dense,
     step_factor,
 )
-from singleneuron.kernels.vectors import dot, fill, put
+from singleneuron.kernels.vectors import add, dot, fill, put
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.status import TINY_NORM
 
@@ -69,8 +71,14 @@ def begin(planes, cell, watch, y):
 
 
 @routine
-def rebalance(y, c):
-    """a from a^2 = c + |w|^2: with c >= 0 it never passes 0, which a drift of c can make it do near w = 0."""
+def rebalance(cell, y, c):
+    """w back on the hyperplanes slid in, and a from a^2 = c + |w|^2, against the drift of either.
+
+    With c >= 0 a never passes 0, which a drift of c can make it do near w = 0.
+    """
+    w = y[1:]
+    for s in range(cell.counts[SLID]):
+        add(w, -dot(cell.basis[s], w), cell.basis[s])
     if c >= 0.0:
         y[0] = math.copysign(math.sqrt(c + dot(y[1:], y[1:])), y[0])
 
@@ -129,7 +137,7 @@ def follow(planes, options, y, c, times, path, shares, log, cell, watch, curve, 
             if events < log.size:
                 log[events] = t
             events += 1
-            rebalance(y, c)
+            rebalance(cell, y, c)
             cell_field(y, cell, k[0])
             look_around(planes, y, watch)
             h = 0.1 * math.sqrt(dot(y[1:], y[1:]) / dot(k[0, 1:], k[0, 1:]))
@@ -168,7 +176,7 @@ def follow(planes, options, y, c, times, path, shares, log, cell, watch, curve, 
             step(cell, y, times[filled] - t, k_within, scratch)
             record(cell, scratch, path[filled], shares[filled])
             filled += 1
-        rebalance(y1, c)
+        rebalance(cell, y1, c)
         put(y, y1)
         factor = step_factor(error)
         gap += t_new - t
@@ -177,6 +185,10 @@ def follow(planes, options, y, c, times, path, shares, log, cell, watch, curve, 
             put(watch.start, watch.stop)
             calm += 8
             h *= min(1.0, factor) if rejected else factor
+        elif kind == REACHED and not leads_across(planes, cell, y, which, k[0]):
+            watched(watch, y, watch.start)
+            calm += 8
+            h *= min(1.0, factor)
         else:
             if events < log.size:
                 log[events] = t_new

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from singleneuron.flows.samples.apex import ENDLESS, RESTS, RETURNS, ROUNDING, comes_back, pass_apex, strength
-from singleneuron.flows.samples.cells import ON, SLID, SLIDING
+from singleneuron.flows.samples.cells import ON, SHARE_SLACK, SLID, SLIDING
 from singleneuron.flows.samples.near_planes import watch_all
 from singleneuron.kernels.compiling import routine
 from singleneuron.kernels.dop853 import CERTAIN, CONVERGED, END, EVENT, FAILED
@@ -54,7 +54,8 @@ def stays(planes, cell, watch, y, rest, spread):
 def outweighs(planes, cell, values, vectors, parts, i, rho):
     """Whether hyperplane i stays on its side of w(tau) = sum_k parts_k e^{-values_k tau} vectors_k for ever.
 
-    It does if the terms that decay most slowly are of its side and larger than all others together.
+    It does if the terms that decay most slowly are of its side and larger than all others together, and if
+    there are none: then the path lies within the hyperplane.
     """
     sign = 1.0 if cell.side[i] == ON else -1.0
     trace = values[values.size - 1]
@@ -68,16 +69,15 @@ def outweighs(planes, cell, values, vectors, parts, i, rho):
                 lead += term
             else:
                 rest += abs(term)
-    return lead > rest
+    return lead > rest or slowest == math.inf
 
 
 @routine
 def fades(planes, cell, y):
     """Whether it is certain that the output tends to 0, for ever: every active label is 0.
 
-    With P b = 0, w moves along e^{-P A P tau} w: with c >= 0 tau tends to infinity, with c < 0 a tends to 0
-    before. So the neuron never learns if no hyperplane is reached on that path, and no multiplier leaves
-    [0, 1].
+    With P b = 0, w moves along e^{-P A P tau} w, tau = the integral of a^2, as far as a does not tend to 0.
+    So the neuron never learns if no hyperplane is reached on that path, and no multiplier leaves [0, 1].
     """
     d = y.size - 1
     w = y[1:]
@@ -93,13 +93,60 @@ def fades(planes, cell, y):
         spread = 0.0
         for k in range(d):
             spread += abs(y[0] * parts[k] * dot(cell.slope[s], vectors[k]))
-        if min(cell.share[s], 1.0 - cell.share[s]) <= spread:
+        if min(cell.share[s], 1.0 - cell.share[s]) < spread - SHARE_SLACK:
             return False
     rho = math.sqrt(dot(w, w))
     for i in range(cell.side.size):
         if cell.side[i] != SLIDING and not outweighs(planes, cell, values, vectors, parts, i, rho):
             return False
     return True
+
+
+@routine
+def fade_out(cell, y, c):
+    """Bring y to the limit of its path e^{-P A P tau} w: tau ends where |w|^2 = -c, and so a = 0, if ever.
+
+    Where A does not act w stays, whatever tau.
+    """
+    d = y.size - 1
+    A, b, parts = np.empty((d, d)), np.empty(d), np.empty(d)
+    projected(cell, A, b)
+    values, columns = np.linalg.eigh(A)
+    vectors = columns.T.copy()
+    stays = 0.0
+    for k in range(d):
+        parts[k] = dot(vectors[k], y[1:])
+        values[k] = values[k] if values[k] > 1e-12 * values[d - 1] else 0.0
+        stays += parts[k] ** 2 if values[k] == 0.0 else 0.0
+    inner, tau = c + stays, math.inf
+    if inner < 0.0:
+        low, tau = 0.0, 1.0 / values[d - 1]
+        while square_at(values, parts, tau) > -c:
+            low, tau = tau, 2.0 * tau
+        for _ in range(100):
+            middle = 0.5 * (low + tau)
+            if square_at(values, parts, middle) > -c:
+                low = middle
+            else:
+                tau = middle
+    y[0] = math.copysign(math.sqrt(max(inner, 0.0)), y[0])
+    fill(y[1:], 0.0)
+    for k in range(d):
+        add(y[1:], parts[k] * left_after(values[k], tau), vectors[k])
+
+
+@routine
+def left_after(value, tau):
+    return math.exp(-value * tau) if value > 0.0 else 1.0
+
+
+@routine
+def square_at(values, parts, tau):
+    """|w(tau)|^2."""
+    total = 0.0
+    for k in range(values.size):
+        total += (parts[k] * left_after(values[k], tau)) ** 2
+    return total
 
 
 @routine
@@ -158,6 +205,8 @@ def limit_of(planes, cell, watch, y, c, close, goal):
         size = math.sqrt(0.5 * (inner + root) if inner > 0.0 else 2.0 * target2 / (root - inner))
         goal[0] = math.copysign(size, a)
         add(goal[1:], 1.0 / goal[0], target)
+    for s in range(cell.counts[SLID]):
+        add(goal[1:], -dot(goal[1:], cell.basis[s]), cell.basis[s])
     if rest > close and not stays(planes, cell, watch, y, rest, 2.0 * math.sqrt(energy / least)):
         return False, math.inf
     return True, math.sqrt(apart2)
@@ -223,6 +272,9 @@ def ending(planes, cell, watch, options, y, rate, c, t, look, scratch):
         if c == 0.0 and y[0] > 0.0 and fades(planes, cell, y):
             fill(y, 0.0)
             return EVENT
+        if c < 0.0 and fades(planes, cell, y):
+            fade_out(cell, y, c)
+            return CERTAIN
     return CERTAIN if t >= options.t_certain and y[0] < 0.0 and c >= 0.0 else MOVING
 
 

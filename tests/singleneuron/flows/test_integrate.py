@@ -8,7 +8,7 @@ from singleneuron.problem.loss import gradient, loss
 from singleneuron.problem.problem import Population, Sample
 from singleneuron.problem.starts import balanced_starts, independent_starts
 from singleneuron.problem.state import Reduced, State, balance, reduce
-from singleneuron.problem.status import Status
+from singleneuron.problem.status import SUCCESS, Status
 
 RTOL = 1e-10
 
@@ -319,6 +319,71 @@ def test_one_coordinate_whose_active_labels_are_0_learns_nothing(a, method):
     problem = Sample([[1.0], [0.8], [-1.0]], [0.0, 0.0, 1.0])
     for t_end in (1.0, 10.0, 100.0, np.inf):
         assert integrate(problem, State([a], [[0.6]]), t_end, method=method).status[0] == Status.STUCK
+
+
+TIMES_OF_FATE = (20.0, 30.0, 60.0, 200.0, 1000.0, np.inf)
+
+
+@pytest.mark.parametrize(("label", "w"), [(1.0, (-1.0, 0.5)), (2.0, (-1.0, 0.5)), (2.0, (-0.5, 1e-3))])
+def test_a_hyperplane_that_the_flow_only_tends_to_is_never_crossed(label, w):
+    """Sample 2 alone is active, label 0: w_1 < 0 decays, and integration errors must not carry it across."""
+    problem = Sample([[1.0, 0.0], [-1.0, 0.0]], [label, 0.0])
+    for t_end in TIMES_OF_FATE:
+        end = integrate(problem, State([2.0], [w]), t_end)
+        assert end.status[0] == Status.DEAD
+        assert -0.01 < end.state.w[0, 0] <= 0
+        assert end.state.w[0, 1] == pytest.approx(w[1])
+        assert end.state.a[0] == pytest.approx(np.sqrt(4 - w[0] ** 2), abs=1e-6)
+
+
+def test_a_feature_that_is_always_0_changes_no_fate():
+    """Noise-free labels are 0 wherever x < 0; the same data in one coordinate tell the outcome."""
+    for seed in (12, 24, 33):
+        line = Sample.draw(1, 8, seed=seed)
+        plane = Sample(np.column_stack([line.x[:, 0], np.zeros(8)]), line.y)
+        rng = np.random.default_rng(seed)
+        a, w = rng.uniform(0.2, 2.0, 10), rng.uniform(-1.0, 1.0, (10, 2))
+        one = integrate(line, State(a, w[:, :1], c=a**2 - w[:, 0] ** 2), np.inf, method="ode")
+        two = integrate(plane, State(a, w), np.inf)
+        assert np.array_equal(np.isin(one.status, SUCCESS), np.isin(two.status, SUCCESS))
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "a", "w"),
+    [
+        ([[1.0, 0.0], [0.0, 1.0]], [0.0, 1.0], 1.0, (0.5, 0.0)),
+        ([[1.0, 0.0], [0.0, 1.0]], [0.0, -1.0], 1.0, (0.5, 0.2)),
+        (
+            [[1.0, 1.0], [1.0, -1.0]],
+            [0.0, -1.0],
+            1.5344355707933535,
+            (0.9854303995570634, -0.8835250463911076),
+        ),
+    ],
+)
+def test_a_path_within_a_hyperplane_fades_for_ever(x, y, a, w):
+    for t_end in TIMES_OF_FATE[1:]:
+        assert integrate(Sample(x, y), State([a], [w]), t_end).status[0] == Status.DEAD
+
+
+def test_a_neuron_that_slowly_fades_has_its_limit():
+    """c < 0, and part of w is never acted on, so that a does not reach 0."""
+    problem = Sample([[-0.0906, 0.0147], [0.1813, -0.0295]], [0.0, -0.46])
+    start = State([-0.2095], [[0.033, 1.0642]])
+    late, limit = (integrate(problem, start, t_end) for t_end in (1e5, np.inf))
+    assert (late.status[0], limit.status[0]) == (Status.DEAD, Status.DEAD)
+    assert limit.state.a[0] == pytest.approx(late.state.a[0], abs=1e-4)
+    np.testing.assert_allclose(limit.state.w, late.state.w, atol=1e-4)
+    assert balance(limit.state)[0] == pytest.approx(balance(start)[0], rel=1e-9)
+
+
+def test_a_limit_on_the_edge_of_the_targets_side_is_no_success():
+    problem = Sample(
+        [[-1.0, 0.0, 0.0], [0.0, 1.0, 2.0], [1.0, -2.0, 2.0], [-2.0, 2.0, -1.0]], [-0.5, 0.5, 1.0, 1.0]
+    )
+    start = State([0.5298131763546896], [[-0.6966625502401537, 0.040710937787331765, -0.37343891940053686]])
+    for t_end in TIMES_OF_FATE[1:]:
+        assert integrate(problem, start, t_end).status[0] == Status.STUCK
 
 
 def test_time_of_descent_on_samples_is_that_of_the_tolerance_asked_for():
