@@ -25,7 +25,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from deepexp.config.settings import Machine
+from deepexp.config.sections import Machine
 from signflow.messages import Failure
 
 TIMEOUT = timedelta(minutes=30)  # longer than whatever rank 0 does while the others wait for it

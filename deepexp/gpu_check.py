@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from deepexp import bench, train
+from deepexp.benchmark import loops
+from deepexp.benchmark import report as bench
 from deepexp.config.build import build
 from deepexp.pruning import masks
 from deepexp.pruning.scores import score
@@ -24,6 +25,7 @@ from deepexp.runs import run as levels
 from deepexp.runs.setup import prepare
 from deepexp.schedule import costs
 from deepexp.storage import folder as layout
+from deepexp.training import steps as train
 from signflow.provenance import provenance
 
 LAST_START = 270.0  # seconds after which no check starts: the longest, with two graphs to compile, takes 90
@@ -174,7 +176,7 @@ def throughput(
     seconds: float = 12.0,
 ) -> dict[str, float]:
     """Training images/s of `LOOPS`, on random images of CIFAR-10's size."""
-    chosen = {**bench.settings("cifar10", model, batch, device=device), **machine, "machine.compile": False}
+    chosen = {**loops.settings("cifar10", model, batch, device=device), **machine, "machine.compile": False}
     dataset = costs.random_images(build(chosen), images)
-    rates, _ = bench.loops(chosen, images=10**9, seconds=seconds, only=LOOPS, dataset=dataset)
+    rates, _ = loops.loops(chosen, images=10**9, seconds=seconds, only=LOOPS, dataset=dataset)
     return rates

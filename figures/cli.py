@@ -125,7 +125,7 @@ def _drawn(name: str, source: Path, draw: Draw) -> report.Drawn:
     """A figure with the verdicts of its file."""
     from figures.report import page as report
 
-    def parts(tables: Tables) -> tuple[Figure, list[signflow_verdicts.Prediction]]:
+    def parts(tables: Tables) -> tuple[Figure, list[signflow_verdicts.PredictionVerdict]]:
         return draw(tables), report.predictions(tables)
 
     (figure, decided), attributes = _draw_from(source, parts)

@@ -8,13 +8,8 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from signflow.provenance import started_with
-
-if TYPE_CHECKING:
-    pass
-
 
 SUFFIXES = (".nc", ".csv")
 

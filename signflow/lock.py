@@ -17,7 +17,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 NAME = "lock"
-_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
@@ -45,8 +45,9 @@ def _take(folder: Path) -> IO[Any]:
         except BlockingIOError:
             raise ValueError(_busy(folder, file)) from None
         except OSError as error:
-            if error.errno not in _NO_LOCKS:
+            if error.errno not in NO_LOCKS:
                 file.close()
+                error.filename = str(path)
                 raise
             logging.getLogger(__name__).warning(
                 "the file system of '%s' has no locks (%s); let no other process work there",

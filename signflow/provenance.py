@@ -16,19 +16,15 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from signflow.machine import processor
-
-if TYPE_CHECKING:
-    pass
-
 
 _ROOT = Path(__file__).resolve().parents[1]
 
 
 # Figures compute nothing: editing one leaves every result valid, so the digest leaves them out.
-_SOURCES = ("singleneuron", "deepexp")
+_SOURCES = ("singleneuron", "deepexp", "signflow")
 
 
 _LIBRARIES = ("numpy", "scipy", "numba", "xarray", "signflow")
@@ -96,7 +92,7 @@ def provenance(config: Mapping[str, Any], seed: int | None = None) -> dict[str, 
     libraries = _LIBRARIES + (("torch",) if "torch" in sys.modules else ())
     versions = {"python": platform.python_version()} | {name: version(name) for name in libraries}
     return {
-        "config": _canonical(config),
+        "config": canonical(config),
         **({} if seed is None else {"seed": seed}),
         "versions": json.dumps(versions),
         "revision": made,
@@ -107,7 +103,7 @@ def provenance(config: Mapping[str, Any], seed: int | None = None) -> dict[str, 
     }
 
 
-def _canonical(config: Mapping[str, Any]) -> str:
+def canonical(config: Mapping[str, Any]) -> str:
     """JSON with sorted keys; what JSON cannot say (infinity, NaN) becomes its name."""
 
     def plain(value: Any) -> Any:

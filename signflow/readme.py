@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from signflow.files import atomic, read_text
-
-if TYPE_CHECKING:
-    pass
 
 
 def three_digits(value: float) -> str:

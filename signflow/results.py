@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from signflow.files import SUFFIXES, atomic, check_output
-from signflow.provenance import _canonical, provenance, source_digest
+from signflow.provenance import canonical, provenance, source_digest
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -81,7 +81,7 @@ def is_current(path: str | Path, *, config: Mapping[str, Any]) -> bool:
         stored = _attributes(path) if path.is_file() else {}
     except ValueError:
         return False
-    return (stored.get("config"), stored.get("source_digest")) == (_canonical(config), source_digest())
+    return (stored.get("config"), stored.get("source_digest")) == (canonical(config), source_digest())
 
 
 def claim(
@@ -100,7 +100,7 @@ def claim(
     if overwrite or not path.exists():
         return path
     remedy = "write to another file, or replace it with --overwrite"
-    ours = _flat({key: value for key, value in json.loads(_canonical(config)).items() if key not in _WORDS})
+    ours = _flat({key: value for key, value in json.loads(canonical(config)).items() if key not in _WORDS})
     theirs = _flat({key: value for key, value in _config_of(path, remedy).items() if key not in _WORDS})
     differ = sorted(key for key in ours | theirs if ours.get(key, "") != theirs.get(key, ""))
     if differ:

@@ -2,78 +2,154 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from signflow.files import atomic
 from signflow.messages import invalid
 
-if TYPE_CHECKING:
-    pass
+Values = dict[str, int | float | str | list[float] | None]
+"""Numbers by name: a start, or what a setting says."""
+Interval = tuple[float, float]
+DONE = ("VERIFIED", "NOT REFUTED")
+"""The words that are no failure: a verdict of another ends the command with exit code 1."""
 
 
-class Derivation(BaseModel):
+class Part(BaseModel):
+    """Written with what was set alone, and read whatever else stands beside it."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Derivation(Part):
+    """What a derivation shows, and what is left of each of its claims once simplified: 0, or false."""
+
     derivation: str
     shows: str
     proved: bool
     residuals: list[str]
 
 
-class Law(BaseModel):
+class Law(Part):
+    """A law held against integration from `starts` starts.
+
+    error : the largest |stated - integrated|, in `unit`s. beyond : starts where it exceeds `limit`. worst :
+    the start with the largest. confirmed : whether the independent solver finds the law broken there too;
+    None where nothing is beyond the limit.
+    """
+
     law: str
     starts: int
     error: float
     unit: str
     limit: float
     beyond: int
+    worst: dict[str, float] = {}
+    confirmed: bool | None = None
 
 
-class Rate(BaseModel):
+class Stated(Part):
+    """What is stated of an algorithm: the region of starts from which it succeeds, its rate, or both."""
+
+    algorithm: str
+    imp: str = "keep"
+    rewind_time: float | None = None
+    success: str | None = None
+    rate: float | None = None
+
+
+class CountedRate(Part):
+    """A stated rate, and what was counted; interval : undecided runs as failures below, successes above."""
+
     stated: float
     successes: int
     decided: int
-    interval: tuple[float, float]
+    undecided: int = 0
+    interval: Interval
 
 
-class Claim(BaseModel):
-    algorithm: str
-    success: str | None = None
+class Count(Part):
+    """Runs counted against a claim, or the starts of a law.
 
-
-class Count(BaseModel):
-    """Runs counted against a claim, or the starts of a law."""
+    starts : all; near_boundary : those among them that were put there, not drawn from the law. undefined :
+    starts for which the stated region is neither true nor false. in_limit : counterexamples that no solver
+    reaches in time. interval : of the probability of a counterexample, undecided runs counted as one above.
+    shift : how far a boundary of the region may be off unseen. second_looks : runs integrated once more, with
+    a smaller tolerance, since they contradicted.
+    """
 
     starts: int
     decided: int
     undecided: int
     label: str = ""
     law: str = ""
-    claim: Claim | None = None
+    claim: Stated | None = None
+    setting: Values = {}
     near_boundary: int = 0
     trapped: int = 0
+    undecided_starts: list[Values] = []
     counterexamples: int | None = None
-    interval: tuple[float, float] = (0.0, 1.0)
-    rate: Rate | None = None
-    undecided_starts: list[dict[str, Any]] = []
+    in_limit: int = 0
+    undefined: int = 0
+    second_looks: int = 0
+    shift: float | None = None
+    interval: Interval = (0.0, 1.0)
+    against: list[Values] = []
+    rate: CountedRate | None = None
 
 
-class Evidence(BaseModel):
+class BrokenLaw(Part):
+    """A law that the independent solver, too, finds broken from `start`."""
+
+    law: str
+    start: dict[str, float]
+    error: float
+    unit: str
+
+
+class WrongRate(Part):
+    """A rate outside its interval; `agree` of `repeated` runs come out the same by the independent solver."""
+
+    claim: Stated
+    setting: Values
+    rate: float
+    successes: int
+    decided: int
+    interval: Interval
+    repeated: int
+    agree: int
+
+
+class WrongOutcome(Part):
+    """A start whose run ends otherwise than stated, by integration and by the independent solver."""
+
+    claim: Stated
+    setting: Values
+    start: Values
+    stated: str
+    integrated: str
+    independent: str
+
+
+class Evidence(Part):
     symbolic: list[Derivation]
     exact_vs_ode: list[Law]
     monte_carlo: list[Count]
     figure: str | None
 
 
-class Verdict(BaseModel):
+class Verdict(Part):
     """An entry of the file that `singleneuron verify` writes."""
 
     id: str
     statement: str
     verdict: str = Field(pattern=r"^(VERIFIED|REFUTED|(NOT REFUTED|UNDECIDED|NOT RUN) \(.*\))$")
     evidence: Evidence
-    counterexample: dict[str, Any] | None
-    provenance: dict[str, Any] = {}
+    counterexample: BrokenLaw | WrongRate | WrongOutcome | None
+    provenance: dict[str, str | int] = {}
 
     @property
     def word(self) -> str:
@@ -84,8 +160,11 @@ class Verdict(BaseModel):
         return self.verdict.partition(" (")[2].removesuffix(")")
 
 
-class Prediction(BaseModel):
-    """A verdict on a prediction of the theory, as `deepexp reduce` decides it from the runs of a recipe."""
+class PredictionVerdict(Part):
+    """A verdict on a prediction of the theory, as `deepexp reduce` decides it from the runs of a recipe.
+
+    In a result file each field is a column of the table `verdicts`.
+    """
 
     prediction: str
     variant: str
@@ -96,14 +175,24 @@ class Prediction(BaseModel):
     text: str
     word: str = Field(pattern=r"^(SUPPORTED|NOT SUPPORTED|INCONCLUSIVE|NOT RUN)$")
     seeds: int
+    needed: str
     estimate: float
     low: float
     high: float
+    bound: float
+    margin: float
     unit: str
 
     @property
     def why(self) -> str:
         return self.text.removeprefix(self.word).removeprefix(" (").removesuffix(")")
+
+
+def write_verdicts(verdicts: Sequence[Verdict], path: Path) -> None:
+    """Write verdicts as JSON, all or nothing."""
+    rows = [verdict.model_dump(mode="json", exclude_unset=True) for verdict in verdicts]
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(rows, indent=1, allow_nan=False) + "\n", "utf-8")
 
 
 def read_verdicts(path: Path) -> list[Verdict]:

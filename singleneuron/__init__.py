@@ -7,9 +7,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from singleneuron.algorithms import Algorithm
     from singleneuron.experiments.success_map import success_map
     from singleneuron.experiments.success_rate import success_rate
-    from singleneuron.flows.integrate import FlowResult, integrate
+    from singleneuron.flows.integrate import integrate
+    from singleneuron.flows.result import FlowResult
     from singleneuron.formulas.balanced import angle_time, balanced_flow, flip_angle, universal_angle
     from singleneuron.formulas.line import crossing_time, line_flow
     from singleneuron.formulas.population import escape_time, population_limit
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from singleneuron.pruning import PruneResult, prune
 
 _HOME = {
+    "algorithms": ("Algorithm",),
     "experiments.success_map": ("success_map",),
     "experiments.success_rate": ("success_rate",),
     "flows.integrate": (

@@ -1,13 +1,99 @@
-"""IMP, WR and LRR: their names, and the counts of coordinates by level."""
+"""IMP, WR and LRR: what a level starts from after a pruning. Everything else asks an `Algorithm`."""
 
-from typing import Any
+from __future__ import annotations
 
-import numpy as np
+import math
+from dataclasses import dataclass
+from typing import Literal, TypeVar, get_args
 
 from singleneuron.problem.arguments import integer, number
 
+Name = Literal["imp", "wr", "lrr"]
+Variant = Literal["keep", "rebalance"]
+ALGORITHMS: tuple[str, ...] = get_args(Name)
+IMP_VARIANTS: tuple[str, ...] = get_args(Variant)
 STEPS_MISS = 0.05
 """Share of a time by which whole steps of gradient descent may miss it."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """Where a and w come from at the start of each level after the first; the mask is applied to them.
+
+    name : 'imp', 'wr' or 'lrr'.
+    rewind_time : of WR alone, >= 0; 0 is IMP.
+    imp : what IMP and WR do with a then: 'keep' it, or 'rebalance' it to sign(a) |mask * w|.
+
+    Raises ValueError, in one line, for a name that does not exist, or options that do not fit it.
+    """
+
+    name: str
+    rewind_time: float | None = None
+    imp: str = "keep"
+
+    def __post_init__(self) -> None:
+        if self.name not in ALGORITHMS:
+            raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}, but is {self.name!r}")
+        if self.imp not in IMP_VARIANTS:
+            raise ValueError(f"imp must be one of {', '.join(IMP_VARIANTS)}, but is {self.imp!r}")
+        if self.name == "lrr" and self.imp != "keep":
+            raise ValueError(
+                f"imp is for 'imp' and 'wr', but is {self.imp!r} for 'lrr', which keeps a: leave it out"
+            )
+        if self.name == "wr":
+            if self.rewind_time is None:
+                raise ValueError("algorithm 'wr' needs a rewind_time >= 0 (0 is IMP)")
+            number("rewind_time", self.rewind_time, least=0.0)
+        elif self.rewind_time is not None:
+            raise ValueError(
+                f"rewind_time is for 'wr', but is {self.rewind_time!r} for {self.name!r}: leave it out"
+            )
+
+    @classmethod
+    def fitting(cls, name: str, *, imp: str = "keep", rewind_time: float | None = None) -> Algorithm:
+        """The algorithm with those options, which serve several algorithms, that it takes."""
+        if name == "lrr" and imp in IMP_VARIANTS:
+            imp = "keep"
+        return cls(name, rewind_time if name == "wr" else None, imp)
+
+    @property
+    def rewinds_to(self) -> float | None:
+        """The time of the dense level from which a and w are taken; None: those trained last (LRR)."""
+        return {"imp": 0.0, "wr": self.rewind_time, "lrr": None}[self.name]
+
+    @property
+    def rebalances(self) -> bool:
+        """Whether a becomes sign(a) |mask * w|."""
+        return self.imp == "rebalance"
+
+    def source(self, rewound: T, trained: T) -> T:
+        """Which of the two a level starts from: the state at `rewinds_to`, or the end of the level before."""
+        return trained if self.rewinds_to is None else rewound
+
+    def check_times(self, level_time: float, learning_rate: float | None = None) -> None:
+        """ValueError, in one line, for a time that no level, or no whole step of descent, reaches."""
+        if self.rewind_time is not None:
+            if self.rewind_time > level_time:
+                raise ValueError(
+                    f"rewind_time must be <= level_time = {level_time:g}, a time within level 0, "
+                    f"but is {self.rewind_time:g}"
+                )
+            _check_steps("rewind_time", self.rewind_time, learning_rate)
+        _check_steps("level_time", level_time, learning_rate)
+
+
+def _check_steps(name: str, time: float, learning_rate: float | None) -> None:
+    """ValueError for a time that no whole number of steps comes near."""
+    if learning_rate is None or not math.isfinite(time):
+        return
+    reached = learning_rate * round(time / learning_rate)
+    if abs(reached - time) > STEPS_MISS * time:
+        raise ValueError(
+            f"{name} must be near a multiple of the learning rate {learning_rate:g}, but {time:g} is not: "
+            f"{reached:g} is the nearest"
+        )
 
 
 def level_counts(d: int, targets: int, levels: int) -> tuple[int, ...]:
@@ -22,59 +108,5 @@ def level_counts(d: int, targets: int, levels: int) -> tuple[int, ...]:
     counts = [d]
     for level in range(1, levels + 1):
         geometric = round(d * (targets / d) ** (level / levels))
-        counts.append(int(np.clip(geometric, targets + levels - level, counts[-1] - 1)))
+        counts.append(min(max(geometric, targets + levels - level), counts[-1] - 1))
     return tuple(counts)
-
-
-def own_options(algorithm: str, *, imp: str, rewind_time: float | None) -> dict[str, Any]:
-    """Of options that serve several algorithms those that this one takes, for `prune` and `predicted`."""
-    return {
-        "imp": imp if algorithm != "lrr" else "keep",
-        "rewind_time": rewind_time if algorithm == "wr" else None,
-    }
-
-
-def check_algorithm(
-    algorithm: str,
-    imp: str,
-    rewind_time: float | None,
-    level_time: float = np.inf,
-    learning_rate: float | None = None,
-) -> None:
-    """ValueError, in one line, for an algorithm that does not exist, or options that do not fit it."""
-    if algorithm not in ALGORITHMS:
-        raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}, but is {algorithm!r}")
-    if imp not in IMP_VARIANTS:
-        raise ValueError(f"imp must be one of {', '.join(IMP_VARIANTS)}, but is {imp!r}")
-    if algorithm == "lrr" and imp != "keep":
-        raise ValueError(f"imp is for 'imp' and 'wr', but is {imp!r} for 'lrr', which keeps a: leave it out")
-    if algorithm == "wr":
-        if rewind_time is None:
-            raise ValueError("algorithm 'wr' needs a rewind_time >= 0 (0 is IMP)")
-        if number("rewind_time", rewind_time, least=0.0) > level_time:
-            raise ValueError(
-                f"rewind_time must be <= level_time = {level_time:g}, a time within level 0, "
-                f"but is {rewind_time:g}"
-            )
-        _check_steps("rewind_time", rewind_time, learning_rate)
-    elif rewind_time is not None:
-        raise ValueError(f"rewind_time is for 'wr', but is {rewind_time!r} for {algorithm!r}: leave it out")
-    _check_steps("level_time", level_time, learning_rate)
-
-
-def _check_steps(name: str, time: float, learning_rate: float | None) -> None:
-    """ValueError for a time that no whole number of steps comes near."""
-    if learning_rate is None or not np.isfinite(time):
-        return
-    reached = learning_rate * np.rint(time / learning_rate)
-    if abs(reached - time) > STEPS_MISS * time:
-        raise ValueError(
-            f"{name} must be near a multiple of the learning rate {learning_rate:g}, but {time:g} is not: "
-            f"{reached:g} is the nearest"
-        )
-
-
-ALGORITHMS = ("imp", "wr", "lrr")
-
-
-IMP_VARIANTS = ("keep", "rebalance")

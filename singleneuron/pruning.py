@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from singleneuron.algorithms import check_algorithm, level_counts
-from singleneuron.flows.integrate import FlowResult, Mask, Progress, integrate
+from singleneuron.algorithms import Algorithm, level_counts
+from singleneuron.flows.integrate import integrate
+from singleneuron.flows.result import FlowResult, Mask, Progress
 from singleneuron.formulas.population import population_limit
 from singleneuron.problem.arguments import Array, number
 from singleneuron.problem.loss import loss
@@ -63,7 +64,7 @@ def prune(
     problem: Problem,
     starts: Starts,
     *,
-    algorithm: str = "lrr",
+    algorithm: str | Algorithm = "lrr",
     levels: int = 1,
     imp: str = "keep",
     rewind_time: float | None = None,
@@ -75,7 +76,8 @@ def prune(
     """Run IMP, WR or LRR from d coordinates to the target's, over any training that `integrate` offers.
 
     algorithm : at each level after the first the weights are mask * those of the start ('imp'), of the dense
-        level at `rewind_time` ('wr'), or of the level before ('lrr').
+        level at `rewind_time` ('wr'), or of the level before ('lrr'); or an `Algorithm`, which says all of
+        this by itself.
     levels : number of prunings, in geometric counts; none where d is the number of targets already.
     imp : what IMP and WR do with a after a pruning: 'keep', or 'rebalance' to sign(a) |mask * w|.
     rewind_time : of WR alone, no longer than a level.
@@ -90,9 +92,12 @@ def prune(
     coordinate on the target, whatever the others are. Raises ValueError, in one line, for what does not fit.
     """
     level_time = number("level_time", level_time, least=0.0, finite=False, open_end=True)
-    check_algorithm(algorithm, imp, rewind_time, level_time, training.get("learning_rate"))
+    if not isinstance(algorithm, Algorithm):
+        algorithm = Algorithm(algorithm, rewind_time, imp)
+    algorithm.check_times(level_time, training.get("learning_rate"))
     counts = level_counts(problem.d, problem.targets, levels)
-    steps = len(counts) + (1 if algorithm == "wr" and len(counts) > 1 else 0)
+    rewinds = algorithm.rewind_time is not None and len(counts) > 1
+    steps = len(counts) + rewinds
     total, position = steps * starts.size, 0
 
     def train(state: Starts, t_end: float, mask: Mask | None) -> FlowResult[Any]:
@@ -101,23 +106,20 @@ def prune(
         report = None if progress is None else lambda done, _: progress(base + done, total)
         return integrate(problem, state, t_end, mask=mask, progress=report, **training)
 
-    origin = starts
-    if algorithm == "wr" and len(counts) > 1:
-        origin = train(starts, float(rewind_time or 0.0), None).state
-    if isinstance(starts, Reduced):
-        trained = dense or train(starts, level_time, None)
-        return _prune_reduced(problem, starts, trained, origin, counts, algorithm, imp, level_time, train)
-
+    rewound = train(starts, float(algorithm.rewind_time or 0.0), None).state if rewinds else starts
     trained = dense or train(starts, level_time, None)
+    if isinstance(starts, Reduced):
+        return _prune_reduced(problem, starts, trained, rewound, counts, algorithm, level_time, train)
+
     mask = np.ones(starts.w.shape, dtype=bool)
     history = [(trained, loss(problem, trained.state))]
     for count in counts[1:]:
         end = _limit(problem, starts, trained) if np.isinf(level_time) else trained.state
         assert isinstance(end, State)
-        assert isinstance(origin, State)
+        assert isinstance(rewound, State)
         mask = smallest_pruned(end.w, mask, count)
-        source = end if algorithm == "lrr" else origin
-        if algorithm != "lrr" and imp == "rebalance":
+        source = algorithm.source(rewound, end)
+        if algorithm.rebalances:
             source = rebalanced(source, mask)
         trained = train(source, level_time, mask)
         history.append((trained, loss(problem, trained.state)))
@@ -127,7 +129,7 @@ def prune(
         mask,
         np.stack([state.w for state in states if isinstance(state, State)], axis=1),
         counts,
-        imp,
+        algorithm.imp,
         np.isinf(level_time),
     )
 
@@ -186,10 +188,9 @@ def _prune_reduced(
     problem: Problem,
     starts: Reduced,
     dense: FlowResult[Any],
-    origin: Starts,
+    rewound: Starts,
     counts: tuple[int, ...],
-    algorithm: str,
-    imp: str,
+    algorithm: Algorithm,
     level_time: float,
     train: Callable[[Starts, float, Mask | None], FlowResult[Any]],
 ) -> PruneResult:
@@ -207,12 +208,12 @@ def _prune_reduced(
     history = [(dense, loss(problem, dense.state))]
     if len(counts) > 1:
         end = _limit(problem, starts, dense)
-        source = end if algorithm == "lrr" else origin
+        source = algorithm.source(rewound, end)
         assert isinstance(end, Reduced)
         assert isinstance(source, Reduced)
         c = start_balance(source) + source.q**2
         a = source.a
-        if algorithm != "lrr" and imp == "rebalance":
+        if algorithm.rebalances:
             a, c = np.sign(source.a) * np.abs(source.p), np.zeros(starts.size)
         last = train(Reduced(a, source.p, np.zeros(starts.size), c), level_time, None)
         unclear = np.where(np.abs(end.p) > end.q, dense.status, Status.UNDECIDED).astype(np.int8)
@@ -220,4 +221,4 @@ def _prune_reduced(
         history.append((last, loss(problem, last.state)))
     states = [result.state for result, _ in history]
     w = np.stack([np.stack([s.p, s.q], axis=-1) for s in states if isinstance(s, Reduced)], axis=1)
-    return _result(history, None, w, counts, imp, True)
+    return _result(history, None, w, counts, algorithm.imp, True)

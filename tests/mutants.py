@@ -92,21 +92,21 @@ TRAPS: dict[int, tuple[str, tuple[Mutant, ...]]] = {
             ),
             Mutant(
                 "counts are rounded up",
-                "config/settings.py",
+                "config/sections.py",
                 "return int(exact + Fraction(1, 2))",
                 "return -int(-exact // 1)",
                 "config/test_settings.py::test_counts_are_exact_in_decimals",
             ),
             Mutant(
                 "counts are truncated floats",
-                "config/settings.py",
+                "config/sections.py",
                 "return int(exact + Fraction(1, 2))",
                 "return int(self.initial_density * self.keep**level * total)",
                 "config/test_settings.py::test_counts_are_exact_in_decimals",
             ),
             Mutant(
                 "counts are of the binary fraction",
-                "config/settings.py",
+                "config/sections.py",
                 "Fraction(repr(self.keep))",
                 "Fraction(self.keep)",
                 "config/test_settings.py::test_counts_are_exact_in_decimals",
@@ -139,7 +139,7 @@ TRAPS: dict[int, tuple[str, tuple[Mutant, ...]]] = {
         (
             Mutant(
                 "their gradients are not masked",
-                "train.py",
+                "training/steps.py",
                 "if not bool(mask.alive[name].all()):",
                 "if False:",
                 "test_train.py::test_pruned_weights_and_their_momentum_stay_exactly_zero",
@@ -172,7 +172,7 @@ TRAPS: dict[int, tuple[str, tuple[Mutant, ...]]] = {
         (
             Mutant(
                 "it steps after the first epoch",
-                "train.py",
+                "training/optimizer.py",
                 "time = step // per_epoch if by_epoch",
                 "time = max(step // per_epoch - 1, 0) if by_epoch",
                 "test_train.py::test_cosine_by_epoch_and_by_step",
@@ -227,8 +227,8 @@ TRAPS: dict[int, tuple[str, tuple[Mutant, ...]]] = {
             Mutant(
                 "rewinding BN resets it",
                 "config/algorithms.py",
-                '("keep", "keep", "keep", "initial", "initial", "keep", "start")',
-                '("keep", "keep", "keep", "initial", "initial", "initial", "start")',
+                '_row(_LRR, norm_affine="initial", norm_statistics="initial")',
+                '_row(_LRR, norm_affine="initial", norm_statistics="initial", momentum="initial")',
                 "config/test_settings.py::test_every_row_is_what_its_source_does",
             ),
             Mutant(
@@ -440,7 +440,7 @@ TRAPS: dict[int, tuple[str, tuple[Mutant, ...]]] = {
             ),
             Mutant(
                 "batch normalisation by the test batch",
-                "train.py",
+                "training/evaluate.py",
                 "    net.eval()\n",
                 "    net.train()\n",
                 "test_train.py::test_evaluation_counts_every_image_and_changes_nothing",
@@ -548,7 +548,7 @@ TRAPS: dict[int, tuple[str, tuple[Mutant, ...]]] = {
             ),
             Mutant(
                 "one channel is left in both layouts",
-                "train.py",
+                "training/forward.py",
                 "return x.clone(memory_format=torch.contiguous_format)",
                 "return x.contiguous()",
                 "test_train.py::test_every_layer_has_the_layout_asked_for",
@@ -593,14 +593,14 @@ TRAPS: dict[int, tuple[str, tuple[Mutant, ...]]] = {
         (
             Mutant(
                 "a fraction of 1.5",
-                "config/settings.py",
+                "config/sections.py",
                 "fraction: float = Field(0.0, ge=0, le=1)",
                 "fraction: float = Field(0.0, ge=0)",
                 "config/test_settings.py::test_bad_input_is_one_line",
             ),
             Mutant(
                 "levels = -1",
-                "config/settings.py",
+                "config/sections.py",
                 "levels: int = Field(20, ge=0, le=10_000)",
                 "levels: int = Field(20, le=10_000)",
                 "config/test_settings.py::test_bad_input_is_one_line",

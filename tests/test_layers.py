@@ -12,10 +12,10 @@ ROOT = Path(__file__).parents[1]
 ORDER = {
     "signflow": "messages machine provenance interrupt files lock formats workers verdicts results "
     "readme command_line",
-    "singleneuron": "kernels problem theory algorithms formulas flows pruning experiments verification "
+    "singleneuron": "kernels problem algorithms theory formulas flows pruning experiments verification "
     "presets tutorial benchmark cli __main__",
-    "deepexp": "config storage distributed models pruning data train runs predictions recipes analysis "
-    "bench doctor schedule gpu_check cli __main__",
+    "deepexp": "config storage distributed models pruning data training runs predictions recipes analysis "
+    "benchmark doctor schedule gpu_check cli __main__",
     "figures": "style panels neuron deep report cli __main__",
 }
 PACKAGES = tuple(name for name in ORDER if any((ROOT / name).glob("*.py")))
@@ -56,6 +56,15 @@ def test_modules_import_only_what_stands_above_them(package):
                 assert order.index(parts[1]) < order.index(here), (
                     f"{path} imports {name}, which stands below it"
                 )
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_module_imports_itself_by_way_of_others(package):
+    files = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sources(package)}
+    needs = {name: {other for other in imports(path) if other in files} for name, path in files.items()}
+    while done := {name for name, others in needs.items() if not others & needs.keys()}:
+        needs = {name: others for name, others in needs.items() if name not in done}
+    assert not needs
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
-from deepexp.cli.common import _device
+from deepexp.cli.common import device_of
 from signflow import command_line, readme
 from signflow.messages import Failure
 
-if TYPE_CHECKING:
-    pass
 
-
-def _bench_options(bench: argparse.ArgumentParser) -> None:
+def bench_options(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("--dataset", default="cifar10")
     bench.add_argument("--model", default="resnet20")
     bench.add_argument(
@@ -34,14 +30,14 @@ def _bench_options(bench: argparse.ArgumentParser) -> None:
     )
 
 
-def _bench(options: argparse.Namespace) -> None:
-    from deepexp import bench
+def run_bench(options: argparse.Namespace) -> None:
+    from deepexp.benchmark import loops, report
 
     mark = "deepexp benchmark"
     if options.readme:
         readme.section(options.readme, mark)
-    device = _device(options.device)
-    chosen = bench.settings(
+    device = device_of(options.device)
+    chosen = loops.settings(
         *(options.dataset, options.model, options.batch),
         device=device,
         threads=options.threads,
@@ -50,14 +46,14 @@ def _bench(options: argparse.Namespace) -> None:
     images = options.images or (5000 if device == "cpu" else 10**9)
     compiled = options.compile or device == "cuda"
     parts = []
-    for part in bench.report(chosen, images=images, seconds=options.seconds, compiled=compiled):
+    for part in report.report(chosen, images=images, seconds=options.seconds, compiled=compiled):
         print(part, end="\n\n", flush=True)
         parts.append(part)
     if options.readme:
         readme.replace_section(options.readme, mark, "\n\n".join(parts))
 
 
-def _gpu_check(options: argparse.Namespace) -> None:
+def run_gpu_check(options: argparse.Namespace) -> None:
     import torch
 
     if not torch.cuda.is_available():

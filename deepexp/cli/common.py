@@ -5,16 +5,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
-
+from typing import Any
 
 RUNS = Path("runs")
 
 
-def _settings(texts: Sequence[str], option: str, example: str) -> dict[str, Any]:
+def settings_of(texts: Sequence[str], option: str, example: str) -> dict[str, Any]:
     settings = {}
     for text in texts:
         key, equals, value = text.partition("=")
@@ -27,7 +23,7 @@ def _settings(texts: Sequence[str], option: str, example: str) -> dict[str, Any]
     return settings
 
 
-def _device(name: str) -> str:
+def device_of(name: str) -> str:
     if name != "auto":
         return name
     import torch

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
-def _data(options: argparse.Namespace) -> None:
+def run_data(options: argparse.Namespace) -> None:
     from deepexp.data import catalogue, download
 
     if options.dataset not in catalogue.SOURCES:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
 
 from deepexp.cli.common import RUNS
 
-if TYPE_CHECKING:
-    pass
 
-
-def _status(options: argparse.Namespace) -> None:
+def run_status(options: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.table import Table
 
     from deepexp.schedule.costs import duration
-    from deepexp.storage.folder import status
+    from deepexp.storage.status import status
 
     if not options.runs.is_dir() and (options.runs.exists() or options.runs != RUNS):
         raise ValueError(f"there must be a folder of runs at '{options.runs}', but there is none")
@@ -34,14 +30,14 @@ def _status(options: argparse.Namespace) -> None:
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
-def _export(options: argparse.Namespace) -> None:
+def run_export(options: argparse.Namespace) -> None:
     from deepexp.runs.export import export
 
     for path in export(options.folder, options.level, options.out):
         print(path)
 
 
-def _doctor(_: argparse.Namespace) -> None:
+def run_doctor(_: argparse.Namespace) -> None:
     from deepexp import doctor
 
     for line in doctor.lines():

@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepexp.cli.bench import _bench, _bench_options, _gpu_check
+from deepexp.cli.bench import bench_options, run_bench, run_gpu_check
 from deepexp.cli.common import RUNS
-from deepexp.cli.data import _data
-from deepexp.cli.inspect import _doctor, _export, _status
-from deepexp.cli.recipes import _plan, _recipes, _reduce, _run
-from deepexp.cli.train import _train, _train_options
+from deepexp.cli.data import run_data
+from deepexp.cli.inspect import run_doctor, run_export, run_status
+from deepexp.cli.recipes import run_plan, run_recipe, run_recipes, run_reduce
+from deepexp.cli.train import run_train, train_options
 from signflow import command_line
 
 if TYPE_CHECKING:
@@ -65,12 +65,12 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--quiet", action="store_true", help="print nothing but errors and results")
         return sub
 
-    train = add("train", _train, "run one configuration, level by level, or go on with it")
-    _train_options(train)
-    add("recipes", _recipes, "list the experiments")
-    plan = add("plan", _plan, "a recipe's runs, what is left of them, and how long that takes")
-    run = add("run", _run, "run all that a recipe stands for, one run after the other, or on a cluster")
-    reduce = add("reduce", _reduce, "turn a recipe's runs into one result file")
+    train = add("train", run_train, "run one configuration, level by level, or go on with it")
+    train_options(train)
+    add("recipes", run_recipes, "list the experiments")
+    plan = add("plan", run_plan, "a recipe's runs, what is left of them, and how long that takes")
+    run = add("run", run_recipe, "run all that a recipe stands for, one run after the other, or on a cluster")
+    reduce = add("reduce", run_reduce, "turn a recipe's runs into one result file")
     for sub in (plan, run, reduce):
         sub.add_argument("recipe", metavar="RECIPE")
         sub.add_argument("--profile", default="short", help="smoke, short (default), full")
@@ -114,21 +114,21 @@ def _parser() -> argparse.ArgumentParser:
         help="means over levels leave out those at which a layer of any arm has few weights left",
     )
 
-    status = add("status", _status, "all runs: level, accuracy, time left")
+    status = add("status", run_status, "all runs: level, accuracy, time left")
     status.add_argument("runs", type=command_line.path, nargs="?", default=RUNS, metavar="DIR")
     export = add(
-        "export", _export, "a level as a state dict, and with masks as torch.nn.utils.prune has them"
+        "export", run_export, "a level as a state dict, and with masks as torch.nn.utils.prune has them"
     )
     export.add_argument("folder", type=command_line.path, metavar="RUN")
     export.add_argument("--level", type=int, required=True)
     export.add_argument("--out", type=command_line.path, required=True, metavar="DIR")
-    data = add("data", _data, "fetch a data set, or verify the copy at hand")
+    data = add("data", run_data, "fetch a data set, or verify the copy at hand")
     data.add_argument("action", choices=["fetch", "verify"])
     data.add_argument("dataset", metavar="DATASET")
     data.add_argument("--url", help="a mirror of the archive")
-    bench = add("bench", _bench, "this machine's speed beside a plain PyTorch loop's")
-    _bench_options(bench)
-    check = add("gpu-check", _gpu_check, "whether a GPU trains as a CPU does, and how fast (six minutes)")
+    bench = add("bench", run_bench, "this machine's speed beside a plain PyTorch loop's")
+    bench_options(bench)
+    check = add("gpu-check", run_gpu_check, "whether a GPU trains as a CPU does, and how fast (six minutes)")
     check.add_argument("--out", type=Path, default=Path("build/gpu-check.json"), metavar="FILE")
-    add("doctor", _doctor, "what this machine can run")
+    add("doctor", run_doctor, "what this machine can run")
     return parser

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from deepexp.runs.level import Progress
 
 
-def _train_together(configs: Sequence[Config], folders: Sequence[Path], quiet: bool, scalars: bool) -> None:
+def train_together(configs: Sequence[Config], folders: Sequence[Path], quiet: bool, scalars: bool) -> None:
     """Train one run, or those of a stack, showing their progress."""
     from deepexp.schedule.execute import trained
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepexp.cli.common import _device, _settings
-from deepexp.cli.progress import _train_together
+from deepexp.cli.common import device_of, settings_of
+from deepexp.cli.progress import train_together
 from signflow.files import check_folder, check_output
 from signflow.messages import Failure
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from deepexp.recipes.recipe import Recipe, Run
 
 
-def _recipes(_: argparse.Namespace) -> None:
+def run_recipes(_: argparse.Namespace) -> None:
     from deepexp.recipes.recipe import recipes
 
     for name, recipe in recipes().items():
@@ -36,14 +36,14 @@ def _planned(options: argparse.Namespace) -> list[Run]:
         profile=options.profile,
         seeds=options.seed,
         panels=options.panel,
-        device=_device(options.device),
+        device=device_of(options.device),
         processes=int(os.environ.get("WORLD_SIZE", 1)),
         stack=options.stack,
-        machine=_settings(options.set, "--set", "machine.compile=true"),
+        machine=settings_of(options.set, "--set", "machine.compile=true"),
     )
 
 
-def _plan(options: argparse.Namespace) -> None:
+def run_plan(options: argparse.Namespace) -> None:
     from deepexp.schedule import costs, makefile, progress, units
     from deepexp.storage.folder import write_text
 
@@ -64,7 +64,7 @@ def _plan(options: argparse.Namespace) -> None:
             print(f"{kind}: {speed}")
         print(progress.outlook(todo, options.runs, speeds))
     if options.make:
-        told = ["--profile", options.profile, "--device", _device(options.device)]
+        told = ["--profile", options.profile, "--device", device_of(options.device)]
         for key, values in (("--seed", options.seed), ("--panel", options.panel), ("--set", options.set)):
             told += [key, *map(str, values)] if values else []
         told += ["--stack"] if options.stack else []
@@ -72,7 +72,7 @@ def _plan(options: argparse.Namespace) -> None:
         write_text(out, text)
 
 
-def _run(options: argparse.Namespace) -> None:
+def run_recipe(options: argparse.Namespace) -> None:
     from deepexp.schedule import execute, gpus, progress, slurm, units
     from deepexp.storage import folder as layout
     from signflow import workers
@@ -92,7 +92,7 @@ def _run(options: argparse.Namespace) -> None:
     elif not options.quiet:
         print(f"{name}, profile {options.profile}: {len(only)} of {len(only)} runs are complete")
     if options.slurm is not None:
-        parameters = _settings(options.slurm, "--slurm", "timeout_min=600")
+        parameters = settings_of(options.slurm, "--slurm", "timeout_min=600")
         for run_id, number in slurm.submit(todo, options.runs, parameters).items():
             print(f"{run_id}: job {number}")
         return
@@ -103,7 +103,7 @@ def _run(options: argparse.Namespace) -> None:
         for folder in folders:
             layout.wait(folder)
         with gpus.device(configs[0]):
-            _train_together(configs, folders, bool(options.quiet or options.only), scalars=False)
+            train_together(configs, folders, bool(options.quiet or options.only), scalars=False)
 
     def done(run: Run) -> None:
         if not options.quiet:
@@ -130,8 +130,9 @@ def _run(options: argparse.Namespace) -> None:
         raise Failure(f"{len(failed)} of {count} runs failed, the first {first}: {why}")
 
 
-def _reduce(options: argparse.Namespace) -> None:
-    from deepexp import analysis
+def run_reduce(options: argparse.Namespace) -> None:
+    from deepexp.analysis import starvation
+    from deepexp.analysis import tables as analysis
     from deepexp.recipes.recipe import load
     from signflow.results import write
 
@@ -148,7 +149,7 @@ def _reduce(options: argparse.Namespace) -> None:
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         print(f"not complete: {len(missing)} of {len(made_of['runs'])} runs, {', '.join(missing[:3])}{more}")
-    for line in analysis.starvation(tables["levels"]):
+    for line in starvation.starvation(tables["levels"]):
         print(line)
     if "verdicts" in tables:
         _print_verdicts(tables["verdicts"])
@@ -161,7 +162,7 @@ def _reduce(options: argparse.Namespace) -> None:
 
 def _from_runs(options: argparse.Namespace, recipe: Recipe) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
     """The tables of a recipe's runs, and what they are made of."""
-    from deepexp import analysis
+    from deepexp.analysis import tables as analysis
 
     planned = _planned(options)
     tables = analysis.tables(recipe, planned, options.runs, without_starved=options.without_starved)

@@ -7,15 +7,15 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from deepexp.cli.common import RUNS, _device, _settings
-from deepexp.cli.progress import _train_together
+from deepexp.cli.common import RUNS, device_of, settings_of
+from deepexp.cli.progress import train_together
 from signflow import command_line
 
 if TYPE_CHECKING:
     from deepexp.config.settings import Config
 
 
-def _train_options(train: argparse.ArgumentParser) -> None:
+def train_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("--dataset", default="digits", help="digits (default), cifar10, tinyimagenet, ...")
     train.add_argument("--model", help="resnet18, ... (default: the protocol's, else resnet8)")
     train.add_argument("--algorithm", default="lrr", help="imp, wr, lrr (default), or another level policy")
@@ -26,7 +26,7 @@ def _train_options(train: argparse.ArgumentParser) -> None:
         "--epochs", type=int, metavar="E", help="epochs a level; the schedule shrinks with them"
     )
     train.add_argument(
-        "--seed", type=int, nargs="+", default=[0], help="several train together, as one stacked network"
+        "--seed", type=int, nargs="+", help="several train together, as one stacked network (0)"
     )
     train.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     train.add_argument(
@@ -54,7 +54,7 @@ def _configs(options: argparse.Namespace) -> list[Config]:
     settings: dict[str, Any] = {
         "data.dataset": options.dataset,
         "algorithm": options.algorithm,
-        "machine.device": _device(options.device),
+        "machine.device": device_of(options.device),
         "machine.processes": int(os.environ.get("WORLD_SIZE", 1)),  # as torchrun started
     }
     if options.model is not None:
@@ -63,22 +63,25 @@ def _configs(options: argparse.Namespace) -> list[Config]:
         settings["pruning.levels"] = options.levels
     if options.epochs is not None:
         settings["train.epochs"] = options.epochs
-    if len(options.seed) > 1:
-        settings["machine.stack"] = sorted(options.seed)
-    given = _settings(options.set, "--set", "train.lr=0.05")
+    seeds = sorted(options.seed or [0])
+    if len(seeds) > 1:
+        settings["machine.stack"] = seeds
+    given = settings_of(options.set, "--set", "train.lr=0.05")
     if "machine.stack" in given:
         raise ValueError(
             f"--set must leave machine.stack to --seed, got {given['machine.stack']}; give the seeds that "
             "train together as --seed 0 1 2"
         )
+    if options.seed is not None and "seed" in given:
+        raise ValueError(f"--set must leave the seed to --seed, got seed={given['seed']}; give it there")
     settings |= given
     return [
         build({"seed": seed, **settings}, protocol=options.protocol, profile=options.profile)
-        for seed in sorted(options.seed)
+        for seed in seeds
     ]
 
 
-def _train(options: argparse.Namespace) -> None:
+def run_train(options: argparse.Namespace) -> None:
     configs = _configs(options)
     if options.dry_run:
         _print_plan(configs)
@@ -88,7 +91,7 @@ def _train(options: argparse.Namespace) -> None:
     folders = [(options.out or RUNS) / config.run_id for config in configs]
     if options.out is not None and len(configs) == 1:
         folders = [options.out]
-    _train_together(configs, folders, options.quiet, options.tensorboard)
+    train_together(configs, folders, options.quiet, options.tensorboard)
 
 
 def _print_plan(configs: Sequence[Config]) -> None:

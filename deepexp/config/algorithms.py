@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from deepexp.config.protocols import _SNAPSHOT
 from signflow.messages import unknown
 
 Origin = Literal["keep", "initial", "rewind"]
@@ -51,6 +50,68 @@ class LevelPolicy(Section):
         )
 
 
+_SOURCES = ("amplitude", "sign", "bias", "norm_affine", "norm_statistics", "momentum")
+_IMP: dict[str, Any] = {**dict.fromkeys(_SOURCES, "initial"), "schedule": "start"}
+_WR: dict[str, Any] = {**dict.fromkeys(_SOURCES, "rewind"), "schedule": "rewind"}
+_LRR: dict[str, Any] = {**dict.fromkeys(_SOURCES, "keep"), "schedule": "start"}
+_SNAPSHOT: dict[str, Any] = _WR | {"norm_statistics": "keep", "schedule": "start"}
+
+
+def _row(base: dict[str, Any], **changes: Any) -> LevelPolicy:
+    return LevelPolicy(**base | changes)
+
+
+# What each algorithm resets, by the public code that does it so (none of them is 'the' algorithm).
+POLICIES: dict[str, dict[str, LevelPolicy]] = {
+    "signflow": {
+        "imp": _row(_IMP),
+        "imp-keep-statistics": _row(_IMP, norm_statistics="keep"),
+        "imp-keep-bn": _row(_IMP, norm_affine="keep", norm_statistics="keep"),
+        "wr": _row(_WR),
+        "lrr": _row(_LRR),
+        "lrr-fresh-momentum": _row(_LRR, momentum="initial"),
+        "lrr-bn-rewind": _row(_LRR, norm_affine="initial", norm_statistics="initial"),
+        "trained-signs": _row(_IMP, sign="keep"),
+        "trained-amplitudes": _row(_IMP, amplitude="keep"),
+        "shuffled-amplitudes": _row(_LRR, shuffle_amplitude=True),
+        "donor-signs": _row(_IMP, sign="donor"),
+        "donor-amplitudes": _row(_IMP, amplitude="donor"),
+    },
+    "renda20": {
+        "imp": _row(_IMP),
+        "wr": _row(_WR),
+        "lrr": _row(_LRR, schedule="rewind"),
+    },
+    "openlth": {
+        "imp": _row(_IMP),
+        "wr": _row(_WR, momentum="initial"),
+    },
+    "turboprune24": {
+        "imp": _row(_IMP, norm_statistics="keep"),
+        "wr": _row(_SNAPSHOT),
+        "lrr": _row(_LRR, momentum="initial"),
+    },
+    "turboprune": {
+        "imp": _row(_IMP),
+        "wr": _row(_WR, momentum="initial", schedule="start"),
+        "lrr": _row(_LRR, momentum="initial"),
+    },
+    # Its resets load what it saved after the warm-up, the optimizer included: IMP and WR are one. The last
+    # six are ours in its terms, so that all arms of an experiment go back to the same point.
+    "s2s": {
+        "imp": _row(_SNAPSHOT),
+        "wr": _row(_SNAPSHOT),
+        "lrr": _row(_LRR),
+        "lrr-bn-rewind": _row(_LRR, norm_affine="rewind", norm_statistics="rewind", momentum="rewind"),
+        "trained-signs": _row(_SNAPSHOT, sign="keep"),
+        "trained-amplitudes": _row(_LRR, sign="rewind", momentum="rewind"),
+        "donor-signs": _row(_SNAPSHOT, sign="donor"),
+        "donor-amplitudes": _row(_SNAPSHOT, amplitude="donor"),
+        "imp-keep-bn": _row(_SNAPSHOT, norm_affine="keep"),
+    },
+}
+
+
 def policy(protocol: str, algorithm: str) -> LevelPolicy:
     """What `algorithm` resets as `protocol`'s source has it; 'signflow-NAME' is our NAME under any protocol.
 
@@ -67,66 +128,4 @@ def policy(protocol: str, algorithm: str) -> LevelPolicy:
                 "with its settings"
             )
         unknown("the algorithm must be", algorithm, POLICIES[protocol])
-    return LevelPolicy.model_validate(dict(zip(LevelPolicy.model_fields, rows[algorithm], strict=False)))
-
-
-_INITIAL = ("initial",) * 6 + ("start",)
-
-
-_KEPT = ("keep",) * 6 + ("start",)
-
-
-_REWOUND = ("rewind",) * 6 + ("rewind",)
-
-
-# What each algorithm resets, by the public code that does it so (none of them is 'the' algorithm): the fields
-# of a LevelPolicy in their order, that is the origins of amplitude, sign, bias, BN affine, BN statistics and
-# momentum, the start of the schedule, and whether amplitudes are shuffled.
-POLICIES: dict[str, dict[str, tuple[str | bool, ...]]] = {
-    "signflow": {
-        "imp": _INITIAL,
-        "imp-keep-statistics": ("initial", "initial", "initial", "initial", "keep", "initial", "start"),
-        "imp-keep-bn": ("initial", "initial", "initial", "keep", "keep", "initial", "start"),
-        "wr": _REWOUND,
-        "lrr": _KEPT,
-        "lrr-fresh-momentum": ("keep", "keep", "keep", "keep", "keep", "initial", "start"),
-        "lrr-bn-rewind": ("keep", "keep", "keep", "initial", "initial", "keep", "start"),
-        "trained-signs": ("initial", "keep", *_INITIAL[2:]),
-        "trained-amplitudes": ("keep", "initial", *_INITIAL[2:]),
-        "shuffled-amplitudes": (*_KEPT, True),
-        "donor-signs": ("initial", "donor", *_INITIAL[2:]),
-        "donor-amplitudes": ("donor", "initial", *_INITIAL[2:]),
-    },
-    "renda20": {
-        "imp": _INITIAL,
-        "wr": _REWOUND,
-        "lrr": (*_KEPT[:6], "rewind"),
-    },
-    "openlth": {
-        "imp": _INITIAL,
-        "wr": ("rewind", "rewind", "rewind", "rewind", "rewind", "initial", "rewind"),
-    },
-    "turboprune24": {
-        "imp": ("initial", "initial", "initial", "initial", "keep", "initial", "start"),
-        "wr": _SNAPSHOT,
-        "lrr": ("keep", "keep", "keep", "keep", "keep", "initial", "start"),
-    },
-    "turboprune": {
-        "imp": _INITIAL,
-        "wr": ("rewind", "rewind", "rewind", "rewind", "rewind", "initial", "start"),
-        "lrr": ("keep", "keep", "keep", "keep", "keep", "initial", "start"),
-    },
-    # Its resets load what it saved after the warm-up, the optimizer included: IMP and WR are one. The last
-    # two are ours in its terms, so that all arms of an experiment go back to the same point.
-    "s2s": {
-        "imp": _SNAPSHOT,
-        "wr": _SNAPSHOT,
-        "lrr": _KEPT,
-        "lrr-bn-rewind": ("keep", "keep", "keep", "rewind", "rewind", "rewind", "start"),
-        "trained-signs": ("rewind", "keep", "rewind", "rewind", "keep", "rewind", "start"),
-        "trained-amplitudes": ("keep", "rewind", "keep", "keep", "keep", "rewind", "start"),
-        "donor-signs": ("rewind", "donor", *_SNAPSHOT[2:]),
-        "donor-amplitudes": ("donor", "rewind", *_SNAPSHOT[2:]),
-        "imp-keep-bn": ("rewind", "rewind", "rewind", "keep", "keep", "rewind", "start"),
-    },
-}
+    return rows[algorithm]

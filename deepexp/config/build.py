@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from deepexp.config.algorithms import POLICIES, policy
 from deepexp.config.protocols import PROFILES, PROTOCOLS
-from deepexp.config.settings import Config, DatasetName, Train
+from deepexp.config.sections import DatasetName, Train
+from deepexp.config.settings import Config
 from signflow.messages import invalid, unknown
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-_SNAPSHOT = ("rewind", "rewind", "rewind", "rewind", "keep", "rewind", "start")
-
 
 @dataclass(frozen=True)
 class Protocol:

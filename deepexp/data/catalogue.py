@@ -3,7 +3,7 @@
 CIFAR-10 and CIFAR-100 (Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009) are read
 from the official python batches in the folder named by the environment variable SIGNFLOW_DATA, or else in the
 user's cache; `digits` are scikit-learn's 1,797 images of 8x8 pixels (Alpaydin & Kaynak, UCI, 1998), at hand
-without a download. Tiny ImageNet and ImageNet are folders of JPEG files, which `imagefolder` reads.
+without a download. Tiny ImageNet and ImageNet are folders of JPEG files, read by `imagefolder`.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deepexp.config.sections import Data, Train
 from deepexp.config.seeds import stream
-from deepexp.config.settings import Data, Train
 from deepexp.data import catalogue, image_folder, jpeg
 from deepexp.data.augment import augment, resample
 from deepexp.data.catalogue import SOURCES, Source

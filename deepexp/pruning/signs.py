@@ -13,8 +13,8 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
+from deepexp.config.sections import Perturbation
 from deepexp.config.seeds import stream
-from deepexp.config.settings import Perturbation
 from deepexp.pruning.masks import Mask, top, top_by_layer
 
 Signs = Mapping[str, Tensor]

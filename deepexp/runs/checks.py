@@ -16,6 +16,7 @@ from deepexp.data import catalogue
 from deepexp.pruning import masks, signs
 from deepexp.runs import checkpoint
 from deepexp.runs.workspace import Run, borrowed
+from deepexp.storage import completeness
 from deepexp.storage import folder as layout
 from signflow.machine import memory
 
@@ -25,13 +26,13 @@ _CXX = ("clang++",) if sys.platform == "darwin" else ("g++",)
 _COUNTED = 1e4  # the width up to which torch can count every network's weights
 
 
-def _without_bf16() -> bool:
+def without_bf16() -> bool:
     """Whether this is an x86 processor without units for bf16; torch has no public question for that."""
     has = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return platform.machine() in ("x86_64", "AMD64") and not has
 
 
-def _check_compiler(device: str) -> None:
+def check_compiler(device: str) -> None:
     """Raise ValueError where torch.compile would not find the compiler that it calls."""
     variable, names = ("CXX", _CXX) if device == "cpu" else ("CC", ("gcc", "clang"))  # Triton's on a GPU
     names = (os.environ[variable],) if os.environ.get(variable) else names
@@ -42,7 +43,7 @@ def _check_compiler(device: str) -> None:
         )
 
 
-def _check_memory(config: Config) -> None:
+def check_device_memory(config: Config) -> None:
     """Raise ValueError where the device has not even the memory of what a run holds in any case.
 
     That is the weights, their gradients and their momentum in float32, and the pixels of a batch.
@@ -74,7 +75,7 @@ def _check_memory(config: Config) -> None:
         )
 
 
-def _check_possible(work: Run) -> None:
+def check_possible(work: Run) -> None:
     """Every fraction and every reference, before anything trains."""
     config, dense = work.config, masks.dense(work.net)
     if work.per_epoch == 0:
@@ -108,7 +109,7 @@ def _check_possible(work: Run) -> None:
     if config.perturbation.fraction:
         signs.perturbation(dense, config.perturbation, 0)
     for run_id in filter(None, (config.pruning.run, config.donor)):
-        layout.check_complete(work.other(run_id), run_id)
+        completeness.check_complete(work.other(run_id), run_id)
     if config.pruning.run is not None:
         _check_masks(work)
     if config.donor is not None:

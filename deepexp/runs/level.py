@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from deepexp import models, train
+from deepexp import models
 from deepexp.config.seeds import stream
 from deepexp.data import dataset as data
 from deepexp.pruning import budgets, masks, scores, signs
@@ -24,6 +24,7 @@ from deepexp.runs.level_start import State, capture, compose, masked, parts, res
 from deepexp.runs.workspace import Run, borrowed
 from deepexp.storage import bit_files
 from deepexp.storage import folder as layout
+from deepexp.training import evaluate, failures, forward, steps
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,15 @@ class Progress:
     level: int
     step: int
     total: int
-    report: train.Report | None = None
+    report: steps.Report | None = None
     row: Mapping[str, Any] | None = None
 
 
-def _mask(work: Run, level: int) -> Mask:
+def level_mask(work: Run, level: int) -> Mask:
     return Mask(bit_files.load(work.file("masks", level)))
 
 
-def _begin(
+def begin_level(
     work: Run,
     level: int,
     now: State,
@@ -107,7 +108,7 @@ def _scores(work: Run, level: int, alive: Mask) -> dict[str, torch.Tensor]:
     if config.pruning.score == "snip":
         first = data.batches(dataset, config.data, config.train, config.seed, level, 0)
         some = itertools.islice(first, config.pruning.snip_batches)
-        return scores.snip(work.net, ((train.laid_out(x, config.machine), y) for x, y in some))
+        return scores.snip(work.net, ((forward.laid_out(x, config.machine), y) for x, y in some))
     if config.pruning.score == "synflow":
         return scores.synflow(work.net, alive, dataset.shape)
     return score(config.pruning.score, work.net, config.seed)
@@ -123,12 +124,12 @@ def _perturbed(work: Run, level: int, mask: Mask) -> dict[str, torch.Tensor] | N
     restored = sign == "initial" or (sign == "rewind" and config.level > 0)
     if not config.fraction or level < config.level or (level > config.level and not restored):
         return None
-    at = mask if level == config.level else _mask(work, config.level)
+    at = mask if level == config.level else level_mask(work, config.level)
     where = signs.perturbation(at, config, work.config.seed)
     return {name: flips & mask.alive[name] for name, flips in where.items()}
 
 
-def _train(work: Run, start: Checkpoint, clock: _Clock) -> Iterator[Progress | None]:
+def train_level(work: Run, start: Checkpoint, clock: Clock) -> Iterator[Progress | None]:
     """Train a level; None while the rest of a stack is waited for.
 
     Its end is kept, and before that an epoch once in `checkpoint.PAUSE` seconds. The last complete epoch is
@@ -138,14 +139,14 @@ def _train(work: Run, start: Checkpoint, clock: _Clock) -> Iterator[Progress | N
     unsaved: Checkpoint | None = None
     work.group.tell((level, start.step, start.state, start.mask))
     try:
-        for report in _steps(work, level, start.step, start.mask):
+        for report in level_steps(work, level, start.step, start.mask):
             if report is None:
                 yield None
                 continue
             epoch = (report.step - 1) // work.per_epoch
-            name = train.not_finite(work.net, work.sgd)
+            name = failures.not_finite(work.net, work.sgd)
             if name is not None:
-                raise train.Diverged(f"'{name}'", level, epoch, report.lr)
+                raise failures.Diverged(f"'{name}'", level, epoch, report.lr)
             state = capture(work.net, work.sgd)
             if report.step in _stops(work, level):
                 checkpoint.save_state(state, work.file("states", "rewind"), config.run_id)
@@ -172,10 +173,10 @@ def _keep(work: Run, reached: Checkpoint) -> None:
     checkpoint.save(reached, work.folder / "checkpoints", work.config.run_id, end=end)
 
 
-def _steps(work: Run, level: int, first: int, mask: Mask) -> Iterator[train.Report | None]:
+def level_steps(work: Run, level: int, first: int, mask: Mask) -> Iterator[steps.Report | None]:
     if work.stacked is not None:
         return work.stacked(level, first, mask, _stops(work, level))
-    return train.steps(
+    return steps.steps(
         *(work.net, work.forward, work.sgd, mask, work.dataset, work.config),
         *(level, first, _stops(work, level), work.group),
     )
@@ -186,7 +187,7 @@ def _stops(work: Run, level: int) -> tuple[int, ...]:
     return (work.rewind,) if level == 0 and work.config.policy.rewinds() else ()
 
 
-def _epoch_row(work: Run, level: int, epoch: int, report: train.Report) -> dict[str, Any]:
+def _epoch_row(work: Run, level: int, epoch: int, report: steps.Report) -> dict[str, Any]:
     row: dict[str, Any] = {
         "level": level,
         "epoch": epoch,
@@ -204,14 +205,14 @@ def _evaluation(work: Run, level: int, epoch: int, lr: float) -> dict[str, float
     row: dict[str, float | None] = {}
     for part in ("validation", "test"):
         images = getattr(work.dataset, part)
-        loss, accuracy = train.evaluate(work.net, images, work.dataset, work.config.machine)
+        loss, accuracy = evaluate.evaluate(work.net, images, work.dataset, work.config.machine)
         if loss is not None and not math.isfinite(loss):
-            raise train.Diverged(f"the {part} loss", level, epoch, lr)
+            raise failures.Diverged(f"the {part} loss", level, epoch, lr)
         row |= {f"{part}_loss": loss, f"{part}_accuracy": accuracy}
     return row
 
 
-def _finish(work: Run, done: Checkpoint) -> Checkpoint:
+def finish_level(work: Run, done: Checkpoint) -> Checkpoint:
     """Evaluate and record a trained level; from the same state always the same files."""
     level, mask = done.level, done.mask
     state = capture(work.net, work.sgd)
@@ -237,7 +238,7 @@ def _finish(work: Run, done: Checkpoint) -> Checkpoint:
     return Checkpoint(level, work.total(level), state, mask, levels, done.epochs)
 
 
-class _Clock:
+class Clock:
     """Measures the speed since this process began to train, and leaves the time to go in progress.json."""
 
     def __init__(self, work: Run) -> None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from deepexp.pruning import masks, signs
 from deepexp.runs import checkpoint
 from deepexp.runs.checkpoint import Checkpoint
-from deepexp.runs.level import _begin, _mask
+from deepexp.runs.level import begin_level, level_mask
 from deepexp.runs.level_start import State, restore
 from deepexp.runs.workspace import Run
 from deepexp.storage import bit_files
 
 
-def _resume(work: Run, initial: State) -> Checkpoint:
+def resume_from(work: Run, initial: State) -> Checkpoint:
     """Where to go on: at the latest checkpoint, or where files before it are lost, at a level's start."""
     config, previous, state = work.config, masks.dense(work.net), initial
     saved = checkpoint.load(work.folder / "checkpoints", config.run_id, work.say)
     if saved is None:
-        return _begin(work, 0, initial, initial, previous, [], [])
+        return begin_level(work, 0, initial, initial, previous, [], [])
     lost = _lost(work, saved)
     if lost is None:
         work.say(f"going on from level {saved.level}, step {saved.step:,} of {work.total(saved.level):,}")
@@ -28,14 +28,14 @@ def _resume(work: Run, initial: State) -> Checkpoint:
             if config.policy.momentum == "keep":
                 raise ValueError("it starts with a momentum that no file has")
             trained = checkpoint.load_state(work.file("weights", lost - 1), config.run_id)
-            previous, state = _mask(work, lost - 1), State(trained.tensors, initial.momentum)
+            previous, state = level_mask(work, lost - 1), State(trained.tensors, initial.momentum)
         except ValueError as error:
             work.say(f"level {lost} cannot be trained again from level {lost - 1}: {error}")
             lost = 0
     work.say(f"going back to the start of level {lost}")
     restore(work.net, work.sgd, state)
     epochs = [row for row in saved.epochs if row["level"] < lost]
-    return _begin(work, lost, state, initial, previous, saved.levels[:lost], epochs)
+    return begin_level(work, lost, state, initial, previous, saved.levels[:lost], epochs)
 
 
 def _lost(work: Run, saved: Checkpoint) -> int | None:
@@ -48,7 +48,7 @@ def _lost(work: Run, saved: Checkpoint) -> int | None:
         if config.policy.rewinds() and (saved.level > 0 or saved.step >= work.rewind):
             checkpoint.load_state(work.file("states", "rewind"), config.run_id)
         for level in range(saved.level):
-            _mask(work, level)
+            level_mask(work, level)
             try:
                 bit_files.load(work.file("signs", level))
             except ValueError as error:

@@ -1,6 +1,6 @@
 """A run: level after level of (mask, level policy, training), resumable to the bit wherever it was stopped.
 
-What is written again after a stop is the same to the bit; `deepexp.folder` says what lies where.
+What is written again after a stop is the same to the bit; `deepexp.storage.folder` says what lies where.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from deepexp.config.build import to_toml
 from deepexp.config.settings import Config
 from deepexp.pruning import signs
 from deepexp.runs import checkpoint
-from deepexp.runs.level import Progress, _begin, _Clock, _finish, _steps, _train
+from deepexp.runs.level import Clock, Progress, begin_level, finish_level, level_steps, train_level
 from deepexp.runs.level_start import capture, restore
-from deepexp.runs.resume import _resume
+from deepexp.runs.resume import resume_from
 from deepexp.runs.setup import prepare
 from deepexp.runs.stack import check_stack
 from deepexp.runs.workspace import Run
-from deepexp.storage import bit_files
+from deepexp.storage import bit_files, completeness
 from deepexp.storage import folder as layout
 from signflow.messages import Failure
 from signflow.provenance import provenance
@@ -37,8 +37,8 @@ def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: Non
     """Run `config` in `folder` or go on with it there; yields after every epoch and every level.
 
     Everything that can be known to be impossible raises ValueError before anything is trained or written. A
-    level that is no longer finite raises train.Diverged; the levels before it stay. Of several processes
-    (`processes.joined`) rank 0 runs all this, and in the others nothing is yielded.
+    level that is no longer finite raises `Diverged`; the levels before it stay. Of several processes
+    (`distributed.joined`) rank 0 runs all this, and in the others nothing is yielded.
     """
     with distributed.joined(config.machine) as group:
         if group.rank:
@@ -53,7 +53,7 @@ def _follow(work: Run) -> None:
     while (order := work.group.listen()) is not None:
         level, step, state, mask = order
         restore(work.net, work.sgd, state)
-        for _ in _steps(work, level, step, mask):
+        for _ in level_steps(work, level, step, mask):
             pass
 
 
@@ -63,25 +63,22 @@ def _lead(
     if config.machine.stack:
         check_stack([config])
     layout.check(config, folder)
-    with _logged(folder):
+    with logged(folder):
         work = prepare(config, folder, say, group=group)
-    for event in _own(work):
+    for event in own_levels(work):
         assert event is not None  # alone it waits for nobody
         yield event
 
 
-def _own(work: Run) -> Generator[Progress | None, None, None]:
+def own_levels(work: Run) -> Generator[Progress | None, None, None]:
     """Go on with a run in its folder, which is locked while it lasts."""
     config, folder, say = work.config, work.folder, work.say
-    with layout.lock(folder, say), _logged(folder), _room(folder):
+    with layout.lock(folder, say), logged(folder), _room(folder):
         layout.check(config, folder)
         say(f"{config.run_id} in {folder}")
-        if layout.is_complete(folder, config):
+        if completeness.is_recorded(folder, config) and not _remake(work):
             say(f"{config.run_id} is complete")
             return
-        if layout.is_recorded(folder, config):
-            for path in layout.lost(folder, config):
-                say(f"'{path}' is lost: it is made again")
         about = {
             "run_id": config.run_id,
             "data_variant": work.dataset.variant,
@@ -96,12 +93,24 @@ def _own(work: Run) -> Generator[Progress | None, None, None]:
         _check_same_origin(folder, about, say)
         layout.clean(folder)
         layout.write_text(folder / "config.toml", to_toml(config))
-        layout.write_text(folder / "about.json", json.dumps(about, indent=1))
+        layout.write_about(folder, about)
         yield from _levels(work)
 
 
+def _remake(work: Run) -> bool:
+    """Whether a run whose levels are all recorded has lost something, which is to be made again."""
+    layout.about(work.folder)
+    for path, why in completeness.damaged(work.folder, work.config).items():
+        work.say(f"{why}: it is made again")
+        path.unlink()
+    lost = completeness.lost(work.folder, work.config)
+    for path in lost:
+        work.say(f"'{path}' is lost: it is made again")
+    return bool(lost) or not completeness.is_recorded(work.folder, work.config)
+
+
 @contextlib.contextmanager
-def _logged(folder: Path) -> Iterator[None]:
+def logged(folder: Path) -> Iterator[None]:
     """Leave in the run's log, if it has a folder yet, what ended it."""
     try:
         yield
@@ -146,13 +155,15 @@ def _levels(work: Run) -> Iterator[Progress | None]:
     initial = capture(work.net, work.sgd)
     checkpoint.save_state(initial, work.file("states", "initial"), config.run_id)
     bit_files.save(signs.of(models.prunable(work.net)), work.file("signs", "initial"))
-    clock = _Clock(work)
-    saved = _resume(work, initial)
+    clock = Clock(work)
+    saved = resume_from(work, initial)
     while True:
-        yield from _train(work, saved, clock)
-        saved = _finish(work, saved)
+        yield from train_level(work, saved, clock)
+        saved = finish_level(work, saved)
         total = work.total(saved.level)
         yield Progress(saved.level, total, total, row=saved.levels[-1])
         if saved.level == config.pruning.levels:
             return
-        saved = _begin(work, saved.level + 1, saved.state, initial, saved.mask, saved.levels, saved.epochs)
+        saved = begin_level(
+            work, saved.level + 1, saved.state, initial, saved.mask, saved.levels, saved.epochs
+        )

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import torch
 
-from deepexp import models, train
-from deepexp.config.settings import Config, Machine
+from deepexp import models
+from deepexp.config.sections import Machine
+from deepexp.config.settings import Config
 from deepexp.data import dataset as data
 from deepexp.distributed import ALONE, Group
-from deepexp.runs.checks import _check_compiler, _check_memory, _check_possible, _without_bf16
+from deepexp.runs.checks import check_compiler, check_device_memory, check_possible, without_bf16
 from deepexp.runs.workspace import Run
+from deepexp.training import forward as training_forward
+from deepexp.training import optimizer
 
 
 def prepare(
@@ -27,12 +30,12 @@ def prepare(
     `dataset` is what `data.load` gives, where that was loaded before.
     """
     _set_up(config.machine)
-    if config.machine.device == "cpu" and config.machine.precision == "bf16" and _without_bf16():
+    if config.machine.device == "cpu" and config.machine.precision == "bf16" and without_bf16():
         say(
             "machine.precision = 'bf16' is slow here, 3 to 11 times slower than float32 as measured: this "
             "processor has no units for bf16"
         )
-    _check_memory(config)
+    check_device_memory(config)
     dataset = dataset or data.load(config.data, config.seed, config.machine.device)
     net = models.build(
         config.model.name,
@@ -45,9 +48,9 @@ def prepare(
     ).to(config.machine.device)
     if config.machine.channels_last:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    forward, sgd = train.compiled(net, config.machine), train.optimizer(net, config.train)
+    forward, sgd = training_forward.compiled(net, config.machine), optimizer.optimizer(net, config.train)
     work = Run(config, folder, dataset, net, forward, sgd, say, group)
-    _check_possible(work)
+    check_possible(work)
     return work
 
 
@@ -55,7 +58,7 @@ def _set_up(machine: Machine) -> None:
     """Tell torch what it computes on, and on a GPU how exactly and with which algorithms."""
     torch.set_num_threads(machine.threads)
     if machine.compile:
-        _check_compiler(machine.device)
+        check_compiler(machine.device)
     if machine.device == "cpu":
         return
     if not torch.cuda.is_available():

@@ -8,15 +8,15 @@ from copy import deepcopy
 
 import torch
 
-from deepexp import train
 from deepexp.pruning import masks
 from deepexp.runs.stack import Stack
 from deepexp.runs.workspace import Run
+from deepexp.training import steps as train
 
 
 def images_per_second(work: Run | Stack, seconds: float = 1.0) -> float:
     """The speed on this machine of training a run's network on its data, or a stack's, after a warm-up."""
-    steps = _ours(work, masks.dense(work.net), 1)
+    steps = our_share(work, masks.dense(work.net), 1)
     next(steps)
     began, count = time.perf_counter(), 0
     while count == 0 or time.perf_counter() - began < seconds:
@@ -24,7 +24,7 @@ def images_per_second(work: Run | Stack, seconds: float = 1.0) -> float:
     return count * work.config.train.batch_size / (time.perf_counter() - began)
 
 
-def _ours(work: Run | Stack, mask: masks.Mask, chunk: int) -> Iterator[int]:
+def our_share(work: Run | Stack, mask: masks.Mask, chunk: int) -> Iterator[int]:
     """The training loop itself."""
     while True:
         before, stops = 0, range(chunk, work.total(0), chunk)

@@ -21,11 +21,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from deepexp import train
 from deepexp.config.settings import Config
 from deepexp.pruning.masks import Mask
 from deepexp.runs.level_start import capture, restore
 from deepexp.runs.workspace import Run
+from deepexp.training import forward as training_forward
+from deepexp.training import optimizer, steps
 
 
 class Linear(nn.Linear):
@@ -77,7 +78,7 @@ class _Place:
     step: int
     mask: Mask
     stops: tuple[int, ...]
-    report: train.Report | None = None
+    report: steps.Report | None = None
 
 
 class Stack:
@@ -95,10 +96,10 @@ class Stack:
         self.net = widened(first.net, len(works)).to(first.config.machine.device)
         if first.config.machine.channels_last:
             self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.forward = train.compiled(self.net, first.config.machine)
-        self.sgd = train.optimizer(self.net, first.config.train)
+        self.forward = training_forward.compiled(self.net, first.config.machine)
+        self.sgd = optimizer.optimizer(self.net, first.config.train)
         self._places: dict[int, _Place] = {}
-        self._training: Iterator[list[train.Report]] = iter(())
+        self._training: Iterator[list[steps.Report]] = iter(())
         self._trained: tuple[set[int], int, int] = set(), 0, 0  # members, and level and step that they are at
         for slot, work in enumerate(works):
             self._adopt(work, slot)
@@ -128,7 +129,7 @@ class Stack:
 
     def _steps(
         self, slot: int, level: int, start: int, mask: Mask, stops: tuple[int, ...]
-    ) -> Iterator[train.Report | None]:
+    ) -> Iterator[steps.Report | None]:
         """`train.steps` of a member; None wherever `advance` must be called before it can go on."""
         work = self.works[slot]
         place = self._places[slot] = _Place(level, start, mask, stops)
@@ -137,7 +138,7 @@ class Stack:
                 while place.report is None:
                     yield None
                 report, place.report = place.report, None
-                train.check_finite(report, work.config.train, len(work.dataset.train), level)
+                steps.check_finite(report, work.config.train, len(work.dataset.train), level)
                 yield report
         finally:
             del self._places[slot]
@@ -149,7 +150,7 @@ class Stack:
         # Within an epoch it is the same training that goes on, which counts the epoch's losses.
         if not (members <= self._trained[0] and (level, step) == self._trained[1:]):
             stops = next(self._places[slot].stops for slot in members)
-            self._training = train.side_by_side(
+            self._training = steps.side_by_side(
                 *(self.net, self.forward, self.sgd, self._mask(), self.sources, self.config),
                 *(level, step, stops),
             )

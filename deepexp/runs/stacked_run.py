@@ -6,14 +6,14 @@ import contextlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
-from deepexp import train
 from deepexp.config.settings import Config
 from deepexp.runs.level import Progress
-from deepexp.runs.run import _logged, _own
+from deepexp.runs.run import logged, own_levels
 from deepexp.runs.setup import prepare
 from deepexp.runs.stack import Stack, check_stack
 from deepexp.runs.workspace import Run
 from deepexp.storage import folder as layout
+from deepexp.training import failures
 
 
 def run_stack(
@@ -30,11 +30,12 @@ def run_stack(
     works: list[Run] = []
     for config, folder in zip(configs, folders, strict=True):
         same = works[0].dataset if works and not config.data.depends_on_seed else None
-        with _logged(folder):
+        with logged(folder):
             works.append(prepare(config, folder, layout.logger(folder, _by_seed(say, config.seed)), same))
     with contextlib.ExitStack() as leads:
         going = {
-            number: leads.enter_context(contextlib.closing(_own(work))) for number, work in enumerate(works)
+            number: leads.enter_context(contextlib.closing(own_levels(work)))
+            for number, work in enumerate(works)
         }
         yield from _together(going, works, Stack(works), say)
 
@@ -54,7 +55,7 @@ def _together(
                     yield number, event
             except StopIteration:
                 del going[number]
-            except train.Diverged as error:
+            except failures.Diverged as error:
                 error.args = (f"{works[number].config.run_id}: {error}",)
                 say(str(error))
                 diverged = diverged or error
@@ -62,7 +63,7 @@ def _together(
         if going:
             with contextlib.ExitStack() as logs:
                 for number in going:
-                    logs.enter_context(_logged(works[number].folder))
+                    logs.enter_context(logged(works[number].folder))
                 stack.advance()
     if diverged is not None:
         raise diverged

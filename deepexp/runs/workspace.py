@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from deepexp import train
 from deepexp.config.settings import Config
 from deepexp.data import dataset as data
 from deepexp.distributed import ALONE, Group
@@ -17,9 +16,11 @@ from deepexp.pruning import masks
 from deepexp.pruning.masks import Mask
 from deepexp.storage import bit_files
 from deepexp.storage import folder as layout
+from deepexp.training import forward as training_forward
+from deepexp.training import steps
 
 # From level, step, mask and the steps to report after: the reports, or None to wait for the rest of a stack.
-Stacked = Callable[[int, int, Mask, tuple[int, ...]], Iterator[train.Report | None]]
+Stacked = Callable[[int, int, Mask, tuple[int, ...]], Iterator[steps.Report | None]]
 
 
 @dataclass
@@ -30,7 +31,7 @@ class Run:
     folder: Path
     dataset: data.Dataset
     net: nn.Module
-    forward: train.Forward
+    forward: training_forward.Forward
     sgd: torch.optim.SGD
     say: Callable[[str], None]
     group: Group = ALONE

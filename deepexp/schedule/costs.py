@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepexp.config.settings import Config, Machine, Model, Perturbation, Pruning
+from deepexp.config.sections import Machine, Model, Perturbation, Pruning
+from deepexp.config.settings import Config
 from deepexp.data.catalogue import SOURCES
+from deepexp.storage import completeness
 from deepexp.storage import folder as layout
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ def images(config: Config) -> int:
 
 def left(config: Config, folder: Path) -> float:
     """The images that the run in `folder` has still to see."""
-    if layout.is_recorded(folder, config):
+    if completeness.is_recorded(folder, config):
         return 0.0
     done = _progress(folder)
     level = int(done.get("level", 0))

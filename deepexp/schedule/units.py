@@ -8,12 +8,14 @@ from typing import Any
 
 from deepexp.data import catalogue, image_folder
 from deepexp.recipes.recipe import Run
-from deepexp.storage import folder as layout
+from deepexp.storage import completeness
 
 
 def unfinished(runs: Sequence[Run], folder: Path) -> list[Run]:
     """The runs that are not complete in `folder`, each run_id once, in their order."""
-    return [run for name, run in _once(runs).items() if not layout.is_complete(folder / name, run.config)]
+    return [
+        run for name, run in _once(runs).items() if not completeness.is_complete(folder / name, run.config)
+    ]
 
 
 def units(runs: Sequence[Run], folder: Path) -> list[list[Run]]:

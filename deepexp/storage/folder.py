@@ -14,7 +14,6 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from deepexp.storage import locks
 from signflow.files import atomic
 
 ORIGIN = ("data_variant", "revision", "cpu", "platform")  # what about.json has, `versions` apart
+_MADE_BY = ("revision", "source_digest", "versions", "cpu", "platform")
 _RUNS_OWN = ("config.toml", "about.json", "levels.csv", "checkpoints")  # any of them makes a folder a run's
 _PROGRESS = ("level", "epoch", "images_per_second", "seconds_left")
 # A name that `atomic` gives to what it has not finished.
@@ -107,41 +107,6 @@ def logger(folder: Path, echo: Callable[[str], None]) -> Callable[[str], None]:
     return say
 
 
-def is_recorded(folder: Path, config: Config) -> bool:
-    """Whether every level's row stands in levels.csv."""
-    return len(rows(folder / "levels.csv")) == config.pruning.levels + 1
-
-
-def is_complete(folder: Path, config: Config) -> bool:
-    """Whether every level's row stands in levels.csv, and nothing of the rest is lost.
-
-    Raises ValueError where the run cannot say any more which data and software made it.
-    """
-    if not is_recorded(folder, config):
-        return False
-    about(folder)
-    return not lost(folder, config)
-
-
-def lost(folder: Path, config: Config) -> list[Path]:
-    """The tables, masks and signs that a complete run in `folder` has and this one has not."""
-    levels = range(config.pruning.levels + 1)
-    files = [folder / name for name in ("layers.csv", "epochs.csv")]
-    files += [file(folder, kind, level) for kind in ("masks", "signs") for level in levels]
-    return [path for path in (*files, file(folder, "signs", "initial")) if not path.exists()]
-
-
-def check_complete(folder: Path, run_id: str) -> None:
-    """Raise ValueError unless the folder holds the complete run of that name."""
-    if not (folder / "config.toml").exists():
-        raise ValueError(f"there is no run {run_id} in '{folder.parent}'; run it first")
-    there = read_config(folder)
-    if there.run_id != run_id:
-        raise ValueError(f"the folder '{folder}' must hold {run_id}, but it holds {there.run_id}")
-    if not is_complete(folder, there):
-        raise ValueError(f"the run {run_id} must be complete before another builds on it; let it go on")
-
-
 def rows(path: Path) -> list[dict[str, str]]:
     """The rows of a table of a run; none where it does not exist. Raises ValueError where it is damaged."""
     if not path.exists():
@@ -149,7 +114,7 @@ def rows(path: Path) -> list[dict[str, str]]:
     try:
         return list(csv.DictReader(io.StringIO(_text(path))))
     except (csv.Error, OSError, ValueError) as error:
-        raise ValueError(_damaged(path, error)) from None
+        raise ValueError(damaged_text(path, error)) from None
 
 
 def numbers(path: Path, columns: Sequence[str]) -> list[dict[str, float]]:
@@ -158,18 +123,18 @@ def numbers(path: Path, columns: Sequence[str]) -> list[dict[str, float]]:
     try:
         return [{name: float("nan" if row[name] == "" else row[name]) for name in columns} for row in found]
     except KeyError as error:
-        raise ValueError(_damaged(path, f"it has no column {error}")) from None
+        raise ValueError(damaged_text(path, f"it has no column {error}")) from None
     except TypeError:
-        raise ValueError(_damaged(path, "a row is too short")) from None
+        raise ValueError(damaged_text(path, "a row is too short")) from None
     except ValueError as error:
-        raise ValueError(_damaged(path, error)) from None
+        raise ValueError(damaged_text(path, error)) from None
 
 
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8-sig")  # whatever an editor put before it
 
 
-def _damaged(path: Path, why: object) -> str:
+def damaged_text(path: Path, why: object) -> str:
     return f"'{path}' is damaged ({why}); delete it and go on with its run, which writes it again"
 
 
@@ -195,6 +160,19 @@ def about(folder: Path) -> dict[str, Any]:
     )
 
 
+def write_about(folder: Path, now: Mapping[str, Any]) -> None:
+    """Write about.json: what made the run as it began, and under `continued` what else went on with it."""
+    path, made = folder / "about.json", dict(now)
+    if path.exists():
+        made = json.loads(_text(path))
+        others = made.get("continued", [])
+        with_this = {name: now[name] for name in (*_MADE_BY, "created")}
+        last = others[-1] if others else made
+        if any(last.get(name) != now[name] for name in _MADE_BY):
+            made["continued"] = [*others, with_this]
+    write_text(path, json.dumps(made, indent=1))
+
+
 def progress(folder: Path) -> dict[str, float]:
     """What progress.json says; empty where there is none. Raises ValueError where it is damaged."""
     path = folder / "progress.json"
@@ -204,9 +182,9 @@ def progress(folder: Path) -> dict[str, float]:
         found = json.loads(_text(path))
         return {name: float(found[name]) for name in _PROGRESS}
     except KeyError as error:
-        raise ValueError(_damaged(path, f"it has no {error}")) from None
+        raise ValueError(damaged_text(path, f"it has no {error}")) from None
     except (OSError, TypeError, ValueError) as error:
-        raise ValueError(_damaged(path, error)) from None
+        raise ValueError(damaged_text(path, error)) from None
 
 
 def clean(folder: Path) -> None:
@@ -247,45 +225,3 @@ def write_tables(
             writer = csv.DictWriter(file, list(table[0]))
             writer.writeheader()
             writer.writerows(table)
-
-
-@dataclass(frozen=True)
-class Status:
-    """A run as `deepexp status` lists it; `level` and `epoch` are 'done/of'."""
-
-    run_id: str
-    level: str
-    epoch: str
-    density: float | None
-    accuracy: float | None
-    state: str
-    seconds_left: float | None
-
-
-def status(runs: Path) -> list[Status]:
-    """The runs in a folder: `complete`, `running` (a process holds it), `stopped`, or `damaged: why`."""
-    return [
-        _status(folder)
-        for folder in sorted(runs.glob("*/"))
-        if not folder.name.startswith(".") and any((folder / name).exists() for name in _RUNS_OWN)
-    ]
-
-
-def _status(folder: Path) -> Status:
-    try:
-        config = read_config(folder)
-        done = numbers(folder / "levels.csv", ("density", "test_accuracy"))
-        reached = progress(folder)
-        complete = is_complete(folder, config)
-        return Status(
-            config.run_id,
-            f"{len(done) - 1 if done else '-'}/{config.pruning.levels}",
-            f"{reached.get('epoch', 0):g}/{config.epochs(int(reached.get('level', 0)))}",
-            done[-1]["density"] if done else None,
-            done[-1]["test_accuracy"] if done else None,
-            "complete" if complete else "running" if locks.is_held(folder / "lock") else "stopped",
-            None if complete else reached.get("seconds_left"),
-        )
-    except (OSError, ValueError) as error:
-        why = " ".join(str(error).split())
-    return Status(folder.name, "-", "-", None, None, f"damaged: {why}", None)

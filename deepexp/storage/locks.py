@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from signflow.lock import NO_LOCKS
+
 
 class Busy(ValueError):
     """Another process holds the file; the message ends with who and what to do, where that is known."""
@@ -34,6 +36,8 @@ def hold(path: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[No
         except BlockingIOError:
             raise Busy("another one is at work there; wait for it") from None
         except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
             name = _beside(path)
             say(f"this file system has no locks ({error.strerror}): '{name}' stands for one")
             beside.enter_context(_made(name))

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from figures import style
-from figures.panels import DOT, Data, letters
+from figures.neuron.rates import MARKERS, draw_points, finish, runs_of
+from figures.panels import Data, letters
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -18,13 +19,10 @@ if TYPE_CHECKING:
     from matplotlib.collections import QuadMesh
     from numpy.typing import NDArray
 
-MARKERS = "os^Dv"
 # Seen on light and dark cells alike.
 _RIM = [patheffects.withStroke(linewidth=2.6, foreground="white")]
 LAW: dict[str, Any] = {"color": style.VERMILION, "linewidth": 1.4, "path_effects": _RIM}
 HALFWAY: dict[str, Any] = {"color": style.BLACK, "linewidth": 1.0, "linestyle": "--", "path_effects": _RIM}
-
-OPEN = "_open"  # of the artists that show what undecided runs leave open; the legend passes them over
 
 
 @style.styled()
@@ -40,13 +38,13 @@ def rate_d(data: Data) -> Figure:
             line, colour = data[init].sel(algorithm=algorithm), style.ALGORITHM[algorithm]
             # One coordinate is a problem of its own: no line leads there.
             axes.plot(line.curve_d[1:], line.curve[1:], color=colour, linestyle="--", linewidth=0.8)
-            _points(axes, line.d, line, color=colour, marker=marker, label=style.LABEL[algorithm])
+            draw_points(axes, line.d, line, color=colour, marker=marker, label=style.LABEL[algorithm])
         axes.set(xscale="log", xlabel="input coordinates $d$", ylim=(0, 1.04))
     panels["independent"].set_xticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
     panels["balanced"].set_ylabel("success rate")
-    letters({f"{init} starts, {_runs(data[init])}": axes for init, axes in panels.items()})
+    letters({f"{init} starts, {runs_of(data[init])}": axes for init, axes in panels.items()})
     theory = Line2D([], [], color=style.GREY, linestyle="--", linewidth=0.8, label="theory")
-    _finish(figure, data["balanced"], panels["balanced"], theory)
+    finish(figure, data["balanced"], panels["balanced"], theory)
     return figure
 
 
@@ -63,7 +61,7 @@ def rate_rewind(data: Data) -> Figure:
     for d, colour, marker in zip(rates.d.values, style.SERIES, MARKERS, strict=False):
         line = wr.sel(d=d)
         axes.plot(line.curve_rewind_time, line.curve, color=colour, linewidth=0.8)
-        _points(axes, line.rewind_time, line, color=colour, marker=marker, label=f"WR, $d = {d}$")
+        draw_points(axes, line.rewind_time, line, color=colour, marker=marker, label=f"WR, $d = {d}$")
     for algorithm, end, side in (("imp", "right", 1), ("lrr", "left", 0)):
         level = float(rates.predicted.sel(algorithm=algorithm).mean())
         axes.axhline(level, color=style.GREY, linestyle=":", linewidth=0.8)
@@ -72,9 +70,9 @@ def rate_rewind(data: Data) -> Figure:
             textcoords="offset points", ha=end, fontsize=8, color=style.GREY,
         )  # fmt: skip
     axes.set(xscale="log", xlabel="rewind time $t_k$", ylabel="success rate", ylim=(0.23, 0.53))
-    axes.set_title(_runs(rates), loc="left")
+    axes.set_title(runs_of(rates), loc="left")
     theory = Line2D([], [], color=style.GREY, linewidth=0.8, label="theory")
-    _finish(figure, rates, axes, theory, ncols=2)
+    finish(figure, rates, axes, theory, ncols=2)
     return figure
 
 
@@ -109,7 +107,7 @@ def rate_samples(data: Data) -> Figure:
     figure.colorbar(mesh, ax=grid, label="success rate", shrink=0.8, aspect=30)
     half = max(float((table.ci_high - table.ci_low).max()) / 2 for table in (cells, by_noise))
     interval = f"{cells.attrs['interval']} intervals within $\\pm{half:.2f}$"
-    note = f"$d = {int(cells.d)}$; {_runs(cells)}: {interval}"
+    note = f"$d = {int(cells.d)}$; {runs_of(cells)}: {interval}"
     if bool(cells.rate.isnull().any() | by_noise.rate.isnull().any()):
         note += "; white: too many undecided"
     handles = [
@@ -140,17 +138,17 @@ def rate_step(data: Data) -> Figure:
             for time, marker in zip(rates.level_time.values, MARKERS, strict=False):
                 points = rates.sel(algorithm=algorithm, scale=scale, level_time=time)
                 label = f"{style.LABEL[str(algorithm)]}, $t = {time:g}$"
-                _points(axes, points.learning_rate, points, color=colour, marker=marker, label=label)
+                draw_points(axes, points.learning_rate, points, color=colour, marker=marker, label=label)
         axes.axvline(hops.attrs["stable"], color=style.GREY, linestyle=":", linewidth=0.8)
         axes.set(xlabel="learning rate", ylim=(-0.03, 1))
     panels[0].set_ylabel("success rate")
     scales = zip(rates.scale.values, panels, strict=True)
-    letters({f"starts of scale {scale:g}, {_runs(rates)}": axes for scale, axes in scales})
+    letters({f"starts of scale {scale:g}, {runs_of(rates)}": axes for scale, axes in scales})
     more = [
         Line2D([], [], color=style.GREY, linestyle="--", linewidth=0.8, label="after one step"),
         Line2D([], [], color=style.GREY, linestyle=":", linewidth=0.8, label="no stable minimum beyond"),
     ]
-    _finish(figure, rates, panels[0], *more, ncols=3)
+    finish(figure, rates, panels[0], *more, ncols=3)
     return figure
 
 
@@ -175,13 +173,13 @@ def rate_scale(data: Data) -> Figure:
                 label = f"{style.LABEL[str(algorithm)]}, $t = {time:g}$"
                 fill = "white" if size > 2 else colour  # dots on rings, as above
                 look = {"marker": marker, "color": colour, "markersize": size, "markerfacecolor": fill}
-                _points(axes, line.scale, line, label=label, **look)
+                draw_points(axes, line.scale, line, label=label, **look)
         axes.set(xscale="log", xlabel="scale of the starts", ylim=(-0.03, 1.04))
     next(iter(panels.values())).set_ylabel("success rate")
     letters(panels)
     theory = Line2D([], [], color=style.GREY, linestyle="--", linewidth=0.8, label="theory")
-    counts = f"(a, b) {_runs(population)}, (c) {_runs(noisy)}"
-    _finish(figure, population, panels["balanced, population"], theory, ncols=5, before=counts)
+    counts = f"(a, b) {runs_of(population)}, (c) {runs_of(noisy)}"
+    finish(figure, population, panels["balanced, population"], theory, ncols=5, before=counts)
     return figure
 
 
@@ -204,13 +202,13 @@ def rate_time(data: Data) -> Figure:
                 points, levels = table.sel(d=d, algorithm=algorithm), table.attrs["levels"]
                 name = f"{label}, {levels} pruning{'s' if levels > 1 else ''}"
                 look = {"color": colour, "marker": marker, "markerfacecolor": fill, "markersize": size}
-                _points(axes, points.level_time, points, label=name, **look)
+                draw_points(axes, points.level_time, points, label=name, **look)
         axes.set(xscale="log", xlabel="training time per level", ylim=(-0.02, 0.55))
     panels[one.d.values[0]].set_ylabel("success rate")
-    letters({f"$d = {d}$, {_runs(one)}": axes for d, axes in panels.items()})
+    letters({f"$d = {d}$, {runs_of(one)}": axes for d, axes in panels.items()})
     theory = Line2D([], [], color=style.GREY, linestyle="--", linewidth=0.8, label="theory, 1 pruning")
     rewinds = f"WR to $t_k = {float(one.rewind_time):g}$"
-    _finish(figure, one, panels[one.d.values[0]], theory, before=rewinds)
+    finish(figure, one, panels[one.d.values[0]], theory, before=rewinds)
     return figure
 
 
@@ -232,7 +230,7 @@ def rate_targets(data: Data) -> Figure:
     for k, axes in panels.items():
         for table, label, look in series:
             points = table.sel(targets=k)
-            _points(axes, points.level_time, points, label=label, **look)
+            draw_points(axes, points.level_time, points, label=label, **look)
         for algorithm, shift in (("imp", 0), ("lrr", 4)):  # where both are one line, its dashes alternate
             limit = float(data["limit"].predicted.sel(targets=k, algorithm=algorithm))
             colour = style.ALGORITHM[algorithm]
@@ -241,8 +239,8 @@ def rate_targets(data: Data) -> Figure:
     panels[targets[0]].set_ylabel("success rate")
     letters({f"$k = {k}$": axes for k, axes in panels.items()})
     theory = Line2D([], [], color=style.GREY, linestyle="--", linewidth=0.8, label="theory, long levels")
-    counts = f"$d = {int(rates.d)}$, {_runs(rates)}"
-    _finish(figure, rates, panels[targets[0]], theory, before=counts)
+    counts = f"$d = {int(rates.d)}$, {runs_of(rates)}"
+    finish(figure, rates, panels[targets[0]], theory, before=counts)
     return figure
 
 
@@ -271,37 +269,3 @@ def _edges(centres: NDArray[Any]) -> NDArray[Any]:
     """Edges of the cells around evenly spaced centres."""
     half = (centres[1] - centres[0]) / 2
     return np.append(centres - half, centres[-1] + half)
-
-
-def _points(axes: Axes, x: xr.DataArray, rates: xr.Dataset, **look: Any) -> None:
-    """Measured rates with their confidence intervals, thick between the bounds that undecided runs leave.
-
-    Where these are too many for a rate, the bars stand alone.
-    """
-    middle = rates.rate.fillna((rates.rate_low + rates.rate_high) / 2)
-    bars = [middle - rates.ci_low, rates.ci_high - middle]
-    look = DOT | {"elinewidth": 0.8} | look
-    (dots, *_) = axes.errorbar(x, middle, bars, **look)
-    dots.set_ydata(rates.rate)
-    vague = rates.undecided > 0
-    low, high = rates.rate_low[vague], rates.rate_high[vague]
-    if low.size:
-        axes.vlines(x[vague], low, high, color=look["color"], linewidth=3, alpha=0.4, label=OPEN)
-
-
-def _finish(
-    figure: Figure, rates: xr.Dataset, axes: Axes, *more: Line2D, ncols: int = 4, before: str = ""
-) -> None:
-    """The legend of `axes` and `more` below, with what is said `before`, and what the bars are."""
-    handles, _ = axes.get_legend_handles_labels()
-    bars = f"bars: {rates.attrs['interval']} intervals; seed {rates.attrs['seed']}"
-    if any(item.get_label() == OPEN for shown in figure.axes for item in shown.collections):
-        bars += "; thick: what undecided runs leave open"
-    note = f"{before}; {bars}" if before else bars
-    figure.legend(
-        handles=[*handles, *more], loc="outside lower center", ncols=ncols, title=note, title_fontsize=8
-    )
-
-
-def _runs(rates: xr.Dataset) -> str:
-    return f"$n = {rates.attrs['runs']:,}$".replace(",", "{,}") + " runs a point"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from figures import style
 from figures.report.formulas import condition, mathml, prose
-from signflow.verdicts import Count, Prediction, Verdict
+from signflow.verdicts import BrokenLaw, Count, PredictionVerdict, Verdict, WrongOutcome, WrongRate
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -29,21 +29,21 @@ class Drawn:
     name: str
     figure: Figure
     attributes: Mapping[str, Any]
-    predictions: Sequence[Prediction] = ()
+    predictions: Sequence[PredictionVerdict] = ()
 
     @property
     def config(self) -> dict[str, Any]:
         return json.loads(self.attributes["config"])
 
 
-def predictions(tables: Mapping[str, xr.Dataset]) -> list[Prediction]:
+def predictions(tables: Mapping[str, xr.Dataset]) -> list[PredictionVerdict]:
     """The verdicts in the tables of a result file; none where it decides no prediction."""
     if "verdicts" not in tables:
         return []
     found = tables["verdicts"]
-    columns = {name: found[name].values.tolist() for name in Prediction.model_fields}
+    columns = {name: found[name].values.tolist() for name in PredictionVerdict.model_fields}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    return [Prediction.model_validate(row) for row in rows]
+    return [PredictionVerdict.model_validate(row) for row in rows]
 
 
 def page(
@@ -150,32 +150,32 @@ def _runs(count: Count) -> str:
     return words.replace(" = ", "\u00a0=\u00a0") or count.law
 
 
-def _counterexample(found: Mapping[str, Any]) -> dict[str, str]:
+def _counterexample(found: BrokenLaw | WrongRate | WrongOutcome) -> dict[str, str]:
     """A counterexample in words: what was stated and found, and the start or the setting to repeat it."""
-    claim = found.get("claim", {})
-    label = style.LABEL.get(str(claim.get("algorithm")), "the run")
-    if "law" in found:
-        stated = f"the law '{found['law']}'"
-        seen = f"the integration leaves it by {found['error']:.3g} {found['unit']}"
-        confirmed = "the independent solver confirms it"
-    elif "rate" in found:
-        low, high = found["interval"]
-        stated = f"{label} succeeds with probability {found['rate']:g}"
-        seen = f"{found['successes']:,} of {found['decided']:,} decided runs succeed"
-        confirmed = (
-            f"the 99.99 % interval is [{low:.5f}, {high:.5f}], and {found['agree']} of {found['repeated']} "
-            "runs repeated with the independent solver come out the same"
-        )
-    else:
-        stated = f"{label} {found.get('stated')}"
-        seen = f"integrated, it ends {found.get('integrated')}"
-        confirmed = f"with the independent solver it {found.get('independent')}"
-    return {
-        "stated": stated,
-        "condition": "" if "rate" in found else claim.get("success") or "",
-        "found": f"{seen}; {confirmed}",
-        "start": _listed(found.get("start", {})),
-        "setting": _listed(found.get("setting", {})),
+    words = {"condition": "", "start": "", "setting": ""}
+    if isinstance(found, BrokenLaw):
+        return words | {
+            "stated": f"the law '{found.law}'",
+            "found": f"the integration leaves it by {found.error:.3g} {found.unit}; "
+            "the independent solver confirms it",
+            "start": _listed(found.start),
+        }
+    words["setting"] = _listed(found.setting)
+    label = style.LABEL.get(found.claim.algorithm, found.claim.algorithm)
+    if isinstance(found, WrongRate):
+        low, high = found.interval
+        return words | {
+            "stated": f"{label} succeeds with probability {found.rate:g}",
+            "found": f"{found.successes:,} of {found.decided:,} decided runs succeed; the 99.99 % interval "
+            f"is [{low:.5f}, {high:.5f}], and {found.agree} of {found.repeated} runs repeated with the "
+            "independent solver come out the same",
+        }
+    return words | {
+        "stated": f"{label} {found.stated}",
+        "condition": found.claim.success or "",
+        "found": f"integrated, it ends {found.integrated}; "
+        f"with the independent solver it {found.independent}",
+        "start": _listed(found.start),
     }
 
 

@@ -21,10 +21,12 @@ from numba import prange
 from singleneuron.benchmark import other_solvers
 from singleneuron.benchmark.measure import ERROR, Case, Tool, peak_memory
 from singleneuron.flows import free_balance, line, population
-from singleneuron.flows.integrate import FlowResult, integrate
+from singleneuron.flows.integrate import integrate
+from singleneuron.flows.result import FlowResult
 from singleneuron.formulas import line as exact
 from singleneuron.kernels.compiling import kernel, routine
-from singleneuron.kernels.dop853 import build, no_gauge, workspace
+from singleneuron.kernels.dop853 import build, no_gauge
+from singleneuron.kernels.dop853_step import workspace
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Population, Sample
 from singleneuron.problem.starts import balanced_starts, independent_starts

@@ -7,13 +7,9 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from signflow import command_line
-
-if TYPE_CHECKING:
-    pass
-
 
 RESULTS = Path("build/results")
 
@@ -21,7 +17,7 @@ RESULTS = Path("build/results")
 Progress = Callable[[int, int], None]
 
 
-def _data_options(parser: argparse.ArgumentParser) -> None:
+def data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--n", type=command_line.integer, help="train on this many samples (default: the population)"
     )
@@ -37,18 +33,18 @@ def _data_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _fail(message: str) -> int:
+def fail(message: str) -> int:
     return command_line.fail("singleneuron", 1, message)
 
 
-def _config(options: argparse.Namespace) -> dict[str, Any]:
+def config_of(options: argparse.Namespace) -> dict[str, Any]:
     """The options that determine the result."""
     others = ("run", "quiet", "out", "overwrite", "workers", "scheduler", "fresh")
     return {key: value for key, value in vars(options).items() if key not in others}
 
 
 @contextlib.contextmanager
-def _progress(label: str, quiet: bool) -> Iterator[Progress]:
+def progress_bar(label: str, quiet: bool) -> Iterator[Progress]:
     """A bar on stderr, where that is a terminal."""
     if quiet or not sys.stderr.isatty():
         yield lambda done, total: None

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from signflow import command_line
-from singleneuron.cli.map import _map, _map_options
-from singleneuron.cli.preset import _preset, _preset_options
-from singleneuron.cli.study import _study, _study_options
-from singleneuron.cli.trajectory import _trajectory, _trajectory_options
-from singleneuron.cli.verify import _verify, _verify_options
-
-if TYPE_CHECKING:
-    pass
+from singleneuron.cli.map import map_options, run_map
+from singleneuron.cli.preset import preset_options, run_preset
+from singleneuron.cli.study import run_study, study_options
+from singleneuron.cli.trajectory import run_trajectory, trajectory_options
+from singleneuron.cli.verify import run_verify, verify_options
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = command_line.parser("singleneuron", "The single hidden neuron, trained and pruned.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, run, options in (
-        ("map", _map, _map_options),
-        ("study", _study, _study_options),
-        ("trajectory", _trajectory, _trajectory_options),
-        ("preset", _preset, _preset_options),
-        ("verify", _verify, _verify_options),
+        ("map", run_map, map_options),
+        ("study", run_study, study_options),
+        ("trajectory", run_trajectory, trajectory_options),
+        ("preset", run_preset, preset_options),
+        ("verify", run_verify, verify_options),
     ):
         summary = (options.__doc__ or "").strip()
         sub = commands.add_parser(name, help=summary, description=summary)

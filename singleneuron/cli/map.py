@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from signflow import command_line
 from signflow.results import claim, write
-from singleneuron.cli.common import RESULTS, _config, _data_options, _fail, _progress
+from singleneuron.cli.common import RESULTS, config_of, data_options, fail, progress_bar
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -18,7 +18,7 @@ FAILED_SHARE = 0.01
 """A map in which the integrator gave up on more of the cells is a failure."""
 
 
-def _map_options(parser: argparse.ArgumentParser) -> None:
+def map_options(parser: argparse.ArgumentParser) -> None:
     """success of pruning algorithms over a grid of (a(0), w_1(0))"""
     add = parser.add_argument
     add("--d", type=command_line.integer, required=True, help="input coordinates")
@@ -26,7 +26,6 @@ def _map_options(parser: argparse.ArgumentParser) -> None:
         "--algorithm",
         nargs="+",
         default=["imp", "lrr"],
-        choices=["imp", "wr", "lrr"],
         metavar="imp|wr|lrr",
         help="one or more (imp lrr)",
     )
@@ -53,7 +52,7 @@ def _map_options(parser: argparse.ArgumentParser) -> None:
         default=1,
         help="number of prunings, geometric from d to 1 (%(default)s)",
     )
-    _data_options(parser)
+    data_options(parser)
     add(
         "--level-time",
         type=float,
@@ -77,8 +76,8 @@ def _map_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _map(options: argparse.Namespace) -> int:
-    config = _config(options)
+def run_map(options: argparse.Namespace) -> int:
+    config = config_of(options)
     claim(options.out, config=config, overwrite=options.overwrite)
     import singleneuron as sn
 
@@ -91,7 +90,7 @@ def _map(options: argparse.Namespace) -> int:
         numba.set_num_threads(options.workers)
     arguments = {key: value for key, value in config.items() if value is not None}
     arguments["algorithms"] = tuple(arguments.pop("algorithm"))
-    with _progress("map", options.quiet) as progress:
+    with progress_bar("map", options.quiet) as progress:
         data = sn.success_map(**arguments, progress=progress)
     write(data, options.out, config=config, seed=options.seed)
     if not options.quiet:
@@ -101,7 +100,7 @@ def _map(options: argparse.Namespace) -> int:
     failed = int((data.status == sn.Status.FAILED).sum())
     cells = int((data.status >= 0).sum() if options.average is None else data.status.size)
     if failed > FAILED_SHARE * cells:
-        return _fail(f"the integrator gave up on {failed} of {cells} cells, kept in {options.out}")
+        return fail(f"the integrator gave up on {failed} of {cells} cells, kept in {options.out}")
     return 0
 
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from signflow import command_line
 from signflow.results import claim, is_current, write
-from singleneuron.cli.common import RESULTS, _progress
-
-if TYPE_CHECKING:
-    pass
+from singleneuron.cli.common import RESULTS, progress_bar
 
 
-def _preset_options(parser: argparse.ArgumentParser) -> None:
+def preset_options(parser: argparse.ArgumentParser) -> None:
     """the results that the figures are drawn from"""
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("names", nargs="*", default=[], metavar="NAME")
@@ -33,7 +29,7 @@ def _preset_options(parser: argparse.ArgumentParser) -> None:
     add("--fresh", action="store_true", help="discard what an interrupted study has left")
 
 
-def _preset(options: argparse.Namespace) -> None:
+def run_preset(options: argparse.Namespace) -> None:
     from singleneuron import presets
     from singleneuron.experiments import store
 
@@ -61,7 +57,7 @@ def _preset(options: argparse.Namespace) -> None:
         if is_current(path, config=config):
             message = f"{path} (up to date)"
         else:
-            with _progress(name, options.quiet) as progress:
+            with progress_bar(name, options.quiet) as progress:
                 tables = presets.run(
                     name, runs=options.runs, workers=options.workers, directory=options.out, progress=progress
                 )

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from signflow import command_line, workers
 from signflow.results import claim, write
-from singleneuron.cli.common import RESULTS, _config, _progress
+from singleneuron.cli.common import RESULTS, config_of, progress_bar
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
-def _study_options(parser: argparse.ArgumentParser) -> None:
+def study_options(parser: argparse.ArgumentParser) -> None:
     """success rates from random starts; every factor given spans a dimension of the result"""
     add = parser.add_argument
 
@@ -71,8 +71,8 @@ def _number_or_inf(text: str) -> float:
     return float("inf") if text == "inf" else command_line.integer(text)
 
 
-def _study(options: argparse.Namespace) -> None:
-    config = _config(options)
+def run_study(options: argparse.Namespace) -> None:
+    config = config_of(options)
     claim(options.out, config=config, overwrite=options.overwrite)
     import singleneuron as sn
     from singleneuron.experiments import store
@@ -85,7 +85,7 @@ def _study(options: argparse.Namespace) -> None:
     with contextlib.ExitStack() as stack:
         if options.scheduler is not None:
             arguments["executor"] = stack.enter_context(workers.cluster(options.scheduler))
-        progress = stack.enter_context(_progress("study", options.quiet))
+        progress = stack.enter_context(progress_bar("study", options.quiet))
         data = sn.success_rate(**arguments, workers=options.workers, directory=folder, progress=progress)
     with store.kept(options.out, folder):
         write(data, options.out, config=config, seed=options.seed)

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from signflow import command_line
 from signflow.results import claim, write
-from singleneuron.cli.common import RESULTS, _config, _data_options, _fail, _progress
-
-if TYPE_CHECKING:
-    pass
+from singleneuron.cli.common import RESULTS, config_of, data_options, fail, progress_bar
 
 
-def _trajectory_options(parser: argparse.ArgumentParser) -> None:
+def trajectory_options(parser: argparse.ArgumentParser) -> None:
     """one trajectory, at evenly spaced times"""
     add = parser.add_argument
     add("--d", type=command_line.integer, required=True, help="input coordinates")
     add("--a", type=float, required=True, help="outer weight at the start")
     add("--w", type=float, required=True, nargs="+", help="inner weights at the start, d numbers")
-    _data_options(parser)
+    data_options(parser)
     add("--t-end", type=float, required=True, metavar="T", help="the last time")
     add("--points", type=command_line.integer, default=200, help="times, from 0 to T (%(default)s)")
     add(
@@ -31,15 +27,15 @@ def _trajectory_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _trajectory(options: argparse.Namespace) -> int:
-    config = _config(options)
+def run_trajectory(options: argparse.Namespace) -> int:
+    config = config_of(options)
     claim(options.out, config=config, overwrite=options.overwrite)
     if len(options.w) != options.d:
         raise ValueError(f"--w must give d = {options.d} numbers, got {len(options.w)}")
     from singleneuron.presets import Paths
 
     settings = config | {"a": (options.a,), "w": (tuple(options.w),)}
-    with _progress("trajectory", options.quiet) as progress:
+    with progress_bar("trajectory", options.quiet) as progress:
         path = Paths(**settings).compute(progress).isel(start=0, drop=True)
     status = path.status.item()
     data = path.drop_vars(["status", "success"]).assign_attrs(status=status)
@@ -50,5 +46,5 @@ def _trajectory(options: argparse.Namespace) -> int:
         print(f"{status}: a = {last.a.item():.6g}, w = {w}, loss = {last.loss.item():.3g}")
         print(options.out)
     if status == "failed":
-        return _fail(f"the integrator gave up; how far it came is kept in {options.out}")
+        return fail(f"the integrator gave up; how far it came is kept in {options.out}")
     return 0

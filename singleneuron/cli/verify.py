@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from signflow import command_line
 from signflow.provenance import provenance
 from signflow.results import claim
-from singleneuron.cli.common import RESULTS, _config, _progress
+from singleneuron.cli.common import RESULTS, config_of, progress_bar
 
 if TYPE_CHECKING:
-    pass
+    from signflow.verdicts import Verdict
 
 
-def _verify_options(parser: argparse.ArgumentParser) -> None:
+def verify_options(parser: argparse.ArgumentParser) -> None:
     """a verdict on each theorem and on what goes beyond, or on a statement of your own"""
     add = parser.add_argument
     add(
@@ -33,25 +33,26 @@ def _verify_options(parser: argparse.ArgumentParser) -> None:
     add("--out", type=command_line.path, metavar="FILE", help=text)
 
 
-def _verify(options: argparse.Namespace) -> int:
+def run_verify(options: argparse.Namespace) -> int:
     # The verdicts on the statements shipped are not those on a statement of the user's own.
     name = "verdicts" if options.statement is None else f"verdicts-{options.statement.stem}"
-    config, out = _config(options), options.out or RESULTS / f"{name}.json"
+    config, out = config_of(options), options.out or RESULTS / f"{name}.json"
     claim(out, config=config, overwrite=options.overwrite, suffixes=(".json",))
+    from signflow.verdicts import DONE, write_verdicts
     from singleneuron.verification import shipped, statements, verify
 
     wanted = shipped.shipped() if options.statement is None else (statements.read(options.statement),)
-    with _progress("verify", options.quiet) as progress:
+    with progress_bar("verify", options.quiet) as progress:
         verdicts = verify.verify(wanted, runs=options.runs, seed=options.seed, progress=progress)
     made = provenance(config, options.seed)
-    verify.write([verdict | {"provenance": made} for verdict in verdicts], out)
+    write_verdicts([verdict.model_copy(update={"provenance": made}) for verdict in verdicts], out)
     if not options.quiet:
         _print_verdicts(verdicts)
         print(out)
-    return int(not all(item["verdict"].startswith(verify.DONE) for item in verdicts))
+    return int(not all(verdict.word in DONE for verdict in verdicts))
 
 
-def _print_verdicts(verdicts: list[dict[str, Any]]) -> None:
+def _print_verdicts(verdicts: list[Verdict]) -> None:
     """A table on stdout: a row for each statement, and each counterexample below it."""
     from rich.console import Console
     from rich.table import Table
@@ -60,11 +61,12 @@ def _print_verdicts(verdicts: list[dict[str, Any]]) -> None:
 
     columns = ("statement", "verdict", "symbolic", "law against ODE", "Monte Carlo", "figure")
     table = Table(*columns, show_lines=True)
-    for item in verdicts:
-        row = summary(item)
+    for verdict in verdicts:
+        row = summary(verdict)
         table.add_row(*(row[column] for column in columns))
     console = Console()
     console.print(table, markup=False)
-    for item in verdicts:
-        if item["counterexample"] is not None:
-            console.print(f"{item['id']} is refuted by", item["counterexample"], markup=False)
+    for verdict in verdicts:
+        if verdict.counterexample is not None:
+            found = verdict.counterexample.model_dump(mode="json", exclude_unset=True)
+            console.print(f"{verdict.id} is refuted by", found, markup=False)

@@ -3,23 +3,21 @@
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from singleneuron.algorithms import check_algorithm, level_counts, own_options
-from singleneuron.experiments.runs import Group, Way
+from singleneuron.algorithms import Algorithm, level_counts
+from singleneuron.experiments.runs import Group
 from singleneuron.problem.arguments import integer, number
 from singleneuron.problem.problem import Population
 from singleneuron.problem.starts import INITS
 
-if TYPE_CHECKING:
-    pass
-
-
 FACTORS = (
     "d", "n", "noise", "init", "scale", "learning_rate", "level_time", "targets", "algorithm", "rewind_time",
 )  # fmt: skip
+
+LARGEST_SCALE = 1e100
 
 
 def _values(name: str, value: Any) -> list[Any]:
@@ -31,7 +29,7 @@ def _values(name: str, value: Any) -> list[Any]:
         "d": lambda v: integer("d", v, 1),
         "n": _samples,
         "noise": lambda v: number("noise", v, least=0.0),
-        "scale": lambda v: number("scale", v, least=0.0, open_end=True),
+        "scale": _scale,
         "learning_rate": lambda v: v if v is None else number("learning_rate", v, least=0.0, open_end=True),
         "level_time": lambda v: number("level_time", v, least=0.0, finite=False, open_end=True),
         "targets": lambda v: integer("targets", v, 1),
@@ -43,6 +41,13 @@ def _values(name: str, value: Any) -> list[Any]:
     return values
 
 
+def _scale(value: Any) -> float:
+    """A factor of a and w, whose squares must stay within double precision."""
+    if number("scale", value, least=0.0, open_end=True) > LARGEST_SCALE:
+        raise ValueError(f"scale must be at most {LARGEST_SCALE:g}, but is {value:g}")
+    return float(value)
+
+
 def _samples(value: Any) -> int | None:
     """A number of samples; None for infinitely many."""
     if value is None or (isinstance(value, float) and value == np.inf):
@@ -51,13 +56,15 @@ def _samples(value: Any) -> int | None:
 
 
 @dataclass
-class _Grid:
+class Grid:
     """The factors and their values, and where in the groups each point is counted."""
 
     values: dict[str, list[Any]]
     dims: list[str]
     groups: list[Group] = field(default_factory=list)
-    where: list[tuple[int, int]] = field(default_factory=list)  # (group, way) of every point in C order
+    where: list[tuple[int, int]] = field(
+        default_factory=list
+    )  # (group, algorithm in it) of every point in C order
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -68,33 +75,32 @@ class _Grid:
             yield dict(zip(FACTORS, point, strict=True))
 
 
-def _grid(factors: Mapping[str, Any], common: Mapping[str, Any]) -> _Grid:
+def grid_of(factors: Mapping[str, Any], imp: str, common: Mapping[str, Any]) -> Grid:
     """Points that differ in nothing that a run sees are counted once: noise without samples, say."""
     values = {name: _values(name, factors[name]) for name in FACTORS}
-    grid = _Grid(values, [name for name in FACTORS if len(np.shape(factors[name])) == 1])
-    ways: dict[Group, list[Way]] = {}
+    grid = Grid(values, [name for name in FACTORS if len(np.shape(factors[name])) == 1])
+    found: dict[Group, list[Algorithm]] = {}
     places = []
     for point in grid.points():
         if point["init"] not in INITS:
             raise ValueError(f"init must be one of {', '.join(INITS)}, but is {point['init']!r}")
         Population(point["d"], point["targets"])
         level_counts(point["d"], point["targets"], common["levels"])
-        way = Way(point.pop("algorithm"), point.pop("rewind_time"))
-        own = own_options(way.algorithm, imp=common["imp"], rewind_time=way.rewind_time)
-        check_algorithm(
-            way.algorithm, level_time=point["level_time"], learning_rate=point["learning_rate"], **own
-        )
-        way = way._replace(rewind_time=own["rewind_time"])
+        name, rewind_time = point.pop("algorithm"), point.pop("rewind_time")
+        algorithm = Algorithm.fitting(name, imp=imp, rewind_time=rewind_time)
+        algorithm.check_times(point["level_time"], point["learning_rate"])
         group = Group(**point | ({"noise": 0.0} if point["n"] is None else {}), **common)
-        known = ways.setdefault(group, [])
-        if way not in known:
-            known.append(way)
-        places.append((group, way))
+        known = found.setdefault(group, [])
+        if algorithm not in known:
+            known.append(algorithm)
+        places.append((group, algorithm))
     if values["rewind_time"] != [None] and "wr" not in values["algorithm"]:
         raise ValueError("a rewind_time is for the algorithm 'wr', which is not among the algorithms; add it")
+    if imp != "keep" and all(name == "lrr" for name in values["algorithm"]):
+        raise ValueError(f"imp is for 'imp' and 'wr', but is {imp!r} for 'lrr' alone: leave it out")
     if values["n"] == [None] and any(values["noise"]):
         raise ValueError("noise is on the labels of samples: give n, the number of samples, too")
-    index = {group: i for i, group in enumerate(ways)}
-    grid.where = [(index[group], ways[group].index(way)) for group, way in places]
-    grid.groups = [replace(group, ways=tuple(found)) for group, found in ways.items()]
+    index = {group: i for i, group in enumerate(found)}
+    grid.where = [(index[group], found[group].index(algorithm)) for group, algorithm in places]
+    grid.groups = [replace(group, algorithms=tuple(known)) for group, known in found.items()]
     return grid

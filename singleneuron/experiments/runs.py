@@ -7,16 +7,16 @@ of runs may be counted anywhere, in any order.
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from signflow.machine import check_memory
 from signflow.workers import check_runs
-from singleneuron.algorithms import level_counts, own_options
+from singleneuron.algorithms import Algorithm, level_counts
 from singleneuron.flows.integrate import integrate
 from singleneuron.problem.problem import Population, Sample
-from singleneuron.problem.seeds import _key
+from singleneuron.problem.seeds import key_of
 from singleneuron.problem.starts import INITS, balanced_starts, independent_starts
 from singleneuron.problem.state import Reduced, Starts, State
 from singleneuron.problem.status import Status
@@ -26,13 +26,6 @@ COUNTS = ("successes", "trapped", "decided", "undecided", "ambiguous", "failed")
 BLOCK = 4096
 """Starts drawn at a time; fewer in many dimensions. What a run draws depends on it, not on chunks."""
 BLOCK_NUMBERS = 2**22
-
-
-class Way(NamedTuple):
-    """What follows the dense level."""
-
-    algorithm: str
-    rewind_time: float | None
 
 
 @dataclass(frozen=True)
@@ -48,11 +41,10 @@ class Group:
     level_time: float
     targets: int
     levels: int
-    imp: str
     method: str
     seed: int
     training: tuple[tuple[str, Any], ...]
-    ways: tuple[Way, ...] = ()
+    algorithms: tuple[Algorithm, ...] = ()
 
     @property
     def reduced(self) -> bool:
@@ -75,7 +67,7 @@ def draw_starts(group: Group, first: int, last: int) -> Starts:
     draw = balanced_starts if group.init == "balanced" else independent_starts
     stream, size, parts = INITS.index(group.init), group.block, []
     for index in range(first // size, -(-last // size)):
-        block = draw(group.d, size, _key(group.seed, stream, group.d, index), reduced=group.reduced)
+        block = draw(group.d, size, key_of(group.seed, stream, group.d, index), reduced=group.reduced)
         parts.append(block[max(first - index * size, 0) : last - index * size])
     names = ("a", "p", "q") if group.reduced else ("a", "w")
     arrays = {name: group.scale * np.concatenate([getattr(p, name) for p in parts]) for name in names}
@@ -88,7 +80,7 @@ _turn = threading.Lock()
 
 
 def count_runs(group: Group, first: int, last: int) -> list[list[int]]:
-    """The `COUNTS` of runs first, ..., last - 1, for every way of the group, on one core."""
+    """The `COUNTS` of runs first, ..., last - 1, for every algorithm of the group, on one core."""
     import numba
 
     with _turn:
@@ -98,9 +90,9 @@ def count_runs(group: Group, first: int, last: int) -> list[list[int]]:
             starts = draw_starts(group, first, last)
             if group.n is None:
                 return _tally(group, _prune(group, Population(group.d, group.targets), starts, group.seed))
-            total = np.zeros((len(group.ways), len(COUNTS)), dtype=np.int64)
+            total = np.zeros((len(group.algorithms), len(COUNTS)), dtype=np.int64)
             for run in range(first, last):
-                key = _key(group.seed, len(INITS), group.d, run)
+                key = key_of(group.seed, len(INITS), group.d, run)
                 data = Sample.draw(group.d, group.n, group.noise, key, group.targets)
                 start = starts[run - first : run - first + 1]
                 total += _tally(group, _prune(group, data, start, key))
@@ -141,10 +133,10 @@ def _prune(group: Group, problem: Population | Sample, starts: Starts, seed: int
     dense = integrate(problem, starts, group.level_time, **training)
     return [
         prune(
-            problem, starts, algorithm=way.algorithm, levels=group.levels, level_time=group.level_time,
-            dense=dense, **own_options(way.algorithm, imp=group.imp, rewind_time=way.rewind_time), **training,
+            problem, starts, algorithm=algorithm, levels=group.levels, level_time=group.level_time,
+            dense=dense, **training,
         )
-        for way in group.ways
+        for algorithm in group.algorithms
     ]  # fmt: skip
 
 

@@ -90,7 +90,7 @@ def _check_manifest(manifest: Path, stated: Mapping[str, Any]) -> None:
     try:
         found = json.loads(manifest.read_text("utf-8"))
         theirs, ours = found["config"], stated["config"]
-        differ = sorted(key for key in theirs | ours if theirs.get(key) != ours.get(key))
+        differ = _differing(theirs, ours)
         if found["source_digest"] != stated["source_digest"]:
             differ.append("source code")
     except (ValueError, KeyError, TypeError):
@@ -100,6 +100,14 @@ def _check_manifest(manifest: Path, stated: Mapping[str, Any]) -> None:
             f"'{manifest.parent}' holds chunks of another study (different: {', '.join(differ)}); "
             "finish that one, name another output, or discard them with --fresh"
         )
+
+
+def _differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
+    """The names of what differs, those of a study's groups by what differs in any of them."""
+    names = {key for key in {*theirs, *ours} if theirs.get(key) != ours.get(key)}
+    pairs = list(zip(theirs.get("groups", ()), ours.get("groups", ()), strict=False))
+    within = {key for one, other in pairs for key in one | other if one.get(key) != other.get(key)}
+    return sorted({*names, *within} - ({"groups"} if within else set()))
 
 
 def _write(path: Path, text: str) -> None:

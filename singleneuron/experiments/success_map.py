@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from signflow.machine import check_memory
 from signflow.workers import check_runs
-from singleneuron.algorithms import check_algorithm, level_counts, own_options
-from singleneuron.flows.integrate import Progress, integrate
+from singleneuron.algorithms import Algorithm, level_counts
+from singleneuron.flows.integrate import integrate
+from singleneuron.flows.result import Progress
 from singleneuron.formulas.regions import predicted
 from singleneuron.problem.arguments import Array, integer, number
 from singleneuron.problem.problem import Population, Problem, Sample
-from singleneuron.problem.seeds import _child
+from singleneuron.problem.seeds import child_seed
 from singleneuron.problem.state import State
 from singleneuron.problem.status import Status
 from singleneuron.pruning import PruneResult, prune
@@ -69,11 +70,9 @@ def success_map(
     check_training(d, targets, algorithms, rewind_time, levels, level_time, method, training)
     check_size(d, len(algorithms), resolution, average or 1)
     axis = grid_axis(extent, resolution)
-    own = {name: own_options(name, imp=imp, rewind_time=rewind_time) for name in algorithms}
-    for algorithm in algorithms:
-        check_algorithm(
-            algorithm, level_time=level_time, learning_rate=training.get("learning_rate"), **own[algorithm]
-        )
+    run_by = [Algorithm.fitting(name, imp=imp, rewind_time=rewind_time) for name in algorithms]
+    for algorithm in run_by:
+        algorithm.check_times(level_time, training.get("learning_rate"))
     runs = 1 if average is None else average
     shape = (len(algorithms), resolution**2)
     names = ("success", "loss", "predicted")
@@ -85,21 +84,20 @@ def success_map(
     for run in range(runs):
         data: Problem = Population(d, targets)
         if n is not None:
-            data = Sample.draw(d, n, noise, seed if average is None else _child(seed, run), targets)
+            data = Sample.draw(d, n, noise, seed if average is None else child_seed(seed, run), targets)
         for cells, starts in _starts(axis, d, w_perp, balanced, None if average is None else [seed, run]):
             exists[cells] = True
             dense = integrate(data, starts, level_time, method=method, seed=seed, **training)
-            for row, algorithm in enumerate(algorithms):
-                options: dict[str, Any] = {"algorithm": algorithm} | own[algorithm]
+            for row, algorithm in enumerate(run_by):
                 end = prune(
-                    data, starts, levels=levels, level_time=level_time, dense=dense, method=method, seed=seed,
-                    **options, **training,
+                    data, starts, algorithm=algorithm, levels=levels, level_time=level_time, dense=dense,
+                    method=method, seed=seed, **training,
                 )  # fmt: skip
                 total["success"][row, cells] += end.success
                 for name, reading in zip(bounds, (0.0, 1.0), strict=False):
                     total[name][row, cells] += np.where(np.isnan(end.success), reading, end.success)
                 total["loss"][row, cells] += end.loss[:, -1]
-                total["predicted"][row, cells] += _predicted(data, starts, end, options)
+                total["predicted"][row, cells] += _predicted(data, starts, end, algorithm)
                 failed = end.status == Status.FAILED
                 status[row, cells] = np.where(failed | (average is None), end.status, status[row, cells])
                 done += cells.size
@@ -117,9 +115,9 @@ def success_map(
     )
 
 
-def _predicted(data: Problem, starts: State, end: PruneResult, options: Mapping[str, Any]) -> Array:
+def _predicted(data: Problem, starts: State, end: PruneResult, algorithm: Algorithm) -> Array:
     """As `predicted`; of samples, whose dense level no formula follows, where the mask keeps the target."""
-    found = predicted(data, starts, **options)
+    found = predicted(data, starts, algorithm)
     if isinstance(data, Population) or end.mask is None:
         return found
     return np.where(end.mask[:, : data.targets].all(axis=1), found, np.nan)
@@ -132,18 +130,18 @@ def grid_axis(extent: float, resolution: int) -> Array:
 
 
 def predicted_edge(
-    problem: Problem, algorithm: str, w: Array, w_perp: float, extent: float, **options: Any
+    problem: Problem, algorithm: str | Algorithm, w: Array, w_perp: float, extent: float
 ) -> Array:
     """The a(0) in [-extent, extent] at which predicted success begins for each w_1(0) of `w`, (W,).
 
     Success grows with a(0) in every region of the theory (s_pos > 0): bisection finds the edge to rounding.
-    -inf, inf: all succeed, none does; NaN: no formula. `options` (imp, rewind_time) as in `predicted`. Of
-    IMP on samples it is the edge for starts whose mask keeps the target.
+    -inf, inf: all succeed, none does; NaN: no formula. Of IMP on samples it is the edge for
+    starts whose mask keeps the target.
     """
     rest = np.full((w.size, problem.d - 1), w_perp / np.sqrt(max(problem.d - 1, 1)))
 
     def success(a: Array) -> Array:
-        return predicted(problem, State(a, np.column_stack([w, rest])), algorithm, **options)
+        return predicted(problem, State(a, np.column_stack([w, rest])), algorithm)
 
     low, high = np.full(w.shape, -extent), np.full(w.shape, extent)
     first, last = success(low), success(high)

@@ -20,10 +20,10 @@ from signflow.machine import cores
 from signflow.messages import Failure
 from signflow.workers import MOST_WORKERS, processes
 from singleneuron.experiments.binomial import Limits, clopper_pearson, confidence_sequence, with_undecided
-from singleneuron.experiments.grid import FACTORS, _Grid, _grid
+from singleneuron.experiments.grid import FACTORS, Grid, grid_of
 from singleneuron.experiments.runs import COUNTS, Group, check_size, check_training, count_runs
 from singleneuron.experiments.store import Store, opened
-from singleneuron.flows.integrate import Progress
+from singleneuron.flows.result import Progress
 from singleneuron.flows.task import METHODS
 from singleneuron.formulas.rates import predicted_rate
 from singleneuron.problem.arguments import Array, integer, number
@@ -53,7 +53,7 @@ class _Counts:
     def __init__(self, group: Group, runs: int, ci_width: float | None) -> None:
         size = group.chunk
         self.ranges = [(first, min(first + size, runs)) for first in range(0, runs, size)]
-        self.total = np.zeros((len(group.ways), len(COUNTS)), dtype=np.int64)
+        self.total = np.zeros((len(group.algorithms), len(COUNTS)), dtype=np.int64)
         self.position, self.done, self.ci_width = 0, 0, ci_width
         self.early: dict[int, list[list[int]]] = {}
 
@@ -204,10 +204,10 @@ def success_rate(
         "level_time": level_time, "targets": targets, "algorithm": algorithms, "rewind_time": rewind_time,
     }  # fmt: skip
     common = {
-        "levels": levels, "imp": imp, "method": method, "seed": seed,
+        "levels": levels, "method": method, "seed": seed,
         "training": tuple(sorted(training.items())),
     }  # fmt: skip
-    grid = _grid(factors, common)
+    grid = grid_of(factors, imp, common)
     check_size(grid.groups, runs, at_most=ci_width is not None)
     counts = [_Counts(group, runs, ci_width) for group in grid.groups]
     for group in grid.groups:
@@ -222,7 +222,7 @@ def success_rate(
         if executor is None:
             executor = stack.enter_context(processes(min(workers, chunks)))
         _count(grid.groups, counts, store, executor, width, report)
-    data = _dataset(grid, counts, runs=runs, ci_width=ci_width, common=common)
+    data = _dataset(grid, counts, runs=runs, ci_width=ci_width, imp=imp, common=common)
     if vague := int(data.rate.isnull().sum()):
         logging.getLogger(__name__).warning(
             "more than %g %% of the runs are undecided at %d of %d points, whose rates are known only to lie "
@@ -233,11 +233,17 @@ def success_rate(
 
 
 def _dataset(
-    grid: _Grid, counts: list[_Counts], *, runs: int, ci_width: float | None, common: Mapping[str, Any]
+    grid: Grid,
+    counts: list[_Counts],
+    *,
+    runs: int,
+    ci_width: float | None,
+    imp: str,
+    common: Mapping[str, Any],
 ) -> "xr.Dataset":
     import xarray as xr
 
-    table = np.array([counts[group].total[way] for group, way in grid.where])
+    table = np.array([counts[group].total[row] for group, row in grid.where])
     data: dict[str, NDArray[Any]] = dict(zip(COUNTS, table.T, strict=True))
     successes, decided, undecided = data["successes"], data["decided"], data["undecided"]
     counted = decided + undecided
@@ -246,7 +252,7 @@ def _dataset(
     data["rate_low"], data["rate_high"] = successes / counted, (successes + undecided) / counted
     limits = clopper_pearson if ci_width is None else confidence_sequence
     data["ci_low"], data["ci_high"] = _interval(limits, table)
-    theory = {key: common[key] for key in ("levels", "imp")}
+    theory = {"levels": common["levels"], "imp": imp}
     theory["tolerance"] = dict(common["training"]).get("tolerance", TOLERANCE)
     data["predicted"] = np.array([predicted_rate(**point, **theory) for point in grid.points()])
     absent = {"n": np.inf, "learning_rate": np.nan, "rewind_time": np.nan}
@@ -260,7 +266,7 @@ def _dataset(
         coords=coords,
         attrs={
             "runs": runs, "seed": common["seed"], "interval": interval, "levels": common["levels"],
-            "imp": common["imp"], "method": common["method"],
+            "imp": imp, "method": common["method"],
         },
     )  # fmt: skip
     return dataset.squeeze([name for name in FACTORS if name not in grid.dims])

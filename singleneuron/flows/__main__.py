@@ -9,9 +9,7 @@ from signflow.machine import cores
 from signflow.workers import processes
 from singleneuron.flows.integrate import integrate
 from singleneuron.problem.problem import Population, Problem, Sample
-from singleneuron.problem.state import (
-    State,
-)
+from singleneuron.problem.state import State
 
 
 def compile_kernels() -> None:

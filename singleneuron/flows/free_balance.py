@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from singleneuron.flows.population import angles, from_log_coordinates, log_coordinates
+from singleneuron.flows.population import from_log_coordinates, log_coordinates
+from singleneuron.flows.population_field import angles
 from singleneuron.kernels.compiling import kernel, routine
-from singleneuron.kernels.dop853 import build, no_gauge, workspace
+from singleneuron.kernels.dop853 import build, no_gauge
+from singleneuron.kernels.dop853_step import workspace
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.state import Reduced
 

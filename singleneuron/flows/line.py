@@ -11,7 +11,8 @@ from numba import prange
 from numpy.typing import NDArray
 
 from singleneuron.kernels.compiling import kernel, routine
-from singleneuron.kernels.dop853 import END, EVENT, build, workspace
+from singleneuron.kernels.dop853 import END, EVENT, build
+from singleneuron.kernels.dop853_step import workspace
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Line
 
@@ -30,7 +31,7 @@ def field(y, p, out):
 
 @routine
 def gauge(y, p, g):
-    """The line w = 0, this side's target, and whether the limit is certain, as `solver.parts` takes them."""
+    """The line w = 0, this side's target, and whether the limit is certain, as `dop853.parts` takes them."""
     a, w = y[0], y[1]
     if p[LEAVES] > 0.0:
         g[0] = p[SIDE] * w

@@ -24,7 +24,7 @@ MAX_DESCENT = 1e12
 
 
 @dataclass(frozen=True)
-class _Task:
+class Task:
     """What is asked of any method: `times` (T,), whose last is the horizon in the limit, and how exactly."""
 
     times: Array
@@ -49,7 +49,7 @@ class _Task:
         }
 
 
-def _task(
+def make_task(
     t_end: float | None,
     t_eval: ArrayLike | None,
     rtol: float,
@@ -58,7 +58,7 @@ def _task(
     learning_rate: float | None,
     label_noise: float,
     seed: int,
-) -> _Task:
+) -> Task:
     if (t_end is None) == (t_eval is None):
         raise ValueError("give exactly one of t_end (a time or inf) and t_eval (the times to report)")
     if t_eval is not None:
@@ -69,7 +69,7 @@ def _task(
         times = np.array([number("t_end", t_end, least=0.0, finite=False)])
     limit = bool(np.isinf(times[-1]))
     rtol = number("rtol", rtol, least=1e-14)
-    return _Task(
+    return Task(
         np.array([HORIZON]) if limit else times,
         limit,
         t_eval is not None,
@@ -82,7 +82,7 @@ def _task(
     )
 
 
-def _check_length(task: _Task) -> None:
+def check_length(task: Task) -> None:
     if task.times[-1] > HORIZON:
         raise ValueError(
             f"the ODE takes times up to {HORIZON:g}, its explicit steps being too many beyond, but was given "

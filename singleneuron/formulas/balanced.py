@@ -13,8 +13,8 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike
 
-from singleneuron.formulas.broadcasting import Array, _at, _check_balanced, _check_time, _flat
-from singleneuron.formulas.line import _side_flow
+from singleneuron.formulas.broadcasting import Array, broadcast_at, check_balanced, check_time, flattened
+from singleneuron.formulas.line import side_flow
 from singleneuron.kernels.compiling import kernel, routine
 
 
@@ -161,7 +161,7 @@ def _angle_kernel(time, curve, x):
 
 def angle_time_x(x: ArrayLike) -> Array:
     """T as a function of x = log tan(theta/2): the relative error of delta near pi is that of T."""
-    shape, (x,) = _flat(x)
+    shape, (x,) = flattened(x)
     time = np.empty_like(x)
     _time_kernel(x, _curve(), time)
     return time.reshape(shape)
@@ -169,7 +169,7 @@ def angle_time_x(x: ArrayLike) -> Array:
 
 def universal_x(time: ArrayLike) -> Array:
     """The inverse of `angle_time_x`: x = log tan(theta/2) at `time` on the universal angle curve."""
-    shape, (time,) = _flat(time)
+    shape, (time,) = flattened(time)
     x = np.empty_like(time)
     _angle_kernel(time, _curve(), x)
     return x.reshape(shape)
@@ -213,7 +213,7 @@ def _balanced_point(a: float, p: float, q: float, t: float, curve: Curve) -> tup
         return (1.0, 1.0, 0.0) if a > 0.0 else (-0.0, -0.0, 0.0)
     m = q / (norm + abs(p))
     if m < M_LINE:
-        a_t, p_t = _side_flow(math.copysign(p, a), p, 0.5, 1.0 if p > 0.0 else 0.0, t)
+        a_t, p_t = side_flow(math.copysign(p, a), p, 0.5, 1.0 if p > 0.0 else 0.0, t)
         return a_t, p_t, q / norm * abs(a_t)
     x = math.copysign(math.log(m), -p)
     delta = _delta(m, x)
@@ -239,7 +239,7 @@ def _balanced_point(a: float, p: float, q: float, t: float, curve: Curve) -> tup
 @kernel(parallel=True)
 def _balanced_kernel(a, p, q, t, curve, a_t, p_t, q_t):
     for i in numba.prange(a.size):
-        a_t[i], p_t[i], q_t[i] = _balanced_point(a[i], p[i], q[i], _at(t, i), curve)
+        a_t[i], p_t[i], q_t[i] = _balanced_point(a[i], p[i], q[i], broadcast_at(t, i), curve)
 
 
 def balanced_flow(a: ArrayLike, p: ArrayLike, q: ArrayLike, t: ArrayLike) -> tuple[Array, Array, Array]:
@@ -249,11 +249,11 @@ def balanced_flow(a: ArrayLike, p: ArrayLike, q: ArrayLike, t: ArrayLike) -> tup
     the problem has one coordinate, as in `line_flow`. Relative errors are about 1e-13 times the condition
     of the flow.
     """
-    _check_time(t)
-    shape, (a, p, q, t) = _flat(a, p, q, t, whole=3)
+    check_time(t)
+    shape, (a, p, q, t) = flattened(a, p, q, t, whole=3)
     if np.any(q < 0):
         raise ValueError(f"q = |w_perp| must be >= 0, but its least entry is {np.min(q):g}")
-    _check_balanced(a, np.hypot(p, q))
+    check_balanced(a, np.hypot(p, q))
     a_t, p_t, q_t = np.empty_like(a), np.empty_like(a), np.empty_like(a)
     _balanced_kernel(a, p, q, t, _curve(), a_t, p_t, q_t)
     return a_t.reshape(shape), p_t.reshape(shape), q_t.reshape(shape)
@@ -264,5 +264,5 @@ def flip_angle(t: ArrayLike) -> Array:
 
     Flows from below it have w_1 > 0 at t. So P(WR succeeds) = P(theta(0) < theta*)/2 with rewind time t.
     """
-    _check_time(t)
+    check_time(t)
     return universal_angle(-np.asarray(t, dtype=np.float64))

@@ -9,15 +9,15 @@ Array = NDArray[np.float64]
 
 
 @routine
-def _at(values: Array, i: int) -> float:
+def broadcast_at(values: Array, i: int) -> float:
     """Entry i of an array, or its only one."""
     return values[i] if values.size > 1 else values[0]
 
 
-def _flat(*arrays: ArrayLike, whole: int = 1) -> tuple[tuple[int, ...], list[Array]]:
+def flattened(*arrays: ArrayLike, whole: int = 1) -> tuple[tuple[int, ...], list[Array]]:
     """The common shape of float64 arrays, and each of them broadcast to it and flattened.
 
-    After the first `whole` of them, those that are one number stay so: `_at` takes it for every entry.
+    After the first `whole` of them, those that are one number stay so: `broadcast_at` takes it for all.
     """
     values = [np.asarray(array, dtype=np.float64) for array in arrays]
     shape = np.broadcast_shapes(*(value.shape for value in values))
@@ -32,12 +32,12 @@ def _flat(*arrays: ArrayLike, whole: int = 1) -> tuple[tuple[int, ...], list[Arr
     return shape, flat
 
 
-def _check_time(t: ArrayLike) -> None:
+def check_time(t: ArrayLike) -> None:
     if not np.all(np.asarray(t) >= 0):
         raise ValueError(f"t must be >= 0, but its least entry is {np.min(t):g}")
 
 
-def _check_balanced(a: Array, rho: Array) -> None:
+def check_balanced(a: Array, rho: Array) -> None:
     # Wide enough for states that were integrated: this catches wrong arguments, not rounding.
     wrong = np.flatnonzero(np.abs(np.abs(a) - rho) > 1e-6 * rho + 1e-300)
     if wrong.size:

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike
 
-from singleneuron.formulas.broadcasting import Array, _at, _check_balanced, _check_time, _flat
+from singleneuron.formulas.broadcasting import Array, broadcast_at, check_balanced, check_time, flattened
 from singleneuron.kernels.compiling import kernel, routine
 
 
@@ -21,7 +21,7 @@ def _saturated(z: float, base: float, span: float) -> float:
 
 
 @routine
-def _side_flow(a: float, w: float, rate: float, slope: float, t: float) -> tuple[float, float]:
+def side_flow(a: float, w: float, rate: float, slope: float, t: float) -> tuple[float, float]:
     """The state at t on the side of w's sign: a' = rate w (slope - a w), w' = rate a (slope - a w).
 
     a + w and a - w keep their signs, and their squares obey Riccati equations. With kappa = c/(2R),
@@ -82,7 +82,7 @@ def _side_flow(a: float, w: float, rate: float, slope: float, t: float) -> tuple
 
 @routine
 def _crossing(a: float, w: float, rate: float, slope: float) -> float:
-    """Time at which w reaches 0: where w (1 - kappa tau) = -sigma tau a in `_side_flow`."""
+    """Time at which w reaches 0: where w (1 - kappa tau) = -sigma tau a in `side_flow`."""
     if w == 0.0:
         return 0.0
     excess = abs(a) - abs(w)
@@ -98,27 +98,30 @@ def _crossing(a: float, w: float, rate: float, slope: float) -> float:
 @kernel(parallel=True)
 def _line_kernel(a, w, t, c_pos, s_pos, c_neg, s_neg, balanced, a_t, w_t):
     for i in numba.prange(a.size):
-        a0, w0, time = a[i], w[i], _at(t, i)
+        a0, w0, time = a[i], w[i], broadcast_at(t, i)
         if w0 == 0.0 or time == 0.0:
             a_t[i], w_t[i] = a0, w0
             continue
-        rate, slope, other_rate, other_slope = _at(c_pos, i), _at(s_pos, i), _at(c_neg, i), _at(s_neg, i)
+        rate, slope, other_rate, other_slope = (
+            broadcast_at(c_pos, i),
+            broadcast_at(s_pos, i),
+            broadcast_at(c_neg, i),
+            broadcast_at(s_neg, i),
+        )
         if w0 < 0.0:
             rate, slope, other_rate, other_slope = other_rate, other_slope, rate, slope
         arrival = math.inf
-        if _at(balanced, i):
+        if broadcast_at(balanced, i):
             a0 = math.copysign(w0, a0)
         else:
             arrival = _crossing(a0, w0, rate, slope)
         if arrival == math.inf or time < arrival:
-            a_t[i], w_t[i] = _side_flow(a0, w0, rate, slope, time)
+            a_t[i], w_t[i] = side_flow(a0, w0, rate, slope, time)
             continue
         stop = math.copysign(math.sqrt(abs(a0) - abs(w0)) * math.sqrt(abs(a0) + abs(w0)), a0)
         # Beyond the line the other side's statistics drive: on in the same direction, or back onto the line.
         if other_rate > 0.0 and np.sign(slope) * np.sign(other_slope) > 0.0:
-            a_t[i], w_t[i] = _side_flow(
-                stop, math.copysign(0.0, -w0), other_rate, other_slope, time - arrival
-            )
+            a_t[i], w_t[i] = side_flow(stop, math.copysign(0.0, -w0), other_rate, other_slope, time - arrival)
         else:
             a_t[i], w_t[i] = stop, math.copysign(0.0, w0)
 
@@ -126,8 +129,14 @@ def _line_kernel(a, w, t, c_pos, s_pos, c_neg, s_neg, balanced, a_t, w_t):
 @kernel()
 def _crossing_kernel(a, w, c_pos, s_pos, c_neg, s_neg, balanced, time):
     for i in range(a.size):
-        rate, slope = (_at(c_pos, i), _at(s_pos, i)) if w[i] > 0.0 else (_at(c_neg, i), _at(s_neg, i))
-        time[i] = math.inf if _at(balanced, i) and w[i] != 0.0 else _crossing(a[i], w[i], rate, slope)
+        rate, slope = (
+            (broadcast_at(c_pos, i), broadcast_at(s_pos, i))
+            if w[i] > 0.0
+            else (broadcast_at(c_neg, i), broadcast_at(s_neg, i))
+        )
+        time[i] = (
+            math.inf if broadcast_at(balanced, i) and w[i] != 0.0 else _crossing(a[i], w[i], rate, slope)
+        )
 
 
 def line_flow(
@@ -151,13 +160,13 @@ def line_flow(
     balanced : bool, the start has a = +-w exactly (w is taken); never inferred, since rounding escapes later.
     Errors are a few ulp of max(|a|, |w|) times the condition of the flow.
     """
-    _check_time(t)
-    shape, (a, w, t, c_pos, s_pos, c_neg, s_neg, flag) = _flat(
+    check_time(t)
+    shape, (a, w, t, c_pos, s_pos, c_neg, s_neg, flag) = flattened(
         a, w, t, c_pos, s_pos, c_neg, s_neg, balanced, whole=2
     )
     flag = flag != 0
     given = np.broadcast_to(flag, a.shape)
-    _check_balanced(a[given], np.abs(w[given]))
+    check_balanced(a[given], np.abs(w[given]))
     a_t, w_t = np.empty_like(a), np.empty_like(w)
     _line_kernel(a, w, t, c_pos, s_pos, c_neg, s_neg, flag, a_t, w_t)
     return a_t.reshape(shape), w_t.reshape(shape)
@@ -177,7 +186,7 @@ def crossing_time(
 
     Finite iff c > 0 and a w s < 0 with that side's s (and its data are not empty); 0 at w = 0.
     """
-    shape, (a, w, c_pos, s_pos, c_neg, s_neg, flag) = _flat(
+    shape, (a, w, c_pos, s_pos, c_neg, s_neg, flag) = flattened(
         a, w, c_pos, s_pos, c_neg, s_neg, balanced, whole=2
     )
     time = np.empty_like(a)

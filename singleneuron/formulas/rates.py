@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from singleneuron.algorithms import Algorithm
 from singleneuron.formulas import balanced as exact
 from singleneuron.formulas import line as formulas_line
 from singleneuron.problem.arguments import Array
@@ -183,24 +184,25 @@ def predicted_rate(
     balanced starts and with one target, where n is large enough for the dense level to leave it the target's
     mask. How often the dense level itself succeeds on samples, no formula tells.
     """
+    rule = Algorithm.fitting(algorithm, imp=imp, rewind_time=rewind_time)
     balanced, keep = init == "balanced", imp == "keep"
     if learning_rate is not None or n == 1:
         return np.nan
-    moment = {"imp": 0.0, "wr": rewind_time or 0.0, "lrr": level_time}[algorithm]
+    moment = level_time if rule.rewinds_to is None else rule.rewinds_to
     if n is not None and d > 1:
         alone = balanced and moment == 0 and targets == 1
         if not (alone and _finds_mask(d, n, noise)):
             return np.nan
     if np.isfinite(level_time):
-        if targets > 1 or (d > 1 and (not balanced or (algorithm == "lrr" and levels > 1))):
+        if targets > 1 or (d > 1 and (not balanced or (rule.rewinds_to is None and levels > 1))):
             return np.nan
-        keep = keep or d == 1 or algorithm == "lrr"
+        keep = keep or d == 1 or rule.rewinds_to is None
         return _timed_rate(
             d, moment, level_time, init=init, n=n, noise=noise, scale=scale, keep=keep, tolerance=tolerance
         )
     if d == 1:
         return _line_rate(0.25 if balanced else 0.375, 0.0 if balanced else 0.125, n, noise)
-    if algorithm == "lrr" or d == targets:
+    if rule.rewinds_to is None or d == targets:
         return dense_rate(d, init)
     if targets > 1:
         # a > -|mask * w| at that moment: balanced starts, and all after a re-balance, iff a > 0 there.
@@ -229,7 +231,7 @@ def hop_rate(d: int, algorithm: str, *, learning_rate: float, scale: float = 1.0
     p, q = scale * p / np.sqrt(d), scale * q / np.sqrt(d)
     rho = np.hypot(p, q)
     a = np.where(side > 0, rho, -rho)
-    if algorithm == "lrr":
+    if Algorithm(algorithm).rewinds_to is None:
         slope = a * rho**2 / 2 - rho * angle_kernel(np.arctan2(q, p))
         return float(np.mean(a - learning_rate * slope > 0))
     residual = learning_rate * (a * p - (p > 0)) / 2

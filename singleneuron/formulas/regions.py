@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from singleneuron.algorithms import ALGORITHMS, IMP_VARIANTS
+from singleneuron.algorithms import Algorithm
 from singleneuron.formulas import balanced
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Line, Problem, Sample, population_line
@@ -37,7 +37,7 @@ def dense_success(a: Array, p: Array, q: Array, c: Array | None = None) -> NDArr
 def predicted(
     problem: Problem,
     starts: Starts,
-    algorithm: str,
+    algorithm: str | Algorithm,
     *,
     imp: str = "keep",
     rewind_time: float | None = None,
@@ -50,22 +50,21 @@ def predicted(
     happens at one coordinate is known, exactly from its statistics: d = 1, and IMP's last level *given* that
     the mask, which the dense level on these samples decides, keeps the target.
     """
-    if algorithm not in ALGORITHMS:
-        raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}, but is {algorithm!r}")
-    if imp not in IMP_VARIANTS:
-        raise ValueError(f"imp must be one of {', '.join(IMP_VARIANTS)}, but is {imp!r}")
+    if not isinstance(algorithm, Algorithm):
+        algorithm = Algorithm.fitting(algorithm, imp=imp, rewind_time=rewind_time)
+    name, rewind_time, rebalances = algorithm.name, algorithm.rewind_time, algorithm.rebalances
     reduced = reduce(problem, starts) if isinstance(starts, State) else starts
     a, p, q, c = reduced.a, reduced.p, reduced.q, start_balance(starts)
     unknown = np.full(a.shape, np.nan)
     if isinstance(problem, Sample) and problem.d > 1:
-        last_alone = algorithm == "imp" and problem.targets == 1
-        return _imp_success(problem, starts, reduced, imp) if last_alone else unknown
-    if problem.d == problem.targets or algorithm == "lrr":
+        last_alone = name == "imp" and problem.targets == 1
+        return _imp_success(problem, starts, reduced, rebalances) if last_alone else unknown
+    if problem.d == problem.targets or name == "lrr":
         if isinstance(problem, Sample):
             return line_success(a, p, Line(*(s[0] for s in problem.statistics)), c).astype(float)
         return dense_success(a, p, q, c).astype(float)
-    if algorithm == "imp":
-        return _imp_success(problem, starts, reduced, imp)
+    if name == "imp":
+        return _imp_success(problem, starts, reduced, rebalances)
     if problem.targets > 1 or rewind_time is None:
         return unknown
     flipped = np.arctan2(q, p) < balanced.flip_angle(rewind_time)
@@ -73,14 +72,14 @@ def predicted(
     return np.where(c == 0, success, np.nan)
 
 
-def _imp_success(problem: Problem, starts: Starts, reduced: Reduced, imp: str) -> Array:
+def _imp_success(problem: Problem, starts: Starts, reduced: Reduced, rebalances: bool) -> Array:
     """The last level of IMP, by the form of the problem that the mask leaves."""
     a, p, c = reduced.a, reduced.p, reduced.c
     if problem.targets == 1:
         line = population_line()
         if isinstance(problem, Sample):
             line = Line(*(s[0] for s in problem.statistics))
-        if imp == "rebalance":
+        if rebalances:
             return line_success(np.sign(a) * np.abs(p), p, line, np.zeros(a.shape)).astype(float)
         # From a and p where c is not known: c + q^2 would round the boundary a = -p away.
         return line_success(a, p, line, None if c is None else c + reduced.q**2).astype(float)
@@ -88,7 +87,7 @@ def _imp_success(problem: Problem, starts: Starts, reduced: Reduced, imp: str) -
         return np.full(a.shape, np.nan)
     mask = unit_overlap(problem)[1]
     last = reduce(problem, starts, np.broadcast_to(mask, starts.w.shape))
-    if imp == "rebalance":
+    if rebalances:
         return dense_success(np.sign(a), last.p, last.q, np.zeros(a.shape)).astype(float)
     if c is None:  # as the flow takes it
         c = balance(State(a, np.where(mask, starts.w, 0.0)))

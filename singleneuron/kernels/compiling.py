@@ -21,6 +21,11 @@ import numba
 import numba.core.config
 from numba.core.caching import FunctionCache
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 
 def source_digest(module: Path) -> str:
     """Digest of a module and of all modules of its package that it imports, directly or not."""
@@ -121,7 +126,8 @@ class _Cache(FunctionCache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
-            return super().load_overload(sig, target_context)
+            with self._alone():
+                return super().load_overload(sig, target_context)
         except Exception as error:  # whatever a damaged pickle raises
             self._warn("read", error, "compiling them again")
             with contextlib.suppress(OSError):
@@ -130,9 +136,21 @@ class _Cache(FunctionCache):
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
-            super().save_overload(sig, data)
+            with self._alone():
+                super().save_overload(sig, data)
         except Exception as error:
             self._warn("kept", error, "the next process compiles them again")
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes out: to two that save at once numba gives one file for the code of both."""
+        with contextlib.ExitStack() as stack:
+            if fcntl is not None:
+                os.makedirs(self.cache_path, exist_ok=True)
+                file = stack.enter_context(open(os.path.join(self.cache_path, "lock"), "a"))
+                with contextlib.suppress(OSError):  # a file system without locks
+                    fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def _warn(self, what: str, error: Exception, outcome: str) -> None:
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -2,7 +2,7 @@
 
 The trajectories of an ensemble are independent: `LANES` of them take their stages together, each with a step
 size of its own. Steps on which nothing happens are accepted or rejected together, too; the others are left to
-`solver`, one by one. A lane whose trajectory has ended takes the next one: none waits for the slowest.
+`dop853`, one by one. A lane whose trajectory has ended takes the next one: none waits for the slowest.
 
 All numbers stand in a flat array `b` of rows of LANES numbers. Of several arrays the compiler would not know
 that they do not overlap. The first rows are for the right-hand side ``rhs(b, bits, w)``, `bits` being b as
@@ -19,25 +19,20 @@ import numpy as np
 
 from singleneuron.kernels.compiling import routine
 from singleneuron.kernels.dop853 import (
-    E3,
-    E5,
     ERROR,
     FILLED,
     FLOOR_OF_LAST,
-    FLOOR_OF_THREE,
     INSIDE,
     LAST,
     LEAST_STEP,
     MAX_CERTAIN_STEPS,
     REJECTED,
     SIZE,
-    STAGES,
     STEP,
     TRIED,
-    A,
     T,
-    step_factor,
 )
+from singleneuron.kernels.dop853_step import E3, E5, FLOOR_OF_THREE, STAGES, A, step_factor
 
 LANES = 64
 
@@ -96,7 +91,7 @@ def arctan(x, inverse):
 def build(rhs, watch, size, rows):
     """``(buffer, load, step, happened, unload)`` for a right side of `size` >= 2 unknowns in `rows` rows.
 
-    After its rows follow the states, what the vectorised part knows of each trajectory (see `solver`; DUE is
+    After its rows follow the states, what the vectorised part knows of each trajectory (see `dop853`; DUE is
     when the next thing happens), rows in between, and k[0], ..., k[12].
     """
     y0 = rows
@@ -123,7 +118,7 @@ def build(rhs, watch, size, rows):
 
     @routine
     def unload(b, lane, y, s, t_end, y1, slopes):
-        """A lane's trajectory with a step tried, as `solver.settle` takes it, and the error of the step."""
+        """A lane's trajectory with a step tried, as `dop853.settle` takes it, and the error of the step."""
         s[STEP], s[T] = b[h * LANES + lane], b[t * LANES + lane]
         s[LAST] = s[STEP] >= t_end - s[T]
         s[REJECTED], s[TRIED] = b[rejected * LANES + lane], b[tried * LANES + lane]
@@ -152,7 +147,7 @@ def build(rhs, watch, size, rows):
 
     @routine
     def errors(b, w, rtol, atol):
-        """`solver.error_norm` of every lane, into the row sum5."""
+        """`dop853.error_norm` of every lane, into the row sum5."""
         for lane in range(w):
             b[sum3 * LANES + lane] = 0.0
             b[sum5 * LANES + lane] = 0.0
@@ -194,7 +189,7 @@ def build(rhs, watch, size, rows):
 
     @routine
     def step(b, bits, w, rtol, atol, tolerance, near, t_end):
-        """Try a step of every lane; returns in how many something happened that `solver.settle` must see."""
+        """Try a step of every lane; returns in how many something happened that `dop853.settle` must see."""
         stages(b, bits, w)
         errors(b, w, rtol, atol)
         clear(b, w)

@@ -47,7 +47,7 @@ def finite_array(name: str, value: ArrayLike) -> Array:
     return array
 
 
-def _freeze(instance: object, **arrays: Array | None) -> None:
+def freeze(instance: object, **arrays: Array | None) -> None:
     """Set read-only arrays as attributes of a frozen dataclass."""
     for name, array in arrays.items():
         if array is not None:

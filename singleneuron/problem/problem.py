@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from signflow.machine import check_memory
-from singleneuron.problem.arguments import Array, _freeze, finite_array, integer, number
+from singleneuron.problem.arguments import Array, finite_array, freeze, integer, number
 
 LEAST_BALANCE = 1e-280
 """Below this |c| the squares that c is made of underflow."""
@@ -79,7 +79,7 @@ class Sample:
             raise ValueError(
                 f"x must have shape (n, d) and y (n,), n alike, n, d >= 1, but x is {x.shape} and y {y.shape}"
             )
-        _freeze(self, x=x, y=y)
+        freeze(self, x=x, y=y)
         if integer("targets", self.targets, 1) > self.d:
             raise ValueError(f"targets must be <= d = {self.d}, but is {self.targets}")
 

@@ -1,15 +1,12 @@
 """Random initial states."""
 
-from typing import TYPE_CHECKING, Literal, overload
+from typing import Literal, overload
 
 import numpy as np
 
 from singleneuron.problem.arguments import Array, integer, number
-from singleneuron.problem.seeds import _rng
+from singleneuron.problem.seeds import generator
 from singleneuron.problem.state import Reduced, Starts, State
-
-if TYPE_CHECKING:
-    pass
 
 
 def _draw(rng: np.random.Generator, d: int, size: int, reduced: bool) -> tuple[Array, Array]:
@@ -44,7 +41,7 @@ def balanced_starts(d: int, size: int, seed: int = 0, *, scale: float = 1.0, red
         integer("size", size, 1),
         number("scale", scale, least=0.0, open_end=True),
     )
-    rng = _rng(seed)
+    rng = generator(seed)
     first, second = _draw(rng, d, size, reduced)
     sign = np.where(rng.random(size) < 0.5, -1.0, 1.0)
     factor = scale / np.sqrt(d)
@@ -80,7 +77,7 @@ def independent_starts(
         integer("size", size, 1),
         number("scale", scale, least=0.0, open_end=True),
     )
-    rng = _rng(seed)
+    rng = generator(seed)
     first, second = _draw(rng, d, size, reduced)
     a = scale * rng.standard_normal(size)
     return Reduced(a, scale * first, scale * second) if reduced else State(a, scale * first)

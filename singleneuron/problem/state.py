@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from singleneuron.problem.arguments import Array, _freeze, finite_array
+from singleneuron.problem.arguments import Array, finite_array, freeze
 from singleneuron.problem.problem import LEAST_BALANCE, Problem
 
 
@@ -46,7 +46,7 @@ class State:
             raise ValueError(
                 f"a must have shape (B,) and w (B, d), B alike and d >= 1, but a is {a.shape} and w {w.shape}"
             )
-        _freeze(self, a=a, w=w, c=_known_balance(self.c, a))
+        freeze(self, a=a, w=w, c=_known_balance(self.c, a))
 
     @property
     def d(self) -> int:
@@ -81,7 +81,7 @@ class Reduced:
             raise ValueError(f"a, p and q must have one shape (B,), but have {a.shape}, {p.shape}, {q.shape}")
         if np.any(q < 0):
             raise ValueError(f"q = |w_perp| must be >= 0, but its least entry is {q.min():g}")
-        _freeze(self, a=a, p=p, q=q, c=_known_balance(self.c, a))
+        freeze(self, a=a, p=p, q=q, c=_known_balance(self.c, a))
 
     @property
     def size(self) -> int:

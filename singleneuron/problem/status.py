@@ -40,12 +40,13 @@ class Status(IntEnum):
     """The neuron dies: a < 0 with c >= 0 or |w| below `TINY_NORM`; no sample activates it, or those that do
     all have label 0 for ever; or w = 0 holds it."""
     STUCK = 3
-    """One coordinate: at w = 0 or on the wrong side for ever, or no label to learn (s_pos = 0); a mask that
-    lost the target."""
+    """At rest elsewhere than at the target, for ever; with one coordinate at w = 0, on the wrong side, or
+    with no label to learn (s_pos = 0); or a mask that lost the target."""
     UNDECIDED = 4
     """None of these when the time was over."""
     FAILED = 5
-    """The integrator gave up: the flow is too stiff for its budget of steps, or its numbers overflow."""
+    """The integrator gave up: the flow is too stiff for its budget of steps, or its numbers overflow or
+    underflow."""
     AMBIGUOUS = 6
     """The sample flow has no unique continuation: a passed 0 while sliding."""
 

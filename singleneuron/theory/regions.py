@@ -3,6 +3,7 @@
 import sympy as sp
 from sympy.logic.boolalg import Boolean
 
+from singleneuron.algorithms import ALGORITHMS, IMP_VARIANTS
 from singleneuron.theory.claims import Claims, Equation, Implication, Inequality
 from singleneuron.theory.definitions import Rate, gaussian, rate
 from singleneuron.theory.line import FLOW, C
@@ -10,9 +11,6 @@ from singleneuron.theory.line import a as a_line
 from singleneuron.theory.line import s as slope
 from singleneuron.theory.line import w as w_line
 from singleneuron.theory.population import POLAR, a, kernel_slope, p, plane_flow, polar_flow, q, rho, theta
-
-ALGORITHMS = ("imp", "wr", "lrr")
-IMP_VARIANTS = ("keep", "rebalance")
 
 a0, w1, norm, s_pos, s_neg = sp.symbols("a_0 w_1 rho s_pos s_neg", real=True)
 """The start: outer weight, w.v, |w|; the targets of the two sides of w_1 = 0 (the population: 1 and 0)."""

@@ -36,10 +36,7 @@ def _train(setting: Setting, claims: tuple[Claim, ...], batch: Batch, rtol: floa
         problem, start = sample_of(setting, seed), batch.starts[i : i + 1]
         dense = integrate(problem, start, np.inf, rtol=rtol)
         for k, claim in enumerate(claims):
-            run = prune(
-                problem, start, algorithm=claim.algorithm, imp=claim.imp, rewind_time=claim.rewind_time,
-                dense=dense, rtol=rtol,
-            )  # fmt: skip
+            run = prune(problem, start, algorithm=claim.rule, dense=dense, rtol=rtol)
             assert run.mask is not None
             status[k, i], found[i] = run.status[0], run.mask[0, : setting.targets].all()
     return status, found

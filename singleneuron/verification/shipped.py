@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from singleneuron.formulas.rates import predicted_rate
-from singleneuron.verification import laws
+from singleneuron.verification import laws, time_laws
 from singleneuron.verification.statements import Claim, Experiment, Setting, Statement
 
 
@@ -174,7 +174,7 @@ def _balanced() -> tuple[Statement, ...]:
             "`T(theta^*) = -t_k`, between IMP and LRR and growing with `t_k`; `w_1` changes its sign after "
             "`4 z + (4/pi) z^2 + ...`, `z = theta(0) - pi/2`.",
             (*NESTED, "Universal angle curve, balanced", "Time to the sign flip of w_1, balanced"),
-            (laws.flip_times, laws.balanced_flows),
+            (time_laws.flip_times, laws.balanced_flows),
             (Experiment(Setting(d=1000), (last, *rewound, dense), nested=True),),
             "angle",
         ),
@@ -197,7 +197,7 @@ def _noise() -> tuple[Statement, ...]:
                 "Crossing time in the wedge of label noise",
                 "Success in one coordinate",
             ),
-            (laws.wedge_times, laws.wedge_logarithm, laws.line_flows),
+            (time_laws.wedge_times, time_laws.wedge_logarithm, laws.line_flows),
             (Experiment(Setting(d=1, init="independent", n=100, noise=0.5), (wedge,)),),
             "noise_wedge",
         ),
@@ -260,6 +260,6 @@ def _more() -> tuple[Statement, ...]:
                 "Escape along the slow manifold",
                 "Sign change of a",
             ),
-            (laws.escape_times,),
+            (time_laws.escape_times,),
         ),
     )

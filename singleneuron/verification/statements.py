@@ -10,7 +10,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from signflow.messages import invalid
-from singleneuron.algorithms import check_algorithm
+from singleneuron.algorithms import Algorithm, Name, Variant
 from singleneuron.verification import conditions, laws
 from singleneuron.verification.laws import Comparing
 
@@ -78,22 +78,25 @@ class Claim(BaseModel):
 
     model_config = Setting.model_config
 
-    algorithm: Literal["imp", "wr", "lrr"]
-    imp: Literal["keep", "rebalance"] = "keep"
+    algorithm: Name
+    imp: Variant = "keep"
     rewind_time: float | None = Field(default=None, ge=0)
     success: str | None = None
     rate: float | None = Field(default=None, ge=0, le=1)
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        check_algorithm(self.algorithm, self.imp, self.rewind_time)
-        if self.algorithm != "wr" and self.rewind_time is not None:
-            raise ValueError(f"rewind_time is for algorithm 'wr', but algorithm is {self.algorithm!r}")
+        assert self.rule
         if self.algorithm == "lrr" and "imp" in self.model_fields_set:
             raise ValueError("imp is what IMP and WR do with a after a pruning: 'lrr' takes none")
         if self.success is None and self.rate is None:
             raise ValueError("state `success`, a condition on the start, or `rate`, its probability")
         return self
+
+    @property
+    def rule(self) -> Algorithm:
+        """What a level starts from."""
+        return Algorithm(self.algorithm, self.rewind_time, self.imp)
 
     @property
     def label(self) -> str:

@@ -3,7 +3,6 @@
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -12,18 +11,20 @@ from numpy.typing import NDArray
 from signflow.machine import cores
 from signflow.workers import processes
 from singleneuron.flows import line
-from singleneuron.flows.integrate import FlowResult, integrate
+from singleneuron.flows.integrate import integrate
+from singleneuron.flows.result import FlowResult
 from singleneuron.flows.task import CERTAIN_TIME, HORIZON
 from singleneuron.formulas.regions import predicted
 from singleneuron.kernels.dop853 import FAILED
 from singleneuron.problem.arguments import Array
-from singleneuron.problem.problem import Line, Population
-from singleneuron.problem.state import Reduced, State, reduce, start_balance, unit_overlap
+from singleneuron.problem.problem import Population
+from singleneuron.problem.state import Reduced, start_balance
 from singleneuron.problem.status import FAILURE, SUCCESS, TOLERANCE, Status, line_status, success
 from singleneuron.pruning import prune
-from singleneuron.verification import boundaries, conditions, reference_solver, sampled
-from singleneuron.verification.batches import Batch, batches, part, sample_of, values_of
+from singleneuron.verification import boundaries, conditions, sampled
+from singleneuron.verification.batches import Batch, batches, part, values_of
 from singleneuron.verification.statements import Claim, Setting, Statement
+from singleneuron.verification.tally import SEEN, Sweep, Tally
 
 RUNS, SAMPLED_RUNS = 1_000_000, 4_000
 """Starts drawn for a statement; for one about samples in d > 1, of which each trains for about 40 ms."""
@@ -34,60 +35,6 @@ RTOL, NEAR_RTOL, TIGHT = 1e-6, 1e-9, 1e-13
 SECOND_LOOKS = 100
 """Of a batch; where more runs contradict the statement, it is not the tolerance that is at fault."""
 LISTED, REPEATED = 20, 20
-SEEN = 10
-"""A shifted boundary would have been seen where so many decided starts lie between it and the stated one."""
-
-
-@dataclass
-class Tally:
-    """What the runs of a claim showed; starts are listed, the first few, as (batch of one, status).
-
-    starts : all; near_boundary : those among them that were put there, not drawn from the law. undefined :
-    starts for which the stated region is neither true nor false; they count as no evidence about it.
-    in_limit : counterexamples among undecided runs whose limit theory states. faces : by side of each
-    comparison, the smallest distances of decided starts.
-    """
-
-    claim: Claim
-    starts: int = 0
-    near_boundary: int = 0
-    decided: int = 0
-    trapped: int = 0
-    open: int = 0
-    undefined: int = 0
-    counterexamples: int = 0
-    in_limit: int = 0
-    second_looks: int = 0
-    drawn_decided: int = 0
-    drawn_open: int = 0
-    drawn_successes: int = 0
-    drawn_counterexamples: int = 0
-    against: list[tuple[Batch, int]] = field(default_factory=list)
-    undecided: list[tuple[Batch, int]] = field(default_factory=list)
-    sample: list[tuple[Batch, int]] = field(default_factory=list)
-    faces: dict[int, Array] = field(default_factory=dict)
-
-    @property
-    def shift(self) -> float | None:
-        """By how much a boundary may be off and still not show; None where too few starts lie beside it."""
-        if not self.faces or any(distances.size < SEEN for distances in self.faces.values()):
-            return None
-        return float(max(distances[SEEN - 1] for distances in self.faces.values()))
-
-
-@dataclass
-class Sweep:
-    """All that is claimed of the runs of one setting, and what they showed.
-
-    chains : claims each of whose algorithms succeeds wherever the one before it does; unnested : by chain,
-    the runs that break it.
-    """
-
-    setting: Setting
-    runs: int = 0
-    tallies: dict[Claim, Tally] = field(default_factory=dict)
-    chains: list[tuple[Claim, ...]] = field(default_factory=list)
-    unnested: dict[tuple[Claim, ...], int] = field(default_factory=dict)
 
 
 def plan(statements: Sequence[Statement], runs: int | None) -> dict[Setting, Sweep]:
@@ -225,8 +172,8 @@ def _run(
     """Status of each run of the claim's algorithm, by integration."""
     if batch.data is None:
         return prune(
-            Population(setting.d, setting.targets), batch.starts, algorithm=claim.algorithm, imp=claim.imp,
-            rewind_time=claim.rewind_time, dense=dense, method="ode", rtol=rtol,
+            Population(setting.d, setting.targets), batch.starts, algorithm=claim.rule, dense=dense,
+            method="ode", rtol=rtol,
         ).status  # fmt: skip
     starts = batch.starts
     assert isinstance(starts, Reduced)
@@ -307,51 +254,3 @@ def contradicts(setting: Setting, claim: Claim, batch: Batch, found: bool, wins:
     """Whether one run's outcome, 1 or 0, contradicts the stated region."""
     stated = _stated(setting, claim, batch, np.array([found]))
     return stated is not None and not np.isnan(wins) and not stated[1][0] and bool(stated[0][0]) != bool(wins)
-
-
-def repeat(setting: Setting, claim: Claim, batch: Batch) -> tuple[float, bool]:
-    """The outcome of one run by the independent solver, 1, 0 or NaN, and whether its mask has the target."""
-    if setting.sampled:
-        return _repeat_on_samples(setting, claim, batch)
-    problem, starts = Population(setting.d, setting.targets), batch.starts
-    data = Line() if batch.data is None else Line(*(float(value[0]) for value in batch.data))
-    share = 1.0  # of w_perp that the mask keeps
-    reduced = starts
-    if isinstance(starts, State):
-        reduced = reduce(problem, starts)
-        mask = np.broadcast_to(unit_overlap(problem)[1], starts.w.shape)
-        share = float(reduce(problem, starts, mask).q[0] / reduced.q[0]) if reduced.q[0] else 0.0
-    assert isinstance(reduced, Reduced)
-    a, p, q = float(reduced.a[0]), float(reduced.p[0]), float(reduced.q[0])
-    balanced, c = setting.init == "balanced", float(start_balance(reduced)[0])
-    if claim.algorithm != "lrr" and setting.d > setting.targets:
-        if claim.algorithm == "wr":
-            a, p, q = reference_solver.plane(a, p, q, claim.rewind_time or 0.0)
-        balanced = claim.imp == "rebalance"
-        q *= share if setting.targets > 1 else 0.0
-        a = float(np.sign(a) * np.hypot(p, q)) if balanced else a
-        c = 0.0 if balanced else (abs(a) - np.hypot(p, q)) * (abs(a) + np.hypot(p, q))
-    if q == 0:
-        return reference_solver.line_outcome(a, p, data, balanced=balanced), True
-    return reference_solver.plane_outcome(a, p, q, c), True
-
-
-def _repeat_on_samples(setting: Setting, claim: Claim, batch: Batch) -> tuple[float, bool]:
-    """By gradient descent with small steps up to the mask, then LSODA for the one coordinate that is left."""
-    assert isinstance(batch.starts, State)
-    assert batch.seeds is not None
-    problem = sample_of(setting, batch.seeds[0])
-    start_a, start_w = float(batch.starts.a[0]), batch.starts.w[0]
-    end_a, end_w = reference_solver.dense(problem, start_a, start_w)
-    largest = int(np.argmax(np.abs(end_w)))
-    if np.isnan(end_a) or largest >= setting.targets:
-        return (np.nan if np.isnan(end_a) else 0.0), False
-    a, w = start_a, start_w
-    if claim.algorithm == "wr":
-        a, w = reference_solver.descend(problem, a, w, claim.rewind_time or 0.0)
-    if claim.algorithm == "lrr":
-        a, w = end_a, end_w
-    balanced = claim.algorithm != "lrr" and claim.imp == "rebalance"
-    a = float(np.sign(a) * abs(w[0])) if balanced else a
-    data = Line(*(float(value[0]) for value in problem.statistics))
-    return reference_solver.line_outcome(a, float(w[0]), data, balanced=balanced), True

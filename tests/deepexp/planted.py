@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from deepexp.analysis import averaged
+from deepexp.analysis.derived import averaged
 
 AXES = ("panel", "arm", "seed")
 TOTAL = 4096

@@ -25,13 +25,13 @@ from torch.utils.backend_registration import (
     _setup_privateuseone_for_python_backend,
 )
 
-from deepexp import train
 from deepexp.config.build import build
 from deepexp.config.settings import Config
 from deepexp.pruning import masks
 from deepexp.pruning.scores import score
 from deepexp.runs import level_start, setup
 from deepexp.runs import run as levels
+from deepexp.training import steps as train
 
 NAME = "pretended"
 COPIES = (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy import stats
 
-from deepexp import analysis
+from deepexp.analysis import derived, starvation
+from deepexp.analysis import tables as analysis
 from deepexp.config.build import build
 from deepexp.predictions import published
 from deepexp.recipes import recipe as plan
@@ -103,14 +104,14 @@ def test_what_starves(tmp_path):
     pruned = [("small", 7, 8), ("large", 49, 5000), ("middle", 10, 100)]
     last = [("small", 0, 8), ("large", 50, 5000), ("middle", 9, 100)]
     _csv(tmp_path, [(level, *row) for level, rows in enumerate((full, pruned, last)) for row in rows])
-    starved, empty = analysis.starving(tmp_path, [5108, 66, 59])
+    starved, empty = starvation.starving(tmp_path, [5108, 66, 59])
     assert starved.tolist() == [0, 2, 2]
     assert empty.tolist() == [0, 0, 1]
     for kept in ([5108, 66, 58], [5108, 66], [5108, 66, 59, 59]):
         with pytest.raises(
             ValueError, match=r"layers\.csv' must have .* adding up to levels\.csv, but it does"
         ):
-            analysis.starving(tmp_path, kept)
+            starvation.starving(tmp_path, kept)
 
 
 def test_means_without_the_levels_at_which_any_arm_starves():
@@ -120,12 +121,12 @@ def test_means_without_the_levels_at_which_any_arm_starves():
     starved = np.zeros(table.kept.shape)
     starved[0, 0, 1, 4] = 1  # one seed of IMP, at the last level
     table["starved"], table["empty"] = (table.kept.dims, starved), (table.kept.dims, 0 * starved)
-    assert analysis.starvation(table) == [
+    assert starvation.starvation(table) == [
         "digits, imp: layers starve from level 4 (density 6.25%) on, up to 1 of them"
     ]
-    whole = analysis.derived(table, planted.signs(table), ("P1",))
-    fed = analysis.counting_fed(table)
-    part = analysis.derived(fed, planted.signs(fed), ("P1",))
+    whole = derived.derived(table, planted.signs(table), ("P1",))
+    fed = starvation.counting_fed(table)
+    part = derived.derived(fed, planted.signs(fed), ("P1",))
     assert float(whole["verdicts"].estimate[0]) == pytest.approx(3.0)
     assert float(part["verdicts"].estimate[0]) == pytest.approx(5.0)
     low = part["low"].sel(panel="digits", arm="lrr", baseline="imp", at_most=0.2)
@@ -208,7 +209,7 @@ def test_paired_statistics_are_those_of_scipy():
     accuracies = {name: 0.7 + seeds + rng.normal(0, 0.01, (5, 4)) for name in ("imp", "lrr")}
     accuracies["lrr"][:, 0] = accuracies["imp"][:, 0]  # the dense level is one training
     table = planted.levels({"digits": accuracies})
-    tables = analysis.derived(table, planted.signs(table), ())
+    tables = derived.derived(table, planted.signs(table), ())
     found = tables["paired"].sel(panel="digits", arm="lrr", baseline="imp")
     difference = accuracies["lrr"] - accuracies["imp"]
     tests = stats.ttest_rel(accuracies["lrr"][:, 1:], accuracies["imp"][:, 1:])

@@ -6,32 +6,33 @@ import time
 import pytest
 import torch
 
-from deepexp import bench, models
+from deepexp import models
+from deepexp.benchmark import alone, loops, parts, report
 from deepexp.cli import main
 from deepexp.config.build import build
-from deepexp.config.settings import Machine
+from deepexp.config.sections import Machine
 from deepexp.data import dataset
 from deepexp.runs import speed
 from deepexp.runs.setup import prepare
 
-SMALL = bench.settings("digits", "resnet8", 32)
-EAGER = bench.names(compiled=False)
+SMALL = loops.settings("digits", "resnet8", 32)
+EAGER = loops.names(compiled=False)
 
 
 def test_every_loop_trains_on_one_copy_of_the_data(monkeypatch):
     real, loaded = dataset.load, []
     monkeypatch.setattr(dataset, "load", lambda *given: loaded.append(given) or real(*given))
-    rates, images = bench.loops(SMALL, images=192)
+    rates, images = loops.loops(SMALL, images=192)
     assert len(loaded) == 1
-    assert 192 <= images < 192 + 32 * bench.CHUNK
+    assert 192 <= images < 192 + 32 * loops.CHUNK
     assert list(rates) == EAGER
     assert min(rates.values()) > 0
 
 
 def test_a_batch_larger_than_what_the_plain_loop_has_in_memory(monkeypatch):
-    monkeypatch.setattr(bench, "PLAIN", 16)
+    monkeypatch.setattr(loops, "PLAIN", 16)
     loaded = dataset.load(build(SMALL).data, 0)
-    assert next(bench._loop("plain", SMALL, loaded, chunk=2)) == 2
+    assert next(loops.loop_of("plain", SMALL, loaded, chunk=2)) == 2
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
@@ -43,25 +44,25 @@ def test_a_gpu_that_is_not_there_is_told_in_one_line(capsys):
 
 def test_the_loops_end_when_their_time_is_over():
     began = time.monotonic()
-    _, images = bench.loops(SMALL, images=10**9, seconds=0.5)
-    assert images >= 32 * bench.CHUNK
+    _, images = loops.loops(SMALL, images=10**9, seconds=0.5)
+    assert images >= 32 * loops.CHUNK
     assert time.monotonic() - began < 60
 
 
 def test_a_loop_tells_how_many_batches_it_took():
     """44 an epoch: chunks of 15 end with the epoch; the plain loop counts on; of a stack, those of each."""
     loaded = dataset.load(build(SMALL).data, 0)
-    names = ("deepexp, masked", "plain", f"deepexp, {bench.STACK} seeds stacked")
+    names = ("deepexp, masked", "plain", f"deepexp, {loops.STACK} seeds stacked")
     assert set(names) <= set(EAGER)
-    ours, plain, stacked = (bench._loop(name, SMALL, loaded, chunk=15) for name in names)
+    ours, plain, stacked = (loops.loop_of(name, SMALL, loaded, chunk=15) for name in names)
     assert [next(ours) for _ in range(5)] == [15, 15, 14, 1, 15]
     assert [next(plain) for _ in range(4)] == [15, 15, 15, 15]
-    assert [next(stacked) for _ in range(3)] == [15 * bench.STACK, 15 * bench.STACK, 14 * bench.STACK]
+    assert [next(stacked) for _ in range(3)] == [15 * loops.STACK, 15 * loops.STACK, 14 * loops.STACK]
 
 
 def test_the_command_writes_its_tables_into_the_readme(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(bench, "alone", lambda name, chosen: bench.Alone(2.5, 345.6))  # in the slow test
-    monkeypatch.setattr(bench, "costs", lambda: {"prune": (0.25, math.nan)})
+    monkeypatch.setattr(report, "alone", lambda name, chosen: alone.Alone(2.5, 345.6))  # in the slow test
+    monkeypatch.setattr(report, "costs", lambda: {"prune": (0.25, math.nan)})
     readme = tmp_path / "README.md"
     readme.write_text("a\n<!-- deepexp benchmark: begin -->\nold\n<!-- deepexp benchmark: end -->\nz\n")
     options = ["--dataset", "digits", "--model", "resnet8", "--batch", "32", "--images", "96"]
@@ -86,7 +87,7 @@ def test_the_command_writes_its_tables_into_the_readme(capsys, monkeypatch, tmp_
 
 
 def test_a_readme_without_the_section_is_bad_input(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(bench, "report", lambda *_, **__: iter(["measured"]))
+    monkeypatch.setattr(report, "report", lambda *_, **__: iter(["measured"]))
     (tmp_path / "README.md").write_text("nothing")
     assert main.main(["bench", "--readme", str(tmp_path / "README.md")]) == 2
     assert "must hold the lines <!-- deepexp benchmark: begin -->" in capsys.readouterr().err
@@ -94,10 +95,10 @@ def test_a_readme_without_the_section_is_bad_input(capsys, monkeypatch, tmp_path
 
 def test_a_rate_becomes_the_time_of_a_study(tmp_path, monkeypatch):
     """1,408 images an epoch at 704 a second: 2 s; nothing else takes time: 26 x 150 epochs are 2.17 h."""
-    monkeypatch.setattr(bench, "_seconds", lambda *_: 0.0)
-    monkeypatch.setattr(bench, "_pruning", lambda _: 0.0)
-    monkeypatch.setattr(bench, "_number", lambda value: f"{value:.6g}")
-    told = bench._study(prepare(build(SMALL), tmp_path), 704.0)
+    monkeypatch.setattr(report, "seconds_of", lambda *_: 0.0)
+    monkeypatch.setattr(report, "pruning_seconds", lambda _: 0.0)
+    monkeypatch.setattr(report, "_number", lambda value: f"{value:.6g}")
+    told = report._study(prepare(build(SMALL), tmp_path), 704.0)
     assert told.startswith("- 2 s an epoch")
     assert told.endswith("estimate for 26 trainings of 150 epochs: 2.16667 h")
 
@@ -115,8 +116,8 @@ def test_the_operations_of_an_image_are_counted(tmp_path):
 
 
 def test_the_ceiling_is_a_rate_of_this_machine(monkeypatch):
-    monkeypatch.setattr(bench, "_times", lambda product, repeats: [product() or 0.5, product() or 0.25])
-    assert bench.ceiling(Machine()) == 2 * 2048**3 / 0.25
+    monkeypatch.setattr(parts, "times_of", lambda product, repeats: [product() or 0.5, product() or 0.25])
+    assert parts.ceiling(Machine()) == 2 * 2048**3 / 0.25
 
 
 def test_the_speed_of_a_configuration_is_measured(tmp_path):
@@ -131,17 +132,17 @@ def test_the_speed_of_a_configuration_is_measured(tmp_path):
 
 @pytest.mark.slow
 def test_a_process_of_its_own_tells_its_start_and_its_memory():
-    found = bench.alone("deepexp, masked", SMALL)
+    found = alone.alone("deepexp, masked", SMALL)
     assert 0.5 < found.start < 120
     assert 100 < found.memory < 5_000
     with pytest.raises(RuntimeError, match=r"a process that trains by 'deepexp' failed: .*must be one of"):
-        bench.alone("deepexp", {"data.dataset": "none"})
+        alone.alone("deepexp", {"data.dataset": "none"})
 
 
 @pytest.mark.slow
 def test_a_level_of_resnet18_is_at_most_50_mb(tmp_path):
     net = models.build("resnet18", classes=10).to(memory_format=torch.channels_last)
-    assert bench.save(net, tmp_path) <= 50e6
-    ours = [ours for ours, _ in bench.costs().values()]
+    assert parts.save(net, tmp_path) <= 50e6
+    ours = [ours for ours, _ in parts.costs().values()]
     assert len(ours) == 2
     assert min(ours) > 0

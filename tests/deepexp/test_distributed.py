@@ -12,16 +12,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from deepexp import distributed, models, train
+from deepexp import distributed, models
 from deepexp.cli import main
 from deepexp.config.build import build, to_toml
-from deepexp.config.settings import Machine
+from deepexp.config.sections import Machine
 from deepexp.data import dataset, jpeg
 from deepexp.distributed import ALONE, Group
 from deepexp.pruning import masks
 from deepexp.runs import level_start
 from deepexp.runs.setup import prepare
+from deepexp.storage import completeness
 from deepexp.storage import folder as layout
+from deepexp.training import optimizer
+from deepexp.training import steps as train
 
 ROOT = Path(__file__).parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
@@ -85,12 +88,13 @@ FIVE_STEPS = """
 import sys
 from pathlib import Path
 import torch
-from deepexp import distributed, train
+from deepexp import distributed
 from deepexp.config.build import read
 from deepexp.pruning import masks
 from deepexp.pruning.scores import score
 from deepexp.runs import level_start
 from deepexp.runs.setup import prepare
+from deepexp.training import steps as train
 config = read(Path(sys.argv[1]).read_text())
 for _ in range(2):  # one group after another, as the runs of a recipe
     with distributed.joined(config.machine) as group:
@@ -118,7 +122,7 @@ def _halves(work, mask):
     work.net.train()
     for step, (x, y) in zip(range(5), batches, strict=False):
         for options in work.sgd.param_groups:
-            options["lr"] = train.learning_rate(config.train, step, work.per_epoch, warm=False)
+            options["lr"] = optimizer.learning_rate(config.train, step, work.per_epoch, warm=False)
         before = [(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms]
         after, gradients = [], []
         for half in (slice(0, 16), slice(16, 32)):
@@ -386,7 +390,7 @@ def test_a_killed_rank_ends_the_run_which_then_goes_on_to_the_same_bits(tmp_path
         if victim == 1:  # rank 0 lives to tell
             assert error.count("every process of the run must live, but another one ended") == 1
             assert "Lost: " in (killed / "log.txt").read_text()
-    assert not layout.is_complete(killed, layout.read((killed / "config.toml").read_text()))
+    assert not completeness.is_complete(killed, layout.read((killed / "config.toml").read_text()))
     again = _torchrun(killed)
     _, error = again.communicate(timeout=300)
     assert again.returncode == 0, error

@@ -3,12 +3,15 @@
 import pytest
 import torch
 
-from deepexp import bench, train
+from deepexp.benchmark import alone, loops
+from deepexp.benchmark import report as bench
 from deepexp.config.build import build
 from deepexp.pruning import masks
 from deepexp.pruning.scores import score
 from deepexp.runs import level_start, run
 from deepexp.runs.setup import prepare
+from deepexp.training import failures
+from deepexp.training import steps as train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
@@ -99,7 +102,7 @@ def test_out_of_memory_on_the_device_names_a_batch_that_fits(tmp_path, tiny):
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(limit / torch.cuda.mem_get_info()[1])
     try:
-        with pytest.raises(train.OutOfMemory, match=r"a batch of (64|32|16|8|4|2) fits"):
+        with pytest.raises(failures.OutOfMemory, match=r"a batch of (64|32|16|8|4|2) fits"):
             next(steps)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
@@ -107,7 +110,7 @@ def test_out_of_memory_on_the_device_names_a_batch_that_fits(tmp_path, tiny):
 
 @pytest.mark.slow
 def test_the_benchmark_of_a_gpu_has_its_memory_and_its_name():
-    chosen = bench.settings("digits", "resnet8", 64, device="cuda", precision="bf16")
-    assert 0 < bench.alone("deepexp, masked", chosen).memory < 10_000
+    chosen = loops.settings("digits", "resnet8", 64, device="cuda", precision="bf16")
+    assert 0 < alone.alone("deepexp, masked", chosen).memory < 10_000
     parts = list(bench.report(chosen, seconds=2.0, images=10**9))
     assert torch.cuda.get_device_name() in parts[-1]

@@ -5,8 +5,9 @@ import json
 import pytest
 import torch
 
-from deepexp import gpu_check, train
+from deepexp import gpu_check
 from deepexp.cli import main
+from deepexp.training import evaluate, optimizer, steps
 
 TINY = {"machine.precision": "float32"}
 
@@ -37,21 +38,21 @@ def test_a_precision_agrees_or_is_told(monkeypatch):
 
 
 def test_pruned_weights_that_revive_are_told(monkeypatch):
-    monkeypatch.setattr(train, "gradient_masks", lambda *_: ([], []))
+    monkeypatch.setattr(steps, "gradient_masks", lambda *_: ([], []))
     with pytest.raises(RuntimeError, match="pruned weights must stay 0"):
         gpu_check.agreement("cpu", "float32")
 
 
 def test_a_stopped_run_has_the_same_bits_or_is_told(monkeypatch):
     assert gpu_check.resumed("cpu", TINY) == {"levels alike": 2}
-    real, drawn = train.optimizer, iter(range(100))
+    real, drawn = optimizer.optimizer, iter(range(100))
 
     def nervous(net, settings):
         made = real(net, settings)
         next(iter(made.state.values()))["momentum_buffer"] += next(drawn)
         return made
 
-    monkeypatch.setattr(train, "optimizer", nervous)
+    monkeypatch.setattr(optimizer, "optimizer", nervous)
     with pytest.raises(RuntimeError, match="the same bits, not so at level 0"):
         gpu_check.resumed("cpu", TINY)
 
@@ -59,7 +60,7 @@ def test_a_stopped_run_has_the_same_bits_or_is_told(monkeypatch):
 def test_a_run_that_learns_nothing_is_told(monkeypatch):
     monkeypatch.setattr(gpu_check, "SMALL", {**gpu_check.SMALL, "train.epochs": 3})
     assert gpu_check.two_levels("cpu", "lrr", TINY)["accuracy"] > 0.5
-    monkeypatch.setattr(train, "evaluate", lambda *_: (2.3, 0.1))
+    monkeypatch.setattr(evaluate, "evaluate", lambda *_: (2.3, 0.1))
     with pytest.raises(RuntimeError, match=r"must learn digits, got an accuracy of 0\.1"):
         gpu_check.two_levels("cpu", "lrr", TINY)
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from deepexp import models, train
+from deepexp import models
 from deepexp.config.build import build
-from deepexp.config.settings import Machine
+from deepexp.config.sections import Machine
 from deepexp.data import dataset as data
 from deepexp.distributed import ALONE
 from deepexp.pruning import masks
@@ -19,6 +19,9 @@ from deepexp.runs import level as runs_level
 from deepexp.runs import level_start, run, stack
 from deepexp.runs import setup as prepare_module
 from deepexp.runs.setup import prepare
+from deepexp.training import evaluate, failures, optimizer
+from deepexp.training import forward as training_forward
+from deepexp.training import steps as train
 
 
 def _work(tmp_path, tiny, **settings):
@@ -41,7 +44,7 @@ def _equal(first, second):
 def _rates(settings, warm=False, per_epoch=4):
     settings = {"train.epochs": 10, **settings}
     config = build(settings).train
-    return [train.learning_rate(config, t, per_epoch, warm=warm) for t in range(10 * per_epoch)]
+    return [optimizer.learning_rate(config, t, per_epoch, warm=warm) for t in range(10 * per_epoch)]
 
 
 def test_cosine_by_epoch_and_by_step():
@@ -92,7 +95,7 @@ def test_warm_up_is_a_ramp_and_not_a_rewind():
 
 
 def test_warm_up_in_the_first_level_or_in_every(tmp_path, tiny, monkeypatch):
-    real, seen = train.learning_rate, []
+    real, seen = optimizer.learning_rate, []
     monkeypatch.setattr(
         train,
         "learning_rate",
@@ -243,19 +246,19 @@ def test_within_an_epoch_nothing_waits_for_the_device(tmp_path, tiny):
             next(train.steps(*_arguments(work, mask)))
         counts.append(waits.count)
         with Waits() as waits:
-            assert train.not_finite(work.net, work.sgd) is None
+            assert failures.not_finite(work.net, work.sgd) is None
         assert waits.count <= 1
     assert counts[0] == counts[1] > 0
 
 
 def test_a_state_that_is_not_finite_is_named(tmp_path, tiny):
     work = _work(tmp_path, tiny)
-    assert train.not_finite(work.net, work.sgd) is None
+    assert failures.not_finite(work.net, work.sgd) is None
     name, weight = list(work.net.named_parameters())[5]
     work.sgd.state[weight]["momentum_buffer"].view(-1)[3] = math.nan
-    assert train.not_finite(work.net, work.sgd) == name
+    assert failures.not_finite(work.net, work.sgd) == name
     models.norms(work.net)["norm"].running_var[0] = math.inf
-    assert train.not_finite(work.net, work.sgd) == "norm.running_var"
+    assert failures.not_finite(work.net, work.sgd) == "norm.running_var"
 
 
 @pytest.mark.parametrize(("most", "fits"), [(31, 16), (10, 8), (2, 2), (1, 0)])
@@ -269,14 +272,16 @@ def test_out_of_memory_names_the_batch_that_fits(tmp_path, tiny, monkeypatch, mo
 
     monkeypatch.setattr(models.ResNet, "forward", limited)
     told = f"a batch of {fits} fits" if fits else "not even two images for each process fit"
-    with pytest.raises(train.OutOfMemory, match=rf"a batch of 32 images, but it ran out; {told}: start") as e:
+    with pytest.raises(
+        failures.OutOfMemory, match=rf"a batch of 32 images, but it ran out; {told}: start"
+    ) as e:
         _run(work, masks.dense(work.net))
     assert "\n" not in str(e.value)
     x, y = work.dataset.normalise(work.dataset.train.x[:32]), work.dataset.train.y[:32]
     assert train.fitting(work.net, x, y[:, None], work.config) == fits
 
 
-@pytest.mark.parametrize("error", [train.Diverged("the loss", 0, 1, 0.1), train.OutOfMemory(8, 4)])
+@pytest.mark.parametrize("error", [failures.Diverged("the loss", 0, 1, 0.1), failures.OutOfMemory(8, 4)])
 def test_what_ends_a_training_is_the_same_in_another_process(error):
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again)) == (type(error), str(error))
@@ -296,7 +301,7 @@ def test_a_failed_backward_pass_leaves_its_memory_to_smaller_batches(tmp_path, t
     monkeypatch.setattr(torch.Tensor, "backward", fails)
     monkeypatch.setattr(train, "fitting", lambda *_: 7 if made[0]() is None else 0)
     x, y = work.dataset.normalise(work.dataset.train.x[:32]), work.dataset.train.y[:32]
-    with pytest.raises(train.OutOfMemory, match="a batch of 7 fits"):
+    with pytest.raises(failures.OutOfMemory, match="a batch of 7 fits"):
         train._gradients(work.net, forward, x, y[:, None], work.config, ALONE)
 
 
@@ -307,7 +312,7 @@ def test_on_a_gpu_networks_are_compiled_into_cuda_graphs_without_a_choice_by_tim
     monkeypatch.setattr(torch, "compile", lambda net, mode="default", **_: asked.append(mode) or net)
     monkeypatch.setattr(config, "deterministic", False)
     for device, expected in (("cpu", False), ("cuda", True)):
-        train.compiled(models.build("resnet8", classes=10), Machine(device=device, compile=True))
+        training_forward.compiled(models.build("resnet8", classes=10), Machine(device=device, compile=True))
         assert config.deterministic == expected
     assert asked == ["default", "reduce-overhead"]
 
@@ -339,7 +344,7 @@ class _Scaled(torch.nn.Module):
 def test_the_ninth_network_of_a_process_is_compiled_too(graphs):
     """Torch leaves the ninth of one class as it is, and a run whose name says otherwise would train so."""
     for width in range(1, 13):
-        train.compiled(_Scaled(width), Machine(compile=True))(torch.ones(2))
+        training_forward.compiled(_Scaled(width), Machine(compile=True))(torch.ones(2))
         assert len(graphs) == width
 
 
@@ -347,7 +352,7 @@ def test_no_graph_depends_on_the_batches_before(graphs):
     """After a second shape torch would make one for all shapes, which rounds in another way."""
     net = _Scaled(3)
     for size in (2, 5, 2, 7, 5):
-        train.compiled(net, Machine(compile=True))(torch.ones(size))
+        training_forward.compiled(net, Machine(compile=True))(torch.ones(size))
     assert graphs == [(2,), (5,), (7,)]
 
 
@@ -368,7 +373,7 @@ def test_evaluation_is_in_the_precision_of_the_run(tmp_path, tiny, monkeypatch):
     )
     for precision in ("float32", "bf16"):
         work = _work(tmp_path, tiny, **{"machine.precision": precision})
-        train.evaluate(work.net, work.dataset.test[:50], work.dataset, work.config.machine)
+        evaluate.evaluate(work.net, work.dataset.test[:50], work.dataset, work.config.machine)
     exact, rounded = logits
     assert exact.dtype == rounded.dtype == torch.float32
     assert torch.equal(rounded, rounded.bfloat16().float())
@@ -404,15 +409,15 @@ def test_on_a_gpu_float32_is_float32_unless_tf32_is_asked_for(monkeypatch, preci
 
 def test_a_diverging_training_stops_with_a_message(tmp_path, tiny):
     work = _work(tmp_path, tiny, **{"train.lr": 1e20})
-    with pytest.raises(train.Diverged, match=r"training loss must stay finite.*lower train\.lr"):
+    with pytest.raises(failures.Diverged, match=r"training loss must stay finite.*lower train\.lr"):
         _run(work, masks.dense(work.net))
 
 
 def test_evaluation_counts_every_image_and_changes_nothing(tmp_path, tiny, monkeypatch):
     work = _work(tmp_path, tiny)
     before = level_start.capture(work.net, work.sgd)
-    monkeypatch.setattr(train, "EVALUATION_BATCH", 100)  # 359 images: a last batch of 59
-    loss, accuracy = train.evaluate(work.net, work.dataset.test, work.dataset, work.config.machine)
+    monkeypatch.setattr(evaluate, "EVALUATION_BATCH", 100)  # 359 images: a last batch of 59
+    loss, accuracy = evaluate.evaluate(work.net, work.dataset.test, work.dataset, work.config.machine)
     work.net.eval()
     with torch.no_grad():
         logits = work.net(work.dataset.normalise(work.dataset.test.x))
@@ -420,7 +425,7 @@ def test_evaluation_counts_every_image_and_changes_nothing(tmp_path, tiny, monke
     assert loss == pytest.approx(float(F.cross_entropy(logits, work.dataset.test.y)), rel=1e-5)
     _equal(before, level_start.capture(work.net, work.sgd))
     none = work.dataset.validation
-    assert train.evaluate(work.net, none, work.dataset, work.config.machine) == (None, None)
+    assert evaluate.evaluate(work.net, none, work.dataset, work.config.machine) == (None, None)
 
 
 @pytest.mark.parametrize("dataset", ["digits", "tinyimagenet"])
@@ -440,7 +445,7 @@ def test_every_layer_has_the_layout_asked_for(tmp_path, tiny, tiny_imagenet, dat
                     lambda layer, _, y, name=name: planar.setdefault(name, set()).add(y.is_contiguous())
                 )
     runs_level._scores(alone, 1, masks.dense(alone.net))
-    train.evaluate(alone.net, alone.dataset.test[:4], alone.dataset, alone.config.machine)
+    evaluate.evaluate(alone.net, alone.dataset.test[:4], alone.dataset, alone.config.machine)
     for work in (alone, together):
         arguments = work.net, work.forward, work.sgd, masks.dense(work.net), work.sources
         next(train.side_by_side(*arguments, work.config, 0, 0))

@@ -79,8 +79,11 @@ def test_digest_follows_the_computing_sources_alone(tmp_path, monkeypatch):
     (tmp_path / "figures/toy.py").write_text("b = 2\n")
     (tmp_path / "singleneuron/model.pyc").write_text("cache")
     assert provenance.source_digest() == first
+    (tmp_path / "signflow").mkdir()
+    (tmp_path / "signflow/workers.py").write_text("c = 3\n")
+    assert (shared := provenance.source_digest()) != first
     (tmp_path / "singleneuron/model.py").write_text("a = 2\n")
-    assert provenance.source_digest() != first
+    assert provenance.source_digest() not in (first, shared)
 
 
 def test_revision_with_and_without_git(tmp_path, monkeypatch):

@@ -81,7 +81,7 @@ def test_a_killed_worker_is_one_line_and_what_is_finished_is_kept(tmp_path, monk
 def _stop_here_after_one(group, first, last):
     if first:
         os.kill(os.getpid(), signal.SIGKILL)
-    return [[0] * len(success_rate.COUNTS)] * len(group.ways)
+    return [[0] * len(success_rate.COUNTS)] * len(group.algorithms)
 
 
 def test_an_unreachable_scheduler_is_one_line_soon(tmp_path, capsys):

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from singleneuron.algorithms import level_counts, own_options
+from singleneuron.algorithms import ALGORITHMS, Algorithm, level_counts
 from singleneuron.flows.integrate import integrate
 from singleneuron.formulas.regions import line_success, predicted
 from singleneuron.problem.loss import loss
@@ -257,6 +257,20 @@ def test_options_that_do_not_fit_are_refused_in_one_line(options, message):
 
 def test_several_algorithms_share_options_of_which_each_takes_its_own():
     shared = {"imp": "rebalance", "rewind_time": 3.0}
-    assert own_options("imp", **shared) == {"imp": "rebalance", "rewind_time": None}
-    assert own_options("wr", **shared) == shared
-    assert own_options("lrr", **shared) == {"imp": "keep", "rewind_time": None}
+    assert Algorithm.fitting("imp", **shared) == Algorithm("imp", None, "rebalance")
+    assert Algorithm.fitting("wr", **shared) == Algorithm("wr", 3.0, "rebalance")
+    assert Algorithm.fitting("lrr", **shared) == Algorithm("lrr")
+
+
+def test_an_algorithm_says_by_itself_what_a_level_starts_from():
+    assert [Algorithm.fitting(name, rewind_time=3.0).rewinds_to for name in ALGORITHMS] == [0.0, 3.0, None]
+    assert [Algorithm.fitting(name, rewind_time=3.0).source("rewound", "trained") for name in ALGORITHMS] == [
+        "rewound", "rewound", "trained",
+    ]  # fmt: skip
+    problem, starts = Population(5), balanced_starts(5, 50, seed=2)
+    for algorithm in (Algorithm("wr", 0.7, "rebalance"), Algorithm("lrr")):
+        told = {"rewind_time": algorithm.rewind_time, "imp": algorithm.imp}
+        one = prune(problem, starts, algorithm=algorithm, levels=2, method="ode")
+        other = prune(problem, starts, algorithm=algorithm.name, levels=2, method="ode", **told)
+        assert np.array_equal(one.a, other.a)
+        assert np.array_equal(one.w, other.w)

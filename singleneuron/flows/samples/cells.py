@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from singleneuron.kernels.compiling import routine
-from singleneuron.kernels.dop853 import attempt
+from singleneuron.kernels.dop853_step import attempt
 from singleneuron.kernels.vectors import add, dot
 from singleneuron.problem.arguments import Array
 

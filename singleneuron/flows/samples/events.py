@@ -12,12 +12,13 @@ from singleneuron.flows.samples.cells import OFF, ON, SHARE_SLACK, SLID, SLIDING
 from singleneuron.flows.samples.sliding import join, prepare_slide, release, settle
 from singleneuron.kernels.bernstein import DEGREE, NEVER, PEAKS, PRODUCT, bernstein, first_root
 from singleneuron.kernels.compiling import routine
-from singleneuron.kernels.dop853 import STAGES
+from singleneuron.kernels.dop853_step import STAGES
 from singleneuron.kernels.vectors import add, dot, fill, put
 from singleneuron.problem.arguments import Array
 
 NOTHING, REACHED, FULL, EMPTY, TURNED = range(5)  # w.x_i = 0, alpha = 1, alpha = 0, a = 0
-# A hyperplane counts as crossed this multiple of |w| |x_i| beyond it: above rounding, below any tolerance.
+# A hyperplane counts as reached this multiple of |w| |x_i| beyond it: above rounding. Integration errors are
+# larger: see `leads_across`.
 SLACK = 1e-13
 STILL = 1e-12
 """A speed is 0 up to rounding at this multiple of the terms that it is the sum of."""
@@ -72,9 +73,9 @@ def next_event(planes, cell, watch, y, dense, bend, curve):
         if t < best:
             best, kind, which = t, REACHED, index
     if cell.counts[SLID] > 0:
-        t, release, member = first_release(cell, y, dense, curve, best)
+        t, ending, member = first_release(cell, y, dense, curve, best)
         if t < best:
-            return t, release, member
+            return t, ending, member
     return best, kind, which
 
 

@@ -12,16 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from singleneuron.flows.samples.cells import (
-    OFF,
-    ON,
-    SLID,
     Hyperplanes,
     cell_field,
     empty_cell,
     hyperplanes,
-    record_shares,
     step,
-    sum_up,
 )
 from singleneuron.flows.samples.events import (
     NOTHING,
@@ -35,72 +30,18 @@ from singleneuron.flows.samples.events import (
     next_event,
 )
 from singleneuron.flows.samples.limits import MOVED, MOVING, ending, fate
-from singleneuron.flows.samples.near_planes import empty_watch, look_around, room, watch_all, watched
+from singleneuron.flows.samples.near_planes import empty_watch, look_around, room, watched
+from singleneuron.flows.samples.steps import begin, rebalance, record, within_reach
 from singleneuron.kernels.bernstein import DEGREE
-from singleneuron.kernels.compiling import kernel, routine
-from singleneuron.kernels.dop853 import (
-    CONVERGED,
-    END,
-    EVENT,
-    FAILED,
-    LEAST_STEP,
-    ROWS,
-    STAGES,
-    error_norm,
-    first_step,
-    prepare_dense,
-    step_factor,
-)
-from singleneuron.kernels.vectors import add, dot, fill, put
+from singleneuron.kernels.compiling import kernel
+from singleneuron.kernels.dop853 import CONVERGED, END, EVENT, FAILED, LEAST_STEP
+from singleneuron.kernels.dop853_step import ROWS, STAGES, error_norm, first_step, prepare_dense, step_factor
+from singleneuron.kernels.vectors import dot, fill, put
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.status import TINY_NORM
 
 BUDGET = 200_000
 """Steps of a trajectory. One that needs more is too stiff for an explicit method: it ends as FAILED."""
-
-
-@routine
-def begin(planes, cell, watch, y):
-    """The cell of a start: phi'(0) = 0 puts those at w.x_i = 0 on the inactive side."""
-    watch_all(planes, y, watch)
-    for i in range(cell.side.size):
-        cell.side[i] = ON if watch.every[i] > 0.0 else OFF
-    cell.counts[SLID] = 0
-    watch.reach[0] = 2.0
-    sum_up(planes, cell)
-
-
-@routine
-def rebalance(cell, y, c):
-    """w back on the hyperplanes slid in, and a from a^2 = c + |w|^2, against the drift of either.
-
-    With c >= 0 a never passes 0, which a drift of c can make it do near w = 0.
-    """
-    w = y[1:]
-    for s in range(cell.counts[SLID]):
-        add(w, -dot(cell.basis[s], w), cell.basis[s])
-    if c >= 0.0:
-        y[0] = math.copysign(math.sqrt(c + dot(y[1:], y[1:])), y[0])
-
-
-@routine
-def within_reach(planes, watch, y, rate, h):
-    """(h, or less, and how far w may move) for a step that reaches no hyperplane which is not watched."""
-    rho, speed = math.sqrt(dot(y[1:], y[1:])), math.sqrt(dot(rate, rate))
-    space = room(watch, y)
-    if h * speed > 0.9 * space:
-        if space < 0.5 * watch.reach[0] * rho:
-            look_around(planes, y, watch)
-            space = watch.reach[0] * rho
-        h = min(h, 0.9 * space / speed)
-    return h, space
-
-
-@routine
-def record(cell, y, state, shares):
-    put(state, y)
-    if shares.size > 0:
-        record_shares(cell, y, shares)
 
 
 class Options(NamedTuple):

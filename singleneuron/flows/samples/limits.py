@@ -12,7 +12,7 @@ from singleneuron.kernels.dop853 import CERTAIN, CONVERGED, END, EVENT, FAILED
 from singleneuron.kernels.vectors import add, dot, fill, put
 from singleneuron.problem.status import EQUAL, TINY_NORM
 
-MOVING, APEX, MOVED, FADES = -1, -2, -3, -4  # beside the reasons of `solver`
+MOVING, APEX, MOVED, FADES = -1, -2, -3, -4  # beside the reasons of `dop853`
 UNDERFLOW = 1e-140  # |w| whose square may underflow
 
 

@@ -18,7 +18,7 @@ Progress = Callable[[int, int], None]
 CURVE_POINTS = 50
 
 
-class _Part(BaseModel):
+class PresetPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def given(self) -> dict[str, Any]:
@@ -26,13 +26,13 @@ class _Part(BaseModel):
         return self.model_dump(exclude={"kind"}, exclude_unset=True)
 
 
-def _full(state: sn.State | sn.Reduced) -> sn.State:
+def full_states(state: sn.State | sn.Reduced) -> sn.State:
     """`state`, which was never reduced."""
     assert isinstance(state, sn.State)
     return state
 
 
-def _problem(d: int, n: int | None, noise: float, seed: int) -> sn.Population | sn.Sample:
+def problem_of(d: int, n: int | None, noise: float, seed: int) -> sn.Population | sn.Sample:
     if n is None:
         if number("noise", noise, least=0.0):
             raise ValueError(
@@ -42,7 +42,7 @@ def _problem(d: int, n: int | None, noise: float, seed: int) -> sn.Population | 
     return sn.Sample.draw(d=d, n=n, noise=noise, seed=seed)
 
 
-def _times(t_end: float, points: int) -> np.ndarray:
+def time_points(t_end: float, points: int) -> np.ndarray:
     if not 0 < t_end < math.inf:
         raise ValueError(f"t_end must be a finite number > 0, got {t_end:g}")
     if points < 2:

@@ -9,14 +9,13 @@ import numpy as np
 import xarray as xr
 
 import singleneuron as sn
+from singleneuron.algorithms import ALGORITHMS, Algorithm
 from singleneuron.experiments.success_map import grid_axis
-from singleneuron.presets.tables.common import Progress, _full, _Part
+from singleneuron.presets.tables.common import PresetPart, Progress, full_states
 from singleneuron.problem.status import Status
 
-EXPLORED = ("imp", "wr", "lrr")
 
-
-class Explorer(_Part):
+class Explorer(PresetPart):
     """Each start of a map over (a(0), w_1(0)) with its path in the plane (a, w_1) and its loss by level.
 
     Starts as in `success_map`, of the population. IMP, WR (rewound to `rewind_time`) and LRR share the dense
@@ -45,20 +44,19 @@ class Explorer(_Part):
         rest = np.full((a.size, self.d - 1), math.sqrt(1 - 1 / self.d) / math.sqrt(max(self.d - 1, 1)))
         problem, starts = sn.Population(self.d), sn.State(a=a, w=np.column_stack([w, rest]))
         dense = sn.integrate(problem, starts, math.inf, method="ode")
-        rewound = _full(sn.integrate(problem, starts, self.rewind_time, method="ode").state)
+        rewound = full_states(sn.integrate(problem, starts, self.rewind_time, method="ode").state)
         runs, paths = [], [self._path(problem, starts)]
-        for index, algorithm in enumerate(EXPLORED):
-            time = self.rewind_time if algorithm == "wr" else None
+        for index, name in enumerate(ALGORITHMS):
+            algorithm = Algorithm.fitting(name, rewind_time=self.rewind_time)
             run = sn.prune(
-                problem, starts, algorithm=algorithm, levels=self.levels, rewind_time=time, dense=dense,
-                method="ode",
-            )  # fmt: skip
+                problem, starts, algorithm=algorithm, levels=self.levels, dense=dense, method="ode"
+            )
             assert run.mask is not None
             before = sn.State(run.a[:, -2], run.w[:, -2])
-            source = {"imp": starts, "wr": rewound, "lrr": before}[algorithm]
+            source = algorithm.source(rewound if algorithm.rewinds_to else starts, before)
             paths.append(self._path(problem, sn.State(source.a, np.where(run.mask, source.w, 0.0)), run.mask))
             runs.append(run)
-            progress(index + 1, len(EXPLORED))
+            progress(index + 1, len(ALGORITHMS))
         cells = (self.resolution, self.resolution)
         grid, along = ("algorithm", "a0", "w0"), ("path", "a0", "w0", "point")
         names = zip(("time", "a", "w"), zip(*paths, strict=True), strict=True)
@@ -70,8 +68,8 @@ class Explorer(_Part):
             }
             | {name: (along, np.reshape(values, (len(paths), *cells, -1))) for name, values in names},
             coords={
-                "algorithm": list(EXPLORED),
-                "path": ["dense", *EXPLORED],
+                "algorithm": list(ALGORITHMS),
+                "path": ["dense", *ALGORITHMS],
                 "a0": axis,
                 "w0": axis,
                 "kept": ("level", list(runs[0].counts)),
@@ -88,7 +86,7 @@ class Explorer(_Part):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """time, a, w_1 at the points kept, each (starts, points)."""
         times = np.append(0.0, np.geomspace(self.first, self.t_end, self.fine))
-        path = _full(sn.integrate(problem, starts, t_eval=times, mask=mask, method="ode").state)
+        path = full_states(sn.integrate(problem, starts, t_eval=times, mask=mask, method="ode").state)
         a, w = path.a.T, path.w[..., 0].T
         length = np.cumsum(np.hypot(np.diff(a, prepend=a[:, :1]), np.diff(w, prepend=w[:, :1])), axis=1)
         wanted = length[:, -1:] * np.linspace(0, 1, self.points)

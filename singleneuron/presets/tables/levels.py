@@ -9,10 +9,10 @@ import numpy as np
 import xarray as xr
 
 import singleneuron as sn
-from singleneuron.presets.tables.common import Progress, _full, _Part, _problem
+from singleneuron.presets.tables.common import PresetPart, Progress, full_states, problem_of
 
 
-class Levels(_Part):
+class Levels(PresetPart):
     """Loss after every level of pruning, from balanced starts of every sign of a(0) and w_1(0).
 
     Starts of one seed differ in these two signs alone. With n, every seed draws its own samples.
@@ -32,7 +32,7 @@ class Levels(_Part):
     def compute(self, progress: Progress) -> xr.Dataset:
         """Dims (algorithm, a_sign, w_sign, seed, level): loss; kept (level), the coordinates left."""
         signs = np.array([(a, w) for a in (1, -1) for w in (1, -1)])
-        drawn = _full(sn.balanced_starts(d=self.d, size=self.seeds, seed=self.seed))
+        drawn = full_states(sn.balanced_starts(d=self.d, size=self.seeds, seed=self.seed))
         a = signs[:, :1] * np.abs(drawn.a)  # (4, seeds)
         w = np.repeat(drawn.w[None], len(signs), axis=0)  # (4, seeds, d)
         w[..., 0] = signs[:, 1:] * np.abs(w[..., 0])
@@ -43,7 +43,7 @@ class Levels(_Part):
         for algorithm in self.algorithms:
             for batch in batches:
                 run = sn.prune(
-                    _problem(self.d, self.n, self.noise, self.seed + int(batch[0])),
+                    problem_of(self.d, self.n, self.noise, self.seed + int(batch[0])),
                     sn.State(
                         a=a[:, batch].ravel(), w=w[:, batch].reshape(-1, self.d), c=np.zeros(4 * len(batch))
                     ),

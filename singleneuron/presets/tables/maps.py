@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import xarray as xr
 
 import singleneuron as sn
+from singleneuron.algorithms import Algorithm
 from singleneuron.experiments.success_map import predicted_edge
-from singleneuron.presets.tables.common import Progress, _Part, _problem
+from singleneuron.presets.tables.common import PresetPart, Progress, problem_of
 
 
-class Map(_Part):
+class Map(PresetPart):
     """`singleneuron.success_map` with these arguments, and the predicted edge where w_perp is fixed."""
 
     kind: Literal["map"]
@@ -43,24 +44,24 @@ class Map(_Part):
         data.attrs |= {} if self.n is None else {"n": self.n, "noise": self.noise or 0.0}
         if self.balanced or self.average:
             return data
-        problem = _problem(self.d, self.n, self.noise or 0.0, self.seed or 0)
+        problem = problem_of(self.d, self.n, self.noise or 0.0, self.seed or 0)
         w_perp = math.sqrt(1 - 1 / self.d) if self.w_perp is None else self.w_perp
         extent = float(abs(data.a0).max())
         # Not w_1 = 0, a line of its own; but beside it, where an edge may jump, closer than any print shows.
         w = np.sort(np.append(np.linspace(-extent, extent, 800), [-1e-9, 1e-9]))
-        options: dict[str, Any] = {"imp": self.imp or "keep", "rewind_time": self.rewind_time}
         population = sn.Population(self.d)
         edges, of = [], []
         for name in map(str, data.algorithm.values):
             sampled = self.n is not None and self.d > 1 and name != "imp"
             about = population if sampled else problem
-            edges.append(predicted_edge(about, name, w, w_perp, extent, **options))
+            algorithm = Algorithm.fitting(name, imp=self.imp or "keep", rewind_time=self.rewind_time)
+            edges.append(predicted_edge(about, algorithm, w, w_perp, extent))
             of.append("population" if sampled else "prediction")
         edge = {"edge": (("algorithm", "edge_w0"), edges), "edge_of": ("algorithm", of)}
         return data.assign(edge).assign_coords(edge_w0=w)
 
 
-class VectorField(_Part):
+class VectorField(PresetPart):
     """The population flow of one coordinate, minus the gradient of the loss, on a grid of (a, w)."""
 
     kind: Literal["field"]

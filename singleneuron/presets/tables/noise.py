@@ -9,10 +9,10 @@ import numpy as np
 import xarray as xr
 
 import singleneuron as sn
-from singleneuron.presets.tables.common import Progress, _full, _Part, _times
+from singleneuron.presets.tables.common import PresetPart, Progress, full_states, time_points
 
 
-class Crossings(_Part):
+class Crossings(PresetPart):
     """When w crosses zero upwards on noisy samples of one coordinate, integrated and by the closed form.
 
     `draws` data sets for every n, started from every (a, w); s_neg: least and largest of the curve.
@@ -35,11 +35,11 @@ class Crossings(_Part):
         Times are in units of 1/(2 C_neg), the population's; NaN where w never crosses before t_end.
         """
         starts = sn.State(a=np.array(self.a), w=np.array(self.w)[:, None])
-        times = _times(self.t_end, self.points)
+        times = time_points(self.t_end, self.points)
         simulated, s_neg = [], []
         for index, n in enumerate(np.repeat(self.n, self.draws)):
             problem = sn.Sample.draw(d=1, n=int(n), noise=self.noise, seed=self.seed + index)
-            path = _full(sn.integrate(problem, starts, t_eval=times, method="ode").state)
+            path = full_states(sn.integrate(problem, starts, t_eval=times, method="ode").state)
             scale = 2 * problem.statistics.c_neg[0]
             simulated.append([scale * _upward(times, column) for column in path.w[..., 0].T])
             s_neg.append(problem.statistics.s_neg[0])
@@ -59,7 +59,7 @@ class Crossings(_Part):
         )
 
 
-class Slide(_Part):
+class Slide(PresetPart):
     """One trajectory of the sample flow that slides in hyperplanes, and gradient descent beside it.
 
     hop_rates: learning rates whose every step is recorded; learning_rates: those whose error is, at the
@@ -90,12 +90,12 @@ class Slide(_Part):
         problem = sn.Sample.draw(d=self.d, n=self.n, noise=self.noise, seed=self.seed)
         start = sn.State(a=np.array([self.a]), w=np.array([self.w]))
         normal = problem.x[self.sample - 1] / np.linalg.norm(problem.x[self.sample - 1])
-        times = _times(self.t_end, self.points)
+        times = time_points(self.t_end, self.points)
         tolerances: dict[str, Any] = {"rtol": self.rtol, "atol": self.rtol}
         flow, share, _ = sample_trace(problem.x, problem.y, self.a, start.w, times, **tolerances)
 
         def descend(rate: float, at: np.ndarray) -> sn.State:
-            return _full(sn.integrate(problem, start, t_eval=at, learning_rate=rate).state)
+            return full_states(sn.integrate(problem, start, t_eval=at, learning_rate=rate).state)
 
         steps = np.arange(1 + int(np.ceil(self.t_end / min(self.hop_rates))))
         hop_time = np.outer(self.hop_rates, steps)
@@ -105,7 +105,7 @@ class Slide(_Part):
             at = hop_time[row][~np.isnan(hop_time[row])]
             hop[row, : at.size] = descend(rate, at).w[:, 0] @ normal
         common = np.arange(0, self.t_end, max(self.learning_rates))
-        exact = _full(sn.integrate(problem, start, t_eval=common, method="ode", **tolerances).state)
+        exact = full_states(sn.integrate(problem, start, t_eval=common, method="ode", **tolerances).state)
         error = []
         for index, rate in enumerate(self.learning_rates):
             path = descend(rate, common)

@@ -10,12 +10,12 @@ import xarray as xr
 import singleneuron as sn
 from signflow.machine import check_memory
 from singleneuron.flows.free_balance import free_flow
-from singleneuron.presets.tables.common import Progress, _full, _Part, _problem, _times
+from singleneuron.presets.tables.common import PresetPart, Progress, full_states, problem_of, time_points
 from singleneuron.problem.state import reduce
 from singleneuron.problem.status import Status, success
 
 
-class Paths(_Part):
+class Paths(PresetPart):
     """Trajectories from given starts at evenly spaced times, by the ODE or by gradient descent.
 
     w: one list of coordinates a start; trailing zeros may be left out. n, noise: samples, drawn by `seed`.
@@ -36,8 +36,8 @@ class Paths(_Part):
         """Dims (start, time, coordinate): a, w, loss along the way; status and success at the end."""
         size = 8 * self.points * len(self.a) * (self.d + 2)
         check_memory(f"a path with points = {self.points}, d = {self.d}", size)
-        times = _times(self.t_end, self.points)
-        problem = _problem(self.d, self.n, self.noise, self.seed)
+        times = time_points(self.t_end, self.points)
+        problem = problem_of(self.d, self.n, self.noise, self.seed)
         if any(len(row) > self.d for row in self.w):
             raise ValueError(f"w must have at most d = {self.d} coordinates, got {max(map(len, self.w))}")
         starts = sn.State(
@@ -47,7 +47,7 @@ class Paths(_Part):
         end = sn.integrate(problem, starts, t_eval=times, progress=progress, **training)
         # Descent takes whole steps: rows at the times that it reached, each once.
         times, rows = np.unique(end.times, return_index=True)
-        path = _full(end.state)[rows]
+        path = full_states(end.state)[rows]
         return xr.Dataset(
             {
                 "a": (("time", "start"), path.a),
@@ -60,7 +60,7 @@ class Paths(_Part):
         ).transpose("start", "time", "coordinate")
 
 
-class AngleFlows(_Part):
+class AngleFlows(PresetPart):
     """Balanced population flows of several d, both signs of a(0) in turn, and the universal angle curve."""
 
     kind: Literal["angle"]
@@ -73,14 +73,16 @@ class AngleFlows(_Part):
 
     def compute(self, progress: Progress) -> xr.Dataset:
         """Dims (d, start, time): theta, and tau = T(theta(0)) +- t; (s,): curve, the angle at time s."""
-        times = _times(self.t_end, self.points)
+        times = time_points(self.t_end, self.points)
         theta, tau = [], []
         for index, d in enumerate(self.d):
             problem = sn.Population(d)
             drawn = sn.balanced_starts(d=d, size=self.starts, seed=self.seed + index)
             sign = np.where(np.arange(self.starts) % 2 == 0, 1.0, -1.0)
-            starts = sn.State(sign * np.abs(drawn.a), _full(drawn).w, np.zeros(self.starts))
-            path = sn.reduce(problem, _full(sn.integrate(problem, starts, t_eval=times, method="ode").state))
+            starts = sn.State(sign * np.abs(drawn.a), full_states(drawn).w, np.zeros(self.starts))
+            path = sn.reduce(
+                problem, full_states(sn.integrate(problem, starts, t_eval=times, method="ode").state)
+            )
             theta.append(np.arctan2(path.q, path.p))
             tau.append(sn.angle_time(theta[-1][0]) + sign * times[:, None])
             progress(index + 1, len(self.d))
@@ -95,7 +97,7 @@ class AngleFlows(_Part):
         )
 
 
-class Conservation(_Part):
+class Conservation(PresetPart):
     """How far c = a^2 - |w|^2 drifts along ODE solutions that do not impose it, from independent starts."""
 
     kind: Literal["conservation"]

@@ -10,10 +10,10 @@ import xarray as xr
 
 import singleneuron as sn
 from singleneuron.formulas.rates import STABLE_RATE, crossing_law, hop_rate, predicted_rates
-from singleneuron.presets.tables.common import CURVE_POINTS, Progress, _Part
+from singleneuron.presets.tables.common import CURVE_POINTS, PresetPart, Progress
 
 
-class Study(_Part):
+class Study(PresetPart):
     """`singleneuron.success_rate` with these arguments, and theory's rates between the values of one factor.
 
     along : that factor, or none.
@@ -55,7 +55,7 @@ class Study(_Part):
         return data.assign(curve=curve.transpose(*data.rate.dims).rename({along: f"curve_{along}"}))
 
 
-class Hops(_Part):
+class Hops(PresetPart):
     """`hop_rate` between two learning rates: the share of starts that one step of descent lets succeed."""
 
     kind: Literal["hops"]
@@ -76,7 +76,7 @@ class Hops(_Part):
         return xr.Dataset({"rate": (dims, rate)}, coords, {"stable": STABLE_RATE})
 
 
-class Law(_Part):
+class Law(PresetPart):
     """`crossing_law`, the time after which label noise carries w_1 across 0."""
 
     kind: Literal["law"]

@@ -23,7 +23,7 @@ from deepexp.config.build import read
 from deepexp.recipes import recipe as plan
 from deepexp.runs import checkpoint
 from deepexp.runs import run as levels
-from deepexp.storage import bit_files
+from deepexp.storage import bit_files, status
 from deepexp.storage import folder as layout
 from signflow import results
 
@@ -89,6 +89,7 @@ def test_the_same_command_finds_the_run_complete(run, capsys):
         (["--set", "algorithm=[1]"], "the algorithm must be one of"),
         (["--set", "train=3", "train.lr=0.1"], "'train' is a section"),
         (["--set", "train.lr"], "--set takes KEY=VALUE"),
+        (["--seed", "4", "--set", "seed=3"], "--set must leave the seed to --seed, got seed=3"),
         (["--set", "pruning.keep=0"], "pruning.keep must be greater than 0, got 0"),
         (["--set", "pruning.keep=1.2"], "pruning.keep must be less than or equal to 1, got 1.2"),
         (["--levels", "-1"], "pruning.levels must be greater than or equal to 0, got -1"),
@@ -245,9 +246,9 @@ def test_a_network_that_is_no_longer_finite_is_no_result(tmp_path, capsys):
 
 
 def test_a_test_loss_that_is_not_finite_is_no_result(tmp_path, capsys, monkeypatch):
-    from deepexp import train
+    from deepexp.training import evaluate
 
-    monkeypatch.setattr(train, "evaluate", lambda *_: (float("nan"), 0.1))
+    monkeypatch.setattr(evaluate, "evaluate", lambda *_: (float("nan"), 0.1))
     arguments = [*RUN, "--out", str(tmp_path / "run"), "--quiet"]
     _fails(capsys, arguments, "loss must stay finite", code=1)
     _fails(capsys, arguments, "going on ends here again: start a run with a lower train.lr", code=1)
@@ -296,7 +297,7 @@ def test_several_seeds_train_together_and_every_line_names_its_own(tmp_path, mon
     [
         (["machine.stack=[]", "--seed", "0", "1"], "--set must leave machine.stack to --seed, got []; give"),
         (["machine.stack=[0,1]", "--dry-run"], "--set must leave machine.stack to --seed, got [0, 1]; give"),
-        (["seed=3", "--seed", "0", "1"], "seed must be one of machine.stack = [0, 1], got 3"),
+        (["seed=3", "--seed", "0", "1"], "--set must leave the seed to --seed, got seed=3; give it there"),
         (["--seed", "1", "1"], "stack must have two seeds or more, each once, got [1, 1]"),
         (["--seed", "0", "1", "--tensorboard"], "--tensorboard is for one seed, got 2; leave it out"),
     ],
@@ -361,7 +362,7 @@ def test_status_names_a_damaged_run_and_lists_the_others(run, tmp_path, capsys, 
         shutil.copytree(run, tmp_path / copy)
     content = content if isinstance(content, bytes) else content.encode()
     (tmp_path / "damaged" / name).write_bytes(content)
-    damaged, sound = layout.status(tmp_path)
+    damaged, sound = status.status(tmp_path)
     assert damaged.run_id == "damaged"
     assert damaged.state.startswith("damaged: ")
     assert why in damaged.state
@@ -379,7 +380,7 @@ def test_status_only_reads(run, tmp_path, monkeypatch):
     monkeypatch.setattr(
         fcntl, "flock", lambda file, kind: (asked.append((file.mode, kind)), real(file, kind))
     )
-    assert [one.state for one in layout.status(tmp_path)] == ["stopped"]
+    assert [one.state for one in status.status(tmp_path)] == ["stopped"]
     assert asked == [("r", fcntl.LOCK_SH | fcntl.LOCK_NB)]
 
 

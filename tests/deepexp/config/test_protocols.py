@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from deepexp import models, train
+from deepexp import models
 from deepexp.config.build import build
 from deepexp.data.dataset import steps_per_epoch
 from deepexp.runs import run as levels
 from deepexp.storage import folder as layout
+from deepexp.storage import status
+from deepexp.training import optimizer
 
 CIFAR, IMAGENET = 50_000, 1_281_167  # training images
 
@@ -23,7 +25,7 @@ def _rates(config, level, count=CIFAR):
     """The learning rate of every step of the level's schedule, and how many steps an epoch has."""
     per_epoch, warm = steps_per_epoch(count, config.train), config.warms_up(level)
     steps = range(config.epochs(level) * per_epoch)
-    return [train.learning_rate(config.train, step, per_epoch, warm=warm) for step in steps], per_epoch
+    return [optimizer.learning_rate(config.train, step, per_epoch, warm=warm) for step in steps], per_epoch
 
 
 def _same(rates, source):
@@ -184,7 +186,7 @@ def test_a_level_of_its_own_length_goes_on_where_it_was(tmp_path, tiny, same_run
         for _ in range(count):
             next(events)
         events.close()
-        assert [run.epoch for run in layout.status(tmp_path) if run.state == "stopped"] == [epoch]
+        assert [run.epoch for run in status.status(tmp_path) if run.state == "stopped"] == [epoch]
     for _ in levels.run(config, tmp_path / "parts"):
         pass
     same_run(tmp_path / "whole", tmp_path / "parts")

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from deepexp.config.build import build
-from deepexp.config.settings import Data, Train
+from deepexp.config.sections import Data, Train
 from deepexp.data import catalogue, download
 from deepexp.data import dataset as data
 

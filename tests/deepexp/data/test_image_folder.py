@@ -14,7 +14,7 @@ import torch
 
 from deepexp.cli import main
 from deepexp.config.build import build
-from deepexp.config.settings import Data
+from deepexp.config.sections import Data
 from deepexp.data import catalogue, dataset, download, image_folder
 from deepexp.data.dataset import Files, Images
 

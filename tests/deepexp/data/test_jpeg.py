@@ -10,13 +10,13 @@ from PIL import Image
 
 from deepexp.cli import main
 from deepexp.config.build import build
-from deepexp.config.settings import Data, Train
+from deepexp.config.sections import Data, Train
 from deepexp.data import augment
 from deepexp.data import dataset as data
 from deepexp.data import jpeg as decode
 from deepexp.data.jpeg import Job
 from deepexp.runs import run
-from deepexp.storage import folder as layout
+from deepexp.storage import completeness
 
 SETTINGS = {
     "data.dataset": "imagenet",
@@ -243,7 +243,7 @@ def test_a_run_on_files_is_resumed_to_the_bit(imagenet, tmp_path, monkeypatch, s
     config = build(SETTINGS)
     _rows(config, tmp_path / "whole")
     seen = set()
-    while not layout.is_complete(tmp_path / "stopped", config):
+    while not completeness.is_complete(tmp_path / "stopped", config):
         monkeypatch.setenv("SIGNFLOW_WORKERS", "1" if len(seen) == 3 else "0")
         for event in run.run(config, tmp_path / "stopped"):
             where = (event.level, event.step, event.row is None)

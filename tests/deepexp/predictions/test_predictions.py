@@ -7,8 +7,9 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from deepexp.predictions import predictions
-from deepexp.predictions.predictions import decide, decide_ratio
+from deepexp.predictions import decide as decide_module
+from deepexp.predictions import estimates, predictions
+from deepexp.predictions.decide import decide, decide_ratio
 from tests.deepexp import planted
 
 HALF = stats.t.ppf(0.975, 2) / math.sqrt(3)  # of three values: interval = mean +- HALF * deviation
@@ -127,7 +128,7 @@ def test_only_levels_of_low_density_count_and_all_of_them():
 def test_a_density_is_reached_by_the_count_that_pruning_rounds_it_to():
     """A fifth of 4,098 is 819.6: pruning to density 0.2 keeps 820."""
     levels = xr.Dataset({"kept": ("level", [821.0, 820.0, np.nan]), "total": 4098.0})
-    assert predictions.at_most(levels, 0.2).values.tolist() == [False, True, False]
+    assert estimates.at_most(levels, 0.2).values.tolist() == [False, True, False]
 
 
 def test_p1_of_each_criterion():
@@ -253,7 +254,7 @@ def test_p8_is_not_run_unless_the_gap_is_there():
 def test_an_unbounded_interval_decides_nothing(monkeypatch):
     """It cannot come with a denominator that is SUPPORTED > 0; the rule holds on its own."""
     free = (np.array(-np.inf), np.array(np.inf))
-    monkeypatch.setattr(predictions, "fieller", lambda over, under, n=None: free)
+    monkeypatch.setattr(decide_module, "fieller", lambda over, under, n=None: free)
     assert str(decide_ratio(GAP, GAP, 0.5, 0.0)) == "INCONCLUSIVE (n > 1,000)"
 
 

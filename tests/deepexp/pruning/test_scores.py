@@ -7,15 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from deepexp import models, train
+from deepexp import models
 from deepexp.config.build import build
-from deepexp.config.settings import Data, Train
+from deepexp.config.sections import Data, Train
 from deepexp.data import dataset as data
 from deepexp.pruning import budgets, masks, scores
 from deepexp.runs import level as runs_level
 from deepexp.runs import level_start, run
 from deepexp.runs.setup import prepare
-from deepexp.storage import folder as layout
+from deepexp.storage import completeness
+from deepexp.training import steps as train
 
 
 def _snip_reference(net, batches):
@@ -229,7 +230,7 @@ def test_runs_on_scores_are_exact_and_resumed_to_the_bit(tmp_path, tiny, extra, 
     total = rows[0]["total"]
     assert [row["kept"] for row in rows] == [config.pruning.kept(level, total) for level in range(3)]
     seen = set()
-    while not layout.is_complete(tmp_path / "stopped", config):
+    while not completeness.is_complete(tmp_path / "stopped", config):
         torch.manual_seed(len(seen))
         for event in run.run(config, tmp_path / "stopped"):
             where = (event.level, event.step, event.row is None)

@@ -7,7 +7,7 @@ import pytest
 
 from deepexp.cli import main
 from deepexp.config.protocols import PROTOCOLS
-from deepexp.config.settings import Machine
+from deepexp.config.sections import Machine
 from deepexp.recipes import recipe
 from deepexp.schedule import costs
 

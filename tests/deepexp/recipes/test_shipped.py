@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from deepexp import models, train
+from deepexp import models
 from deepexp.cli import main
 from deepexp.config.build import build
 from deepexp.recipes import recipe
@@ -18,6 +18,7 @@ from deepexp.runs import run as levels
 from deepexp.schedule import units
 from deepexp.storage import bit_files
 from deepexp.storage import folder as layout
+from deepexp.training import steps
 from signflow import results
 
 ROOT = Path(__file__).parents[3]
@@ -72,7 +73,7 @@ def test_imagenet_by_one_process_and_by_two(tmp_path, imagenet, monkeypatch, cap
         next(run.config for run in made if run.arm == "lrr")
         for made in (recipe.runs("imagenet", profile="smoke"), runs)
     )
-    monkeypatch.setattr(train, "_gradients", _halves)
+    monkeypatch.setattr(steps, "_gradients", _halves)
     for _ in levels.run(one, tmp_path / "halves" / one.run_id):
         pass
     found, expected = both / two.run_id, tmp_path / "halves" / one.run_id

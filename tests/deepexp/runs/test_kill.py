@@ -14,7 +14,7 @@ import pytest
 from deepexp.config.build import build, to_toml
 from deepexp.runs import run
 from deepexp.schedule import execute
-from deepexp.storage import folder as layout
+from deepexp.storage import completeness
 
 # Runs a configuration. Given a number, dies at that os.replace: after the first byte of a temporary file is
 # written and before its rename, with the given share of the file on the disk. Checkpoints come after a pause.
@@ -56,7 +56,7 @@ def test_twenty_kills_change_no_bit(tmp_path, same_run):
     for _ in run.run(config, tmp_path / "whole"):
         pass
     killed, dice, kills = tmp_path / "killed", random.Random(0), 0
-    while not layout.is_complete(killed, config):
+    while not completeness.is_complete(killed, config):
         writing = kills % 2 == 0 and kills < 20
         deadly = 0 if not writing else 1 if kills == 0 else dice.randrange(1, 14)
         arguments = [str(tmp_path / "config.toml"), str(killed), str(deadly), str(dice.choice([0, 0.5, 1]))]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from deepexp import models, train
+from deepexp import models
 from deepexp.config.algorithms import POLICIES
 from deepexp.config.algorithms import policy as row_of
 from deepexp.config.build import build
@@ -11,12 +11,13 @@ from deepexp.pruning import masks
 from deepexp.pruning.scores import score
 from deepexp.runs import level, level_start, run
 from deepexp.runs.level_start import State
+from deepexp.training import optimizer
 
 
 def _states():
     """Four different states of one network; the initial one has no momentum, as at step 0."""
     net = models.build("resnet8", classes=10, width=0.25, channels=1)
-    sgd = train.optimizer(net, build({}).train)
+    sgd = optimizer.optimizer(net, build({}).train)
     states = {}
     for seed, name in enumerate(("keep", "initial", "rewind", "donor")):
         state = level_start.capture(net, sgd)

@@ -6,7 +6,6 @@ import shutil
 import pytest
 import torch
 
-from deepexp import train
 from deepexp.config.build import build, read
 from deepexp.data import dataset
 from deepexp.pruning import signs
@@ -15,8 +14,11 @@ from deepexp.runs import checkpoint
 from deepexp.runs import level as level_of_run
 from deepexp.runs import run as levels
 from deepexp.runs.setup import prepare
-from deepexp.storage import bit_files
+from deepexp.storage import bit_files, completeness
 from deepexp.storage import folder as layout
+from deepexp.storage import status as storage_status
+from deepexp.training import evaluate, failures, optimizer
+from deepexp.training import steps as train
 
 
 def _finish(config, folder, say=lambda _: None):
@@ -102,7 +104,7 @@ def test_the_last_epoch_is_the_result_and_the_maximum_an_extra(lrr):
 def test_the_maximum_over_epochs_is_not_the_result(tmp_path, tiny, monkeypatch):
     """Of a network that gets worse from one look at the test images to the next."""
     looks = []
-    monkeypatch.setattr(train, "evaluate", lambda *_: (1.0, 1 / (looks.append(0) or len(looks))))
+    monkeypatch.setattr(evaluate, "evaluate", lambda *_: (1.0, 1 / (looks.append(0) or len(looks))))
     rows = _finish(build({**tiny, "train.evaluate": "epoch"}), tmp_path / "run")
     for level, row in enumerate(rows):
         first = 8 * level + 2  # two looks an epoch, the second at the test images, and two at the end
@@ -155,7 +157,7 @@ def test_the_folder_says_what_it_holds(lrr):
         "mean": found.mean.tolist(),
         "deviation": found.deviation.tolist(),
     }
-    status = layout.status(folder.parent)
+    status = storage_status.status(folder.parent)
     assert [(s.run_id, s.level, s.state) for s in status] == [(config.run_id, "3/3", "complete")]
 
 
@@ -177,7 +179,7 @@ def test_a_run_stopped_after_any_event_ends_as_the_uninterrupted(tmp_path, tiny,
     config = build({**tiny, **extra, "algorithm": algorithm})
     _finish(config, tmp_path / "whole")
     seen = set()
-    while not layout.is_complete(tmp_path / "stopped", config):
+    while not completeness.is_complete(tmp_path / "stopped", config):
         for event in levels.run(config, tmp_path / "stopped"):
             where = (event.level, event.step, event.row is None)
             if where not in seen:  # once at every event: the level's row comes again until the next epoch
@@ -350,9 +352,9 @@ def test_two_runs_in_one_folder_are_refused(tmp_path, tiny):
     next(run)
     with pytest.raises(ValueError, match="must belong to one process"):
         _finish(build(tiny), tmp_path / "run")
-    assert [status.state for status in layout.status(tmp_path)] == ["running"]
+    assert [status.state for status in storage_status.status(tmp_path)] == ["running"]
     run.close()
-    assert [status.state for status in layout.status(tmp_path)] == ["stopped"]
+    assert [status.state for status in storage_status.status(tmp_path)] == ["stopped"]
 
 
 def test_a_folder_of_other_files_is_refused(tmp_path, tiny):
@@ -412,7 +414,9 @@ def test_a_perturbation_acts_once_or_in_the_rewind_state(tmp_path, tiny, algorit
     starts = {}
     for fraction in (0.0, 0.25):
         found = starts.setdefault(fraction, [])
-        monkeypatch.setattr(train, "learning_rate", lambda *_, **__: 0.0)  # so that nothing but resets acts
+        monkeypatch.setattr(
+            optimizer, "learning_rate", lambda *_, **__: 0.0
+        )  # so that nothing but resets acts
         real = levels.restore
 
         def spy(net, sgd, state, found=found, real=real):
@@ -532,14 +536,14 @@ def test_masks_of_another_model_are_refused(lrr, tiny):
 
 
 def test_divergence_keeps_the_levels_before(tmp_path, tiny, monkeypatch, same_run):
-    real = train.learning_rate
+    real = optimizer.learning_rate
 
     def explode(*arguments, warm):
         return real(*arguments, warm=warm) if warm else 1e20
 
     monkeypatch.setattr(train, "learning_rate", explode)
     config = build({**tiny, "train.warmup": "first", "train.warmup_epochs": 1.0})
-    with pytest.raises(train.Diverged, match="of level 1"):
+    with pytest.raises(failures.Diverged, match="of level 1"):
         _finish(config, tmp_path / "run")
     assert [row["level"] for row in layout.rows(tmp_path / "run" / "levels.csv")] == ["0"]
     assert layout.file(tmp_path / "run", "weights", 0).is_file()

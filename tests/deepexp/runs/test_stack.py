@@ -6,13 +6,16 @@ import math
 import pytest
 import torch
 
-from deepexp import models, train
+from deepexp import models
 from deepexp.config.build import build
 from deepexp.data import dataset
 from deepexp.pruning import masks
 from deepexp.runs import level_start, run, stack, stacked_run
 from deepexp.runs.setup import prepare
+from deepexp.storage import completeness
 from deepexp.storage import folder as layout
+from deepexp.training import failures
+from deepexp.training import steps as train
 
 SEEDS = (3, 0, 7)
 
@@ -108,7 +111,7 @@ def test_a_stack_stopped_after_any_event_ends_as_the_uninterrupted(
     assert len({rows[-1]["train_loss"] for rows in whole}) == 3
     for count in range(1, 30):
         _run(configs, tmp_path / "stopped", events=1 + count % 4)
-        if all(layout.is_complete(tmp_path / "stopped" / c.run_id, c) for c in configs):
+        if all(completeness.is_complete(tmp_path / "stopped" / c.run_id, c) for c in configs):
             break
     for config in configs:
         same_run(tmp_path / "whole" / config.run_id, tmp_path / "stopped" / config.run_id)
@@ -154,7 +157,7 @@ def test_a_member_that_diverges_leaves_the_others(tmp_path, tiny, monkeypatch, s
         return net
 
     monkeypatch.setattr(models, "build", poisoned)
-    with pytest.raises(train.Diverged, match=f"^{configs[1].run_id}: the training loss must stay finite"):
+    with pytest.raises(failures.Diverged, match=f"^{configs[1].run_id}: the training loss must stay finite"):
         _run(configs, tmp_path)
     assert not layout.rows(tmp_path / configs[1].run_id / "levels.csv")
     assert "Diverged" in (tmp_path / configs[1].run_id / "log.txt").read_text()
@@ -163,7 +166,8 @@ def test_a_member_that_diverges_leaves_the_others(tmp_path, tiny, monkeypatch, s
 
 
 @pytest.mark.parametrize(
-    ("error", "line"), [(KeyboardInterrupt(), "interrupted"), (train.OutOfMemory(8, 4), "OutOfMemory: the")]
+    ("error", "line"),
+    [(KeyboardInterrupt(), "interrupted"), (failures.OutOfMemory(8, 4), "OutOfMemory: the")],
 )
 def test_what_ends_a_stack_lets_go_of_every_run_and_stands_in_its_log(
     tmp_path, tiny, monkeypatch, error, line

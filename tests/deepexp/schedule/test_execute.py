@@ -24,6 +24,7 @@ from deepexp.recipes import recipe as plan
 from deepexp.runs.setup import prepare
 from deepexp.schedule import costs, execute, gpus, makefile, progress
 from deepexp.schedule import units as schedule_units
+from deepexp.storage import completeness, status
 from deepexp.storage import folder as layout
 from signflow.workers import cluster
 from tests.cluster import dask, wait_until
@@ -268,7 +269,7 @@ def test_a_failure_among_several_runs_is_told_and_the_others_run(recipe, capsys,
         if configs[0].algorithm == "lrr":
             raise RuntimeError("it broke")
 
-    monkeypatch.setattr(cli_recipes, "_train_together", break_lrr)
+    monkeypatch.setattr(cli_recipes, "train_together", break_lrr)
     assert main.main(["run", "tiny.toml", "--profile", "smoke", "--quiet"]) == 1
     error = capsys.readouterr().err
     assert f"4 of 6 runs failed, the first {recipe[0].config.run_id}: it broke" in error
@@ -284,7 +285,7 @@ def test_what_is_told_of_the_machine_names_the_runs_of_plan_make_run_and_status(
     first = runs[0].config.run_id
     command = next(line for line in made.splitlines() if line.endswith(f"--only {first}"))
     assert main.main(shlex.split(command)[3:]) == 0
-    assert [run.state for run in layout.status(Path("runs"))] == ["complete"]
+    assert [run.state for run in status.status(Path("runs"))] == ["complete"]
     assert set(_names(runs)) - set(_names(schedule_units.unfinished(runs, Path("runs")))) == {first}
     capsys.readouterr()
     assert main.main(["run", "tiny.toml", "--profile", "smoke", *told, "--only", first]) == 0
@@ -419,7 +420,7 @@ def test_slurm_gets_jobs_that_wait_for_their_needs(recipe, tmp_path, capsys, mon
     first = next(Path("runs/slurm").glob("1_submitted.pkl"))
     call = submitit.core.utils.DelayedSubmission.load(first)
     assert call.result() == [recipe[0].config.run_id]
-    assert layout.is_complete(Path("runs") / recipe[0].config.run_id, recipe[0].config)
+    assert completeness.is_complete(Path("runs") / recipe[0].config.run_id, recipe[0].config)
     assert main.main([*arguments, "partition"]) == 2
     assert "--slurm takes KEY=VALUE" in capsys.readouterr().err
 

@@ -5,13 +5,14 @@ import shutil
 
 import pytest
 
-from deepexp import analysis
+from deepexp.analysis import tables
 from deepexp.cli import main
 from deepexp.recipes import recipe as plan
 from deepexp.runs import run as levels
 from deepexp.schedule import costs
-from deepexp.storage import bit_files
+from deepexp.storage import bit_files, completeness
 from deepexp.storage import folder as layout
+from deepexp.storage import status as storage_status
 
 RECIPE = """
 question = "Does it run?"
@@ -125,7 +126,7 @@ def test_a_damaged_configuration_is_named_by_whatever_reads_it(made, tmp_path, c
         _fails(capsys, export, named, todo)
         _fails(capsys, ["train", "--out", str(folder)], named, todo)
         with pytest.raises(ValueError, match="must be as the run wrote it"):
-            layout.check_complete(folder, folder.name)
+            completeness.check_complete(folder, folder.name)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", None, b"level\n0\n"])
@@ -148,20 +149,47 @@ def test_a_damaged_table_is_written_again_from_the_checkpoint(made, capsys, cont
 @pytest.mark.parametrize(
     "name", ["layers.csv", "epochs.csv", *(f"{kind}/00.safetensors" for kind in ("masks", "signs"))]
 )
-def test_a_lost_file_is_made_again(made, capsys, name):
+@pytest.mark.parametrize("cut", [None, 0, 30])
+def test_a_lost_or_damaged_file_is_made_again(made, name, cut):
     """Until then the run is not complete; the others stay to the bit, those of the levels after it, too."""
-    folder, arguments = made
+    folder, _ = made
     kept = [path for path in folder.rglob("*") if path.suffix in (".csv", ".safetensors")]
     before = {path: path.read_bytes() for path in kept}
-    (folder / name).unlink()
-    assert [status.state for status in layout.status(folder.parent)] == ["stopped"]
-    capsys.readouterr()
-    assert main.main(arguments("run")) == 0
-    assert f"'runs/{folder.name}/{name}' is lost: it is made again" in capsys.readouterr().out.replace(
-        str(folder.parent.parent) + "/", ""
-    )
+    if cut is None:
+        (folder / name).unlink()
+        assert [status.state for status in storage_status.status(folder.parent)] == ["stopped"]
+    else:
+        (folder / name).write_bytes(before[folder / name][:-cut] if cut else b"")
+    said = []
+    for _ in levels.run(layout.read_config(folder), folder, said.append):
+        pass
+    assert any(f"'{folder / name}'" in line and line.endswith("it is made again") for line in said)
     assert {path: path.read_bytes() for path in kept} == before
-    assert [status.state for status in layout.status(folder.parent)] == ["complete"]
+    assert [status.state for status in storage_status.status(folder.parent)] == ["complete"]
+
+
+def test_a_run_that_goes_on_elsewhere_keeps_what_made_it(made):
+    """What it began with stays, and other software that goes on with it is added."""
+    folder, arguments = made
+    path = folder / "about.json"
+    began = json.loads(path.read_text()) | {"revision": "older", "platform": "another machine"}
+    path.write_text(json.dumps(began))
+    for _ in range(2):
+        (folder / "layers.csv").unlink()
+        assert main.main(arguments("run")) == 0
+        about = json.loads(path.read_text())
+        (other,) = about.pop("continued")
+        assert about == began
+        assert other["revision"] != "older"
+
+
+def test_the_run_of_another_configuration_is_not_reduced(made, capsys):
+    folder, arguments = made
+    text = (folder / "config.toml").read_text()
+    (folder / "config.toml").write_text(text.replace("seed = 0", "seed = 1"))
+    _fails(capsys, arguments("reduce"), f"'{folder}' must hold {folder.name}, but it holds ")
+    (folder / "config.toml").unlink()
+    _fails(capsys, arguments("reduce"), f"there is no run {folder.name}")
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[]", None, "folder"])
@@ -175,7 +203,7 @@ def test_a_run_that_cannot_say_what_made_it_is_not_complete(made, capsys, conten
         path.write_bytes(content)
     message = f"'{path}' must say which data and software made the run, but: "
     _fails(capsys, arguments("run"), message, f"; restore it, or delete '{folder}' to make the run again")
-    (status,) = layout.status(folder.parent)
+    (status,) = storage_status.status(folder.parent)
     assert status.state.startswith(f"damaged: {message}")
 
 
@@ -188,7 +216,7 @@ def test_a_run_without_its_configuration_is_named(made, tmp_path, capsys, replac
     message = (
         f"'{folder / 'config.toml'}' must be" if replaced else f"in '{folder}', but it has no config.toml"
     )
-    (status,) = layout.status(folder.parent)
+    (status,) = storage_status.status(folder.parent)
     assert status.run_id == folder.name
     assert message in status.state
     _fails(capsys, ["export", str(folder), "--level", "1", "--out", str(tmp_path / "out")], message)
@@ -218,7 +246,7 @@ def test_a_damaged_progress_costs_an_estimate(made, capsys, content):
         layout.progress(folder)
     (run,) = plan.runs(arguments("plan")[1], profile="smoke")
     assert costs.left(run.config, folder) == costs.images(run.config)
-    (status,) = layout.status(folder.parent)
+    (status,) = storage_status.status(folder.parent)
     assert "progress.json' is damaged" in status.state
 
 
@@ -232,7 +260,7 @@ def test_marks_and_line_ends_of_other_editors_are_read(made, tmp_path, capsys):
     command = arguments("reduce")
     command[1] = str(recipe)
     assert main.main(command) == 0
-    assert [status.state for status in layout.status(folder.parent)] == ["complete"]
+    assert [status.state for status in storage_status.status(folder.parent)] == ["complete"]
     recipe.write_bytes(RECIPE.encode("utf-16"))
     capsys.readouterr()
     _fails(capsys, command, f"'{recipe}' must be UTF-8 text, but it is not at byte 0; save it as UTF-8")
@@ -245,7 +273,7 @@ def test_status_looks_into_no_stray(made):
     (runs / "link").symlink_to("nowhere")
     (runs / "other").mkdir()
     (runs / "other" / "config.toml").symlink_to("nowhere")
-    assert [status.run_id for status in layout.status(runs)] == [folder.name]
+    assert [status.run_id for status in storage_status.status(runs)] == [folder.name]
 
 
 def test_seeds_of_any_size_are_reduced(whole, tmp_path, capsys):
@@ -264,4 +292,4 @@ def test_seeds_of_any_size_are_reduced(whole, tmp_path, capsys):
     assert len(set(found["levels"].train_loss.isel(level=0).values.ravel().tolist())) == 3
     assert int(found["signs"].survivors.count()) == 3
     assert json.loads(found["levels"].attrs["config"])["seed"] == ", ".join(map(str, seeds))
-    assert analysis._stored([0, 2**63 - 1]) == [0, 2**63 - 1]
+    assert tables._stored([0, 2**63 - 1]) == [0, 2**63 - 1]

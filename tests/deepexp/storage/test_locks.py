@@ -10,7 +10,7 @@ import pytest
 
 from deepexp.cli import main
 from deepexp.storage import folder as layout
-from deepexp.storage import locks
+from deepexp.storage import locks, status
 
 
 @pytest.fixture(params=["ENOSYS", "ENOLCK", "EOPNOTSUPP"])
@@ -71,10 +71,10 @@ def test_a_run_trains_and_has_a_status_without_locks(tmp_path, capsys, without_l
     run = ["train", "--levels", "0", "--epochs", "1", "--out", str(tmp_path / "run"), "--set", *settings]
     assert main.main(run) == 0
     assert "lock.held' stands for one" in capsys.readouterr().out
-    assert [one.state for one in layout.status(tmp_path)] == ["complete"]
+    assert [one.state for one in status.status(tmp_path)] == ["complete"]
     (tmp_path / "run" / "levels.csv").unlink()
-    assert [one.state for one in layout.status(tmp_path)] == ["stopped"]
+    assert [one.state for one in status.status(tmp_path)] == ["stopped"]
     (tmp_path / "run" / "lock.held").write_text(f"1 {platform.node()}")
-    assert [one.state for one in layout.status(tmp_path)] == ["running"]
+    assert [one.state for one in status.status(tmp_path)] == ["running"]
     assert main.main(run) == 2
     assert "names process 1 of" in capsys.readouterr().err

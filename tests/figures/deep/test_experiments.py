@@ -8,7 +8,7 @@ import xarray as xr
 
 pytest.importorskip("pydantic")
 
-from deepexp import analysis
+from deepexp.analysis import derived
 from figures import style
 from figures.deep import experiments
 from figures.deep.curves import LOOKS
@@ -62,7 +62,7 @@ def tables(recipe, seeds=3, levels=12, profile="full"):
     spread = np.exp(-0.5 * np.arange(levels + 1.0))
     last = {"imp": 900 * spread, "lrr": 1000 * spread**2}
     signs = planted.signs(made, last, {arm: np.append(values, 0) for arm, values in last.items()})
-    found = analysis.derived(made, signs, PREDICTIONS.get(recipe, ()))
+    found = derived.derived(made, signs, PREDICTIONS.get(recipe, ()))
     config = json.dumps({"recipe": recipe, "profile": profile, "title": "?", "runs": []})
     return {name: table.assign_attrs(config=config) for name, table in found.items()}
 
@@ -234,7 +234,7 @@ def test_a_study_shows_accuracy_differences_and_signs():
 def test_an_arm_without_runs_is_left_out():
     panels = {"cifar10": {arm: np.full((3, 4), 0.5) for arm in ("imp", "lrr", "lrr-on-imp")}}
     made = planted.levels(panels, missing=[("cifar10", "lrr-on-imp", seed) for seed in range(3)])
-    data = analysis.derived(made, planted.signs(made), ())
+    data = derived.derived(made, planted.signs(made), ())
     assert set(_drawn(experiments.accuracy(data).axes[0])) == {"IMP", "LRR"}
 
 
@@ -247,7 +247,7 @@ def test_a_panel_without_runs_is_empty(draw):
     made = planted.levels(panels, missing=missing)
     signs = planted.signs(made)
     signs = signs.where(signs.panel != "cifar100")
-    figure = draw(analysis.derived(made, signs, ()))
+    figure = draw(derived.derived(made, signs, ()))
     first, second = figure.axes[:2]
     assert "LRR" in first.get_legend_handles_labels()[1]
     assert "LRR" not in second.get_legend_handles_labels()[1]

@@ -7,6 +7,7 @@ import pytest
 from matplotlib.collections import QuadMesh
 from matplotlib.container import ErrorbarContainer
 
+from figures.neuron import rates as neuron_rates
 from figures.neuron import studies
 from singleneuron.presets.tables import common
 from singleneuron.presets.tables import studies as tables_studies
@@ -153,7 +154,7 @@ def test_undecided_runs_are_drawn_as_what_they_leave_open(few):
     figure = studies.rate_d({"balanced": clear, "independent": slow})
     for series, algorithm in zip(_bars(figure.axes[1]), ("imp", "lrr"), strict=True):
         _shows(series, slow.sel(algorithm=algorithm), "d")  # no dots, but bars
-    thick = [item for item in figure.axes[1].collections if item.get_label() == studies.OPEN]
+    thick = [item for item in figure.axes[1].collections if item.get_label() == neuron_rates.OPEN]
     for item, algorithm in zip(thick, ("imp", "lrr"), strict=True):
         shown = np.array([segment[:, 1] for segment in item.get_segments()]).T
         line = slow.sel(algorithm=algorithm)

@@ -152,7 +152,8 @@ def _deep(rng):
     names = ("prediction", "variant", "word", "text", "seeds", "estimate", "low", "high")
     columns = dict(zip(names, zip(*rows, strict=True), strict=True))
     said = {"statement": "LRR wins.", "primary": "LRR - IMP", "panel": "digits", "network": "resnet8"}
-    columns |= {name: (text,) * len(rows) for name, text in {**said, "unit": "pp"}.items()}
+    said |= {"unit": "pp", "needed": "", "bound": 0.0, "margin": 0.2}
+    columns |= {name: (value,) * len(rows) for name, value in said.items()}
     verdicts = xr.Dataset({name: ("verdict", list(column)) for name, column in columns.items()})
     return {"levels": levels, "means": xr.Dataset(means), "verdicts": verdicts}
 

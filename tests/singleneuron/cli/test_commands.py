@@ -439,7 +439,7 @@ def test_help_and_version_are_light():
 
 
 def test_progress_keeps_quiet_without_a_terminal(capsys):
-    with common._progress("map", quiet=False) as progress:
+    with common.progress_bar("map", quiet=False) as progress:
         progress(1, 2)
     streams = capsys.readouterr()
     assert (streams.out, streams.err) == ("", "")

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from singleneuron.algorithms import Algorithm
 from singleneuron.experiments import success_map as maps
 from singleneuron.experiments.success_map import predicted_edge, success_map
 from singleneuron.problem.problem import Population, Sample
@@ -106,7 +107,7 @@ def test_the_predicted_edge_is_the_boundary_of_the_theorems():
     imp = predicted_edge(Population(4), "imp", w, 0.7, 2.0)
     np.testing.assert_allclose(imp, np.where(w > 0, -w, np.inf), rtol=0, atol=1e-14)
     assert np.all(predicted_edge(Population(4), "lrr", w, 3.0, 2.0) == -np.inf)
-    assert np.all(np.isnan(predicted_edge(Population(4), "wr", w, 0.7, 2.0, rewind_time=1.0)))
+    assert np.all(np.isnan(predicted_edge(Population(4), Algorithm("wr", 1.0), w, 0.7, 2.0)))
 
 
 def test_progress_counts_cells():

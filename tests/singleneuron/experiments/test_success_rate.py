@@ -13,9 +13,10 @@ import xarray as xr
 import singleneuron as sn
 from signflow.results import read, write
 from signflow.workers import Here
+from singleneuron.algorithms import Algorithm
 from singleneuron.experiments import runs, success_rate
 from singleneuron.experiments.binomial import clopper_pearson, confidence_sequence
-from singleneuron.experiments.runs import COUNTS, Group, Way, draw_starts
+from singleneuron.experiments.runs import COUNTS, Group, draw_starts
 from singleneuron.experiments.store import MANIFEST, discard, opened
 
 SMALL = {"d": [2, 10], "runs": 2500, "workers": 1}
@@ -103,7 +104,7 @@ def test_counts_do_not_depend_on_chunks_order_executor_or_the_number_of_runs(mon
 def test_runs_across_blocks_are_the_same_runs():
     group = Group(
         d=3, n=None, noise=0.0, init="balanced", scale=2.0, learning_rate=None, level_time=np.inf, targets=1,
-        levels=1, imp="keep", method="ode", seed=7, training=(),
+        levels=1, method="ode", seed=7, training=(),
     )  # fmt: skip
     whole = draw_starts(group, 0, 10_000)
     assert len(np.unique(whole.p)) == 10_000
@@ -185,12 +186,16 @@ def test_a_damaged_chunk_is_said_and_computed_again(tmp_path, monkeypatch, caplo
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"d": [2]}, {"levels": 1, "imp": "rebalance"}, {"rtol": 1e-6}]
-)
-def test_another_study_is_refused(change, tmp_path):
+    ("change", "what"),
+    [
+        ({"seed": 1}, "seed"), ({"d": [2]}, "groups"), ({"imp": "rebalance"}, "algorithms"),
+        ({"rtol": 1e-6}, "training"),
+    ],
+)  # fmt: skip
+def test_another_study_is_refused(change, what, tmp_path):
     sn.success_rate(**SMALL, directory=tmp_path)
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(ValueError, match=r"another study.*--fresh"):
+    with pytest.raises(ValueError, match=rf"another study \(different: (.*, )?{what}\b.*--fresh"):
         sn.success_rate(**SMALL | change, directory=tmp_path)
     assert sorted(tmp_path.iterdir()) == before
 
@@ -303,7 +308,7 @@ def test_a_study_stops_when_its_intervals_are_narrow(monkeypatch):
 def test_where_a_study_stops_depends_on_no_order():
     group = Group(
         d=2, n=None, noise=0.0, init="balanced", scale=1.0, learning_rate=None, level_time=np.inf, targets=1,
-        levels=1, imp="keep", method="ode", seed=0, training=(), ways=(Way("lrr", None),),
+        levels=1, method="ode", seed=0, training=(), algorithms=(Algorithm("lrr"),),
     )  # fmt: skip
     size = group.chunk
     rows = [[[size // 2 + shift, 0, size, 0, 0, 0]] for shift in (3, -5, 7, 11)]
@@ -346,6 +351,8 @@ def test_progress_counts_runs(monkeypatch):
         ({"noise": [0.1, "x"]}, "noise"),
         ({"init": "zero"}, "init"),
         ({"scale": 0}, "scale"),
+        ({"scale": 1e160}, "scale must be at most 1e\\+100, but is 1e\\+160"),
+        ({"algorithms": "lrr", "imp": "rebalance"}, "for 'lrr' alone: leave it out"),
         ({"learning_rate": -0.1}, "learning_rate"),
         ({"level_time": 0}, "level_time"),
         ({"targets": 11}, "targets"),

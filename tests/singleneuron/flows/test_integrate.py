@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from singleneuron.flows.integrate import CHUNK, integrate
+from singleneuron.flows.integrate import integrate
+from singleneuron.flows.result import CHUNK
 from singleneuron.problem.loss import gradient, loss
 from singleneuron.problem.problem import Population, Sample
 from singleneuron.problem.starts import balanced_starts, independent_starts

@@ -1,5 +1,6 @@
 """The cache of compiled kernels."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -128,6 +129,45 @@ def test_a_full_disk_costs_the_cache_and_no_result(tmp_path, monkeypatch):
     assert done.stdout == "6.0\n"
     assert "cannot be kept" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+# The last one to write the index is not the last to write the code.
+RACE = """
+import sys, time
+from numba.core.caching import IndexDataCacheFile as Files
+from lab.times import times
+factor, load, save = int(sys.argv[1]), Files._load_index, Files._save_data
+def load_slowly(self):
+    index = load(self)
+    time.sleep(0.8 + 0.2 * factor)
+    return index
+def save_slowly(self, *arguments):
+    time.sleep(0 if factor > 2 else 3)
+    save(self, *arguments)
+Files._load_index, Files._save_data = load_slowly, save_slowly
+print(times(factor)(1.0) == factor)
+"""
+
+
+def test_processes_that_compile_at_once_get_each_its_own_code(tmp_path):
+    """One entry point with several closures has one index: two that save at once must not mix their code."""
+    lab = tmp_path / "lab"
+    lab.mkdir()
+    (lab / "__init__.py").touch()
+    (lab / "times.py").write_text(
+        "from singleneuron.kernels.compiling import kernel\n"
+        "def times(factor):\n    @kernel()\n    def product(x):\n        return factor * x\n"
+        "    return product\n"
+    )
+    env = {**os.environ, "PYTHONPATH": f"{PACKAGE.parent}{os.pathsep}{tmp_path}"}
+    for _ in range(2):  # what the first ones compile and save the second ones load
+        each = [
+            subprocess.Popen(
+                [sys.executable, "-c", RACE, str(factor)], env=env, cwd=tmp_path, stdout=subprocess.PIPE
+            )
+            for factor in (2, 3, 5)
+        ]
+        assert [process.communicate()[0] for process in each] == [b"True\n"] * 3
 
 
 def test_digest_covers_what_a_kernel_is_built_from_and_nothing_else(tmp_path):

@@ -6,16 +6,11 @@ import numpy as np
 import pytest
 
 from singleneuron.kernels.compiling import kernel, routine
-from singleneuron.kernels.dop853 import (
-    CERTAIN,
-    CONVERGED,
-    END,
-    EVENT,
-    FAILED,
+from singleneuron.kernels.dop853 import CERTAIN, CONVERGED, END, EVENT, FAILED, build
+from singleneuron.kernels.dop853_step import (
     STAGES,
     A,
     attempt,
-    build,
     error_norm,
     interpolate,
     prepare_dense,

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from singleneuron.flows import population
+from singleneuron.flows import population, population_field
 from singleneuron.flows.integrate import integrate
 from singleneuron.kernels import lanes
 from singleneuron.kernels.compiling import kernel, routine
@@ -42,36 +42,36 @@ def test_exp_and_arctan_are_right_to_the_last_bits():
 @kernel()
 def both_fields(y, p, out, single):
     b = population.buffer()
-    b[: population.ROWS * LANES] = 1.0
+    b[: population_field.ROWS * LANES] = 1.0
     for first in range(0, y.shape[0], LANES):
         for i in range(LANES):
             b[i], b[LANES + i] = y[first + i]
-            b[population.ROW_SIGMA * LANES + i] = p[first + i, population.SIGMA]
-            b[population.ROW_C * LANES + i] = p[first + i, population.C]
-            b[population.ROW_UNIT * LANES + i] = p[first + i, population.UNIT]
-            b[population.ROW_PER_UNIT * LANES + i] = 1.0 / p[first + i, population.UNIT]
-        population.field_lanes(b, b.view(np.int64), LANES)
+            b[population_field.ROW_SIGMA * LANES + i] = p[first + i, population_field.SIGMA]
+            b[population_field.ROW_C * LANES + i] = p[first + i, population_field.C]
+            b[population_field.ROW_UNIT * LANES + i] = p[first + i, population_field.UNIT]
+            b[population_field.ROW_PER_UNIT * LANES + i] = 1.0 / p[first + i, population_field.UNIT]
+        population_field.field_lanes(b, b.view(np.int64), LANES)
         for i in range(LANES):
-            out[first + i, 0] = b[population.ROW_DU * LANES + i]
-            out[first + i, 1] = b[population.ROW_DX * LANES + i]
-            population.field(y[first + i], p[first + i], single[first + i])
+            out[first + i, 0] = b[population_field.ROW_DU * LANES + i]
+            out[first + i, 1] = b[population_field.ROW_DX * LANES + i]
+            population_field.field(y[first + i], p[first + i], single[first + i])
 
 
 def test_the_field_of_the_lanes_is_the_field():
     rng, size = np.random.default_rng(0), 64 * LANES
     c = rng.choice([-1.0, 0.0, 1.0], size) * rng.lognormal(0, 3, size)
     p = np.zeros((size, 6))
-    p[:, population.NU], p[:, population.C] = 1.0, c
-    p[:, population.SIGMA] = np.where(c < 0, 0.0, rng.choice([-1.0, 1.0], size))
-    p[:, population.SCALE] = np.sqrt(np.maximum(0.0, -c))
-    p[:, population.UNIT] = np.maximum(1.0, p[:, population.SCALE])
-    y = np.column_stack([p[:, population.UNIT] * rng.normal(0, 3, size), rng.normal(0, 8, size)])
+    p[:, population_field.NU], p[:, population_field.C] = 1.0, c
+    p[:, population_field.SIGMA] = np.where(c < 0, 0.0, rng.choice([-1.0, 1.0], size))
+    p[:, population_field.SCALE] = np.sqrt(np.maximum(0.0, -c))
+    p[:, population_field.UNIT] = np.maximum(1.0, p[:, population_field.SCALE])
+    y = np.column_stack([p[:, population_field.UNIT] * rng.normal(0, 3, size), rng.normal(0, 8, size)])
     y[:20] *= 1e-3
     y[20:40, 1] *= 30
     out, single = np.empty((2, size, 2))
     both_fields(y, p, out, single)
     # a rho and k(theta) cancel in part: the error is relative to them.
-    unit = p[:, population.UNIT, None]
+    unit = p[:, population_field.UNIT, None]
     size_of = np.abs(single) + unit * (1 + np.exp(2 * np.abs(y[:, :1] / unit)) * (1 + np.abs(c[:, None])))
     assert np.max(np.abs(out - single) / size_of) < 1e-14
 
@@ -144,8 +144,8 @@ def approached(start, c, times, path):
     y, p, later = np.empty(2), np.empty(6), np.empty(2)
     population.enter(start, 1.0, c, TOLERANCE, y, p)
     for i in range(times.size):
-        population.approach(y, p, times[i], later)
-        population.outer(later, p, path[i])
+        population_field.approach(y, p, times[i], later)
+        population_field.outer(later, p, path[i])
 
 
 @pytest.mark.parametrize("rtol", [1e-4, 1e-6, 1e-8])

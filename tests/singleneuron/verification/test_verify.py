@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 import singleneuron as sn
+from signflow.verdicts import Law
 from signflow.workers import Here
 from singleneuron.cli import main
 from singleneuron.problem.problem import Line
@@ -19,14 +20,16 @@ from singleneuron.verification import (
     batches,
     boundaries,
     conditions,
+    law_starts,
     laws,
     reference_solver,
+    repeat,
     sampled,
     shipped,
+    time_laws,
     verify,
 )
 from singleneuron.verification import sweeps as trials
-from singleneuron.verification.laws import Comparison
 from singleneuron.verification.statements import Claim, Experiment, Setting, Statement
 
 
@@ -36,8 +39,8 @@ def state(setting, *claims, nested=False, **more):
 
 def verdict_on(setting, *claims, runs=2000, **more):
     (result,) = verify.verify([state(setting, *claims, **more)], runs=runs, seed=1)
-    assert result["evidence"]["symbolic"] == []
-    json.dumps(result, allow_nan=False)
+    assert result.evidence.symbolic == []
+    assert verify.Verdict.model_validate_json(result.model_dump_json(exclude_unset=True)) == result
     return result
 
 
@@ -62,32 +65,32 @@ TRUE_ONES = [
 def test_true_statements_are_not_refuted_and_verified_only_where_they_are_derived(setting, claim):
     runs = 60 if setting.sampled else 2000
     result = verdict_on(setting, claim, runs=max(runs, 100))
-    assert result["verdict"].startswith("NOT REFUTED (no derivation; ")
-    assert result["counterexample"] is None
-    (count,) = result["evidence"]["monte_carlo"]
-    assert count["starts"] >= runs
+    assert result.verdict.startswith("NOT REFUTED (no derivation; ")
+    assert result.counterexample is None
+    (count,) = result.evidence.monte_carlo
+    assert count.starts >= runs
     if claim.success is not None:
-        assert count["counterexamples"] == 0
-        assert count["interval"][0] == 0
-        assert count["near_boundary"] > 0
+        assert count.counterexamples == 0
+        assert count.interval[0] == 0
+        assert count.near_boundary > 0
 
 
 def test_a_derivation_and_runs_verify():
     claim = Claim(algorithm="lrr", success="a0 > 0 and w1 > 0", rate=0.25)
     statement = Statement("test", "", ("Riccati equations",), (), (Experiment(Setting(d=1), (claim,)),))
     (result,) = verify.verify([statement], runs=2000)
-    assert result["verdict"] == "VERIFIED"
+    assert result.verdict == "VERIFIED"
 
 
 def test_what_would_have_been_seen_stands_beside_a_statement_that_is_not_refuted():
     claim = Claim(algorithm="imp", success="w1 > 0 and a0 > -w1", rate=0.375)
     result = verdict_on(Setting(d=1, init="independent"), claim, runs=20_000)
-    (count,) = result["evidence"]["monte_carlo"]
-    assert count["shift"] < 1e-5
-    low, high = count["rate"]["interval"]
-    assert result["verdict"] == (
-        f"NOT REFUTED (no derivation; {count['starts']:,} starts, a region off by a probability of "
-        f"{count['interval'][1]:.1e} would have been seen, a boundary off by {count['shift']:.1e}, too, "
+    (count,) = result.evidence.monte_carlo
+    assert count.shift < 1e-5
+    low, high = count.rate.interval
+    assert result.verdict == (
+        f"NOT REFUTED (no derivation; {count.starts:,} starts, a region off by a probability of "
+        f"{count.interval[1]:.1e} would have been seen, a boundary off by {count.shift:.1e}, too, "
         f"the rate is in [{low:.5f}, {high:.5f}])"
     )
 
@@ -114,27 +117,27 @@ PLANTED = [
 
 @pytest.mark.parametrize(("setting", "claim"), PLANTED, ids=lambda value: getattr(value, "success", ""))
 def test_a_falsehood_where_the_law_hardly_goes_is_refuted(setting, claim):
-    assert verdict_on(setting, claim, runs=4000)["verdict"] == "REFUTED"
+    assert verdict_on(setting, claim, runs=4000).verdict == "REFUTED"
 
 
 def test_a_rate_slightly_wrong_is_never_verified_and_its_interval_is_told():
     for claim in (Claim(algorithm="lrr", rate=0.503), Claim(algorithm="imp", rate=0.2515)):
-        assert "the rate is in [0." in verdict_on(SMALL, claim)["verdict"]
+        assert "the rate is in [0." in verdict_on(SMALL, claim).verdict
 
 
 def test_samples_train_their_dense_level_and_its_mask():
     everywhere = Claim(algorithm="imp", success="a0 > 0 and (w1 > 0 or w1 < 0 and s_neg > 0)")
-    found = verdict_on(Setting(d=10, n=40, noise=2.0), everywhere, runs=100)["counterexample"]
-    assert found["start"]["found"] == 0
-    assert found["start"]["data_seed"] >= 0
+    found = verdict_on(Setting(d=10, n=40, noise=2.0), everywhere, runs=100).counterexample
+    assert found.start["found"] == 0
+    assert found.start["data_seed"] >= 0
 
 
 @pytest.mark.slow
 def test_three_eighths_under_noise_of_20_is_refuted():
     noisy = Claim(algorithm="imp", rate=0.375)
     result = verdict_on(Setting(d=10, n=1000, noise=20.0), noisy, runs=150)
-    assert result["verdict"] == "REFUTED"
-    assert result["counterexample"]["agree"] >= 15
+    assert result.verdict == "REFUTED"
+    assert result.counterexample.agree >= 15
 
 
 def test_runs_on_samples_are_those_of_prune():
@@ -148,16 +151,16 @@ def test_runs_on_samples_are_those_of_prune():
             run = sn.prune(problem, batch.starts[i : i + 1], algorithm=algorithm, **more)
             assert (status[i], found[i]) == (run.status[0], run.mask[0, 0])
             assert batch.data.s_neg[i] == problem.statistics.s_neg[0]
-            again, has_target = trials.repeat(setting, claim, batches.part(batch, slice(i, i + 1)))
+            again, has_target = repeat.repeat(setting, claim, batches.part(batch, slice(i, i + 1)))
             assert np.isnan(again) or (again, has_target) == (run.success[0], run.mask[0, 0])
 
 
 def test_starts_where_the_region_is_undefined_are_counted_and_speak_for_nothing():
     claim = Claim(algorithm="lrr", success="w1 > 0 and log(a0) > -1000")
     result = verdict_on(Setting(d=1), claim)
-    (count,) = result["evidence"]["monte_carlo"]
-    assert count["counterexamples"] == 0
-    assert count["undefined"] > 400  # where w1 > 0 > a0
+    (count,) = result.evidence.monte_carlo
+    assert count.counterexamples == 0
+    assert count.undefined > 400  # where w1 > 0 > a0
 
 
 REGIONS = [
@@ -178,12 +181,12 @@ REGIONS = [
 @pytest.mark.parametrize(("setting", "claim"), REGIONS)
 def test_wrong_regions_are_refuted_by_a_start(setting, claim):
     result = verdict_on(setting, claim)
-    assert result["verdict"] == "REFUTED"
-    found = result["counterexample"]
-    start = {name: np.array([value]) for name, value in found["start"].items() if name != "w"}
+    assert result.verdict == "REFUTED"
+    found = result.counterexample
+    start = {name: np.array([value]) for name, value in found.start.items() if name != "w"}
     stated = bool(conditions.parse(claim.success)(start)[0])
-    assert found["stated"] == ("succeeds" if stated else "fails")
-    assert found["independent"] == ("fails" if stated else "succeeds")
+    assert found.stated == ("succeeds" if stated else "fails")
+    assert found.independent == ("fails" if stated else "succeeds")
 
 
 @pytest.mark.parametrize(
@@ -198,8 +201,8 @@ def test_wrong_regions_are_refuted_by_a_start(setting, claim):
 )
 def test_a_sliver_of_measure_a_thousandth_is_found(region):
     result = verdict_on(Setting(d=1), Claim(algorithm="lrr", success=region), runs=20_000)
-    assert result["verdict"] == "REFUTED"
-    assert result["evidence"]["monte_carlo"][0]["counterexamples"] < 3000
+    assert result.verdict == "REFUTED"
+    assert result.evidence.monte_carlo[0].counterexamples < 3000
 
 
 @pytest.mark.parametrize(
@@ -210,42 +213,48 @@ def test_a_sliver_of_measure_a_thousandth_is_found(region):
     ],
 )
 def test_wrong_rates_are_refuted_with_counts_interval_and_repeated_runs(setting, claim):
-    found = verdict_on(setting, claim)["counterexample"]
-    assert found["rate"] == claim.rate
-    low, high = found["interval"]
+    found = verdict_on(setting, claim).counterexample
+    assert found.rate == claim.rate
+    low, high = found.interval
     beta = stats.beta.ppf(
         [0.00005, 0.99995],
-        [found["successes"], found["successes"] + 1],
-        [found["decided"] - found["successes"] + 1, found["decided"] - found["successes"]],
+        [found.successes, found.successes + 1],
+        [found.decided - found.successes + 1, found.decided - found.successes],
     )
     np.testing.assert_allclose([low, high], beta, rtol=1e-9)
     assert not low <= claim.rate <= high
-    assert found["repeated"] == 20
-    assert found["agree"] >= 18  # the others are still open for the independent solver
+    assert found.repeated == 20
+    assert found.agree >= 18  # the others are still open for the independent solver
 
 
 def test_what_the_independent_solver_denies_is_no_refutation(monkeypatch):
     monkeypatch.setattr(reference_solver, "line_outcome", lambda *_, **__: 0.5)
     for claim in (Claim(algorithm="lrr", success="w1 > 0"), Claim(algorithm="lrr", rate=0.5)):
         result = verdict_on(Setting(d=1), claim)
-        assert result["verdict"].startswith("UNDECIDED (")
-        assert result["counterexample"] is None
+        assert result.verdict.startswith("UNDECIDED (")
+        assert result.counterexample is None
+
+
+BROKEN = Law(
+    law="law", starts=10, error=500.0, unit="tolerances", limit=100.0, beyond=3, worst={"a0": 1.0},
+    confirmed=True,
+)  # fmt: skip
 
 
 def test_broken_nesting_unproved_and_unconfirmed_laws_and_open_runs_are_told(monkeypatch):
     imp, lrr = (
         Claim(algorithm=name, success=s) for name, s in (("imp", "a0 > 0 and w1 > 0"), ("lrr", "a0 > 0"))
     )
-    assert verdict_on(SMALL, imp, lrr, nested=True)["verdict"].startswith("NOT REFUTED (")
-    assert "under one algorithm" in verdict_on(SMALL, lrr, imp, nested=True)["verdict"]
+    assert verdict_on(SMALL, imp, lrr, nested=True).verdict.startswith("NOT REFUTED (")
+    assert "under one algorithm" in verdict_on(SMALL, lrr, imp, nested=True).verdict
 
-    law = Comparison("law", 10, 500.0, "tolerances", 100.0, 3, {"a0": 1.0}, False)
+    law = BROKEN.model_copy(update={"confirmed": False})
     doubtful = Statement("test", "a test", (), (lambda runs, seed: law,))
-    assert "not confirmed" in verify.verify([doubtful], runs=100)[0]["verdict"]
-    law = Comparison("law", 10, 500.0, "tolerances", 100.0, 3, {"a0": 1.0}, True)
+    assert "not confirmed" in verify.verify([doubtful], runs=100)[0].verdict
+    law = BROKEN.model_copy(update={"confirmed": True})
     (result,) = verify.verify([Statement("test", "a test", (), (lambda runs, seed: law,))], runs=100)
-    assert result["verdict"] == "REFUTED"
-    assert result["counterexample"]["start"] == {"a0": 1.0}
+    assert result.verdict == "REFUTED"
+    assert result.counterexample.start == {"a0": 1.0}
 
     right = trials._run
 
@@ -258,28 +267,28 @@ def test_broken_nesting_unproved_and_unconfirmed_laws_and_open_runs_are_told(mon
     monkeypatch.setattr(trials, "_run", lose)
     statement = Statement("test", "", ("Riccati equations",), (), (Experiment(SMALL, (lrr,)),))
     (result,) = verify.verify([statement], runs=2000)
-    assert result["verdict"] == "UNDECIDED (8 runs of lrr are undecided)"
-    (count,) = result["evidence"]["monte_carlo"]
-    assert [start["status"] for start in count["undecided_starts"]].count("failed") >= 4
+    assert result.verdict == "UNDECIDED (8 runs of lrr are undecided)"
+    (count,) = result.evidence.monte_carlo
+    assert [start["status"] for start in count.undecided_starts].count("failed") >= 4
     # Undecided runs widen the interval of a rate: they may all fail, or all succeed.
-    rate = verdict_on(SMALL, Claim(algorithm="lrr", rate=0.5))["evidence"]["monte_carlo"][0]["rate"]
-    low, high = stats.beta.ppf([5e-5, 1 - 5e-5], [rate["successes"], rate["successes"] + 9],
-                               [2001 - rate["successes"], 1992 - rate["successes"]])  # fmt: skip
-    assert rate["undecided"] == 8
-    np.testing.assert_allclose(rate["interval"], [low, high], rtol=1e-9)
+    rate = verdict_on(SMALL, Claim(algorithm="lrr", rate=0.5)).evidence.monte_carlo[0].rate
+    low, high = stats.beta.ppf([5e-5, 1 - 5e-5], [rate.successes, rate.successes + 9],
+                               [2001 - rate.successes, 1992 - rate.successes])  # fmt: skip
+    assert rate.undecided == 8
+    np.testing.assert_allclose(rate.interval, [low, high], rtol=1e-9)
     monkeypatch.setattr(trials, "_run", lambda *arguments: np.full_like(right(*arguments), Status.FAILED))
-    assert verdict_on(SMALL, lrr)["verdict"].startswith(("UNDECIDED", "NOT RUN"))
-    nothing = verify.verify([Statement("test", "", ("Riccati equations",))])[0]["verdict"]
+    assert verdict_on(SMALL, lrr).verdict.startswith(("UNDECIDED", "NOT RUN"))
+    nothing = verify.verify([Statement("test", "", ("Riccati equations",))])[0].verdict
     assert nothing == "NOT RUN (there is nothing to run)"
 
 
 def test_symbolic_evidence_is_the_derivations_own():
     statement = Statement("test", "a test", ("Riccati equations", "The line w = 0"))
     (result,) = verify.verify([statement], runs=100)
-    evidence = result["evidence"]["symbolic"]
-    assert [item["derivation"] for item in evidence] == list(statement.derivations)
-    assert all(item["proved"] and item["residuals"] for item in evidence)
-    assert evidence[0]["residuals"] == ["0", "0"]
+    evidence = result.evidence.symbolic
+    assert [item.derivation for item in evidence] == list(statement.derivations)
+    assert all(item.proved and item.residuals for item in evidence)
+    assert evidence[0].residuals == ["0", "0"]
 
 
 def test_the_same_seed_gives_the_same_verdict_and_another_other_starts():
@@ -288,7 +297,7 @@ def test_the_same_seed_gives_the_same_verdict_and_another_other_starts():
         for seed in (3, 3, 4)
     )
     assert one == two
-    assert one["counterexample"]["start"] != other["counterexample"]["start"]
+    assert one.counterexample.start != other.counterexample.start
 
 
 @pytest.mark.parametrize(
@@ -449,11 +458,11 @@ def test_claims_about_one_setting_share_its_runs():
     first, second = verify.verify(
         [one, two], runs=1000, progress=lambda done, total: seen.append((done, total))
     )
-    assert first["evidence"]["monte_carlo"][0] == second["evidence"]["monte_carlo"][1]
+    assert first.evidence.monte_carlo[0] == second.evidence.monte_carlo[1]
     assert seen[-1] == (1750, 1750)
 
 
 def test_laws_take_a_share_of_the_runs():
-    assert laws.starts(laws.escape_times, 1_000_000) == 100
-    assert laws.starts(laws.escape_times, 10_000_000) == 1000
-    assert laws.starts(laws.angle_curve, 5000) == 5000
+    assert law_starts.starts(time_laws.escape_times, 1_000_000) == 100
+    assert law_starts.starts(time_laws.escape_times, 10_000_000) == 1000
+    assert law_starts.starts(laws.angle_curve, 5000) == 5000

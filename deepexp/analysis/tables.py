@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepexp.predictions import predictions, published
-from deepexp.predictions.statistics import holm, moments, paired_p
+from deepexp.analysis.derived import averaged, derived
+from deepexp.analysis.starvation import counting_fed, starving
+from deepexp.predictions import published
+from deepexp.storage import completeness
 from deepexp.storage import folder as layout
 from signflow.results import read
 
@@ -25,7 +27,6 @@ COLUMNS = (
     *("validation_accuracy", "test_loss", "test_accuracy"),
 )
 AXES = ("panel", "arm", "seed")
-FEW = 10, 0.01  # a layer starves with fewer weights, or a smaller share of its own
 
 
 def tables(
@@ -50,7 +51,9 @@ def tables(
     'over the seeds' is mean, low, high (95 % t-interval), deviation and n, in variables NAME_mean and so on.
     Raises ValueError where no run is complete.
     """
-    complete = [run for run in runs if layout.is_recorded(folder / run.config.run_id, run.config)]
+    complete = [run for run in runs if completeness.is_recorded(folder / run.config.run_id, run.config)]
+    for run in complete:
+        completeness.check_holds(folder / run.config.run_id, run.config.run_id)
     if not complete:
         raise ValueError(
             f"the recipe {recipe.name} must have a complete run in '{folder}' to reduce, but none of its "
@@ -91,26 +94,11 @@ def again(
     return made, {**config, "without_starved": without_starved, "reduced_from": origin}
 
 
-def derived(levels: xr.Dataset, signs: xr.Dataset, decides: tuple[str, ...]) -> dict[str, xr.Dataset]:
-    """`levels` and `signs` and all tables that follow from them; `decides` has the predictions' names."""
-    made = {
-        "levels": levels,
-        "signs": signs,
-        "means": _means(levels),
-        "paired": _paired(levels),
-        "low": _low(levels),
-        "sign_means": _sign_means(signs),
-    }
-    if decides:
-        made["verdicts"] = predictions.table(decides, made)
-    return made
-
-
 def origins(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
     """Which data, software and hardware made the complete runs: each combination once, with its number."""
     counted: dict[str, int] = {}
     for run_id, config in {run.config.run_id: run.config for run in runs}.items():
-        if not layout.is_recorded(folder / run_id, config):
+        if not completeness.is_recorded(folder / run_id, config):
             continue
         about = layout.about(folder / run_id)
         variant, *others = layout.ORIGIN
@@ -157,54 +145,6 @@ def _levels(runs: Sequence[Run], complete: Sequence[Run], folder: Path) -> xr.Da
         | {"network": ("panel", network), **about},
         {"missing": json.dumps(list(missing))},
     )
-
-
-def starving(folder: Path, kept: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """How many layers have few of their weights left at each level of a run, and how many of those none.
-
-    `kept` is what levels.csv says of the whole network. int64, (levels,). Raises ValueError where the layers
-    do not add up to it, or the whole network is not that of the other levels.
-    """
-    path = folder / "layers.csv"
-    level, alive, total = (
-        np.array([list(row.values()) for row in layout.numbers(path, ("level", "kept", "total"))])
-        .reshape(-1, 3)
-        .T
-    )
-    at = [level == number for number in range(len(kept))]
-    if [float(alive[here].sum()) for here in at] != list(map(float, kept)) or len(level) != sum(map(sum, at)):
-        raise ValueError(
-            f"'{path}' must have the weights of every layer at each of {len(kept)} levels, adding up to "
-            f"levels.csv, but it does not; delete it and go on with its run, which writes it again"
-        )
-    few = (alive < total) & ((alive < FEW[0]) | (alive < FEW[1] * total))
-    starved, empty = (np.array([(found & here).sum() for here in at]) for found in (few, alive == 0))
-    return starved, empty
-
-
-def starvation(levels: xr.Dataset) -> list[str]:
-    """A line for each panel and arm that has starved layers in any run: from which density on, how many."""
-    lines: list[str] = []
-    if "starved" not in levels:
-        return lines
-    for panel in levels.panel.values:
-        for arm in levels.arm.values:
-            here = levels.sel(panel=panel, arm=arm)
-            most = here.starved.max("seed").fillna(0)
-            if not bool((most > 0).any()):
-                continue
-            level = int(np.flatnonzero(most.values > 0)[0])
-            density, empty = float(here.density[:, level].max()), int(here.empty.max())
-            lines.append(
-                f"{panel}, {arm}: layers starve from level {level} (density {density:.2%}) on, up to "
-                f"{int(most.max())} of them" + (f", {empty} empty" if empty else "")
-            )
-    return lines
-
-
-def counting_fed(levels: xr.Dataset) -> xr.Dataset:
-    """`levels` with `counted`: those of a panel at which no layer of any run of any arm starves."""
-    return levels.assign(counted=~(levels.starved > 0).any(("arm", "seed")))
 
 
 def _stored(seeds: Sequence[int]) -> Sequence[int] | list[str]:
@@ -259,16 +199,6 @@ def _signs(levels: xr.Dataset, complete: Sequence[Run], folder: Path) -> xr.Data
     return averaged(table)
 
 
-def averaged(table: xr.Dataset) -> xr.Dataset:
-    """Histograms of the survivors' last flips and switches with the number of survivors and the means."""
-    survivors = table.last_flip.sum("level", skipna=False)
-    return table.assign(
-        survivors=survivors,
-        mean_last_flip=(table.last_flip * table.level).sum("level", skipna=False) / survivors,
-        mean_switches=(table.switches * table.flips).sum("flips", skipna=False) / survivors,
-    )
-
-
 def sign_histograms(folder: Path, prunings: int) -> tuple[np.ndarray, np.ndarray]:
     """How many survivors of the last level flipped last at level 0, 1, ..., and how many 0, 1, ... times.
 
@@ -295,65 +225,6 @@ def sign_histograms(folder: Path, prunings: int) -> tuple[np.ndarray, np.ndarray
         for found in (signs.last_flip, signs.switches)
     )
     return np.bincount(last, minlength=prunings + 1), np.bincount(count, minlength=prunings + 2)
-
-
-def _over(values: xr.DataArray, axis: str, name: str) -> dict[str, Any]:
-    """NAME_mean, _low, _high, _deviation and _n of `values` along `axis`, for a Dataset."""
-    found = moments(values.values, values.get_axis_num(axis))
-    low, high = found.interval()
-    dims = tuple(dim for dim in values.dims if dim != axis)
-    parts = {"mean": found.mean, "low": low, "high": high, "deviation": found.deviation, "n": found.n}
-    return {f"{name}_{part}": (dims, array) for part, array in parts.items()}
-
-
-def _means(levels: xr.Dataset) -> xr.Dataset:
-    shown = {"accuracy": levels.test_accuracy, "flips": levels.flips / levels.total}
-    made = levels.drop_dims("seed").assign(density=levels.density.mean("seed"))
-    for name, values in shown.items():
-        made = made.assign(_over(values, "seed", name))
-    return made
-
-
-def _differences(values: xr.DataArray) -> xr.Dataset:
-    """arm - baseline by seed, for all pairs of arms: mean, interval, effect (mean over deviation) and p."""
-    import xarray as xr
-
-    difference = values - values.rename(arm="baseline")
-    difference = difference.transpose("panel", "arm", "baseline", ..., "seed")
-    found = moments(difference.values)
-    dims = difference.dims[:-1]
-    varied = found.deviation > 0
-    effect = np.where(varied, found.mean / np.where(varied, found.deviation, 1), np.nan)
-    about = {name: item for name, item in values.coords.items() if item.dims == ("panel", "arm")}
-    coords = {dim: difference[dim].values for dim in dims} | about
-    made = xr.Dataset(_over(difference, "seed", "difference"), coords)
-    return made.assign(effect=(dims, effect), p=(dims, paired_p(found)))
-
-
-def _paired(levels: xr.Dataset) -> xr.Dataset:
-    """With Holm's correction over the levels of a pair of arms."""
-    made = _differences(levels.test_accuracy)
-    adjusted = np.apply_along_axis(holm, -1, made.p.values)
-    return made.assign(p_holm=(made.p.dims, adjusted), density=levels.density.mean("seed"))
-
-
-def _low(levels: xr.Dataset) -> xr.Dataset:
-    import xarray as xr
-
-    bounds = xr.IndexVariable("at_most", [predictions.LOW, predictions.HALF])
-    means = [predictions.mean_accuracy(levels, float(bound)) / 100 for bound in bounds]
-    return _differences(xr.concat(means, bounds))
-
-
-def _sign_means(signs: xr.Dataset) -> xr.Dataset:
-    import xarray as xr
-
-    shares = {name: signs[name] / signs.survivors for name in ("last_flip", "switches")}
-    means = {name: signs[name] for name in ("mean_last_flip", "mean_switches")}
-    made: dict[str, Any] = {}
-    for name, values in {**shares, **means}.items():
-        made |= _over(values, "seed", name)
-    return xr.Dataset(made, {name: signs[name].values for name in ("panel", "arm", "level", "flips")})
 
 
 def _reference(runs: Sequence[Run]) -> xr.Dataset | None:

@@ -1,0 +1,97 @@
+"""What follows from the tables of a recipe: means, paired differences, shares of signs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deepexp.predictions import estimates, predictions
+from deepexp.predictions.statistics import holm, moments, paired_p
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def derived(levels: xr.Dataset, signs: xr.Dataset, decides: tuple[str, ...]) -> dict[str, xr.Dataset]:
+    """`levels` and `signs` and all tables that follow from them; `decides` has the predictions' names."""
+    made = {
+        "levels": levels,
+        "signs": signs,
+        "means": _means(levels),
+        "paired": _paired(levels),
+        "low": _low(levels),
+        "sign_means": _sign_means(signs),
+    }
+    if decides:
+        made["verdicts"] = predictions.table(decides, made)
+    return made
+
+
+def averaged(table: xr.Dataset) -> xr.Dataset:
+    """Histograms of the survivors' last flips and switches with the number of survivors and the means."""
+    survivors = table.last_flip.sum("level", skipna=False)
+    return table.assign(
+        survivors=survivors,
+        mean_last_flip=(table.last_flip * table.level).sum("level", skipna=False) / survivors,
+        mean_switches=(table.switches * table.flips).sum("flips", skipna=False) / survivors,
+    )
+
+
+def _over(values: xr.DataArray, axis: str, name: str) -> dict[str, Any]:
+    """NAME_mean, _low, _high, _deviation and _n of `values` along `axis`, for a Dataset."""
+    found = moments(values.values, values.get_axis_num(axis))
+    low, high = found.interval()
+    dims = tuple(dim for dim in values.dims if dim != axis)
+    parts = {"mean": found.mean, "low": low, "high": high, "deviation": found.deviation, "n": found.n}
+    return {f"{name}_{part}": (dims, array) for part, array in parts.items()}
+
+
+def _means(levels: xr.Dataset) -> xr.Dataset:
+    shown = {"accuracy": levels.test_accuracy, "flips": levels.flips / levels.total}
+    made = levels.drop_dims("seed").assign(density=levels.density.mean("seed"))
+    for name, values in shown.items():
+        made = made.assign(_over(values, "seed", name))
+    return made
+
+
+def _differences(values: xr.DataArray) -> xr.Dataset:
+    """arm - baseline by seed, for all pairs of arms: mean, interval, effect (mean over deviation) and p."""
+    import xarray as xr
+
+    difference = values - values.rename(arm="baseline")
+    difference = difference.transpose("panel", "arm", "baseline", ..., "seed")
+    found = moments(difference.values)
+    dims = difference.dims[:-1]
+    varied = found.deviation > 0
+    effect = np.where(varied, found.mean / np.where(varied, found.deviation, 1), np.nan)
+    about = {name: item for name, item in values.coords.items() if item.dims == ("panel", "arm")}
+    coords = {dim: difference[dim].values for dim in dims} | about
+    made = xr.Dataset(_over(difference, "seed", "difference"), coords)
+    return made.assign(effect=(dims, effect), p=(dims, paired_p(found)))
+
+
+def _paired(levels: xr.Dataset) -> xr.Dataset:
+    """With Holm's correction over the levels of a pair of arms."""
+    made = _differences(levels.test_accuracy)
+    adjusted = np.apply_along_axis(holm, -1, made.p.values)
+    return made.assign(p_holm=(made.p.dims, adjusted), density=levels.density.mean("seed"))
+
+
+def _low(levels: xr.Dataset) -> xr.Dataset:
+    import xarray as xr
+
+    bounds = xr.IndexVariable("at_most", [estimates.LOW, estimates.HALF])
+    means = [estimates.mean_accuracy(levels, float(bound)) / 100 for bound in bounds]
+    return _differences(xr.concat(means, bounds))
+
+
+def _sign_means(signs: xr.Dataset) -> xr.Dataset:
+    import xarray as xr
+
+    shares = {name: signs[name] / signs.survivors for name in ("last_flip", "switches")}
+    means = {name: signs[name] for name in ("mean_last_flip", "mean_switches")}
+    made: dict[str, Any] = {}
+    for name, values in {**shares, **means}.items():
+        made |= _over(values, "seed", name)
+    return xr.Dataset(made, {name: signs[name].values for name in ("panel", "arm", "level", "flips")})

@@ -1,0 +1,65 @@
+"""Layers that a mask leaves next to nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deepexp.storage import folder as layout
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+FEW = 10, 0.01  # a layer starves with fewer weights, or a smaller share of its own
+
+
+def starving(folder: Path, kept: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """How many layers have few of their weights left at each level of a run, and how many of those none.
+
+    `kept` is what levels.csv says of the whole network. int64, (levels,). Raises ValueError where the layers
+    do not add up to it, or the whole network is not that of the other levels.
+    """
+    path = folder / "layers.csv"
+    level, alive, total = (
+        np.array([list(row.values()) for row in layout.numbers(path, ("level", "kept", "total"))])
+        .reshape(-1, 3)
+        .T
+    )
+    at = [level == number for number in range(len(kept))]
+    if [float(alive[here].sum()) for here in at] != list(map(float, kept)) or len(level) != sum(map(sum, at)):
+        raise ValueError(
+            f"'{path}' must have the weights of every layer at each of {len(kept)} levels, adding up to "
+            f"levels.csv, but it does not; delete it and go on with its run, which writes it again"
+        )
+    few = (alive < total) & ((alive < FEW[0]) | (alive < FEW[1] * total))
+    starved, empty = (np.array([(found & here).sum() for here in at]) for found in (few, alive == 0))
+    return starved, empty
+
+
+def starvation(levels: xr.Dataset) -> list[str]:
+    """A line for each panel and arm that has starved layers in any run: from which density on, how many."""
+    lines: list[str] = []
+    if "starved" not in levels:
+        return lines
+    for panel in levels.panel.values:
+        for arm in levels.arm.values:
+            here = levels.sel(panel=panel, arm=arm)
+            most = here.starved.max("seed").fillna(0)
+            if not bool((most > 0).any()):
+                continue
+            level = int(np.flatnonzero(most.values > 0)[0])
+            density, empty = float(here.density[:, level].max()), int(here.empty.max())
+            lines.append(
+                f"{panel}, {arm}: layers starve from level {level} (density {density:.2%}) on, up to "
+                f"{int(most.max())} of them" + (f", {empty} empty" if empty else "")
+            )
+    return lines
+
+
+def counting_fed(levels: xr.Dataset) -> xr.Dataset:
+    """`levels` with `counted`: those of a panel at which no layer of any run of any arm starves."""
+    return levels.assign(counted=~(levels.starved > 0).any(("arm", "seed")))

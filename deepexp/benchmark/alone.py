@@ -1,0 +1,67 @@
+"""One loop in a process of its own, for its memory."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deepexp.benchmark.loops import loop_of
+from deepexp.benchmark.timing import wait_for_device
+from deepexp.config.build import build
+from signflow.machine import peak_memory
+from signflow.messages import Failure
+
+
+@dataclass(frozen=True)
+class Alone:
+    """Of a process of its own: seconds from its start to its first step, and its peak memory in MB.
+
+    The memory is that of training (not of loading the data): the device's on a GPU, else the resident one;
+    NaN where the system does not tell it.
+    """
+
+    start: float
+    memory: float
+
+
+def alone(name: str, chosen: Mapping[str, Any]) -> Alone:
+    """Start a process that trains by the loop `name` for a few steps."""
+    code = (
+        "import json, sys; from deepexp.benchmark import alone; alone.report_alone(*json.loads(sys.argv[1]))"
+    )
+    began = time.time()
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps([name, chosen])], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise Failure(f"a process that trains by '{name}' failed: {last}")
+    first, memory = json.loads(done.stdout)
+    return Alone(first - began, memory)
+
+
+def report_alone(name: str, chosen: Mapping[str, Any]) -> None:
+    """Print when the first step was done and the peak memory in MB, of this process."""
+    device = build(chosen).machine.device
+    loop = loop_of(name, chosen, chunk=1)
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # sets Linux's VmHWM back
+    next(loop)
+    wait_for_device(device)
+    first = time.time()
+    for _ in range(3):
+        next(loop)
+    wait_for_device(device)
+    print(json.dumps([first, torch.cuda.max_memory_allocated() / 1e6 if device == "cuda" else peak_memory()]))

@@ -1,0 +1,102 @@
+"""What masks, checkpoints, prunings and records cost, and the machine's own limit."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.utils import prune
+
+from deepexp import models
+from deepexp.benchmark.loops import DENSITY
+from deepexp.benchmark.timing import seconds_of, times_of, wait_for_device
+from deepexp.config.sections import Machine
+from deepexp.pruning import masks, signs
+from deepexp.pruning.scores import score
+from deepexp.runs import checkpoint, level_start
+from deepexp.runs.checkpoint import Checkpoint
+from deepexp.runs.workspace import Run
+from deepexp.storage import bit_files
+from deepexp.training import failures, steps
+
+
+def ceiling(machine: Machine, repeats: int = 5) -> float:
+    """The highest rate measured here, in FLOP/s, of a product of square matrices in `machine`'s precision."""
+    side = 8192 if machine.device == "cuda" else 2048
+    kind = torch.bfloat16 if machine.precision == "bf16" else torch.float32
+    left, right = (torch.randn(side, side, device=machine.device, dtype=kind) for _ in range(2))
+
+    def product() -> None:
+        torch.mm(left, right)
+        wait_for_device(machine.device)
+
+    product()
+    return 2 * side**3 / min(times_of(product, repeats))
+
+
+def costs() -> dict[str, tuple[float, float]]:
+    """Seconds of what a level adds to its training, ours and those of PyTorch's own way."""
+    large, small = models.build("resnet50", classes=100), models.build("resnet18", classes=10)
+    dense = masks.dense(large)
+    pruned = [(m, "weight") for m in large.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+
+    def theirs() -> None:
+        prune.global_unstructured(pruned, prune.L1Unstructured, amount=0.2)
+
+    title = f"prune ResNet50 ({dense.total / 1e6:.1f} M weights) by a fifth; prune.global_unstructured"
+    found = {title: (pruning_seconds(large), seconds_of(theirs, 1))}
+    with tempfile.TemporaryDirectory() as name:
+        file = Path(name) / "plain.pt"
+        saved = (
+            seconds_of(lambda: save(small, Path(name))),
+            seconds_of(lambda: torch.save(small.state_dict(), file)),
+        )
+        found["save a level of ResNet18: masks, signs, weights; torch.save of the weights"] = saved
+    return found
+
+
+def save(net: nn.Module, folder: Path) -> int:
+    """Write what a level leaves; returns the bytes."""
+    state = level_start.State({name: t.cpu().contiguous() for name, t in net.state_dict().items()}, {})
+    files = [folder / f"{kind}.safetensors" for kind in ("masks", "signs", "weights")]
+    bit_files.save(masks.dense(net).alive, files[0])
+    bit_files.save(signs.of(models.prunable(net)), files[1])
+    checkpoint.save_state(state, files[2], "bench")
+    return sum(file.stat().st_size for file in files)
+
+
+def pruning_seconds(net: nn.Module) -> float:
+    dense = masks.dense(net)
+    return seconds_of(lambda: masks.top(score("magnitude", net, 0), dense, dense.total * 4 // 5))
+
+
+def keep(work: Run, folder: Path) -> None:
+    """Check a run's state and write it as a checkpoint, as after an epoch."""
+    failures.not_finite(work.net, work.sgd)
+    state = level_start.capture(work.net, work.sgd)
+    checkpoint.save(Checkpoint(0, 1, state, masks.dense(work.net), [], []), folder, "bench")
+
+
+def recording(net: nn.Module) -> float:
+    """Seconds that it takes to write the signs of a network's weights, as at the end of every level."""
+    with tempfile.TemporaryDirectory() as name:
+        file = Path(name) / "signs.safetensors"
+        return seconds_of(lambda: bit_files.save(signs.of(models.prunable(net)), file), 10)
+
+
+def masking(work: Run, repeats: int = 200) -> float:
+    """Seconds that masking adds to a step of a run: its gradients times the masks, measured by itself."""
+    dense, device = masks.dense(work.net), work.config.machine.device
+    mask = masks.top(score("magnitude", work.net, 0), dense, int(dense.total * DENSITY))
+    weights, zeroing = steps.gradient_masks(work.net, mask)
+    for weight in weights:
+        weight.grad = torch.ones_like(weight)
+
+    def mask_many() -> None:
+        for _ in range(10):
+            torch._foreach_mul_([weight.grad for weight in weights], zeroing)
+        wait_for_device(device)
+
+    return seconds_of(mask_many, repeats // 10) / 10

@@ -1,0 +1,123 @@
+"""How fast this machine trains beside a plain PyTorch loop on the same images, and what masks and signs cost.
+
+All loops take turns in short chunks within one process, so that whatever else the machine does falls on all
+of them alike; rates are medians over the chunks. What a process is measured by as a whole, its start and its
+memory, comes from one of its own for every loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deepexp.benchmark.alone import Alone, alone
+from deepexp.benchmark.loops import loops
+from deepexp.benchmark.parts import ceiling, costs, keep, masking, pruning_seconds, recording, save
+from deepexp.benchmark.timing import seconds_of
+from deepexp.config.build import build
+from deepexp.config.sections import Machine
+from deepexp.runs import checkpoint
+from deepexp.runs.setup import prepare
+from deepexp.runs.speed import operations
+from deepexp.runs.workspace import Run
+from deepexp.training import evaluate
+from signflow.provenance import provenance
+from signflow.readme import three_digits
+
+STUDY = (26, 150)  # trainings and epochs of each in the study whose time is estimated
+
+
+def report(
+    chosen: Mapping[str, Any], *, images: int = 5000, seconds: float = 45.0, compiled: bool = False
+) -> Iterator[str]:
+    """The parts of the benchmark as Markdown, each as soon as it is measured."""
+    config = build(chosen)
+    rates, trained = loops(chosen, images=images, seconds=seconds, compiled=compiled)
+    work = prepare(config, Path())
+    yield (
+        f"**{config.model.name} on {config.data.dataset}, batches of {config.train.batch_size} images, "
+        f"{config.machine.precision}, {trained:,} images and more by each loop**"
+    )
+    yield _rates(rates, {name: alone(name, chosen) for name in rates}, config.train.batch_size)
+    yield _shares(work, rates)
+    yield _costs(costs())
+    yield _study(work, max(rate for name, rate in rates.items() if "masked" in name))
+    yield hardware(config.machine) + "."
+
+
+def _rates(rates: Mapping[str, float], measured: Mapping[str, Alone], batch: int) -> str:
+    base = rates["plain, channels_last"]
+    lines = [
+        "| loop | images/s | relative | ms a batch | start, s | memory, MB |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for name, rate in rates.items():
+        cells = (rate, rate / base, 1e3 * batch / rate, measured[name].start, measured[name].memory)
+        lines.append(f"| {name} | {' | '.join(map(_number, cells))} |")
+    return "\n".join(lines)
+
+
+def _shares(work: Run, rates: Mapping[str, float]) -> str:
+    """What the loop adds to its steps, and how much of the machine it takes."""
+    batch, count = work.config.train.batch_size, len(work.dataset.train)
+    machine = work.config.machine
+    rate = max(rate for name, rate in rates.items() if name in ("deepexp", "deepexp, compiled"))
+    done, most = operations(work), ceiling(machine)
+    masked, signed = masking(work) * rates["deepexp"] / batch, recording(work.net) * rates["deepexp"] / count
+    return "\n".join(
+        [
+            f"- masking: {masked:.3%} of a step; recording the signs: {signed:.3%} of a level of one epoch",
+            f"- {done / 1e9:.3g} GFLOP to train on an image: {_number(done * rate / 1e9)} GFLOP/s, "
+            f"{done * rate / most:.1%} of the {_number(most / 1e9)} that a {machine.precision} matrix "
+            "product reaches here",
+        ]
+    )
+
+
+def _costs(found: Mapping[str, tuple[float, float]]) -> str:
+    lines = ["| seconds | deepexp | PyTorch |", "|---|--:|--:|"]
+    for name, pair in found.items():
+        lines.append(f"| {name} | {' | '.join(map(_number, pair))} |")
+    return "\n".join(lines)
+
+
+def _study(work: Run, rate: float) -> str:
+    """How long a study would take at `rate` images/s, with what stands between its epochs and its levels."""
+    trainings, epochs = STUDY
+    epoch = work.per_epoch * work.config.train.batch_size / rate
+    with tempfile.TemporaryDirectory() as name:
+        kept = seconds_of(lambda: keep(work, Path(name)))
+        level = pruning_seconds(work.net) + seconds_of(lambda: save(work.net, Path(name)))
+    some = work.dataset.test[torch.arange(min(1000, len(work.dataset.test)))]
+    looked = seconds_of(lambda: evaluate.evaluate(work.net, some, work.dataset, work.config.machine), 1)
+    level += looked * len(work.dataset.test) / len(some)
+    often = min(1.0, epoch / checkpoint.PAUSE)  # checkpoints an epoch
+    hours = trainings * (epochs * (epoch + kept * often) + level) / 3600
+    return (
+        f"- {_number(epoch)} s an epoch, {_number(kept)} s a checkpoint, {_number(level)} s to evaluate, "
+        f"prune and save a level; estimate for {trainings} trainings of {epochs} epochs: {_number(hours)} h"
+    )
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else three_digits(value)
+
+
+def hardware(machine: Machine) -> str:
+    """The processor or the GPU, the threads used, and the versions that were measured."""
+    made, about = provenance({}), f"{machine.threads} thread{'s' * (machine.threads > 1)}"
+    found = {name: json.loads(str(made["versions"]))[name] for name in ("python", "numpy")}
+    found["torch"] = torch.__version__
+    if machine.device == "cuda":
+        about = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
+        with contextlib.suppress(RuntimeError):
+            found["cudnn"] = str(torch.backends.cudnn.version())
+    versions = ", ".join(f"{name} {version}" for name, version in found.items())
+    return f"{made['cpu']}, {about}; {versions}"

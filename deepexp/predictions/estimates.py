@@ -1,0 +1,136 @@
+"""The primary estimates of the predictions: one number a seed, from the tables of a recipe."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deepexp.predictions.statistics import Floats
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+LOW, HALF = 0.2, 0.5  # densities up to which levels count
+
+
+PERTURBED = 0.25  # the fraction of signs that P5 flips
+
+
+class NotRun(Exception):
+    """Why a prediction cannot be decided."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The primary estimate by seed, NaN where it is missing: `values`, or for a ratio of means `under` too.
+
+    `margin` where it depends on the data. values, under : (seeds,).
+    """
+
+    values: Floats
+    under: Floats | None = None
+    margin: float | None = None
+
+
+Estimator = Callable[["xr.Dataset", "xr.Dataset"], Estimate]  # of a panel's `levels` and `signs`
+
+
+def at_most(levels: xr.Dataset, density: float) -> xr.DataArray:
+    """Which levels keep at most this share of the weights, to the nearest weight, as levels are pruned.
+
+    Without those that `levels.counted` (level) leaves out, where it is there.
+    """
+    sparse = levels.kept <= np.floor(density * levels.total + 0.5)
+    return sparse & levels.counted if "counted" in levels else sparse
+
+
+def mean_accuracy(levels: xr.Dataset, density: float) -> xr.DataArray:
+    """Test accuracy in percent, mean over the levels of at most this density; the dimension level is gone."""
+    return 100 * levels.test_accuracy.where(at_most(levels, density)).mean("level")
+
+
+def _arm(levels: xr.Dataset, name: str) -> xr.Dataset:
+    if name not in levels.arm or not levels.planned.sel(arm=name):
+        raise NotRun(f"there is no arm {name} here")
+    arm = levels.sel(arm=name)
+    if not bool(arm.kept.notnull().any()):
+        raise NotRun(f"no run of the arm {name} is complete")
+    return arm
+
+
+def _low(levels: xr.Dataset, name: str, density: float) -> Floats:
+    arm = _arm(levels, name)
+    if not bool(at_most(arm, density).any()):
+        raise NotRun(f"the arm {name} has no level of a density of at most {density:g}")
+    return mean_accuracy(arm, density).values
+
+
+def gap_of(plus: str, minus: str, density: float = LOW) -> Estimator:
+    return lambda levels, _: Estimate(_low(levels, plus, density) - _low(levels, minus, density))
+
+
+def ratio_of(arm: str, base: str, top: str) -> Estimator:
+    def estimate(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
+        zero = _low(levels, base, LOW)
+        return Estimate(_low(levels, arm, LOW) - zero, under=_low(levels, top, LOW) - zero)
+
+    return estimate
+
+
+def settling(levels: xr.Dataset, signs: xr.Dataset) -> Estimate:
+    shares = []
+    for name in ("imp", "lrr"):
+        prunings = float(_arm(levels, name).prunings)
+        if not prunings:
+            raise NotRun(f"the arm {name} is never pruned")
+        shares.append(signs.mean_last_flip.sel(arm=name).values / prunings)
+    return Estimate(shares[0] - shares[1])
+
+
+def recovery(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
+    losses = []
+    for name in ("imp", "lrr"):
+        calm = _arm(levels, name)
+        last = int(calm.prunings)
+        shaken = _arm(levels, f"{name}-p{PERTURBED:g}-l{math.ceil(last / 3)}")
+        lost = calm.test_accuracy - shaken.test_accuracy
+        losses.append(100 * lost.sel(level=last).values)
+    return Estimate(losses[0] - losses[1])
+
+
+def _widths(levels: xr.Dataset) -> dict[str, float]:
+    """The widths that both algorithms have arms of, by their suffix."""
+    planned = [str(name) for name in levels.arm.values[levels.planned.values]]
+    suffixes = [name.removeprefix("lrr") for name in planned if name.startswith("lrr-w")]
+    widths = {suffix: float(suffix.removeprefix("-w")) for suffix in suffixes if f"imp{suffix}" in planned}
+    if len(widths) < 2:
+        raise NotRun(f"a slope needs arms of two widths, but there are {len(widths)}")
+    return widths
+
+
+def _slope(widths: Mapping[str, float], values: list[Floats]) -> Floats:
+    """The least-squares slope over log2(width) of each column of `values` (widths, seeds)."""
+    x = np.log2(list(widths.values()))
+    x = x - x.mean()
+    return (x @ np.array(values)) / (x @ x)
+
+
+def early_flips(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
+    widths = _widths(levels)
+    # Level 0 is the same training in both algorithms.
+    arms = [_arm(levels, f"lrr{suffix}").sel(level=0) for suffix in widths]
+    flips = [(arm.flips / arm.total).values for arm in arms]
+    slope = _slope(widths, flips)
+    there = np.array(flips)[:, np.isfinite(slope)]
+    return Estimate(slope, margin=0.05 * float(there.mean()) if there.size else None)
+
+
+def widening_gap(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
+    widths = _widths(levels)
+    gaps = [_low(levels, f"lrr{suffix}", LOW) - _low(levels, f"imp{suffix}", LOW) for suffix in widths]
+    return Estimate(_slope(widths, gaps))

@@ -1,0 +1,86 @@
+"""Whether a run is complete, and what of it is lost or damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from deepexp.config.settings import Config
+from deepexp.storage.folder import about, damaged_text, file, numbers, read_config, rows
+
+
+def is_recorded(folder: Path, config: Config) -> bool:
+    """Whether every level's row stands in levels.csv."""
+    return len(rows(folder / "levels.csv")) == config.pruning.levels + 1
+
+
+def is_complete(folder: Path, config: Config) -> bool:
+    """Whether every level's row stands in levels.csv, and nothing of the rest is lost.
+
+    Raises ValueError where the run cannot say any more which data and software made it.
+    """
+    if not is_recorded(folder, config):
+        return False
+    about(folder)
+    return not lost(folder, config)
+
+
+def lost(folder: Path, config: Config) -> list[Path]:
+    """The tables, masks and signs that a complete run in `folder` has and this one has not."""
+    levels = range(config.pruning.levels + 1)
+    files = [folder / name for name in ("layers.csv", "epochs.csv")]
+    files += [file(folder, kind, level) for kind in ("masks", "signs") for level in levels]
+    return [path for path in (*files, file(folder, "signs", "initial")) if not path.exists()]
+
+
+def damaged(folder: Path, config: Config) -> dict[Path, str]:
+    """Why each table, mask and sign of a complete run that cannot be read is of no use."""
+    from deepexp.storage import bit_files  # torch takes seconds to load
+
+    found = {}
+    gone = {*lost(folder, config)}
+    levels = range(config.pruning.levels + 1)
+    bits = [file(folder, kind, level) for kind in ("masks", "signs") for level in levels]
+    bits.append(file(folder, "signs", "initial"))
+    for path in {*bits} - gone:
+        try:
+            bit_files.load(path)
+        except ValueError as error:
+            found[path] = str(error)
+    for name, ends in (
+        ("levels.csv", {"level": config.pruning.levels}),
+        ("layers.csv", {"level": config.pruning.levels}),
+        ("epochs.csv", {"level": config.pruning.levels, "epoch": config.epochs(config.pruning.levels) - 1}),
+    ):
+        try:
+            if folder / name not in gone:
+                _check_table(folder / name, ends)
+        except ValueError as error:
+            found[folder / name] = str(error)
+    return found
+
+
+def _check_table(path: Path, ends: Mapping[str, int]) -> None:
+    """ValueError unless each value but a layer's name is a number, and the last row says `ends`."""
+    found = rows(path)
+    columns = [name for name in (found[0] if found else ()) if name != "layer"]
+    values = numbers(path, columns)
+    if not values or any(values[-1].get(name) != end for name, end in ends.items()):
+        raise ValueError(damaged_text(path, "its last rows are missing"))
+
+
+def check_holds(folder: Path, run_id: str) -> Config:
+    """The configuration in the folder; ValueError unless it is that of this run."""
+    if not (folder / "config.toml").exists():
+        raise ValueError(f"there is no run {run_id} in '{folder.parent}'; run it first")
+    there = read_config(folder)
+    if there.run_id != run_id:
+        raise ValueError(f"the folder '{folder}' must hold {run_id}, but it holds {there.run_id}")
+    return there
+
+
+def check_complete(folder: Path, run_id: str) -> None:
+    """Raise ValueError unless the folder holds the complete run of that name."""
+    there = check_holds(folder, run_id)
+    if not is_complete(folder, there):
+        raise ValueError(f"the run {run_id} must be complete before another builds on it; let it go on")

@@ -1,0 +1,1 @@
+"""Gradient steps under a mask, one network or several side by side, and their evaluation."""

@@ -1,0 +1,34 @@
+"""Accuracy and loss over the images of a test."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from deepexp.config.sections import Machine
+from deepexp.data.dataset import Dataset, Files, Images, in_order
+from deepexp.training.forward import in_precision, laid_out
+
+EVALUATION_BATCH = 1000
+
+
+@torch.no_grad()
+def evaluate(
+    net: nn.Module, images: Images | Files, dataset: Dataset, machine: Machine
+) -> tuple[float, float] | tuple[None, None]:
+    """Mean cross-entropy and accuracy on `images`, in evaluation mode and the precision of `machine`.
+
+    None for no images.
+    """
+    if not len(images):
+        return None, None
+    net.eval()
+    forward = in_precision(net, machine)
+    loss = torch.zeros((), dtype=torch.float64, device=dataset.mean.device)
+    correct = torch.zeros_like(loss)
+    for x, y in in_order(dataset, images, EVALUATION_BATCH):
+        logits = forward(laid_out(x, machine))
+        loss += F.cross_entropy(logits, y, reduction="sum")
+        correct += (logits.argmax(1) == y).sum()
+    return loss.item() / len(images), correct.item() / len(images)

@@ -1,0 +1,178 @@
+"""One training of a masked network: the loop, its learning rate and its evaluation. It knows no algorithm."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from deepexp.config.sections import Train
+from deepexp.config.settings import Config
+from deepexp.data.dataset import Dataset, batches, steps_per_epoch
+from deepexp.distributed import ALONE, Group
+from deepexp.models import norms, prunable
+from deepexp.pruning.masks import Mask
+from deepexp.training.failures import Diverged, OutOfMemory
+from deepexp.training.forward import Forward, compiled, laid_out
+from deepexp.training.optimizer import learning_rate
+
+
+@dataclass(frozen=True)
+class Report:
+    """Where a training stands after `step` steps; means over the current epoch, in training mode."""
+
+    step: int
+    lr: float
+    loss: float
+    accuracy: float
+
+
+def steps(
+    net: nn.Module,
+    forward: Forward,
+    sgd: torch.optim.SGD,
+    mask: Mask,
+    dataset: Dataset,
+    config: Config,
+    level: int,
+    start: int,
+    stops: Collection[int] = (),
+    group: Group = ALONE,
+) -> Iterator[Report]:
+    """Train `net` in place from step `start` of the level's schedule to its end.
+
+    `forward` is what `compiled` makes of `net`. Yields at the end of every epoch and after each step number
+    in `stops`; between those nothing waits for the device. Pruned weights and their momentum, 0 at the start,
+    stay 0: their gradients are set to 0, and 0 has no weight decay. The processes of `group` step together;
+    before a yield their running statistics are averaged, so that all of them hold one state. Raises Diverged
+    where an epoch's mean loss is not finite, and OutOfMemory.
+    """
+    sources = [(dataset, config.seed)]
+    for (report,) in side_by_side(net, forward, sgd, mask, sources, config, level, start, stops, group):
+        check_finite(report, config.train, len(dataset.train), level)
+        yield report
+
+
+def check_finite(report: Report, train: Train, images: int, level: int) -> None:
+    """Raise Diverged where the mean loss of an epoch of so many images is not finite."""
+    if not math.isfinite(report.loss):
+        epoch = (report.step - 1) // steps_per_epoch(images, train)
+        raise Diverged("the training loss", level, epoch, report.lr)
+
+
+def side_by_side(
+    net: nn.Module,
+    forward: Forward,
+    sgd: torch.optim.SGD,
+    mask: Mask,
+    sources: Sequence[tuple[Dataset, int]],
+    config: Config,
+    level: int,
+    start: int,
+    stops: Collection[int] = (),
+    group: Group = ALONE,
+) -> Iterator[list[Report]]:
+    """`steps` for a network that `deepexp.stack` made of one for every (data set, seed) of `sources`.
+
+    Each has channels, batches, a loss and a report of its own; one whose loss is not finite has that.
+    """
+    train, count = config.train, len(sources[0][0].train)
+    per_epoch, device = steps_per_epoch(count, train), sources[0][0].mean.device
+    warm = config.warms_up(level)
+    weights, zeroing = gradient_masks(net, mask)
+    statistics = [s for norm in norms(net).values() for s in norm.buffers() if s.is_floating_point()]
+    step, total = start, config.epochs(level) * per_epoch
+    while step < total:
+        net.train()
+        epoch, first = divmod(step, per_epoch)
+        sums, seen = torch.zeros(2, len(sources), device=device), 0  # of the losses and of the right answers
+        loaded = [
+            batches(dataset, config.data, train, seed, level, epoch, first, group)
+            for dataset, seed in sources
+        ]
+        for parts in zip(*loaded, strict=True):
+            x, y = _stacked(parts)
+            rate = learning_rate(train, step, per_epoch, warm=warm)
+            for options in sgd.param_groups:
+                options["lr"] = rate
+            losses, logits = _gradients(net, forward, x, y, config, group)
+            if zeroing:
+                torch._foreach_mul_([weight.grad for weight in weights], zeroing)
+            sgd.step()
+            step += 1
+            with torch.no_grad():
+                sums[0] += losses * len(y)
+                sums[1] += (logits.argmax(2) == y).sum(0)
+                seen += len(y) * group.size
+            if step % per_epoch == 0 or step in stops:
+                group.average(statistics)
+                loss_sums, correct = group.sum(sums.clone()).tolist()
+                yield [
+                    Report(step, rate, loss / seen, right / seen)
+                    for loss, right in zip(loss_sums, correct, strict=True)
+                ]
+
+
+def _stacked(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Batches (B, C, H, W), (B,) of S sources as one: the images' channels side by side, classes (B, S)."""
+    images, classes = zip(*parts, strict=True)
+    return images[0] if len(images) == 1 else torch.cat(images, 1), torch.stack(classes, 1)
+
+
+def _gradients(
+    net: nn.Module, forward: Forward, x: Tensor, y: Tensor, config: Config, group: Group
+) -> tuple[Tensor, Tensor]:
+    """Give `net` the gradients of a batch's losses; returns these (S,) and the logits (B, S, classes).
+
+    The losses and logits are of this process's part of the batch, the gradients means over `group`.
+    """
+    machine = config.machine
+    net.zero_grad(set_to_none=True)
+    if machine.compile and machine.device == "cuda":
+        torch.compiler.cudagraph_mark_step_begin()  # what the step before returned may be written over
+    with contextlib.suppress(torch.OutOfMemoryError), group.averaging(list(net.parameters())):
+        return _backward(forward, laid_out(x, machine), y, config.train)
+    # Out here no frame holds any longer what had been allocated.
+    raise OutOfMemory(len(x) * machine.processes, fitting(net, x, y, config) * machine.processes)
+
+
+def _backward(forward: Forward, x: Tensor, y: Tensor, train: Train) -> tuple[Tensor, Tensor]:
+    logits = forward(x).unflatten(1, (y.shape[1], -1))
+    pairs = zip(logits.unbind(1), y.unbind(1), strict=True)
+    losses = torch.stack([F.cross_entropy(*pair, label_smoothing=train.label_smoothing) for pair in pairs])
+    losses.sum().backward()  # no weight is shared: each loss has its own gradients
+    return losses.detach(), logits.detach()
+
+
+def fitting(net: nn.Module, x: Tensor, y: Tensor, config: Config) -> int:
+    """How many of a batch's images, halved until they do, fit the device forward and backward; 0: not even 2.
+
+    Leaves `net` with other running statistics and gradients.
+    """
+    machine = config.machine
+    forward, count = compiled(net, machine.model_copy(update={"compile": False})), len(x) // 2
+    while count > 1:
+        net.zero_grad(set_to_none=True)
+        if machine.device == "cuda":
+            torch.cuda.empty_cache()
+        with contextlib.suppress(torch.OutOfMemoryError):
+            _backward(forward, laid_out(x[:count], machine), y[:count], config.train)
+            return count
+        count //= 2
+    return 0
+
+
+def gradient_masks(net: nn.Module, mask: Mask) -> tuple[list[Any], list[Tensor]]:
+    """The weights of layers with pruned weights, and their masks as floats in the weights' layout."""
+    weights, zeroing = [], []
+    for name, weight in prunable(net).items():
+        if not bool(mask.alive[name].all()):
+            weights.append(weight)
+            zeroing.append(torch.empty_like(weight).copy_(mask.alive[name]).detach())
+    return weights, zeroing

@@ -1,0 +1,141 @@
+"""What the figures of recipes share: panels, arms, titles and legends."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from figures import style
+from figures.deep.curves import LOOKS, Look, line
+from figures.panels import Data, letters
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+
+
+PANEL = {
+    "digits": "digits",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "tinyimagenet": "Tiny ImageNet",
+    "imagenet": "ImageNet",
+}
+
+
+SMOKE = "SMOKE RUN: nothing about the methods"
+
+
+TITLES = {
+    "erk": "ERK",
+    "balanced": "balanced",
+    "uniform": "uniform",
+    "magnitude": "magnitude",
+    "random": "random",
+    "snip": "SNIP",
+    "synflow": "SynFlow",
+}
+
+
+def panels_of(data: Data) -> list[str]:
+    return [str(panel) for panel in data["levels"].panel.values]
+
+
+def arms_of(data: Data) -> dict[str, str]:
+    """Every arm, looking as itself."""
+    return {str(name): str(name) for name in data["means"].arm.values}
+
+
+def _config(data: Data) -> dict[str, Any]:
+    return json.loads(next(iter(data.values())).attrs.get("config", "{}"))
+
+
+def stripped(data: Data, suffix: str, plain: bool = False) -> dict[str, str]:
+    """The arms with `suffix` (`plain`: without '-warmup'), and the name without it whose look they take."""
+    arms = arms_of(data)
+    if plain:
+        return {name: name for name in arms if not name.endswith("-warmup")}
+    return {name: name.replace(suffix, "") for name in arms if f"{name}-".find(f"{suffix}-") > 0}
+
+
+def draw_points(
+    axes: Axes, x: list[float], rows: list[xr.Dataset], name: str, look: Look, scale: float
+) -> None:
+    """`_line` through one value of each of `rows`."""
+    import xarray as xr
+
+    kept = [f"{name}_{part}" for part in ("mean", "low", "high", "n")]
+    values = {key: ("x", [float(row[key]) for row in rows]) for key in kept}
+    line(axes, x, xr.Dataset(values), name, look, scale)
+
+
+def draw_losses(axes: Axes, shaken: xr.Dataset) -> None:
+    """A line for each algorithm and level at which it was perturbed."""
+    axes.axhline(0, color=style.GREY, linewidth=0.5)
+    times = sorted(set(shaken.perturbed.values))
+    for algorithm in ("imp", "lrr"):
+        for position, level in enumerate(times):
+            named = [str(arm).startswith(f"{algorithm}-") for arm in shaken.arm.values]
+            chosen = (shaken.perturbed.values == level) & named
+            arms = shaken.isel(arm=np.flatnonzero(chosen)).sortby("fraction").sel(baseline=algorithm)
+            last = arms.isel(level=int(arms.prunings.max())) if arms.sizes["arm"] else arms
+            if not arms.sizes["arm"] or not bool(last.difference_mean.notnull().any()):
+                continue
+            look = LOOKS[algorithm]
+            marker, dashes = "osD^vP"[position % 6], ("-", "--", ":", "-.")[position % 4]
+            shown = Look(f"{look.label}, level {level:g}", look.colour, dashes, marker)
+            beside = (position - (len(times) - 1) / 2) + (0.25 if algorithm == "lrr" else -0.25)
+            line(axes, 100 * last.fraction.values + 0.5 * beside, last, "difference", shown, -100)
+
+
+def _panel_title(data: Data, panel: str) -> str:
+    return f"{PANEL.get(panel, panel)}, {data['levels'].network.sel(panel=panel).item()}"
+
+
+def set_titles(data: Data, panels: Mapping[str, Axes], more: str = "") -> None:
+    titles = {
+        _panel_title(data, panel) + (f"; {more}" if more else ""): axes for panel, axes in panels.items()
+    }
+    if len(titles) > 1:
+        letters(titles)
+        return
+    for title, axes in titles.items():
+        axes.set_title(title, loc="left")
+
+
+def finish(
+    figure: Figure, data: Data, panels: Iterable[Axes], panel: str = "", dots: str = "; dots: the seeds"
+) -> Figure:
+    """One legend of all panels below; above it the `panel` of all, what bars and dots are, and sources.
+
+    A smoke run is marked as one above.
+    """
+    handles: dict[str, Artist] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    handles = dict(sorted(handles.items(), key=lambda item: item[0] == "mean"))  # else bars come after it
+    counts = data["means"].accuracy_n.values
+    seeds = int(counts.max())
+    marks = {1: "", 2: dots}.get(seeds, "; whiskers: 95 % $t$-intervals")
+    notes = [f"{_panel_title(data, panel)}; " if panel else ""]
+    fewest = min(counts[counts > 0])
+    number = f"{fewest} to {seeds}" if fewest < seeds else f"{seeds}"
+    notes[0] += f"mean over {number} seeds{marks}" if seeds > 1 else "one seed"
+    if "reference" in data:
+        notes += [f"published: {source}" for source in dict.fromkeys(data["reference"].source.values)]
+    wide = figure.get_figwidth() > style.COLUMN
+    wrapped = "\n".join(line for note in notes for line in textwrap.wrap(note, 110 if wide else 52))
+    columns = 2 if not wide else 4 if len(handles) == 4 else 3
+    look: dict[str, Any] = {"loc": "outside lower center", "title_fontsize": 7.5, "columnspacing": 1.2}
+    legend = figure.legend(handles.values(), handles.keys(), ncols=columns, title=wrapped, **look)
+    legend.get_title().set_linespacing(1.1)
+    if _config(data).get("profile") == "smoke":
+        figure.suptitle(SMOKE, fontsize=9, color=style.VERMILION)
+    return figure

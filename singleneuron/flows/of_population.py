@@ -1,0 +1,148 @@
+"""A batch of states of the population, or of one coordinate, by the method asked for."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from singleneuron.flows import descent, line, population
+from singleneuron.flows.result import (
+    CHUNK,
+    SLOW_CHUNK,
+    Ends,
+    FlowResult,
+    Mask,
+    Progress,
+    balance_at_end,
+    choose_method,
+    descent_steps,
+    in_chunks,
+    masked_start,
+    times_reached,
+)
+from singleneuron.flows.task import Task
+from singleneuron.formulas import balanced
+from singleneuron.formulas import line as formulas_line
+from singleneuron.kernels.dop853 import CERTAIN, FAILED
+from singleneuron.problem.arguments import Array
+from singleneuron.problem.problem import Line, Population, population_line
+from singleneuron.problem.state import Reduced, Starts, State, expand, reduce, start_balance, unit_overlap
+from singleneuron.problem.status import DEAD_RATIO, TINY_NORM, Status, line_status, population_status
+
+
+def train_line(
+    a: Array, w: Array, c: Array, problem: Line, overlap: Array, task: Task, method: str
+) -> tuple[Array, Array, NDArray[np.int8], Array]:
+    """Paths (T, B) of a and w, status and time of starts with one coordinate."""
+    if method == "exact":
+        times = np.array([np.inf]) if task.limit else task.times
+        path_a, path_w = formulas_line.line_flow(a, w, times[:, None], *problem, balanced=c == 0)
+        time, reason = np.full(a.size, times[-1]), np.zeros(a.size, dtype=np.int64)
+    else:
+        path, end, reason, time = line.line_flow(a, w, c, problem, task.times, **task.ode)
+        path_a, path_w = end.T[:, None] if task.limit else np.moveaxis(path, (2, 1), (0, 1))
+    status = line_status(path_a[-1], path_w[-1], c, problem, overlap, task.tolerance)
+    status[reason == FAILED] = Status.FAILED
+    return path_a, path_w, status, time
+
+
+def train_population(
+    problem: Population,
+    starts: Starts,
+    kept: Mask | None,
+    task: Task,
+    method: str,
+    progress: Progress | None,
+) -> FlowResult[Any]:
+    overlap = np.ones(starts.size)
+    if isinstance(starts, State):
+        starts = masked_start(starts, kept)
+        if kept is not None:
+            overlap = unit_overlap(problem, kept)[0]
+        reduced = reduce(problem, starts, kept)
+    else:
+        reduced = starts
+    c = start_balance(starts)
+    # w parallel to v, w = 0, and one coordinate alike: the direction never turns.
+    single = (reduced.q == 0) & ((overlap > 0) | (reduced.p == 0))
+    closed = bool(np.all(single | ((c == 0) & (overlap == 1) & (starts.c is not None))))
+    method = choose_method(method, closed, task)
+
+    rows = len(task.times)
+    path = np.empty((3, rows, starts.size))
+    status, time = np.empty(starts.size, dtype=np.int8), np.empty(starts.size)
+    everyone = np.arange(starts.size)
+    size = SLOW_CHUNK if method == "descent" else CHUNK
+    groups = (
+        [(everyone, False)] if method == "descent" else [(everyone[single], True), (everyone[~single], False)]
+    )
+    done = 0
+    for group, is_line in groups:
+        for i in in_chunks(group, done, starts.size, size, progress):
+            if is_line:
+                path[0][:, i], path[1][:, i], status[i], time[i] = train_line(
+                    reduced.a[i], reduced.p[i], c[i], population_line(overlap[i]), overlap[i], task, method
+                )
+                path[2][:, i] = 0.0
+            else:
+                run = {"descent": _descend_population, "exact": _exact_population, "ode": _ode_population}[
+                    method
+                ]
+                path[:, :, i], status[i], time[i] = run(reduced[i], overlap[i], c[i], task)
+        done += group.size
+    path[:, task.times == 0] = np.stack([reduced.a, reduced.p, reduced.q])[:, None]  # to the last bit
+    if not task.path:
+        path = path[:, -1]
+    end = Reduced(path[0], path[1], path[2])
+    end = replace(end, c=balance_at_end(starts, end, status, method))
+    state: Starts = end
+    if isinstance(starts, State):
+        state = expand(problem, end, starts, kept)
+        if task.path:
+            w = np.where((task.times == 0)[:, None, None], starts.w, state.w)
+            state = State(state.a, w, state.c)
+    return FlowResult(state, status, time, times_reached(task, method), method)
+
+
+def _ode_population(starts: Reduced, overlap: Array, c: Array, task: Task) -> Ends:
+    start = population.log_coordinates(starts)
+    path, end, reason, time = population.population_flow(start, overlap, c, task.times, **task.ode)
+    status = population_status(end[:, 0], end[:, 1], end[:, 2], c, overlap, task.tolerance)
+    status[reason == FAILED] = Status.FAILED
+    states = population.from_log_coordinates(end[:, None] if task.limit else path)
+    return np.stack([states.a.T, states.p.T, states.q.T]), status, time
+
+
+def _exact_population(starts: Reduced, overlap: Array, c: Array, task: Task) -> Ends:
+    times = np.array([np.inf]) if task.limit else task.times
+    path = np.stack(balanced.balanced_flow(starts.a, starts.p, starts.q, times[:, None]))
+    a, p, q = path[:, -1]
+    rho = np.hypot(p, q)
+    x = np.arcsinh(np.divide(-p, q, out=np.copysign(np.inf, -p), where=q > 0))
+    log_rho = np.log(rho, out=np.full(a.shape, -np.inf), where=rho > 0)
+    status = population_status(a, log_rho, x, c, overlap, task.tolerance)
+    return path, status, np.full(a.size, times[-1])
+
+
+def _descend_population(starts: Reduced, overlap: Array, c: Array, task: Task) -> Ends:
+    rate, steps = descent_steps(task)
+    path, end, reason, step = descent.descend_population(
+        starts.a, starts.p, starts.q, overlap, steps, rate, limit=task.limit, tolerance=task.tolerance
+    )
+    a, rho, theta = end[:, 0], np.hypot(end[:, 1], end[:, 2]), np.arctan2(end[:, 2], end[:, 1])
+    near = (np.abs(a * rho - 1) <= task.tolerance) & (theta <= task.tolerance)
+    # Descent conserves no c, so that neither death nor success is certain before it is there.
+    status = np.select(
+        [
+            reason == FAILED,
+            overlap < 1,
+            near,
+            (rho == 0) | ((a <= -DEAD_RATIO * rho) & (rho <= TINY_NORM)),
+            reason == CERTAIN,
+        ],
+        [Status.FAILED, Status.STUCK, Status.CONVERGED, Status.DEAD, Status.STUCK],
+        Status.UNDECIDED,
+    ).astype(np.int8)
+    states = np.moveaxis(end[:, None] if task.limit else path, (2, 1), (0, 1))
+    return states, status, step.astype(np.float64) * rate

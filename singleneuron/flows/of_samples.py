@@ -1,0 +1,104 @@
+"""A batch of states of samples, in as many coordinates as their masks keep, by the method asked for."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from singleneuron.flows import descent
+from singleneuron.flows.of_population import train_line
+from singleneuron.flows.result import (
+    CHUNK,
+    SLOW_CHUNK,
+    FlowResult,
+    Mask,
+    Progress,
+    balance_at_end,
+    choose_method,
+    descent_steps,
+    in_chunks,
+    masked_start,
+    times_reached,
+)
+from singleneuron.flows.samples import flow as samples
+from singleneuron.flows.samples.limits import FADES, MOVING
+from singleneuron.flows.task import Task
+from singleneuron.kernels.dop853 import AMBIGUOUS, CERTAIN, CONVERGED, END, FAILED
+from singleneuron.problem.problem import Line, Sample
+from singleneuron.problem.state import State, start_balance, unit_overlap
+from singleneuron.problem.status import Status, sample_status
+
+
+def train_samples(
+    problem: Sample, starts: State, kept: Mask | None, task: Task, method: str, progress: Progress | None
+) -> FlowResult[Any]:
+    """Starts that keep the same coordinates see the same data: one problem for each such pattern."""
+    c = start_balance(starts := masked_start(starts, kept))
+    patterns, member = np.ones((1, starts.d), dtype=bool), np.zeros(starts.size, dtype=np.intp)
+    if kept is not None:
+        patterns, member = np.unique(kept, axis=0, return_inverse=True)
+    method = choose_method(method, bool(np.all(patterns.sum(axis=1) == 1)), task)
+
+    rows = len(task.times)
+    a, w = np.empty((rows, starts.size)), np.zeros((rows, starts.size, starts.d))
+    status, time = np.empty(starts.size, dtype=np.int8), np.empty(starts.size)
+    done = 0
+    for index, pattern in enumerate(patterns):
+        columns, group = np.flatnonzero(pattern), np.flatnonzero(member == index)
+        size = CHUNK if columns.size == 1 and method != "descent" else SLOW_CHUNK
+        overlap = float(unit_overlap(problem, pattern)[0])
+        part = replace(
+            problem, x=problem.x[:, columns], targets=max(1, int(pattern[: problem.targets].sum()))
+        )
+        for i in in_chunks(group, done, starts.size, size, progress):
+            start = State(starts.a[i], starts.w[np.ix_(i, columns)], c[i])
+            if columns.size == 1 and method != "descent":
+                line_problem = Line(*(value[0] for value in part.statistics))
+                a[:, i], w[:, i, columns[0]], status[i], time[i] = train_line(
+                    start.a, start.w[:, 0], c[i], line_problem, np.full(i.size, overlap), task, method
+                )
+                continue
+            train = _descend_sample if method == "descent" else _flow_sample
+            a[:, i], w[np.ix_(np.arange(rows), i, columns)], reason, time[i], fate = train(
+                part, start, i, task
+            )
+            end = State(a[-1, i], w[-1][np.ix_(i, columns)])
+            known = np.full(i.size, -np.inf) if method == "descent" else c[i]  # descent conserves no c
+            settled = reason != END if task.limit and method != "descent" else None
+            hop = task.learning_rate or 0.0
+            found = sample_status(part, end, known, overlap, task.tolerance, settled, hop)
+            if overlap == 1:  # at rest is not for ever: what creeps looks the same
+                found[(found == Status.STUCK) & (fate == MOVING)] = Status.UNDECIDED
+                found[fate == FADES] = Status.DEAD
+            status[i] = found
+            status[i[reason == FAILED]] = Status.FAILED
+            status[i[reason == AMBIGUOUS]] = Status.AMBIGUOUS
+        done += group.size
+    a[task.times == 0], w[task.times == 0] = starts.a, starts.w
+    state = State(a, w) if task.path else State(a[-1], w[-1])
+    state = replace(state, c=balance_at_end(starts, state, status, method))
+    return FlowResult(state, status, time, times_reached(task, method), method)
+
+
+def _descend_sample(part: Sample, starts: State, index: NDArray[np.intp], task: Task) -> tuple[Any, ...]:
+    rate, steps = descent_steps(task)
+    path, end, reason, step = descent.descend_sample(
+        part.x, part.y, starts.a, starts.w, steps, rate, tolerance=task.tolerance,
+        label_noise=task.label_noise, seed=task.seed, trajectory=index, limit=task.limit,
+    )  # fmt: skip
+    path = end[None] if task.limit else np.moveaxis(path, 1, 0)
+    fate = np.full(len(end), MOVING)  # with label noise nothing is for ever
+    if not task.label_noise:
+        from_end = replace(task, times=np.zeros(1), limit=False)
+        fate = _flow_sample(part, State(end[:, 0], end[:, 1:]), index, from_end)[-1]
+        fate[reason == CERTAIN] = CONVERGED  # a step changes nothing
+    return path[..., 0], path[..., 1:], reason, step * rate, fate
+
+
+def _flow_sample(part: Sample, starts: State, index: NDArray[np.intp], task: Task) -> tuple[Any, ...]:
+    flow = samples.sample_flow(part.x, part.y, starts.a, starts.w, task.times, c=starts.c, **task.ode)
+    path = flow.end[None] if task.limit else np.moveaxis(flow.path, 1, 0)
+    reason = np.where(flow.ambiguous, AMBIGUOUS, flow.reason)
+    fate = np.where(flow.reason == END, MOVING, CONVERGED) if task.limit else flow.fate
+    return path[..., 0], path[..., 1:], reason, flow.time, fate

@@ -1,0 +1,57 @@
+"""Single runs of an experiment repeated by the independent solver."""
+
+import numpy as np
+
+from singleneuron.problem.problem import Line, Population
+from singleneuron.problem.state import Reduced, State, reduce, start_balance, unit_overlap
+from singleneuron.verification import reference_solver
+from singleneuron.verification.batches import Batch, sample_of
+from singleneuron.verification.statements import Claim, Setting
+
+
+def repeat(setting: Setting, claim: Claim, batch: Batch) -> tuple[float, bool]:
+    """The outcome of one run by the independent solver, 1, 0 or NaN, and whether its mask has the target."""
+    if setting.sampled:
+        return _repeat_on_samples(setting, claim, batch)
+    problem, starts = Population(setting.d, setting.targets), batch.starts
+    data = Line() if batch.data is None else Line(*(float(value[0]) for value in batch.data))
+    share = 1.0  # of w_perp that the mask keeps
+    reduced = starts
+    if isinstance(starts, State):
+        reduced = reduce(problem, starts)
+        mask = np.broadcast_to(unit_overlap(problem)[1], starts.w.shape)
+        share = float(reduce(problem, starts, mask).q[0] / reduced.q[0]) if reduced.q[0] else 0.0
+    assert isinstance(reduced, Reduced)
+    a, p, q = float(reduced.a[0]), float(reduced.p[0]), float(reduced.q[0])
+    balanced, c = setting.init == "balanced", float(start_balance(reduced)[0])
+    rule = claim.rule
+    if rule.rewinds_to is not None and setting.d > setting.targets:
+        if rule.rewinds_to > 0:
+            a, p, q = reference_solver.plane(a, p, q, rule.rewinds_to)
+        balanced = rule.rebalances
+        q *= share if setting.targets > 1 else 0.0
+        a = float(np.sign(a) * np.hypot(p, q)) if balanced else a
+        c = 0.0 if balanced else (abs(a) - np.hypot(p, q)) * (abs(a) + np.hypot(p, q))
+    if q == 0:
+        return reference_solver.line_outcome(a, p, data, balanced=balanced), True
+    return reference_solver.plane_outcome(a, p, q, c), True
+
+
+def _repeat_on_samples(setting: Setting, claim: Claim, batch: Batch) -> tuple[float, bool]:
+    """By gradient descent with small steps up to the mask, then LSODA for the one coordinate that is left."""
+    assert isinstance(batch.starts, State)
+    assert batch.seeds is not None
+    problem = sample_of(setting, batch.seeds[0])
+    start_a, start_w = float(batch.starts.a[0]), batch.starts.w[0]
+    end_a, end_w = reference_solver.dense(problem, start_a, start_w)
+    largest = int(np.argmax(np.abs(end_w)))
+    if np.isnan(end_a) or largest >= setting.targets:
+        return (np.nan if np.isnan(end_a) else 0.0), False
+    rule, rewound = claim.rule, (start_a, start_w)
+    if rule.rewinds_to:
+        rewound = reference_solver.descend(problem, start_a, start_w, rule.rewinds_to)
+    a, w = rule.source(rewound, (end_a, end_w))
+    balanced = rule.rebalances
+    a = float(np.sign(a) * abs(w[0])) if balanced else a
+    data = Line(*(float(value[0]) for value in problem.statistics))
+    return reference_solver.line_outcome(a, float(w[0]), data, balanced=balanced), True

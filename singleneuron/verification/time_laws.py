@@ -1,0 +1,144 @@
+"""Laws of the times at which a trajectory turns, crosses w = 0 or escapes, held against integration."""
+
+import numpy as np
+
+from signflow.verdicts import Law
+from singleneuron.flows import line, population
+from singleneuron.formulas import line as formulas_line
+from singleneuron.formulas import population as formulas_population
+from singleneuron.problem.arguments import Array
+from singleneuron.problem.problem import Line
+from singleneuron.problem.state import Reduced, start_balance
+from singleneuron.verification import reference_solver
+from singleneuron.verification.laws import ODE, RTOL, compare, generator, start_values
+
+
+def flip_times(starts: int, seed: int) -> Law:
+    """w_1 changes sign at 4 z + (4/pi) z^2 + (2/3 + 16/(3 pi^2)) z^3, up to 2 z^4, z = theta(0) - pi/2."""
+    size, rng = starts, generator(seed)
+    z = np.exp(rng.uniform(np.log(0.02), np.log(0.4), size))
+    norm = rng.uniform(0.5, 2.0, size)
+    first = Reduced(norm, -norm * np.sin(z), norm * np.cos(z), np.zeros(size))
+    found = _turning_times(first, np.linspace(0, 2.2, 221))
+    series = 4 * z + 4 * z**2 / np.pi + (2 / 3 + 16 / (3 * np.pi**2)) * z**3
+
+    def again(i: int) -> Array:
+        return np.array(reference_solver.turning_time(first.a[i], first.p[i], first.q[i], 10.0))
+
+    return compare(
+        "time to the sign flip",
+        series,
+        found,
+        start_values(first),
+        again,
+        unit=2 * z**4,
+        limit=1.0,
+        unit_name="2 z^4",
+    )
+
+
+def wedge_times(starts: int, seed: int) -> Law:
+    """Label noise alone drives w from w_0 < 0 to 0: the crossing time, s_neg from 1e-3 to 1.
+
+    The rate C of each start is its crossing time at C = 1, so that all are stated to cross at t = 1: w there.
+    """
+    rng = generator(seed)
+    w, slope = -rng.uniform(0.05, 1, starts), 10 ** rng.uniform(-3, 0, starts)
+    a = -w * (1 + 10 ** rng.uniform(-2, 0.5, starts))
+    rate = formulas_line.crossing_time(a, w, c_neg=1.0, s_neg=slope)
+    data = Line(rate, np.ones(starts), rate, slope)
+    c = (a - np.abs(w)) * (a + np.abs(w))
+    end = line.line_flow(a, w, c, data, np.array([1.0]), **ODE)[1]
+
+    def again(i: int) -> Array:
+        side = Line(float(rate[i]), 1.0, float(rate[i]), float(slope[i]))
+        return np.array(reference_solver.line(float(a[i]), float(w[i]), side, 1.0)[1])
+
+    unit = np.full(starts, RTOL)
+    named = {"a0": a, "w1": w, "s_neg": slope, "c_neg": rate}
+    return compare("w at the crossing time", np.zeros(starts), end[:, 1], named, again, unit=unit)
+
+
+def wedge_logarithm(starts: int, seed: int) -> Law:
+    """For s_neg << c the crossing comes at log(c |w_0|/(a_0 s_neg))/(C c).
+
+    Up to 3 (s_neg/c)(1 + a_0/|w_0|) in units of 1/(C c). The rate C makes the stated time 1; with s_pos =
+    s_neg w runs on, so that w(1)/(a s_neg) is what is missing.
+    """
+    size, rng = starts, generator(seed)
+    w = -rng.uniform(0.2, 1, size)
+    a = -w * rng.uniform(1.2, 3, size)
+    c = (a - np.abs(w)) * (a + np.abs(w))
+    slope = c * 10 ** rng.uniform(-3, -1.5, size)
+    rate = np.log(c * np.abs(w) / (a * slope)) / c
+    end = line.line_flow(a, w, c, Line(rate, slope, rate, slope), np.array([1.0]), **ODE)[1]
+
+    def missing(w: Array, i: int | slice = slice(None)) -> Array:
+        return w * np.sqrt(c[i]) / slope[i]
+
+    def again(i: int) -> Array:
+        side = Line(*(float(value[i]) for value in (rate, slope, rate, slope)))
+        return missing(np.array(reference_solver.line(float(a[i]), float(w[i]), side, 1.0)[1]), i)
+
+    unit = 3 * slope / c * (1 + a / np.abs(w))
+    named = {"a0": a, "w1": w, "s_neg": slope, "c_neg": rate}
+    return compare(
+        "logarithm of the crossing time", np.zeros(size), missing(end[:, 1]), named, again,
+        unit=unit, limit=1.0, unit_name="3 (s_neg/c)(1 + a_0/|w_0|)",
+    )  # fmt: skip
+
+
+def escape_times(starts: int, seed: int) -> Law:
+    """The time from delta = pi - theta to pi/2, at any balance: relative error of the leading order <= delta.
+
+    Starts with a_0 delta_0 within a factor 3 of pi |c| rho_0 < 0, where the two branches meet, are left out.
+    """
+    size, rng = starts, generator(seed)
+    delta = 10 ** rng.uniform(-3, -1, size)
+    norm, branch = rng.uniform(0.5, 1.2, size), np.arange(size) % 4
+    excess = np.select(
+        [branch == 0, branch == 1, branch == 2],
+        [rng.uniform(0.05, 1, size), 0.0, -delta / (2 * np.pi * norm**2) * rng.uniform(0.1, 1 / 3, size)],
+        -1.0,
+    )
+    a = norm * (1 + excess)
+    # The slow manifold: a_0 about 0, and delta not so small that it takes for ever.
+    slow = branch == 3
+    delta = np.where(slow, rng.uniform(0.1, 0.2, size), delta)
+    a = np.where(slow, rng.uniform(-0.2, 0.2, size), a)
+    c = np.where(branch == 1, 0.0, (a - norm) * (a + norm))
+    first = Reduced(a, -norm * np.cos(delta), norm * np.sin(delta), c)
+    stated = formulas_population.escape_time(a, norm, delta)
+    window = np.append(0.0, np.linspace(0.7, 1.3, 301))
+    found = np.concatenate([_turning_times(first[[i]], window * stated[i]) for i in range(size)])
+
+    def again(i: int) -> Array:
+        return np.array(reference_solver.turning_time(first.a[i], first.p[i], first.q[i], 2 * stated[i]))
+
+    return compare(
+        "escape time", stated, found, start_values(first), again,
+        unit=delta * stated, limit=1.0, unit_name="delta * time",
+    )  # fmt: skip
+
+
+def _turning_times(first: Reduced, times: Array) -> Array:
+    """When x = log tan(theta/2) falls through 0: inverse cubic interpolation between `times`."""
+    start = population.log_coordinates(first)
+    path = population.population_flow(start, np.ones(first.size), start_balance(first), times, **ODE)[0]
+    y = path.transpose(1, 0, 2)
+    x = y[..., 2]
+    k, i = np.argmax(x <= 0, axis=0) - 1, np.arange(first.size)
+    x0, x1 = x[k, i], x[k + 1, i]
+    with np.errstate(all="ignore"):  # of starts that do not turn
+        m0, m1 = (
+            -np.pi * np.exp(y[j, i, 1]) / (y[j, i, 0] * np.arctan(np.exp(-x[j, i]))) for j in (k, k + 1)
+        )  # dt/dx
+    s = x0 / (x0 - x1)
+    step = x1 - x0
+    value = (
+        (1 + 2 * s) * (1 - s) ** 2 * times[k]
+        + s * (1 - s) ** 2 * step * m0
+        + s**2 * (3 - 2 * s) * times[k + 1]
+        + s**2 * (s - 1) * step * m1
+    )
+    return np.where((k >= 0) & (x1 <= 0), value, np.inf)
