@@ -7,8 +7,9 @@ was negative on arrival, is positive across, and the path cannot come back. A pa
 that the hull holds 0, and stays there: a dead neuron.
 
 Where several rays lead away from w = 0, or 0 is in the hull and one does, the flow has several continuations,
-and straight across is a convention. It is what overshooting does: gradient descent with small steps, which
-hops about its slide, took another ray in 1 of 5,100 starts (a > 0, d = 2, n = 10 to 50, noise 1).
+and straight across is a convention. It is what overshooting does, as a rule: gradient descent with small
+steps, which hops about its slide, ended elsewhere in 1 of 5,100 starts (a > 0, d = 2, n = 10 to 50, noise 1),
+and in 7 of 5,683 of another draw.
 """
 
 import math
