@@ -25,8 +25,6 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 # Figures compute nothing: editing one leaves every result valid, so the digest leaves them out.
 _SOURCES = ("singleneuron", "deepexp", "signflow")
-
-
 _LIBRARIES = ("numpy", "scipy", "numba", "xarray", "signflow")
 
 

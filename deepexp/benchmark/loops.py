@@ -27,14 +27,8 @@ from deepexp.runs.workspace import Run
 from deepexp.training import forward as train
 
 CHUNK = 3  # steps on a CPU that a loop makes before it is the next one's turn; on a GPU, an epoch
-
-
 PLAIN = 10_000  # images at most, but a batch, that a plain loop has as floats in memory
-
-
 DENSITY = 0.2  # of the masked loops
-
-
 STACK = 4
 
 

@@ -9,8 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from signflow.messages import unknown
 
 Origin = Literal["keep", "initial", "rewind"]
-
-
 WeightOrigin = Literal["keep", "initial", "rewind", "donor"]
 
 

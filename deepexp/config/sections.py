@@ -10,14 +10,8 @@ from pydantic import Field, model_validator
 from deepexp.config.algorithms import Section
 
 DatasetName = Literal["digits", "cifar10", "cifar100", "tinyimagenet", "imagenet"]
-
-
 Fraction01 = Annotated[float, Field(gt=0, le=1)]
-
-
 Positive = Annotated[float, Field(gt=0)]
-
-
 SCORE_SETTINGS = {"snip": "snip_batches", "synflow": "synflow_steps"}  # fields of one score alone
 
 

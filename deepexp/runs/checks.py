@@ -21,8 +21,6 @@ from deepexp.storage import folder as layout
 from signflow.machine import memory
 
 _CXX = ("clang++",) if sys.platform == "darwin" else ("g++",)
-
-
 _COUNTED = 1e4  # the width up to which torch can count every network's weights
 
 

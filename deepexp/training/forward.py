@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from deepexp.config.sections import Machine
 
 GRAPHS = 1 << 16  # compiled ones that a process may have; beyond it, torch raises an error
-
-
 Forward = Callable[[Tensor], Tensor]
 
 

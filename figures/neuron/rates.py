@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 
 MARKERS = "os^Dv"
-
-
 OPEN = "_open"  # of the artists that show what undecided runs leave open; the legend passes them over
 
 

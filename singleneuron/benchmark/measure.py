@@ -16,11 +16,7 @@ from signflow.readme import three_digits
 from singleneuron.problem.arguments import Array
 
 ERROR = 1e-6
-
-
 SHORTEST = 0.5  # seconds
-
-
 TOLERANCES = tuple(ERROR * 10.0 ** (-half / 2) for half in range(13))  # 1e-6 to 1e-12
 
 

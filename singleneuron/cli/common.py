@@ -12,8 +12,6 @@ from typing import Any
 from signflow import command_line
 
 RESULTS = Path("build/results")
-
-
 Progress = Callable[[int, int], None]
 
 

@@ -10,8 +10,6 @@ NU, SIGMA, C, SCALE, TOL, UNIT = range(6)
 
 
 LOG_TINY = math.log(TINY_NORM)
-
-
 TWO_PI = 2.0 * math.pi
 
 

@@ -9,22 +9,14 @@ from numpy.typing import NDArray
 
 from singleneuron.flows.task import CERTAIN_TIME, MAX_DESCENT, Task, check_length
 from singleneuron.problem.arguments import Array
-from singleneuron.problem.state import (
-    Starts,
-    State,
-    balance,
-)
-from singleneuron.problem.status import (
-    Status,
-)
+from singleneuron.problem.state import Starts, State, balance
+from singleneuron.problem.status import Status
 
 CHUNK, SLOW_CHUNK = 32768, 256
 """Trajectories between two reports of progress."""
 
 
 Mask = NDArray[np.bool_]
-
-
 Progress = Callable[[int, int], None]
 
 

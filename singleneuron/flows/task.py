@@ -9,8 +9,6 @@ from numpy.typing import ArrayLike
 from singleneuron.problem.arguments import Array, finite_array, integer, number
 
 METHODS = ("auto", "ode", "exact")
-
-
 HORIZON = 1e5
 """In the limit, what is not decided by this time stays undecided."""
 

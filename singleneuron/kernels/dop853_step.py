@@ -8,11 +8,7 @@ from scipy.integrate import DOP853
 from singleneuron.kernels.compiling import routine, template
 
 STAGES = 12
-
-
 ROWS = 16  # 12 stages, the derivative at the end of the step, 3 stages of the dense output
-
-
 A = np.zeros((ROWS, ROWS))
 
 

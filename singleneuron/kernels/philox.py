@@ -7,8 +7,6 @@ import numpy as np
 from singleneuron.kernels.compiling import routine
 
 TWO_PI = 2.0 * math.pi
-
-
 WORD = 0xFFFFFFFF
 
 

@@ -11,13 +11,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from singleneuron.flows.samples.cells import (
-    Hyperplanes,
-    cell_field,
-    empty_cell,
-    hyperplanes,
-    step,
-)
+from singleneuron.flows.samples.cells import Hyperplanes, cell_field, empty_cell, hyperplanes, step
 from singleneuron.flows.samples.events import (
     NOTHING,
     REACHED,

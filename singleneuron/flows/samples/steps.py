@@ -2,13 +2,7 @@
 
 import math
 
-from singleneuron.flows.samples.cells import (
-    OFF,
-    ON,
-    SLID,
-    record_shares,
-    sum_up,
-)
+from singleneuron.flows.samples.cells import OFF, ON, SLID, record_shares, sum_up
 from singleneuron.flows.samples.near_planes import look_around, room, watch_all
 from singleneuron.kernels.compiling import routine
 from singleneuron.kernels.vectors import add, dot, put

@@ -13,8 +13,6 @@ import singleneuron as sn
 from singleneuron.problem.arguments import number
 
 Progress = Callable[[int, int], None]
-
-
 CURVE_POINTS = 50
 
 
