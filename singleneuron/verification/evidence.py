@@ -6,11 +6,11 @@ from signflow.verdicts import Count, CountedRate, Interval, Law, Stated, Values,
 from singleneuron.experiments.binomial import clopper_pearson
 from singleneuron.problem.state import State
 from singleneuron.problem.status import FAILURE, SUCCESS, Status
-from singleneuron.verification.batches import Batch, values_of
-from singleneuron.verification.repeat import repeat
+from singleneuron.verification.runs.batches import Batch, values_of
+from singleneuron.verification.runs.repeat import repeat
+from singleneuron.verification.runs.sweeps import REPEATED, contradicts
+from singleneuron.verification.runs.tally import Tally
 from singleneuron.verification.statements import Setting
-from singleneuron.verification.sweeps import REPEATED, contradicts
-from singleneuron.verification.tally import Tally
 
 LEVEL = 0.9999
 """Confidence of the intervals that a stated rate must lie in."""

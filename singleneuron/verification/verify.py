@@ -9,10 +9,11 @@ from signflow.workers import check_runs
 from singleneuron.flows.result import Progress
 from singleneuron.problem.arguments import integer
 from singleneuron.problem.seeds import derived_seed
-from singleneuron.verification import law_starts, sweeps
+from singleneuron.verification import law_starts
 from singleneuron.verification.evidence import counted, counted_law, judge
+from singleneuron.verification.runs import sweeps
+from singleneuron.verification.runs.tally import Sweep
 from singleneuron.verification.statements import Setting, Statement
-from singleneuron.verification.tally import Sweep
 
 OPEN_SHARE = 1e-3
 """A statement with this share of undecided or failed runs, among those drawn, is not verified."""

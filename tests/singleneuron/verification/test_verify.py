@@ -17,19 +17,16 @@ from singleneuron.cli import main
 from singleneuron.problem.problem import Line
 from singleneuron.problem.status import Status
 from singleneuron.verification import (
-    batches,
-    boundaries,
     conditions,
     law_starts,
     laws,
     reference_solver,
-    repeat,
-    sampled,
     shipped,
     time_laws,
     verify,
 )
-from singleneuron.verification import sweeps as trials
+from singleneuron.verification.runs import batches, boundaries, repeat, sampled
+from singleneuron.verification.runs import sweeps as trials
 from singleneuron.verification.statements import Claim, Experiment, Setting, Statement
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from singleneuron.flows.integrate import integrate
 from singleneuron.problem.state import State
 from singleneuron.pruning import prune
-from singleneuron.verification.batches import Batch, part, sample_of
+from singleneuron.verification.runs.batches import Batch, part, sample_of
 from singleneuron.verification.statements import Claim, Setting
 
 CHUNK = 32

@@ -21,10 +21,11 @@ from singleneuron.problem.problem import Population
 from singleneuron.problem.state import Reduced, start_balance
 from singleneuron.problem.status import FAILURE, SUCCESS, TOLERANCE, Status, line_status, success
 from singleneuron.pruning import prune
-from singleneuron.verification import boundaries, conditions, sampled
-from singleneuron.verification.batches import Batch, batches, part, values_of
+from singleneuron.verification import conditions
+from singleneuron.verification.runs import boundaries, sampled
+from singleneuron.verification.runs.batches import Batch, batches, part, values_of
+from singleneuron.verification.runs.tally import SEEN, Sweep, Tally
 from singleneuron.verification.statements import Claim, Setting, Statement
-from singleneuron.verification.tally import SEEN, Sweep, Tally
 
 RUNS, SAMPLED_RUNS = 1_000_000, 4_000
 """Starts drawn for a statement; for one about samples in d > 1, of which each trains for about 40 ms."""

@@ -5,7 +5,7 @@ import numpy as np
 from singleneuron.problem.problem import Line, Population
 from singleneuron.problem.state import Reduced, State, reduce, start_balance, unit_overlap
 from singleneuron.verification import reference_solver
-from singleneuron.verification.batches import Batch, sample_of
+from singleneuron.verification.runs.batches import Batch, sample_of
 from singleneuron.verification.statements import Claim, Setting
 
 

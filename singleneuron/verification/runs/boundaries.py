@@ -17,9 +17,9 @@ from singleneuron.problem import seeds as problem_seeds
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Line, target_vector
 from singleneuron.problem.state import Reduced, State
-from singleneuron.verification import batches
-from singleneuron.verification.batches import Batch
 from singleneuron.verification.conditions import Atom, Condition
+from singleneuron.verification.runs import batches
+from singleneuron.verification.runs.batches import Batch
 from singleneuron.verification.statements import Setting
 
 SPAN = (1e-7, 1e-1)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from singleneuron.problem.arguments import Array
-from singleneuron.verification.batches import Batch
+from singleneuron.verification.runs.batches import Batch
 from singleneuron.verification.statements import Claim, Setting
 
 SEEN = 10

@@ -1,0 +1,1 @@
+"""Runs of an experiment: drawn, put beside boundaries, integrated, counted, repeated."""
