@@ -135,6 +135,8 @@ class WrongOutcome(Part):
 
 
 class Evidence(Part):
+    """What speaks for a statement, of four kinds."""
+
     symbolic: list[Derivation]
     exact_vs_ode: list[Law]
     monte_carlo: list[Count]

@@ -10,11 +10,13 @@ import torch
 
 
 def wait_for_device(device: str) -> None:
+    """Return once a GPU has done what it was given."""
     if device == "cuda":
         torch.cuda.synchronize()
 
 
 def times_of(work: Callable[[], object], repeats: int) -> list[float]:
+    """Seconds of each of so many calls."""
     times = []
     for _ in range(repeats):
         began = time.perf_counter()
@@ -24,4 +26,5 @@ def times_of(work: Callable[[], object], repeats: int) -> list[float]:
 
 
 def seconds_of(work: Callable[[], object], repeats: int = 3) -> float:
+    """Median seconds of a call."""
     return statistics.median(times_of(work, repeats))

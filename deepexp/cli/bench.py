@@ -10,6 +10,7 @@ from signflow.messages import Failure
 
 
 def bench_options(bench: argparse.ArgumentParser) -> None:
+    """What to measure, and on what."""
     bench.add_argument("--dataset", default="cifar10")
     bench.add_argument("--model", default="resnet20")
     bench.add_argument(
@@ -31,6 +32,7 @@ def bench_options(bench: argparse.ArgumentParser) -> None:
 
 
 def run_bench(options: argparse.Namespace) -> None:
+    """Measure this machine, and print the tables or write them into a README."""
     from deepexp.benchmark import loops, report
 
     mark = "deepexp benchmark"
@@ -54,6 +56,7 @@ def run_bench(options: argparse.Namespace) -> None:
 
 
 def run_gpu_check(options: argparse.Namespace) -> None:
+    """Check this machine's GPU; ValueError where there is none."""
     import torch
 
     if not torch.cuda.is_available():

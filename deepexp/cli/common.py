@@ -11,6 +11,7 @@ RUNS = Path("runs")
 
 
 def settings_of(texts: Sequence[str], option: str, example: str) -> dict[str, Any]:
+    """KEY=VALUE texts as settings; a value that is no TOML is a string."""
     settings = {}
     for text in texts:
         key, equals, value = text.partition("=")
@@ -24,6 +25,7 @@ def settings_of(texts: Sequence[str], option: str, example: str) -> dict[str, An
 
 
 def device_of(name: str) -> str:
+    """The device of that name; 'auto' is a GPU where there is one."""
     if name != "auto":
         return name
     import torch

@@ -7,6 +7,7 @@ import sys
 
 
 def run_data(options: argparse.Namespace) -> None:
+    """Fetch a data set, or verify what is at hand."""
     from deepexp.data import catalogue, download
 
     if options.dataset not in catalogue.SOURCES:

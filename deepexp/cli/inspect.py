@@ -9,6 +9,7 @@ from deepexp.cli.common import RUNS
 
 
 def run_status(options: argparse.Namespace) -> None:
+    """List the runs in a folder, and how far each is."""
     from rich.console import Console
     from rich.table import Table
 
@@ -31,6 +32,7 @@ def run_status(options: argparse.Namespace) -> None:
 
 
 def run_export(options: argparse.Namespace) -> None:
+    """Write a level's weights and mask for other programs."""
     from deepexp.runs.export import export
 
     for path in export(options.folder, options.level, options.out):
@@ -38,6 +40,7 @@ def run_export(options: argparse.Namespace) -> None:
 
 
 def run_doctor(_: argparse.Namespace) -> None:
+    """Print what this machine has for training."""
     from deepexp import doctor
 
     for line in doctor.lines():

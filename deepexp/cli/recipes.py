@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 def run_recipes(_: argparse.Namespace) -> None:
+    """List the recipes."""
     from deepexp.recipes.recipe import recipes
 
     for name, recipe in recipes().items():
@@ -44,6 +45,7 @@ def _planned(options: argparse.Namespace) -> list[Run]:
 
 
 def run_plan(options: argparse.Namespace) -> None:
+    """Print a recipe's runs and their cost, or write them as a makefile."""
     from deepexp.schedule import costs, makefile, progress, units
     from deepexp.storage.folder import write_text
 
@@ -73,6 +75,7 @@ def run_plan(options: argparse.Namespace) -> None:
 
 
 def run_recipe(options: argparse.Namespace) -> None:
+    """Train the runs of a recipe that are not complete, here or elsewhere."""
     from deepexp.schedule import execute, gpus, progress, slurm, units
     from deepexp.storage import folder as layout
     from signflow import workers
@@ -131,6 +134,7 @@ def run_recipe(options: argparse.Namespace) -> None:
 
 
 def run_reduce(options: argparse.Namespace) -> None:
+    """Gather a recipe's runs into a result file, and print its verdicts."""
     from deepexp.analysis import starvation
     from deepexp.analysis import tables as analysis
     from deepexp.recipes.recipe import load

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 def train_options(train: argparse.ArgumentParser) -> None:
+    """Which run: data, network, algorithm, protocol and any other setting."""
     train.add_argument("--dataset", default="digits", help="digits (default), cifar10, tinyimagenet, ...")
     train.add_argument("--model", help="resnet18, ... (default: the protocol's, else resnet8)")
     train.add_argument("--algorithm", default="lrr", help="imp, wr, lrr (default), or another level policy")
@@ -82,6 +83,7 @@ def _configs(options: argparse.Namespace) -> list[Config]:
 
 
 def run_train(options: argparse.Namespace) -> None:
+    """Train one run, or several seeds as a stack, or print the plan."""
     configs = _configs(options)
     if options.dry_run:
         _print_plan(configs)

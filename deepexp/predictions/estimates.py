@@ -71,10 +71,13 @@ def _low(levels: xr.Dataset, name: str, density: float) -> Floats:
 
 
 def gap_of(plus: str, minus: str, density: float = LOW) -> Estimator:
+    """The estimator of the gap in accuracy between two arms at low density."""
     return lambda levels, _: Estimate(_low(levels, plus, density) - _low(levels, minus, density))
 
 
 def ratio_of(arm: str, base: str, top: str) -> Estimator:
+    """The estimator of an arm's share of the gap between two others."""
+
     def estimate(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
         zero = _low(levels, base, LOW)
         return Estimate(_low(levels, arm, LOW) - zero, under=_low(levels, top, LOW) - zero)
@@ -83,6 +86,7 @@ def ratio_of(arm: str, base: str, top: str) -> Estimator:
 
 
 def settling(levels: xr.Dataset, signs: xr.Dataset) -> Estimate:
+    """How much earlier LRR's signs settle than IMP's, as a share of the prunings."""
     shares = []
     for name in ("imp", "lrr"):
         prunings = float(_arm(levels, name).prunings)
@@ -93,6 +97,7 @@ def settling(levels: xr.Dataset, signs: xr.Dataset) -> Estimate:
 
 
 def recovery(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
+    """How much more IMP loses by perturbed signs than LRR."""
     losses = []
     for name in ("imp", "lrr"):
         calm = _arm(levels, name)
@@ -121,6 +126,7 @@ def _slope(widths: Mapping[str, float], values: list[Floats]) -> Floats:
 
 
 def early_flips(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
+    """The slope over log2(width) of the flips per weight in level 0."""
     widths = _widths(levels)
     # Level 0 is the same training in both algorithms.
     arms = [_arm(levels, f"lrr{suffix}").sel(level=0) for suffix in widths]
@@ -131,6 +137,7 @@ def early_flips(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
 
 
 def widening_gap(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
+    """The slope over log2(width) of LRR's lead over IMP."""
     widths = _widths(levels)
     gaps = [_low(levels, f"lrr{suffix}", LOW) - _low(levels, f"imp{suffix}", LOW) for suffix in widths]
     return Estimate(_slope(widths, gaps))

@@ -39,6 +39,7 @@ class Progress:
 
 
 def level_mask(work: Run, level: int) -> Mask:
+    """The mask of a level, as the run has written it."""
     return Mask(bit_files.load(work.file("masks", level)))
 
 
@@ -174,6 +175,7 @@ def _keep(work: Run, reached: Checkpoint) -> None:
 
 
 def level_steps(work: Run, level: int, first: int, mask: Mask) -> Iterator[steps.Report | None]:
+    """The training of a level from a step on."""
     if work.stacked is not None:
         return work.stacked(level, first, mask, _stops(work, level))
     return steps.steps(

@@ -76,9 +76,18 @@ def own_levels(work: Run) -> Generator[Progress | None, None, None]:
     with layout.lock(folder, say), logged(folder), _room(folder):
         layout.check(config, folder)
         say(f"{config.run_id} in {folder}")
-        if completeness.is_recorded(folder, config) and not _remake(work):
-            say(f"{config.run_id} is complete")
-            return
+        useless = []
+        if completeness.is_recorded(folder, config):
+            layout.about(folder)
+            useless = completeness.damaged(folder, config)
+            lost = completeness.lost(folder, config)
+            if not useless and not lost:
+                say(f"{config.run_id} is complete")
+                return
+            for path in useless:
+                say(f"'{path}' is damaged: it is made again")
+            for path in lost:
+                say(f"'{path}' is lost: it is made again")
         about = {
             "run_id": config.run_id,
             "data_variant": work.dataset.variant,
@@ -92,21 +101,11 @@ def own_levels(work: Run) -> Generator[Progress | None, None, None]:
         }
         _check_same_origin(folder, about, say)
         layout.clean(folder)
+        for path in useless:
+            path.unlink()
         layout.write_text(folder / "config.toml", to_toml(config))
         layout.write_about(folder, about)
         yield from _levels(work)
-
-
-def _remake(work: Run) -> bool:
-    """Whether a run whose levels are all recorded has lost something, which is to be made again."""
-    layout.about(work.folder)
-    for path, why in completeness.damaged(work.folder, work.config).items():
-        work.say(f"{why}: it is made again")
-        path.unlink()
-    lost = completeness.lost(work.folder, work.config)
-    for path in lost:
-        work.say(f"'{path}' is lost: it is made again")
-    return bool(lost) or not completeness.is_recorded(work.folder, work.config)
 
 
 @contextlib.contextmanager

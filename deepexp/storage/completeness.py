@@ -27,36 +27,32 @@ def is_complete(folder: Path, config: Config) -> bool:
 
 def lost(folder: Path, config: Config) -> list[Path]:
     """The tables, masks and signs that a complete run in `folder` has and this one has not."""
+    return [path for path in _files(folder, config) if not path.exists()]
+
+
+def _files(folder: Path, config: Config) -> list[Path]:
     levels = range(config.pruning.levels + 1)
-    files = [folder / name for name in ("layers.csv", "epochs.csv")]
+    files = [folder / name for name in ("levels.csv", "layers.csv", "epochs.csv")]
     files += [file(folder, kind, level) for kind in ("masks", "signs") for level in levels]
-    return [path for path in (*files, file(folder, "signs", "initial")) if not path.exists()]
+    return [*files, file(folder, "signs", "initial")]
 
 
-def damaged(folder: Path, config: Config) -> dict[Path, str]:
-    """Why each table, mask and sign of a complete run that cannot be read is of no use."""
+def damaged(folder: Path, config: Config) -> list[Path]:
+    """The tables, masks and signs of a complete run that are there, but cannot be read to their end."""
     from deepexp.storage import bit_files  # torch takes seconds to load
 
-    found = {}
-    gone = {*lost(folder, config)}
-    levels = range(config.pruning.levels + 1)
-    bits = [file(folder, kind, level) for kind in ("masks", "signs") for level in levels]
-    bits.append(file(folder, "signs", "initial"))
-    for path in {*bits} - gone:
+    last = config.pruning.levels
+    ends = {"layers.csv": {"level": last}}
+    ends["epochs.csv"] = {"level": last, "epoch": config.epochs(last) - 1}
+    found = []
+    for path in _files(folder, config):
         try:
-            bit_files.load(path)
-        except ValueError as error:
-            found[path] = str(error)
-    for name, ends in (
-        ("levels.csv", {"level": config.pruning.levels}),
-        ("layers.csv", {"level": config.pruning.levels}),
-        ("epochs.csv", {"level": config.pruning.levels, "epoch": config.epochs(config.pruning.levels) - 1}),
-    ):
-        try:
-            if folder / name not in gone:
-                _check_table(folder / name, ends)
-        except ValueError as error:
-            found[folder / name] = str(error)
+            if path.exists() and path.suffix == ".csv":
+                _check_table(path, ends.get(path.name, {}))
+            elif path.exists():
+                bit_files.load(path)
+        except ValueError:
+            found.append(path)
     return found
 
 

@@ -135,6 +135,7 @@ def _text(path: Path) -> str:
 
 
 def damaged_text(path: Path, why: object) -> str:
+    """The message on a file of a run that cannot be read."""
     return f"'{path}' is damaged ({why}); delete it and go on with its run, which writes it again"
 
 

@@ -44,6 +44,7 @@ TITLES = {
 
 
 def panels_of(data: Data) -> list[str]:
+    """The panels of the tables, one after the other."""
     return [str(panel) for panel in data["levels"].panel.values]
 
 
@@ -99,6 +100,7 @@ def _panel_title(data: Data, panel: str) -> str:
 
 
 def set_titles(data: Data, panels: Mapping[str, Axes], more: str = "") -> None:
+    """Title each panel; several get letters, too."""
     titles = {
         _panel_title(data, panel) + (f"; {more}" if more else ""): axes for panel, axes in panels.items()
     }

@@ -49,4 +49,5 @@ def finish(
 
 
 def runs_of(rates: xr.Dataset) -> str:
+    """How many runs a point has, in words."""
     return f"$n = {rates.attrs['runs']:,}$".replace(",", "{,}") + " runs a point"

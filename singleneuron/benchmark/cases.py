@@ -185,6 +185,7 @@ MOST = 1_000  # starts of any tool: what is drawn depends on how many are
 
 
 def sample_problem(d: int, n: int, size: int) -> tuple[Sample, State, float]:
+    """Samples with noise 0.1, balanced starts, and the time to train them for."""
     starts = balanced_starts(d, MOST, seed=1)[:size]
     assert isinstance(starts, State)
     return Sample.draw(d=d, n=n, noise=0.1, seed=0), starts, 50.0

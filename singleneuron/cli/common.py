@@ -16,6 +16,7 @@ Progress = Callable[[int, int], None]
 
 
 def data_options(parser: argparse.ArgumentParser) -> None:
+    """Which data to train on, and how: options that `map` and `trajectory` share."""
     parser.add_argument(
         "--n", type=command_line.integer, help="train on this many samples (default: the population)"
     )
@@ -32,6 +33,7 @@ def data_options(parser: argparse.ArgumentParser) -> None:
 
 
 def fail(message: str) -> int:
+    """Say on one line what went wrong in the work; exit code 1."""
     return command_line.fail("singleneuron", 1, message)
 
 

@@ -77,6 +77,7 @@ def map_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_map(options: argparse.Namespace) -> int:
+    """Compute a map, write it, and print what it shows."""
     config = config_of(options)
     claim(options.out, config=config, overwrite=options.overwrite)
     import singleneuron as sn

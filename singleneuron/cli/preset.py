@@ -30,6 +30,7 @@ def preset_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_preset(options: argparse.Namespace) -> None:
+    """List the presets, or compute those asked for that are not up to date."""
     from singleneuron import presets
     from singleneuron.experiments import store
 

@@ -72,6 +72,7 @@ def _number_or_inf(text: str) -> float:
 
 
 def run_study(options: argparse.Namespace) -> None:
+    """Run a study or go on with it, write it, and print its rates."""
     config = config_of(options)
     claim(options.out, config=config, overwrite=options.overwrite)
     import singleneuron as sn

@@ -28,6 +28,7 @@ def trajectory_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_trajectory(options: argparse.Namespace) -> int:
+    """Integrate one start, write its path, and print how it ends."""
     config = config_of(options)
     claim(options.out, config=config, overwrite=options.overwrite)
     if len(options.w) != options.d:

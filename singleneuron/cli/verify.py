@@ -34,6 +34,7 @@ def verify_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_verify(options: argparse.Namespace) -> int:
+    """Verify statements, write the verdicts, and print them; 1 unless all are done well."""
     # The verdicts on the statements shipped are not those on a statement of the user's own.
     name = "verdicts" if options.statement is None else f"verdicts-{options.statement.stem}"
     config, out = config_of(options), options.out or RESULTS / f"{name}.json"

@@ -55,6 +55,7 @@ def train_population(
     method: str,
     progress: Progress | None,
 ) -> FlowResult[Any]:
+    """States of the population at the times of the task, by the method."""
     overlap = np.ones(starts.size)
     if isinstance(starts, State):
         starts = masked_start(starts, kept)

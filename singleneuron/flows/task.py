@@ -57,6 +57,7 @@ def make_task(
     label_noise: float,
     seed: int,
 ) -> Task:
+    """What `integrate` was asked for, checked; ValueError, in one line, for what cannot be."""
     if (t_end is None) == (t_eval is None):
         raise ValueError("give exactly one of t_end (a time or inf) and t_eval (the times to report)")
     if t_eval is not None:
@@ -81,6 +82,7 @@ def make_task(
 
 
 def check_length(task: Task) -> None:
+    """ValueError for times that the ODE's explicit steps do not reach."""
     if task.times[-1] > HORIZON:
         raise ValueError(
             f"the ODE takes times up to {HORIZON:g}, its explicit steps being too many beyond, but was given "

@@ -33,11 +33,13 @@ def flattened(*arrays: ArrayLike, whole: int = 1) -> tuple[tuple[int, ...], list
 
 
 def check_time(t: ArrayLike) -> None:
+    """ValueError for a time below 0."""
     if not np.all(np.asarray(t) >= 0):
         raise ValueError(f"t must be >= 0, but its least entry is {np.min(t):g}")
 
 
 def check_balanced(a: Array, rho: Array) -> None:
+    """ValueError, naming the start, where |a| is not |w|."""
     # Wide enough for states that were integrated: this catches wrong arguments, not rounding.
     wrong = np.flatnonzero(np.abs(np.abs(a) - rho) > 1e-6 * rho + 1e-300)
     if wrong.size:

@@ -8,6 +8,7 @@ from singleneuron.problem.arguments import integer
 
 
 def derived_seed(key: Sequence[int], *more: int) -> int:
+    """A 63-bit seed that is a function of the key and the numbers after it."""
     return int(np.random.SeedSequence([*key, *more]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
@@ -17,6 +18,7 @@ def child_seed(seed: int, run: int) -> int:
 
 
 def generator(seed: int) -> np.random.Generator:
+    """Random numbers of a seed of any length."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(integer("seed", seed, 0))))
 
 

@@ -17,6 +17,7 @@ from singleneuron.formulas import line as formulas_line
 from singleneuron.formulas import population as formulas_population
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Line, Population
+from singleneuron.problem.seeds import generator
 from singleneuron.problem.starts import balanced_starts
 from singleneuron.problem.state import Reduced, balance
 from singleneuron.problem.status import TOLERANCE
@@ -63,10 +64,6 @@ def compare(
         law=law, starts=each.size, error=float(each[i]), unit=unit_name, limit=limit, beyond=beyond,
         worst=worst, confirmed=confirmed,
     )  # fmt: skip
-
-
-def generator(seed: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(seed))
 
 
 def line_flows(starts: int, seed: int) -> Law:
@@ -157,4 +154,5 @@ def _mixed_balanced(size: int, seed: int) -> Reduced:
 
 
 def start_values(starts: Reduced) -> dict[str, Array]:
+    """The coordinates of starts by name, as a counterexample lists them."""
     return {"a0": starts.a, "w1": starts.p, "q": starts.q}

@@ -8,9 +8,10 @@ from singleneuron.formulas import line as formulas_line
 from singleneuron.formulas import population as formulas_population
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Line
+from singleneuron.problem.seeds import generator
 from singleneuron.problem.state import Reduced, start_balance
 from singleneuron.verification import reference_solver
-from singleneuron.verification.laws import ODE, RTOL, compare, generator, start_values
+from singleneuron.verification.laws import ODE, RTOL, compare, start_values
 
 
 def flip_times(starts: int, seed: int) -> Law:

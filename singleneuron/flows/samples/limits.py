@@ -137,6 +137,7 @@ def fade_out(cell, y, c):
 
 @routine
 def left_after(value, tau):
+    """What is left of a part of w after tau."""
     return math.exp(-value * tau) if value > 0.0 else 1.0
 
 

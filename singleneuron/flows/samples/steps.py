@@ -47,6 +47,7 @@ def within_reach(planes, watch, y, rate, h):
 
 @routine
 def record(cell, y, state, shares):
+    """Keep the state, and the shares of its samples where they are wanted."""
     put(state, y)
     if shares.size > 0:
         record_shares(cell, y, shares)

@@ -17,6 +17,8 @@ CURVE_POINTS = 50
 
 
 class PresetPart(BaseModel):
+    """A table of a preset: frozen, and without unknown fields."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def given(self) -> dict[str, Any]:
@@ -31,6 +33,7 @@ def full_states(state: sn.State | sn.Reduced) -> sn.State:
 
 
 def problem_of(d: int, n: int | None, noise: float, seed: int) -> sn.Population | sn.Sample:
+    """The population, or n samples drawn by the seed."""
     if n is None:
         if number("noise", noise, least=0.0):
             raise ValueError(
@@ -41,6 +44,7 @@ def problem_of(d: int, n: int | None, noise: float, seed: int) -> sn.Population 
 
 
 def time_points(t_end: float, points: int) -> np.ndarray:
+    """So many times at equal steps from 0 to t_end; ValueError for what cannot be."""
     if not 0 < t_end < math.inf:
         raise ValueError(f"t_end must be a finite number > 0, got {t_end:g}")
     if points < 2:
