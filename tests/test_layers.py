@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # A folder may import, within its package, only what stands above it.
 ORDER = {
-    "signflow": "messages machine provenance interrupt files lock formats workers verdicts results "
+    "signflow": "messages machine provenance interrupt files locks formats workers verdicts results "
     "readme command_line",
     "singleneuron": "kernels problem algorithms theory formulas flows pruning experiments verification "
     "presets tutorial benchmark cli __main__",

@@ -20,7 +20,7 @@ from typing import Any
 
 from deepexp.config.build import read
 from deepexp.config.settings import Config
-from deepexp.storage import locks
+from signflow import locks
 from signflow.files import atomic
 
 ORIGIN = ("data_variant", "revision", "cpu", "platform")  # what about.json has, `versions` apart
@@ -61,7 +61,8 @@ def check(config: Config, folder: Path) -> None:
                 f"another --out"
             )
     elif folder.is_dir() and any(
-        entry.name not in ("lock", "lock.held", "log.txt") and not entry.name.startswith(".")
+        entry.name not in ("lock", locks.beside(folder / "lock").name, "log.txt")
+        and not entry.name.startswith(".")
         for entry in folder.iterdir()
     ):
         raise ValueError(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepexp.storage import locks
 from deepexp.storage.completeness import is_complete
 from deepexp.storage.folder import _RUNS_OWN, numbers, progress, read_config
+from signflow import locks
 
 
 @dataclass(frozen=True)

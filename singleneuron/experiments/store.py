@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from signflow import lock
+from signflow import locks
 from signflow.files import atomic
 from signflow.messages import Failure
 from signflow.provenance import source_digest
 
 MANIFEST = "study.json"
+LOCK = "lock"
 _CHUNK = re.compile(r"\d{4,}-\d{12,}-\d{12,}\.json")
 
 
@@ -58,7 +59,7 @@ def opened(folder: Path | None, config: Mapping[str, Any]) -> Iterator[Store]:
         raise ValueError(f"'{folder}' must be a folder of chunks, but is a file; name another")
     manifest = folder / MANIFEST
     _check_strangers(folder)
-    with lock.held(folder):
+    with _held(folder):
         stated = {"config": json.loads(_text(config)), "source_digest": source_digest()}
         if manifest.is_file():
             _check_manifest(manifest, stated)
@@ -72,9 +73,21 @@ def opened(folder: Path | None, config: Mapping[str, Any]) -> Iterator[Store]:
         yield Store(folder)
 
 
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process; ValueError, naming the holder, if another one has it."""
+    try:
+        with locks.hold(folder / LOCK, logging.getLogger(__name__).warning):
+            yield
+    except locks.Busy as error:
+        raise ValueError(
+            f"'{folder}' must belong to one process, but {error}, or name another output"
+        ) from None
+
+
 def _check_strangers(folder: Path) -> None:
     """ValueError where other files lie in the folder; hidden ones are what file managers leave behind."""
-    known = (MANIFEST, lock.NAME)
+    known = (MANIFEST, LOCK, locks.beside(folder / LOCK).name)
     others = [
         path.name
         for path in (folder.iterdir() if folder.is_dir() else ())
@@ -130,7 +143,7 @@ def kept(path: Path, folder: Path) -> Iterator[None]:
 def discard(folder: Path) -> None:
     """Remove a folder of chunks; anything else in it stays. ValueError if a process is at work in it."""
     if folder.is_dir() and any(folder.iterdir()):
-        with lock.held(folder):
+        with _held(folder):
             _clear(folder)
             _remove(folder)
 
@@ -138,7 +151,8 @@ def discard(folder: Path) -> None:
 def _remove(folder: Path) -> None:
     """Remove a folder that is held, with its lock, unless anything else lies in it."""
     with contextlib.suppress(OSError):  # on Windows a file that is open stays
-        (folder / lock.NAME).unlink()
+        for name in (LOCK, locks.beside(folder / LOCK).name):
+            (folder / name).unlink(missing_ok=True)
         folder.rmdir()
 
 

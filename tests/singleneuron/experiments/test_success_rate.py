@@ -255,14 +255,19 @@ def test_chunks_without_a_manifest_and_strays_are_in_nobodys_way(tmp_path):
     assert {path.name for path in folder.iterdir()} == {".DS_Store", ".#study.json"}
 
 
-def test_a_file_system_without_locks_is_told_and_served(tmp_path, monkeypatch, caplog):
+def test_two_studies_stay_apart_where_the_file_system_has_no_locks(tmp_path, monkeypatch, caplog):
     def flock(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("signflow.lock.fcntl.flock", flock)
-    _open(tmp_path / "study", {"a": 1})
-    assert len(caplog.messages) == 1
-    assert "has no locks (No locks available)" in caplog.messages[0]
+    monkeypatch.setattr("signflow.locks.fcntl.flock", flock)
+    folder = tmp_path / "study"
+    with opened(folder, {"a": 1}):
+        with pytest.raises(ValueError, match=rf"belong to one process, but .*process {os.getpid()} on"):
+            _open(folder, {"a": 1})
+        assert len(caplog.messages) == 1
+        assert "has no locks (No locks available)" in caplog.messages[0]
+    discard(folder)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_is_one_line_and_keeps_what_is_finished(tmp_path, monkeypatch):

@@ -1,0 +1,199 @@
+"""Files that one process holds at a time, so that two never work in one folder.
+
+The kernel releases its lock however a process ends. Lustre and NFS are often mounted without locks (ENOSYS,
+ENOLCK, EOPNOTSUPP), and Windows has none of this kind. There a second file, `NAME.held`, stands for the lock:
+only one process can create it, and it names its owner. If that process ran on this machine and is gone, the
+next one takes over; whether a process of another machine still runs cannot be told from here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+
+
+class Busy(ValueError):
+    """Another process holds the file; the message names it and ends with what to do."""
+
+
+@contextlib.contextmanager
+def hold(path: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+    """Hold the file `path` for this process while the context lasts.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it is created, with its folder, if it is missing, and stays afterwards.
+    say : callable
+        Receives a line where the file system has no locks and another file stands for one.
+
+    Raises
+    ------
+    Busy
+        If another process holds the file.
+    OSError
+        If the file cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        file = _open(path, stack, say)
+        # On a full disk nobody learns who holds the file, but it is held.
+        with contextlib.suppress(OSError):
+            file.truncate(0)
+            os.write(file.fileno(), _this_process().encode())
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                file.truncate(0)
+
+
+def is_held(path: Path) -> bool:
+    """Return whether a process holds the file; no right to write there is needed."""
+    if not path.is_file():
+        return False
+    with path.open(encoding="utf-8") as file:
+        try:
+            _lock(file, shared=True)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return _running(_read(beside(path))) is not None
+    return False
+
+
+def wait(path: Path, pause: float = 0.5) -> None:
+    """Return once no process holds the file, asking every `pause` seconds."""
+    while is_held(path):
+        time.sleep(pause)
+
+
+def beside(path: Path) -> Path:
+    """Return the name of the file that stands for a lock on `path` where the file system has none."""
+    return path.with_name(f"{path.name}.held")
+
+
+def _open(path: Path, stack: contextlib.ExitStack, say: Callable[[str], None]) -> IO[Any]:
+    """Open the file and lock it, until `stack` ends."""
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file = path.open("a+", encoding="utf-8")
+        except FileNotFoundError:  # its last holder has just removed the folder
+            continue
+        attempt = contextlib.ExitStack()
+        with attempt:
+            attempt.enter_context(file)
+            try:
+                _lock(file)
+            except BlockingIOError:
+                file.seek(0)
+                raise Busy(f"{_read_name(file.read())} is at work there; wait for it") from None
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    error.filename = str(path)
+                    raise
+                say(f"this file system has no locks ({error.strerror}): '{beside(path)}' stands for one")
+                attempt.enter_context(_created(beside(path)))
+            # The last holder may have removed the file between `open` and the lock.
+            if _stands_at(path, file):
+                stack.push(attempt.pop_all())
+                return file
+
+
+def _lock(file: IO[Any], shared: bool = False) -> None:
+    """Lock an open file without waiting; BlockingIOError if another process has it."""
+    if fcntl is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+
+
+def _stands_at(path: Path, file: IO[Any]) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    return False
+
+
+@contextlib.contextmanager
+def _created(path: Path) -> Iterator[None]:
+    """Create the file that stands for a lock, and remove it in the end."""
+    _remove_stale(path)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(_this_process())
+    except FileExistsError:
+        raise Busy("another process has just begun there; wait for it") from None
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove the file if its owner is gone; Busy if the owner may still run.
+
+    Two processes may find the same stale file, and the slower one must not remove what the faster one has
+    created since. Only one of them can make a link named after the stale owner, and it looks once more at
+    what it linked before it removes anything.
+    """
+    stale = _read(path)
+    if stale is None:
+        return
+    if (owner := _running(stale)) is not None:
+        raise Busy(f"'{path}' names {owner}; wait for it, or delete that file if that process is gone")
+    claim = path.with_name(f"{path.name}-{''.join(c if c.isalnum() else '-' for c in stale)}")
+    try:
+        os.link(path, claim)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise Busy(
+            f"'{path}' is left by {_read_name(stale)}, which is gone, but cannot be taken over "
+            f"({error.strerror}); delete it and '{claim}'"
+        ) from None
+    try:
+        if _read(claim) == stale:
+            path.unlink(missing_ok=True)
+    finally:
+        claim.unlink(missing_ok=True)
+
+
+def _this_process() -> str:
+    return f"process {os.getpid()} on {platform.node()}"
+
+
+def _read(path: Path) -> str | None:
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_text(encoding="utf-8", errors="replace")
+    return None
+
+
+def _read_name(text: str) -> str:
+    return " ".join(text.split()) or "another process"
+
+
+def _running(text: str | None) -> str | None:
+    """Return whom the text names, unless it names nobody or a process of this machine that is gone."""
+    if text is None:
+        return None
+    number, _, host = text.removeprefix("process ").partition(" on ")
+    if host == platform.node() and number.isdecimal():
+        try:
+            os.kill(int(number), 0)
+        except ProcessLookupError:
+            return None
+        except OSError:  # the process belongs to another user
+            pass
+    return _read_name(text)
