@@ -4,31 +4,74 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from signflow import command_line
+from singleneuron.experiments.settings import options_of
 
 RESULTS = Path("build/results")
 Progress = Callable[[int, int], None]
 
 
-def data_options(parser: argparse.ArgumentParser) -> None:
-    """Which data to train on, and how: options that `map` and `trajectory` share."""
+def add_options(parser: argparse.ArgumentParser, record: type, only: Sequence[str] = ()) -> None:
+    """Add an option for every field of a settings record, or for those named by `only`.
+
+    An option that was not given leaves its default to the record, so that a factor spans no dimension.
+    """
+    groups: dict[str, argparse._MutuallyExclusiveGroup] = {}
+    for item in options_of(record):
+        if only and item.name not in only:
+            continue
+        how = item.metadata
+        target: argparse._ActionsContainer = parser
+        if word := how.get("exclusive"):
+            if word not in groups:
+                groups[word] = parser.add_mutually_exclusive_group()
+            target = groups[word]
+        name = f"--{how.get('name', item.name).replace('_', '-')}"
+        if how["kind"] is bool:
+            target.add_argument(name, action="store_true", help=how["text"])
+            continue
+        several, factor, default = how.get("several"), how.get("factor"), item.default
+        required = default is MISSING
+        if default is MISSING or factor:
+            default = None
+        elif several:
+            default = list(default)
+        options = {key: how[key] for key in ("metavar", "choices") if key in how}
+        if several or factor:
+            options["nargs"] = "+"
+        target.add_argument(
+            name, type=_reader(how), required=required, default=default, help=how["text"], **options
+        )
+
+
+def _reader(how: Mapping[str, Any]) -> Callable[[str], Any]:
+    """Return the function that reads a value on the command line."""
+    if how.get("infinite"):
+        return lambda text: math.inf if text == "inf" else command_line.integer(text)
+    return cast("Callable[[str], Any]", command_line.integer if how["kind"] is int else how["kind"])
+
+
+def arguments_of(record: type, options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of a settings record that the command line gives."""
+    found = {item.name: getattr(options, item.metadata.get("name", item.name)) for item in options_of(record)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def out_option(parser: argparse.ArgumentParser, name: str) -> None:
+    """Add `--out`, by default the file `name` among the results."""
     parser.add_argument(
-        "--n", type=command_line.integer, help="train on this many samples (default: the population)"
-    )
-    parser.add_argument("--noise", type=float, default=0.0, help="its standard deviation (%(default)g)")
-    parser.add_argument(
-        "--learning-rate",
-        type=float,
-        metavar="LR",
-        help="gradient descent with this step (default: the flow)",
-    )
-    parser.add_argument(
-        "--seed", type=command_line.integer, default=0, help="of everything drawn (%(default)s)"
+        "--out",
+        type=command_line.path,
+        default=RESULTS / name,
+        metavar="FILE",
+        help=".nc or .csv (%(default)s)",
     )
 
 

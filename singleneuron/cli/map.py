@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from signflow import command_line
 from signflow.results import claim, write
-from singleneuron.cli.common import RESULTS, config_of, data_options, fail, progress_bar
+from singleneuron.cli.common import add_options, arguments_of, config_of, fail, out_option, progress_bar
+from singleneuron.experiments.settings import MapSettings
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -20,65 +21,16 @@ FAILED_SHARE = 0.01
 
 def map_options(parser: argparse.ArgumentParser) -> None:
     """success of pruning algorithms over a grid of (a(0), w_1(0))"""
-    add = parser.add_argument
-    add("--d", type=command_line.integer, required=True, help="input coordinates")
-    add(
-        "--algorithm",
-        nargs="+",
-        default=["imp", "lrr"],
-        metavar="imp|wr|lrr",
-        help="one or more (imp lrr)",
-    )
-    add("--resolution", type=command_line.integer, default=256, help="points on each axis (%(default)s)")
-    add("--extent", type=float, default=2.0, metavar="E", help="both axes run from -E to E (%(default)g)")
-    others = parser.add_mutually_exclusive_group()
-    others.add_argument(
-        "--w-perp", type=float, metavar="R", help="norm of the other coordinates (default: sqrt(1 - 1/d))"
-    )
-    others.add_argument("--balanced", action="store_true", help="choose that norm such that |w| = |a|")
-    others.add_argument(
-        "--average", type=command_line.integer, metavar="RUNS", help="draw them from N(0, 1/d), RUNS times"
-    )
-    add(
-        "--imp",
-        default="keep",
-        choices=["keep", "rebalance"],
-        help="a after IMP or WR has pruned (%(default)s)",
-    )
-    add("--rewind-time", type=float, metavar="T", help="the time WR rewinds to")
-    add(
-        "--levels",
-        type=command_line.integer,
-        default=1,
-        help="number of prunings, geometric from d to 1 (%(default)s)",
-    )
-    data_options(parser)
-    add(
-        "--level-time",
-        type=float,
-        default=float("inf"),
-        metavar="T",
-        help="training time of a level (default: to its limit)",
-    )
-    add(
-        "--method",
-        default="ode",
-        choices=["ode", "exact"],
-        help="integrate, or use closed forms (%(default)s)",
-    )
-    add("--workers", type=command_line.integer, help="threads (default: all cores)")
-    add(
-        "--out",
-        type=command_line.path,
-        default=RESULTS / "map.nc",
-        metavar="FILE",
-        help=".nc or .csv (%(default)s)",
-    )
+    add_options(parser, MapSettings)
+    parser.add_argument("--workers", type=command_line.integer, help="threads (default: all cores)")
+    out_option(parser, "map.nc")
 
 
 def run_map(options: argparse.Namespace) -> int:
     """Compute a map, write it, and print what it shows."""
     config = config_of(options)
+    arguments = arguments_of(MapSettings, options)
+    MapSettings(**arguments).check_size()
     claim(options.out, config=config, overwrite=options.overwrite)
     import singleneuron as sn
 
@@ -89,8 +41,6 @@ def run_map(options: argparse.Namespace) -> int:
         if not 1 <= options.workers <= cores:
             raise ValueError(f"--workers must be from 1 to {cores}, the cores here, but is {options.workers}")
         numba.set_num_threads(options.workers)
-    arguments = {key: value for key, value in config.items() if value is not None}
-    arguments["algorithms"] = tuple(arguments.pop("algorithm"))
     with progress_bar("map", options.quiet) as progress:
         data = sn.success_map(**arguments, progress=progress)
     write(data, options.out, config=config, seed=options.seed)

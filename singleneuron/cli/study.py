@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from signflow import command_line, workers
 from signflow.results import claim, write
-from singleneuron.cli.common import RESULTS, config_of, progress_bar
+from singleneuron.cli.common import add_options, arguments_of, config_of, out_option, progress_bar
+from singleneuron.experiments.settings import StudySettings
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -18,68 +19,25 @@ if TYPE_CHECKING:
 
 def study_options(parser: argparse.ArgumentParser) -> None:
     """success rates from random starts; every factor given spans a dimension of the result"""
-    add = parser.add_argument
-
-    def factor(name: str, kind: Callable[[str], Any], text: str, **options: Any) -> None:
-        add(name, type=kind, nargs="+", help=text, **options)
-
-    factor("--d", command_line.integer, "input coordinates", required=True)
-    factor("--n", _number_or_inf, "samples, drawn anew for every run; inf: the population (default)")
-    factor("--noise", float, "standard deviation of their labels (0)")
-    factor("--algorithm", str, "one or more (imp lrr)", default=["imp", "lrr"], metavar="imp|wr|lrr")
-    factor("--init", str, "of a and w (balanced)", metavar="balanced|independent")
-    factor("--scale", float, "factor of the starts (1)")
-    factor("--learning-rate", float, "gradient descent with this step (default: the flow)", metavar="LR")
-    factor("--level-time", float, "training time of a level (default: to its limit)", metavar="T")
-    factor("--rewind-time", float, "the time WR rewinds to", metavar="T")
-    factor("--targets", command_line.integer, "coordinates of the target (1)", metavar="K")
-    add(
-        "--levels",
-        type=command_line.integer,
-        default=1,
-        help="number of prunings, geometric from d to K (%(default)s)",
-    )
-    add("--imp", default="keep", choices=["keep", "rebalance"], help="a after a pruning (%(default)s)")
-    add(
-        "--runs",
-        type=command_line.integer,
-        default=10_000,
-        help="of every point (%(default)s); the most with --ci-width",
-    )
-    add("--ci-width", type=float, metavar="W", help="stop once every interval is narrower")
-    add("--seed", type=command_line.integer, default=0, help="of everything drawn (%(default)s)")
-    add(
-        "--method",
-        default="ode",
-        choices=["ode", "exact"],
-        help="integrate, or use closed forms (%(default)s)",
-    )
+    add_options(parser, StudySettings)
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--workers", type=command_line.integer, help="processes (default: all cores)")
     where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that does the work")
-    add(
-        "--out",
-        type=command_line.path,
-        default=RESULTS / "study.nc",
-        metavar="FILE",
-        help=".nc or .csv (%(default)s)",
+    out_option(parser, "study.nc")
+    parser.add_argument(
+        "--fresh", action="store_true", help="discard what an interrupted study has left in FILE.chunks"
     )
-    add("--fresh", action="store_true", help="discard what an interrupted study has left in FILE.chunks")
-
-
-def _number_or_inf(text: str) -> float:
-    return float("inf") if text == "inf" else command_line.integer(text)
 
 
 def run_study(options: argparse.Namespace) -> None:
     """Run a study or go on with it, write it, and print its rates."""
     config = config_of(options)
+    arguments = arguments_of(StudySettings, options)
+    StudySettings(**arguments).check_size()
     claim(options.out, config=config, overwrite=options.overwrite)
     import singleneuron as sn
     from singleneuron.experiments import store
 
-    arguments = {key: value for key, value in config.items() if value is not None}
-    arguments["algorithms"] = arguments.pop("algorithm")
     folder = options.out.with_name(f"{options.out.name}.chunks")
     if options.fresh:
         store.discard(folder)

@@ -6,7 +6,8 @@ import argparse
 
 from signflow import command_line
 from signflow.results import claim, write
-from singleneuron.cli.common import RESULTS, config_of, data_options, fail, progress_bar
+from singleneuron.cli.common import add_options, config_of, fail, out_option, progress_bar
+from singleneuron.experiments.settings import MapSettings
 
 
 def trajectory_options(parser: argparse.ArgumentParser) -> None:
@@ -15,16 +16,10 @@ def trajectory_options(parser: argparse.ArgumentParser) -> None:
     add("--d", type=command_line.integer, required=True, help="input coordinates")
     add("--a", type=float, required=True, help="outer weight at the start")
     add("--w", type=float, required=True, nargs="+", help="inner weights at the start, d numbers")
-    data_options(parser)
+    add_options(parser, MapSettings, only=("n", "noise", "learning_rate", "seed"))
     add("--t-end", type=float, required=True, metavar="T", help="the last time")
     add("--points", type=command_line.integer, default=200, help="times, from 0 to T (%(default)s)")
-    add(
-        "--out",
-        type=command_line.path,
-        default=RESULTS / "trajectory.nc",
-        metavar="FILE",
-        help=".nc or .csv (%(default)s)",
-    )
+    out_option(parser, "trajectory.nc")
 
 
 def run_trajectory(options: argparse.Namespace) -> int:

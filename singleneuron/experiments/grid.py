@@ -1,4 +1,4 @@
-"""The grid of factors that a study runs over."""
+"""The grid of factors that a study runs over, and the groups in which its points are counted."""
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from signflow.machine import check_memory
+from signflow.workers import check_runs
 from singleneuron.algorithms import Algorithm, level_counts
-from singleneuron.experiments.runs import Group
 from singleneuron.problem.arguments import integer, number
 from singleneuron.problem.problem import Population
 from singleneuron.problem.starts import INITS
@@ -18,6 +19,9 @@ FACTORS = (
 )  # fmt: skip
 
 LARGEST_SCALE = 1e100
+BLOCK = 4096
+"""Starts drawn at a time; fewer in many dimensions. What a run draws depends on it, not on chunks."""
+BLOCK_NUMBERS = 2**22
 
 
 def _values(name: str, value: Any) -> list[Any]:
@@ -53,6 +57,40 @@ def _samples(value: Any) -> int | None:
     if value is None or (isinstance(value, float) and value == np.inf):
         return None
     return integer("n", int(value) if isinstance(value, float) and value.is_integer() else value, 1)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Points of a study's grid that share their dense level, and all that their runs depend on."""
+
+    d: int
+    n: int | None
+    noise: float
+    init: str
+    scale: float
+    learning_rate: float | None
+    level_time: float
+    targets: int
+    levels: int
+    method: str
+    seed: int
+    training: tuple[tuple[str, Any], ...]
+    algorithms: tuple[Algorithm, ...] = ()
+
+    @property
+    def reduced(self) -> bool:
+        """Whether (a, p, q) is all that a run needs, so that its cost does not grow with d."""
+        one_pruning = len(level_counts(self.d, self.targets, self.levels)) <= 2
+        return self.n is None and self.targets == 1 and one_pruning and np.isinf(self.level_time)
+
+    @property
+    def block(self) -> int:
+        return BLOCK if self.reduced else min(BLOCK, max(1, BLOCK_NUMBERS // self.d))
+
+    @property
+    def chunk(self) -> int:
+        """Runs in a chunk: about a second's work."""
+        return 64 if self.n is not None else 2 * self.block
 
 
 @dataclass
@@ -104,3 +142,19 @@ def grid_of(factors: Mapping[str, Any], imp: str, common: Mapping[str, Any]) -> 
     grid.where = [(index[group], found[group].index(algorithm)) for group, algorithm in places]
     grid.groups = [replace(group, algorithms=tuple(known)) for group, known in found.items()]
     return grid
+
+
+def check_size(groups: Sequence[Group], runs: int, at_most: bool) -> None:
+    """ValueError, in one line, for a study that does not fit this machine or takes too long.
+
+    at_most : it stops when it knows enough, so that `runs` says nothing of its time.
+    """
+    if not at_most:
+        check_runs(runs * len(groups))
+    for group in groups:
+        if group.n is not None:
+            check_memory(f"a sample with n = {group.n}, d = {group.d}", 8 * group.n * group.d)
+        if not group.reduced:
+            check_memory(f"a block of starts with d = {group.d}", 3 * 8 * group.block * group.d)
+    chunks = sum(-(-runs // group.chunk) for group in groups)
+    check_memory(f"a list of {chunks:.3g} chunks of runs", 150 * chunks)

@@ -1,29 +1,25 @@
 """Success maps: where in the plane (a(0), w_1(0)) IMP, WR and LRR succeed, simulated and predicted."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from signflow.machine import check_memory
-from signflow.workers import check_runs
-from singleneuron.algorithms import Algorithm, level_counts
-from singleneuron.flows.integrate import integrate
+from singleneuron.algorithms import Algorithm
+from singleneuron.experiments.engine import train_and_prune
+from singleneuron.experiments.settings import CELLS, MapSettings
 from singleneuron.flows.result import Progress
 from singleneuron.formulas.regions import predicted
-from singleneuron.problem.arguments import Array, integer, number
+from singleneuron.problem.arguments import Array, number
 from singleneuron.problem.problem import Population, Problem, Sample
 from singleneuron.problem.seeds import child_seed
 from singleneuron.problem.state import State
 from singleneuron.problem.status import Status
-from singleneuron.pruning import PruneResult, prune
+from singleneuron.pruning import PruneResult
 
 if TYPE_CHECKING:
     import xarray as xr
-
-CELLS = 8192
-"""Cells integrated at a time, between two reports of progress."""
 
 
 def success_map(
@@ -43,6 +39,7 @@ def success_map(
     rewind_time: float | None = None,
     levels: int = 1,
     level_time: float = np.inf,
+    learning_rate: float | None = None,
     method: str = "ode",
     progress: Progress | None = None,
     **training: Any,
@@ -61,38 +58,31 @@ def success_map(
     samples; that of IMP's last level holds only where the mask keeps the target, and is left out elsewhere).
     With `average` also `success_low` and `success_high`: what it is if all undecided runs fail, or succeed.
     """
-    import xarray as xr
+    arguments = {name: value for name, value in locals().items() if name != "progress"}
+    settings = MapSettings(**arguments)
+    settings.check_size()
+    return _table(settings, *_cells(settings, progress or (lambda done, total: None)))
 
-    check_map(
-        d, algorithms, resolution=resolution, w_perp=w_perp, balanced=balanced, average=average,
-        n=n, noise=noise,
-    )  # fmt: skip
-    check_training(d, targets, algorithms, rewind_time, levels, level_time, method, training)
-    check_size(d, len(algorithms), resolution, average or 1)
-    axis = grid_axis(extent, resolution)
-    run_by = [Algorithm.fitting(name, imp=imp, rewind_time=rewind_time) for name in algorithms]
-    for algorithm in run_by:
-        algorithm.check_times(level_time, training.get("learning_rate"))
-    runs = 1 if average is None else average
-    shape = (len(algorithms), resolution**2)
-    names = ("success", "loss", "predicted")
+
+def _cells(settings: MapSettings, progress: Progress) -> tuple[dict[str, Array], NDArray[np.int8]]:
+    """Run every algorithm from every cell: means over the runs by name, and codes, (algorithms, cells)."""
+    axis = grid_axis(settings.extent, settings.resolution)
+    average, rules = settings.average, settings.rules
+    runs = average or 1
+    shape = (len(rules), axis.size**2)
     bounds = () if average is None else ("success_low", "success_high")
-    total = {name: np.zeros(shape) for name in (*names, *bounds)}
+    total = {name: np.zeros(shape) for name in ("success", "loss", "predicted", *bounds)}
     status = np.full(shape, -1, dtype=np.int8)
     exists = np.zeros(shape[1], dtype=bool)
-    done, everything = 0, runs * len(algorithms) * resolution**2
+    done, everything = 0, runs * status.size
     for run in range(runs):
-        data: Problem = Population(d, targets)
-        if n is not None:
-            data = Sample.draw(d, n, noise, seed if average is None else child_seed(seed, run), targets)
-        for cells, starts in _starts(axis, d, w_perp, balanced, None if average is None else [seed, run]):
+        data = _data(settings, run)
+        for cells, starts in _starts(settings, axis, run):
             exists[cells] = True
-            dense = integrate(data, starts, level_time, method=method, seed=seed, **training)
-            for row, algorithm in enumerate(run_by):
-                end = prune(
-                    data, starts, algorithm=algorithm, levels=levels, level_time=level_time, dense=dense,
-                    method=method, seed=seed, **training,
-                )  # fmt: skip
+            ends = train_and_prune(
+                data, starts, rules, levels=settings.levels, level_time=settings.level_time, **settings.how
+            )
+            for row, (algorithm, end) in enumerate(zip(rules, ends, strict=True)):
                 total["success"][row, cells] += end.success
                 for name, reading in zip(bounds, (0.0, 1.0), strict=False):
                     total[name][row, cells] += np.where(np.isnan(end.success), reading, end.success)
@@ -101,18 +91,33 @@ def success_map(
                 failed = end.status == Status.FAILED
                 status[row, cells] = np.where(failed | (average is None), end.status, status[row, cells])
                 done += cells.size
-                if progress is not None:
-                    progress(done, everything)
+                progress(done, everything)
     for values in total.values():
         values[:, ~exists] = np.nan
-    grid = (len(algorithms), resolution, resolution)
+    return {name: values / runs for name, values in total.items()}, status
+
+
+def _table(settings: MapSettings, means: dict[str, Array], status: NDArray[np.int8]) -> "xr.Dataset":
+    import xarray as xr
+
+    axis = grid_axis(settings.extent, settings.resolution)
+    grid = (len(settings.algorithms), axis.size, axis.size)
     dims = ("algorithm", "a0", "w0")
+    codes = ", ".join(f"{s.value} {s.label}" for s in Status)
     return xr.Dataset(
-        {name: (dims, (values / runs).reshape(grid)) for name, values in total.items()}
+        {name: (dims, values.reshape(grid)) for name, values in means.items()}
         | {"status": (dims, status.reshape(grid))},
-        coords={"algorithm": list(algorithms), "a0": axis, "w0": axis},
-        attrs={"status_codes": ", ".join(f"{s.value} {s.label}" for s in Status), "d": d, "imp": imp},
+        coords={"algorithm": list(settings.algorithms), "a0": axis, "w0": axis},
+        attrs={"status_codes": codes, "d": settings.d, "imp": settings.imp},
     )
+
+
+def _data(settings: MapSettings, run: int) -> Problem:
+    """What a run trains on; each of an average draws its own samples."""
+    if settings.n is None:
+        return Population(settings.d, settings.targets)
+    seed = settings.seed if settings.average is None else child_seed(settings.seed, run)
+    return Sample.draw(settings.d, settings.n, settings.noise, seed, settings.targets)
 
 
 def _predicted(data: Problem, starts: State, end: PruneResult, algorithm: Algorithm) -> Array:
@@ -153,80 +158,17 @@ def predicted_edge(
     return np.where(np.isnan(first + last), np.nan, edge)
 
 
-def check_map(
-    d: int,
-    algorithms: Sequence[str],
-    *,
-    resolution: int,
-    w_perp: float | None,
-    balanced: bool,
-    average: int | None,
-    n: int | None,
-    noise: float,
-) -> None:
-    """ValueError, in one line, for a grid that cannot be."""
-    integer("d", d, 1)
-    integer("resolution", resolution, 2)
-    if average is not None:
-        integer("average", average, 1)
-    if number("noise", noise, least=0.0) and n is None:
-        raise ValueError(f"noise is that of samples: give their number n too, or no noise (it is {noise:g})")
-    if not algorithms or len(set(algorithms)) < len(algorithms):
-        raise ValueError(f"algorithms must be distinct and at least one, but are {list(algorithms)}")
-    if w_perp is not None and number("w_perp", w_perp, least=0.0) and d == 1:
-        raise ValueError(f"w_perp is the norm of other coordinates, but d = 1 has none (it is {w_perp:g})")
-    given = [
-        name
-        for name, on in (("w_perp", w_perp is not None), ("balanced", balanced), ("average", average))
-        if on
-    ]
-    if len(given) > 1:
-        raise ValueError(
-            f"give at most one of w_perp, balanced and average, but {' and '.join(given)} are given"
-        )
-
-
-def check_size(d: int, algorithms: int, resolution: int, runs: int) -> None:
-    """ValueError, in one line, for a map that does not fit this machine or takes too long."""
-    cells = resolution**2
-    starts = 3 * min(CELLS, cells) * d  # drawn, put together, and kept
-    check_memory(f"a map with resolution = {resolution}, d = {d}", 8 * (3 * algorithms * cells + starts))
-    check_runs(runs * algorithms * cells)
-
-
-def check_training(
-    d: int,
-    targets: int,
-    algorithms: Sequence[str],
-    rewind_time: float | None,
-    levels: int,
-    level_time: float,
-    method: str,
-    training: Mapping[str, Any],
-) -> None:
-    """ValueError, in one line, for options of the training that do not fit each other."""
-    if rewind_time is not None and "wr" not in algorithms:
-        raise ValueError(f"rewind_time is WR's: run 'wr' too, or give no rewind_time (it is {rewind_time:g})")
-    if integer("levels", levels, 1) > 1 and d == targets:
-        raise ValueError(f"levels must be 1 where d = targets = {d}: nothing is pruned; but is {levels}")
-    level_counts(d, targets, levels)
-    number("level_time", level_time, least=0.0, finite=False, open_end=True)
-    if method == "exact" and training.get("learning_rate") is not None:
-        raise ValueError("gradient descent has no closed form: give method 'ode', or no learning_rate")
-
-
-def _starts(
-    axis: Array, d: int, w_perp: float | None, balanced: bool, draw: list[int] | None
-) -> Iterator[tuple[NDArray[np.intp], State]]:
+def _starts(settings: MapSettings, axis: Array, run: int) -> Iterator[tuple[NDArray[np.intp], State]]:
     """Chunks of the grid: flat indices of the cells where a start exists, and the starts."""
-    resolution = axis.size
-    rng = None if draw is None else np.random.Generator(np.random.Philox(np.random.SeedSequence(draw)))
+    d, resolution, rng = settings.d, axis.size, None
+    if settings.average is not None:
+        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([settings.seed, run])))
     others = max(d - 1, 1)
     for first in range(0, resolution**2, CELLS):
         cells = np.arange(first, min(first + CELLS, resolution**2))
         a, w = axis[cells // resolution], axis[cells % resolution]
-        norm = np.full(a.shape, np.sqrt(1 - 1 / d) if w_perp is None else w_perp)
-        if balanced:
+        norm = np.full(a.shape, np.sqrt(1 - 1 / d) if settings.w_perp is None else settings.w_perp)
+        if settings.balanced:
             # At d = 1 the cone is |a| = |w|.
             on_cone = np.abs(a) == np.abs(w) if d == 1 else np.abs(a) >= np.abs(w)
             cells, a, w = cells[on_cone], a[on_cone], w[on_cone]
@@ -235,4 +177,5 @@ def _starts(
         if rng is not None:
             rest = rng.standard_normal((a.size, d - 1)) / np.sqrt(d)
         if cells.size:
-            yield cells, State(a, np.column_stack([w, rest]), np.zeros(a.size) if balanced else None)
+            c = np.zeros(a.size) if settings.balanced else None
+            yield cells, State(a, np.column_stack([w, rest]), c)

@@ -7,7 +7,7 @@ ranges of runs, which any executor may count in any order.
 import contextlib
 import itertools
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import asdict
 from pathlib import Path
@@ -20,13 +20,14 @@ from signflow.machine import cores
 from signflow.messages import Failure
 from signflow.workers import MOST_WORKERS, processes
 from singleneuron.experiments.binomial import Limits, clopper_pearson, confidence_sequence, with_undecided
-from singleneuron.experiments.grid import FACTORS, Grid, grid_of
-from singleneuron.experiments.runs import COUNTS, Group, check_size, check_training, count_runs
+from singleneuron.experiments.engine import COUNTS
+from singleneuron.experiments.grid import FACTORS, Group
+from singleneuron.experiments.runs import check_training, count_runs
+from singleneuron.experiments.settings import StudySettings
 from singleneuron.experiments.store import Store, opened
 from singleneuron.flows.result import Progress
-from singleneuron.flows.task import METHODS
 from singleneuron.formulas.rates import predicted_rate
-from singleneuron.problem.arguments import Array, integer, number
+from singleneuron.problem.arguments import Array, integer
 from singleneuron.problem.status import TOLERANCE
 
 if TYPE_CHECKING:
@@ -36,9 +37,8 @@ IN_FLIGHT = 128
 """Chunks handed to an executor of unknown width at a time."""
 UNDECIDED_SHARE = 0.01
 """Where more of the runs than this are undecided, only bounds of the rate are given."""
-
-
-# --- the grid -----------------------------------------------------------------------------------------------
+_NOT_SETTINGS = ("workers", "executor", "directory", "progress")
+"""Arguments of `success_rate` that say how it works, not what it finds."""
 
 
 # --- counting -----------------------------------------------------------------------------------------------
@@ -146,13 +146,13 @@ def success_rate(
     d: int | Sequence[int],
     algorithms: str | Sequence[str] = ("imp", "lrr"),
     *,
-    n: Any = None,
+    n: float | Sequence[float | None] | None = None,
     noise: float | Sequence[float] = 0.0,
     init: str | Sequence[str] = "balanced",
     scale: float | Sequence[float] = 1.0,
-    learning_rate: Any = None,
+    learning_rate: float | Sequence[float | None] | None = None,
     level_time: float | Sequence[float] = np.inf,
-    rewind_time: Any = None,
+    rewind_time: float | Sequence[float | None] | None = None,
     targets: int | Sequence[int] = 1,
     levels: int = 1,
     imp: str = "keep",
@@ -193,27 +193,16 @@ def success_rate(
     `ci_low`, `ci_high`, a 95 % interval that holds however the undecided runs would end; and `predicted` by
     theory (NaN: no formula).
     """
-    runs, levels, seed = integer("runs", runs, 1), integer("levels", levels, 1), integer("seed", seed, 0)
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, but is {method!r}")
-    if ci_width is not None:
-        number("ci_width", ci_width, least=0.0, open_end=True)
+    arguments = {name: value for name, value in locals().items() if name not in _NOT_SETTINGS}
+    settings = StudySettings(**arguments)
     workers = cores() if workers is None else integer("workers", workers, 1, MOST_WORKERS)
-    factors = {
-        "d": d, "n": n, "noise": noise, "init": init, "scale": scale, "learning_rate": learning_rate,
-        "level_time": level_time, "targets": targets, "algorithm": algorithms, "rewind_time": rewind_time,
-    }  # fmt: skip
-    common = {
-        "levels": levels, "method": method, "seed": seed,
-        "training": tuple(sorted(training.items())),
-    }  # fmt: skip
-    grid = grid_of(factors, imp, common)
-    check_size(grid.groups, runs, at_most=ci_width is not None)
-    counts = [_Counts(group, runs, ci_width) for group in grid.groups]
-    for group in grid.groups:
+    settings.check_size()
+    groups = settings.grid.groups
+    counts = [_Counts(group, runs, ci_width) for group in groups]
+    for group in groups:
         check_training(group)
     # Chunks depend neither on how many there are nor on when to stop: a study may be extended.
-    config = {"groups": [asdict(g) for g in grid.groups]}
+    config = {"groups": [asdict(group) for group in groups]}
     report = progress or (lambda done, total: None)
     chunks = sum(len(c.ranges) for c in counts)
     with contextlib.ExitStack() as stack:
@@ -221,8 +210,8 @@ def success_rate(
         width = IN_FLIGHT if executor is not None else 2 * workers
         if executor is None:
             executor = stack.enter_context(processes(min(workers, chunks)))
-        _count(grid.groups, counts, store, executor, width, report)
-    data = _dataset(grid, counts, runs=runs, ci_width=ci_width, imp=imp, common=common)
+        _count(groups, counts, store, executor, width, report)
+    data = _dataset(settings, counts)
     if vague := int(data.rate.isnull().sum()):
         logging.getLogger(__name__).warning(
             "more than %g %% of the runs are undecided at %d of %d points, whose rates are known only to lie "
@@ -232,17 +221,10 @@ def success_rate(
     return data
 
 
-def _dataset(
-    grid: Grid,
-    counts: list[_Counts],
-    *,
-    runs: int,
-    ci_width: float | None,
-    imp: str,
-    common: Mapping[str, Any],
-) -> "xr.Dataset":
+def _dataset(settings: StudySettings, counts: list[_Counts]) -> "xr.Dataset":
     import xarray as xr
 
+    grid = settings.grid
     table = np.array([counts[group].total[row] for group, row in grid.where])
     data: dict[str, NDArray[Any]] = dict(zip(COUNTS, table.T, strict=True))
     successes, decided, undecided = data["successes"], data["decided"], data["undecided"]
@@ -250,23 +232,24 @@ def _dataset(
     clear = undecided <= UNDECIDED_SHARE * counted
     data["rate"] = np.divide(successes, decided, out=np.full(len(table), np.nan), where=clear)
     data["rate_low"], data["rate_high"] = successes / counted, (successes + undecided) / counted
-    limits = clopper_pearson if ci_width is None else confidence_sequence
+    limits, interval = clopper_pearson, "Clopper-Pearson 95 %"
+    if settings.ci_width is not None:
+        limits, interval = confidence_sequence, "95 % confidence sequence"
     data["ci_low"], data["ci_high"] = _interval(limits, table)
-    theory = {"levels": common["levels"], "imp": imp}
-    theory["tolerance"] = dict(common["training"]).get("tolerance", TOLERANCE)
+    theory: dict[str, Any] = {"levels": settings.levels, "imp": settings.imp}
+    theory["tolerance"] = settings.training.get("tolerance", TOLERANCE)
     data["predicted"] = np.array([predicted_rate(**point, **theory) for point in grid.points()])
     absent = {"n": np.inf, "learning_rate": np.nan, "rewind_time": np.nan}
     coords = {
         name: [absent[name] if value is None else value for value in values]
         for name, values in grid.values.items()
     }
-    interval = "Clopper-Pearson 95 %" if ci_width is None else "95 % confidence sequence"
     dataset = xr.Dataset(
         {name: (FACTORS, values.reshape(grid.shape)) for name, values in data.items()},
         coords=coords,
         attrs={
-            "runs": runs, "seed": common["seed"], "interval": interval, "levels": common["levels"],
-            "imp": imp, "method": common["method"],
+            "runs": settings.runs, "seed": settings.seed, "interval": interval, "levels": settings.levels,
+            "imp": settings.imp, "method": settings.method,
         },
     )  # fmt: skip
     return dataset.squeeze([name for name in FACTORS if name not in grid.dims])

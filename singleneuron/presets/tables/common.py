@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 import singleneuron as sn
+from singleneuron.experiments.settings import made
 from singleneuron.problem.arguments import number
 
 Progress = Callable[[int, int], None]
@@ -21,9 +22,27 @@ class PresetPart(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    def given(self) -> dict[str, Any]:
-        """What the preset states; the rest keeps the defaults of the function that computes it."""
-        return self.model_dump(exclude={"kind"}, exclude_unset=True)
+
+class ExperimentPart(PresetPart):
+    """A table that an experiment computes: every further entry is a field of the experiment's settings."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    record: ClassVar[type]
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        assert self.settings
+        return self
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the preset states of the experiment; the rest keeps its defaults."""
+        return dict(self.model_extra or {})
+
+    @property
+    def settings(self) -> Any:
+        """The experiment's settings; ValueError for an entry that they do not have or allow."""
+        return made(self.record, self.arguments)
 
 
 def full_states(state: sn.State | sn.Reduced) -> sn.State:

@@ -9,53 +9,37 @@ import numpy as np
 import xarray as xr
 
 import singleneuron as sn
-from singleneuron.algorithms import Algorithm
+from singleneuron.experiments.settings import MapSettings
 from singleneuron.experiments.success_map import predicted_edge
-from singleneuron.presets.tables.common import PresetPart, Progress, problem_of
+from singleneuron.presets.tables.common import ExperimentPart, PresetPart, Progress, problem_of
 
 
-class Map(PresetPart):
+class Map(ExperimentPart):
     """`singleneuron.success_map` with these arguments, and the predicted edge where w_perp is fixed."""
 
     kind: Literal["map"]
-    d: int
-    algorithms: tuple[str, ...] | None = None
-    resolution: int | None = None
-    extent: float | None = None
-    w_perp: float | None = None
-    balanced: bool | None = None
-    average: int | None = None
-    imp: str | None = None
-    rewind_time: float | None = None
-    levels: int | None = None
-    n: int | None = None
-    noise: float | None = None
-    learning_rate: float | None = None
-    level_time: float | None = None
-    method: str | None = None
-    seed: int | None = None
+    record = MapSettings
 
     def compute(self, progress: Progress) -> xr.Dataset:
         """Dims (algorithm, a0, w0) as `success_map`; (algorithm, edge_w0): edge, as `predicted_edge`.
 
         edge_of (algorithm): 'prediction', or 'population' where theory has none for samples: its edge then.
         """
-        data = sn.success_map(**self.given(), progress=progress)
-        data.attrs |= {} if self.n is None else {"n": self.n, "noise": self.noise or 0.0}
-        if self.balanced or self.average:
+        settings: MapSettings = self.settings
+        data = sn.success_map(**self.arguments, progress=progress)
+        data.attrs |= {} if settings.n is None else {"n": settings.n, "noise": settings.noise}
+        if settings.balanced or settings.average:
             return data
-        problem = problem_of(self.d, self.n, self.noise or 0.0, self.seed or 0)
-        w_perp = math.sqrt(1 - 1 / self.d) if self.w_perp is None else self.w_perp
+        problem = problem_of(settings.d, settings.n, settings.noise, settings.seed)
+        w_perp = math.sqrt(1 - 1 / settings.d) if settings.w_perp is None else settings.w_perp
         extent = float(abs(data.a0).max())
         # Not w_1 = 0, a line of its own; but beside it, where an edge may jump, closer than any print shows.
         w = np.sort(np.append(np.linspace(-extent, extent, 800), [-1e-9, 1e-9]))
-        population = sn.Population(self.d)
+        population = sn.Population(settings.d)
         edges, of = [], []
-        for name in map(str, data.algorithm.values):
-            sampled = self.n is not None and self.d > 1 and name != "imp"
-            about = population if sampled else problem
-            algorithm = Algorithm.fitting(name, imp=self.imp or "keep", rewind_time=self.rewind_time)
-            edges.append(predicted_edge(about, algorithm, w, w_perp, extent))
+        for rule in settings.rules:
+            sampled = settings.n is not None and settings.d > 1 and rule.name != "imp"
+            edges.append(predicted_edge(population if sampled else problem, rule, w, w_perp, extent))
             of.append("population" if sampled else "prediction")
         edge = {"edge": (("algorithm", "edge_w0"), edges), "edge_of": ("algorithm", of)}
         return data.assign(edge).assign_coords(edge_w0=w)

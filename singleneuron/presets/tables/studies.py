@@ -9,50 +9,38 @@ import numpy as np
 import xarray as xr
 
 import singleneuron as sn
+from singleneuron.experiments.settings import StudySettings
 from singleneuron.formulas.rates import STABLE_RATE, crossing_law, hop_rate, predicted_rates
-from singleneuron.presets.tables.common import CURVE_POINTS, PresetPart, Progress
+from singleneuron.presets.tables.common import CURVE_POINTS, ExperimentPart, PresetPart, Progress
 
 
-class Study(PresetPart):
+class Study(ExperimentPart):
     """`singleneuron.success_rate` with these arguments, and theory's rates between the values of one factor.
 
     along : that factor, or none.
     """
 
     kind: Literal["study"]
-    d: int | tuple[int, ...]
-    algorithms: tuple[str, ...]
-    n: int | tuple[int, ...] | None = None
-    noise: float | tuple[float, ...] | None = None
-    init: str | tuple[str, ...] | None = None
-    scale: float | tuple[float, ...] | None = None
-    learning_rate: float | tuple[float, ...] | None = None
-    level_time: float | tuple[float, ...] | None = None
-    rewind_time: float | tuple[float, ...] | None = None
-    targets: int | tuple[int, ...] | None = None
-    levels: int | None = None
-    imp: str | None = None
-    runs: int | None = None
-    seed: int | None = None
-    rtol: float | None = None
     along: str | None = None
+    record = StudySettings
 
     def compute(
         self, progress: Progress, *, directory: Path | None = None, workers: int | None = None
     ) -> xr.Dataset:
         """As `success_rate`; with `along` = F also curve, as `predicted`, at the values curve_F of F."""
-        given = self.given()
-        along = given.pop("along", None)
+        given = self.arguments
         data = sn.success_rate(**given, directory=directory, workers=workers, progress=progress)
-        if along is None:
+        if self.along is None:
             return data
-        values = data[along].values
+        values = data[self.along].values
         fine = np.geomspace(values.min(), values[np.isfinite(values)].max(), CURVE_POINTS)
         fine = np.unique(np.rint(fine)).astype(int) if values.dtype.kind == "i" else fine
         others = ("algorithms", "runs", "seed", "rtol")
         factors = {key: value for key, value in given.items() if key not in others}
-        curve = predicted_rates(**factors | {"algorithm": self.algorithms, along: fine})
-        return data.assign(curve=curve.transpose(*data.rate.dims).rename({along: f"curve_{along}"}))
+        factors |= {"algorithm": self.settings.algorithms, self.along: fine}
+        curve = predicted_rates(**factors)
+        dims = {self.along: f"curve_{self.along}"}
+        return data.assign(curve=curve.transpose(*data.rate.dims).rename(dims))
 
 
 class Hops(PresetPart):

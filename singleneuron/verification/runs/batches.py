@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from singleneuron.experiments.engine import LAWS
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Line, Population, Sample
 from singleneuron.problem.seeds import derived_seed
-from singleneuron.problem.starts import balanced_starts, independent_starts
 from singleneuron.problem.state import Starts, State, reduce, start_balance
 from singleneuron.verification.conditions import Condition
 from singleneuron.verification.statements import Setting
@@ -56,9 +56,8 @@ def batches(setting: Setting, given: Condition, runs: int, key: list[int]) -> It
 
 def draw(setting: Setting, size: int, rng: np.random.Generator) -> Batch:
     """`size` starts, with their data, from the law of the setting, whether `given` holds or not."""
-    law = balanced_starts if setting.init == "balanced" else independent_starts
     seed = int(rng.integers(2**62))
-    starts = law(setting.d, size, seed, scale=setting.scale, reduced=setting.reduced)
+    starts = LAWS[setting.init](setting.d, size, seed, scale=setting.scale, reduced=setting.reduced)
     if setting.n is None:
         return Batch(starts, None)
     if not setting.sampled:

@@ -5,9 +5,8 @@ from concurrent.futures import Executor
 import numpy as np
 from numpy.typing import NDArray
 
-from singleneuron.flows.integrate import integrate
+from singleneuron.experiments.engine import train_and_prune
 from singleneuron.problem.state import State
-from singleneuron.pruning import prune
 from singleneuron.verification.runs.batches import Batch, part, sample_of
 from singleneuron.verification.statements import Claim, Setting
 
@@ -33,10 +32,10 @@ def _train(setting: Setting, claims: tuple[Claim, ...], batch: Batch, rtol: floa
     status = np.empty((len(claims), batch.starts.size), dtype=np.int8)
     found = np.empty(batch.starts.size, dtype=bool)
     for i, seed in enumerate(batch.seeds):
-        problem, start = sample_of(setting, seed), batch.starts[i : i + 1]
-        dense = integrate(problem, start, np.inf, rtol=rtol)
-        for k, claim in enumerate(claims):
-            run = prune(problem, start, algorithm=claim.rule, dense=dense, rtol=rtol)
-            assert run.mask is not None
-            status[k, i], found[i] = run.status[0], run.mask[0, : setting.targets].all()
+        ends = train_and_prune(
+            sample_of(setting, seed), batch.starts[i : i + 1], [claim.rule for claim in claims], rtol=rtol
+        )
+        for k, end in enumerate(ends):
+            assert end.mask is not None
+            status[k, i], found[i] = end.status[0], end.mask[0, : setting.targets].all()
     return status, found

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from signflow.machine import cores
 from signflow.workers import processes
+from singleneuron.experiments import engine
 from singleneuron.flows import line
-from singleneuron.flows.integrate import integrate
-from singleneuron.flows.result import FlowResult
 from singleneuron.flows.task import CERTAIN_TIME, HORIZON
 from singleneuron.formulas.regions import predicted
 from singleneuron.kernels.dop853 import FAILED
@@ -20,7 +19,6 @@ from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Population
 from singleneuron.problem.state import Reduced, start_balance
 from singleneuron.problem.status import FAILURE, SUCCESS, TOLERANCE, Status, line_status, success
-from singleneuron.pruning import prune
 from singleneuron.verification import conditions
 from singleneuron.verification.runs import boundaries, sampled
 from singleneuron.verification.runs.batches import Batch, batches, part, values_of
@@ -130,12 +128,8 @@ def _first_look(
         statuses, found = sampled.train(setting, claims, batch, NEAR_RTOL, executor)
         yield from ((claim, status, found) for claim, status in zip(claims, statuses, strict=True))
         return
-    dense = None
-    if batch.data is None:
-        problem = Population(setting.d, setting.targets)
-        dense = integrate(problem, batch.starts, np.inf, method="ode", rtol=rtol)
-    for claim in claims:
-        yield claim, _run(setting, claim, batch, dense, rtol), np.ones(batch.starts.size, dtype=bool)
+    for claim, status in zip(claims, _run(setting, claims, batch, rtol), strict=True):
+        yield claim, status, np.ones(batch.starts.size, dtype=bool)
 
 
 def _second_look(
@@ -163,19 +157,17 @@ def _second_look(
         for whole, new in zip(stated, again_stated, strict=True):
             whole[again] = new
     else:
-        status[again] = _run(setting, claim, few, None, TIGHT)
+        (status[again],) = _run(setting, (claim,), few, TIGHT)
     return int(again.size)
 
 
-def _run(
-    setting: Setting, claim: Claim, batch: Batch, dense: FlowResult | None, rtol: float
-) -> NDArray[np.int8]:
-    """Status of each run of the claim's algorithm, by integration."""
+def _run(setting: Setting, claims: tuple[Claim, ...], batch: Batch, rtol: float) -> list[NDArray[np.int8]]:
+    """Status of each run of each claim's algorithm, by integration."""
     if batch.data is None:
-        return prune(
-            Population(setting.d, setting.targets), batch.starts, algorithm=claim.rule, dense=dense,
-            method="ode", rtol=rtol,
-        ).status  # fmt: skip
+        problem, rules = Population(setting.d, setting.targets), [claim.rule for claim in claims]
+        ends = engine.train_and_prune(problem, batch.starts, rules, method="ode", rtol=rtol)
+        return [end.status.copy() for end in ends]
+    # In one coordinate, runs differ in their data alone, and no pruning changes what they train.
     starts = batch.starts
     assert isinstance(starts, Reduced)
     c = start_balance(starts)
@@ -185,7 +177,7 @@ def _run(
     )  # fmt: skip
     status = line_status(end[:, 0], end[:, 1], c, batch.data)
     status[reason == FAILED] = Status.FAILED
-    return status
+    return [status.copy() for _ in claims]
 
 
 def _limit(setting: Setting, claim: Claim, batch: Batch) -> Array:
@@ -207,12 +199,13 @@ def _add(
     near: boundaries.Near | None,
 ) -> None:
     """Count one batch."""
-    decided = np.isin(status, SUCCESS) | np.isin(status, FAILURE)
+    _, trapped, number, *_ = engine.tally(success(status), status).tolist()
+    decided = ~np.isnan(success(status))
     wrong, late = _wrong(status, stated), np.zeros(status.size, dtype=bool)
     open_runs = np.flatnonzero(~decided)
     tally.starts += status.size
-    tally.decided += int(decided.sum())
-    tally.trapped += int(np.sum(status == Status.TRAPPED))
+    tally.decided += number
+    tally.trapped += trapped
     tally.open += open_runs.size
     tally.counterexamples += int(wrong.sum())
     if stated is not None:
@@ -234,12 +227,12 @@ def _add(
 
 def _add_drawn(tally: Tally, batch: Batch, status: NDArray[np.int8], stated: _Truth | None) -> None:
     """Count what tells of probabilities: one batch that was drawn from the law."""
-    wins, loses = np.isin(status, SUCCESS), np.isin(status, FAILURE)
-    tally.drawn_decided += int(np.sum(wins | loses))
-    tally.drawn_open += int(np.sum(~(wins | loses)))
-    tally.drawn_successes += int(wins.sum())
+    successes, _, decided, undecided, *_ = engine.tally(success(status), status).tolist()
+    tally.drawn_decided += decided
+    tally.drawn_open += undecided
+    tally.drawn_successes += successes
     tally.drawn_counterexamples += int(_wrong(status, stated).sum())
-    _list(batch, status, wins | loses, tally.sample)
+    _list(batch, status, ~np.isnan(success(status)), tally.sample)
 
 
 def _list(

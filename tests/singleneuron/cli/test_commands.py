@@ -264,7 +264,7 @@ def test_every_map_option_reaches_success_map(tmp_path, monkeypatch):
     progress = seen.pop("progress")
     progress(1, 2)
     assert seen == {
-        "d": 5, "algorithms": ("imp", "wr"), "resolution": 7, "extent": 3.0, "balanced": False, "average": 4,
+        "d": 5, "algorithms": ["imp", "wr"], "resolution": 7, "extent": 3.0, "balanced": False, "average": 4,
         "imp": "rebalance", "rewind_time": 0.5, "levels": 2, "n": 50, "noise": 0.2, "learning_rate": 0.1,
         "level_time": 20.0, "method": "ode", "seed": 9,
     }  # fmt: skip

@@ -7,10 +7,10 @@ import pytest
 
 from singleneuron.algorithms import Algorithm
 from singleneuron.experiments import success_map as maps
+from singleneuron.experiments.engine import train_and_prune
 from singleneuron.experiments.success_map import predicted_edge, success_map
 from singleneuron.problem.problem import Population, Sample
 from singleneuron.problem.status import Status
-from singleneuron.pruning import prune
 
 
 def plane(data):
@@ -165,15 +165,15 @@ def test_averages_are_bounded_by_both_readings_of_the_undecided(monkeypatch):
     undecided = []
 
     def some(*arguments, **options):
-        end = prune(*arguments, **options)
+        (end,) = train_and_prune(*arguments, **options)
         success = np.where(np.arange(end.success.size) % 5 == len(undecided) % 5, np.nan, end.success)
         undecided.append(np.isnan(success))
-        return replace(end, success=success)
+        return [replace(end, success=success)]
 
     clear = success_map(3, ("lrr",), resolution=6, average=4, seed=1)
     np.testing.assert_array_equal(clear.success_low, clear.success)
     np.testing.assert_array_equal(clear.success_high, clear.success)
-    monkeypatch.setattr(maps, "prune", some)
+    monkeypatch.setattr(maps, "train_and_prune", some)
     data = success_map(3, ("lrr",), resolution=6, average=4, seed=1)
     share = np.mean(undecided, axis=0).reshape(6, 6)
     np.testing.assert_allclose(data.success_high[0] - data.success_low[0], share, rtol=0, atol=1e-12)

@@ -14,9 +14,11 @@ import singleneuron as sn
 from signflow.results import read, write
 from signflow.workers import Here
 from singleneuron.algorithms import Algorithm
-from singleneuron.experiments import runs, success_rate
+from singleneuron.experiments import grid, runs, success_rate
 from singleneuron.experiments.binomial import clopper_pearson, confidence_sequence
-from singleneuron.experiments.runs import COUNTS, Group, draw_starts
+from singleneuron.experiments.engine import COUNTS
+from singleneuron.experiments.grid import Group
+from singleneuron.experiments.runs import draw_starts
 from singleneuron.experiments.store import MANIFEST, discard, opened
 
 SMALL = {"d": [2, 10], "runs": 2500, "workers": 1}
@@ -90,7 +92,7 @@ def test_rates_beyond_the_paper(factors):
 
 
 def test_counts_do_not_depend_on_chunks_order_executor_or_the_number_of_runs(monkeypatch):
-    monkeypatch.setattr(runs, "BLOCK", 1000)
+    monkeypatch.setattr(grid, "BLOCK", 1000)
     reference = sn.success_rate(**SMALL)
     _chunks_of(monkeypatch, 417)  # across the blocks, and an odd rest
     xr.testing.assert_identical(sn.success_rate(**SMALL), reference)

@@ -82,14 +82,10 @@ def test_every_preset_is_valid_and_frozen(name):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("resolution = 4", "resolutoin = 4", "unknown key 'parts.map.map.resolutoin'; did you mean"),
-        (
-            "resolution = 4",
-            'resolution = "many"',
-            "parts.map.map.resolution must be an integer, got 'many'",
-        ),
+        ("resolution = 4", "resolutoin = 4", "got 'resolutoin'; did you mean 'resolution'?"),
+        ("resolution = 4", 'resolution = "many"', "resolution must be an integer >= 2, but is 'many'"),
         ('kind = "map"', 'kind = "mop"', "parts.map.kind must be one of map, "),
-        ("d = 2", "", "parts.map.map.d must be given"),
+        ("d = 2", "", "d must be given, but is missing"),
     ],
 )
 def test_mistakes_in_a_preset_are_named_in_one_line(old, new, message):

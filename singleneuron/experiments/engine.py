@@ -1,0 +1,93 @@
+"""One Monte Carlo run: draw starts, train the dense level, prune by every algorithm, count the ends.
+
+Maps, studies and verification differ in where their starts lie and in what they ask of the counts.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from singleneuron.algorithms import Algorithm
+from singleneuron.flows.integrate import integrate
+from singleneuron.problem.arguments import Array
+from singleneuron.problem.problem import Problem
+from singleneuron.problem.starts import INITS, balanced_starts, independent_starts
+from singleneuron.problem.state import Starts
+from singleneuron.problem.status import Status
+from singleneuron.pruning import PruneResult, prune
+
+LAWS: Mapping[str, Callable[..., Starts]] = dict(
+    zip(INITS, (balanced_starts, independent_starts), strict=True)
+)
+"""How starts are drawn, by the name of their initialisation."""
+COUNTS = ("successes", "trapped", "decided", "undecided", "ambiguous", "failed")
+"""What `tally` counts, in its order."""
+
+
+def train_and_prune(
+    problem: Problem,
+    starts: Starts,
+    algorithms: Sequence[Algorithm],
+    *,
+    levels: int = 1,
+    level_time: float = np.inf,
+    **training: Any,
+) -> list[PruneResult]:
+    """Train the dense level once, and prune it by every algorithm.
+
+    Parameters
+    ----------
+    problem : Population, Sample or Line
+        What all levels are trained on.
+    starts : State or Reduced
+        The starts, B of them.
+    algorithms : sequence of Algorithm
+        By what to prune.
+    levels, level_time
+        As in `prune`.
+    **training
+        What `integrate` is given for every level.
+
+    Returns
+    -------
+    list of PruneResult
+        One for each algorithm, in their order, of B runs each.
+    """
+    dense = integrate(problem, starts, level_time, **training)
+    return [
+        prune(
+            problem, starts, algorithm=algorithm, levels=levels, level_time=level_time, dense=dense,
+            **training,
+        )
+        for algorithm in algorithms
+    ]  # fmt: skip
+
+
+def tally(success: Array, status: NDArray[np.int8], *, descent: bool = False) -> NDArray[np.int64]:
+    """Count the ends of runs.
+
+    Parameters
+    ----------
+    success : (B,) array
+        1, 0, or NaN where the run is undecided, as `PruneResult` has it.
+    status : (B,) array of int
+        Codes of `Status`.
+    descent : bool
+        Whether the runs are gradient descent. Descent that diverges has failed, which decides the run; a flow
+        that the integrator gave up on is undecided.
+
+    Returns
+    -------
+    (6,) array of int
+        The numbers that `COUNTS` names.
+    """
+    won, open_end = success == 1, np.isnan(success)
+    if descent:
+        open_end &= status != Status.FAILED
+    which = (
+        won, won & (status == Status.TRAPPED), ~open_end, open_end, status == Status.AMBIGUOUS,
+        status == Status.FAILED,
+    )  # fmt: skip
+    return np.array([np.count_nonzero(chosen) for chosen in which])
