@@ -46,7 +46,7 @@ class Lost(Failure):
 
 
 @dataclass(frozen=True)
-class Group:
+class ProcessGroup:
     """The processes of a run, seen from number `rank` of `size`; alone, nothing is exchanged."""
 
     rank: int = 0
@@ -125,7 +125,7 @@ class Group:
             dist.broadcast_object_list(box, device=torch.device("cpu"))
 
 
-ALONE = Group()
+ALONE = ProcessGroup()
 
 
 def _flat(tensors: Sequence[Tensor]) -> Tensor:
@@ -149,7 +149,7 @@ def _buckets(parameters: Sequence[Tensor]) -> list[list[Tensor]]:
 
 
 @contextlib.contextmanager
-def joined(machine: Machine) -> Iterator[Group]:
+def joined(machine: Machine) -> Iterator[ProcessGroup]:
     """The group of this process, while it lasts; on 'cuda' each process takes the device of its local rank.
 
     Raises ValueError unless torchrun started `machine.processes` of them (alone: none), with a device each.
@@ -182,7 +182,7 @@ def joined(machine: Machine) -> Iterator[Group]:
             )
         atexit.register(dist.destroy_process_group)
     before = _on_termination(_terminated if rank == 0 else signal.SIG_DFL)
-    group = Group(rank, size)
+    group = ProcessGroup(rank, size)
     try:
         group.sum(torch.zeros(()))  # rank 0 locks no folder that another one still waits for
         yield group

@@ -31,7 +31,7 @@ from signflow.provenance import provenance
 LAST_START = 270.0  # seconds after which no check starts: the longest, with two graphs to compile, takes 90
 PRECISIONS = {"float32": 1e-3, "tf32": 2e-2, "bf16": 5e-2}  # how far the loss of five steps may be off
 FAST = {"machine.precision": "bf16", "machine.compile": True}  # as the recipes train on a GPU
-SMALL = {
+SMALL_RUN = {
     "data.crop_padding": 1,
     "data.flip": "random",
     "data.limit": 640,
@@ -120,9 +120,9 @@ def agreement(device: str, precision: str, *, compiled: bool = False) -> dict[st
     return {"loss off by": off, "weights off by": weights}
 
 
-def _five_steps(machine: Mapping[str, Any]) -> tuple[float, level_start.State, masks.Mask]:
-    work = prepare(build({**SMALL, **machine}), Path())
-    dense = masks.dense(work.net)
+def _five_steps(machine: Mapping[str, Any]) -> tuple[float, level_start.TrainingState, masks.Mask]:
+    work = prepare(build({**SMALL_RUN, **machine}), Path())
+    dense = masks.dense_mask(work.net)
     mask = masks.top(score("magnitude", work.net, 0), dense, dense.total // 4)
     level_start.restore(work.net, work.sgd, level_start.masked(level_start.capture(work.net, work.sgd), mask))
     steps = train.steps(work.net, work.forward, work.sgd, mask, work.dataset, work.config, 0, 0, (5,))
@@ -132,7 +132,9 @@ def _five_steps(machine: Mapping[str, Any]) -> tuple[float, level_start.State, m
 
 def two_levels(device: str, algorithm: str, machine: Mapping[str, Any]) -> dict[str, float]:
     """Seconds and accuracy of a run on digits; raises where its density is not exact or it learns nothing."""
-    config = build({**SMALL, **machine, "machine.device": device, "algorithm": algorithm, "data.limit": None})
+    config = build(
+        {**SMALL_RUN, **machine, "machine.device": device, "algorithm": algorithm, "data.limit": None}
+    )
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
         rows = [event.row for event in levels.run(config, Path(name) / "run") if event.row is not None]
@@ -150,7 +152,7 @@ def two_levels(device: str, algorithm: str, machine: Mapping[str, Any]) -> dict[
 
 def resumed(device: str, machine: Mapping[str, Any]) -> dict[str, float]:
     """Stop a run in its second level; raises unless its levels have the bits of the uninterrupted one."""
-    config = build({**SMALL, **machine, "machine.device": device, "algorithm": "wr"})
+    config = build({**SMALL_RUN, **machine, "machine.device": device, "algorithm": "wr"})
     with tempfile.TemporaryDirectory() as name:
         whole, stopped = Path(name) / "whole", Path(name) / "stopped"
         for _ in levels.run(config, whole):

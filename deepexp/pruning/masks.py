@@ -66,7 +66,7 @@ class Mask:
         return not any(bool((tensor & ~other.alive[name]).any()) for name, tensor in self)
 
 
-def dense(net: nn.Module) -> Mask:
+def dense_mask(net: nn.Module) -> Mask:
     """The mask that keeps every prunable weight of `net`."""
     return Mask({name: torch.ones(weight.shape, dtype=torch.bool) for name, weight in prunable(net).items()})
 

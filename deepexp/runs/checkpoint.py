@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from deepexp.pruning.masks import Mask
-from deepexp.runs.level_start import State
+from deepexp.runs.level_start import TrainingState
 from deepexp.storage import tensor_files
 from deepexp.storage.bit_files import pack, shapes, unpack
 
@@ -33,18 +33,18 @@ class Checkpoint:
 
     level: int
     step: int
-    state: State
+    state: TrainingState
     mask: Mask
     levels: list[dict[str, Any]]
     epochs: list[dict[str, Any]]
 
 
-def save_state(state: State, path: Path, run_id: str) -> None:
+def save_state(state: TrainingState, path: Path, run_id: str) -> None:
     """Write a state, complete or not at all."""
     tensor_files.write(_tensors(state), path, {"run_id": run_id})
 
 
-def load_state(path: Path, run_id: str | None = None) -> State:
+def load_state(path: Path, run_id: str | None = None) -> TrainingState:
     """Read what `save_state` wrote; ValueError where it is missing, damaged or another configuration's."""
     return _state(_read(path, run_id)[0])
 
@@ -129,13 +129,13 @@ def _read(path: Path, run_id: str | None) -> tuple[dict[str, Tensor], dict[str, 
     return found, meta
 
 
-def _tensors(state: State) -> dict[str, Tensor]:
+def _tensors(state: TrainingState) -> dict[str, Tensor]:
     net = {f"net/{name}": tensor for name, tensor in state.tensors.items()}
     return net | {f"momentum/{name}": tensor for name, tensor in state.momentum.items()}
 
 
-def _state(found: Mapping[str, Tensor]) -> State:
-    return State(_under(found, "net/"), _under(found, "momentum/"))
+def _state(found: Mapping[str, Tensor]) -> TrainingState:
+    return TrainingState(_under(found, "net/"), _under(found, "momentum/"))
 
 
 def _under(found: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -75,7 +75,7 @@ def check_device_memory(config: Config) -> None:
 
 def check_possible(work: Run) -> None:
     """Every fraction and every reference, before anything trains."""
-    config, dense = work.config, masks.dense(work.net)
+    config, dense = work.config, masks.dense_mask(work.net)
     if work.per_epoch == 0:
         raise ValueError(
             f"train.batch_size must be at most the {len(work.dataset.train):,} training images, got "
@@ -137,7 +137,7 @@ def _check_images(work: Run, smallest: int) -> None:
 
 def _check_masks(work: Run) -> None:
     """That the masks of the other run are there, fit this network and are nested."""
-    config, previous = work.config, masks.dense(work.net)
+    config, previous = work.config, masks.dense_mask(work.net)
     assert config.pruning.run is not None
     for level in range(config.pruning.levels + 1):
         mask = borrowed(work, level)

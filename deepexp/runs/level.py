@@ -20,7 +20,7 @@ from deepexp.pruning.masks import Mask
 from deepexp.pruning.scores import score
 from deepexp.runs import checkpoint
 from deepexp.runs.checkpoint import Checkpoint
-from deepexp.runs.level_start import State, capture, compose, masked, parts, restore
+from deepexp.runs.level_start import TrainingState, capture, compose, masked, policy_parts, restore
 from deepexp.runs.workspace import Run, borrowed
 from deepexp.storage import bit_files
 from deepexp.storage import folder as layout
@@ -28,7 +28,7 @@ from deepexp.training import evaluate, failures, forward, steps
 
 
 @dataclass(frozen=True)
-class Progress:
+class LevelProgress:
     """After `step` of `total` steps of `level`; `row` of levels.csv when the level is complete."""
 
     level: int
@@ -46,8 +46,8 @@ def level_mask(work: Run, level: int) -> Mask:
 def begin_level(
     work: Run,
     level: int,
-    now: State,
-    initial: State,
+    now: TrainingState,
+    initial: TrainingState,
     previous: Mask,
     levels: list[dict[str, Any]],
     epochs: list[dict[str, Any]],
@@ -65,11 +65,13 @@ def begin_level(
             states["donor"] = checkpoint.load_state(
                 layout.file(work.other(config.donor), "weights", level - 1)
             )
-        state = compose(config.policy, parts(work.net), states, mask, stream(config.seed, "level", level))
+        state = compose(
+            config.policy, policy_parts(work.net), states, mask, stream(config.seed, "level", level)
+        )
     where = _perturbed(work, level, mask)
     if where is not None:
         flipped = signs.flip({name: state.tensors[name] for name in where}, where)
-        state = State({**state.tensors, **flipped}, state.momentum)
+        state = TrainingState({**state.tensors, **flipped}, state.momentum)
     bit_files.save(mask.alive, work.file("masks", level))
     restore(work.net, work.sgd, state)
     if level == 0 and config.policy.rewinds() and work.rewind == 0:
@@ -130,7 +132,7 @@ def _perturbed(work: Run, level: int, mask: Mask) -> dict[str, torch.Tensor] | N
     return {name: flips & mask.alive[name] for name, flips in where.items()}
 
 
-def train_level(work: Run, start: Checkpoint, clock: Clock) -> Iterator[Progress | None]:
+def train_level(work: Run, start: Checkpoint, clock: Clock) -> Iterator[LevelProgress | None]:
     """Train a level; None while the rest of a stack is waited for.
 
     Its end is kept, and before that an epoch once in `checkpoint.PAUSE` seconds. The last complete epoch is
@@ -163,7 +165,7 @@ def train_level(work: Run, start: Checkpoint, clock: Clock) -> Iterator[Progress
                 _keep(work, unsaved)
                 unsaved, clock.saved = None, time.monotonic()
             clock.tick(level, report.step)
-            yield Progress(level, report.step, work.total(level), report)
+            yield LevelProgress(level, report.step, work.total(level), report)
     finally:
         if unsaved is not None:
             _keep(work, unsaved)
@@ -232,7 +234,7 @@ def finish_level(work: Run, done: Checkpoint) -> Checkpoint:
     if work.config.train.evaluate == "epoch":
         seen = [epoch["test_accuracy"] for epoch in done.epochs if epoch["level"] == level]
         row["test_accuracy_maximum_over_epochs"] = max(seen)
-    checkpoint.save_state(State(state.tensors, {}), work.file("weights", level), work.config.run_id)
+    checkpoint.save_state(TrainingState(state.tensors, {}), work.file("weights", level), work.config.run_id)
     bit_files.save(now, work.file("signs", level))
     levels = [*done.levels[:level], {**row, "layers": mask.counts()}]
     layout.write_tables(work.folder, levels, done.epochs, mask.sizes())

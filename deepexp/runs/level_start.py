@@ -15,29 +15,29 @@ from deepexp.pruning.masks import Mask
 
 
 @dataclass(frozen=True)
-class State:
+class TrainingState:
     """A network's state dict and its parameters' momentum, by name, on the CPU."""
 
     tensors: Mapping[str, Tensor]
     momentum: Mapping[str, Tensor]
 
 
-def capture(net: nn.Module, optimizer: torch.optim.Optimizer) -> State:
+def capture(net: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
     """A copy of the state of `net` and of the momentum of `optimizer` (created by `train.optimizer`)."""
     tensors = {name: _copy(tensor) for name, tensor in net.state_dict().items()}
     buffers = optimizer.state
     momentum = {name: _copy(buffers[p]["momentum_buffer"]) for name, p in net.named_parameters()}
-    return State(tensors, momentum)
+    return TrainingState(tensors, momentum)
 
 
-def restore(net: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
+def restore(net: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
     """Put `state` into `net` and `optimizer`, in place: memory, layout and compiled code stay."""
     net.load_state_dict(dict(state.tensors))
     for name, parameter in net.named_parameters():
         optimizer.state[parameter]["momentum_buffer"].copy_(state.momentum[name])
 
 
-def parts(net: nn.Module) -> dict[str, str]:
+def policy_parts(net: nn.Module) -> dict[str, str]:
     """The part of a level policy that each tensor of the state dict belongs to.
 
     'weight' (prunable), 'norm_affine', 'norm_statistics', or 'bias' (every other parameter).
@@ -51,8 +51,8 @@ def parts(net: nn.Module) -> dict[str, str]:
 
 
 def compose(
-    policy: LevelPolicy, part: Mapping[str, str], states: Mapping[str, State], mask: Mask, seed: int
-) -> State:
+    policy: LevelPolicy, part: Mapping[str, str], states: Mapping[str, TrainingState], mask: Mask, seed: int
+) -> TrainingState:
     """The state from which a level starts: every part from where `policy` says, the pruned weights 0.
 
     `states` has 'keep' (the end of the previous level), 'initial', 'rewind' where the policy rewinds, and
@@ -69,14 +69,14 @@ def compose(
     if policy.shuffle_amplitude:
         weights = signs.shuffle_amplitudes(weights, mask, seed)
     momentum = {name: tensor.clone() for name, tensor in states[policy.momentum].momentum.items()}
-    return masked(State(tensors | weights, momentum), mask)
+    return masked(TrainingState(tensors | weights, momentum), mask)
 
 
-def masked(state: State, mask: Mask) -> State:
+def masked(state: TrainingState, mask: Mask) -> TrainingState:
     """`state` with every pruned weight and its momentum exactly 0."""
     tensors = {name: state.tensors[name].masked_fill(~alive, 0) for name, alive in mask}
     momentum = {name: state.momentum[name].masked_fill(~alive, 0) for name, alive in mask}
-    return State({**state.tensors, **tensors}, {**state.momentum, **momentum})
+    return TrainingState({**state.tensors, **tensors}, {**state.momentum, **momentum})
 
 
 def _copy(tensor: Tensor) -> Tensor:

@@ -6,14 +6,14 @@ from deepexp.pruning import masks, signs
 from deepexp.runs import checkpoint
 from deepexp.runs.checkpoint import Checkpoint
 from deepexp.runs.level import begin_level, level_mask
-from deepexp.runs.level_start import State, restore
+from deepexp.runs.level_start import TrainingState, restore
 from deepexp.runs.workspace import Run
 from deepexp.storage import bit_files
 
 
-def resume_from(work: Run, initial: State) -> Checkpoint:
+def resume_from(work: Run, initial: TrainingState) -> Checkpoint:
     """Where to go on: at the latest checkpoint, or where files before it are lost, at a level's start."""
-    config, previous, state = work.config, masks.dense(work.net), initial
+    config, previous, state = work.config, masks.dense_mask(work.net), initial
     saved = checkpoint.load(work.folder / "checkpoints", config.run_id, work.say)
     if saved is None:
         return begin_level(work, 0, initial, initial, previous, [], [])
@@ -28,7 +28,7 @@ def resume_from(work: Run, initial: State) -> Checkpoint:
             if config.policy.momentum == "keep":
                 raise ValueError("it starts with a momentum that no file has")
             trained = checkpoint.load_state(work.file("weights", lost - 1), config.run_id)
-            previous, state = level_mask(work, lost - 1), State(trained.tensors, initial.momentum)
+            previous, state = level_mask(work, lost - 1), TrainingState(trained.tensors, initial.momentum)
         except ValueError as error:
             work.say(f"level {lost} cannot be trained again from level {lost - 1}: {error}")
             lost = 0

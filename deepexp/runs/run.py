@@ -17,7 +17,7 @@ from deepexp.config.build import to_toml
 from deepexp.config.settings import Config
 from deepexp.pruning import signs
 from deepexp.runs import checkpoint
-from deepexp.runs.level import Clock, Progress, begin_level, finish_level, level_steps, train_level
+from deepexp.runs.level import Clock, LevelProgress, begin_level, finish_level, level_steps, train_level
 from deepexp.runs.level_start import capture, restore
 from deepexp.runs.resume import resume_from
 from deepexp.runs.setup import prepare
@@ -33,7 +33,7 @@ class NoRoom(Failure):
     """The disk is full, or a quota is reached."""
 
 
-def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[Progress]:
+def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[LevelProgress]:
     """Run `config` in `folder` or go on with it there; yields after every epoch and every level.
 
     Everything that can be known to be impossible raises ValueError before anything is trained or written. A
@@ -58,8 +58,8 @@ def _follow(work: Run) -> None:
 
 
 def _lead(
-    config: Config, folder: Path, say: Callable[[str], None], group: distributed.Group
-) -> Iterator[Progress]:
+    config: Config, folder: Path, say: Callable[[str], None], group: distributed.ProcessGroup
+) -> Iterator[LevelProgress]:
     if config.machine.stack:
         check_stack([config])
     layout.check(config, folder)
@@ -70,7 +70,7 @@ def _lead(
         yield event
 
 
-def own_levels(work: Run) -> Generator[Progress | None, None, None]:
+def own_levels(work: Run) -> Generator[LevelProgress | None, None, None]:
     """Go on with a run in its folder, which is locked while it lasts."""
     config, folder, say = work.config, work.folder, work.say
     with layout.lock(folder, say), logged(folder), _room(folder):
@@ -149,7 +149,7 @@ def _check_same_origin(folder: Path, about: Mapping[str, Any], say: Callable[[st
         say(f"this run began with torch {before} and goes on with {now}: its bits may differ from here on")
 
 
-def _levels(work: Run) -> Iterator[Progress | None]:
+def _levels(work: Run) -> Iterator[LevelProgress | None]:
     config = work.config
     initial = capture(work.net, work.sgd)
     checkpoint.save_state(initial, work.file("states", "initial"), config.run_id)
@@ -160,7 +160,7 @@ def _levels(work: Run) -> Iterator[Progress | None]:
         yield from train_level(work, saved, clock)
         saved = finish_level(work, saved)
         total = work.total(saved.level)
-        yield Progress(saved.level, total, total, row=saved.levels[-1])
+        yield LevelProgress(saved.level, total, total, row=saved.levels[-1])
         if saved.level == config.pruning.levels:
             return
         saved = begin_level(

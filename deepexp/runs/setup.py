@@ -11,7 +11,7 @@ from deepexp import models
 from deepexp.config.sections import Machine
 from deepexp.config.settings import Config
 from deepexp.data import dataset as data
-from deepexp.distributed import ALONE, Group
+from deepexp.distributed import ALONE, ProcessGroup
 from deepexp.runs.checks import check_compiler, check_device_memory, check_possible, without_bf16
 from deepexp.runs.workspace import Run
 from deepexp.training import forward as training_forward
@@ -23,7 +23,7 @@ def prepare(
     folder: Path,
     say: Callable[[str], None] = lambda _: None,
     dataset: data.Dataset | None = None,
-    group: Group = ALONE,
+    group: ProcessGroup = ALONE,
 ) -> Run:
     """Data, network and optimizer of `config`, with everything checked that does not need training.
 

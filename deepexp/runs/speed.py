@@ -16,7 +16,7 @@ from deepexp.training import steps as train
 
 def images_per_second(work: Run | Stack, seconds: float = 1.0) -> float:
     """The speed on this machine of training a run's network on its data, or a stack's, after a warm-up."""
-    steps = our_share(work, masks.dense(work.net), 1)
+    steps = our_share(work, masks.dense_mask(work.net), 1)
     next(steps)
     began, count = time.perf_counter(), 0
     while count == 0 or time.perf_counter() - began < seconds:

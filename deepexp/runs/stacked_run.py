@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 from deepexp.config.settings import Config
-from deepexp.runs.level import Progress
+from deepexp.runs.level import LevelProgress
 from deepexp.runs.run import logged, own_levels
 from deepexp.runs.setup import prepare
 from deepexp.runs.stack import Stack, check_stack
@@ -18,7 +18,7 @@ from deepexp.training import failures
 
 def run_stack(
     configs: Sequence[Config], folders: Sequence[Path], say: Callable[[str], None] = lambda _: None
-) -> Iterator[tuple[int, Progress]]:
+) -> Iterator[tuple[int, LevelProgress]]:
     """`run` for the configurations of a stack, in any order; yields each one's number beside its progress.
 
     What there is to say goes into the log of its run, too, and to `say` with its seed. A run that diverges
@@ -41,11 +41,11 @@ def run_stack(
 
 
 def _together(
-    going: dict[int, Generator[Progress | None, None, None]],
+    going: dict[int, Generator[LevelProgress | None, None, None]],
     works: Sequence[Run],
     stack: Stack,
     say: Callable[[str], None],
-) -> Iterator[tuple[int, Progress]]:
+) -> Iterator[tuple[int, LevelProgress]]:
     """Let the runs go on in turns, and the stack whenever all of them wait for it."""
     diverged = None
     while going:

@@ -11,7 +11,7 @@ from torch import nn
 
 from deepexp.config.settings import Config
 from deepexp.data import dataset as data
-from deepexp.distributed import ALONE, Group
+from deepexp.distributed import ALONE, ProcessGroup
 from deepexp.pruning import masks
 from deepexp.pruning.masks import Mask
 from deepexp.storage import bit_files
@@ -34,7 +34,7 @@ class Run:
     forward: training_forward.Forward
     sgd: torch.optim.SGD
     say: Callable[[str], None]
-    group: Group = ALONE
+    group: ProcessGroup = ALONE
     stacked: Stacked | None = None  # what trains the network where it is part of a stack
 
     @property

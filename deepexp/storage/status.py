@@ -11,7 +11,7 @@ from deepexp.storage.folder import _RUNS_OWN, numbers, progress, read_config
 
 
 @dataclass(frozen=True)
-class Status:
+class RunStatus:
     """A run as `deepexp status` lists it; `level` and `epoch` are 'done/of'."""
 
     run_id: str
@@ -23,7 +23,7 @@ class Status:
     seconds_left: float | None
 
 
-def status(runs: Path) -> list[Status]:
+def status(runs: Path) -> list[RunStatus]:
     """The runs in a folder: `complete`, `running` (a process holds it), `stopped`, or `damaged: why`."""
     return [
         _status(folder)
@@ -32,13 +32,13 @@ def status(runs: Path) -> list[Status]:
     ]
 
 
-def _status(folder: Path) -> Status:
+def _status(folder: Path) -> RunStatus:
     try:
         config = read_config(folder)
         done = numbers(folder / "levels.csv", ("density", "test_accuracy"))
         reached = progress(folder)
         complete = is_complete(folder, config)
-        return Status(
+        return RunStatus(
             config.run_id,
             f"{len(done) - 1 if done else '-'}/{config.pruning.levels}",
             f"{reached.get('epoch', 0):g}/{config.epochs(int(reached.get('level', 0)))}",
@@ -49,4 +49,4 @@ def _status(folder: Path) -> Status:
         )
     except (OSError, ValueError) as error:
         why = " ".join(str(error).split())
-    return Status(folder.name, "-", "-", None, None, f"damaged: {why}", None)
+    return RunStatus(folder.name, "-", "-", None, None, f"damaged: {why}", None)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from deepexp.config.sections import Train
 from deepexp.config.settings import Config
 from deepexp.data.dataset import Dataset, batches, steps_per_epoch
-from deepexp.distributed import ALONE, Group
+from deepexp.distributed import ALONE, ProcessGroup
 from deepexp.models import norms, prunable
 from deepexp.pruning.masks import Mask
 from deepexp.training.failures import Diverged, OutOfMemory
@@ -43,7 +43,7 @@ def steps(
     level: int,
     start: int,
     stops: Collection[int] = (),
-    group: Group = ALONE,
+    group: ProcessGroup = ALONE,
 ) -> Iterator[Report]:
     """Train `net` in place from step `start` of the level's schedule to its end.
 
@@ -76,7 +76,7 @@ def side_by_side(
     level: int,
     start: int,
     stops: Collection[int] = (),
-    group: Group = ALONE,
+    group: ProcessGroup = ALONE,
 ) -> Iterator[list[Report]]:
     """`steps` for a network that `deepexp.stack` made of one for every (data set, seed) of `sources`.
 
@@ -126,7 +126,7 @@ def _stacked(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
 
 
 def _gradients(
-    net: nn.Module, forward: Forward, x: Tensor, y: Tensor, config: Config, group: Group
+    net: nn.Module, forward: Forward, x: Tensor, y: Tensor, config: Config, group: ProcessGroup
 ) -> tuple[Tensor, Tensor]:
     """Give `net` the gradients of a batch's losses; returns these (S,) and the logits (B, S, classes).
 

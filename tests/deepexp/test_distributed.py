@@ -17,7 +17,7 @@ from deepexp.cli import main
 from deepexp.config.build import build, to_toml
 from deepexp.config.sections import Machine
 from deepexp.data import dataset, jpeg
-from deepexp.distributed import ALONE, Group
+from deepexp.distributed import ALONE, ProcessGroup
 from deepexp.pruning import masks
 from deepexp.runs import level_start
 from deepexp.runs.setup import prepare
@@ -59,7 +59,7 @@ def _draws_its_part(config):
     loaded = dataset.load(config.data, config.seed)
     drawn = [
         list(dataset.batches(loaded, config.data, config.train, 0, 1, 2, 1, group))
-        for group in (ALONE, Group(0, 4), Group(1, 4), Group(2, 4), Group(3, 4))
+        for group in (ALONE, ProcessGroup(0, 4), ProcessGroup(1, 4), ProcessGroup(2, 4), ProcessGroup(3, 4))
     ]
     assert len(drawn[0]) == len(loaded.train) // config.train.batch_size - 1
     for (x, y), *parts in zip(*drawn, strict=True):
@@ -99,7 +99,7 @@ config = read(Path(sys.argv[1]).read_text())
 for _ in range(2):  # one group after another, as the runs of a recipe
     with distributed.joined(config.machine) as group:
         work = prepare(config, Path(), group=group)
-        mask = masks.top(score("magnitude", work.net, 0), masks.dense(work.net), 2000)
+        mask = masks.top(score("magnitude", work.net, 0), masks.dense_mask(work.net), 2000)
         start = level_start.masked(level_start.capture(work.net, work.sgd), mask)
         level_start.restore(work.net, work.sgd, start)
         steps = train.steps(
@@ -158,7 +158,7 @@ def test_two_ranks_are_one_process_that_normalises_the_halves(tmp_path, tiny):
 
     work = prepare(build(settings), tmp_path)
     scores = {name: weight.detach().abs() for name, weight in models.prunable(work.net).items()}
-    mask = masks.top(scores, masks.dense(work.net), 2000)
+    mask = masks.top(scores, masks.dense_mask(work.net), 2000)
     level_start.restore(work.net, work.sgd, level_start.masked(level_start.capture(work.net, work.sgd), mask))
     start = level_start.capture(work.net, work.sgd)
     loss, accuracy = _halves(work, mask)

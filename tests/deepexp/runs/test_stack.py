@@ -66,7 +66,7 @@ def test_a_stack_is_its_members_side_by_side(name, stem, size, layout):
 def test_five_steps_are_those_of_each_alone(tmp_path, tiny):
     settings = {**tiny, "data.crop_padding": 1, "data.flip": "random", "train.batch_size": 32}
     works = [prepare(config, tmp_path) for config in _configs(settings)]
-    dense = masks.dense(works[0].net)
+    dense = masks.dense_mask(works[0].net)
     scores = [{name: weight.detach().abs() for name, weight in models.prunable(w.net).items()} for w in works]
     sparse = [masks.top(score, dense, dense.total // 2) for score in scores]
     starts = []
