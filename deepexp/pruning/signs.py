@@ -13,7 +13,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from deepexp.config.sections import Perturbation
+from deepexp.config.pruning import Perturbation
 from deepexp.config.seeds import stream
 from deepexp.pruning.masks import Mask, top, top_by_layer
 

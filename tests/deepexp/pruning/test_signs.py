@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from deepexp import models
-from deepexp.config.sections import Perturbation
+from deepexp.config.pruning import Perturbation
 from deepexp.pruning import masks, signs
 from deepexp.pruning.masks import Mask
 
