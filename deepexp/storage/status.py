@@ -1,4 +1,4 @@
-"""What the folders of runs hold: complete, running, stopped or damaged runs."""
+"""Whether the runs in a folder are complete, running, stopped or damaged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,21 @@ from deepexp.storage.folder import _RUNS_OWN, numbers, progress, read_config
 
 @dataclass(frozen=True)
 class RunStatus:
-    """A run as `deepexp status` lists it; `level` and `epoch` are 'done/of'."""
+    """A run as `deepexp status` lists it.
+
+    Attributes
+    ----------
+    run_id : str
+        The run, or the name of its folder where it is damaged.
+    level, epoch : str
+        'done/of' or '-'.
+    density, accuracy : float, optional
+        The density and test accuracy of the last complete level.
+    state : str
+        'complete', 'running', 'stopped', or 'damaged: why'.
+    seconds_left : float, optional
+        The time left to a run that is not complete, as it last estimated it.
+    """
 
     run_id: str
     level: str
@@ -24,7 +38,18 @@ class RunStatus:
 
 
 def status(runs: Path) -> list[RunStatus]:
-    """The runs in a folder: `complete`, `running` (a process holds it), `stopped`, or `damaged: why`."""
+    """Find the runs in a folder and what state they are in.
+
+    Parameters
+    ----------
+    runs : Path
+        The folder that holds runs' folders.
+
+    Returns
+    -------
+    list of RunStatus
+        In the order of the folders' names. A run is running while a process holds its folder.
+    """
     return [
         _status(folder)
         for folder in sorted(runs.glob("*/"))
