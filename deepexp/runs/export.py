@@ -9,6 +9,7 @@ import torch
 
 from deepexp.runs.checkpoint import load_state
 from deepexp.storage import folder as layout
+from deepexp.storage import records
 from deepexp.storage.bit_files import load
 from signflow.files import atomic, check_folder
 
@@ -20,7 +21,7 @@ def export(run: Path, level: int, out: Path) -> list[Path]:
     has after torch.nn.utils.prune has masked it. Both load with torch.load(..., weights_only=True).
     """
     config = layout.read_config(run)
-    done = len(layout.rows(run / "levels.csv"))
+    done = len(records.rows(run / "levels.csv"))
     if not 0 <= level < done:
         raise ValueError(
             f"the level must be complete in '{run}', which has {done}, counted from 0; got {level}"

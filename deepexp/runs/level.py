@@ -22,7 +22,7 @@ from deepexp.runs import checkpoint
 from deepexp.runs.checkpoint import Checkpoint
 from deepexp.runs.level_start import TrainingState, capture, compose, masked, policy_parts, restore
 from deepexp.runs.workspace import Run, borrowed
-from deepexp.storage import bit_files
+from deepexp.storage import bit_files, records
 from deepexp.storage import folder as layout
 from deepexp.training import evaluate, failures, forward, steps
 
@@ -237,7 +237,7 @@ def finish_level(work: Run, done: Checkpoint) -> Checkpoint:
     checkpoint.save_state(TrainingState(state.tensors, {}), work.file("weights", level), work.config.run_id)
     bit_files.save(now, work.file("signs", level))
     levels = [*done.levels[:level], {**row, "layers": mask.counts()}]
-    layout.write_tables(work.folder, levels, done.epochs, mask.sizes())
+    records.write_tables(work.folder, levels, done.epochs, mask.sizes())
     work.say(f"level {level}: density {mask.density:.4f}, test accuracy {row['test_accuracy']:.4f}")
     return Checkpoint(level, work.total(level), state, mask, levels, done.epochs)
 

@@ -23,7 +23,7 @@ from deepexp.runs.resume import resume_from
 from deepexp.runs.setup import prepare
 from deepexp.runs.stack import check_stack
 from deepexp.runs.workspace import Run
-from deepexp.storage import bit_files, completeness
+from deepexp.storage import bit_files, completeness, records
 from deepexp.storage import folder as layout
 from signflow.messages import Failure
 from signflow.provenance import provenance
@@ -78,7 +78,7 @@ def own_levels(work: Run) -> Generator[LevelProgress | None, None, None]:
         say(f"{config.run_id} in {folder}")
         useless = []
         if completeness.is_recorded(folder, config):
-            layout.about(folder)
+            records.about(folder)
             useless = completeness.damaged(folder, config)
             lost = completeness.lost(folder, config)
             if not useless and not lost:
@@ -104,7 +104,7 @@ def own_levels(work: Run) -> Generator[LevelProgress | None, None, None]:
         for path in useless:
             path.unlink()
         layout.write_text(folder / "config.toml", to_toml(config))
-        layout.write_about(folder, about)
+        records.write_about(folder, about)
         yield from _levels(work)
 
 
@@ -137,7 +137,7 @@ def _check_same_origin(folder: Path, about: Mapping[str, Any], say: Callable[[st
     """Refuse to go on with a run on other data; say so where another torch goes on with it."""
     if not (folder / "about.json").exists():
         return
-    there = layout.about(folder)
+    there = records.about(folder)
     for key in ("data_variant", "data_digest"):
         if there.get(key, about[key]) != about[key]:
             raise ValueError(

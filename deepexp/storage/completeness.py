@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deepexp.config.settings import Config
-from deepexp.storage.folder import about, damaged_text, file, numbers, read_config, rows
+from deepexp.storage.folder import damaged_text, file, read_config
+from deepexp.storage.records import about, numbers, rows
 
 
 def is_recorded(folder: Path, config: Config) -> bool:

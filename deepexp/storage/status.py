@@ -7,7 +7,8 @@ from pathlib import Path
 
 from deepexp.storage import locks
 from deepexp.storage.completeness import is_complete
-from deepexp.storage.folder import _RUNS_OWN, numbers, progress, read_config
+from deepexp.storage.folder import RUNS_OWN, read_config
+from deepexp.storage.records import numbers, progress
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def status(runs: Path) -> list[RunStatus]:
     return [
         _status(folder)
         for folder in sorted(runs.glob("*/"))
-        if not folder.name.startswith(".") and any((folder / name).exists() for name in _RUNS_OWN)
+        if not folder.name.startswith(".") and any((folder / name).exists() for name in RUNS_OWN)
     ]
 
 

@@ -21,7 +21,7 @@ from deepexp.distributed import ALONE, ProcessGroup
 from deepexp.pruning import masks
 from deepexp.runs import level_start
 from deepexp.runs.setup import prepare
-from deepexp.storage import completeness
+from deepexp.storage import completeness, records
 from deepexp.storage import folder as layout
 from deepexp.training import optimizer
 from deepexp.training import steps as train
@@ -372,13 +372,13 @@ def test_a_killed_rank_ends_the_run_which_then_goes_on_to_the_same_bits(tmp_path
     whole = _torchrun(tmp_path / "whole")
     _, error = whole.communicate(timeout=300)
     assert whole.returncode == 0, error
-    assert len(layout.rows(tmp_path / "whole" / "levels.csv")) == 3
+    assert len(records.rows(tmp_path / "whole" / "levels.csv")) == 3
     killed = tmp_path / "killed"
     for victim, epochs in ((1, 1), (0, 2), (1, 6)):
         process = _torchrun(killed)
         number = _rank(process, victim)
         deadline = time.monotonic() + 120
-        while len(layout.rows(killed / "epochs.csv")) < epochs and not any(
+        while len(records.rows(killed / "epochs.csv")) < epochs and not any(
             path.stem >= f"{epochs // 4:03d}-{epochs % 4 * 10:08d}"
             for path in killed.glob("checkpoints/0*.safetensors")
         ):

@@ -12,7 +12,7 @@ from deepexp.data import dataset
 from deepexp.pruning import masks
 from deepexp.runs import level_start, run, stack, stacked_run
 from deepexp.runs.setup import prepare
-from deepexp.storage import completeness
+from deepexp.storage import completeness, records
 from deepexp.storage import folder as layout
 from deepexp.training import failures
 from deepexp.training import steps as train
@@ -159,7 +159,7 @@ def test_a_member_that_diverges_leaves_the_others(tmp_path, tiny, monkeypatch, s
     monkeypatch.setattr(models, "build", poisoned)
     with pytest.raises(failures.Diverged, match=f"^{configs[1].run_id}: the training loss must stay finite"):
         _run(configs, tmp_path)
-    assert not layout.rows(tmp_path / configs[1].run_id / "levels.csv")
+    assert not records.rows(tmp_path / configs[1].run_id / "levels.csv")
     assert "Diverged" in (tmp_path / configs[1].run_id / "log.txt").read_text()
     for config in (configs[0], configs[2]):
         same_run(tmp_path / "sound" / config.run_id, tmp_path / config.run_id)
