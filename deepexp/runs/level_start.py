@@ -16,14 +16,34 @@ from deepexp.pruning.masks import Mask
 
 @dataclass(frozen=True)
 class TrainingState:
-    """A network's state dict and its parameters' momentum, by name, on the CPU."""
+    """What training changes: a network's tensors and their momentum, as copies on the CPU.
+
+    Attributes
+    ----------
+    tensors : Mapping[str, Tensor]
+        The network's state dict.
+    momentum : Mapping[str, Tensor]
+        The momentum of its parameters by name; empty where only the weights are kept.
+    """
 
     tensors: Mapping[str, Tensor]
     momentum: Mapping[str, Tensor]
 
 
 def capture(net: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
-    """A copy of the state of `net` and of the momentum of `optimizer` (created by `train.optimizer`)."""
+    """Copy the state of a network and its optimizer.
+
+    Parameters
+    ----------
+    net : nn.Module
+        The network.
+    optimizer : torch.optim.Optimizer
+        What `training.optimizer` made of `net`: momentum buffers exist.
+
+    Returns
+    -------
+    TrainingState
+    """
     tensors = {name: _copy(tensor) for name, tensor in net.state_dict().items()}
     buffers = optimizer.state
     momentum = {name: _copy(buffers[p]["momentum_buffer"]) for name, p in net.named_parameters()}
@@ -31,16 +51,26 @@ def capture(net: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
 
 
 def restore(net: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
-    """Put `state` into `net` and `optimizer`, in place: memory, layout and compiled code stay."""
+    """Put a state into a network and its optimizer, in place: memory, layout and compiled code stay.
+
+    Parameters
+    ----------
+    net : nn.Module
+        The network.
+    optimizer : torch.optim.Optimizer
+        Its optimizer, with momentum buffers.
+    state : TrainingState
+        What to put there.
+    """
     net.load_state_dict(dict(state.tensors))
     for name, parameter in net.named_parameters():
         optimizer.state[parameter]["momentum_buffer"].copy_(state.momentum[name])
 
 
 def policy_parts(net: nn.Module) -> dict[str, str]:
-    """The part of a level policy that each tensor of the state dict belongs to.
+    """Return the part of a level policy that each tensor of the state dict belongs to.
 
-    'weight' (prunable), 'norm_affine', 'norm_statistics', or 'bias' (every other parameter).
+    The parts are 'weight' (prunable), 'norm_affine', 'norm_statistics', and 'bias' (every other parameter).
     """
     part = dict.fromkeys(net.state_dict(), "bias")
     part |= dict.fromkeys(prunable(net), "weight")
@@ -53,11 +83,11 @@ def policy_parts(net: nn.Module) -> dict[str, str]:
 def compose(
     policy: LevelPolicy, part: Mapping[str, str], states: Mapping[str, TrainingState], mask: Mask, seed: int
 ) -> TrainingState:
-    """The state from which a level starts: every part from where `policy` says, the pruned weights 0.
+    """Compose the state that a level starts from: every part from its origin in `policy`, pruned weights 0.
 
-    `states` has 'keep' (the end of the previous level), 'initial', 'rewind' where the policy rewinds, and
-    'donor' where it transplants. The momentum of 'initial' is 0, as at step 0, and that of a pruned weight
-    too.
+    `part` is what `policy_parts` returns. `states` has 'keep' (the end of the previous level), 'initial',
+    'rewind' where the policy rewinds, and 'donor' where it transplants. The momentum of 'initial' is 0, as at
+    step 0, and so is that of a pruned weight.
     """
     tensors = {}
     for name, kind in part.items():
@@ -73,12 +103,24 @@ def compose(
 
 
 def masked(state: TrainingState, mask: Mask) -> TrainingState:
-    """`state` with every pruned weight and its momentum exactly 0."""
+    """Set every pruned weight and its momentum to exactly 0.
+
+    Parameters
+    ----------
+    state : TrainingState
+        The state, left as it is.
+    mask : Mask
+        The living weights.
+
+    Returns
+    -------
+    TrainingState
+    """
     tensors = {name: state.tensors[name].masked_fill(~alive, 0) for name, alive in mask}
     momentum = {name: state.momentum[name].masked_fill(~alive, 0) for name, alive in mask}
     return TrainingState({**state.tensors, **tensors}, {**state.momentum, **momentum})
 
 
 def _copy(tensor: Tensor) -> Tensor:
-    """A contiguous copy on the CPU, whatever the device and the memory format."""
+    """Return a contiguous copy on the CPU, whatever the device and the memory format."""
     return tensor.detach().to("cpu", copy=True).contiguous()
