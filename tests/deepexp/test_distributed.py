@@ -272,7 +272,7 @@ def test_no_process_goes_on_before_all_are_there(tmp_path):
 def test_a_termination_during_an_exchange_is_told_once():
     with pytest.raises(distributed.Lost) as told, distributed._together():
         raise distributed.Lost("torchrun ends this one")
-    assert str(told.value).count("every process of the run must live") == 1
+    assert str(told.value).count("every process of the run must stay alive") == 1
 
 
 @pytest.mark.parametrize(
@@ -388,7 +388,7 @@ def test_a_killed_rank_ends_the_run_which_then_goes_on_to_the_same_bits(tmp_path
         _, error = process.communicate(timeout=60)
         assert process.returncode
         if victim == 1:  # rank 0 lives to tell
-            assert error.count("every process of the run must live, but another one ended") == 1
+            assert error.count("every process of the run must stay alive, but another one ended") == 1
             assert "Lost: " in (killed / "log.txt").read_text()
     assert not completeness.is_complete(killed, layout.read((killed / "config.toml").read_text()))
     again = _torchrun(killed)
