@@ -1,7 +1,7 @@
 """Check that a GPU trains as a CPU does, and how fast: the first thing to run on a new GPU, in six minutes.
 
 Every check takes the device as an argument, so that all but the GPU's own numbers can be tried on a CPU. A
-check that fails is reported, and the others go on. A check that there is no time left for is not started.
+check that fails is reported, and the others go on. No check starts once the time has run out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from deepexp.training import steps as train
 from signflow.provenance import provenance
 
 LAST_START = 270.0  # seconds after which no check starts: the longest, which compiles two graphs, takes 90
-PRECISIONS = {"float32": 1e-3, "tf32": 2e-2, "bf16": 5e-2}  # the relative error allowed to the loss
+PRECISIONS = {"float32": 1e-3, "tf32": 2e-2, "bf16": 5e-2}  # relative error that the loss may have
 FAST = {"machine.precision": "bf16", "machine.compile": True}  # as the recipes train on a GPU
 SMALL_RUN = {
     "data.crop_padding": 1,

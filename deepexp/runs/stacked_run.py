@@ -21,7 +21,7 @@ def run_stack(
 ) -> Iterator[tuple[int, LevelProgress]]:
     """Run the configurations of a stack together, or go on with them.
 
-    If a run diverges the others go on, and the error of the first is raised in the end.
+    If a run diverges, the others go on, and the error of the first is raised in the end.
 
     Parameters
     ----------

@@ -311,7 +311,7 @@ def test_a_run_that_died_before_its_first_file_goes_on(tmp_path, tiny):
     for path in (left, theirs, strays[0]):
         path.write_text("text")
     (folder / ".#link").symlink_to("nowhere")
-    with pytest.raises(ValueError, match="it has other files alone"):
+    with pytest.raises(ValueError, match="it only has other files"):
         _finish(config, folder)
     theirs.unlink()
     assert len(_finish(config, folder)) == 1
@@ -359,7 +359,7 @@ def test_two_runs_in_one_folder_are_refused(tmp_path, tiny):
 
 def test_a_folder_of_other_files_is_refused(tmp_path, tiny):
     (tmp_path / "thesis.tex").write_text("text")
-    with pytest.raises(ValueError, match="it has other files alone"):
+    with pytest.raises(ValueError, match="it only has other files"):
         _finish(build(tiny), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
