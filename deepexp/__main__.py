@@ -1,10 +1,10 @@
-"""`deepexp`, the command: its imports, too, can be interrupted."""
+"""The command `deepexp`, which can be interrupted even while it imports."""
 
 from signflow.interrupt import program
 
 
 def main() -> int:
-    """Run `deepexp`; return its exit code."""
+    """Run `deepexp` and return its exit code."""
     return program("deepexp", "deepexp.cli.main")
 
 

@@ -1,11 +1,11 @@
-"""The processes that train one run together: who they are, and what they tell each other.
+"""The processes that train one run together, and how they exchange data.
 
-torchrun starts them and says in the environment which of how many each one is. Every process holds the whole
-network and trains on its part of every batch; rank 0 decides, evaluates and writes, the others follow.
+torchrun starts them, and tells each its rank and their number in the environment. Every process holds the
+whole network and trains on its part of every batch. Rank 0 decides, evaluates and writes; the others follow.
 
-The gradients are averaged in buffers of a fixed layout, on a GPU while the backward pass goes on. Those of
-DistributedDataParallel are laid out anew after the first step of every process, which from three ranks on
-changes the order of the sums: a resumed run would not have the bits of an uninterrupted one.
+Gradients are averaged in buffers of a fixed layout, on a GPU during the backward pass. torch's own
+DistributedDataParallel changes its layout after the first step of every process, which changes the order of
+sums over three ranks or more: a resumed run would not have the bits of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from torch import Tensor
 from deepexp.config.sections import Machine
 from signflow.messages import Failure
 
-TIMEOUT = timedelta(minutes=30)  # longer than whatever rank 0 does while the others wait for it
-# Gradients that are exchanged at once, by device: 25 MB leave few exchanges and little that waits for the
-# last one. On a CPU all, since an exchange takes its cores from the backward pass.
+TIMEOUT = timedelta(minutes=30)  # longer than anything that rank 0 does while the others wait
+# How many gradients are exchanged at once, by device. With 25 MB there are few exchanges, and the last, which
+# nothing hides, is short. On a CPU all are exchanged together: an exchange would take cores from the backward
+# pass.
 BUCKET = {"cuda": 25 << 18}
 
 
@@ -38,44 +39,53 @@ class Lost(Failure):
     """Another process of the run is gone."""
 
     def __init__(self, why: object) -> None:
+        """Say why in one line, and how to go on."""
         reason = " ".join(str(why).split())
         super().__init__(
-            f"every process of the run must live, but another one ended ({reason}); run the same command "
-            "again to go on from its last checkpoint"
+            f"every process of the run must stay alive, but another one ended ({reason}); run the same "
+            "command again to go on from its last checkpoint"
         )
 
 
 @dataclass(frozen=True)
-class Group:
-    """The processes of a run, seen from number `rank` of `size`; alone, nothing is exchanged."""
+class ProcessGroup:
+    """The processes of a run, as one of them sees them; a single one exchanges nothing.
+
+    Attributes
+    ----------
+    rank : int
+        The number of this process, from 0.
+    size : int
+        How many there are.
+    """
 
     rank: int = 0
     size: int = 1
 
     def part(self, batch: Tensor) -> Tensor:
-        """This process's consecutive part (B / size, ...) of a batch (B, ...)."""
+        """Return this process's consecutive part (B / size, ...) of a batch (B, ...)."""
         count = len(batch) // self.size
         return batch[self.rank * count : (self.rank + 1) * count]
 
     def sum(self, values: Tensor) -> Tensor:
-        """The sum of `values` over the processes."""
+        """Sum `values` over the processes, in place, and return them."""
         if self.size > 1:
             with _together():
                 dist.all_reduce(values)
         return values
 
     def average(self, tensors: Sequence[Tensor]) -> None:
-        """Replace every tensor, all of one type, by its mean over the processes."""
+        """Replace every tensor by its mean over the processes; all must have the same type."""
         if self.size == 1:
             return
         self._spread(self.sum(_flat(tensors)), tensors)
 
     @contextlib.contextmanager
     def averaging(self, parameters: Sequence[Tensor]) -> Iterator[None]:
-        """Replace the gradients that a backward pass in here gives to `parameters` by their means.
+        """Average the gradients that a backward pass within this context gives to `parameters`.
 
-        A bucket of them is exchanged as soon as it is complete and those before it, in an order that all
-        processes share, are on their way.
+        A bucket of them is exchanged as soon as it is complete and the buckets before it have been sent. All
+        processes send in the same order, since an exchange matches theirs by order alone.
         """
         if self.size == 1:
             yield
@@ -103,19 +113,19 @@ class Group:
             self._spread(flat, _gradients(bucket))
 
     def _spread(self, flat: Tensor, tensors: Sequence[Tensor]) -> None:
-        """Replace the tensors by the means of which `flat` has the sums."""
+        """Replace the tensors by their means; `flat` holds the sums."""
         means = (flat / self.size).split([tensor.numel() for tensor in tensors])
         with torch.no_grad():
             for tensor, mean in zip(tensors, means, strict=True):
                 tensor.copy_(mean.view(tensor.shape))
 
     def tell(self, order: Any) -> None:
-        """Send `order` from rank 0 to the others, which `listen` for it."""
+        """Send an order from rank 0 to the others, which `listen` for it."""
         if self.size > 1:
             self._broadcast([order])
 
     def listen(self) -> Any:
-        """What rank 0 tells next."""
+        """Wait for the next order of rank 0, and return it."""
         box = [None]
         self._broadcast(box)
         return box[0]
@@ -125,7 +135,7 @@ class Group:
             dist.broadcast_object_list(box, device=torch.device("cpu"))
 
 
-ALONE = Group()
+ALONE = ProcessGroup()
 
 
 def _flat(tensors: Sequence[Tensor]) -> Tensor:
@@ -137,7 +147,10 @@ def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _buckets(parameters: Sequence[Tensor]) -> list[list[Tensor]]:
-    """The parameters in buckets, the last ones first, whose gradients are; cut by their sizes alone."""
+    """Divide the parameters into buckets by their sizes alone.
+
+    The last parameters come first, since a backward pass finishes their gradients first.
+    """
     most, buckets, room = BUCKET.get(parameters[0].device.type, math.inf), list[list[Tensor]](), 0.0
     for parameter in reversed(parameters):
         if not buckets or parameter.numel() > room:
@@ -149,10 +162,24 @@ def _buckets(parameters: Sequence[Tensor]) -> list[list[Tensor]]:
 
 
 @contextlib.contextmanager
-def joined(machine: Machine) -> Iterator[Group]:
-    """The group of this process, while it lasts; on 'cuda' each process takes the device of its local rank.
+def joined(machine: Machine) -> Iterator[ProcessGroup]:
+    """Join the processes that torchrun started; on 'cuda' each takes the device of its local rank.
 
-    Raises ValueError unless torchrun started `machine.processes` of them (alone: none), with a device each.
+    Parameters
+    ----------
+    machine : Machine
+        How many processes there must be, and their device.
+
+    Yields
+    ------
+    ProcessGroup
+
+    Raises
+    ------
+    ValueError
+        torchrun did not start `machine.processes` processes, or a process has no device of its own.
+    Lost
+        Another process is gone.
     """
     size, rank, local = (
         int(os.environ.get(name, default))
@@ -175,19 +202,21 @@ def joined(machine: Machine) -> Iterator[Group]:
                 f"{torch.cuda.device_count()}; start fewer processes"
             )
         torch.cuda.set_device(local)
-    if not dist.is_initialized():  # by a run before, in this process
+    if not dist.is_initialized():  # an earlier run in this process may have done so
         with _together():
             dist.init_process_group(
                 "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT
             )
         atexit.register(dist.destroy_process_group)
+    # torchrun ends all processes by SIGTERM where one fails: rank 0 tells why, the others just end.
     before = _on_termination(_terminated if rank == 0 else signal.SIG_DFL)
-    group = Group(rank, size)
+    group = ProcessGroup(rank, size)
     try:
-        group.sum(torch.zeros(()))  # rank 0 locks no folder that another one still waits for
+        group.sum(torch.zeros(()))  # wait for all: rank 0 must not lock the folder while others wait for it
         yield group
     except Exception:
-        _on_termination(signal.SIG_IGN if rank == 0 else before)  # it ends anyway, with a line to say
+        # Rank 0 ends by itself, and torchrun must not kill it before it has told why.
+        _on_termination(signal.SIG_IGN if rank == 0 else before)
         atexit.unregister(dist.destroy_process_group)  # it would wait for processes that may be gone
         raise
     _on_termination(before)
@@ -195,10 +224,10 @@ def joined(machine: Machine) -> Iterator[Group]:
 
 @contextlib.contextmanager
 def _together() -> Iterator[None]:
-    """Tell the failure of an exchange as what it is: torch raises a RuntimeError whatever the cause."""
+    """Raise Lost where an exchange fails: torch raises a RuntimeError whatever the cause."""
     try:
         yield
-    except Lost:  # by a signal that came meanwhile
+    except Lost:  # raised by a signal that came meanwhile
         raise
     except RuntimeError as error:
         raise Lost(error) from None
@@ -206,11 +235,11 @@ def _together() -> Iterator[None]:
 
 def _terminated(*_: object) -> None:
     _on_termination(signal.SIG_IGN)
-    raise Lost("torchrun ends this one")
+    raise Lost("torchrun is ending this one")
 
 
 def _on_termination(handler: Any) -> Any:
-    """Set what a SIGTERM does to the process, where this thread may; returns what it did before."""
+    """Set how the process handles SIGTERM, where this thread may; return how it did so before."""
     if threading.current_thread() is threading.main_thread():
         return signal.signal(signal.SIGTERM, handler)
     return None

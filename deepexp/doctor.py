@@ -1,4 +1,4 @@
-"""What this machine can run: its processor, torch and the instructions that it uses, the data, the disk."""
+"""What this machine can run: its processor, torch and the instructions it uses, the data, and the disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ _MISSING = "must be installed; run pip install 'signflow[deep]'"
 
 
 def lines() -> Iterator[str]:
-    """The report, line by line; whatever is not installed has a line that says so."""
+    """Report on the machine.
+
+    Yields
+    ------
+    str
+        One line; for everything that is not installed, one that says so.
+    """
     yield f"python {platform.python_version()}, {processor()}, {os.cpu_count()} logical cores"
     yield from _torch()
     compiler = next((name for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
@@ -44,7 +50,7 @@ def _torch() -> Iterator[str]:
 
 
 def _copy(name: str) -> str:
-    """Which copy of a data set is at hand, or why none is."""
+    """Tell which copy of a data set is at hand, or why none is."""
     try:
         return (
             image_folder.listing(name).variant if catalogue.SOURCES[name].in_files else catalogue.verify(name)

@@ -1,7 +1,7 @@
-"""Whether a GPU trains what a CPU trains, and how fast: the first thing to run on a new one, in six minutes.
+"""Check that a GPU trains as a CPU does, and how fast: the first thing to run on a new GPU, in six minutes.
 
-Every check names its device, so that all but the GPU's own numbers can be tried on a CPU. A check that fails
-is reported, and the others go on; one that the time has run out for is not started.
+Every check takes the device as an argument, so that all but the GPU's own numbers can be tried on a CPU. A
+check that fails is reported, and the others go on. No check starts once the time has run out.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from deepexp.storage import folder as layout
 from deepexp.training import steps as train
 from signflow.provenance import provenance
 
-LAST_START = 270.0  # seconds after which no check starts: the longest, with two graphs to compile, takes 90
-PRECISIONS = {"float32": 1e-3, "tf32": 2e-2, "bf16": 5e-2}  # how far the loss of five steps may be off
+LAST_START = 270.0  # seconds after which no check starts: the longest, which compiles two graphs, takes 90
+PRECISIONS = {"float32": 1e-3, "tf32": 2e-2, "bf16": 5e-2}  # relative error that the loss may have
 FAST = {"machine.precision": "bf16", "machine.compile": True}  # as the recipes train on a GPU
-SMALL = {
+SMALL_RUN = {
     "data.crop_padding": 1,
     "data.flip": "random",
     "data.limit": 640,
@@ -46,7 +46,21 @@ LOOPS = ("plain, channels_last", "deepexp", "deepexp, compiled")
 
 @dataclass(frozen=True)
 class Found:
-    """What a check found: whether all is well, why not, and its numbers; `ok` is None if it did not run."""
+    """What a check found.
+
+    Attributes
+    ----------
+    check : str
+        The name of the check.
+    ok : bool, optional
+        Whether all is well; None where the check did not run.
+    why : str
+        Why it is not.
+    seconds : float
+        How long the check took.
+    numbers : Mapping[str, float]
+        What it measured.
+    """
 
     check: str
     ok: bool | None
@@ -55,18 +69,34 @@ class Found:
     numbers: Mapping[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
+        """Tell the finding in one line."""
         numbers = ", ".join(f"{name} {value:.6g}" for name, value in self.numbers.items())
         word = {True: "ok", False: "FAILED", None: "not run"}[self.ok]
         return f"{self.check}: {word}" + "".join(f"; {text}" for text in (self.why, numbers) if text)
 
 
 def run(device: str, out: Path, last_start: float = LAST_START) -> Iterator[Found]:
-    """Make every check on `device`, and keep what was found so far in the JSON file `out`."""
+    """Make every check, and write what was found so far after each.
+
+    Parameters
+    ----------
+    device : {'cpu', 'cuda'}
+        The device to check.
+    out : Path
+        The JSON file to write.
+    last_start : float
+        The seconds after which no check is started.
+
+    Yields
+    ------
+    Found
+        The finding of each check.
+    """
     began, found = time.perf_counter(), list[Found]()
     made = {"hardware": bench.hardware(build({"machine.device": device}).machine), **provenance({})}
     for name, check in checks(device).items():
         if time.perf_counter() - began > last_start:
-            found.append(Found(name, None, "its time is over"))
+            found.append(Found(name, None, "no time was left"))
         else:
             found.append(_made(name, check))
         layout.write_text(out, json.dumps({**made, "checks": [asdict(one) for one in found]}, indent=1))
@@ -74,7 +104,7 @@ def run(device: str, out: Path, last_start: float = LAST_START) -> Iterator[Foun
 
 
 def checks(device: str) -> dict[str, Callable[[], Mapping[str, float]]]:
-    """The checks by name, the most important first; each returns its numbers, or raises."""
+    """Return the checks by name, the most important first; each returns its numbers, or raises."""
     eager = {f"{kind} against the CPU": partial(agreement, device, kind) for kind in PRECISIONS}
     runs = {f"{name} of two levels": partial(two_levels, device, name, FAST) for name in ("imp", "lrr")}
     speeds = {
@@ -96,19 +126,19 @@ def _made(name: str, check: Callable[[], Mapping[str, float]]) -> Found:
     began = time.perf_counter()
     try:
         numbers, why = check(), ""
-    except Exception as error:  # whatever it is, the other checks are worth their time
+    except Exception as error:  # whatever it is, the other checks can still tell something
         numbers, why = {}, f"{type(error).__name__}: {' '.join(str(error).split())}"
     return Found(name, not why, why, time.perf_counter() - began, numbers)
 
 
 def agreement(device: str, precision: str, *, compiled: bool = False) -> dict[str, float]:
-    """How far five steps of a pruned network are from those of a CPU in float32; raises where too far."""
+    """Compare five steps of a pruned network with those of a CPU in float32; raise where they differ much."""
     loss, state, _ = _five_steps({})
     machine = {"machine.device": device, "machine.precision": precision, "machine.compile": compiled}
     found, there, mask = _five_steps(machine)
     for name, alive in mask:
         if there.tensors[name][~alive].any() or there.momentum[name][~alive].any():
-            raise RuntimeError(f"pruned weights must stay 0, not so at '{name}'")
+            raise RuntimeError(f"pruned weights must stay 0, but some of '{name}' do not")
     weights = max(
         float((there.tensors[name] - tensor).abs().max() / tensor.abs().max().clamp(min=1e-12))
         for name, tensor in state.tensors.items()
@@ -120,9 +150,9 @@ def agreement(device: str, precision: str, *, compiled: bool = False) -> dict[st
     return {"loss off by": off, "weights off by": weights}
 
 
-def _five_steps(machine: Mapping[str, Any]) -> tuple[float, level_start.State, masks.Mask]:
-    work = prepare(build({**SMALL, **machine}), Path())
-    dense = masks.dense(work.net)
+def _five_steps(machine: Mapping[str, Any]) -> tuple[float, level_start.TrainingState, masks.Mask]:
+    work = prepare(build({**SMALL_RUN, **machine}), Path())
+    dense = masks.dense_mask(work.net)
     mask = masks.top(score("magnitude", work.net, 0), dense, dense.total // 4)
     level_start.restore(work.net, work.sgd, level_start.masked(level_start.capture(work.net, work.sgd), mask))
     steps = train.steps(work.net, work.forward, work.sgd, mask, work.dataset, work.config, 0, 0, (5,))
@@ -131,8 +161,10 @@ def _five_steps(machine: Mapping[str, Any]) -> tuple[float, level_start.State, m
 
 
 def two_levels(device: str, algorithm: str, machine: Mapping[str, Any]) -> dict[str, float]:
-    """Seconds and accuracy of a run on digits; raises where its density is not exact or it learns nothing."""
-    config = build({**SMALL, **machine, "machine.device": device, "algorithm": algorithm, "data.limit": None})
+    """Run two levels on digits; raise where the density is not exact or nothing is learned."""
+    config = build(
+        {**SMALL_RUN, **machine, "machine.device": device, "algorithm": algorithm, "data.limit": None}
+    )
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
         rows = [event.row for event in levels.run(config, Path(name) / "run") if event.row is not None]
@@ -149,8 +181,8 @@ def two_levels(device: str, algorithm: str, machine: Mapping[str, Any]) -> dict[
 
 
 def resumed(device: str, machine: Mapping[str, Any]) -> dict[str, float]:
-    """Stop a run in its second level; raises unless its levels have the bits of the uninterrupted one."""
-    config = build({**SMALL, **machine, "machine.device": device, "algorithm": "wr"})
+    """Stop a run in its second level and resume it; raise unless its weights have an unstopped run's bits."""
+    config = build({**SMALL_RUN, **machine, "machine.device": device, "algorithm": "wr"})
     with tempfile.TemporaryDirectory() as name:
         whole, stopped = Path(name) / "whole", Path(name) / "stopped"
         for _ in levels.run(config, whole):
@@ -163,7 +195,7 @@ def resumed(device: str, machine: Mapping[str, Any]) -> dict[str, float]:
         for level in range(config.pruning.levels + 1):
             files = [layout.file(folder, "weights", level) for folder in (whole, stopped)]
             if files[0].read_bytes() != files[1].read_bytes():
-                raise RuntimeError(f"a resumed run must have the same bits, not so at level {level}")
+                raise RuntimeError(f"a resumed run must have the same bits, but level {level} differs")
     return {"levels alike": config.pruning.levels + 1}
 
 
@@ -175,7 +207,7 @@ def throughput(
     images: int = 50_000,
     seconds: float = 12.0,
 ) -> dict[str, float]:
-    """Training images/s of `LOOPS`, on random images of CIFAR-10's size."""
+    """Measure the training images/s of `LOOPS`, on random images of CIFAR-10's size."""
     chosen = {**loops.settings("cifar10", model, batch, device=device), **machine, "machine.compile": False}
     dataset = costs.random_images(build(chosen), images)
     rates, _ = loops.loops(chosen, images=10**9, seconds=seconds, only=LOOPS, dataset=dataset)

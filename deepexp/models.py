@@ -1,7 +1,8 @@
 """Residual and VGG networks for small and large images, and which of their tensors are pruned.
 
-He et al., CVPR 2016 (ResNet; the 6n + 2 layer nets for 32x32 images are theirs too) and Simonyan & Zisserman,
-ICLR 2015 (VGG, here with batch normalisation and one linear layer after global average pooling).
+ResNets, the 6n + 2 layer nets for 32x32 images among them, are those of He et al., CVPR 2016. VGG is that of
+Simonyan & Zisserman, ICLR 2015, with batch normalisation and with one linear layer after global average
+pooling.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from deepexp.config.seeds import stream
 
-# Blocks a stage; the small nets have widths 16, 32, 64, the large ones 64 to 512 (times 4 in bottlenecks).
+# Blocks in each stage. Small nets have 16, 32, 64 channels, large ones 64 to 512 (times 4 in bottlenecks).
 _SMALL = {"resnet8": 1, "resnet20": 3, "resnet56": 9}
 _LARGE = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
 _VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -31,10 +32,27 @@ def build(
     seed: int = 0,
     norm_scale: str = "one",
 ) -> nn.Module:
-    """The network `name` for images (B, channels, H, W), initialised from `seed` alone.
+    """Build a network, initialised from `seed` alone.
 
-    Weights are N(0, 2 / fan_in) (He et al., ICCV 2015), biases 0, BN at 1 and 0; its scales are U(0, 1) where
-    `norm_scale` is 'uniform'. The rest as for `outline`.
+    Weights are N(0, 2 / fan_in) [1]_ and biases 0. Batch normalisation has scales 1 and shifts 0.
+
+    Parameters
+    ----------
+    name, classes, stem, width, channels
+        As for `outline`.
+    seed : int
+        The seed of the initialisation.
+    norm_scale : {'one', 'uniform'}
+        With 'uniform', the scales of batch normalisation are U(0, 1).
+
+    Returns
+    -------
+    nn.Module
+        Maps images (B, channels, H, W) to logits (B, classes), on the CPU.
+
+    References
+    ----------
+    .. [1] He et al., ICCV 2015.
     """
     net = outline(name, classes=classes, stem=stem, width=width, channels=channels)
     net.to_empty(device="cpu")
@@ -49,11 +67,29 @@ def build(
 def outline(
     name: str, *, classes: int, stem: str = "cifar", width: float = 1.0, channels: int = 3
 ) -> nn.Module:
-    """The shapes of the network `name`, without memory: its tensors are on the device 'meta'.
+    """Build a network's shapes without memory: its tensors are on the device 'meta'.
 
-    `stem` is 'cifar' (3x3, stride 1, no pooling) or 'imagenet' (7x7, stride 2, max-pooling); `width`
-    multiplies every channel count (rounded). Raises ValueError for an unknown name or a width that leaves no
-    channel.
+    Parameters
+    ----------
+    name : str
+        'resnet8', 'resnet20', 'resnet56', 'resnet18', 'resnet34', 'resnet50' or 'vgg16'.
+    classes : int
+        The count of outputs.
+    stem : {'cifar', 'imagenet'}
+        3x3, stride 1, no pooling; or 7x7, stride 2, max-pooling.
+    width : float
+        The factor of every channel count, which is rounded.
+    channels : int
+        The channels of an image.
+
+    Returns
+    -------
+    nn.Module
+
+    Raises
+    ------
+    ValueError
+        The name or its stem is unknown, or the width leaves no channel.
     """
     if name not in (*_SMALL, *_LARGE, "vgg16"):
         raise ValueError(f"the model must be one of {', '.join((*_SMALL, *_LARGE, 'vgg16'))}, got '{name}'")
@@ -72,9 +108,19 @@ def outline(
 
 
 def prunable(net: nn.Module) -> dict[str, Tensor]:
-    """The weights that pruning counts and masks: those of every convolution and linear layer, by name.
+    """Return the weights that pruning counts and masks: those of every convolution and linear layer.
 
     The stem, the shortcuts and the classifier are among them; biases and batch normalisation are not.
+
+    Parameters
+    ----------
+    net : nn.Module
+        The network.
+
+    Returns
+    -------
+    dict of str to Tensor
+        The parameters by name, in the order of the layers.
     """
     return {
         f"{name}.weight": module.weight
@@ -84,11 +130,24 @@ def prunable(net: nn.Module) -> dict[str, Tensor]:
 
 
 def norms(net: nn.Module) -> dict[str, nn.BatchNorm2d]:
-    """The batch normalisations by name."""
+    """Return the batch normalisations of a network.
+
+    Parameters
+    ----------
+    net : nn.Module
+        The network.
+
+    Returns
+    -------
+    dict of str to nn.BatchNorm2d
+        By name.
+    """
     return {name: module for name, module in net.named_modules() if isinstance(module, nn.BatchNorm2d)}
 
 
 class ResNet(nn.Module):
+    """A residual network: the stem, stages of blocks, and a linear layer after global average pooling."""
+
     def __init__(
         self,
         block: type[Basic] | type[Bottleneck],
@@ -99,6 +158,7 @@ class ResNet(nn.Module):
         width: float,
         channels: int,
     ) -> None:
+        """Lay the layers out; `blocks` and `widths` have a count for each stage."""
         super().__init__()
         widths = [round(w * width) for w in widths]
         large = stem == "imagenet"
@@ -117,28 +177,36 @@ class ResNet(nn.Module):
         self.classifier = nn.Linear(into, classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map images (B, channels, H, W) to logits (B, classes)."""
         x = self.pool(torch.relu(self.norm(self.conv(x))))
         return self.classifier(self.stages(x).mean((2, 3)))
 
 
 class Basic(nn.Module):
+    """A residual block of two 3x3 convolutions."""
+
     expansion = 1
 
     def __init__(self, into: int, out: int, stride: int) -> None:
+        """Lay the layers out, from `into` to `out` channels."""
         super().__init__()
         self.conv1, self.norm1 = _conv(into, out, 3, stride), nn.BatchNorm2d(out)
         self.conv2, self.norm2 = _conv(out, out, 3), nn.BatchNorm2d(out)
         self.shortcut = _shortcut(into, out, stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (B, into, H, W) to (B, out, H / stride, W / stride)."""
         y = torch.relu(self.norm1(self.conv1(x)))
         return torch.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
 
 
 class Bottleneck(nn.Module):
+    """A residual block that applies its 3x3 convolution to fewer channels, between two of 1x1."""
+
     expansion = 4
 
     def __init__(self, into: int, out: int, stride: int) -> None:
+        """Lay the layers out, from `into` to 4 `out` channels."""
         super().__init__()
         self.conv1, self.norm1 = _conv(into, out, 1), nn.BatchNorm2d(out)
         self.conv2, self.norm2 = _conv(out, out, 3, stride), nn.BatchNorm2d(out)
@@ -146,13 +214,17 @@ class Bottleneck(nn.Module):
         self.shortcut = _shortcut(into, 4 * out, stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (B, into, H, W) to (B, 4 out, H / stride, W / stride)."""
         y = torch.relu(self.norm1(self.conv1(x)))
         y = torch.relu(self.norm2(self.conv2(y)))
         return torch.relu(self.norm3(self.conv3(y)) + self.shortcut(x))
 
 
 class VGG(nn.Module):
+    """VGG-16 with batch normalisation, and one linear layer after global average pooling."""
+
     def __init__(self, classes: int, width: float, channels: int) -> None:
+        """Lay the layers out for images of so many channels."""
         super().__init__()
         layers: list[nn.Module] = []
         for stage in _VGG16:
@@ -164,21 +236,24 @@ class VGG(nn.Module):
         self.classifier = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map images (B, channels, H, W) to logits (B, classes)."""
         return self.classifier(self.features(x).mean((2, 3)))
 
 
 class Pointwise(nn.Conv2d):
-    """A 1x1 convolution that takes its pixels before it multiplies them where it runs on a CPU.
+    """A 1x1 convolution that on a CPU picks its pixels first and then multiplies them.
 
-    The sum is the same. Strided, in channels_last layout, oneDNN's gradient of the weights writes past its
-    workspace for fewer input channels than a vector holds (github.com/uxlfoundation/oneDNN/issues/6035):
-    torch crashes, hangs, or returns a wrong gradient.
+    The result is the same, and it avoids a fault of oneDNN. For strided 1x1 convolutions in channels_last
+    layout with fewer input channels than a vector holds, its gradient of the weights writes past its
+    workspace (github.com/uxlfoundation/oneDNN/issues/6035): torch crashes, hangs, or returns a wrong
+    gradient.
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (B, into, H, W) to (B, out, H / stride, W / stride)."""
         if x.device.type != "cpu":
             return super().forward(x)
-        # The mean over one pixel is that pixel; a slice would lose time in its backward pass.
+        # The mean over one pixel is that pixel; a slice would take longer in the backward pass.
         return F.conv2d(F.avg_pool2d(x, 1, self.stride), self.weight, self.bias, groups=self.groups)
 
 

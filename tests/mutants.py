@@ -92,21 +92,21 @@ TRAPS: dict[int, tuple[str, tuple[Mutant, ...]]] = {
             ),
             Mutant(
                 "counts are rounded up",
-                "config/sections.py",
+                "config/pruning.py",
                 "return int(exact + Fraction(1, 2))",
                 "return -int(-exact // 1)",
                 "config/test_settings.py::test_counts_are_exact_in_decimals",
             ),
             Mutant(
                 "counts are truncated floats",
-                "config/sections.py",
+                "config/pruning.py",
                 "return int(exact + Fraction(1, 2))",
                 "return int(self.initial_density * self.keep**level * total)",
                 "config/test_settings.py::test_counts_are_exact_in_decimals",
             ),
             Mutant(
                 "counts are of the binary fraction",
-                "config/sections.py",
+                "config/pruning.py",
                 "Fraction(repr(self.keep))",
                 "Fraction(self.keep)",
                 "config/test_settings.py::test_counts_are_exact_in_decimals",
@@ -593,14 +593,14 @@ TRAPS: dict[int, tuple[str, tuple[Mutant, ...]]] = {
         (
             Mutant(
                 "a fraction of 1.5",
-                "config/sections.py",
+                "config/pruning.py",
                 "fraction: float = Field(0.0, ge=0, le=1)",
                 "fraction: float = Field(0.0, ge=0)",
                 "config/test_settings.py::test_bad_input_is_one_line",
             ),
             Mutant(
                 "levels = -1",
-                "config/sections.py",
+                "config/pruning.py",
                 "levels: int = Field(20, ge=0, le=10_000)",
                 "levels: int = Field(20, le=10_000)",
                 "config/test_settings.py::test_bad_input_is_one_line",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepexp.storage import folder as layout
+from deepexp.storage import records
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -25,7 +25,7 @@ def starving(folder: Path, kept: Sequence[float]) -> tuple[np.ndarray, np.ndarra
     """
     path = folder / "layers.csv"
     level, alive, total = (
-        np.array([list(row.values()) for row in layout.numbers(path, ("level", "kept", "total"))])
+        np.array([list(row.values()) for row in records.numbers(path, ("level", "kept", "total"))])
         .reshape(-1, 3)
         .T
     )

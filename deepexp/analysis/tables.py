@@ -12,7 +12,7 @@ import numpy as np
 from deepexp.analysis.derived import averaged, derived
 from deepexp.analysis.starvation import counting_fed, starving
 from deepexp.predictions import published
-from deepexp.storage import completeness
+from deepexp.storage import completeness, records
 from deepexp.storage import folder as layout
 from signflow.results import read
 
@@ -100,8 +100,8 @@ def origins(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
     for run_id, config in {run.config.run_id: run.config for run in runs}.items():
         if not completeness.is_recorded(folder / run_id, config):
             continue
-        about = layout.about(folder / run_id)
-        variant, *others = layout.ORIGIN
+        about = records.about(folder / run_id)
+        variant, *others = records.ORIGIN
         made_of = {
             "data": f"{config.data.dataset} ({about[variant]})",
             "device": config.machine.device,
@@ -122,7 +122,7 @@ def _levels(runs: Sequence[Run], complete: Sequence[Run], folder: Path) -> xr.Da
     values = {name: np.full(shape, np.nan) for name in (*COLUMNS, "starved", "empty")}
     for run in complete:
         at = panels.index(run.panel), arms.index(run.arm), seeds.index(run.config.seed)
-        for level, row in enumerate(layout.numbers(folder / run.config.run_id / "levels.csv", COLUMNS)):
+        for level, row in enumerate(records.numbers(folder / run.config.run_id / "levels.csv", COLUMNS)):
             for name in COLUMNS:
                 values[name][(*at, level)] = row[name]
         kept = values["kept"][at][: run.config.pruning.levels + 1]

@@ -109,8 +109,8 @@ def loop_of(
         chosen |= {"machine.stack": list(range(STACK))}
         members = [build({**chosen, "seed": seed}) for seed in range(STACK)]
         stack = Stack([prepare(member, Path(), dataset=work.dataset) for member in members])
-        return our_share(stack, masks.dense(stack.net), chunk)
-    mask = masks.dense(work.net)
+        return our_share(stack, masks.dense_mask(stack.net), chunk)
+    mask = masks.dense_mask(work.net)
     if "masked" in name:
         mask = masks.top(score("magnitude", work.net, 0), mask, int(mask.total * DENSITY))
         level_start.restore(

@@ -39,7 +39,7 @@ def ceiling(machine: Machine, repeats: int = 5) -> float:
 def costs() -> dict[str, tuple[float, float]]:
     """Seconds of what a level adds to its training, ours and those of PyTorch's own way."""
     large, small = models.build("resnet50", classes=100), models.build("resnet18", classes=10)
-    dense = masks.dense(large)
+    dense = masks.dense_mask(large)
     pruned = [(m, "weight") for m in large.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
 
     def theirs() -> None:
@@ -59,9 +59,11 @@ def costs() -> dict[str, tuple[float, float]]:
 
 def save(net: nn.Module, folder: Path) -> int:
     """Write what a level leaves; returns the bytes."""
-    state = level_start.State({name: t.cpu().contiguous() for name, t in net.state_dict().items()}, {})
+    state = level_start.TrainingState(
+        {name: t.cpu().contiguous() for name, t in net.state_dict().items()}, {}
+    )
     files = [folder / f"{kind}.safetensors" for kind in ("masks", "signs", "weights")]
-    bit_files.save(masks.dense(net).alive, files[0])
+    bit_files.save(masks.dense_mask(net).alive, files[0])
     bit_files.save(signs.of(models.prunable(net)), files[1])
     checkpoint.save_state(state, files[2], "bench")
     return sum(file.stat().st_size for file in files)
@@ -69,7 +71,7 @@ def save(net: nn.Module, folder: Path) -> int:
 
 def pruning_seconds(net: nn.Module) -> float:
     """Seconds to score a network's weights and choose the mask of 80 % of them."""
-    dense = masks.dense(net)
+    dense = masks.dense_mask(net)
     return seconds_of(lambda: masks.top(score("magnitude", net, 0), dense, dense.total * 4 // 5))
 
 
@@ -77,7 +79,7 @@ def keep(work: Run, folder: Path) -> None:
     """Check a run's state and write it as a checkpoint, as after an epoch."""
     failures.not_finite(work.net, work.sgd)
     state = level_start.capture(work.net, work.sgd)
-    checkpoint.save(Checkpoint(0, 1, state, masks.dense(work.net), [], []), folder, "bench")
+    checkpoint.save(Checkpoint(0, 1, state, masks.dense_mask(work.net), [], []), folder, "bench")
 
 
 def recording(net: nn.Module) -> float:
@@ -89,7 +91,7 @@ def recording(net: nn.Module) -> float:
 
 def masking(work: Run, repeats: int = 200) -> float:
     """Seconds that masking adds to a step of a run: its gradients times the masks, measured by itself."""
-    dense, device = masks.dense(work.net), work.config.machine.device
+    dense, device = masks.dense_mask(work.net), work.config.machine.device
     mask = masks.top(score("magnitude", work.net, 0), dense, int(dense.total * DENSITY))
     weights, zeroing = steps.gradient_masks(work.net, mask)
     for weight in weights:

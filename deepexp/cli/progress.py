@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deepexp.config.settings import Config
-    from deepexp.runs.level import Progress
+    from deepexp.runs.level import LevelProgress
 
 
 def train_together(configs: Sequence[Config], folders: Sequence[Path], quiet: bool, scalars: bool) -> None:
@@ -26,7 +26,7 @@ def train_together(configs: Sequence[Config], folders: Sequence[Path], quiet: bo
 @contextlib.contextmanager
 def _progress(
     configs: Sequence[Config], folders: Sequence[Path], quiet: bool
-) -> Iterator[tuple[Callable[[str], None], Callable[[int, Progress], None]]]:
+) -> Iterator[tuple[Callable[[str], None], Callable[[int, LevelProgress], None]]]:
     """Bars of runs: a function that prints a line above them, and one that shows the progress of a run."""
     from rich import progress
 
@@ -43,7 +43,7 @@ def _progress(
 
         tasks = [bar.add_task(config.run_id, total=config.pruning.levels + 1) for config in configs]
 
-        def show(number: int, event: Progress) -> None:
+        def show(number: int, event: LevelProgress) -> None:
             name = f"seed {configs[number].seed}, " if len(configs) > 1 else ""
             done = event.level + event.step / event.total
             bar.update(tasks[number], completed=done, description=f"{name}level {event.level}")

@@ -106,7 +106,7 @@ def _print_plan(configs: Sequence[Config]) -> None:
     works = [prepare(configs[0], RUNS / configs[0].run_id, print)]
     works += [prepare(config, RUNS / config.run_id) for config in configs[1:]]
     work, config = works[0], configs[0]
-    total = masks.dense(work.net).total
+    total = masks.dense_mask(work.net).total
     for each in configs:
         print(f"{each.run_id}: {each.algorithm} by the protocol {each.protocol}, seed {each.seed}")
     print(f"{config.data.dataset} ({work.dataset.variant}): {len(work.dataset.train):,} training images")

@@ -1,4 +1,4 @@
-"""IMP, WR, LRR and their transplants: what a level keeps, and what it takes back."""
+"""IMP, WR, LRR and their transplants: what a level keeps from training, and what it resets."""
 
 from __future__ import annotations
 
@@ -13,15 +13,32 @@ WeightOrigin = Literal["keep", "initial", "rewind", "donor"]
 
 
 class Section(BaseModel):
+    """A frozen group of settings that refuses unknown keys, other types, and numbers that are not finite."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class LevelPolicy(Section):
-    """What a level starts from: keep what training left, or restore the initial state or the rewind point.
+    """What a level starts from, part by part.
 
-    `donor` takes the weights of the run `Config.donor` at the end of the same previous level. Weights whose
-    amplitude and sign have different origins become copysign(|amplitude|, sign). `momentum = initial` is
-    zero.
+    An origin is 'keep' (what the previous level left), 'initial' (the initial state), 'rewind' (the rewind
+    point) or, for weights alone, 'donor' (the run `Config.donor` at the end of the previous level).
+
+    Attributes
+    ----------
+    amplitude, sign : {'keep', 'initial', 'rewind', 'donor'}
+        The origins of the weights' amplitudes and signs. Where they differ, a weight becomes
+        copysign(|amplitude|, sign).
+    bias, norm_affine, norm_statistics : {'keep', 'initial', 'rewind'}
+        The origins of the biases, and of batch normalisation's parameters and running statistics.
+    momentum : {'keep', 'initial', 'rewind'}
+        The origin of the optimizer's momentum; the initial momentum is zero.
+    schedule : {'start', 'rewind'}
+        Where the learning-rate schedule starts: at its beginning, or at the rewind point.
+    shuffle_amplitude : bool
+        Whether to permute the amplitudes among each layer's surviving weights.
+    rewind_epoch, rewind_step : int
+        The rewind point in level 0: this epoch plus this many steps.
     """
 
     amplitude: WeightOrigin
@@ -30,13 +47,13 @@ class LevelPolicy(Section):
     norm_affine: Origin
     norm_statistics: Origin
     momentum: Origin
-    schedule: Literal["start", "rewind"]  # where the learning-rate schedule starts
-    shuffle_amplitude: bool = False  # permute the amplitudes among each layer's surviving weights
-    rewind_epoch: int = Field(0, ge=0)  # the rewind point, in level 0: this epoch plus this many steps
+    schedule: Literal["start", "rewind"]
+    shuffle_amplitude: bool = False
+    rewind_epoch: int = Field(0, ge=0)
     rewind_step: int = Field(0, ge=0)
 
     def rewinds(self) -> bool:
-        """Whether the rewind point matters: anything is restored from it, or the schedule starts there."""
+        """Return whether anything is restored from the rewind point, or the schedule starts there."""
         return "rewind" in (
             self.amplitude,
             self.sign,
@@ -59,7 +76,7 @@ def _row(base: dict[str, Any], **changes: Any) -> LevelPolicy:
     return LevelPolicy(**base | changes)
 
 
-# What each algorithm resets, by the public code that does it so (none of them is 'the' algorithm).
+# What each algorithm resets in each public code: they differ, so that none of them is 'the' algorithm.
 POLICIES: dict[str, dict[str, LevelPolicy]] = {
     "signflow": {
         "imp": _row(_IMP),
@@ -94,8 +111,8 @@ POLICIES: dict[str, dict[str, LevelPolicy]] = {
         "wr": _row(_WR, momentum="initial", schedule="start"),
         "lrr": _row(_LRR, momentum="initial"),
     },
-    # Its resets load what it saved after the warm-up, the optimizer included: IMP and WR are one. The last
-    # six are ours in its terms, so that all arms of an experiment go back to the same point.
+    # Every reset loads what was saved after the warm-up, the optimizer included, so IMP and WR are the same.
+    # The last six are ours in its terms, so that all arms of an experiment go back to the same point.
     "s2s": {
         "imp": _row(_SNAPSHOT),
         "wr": _row(_SNAPSHOT),
@@ -111,9 +128,23 @@ POLICIES: dict[str, dict[str, LevelPolicy]] = {
 
 
 def policy(protocol: str, algorithm: str) -> LevelPolicy:
-    """What `algorithm` resets as `protocol`'s source has it; 'signflow-NAME' is our NAME under any protocol.
+    """Return what `algorithm` resets in the code that `protocol` follows.
 
-    Raises ValueError where the source has no such algorithm.
+    Parameters
+    ----------
+    protocol : str
+        A key of `POLICIES`.
+    algorithm : str
+        An algorithm of the protocol, or 'signflow-NAME' for our NAME under any protocol.
+
+    Returns
+    -------
+    LevelPolicy
+
+    Raises
+    ------
+    ValueError
+        The protocol has no such algorithm.
     """
     ours, rows = POLICIES["signflow"], POLICIES[protocol]
     if rows is not ours:

@@ -1,4 +1,4 @@
-"""Settings from TOML files and `key=value` pairs, checked, and back to TOML."""
+"""Build configurations from dotted settings and TOML, check them, and write them back to TOML."""
 
 from __future__ import annotations
 
@@ -18,11 +18,28 @@ from signflow.messages import invalid, unknown
 
 
 def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: str = "full") -> Config:
-    """A configuration from dotted settings ('train.lr', 'algorithm', ...) over a profile of a protocol.
+    """Build a configuration from settings over a profile of a protocol.
 
     Later wins: defaults, protocol, profile, `settings`. `train.epochs` rescales the protocol's milestones,
     warm-up and rewind epoch (rounded to whole epochs, at least one) unless they are set as well.
-    Raises ValueError with one line that names the key, what must hold and what was given.
+
+    Parameters
+    ----------
+    settings : Mapping[str, Any]
+        Values by dotted key: 'train.lr', 'algorithm', ...
+    protocol : str
+        A key of `PROTOCOLS`.
+    profile : str
+        A key of `PROFILES`: how much of the protocol is run.
+
+    Returns
+    -------
+    Config
+
+    Raises
+    ------
+    ValueError
+        A setting is wrong. One line names the key, what must hold and what was given.
     """
     dataset = settings.get("data.dataset", "digits")
     if protocol not in PROTOCOLS:
@@ -43,12 +60,12 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
         flat |= _rescale(flat, shorter["train.epochs"])
     without = flat.get("train.warmup") == "before" and shorter.get("train.warmup") == "none"
     if without and algorithm in POLICIES[protocol]:
-        flat["policy.rewind_epoch"] = 0  # the source goes back to the end of a warm-up that is not there
+        flat["policy.rewind_epoch"] = 0  # the source rewinds to the end of the warm-up, which is switched off
     return parse(_nest({**flat, **shorter}))
 
 
 def parse(tree: Mapping[str, Any]) -> Config:
-    """Validate a nested mapping; ValueError with one line where it is not a configuration."""
+    """Validate a nested mapping; raise ValueError with one line where it is not a configuration."""
     try:
         return Config.model_validate(_defaults(tree))
     except ValidationError as error:
@@ -56,7 +73,22 @@ def parse(tree: Mapping[str, Any]) -> Config:
 
 
 def read(text: str) -> Config:
-    """The configuration in a TOML text, as `to_toml` writes it."""
+    """Read a configuration from TOML.
+
+    Parameters
+    ----------
+    text : str
+        TOML as `to_toml` writes it.
+
+    Returns
+    -------
+    Config
+
+    Raises
+    ------
+    ValueError
+        The text is not TOML, or not a configuration.
+    """
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -65,7 +97,18 @@ def read(text: str) -> Config:
 
 
 def to_toml(config: Config) -> str:
-    """Every field as TOML; what is None is left out."""
+    """Write every field of a configuration as TOML.
+
+    Parameters
+    ----------
+    config : Config
+        What to write.
+
+    Returns
+    -------
+    str
+        The text, without the fields that are None: TOML has no null.
+    """
     tree = config.model_dump()
     sections = {key: value for key, value in tree.items() if isinstance(value, dict)}
     lines = _pairs({key: value for key, value in tree.items() if key not in sections})
@@ -75,12 +118,12 @@ def to_toml(config: Config) -> str:
 
 
 def _defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """`tree` with the sections that it leaves out, so that every section's own defaults apply."""
+    """Add the sections that `tree` leaves out, so that their own defaults apply."""
     return {"data": {}, "model": {}, "train": {}, "pruning": {}} | dict(tree)
 
 
 def _rescale(flat: Mapping[str, Any], epochs: Any) -> dict[str, Any]:
-    """The protocol's times, in epochs, for a training of another length."""
+    """Return the protocol's times, in epochs, scaled to a training of another length."""
     old = flat.get("train.epochs", Train.model_fields["epochs"].default)
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1 or epochs == old:
         return {}
@@ -121,4 +164,4 @@ def _pairs(section: Mapping[str, Any]) -> list[str]:
 def _toml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value)  # strings, numbers and booleans are written alike in JSON and TOML
+    return json.dumps(value)  # JSON and TOML write strings, numbers and booleans alike

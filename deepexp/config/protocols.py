@@ -1,6 +1,7 @@
-"""Whose settings a run follows: protocols of public codes, what their algorithms reset, and shorter profiles.
+"""Whose settings a run follows: the protocols of public codes, and shorter profiles of them.
 
-Data alone; `deepexp.config` reads it and has what holds for all.
+This module is data alone. `deepexp.config.algorithms` has what each code's algorithms reset, and
+`deepexp.config.build` makes a configuration of both.
 """
 
 from __future__ import annotations
@@ -11,10 +12,19 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Protocol:
-    """Settings that one public code uses together: `common` ones, then those by dataset.
+    """Settings that one public code uses together.
 
-    Pixels are normalised by the training images in all of them, with float32 unless `machine.precision` says
-    otherwise; the comments say what else differs from the source.
+    Every protocol normalises pixels by the training images, and computes in float32 unless
+    `machine.precision` says otherwise. Comments name every other difference from the source.
+
+    Attributes
+    ----------
+    source : str
+        Where the public code is.
+    settings : dict
+        Dotted settings by dataset, which override the common ones.
+    common : dict
+        The dotted settings of every dataset.
     """
 
     source: str
@@ -31,7 +41,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "digits": {},
             "cifar10": _CROP_FLIP,
             "cifar100": _CROP_FLIP,
-            # At its own 64 pixels: an eighth of the side as padding, as CIFAR has it, and CIFAR's stem.
+            # At its own 64 pixels, with CIFAR's stem and, as for CIFAR, padding of an eighth of the side.
             "tinyimagenet": {"data.crop_padding": 8, "data.flip": "random"},
             "imagenet": {**_RESIZED_CROP, "model.name": "resnet18", "model.stem": "imagenet"},
         },
@@ -42,7 +52,7 @@ PROTOCOLS: dict[str, Protocol] = {
         {
             "cifar10": {"train.weight_decay": 1e-4},
             "cifar100": {"train.weight_decay": 1e-3},
-            # Its 64 pixels as 224, under ImageNet's stem; 'signflow' has a variant at 64 pixels.
+            # Its 64 pixels are enlarged to 224 for ImageNet's stem; 'signflow' has a variant at 64 pixels.
             "tinyimagenet": {
                 **_RESIZED_CROP,
                 "data.size": 224,
@@ -63,8 +73,8 @@ PROTOCOLS: dict[str, Protocol] = {
             "policy.rewind_epoch": 10,  # the end of the warm-up
         },
     ),
-    # Trains in bf16 (machine.precision). Its code steps the schedule after each epoch, so that every level
-    # begins with an epoch at the peak and has all else an epoch later; here as the schedule's formula has it.
+    # The source trains in bf16 (machine.precision). It steps the schedule after each epoch, so that every
+    # level begins with an epoch at the peak and the rest comes one epoch late; here the formula is followed.
     "turboprune24": Protocol(
         "github.com/nelaturuharsha/TurboPrune, tag of 2024",
         {"cifar10": {}, "cifar100": {}},
@@ -82,7 +92,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "policy.rewind_epoch": 10,
         },
     ),
-    # Trains in bf16 (machine.precision), and prunes until at most 0.1 % are left.
+    # The source trains in bf16 (machine.precision), and prunes until at most 0.1 % are left.
     "turboprune": Protocol(
         "github.com/nelaturuharsha/TurboPrune, HEAD",
         {"cifar10": {}},
@@ -100,7 +110,8 @@ PROTOCOLS: dict[str, Protocol] = {
             "policy.rewind_epoch": 10,
         },
     ),
-    # Its levels start at the rewind point, the first too, where its optimizer is new; here level 0 passes it.
+    # In the source every level starts at the rewind point with a new optimizer, even the first; here level 0
+    # trains through that point.
     "openlth": Protocol(
         "github.com/facebookresearch/open_lth",
         {"cifar10": {}},
@@ -116,13 +127,13 @@ PROTOCOLS: dict[str, Protocol] = {
             "policy.rewind_epoch": 10,
         },
     ),
-    # Its batches go on across the ends of epochs; here the last, smaller one is left out.
+    # In the source a batch may span two epochs; here an epoch's last, smaller batch is left out.
     "renda20": Protocol(
         "github.com/lottery-ticket/rewinding-iclr20-public; Renda, Frankle & Carbin, ICLR 2020",
         {
             "cifar10": {},
-            # The ramp is a part of its schedule, wherever that starts; no weight decay on batch normalisation
-            # (here on no bias either).
+            # The warm-up is part of the schedule, wherever that starts. The source has no weight decay on
+            # batch normalisation; here biases have none either.
             "imagenet": {
                 **_RESIZED_CROP,
                 "model.name": "resnet50",
@@ -152,7 +163,7 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
 }
 
-# How much of a protocol is run; its milestones, warm-up and rewind point shrink with its epochs.
+# How much of a protocol is run: `build` shrinks its milestones, warm-up and rewind point with its epochs.
 PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "smoke": {
         "digits": {"train.epochs": 10, "pruning.levels": 5},

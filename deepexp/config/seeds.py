@@ -7,10 +7,23 @@ import json
 
 
 def stream(seed: int, *key: str | int) -> int:
-    """The 63-bit seed of the random stream that `key` names: independent streams for independent uses.
+    """Return the seed of the random stream that `key` names.
 
-    Every random number of a run comes from a generator seeded so and used up at once; the state of a run's
-    randomness is therefore its seed, level and epoch, and a resumed run draws what the uninterrupted drew.
+    Different keys give independent streams. Every random number of a run comes from a generator seeded in
+    this way and used up at once. The state of a run's randomness is therefore its seed, level and epoch, and
+    a resumed run draws the same numbers as an uninterrupted one.
+
+    Parameters
+    ----------
+    seed : int
+        The run's seed.
+    *key : str or int
+        What the stream is for, such as ('score', layer).
+
+    Returns
+    -------
+    int
+        A seed of 63 bits.
     """
     digest = hashlib.sha256(json.dumps([seed, *key]).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

@@ -1,4 +1,4 @@
-"""What a run is: one frozen, validated record. The only home of defaults.
+"""What a run is: one frozen, validated record.
 
 A run trains levels 0, 1, ..., `pruning.levels`; level 0 is the first training (dense, unless
 `pruning.initial_density` says otherwise), and before every later level the network is pruned and a
@@ -15,11 +15,12 @@ from pydantic import Field, model_validator
 
 from deepexp.config.algorithms import LevelPolicy, Section
 from deepexp.config.protocols import PROTOCOLS
-from deepexp.config.sections import Data, Machine, Model, Perturbation, Pruning, Train
+from deepexp.config.pruning import Perturbation, Pruning
+from deepexp.config.sections import Data, Machine, Model, Train
 from signflow.messages import unknown
 
-# Fields younger than the first runs, each with the value that stands for what those runs did. A run_id leaves
-# them out at that value, so that finished runs keep their names.
+# The fields that a run_id leaves out at the value given here: the runs that were finished before such a field
+# existed did what that value says, and so keep their names.
 LATER: dict[str, Any] = {
     "pruning.snip_batches": 10,
     "pruning.synflow_steps": 100,
@@ -38,7 +39,33 @@ LATER: dict[str, Any] = {
 
 
 class Config(Section):
-    """One run."""
+    """One run.
+
+    Attributes
+    ----------
+    protocol : str
+        The protocol whose settings it starts from, a key of `PROTOCOLS`.
+    algorithm : str
+        The name of the algorithm; `policy` is what it does.
+    seed : int
+        The seed of everything random.
+    data : Data
+        Which images, and their augmentation.
+    model : Model
+        The network.
+    train : Train
+        The training of a level.
+    pruning : Pruning
+        The masks of the levels.
+    policy : LevelPolicy
+        What a level starts from.
+    donor : str, optional
+        The run_id that the policy's 'donor' takes weights from.
+    perturbation : Perturbation
+        Which signs to flip.
+    machine : Machine
+        What the run computes on.
+    """
 
     protocol: str
     algorithm: str
@@ -48,7 +75,7 @@ class Config(Section):
     train: Train
     pruning: Pruning
     policy: LevelPolicy
-    donor: str | None = None  # the run_id that a policy's `donor` takes its weights from
+    donor: str | None = None
     perturbation: Perturbation = Perturbation()
     machine: Machine = Machine()
 
@@ -58,7 +85,8 @@ class Config(Section):
             unknown("the protocol must be", self.protocol, PROTOCOLS)
         if ("donor" in (self.policy.amplitude, self.policy.sign)) != (self.donor is not None):
             raise ValueError(
-                "donor, a run_id, belongs to policy.amplitude or policy.sign = 'donor', which need it"
+                "donor, a run_id, must be given if and only if policy.amplitude or policy.sign is 'donor', "
+                f"got {self.donor!r}; set both or neither"
             )
         if self.machine.stack and self.seed not in self.machine.stack:
             raise ValueError(
@@ -83,13 +111,13 @@ class Config(Section):
         return self
 
     def warms_up(self, level: int) -> bool:
-        """Whether the level's schedule has the warm-up: a rewound one is that of level 0, to its end."""
+        """Return whether the level's schedule has the warm-up; a rewound schedule is level 0's."""
         if self.train.warmup in ("none", "every"):
             return self.train.warmup == "every"
         return level == 0 or self.policy.schedule == "rewind"
 
     def epochs(self, level: int) -> int:
-        """The epochs of the level's schedule, from its start."""
+        """Return the epochs of the level's schedule, from its start."""
         before = self.train.warmup == "before" and self.warms_up(level)
         return self.train.epochs + (int(self.train.warmup_epochs) if before else 0)
 
@@ -98,7 +126,8 @@ class Config(Section):
         """A readable name and a digest of every field, defaults included (but see `LATER`)."""
         tree = self.model_dump()
         if self.train.warmup == "first" and self.policy.schedule == "rewind":
-            # Finished runs without this mark left level 0's schedule at the rewind point.
+            # A finished run without this mark departed from level 0's schedule at the rewind point: it is
+            # another run.
             tree["policy"]["schedule"] = "rewind to level 0"
         for key, value in LATER.items():
             section, _, name = key.rpartition(".")

@@ -21,7 +21,7 @@ from deepexp.data import catalogue, image_folder, jpeg
 from deepexp.data.augment import augment, resample
 from deepexp.data.catalogue import SOURCES, Source
 from deepexp.data.jpeg import Job
-from deepexp.distributed import ALONE, Group
+from deepexp.distributed import ALONE, ProcessGroup
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def batches(
     level: int,
     epoch: int,
     first: int = 0,
-    group: Group = ALONE,
+    group: ProcessGroup = ALONE,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The epoch's batches from number `first` on: augmented images (B, C, H, W) float32 and classes (B,).
 

@@ -1,4 +1,4 @@
-"""How many weights each layer keeps: exact integer counts."""
+"""How many weights each layer keeps, as exact integer counts."""
 
 from __future__ import annotations
 
@@ -10,13 +10,32 @@ from deepexp.pruning.masks import Mask
 
 
 def apportion(total: int, shares: Sequence[float], capacities: Sequence[int]) -> list[int]:
-    """`total` divided in proportion to `shares`, exactly, with no part above its capacity.
+    """Divide `total` in proportion to `shares`, exactly, with no part above its capacity.
 
-    What a full part cannot take goes to the others in proportion; the remainders of the division are rounded
-    up from the largest down (ties: lower index). Raises ValueError when the capacities cannot hold `total`.
+    The surplus of a full part goes to the others in proportion. The largest remainders of the division are
+    rounded up, and among equal ones those of lower index.
+
+    Parameters
+    ----------
+    total : int
+        The sum of the parts.
+    shares : Sequence[float]
+        One for each part, 0 or more. A part without a share gets weights only when all others are full.
+    capacities : Sequence[int]
+        The most that each part can take.
+
+    Returns
+    -------
+    list of int
+        The parts.
+
+    Raises
+    ------
+    ValueError
+        The capacities cannot hold `total`.
     """
     if not 0 <= total <= sum(capacities):
-        raise ValueError(f"the layers together hold {sum(capacities):,} weights, cannot keep {total:,}")
+        raise ValueError(f"the layers must keep 0 to {sum(capacities):,} weights together, got {total:,}")
     share, capacity = np.asarray(shares, float), np.asarray(capacities, np.int64)
     full = share <= 0
     while True:
@@ -39,7 +58,7 @@ def apportion(total: int, shares: Sequence[float], capacities: Sequence[int]) ->
 
 
 def _fill(counts: np.ndarray, capacity: np.ndarray, total: int) -> list[int]:
-    """Place what is left where all parts with a share are full: into the first parts with room."""
+    """Place what is left once all parts with a share are full: into the first parts with room."""
     for index in range(len(counts)):
         room = min(int(capacity[index] - counts[index]), total - int(counts.sum()))
         counts[index] += room
@@ -47,11 +66,29 @@ def _fill(counts: np.ndarray, capacity: np.ndarray, total: int) -> list[int]:
 
 
 def budget(kind: str, keep: int, alive: Mask) -> dict[str, int]:
-    """How many of `keep` weights each layer gets, within what is alive there; exact in total.
+    """Divide the weights to keep among the layers, within what is alive in each; exact in total.
 
-    'uniform': one density; 'balanced': one count (Gadhikar, Mukherjee & Burkholz, ICML 2023); 'erk': density
-    proportional to (sum of the weight's dimensions) / (their product) (Evci et al., ICML 2020). A layer that
-    its share would overfill stays full and the rest is redistributed.
+    A layer whose share exceeds its living weights stays full, and the rest is redistributed.
+
+    Parameters
+    ----------
+    kind : {'uniform', 'balanced', 'erk'}
+        The same density in every layer, the same count [1]_, or a density proportional to (sum of the
+        weight's dimensions) / (their product) [2]_.
+    keep : int
+        How many weights the network keeps.
+    alive : Mask
+        The living weights.
+
+    Returns
+    -------
+    dict of str to int
+        The count of weights to keep in each layer.
+
+    References
+    ----------
+    .. [1] Gadhikar, Mukherjee & Burkholz, ICML 2023.
+    .. [2] Evci et al., ICML 2020.
     """
     shapes = [tensor.shape for _, tensor in alive]
     shares = {

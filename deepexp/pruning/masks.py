@@ -1,4 +1,4 @@
-"""Masks: which prunable weights are alive. Exact counts, budgets per layer, shuffles, and their file."""
+"""Masks: which prunable weights are alive, with exact counts."""
 
 from __future__ import annotations
 
@@ -16,11 +16,18 @@ from deepexp.models import prunable
 
 @dataclass(frozen=True)
 class Mask:
-    """Which weights are alive: a boolean CPU tensor for every prunable weight, by name."""
+    """Which weights are alive. Iterating over a mask gives (name, tensor) by layer.
+
+    Attributes
+    ----------
+    alive : Mapping[str, Tensor]
+        A boolean CPU tensor for every prunable weight, by name and of its shape; True is alive.
+    """
 
     alive: Mapping[str, Tensor]
 
     def __post_init__(self) -> None:
+        """Refuse what is not a mask."""
         if not self.alive:
             raise ValueError("a mask must cover at least one layer, got none")
         for name, tensor in self.alive.items():
@@ -31,9 +38,11 @@ class Mask:
                 )
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
+        """Iterate over the layers' names and tensors."""
         return iter(self.alive.items())
 
     def __eq__(self, other: object) -> bool:
+        """Return whether the layers and all their bits are the same."""
         if not isinstance(other, Mask) or self.sizes() != other.sizes():
             return False
         return all(torch.equal(tensor, other.alive[name]) for name, tensor in self)
@@ -41,19 +50,21 @@ class Mask:
     __hash__ = None  # type: ignore[assignment]
 
     def sizes(self) -> dict[str, int]:
-        """The number of weights by layer."""
+        """Count the weights by layer."""
         return {name: tensor.numel() for name, tensor in self}
 
     def counts(self) -> dict[str, int]:
-        """The number of living weights by layer."""
+        """Count the living weights by layer."""
         return {name: int(tensor.count_nonzero()) for name, tensor in self}
 
     @property
     def total(self) -> int:
+        """The count of all prunable weights."""
         return sum(self.sizes().values())
 
     @property
     def kept(self) -> int:
+        """The count of living weights."""
         return sum(self.counts().values())
 
     @property
@@ -62,17 +73,37 @@ class Mask:
         return self.kept / self.total
 
     def within(self, other: Mask) -> bool:
-        """Whether every weight alive here is alive in `other`."""
+        """Return whether every weight alive here is alive in `other`."""
         return not any(bool((tensor & ~other.alive[name]).any()) for name, tensor in self)
 
 
-def dense(net: nn.Module) -> Mask:
-    """The mask that keeps every prunable weight of `net`."""
+def dense_mask(net: nn.Module) -> Mask:
+    """Return the mask that keeps every prunable weight.
+
+    Parameters
+    ----------
+    net : nn.Module
+        The network.
+
+    Returns
+    -------
+    Mask
+    """
     return Mask({name: torch.ones(weight.shape, dtype=torch.bool) for name, weight in prunable(net).items()})
 
 
 def check_fits(mask: Mask, net: nn.Module, origin: str) -> None:
-    """Raise ValueError unless `mask`, which came from `origin`, has this network's layers and shapes."""
+    """Raise ValueError unless a mask has the network's layers and shapes.
+
+    Parameters
+    ----------
+    mask : Mask
+        What to check.
+    net : nn.Module
+        The network.
+    origin : str
+        Where the mask came from, for the message.
+    """
     want = {name: tuple(weight.shape) for name, weight in prunable(net).items()}
     have = {name: tuple(tensor.shape) for name, tensor in mask}
     if want == have:
@@ -86,10 +117,28 @@ def check_fits(mask: Mask, net: nn.Module, origin: str) -> None:
 
 
 def top(scores: Mapping[str, Tensor], alive: Mask, keep: int) -> Mask:
-    """The mask of the `keep` living weights of highest score, over all layers together.
+    """Keep the living weights of highest score, over all layers together.
 
     Among equal scores those of lower index (in the order of the layers, then of the flattened weight) stay,
-    so that the count is exact. Raises ValueError when fewer than `keep` are alive or a score is NaN.
+    so that the count is exact.
+
+    Parameters
+    ----------
+    scores : Mapping[str, Tensor]
+        The scores by layer, in the weights' shapes.
+    alive : Mask
+        The weights to choose from.
+    keep : int
+        How many of them stay.
+
+    Returns
+    -------
+    Mask
+
+    Raises
+    ------
+    ValueError
+        Fewer than `keep` weights are alive, or a score is NaN.
     """
     layers = [(_values(scores[name]), tensor.numpy().ravel()) for name, tensor in alive]
     chosen = _select(layers, keep)
@@ -98,7 +147,26 @@ def top(scores: Mapping[str, Tensor], alive: Mask, keep: int) -> Mask:
 
 
 def top_by_layer(scores: Mapping[str, Tensor], alive: Mask, counts: Mapping[str, int]) -> Mask:
-    """As `top`, with the number of weights to keep given for each layer."""
+    """Keep the living weights of highest score within each layer.
+
+    Parameters
+    ----------
+    scores : Mapping[str, Tensor]
+        The scores by layer, in the weights' shapes.
+    alive : Mask
+        The weights to choose from.
+    counts : Mapping[str, int]
+        How many stay in each layer.
+
+    Returns
+    -------
+    Mask
+
+    Raises
+    ------
+    ValueError
+        As for `top`.
+    """
     return Mask({name: top(scores, Mask({name: tensor}), counts[name]).alive[name] for name, tensor in alive})
 
 
@@ -107,15 +175,16 @@ def _values(score: Tensor) -> np.ndarray:
 
 
 def _select(layers: Sequence[tuple[np.ndarray, np.ndarray]], keep: int) -> list[np.ndarray]:
-    """The `keep` highest of the living values over all layers; each layer is (values, living).
+    """Choose the `keep` highest of the living values over all layers; each layer is (values, living).
 
-    A histogram of the values' 16 high bits finds the bin of the keep-th largest, a partition of that bin the
-    value itself: no array is larger than a layer, which is several times faster than one partition of all.
+    A histogram of the values' 16 high bits finds the bin of the keep-th largest value, and a partition of
+    that bin finds the value itself. No array is larger than a layer, which is several times faster than one
+    partition of all values.
     """
     living = sum(int(np.count_nonzero(alive)) for _, alive in layers)
     if not 0 <= keep <= living:
         raise ValueError(f"a mask must keep between 0 and the {living:,} living weights, got {keep:,}")
-    if any(values.size and math.isnan(values.max()) for values, _ in layers):  # max passes a NaN on
+    if any(values.size and math.isnan(values.max()) for values, _ in layers):  # the maximum propagates NaN
         raise ValueError("every score must be a number, got NaN; the network has diverged")
     if keep in (0, living):
         return [alive & (keep > 0) for _, alive in layers]
@@ -142,18 +211,29 @@ def _select(layers: Sequence[tuple[np.ndarray, np.ndarray]], keep: int) -> list[
 
 
 def _bins(values: np.ndarray) -> np.ndarray:
-    """The 16 high bits of float32 values as integers from 0 to 65535 in the values' order (-0 as 0)."""
-    bits = (values + np.float32(0)).view(np.int32)
-    bits ^= (bits >> 31) & 0x7FFFFFFF  # negative floats count downwards
+    """Return the 16 high bits of float32 values as integers from 0 to 65535 in the values' order."""
+    bits = (values + np.float32(0)).view(np.int32)  # adding 0 turns -0 into 0
+    bits ^= (bits >> 31) & 0x7FFFFFFF  # the bits of negative floats order them by amplitude: reverse them
     bits >>= 16
     bits += 1 << 15
     return bits
 
 
 def shuffle(mask: Mask, seed: int) -> Mask:
-    """Every layer's mask in a random order: counts kept, positions not.
+    """Shuffle the mask within every layer, which keeps the layers' counts.
 
     The permutation depends on the layer and the seed alone, so a nested sequence stays nested.
+
+    Parameters
+    ----------
+    mask : Mask
+        What to shuffle.
+    seed : int
+        The run's seed.
+
+    Returns
+    -------
+    Mask
     """
     shuffled = {}
     for name, tensor in mask:

@@ -1,4 +1,4 @@
-"""Scores: how much each prunable weight matters. The weights of the lowest scores are pruned."""
+"""Scores: how much each prunable weight matters. Those of the lowest scores are pruned."""
 
 from __future__ import annotations
 
@@ -17,9 +17,23 @@ from deepexp.pruning.masks import Mask
 
 
 def score(kind: str, net: nn.Module, seed: int) -> dict[str, Tensor]:
-    """A float32 score on the CPU for every prunable weight: 'magnitude' is |w|, 'random' uniform in [0, 1).
+    """Score every prunable weight by its magnitude or at random.
 
     Random scores depend on the layer and the seed alone, whatever the other layers are.
+
+    Parameters
+    ----------
+    kind : {'magnitude', 'random'}
+        |w|, or uniform in [0, 1).
+    net : nn.Module
+        The network.
+    seed : int
+        The run's seed.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Float32 scores on the CPU by layer, in the weights' shapes.
     """
     if kind == "magnitude":
         return {
@@ -34,11 +48,26 @@ def score(kind: str, net: nn.Module, seed: int) -> dict[str, Tensor]:
 
 
 def snip(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-    """|w dL/dw|, the connection sensitivity, L the sum of the mean cross-entropies of `batches` (x, classes).
+    """Score every prunable weight by its connection sensitivity |w dL/dw|.
 
-    In float32 and in training mode: batch normalisation by the batch, since at initialisation its running
-    statistics know nothing. `net` is left as it is. Lee, Ajanthan & Torr, ICLR 2019, whose normalisation by
-    the sum changes no order.
+    L is the sum of the batches' mean cross-entropies. Everything is computed in float32 and in training mode:
+    at initialisation the running statistics say nothing yet, so the batch normalises. `net` is left as it is.
+
+    Parameters
+    ----------
+    net : nn.Module
+        The network.
+    batches : Iterable[tuple[Tensor, Tensor]]
+        Images (B, C, H, W) and their classes (B,).
+
+    Returns
+    -------
+    dict of str to Tensor
+        Scores on the CPU by layer, in the weights' shapes.
+
+    References
+    ----------
+    Lee, Ajanthan & Torr, ICLR 2019. Their normalisation by the sum is left out: it changes no order.
     """
     copy = deepcopy(net).float().train()
     copy.zero_grad(set_to_none=True)
@@ -49,15 +78,33 @@ def snip(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, 
 
 
 def synflow(net: nn.Module, alive: Mask, shape: tuple[int, int, int]) -> dict[str, Tensor]:
-    """|w| dR/d|w|, R the sum of the outputs for an image of ones, with |w| of the living weights for w.
+    """Score every prunable weight by its synaptic flow |w| dR/d|w|.
 
-    Tanaka, Kunin, Yamins & Ganguli, NeurIPS 2020; `shape` is an image's (H, W, C). Batch normalisation is in
-    evaluation mode and enters as its scale |gamma| / sqrt(running variance + eps) alone, and biases as 0. At
-    initialisation that is the published form. In a trained network it keeps R linear in the weights of every
-    layer: their scores add up to the part of R that flows through the layer. That is R itself in a network
-    without shortcuts, the law behind the published proof that no layer is emptied; beside a shortcut it is
-    less, and a layer there can be emptied. In float64, since R grows with every layer; scores are those times
-    a power of 2.
+    R is the sum of the outputs for an image of ones, with |w| in place of a living weight w and 0 in place of
+    a pruned one. Batch normalisation is in evaluation mode and enters as its scale
+    |gamma| / sqrt(running variance + eps) alone, and biases as 0. At initialisation that is the published
+    form. In a trained network it keeps R linear in the weights of every layer: their scores add up to the
+    part of R that flows through the layer. Without shortcuts that is R itself, the law behind the published
+    proof that no layer is emptied. Beside a shortcut it is less, and a layer there can be emptied.
+
+    Parameters
+    ----------
+    net : nn.Module
+        The network, left as it is.
+    alive : Mask
+        The living weights.
+    shape : tuple of int
+        The (H, W, C) of an image.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Float32 scores on the CPU by layer. They are the float64 ones times a power of 2, since R grows with
+        every layer and would leave the range of float32.
+
+    References
+    ----------
+    Tanaka, Kunin, Yamins & Ganguli, NeurIPS 2020.
     """
     copy = deepcopy(net).double().eval()
     with torch.no_grad():
@@ -76,14 +123,27 @@ def synflow(net: nn.Module, alive: Mask, shape: tuple[int, int, int]) -> dict[st
         copy(torch.ones(1, channels, height, width, dtype=torch.float64, device=device)).sum().backward()
     flow = _products(copy)
     largest = max(float(tensor.max()) for tensor in flow.values())
-    scale = 2.0 ** (100 - math.frexp(largest)[1])  # the largest is near 2^100: float32 ends at 2^128
+    scale = 2.0 ** (100 - math.frexp(largest)[1])  # the largest score becomes 2^100; float32 ends at 2^128
     return {name: (tensor * scale).float() for name, tensor in flow.items()}
 
 
 def densities(kind: str, living: int, keep: int, steps: int) -> list[int]:
-    """The counts of weights that a pruning from `living` to `keep` passes through, scoring anew at each.
+    """Return the counts of weights that a pruning passes through, with new scores at each.
 
-    For 'synflow' the density falls exponentially in `steps` equal factors; every other score takes one step.
+    Parameters
+    ----------
+    kind : str
+        The score. For 'synflow' the density falls exponentially, in equal factors; every other score takes
+        one step.
+    living, keep : int
+        The counts before and after the pruning.
+    steps : int
+        How many steps 'synflow' takes.
+
+    Returns
+    -------
+    list of int
+        The counts after each step; the last is `keep`.
     """
     if kind != "synflow":
         return [keep]
@@ -93,7 +153,7 @@ def densities(kind: str, living: int, keep: int, steps: int) -> list[int]:
 
 @contextlib.contextmanager
 def _exact() -> Iterator[None]:
-    """Keep tensor cores, which round the factors to 10 bits, out of float32's products."""
+    """Compute float32 products without tensor cores, which round the factors to 10 bits."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
@@ -104,7 +164,7 @@ def _exact() -> Iterator[None]:
 
 
 def _products(net: nn.Module) -> dict[str, Tensor]:
-    """|w grad(w)| on the CPU; 0 where no gradient came."""
+    """Return |w grad(w)| on the CPU; 0 where there is no gradient."""
     found = {}
     for name, weight in prunable(net).items():
         grad = torch.zeros_like(weight) if weight.grad is None else weight.grad

@@ -1,8 +1,8 @@
 """Signs of weights: their flips from level to level, and how they are perturbed and transplanted.
 
-A sign is a boolean, True where the weight is negative (so 0 counts as positive). The sign of level l is that
-at the end of its training; the initialisation is level -1. A flip at level l is a difference between the ends
-of levels l - 1 and l, among the weights alive in both.
+A sign is a boolean, True where the weight is negative (so 0 counts as positive). A weight's sign at level l
+is the one at the end of that level's training; level -1 is the initialisation. A weight flips at level l if
+its signs at levels l - 1 and l differ and it is alive at both.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from deepexp.config.sections import Perturbation
+from deepexp.config.pruning import Perturbation
 from deepexp.config.seeds import stream
 from deepexp.pruning.masks import Mask, top, top_by_layer
 
@@ -21,19 +21,53 @@ Signs = Mapping[str, Tensor]
 
 
 def of(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The signs of `weights`, on the CPU."""
+    """Return the signs of weights.
+
+    Parameters
+    ----------
+    weights : Mapping[str, Tensor]
+        The weights by layer.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Boolean CPU tensors of the same shapes, True where negative.
+    """
     return {name: (weight.detach() < 0).cpu() for name, weight in weights.items()}
 
 
 def flips(before: Signs, after: Signs, alive: Mask) -> dict[str, Tensor]:
-    """Where the sign differs, among the weights of `alive`."""
+    """Find the living weights whose sign differs.
+
+    Parameters
+    ----------
+    before, after : Mapping[str, Tensor]
+        The signs to compare, by layer.
+    alive : Mask
+        The living weights.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Boolean by layer, True where a weight flipped.
+    """
     return {name: (before[name] ^ after[name]) & tensor for name, tensor in alive}
 
 
 def last_flip(signs: Sequence[Signs], masks: Sequence[Mask]) -> dict[str, Tensor]:
-    """The last level at which each weight flipped, int64 by layer; 0 for a weight that never did.
+    """Find the last level at which each weight flipped.
 
-    `signs` has the initialisation first, then one entry a level; `masks` one entry a level, nested.
+    Parameters
+    ----------
+    signs : Sequence[Mapping[str, Tensor]]
+        The signs at the initialisation, then at each level.
+    masks : Sequence[Mask]
+        The mask of each level, nested.
+
+    Returns
+    -------
+    dict of str to Tensor
+        int64 by layer; 0 for a weight that never flipped.
     """
     last = {name: torch.zeros(tensor.shape, dtype=torch.int64) for name, tensor in masks[0]}
     for level, flipped in enumerate(_by_level(signs, masks)):
@@ -43,7 +77,20 @@ def last_flip(signs: Sequence[Signs], masks: Sequence[Mask]) -> dict[str, Tensor
 
 
 def switches(signs: Sequence[Signs], masks: Sequence[Mask]) -> dict[str, Tensor]:
-    """How many times each weight flipped, int64 by layer; arguments as for `last_flip`."""
+    """Count how many times each weight flipped.
+
+    Parameters
+    ----------
+    signs : Sequence[Mapping[str, Tensor]]
+        The signs at the initialisation, then at each level.
+    masks : Sequence[Mask]
+        The mask of each level, nested.
+
+    Returns
+    -------
+    dict of str to Tensor
+        int64 by layer.
+    """
     count = {name: torch.zeros(tensor.shape, dtype=torch.int64) for name, tensor in masks[0]}
     for flipped in _by_level(signs, masks):
         for name, where in flipped.items():
@@ -58,18 +105,39 @@ def _by_level(signs: Sequence[Signs], masks: Sequence[Mask]) -> Iterator[dict[st
             f"{len(masks)}"
         )
     for level, mask in enumerate(masks):
-        yield flips(signs[level], signs[level + 1], mask)  # nested: alive now is alive before
+        yield flips(signs[level], signs[level + 1], mask)  # masks are nested: alive now was alive before
 
 
 def perturbation(mask: Mask, config: Perturbation, seed: int) -> dict[str, Tensor]:
-    """Which signs to flip: floor(fraction n + 1/2) of the n living weights, of all together or of each layer.
+    """Choose the signs to flip: floor(fraction n + 1/2) of n living weights, overall or in each layer.
 
-    A function of (mask, config, seed), so that a state restored later can be perturbed in the same places.
+    The choice depends on the arguments alone, so that a state restored later can be perturbed in the same
+    places.
+
+    Parameters
+    ----------
+    mask : Mask
+        The living weights.
+    config : Perturbation
+        The fraction, its scope and the layers that it is restricted to.
+    seed : int
+        The run's seed.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Boolean by layer, True where a sign flips.
+
+    Raises
+    ------
+    ValueError
+        `config.layers` names a layer that the mask does not have.
     """
     unknown = set(config.layers) - set(mask.alive)
     if unknown:
         raise ValueError(
-            f"perturbation.layers must name layers of the network, got {', '.join(sorted(unknown))}"
+            f"perturbation.layers must name layers of the network, such as {next(iter(mask.alive))}, got "
+            f"{', '.join(sorted(unknown))}"
         )
     chosen = Mask(
         {
@@ -92,17 +160,56 @@ def perturbation(mask: Mask, config: Perturbation, seed: int) -> dict[str, Tenso
 
 
 def flip(weights: Mapping[str, Tensor], where: Signs) -> dict[str, Tensor]:
-    """`weights` with the opposite sign at `where`."""
+    """Give some weights the opposite sign.
+
+    Parameters
+    ----------
+    weights : Mapping[str, Tensor]
+        The weights by layer.
+    where : Mapping[str, Tensor]
+        Boolean by layer, True where a sign flips.
+
+    Returns
+    -------
+    dict of str to Tensor
+        New weights by layer.
+    """
     return {name: torch.where(where[name], -weight, weight) for name, weight in weights.items()}
 
 
 def transplant(amplitudes: Mapping[str, Tensor], signs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The amplitudes of one set of weights with the signs of another."""
+    """Combine the amplitudes of one set of weights with the signs of another.
+
+    Parameters
+    ----------
+    amplitudes, signs : Mapping[str, Tensor]
+        Weights by layer.
+
+    Returns
+    -------
+    dict of str to Tensor
+        copysign(|amplitude|, sign) by layer, for the layers of `amplitudes`.
+    """
     return {name: torch.copysign(weight, signs[name]) for name, weight in amplitudes.items()}
 
 
 def shuffle_amplitudes(weights: Mapping[str, Tensor], mask: Mask, seed: int) -> dict[str, Tensor]:
-    """The amplitudes of each layer's living weights in a random order; every weight keeps its sign."""
+    """Permute the amplitudes of each layer's living weights; every weight keeps its sign.
+
+    Parameters
+    ----------
+    weights : Mapping[str, Tensor]
+        The weights by layer.
+    mask : Mask
+        The living weights.
+    seed : int
+        The seed of the permutation.
+
+    Returns
+    -------
+    dict of str to Tensor
+        New weights for the layers of the mask.
+    """
     shuffled = {}
     for name, tensor in mask:
         generator = torch.Generator().manual_seed(stream(seed, "amplitudes", name))

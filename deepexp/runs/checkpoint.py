@@ -1,7 +1,8 @@
 """Checkpoints: everything that a run needs to go on.
 
-A file carries the run_id of its configuration. Two or three are kept, so that a damaged one leaves one to
-fall back to. When they are written is no part of a result: a run goes on to the same bits from any of them.
+A file carries the run_id of its configuration. Two or three are kept, so that one damaged file leaves another
+to fall back to. When they are written does not affect results: a run goes on to the same bits from any of
+them.
 """
 
 from __future__ import annotations
@@ -15,45 +16,97 @@ from typing import Any
 from torch import Tensor
 
 from deepexp.pruning.masks import Mask
-from deepexp.runs.level_start import State
+from deepexp.runs.level_start import TrainingState
 from deepexp.storage import tensor_files
 from deepexp.storage.bit_files import pack, shapes, unpack
 
-PAUSE = 60.0  # seconds at least between two checkpoints within a level: the state of a large network is 90 MB
+PAUSE = 60.0  # the least seconds between two checkpoints within a level: a large network's state is 90 MB
 _NAME = re.compile(r"\d+-\d+")  # level, step
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run after `step` optimizer steps of the schedule of `level`.
+    """A run at some step of some level.
 
-    `levels` and `epochs` are the rows so far of the tables that the run writes. The state of its random
-    numbers is (seed, level, step), since every generator is seeded by those (`config.stream`).
+    It holds no state of random generators: each is seeded by the seed, the level and the epoch
+    (`config.seeds.stream`).
+
+    Attributes
+    ----------
+    level : int
+        The level.
+    step : int
+        The optimizer steps of the level's schedule that are done.
+    state : TrainingState
+        The network and its momentum.
+    mask : Mask
+        The level's living weights.
+    levels, epochs : list of dict
+        The rows so far of levels.csv (with 'layers') and epochs.csv.
     """
 
     level: int
     step: int
-    state: State
+    state: TrainingState
     mask: Mask
     levels: list[dict[str, Any]]
     epochs: list[dict[str, Any]]
 
 
-def save_state(state: State, path: Path, run_id: str) -> None:
-    """Write a state, complete or not at all."""
+def save_state(state: TrainingState, path: Path, run_id: str) -> None:
+    """Write a state, completely or not at all.
+
+    Parameters
+    ----------
+    state : TrainingState
+        What to write.
+    path : Path
+        The file.
+    run_id : str
+        The run that it belongs to.
+    """
     tensor_files.write(_tensors(state), path, {"run_id": run_id})
 
 
-def load_state(path: Path, run_id: str | None = None) -> State:
-    """Read what `save_state` wrote; ValueError where it is missing, damaged or another configuration's."""
+def load_state(path: Path, run_id: str | None = None) -> TrainingState:
+    """Read what `save_state` wrote.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    run_id : str, optional
+        The run that it must belong to.
+
+    Returns
+    -------
+    TrainingState
+
+    Raises
+    ------
+    ValueError
+        The file is missing, damaged, or of another configuration.
+    """
     return _state(_read(path, run_id)[0])
 
 
 def save(checkpoint: Checkpoint, folder: Path, run_id: str, *, end: bool = False) -> None:
-    """Add a checkpoint to `folder`; of the others, the one before it and the last of a level before stay.
+    """Add a checkpoint to `folder` and remove those that it replaces.
 
-    At the `end` of a level no other of that level stays, so that the folder of a finished run holds the same
-    files whenever checkpoints were written.
+    The last of an earlier level and, before a level's end, the one before it stay. At the end of a level no
+    other of that level stays, so that the folder of a finished run holds the same files whenever checkpoints
+    were written.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        What to write.
+    folder : Path
+        The run's folder of checkpoints.
+    run_id : str
+        The run.
+    end : bool
+        Whether the level is at its end.
     """
     alive = checkpoint.mask.alive
     mask = {f"mask/{name}": tensor for name, tensor in pack(alive).items()}
@@ -72,8 +125,10 @@ def save(checkpoint: Checkpoint, folder: Path, run_id: str, *, end: bool = False
 
 
 def _keep(path: Path, end: bool) -> None:
-    """Remove the checkpoints that one replaces: all but the last of an earlier level and, before the level's
-    end, the one before it. A later one was passed over.
+    """Remove the checkpoints that the one at `path` replaces.
+
+    The last of an earlier level and, before the level's end, the one before it stay. A later one goes: it was
+    damaged, and `load` passed over it.
     """
     files = _files(path.parent)
     before = files[: files.index(path)]
@@ -85,10 +140,10 @@ def _keep(path: Path, end: bool) -> None:
 
 
 def load(folder: Path, run_id: str, say: Callable[[str], None]) -> Checkpoint | None:
-    """The latest intact checkpoint, None where there is none at all.
+    """Return the latest intact checkpoint, or None where there is none at all.
 
-    A damaged one is reported to `say` and passed over. Raises ValueError where another configuration wrote
-    it, or where every checkpoint is damaged.
+    `say` is told of a damaged one, which is passed over. Raises ValueError where another configuration wrote
+    a checkpoint, or where all are damaged.
     """
     files = _files(folder)
     for path in reversed(files):
@@ -97,14 +152,14 @@ def load(folder: Path, run_id: str, say: Callable[[str], None]) -> Checkpoint | 
         except tensor_files.Damaged:
             say(f"'{path}' is damaged; falling back to the checkpoint before")
             continue
-        if path == files[-1]:  # a kill after `save` wrote it may have left one that it was to remove
+        if path == files[-1]:  # a kill within `save` may have left a checkpoint that this one replaces
             _keep(path, meta.get("end", False))
         mask = Mask(unpack(_under(found, "mask/"), meta["shapes"]))
         return Checkpoint(meta["level"], meta["step"], _state(found), mask, meta["levels"], meta["epochs"])
     if files:
         raise ValueError(
-            f"a checkpoint in '{folder}' must be intact, but none of {len(files)} is; delete the folder to "
-            f"start the run from the beginning"
+            f"a checkpoint in '{folder}' must be intact, but none of {len(files)} is; delete that folder to "
+            "start the run from the beginning"
         )
     return None
 
@@ -123,19 +178,19 @@ def _read(path: Path, run_id: str | None) -> tuple[dict[str, Tensor], dict[str, 
     found, meta = tensor_files.read(path)
     if run_id is not None and meta.get("run_id") != run_id:
         raise ValueError(
-            f"'{path}' must belong to the configuration {run_id}, but it is {meta.get('run_id')}'s; choose "
-            f"another --out"
+            f"'{path}' must belong to the configuration {run_id}, but it belongs to {meta.get('run_id')}; "
+            "choose another --out"
         )
     return found, meta
 
 
-def _tensors(state: State) -> dict[str, Tensor]:
+def _tensors(state: TrainingState) -> dict[str, Tensor]:
     net = {f"net/{name}": tensor for name, tensor in state.tensors.items()}
     return net | {f"momentum/{name}": tensor for name, tensor in state.momentum.items()}
 
 
-def _state(found: Mapping[str, Tensor]) -> State:
-    return State(_under(found, "net/"), _under(found, "momentum/"))
+def _state(found: Mapping[str, Tensor]) -> TrainingState:
+    return TrainingState(_under(found, "net/"), _under(found, "momentum/"))
 
 
 def _under(found: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Every reason why a run could not run, found before anything trains."""
+"""Everything that can keep a run from running, checked before anything trains."""
 
 from __future__ import annotations
 
@@ -21,28 +21,30 @@ from deepexp.storage import folder as layout
 from signflow.machine import memory
 
 _CXX = ("clang++",) if sys.platform == "darwin" else ("g++",)
-_COUNTED = 1e4  # the width up to which torch can count every network's weights
+_COUNTED = 1e4  # up to this width torch can build every network's outline to count its weights
 
 
 def without_bf16() -> bool:
-    """Whether this is an x86 processor without units for bf16; torch has no public question for that."""
+    """Return whether this is an x86 processor without units for bf16."""
+    # Private functions of torch: it has no public ones that tell.
     has = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return platform.machine() in ("x86_64", "AMD64") and not has
 
 
 def check_compiler(device: str) -> None:
     """Raise ValueError where torch.compile would not find the compiler that it calls."""
-    variable, names = ("CXX", _CXX) if device == "cpu" else ("CC", ("gcc", "clang"))  # Triton's on a GPU
+    # On a GPU it is Triton that calls a C compiler.
+    variable, names = ("CXX", _CXX) if device == "cpu" else ("CC", ("gcc", "clang"))
     names = (os.environ[variable],) if os.environ.get(variable) else names
     if not any(map(shutil.which, names)):
         raise ValueError(
             f"machine.compile = true on '{device}' needs a compiler, but there is no {' or '.join(names)}; "
-            f"install one, name yours in the environment variable {variable}, or leave it out"
+            f"install one, name yours in the environment variable {variable}, or leave machine.compile out"
         )
 
 
 def check_device_memory(config: Config) -> None:
-    """Raise ValueError where the device has not even the memory of what a run holds in any case.
+    """Raise ValueError where the device lacks the memory of what every run holds.
 
     That is the weights, their gradients and their momentum in float32, and the pixels of a batch.
     """
@@ -57,7 +59,7 @@ def check_device_memory(config: Config) -> None:
         width=counted,
         channels=channels,
     )
-    wider = model.width / counted  # the weights grow with its square
+    wider = model.width / counted  # the count of weights grows with the square of the width
     count = sum(parameter.numel() for parameter in net.parameters()) * wider * wider
     images = config.train.batch_size // machine.processes
     values = 3 * count + images * channels * size * size
@@ -74,8 +76,8 @@ def check_device_memory(config: Config) -> None:
 
 
 def check_possible(work: Run) -> None:
-    """Every fraction and every reference, before anything trains."""
-    config, dense = work.config, masks.dense(work.net)
+    """Raise ValueError where the data, a fraction or another run makes the run impossible."""
+    config, dense = work.config, masks.dense_mask(work.net)
     if work.per_epoch == 0:
         raise ValueError(
             f"train.batch_size must be at most the {len(work.dataset.train):,} training images, got "
@@ -95,7 +97,8 @@ def check_possible(work: Run) -> None:
     _check_images(work, (rest or config.train.batch_size) // config.machine.processes)
     if config.policy.rewinds() and not work.rewind < work.total(0):
         raise ValueError(
-            f"the rewind point must lie before the {work.total(0):,} steps' end, got step {work.rewind:,}"
+            f"the rewind point must lie before the end of level 0, step {work.total(0):,}, got step "
+            f"{work.rewind:,}; set a smaller policy.rewind_epoch or policy.rewind_step"
         )
     if config.pruning.run is None:
         last = config.pruning.kept(config.pruning.levels, dense.total)
@@ -115,7 +118,7 @@ def check_possible(work: Run) -> None:
 
 
 def _check_images(work: Run, smallest: int) -> None:
-    """That the augmentation and the normalisation of the smallest part of a batch are defined."""
+    """Raise ValueError unless the smallest part of a batch can be augmented and normalised."""
     config, (height, width, channels) = work.config, work.dataset.shape
     if config.data.crop_padding >= min(height, width):
         raise ValueError(
@@ -127,7 +130,7 @@ def _check_images(work: Run, smallest: int) -> None:
     copy = deepcopy(work.net).to("meta").train()
     try:
         copy(torch.empty(1, channels, height, width, device="meta"))
-    except ValueError:  # of batch normalisation, where one image leaves it one value a channel
+    except ValueError:  # batch normalisation needs more than one value in each channel
         raise ValueError(
             f"{config.model.name} on {height}x{width} images cannot train on a batch of one image, got "
             f"{len(work.dataset.train):,} images in batches of {config.train.batch_size}; set "
@@ -136,21 +139,22 @@ def _check_images(work: Run, smallest: int) -> None:
 
 
 def _check_masks(work: Run) -> None:
-    """That the masks of the other run are there, fit this network and are nested."""
-    config, previous = work.config, masks.dense(work.net)
+    """Raise ValueError unless the masks of the other run are there, fit this network and are nested."""
+    config, previous = work.config, masks.dense_mask(work.net)
     assert config.pruning.run is not None
     for level in range(config.pruning.levels + 1):
         mask = borrowed(work, level)
         masks.check_fits(mask, work.net, config.pruning.run)
         if not mask.within(previous) or mask.kept == 0:
             raise ValueError(
-                f"the masks of {config.pruning.run} must be nested and keep weights, not so at level {level}"
+                f"the masks of {config.pruning.run} must be nested and keep weights, but that of level "
+                f"{level} does not; take the masks of another run"
             )
         previous = mask
 
 
 def _check_donor(work: Run) -> None:
-    """That the donor has this network's weights at every level that is taken from it."""
+    """Raise ValueError unless the donor has this network's weights at every level that is taken from it."""
     config = work.config
     assert config.donor is not None
     for level in range(config.pruning.levels):
@@ -158,5 +162,6 @@ def _check_donor(work: Run) -> None:
         for name, weight in models.prunable(work.net).items():
             if name not in have or have[name].shape != weight.shape:
                 raise ValueError(
-                    f"the donor {config.donor} must have this network's weights, not so at '{name}'"
+                    f"the donor {config.donor} must have this network's weights, but '{name}' is missing or "
+                    "has another shape; take a donor of the same model"
                 )

@@ -1,4 +1,4 @@
-"""A level for others' code: a plain state dict, and the masks as `torch.nn.utils.prune` stores them."""
+"""Export a level to other code: a plain state dict, and masks as `torch.nn.utils.prune` stores them."""
 
 from __future__ import annotations
 
@@ -9,28 +9,50 @@ import torch
 
 from deepexp.runs.checkpoint import load_state
 from deepexp.storage import folder as layout
+from deepexp.storage import records
 from deepexp.storage.bit_files import load
 from signflow.files import atomic, check_folder
 
 
 def export(run: Path, level: int, out: Path) -> list[Path]:
-    """Write state_dict.pt (pruned weights 0) and pruned_state_dict.pt of a run's level to `out`.
+    """Write a run's level as state_dict.pt (pruned weights 0) and pruned_state_dict.pt.
 
     The second has '<layer>.weight_orig' and '<layer>.weight_mask' in place of '<layer>.weight', as a network
     has after torch.nn.utils.prune has masked it. Both load with torch.load(..., weights_only=True).
+
+    Parameters
+    ----------
+    run : Path
+        The run's folder.
+    level : int
+        A complete level.
+    out : Path
+        The folder to write to.
+
+    Returns
+    -------
+    list of Path
+        The two files.
+
+    Raises
+    ------
+    ValueError
+        The level is not complete, or its files do not fit each other.
     """
     config = layout.read_config(run)
-    done = len(layout.rows(run / "levels.csv"))
+    done = len(records.rows(run / "levels.csv"))
     if not 0 <= level < done:
         raise ValueError(
-            f"the level must be complete in '{run}', which has {done}, counted from 0; got {level}"
+            f"the level must be one of the {done} that are complete in '{run}', counted from 0, got {level}"
         )
     state = dict(load_state(layout.file(run, "weights", level), config.run_id).tensors)
     pruned: dict[str, Any] = dict(state)
     path = layout.file(run, "masks", level)
     for name, alive in load(path).items():
         if name not in state or state[name].shape != alive.shape:
-            raise ValueError(f"'{path}' must fit the weights of its run, not so at '{name}'; restore it")
+            raise ValueError(
+                f"'{path}' must fit the weights of its run, but '{name}' does not; restore the file"
+            )
         revived = int((state[name].masked_fill(alive, 0) != 0).count_nonzero())
         if revived:
             raise ValueError(
@@ -43,5 +65,5 @@ def export(run: Path, level: int, out: Path) -> list[Path]:
     paths = [out / "state_dict.pt", out / "pruned_state_dict.pt"]
     for path, tensors in zip(paths, (state, pruned), strict=True):
         with atomic(path) as temporary, temporary.open("wb") as file:
-            torch.save(tensors, file)  # given a path, it would write the temporary's name into the file
+            torch.save(tensors, file)  # given a path, it would write the temporary name into the file
     return paths

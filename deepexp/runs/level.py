@@ -1,4 +1,4 @@
-"""One level of a run: its mask, its start, its training, and what it leaves."""
+"""One level of a run: its mask, its start, its training, and what it records."""
 
 from __future__ import annotations
 
@@ -20,16 +20,28 @@ from deepexp.pruning.masks import Mask
 from deepexp.pruning.scores import score
 from deepexp.runs import checkpoint
 from deepexp.runs.checkpoint import Checkpoint
-from deepexp.runs.level_start import State, capture, compose, masked, parts, restore
+from deepexp.runs.level_start import TrainingState, capture, compose, masked, policy_parts, restore
 from deepexp.runs.workspace import Run, borrowed
-from deepexp.storage import bit_files
+from deepexp.storage import bit_files, records
 from deepexp.storage import folder as layout
 from deepexp.training import evaluate, failures, forward, steps
 
 
 @dataclass(frozen=True)
-class Progress:
-    """After `step` of `total` steps of `level`; `row` of levels.csv when the level is complete."""
+class LevelProgress:
+    """How far a run is.
+
+    Attributes
+    ----------
+    level : int
+        The level in training.
+    step, total : int
+        The steps of its schedule that are done, and all of them.
+    report : Report, optional
+        The epoch that has just ended.
+    row : Mapping[str, Any], optional
+        The row of levels.csv when the level is complete.
+    """
 
     level: int
     step: int
@@ -39,20 +51,20 @@ class Progress:
 
 
 def level_mask(work: Run, level: int) -> Mask:
-    """The mask of a level, as the run has written it."""
+    """Read the mask of a level, as the run has written it."""
     return Mask(bit_files.load(work.file("masks", level)))
 
 
 def begin_level(
     work: Run,
     level: int,
-    now: State,
-    initial: State,
+    now: TrainingState,
+    initial: TrainingState,
     previous: Mask,
     levels: list[dict[str, Any]],
     epochs: list[dict[str, Any]],
 ) -> Checkpoint:
-    """Choose the level's mask, compose the state that it starts from, and put that into the network."""
+    """Choose a level's mask, compose the state that it starts from, and put that into the network."""
     config = work.config
     mask = choose(work, level, previous)
     if level == 0:
@@ -65,11 +77,13 @@ def begin_level(
             states["donor"] = checkpoint.load_state(
                 layout.file(work.other(config.donor), "weights", level - 1)
             )
-        state = compose(config.policy, parts(work.net), states, mask, stream(config.seed, "level", level))
+        state = compose(
+            config.policy, policy_parts(work.net), states, mask, stream(config.seed, "level", level)
+        )
     where = _perturbed(work, level, mask)
     if where is not None:
         flipped = signs.flip({name: state.tensors[name] for name in where}, where)
-        state = State({**state.tensors, **flipped}, state.momentum)
+        state = TrainingState({**state.tensors, **flipped}, state.momentum)
     bit_files.save(mask.alive, work.file("masks", level))
     restore(work.net, work.sgd, state)
     if level == 0 and config.policy.rewinds() and work.rewind == 0:
@@ -78,7 +92,7 @@ def begin_level(
 
 
 def choose(work: Run, level: int, previous: Mask) -> Mask:
-    """The mask of `level`, within `previous`, from the network as it is now."""
+    """Choose the mask of a level, within `previous`, from the network as it is now."""
     pruning, seed = work.config.pruning, work.config.seed
     if pruning.run is not None:
         mask = borrowed(work, level)
@@ -104,7 +118,7 @@ def choose(work: Run, level: int, previous: Mask) -> Mask:
 
 
 def _scores(work: Run, level: int, alive: Mask) -> dict[str, torch.Tensor]:
-    """The scores of the network as it is; SNIP's batches are those with which `level` would begin."""
+    """Score the network as it is now; SNIP takes the batches with which `level` would begin."""
     config, dataset = work.config, work.dataset
     if config.pruning.score == "snip":
         first = data.batches(dataset, config.data, config.train, config.seed, level, 0)
@@ -116,9 +130,10 @@ def _scores(work: Run, level: int, alive: Mask) -> dict[str, torch.Tensor]:
 
 
 def _perturbed(work: Run, level: int, mask: Mask) -> dict[str, torch.Tensor] | None:
-    """Which signs to flip at the start of `level`: at the perturbed level, and wherever it is rewound past.
+    """Choose the signs to flip at the start of the perturbed level, or of a later one that restores signs.
 
-    A rewind point of level 0 was reached from the perturbed signs if level 0 was perturbed.
+    Restored signs are older than the perturbation, so they are flipped again in the same places. The rewind
+    point is an exception where level 0 is perturbed: it was reached from the perturbed signs.
     """
     config = work.config.perturbation
     sign = work.config.policy.sign
@@ -130,11 +145,12 @@ def _perturbed(work: Run, level: int, mask: Mask) -> dict[str, torch.Tensor] | N
     return {name: flips & mask.alive[name] for name, flips in where.items()}
 
 
-def train_level(work: Run, start: Checkpoint, clock: Clock) -> Iterator[Progress | None]:
-    """Train a level; None while the rest of a stack is waited for.
+def train_level(work: Run, start: Checkpoint, clock: Clock) -> Iterator[LevelProgress | None]:
+    """Train a level; yields None where it must wait for the rest of a stack.
 
-    Its end is kept, and before that an epoch once in `checkpoint.PAUSE` seconds. The last complete epoch is
-    kept, too, where an error or an interrupt ends the training: only a kill costs epochs.
+    A checkpoint is written at the level's end, and before that after an epoch at least `checkpoint.PAUSE`
+    seconds after the last. Where an error or an interrupt ends the training, the last complete epoch is
+    written as well: only a kill costs epochs.
     """
     config, level = work.config, start.level
     unsaved: Checkpoint | None = None
@@ -157,13 +173,13 @@ def train_level(work: Run, start: Checkpoint, clock: Clock) -> Iterator[Progress
             if config.train.signs == "epoch":
                 now = signs.of(models.prunable(work.net))
                 bit_files.save(now, work.file("signs", f"{level:02d}-{epoch:04d}"))
-            epochs = list(start.epochs)  # of this epoch, though the list grows
+            epochs = list(start.epochs)  # a copy: the list grows before this checkpoint may be written
             unsaved = Checkpoint(level, report.step, state, start.mask, start.levels, epochs)
             if report.step == work.total(level) or time.monotonic() - clock.saved >= checkpoint.PAUSE:
                 _keep(work, unsaved)
                 unsaved, clock.saved = None, time.monotonic()
             clock.tick(level, report.step)
-            yield Progress(level, report.step, work.total(level), report)
+            yield LevelProgress(level, report.step, work.total(level), report)
     finally:
         if unsaved is not None:
             _keep(work, unsaved)
@@ -175,7 +191,7 @@ def _keep(work: Run, reached: Checkpoint) -> None:
 
 
 def level_steps(work: Run, level: int, first: int, mask: Mask) -> Iterator[steps.Report | None]:
-    """The training of a level from a step on."""
+    """Train a level from a step on, alone or in its stack, and yield the reports."""
     if work.stacked is not None:
         return work.stacked(level, first, mask, _stops(work, level))
     return steps.steps(
@@ -185,7 +201,7 @@ def level_steps(work: Run, level: int, first: int, mask: Mask) -> Iterator[steps
 
 
 def _stops(work: Run, level: int) -> tuple[int, ...]:
-    """The steps within an epoch whose state is kept: the rewind point."""
+    """Return the steps whose state is kept even within an epoch: the rewind point."""
     return (work.rewind,) if level == 0 and work.config.policy.rewinds() else ()
 
 
@@ -203,7 +219,7 @@ def _epoch_row(work: Run, level: int, epoch: int, report: steps.Report) -> dict[
 
 
 def _evaluation(work: Run, level: int, epoch: int, lr: float) -> dict[str, float | None]:
-    """Loss and accuracy on the validation and the test images; raises Diverged."""
+    """Return loss and accuracy on the validation and test images; raise Diverged unless they are finite."""
     row: dict[str, float | None] = {}
     for part in ("validation", "test"):
         images = getattr(work.dataset, part)
@@ -215,7 +231,7 @@ def _evaluation(work: Run, level: int, epoch: int, lr: float) -> dict[str, float
 
 
 def finish_level(work: Run, done: Checkpoint) -> Checkpoint:
-    """Evaluate and record a trained level; from the same state always the same files."""
+    """Evaluate and record a trained level; the same state always gives the same files."""
     level, mask = done.level, done.mask
     state = capture(work.net, work.sgd)
     now = signs.of(models.prunable(work.net))
@@ -232,23 +248,24 @@ def finish_level(work: Run, done: Checkpoint) -> Checkpoint:
     if work.config.train.evaluate == "epoch":
         seen = [epoch["test_accuracy"] for epoch in done.epochs if epoch["level"] == level]
         row["test_accuracy_maximum_over_epochs"] = max(seen)
-    checkpoint.save_state(State(state.tensors, {}), work.file("weights", level), work.config.run_id)
+    checkpoint.save_state(TrainingState(state.tensors, {}), work.file("weights", level), work.config.run_id)
     bit_files.save(now, work.file("signs", level))
     levels = [*done.levels[:level], {**row, "layers": mask.counts()}]
-    layout.write_tables(work.folder, levels, done.epochs, mask.sizes())
+    records.write_tables(work.folder, levels, done.epochs, mask.sizes())
     work.say(f"level {level}: density {mask.density:.4f}, test accuracy {row['test_accuracy']:.4f}")
     return Checkpoint(level, work.total(level), state, mask, levels, done.epochs)
 
 
 class Clock:
-    """Measures the speed since this process began to train, and leaves the time to go in progress.json."""
+    """Measures the speed since this process began to train, and writes the time left to progress.json."""
 
     def __init__(self, work: Run) -> None:
+        """Start to measure."""
         self.work, self.began, self.steps = work, time.monotonic(), 0
         self.saved = self.began  # when the last checkpoint was written
 
     def tick(self, level: int, step: int) -> None:
-        """Write how far the run is, and the time left by the rate so far."""
+        """Write how far the run is, and the time left at the speed so far."""
         work = self.work
         self.steps += work.per_epoch
         rate = self.steps / (time.monotonic() - self.began)

@@ -15,32 +15,62 @@ from deepexp.pruning.masks import Mask
 
 
 @dataclass(frozen=True)
-class State:
-    """A network's state dict and its parameters' momentum, by name, on the CPU."""
+class TrainingState:
+    """What training changes: a network's tensors and their momentum, as copies on the CPU.
+
+    Attributes
+    ----------
+    tensors : Mapping[str, Tensor]
+        The network's state dict.
+    momentum : Mapping[str, Tensor]
+        The momentum of its parameters by name; empty where only the weights are kept.
+    """
 
     tensors: Mapping[str, Tensor]
     momentum: Mapping[str, Tensor]
 
 
-def capture(net: nn.Module, optimizer: torch.optim.Optimizer) -> State:
-    """A copy of the state of `net` and of the momentum of `optimizer` (created by `train.optimizer`)."""
+def capture(net: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
+    """Copy the state of a network and its optimizer.
+
+    Parameters
+    ----------
+    net : nn.Module
+        The network.
+    optimizer : torch.optim.Optimizer
+        What `training.optimizer` made of `net`: momentum buffers exist.
+
+    Returns
+    -------
+    TrainingState
+    """
     tensors = {name: _copy(tensor) for name, tensor in net.state_dict().items()}
     buffers = optimizer.state
     momentum = {name: _copy(buffers[p]["momentum_buffer"]) for name, p in net.named_parameters()}
-    return State(tensors, momentum)
+    return TrainingState(tensors, momentum)
 
 
-def restore(net: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
-    """Put `state` into `net` and `optimizer`, in place: memory, layout and compiled code stay."""
+def restore(net: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
+    """Put a state into a network and its optimizer, in place: memory, layout and compiled code stay.
+
+    Parameters
+    ----------
+    net : nn.Module
+        The network.
+    optimizer : torch.optim.Optimizer
+        Its optimizer, with momentum buffers.
+    state : TrainingState
+        What to put there.
+    """
     net.load_state_dict(dict(state.tensors))
     for name, parameter in net.named_parameters():
         optimizer.state[parameter]["momentum_buffer"].copy_(state.momentum[name])
 
 
-def parts(net: nn.Module) -> dict[str, str]:
-    """The part of a level policy that each tensor of the state dict belongs to.
+def policy_parts(net: nn.Module) -> dict[str, str]:
+    """Return the part of a level policy that each tensor of the state dict belongs to.
 
-    'weight' (prunable), 'norm_affine', 'norm_statistics', or 'bias' (every other parameter).
+    The parts are 'weight' (prunable), 'norm_affine', 'norm_statistics', and 'bias' (every other parameter).
     """
     part = dict.fromkeys(net.state_dict(), "bias")
     part |= dict.fromkeys(prunable(net), "weight")
@@ -51,13 +81,13 @@ def parts(net: nn.Module) -> dict[str, str]:
 
 
 def compose(
-    policy: LevelPolicy, part: Mapping[str, str], states: Mapping[str, State], mask: Mask, seed: int
-) -> State:
-    """The state from which a level starts: every part from where `policy` says, the pruned weights 0.
+    policy: LevelPolicy, part: Mapping[str, str], states: Mapping[str, TrainingState], mask: Mask, seed: int
+) -> TrainingState:
+    """Compose the state that a level starts from: every part from its origin in `policy`, pruned weights 0.
 
-    `states` has 'keep' (the end of the previous level), 'initial', 'rewind' where the policy rewinds, and
-    'donor' where it transplants. The momentum of 'initial' is 0, as at step 0, and that of a pruned weight
-    too.
+    `part` is what `policy_parts` returns. `states` has 'keep' (the end of the previous level), 'initial',
+    'rewind' where the policy rewinds, and 'donor' where it transplants. The momentum of 'initial' is 0, as at
+    step 0, and so is that of a pruned weight.
     """
     tensors = {}
     for name, kind in part.items():
@@ -69,16 +99,28 @@ def compose(
     if policy.shuffle_amplitude:
         weights = signs.shuffle_amplitudes(weights, mask, seed)
     momentum = {name: tensor.clone() for name, tensor in states[policy.momentum].momentum.items()}
-    return masked(State(tensors | weights, momentum), mask)
+    return masked(TrainingState(tensors | weights, momentum), mask)
 
 
-def masked(state: State, mask: Mask) -> State:
-    """`state` with every pruned weight and its momentum exactly 0."""
+def masked(state: TrainingState, mask: Mask) -> TrainingState:
+    """Set every pruned weight and its momentum to exactly 0.
+
+    Parameters
+    ----------
+    state : TrainingState
+        The state, left as it is.
+    mask : Mask
+        The living weights.
+
+    Returns
+    -------
+    TrainingState
+    """
     tensors = {name: state.tensors[name].masked_fill(~alive, 0) for name, alive in mask}
     momentum = {name: state.momentum[name].masked_fill(~alive, 0) for name, alive in mask}
-    return State({**state.tensors, **tensors}, {**state.momentum, **momentum})
+    return TrainingState({**state.tensors, **tensors}, {**state.momentum, **momentum})
 
 
 def _copy(tensor: Tensor) -> Tensor:
-    """A contiguous copy on the CPU, whatever the device and the memory format."""
+    """Return a contiguous copy on the CPU, whatever the device and the memory format."""
     return tensor.detach().to("cpu", copy=True).contiguous()

@@ -6,14 +6,14 @@ from deepexp.pruning import masks, signs
 from deepexp.runs import checkpoint
 from deepexp.runs.checkpoint import Checkpoint
 from deepexp.runs.level import begin_level, level_mask
-from deepexp.runs.level_start import State, restore
+from deepexp.runs.level_start import TrainingState, restore
 from deepexp.runs.workspace import Run
 from deepexp.storage import bit_files
 
 
-def resume_from(work: Run, initial: State) -> Checkpoint:
-    """Where to go on: at the latest checkpoint, or where files before it are lost, at a level's start."""
-    config, previous, state = work.config, masks.dense(work.net), initial
+def resume_from(work: Run, initial: TrainingState) -> Checkpoint:
+    """Return where a run goes on: at the latest checkpoint or, where files are lost, at a level's start."""
+    config, previous, state = work.config, masks.dense_mask(work.net), initial
     saved = checkpoint.load(work.folder / "checkpoints", config.run_id, work.say)
     if saved is None:
         return begin_level(work, 0, initial, initial, previous, [], [])
@@ -26,9 +26,9 @@ def resume_from(work: Run, initial: State) -> Checkpoint:
     if lost > 0:
         try:
             if config.policy.momentum == "keep":
-                raise ValueError("it starts with a momentum that no file has")
+                raise ValueError("it starts with that level's momentum, which is not kept")
             trained = checkpoint.load_state(work.file("weights", lost - 1), config.run_id)
-            previous, state = level_mask(work, lost - 1), State(trained.tensors, initial.momentum)
+            previous, state = level_mask(work, lost - 1), TrainingState(trained.tensors, initial.momentum)
         except ValueError as error:
             work.say(f"level {lost} cannot be trained again from level {lost - 1}: {error}")
             lost = 0
@@ -39,7 +39,7 @@ def resume_from(work: Run, initial: State) -> Checkpoint:
 
 
 def _lost(work: Run, saved: Checkpoint) -> int | None:
-    """The first level with a file that the run needs, that is damaged, and that cannot be made again.
+    """Return the first level with a file that the run needs and that cannot be read or made again.
 
     The signs at the end of a level are made again from its weights.
     """

@@ -1,6 +1,7 @@
-"""A run: level after level of (mask, level policy, training), resumable to the bit wherever it was stopped.
+"""A run: level after level of (mask, level policy, training).
 
-What is written again after a stop is the same to the bit; `deepexp.storage.folder` says what lies where.
+A run that was stopped, wherever that was, goes on to the same bits as an uninterrupted one.
+`deepexp.storage.folder` says what lies where.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from deepexp.config.build import to_toml
 from deepexp.config.settings import Config
 from deepexp.pruning import signs
 from deepexp.runs import checkpoint
-from deepexp.runs.level import Clock, Progress, begin_level, finish_level, level_steps, train_level
+from deepexp.runs.level import Clock, LevelProgress, begin_level, finish_level, level_steps, train_level
 from deepexp.runs.level_start import capture, restore
 from deepexp.runs.resume import resume_from
 from deepexp.runs.setup import prepare
 from deepexp.runs.stack import check_stack
 from deepexp.runs.workspace import Run
-from deepexp.storage import bit_files, completeness
+from deepexp.storage import bit_files, completeness, records
 from deepexp.storage import folder as layout
 from signflow.messages import Failure
 from signflow.provenance import provenance
@@ -33,12 +34,32 @@ class NoRoom(Failure):
     """The disk is full, or a quota is reached."""
 
 
-def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[Progress]:
-    """Run `config` in `folder` or go on with it there; yields after every epoch and every level.
+def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[LevelProgress]:
+    """Run a configuration in a folder, or go on with it there.
 
-    Everything that can be known to be impossible raises ValueError before anything is trained or written. A
-    level that is no longer finite raises `Diverged`; the levels before it stay. Of several processes
-    (`distributed.joined`) rank 0 runs all this, and in the others nothing is yielded.
+    Where several processes train the run (`distributed.joined`), rank 0 does all of this, and the others
+    follow without yielding anything.
+
+    Parameters
+    ----------
+    config : Config
+        What to run.
+    folder : Path
+        Where.
+    say : Callable[[str], None]
+        Told what the user should know.
+
+    Yields
+    ------
+    LevelProgress
+        After every epoch and every level.
+
+    Raises
+    ------
+    ValueError
+        The run is impossible, as far as that can be known before anything is trained or written.
+    Diverged
+        The training of a level is no longer finite; the levels before it stay.
     """
     with distributed.joined(config.machine) as group:
         if group.rank:
@@ -49,7 +70,7 @@ def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: Non
 
 
 def _follow(work: Run) -> None:
-    """Take part in the trainings that rank 0 tells of."""
+    """Take part in the trainings that rank 0 announces."""
     while (order := work.group.listen()) is not None:
         level, step, state, mask = order
         restore(work.net, work.sgd, state)
@@ -58,27 +79,27 @@ def _follow(work: Run) -> None:
 
 
 def _lead(
-    config: Config, folder: Path, say: Callable[[str], None], group: distributed.Group
-) -> Iterator[Progress]:
+    config: Config, folder: Path, say: Callable[[str], None], group: distributed.ProcessGroup
+) -> Iterator[LevelProgress]:
     if config.machine.stack:
         check_stack([config])
     layout.check(config, folder)
     with logged(folder):
         work = prepare(config, folder, say, group=group)
     for event in own_levels(work):
-        assert event is not None  # alone it waits for nobody
+        assert event is not None  # only a member of a stack waits
         yield event
 
 
-def own_levels(work: Run) -> Generator[Progress | None, None, None]:
-    """Go on with a run in its folder, which is locked while it lasts."""
+def own_levels(work: Run) -> Generator[LevelProgress | None, None, None]:
+    """Run what is left of a run, with its folder locked; yields None where it waits for its stack."""
     config, folder, say = work.config, work.folder, work.say
     with layout.lock(folder, say), logged(folder), _room(folder):
         layout.check(config, folder)
         say(f"{config.run_id} in {folder}")
         useless = []
         if completeness.is_recorded(folder, config):
-            layout.about(folder)
+            records.about(folder)
             useless = completeness.damaged(folder, config)
             lost = completeness.lost(folder, config)
             if not useless and not lost:
@@ -104,13 +125,13 @@ def own_levels(work: Run) -> Generator[Progress | None, None, None]:
         for path in useless:
             path.unlink()
         layout.write_text(folder / "config.toml", to_toml(config))
-        layout.write_about(folder, about)
+        records.write_about(folder, about)
         yield from _levels(work)
 
 
 @contextlib.contextmanager
 def logged(folder: Path) -> Iterator[None]:
-    """Leave in the run's log, if it has a folder yet, what ended it."""
+    """Log what ended the run, if its folder exists."""
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
@@ -121,7 +142,7 @@ def logged(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _room(folder: Path) -> Iterator[None]:
-    """Say what a full disk has left of the run."""
+    """Raise NoRoom where the disk is full, and say what is left of the run."""
     try:
         yield
     except OSError as error:
@@ -134,22 +155,22 @@ def _room(folder: Path) -> Iterator[None]:
 
 
 def _check_same_origin(folder: Path, about: Mapping[str, Any], say: Callable[[str], None]) -> None:
-    """Refuse to go on with a run on other data; say so where another torch goes on with it."""
+    """Refuse to go on with a run on other data, and tell where another version of torch goes on with it."""
     if not (folder / "about.json").exists():
         return
-    there = layout.about(folder)
+    there = records.about(folder)
     for key in ("data_variant", "data_digest"):
         if there.get(key, about[key]) != about[key]:
             raise ValueError(
                 f"the run in '{folder}' must go on with the data that it began with, {key} {there[key]}, but "
-                f"the data here have {about[key]}; restore them, or choose another --out"
+                f"the data here have {about[key]}; restore the data, or choose another --out"
             )
     before, now = there["versions"].get("torch"), json.loads(about["versions"])["torch"]
     if before != now:
         say(f"this run began with torch {before} and goes on with {now}: its bits may differ from here on")
 
 
-def _levels(work: Run) -> Iterator[Progress | None]:
+def _levels(work: Run) -> Iterator[LevelProgress | None]:
     config = work.config
     initial = capture(work.net, work.sgd)
     checkpoint.save_state(initial, work.file("states", "initial"), config.run_id)
@@ -160,7 +181,7 @@ def _levels(work: Run) -> Iterator[Progress | None]:
         yield from train_level(work, saved, clock)
         saved = finish_level(work, saved)
         total = work.total(saved.level)
-        yield Progress(saved.level, total, total, row=saved.levels[-1])
+        yield LevelProgress(saved.level, total, total, row=saved.levels[-1])
         if saved.level == config.pruning.levels:
             return
         saved = begin_level(

@@ -1,4 +1,4 @@
-"""What a run works with, and every reason why it could not run, before anything is trained or written."""
+"""Prepare a run: load what it works with, and check that it can run before anything is trained or written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deepexp import models
 from deepexp.config.sections import Machine
 from deepexp.config.settings import Config
 from deepexp.data import dataset as data
-from deepexp.distributed import ALONE, Group
+from deepexp.distributed import ALONE, ProcessGroup
 from deepexp.runs.checks import check_compiler, check_device_memory, check_possible, without_bf16
 from deepexp.runs.workspace import Run
 from deepexp.training import forward as training_forward
@@ -23,17 +23,37 @@ def prepare(
     folder: Path,
     say: Callable[[str], None] = lambda _: None,
     dataset: data.Dataset | None = None,
-    group: Group = ALONE,
+    group: ProcessGroup = ALONE,
 ) -> Run:
-    """Data, network and optimizer of `config`, with everything checked that does not need training.
+    """Load the data, build network and optimizer, and check everything that does not need training.
 
-    `dataset` is what `data.load` gives, where that was loaded before.
+    Parameters
+    ----------
+    config : Config
+        The run.
+    folder : Path
+        Where it will lie; nothing is written.
+    say : Callable[[str], None]
+        Told what the user should know.
+    dataset : Dataset, optional
+        The run's data where they are loaded already.
+    group : ProcessGroup
+        The processes of the run.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    ValueError
+        The run is impossible.
     """
     _set_up(config.machine)
     if config.machine.device == "cpu" and config.machine.precision == "bf16" and without_bf16():
         say(
-            "machine.precision = 'bf16' is slow here, 3 to 11 times slower than float32 as measured: this "
-            "processor has no units for bf16"
+            "machine.precision = 'bf16' is slow here: this processor has no units for bf16, and without them "
+            "it was measured to be 3 to 11 times slower than float32"
         )
     check_device_memory(config)
     dataset = dataset or data.load(config.data, config.seed, config.machine.device)
@@ -55,7 +75,7 @@ def prepare(
 
 
 def _set_up(machine: Machine) -> None:
-    """Tell torch what it computes on, and on a GPU how exactly and with which algorithms."""
+    """Set torch's threads and, on a GPU, its precision and its choice of algorithms."""
     torch.set_num_threads(machine.threads)
     if machine.compile:
         check_compiler(machine.device)
@@ -67,5 +87,6 @@ def _set_up(machine: Machine) -> None:
         )
     torch.set_float32_matmul_precision("high" if machine.precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = machine.precision == "tf32"
-    # The fastest algorithm of a trial differs from one start to the next, and some add in any order.
+    # Trials of the fastest algorithm end differently from start to start, and some algorithms add in no fixed
+    # order: neither would give a resumed run the same bits.
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True

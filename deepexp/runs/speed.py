@@ -1,4 +1,4 @@
-"""How many images a second a run trains, and how many operations its network takes."""
+"""How many images a second a run trains on, and how many operations its network takes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,21 @@ from deepexp.training import steps as train
 
 
 def images_per_second(work: Run | Stack, seconds: float = 1.0) -> float:
-    """The speed on this machine of training a run's network on its data, or a stack's, after a warm-up."""
-    steps = our_share(work, masks.dense(work.net), 1)
+    """Measure the speed of training on this machine, after a step to warm up.
+
+    Parameters
+    ----------
+    work : Run or Stack
+        What `prepare` made ready. It is trained, so its state is lost.
+    seconds : float
+        How long to measure; one step at least.
+
+    Returns
+    -------
+    float
+        Training images per second, over all members of a stack.
+    """
+    steps = our_share(work, masks.dense_mask(work.net), 1)
     next(steps)
     began, count = time.perf_counter(), 0
     while count == 0 or time.perf_counter() - began < seconds:
@@ -25,7 +38,22 @@ def images_per_second(work: Run | Stack, seconds: float = 1.0) -> float:
 
 
 def our_share(work: Run | Stack, mask: masks.Mask, chunk: int) -> Iterator[int]:
-    """The training loop itself."""
+    """Train as a run does, epoch after epoch of level 0 and again from its start.
+
+    Parameters
+    ----------
+    work : Run or Stack
+        What to train.
+    mask : Mask
+        The living weights.
+    chunk : int
+        Steps between two reports.
+
+    Yields
+    ------
+    int
+        The steps since the last report, summed over the members of a stack.
+    """
     while True:
         before, stops = 0, range(chunk, work.total(0), chunk)
         for reports in train.side_by_side(
@@ -36,7 +64,18 @@ def our_share(work: Run | Stack, mask: masks.Mask, chunk: int) -> Iterator[int]:
 
 
 def operations(work: Run) -> float:
-    """Floating-point operations of training on one image: the products of its forward and backward pass."""
+    """Count the floating-point operations of training on one image.
+
+    Parameters
+    ----------
+    work : Run
+        A run, whose network is left as it is.
+
+    Returns
+    -------
+    float
+        Those of the products in the forward and backward pass.
+    """
     from torch.utils.flop_counter import FlopCounterMode
 
     net, (height, width, channels) = deepcopy(work.net).to("meta").train(), work.dataset.shape

@@ -1,14 +1,14 @@
 """Runs that differ in their seed alone, trained as one network of many times the channels.
 
-A small network leaves its device waiting for the next step; the networks of several seeds, side by side in
-the channels of grouped convolutions, take theirs in one go. No weight is shared, batch normalisation
-normalises every channel by itself, and each member has the batches of its own seed: what is computed is what
-each would compute alone, up to the rounding of other kernels.
+A small network leaves its device idle between steps. The networks of several seeds, side by side in the
+channels of grouped convolutions, take their steps at once. No weight is shared, batch normalisation
+normalises every channel by itself, and each member has the batches of its own seed. So each computes what it
+would compute alone, up to the rounding of other kernels.
 
 The weights, statistics and momentum of every member are views of those of the stack, so that everything but
-the training itself (masks, level policies, evaluation, checkpoints) happens to each member as to a run alone.
-The stack steps those members that are at the same step of the same level, and its kernels have the same
-shapes whoever they are: a member's bits do not depend on where the others are.
+the training itself (masks, level policies, evaluation, checkpoints) treats each member as a run alone. The
+stack steps the members that are at the same step of the same level. Its kernels have the same shapes
+whichever those are, so that a member's bits do not depend on where the others are.
 """
 
 from __future__ import annotations
@@ -33,19 +33,22 @@ class Linear(nn.Linear):
     """`count` linear layers side by side: (B, count into) to (B, count out), weights (count out, into)."""
 
     def __init__(self, layer: nn.Linear, count: int) -> None:
+        """Make room for `count` layers like `layer`, not initialised as they are."""
         super().__init__(layer.in_features, count * layer.out_features, layer.bias is not None)
         self.count = count
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply each layer to its own features."""
         weight, parts = self.weight.unflatten(0, (self.count, -1)), x.unflatten(1, (self.count, -1))
         y = torch.einsum("bsi,soi->bso", parts, weight).flatten(1)
         return y if self.bias is None else y + self.bias
 
 
 def widened(net: nn.Module, count: int) -> nn.Module:
-    """`count` networks like `net` side by side: (B, count C, H, W) to (B, count classes), not initialised.
+    """Make a network of `count` networks like `net` side by side, with arbitrary values.
 
-    Every tensor of its state has those of the members one after the other in its first dimension.
+    It maps (B, count C, H, W) to (B, count classes). Every tensor of its state has those of the members one
+    after the other in its first dimension.
     """
     wide = deepcopy(net)
     for name, layer in net.named_modules():
@@ -72,7 +75,7 @@ def widened(net: nn.Module, count: int) -> nn.Module:
 
 @dataclass
 class _Place:
-    """What a member is to be trained from next, and what it was last told."""
+    """Where a member is to be trained from next, and the report that it has not taken yet."""
 
     level: int
     step: int
@@ -82,13 +85,14 @@ class _Place:
 
 
 class Stack:
-    """The networks of runs that `prepare` made ready, as one, which from then on takes their steps.
+    """The networks of several runs as one, which takes their steps.
 
-    They lie in it as their seeds do in `machine.stack`, in whatever order they come: where a member lies
+    Members lie in it in the order of `machine.stack`, whatever order they are given in: where a member lies
     changes its rounding.
     """
 
     def __init__(self, works: Sequence[Run]) -> None:
+        """Join the runs that `prepare` made ready; from now on the stack trains them."""
         works = sorted(works, key=lambda work: work.config.machine.stack.index(work.config.seed))
         first = works[0]
         self.works, self.config, self.total = works, first.config, first.total
@@ -100,13 +104,14 @@ class Stack:
         self.sgd = optimizer.optimizer(self.net, first.config.train)
         self._places: dict[int, _Place] = {}
         self._training: Iterator[list[steps.Report]] = iter(())
-        self._trained: tuple[set[int], int, int] = set(), 0, 0  # members, and level and step that they are at
+        # The members that were stepped last, and the level and step that they are at.
+        self._trained: tuple[set[int], int, int] = set(), 0, 0
         for slot, work in enumerate(works):
             self._adopt(work, slot)
             work.stacked = functools.partial(self._steps, slot)
 
     def _adopt(self, work: Run, slot: int) -> None:
-        """Make the state of a member's network and of its optimizer views of those of the stack."""
+        """Turn the tensors of a member's network and optimizer into views of the stack's."""
         state, own, wide = (
             capture(work.net, work.sgd),
             dict(work.net.named_modules()),
@@ -123,14 +128,15 @@ class Stack:
         restore(work.net, work.sgd, state)
 
     def _part(self, tensor: Tensor, slot: int) -> Tensor:
-        """The member's part of a tensor of the stack; of a count for each, its count ()."""
+        """Return a member's part of a tensor of the stack, as a view."""
         count = len(tensor) // len(self.works)
+        # Integers are batch normalisation's count of batches, one for each member: its own is a scalar.
         return tensor[slot] if tensor.dtype == torch.int64 else tensor.narrow(0, slot * count, count)
 
     def _steps(
         self, slot: int, level: int, start: int, mask: Mask, stops: tuple[int, ...]
     ) -> Iterator[steps.Report | None]:
-        """`train.steps` of a member; None wherever `advance` must be called before it can go on."""
+        """Train a member as `training.steps` does; yields None until `advance` has brought a report."""
         work = self.works[slot]
         place = self._places[slot] = _Place(level, start, mask, stops)
         try:
@@ -147,13 +153,14 @@ class Stack:
         """Train the members that are furthest behind until there is a report for them."""
         level, step = min((place.level, place.step) for place in self._places.values())
         members = {slot for slot, place in self._places.items() if (place.level, place.step) == (level, step)}
-        # Within an epoch it is the same training that goes on, which counts the epoch's losses.
+        # Within an epoch the same generator must go on: it sums up the epoch's losses.
         if not (members <= self._trained[0] and (level, step) == self._trained[1:]):
             stops = next(self._places[slot].stops for slot in members)
             self._training = steps.side_by_side(
                 *(self.net, self.forward, self.sgd, self._mask(), self.sources, self.config),
                 *(level, step, stops),
             )
+        # The kernels step every member; those that are ahead get their state back.
         ahead = [self.works[slot] for slot in self._places if slot not in members]
         kept = [capture(work.net, work.sgd) for work in ahead]
         reports = next(self._training)
@@ -165,7 +172,7 @@ class Stack:
         self._trained = members, level, reports[0].step
 
     def _mask(self) -> Mask:
-        """The members' masks one after the other; of a member that does not wait, any of its shapes."""
+        """Join the members' masks one after the other; a member that does not train takes any mask."""
         some = next(iter(self._places.values())).mask
         every = [self._places[slot].mask if slot in self._places else some for slot in range(len(self.works))]
         return Mask({name: torch.cat([mask.alive[name] for mask in every]) for name, _ in some})
@@ -178,5 +185,5 @@ def check_stack(configs: Sequence[Config]) -> None:
     if sorted(seeds) != sorted(stack):
         raise ValueError(
             f"the runs of the seeds {' '.join(map(str, stack))} train together, got "
-            f"{' '.join(map(str, seeds))} alone; give all of them to `deepexp train --seed`"
+            f"{' '.join(map(str, seeds))} alone; give all seeds to `deepexp train --seed`"
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 from deepexp.config.settings import Config
-from deepexp.runs.level import Progress
+from deepexp.runs.level import LevelProgress
 from deepexp.runs.run import logged, own_levels
 from deepexp.runs.setup import prepare
 from deepexp.runs.stack import Stack, check_stack
@@ -18,11 +18,33 @@ from deepexp.training import failures
 
 def run_stack(
     configs: Sequence[Config], folders: Sequence[Path], say: Callable[[str], None] = lambda _: None
-) -> Iterator[tuple[int, Progress]]:
-    """`run` for the configurations of a stack, in any order; yields each one's number beside its progress.
+) -> Iterator[tuple[int, LevelProgress]]:
+    """Run the configurations of a stack together, or go on with them.
 
-    What there is to say goes into the log of its run, too, and to `say` with its seed. A run that diverges
-    leaves the others going; the first that did is raised in the end.
+    If a run diverges, the others go on, and the error of the first is raised in the end.
+
+    Parameters
+    ----------
+    configs : Sequence[Config]
+        One for each seed of the stack, in any order.
+    folders : Sequence[Path]
+        Their folders.
+    say : Callable[[str], None]
+        Told what the user should know, with the seed; each run's log has its own lines.
+
+    Yields
+    ------
+    number : int
+        The index of a configuration.
+    progress : LevelProgress
+        How far its run is, after every epoch and every level.
+
+    Raises
+    ------
+    ValueError
+        A run is impossible, or a seed of the stack is missing.
+    Diverged
+        The training of a run is no longer finite.
     """
     check_stack(configs)
     for config, folder in zip(configs, folders, strict=True):
@@ -41,12 +63,12 @@ def run_stack(
 
 
 def _together(
-    going: dict[int, Generator[Progress | None, None, None]],
+    going: dict[int, Generator[LevelProgress | None, None, None]],
     works: Sequence[Run],
     stack: Stack,
     say: Callable[[str], None],
-) -> Iterator[tuple[int, Progress]]:
-    """Let the runs go on in turns, and the stack whenever all of them wait for it."""
+) -> Iterator[tuple[int, LevelProgress]]:
+    """Advance the runs in turns, and the stack whenever all of them wait for it."""
     diverged = None
     while going:
         for number, lead in list(going.items()):

@@ -11,7 +11,7 @@ from torch import nn
 
 from deepexp.config.settings import Config
 from deepexp.data import dataset as data
-from deepexp.distributed import ALONE, Group
+from deepexp.distributed import ALONE, ProcessGroup
 from deepexp.pruning import masks
 from deepexp.pruning.masks import Mask
 from deepexp.storage import bit_files
@@ -19,13 +19,35 @@ from deepexp.storage import folder as layout
 from deepexp.training import forward as training_forward
 from deepexp.training import steps
 
-# From level, step, mask and the steps to report after: the reports, or None to wait for the rest of a stack.
+# Takes a level, a step, a mask and the steps to report after; gives reports, or None to wait for the stack.
 Stacked = Callable[[int, int, Mask, tuple[int, ...]], Iterator[steps.Report | None]]
 
 
 @dataclass
 class Run:
-    """What a run works with; everything but the network's state is fixed once it starts."""
+    """What a run works with; everything but the network's state is fixed once it starts.
+
+    Attributes
+    ----------
+    config : Config
+        The run's configuration.
+    folder : Path
+        The run's folder.
+    dataset : Dataset
+        Its images, on its device.
+    net : nn.Module
+        The network, trained in place.
+    forward : Callable[[Tensor], Tensor]
+        The network as it is called: compiled, and in the run's precision.
+    sgd : torch.optim.SGD
+        The optimizer of `net`.
+    say : Callable[[str], None]
+        Tells the user a line.
+    group : ProcessGroup
+        The processes that train the run.
+    stacked : Stacked, optional
+        What trains the network where it is part of a stack.
+    """
 
     config: Config
     folder: Path
@@ -34,20 +56,21 @@ class Run:
     forward: training_forward.Forward
     sgd: torch.optim.SGD
     say: Callable[[str], None]
-    group: Group = ALONE
-    stacked: Stacked | None = None  # what trains the network where it is part of a stack
+    group: ProcessGroup = ALONE
+    stacked: Stacked | None = None
 
     @property
     def sources(self) -> list[tuple[data.Dataset, int]]:
-        """What `train.side_by_side` takes the batches from."""
+        """The data set and the seed that `training.steps.side_by_side` takes batches from."""
         return [(self.dataset, self.config.seed)]
 
     @property
     def per_epoch(self) -> int:
+        """The optimizer steps in an epoch."""
         return data.steps_per_epoch(len(self.dataset.train), self.config.train)
 
     def total(self, level: int) -> int:
-        """Steps of a level's schedule."""
+        """Return the steps of a level's schedule."""
         return self.config.epochs(level) * self.per_epoch
 
     @property
@@ -56,19 +79,20 @@ class Run:
         return self.config.policy.rewind_epoch * self.per_epoch + self.config.policy.rewind_step
 
     def first(self, level: int) -> int:
-        """The step of the schedule at which a level starts."""
+        """Return the step of the schedule at which a level starts."""
         return self.rewind if level > 0 and self.config.policy.schedule == "rewind" else 0
 
     def file(self, kind: str, level: int | str) -> Path:
+        """Return the path of a level's tensors in this run's folder."""
         return layout.file(self.folder, kind, level)
 
     def other(self, run_id: str) -> Path:
-        """The folder of another run: it lies beside this one's."""
+        """Return the folder of another run, which lies beside this one's."""
         return self.folder.absolute().parent / run_id
 
 
 def borrowed(work: Run, level: int) -> Mask:
-    """The mask of `level` that `pruning.run` has for this run."""
+    """Read the mask of a level that this run takes from `pruning.run`."""
     pruning = work.config.pruning
     assert pruning.run is not None
     level = level if pruning.run_level is None else pruning.run_level

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepexp.config.sections import Machine, Model, Perturbation, Pruning
+from deepexp.config.pruning import Perturbation, Pruning
+from deepexp.config.sections import Machine, Model
 from deepexp.config.settings import Config
 from deepexp.data.catalogue import SOURCES
-from deepexp.storage import completeness
-from deepexp.storage import folder as layout
+from deepexp.storage import completeness, records
 
 if TYPE_CHECKING:
     from deepexp.data.dataset import Dataset
@@ -209,7 +209,7 @@ def _assumed(work: workspace.Run, config: Config, count: int) -> Speed:
 
 def _progress(folder: Path) -> dict[str, float]:
     try:
-        return layout.progress(folder)
+        return records.progress(folder)
     except ValueError:  # an estimate without it
         return {}
 

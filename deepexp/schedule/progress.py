@@ -10,7 +10,7 @@ from pathlib import Path
 from deepexp.recipes.recipe import Run
 from deepexp.schedule import costs
 from deepexp.schedule.units import units
-from deepexp.storage import folder as layout
+from deepexp.storage import records
 
 
 def overview(runs: Sequence[Run], todo: Sequence[Run]) -> list[str]:
@@ -48,7 +48,7 @@ def outlook(todo: Sequence[Run], folder: Path, speeds: Mapping[costs.Work, costs
 def news(run: Run, todo: Sequence[Run], folder: Path) -> str:
     """That a run is complete, what is left, and how long that takes at the speeds so far."""
     table = folder / run.config.run_id / "levels.csv"
-    accuracy, density = layout.numbers(table, ("test_accuracy", "density"))[-1].values()
+    accuracy, density = records.numbers(table, ("test_accuracy", "density"))[-1].values()
     speeds = costs.observed([run.config, *(one.config for one in todo)], folder)
     reached = f"test accuracy {accuracy:.2%} at density {density:.2%}"
     return f"{run.config.run_id} ({run.arm} on {run.panel}): {reached}; {outlook(todo, folder, speeds)}"

@@ -1,4 +1,4 @@
-"""Masks and signs on disk: boolean tensors by name, eight to a byte."""
+"""Masks and signs on disk: boolean tensors by name, eight values to a byte."""
 
 from __future__ import annotations
 
@@ -14,17 +14,53 @@ from deepexp.storage import tensor_files
 
 
 def pack(bits: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Boolean tensors as bytes, eight to a byte (the first is the highest bit)."""
+    """Pack boolean tensors into bytes, eight values to a byte (the first is the highest bit).
+
+    Parameters
+    ----------
+    bits : Mapping[str, Tensor]
+        Boolean CPU tensors of any shape, by name.
+
+    Returns
+    -------
+    dict of str to Tensor
+        A flat uint8 tensor for each.
+    """
     return {name: torch.from_numpy(np.packbits(tensor.numpy().ravel())) for name, tensor in bits.items()}
 
 
 def shapes(bits: Mapping[str, Tensor]) -> dict[str, list[int]]:
-    """What `unpack` needs beside the bytes."""
+    """Return the shapes that `unpack` needs beside the bytes.
+
+    Parameters
+    ----------
+    bits : Mapping[str, Tensor]
+        What is packed.
+
+    Returns
+    -------
+    dict of str to list of int
+        In the order of `bits`.
+    """
     return {name: list(tensor.shape) for name, tensor in bits.items()}
 
 
 def unpack(packed: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
-    """The inverse of `pack`, given the shapes, in their order: that of the layers, which ties follow."""
+    """Invert `pack`.
+
+    Parameters
+    ----------
+    packed : Mapping[str, Tensor]
+        What `pack` returned.
+    shapes : Mapping[str, Sequence[int]]
+        The shapes by name. The result follows their order, which is that of the layers: ties between scores
+        are decided by it.
+
+    Returns
+    -------
+    dict of str to Tensor
+        The boolean tensors.
+    """
     bits = {}
     for name, shape in shapes.items():
         flat = np.unpackbits(packed[name].numpy(), count=math.prod(shape)).view(bool)
@@ -33,12 +69,36 @@ def unpack(packed: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) ->
 
 
 def save(bits: Mapping[str, Tensor], path: str | Path) -> None:
-    """Write boolean tensors by name, bit-packed, with their shapes: masks, or signs (True is negative)."""
+    """Write masks, or signs (True is negative), bit-packed with their shapes.
+
+    Parameters
+    ----------
+    bits : Mapping[str, Tensor]
+        Boolean CPU tensors by name.
+    path : str or Path
+        The file, written completely or not at all.
+    """
     tensor_files.write(pack(bits), path, {"shapes": shapes(bits)})
 
 
 def load(path: str | Path) -> dict[str, Tensor]:
-    """What `save` wrote; ValueError where that is missing or damaged."""
+    """Read what `save` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Boolean CPU tensors by name.
+
+    Raises
+    ------
+    ValueError
+        The file is missing, damaged, or holds other tensors.
+    """
     packed, meta = tensor_files.read(path)
     if "shapes" not in meta:
         raise ValueError(f"'{path}' must hold masks or signs, but it holds other tensors; give another")

@@ -1,4 +1,4 @@
-"""Whether a run is complete, and what of it is lost or damaged."""
+"""Whether a run is complete, and which of its files are lost or damaged."""
 
 from __future__ import annotations
 
@@ -6,18 +6,46 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deepexp.config.settings import Config
-from deepexp.storage.folder import about, damaged_text, file, numbers, read_config, rows
+from deepexp.storage.folder import damaged_text, file, read_config
+from deepexp.storage.records import about, numbers, rows
 
 
 def is_recorded(folder: Path, config: Config) -> bool:
-    """Whether every level's row stands in levels.csv."""
+    """Return whether levels.csv has a row for every level.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    config : Config
+        The run's configuration.
+
+    Returns
+    -------
+    bool
+    """
     return len(rows(folder / "levels.csv")) == config.pruning.levels + 1
 
 
 def is_complete(folder: Path, config: Config) -> bool:
-    """Whether every level's row stands in levels.csv, and nothing of the rest is lost.
+    """Return whether levels.csv has a row for every level, and none of the run's other files is lost.
 
-    Raises ValueError where the run cannot say any more which data and software made it.
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    config : Config
+        The run's configuration.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    ValueError
+        All levels are recorded, but about.json, which names the data and software that made the run, is
+        missing or damaged.
     """
     if not is_recorded(folder, config):
         return False
@@ -26,7 +54,19 @@ def is_complete(folder: Path, config: Config) -> bool:
 
 
 def lost(folder: Path, config: Config) -> list[Path]:
-    """The tables, masks and signs that a complete run in `folder` has and this one has not."""
+    """List the tables, masks and signs of a complete run that are missing.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    config : Config
+        The run's configuration.
+
+    Returns
+    -------
+    list of Path
+    """
     return [path for path in _files(folder, config) if not path.exists()]
 
 
@@ -38,7 +78,19 @@ def _files(folder: Path, config: Config) -> list[Path]:
 
 
 def damaged(folder: Path, config: Config) -> list[Path]:
-    """The tables, masks and signs of a complete run that are there, but cannot be read to their end."""
+    """List the tables, masks and signs of a complete run that are there, but cannot be read to their end.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    config : Config
+        The run's configuration.
+
+    Returns
+    -------
+    list of Path
+    """
     from deepexp.storage import bit_files  # torch takes seconds to load
 
     last = config.pruning.levels
@@ -57,7 +109,7 @@ def damaged(folder: Path, config: Config) -> list[Path]:
 
 
 def _check_table(path: Path, ends: Mapping[str, int]) -> None:
-    """ValueError unless each value but a layer's name is a number, and the last row says `ends`."""
+    """Raise ValueError unless every value but a layer's name is a number and the last row has `ends`."""
     found = rows(path)
     columns = [name for name in (found[0] if found else ()) if name != "layer"]
     values = numbers(path, columns)
@@ -66,7 +118,24 @@ def _check_table(path: Path, ends: Mapping[str, int]) -> None:
 
 
 def check_holds(folder: Path, run_id: str) -> Config:
-    """The configuration in the folder; ValueError unless it is that of this run."""
+    """Return the configuration in a folder that must hold the run `run_id`.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    run_id : str
+        The run that it must hold.
+
+    Returns
+    -------
+    Config
+
+    Raises
+    ------
+    ValueError
+        There is no run, or another one.
+    """
     if not (folder / "config.toml").exists():
         raise ValueError(f"there is no run {run_id} in '{folder.parent}'; run it first")
     there = read_config(folder)
@@ -76,7 +145,17 @@ def check_holds(folder: Path, run_id: str) -> Config:
 
 
 def check_complete(folder: Path, run_id: str) -> None:
-    """Raise ValueError unless the folder holds the complete run of that name."""
+    """Raise ValueError unless the folder holds the complete run `run_id`.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    run_id : str
+        The run that another builds on.
+    """
     there = check_holds(folder, run_id)
     if not is_complete(folder, there):
-        raise ValueError(f"the run {run_id} must be complete before another builds on it; let it go on")
+        raise ValueError(
+            f"the run {run_id} must be complete before another builds on it, but it is not; run it to its end"
+        )

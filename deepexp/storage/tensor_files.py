@@ -1,6 +1,6 @@
-"""Tensors on disk: safetensors (which run no code), written atomically, with a checksum of what they hold.
+"""Tensors on disk: safetensors, which run no code when read, written atomically and with a checksum.
 
-The same tensors with the same metadata are the same bytes.
+The same tensors with the same metadata give the same bytes.
 """
 
 from __future__ import annotations
@@ -17,28 +17,59 @@ from torch import Tensor
 
 from signflow.files import atomic
 
-_KEY = "signflow"  # one key, since the library writes several in a random order
+_KEY = "signflow"  # a single key: the library writes several in a random order
 
 
 class Damaged(ValueError):
     """A file that does not hold what was written."""
 
     def __init__(self, path: Path, why: object) -> None:
+        """Say which file is damaged, and why in one line."""
         reason = " ".join(str(why).split())
         super().__init__(f"'{path}' is damaged ({reason}); restore it, or make its run again")
 
 
 def write(tensors: Mapping[str, Tensor], path: str | Path, meta: Mapping[str, Any]) -> None:
-    """Write CPU tensors by name and `meta` (JSON), complete or not at all."""
+    """Write tensors and metadata, completely or not at all.
+
+    Parameters
+    ----------
+    tensors : Mapping[str, Tensor]
+        Contiguous CPU tensors by name.
+    path : str or Path
+        The file.
+    meta : Mapping[str, Any]
+        What JSON can hold.
+    """
     text = json.dumps(meta)
-    # The library's own way to a file makes it the owner's alone, whatever the umask.
+    # Not the library's own `save_file`: whatever the umask, it lets the owner alone read the file.
     content = save(dict(tensors), {_KEY: f"{_digest(tensors, text)} {text}"})
     with atomic(path) as temporary:
         temporary.write_bytes(content)
 
 
 def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the metadata that `write` wrote; ValueError where there is none, Damaged if altered."""
+    """Read what `write` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    tensors : dict of str to Tensor
+        CPU tensors by name.
+    meta : dict of str to Any
+        The metadata.
+
+    Raises
+    ------
+    ValueError
+        There is no such file.
+    Damaged
+        The file does not hold what was written.
+    """
     path = Path(path)
     try:
         with safe_open(path, "pt") as file:

@@ -1,4 +1,4 @@
-"""Accuracy and loss over the images of a test."""
+"""Accuracy and loss over a set of images."""
 
 from __future__ import annotations
 
@@ -17,9 +17,23 @@ EVALUATION_BATCH = 1000
 def evaluate(
     net: nn.Module, images: Images | Files, dataset: Dataset, machine: Machine
 ) -> tuple[float, float] | tuple[None, None]:
-    """Mean cross-entropy and accuracy on `images`, in evaluation mode and the precision of `machine`.
+    """Evaluate a network on a set of images, and leave it in evaluation mode.
 
-    None for no images.
+    Parameters
+    ----------
+    net : nn.Module
+        The network.
+    images : Images or Files
+        The images, a part of `dataset`.
+    dataset : Dataset
+        What normalises them, and on which device.
+    machine : Machine
+        The precision and the memory format.
+
+    Returns
+    -------
+    loss, accuracy : float or None
+        The mean cross-entropy and the share of right answers in [0, 1]; None where there are no images.
     """
     if not len(images):
         return None, None

@@ -1,4 +1,4 @@
-"""How training fails, in words."""
+"""The ways in which training fails, and what each tells its user."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from signflow.messages import Failure
 
 
 class _Told(Failure):
-    """An error whose arguments are not its message, which goes from one process to another all the same."""
+    """An error that can be pickled, although its arguments are not its message."""
 
     def __reduce__(self) -> tuple[Any, ...]:
+        """Rebuild the error from its message, without its own constructor."""
         return Failure.__new__, (type(self), *self.args)
 
 
@@ -21,10 +22,11 @@ class Diverged(_Told):
     """A loss, a weight or a statistic is no longer a number."""
 
     def __init__(self, what: str, level: int, epoch: int, lr: float) -> None:
+        """Say what is not finite, where, and that only another run can help."""
         super().__init__(
-            f"{what} must stay finite, but it does not in epoch {epoch} of level {level} at a learning rate "
-            f"of {lr:g}; the levels before are complete, but going on ends here again: start a run with a "
-            "lower train.lr"
+            f"{what} must stay finite, but it is not in epoch {epoch} of level {level} at a learning rate "
+            f"of {lr:g}; the levels before are complete, but resuming would diverge again: start a run with "
+            "a lower train.lr"
         )
 
 
@@ -32,16 +34,30 @@ class OutOfMemory(_Told):
     """The device cannot hold what a step of training needs."""
 
     def __init__(self, batch: int, fits: int) -> None:
+        """Say how many images did not fit, and how many do (0: not even two for each process)."""
         found = f"a batch of {fits:,} fits" if fits else "not even two images for each process fit"
         super().__init__(
             f"the device must have the memory to train on a batch of {batch:,} images, but it ran out; "
             f"{found}: start a run with another train.batch_size, or go on with this one on a larger "
-            "device, since all complete epochs are kept"
+            "device: all complete epochs are kept"
         )
 
 
 def not_finite(net: nn.Module, sgd: torch.optim.SGD) -> str | None:
-    """The name of the first tensor of the state that is not finite, if any; waits for the device once."""
+    """Find the first tensor of a training's state that is not finite; waits for the device once.
+
+    Parameters
+    ----------
+    net : nn.Module
+        The network, whose parameters and statistics are checked.
+    sgd : torch.optim.SGD
+        The optimizer, whose momentum is checked.
+
+    Returns
+    -------
+    str or None
+        The tensor's name, or None where all are finite.
+    """
     named = [*net.state_dict().items()]
     named += [(name, sgd.state[p]["momentum_buffer"]) for name, p in net.named_parameters()]
     finite = torch.stack([tensor.isfinite().all() for _, tensor in named]).tolist()

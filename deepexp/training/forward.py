@@ -1,4 +1,4 @@
-"""How a network is called: layout, precision, compilation."""
+"""How a network is called: memory layout, precision and compilation."""
 
 from __future__ import annotations
 
@@ -9,17 +9,30 @@ from torch import Tensor, nn
 
 from deepexp.config.sections import Machine
 
-GRAPHS = 1 << 16  # compiled ones that a process may have; beyond it, torch raises an error
+GRAPHS = 1 << 16  # how many graphs a process may compile; torch raises an error beyond
 Forward = Callable[[Tensor], Tensor]
 
 
 def compiled(net: nn.Module, machine: Machine) -> Forward:
-    """The forward pass as `machine` has it: images (B, C, H, W) to float32 logits (B, classes)."""
+    """Make the forward pass of a network, compiled and in the precision that a machine asks for.
+
+    Parameters
+    ----------
+    net : nn.Module
+        The network.
+    machine : Machine
+        Whether to compile, and the precision.
+
+    Returns
+    -------
+    Callable[[Tensor], Tensor]
+        From images (B, C, H, W) to float32 logits (B, classes).
+    """
     return in_precision(_graph(net, machine) if machine.compile else net, machine)
 
 
 def in_precision(run: Forward, machine: Machine) -> Forward:
-    """`run` in the precision of `machine`, with float32 logits."""
+    """Make `run` compute in the precision of `machine`, with float32 logits."""
     if machine.precision != "bf16":
         return run
 
@@ -31,10 +44,22 @@ def in_precision(run: Forward, machine: Machine) -> Forward:
 
 
 def laid_out(x: Tensor, machine: Machine) -> Tensor:
-    """A batch (B, C, H, W) in the memory format that `machine` asks for.
+    """Lay a batch out in the memory format that a machine asks for.
 
-    Planar images are a copy: the strides of a single channel satisfy both formats, so that `contiguous`
-    would leave them as they are, and all layers after them would be channels_last.
+    Planar images are copied: the strides of a single channel satisfy both formats, so that `contiguous`
+    would leave them as they are, and all later layers would be channels_last.
+
+    Parameters
+    ----------
+    x : Tensor
+        Images (B, C, H, W).
+    machine : Machine
+        Whether channels come last.
+
+    Returns
+    -------
+    Tensor
+        The images (B, C, H, W).
     """
     if machine.channels_last:
         return x.contiguous(memory_format=torch.channels_last)
@@ -42,11 +67,11 @@ def laid_out(x: Tensor, machine: Machine) -> Tensor:
 
 
 def _graph(net: nn.Module, machine: Machine) -> Forward:
-    """`net` compiled as one graph for each shape of a batch.
+    """Compile `net` as one graph for each shape of a batch.
 
-    Whatever a process trained before, the graph is the same: none has a dynamic shape, where torch would
-    make one after the second shape and so change the bits; and there may be as many as there are networks
-    and shapes, where after the eighth torch would train without a graph.
+    The graph must not depend on what the process trained before. By default torch would make a graph with a
+    dynamic shape after the second shape, which changes the bits, and no graph at all after the eighth. So
+    shapes are static here, and there may be as many graphs as networks and shapes.
     """
     from torch._dynamo import config as dynamo  # takes seconds to import
     from torch._inductor import config as inductor
@@ -54,7 +79,7 @@ def _graph(net: nn.Module, machine: Machine) -> Forward:
     dynamo.recompile_limit = dynamo.accumulated_recompile_limit = GRAPHS
     if machine.device == "cpu":
         return torch.compile(net, fullgraph=True, dynamic=False)
-    if hasattr(inductor, "deterministic"):  # no kernel is chosen by its time where that changes its sums
+    if hasattr(inductor, "deterministic"):  # choose no kernel by its speed where that changes the sums
         inductor.deterministic = True
-    # CUDA graphs replay a step's kernels without launching them one by one, which bounds small networks.
+    # CUDA graphs replay a step's kernels without launching each one; launches limit the speed of small nets.
     return torch.compile(net, fullgraph=True, dynamic=False, mode="reduce-overhead")

@@ -12,12 +12,28 @@ from deepexp.models import prunable
 
 
 def learning_rate(train: Train, step: int, per_epoch: int, *, warm: bool) -> float:
-    """The learning rate of step number `step` (from 0) of a level: a pure function, with no state to restore.
+    """Return the learning rate of a step: a pure function, so that a resumed run has no state to restore.
 
-    `schedule_per = epoch` holds the rate constant within an epoch. With `warm`, a linear ramp to the peak
-    takes the first `warmup_epochs`: step t of a ramp of W steps has (t + 1) / W of the peak, or rises from
-    `rise_from` at t = 0. After it, cosine falls to `lr_min` over the epochs that remain; the milestones and
-    the triangle count from the level's start, or from the end of a warm-up that comes before its epochs.
+    `schedule_per = 'epoch'` holds the rate constant within an epoch. With a warm-up, a linear ramp to the
+    peak takes the first `warmup_epochs`: step t of a ramp of W steps has (t + 1) / W of the peak, or the ramp
+    rises from `rise_from` at t = 0. After it, a cosine falls to `lr_min` over the epochs that remain. The
+    milestones and the triangle count from the level's start, or from the end of a warm-up that comes before
+    its epochs.
+
+    Parameters
+    ----------
+    train : Train
+        The schedule.
+    step : int
+        The number of the step in the level's schedule, from 0.
+    per_epoch : int
+        Steps in an epoch.
+    warm : bool
+        Whether the level has the warm-up.
+
+    Returns
+    -------
+    float
     """
     by_epoch = train.schedule_per == "epoch"
     time = step // per_epoch if by_epoch else step / per_epoch  # in epochs
@@ -42,7 +58,19 @@ def learning_rate(train: Train, step: int, per_epoch: int, *, warm: bool) -> flo
 
 
 def optimizer(net: nn.Module, train: Train) -> torch.optim.SGD:
-    """SGD whose momentum buffers exist from the start, at 0; BN and biases in a group of their own."""
+    """Make the SGD of a run, with momentum buffers of zeros from the start.
+
+    Parameters
+    ----------
+    net : nn.Module
+        The network. Its batch normalisation and biases form a group of their own, with its own weight decay.
+    train : Train
+        Learning rate, momentum and weight decay.
+
+    Returns
+    -------
+    torch.optim.SGD
+    """
     weights = {id(p) for p in prunable(net).values()}
     groups = [
         {"params": [p for p in net.parameters() if id(p) in weights], "weight_decay": train.weight_decay},
@@ -51,7 +79,7 @@ def optimizer(net: nn.Module, train: Train) -> torch.optim.SGD:
             "weight_decay": train.weight_decay if train.decay_norm else 0.0,
         },
     ]
-    on_cpu = next(net.parameters()).device.type == "cpu"  # where one kernel for all would round otherwise
+    on_cpu = next(net.parameters()).device.type == "cpu"  # where the fused kernel would round differently
     sgd = torch.optim.SGD(
         groups,
         lr=train.lr,

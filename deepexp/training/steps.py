@@ -1,4 +1,4 @@
-"""One training of a masked network: the loop, its learning rate and its evaluation. It knows no algorithm."""
+"""The training loop of a masked network. It knows no algorithm."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from deepexp.config.sections import Train
 from deepexp.config.settings import Config
 from deepexp.data.dataset import Dataset, batches, steps_per_epoch
-from deepexp.distributed import ALONE, Group
+from deepexp.distributed import ALONE, ProcessGroup
 from deepexp.models import norms, prunable
 from deepexp.pruning.masks import Mask
 from deepexp.training.failures import Diverged, OutOfMemory
@@ -25,7 +25,17 @@ from deepexp.training.optimizer import learning_rate
 
 @dataclass(frozen=True)
 class Report:
-    """Where a training stands after `step` steps; means over the current epoch, in training mode."""
+    """How far a training is, with means over the current epoch in training mode.
+
+    Attributes
+    ----------
+    step : int
+        The steps of the level's schedule so far.
+    lr : float
+        The learning rate of the last step.
+    loss, accuracy : float
+        The mean loss, and the share of right answers in [0, 1].
+    """
 
     step: int
     lr: float
@@ -43,15 +53,48 @@ def steps(
     level: int,
     start: int,
     stops: Collection[int] = (),
-    group: Group = ALONE,
+    group: ProcessGroup = ALONE,
 ) -> Iterator[Report]:
-    """Train `net` in place from step `start` of the level's schedule to its end.
+    """Train a network in place from a step of a level's schedule to its end.
 
-    `forward` is what `compiled` makes of `net`. Yields at the end of every epoch and after each step number
-    in `stops`; between those nothing waits for the device. Pruned weights and their momentum, 0 at the start,
-    stay 0: their gradients are set to 0, and 0 has no weight decay. The processes of `group` step together;
-    before a yield their running statistics are averaged, so that all of them hold one state. Raises Diverged
-    where an epoch's mean loss is not finite, and OutOfMemory.
+    Pruned weights and their momentum, 0 at the start, stay 0: their gradients are set to 0, and 0 has no
+    weight decay.
+
+    Parameters
+    ----------
+    net : nn.Module
+        The network.
+    forward : Callable[[Tensor], Tensor]
+        What `compiled` makes of `net`.
+    sgd : torch.optim.SGD
+        What `optimizer` makes of `net`.
+    mask : Mask
+        The living weights.
+    dataset : Dataset
+        The images.
+    config : Config
+        The run.
+    level : int
+        The level, which chooses the batches and the warm-up.
+    start : int
+        The number of steps of the schedule that are done.
+    stops : Collection[int]
+        Numbers of steps after which to report, besides the ends of epochs.
+    group : ProcessGroup
+        The processes that step together.
+
+    Yields
+    ------
+    Report
+        At the end of every epoch and after every one of `stops`; in between nothing waits for the device.
+        Before each, the running statistics of the processes are averaged, so that all hold the same state.
+
+    Raises
+    ------
+    Diverged
+        An epoch's mean loss is not finite.
+    OutOfMemory
+        The device cannot hold a step.
     """
     sources = [(dataset, config.seed)]
     for (report,) in side_by_side(net, forward, sgd, mask, sources, config, level, start, stops, group):
@@ -60,7 +103,19 @@ def steps(
 
 
 def check_finite(report: Report, train: Train, images: int, level: int) -> None:
-    """Raise Diverged where the mean loss of an epoch of so many images is not finite."""
+    """Raise Diverged where the mean loss of an epoch is not finite.
+
+    Parameters
+    ----------
+    report : Report
+        What the training reported.
+    train : Train
+        The training.
+    images : int
+        How many images it trains on.
+    level : int
+        The level, for the message.
+    """
     if not math.isfinite(report.loss):
         epoch = (report.step - 1) // steps_per_epoch(images, train)
         raise Diverged("the training loss", level, epoch, report.lr)
@@ -76,11 +131,34 @@ def side_by_side(
     level: int,
     start: int,
     stops: Collection[int] = (),
-    group: Group = ALONE,
+    group: ProcessGroup = ALONE,
 ) -> Iterator[list[Report]]:
-    """`steps` for a network that `deepexp.stack` made of one for every (data set, seed) of `sources`.
+    """Train a stacked network in place, as `steps` trains a single one.
 
-    Each has channels, batches, a loss and a report of its own; one whose loss is not finite has that.
+    Every member has channels, batches, a loss and a report of its own. A loss that is not finite is reported,
+    not raised, so that the other members can go on.
+
+    Parameters
+    ----------
+    net : nn.Module
+        The network that `deepexp.runs.stack` makes of one for each source, or a single one.
+    forward : Callable[[Tensor], Tensor]
+        What `compiled` makes of `net`.
+    sgd : torch.optim.SGD
+        What `optimizer` makes of `net`.
+    mask : Mask
+        The living weights of the stack.
+    sources : Sequence[tuple[Dataset, int]]
+        The images and the seed of each member.
+    config : Config
+        The run of any member: all but the seeds are alike.
+    level, start, stops, group
+        As for `steps`.
+
+    Yields
+    ------
+    list of Report
+        One for each source.
     """
     train, count = config.train, len(sources[0][0].train)
     per_epoch, device = steps_per_epoch(count, train), sources[0][0].mean.device
@@ -91,7 +169,7 @@ def side_by_side(
     while step < total:
         net.train()
         epoch, first = divmod(step, per_epoch)
-        sums, seen = torch.zeros(2, len(sources), device=device), 0  # of the losses and of the right answers
+        sums, seen = torch.zeros(2, len(sources), device=device), 0  # sums of losses and of right answers
         loaded = [
             batches(dataset, config.data, train, seed, level, epoch, first, group)
             for dataset, seed in sources
@@ -120,25 +198,25 @@ def side_by_side(
 
 
 def _stacked(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Batches (B, C, H, W), (B,) of S sources as one: the images' channels side by side, classes (B, S)."""
+    """Join batches (B, C, H, W), (B,) of S sources: the images' channels side by side, classes (B, S)."""
     images, classes = zip(*parts, strict=True)
     return images[0] if len(images) == 1 else torch.cat(images, 1), torch.stack(classes, 1)
 
 
 def _gradients(
-    net: nn.Module, forward: Forward, x: Tensor, y: Tensor, config: Config, group: Group
+    net: nn.Module, forward: Forward, x: Tensor, y: Tensor, config: Config, group: ProcessGroup
 ) -> tuple[Tensor, Tensor]:
-    """Give `net` the gradients of a batch's losses; returns these (S,) and the logits (B, S, classes).
+    """Give `net` the gradients of a batch's losses; return the losses (S,) and logits (B, S, classes).
 
-    The losses and logits are of this process's part of the batch, the gradients means over `group`.
+    The losses and logits are those of this process's part of the batch; the gradients are means over `group`.
     """
     machine = config.machine
     net.zero_grad(set_to_none=True)
     if machine.compile and machine.device == "cuda":
-        torch.compiler.cudagraph_mark_step_begin()  # what the step before returned may be written over
+        torch.compiler.cudagraph_mark_step_begin()  # lets the graph overwrite what the last step returned
     with contextlib.suppress(torch.OutOfMemoryError), group.averaging(list(net.parameters())):
         return _backward(forward, laid_out(x, machine), y, config.train)
-    # Out here no frame holds any longer what had been allocated.
+    # Out here, no frame of the failed step holds its memory any longer.
     raise OutOfMemory(len(x) * machine.processes, fitting(net, x, y, config) * machine.processes)
 
 
@@ -146,14 +224,14 @@ def _backward(forward: Forward, x: Tensor, y: Tensor, train: Train) -> tuple[Ten
     logits = forward(x).unflatten(1, (y.shape[1], -1))
     pairs = zip(logits.unbind(1), y.unbind(1), strict=True)
     losses = torch.stack([F.cross_entropy(*pair, label_smoothing=train.label_smoothing) for pair in pairs])
-    losses.sum().backward()  # no weight is shared: each loss has its own gradients
+    losses.sum().backward()  # members share no weight, so each loss gives gradients to its own member alone
     return losses.detach(), logits.detach()
 
 
 def fitting(net: nn.Module, x: Tensor, y: Tensor, config: Config) -> int:
-    """How many of a batch's images, halved until they do, fit the device forward and backward; 0: not even 2.
+    """Halve a batch until it fits the device forward and backward; return its images, 0 if 2 are too many.
 
-    Leaves `net` with other running statistics and gradients.
+    It changes the running statistics and the gradients of `net`.
     """
     machine = config.machine
     forward, count = compiled(net, machine.model_copy(update={"compile": False})), len(x) // 2
@@ -169,7 +247,22 @@ def fitting(net: nn.Module, x: Tensor, y: Tensor, config: Config) -> int:
 
 
 def gradient_masks(net: nn.Module, mask: Mask) -> tuple[list[Any], list[Tensor]]:
-    """The weights of layers with pruned weights, and their masks as floats in the weights' layout."""
+    """Return what to multiply the gradients of layers with pruned weights by.
+
+    Parameters
+    ----------
+    net : nn.Module
+        The network.
+    mask : Mask
+        The living weights.
+
+    Returns
+    -------
+    weights : list of Parameter
+        The weights of the layers that have pruned ones.
+    zeroing : list of Tensor
+        Their masks as floats on the weights' device and in their memory layout.
+    """
     weights, zeroing = [], []
     for name, weight in prunable(net).items():
         if not bool(mask.alive[name].all()):

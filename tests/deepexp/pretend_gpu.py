@@ -133,7 +133,7 @@ def config(**settings: Any) -> Config:
 def steps(gpu: Pretended, chosen: Config) -> list[str]:
     """What an epoch of a pruned network waits for."""
     work = setup.prepare(chosen, Path())
-    mask = masks.top(score("magnitude", work.net, 0), masks.dense(work.net), 2000)
+    mask = masks.top(score("magnitude", work.net, 0), masks.dense_mask(work.net), 2000)
     level_start.restore(work.net, work.sgd, level_start.masked(level_start.capture(work.net, work.sgd), mask))
     assert {p.device.type for p in work.net.parameters()} == {NAME}
     assert work.sgd.defaults["fused"]

@@ -13,7 +13,7 @@ from deepexp.config.build import build
 from deepexp.predictions import published
 from deepexp.recipes import recipe as plan
 from deepexp.runs import run as levels
-from deepexp.storage import bit_files
+from deepexp.storage import bit_files, records
 from deepexp.storage import folder as layout
 from tests.deepexp import planted
 
@@ -67,7 +67,7 @@ def test_the_table_of_levels_has_what_the_runs_wrote(made):
         if run.arm == "imp-on-lrr":  # no run of it is complete: what one has is left out
             assert found.test_accuracy.isnull().all()
             continue
-        rows = layout.rows(folder / run.config.run_id / "levels.csv")
+        rows = records.rows(folder / run.config.run_id / "levels.csv")
         for name in ("test_accuracy", "density", "kept", "flips", "total", "train_loss"):
             assert found[name].values.tolist() == [float(row[name]) for row in rows]
         assert found.validation_accuracy.isnull().all()
@@ -173,7 +173,7 @@ def test_sign_statistics_of_runs_are_those_of_their_files(made):
     found = table.sel(panel="digits", arm="lrr", seed=1)
     assert found.last_flip.values.tolist() == last
     assert found.switches.values.tolist() == count
-    rows = layout.rows(path / "levels.csv")
+    rows = records.rows(path / "levels.csv")
     assert int(found.survivors) == sum(last) == int(rows[-1]["kept"])
     assert float(found.mean_last_flip) == (last[1] + 2 * last[2]) / sum(last)
 

@@ -17,11 +17,11 @@ from deepexp.cli import main
 from deepexp.config.build import build, to_toml
 from deepexp.config.sections import Machine
 from deepexp.data import dataset, jpeg
-from deepexp.distributed import ALONE, Group
+from deepexp.distributed import ALONE, ProcessGroup
 from deepexp.pruning import masks
 from deepexp.runs import level_start
 from deepexp.runs.setup import prepare
-from deepexp.storage import completeness
+from deepexp.storage import completeness, records
 from deepexp.storage import folder as layout
 from deepexp.training import optimizer
 from deepexp.training import steps as train
@@ -59,7 +59,7 @@ def _draws_its_part(config):
     loaded = dataset.load(config.data, config.seed)
     drawn = [
         list(dataset.batches(loaded, config.data, config.train, 0, 1, 2, 1, group))
-        for group in (ALONE, Group(0, 4), Group(1, 4), Group(2, 4), Group(3, 4))
+        for group in (ALONE, ProcessGroup(0, 4), ProcessGroup(1, 4), ProcessGroup(2, 4), ProcessGroup(3, 4))
     ]
     assert len(drawn[0]) == len(loaded.train) // config.train.batch_size - 1
     for (x, y), *parts in zip(*drawn, strict=True):
@@ -99,7 +99,7 @@ config = read(Path(sys.argv[1]).read_text())
 for _ in range(2):  # one group after another, as the runs of a recipe
     with distributed.joined(config.machine) as group:
         work = prepare(config, Path(), group=group)
-        mask = masks.top(score("magnitude", work.net, 0), masks.dense(work.net), 2000)
+        mask = masks.top(score("magnitude", work.net, 0), masks.dense_mask(work.net), 2000)
         start = level_start.masked(level_start.capture(work.net, work.sgd), mask)
         level_start.restore(work.net, work.sgd, start)
         steps = train.steps(
@@ -158,7 +158,7 @@ def test_two_ranks_are_one_process_that_normalises_the_halves(tmp_path, tiny):
 
     work = prepare(build(settings), tmp_path)
     scores = {name: weight.detach().abs() for name, weight in models.prunable(work.net).items()}
-    mask = masks.top(scores, masks.dense(work.net), 2000)
+    mask = masks.top(scores, masks.dense_mask(work.net), 2000)
     level_start.restore(work.net, work.sgd, level_start.masked(level_start.capture(work.net, work.sgd), mask))
     start = level_start.capture(work.net, work.sgd)
     loss, accuracy = _halves(work, mask)
@@ -272,7 +272,7 @@ def test_no_process_goes_on_before_all_are_there(tmp_path):
 def test_a_termination_during_an_exchange_is_told_once():
     with pytest.raises(distributed.Lost) as told, distributed._together():
         raise distributed.Lost("torchrun ends this one")
-    assert str(told.value).count("every process of the run must live") == 1
+    assert str(told.value).count("every process of the run must stay alive") == 1
 
 
 @pytest.mark.parametrize(
@@ -372,13 +372,13 @@ def test_a_killed_rank_ends_the_run_which_then_goes_on_to_the_same_bits(tmp_path
     whole = _torchrun(tmp_path / "whole")
     _, error = whole.communicate(timeout=300)
     assert whole.returncode == 0, error
-    assert len(layout.rows(tmp_path / "whole" / "levels.csv")) == 3
+    assert len(records.rows(tmp_path / "whole" / "levels.csv")) == 3
     killed = tmp_path / "killed"
     for victim, epochs in ((1, 1), (0, 2), (1, 6)):
         process = _torchrun(killed)
         number = _rank(process, victim)
         deadline = time.monotonic() + 120
-        while len(layout.rows(killed / "epochs.csv")) < epochs and not any(
+        while len(records.rows(killed / "epochs.csv")) < epochs and not any(
             path.stem >= f"{epochs // 4:03d}-{epochs % 4 * 10:08d}"
             for path in killed.glob("checkpoints/0*.safetensors")
         ):
@@ -388,7 +388,7 @@ def test_a_killed_rank_ends_the_run_which_then_goes_on_to_the_same_bits(tmp_path
         _, error = process.communicate(timeout=60)
         assert process.returncode
         if victim == 1:  # rank 0 lives to tell
-            assert error.count("every process of the run must live, but another one ended") == 1
+            assert error.count("every process of the run must stay alive, but another one ended") == 1
             assert "Lost: " in (killed / "log.txt").read_text()
     assert not completeness.is_complete(killed, layout.read((killed / "config.toml").read_text()))
     again = _torchrun(killed)

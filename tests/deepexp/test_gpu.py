@@ -29,7 +29,7 @@ def settings_of_torch():
 
 def _trained(tmp_path, settings):
     work = prepare(build(settings), tmp_path)
-    mask = masks.top(score("magnitude", work.net, 0), masks.dense(work.net), 2000)
+    mask = masks.top(score("magnitude", work.net, 0), masks.dense_mask(work.net), 2000)
     level_start.restore(work.net, work.sgd, level_start.masked(level_start.capture(work.net, work.sgd), mask))
     steps = train.steps(work.net, work.forward, work.sgd, mask, work.dataset, work.config, 0, 0, (5,))
     report = next(steps)
@@ -95,7 +95,7 @@ def test_out_of_memory_on_the_device_names_a_batch_that_fits(tmp_path, tiny):
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     steps = train.steps(
-        work.net, work.forward, work.sgd, masks.dense(work.net), work.dataset, work.config, 0, 0
+        work.net, work.forward, work.sgd, masks.dense_mask(work.net), work.dataset, work.config, 0, 0
     )
     next(steps)
     limit = torch.cuda.max_memory_reserved() * 0.6

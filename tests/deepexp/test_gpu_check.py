@@ -15,7 +15,7 @@ TINY = {"machine.precision": "float32"}
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     quick = {"model.width": 0.5, "train.epochs": 2, "pruning.levels": 1, "data.limit": 320}
-    monkeypatch.setattr(gpu_check, "SMALL", {**gpu_check.SMALL, **quick})
+    monkeypatch.setattr(gpu_check, "SMALL_RUN", {**gpu_check.SMALL_RUN, **quick})
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
@@ -53,12 +53,12 @@ def test_a_stopped_run_has_the_same_bits_or_is_told(monkeypatch):
         return made
 
     monkeypatch.setattr(optimizer, "optimizer", nervous)
-    with pytest.raises(RuntimeError, match="the same bits, not so at level 0"):
+    with pytest.raises(RuntimeError, match="the same bits, but level 0 differs"):
         gpu_check.resumed("cpu", TINY)
 
 
 def test_a_run_that_learns_nothing_is_told(monkeypatch):
-    monkeypatch.setattr(gpu_check, "SMALL", {**gpu_check.SMALL, "train.epochs": 3})
+    monkeypatch.setattr(gpu_check, "SMALL_RUN", {**gpu_check.SMALL_RUN, "train.epochs": 3})
     assert gpu_check.two_levels("cpu", "lrr", TINY)["accuracy"] > 0.5
     monkeypatch.setattr(evaluate, "evaluate", lambda *_: (2.3, 0.1))
     with pytest.raises(RuntimeError, match=r"must learn digits, got an accuracy of 0\.1"):

@@ -131,14 +131,14 @@ def test_a_dense_training_is_the_plain_loop(tmp_path, tiny, decay_norm):
             sgd.zero_grad()
             F.cross_entropy(net(x), y, label_smoothing=0.1).backward()
             sgd.step()
-    _run(work, masks.dense(work.net))
+    _run(work, masks.dense_mask(work.net))
     _equal(level_start.capture(work.net, work.sgd), level_start.capture(net, sgd))
 
 
 def test_masked_training_is_training_of_the_masked_network(tmp_path, tiny):
     """The survivors move as in a network whose forward pass multiplies the weights by the mask."""
     work = _work(tmp_path, tiny)
-    mask = masks.top(score("magnitude", work.net, 0), masks.dense(work.net), 2000)
+    mask = masks.top(score("magnitude", work.net, 0), masks.dense_mask(work.net), 2000)
     level_start.restore(work.net, work.sgd, level_start.masked(level_start.capture(work.net, work.sgd), mask))
     net = models.build("resnet8", classes=10, width=0.25, channels=1, seed=0)
     net.to(memory_format=torch.channels_last).train()
@@ -159,8 +159,8 @@ def test_masked_training_is_training_of_the_masked_network(tmp_path, tiny):
 
 def test_pruned_weights_and_their_momentum_stay_exactly_zero(tmp_path, tiny):
     work = _work(tmp_path, tiny)
-    _run(work, masks.dense(work.net))  # momentum is no longer 0
-    mask = masks.top(score("magnitude", work.net, 0), masks.dense(work.net), 1500)
+    _run(work, masks.dense_mask(work.net))  # momentum is no longer 0
+    mask = masks.top(score("magnitude", work.net, 0), masks.dense_mask(work.net), 1500)
     before = level_start.capture(work.net, work.sgd)
     assert all(bool(tensor.any()) for tensor in before.momentum.values())
     level_start.restore(work.net, work.sgd, level_start.masked(before, mask))
@@ -180,7 +180,7 @@ def test_a_training_entered_anywhere_is_the_uninterrupted_one(tmp_path, tiny, st
     augmented = {"data.crop_padding": 1, "data.flip": "random", "train.schedule_per": "step"}
     augmented["machine.precision"] = precision
     whole, parts = _work(tmp_path, tiny, **augmented), _work(tmp_path, tiny, **augmented)
-    dense = masks.dense(whole.net)
+    dense = masks.dense_mask(whole.net)
     _run(whole, dense)
     for report in train.steps(
         parts.net, parts.forward, parts.sgd, dense, parts.dataset, parts.config, 0, 0, (step,)
@@ -215,7 +215,7 @@ def test_bfloat16_trains_and_keeps_its_weights_and_scores_in_float32(tmp_path, t
         want, have = exact.forward(x), rounded.forward(x)
     assert have.dtype == torch.float32
     assert 1e-4 < float((have - want).norm() / want.norm()) < 2e-2  # some roundings to 8 bits
-    first, *_, last = _run(rounded, masks.dense(rounded.net))
+    first, *_, last = _run(rounded, masks.dense_mask(rounded.net))
     assert last.loss < first.loss
     state = level_start.capture(rounded.net, rounded.sgd)
     kinds = {t.dtype for t in [*state.tensors.values(), *state.momentum.values()] if t.is_floating_point()}
@@ -241,7 +241,7 @@ def test_within_an_epoch_nothing_waits_for_the_device(tmp_path, tiny):
     counts = []
     for size in (32, 16):
         work = _work(tmp_path, tiny, **{"train.batch_size": size, "data.flip": "random"})
-        mask = masks.top(score("magnitude", work.net, 0), masks.dense(work.net), 2000)
+        mask = masks.top(score("magnitude", work.net, 0), masks.dense_mask(work.net), 2000)
         with Waits() as waits:
             next(train.steps(*_arguments(work, mask)))
         counts.append(waits.count)
@@ -275,7 +275,7 @@ def test_out_of_memory_names_the_batch_that_fits(tmp_path, tiny, monkeypatch, mo
     with pytest.raises(
         failures.OutOfMemory, match=rf"a batch of 32 images, but it ran out; {told}: start"
     ) as e:
-        _run(work, masks.dense(work.net))
+        _run(work, masks.dense_mask(work.net))
     assert "\n" not in str(e.value)
     x, y = work.dataset.normalise(work.dataset.train.x[:32]), work.dataset.train.y[:32]
     assert train.fitting(work.net, x, y[:, None], work.config) == fits
@@ -410,7 +410,7 @@ def test_on_a_gpu_float32_is_float32_unless_tf32_is_asked_for(monkeypatch, preci
 def test_a_diverging_training_stops_with_a_message(tmp_path, tiny):
     work = _work(tmp_path, tiny, **{"train.lr": 1e20})
     with pytest.raises(failures.Diverged, match=r"training loss must stay finite.*lower train\.lr"):
-        _run(work, masks.dense(work.net))
+        _run(work, masks.dense_mask(work.net))
 
 
 def test_evaluation_counts_every_image_and_changes_nothing(tmp_path, tiny, monkeypatch):
@@ -444,10 +444,10 @@ def test_every_layer_has_the_layout_asked_for(tmp_path, tiny, tiny_imagenet, dat
                 layer.register_forward_hook(
                     lambda layer, _, y, name=name: planar.setdefault(name, set()).add(y.is_contiguous())
                 )
-    runs_level._scores(alone, 1, masks.dense(alone.net))
+    runs_level._scores(alone, 1, masks.dense_mask(alone.net))
     evaluate.evaluate(alone.net, alone.dataset.test[:4], alone.dataset, alone.config.machine)
     for work in (alone, together):
-        arguments = work.net, work.forward, work.sgd, masks.dense(work.net), work.sources
+        arguments = work.net, work.forward, work.sgd, masks.dense_mask(work.net), work.sources
         next(train.side_by_side(*arguments, work.config, 0, 0))
     assert len(planar) == 9
     assert all(found == {not channels_last} for found in planar.values()), planar

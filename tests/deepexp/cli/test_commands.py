@@ -23,7 +23,7 @@ from deepexp.config.build import read
 from deepexp.recipes import recipe as plan
 from deepexp.runs import checkpoint
 from deepexp.runs import run as levels
-from deepexp.storage import bit_files, status
+from deepexp.storage import bit_files, records, status
 from deepexp.storage import folder as layout
 from signflow import results
 
@@ -73,7 +73,7 @@ def test_train_writes_a_readable_folder(run):
     assert {"config.toml", "levels.csv", "layers.csv", "epochs.csv", "masks", "signs", "log.txt"} <= names
     config = read((run / "config.toml").read_text())
     assert (config.pruning.levels, config.train.epochs, config.model.width) == (1, 2, 0.25)
-    assert len(layout.rows(run / "levels.csv")) == 2
+    assert len(records.rows(run / "levels.csv")) == 2
     assert "level 1: density" in (run / "log.txt").read_text()
 
 
@@ -240,7 +240,7 @@ def test_a_network_that_is_no_longer_finite_is_no_result(tmp_path, capsys):
     extreme = ["train.batch_size=160", "train.lr=1e38", "train.weight_decay=100.0"]
     arguments = ["train", *more, "--set", *TINY, *extreme]
     _fails(capsys, arguments, "must stay finite", code=1)
-    assert not layout.rows(run / "levels.csv")
+    assert not records.rows(run / "levels.csv")
     assert not list(run.glob("checkpoints/*"))
     assert "Diverged: " in (run / "log.txt").read_text()
 
@@ -251,8 +251,8 @@ def test_a_test_loss_that_is_not_finite_is_no_result(tmp_path, capsys, monkeypat
     monkeypatch.setattr(evaluate, "evaluate", lambda *_: (float("nan"), 0.1))
     arguments = [*RUN, "--out", str(tmp_path / "run"), "--quiet"]
     _fails(capsys, arguments, "loss must stay finite", code=1)
-    _fails(capsys, arguments, "going on ends here again: start a run with a lower train.lr", code=1)
-    assert not layout.rows(tmp_path / "run" / "levels.csv")
+    _fails(capsys, arguments, "resuming would diverge again: start a run with a lower train.lr", code=1)
+    assert not records.rows(tmp_path / "run" / "levels.csv")
 
 
 def test_an_interrupted_run_says_what_is_kept(tmp_path):
@@ -400,7 +400,7 @@ def test_export_loads_into_others_code(run, tmp_path, capsys):
     with torch.no_grad():
         assert torch.equal(nets[0](x), nets[1](x))
     kept = sum(int(mask.sum()) for name, mask in pruned.items() if name.endswith("_mask"))
-    assert kept == int(layout.rows(run / "levels.csv")[1]["kept"])
+    assert kept == int(records.rows(run / "levels.csv")[1]["kept"])
     capsys.readouterr()
     assert main.main(["export", str(run), "--level", "1", "--out", str(tmp_path / "again")]) == 0
     for name in ("state_dict.pt", "pruned_state_dict.pt"):
@@ -489,7 +489,7 @@ def test_tensorboard_gets_the_scalars(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(tmp_path / "x" / "tensorboard")).Reload()
-    rows = layout.rows(tmp_path / "x" / "levels.csv")
+    rows = records.rows(tmp_path / "x" / "levels.csv")
     found = [scalar.value for scalar in events.Scalars("level/test_accuracy")]
     assert found == pytest.approx([float(row["test_accuracy"]) for row in rows], rel=1e-6)
 
@@ -521,7 +521,7 @@ def test_a_recipe_runs_and_reduces_to_one_table(tmp_path, capsys, monkeypatch):
     table = results.read(tmp_path / "build/results/tiny.nc")["levels"].sel(panel="digits")
     assert table.arm.values.tolist() == ["imp", "lrr"]
     for made in plan.runs("tiny.toml", profile="smoke"):
-        rows = layout.rows(tmp_path / "runs" / made.config.run_id / "levels.csv")
+        rows = records.rows(tmp_path / "runs" / made.config.run_id / "levels.csv")
         found = table.sel(arm=made.arm, seed=0)
         assert found.test_accuracy.values.tolist() == [float(row["test_accuracy"]) for row in rows]
         assert found.density.values.tolist() == [float(row["density"]) for row in rows]

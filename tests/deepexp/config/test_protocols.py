@@ -10,8 +10,7 @@ from deepexp import models
 from deepexp.config.build import build
 from deepexp.data.dataset import steps_per_epoch
 from deepexp.runs import run as levels
-from deepexp.storage import folder as layout
-from deepexp.storage import status
+from deepexp.storage import records, status
 from deepexp.training import optimizer
 
 CIFAR, IMAGENET = 50_000, 1_281_167  # training images
@@ -146,7 +145,7 @@ def test_openlth_draws_the_scales_of_batch_normalisation():
 
 
 def _lrs(folder, level):
-    rows = layout.rows(folder / "epochs.csv")
+    rows = records.rows(folder / "epochs.csv")
     return [float(row["lr"]) for row in rows if int(row["level"]) == level]
 
 

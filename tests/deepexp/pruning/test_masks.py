@@ -47,7 +47,7 @@ def test_top_is_exact_under_ties(data):
 
 def test_every_level_of_resnet20_is_exact_and_nested():
     net = models.build("resnet20", classes=10)
-    scores, mask = score("magnitude", net, 0), masks.dense(net)
+    scores, mask = score("magnitude", net, 0), masks.dense_mask(net)
     for level in range(1, 40):
         keep = (2 * 4**level * mask.total + 5**level) // (2 * 5**level)
         smaller = masks.top(scores, mask, keep)
@@ -76,9 +76,9 @@ def test_more_than_2_to_the_24_weights():
 def test_a_channels_last_network_has_the_same_mask():
     """Trap: layouts. A mask is a function of the values by index, not of their order in memory."""
     net = models.build("resnet8", classes=10)
-    plain = masks.top(score("magnitude", net, 0), masks.dense(net), 1000)
+    plain = masks.top(score("magnitude", net, 0), masks.dense_mask(net), 1000)
     net.to(memory_format=torch.channels_last)
-    assert masks.top(score("magnitude", net, 0), masks.dense(net), 1000) == plain
+    assert masks.top(score("magnitude", net, 0), masks.dense_mask(net), 1000) == plain
 
 
 def test_scores_are_float32():
@@ -112,7 +112,7 @@ def test_a_mask_is_boolean():
 def test_a_mask_of_another_model_is_refused():
     with pytest.raises(ValueError, match="must fit this network"):
         masks.check_fits(_mask(3), models.build("resnet8", classes=10), "elsewhere")
-    wide = masks.dense(models.build("resnet8", classes=10, width=2.0))
+    wide = masks.dense_mask(models.build("resnet8", classes=10, width=2.0))
     with pytest.raises(ValueError, match=r"must fit this network.*conv\.weight"):
         masks.check_fits(wide, models.build("resnet8", classes=10), "elsewhere")
 
@@ -136,7 +136,7 @@ def test_apportion_hits_the_total_within_the_capacities(data):
 def test_erk_redistributes_what_full_layers_cannot_take():
     """Trap: ERK clamped at 1 without redistribution reaches 0.389 instead of 0.5 on ResNet18."""
     net = models.build("resnet18", classes=10)
-    dense = masks.dense(net)
+    dense = masks.dense_mask(net)
     keep = dense.total // 2
     shares = {name: sum(tensor.shape) for name, tensor in dense}
     scale = keep / sum(shares.values())
@@ -160,7 +160,7 @@ def test_budgets_mean_what_their_names_say():
 def test_a_shuffle_keeps_counts_and_nesting_and_moves_the_weights():
     """Trap: a shuffle that rebinds a local name and changes nothing."""
     net = models.build("resnet20", classes=10)
-    large = masks.top(score("magnitude", net, 0), masks.dense(net), 100_000)
+    large = masks.top(score("magnitude", net, 0), masks.dense_mask(net), 100_000)
     small = masks.top(score("magnitude", net, 0), large, 20_000)
     shuffled = masks.shuffle(small, 0)
     assert shuffled.counts() == small.counts()
@@ -180,7 +180,7 @@ def test_random_masks_are_seeded_by_layer():
 
 def test_files_are_bit_packed_and_read_back(tmp_path):
     net = models.build("resnet20", classes=10)
-    mask = masks.top(score("magnitude", net, 0), masks.dense(net), 54_321)
+    mask = masks.top(score("magnitude", net, 0), masks.dense_mask(net), 54_321)
     bit_files.save(mask.alive, tmp_path / "mask.safetensors")
     found = Mask(bit_files.load(tmp_path / "mask.safetensors"))
     assert found == mask

@@ -50,7 +50,7 @@ def _synflow_reference(net, keep, steps, image):
 
 
 def _synflow_mask(net, keep, steps, shape):
-    mask = masks.dense(net)
+    mask = masks.dense_mask(net)
     for count in scores.densities("synflow", mask.total, keep, steps):
         mask = masks.top(scores.synflow(net, mask, shape), mask, count)
     return mask
@@ -104,7 +104,7 @@ def test_snip_is_float32_where_training_rounds_its_factors():
 def test_synflow_is_the_published_iteration(name):
     """At initialisation; in float64, where sums in another order move no count but a tie's."""
     net = models.build(name, classes=10, width=0.25)
-    keep = masks.dense(net).total // 50
+    keep = masks.dense_mask(net).total // 50
     mask = _synflow_mask(net, keep, 20, (32, 32, 3))
     assert mask.kept == keep
     reference = _synflow_reference(net, keep, 20, (3, 32, 32))
@@ -122,7 +122,7 @@ def _trained(name, **shape):
         for tensor in (norm.weight.data, norm.bias.data, norm.running_mean):
             tensor.copy_(torch.randn(tensor.shape, generator=generator))
         norm.running_var.copy_(torch.rand(norm.running_var.shape, generator=generator) + 0.5)
-    mask = masks.top(scores.score("random", net, 0), masks.dense(net), masks.dense(net).total // 2)
+    mask = masks.top(scores.score("random", net, 0), masks.dense_mask(net), masks.dense_mask(net).total // 2)
     return net, mask
 
 
@@ -160,7 +160,7 @@ def test_the_flow_of_deep_networks_does_not_overflow():
         weight.data.abs_()
     with torch.no_grad():
         assert not absolute(torch.ones(1, 3, 32, 32)).isfinite().all()
-    found = scores.synflow(net, masks.dense(net), (32, 32, 3))
+    found = scores.synflow(net, masks.dense_mask(net), (32, 32, 3))
     flat = torch.cat([tensor.flatten() for tensor in found.values()])
     assert flat.isfinite().all()
     assert 2.0**99 <= float(flat.max()) <= 2.0**100
@@ -179,7 +179,7 @@ def test_densities_fall_exponentially_to_the_very_count():
 
 def _at_one_percent(name, width):
     net = models.build(name, classes=10, width=width)
-    total = masks.dense(net).total
+    total = masks.dense_mask(net).total
     mask = _synflow_mask(net, round(0.01 * total), 100, (32, 32, 3))
     assert mask.kept == round(0.01 * total)
     flow = {layer: float(s.double().sum()) for layer, s in scores.synflow(net, mask, (32, 32, 3)).items()}
@@ -211,7 +211,7 @@ def test_synflow_cuts_no_full_network_at_one_percent(name):
 def test_synflow_in_one_shot_empties_a_layer():
     """Trap: what the hundred steps are for."""
     net = models.build("vgg16", classes=10, width=0.125)
-    keep = round(0.001 * masks.dense(net).total)
+    keep = round(0.001 * masks.dense_mask(net).total)
     counts = [_synflow_mask(net, keep, steps, (32, 32, 3)).counts() for steps in (1, 100)]
     assert min(counts[0].values()) == 0 < min(counts[1].values())
 
@@ -245,17 +245,17 @@ def test_a_level_is_scored_on_the_network_that_the_level_before_left(tmp_path, t
     """And by the batches with which it would begin itself; SNIP's statistics stay out of the network."""
     work = prepare(build({**tiny, **SNIP}), tmp_path)
     for _ in train.steps(
-        work.net, work.forward, work.sgd, masks.dense(work.net), work.dataset, work.config, 0, 0
+        work.net, work.forward, work.sgd, masks.dense_mask(work.net), work.dataset, work.config, 0, 0
     ):
         pass
     before = level_start.capture(work.net, work.sgd)
-    mask = runs_level.choose(work, 1, masks.dense(work.net))
+    mask = runs_level.choose(work, 1, masks.dense_mask(work.net))
     config = work.config
     batches = data.batches(work.dataset, config.data, config.train, config.seed, 1, 0)
     found = scores.snip(work.net, itertools.islice(batches, 2))
-    assert mask == masks.top(found, masks.dense(work.net), mask.kept)
+    assert mask == masks.top(found, masks.dense_mask(work.net), mask.kept)
     other = scores.snip(work.net, [next(data.batches(work.dataset, config.data, config.train, 0, 0, 0))])
-    assert mask != masks.top(other, masks.dense(work.net), mask.kept)
+    assert mask != masks.top(other, masks.dense_mask(work.net), mask.kept)
     after = level_start.capture(work.net, work.sgd)
     assert all(torch.equal(before.tensors[name], tensor) for name, tensor in after.tensors.items())
 
@@ -263,7 +263,7 @@ def test_a_level_is_scored_on_the_network_that_the_level_before_left(tmp_path, t
 def test_every_step_of_synflow_scores_anew(tmp_path, tiny):
     """What each leaves is what the next one scores, to the mask of the reference's steps."""
     work = prepare(build({**tiny, **SYNFLOW, "pruning.keep": 0.02}), tmp_path)
-    mask = runs_level.choose(work, 1, masks.dense(work.net))
+    mask = runs_level.choose(work, 1, masks.dense_mask(work.net))
     assert mask == _synflow_mask(work.net, mask.kept, 5, work.dataset.shape)
     assert mask != _synflow_mask(work.net, mask.kept, 1, work.dataset.shape)
 
@@ -271,7 +271,7 @@ def test_every_step_of_synflow_scores_anew(tmp_path, tiny):
 def test_scores_within_layers_keep_their_budgets(tmp_path, tiny):
     settings = {**tiny, **SYNFLOW, "pruning.scope": "layer", "pruning.budget": "erk", "pruning.levels": 1}
     work = prepare(build({**settings, "pruning.keep": 0.1}), tmp_path)
-    dense = masks.dense(work.net)
+    dense = masks.dense_mask(work.net)
     mask = runs_level.choose(work, 1, dense)
     assert mask.counts() == budgets.budget("erk", mask.kept, dense)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from deepexp import models
-from deepexp.config.sections import Perturbation
+from deepexp.config.pruning import Perturbation
 from deepexp.pruning import masks, signs
 from deepexp.pruning.masks import Mask
 
@@ -29,7 +29,7 @@ def test_pruned_weights_have_no_flips():
     """Trap: statistics that count pruned weights, whose stored sign is that of a zero."""
     net = models.build("resnet8", classes=10)
     weights = models.prunable(net)
-    mask = masks.top({n: w.abs() for n, w in weights.items()}, masks.dense(net), 10_000)
+    mask = masks.top({n: w.abs() for n, w in weights.items()}, masks.dense_mask(net), 10_000)
     before = signs.of(weights)
     after = signs.of({name: weight * mask.alive[name] for name, weight in weights.items()})
     flipped = signs.flips(before, after, mask)
@@ -46,7 +46,7 @@ def test_one_more_sign_than_masks():
 def test_a_perturbation_flips_exactly_its_share_of_the_living(scope):
     net = models.build("resnet8", classes=10)
     weights = {name: weight.detach() for name, weight in models.prunable(net).items()}
-    mask = masks.top({n: w.abs() for n, w in weights.items()}, masks.dense(net), 20_001)
+    mask = masks.top({n: w.abs() for n, w in weights.items()}, masks.dense_mask(net), 20_001)
     config = Perturbation(fraction=0.25, scope=scope)
     where = signs.perturbation(mask, config, 0)
     assert Mask(where).within(mask)
@@ -68,7 +68,7 @@ def test_half_a_weight_is_rounded_up_in_decimals(scope):
 
 
 def test_a_perturbation_of_some_layers_leaves_the_others():
-    mask = masks.dense(models.build("resnet8", classes=10))
+    mask = masks.dense_mask(models.build("resnet8", classes=10))
     where = signs.perturbation(mask, Perturbation(fraction=1.0, layers=("conv.weight",)), 0)
     assert Mask(where).counts() == {name: 432 * (name == "conv.weight") for name, _ in mask}
     with pytest.raises(ValueError, match="must name layers"):

@@ -10,7 +10,7 @@ import torch
 from deepexp.pruning.masks import Mask
 from deepexp.runs import checkpoint
 from deepexp.runs.checkpoint import Checkpoint
-from deepexp.runs.level_start import State
+from deepexp.runs.level_start import TrainingState
 
 
 def _checkpoint(step):
@@ -18,7 +18,9 @@ def _checkpoint(step):
     tensors = {"w": torch.randn(7, 5, generator=generator), "count": torch.tensor(step)}
     mask = Mask({name: torch.rand(7, 5, generator=generator) < 0.5 for name in ("w", "b")})
     rows = [{"level": 0, "test_accuracy": 0.1 + step / 7, "validation_accuracy": None, "layers": {"w": 3}}]
-    return Checkpoint(1, step, State(tensors, {"w": torch.randn(7, 5)}), mask, rows, [{"epoch": step}])
+    return Checkpoint(
+        1, step, TrainingState(tensors, {"w": torch.randn(7, 5)}), mask, rows, [{"epoch": step}]
+    )
 
 
 def _same(first, second):

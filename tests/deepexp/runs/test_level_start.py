@@ -10,7 +10,7 @@ from deepexp.config.build import build
 from deepexp.pruning import masks
 from deepexp.pruning.scores import score
 from deepexp.runs import level, level_start, run
-from deepexp.runs.level_start import State
+from deepexp.runs.level_start import TrainingState
 from deepexp.training import optimizer
 
 
@@ -28,7 +28,7 @@ def _states():
 
         tensors = {key: noise(tensor) * (-1) ** (seed % 2) for key, tensor in state.tensors.items()}
         momentum = {key: noise(tensor) * (name != "initial") for key, tensor in state.momentum.items()}
-        states[name] = State(tensors, momentum)
+        states[name] = TrainingState(tensors, momentum)
     return net, states
 
 
@@ -39,10 +39,10 @@ ROWS = [(source, algorithm) for source, rows in POLICIES.items() for algorithm i
 def test_every_part_comes_from_its_origin(source, algorithm):
     net, states = _states()
     row = row_of(source, algorithm)
-    mask = masks.top(score("random", net, 0), masks.dense(net), 2000)
-    state = level_start.compose(row, level_start.parts(net), states, mask, 0)
+    mask = masks.top(score("random", net, 0), masks.dense_mask(net), 2000)
+    state = level_start.compose(row, level_start.policy_parts(net), states, mask, 0)
     seen = set()
-    for name, part in level_start.parts(net).items():
+    for name, part in level_start.policy_parts(net).items():
         seen.add(part)
         if part == "weight":
             alive = mask.alive[name]
@@ -68,7 +68,7 @@ def test_every_part_comes_from_its_origin(source, algorithm):
 
 def test_parts_cover_the_state_dict():
     net = models.build("resnet20", classes=10)
-    part = level_start.parts(net)
+    part = level_start.policy_parts(net)
     assert set(part) == set(net.state_dict())
     assert sum(kind == "weight" for kind in part.values()) == len(models.prunable(net))
     assert part["classifier.bias"] == "bias"
@@ -79,8 +79,8 @@ def test_parts_cover_the_state_dict():
 def test_composing_changes_none_of_its_states():
     net, states = _states()
     copies = {name: {k: t.clone() for k, t in state.tensors.items()} for name, state in states.items()}
-    mask = masks.top(score("random", net, 0), masks.dense(net), 100)
-    level_start.compose(row_of("signflow", "lrr"), level_start.parts(net), states, mask, 0)
+    mask = masks.top(score("random", net, 0), masks.dense_mask(net), 100)
+    level_start.compose(row_of("signflow", "lrr"), level_start.policy_parts(net), states, mask, 0)
     for name, tensors in copies.items():
         assert all(torch.equal(tensors[key], states[name].tensors[key]) for key in tensors)
 

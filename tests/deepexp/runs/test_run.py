@@ -14,7 +14,7 @@ from deepexp.runs import checkpoint
 from deepexp.runs import level as level_of_run
 from deepexp.runs import run as levels
 from deepexp.runs.setup import prepare
-from deepexp.storage import bit_files, completeness
+from deepexp.storage import bit_files, completeness, records
 from deepexp.storage import folder as layout
 from deepexp.storage import status as storage_status
 from deepexp.training import evaluate, failures, optimizer
@@ -55,7 +55,7 @@ def lrr(tmp_path_factory):
 
 def test_density_is_exact_in_every_level_and_every_layer_is_reported(lrr):
     _, folder = lrr
-    rows, layers = layout.rows(folder / "levels.csv"), layout.rows(folder / "layers.csv")
+    rows, layers = records.rows(folder / "levels.csv"), records.rows(folder / "layers.csv")
     total = int(rows[0]["total"])
     assert len(rows) == 4
     previous = None
@@ -76,7 +76,7 @@ def test_density_is_exact_in_every_level_and_every_layer_is_reported(lrr):
 
 def test_signs_on_disk_are_those_of_the_weights(lrr):
     _, folder = lrr
-    rows = layout.rows(folder / "levels.csv")
+    rows = records.rows(folder / "levels.csv")
     for level in range(4):
         found = bit_files.load(layout.file(folder, "signs", level))
         weights = {name: tensor for name, tensor in _weights(folder, level).items() if name in found}
@@ -92,8 +92,8 @@ def test_signs_on_disk_are_those_of_the_weights(lrr):
 def test_the_last_epoch_is_the_result_and_the_maximum_an_extra(lrr):
     """Trap: the maximum over epochs on the test set reported as the accuracy."""
     _, folder = lrr
-    for row in layout.rows(folder / "levels.csv"):
-        epochs = [e for e in layout.rows(folder / "epochs.csv") if e["level"] == row["level"]]
+    for row in records.rows(folder / "levels.csv"):
+        epochs = [e for e in records.rows(folder / "epochs.csv") if e["level"] == row["level"]]
         assert row["test_accuracy"] == epochs[-1]["test_accuracy"]
         assert float(row["test_accuracy_maximum_over_epochs"]) == max(
             float(e["test_accuracy"]) for e in epochs
@@ -116,7 +116,7 @@ def test_every_accuracy_is_that_of_its_own_images(lrr):
     """Of the network at the end of the level, in evaluation mode."""
     config, folder = lrr
     work = prepare(config, folder)
-    for level, row in enumerate(layout.rows(folder / "levels.csv")):
+    for level, row in enumerate(records.rows(folder / "levels.csv")):
         work.net.load_state_dict(dict(_weights(folder, level)))
         work.net.eval()
         for part in ("validation", "test"):
@@ -130,7 +130,7 @@ def test_every_level_has_the_schedule_of_its_policy(tmp_path, tiny):
     """From the start, or from the rewind point, the last level too."""
     for algorithm, first in (("lrr", 0), ("wr", 1), ("imp", 0)):
         _finish(build({**tiny, "algorithm": algorithm}), tmp_path / algorithm)
-        epochs = layout.rows(tmp_path / algorithm / "epochs.csv")
+        epochs = records.rows(tmp_path / algorithm / "epochs.csv")
         rates = [float(row["lr"]) for row in epochs if row["level"] == "0"]
         for level in ("1", "2"):
             assert [float(row["lr"]) for row in epochs if row["level"] == level] == rates[first:]
@@ -311,7 +311,7 @@ def test_a_run_that_died_before_its_first_file_goes_on(tmp_path, tiny):
     for path in (left, theirs, strays[0]):
         path.write_text("text")
     (folder / ".#link").symlink_to("nowhere")
-    with pytest.raises(ValueError, match="it has other files alone"):
+    with pytest.raises(ValueError, match="it only has other files"):
         _finish(config, folder)
     theirs.unlink()
     assert len(_finish(config, folder)) == 1
@@ -359,7 +359,7 @@ def test_two_runs_in_one_folder_are_refused(tmp_path, tiny):
 
 def test_a_folder_of_other_files_is_refused(tmp_path, tiny):
     (tmp_path / "thesis.tex").write_text("text")
-    with pytest.raises(ValueError, match="it has other files alone"):
+    with pytest.raises(ValueError, match="it only has other files"):
         _finish(build(tiny), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -545,7 +545,7 @@ def test_divergence_keeps_the_levels_before(tmp_path, tiny, monkeypatch, same_ru
     config = build({**tiny, "train.warmup": "first", "train.warmup_epochs": 1.0})
     with pytest.raises(failures.Diverged, match="of level 1"):
         _finish(config, tmp_path / "run")
-    assert [row["level"] for row in layout.rows(tmp_path / "run" / "levels.csv")] == ["0"]
+    assert [row["level"] for row in records.rows(tmp_path / "run" / "levels.csv")] == ["0"]
     assert layout.file(tmp_path / "run", "weights", 0).is_file()
     monkeypatch.setattr(train, "learning_rate", real)
     _finish(config, tmp_path / "run")

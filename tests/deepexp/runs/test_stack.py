@@ -12,7 +12,7 @@ from deepexp.data import dataset
 from deepexp.pruning import masks
 from deepexp.runs import level_start, run, stack, stacked_run
 from deepexp.runs.setup import prepare
-from deepexp.storage import completeness
+from deepexp.storage import completeness, records
 from deepexp.storage import folder as layout
 from deepexp.training import failures
 from deepexp.training import steps as train
@@ -66,7 +66,7 @@ def test_a_stack_is_its_members_side_by_side(name, stem, size, layout):
 def test_five_steps_are_those_of_each_alone(tmp_path, tiny):
     settings = {**tiny, "data.crop_padding": 1, "data.flip": "random", "train.batch_size": 32}
     works = [prepare(config, tmp_path) for config in _configs(settings)]
-    dense = masks.dense(works[0].net)
+    dense = masks.dense_mask(works[0].net)
     scores = [{name: weight.detach().abs() for name, weight in models.prunable(w.net).items()} for w in works]
     sparse = [masks.top(score, dense, dense.total // 2) for score in scores]
     starts = []
@@ -159,7 +159,7 @@ def test_a_member_that_diverges_leaves_the_others(tmp_path, tiny, monkeypatch, s
     monkeypatch.setattr(models, "build", poisoned)
     with pytest.raises(failures.Diverged, match=f"^{configs[1].run_id}: the training loss must stay finite"):
         _run(configs, tmp_path)
-    assert not layout.rows(tmp_path / configs[1].run_id / "levels.csv")
+    assert not records.rows(tmp_path / configs[1].run_id / "levels.csv")
     assert "Diverged" in (tmp_path / configs[1].run_id / "log.txt").read_text()
     for config in (configs[0], configs[2]):
         same_run(tmp_path / "sound" / config.run_id, tmp_path / config.run_id)

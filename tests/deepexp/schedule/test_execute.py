@@ -24,7 +24,7 @@ from deepexp.recipes import recipe as plan
 from deepexp.runs.setup import prepare
 from deepexp.schedule import costs, execute, gpus, makefile, progress
 from deepexp.schedule import units as schedule_units
-from deepexp.storage import completeness, status
+from deepexp.storage import completeness, records, status
 from deepexp.storage import folder as layout
 from signflow.workers import cluster
 from tests.cluster import dask, wait_until
@@ -190,7 +190,7 @@ def test_make_killed_in_the_middle_goes_on(recipe, tmp_path, same_run, all_of_th
     rows = {name: Path("runs") / name / "levels.csv" for name in _names(runs)}
 
     def trained():
-        return {name: len(layout.rows(path)) for name, path in rows.items()}
+        return {name: len(records.rows(path)) for name, path in rows.items()}
 
     # One run is over, and another has levels behind it and levels before it.
     wait_until(lambda: 3 in trained().values() and {1, 2} & set(trained().values()), "no progress", PATIENCE)

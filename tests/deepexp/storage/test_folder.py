@@ -10,7 +10,7 @@ from deepexp.cli import main
 from deepexp.recipes import recipe as plan
 from deepexp.runs import run as levels
 from deepexp.schedule import costs
-from deepexp.storage import bit_files, completeness
+from deepexp.storage import bit_files, completeness, records
 from deepexp.storage import folder as layout
 from deepexp.storage import status as storage_status
 
@@ -243,7 +243,7 @@ def test_a_damaged_progress_costs_an_estimate(made, capsys, content):
     (folder / "levels.csv").unlink()
     (folder / "progress.json").write_bytes(content)
     with pytest.raises(ValueError, match=r"progress\.json' is damaged .*; delete it and go on"):
-        layout.progress(folder)
+        records.progress(folder)
     (run,) = plan.runs(arguments("plan")[1], profile="smoke")
     assert costs.left(run.config, folder) == costs.images(run.config)
     (status,) = storage_status.status(folder.parent)

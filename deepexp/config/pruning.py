@@ -1,0 +1,122 @@
+"""The settings of a run's masks and of its flipped signs, each validated by itself."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from deepexp.config.algorithms import Section
+from deepexp.config.sections import Fraction01
+
+SCORE_SETTINGS = {"snip": "snip_batches", "synflow": "synflow_steps"}  # the field that only this score uses
+
+
+class Pruning(Section):
+    """How many weights each level keeps, which ones, and where its mask comes from.
+
+    Level l keeps floor(initial_density keep^l N + 1/2) of the N prunable weights.
+
+    Attributes
+    ----------
+    levels : int
+        How many times the network is pruned; 0 is the first training alone.
+    keep : float
+        The fraction of the living weights that a pruning keeps, in (0, 1].
+    initial_density : float
+        The density of level 0, in (0, 1]; below 1, level 0 already trains under a mask.
+    score : {'magnitude', 'random', 'snip', 'synflow'}
+        What ranks the weights.
+    snip_batches : int
+        How many training batches SNIP adds up the gradients of.
+    synflow_steps : int
+        How many prunings SynFlow takes to reach a density, each with new scores.
+    scope : {'global', 'layer'}
+        Whether scores are compared across layers or within each.
+    source : {'own', 'run', 'shuffled', 'random', 'fixed'}
+        Where the masks come from. 'own': this run's scores; 'run': the masks of another run, level by level;
+        'shuffled': either of these, with every layer's mask shuffled; 'random': random weights within a
+        budget for each layer; 'fixed': another run's mask of one level.
+    run : str, optional
+        The run_id that 'run', 'shuffled' and 'fixed' take masks from.
+    run_level : int, optional
+        The level that 'fixed' takes.
+    budget : {'uniform', 'balanced', 'erk'}
+        How the kept weights are divided among the layers, for scope 'layer' and source 'random'.
+    """
+
+    levels: int = Field(20, ge=0, le=10_000)
+    keep: Fraction01 = 0.8
+    initial_density: Fraction01 = 1.0
+    score: Literal["magnitude", "random", "snip", "synflow"] = "magnitude"
+    snip_batches: int = Field(10, ge=1)
+    synflow_steps: int = Field(100, ge=1, le=100_000)
+    scope: Literal["global", "layer"] = "global"
+    source: Literal["own", "run", "shuffled", "random", "fixed"] = "own"
+    run: str | None = None
+    run_level: int | None = Field(None, ge=0)
+    budget: Literal["uniform", "balanced", "erk"] = "uniform"
+
+    @model_validator(mode="after")
+    def _source_is_complete(self) -> Self:
+        if self.source in ("run", "fixed") and self.run is None:
+            raise ValueError(f"source = '{self.source}' needs pruning.run, the run_id that has the masks")
+        if self.source in ("own", "random") and self.run is not None:
+            raise ValueError(f"source = '{self.source}' takes no masks from a run, got run = '{self.run}'")
+        if (self.source == "fixed") != (self.run_level is not None):
+            raise ValueError(
+                f"run_level must be given with source = 'fixed' and with no other, got {self.run_level} with "
+                f"'{self.source}'; set both or neither"
+            )
+        for name in self._idle():
+            if getattr(self, name) != Pruning.model_fields[name].default:
+                other = "score" if name in SCORE_SETTINGS.values() else "scope"
+                rest = f"run = '{self.run}'" if self.run else f"{other} = '{getattr(self, other)}'"
+                raise ValueError(
+                    f"{name} has no effect with source = '{self.source}' and {rest}; leave it out, got "
+                    f"{getattr(self, name)!r}"
+                )
+        if self.source in ("own", "shuffled") and self.initial_density < 1 and self.score == "magnitude":
+            raise ValueError(
+                "initial_density below 1 needs source = 'random' or score = 'random', 'snip' or 'synflow': "
+                "magnitudes at initialisation say nothing yet"
+            )
+        return self
+
+    def _idle(self) -> tuple[str, ...]:
+        """Return the fields that the masks do not depend on."""
+        settings = tuple(name for score, name in SCORE_SETTINGS.items() if score != self.score)
+        if self.run is not None:
+            return ("keep", "initial_density", "score", "scope", "budget", *settings)
+        if self.source == "random":
+            return ("score", "scope", *settings)
+        return settings if self.scope == "layer" else ("budget", *settings)
+
+    def kept(self, level: int, total: int) -> int:
+        """Return how many of `total` weights `level` keeps, in exact arithmetic on the decimals given."""
+        if self.source == "fixed":
+            raise ValueError("a count needs a source other than 'fixed', whose mask brings its own")
+        exact = Fraction(repr(self.initial_density)) * Fraction(repr(self.keep)) ** level * total
+        return int(exact + Fraction(1, 2))
+
+
+class Perturbation(Section):
+    """Which signs to flip, once, among the surviving weights; the seed chooses them.
+
+    Attributes
+    ----------
+    fraction : float
+        How many of the weights flip, in [0, 1].
+    level : int
+        The level at whose start they flip.
+    scope : {'global', 'layer'}
+        Whether the fraction holds for all weights together or for each layer's.
+    layers : tuple of str
+        The layers that it is restricted to; () is all.
+    """
+
+    fraction: float = Field(0.0, ge=0, le=1)
+    level: int = Field(0, ge=0)
+    scope: Literal["global", "layer"] = "global"
+    layers: tuple[str, ...] = Field((), strict=False)
