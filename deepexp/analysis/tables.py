@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from deepexp.config.settings import Config
-    from deepexp.recipes.recipe import Recipe, Run
+    from deepexp.recipes.plan import PlannedRun
+    from deepexp.recipes.recipe import Recipe
 
 COLUMNS = (
     *("density", "kept", "total", "flips", "train_loss", "train_accuracy"),
@@ -30,7 +31,7 @@ AXES = ("panel", "arm", "seed")
 
 
 def tables(
-    recipe: Recipe, runs: Sequence[Run], folder: Path, *, without_starved: bool = False
+    recipe: Recipe, runs: Sequence[PlannedRun], folder: Path, *, without_starved: bool = False
 ) -> dict[str, xr.Dataset]:
     """The tables of a recipe's complete runs in `folder`, by the name of their group in the result file.
 
@@ -94,7 +95,7 @@ def again(
     return made, {**config, "without_starved": without_starved, "reduced_from": origin}
 
 
-def origins(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
+def origins(runs: Sequence[PlannedRun], folder: Path) -> list[dict[str, Any]]:
     """Which data, software and hardware made the complete runs: each combination once, with its number."""
     counted: dict[str, int] = {}
     for run_id, config in {run.config.run_id: run.config for run in runs}.items():
@@ -113,7 +114,7 @@ def origins(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
     return [{**json.loads(text), "runs": number} for text, number in counted.items()]
 
 
-def _levels(runs: Sequence[Run], complete: Sequence[Run], folder: Path) -> xr.Dataset:
+def _levels(runs: Sequence[PlannedRun], complete: Sequence[PlannedRun], folder: Path) -> xr.Dataset:
     import xarray as xr
 
     panels, arms = (list(dict.fromkeys(getattr(run, name) for run in runs)) for name in ("panel", "arm"))
@@ -177,7 +178,7 @@ def _network(configs: Sequence[Config]) -> str:
     return names if len(widths) > 1 or widths == {1.0} else f"{names}, width {widths.pop():g}"
 
 
-def _signs(levels: xr.Dataset, complete: Sequence[Run], folder: Path) -> xr.Dataset:
+def _signs(levels: xr.Dataset, complete: Sequence[PlannedRun], folder: Path) -> xr.Dataset:
     import xarray as xr
 
     panels, arms, seeds = (levels[axis].astype(str).values.tolist() for axis in AXES)
@@ -227,7 +228,7 @@ def sign_histograms(folder: Path, prunings: int) -> tuple[np.ndarray, np.ndarray
     return np.bincount(last, minlength=prunings + 1), np.bincount(count, minlength=prunings + 2)
 
 
-def _reference(runs: Sequence[Run]) -> xr.Dataset | None:
+def _reference(runs: Sequence[PlannedRun]) -> xr.Dataset | None:
     """The published curves of what these runs do, each once."""
     import xarray as xr
 

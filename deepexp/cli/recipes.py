@@ -18,7 +18,8 @@ from signflow.messages import Failure
 if TYPE_CHECKING:
     import xarray as xr
 
-    from deepexp.recipes.recipe import Recipe, Run
+    from deepexp.recipes.plan import PlannedRun
+    from deepexp.recipes.recipe import Recipe
 
 
 def run_recipes(_: argparse.Namespace) -> None:
@@ -29,8 +30,8 @@ def run_recipes(_: argparse.Namespace) -> None:
         print(f"{name:20s} {recipe.question}")
 
 
-def _planned(options: argparse.Namespace) -> list[Run]:
-    from deepexp.recipes.recipe import runs
+def _planned(options: argparse.Namespace) -> list[PlannedRun]:
+    from deepexp.recipes.plan import runs
 
     return runs(
         options.recipe,
@@ -100,7 +101,7 @@ def run_recipe(options: argparse.Namespace) -> None:
             print(f"{run_id}: job {number}")
         return
 
-    def here(unit: Sequence[Run]) -> None:
+    def here(unit: Sequence[PlannedRun]) -> None:
         configs = [run.config for run in unit]
         folders = [options.runs / config.run_id for config in configs]
         for folder in folders:
@@ -108,7 +109,7 @@ def run_recipe(options: argparse.Namespace) -> None:
         with gpus.device(configs[0]):
             train_together(configs, folders, bool(options.quiet or options.only), scalars=False)
 
-    def done(run: Run) -> None:
+    def done(run: PlannedRun) -> None:
         if not options.quiet:
             print(progress.news(run, units.unfinished(runs, options.runs), options.runs), flush=True)
 

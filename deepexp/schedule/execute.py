@@ -10,7 +10,7 @@ from typing import Any
 
 from deepexp.config.build import read, to_toml
 from deepexp.config.settings import Config
-from deepexp.recipes.recipe import Run
+from deepexp.recipes.plan import PlannedRun
 from deepexp.schedule.gpus import device
 from deepexp.schedule.units import unfinished
 from deepexp.storage import folder as layout
@@ -51,16 +51,16 @@ def trained(
         yield 0, event
 
 
-def job(unit: Sequence[Run], folder: Path) -> Job:
+def job(unit: Sequence[PlannedRun], folder: Path) -> Job:
     """The run or the stack as a job that any machine with these files can do."""
     names = tuple(str((folder / run.config.run_id).absolute()) for run in unit)
     return Job(tuple(to_toml(run.config) for run in unit), names)
 
 
 def execute(
-    todo: Sequence[Sequence[Run]],
-    start: Callable[[Sequence[Run]], Future[Any]],
-    done: Callable[[Run], None],
+    todo: Sequence[Sequence[PlannedRun]],
+    start: Callable[[Sequence[PlannedRun]], Future[Any]],
+    done: Callable[[PlannedRun], None],
     folder: Path,
     most: int | None = None,
 ) -> dict[str, BaseException]:
@@ -68,7 +68,7 @@ def execute(
 
     Of a unit that fails, those runs that are complete in `folder` are done too.
     """
-    waiting, going = list(todo), dict[Future[Any], Sequence[Run]]()
+    waiting, going = list(todo), dict[Future[Any], Sequence[PlannedRun]]()
     failed: dict[str, BaseException] = {}
     while waiting or going:
         busy = {run.config.run_id for unit in (*waiting, *going.values()) for run in unit}

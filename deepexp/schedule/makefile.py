@@ -9,12 +9,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from deepexp.recipes.recipe import Run
+from deepexp.recipes.plan import PlannedRun
 from deepexp.schedule.units import units
 from signflow.provenance import source_digest
 
 
-def makefile(recipe: str, runs: Sequence[Run], folder: Path, options: Sequence[str], build: Path) -> str:
+def makefile(
+    recipe: str, runs: Sequence[PlannedRun], folder: Path, options: Sequence[str], build: Path
+) -> str:
     """A makefile of the recipe's runs, its result file and its figure under `build`, for make's job server.
 
     One target for each run: its levels.csv. An unfinished run has some of that file already, so that its
@@ -53,7 +55,7 @@ def makefile(recipe: str, runs: Sequence[Run], folder: Path, options: Sequence[s
     return "\n".join(lines) + "\n"
 
 
-def is_reduced(results: Path, runs: Sequence[Run]) -> bool:
+def is_reduced(results: Path, runs: Sequence[PlannedRun]) -> bool:
     """Whether `results` is of these runs and was made by these sources."""
     import h5netcdf
 

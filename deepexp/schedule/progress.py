@@ -7,18 +7,18 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deepexp.recipes.recipe import Run
+from deepexp.recipes.plan import PlannedRun
 from deepexp.schedule import costs
 from deepexp.schedule.units import units
 from deepexp.storage import folder as layout
 
 
-def overview(runs: Sequence[Run], todo: Sequence[Run]) -> list[str]:
+def overview(runs: Sequence[PlannedRun], todo: Sequence[PlannedRun]) -> list[str]:
     """Lines on what the runs are, and how many of them are complete."""
     left = {run.config.run_id for run in todo}
     count = len({run.config.run_id for run in runs})
     arm_of = {run.config.run_id: run.arm for run in reversed(runs)}
-    arms: dict[tuple[str, str], list[Run]] = {}
+    arms: dict[tuple[str, str], list[PlannedRun]] = {}
     for run in runs:
         arms.setdefault((run.panel, run.arm), []).append(run)
     wide = [max(len(names[i]) for names in arms) for i in (0, 1)]
@@ -33,7 +33,7 @@ def overview(runs: Sequence[Run], todo: Sequence[Run]) -> list[str]:
     return [*lines, f"{count - len(left)} of {count} runs are complete"]
 
 
-def outlook(todo: Sequence[Run], folder: Path, speeds: Mapping[costs.Work, costs.Speed]) -> str:
+def outlook(todo: Sequence[PlannedRun], folder: Path, speeds: Mapping[costs.Work, costs.Speed]) -> str:
     """What is left, and how long it takes."""
     if not todo:
         return "nothing is left to train"
@@ -45,7 +45,7 @@ def outlook(todo: Sequence[Run], folder: Path, speeds: Mapping[costs.Work, costs
     )
 
 
-def news(run: Run, todo: Sequence[Run], folder: Path) -> str:
+def news(run: PlannedRun, todo: Sequence[PlannedRun], folder: Path) -> str:
     """That a run is complete, what is left, and how long that takes at the speeds so far."""
     table = folder / run.config.run_id / "levels.csv"
     accuracy, density = layout.numbers(table, ("test_accuracy", "density"))[-1].values()

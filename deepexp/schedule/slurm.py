@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deepexp.recipes.recipe import Run
+from deepexp.recipes.plan import PlannedRun
 from deepexp.schedule.execute import job
 
 
-def submit(todo: Sequence[Sequence[Run]], folder: Path, parameters: Mapping[str, Any]) -> dict[str, str]:
+def submit(
+    todo: Sequence[Sequence[PlannedRun]], folder: Path, parameters: Mapping[str, Any]
+) -> dict[str, str]:
     """Put the units into the queue of SLURM, each after what it needs; the job's number by run_id.
 
     `parameters` are submitit's ('timeout_min', 'slurm_partition', ...). Raises ValueError where there is no

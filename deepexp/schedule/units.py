@@ -7,37 +7,37 @@ from pathlib import Path
 from typing import Any
 
 from deepexp.data import catalogue, image_folder
-from deepexp.recipes.recipe import Run
+from deepexp.recipes.plan import PlannedRun
 from deepexp.storage import completeness
 
 
-def unfinished(runs: Sequence[Run], folder: Path) -> list[Run]:
+def unfinished(runs: Sequence[PlannedRun], folder: Path) -> list[PlannedRun]:
     """The runs that are not complete in `folder`, each run_id once, in their order."""
     return [
         run for name, run in _once(runs).items() if not completeness.is_complete(folder / name, run.config)
     ]
 
 
-def units(runs: Sequence[Run], folder: Path) -> list[list[Run]]:
+def units(runs: Sequence[PlannedRun], folder: Path) -> list[list[PlannedRun]]:
     """What is left to train: each run alone, or the runs of an arm that train as one stack.
 
     Of a stack all runs are there, since they go on together where one of them is not complete.
     """
-    together: dict[Any, list[Run]] = {}
+    together: dict[Any, list[PlannedRun]] = {}
     for name, run in _once(runs).items():
         together.setdefault((run.panel, run.arm) if run.config.machine.stack else name, []).append(run)
     return [unit for unit in together.values() if unfinished(unit, folder)]
 
 
-def _once(runs: Sequence[Run]) -> dict[str, Run]:
+def _once(runs: Sequence[PlannedRun]) -> dict[str, PlannedRun]:
     """The runs by run_id, in the first of their arms."""
-    once: dict[str, Run] = {}
+    once: dict[str, PlannedRun] = {}
     for run in runs:
         once.setdefault(run.config.run_id, run)
     return once
 
 
-def check_data(recipe: str, runs: Sequence[Run]) -> None:
+def check_data(recipe: str, runs: Sequence[PlannedRun]) -> None:
     """Raise ValueError, naming the recipe and its panel, where the data set of a run is not at hand."""
     for run in {run.panel: run for run in runs}.values():
         data = run.config.data

@@ -11,7 +11,8 @@ from deepexp.analysis import derived, starvation
 from deepexp.analysis import tables as analysis
 from deepexp.config.build import build
 from deepexp.predictions import published
-from deepexp.recipes import recipe as plan
+from deepexp.recipes import plan
+from deepexp.recipes.recipe import load
 from deepexp.runs import run as levels
 from deepexp.storage import bit_files
 from deepexp.storage import folder as layout
@@ -43,7 +44,7 @@ def made(tmp_path_factory):
     """The recipe, its runs and their folder: all but IMP on LRR's masks complete, one of those part of it."""
     folder = tmp_path_factory.mktemp("analysis")
     (folder / "tiny.toml").write_text(RECIPE)
-    recipe = plan.load(str(folder / "tiny.toml"))
+    recipe = load(str(folder / "tiny.toml"))
     runs = plan.runs(recipe, profile="smoke")
     for run in runs:
         steps = levels.run(run.config, folder / run.config.run_id)

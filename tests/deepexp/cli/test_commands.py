@@ -20,7 +20,7 @@ from deepexp import models
 from deepexp.cli import main
 from deepexp.cli import train as cli_train
 from deepexp.config.build import read
-from deepexp.recipes import recipe as plan
+from deepexp.recipes import plan
 from deepexp.runs import checkpoint
 from deepexp.runs import run as levels
 from deepexp.storage import bit_files, status

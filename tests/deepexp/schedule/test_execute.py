@@ -20,7 +20,7 @@ from deepexp import models
 from deepexp.cli import main
 from deepexp.cli import recipes as cli_recipes
 from deepexp.config.build import build
-from deepexp.recipes import recipe as plan
+from deepexp.recipes import plan
 from deepexp.runs.setup import prepare
 from deepexp.schedule import costs, execute, gpus, makefile, progress
 from deepexp.schedule import units as schedule_units
@@ -314,7 +314,7 @@ def test_the_seeds_of_an_arm_train_as_one_stack(recipe, tmp_path, capsys, same_r
     for name in _names(runs):
         same_run(tmp_path / "runs" / name, tmp_path / "whole" / name)
     assert main.main([*command, "--seed", "1"]) == 2
-    assert "a stack must have two seeds or more, got [1]; leave --stack out" in capsys.readouterr().err
+    assert "a stack must have at least two seeds, got [1]; leave --stack out" in capsys.readouterr().err
 
 
 def test_a_member_that_diverges_fails_with_what_needs_it_and_the_others_are_done(recipe, capsys, monkeypatch):
