@@ -45,6 +45,6 @@ def check_data(recipe: str, runs: Sequence[PlannedRun]) -> None:
             if catalogue.SOURCES[data.dataset].in_files:
                 image_folder.listing(data.dataset, data.classes)
             else:
-                catalogue.check(data.dataset)
+                catalogue.check_files(data.dataset)
         except ValueError as error:
             raise ValueError(f"recipe {recipe}: panels.{run.panel}.data.dataset: {error}") from None
