@@ -179,7 +179,7 @@ def check_files(name: str) -> None:
     for part in source.parts if source.url else ():
         if not (place / part).is_file():
             raise ValueError(
-                f"{name} must lie in '{place}', but '{part}' is missing; run `deepexp data fetch {name}` or "
+                f"{name} must be in '{place}', but '{part}' is missing; run `deepexp data fetch {name}` or "
                 f"set SIGNFLOW_DATA to the folder that holds {source.folder}"
             )
 

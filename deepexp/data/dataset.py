@@ -182,7 +182,8 @@ def _verified(config: Data) -> tuple[Images, Images, int, str, str]:
     if variant == "unknown" and not config.accept_unknown:
         raise ValueError(
             f"{config.dataset} in '{catalogue.folder()}' must be one of the known copies "
-            f"({', '.join(source.variants)}), but it is none; fetch it again, or set data.accept_unknown=true"
+            f"({', '.join(source.variants)}), but it is none of them; fetch it again, or set "
+            "data.accept_unknown=true"
         )
     digest = hashlib.sha1(" ".join(sums).encode()).hexdigest()
     return *_split(config.dataset, parts), source.classes, variant, digest
@@ -210,7 +211,8 @@ def _divide(images: Images | Files, config: Data, seed: int) -> tuple[Images | F
     """Choose the training images, at most `config.limit`, and the validation images."""
     if config.validation >= len(images):
         raise ValueError(
-            f"data.validation must leave training images of the {len(images):,}, got {config.validation:,}"
+            f"data.validation must be less than the {len(images):,} training images, got "
+            f"{config.validation:,}"
         )
     generator = torch.Generator().manual_seed(stream(seed, "validation"))
     order = torch.randperm(len(images), generator=generator)

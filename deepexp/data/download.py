@@ -43,7 +43,7 @@ def fetch(name: str, *, url: str | None = None, progress: bool = True) -> Path:
         return target / source.folder
     if name == "imagenet":
         raise ValueError(
-            "imagenet cannot be fetched, since image-net.org gives it to registered users alone; put its "
+            "imagenet cannot be fetched, since image-net.org gives it only to registered users; put its "
             f"train/CLASS/*.JPEG and val/CLASS/*.JPEG into '{target / source.folder}'"
         )
     if not source.url:

@@ -87,7 +87,7 @@ def listing(name: str, classes: int | None = None) -> Listing:
     if not root.is_dir():
         hint = f"run `deepexp data fetch {name}` or " if source.url else ""
         raise ValueError(
-            f"{name} must lie in '{root}', but there is no such folder; {hint}set SIGNFLOW_DATA to the "
+            f"{name} must be in '{root}', but there is no such folder; {hint}set SIGNFLOW_DATA to the "
             f"folder that holds {source.folder}"
         )
     names = _classes(root / "train")
@@ -162,7 +162,7 @@ def _classes(folder: Path) -> tuple[str, ...]:
     names = tuple(sorted(entry.name for entry in _entries(folder) if entry.is_dir()))
     if len(names) < 2:
         raise ValueError(
-            f"'{folder}' must have a folder of images for each of two classes or more, found {len(names)}; "
+            f"'{folder}' must have a folder of images for each of at least two classes, found {len(names)}; "
             "unpack the data set there as it was published"
         )
     return names
@@ -173,8 +173,8 @@ def _same_classes(root: Path, names: tuple[str, ...]) -> tuple[str, ...]:
     if found != names:
         odd = sorted(set(found) ^ set(names))[0]
         raise ValueError(
-            f"'{root / 'val'}' must have a folder for every class of '{root / 'train'}' and no other, not so "
-            f"for '{odd}'; sort the images into the folders of their classes"
+            f"'{root / 'val'}' must have the same folders of classes as '{root / 'train'}', but only one of "
+            f"them has '{odd}'; sort the images into the folders of their classes"
         )
     return names
 
@@ -211,7 +211,7 @@ def _annotated(folder: Path, names: Sequence[str]) -> LabelledFiles:
     lines = Counter(row[0] for row in rows)
     odd = sorted((have ^ lines.keys()) | {name for name, count in lines.items() if count > 1})
     if odd:
-        found = {0: "no line for that image", 1: "no such image"}.get(lines[odd[0]], "more than one")
+        found = {0: "no line", 1: "no image"}.get(lines[odd[0]], "more than one line")
         raise ValueError(
             f"'{notes}' must have one line for every image in '{folder / 'images'}', but for '{odd[0]}' "
             f"there is {found}; restore both from one copy"

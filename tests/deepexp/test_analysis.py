@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from deepexp.analysis import derived, starvation
+from deepexp.analysis import derived, histograms, starvation
 from deepexp.analysis import tables as analysis
 from deepexp.config.build import build
 from deepexp.predictions import published
@@ -199,7 +199,7 @@ def test_sign_statistics_of_a_planted_history(tmp_path):
         bit_files.save(column(signs, position), layout.file(tmp_path, "signs", level))
     for level in range(3):
         bit_files.save(column(alive, level), layout.file(tmp_path, "masks", level))
-    last, count = analysis.sign_histograms(tmp_path, 2)
+    last, count = histograms.sign_histograms(tmp_path, 2)
     assert last.tolist() == [2, 1, 1]  # never and at level 0; at level 1; always
     assert count.tolist() == [1, 2, 0, 1]
 

@@ -332,5 +332,5 @@ def test_a_missing_data_set_names_recipe_and_key(tmp_path, capsys, monkeypatch):
         assert main.main([*command, "--profile", "short", "--runs", str(tmp_path / "runs")]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1
-        assert error.startswith("deepexp: recipe fig3: panels.cifar10.data.dataset: cifar10 must lie in ")
+        assert error.startswith("deepexp: recipe fig3: panels.cifar10.data.dataset: cifar10 must be in ")
     assert not (tmp_path / "runs").exists()
