@@ -1,4 +1,4 @@
-"""What a plan says while it runs: what there is, what is left, and for how long."""
+"""What a plan reports while it runs: its runs, how many are left, and how long they will take."""
 
 from __future__ import annotations
 
@@ -14,7 +14,20 @@ from deepexp.storage import folder as layout
 
 
 def overview(runs: Sequence[PlannedRun], todo: Sequence[PlannedRun]) -> list[str]:
-    """Lines on what the runs are, and how many of them are complete."""
+    """Describe the runs of a plan, and say how many of them are complete.
+
+    Parameters
+    ----------
+    runs : sequence of PlannedRun
+        All runs of the plan.
+    todo : sequence of PlannedRun
+        Those that are not complete.
+
+    Returns
+    -------
+    list of str
+        A line for each arm of each panel, and one for all.
+    """
     left = {run.config.run_id for run in todo}
     count = len({run.config.run_id for run in runs})
     arm_of = {run.config.run_id: run.arm for run in reversed(runs)}
@@ -34,7 +47,21 @@ def overview(runs: Sequence[PlannedRun], todo: Sequence[PlannedRun]) -> list[str
 
 
 def outlook(todo: Sequence[PlannedRun], folder: Path, speeds: Mapping[costs.Work, costs.Speed]) -> str:
-    """What is left, and how long it takes."""
+    """Say what is left, and how long it will take.
+
+    Parameters
+    ----------
+    todo : sequence of PlannedRun
+        The runs that are not complete.
+    folder : Path
+        The folder of the runs.
+    speeds : mapping of Speed
+        By kind of work.
+
+    Returns
+    -------
+    str
+    """
     if not todo:
         return "nothing is left to train"
     parallel = min(at_a_time(), len(units(todo, folder)))
@@ -46,7 +73,21 @@ def outlook(todo: Sequence[PlannedRun], folder: Path, speeds: Mapping[costs.Work
 
 
 def news(run: PlannedRun, todo: Sequence[PlannedRun], folder: Path) -> str:
-    """That a run is complete, what is left, and how long that takes at the speeds so far."""
+    """Report that a run is complete, what is left, and how long that will take at the speeds so far.
+
+    Parameters
+    ----------
+    run : PlannedRun
+        A complete run.
+    todo : sequence of PlannedRun
+        The runs that are not complete.
+    folder : Path
+        The folder of the runs.
+
+    Returns
+    -------
+    str
+    """
     table = folder / run.config.run_id / "levels.csv"
     accuracy, density = layout.numbers(table, ("test_accuracy", "density"))[-1].values()
     speeds = costs.observed([run.config, *(one.config for one in todo)], folder)
@@ -55,6 +96,6 @@ def news(run: PlannedRun, todo: Sequence[PlannedRun], folder: Path) -> str:
 
 
 def at_a_time() -> int:
-    """How many jobs the make above this process runs at a time; 1 without one."""
+    """Return how many jobs the make that started this process runs at a time; 1 without one."""
     found = re.search(r"-j ?(\d+)", os.environ.get("MAKEFLAGS", ""))
     return int(found[1]) if found else 1

@@ -86,7 +86,7 @@ def test_a_run_in_two_arms_is_one_target_after_what_it_needs(recipe):
         assert rules[f"runs/{run.config.run_id}/levels.csv"].split() == [
             f"runs/{need}/levels.csv" for need in run.needs
         ]
-    with pytest.raises(ValueError, match="make needs paths of letters"):
+    with pytest.raises(ValueError, match="make needs paths of only letters"):
         makefile.makefile("tiny.toml", recipe, Path("my runs"), [], Path("build"))
 
 
