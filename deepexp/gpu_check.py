@@ -63,7 +63,7 @@ class Found:
 def run(device: str, out: Path, last_start: float = LAST_START) -> Iterator[Found]:
     """Make every check on `device`, and keep what was found so far in the JSON file `out`."""
     began, found = time.perf_counter(), list[Found]()
-    made = {"hardware": bench.hardware(build({"machine.device": device}).machine), **provenance({})}
+    made = {"hardware": bench.training_hardware(build({"machine.device": device}).machine), **provenance({})}
     for name, check in checks(device).items():
         if time.perf_counter() - began > last_start:
             found.append(Found(name, None, "its time is over"))

@@ -317,7 +317,7 @@ def test_batches_that_cannot_be_shared_are_refused(tmp_path, tiny, settings, mes
 
 
 def test_other_ranks_speak_only_where_rank_0_does_not_end_them(monkeypatch, capsys):
-    monkeypatch.setattr(main, "GRACE", 0.2)
+    monkeypatch.setattr(main, "TORCHRUN_GRACE", 0.2)
     monkeypatch.setenv("RANK", "1")
     began = time.monotonic()
     assert main.main(["train", "--set", "train.batch_size=0"]) == 2

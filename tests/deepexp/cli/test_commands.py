@@ -111,7 +111,7 @@ def test_the_same_command_finds_the_run_complete(run, capsys):
         (["--levels", "999999999"], "pruning.levels must be less than or equal to 10000, got 999999999"),
         (["--set", "pruning.score=synflow", "pruning.synflow_steps=1000000000000"], "must be less than or"),
         (["--seed", str(2**128)], f"seed must be less than {2**128}, got {2**128}"),
-        (["--set", "=1"], "--set takes KEY=VALUE, as train.lr=0.05, got '=1'"),
+        (["--set", "=1"], "--set takes KEY=VALUE, such as train.lr=0.05, got '=1'"),
         (
             ["--set", "machine.compile=true"],
             "a compiler, but there is no no-compiler; install one",

@@ -399,7 +399,7 @@ def test_slurm_gets_jobs_that_wait_for_their_needs(recipe, tmp_path, capsys, mon
     arguments = ["run", "tiny.toml", "--profile", "smoke", "--slurm"]
     monkeypatch.setenv("PATH", str(tmp_path / "none"))
     assert main.main(arguments) == 2
-    assert "on a machine with sbatch" in capsys.readouterr().err
+    assert "needs a machine with sbatch" in capsys.readouterr().err
     queue, programs = tmp_path / "queue", tmp_path / "programs"
     for made in (queue, programs):
         made.mkdir()
