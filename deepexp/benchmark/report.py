@@ -111,7 +111,7 @@ def _study(work: Run, rate: float) -> str:
     some = work.dataset.test[torch.arange(min(1000, len(work.dataset.test)))]
     looked = seconds_of(lambda: evaluate.evaluate(work.net, some, work.dataset, work.config.machine), 1)
     level += looked * len(work.dataset.test) / len(some)
-    often = min(1.0, epoch / checkpoint.PAUSE)  # checkpoints an epoch
+    often = min(1.0, epoch / checkpoint.PAUSE)  # checkpoints per epoch
     hours = trainings * (epochs * (epoch + kept * often) + level) / 3600
     return (
         f"- {_number(epoch)} s an epoch, {_number(kept)} s a checkpoint, {_number(level)} s to evaluate, "

@@ -29,7 +29,8 @@ def run_data(options: argparse.Namespace) -> None:
     if variant == "unknown":
         known = ", ".join(catalogue.SOURCES[options.dataset].variants)
         raise ValueError(
-            f"{options.dataset} must be one of the known copies ({known}), but it is none of them; fetch it again"
+            f"{options.dataset} must be one of the known copies ({known}), but it is none of them; fetch it "
+            "again"
         )
 
 

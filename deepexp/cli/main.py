@@ -28,9 +28,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _follow(arguments: list[str] | None) -> int:
-    """Do the same as `_lead` in the other processes of a run, silently: rank 0 speaks for all while it lives.
+    """Run `deepexp` in a process other than rank 0, which speaks for all processes while it lives.
 
-    If torchrun has not ended this process after its grace period, rank 0 cannot speak, and this one does.
+    A process that fails waits for torchrun to end it. If it outlives that time, rank 0 has not failed, and
+    this process prints its own error.
     """
     with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()):
         try:

@@ -72,7 +72,7 @@ def recipe_options(
     reduce.add_argument(
         "--without-starved",
         action="store_true",
-        help="leave levels at which a layer of any arm has few weights left out of means over levels",
+        help="take means only over levels at which no layer of any arm has few weights left",
     )
 
 

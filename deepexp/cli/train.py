@@ -58,7 +58,7 @@ def _configs(options: argparse.Namespace) -> list[Config]:
         "data.dataset": options.dataset,
         "algorithm": options.algorithm,
         "machine.device": device_of(options.device),
-        "machine.processes": int(os.environ.get("WORLD_SIZE", 1)),  # as torchrun started
+        "machine.processes": int(os.environ.get("WORLD_SIZE", 1)),  # torchrun sets it
     }
     if options.model is not None:
         settings["model.name"] = options.model

@@ -160,7 +160,7 @@ def decoded(jobs: Iterable[DecodeJob], size: int, *, pinned: bool = False) -> It
     from torch.utils.data import DataLoader
 
     count, context = workers(), None
-    if count:  # a fork of this very process would inherit the state of its threads and of its device
+    if count:  # processes of a fork server inherit neither this one's threads nor its device
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["torch.utils.data", "deepexp.data.jpeg"])
     with warnings.catch_warnings():

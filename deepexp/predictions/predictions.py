@@ -202,7 +202,7 @@ def verdict_table(identifiers: tuple[str, ...], tables: RecipeTables) -> xr.Data
 
     if unknown := set(identifiers) - set(PREDICTIONS):
         raise ValueError(
-            f"a recipe's predictions must be of {', '.join(PREDICTIONS)}, got {', '.join(sorted(unknown))}"
+            f"a recipe's predictions must be among {', '.join(PREDICTIONS)}, got {', '.join(sorted(unknown))}"
         )
     asked = [name for name in PREDICTIONS if name in identifiers or name.rstrip("b") in identifiers]
     items = [item for identifier in asked for item in decided(identifier, tables)]
