@@ -22,8 +22,8 @@ START = 4.0  # seconds that the process of a run takes to start, on two cores
 # Assumed speeds of a GPU, for a machine without one. PUBLISHED are the images/s at which ResNet50 trains at
 # 224 pixels: on one A100 in mixed precision and in TF32, on one V100 in float32
 # (github.com/NVIDIA/DeepLearningExamples, PyTorch/Classification/ConvNets/resnet50v1.5/README.md, results
-# with pytorch-21.03). LAYER_SECONDS are assumptions: the least time of a layer in a step, depending on whether
-# its kernels are launched one by one or as a CUDA graph (machine.compile).
+# with pytorch-21.03). LAYER_SECONDS are assumptions: the least time of a layer in a step, if its kernels are
+# launched one by one, or as a CUDA graph (machine.compile).
 PUBLISHED = {"float32": 367, "tf32": 938, "bf16": 2470}
 RESNET50_OPERATIONS = 2.43e10  # to train on one such image, as `deepexp.runs.speed.operations` counts them
 LAYER_SECONDS = {False: 3e-4, True: 5e-5}  # by machine.compile

@@ -305,7 +305,7 @@ def test_the_table_has_a_row_a_panel_and_p7b_with_p7():
         *[(name, panel, "NOT RUN") for name in ("P7", "P7b") for panel in ("cifar10", "cifar100")],
     ]
     np.testing.assert_allclose(table["values"][0], SUPPORTED)
-    with pytest.raises(ValueError, match=r"predictions must be of P1, .*, got P9$"):
+    with pytest.raises(ValueError, match=r"predictions must be among P1, .*, got P9$"):
         predictions.verdict_table(("P9",), {"levels": levels, "signs": planted.signs(levels)})
     assert np.isnan(table["values"][3:]).all()
 
