@@ -71,6 +71,7 @@ def resample(x: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Tensor:
     columns = torch.where(flips[:, None], step.flip(0), step)
     columns = (left + columns * wide - 0.5).clamp(left, left + wide - 1)  # (B, size)
     rows = (top + step * high - 0.5).clamp(top, top + high - 1)
+    # With align_corners, -1 and 1 are the centres of the first and the last pixel.
     grid = torch.stack(
         torch.broadcast_tensors(
             (columns * (2 / (width - 1)) - 1)[:, None, :], (rows * (2 / (height - 1)) - 1)[:, :, None]
