@@ -93,7 +93,7 @@ def run(device: str, out: Path, last_start: float = LAST_START) -> Iterator[Foun
         The finding of each check.
     """
     began, found = time.perf_counter(), list[Found]()
-    made = {"hardware": bench.hardware(build({"machine.device": device}).machine), **provenance({})}
+    made = {"hardware": bench.training_hardware(build({"machine.device": device}).machine), **provenance({})}
     for name, check in checks(device).items():
         if time.perf_counter() - began > last_start:
             found.append(Found(name, None, "no time was left"))

@@ -400,14 +400,14 @@ TRAPS: dict[int, tuple[str, tuple[Mutant, ...]]] = {
             ),
             Mutant(
                 "an epoch's order is not in the checkpoint",
-                "data/dataset.py",
+                "data/batches.py",
                 'torch.Generator().manual_seed(stream(seed, "epoch", level, epoch))',
                 "torch.default_generator",
                 "test_train.py::test_a_training_entered_anywhere_is_the_uninterrupted_one",
             ),
             Mutant(
                 "every epoch is the same",
-                "data/dataset.py",
+                "data/batches.py",
                 'stream(seed, "epoch", level, epoch)',
                 'stream(seed, "epoch", level, 0)',
                 "data/test_dataset.py::test_batches_depend_on_seed_level_and_epoch_alone",
@@ -621,7 +621,7 @@ TRAPS: dict[int, tuple[str, tuple[Mutant, ...]]] = {
             ),
             Mutant(
                 "augmentation without a seed",
-                "data/dataset.py",
+                "data/batches.py",
                 "flips = torch.rand(count, generator=generator) < 0.5",
                 "flips = torch.rand(count) < 0.5",
                 "data/test_dataset.py::test_batches_depend_on_seed_level_and_epoch_alone",

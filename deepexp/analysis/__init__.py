@@ -1,1 +1,1 @@
-"""The runs of a recipe gathered into tables: accuracies, masks and signs by level, and what follows."""
+"""The runs of a recipe gathered into tables: accuracies, masks and signs by level, and statistics of them."""

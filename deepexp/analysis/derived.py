@@ -1,4 +1,4 @@
-"""What follows from the tables of a recipe: means, paired differences, shares of signs."""
+"""Tables that follow from those of a recipe's runs: means, paired differences, shares of signs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def derived(levels: xr.Dataset, signs: xr.Dataset, decides: tuple[str, ...]) -> dict[str, xr.Dataset]:
-    """`levels` and `signs` and all tables that follow from them; `decides` has the predictions' names."""
+    """Return `levels`, `signs` and all tables that follow from them; `decides` names the predictions."""
     made = {
         "levels": levels,
         "signs": signs,
@@ -24,12 +24,12 @@ def derived(levels: xr.Dataset, signs: xr.Dataset, decides: tuple[str, ...]) -> 
         "sign_means": _sign_means(signs),
     }
     if decides:
-        made["verdicts"] = predictions.table(decides, made)
+        made["verdicts"] = predictions.verdict_table(decides, made)
     return made
 
 
 def averaged(table: xr.Dataset) -> xr.Dataset:
-    """Histograms of the survivors' last flips and switches with the number of survivors and the means."""
+    """Add the number of survivors and the means to histograms of their last flips and switches."""
     survivors = table.last_flip.sum("level", skipna=False)
     return table.assign(
         survivors=survivors,
@@ -39,7 +39,7 @@ def averaged(table: xr.Dataset) -> xr.Dataset:
 
 
 def _over(values: xr.DataArray, axis: str, name: str) -> dict[str, Any]:
-    """NAME_mean, _low, _high, _deviation and _n of `values` along `axis`, for a Dataset."""
+    """Return NAME_mean, _low, _high, _deviation and _n of `values` along `axis`, for a Dataset."""
     found = moments(values.values, values.get_axis_num(axis))
     low, high = found.interval()
     dims = tuple(dim for dim in values.dims if dim != axis)
@@ -56,7 +56,7 @@ def _means(levels: xr.Dataset) -> xr.Dataset:
 
 
 def _differences(values: xr.DataArray) -> xr.Dataset:
-    """arm - baseline by seed, for all pairs of arms: mean, interval, effect (mean over deviation) and p."""
+    """Compare arms in pairs, arm - baseline by seed: mean, interval, effect (mean over deviation) and p."""
     import xarray as xr
 
     difference = values - values.rename(arm="baseline")
@@ -72,7 +72,7 @@ def _differences(values: xr.DataArray) -> xr.Dataset:
 
 
 def _paired(levels: xr.Dataset) -> xr.Dataset:
-    """With Holm's correction over the levels of a pair of arms."""
+    """Compare all pairs of arms at every level, with Holm's correction over the levels of a pair."""
     made = _differences(levels.test_accuracy)
     adjusted = np.apply_along_axis(holm, -1, made.p.values)
     return made.assign(p_holm=(made.p.dims, adjusted), density=levels.density.mean("seed"))

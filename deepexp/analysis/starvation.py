@@ -1,4 +1,4 @@
-"""Layers that a mask leaves next to nothing."""
+"""Layers in which a mask leaves hardly any weights."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from deepexp.storage import records
 if TYPE_CHECKING:
     import xarray as xr
 
-
-FEW = 10, 0.01  # a layer starves with fewer weights, or a smaller share of its own
+FEW = 10, 0.01  # a layer starves with fewer weights than this, or a smaller share of its own
 
 
 def starving(folder: Path, kept: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """How many layers have few of their weights left at each level of a run, and how many of those none.
+    """Count the layers with few weights left at each level of a run, and those with none: (levels,) int64.
 
-    `kept` is what levels.csv says of the whole network. int64, (levels,). Raises ValueError where the layers
-    do not add up to it, or the whole network is not that of the other levels.
+    `kept` are the weights of the whole network at each level, from levels.csv. Raises ValueError where those
+    of the layers do not add up to them, or where layers.csv has other levels.
     """
     path = folder / "layers.csv"
     level, alive, total = (
@@ -41,7 +40,18 @@ def starving(folder: Path, kept: Sequence[float]) -> tuple[np.ndarray, np.ndarra
 
 
 def starvation(levels: xr.Dataset) -> list[str]:
-    """A line for each panel and arm that has starved layers in any run: from which density on, how many."""
+    """Report where layers starve.
+
+    Parameters
+    ----------
+    levels : Dataset
+        The table `levels` of a recipe.
+
+    Returns
+    -------
+    list of str
+        A line for each panel and arm that has starved layers in any run: from which density on, and how many.
+    """
     lines: list[str] = []
     if "starved" not in levels:
         return lines
@@ -61,5 +71,5 @@ def starvation(levels: xr.Dataset) -> list[str]:
 
 
 def counting_fed(levels: xr.Dataset) -> xr.Dataset:
-    """`levels` with `counted`: those of a panel at which no layer of any run of any arm starves."""
+    """Add `counted` (panel, level) to `levels`: whether no layer of any run of any arm starves there."""
     return levels.assign(counted=~(levels.starved > 0).any(("arm", "seed")))

@@ -1,4 +1,4 @@
-"""From the folders of a recipe's runs to the labelled tables of its result file, verdicts among them."""
+"""The labelled tables of a recipe's result file, gathered from the folders of its runs."""
 
 from __future__ import annotations
 
@@ -9,47 +9,68 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepexp.analysis.derived import averaged, derived
+from deepexp.analysis.derived import derived
+from deepexp.analysis.histograms import AXES, sign_table
 from deepexp.analysis.starvation import counting_fed, starving
 from deepexp.predictions import published
 from deepexp.storage import completeness, records
-from deepexp.storage import folder as layout
 from signflow.results import read
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from deepexp.config.settings import Config
-    from deepexp.recipes.recipe import Recipe, Run
+    from deepexp.recipes.plan import PlannedRun
+    from deepexp.recipes.recipe import Recipe
 
 COLUMNS = (
     *("density", "kept", "total", "flips", "train_loss", "train_accuracy"),
     *("validation_accuracy", "test_loss", "test_accuracy"),
 )
-AXES = ("panel", "arm", "seed")
 
 
 def tables(
-    recipe: Recipe, runs: Sequence[Run], folder: Path, *, without_starved: bool = False
+    recipe: Recipe, runs: Sequence[PlannedRun], folder: Path, *, without_starved: bool = False
 ) -> dict[str, xr.Dataset]:
-    """The tables of a recipe's complete runs in `folder`, by the name of their group in the result file.
+    """Gather a recipe's complete runs into tables.
 
-    levels      (panel, arm, seed, level): the columns of levels.csv, accuracies as fractions at the end of
-                the last epoch; `starved`, `empty`: how many layers have under 10 or under 1 % of their
-                weights left, or none; `counted` (panel, level), with `without_starved`: where no arm has such
-                a layer, the levels that means over levels are taken of; coordinates say what each arm is; the
-                attribute `missing` lists runs not done
-    means       (panel, arm, level): test accuracy and flips per prunable weight, over the seeds
-    paired      (panel, arm, baseline, level): arm - baseline of the same seed, in test accuracy
-    low         (panel, arm, baseline, at_most): the same for the mean over the levels of density <= at_most
-    signs       (panel, arm, seed): last-flip level and switches of the survivors of the last level, counted
-                (last_flip, flips) and averaged
-    sign_means  (panel, arm): their histograms as shares of the survivors, over the seeds
-    verdicts    (verdict): deepexp.predictions.table, where the recipe decides predictions
-    reference   (curve, point): published accuracies, where there are any of this protocol and network
+    Parameters
+    ----------
+    recipe : Recipe
+        Says which predictions to decide.
+    runs : sequence of PlannedRun
+        The recipe's runs, complete or not.
+    folder : Path
+        The folder of the runs.
+    without_starved : bool
+        Whether means over levels leave out those at which a layer of any arm has few weights left.
 
-    'over the seeds' is mean, low, high (95 % t-interval), deviation and n, in variables NAME_mean and so on.
-    Raises ValueError where no run is complete.
+    Returns
+    -------
+    dict of Dataset
+        By the name of the group in the result file:
+
+        levels      (panel, arm, seed, level): the columns of levels.csv, accuracies as fractions at the end
+                    of the last epoch; `starved`, how many layers have under 10 or under 1 % of their weights
+                    left, and `empty`, how many have none; with `without_starved`, `counted` (panel, level),
+                    the levels at which no arm has starved layers. Coordinates describe the arms; the
+                    attribute `missing` lists the runs that are not complete
+        means       (panel, arm, level): test accuracy and flips per prunable weight, over the seeds
+        paired      (panel, arm, baseline, level): arm - baseline of the same seed, in test accuracy
+        low         (panel, arm, baseline, at_most): the same for the mean over levels of density <= at_most
+        signs       (panel, arm, seed): last-flip level and switches of the survivors of the last level,
+                    counted (last_flip, flips) and averaged
+        sign_means  (panel, arm): their histograms as shares of the survivors, over the seeds
+        verdicts    (verdict): as `verdict_table` makes it, if the recipe decides predictions
+        reference   (curve, point): published accuracies, if there are any of this protocol and network
+
+        'Over the seeds' stands for mean, low, high (95 % t-interval), deviation and n, in variables
+        NAME_mean and so on.
+
+    Raises
+    ------
+    ValueError
+        Where no run is complete.
     """
     complete = [run for run in runs if completeness.is_recorded(folder / run.config.run_id, run.config)]
     for run in complete:
@@ -61,7 +82,7 @@ def tables(
         )
     levels = _levels(runs, complete, folder)
     levels = counting_fed(levels) if without_starved else levels
-    made = derived(levels, _signs(levels, complete, folder), recipe.predictions)
+    made = derived(levels, sign_table(levels, complete, folder), recipe.predictions)
     reference = _reference(complete)
     return made if reference is None else {**made, "reference": reference}
 
@@ -69,10 +90,30 @@ def tables(
 def again(
     recipe: Recipe, path: Path, *, without_starved: bool = False
 ) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
-    """The tables and the configuration of a result file of `recipe`, anew from its values by seed.
+    """Reduce a result file again from its values by seed.
 
-    For a file whose runs are gone, when the rules have changed. The configuration says under `reduced_from`
-    which file it was. Raises ValueError where `path` holds no such file.
+    This applies changed rules to a file whose runs are gone.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        The recipe of the file.
+    path : Path
+        A result file of `deepexp reduce`.
+    without_starved : bool
+        As for `tables`.
+
+    Returns
+    -------
+    tables : dict of Dataset
+        As from `tables`.
+    config : dict
+        The configuration of the file, with its origin under `reduced_from`.
+
+    Raises
+    ------
+    ValueError
+        Where `path` is no result file of this recipe.
     """
     old = read(path)
     if not isinstance(old, dict) or not {"levels", "signs"} <= old.keys():
@@ -94,8 +135,21 @@ def again(
     return made, {**config, "without_starved": without_starved, "reduced_from": origin}
 
 
-def origins(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
-    """Which data, software and hardware made the complete runs: each combination once, with its number."""
+def origins(runs: Sequence[PlannedRun], folder: Path) -> list[dict[str, Any]]:
+    """Find out which data, software and hardware made the complete runs.
+
+    Parameters
+    ----------
+    runs : sequence of PlannedRun
+        The runs, complete or not.
+    folder : Path
+        The folder of the runs.
+
+    Returns
+    -------
+    list of dict
+        Each combination once, with the number of its runs under 'runs'.
+    """
     counted: dict[str, int] = {}
     for run_id, config in {run.config.run_id: run.config for run in runs}.items():
         if not completeness.is_recorded(folder / run_id, config):
@@ -113,7 +167,7 @@ def origins(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
     return [{**json.loads(text), "runs": number} for text, number in counted.items()]
 
 
-def _levels(runs: Sequence[Run], complete: Sequence[Run], folder: Path) -> xr.Dataset:
+def _levels(runs: Sequence[PlannedRun], complete: Sequence[PlannedRun], folder: Path) -> xr.Dataset:
     import xarray as xr
 
     panels, arms = (list(dict.fromkeys(getattr(run, name) for run in runs)) for name in ("panel", "arm"))
@@ -148,12 +202,12 @@ def _levels(runs: Sequence[Run], complete: Sequence[Run], folder: Path) -> xr.Da
 
 
 def _stored(seeds: Sequence[int]) -> Sequence[int] | list[str]:
-    """The seeds as a file can have them: as text, all of them, where one takes more than 63 bits."""
+    """Return the seeds as a file can store them: all as text if one takes more than 63 bits."""
     return seeds if max(seeds) < 2**63 else [str(seed) for seed in seeds]
 
 
 def _described(config: Config | None) -> dict[str, Any]:
-    """What an arm is, as its coordinates; `planned`: whether the panel has it."""
+    """Describe an arm by its coordinates; `planned` says whether the panel has it."""
     return {
         "planned": config is not None,
         "protocol": "" if config is None else config.protocol,
@@ -171,64 +225,14 @@ def _described(config: Config | None) -> dict[str, Any]:
 
 
 def _network(configs: Sequence[Config]) -> str:
-    """The network of a panel, with its width where that is one and not the standard one."""
+    """Name the network of a panel, with its width if all runs share one that is not the standard."""
     names = " and ".join(dict.fromkeys(config.model.name for config in configs))
     widths = {config.model.width for config in configs}
     return names if len(widths) > 1 or widths == {1.0} else f"{names}, width {widths.pop():g}"
 
 
-def _signs(levels: xr.Dataset, complete: Sequence[Run], folder: Path) -> xr.Dataset:
-    import xarray as xr
-
-    panels, arms, seeds = (levels[axis].astype(str).values.tolist() for axis in AXES)
-    shape = tuple(levels.sizes[axis] for axis in AXES)
-    prunings = levels.sizes["level"] - 1
-    last = np.full((*shape, prunings + 1), np.nan)
-    count = np.full((*shape, prunings + 2), np.nan)
-    for run in complete:
-        at = panels.index(run.panel), arms.index(run.arm), seeds.index(str(run.config.seed))
-        last[at], count[at] = 0, 0
-        for histogram, found in zip(
-            (last, count), sign_histograms(folder / run.config.run_id, run.config.pruning.levels), strict=True
-        ):
-            histogram[at][: len(found)] = found
-    table = xr.Dataset(
-        {"last_flip": ((*AXES, "level"), last), "switches": ((*AXES, "flips"), count)},
-        {axis: levels[axis].values for axis in (*AXES, "level")} | {"flips": range(prunings + 2)},
-    )
-    return averaged(table)
-
-
-def sign_histograms(folder: Path, prunings: int) -> tuple[np.ndarray, np.ndarray]:
-    """How many survivors of the last level flipped last at level 0, 1, ..., and how many 0, 1, ... times.
-
-    One that never flipped counts at level 0; a weight pruned by the last level counts nowhere. int64,
-    (prunings + 1,) and (prunings + 2,).
-    """
-    from deepexp.pruning import signs
-    from deepexp.pruning.masks import Mask
-    from deepexp.storage import bit_files
-
-    alive = bit_files.load(layout.file(folder, "masks", prunings))
-
-    def survivors(level: int | str) -> dict[str, Any]:
-        path = layout.file(folder, "signs", level)
-        read = bit_files.load(path)
-        if {name: t.shape for name, t in read.items()} != {name: t.shape for name, t in alive.items()}:
-            raise ValueError(f"'{path}' must fit the masks of its run, but it does not; restore it")
-        return {name: read[name][there] for name, there in alive.items()}
-
-    history = [survivors(level) for level in ("initial", *range(prunings + 1))]
-    whole = [Mask({name: there[there] for name, there in alive.items()})] * (prunings + 1)
-    last, count = (
-        np.concatenate([tensor.numpy() for tensor in found(history, whole).values()])
-        for found in (signs.last_flip, signs.switches)
-    )
-    return np.bincount(last, minlength=prunings + 1), np.bincount(count, minlength=prunings + 2)
-
-
-def _reference(runs: Sequence[Run]) -> xr.Dataset | None:
-    """The published curves of what these runs do, each once."""
+def _reference(runs: Sequence[PlannedRun]) -> xr.Dataset | None:
+    """Find the published curves of what these runs do, one for each panel and arm."""
     import xarray as xr
 
     found = {(run.panel, run.arm): published.matching(run.config) for run in runs}

@@ -1,1 +1,1 @@
-"""How fast training is beside plain PyTorch, and what its parts cost: `deepexp bench`."""
+"""How fast training is compared with plain PyTorch, and what its parts cost: `deepexp bench`."""

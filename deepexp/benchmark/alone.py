@@ -1,4 +1,4 @@
-"""One loop in a process of its own, for its memory."""
+"""One loop in a process of its own, to measure its start and its memory."""
 
 from __future__ import annotations
 
@@ -23,10 +23,15 @@ from signflow.messages import Failure
 
 @dataclass(frozen=True)
 class Alone:
-    """Of a process of its own: seconds from its start to its first step, and its peak memory in MB.
+    """What is measured of a loop in a process of its own.
 
-    The memory is that of training (not of loading the data): the device's on a GPU, else the resident one;
-    NaN where the system does not tell it.
+    Attributes
+    ----------
+    start : float
+        Seconds from the start of the process to the end of its first step.
+    memory : float
+        Peak memory in MB of training, without loading the data: the device's on a GPU, else the resident
+        memory; NaN where the system does not report it.
     """
 
     start: float
@@ -34,7 +39,7 @@ class Alone:
 
 
 def alone(name: str, chosen: Mapping[str, Any]) -> Alone:
-    """Start a process that trains by the loop `name` for a few steps."""
+    """Measure the loop `name` in a new process that trains for a few steps."""
     code = (
         "import json, sys; from deepexp.benchmark import alone; alone.report_alone(*json.loads(sys.argv[1]))"
     )
@@ -50,14 +55,14 @@ def alone(name: str, chosen: Mapping[str, Any]) -> Alone:
 
 
 def report_alone(name: str, chosen: Mapping[str, Any]) -> None:
-    """Print when the first step was done and the peak memory in MB, of this process."""
+    """Print when this process's first step was done, and its peak memory in MB."""
     device = build(chosen).machine.device
     loop = loop_of(name, chosen, chunk=1)
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     else:
         with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")  # sets Linux's VmHWM back
+            Path("/proc/self/clear_refs").write_text("5")  # resets Linux's VmHWM, the peak
     next(loop)
     wait_for_device(device)
     first = time.time()

@@ -26,16 +26,31 @@ from deepexp.runs.stack import Stack
 from deepexp.runs.workspace import Run
 from deepexp.training import forward as train
 
-CHUNK = 3  # steps on a CPU that a loop makes before it is the next one's turn; on a GPU, an epoch
-PLAIN = 10_000  # images at most, but a batch, that a plain loop has as floats in memory
-DENSITY = 0.2  # of the masked loops
-STACK = 4
+STEPS_A_TURN = 3  # how many steps a loop takes on a CPU before the next one's turn; on a GPU, an epoch
+PLAIN = 10_000  # the most images that a plain loop keeps in memory as floats (but at least a batch)
+DENSITY = 0.2  # of the masks in the masked loops
+STACK = 4  # the seeds in the stacked loops
 
 
 def settings(
     dataset: str = "cifar10", model: str = "resnet20", batch: int = 128, **machine: Any
 ) -> dict[str, Any]:
-    """The settings of a benchmark for `config.build`; `machine` has fields of its section."""
+    """Return the settings of a benchmark, for `config.build`.
+
+    Parameters
+    ----------
+    dataset, model : str
+        What to train on, and what to train.
+    batch : int
+        Images in a batch.
+    **machine
+        Fields of the section 'machine'.
+
+    Returns
+    -------
+    dict
+        Dotted settings.
+    """
     chosen = {"data.dataset": dataset, "model.name": model, "train.batch_size": batch}
     return chosen | {f"machine.{name}": value for name, value in machine.items()}
 
@@ -49,20 +64,47 @@ def loops(
     only: Sequence[str] | None = None,
     dataset: data.Dataset | None = None,
 ) -> tuple[dict[str, float], int]:
-    """Training images/s of each loop (`only` these), masked ones at `DENSITY`, over how many images at least.
+    """Measure the speed of each loop, in turns.
 
-    They train on `dataset`, by default that of the settings.
-    The measurement ends with the round in which each has trained on `images`, or `seconds` are over.
+    The measurement ends with the round in which every loop has trained on `images` images, or `seconds` are
+    over.
+
+    Parameters
+    ----------
+    chosen : mapping
+        Settings, as from `settings`.
+    images : int
+        How many images each loop trains on.
+    seconds : float
+        The time for all loops together.
+    compiled : bool
+        Whether to measure the compiled loops as well.
+    only : sequence of str, optional
+        Measure these loops (default: `loop_names`).
+    dataset : Dataset, optional
+        What to train on (default: the data set of the settings).
+
+    Returns
+    -------
+    rates : dict of float
+        Median images/s by the name of the loop.
+    trained : int
+        Every loop has trained on at least so many images.
+
+    Raises
+    ------
+    ValueError
+        Where the images do not fit in memory.
     """
     loaded = prepare(build(chosen), Path(), dataset=dataset).dataset
     if not isinstance(loaded.train, data.Images):
         raise ValueError(
             f"the plain loop needs images that fit in memory; choose another than '{chosen['data.dataset']}'"
         )
-    made = {name: loop_of(name, chosen, loaded) for name in only or names(compiled)}
+    made = {name: loop_of(name, chosen, loaded) for name in only or loop_names(compiled)}
     batch, device = build(chosen).train.batch_size, loaded.mean.device.type
     for loop in made.values():
-        next(loop)  # compiles, and takes its memory
+        next(loop)  # the first turn compiles and allocates; it is not timed
     rates: dict[str, list[float]] = {name: [] for name in made}
     done, end = dict.fromkeys(made, 0), time.perf_counter() + seconds
     while not min(done.values()) or (min(done.values()) < images and time.perf_counter() < end):
@@ -76,8 +118,8 @@ def loops(
     return {name: statistics.median(values) for name, values in rates.items()}, min(done.values())
 
 
-def names(compiled: bool) -> list[str]:
-    """The loops, the reference first."""
+def loop_names(compiled: bool) -> list[str]:
+    """Return the names of the loops, the reference first."""
     return [name for name in _LOOPS if compiled or "compiled" not in name]
 
 
@@ -97,12 +139,15 @@ _LOOPS = (
 def loop_of(
     name: str, chosen: Mapping[str, Any], dataset: data.Dataset | None = None, chunk: int | None = None
 ) -> Iterator[int]:
-    """The loop of that name; hands back, after `chunk` steps or an epoch's end, how many batches it took."""
+    """Return the loop of that name.
+
+    After every `chunk` steps, and at an epoch's end, it yields how many batches it took.
+    """
     chosen = {**chosen, "machine.compile": "compiled" in name}
     config = build(chosen)
     work = prepare(config, Path(), dataset=dataset)
     if chunk is None:
-        chunk = CHUNK if config.machine.device == "cpu" else work.per_epoch
+        chunk = STEPS_A_TURN if config.machine.device == "cpu" else work.per_epoch
     if name.startswith("plain"):
         return _plain(work, chunk, "channels_last" in name, "prune" in name)
     if "stacked" in name:
@@ -120,19 +165,20 @@ def loop_of(
 
 
 def _plain(work: Run, chunk: int, channels_last: bool, pruned: bool) -> Iterator[int]:
-    """The loop that one writes without this package: normalised float images in memory, no augmentation."""
+    """Train as one would without this package: normalised float images in memory, no augmentation."""
     config, dataset = work.config, work.dataset
     assert isinstance(dataset.train, data.Images)
     net = models.build(config.model.name, classes=dataset.classes, channels=dataset.train.x.shape[-1])
     net.to(config.machine.device)
     x = dataset.normalise(dataset.train.x[: max(PLAIN, config.train.batch_size)])
-    if pruned:  # before channels_last: its masks are made with view(-1), which that layout refuses
+    if pruned:  # before channels_last, since prune calls view(-1), which fails in that layout
         for module in [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]:
             prune.l1_unstructured(module, "weight", amount=1 - DENSITY)
     if channels_last:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     else:
-        x = x.clone(memory_format=torch.contiguous_format)  # one channel's strides satisfy both formats
+        # x.contiguous() would change nothing for one channel, whose strides fit both layouts.
+        x = x.clone(memory_format=torch.contiguous_format)
     forward = train.compiled(net, config.machine)
     sgd = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     net.train()

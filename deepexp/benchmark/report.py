@@ -1,8 +1,8 @@
-"""How fast this machine trains beside a plain PyTorch loop on the same images, and what masks and signs cost.
+"""How fast this machine trains compared with a plain PyTorch loop, and what masks and signs cost.
 
-All loops take turns in short chunks within one process, so that whatever else the machine does falls on all
-of them alike; rates are medians over the chunks. What a process is measured by as a whole, its start and its
-memory, comes from one of its own for every loop.
+All loops take short turns within one process, so that whatever else the machine does slows all of them alike;
+rates are medians over the turns. Start and memory belong to a process as a whole, so each loop runs in a
+process of its own to measure them.
 """
 
 from __future__ import annotations
@@ -31,25 +31,38 @@ from deepexp.training import evaluate
 from signflow.provenance import provenance
 from signflow.readme import three_digits
 
-STUDY = (26, 150)  # trainings and epochs of each in the study whose time is estimated
+STUDY = (26, 150)  # the study whose time is estimated: its trainings, and the epochs of each
 
 
 def report(
     chosen: Mapping[str, Any], *, images: int = 5000, seconds: float = 45.0, compiled: bool = False
 ) -> Iterator[str]:
-    """The parts of the benchmark as Markdown, each as soon as it is measured."""
+    """Measure this machine.
+
+    Parameters
+    ----------
+    chosen : mapping
+        Settings, as from `loops.settings`.
+    images, seconds, compiled
+        As for `loops.loops`.
+
+    Yields
+    ------
+    str
+        A part of the report as Markdown, as soon as it is measured.
+    """
     config = build(chosen)
     rates, trained = loops(chosen, images=images, seconds=seconds, compiled=compiled)
     work = prepare(config, Path())
     yield (
         f"**{config.model.name} on {config.data.dataset}, batches of {config.train.batch_size} images, "
-        f"{config.machine.precision}, {trained:,} images and more by each loop**"
+        f"{config.machine.precision}, at least {trained:,} images by each loop**"
     )
     yield _rates(rates, {name: alone(name, chosen) for name in rates}, config.train.batch_size)
     yield _shares(work, rates)
     yield _costs(costs())
     yield _study(work, max(rate for name, rate in rates.items() if "masked" in name))
-    yield hardware(config.machine) + "."
+    yield training_hardware(config.machine) + "."
 
 
 def _rates(rates: Mapping[str, float], measured: Mapping[str, Alone], batch: int) -> str:
@@ -65,7 +78,7 @@ def _rates(rates: Mapping[str, float], measured: Mapping[str, Alone], batch: int
 
 
 def _shares(work: Run, rates: Mapping[str, float]) -> str:
-    """What the loop adds to its steps, and how much of the machine it takes."""
+    """Report what masks and signs add to a step, and how much of the machine's peak rate a loop reaches."""
     batch, count = work.config.train.batch_size, len(work.dataset.train)
     machine = work.config.machine
     rate = max(rate for name, rate in rates.items() if name in ("deepexp", "deepexp, compiled"))
@@ -89,7 +102,7 @@ def _costs(found: Mapping[str, tuple[float, float]]) -> str:
 
 
 def _study(work: Run, rate: float) -> str:
-    """How long a study would take at `rate` images/s, with what stands between its epochs and its levels."""
+    """Estimate how long a study would take at `rate` images/s, with the work between epochs and levels."""
     trainings, epochs = STUDY
     epoch = work.per_epoch * work.config.train.batch_size / rate
     with tempfile.TemporaryDirectory() as name:
@@ -98,7 +111,7 @@ def _study(work: Run, rate: float) -> str:
     some = work.dataset.test[torch.arange(min(1000, len(work.dataset.test)))]
     looked = seconds_of(lambda: evaluate.evaluate(work.net, some, work.dataset, work.config.machine), 1)
     level += looked * len(work.dataset.test) / len(some)
-    often = min(1.0, epoch / checkpoint.PAUSE)  # checkpoints an epoch
+    often = min(1.0, epoch / checkpoint.PAUSE)  # checkpoints per epoch
     hours = trainings * (epochs * (epoch + kept * often) + level) / 3600
     return (
         f"- {_number(epoch)} s an epoch, {_number(kept)} s a checkpoint, {_number(level)} s to evaluate, "
@@ -110,8 +123,18 @@ def _number(value: float) -> str:
     return "" if math.isnan(value) else three_digits(value)
 
 
-def hardware(machine: Machine) -> str:
-    """The processor or the GPU, the threads used, and the versions that were measured."""
+def training_hardware(machine: Machine) -> str:
+    """Describe what was measured: the processor, the GPU or the threads used, and the versions.
+
+    Parameters
+    ----------
+    machine : Machine
+        `device` and `threads` are used.
+
+    Returns
+    -------
+    str
+    """
     made, about = provenance({}), f"{machine.threads} thread{'s' * (machine.threads > 1)}"
     found = {name: json.loads(str(made["versions"]))[name] for name in ("python", "numpy")}
     found["torch"] = torch.__version__

@@ -10,13 +10,13 @@ import torch
 
 
 def wait_for_device(device: str) -> None:
-    """Return once a GPU has done what it was given."""
+    """Wait until a GPU has done all its work."""
     if device == "cuda":
         torch.cuda.synchronize()
 
 
 def times_of(work: Callable[[], object], repeats: int) -> list[float]:
-    """Seconds of each of so many calls."""
+    """Measure the seconds of each of `repeats` calls."""
     times = []
     for _ in range(repeats):
         began = time.perf_counter()
@@ -26,5 +26,5 @@ def times_of(work: Callable[[], object], repeats: int) -> list[float]:
 
 
 def seconds_of(work: Callable[[], object], repeats: int = 3) -> float:
-    """Median seconds of a call."""
+    """Measure the median seconds of a call."""
     return statistics.median(times_of(work, repeats))

@@ -1,4 +1,4 @@
-"""`deepexp bench`: training speed on this machine beside plain PyTorch."""
+"""`deepexp bench` and `gpu-check`: how fast this machine trains, and whether its GPU trains as a CPU does."""
 
 from __future__ import annotations
 
@@ -10,24 +10,26 @@ from signflow.messages import Failure
 
 
 def bench_options(bench: argparse.ArgumentParser) -> None:
-    """What to measure, and on what."""
+    """Add the options of `deepexp bench`."""
     bench.add_argument("--dataset", default="cifar10")
     bench.add_argument("--model", default="resnet20")
     bench.add_argument(
-        "--images", type=int, help="for each loop (default: 5000, on a GPU until the time is over)"
+        "--images", type=int, help="images for each loop (default: 5000; on a GPU, until the time is over)"
     )
     bench.add_argument("--batch", type=int, default=128)
     bench.add_argument(
-        "--seconds", type=float, default=45.0, help="end after these, if the images last longer"
+        "--seconds", type=float, default=45.0, help="end after so many seconds, even if images are left"
     )
     bench.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     bench.add_argument("--precision", default="float32", choices=["float32", "tf32", "bf16"])
     bench.add_argument("--threads", type=int, default=2)
     bench.add_argument(
-        "--compile", action="store_true", help="compiled loops too (a minute each; on a GPU always)"
+        "--compile",
+        action="store_true",
+        help="measure compiled loops as well (a minute each; always on a GPU)",
     )
     bench.add_argument(
-        "--readme", type=command_line.path, metavar="FILE", help="replace the marked section there"
+        "--readme", type=command_line.path, metavar="FILE", help="replace the marked section of FILE"
     )
 
 
@@ -56,7 +58,7 @@ def run_bench(options: argparse.Namespace) -> None:
 
 
 def run_gpu_check(options: argparse.Namespace) -> None:
-    """Check this machine's GPU; ValueError where there is none."""
+    """Check this machine's GPU."""
     import torch
 
     if not torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""What several commands share: the runs' folder, `--set` and `--device`."""
+"""What several commands share: the folder of the runs, `--set` and `--device`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ RUNS = Path("runs")
 
 
 def settings_of(texts: Sequence[str], option: str, example: str) -> dict[str, Any]:
-    """KEY=VALUE texts as settings; a value that is no TOML is a string."""
+    """Read KEY=VALUE texts as settings; a value that is not TOML is a string."""
     settings = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not (key and equals):
-            raise ValueError(f"{option} takes KEY=VALUE, as {example}, got '{text}'")
+            raise ValueError(f"{option} takes KEY=VALUE, such as {example}, got '{text}'")
         try:
             settings[key] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
@@ -25,7 +25,7 @@ def settings_of(texts: Sequence[str], option: str, example: str) -> dict[str, An
 
 
 def device_of(name: str) -> str:
-    """The device of that name; 'auto' is a GPU where there is one."""
+    """Return the device of that name; 'auto' is a GPU where there is one."""
     if name != "auto":
         return name
     import torch

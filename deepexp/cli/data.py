@@ -7,7 +7,7 @@ import sys
 
 
 def run_data(options: argparse.Namespace) -> None:
-    """Fetch a data set, or verify what is at hand."""
+    """Fetch a data set, or verify this machine's copy."""
     from deepexp.data import catalogue, download
 
     if options.dataset not in catalogue.SOURCES:
@@ -27,8 +27,10 @@ def run_data(options: argparse.Namespace) -> None:
     variant = catalogue.verify(options.dataset)
     print(f"{options.dataset}: {variant}")
     if variant == "unknown":
+        known = ", ".join(catalogue.SOURCES[options.dataset].variants)
         raise ValueError(
-            f"{options.dataset} must be one of {', '.join(catalogue.SOURCES[options.dataset].variants)}"
+            f"{options.dataset} must be one of the known copies ({known}), but it is none of them; fetch it "
+            "again"
         )
 
 

@@ -1,4 +1,4 @@
-"""`deepexp status`, `export` and `doctor`: what is there."""
+"""`deepexp status`, `export` and `doctor`: show the runs and the machine, and hand out weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deepexp.cli.common import RUNS
 
 
 def run_status(options: argparse.Namespace) -> None:
-    """List the runs in a folder, and how far each is."""
+    """List the runs in a folder, and how far each has come."""
     from rich.console import Console
     from rich.table import Table
 

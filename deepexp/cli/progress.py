@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def train_together(configs: Sequence[Config], folders: Sequence[Path], quiet: bool, scalars: bool) -> None:
-    """Train one run, or those of a stack, showing their progress."""
+    """Train one run, or those of a stack, and show their progress."""
     from deepexp.schedule.execute import trained
 
     with _progress(configs, folders, quiet) as (tell, show):
@@ -27,7 +27,7 @@ def train_together(configs: Sequence[Config], folders: Sequence[Path], quiet: bo
 def _progress(
     configs: Sequence[Config], folders: Sequence[Path], quiet: bool
 ) -> Iterator[tuple[Callable[[str], None], Callable[[int, LevelProgress], None]]]:
-    """Bars of runs: a function that prints a line above them, and one that shows the progress of a run."""
+    """Show bars of runs; yield a function that prints a line above them, and one that updates a run's bar."""
     from rich import progress
 
     columns = (
@@ -56,14 +56,14 @@ def _progress(
 
 
 def _scalars(events: Iterator[tuple[int, Any]], folder: Path, config: Config) -> Iterator[tuple[int, Any]]:
-    """Pass the `events` of a run on, having written their numbers for TensorBoard."""
+    """Write the numbers of a run's `events` for TensorBoard, and pass the events on."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise ValueError(
             "--tensorboard needs the package tensorboard; pip install 'signflow[tensorboard]'"
         ) from None
-    writer = None  # made once the run owns its folder
+    writer = None  # made at the first event, when the run owns its folder
     for number, event in events:
         writer = writer or SummaryWriter(str(folder / "tensorboard"))
         if event.report is not None:

@@ -10,15 +10,70 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepexp.cli.common import device_of, settings_of
+from deepexp.cli.common import RUNS, device_of, settings_of
 from deepexp.cli.progress import train_together
+from signflow import command_line
 from signflow.files import check_folder, check_output
 from signflow.messages import Failure
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from deepexp.recipes.recipe import Recipe, Run
+    from deepexp.recipes.plan import PlannedRun
+    from deepexp.recipes.recipe import Recipe
+
+
+def recipe_options(
+    plan: argparse.ArgumentParser, run: argparse.ArgumentParser, reduce: argparse.ArgumentParser
+) -> None:
+    """Add the options of `deepexp plan`, `run` and `reduce`."""
+    for sub in (plan, run, reduce):
+        sub.add_argument("recipe", metavar="RECIPE")
+        sub.add_argument("--profile", default="short", help="smoke, short (default) or full")
+        sub.add_argument("--seed", type=int, nargs="+", help="default: those of the profile")
+        sub.add_argument("--panel", nargs="+", metavar="PANEL", help="default: those of the profile")
+        sub.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+        sub.add_argument("--stack", action="store_true", help="train an arm's seeds as one stacked network")
+        sub.add_argument(
+            "--set",
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="machine.KEY=VALUE",
+            help="settings of the machine that the runs train on, such as machine.compile=true",
+        )
+        sub.add_argument(
+            "--runs", type=command_line.path, default=RUNS, metavar="DIR", help="the folder of the runs"
+        )
+    plan.add_argument(
+        "--make", action="store_true", help="write a makefile of the runs, the result and the figure"
+    )
+    plan.add_argument(
+        "--out",
+        type=command_line.path,
+        metavar="FILE",
+        help="the makefile of --make (default: build/deep/RECIPE.mk)",
+    )
+    run.add_argument("--only", nargs="+", metavar="RUN_ID", help="train only these runs of the recipe")
+    where = run.add_mutually_exclusive_group()
+    where.add_argument("--scheduler", metavar="ADDRESS", help="train on the workers of this Dask scheduler")
+    slurm = "train as jobs of SLURM, with parameters for submitit such as timeout_min=600"
+    where.add_argument("--slurm", nargs="*", metavar="KEY=VALUE", help=slurm)
+    reduce.add_argument(
+        "--out", type=command_line.path, metavar="FILE", help="default: build/results/RECIPE.nc"
+    )
+    reduce.add_argument(
+        "--from",
+        dest="result",
+        type=command_line.path,
+        metavar="FILE",
+        help="reduce an earlier result file again, instead of the runs",
+    )
+    reduce.add_argument(
+        "--without-starved",
+        action="store_true",
+        help="take means only over levels at which no layer of any arm has few weights left",
+    )
 
 
 def run_recipes(_: argparse.Namespace) -> None:
@@ -29,8 +84,8 @@ def run_recipes(_: argparse.Namespace) -> None:
         print(f"{name:20s} {recipe.question}")
 
 
-def _planned(options: argparse.Namespace) -> list[Run]:
-    from deepexp.recipes.recipe import runs
+def _planned(options: argparse.Namespace) -> list[PlannedRun]:
+    from deepexp.recipes.plan import runs
 
     return runs(
         options.recipe,
@@ -81,9 +136,7 @@ def run_recipe(options: argparse.Namespace) -> None:
     from signflow import workers
 
     runs, name = _planned(options), Path(options.recipe).stem
-    if unknown := set(options.only or ()) - {run.config.run_id for run in runs}:
-        raise ValueError(f"--only must name runs of the recipe {name}, got {', '.join(sorted(unknown))}")
-    only = set(options.only or (run.config.run_id for run in runs))
+    only = _chosen(options, runs, name)
     todo = [
         unit
         for unit in units.units(runs, options.runs)
@@ -100,7 +153,7 @@ def run_recipe(options: argparse.Namespace) -> None:
             print(f"{run_id}: job {number}")
         return
 
-    def here(unit: Sequence[Run]) -> None:
+    def here(unit: Sequence[PlannedRun]) -> None:
         configs = [run.config for run in unit]
         folders = [options.runs / config.run_id for config in configs]
         for folder in folders:
@@ -108,12 +161,12 @@ def run_recipe(options: argparse.Namespace) -> None:
         with gpus.device(configs[0]):
             train_together(configs, folders, bool(options.quiet or options.only), scalars=False)
 
-    def done(run: Run) -> None:
+    def done(run: PlannedRun) -> None:
         if not options.quiet:
             print(progress.news(run, units.unfinished(runs, options.runs), options.runs), flush=True)
 
     if "WORLD_SIZE" in os.environ or (len(todo) == 1 and options.scheduler is None):
-        for unit in todo:  # a process that fails takes those beside it along
+        for unit in todo:  # without `execute`: torchrun ends all processes of a run when one fails
             here(unit)
             for run in unit:
                 done(run)
@@ -129,8 +182,16 @@ def run_recipe(options: argparse.Namespace) -> None:
             )
     if failed:
         (first, error), count = next(iter(failed.items())), sum(map(len, todo))
-        why = str(error).removeprefix(f"{first}: ")  # of a run that diverges in a stack
+        why = str(error).removeprefix(f"{first}: ")  # a stack names its run that diverged
         raise Failure(f"{len(failed)} of {count} runs failed, the first {first}: {why}")
+
+
+def _chosen(options: argparse.Namespace, runs: Sequence[PlannedRun], name: str) -> set[str]:
+    """Return the run_ids to train: those of --only, or all."""
+    known = {run.config.run_id for run in runs}
+    if unknown := set(options.only or ()) - known:
+        raise ValueError(f"--only must name runs of the recipe {name}, got {', '.join(sorted(unknown))}")
+    return set(options.only or known)
 
 
 def run_reduce(options: argparse.Namespace) -> None:
@@ -165,7 +226,7 @@ def run_reduce(options: argparse.Namespace) -> None:
 
 
 def _from_runs(options: argparse.Namespace, recipe: Recipe) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
-    """The tables of a recipe's runs, and what they are made of."""
+    """Gather the tables of a recipe's runs, and describe what they are made of."""
     from deepexp.analysis import tables as analysis
 
     planned = _planned(options)

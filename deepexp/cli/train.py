@@ -16,18 +16,20 @@ if TYPE_CHECKING:
 
 
 def train_options(train: argparse.ArgumentParser) -> None:
-    """Which run: data, network, algorithm, protocol and any other setting."""
+    """Add the options of `deepexp train`: data, network, algorithm, protocol and any other setting."""
     train.add_argument("--dataset", default="digits", help="digits (default), cifar10, tinyimagenet, ...")
     train.add_argument("--model", help="resnet18, ... (default: the protocol's, else resnet8)")
     train.add_argument("--algorithm", default="lrr", help="imp, wr, lrr (default), or another level policy")
     train.add_argument("--protocol", default="signflow", metavar="NAME", help="whose settings to use")
-    train.add_argument("--profile", default="full", help="how much of them: smoke, short, full (default)")
-    train.add_argument("--levels", type=int, metavar="N", help="prunings; 0 trains the dense network alone")
     train.add_argument(
-        "--epochs", type=int, metavar="E", help="epochs a level; the schedule shrinks with them"
+        "--profile", default="full", help="the size of the run: smoke, short or full (default)"
+    )
+    train.add_argument("--levels", type=int, metavar="N", help="prunings; 0 trains only the dense network")
+    train.add_argument(
+        "--epochs", type=int, metavar="E", help="epochs of each level; the schedule scales with them"
     )
     train.add_argument(
-        "--seed", type=int, nargs="+", help="several train together, as one stacked network (0)"
+        "--seed", type=int, nargs="+", help="default: 0; several train together as one stacked network"
     )
     train.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     train.add_argument(
@@ -36,27 +38,27 @@ def train_options(train: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="KEY=VALUE",
-        help="any field, as train.lr=0.05",
+        help="any setting, such as train.lr=0.05",
     )
     train.add_argument(
         "--out",
         type=command_line.path,
         metavar="DIR",
-        help="the run's folder (default: runs/RUN_ID); of several, theirs",
+        help="the folder of the run (default: runs/RUN_ID); with several seeds, the folder of the runs",
     )
-    train.add_argument("--tensorboard", action="store_true", help="write its scalars too")
+    train.add_argument("--tensorboard", action="store_true", help="write scalars for TensorBoard as well")
     train.add_argument("--dry-run", action="store_true", help="print the plan and its cost, train nothing")
 
 
 def _configs(options: argparse.Namespace) -> list[Config]:
-    """The configuration of every seed."""
+    """Return the configuration of every seed."""
     from deepexp.config.build import build
 
     settings: dict[str, Any] = {
         "data.dataset": options.dataset,
         "algorithm": options.algorithm,
         "machine.device": device_of(options.device),
-        "machine.processes": int(os.environ.get("WORLD_SIZE", 1)),  # as torchrun started
+        "machine.processes": int(os.environ.get("WORLD_SIZE", 1)),  # torchrun sets it
     }
     if options.model is not None:
         settings["model.name"] = options.model

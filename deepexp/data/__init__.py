@@ -1,1 +1,1 @@
-"""Data sets: what there is, where it comes from, and how its batches are made."""
+"""Data sets: which there are, where they come from, and how they become batches."""

@@ -1,4 +1,4 @@
-"""Augmentation in batches, on the device where the images lie: padded crops, resized crops, flips."""
+"""Augmentation of whole batches on the device that holds the images: padded crops, resized crops, flips."""
 
 from __future__ import annotations
 
@@ -10,7 +10,25 @@ from deepexp.config.sections import Data
 
 
 def augment(x: Tensor, index: Tensor, shifts: Tensor, flips: Tensor, config: Data) -> Tensor:
-    """Images `index` of `x` (n, H, W, C), padded, cropped at `shifts` (B, 2) rows and columns, flipped."""
+    """Return images `index` of `x`, padded, cropped and flipped.
+
+    Parameters
+    ----------
+    x : Tensor (n, H, W, C)
+        All images.
+    index : Tensor (B,)
+        Which of them to take.
+    shifts : Tensor (B, 2)
+        First row and column of each crop within its padded image, 0 to twice the padding.
+    flips : Tensor (B,)
+        Whether to mirror each image from left to right.
+    config : Data
+        `crop_padding`, `padding_mode` and `flip` are used.
+
+    Returns
+    -------
+    Tensor (B, H, W, C)
+    """
     if config.crop_padding == 0 and config.flip == "none":
         return x[index]
     pad, (height, width) = config.crop_padding, x.shape[1:3]
@@ -20,6 +38,7 @@ def augment(x: Tensor, index: Tensor, shifts: Tensor, flips: Tensor, config: Dat
     outside = ((rows < 0) | (rows >= height))[:, :, None] | ((columns < 0) | (columns >= width))[:, None, :]
     if config.padding_mode == "reflect":
         rows, columns = _reflect(rows, height), _reflect(columns, width)
+    # One gather does it all; a padded copy of the data set would take more memory and a second pass.
     picked = x[
         index[:, None, None], rows.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None]
     ]
@@ -27,10 +46,24 @@ def augment(x: Tensor, index: Tensor, shifts: Tensor, flips: Tensor, config: Dat
 
 
 def resample(x: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Tensor:
-    """What `boxes` (B, 4) of left, top, width, height show of x (B, H, W, C), as (B, size, size, C) float32.
+    """Cut a box out of each image and resize it to `size` x `size` pixels.
 
-    Bilinear between the centres of the pixels in the box; those beyond its edge do not count. `size` is at
-    least the boxes' sides: a pixel of the result averages no more than its four neighbours.
+    The interpolation is bilinear between the centres of the pixels in the box; those outside do not count.
+
+    Parameters
+    ----------
+    x : Tensor (B, H, W, C)
+        Images, 0 to 255.
+    boxes : Tensor (B, 4)
+        Left, top, width and height in pixels.
+    flips : Tensor (B,)
+        Whether to mirror each image from left to right.
+    size : int
+        At least the boxes' sides: a pixel of the result averages no more than its four neighbours.
+
+    Returns
+    -------
+    Tensor (B, size, size, C), float32
     """
     height, width = x.shape[1:3]
     left, top, wide, high = boxes.float().unsqueeze(2).unbind(1)  # (B, 1)
@@ -38,6 +71,7 @@ def resample(x: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Tensor:
     columns = torch.where(flips[:, None], step.flip(0), step)
     columns = (left + columns * wide - 0.5).clamp(left, left + wide - 1)  # (B, size)
     rows = (top + step * high - 0.5).clamp(top, top + high - 1)
+    # With align_corners, -1 and 1 are the centres of the first and the last pixel.
     grid = torch.stack(
         torch.broadcast_tensors(
             (columns * (2 / (width - 1)) - 1)[:, None, :], (rows * (2 / (height - 1)) - 1)[:, :, None]
@@ -50,4 +84,4 @@ def resample(x: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Tensor:
 
 def _reflect(index: Tensor, size: int) -> Tensor:
     index = index.abs()
-    return torch.where(index >= size, 2 * (size - 1) - index, index)
+    return torch.where(index >= size, 2 * (size - 1) - index, index)  # the edge itself is not repeated

@@ -1,9 +1,9 @@
-"""Where real images come from, and which copy of them is at hand.
+"""Where real images come from, and which copy of them this machine has.
 
 CIFAR-10 and CIFAR-100 (Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009) are read
 from the official python batches in the folder named by the environment variable SIGNFLOW_DATA, or else in the
-user's cache; `digits` are scikit-learn's 1,797 images of 8x8 pixels (Alpaydin & Kaynak, UCI, 1998), at hand
-without a download. Tiny ImageNet and ImageNet are folders of JPEG files, read by `imagefolder`.
+user's cache. `digits` are scikit-learn's 1,797 images of 8x8 pixels (Alpaydin & Kaynak, UCI, 1998), which
+need no download. Tiny ImageNet and ImageNet are folders of JPEG files, which `image_folder` reads.
 """
 
 from __future__ import annotations
@@ -22,17 +22,37 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Source:
-    """A data set as published. `variants`: name -> SHA-1 of every part as `parts` reads it."""
+    """A data set as published.
+
+    Attributes
+    ----------
+    folder : str
+        Its folder within that of all data sets.
+    parts : tuple of str
+        Its files or folders; the last one is the test set.
+    labels : tuple of bytes
+        The keys of a batch's labels; the last is the one to learn.
+    classes : int
+        How many classes it has.
+    shape : tuple of int
+        Height, width and channels of an image.
+    variants : dict of tuples
+        The SHA-1 of every part as `read_parts` returns it, for each known copy by name.
+    url, md5 : str
+        The archive and its sum; empty where none can be downloaded.
+    images : tuple of int
+        How many images for training and testing, where the parts are folders of JPEG files; else (0, 0).
+    """
 
     folder: str
-    parts: tuple[str, ...]  # the last one is the test set
-    labels: tuple[bytes, ...]  # the keys of a batch's labels; the last is the one to learn
+    parts: tuple[str, ...]
+    labels: tuple[bytes, ...]
     classes: int
-    shape: tuple[int, int, int]  # H, W, C
+    shape: tuple[int, int, int]
     variants: dict[str, tuple[str, ...]]
     url: str = ""
     md5: str = ""
-    images: tuple[int, int] = (0, 0)  # for training and testing, where the parts are folders of JPEG files
+    images: tuple[int, int] = (0, 0)
 
     @property
     def in_files(self) -> bool:
@@ -42,9 +62,9 @@ class Source:
 
 # The archives' MD5 sums: https://www.cs.toronto.edu/~kriz/cifar.html. The SHA-1 sums of the official arrays
 # are those of the official binary version, as Apache MXNet publishes them
-# (python/mxnet/gluon/data/vision/datasets.py). 'approximate-test-20': a copy whose 20 test images (19 ships,
-# 1 horse) are right in their labels and approximate in their pixels, all else official; they move a test
-# accuracy by at most 0.2 percentage points.
+# (python/mxnet/gluon/data/vision/datasets.py). 'approximate-test-20' is a copy in which 20 test images
+# (19 ships, 1 horse) have the right labels but approximate pixels, and all else is official; they change a
+# test accuracy by at most 0.2 percentage points.
 _CIFAR10_TRAIN = (
     "aadd24acce27caa71bf4b10992e9e7b2d74c2540",
     "c0ba65cce70568cd57b4e03e9ac8d2a5367c1795",
@@ -93,7 +113,7 @@ SOURCES = {
         (100_000, 10_000),
     ),
     "imagenet": Source("imagenet", ("train", "val"), (), 1000, (224, 224, 3), {}, images=(1_281_167, 50_000)),
-    # The sum of scikit-learn's copy of the test part of UCI's optdigits, unchanged since its first release.
+    # scikit-learn has the test part of UCI's optdigits; its copy is unchanged since its first release.
     "digits": Source(
         "",
         ("digits",),
@@ -106,7 +126,13 @@ SOURCES = {
 
 
 def folder() -> Path:
-    """Where the data sets lie: SIGNFLOW_DATA, or the user's cache."""
+    """Return the folder of all data sets.
+
+    Returns
+    -------
+    Path
+        SIGNFLOW_DATA, or the user's cache.
+    """
     if os.environ.get("SIGNFLOW_DATA"):
         return Path(os.environ["SIGNFLOW_DATA"]).expanduser()
     import pooch
@@ -115,34 +141,61 @@ def folder() -> Path:
 
 
 def verify(name: str) -> str:
-    """The variant that the copy of `name` at hand is, 'unknown' if none; ValueError where it is missing."""
-    return variant(name, sums(parts(name)))
+    """Find out which variant of a data set this machine has.
+
+    Parameters
+    ----------
+    name : str
+        A key of `SOURCES` whose parts are arrays, not folders of images.
+
+    Returns
+    -------
+    str
+        A key of the source's `variants`, or 'unknown'.
+
+    Raises
+    ------
+    ValueError
+        Where a file is missing or damaged.
+    """
+    return variant(name, sums(read_parts(name)))
 
 
-def check(name: str) -> None:
-    """Raise ValueError where a file of `name` is missing; reads none."""
+def check_files(name: str) -> None:
+    """Check that all files of a data set exist, without reading them.
+
+    Parameters
+    ----------
+    name : str
+        A key of `SOURCES` whose parts are arrays, not folders of images.
+
+    Raises
+    ------
+    ValueError
+        Where a file is missing.
+    """
     source = SOURCES[name]
     place = folder() / source.folder
     for part in source.parts if source.url else ():
         if not (place / part).is_file():
             raise ValueError(
-                f"{name} must lie in '{place}', but '{part}' is missing; run `deepexp data fetch {name}` or "
+                f"{name} must be in '{place}', but '{part}' is missing; run `deepexp data fetch {name}` or "
                 f"set SIGNFLOW_DATA to the folder that holds {source.folder}"
             )
 
 
-def parts(name: str) -> list[np.ndarray]:
-    """Each part as uint8 rows of labels, then pixels by channel, as in the official binary version."""
+def read_parts(name: str) -> list[np.ndarray]:
+    """Read each part as uint8 rows of labels, then pixels by channel, as in the official binary version."""
     source = SOURCES[name]
     if name == "digits":
         rows = np.loadtxt(_digits(), np.uint8, delimiter=",")
-        return [np.roll(rows, 1, axis=1)]  # the label comes last there
-    check(name)
+        return [np.roll(rows, 1, axis=1)]  # scikit-learn's file has the label last
+    check_files(name)
     return [_read_batch(folder() / source.folder / part, source) for part in source.parts]
 
 
 def _digits() -> Path:
-    """The file that scikit-learn's load_digits reads; to import that takes as long as to train on them."""
+    """Find the file that load_digits reads; importing scikit-learn for it takes as long as training on it."""
     found = importlib.util.find_spec("sklearn")
     if found is None or not found.submodule_search_locations:
         raise ModuleNotFoundError("No module named 'sklearn'", name="sklearn")
@@ -165,9 +218,10 @@ def _read_batch(path: Path, source: Source) -> np.ndarray:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Builds numpy arrays and nothing else, so that no batch can run code."""
+    """An unpickler that builds numpy arrays and nothing else, so that no batch can run code."""
 
     def find_class(self, module: str, name: str) -> Any:
+        """Return what a pickled array is built from; refuse everything else."""
         module = module.replace("numpy.core", "numpy._core")
         allowed = (
             ("numpy._core.multiarray", "_reconstruct"),
@@ -181,10 +235,10 @@ class _Unpickler(pickle.Unpickler):
 
 
 def sums(parts: Sequence[np.ndarray]) -> tuple[str, ...]:
-    """The SHA-1 of every part."""
+    """Return the SHA-1 of every part."""
     return tuple(hashlib.sha1(np.ascontiguousarray(part).data).hexdigest() for part in parts)
 
 
 def variant(name: str, sums: tuple[str, ...]) -> str:
-    """The known copy whose parts have these sums, 'unknown' if none."""
+    """Return the known copy whose parts have these sums, 'unknown' if there is none."""
     return next((copy for copy, known in SOURCES[name].variants.items() if known == sums), "unknown")

@@ -1,13 +1,13 @@
-"""How verified images become training batches, on the device that trains on them.
+"""Data sets as they are trained on: verified, divided, and on the device.
 
-What fits there lies there; the images of `imagenet` are decoded on the way. Of `digits`, every fifth image
-is a test image.
+Images that fit into its memory are kept there; those of `imagenet` stay in files, to be decoded when they are
+needed. Every fifth image of `digits` is a test image.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,82 +15,133 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepexp.config.sections import Data, Train
+from deepexp.config.sections import Data
 from deepexp.config.seeds import stream
 from deepexp.data import catalogue, image_folder, jpeg
-from deepexp.data.augment import augment, resample
 from deepexp.data.catalogue import SOURCES, Source
-from deepexp.data.jpeg import Job
-from deepexp.distributed import ALONE, ProcessGroup
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images (n, H, W, C) uint8 and their classes (n,) int64, on one device."""
+    """Images and their classes, on one device.
+
+    Attributes
+    ----------
+    x : Tensor (n, H, W, C) of uint8
+        The pixels.
+    y : Tensor (n,) of int64
+        The classes.
+    """
 
     x: Tensor
     y: Tensor
 
     def __len__(self) -> int:
+        """Return how many images there are."""
         return len(self.y)
 
     def __getitem__(self, index: Any) -> Images:
+        """Return the images at `index`: a slice, or a tensor of numbers or of bools."""
         return Images(self.x[index], self.y[index])
 
     def to(self, device: str) -> Images:
+        """Return the images on another device."""
         return Images(self.x.to(device), self.y.to(device))
 
 
 @dataclass(frozen=True)
 class Files:
-    """Images in files, decoded when they are needed, and their classes (n,) int64, on the device."""
+    """Images in files, decoded when they are needed, and their classes.
+
+    Attributes
+    ----------
+    paths : sequence of str
+        One for each image.
+    y : Tensor (n,) of int64
+        The classes, on the device that trains.
+    """
 
     paths: Sequence[str]
     y: Tensor
 
     def __len__(self) -> int:
+        """Return how many images there are."""
         return len(self.y)
 
     def __getitem__(self, index: Tensor) -> Files:
+        """Return the images with these numbers."""
         return Files([self.paths[i] for i in index.tolist()], self.y[index.to(self.y.device)])
 
     def to(self, device: str) -> Files:
+        """Return the images with their classes on another device."""
         return Files(self.paths, self.y.to(device))
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images for training, validation and testing, as they are fed to a network: `shape` is (H, W, C).
+    """Images for training, validation and testing, with what feeding them to a network takes.
 
-    Pixels are normalised by those of `train` alone, ImageNet's by the usual constants.
+    Attributes
+    ----------
+    variant : str
+        Which copy it is, as `catalogue.verify` or `image_folder.Listing` names it.
+    digest : str
+        SHA-1 of the whole copy's arrays, or of the files that are used.
+    classes : int
+        How many classes there are.
+    shape : tuple of int
+        Height, width and channels that the network is fed.
+    train, validation, test : Images or Files
+        The images.
+    mean, deviation : Tensor (C,)
+        Of the training pixels in [0, 1] by channel; for ImageNet, the usual constants.
+    normalised_by : str
+        Whose pixels those are, as text.
+    test_size : int, optional
+        The side to which a test image is resized before its centre is taken.
     """
 
     variant: str
-    digest: str  # of the whole copy's arrays, or of the files that are used
+    digest: str
     classes: int
     shape: tuple[int, int, int]
     train: Images | Files
     validation: Images | Files
     test: Images | Files
-    mean: Tensor  # of the training pixels in [0, 1], by channel (C,)
+    mean: Tensor
     deviation: Tensor
-    normalised_by: str  # whose pixels those are
-    test_size: int | None = None  # the side to which a test image is resized before its centre is taken
+    normalised_by: str
+    test_size: int | None = None
 
     def normalise(self, x: Tensor) -> Tensor:
-        """(B, H, W, C), 0 to 255 -> float32 (B, C, H, W) of mean 0, deviation 1, channels last in memory."""
+        """Turn (B, H, W, C), 0 to 255, into float32 (B, C, H, W) of mean 0, deviation 1, channels last."""
         return ((x.float() / 255 - self.mean) / self.deviation).permute(0, 3, 1, 2)
 
 
-_PIXELS = 1 << 24  # a batch that is tested has at most so many in each channel
-# Mean and deviation of the training images of ImageNet at 224 pixels, as public code has them.
+# Mean and deviation of ImageNet's training images at 224 pixels: the usual constants of public code.
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def load(config: Data, seed: int, device: str = "cpu") -> Dataset:
-    """The verified data set on `device`, its validation images and its limit chosen by `seed`.
+    """Load a data set and verify it.
 
-    Raises ValueError where the data are missing, damaged, or no known variant (unless `accept_unknown`).
+    Parameters
+    ----------
+    config : Data
+        Which images.
+    seed : int
+        Chooses the validation images, and the training images where their number is limited.
+    device : str
+        Where the images go, or, if they stay in files, their classes.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    ValueError
+        Where the data are missing, damaged, or no known variant (unless `config.accept_unknown`).
     """
     source, tiny = SOURCES[config.dataset], config.dataset == "tinyimagenet"
     read = _listed if source.in_files else _verified
@@ -123,29 +174,30 @@ def load(config: Data, seed: int, device: str = "cpu") -> Dataset:
 
 
 def _verified(config: Data) -> tuple[Images, Images, int, str, str]:
-    """The training and the test images of arrays whose sums are known, their classes, variant and digest."""
+    """Read arrays and check their sums: training and test images, number of classes, variant and digest."""
     source = SOURCES[config.dataset]
-    parts = catalogue.parts(config.dataset)
+    parts = catalogue.read_parts(config.dataset)
     sums = catalogue.sums(parts)
     variant = catalogue.variant(config.dataset, sums)
     if variant == "unknown" and not config.accept_unknown:
         raise ValueError(
             f"{config.dataset} in '{catalogue.folder()}' must be one of the known copies "
-            f"({', '.join(source.variants)}), but it is none; fetch it again, or set data.accept_unknown=true"
+            f"({', '.join(source.variants)}), but it is none of them; fetch it again, or set "
+            "data.accept_unknown=true"
         )
     digest = hashlib.sha1(" ".join(sums).encode()).hexdigest()
     return *_split(config.dataset, parts), source.classes, variant, digest
 
 
 def _listed(config: Data) -> tuple[Files, Files, int, str, str]:
-    """As `_verified`, of folders of files; the digest is of their names and lengths."""
+    """Do the same as `_verified` for folders of files; the digest is of their names and lengths."""
     found = image_folder.listing(config.dataset, config.classes)
     train, test = (Files(part.paths, torch.from_numpy(part.y)) for part in (found.train, found.test))
     return train, test, len(found.classes), found.variant, found.digest
 
 
 def _resident(parts: Sequence[Images | Files], size: int, digest: str) -> tuple[list[Images], str]:
-    """Files decoded, and a digest of their contents too."""
+    """Decode files, and extend their digest by their contents."""
     decoded, sums = [], hashlib.sha1(digest.encode())
     for part in parts:
         assert isinstance(part, Files)
@@ -156,112 +208,16 @@ def _resident(parts: Sequence[Images | Files], size: int, digest: str) -> tuple[
 
 
 def _divide(images: Images | Files, config: Data, seed: int) -> tuple[Images | Files, Images | Files]:
-    """The training images within the limit, and the validation images."""
+    """Choose the training images, at most `config.limit`, and the validation images."""
     if config.validation >= len(images):
         raise ValueError(
-            f"data.validation must leave training images of the {len(images):,}, got {config.validation:,}"
+            f"data.validation must be less than the {len(images):,} training images, got "
+            f"{config.validation:,}"
         )
     generator = torch.Generator().manual_seed(stream(seed, "validation"))
     order = torch.randperm(len(images), generator=generator)
     held, chosen = order[: config.validation], order[config.validation :][: config.limit]
     return images[chosen.sort().values], images[held.sort().values]
-
-
-def batches(
-    dataset: Dataset,
-    config: Data,
-    train: Train,
-    seed: int,
-    level: int,
-    epoch: int,
-    first: int = 0,
-    group: ProcessGroup = ALONE,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The epoch's batches from number `first` on: augmented images (B, C, H, W) float32 and classes (B,).
-
-    Of every batch, this process's part of it. Order, shifts and flips are functions of (seed, level, epoch)
-    and of the image's index: they do not depend on the batch size, on the number of processes, on where the
-    epoch is entered, or on any other random number drawn in the process.
-    """
-    images, count = dataset.train, len(dataset.train)
-    generator = torch.Generator().manual_seed(stream(seed, "epoch", level, epoch))
-    order = torch.randperm(count, generator=generator)
-    shifts = torch.randint(2 * config.crop_padding + 1, (count, 2), generator=generator)
-    flips = torch.rand(count, generator=generator) < 0.5
-    draws = torch.rand(count, jpeg.DRAWS, generator=generator) if config.resized_crop else None
-    if config.flip == "alternating":  # every image is seen both ways round in every two epochs
-        coin = torch.Generator().manual_seed(stream(seed, "flip"))
-        flips = (torch.rand(count, generator=coin) < 0.5) ^ bool(epoch % 2)
-    elif config.flip == "none":
-        flips[:] = False
-    size, steps = train.batch_size, range(first, steps_per_epoch(count, train))
-    if isinstance(images, Files):
-        indices = [group.part(order[number * size : (number + 1) * size]) for number in steps]
-        jobs = (_job(images, index, draws, flips) for index in indices)
-        for index, pixels in zip(indices, _decoded(jobs, images, dataset.shape[0]), strict=True):
-            yield dataset.normalise(pixels), images.y[_on(index, images)]
-        return
-    height, width = images.x.shape[1:3]
-    boxes = None
-    if draws is not None:
-        boxes = torch.from_numpy(jpeg.random_boxes(draws.numpy(), width, height)).to(images.x.device)
-    order, shifts, flips = (t.to(images.x.device) for t in (order, shifts, flips))
-    for number in steps:
-        index = group.part(order[number * size : (number + 1) * size])
-        if boxes is None:
-            x = augment(images.x, index, shifts[index], flips[index], config)
-        else:
-            x = resample(images.x[index], boxes[index], flips[index], dataset.shape[0])
-        yield dataset.normalise(x), images.y[index]
-
-
-def in_order(dataset: Dataset, images: Images | Files, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """`images` as they are tested, in batches of at most `size` (fewer where they are large), with classes.
-
-    Images in files show their centre, resident ones all that they have, resized where `data.size` says so, or
-    the centre of what `data.test_size` resizes them to.
-    """
-    height, width, _ = dataset.shape
-    side = dataset.test_size or height
-    starts = range(0, len(images), max(1, min(size, _PIXELS // (side * side))))
-    if isinstance(images, Files):
-        jobs = (Job(images.paths[first : first + starts.step]) for first in starts)
-        for first, pixels in zip(starts, _decoded(jobs, images, height), strict=True):
-            yield dataset.normalise(pixels), images.y[first : first + starts.step]
-        return
-    for first in starts:
-        batch = images[first : first + starts.step]
-        x = batch.x
-        if x.shape[1:3] != (side, side):
-            boxes = x.new_tensor([0, 0, x.shape[2], x.shape[1]], dtype=torch.int64).expand(len(x), 4)
-            x = resample(x, boxes, torch.zeros_like(batch.y, dtype=torch.bool), side)
-        edge = (side - height) // 2
-        x = x[:, edge : edge + height, edge : edge + width]
-        yield dataset.normalise(x), batch.y
-
-
-def _job(images: Files, index: Tensor, draws: Tensor | None, flips: Tensor) -> Job:
-    paths = [images.paths[number] for number in index.tolist()]
-    return Job(paths, None if draws is None else draws[index].numpy(), flips[index].numpy())
-
-
-def _decoded(jobs: Iterable[Job], images: Files, size: int) -> Iterator[Tensor]:
-    """The images of each job (B, size, size, 3) on the device of `images`."""
-    for pixels in jpeg.decoded(jobs, size, pinned=images.y.device.type == "cuda"):
-        yield _on(pixels, images)
-
-
-def _on(tensor: Tensor, images: Files) -> Tensor:
-    """`tensor` on the device of `images`, copied there while the device goes on with what it has."""
-    device = images.y.device
-    if device.type == "cuda" and not tensor.is_pinned():
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
-
-
-def steps_per_epoch(count: int, train: Train) -> int:
-    """Batches in an epoch of `count` images."""
-    return count // train.batch_size if train.drop_last else -(-count // train.batch_size)
 
 
 def _split(name: str, parts: Sequence[np.ndarray]) -> tuple[Images, Images]:
@@ -283,7 +239,10 @@ def _decode(rows: np.ndarray, source: Source, scale: float = 1.0) -> Images:
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of every channel of (n, H, W, C), from the counts of the 256 values."""
+    """Return mean and deviation of every channel of (n, H, W, C).
+
+    They are computed from the counts of the 256 values, in double precision and without a float copy.
+    """
     values = np.arange(256) / 255
     moments = []
     for channel in x.unbind(-1):

@@ -14,18 +14,36 @@ from deepexp.data.catalogue import SOURCES, Source, folder
 
 
 def fetch(name: str, *, url: str | None = None, progress: bool = True) -> Path:
-    """Download and unpack `name` into `folder()`, unless it is there; returns its folder.
+    """Download and unpack a data set, unless this machine has it.
 
-    A broken transfer is taken up again where it broke, a failing server is tried again, and an archive whose
-    MD5 is not the published one is deleted. `url` names a mirror of the archive. Raises ValueError, before
-    the download where a part of the data set lies in its place.
+    A broken transfer resumes where it broke, a failing server is tried again, and an archive whose MD5 is not
+    the published one is deleted.
+
+    Parameters
+    ----------
+    name : str
+        A key of `SOURCES`.
+    url : str, optional
+        A mirror of the archive.
+    progress : bool
+        Whether to show a bar.
+
+    Returns
+    -------
+    Path
+        The folder of the data set.
+
+    Raises
+    ------
+    ValueError
+        Where the data set cannot be downloaded, or an incomplete copy is in its place.
     """
     source, target = SOURCES[name], folder()
     if _is_there(source, target):
         return target / source.folder
     if name == "imagenet":
         raise ValueError(
-            "imagenet cannot be fetched, since image-net.org gives it to registered users alone; put its "
+            "imagenet cannot be fetched, since image-net.org gives it only to registered users; put its "
             f"train/CLASS/*.JPEG and val/CLASS/*.JPEG into '{target / source.folder}'"
         )
     if not source.url:
@@ -60,7 +78,7 @@ def _is_there(source: Source, target: Path) -> bool:
 
 
 def _check_free(source: Source, target: Path) -> None:
-    """Raise ValueError where something lies in the place of a data set that is not there."""
+    """Raise ValueError where a missing data set's place is taken."""
     place = target / source.folder
     if place.is_symlink() or place.is_file() or (place.is_dir() and any(place.iterdir())):
         missing = next(part for part in source.parts if not (place / part).exists())
@@ -71,7 +89,7 @@ def _check_free(source: Source, target: Path) -> None:
 
 
 def _resuming(progress: bool) -> Callable[[str, str, Any], None]:
-    """A downloader for pooch that keeps what arrived in a '.part' file and asks the server for the rest."""
+    """Return a downloader for pooch that keeps what arrived in a '.part' file and requests the rest."""
 
     def download(url: str, output: str, pooch: Any) -> None:
         import requests
@@ -80,10 +98,10 @@ def _resuming(progress: bool) -> Callable[[str, str, Any], None]:
 
         part = Path(pooch.path) / f"{Path(url).name}.part"
         have = part.stat().st_size if part.exists() else 0
-        # Some servers say 'Content-Encoding: gzip' of any .gz, and requests would unpack it.
+        # Some servers send any .gz with 'Content-Encoding: gzip', and requests would unpack it.
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         with requests.get(url, headers=headers, stream=True, timeout=30) as response:
-            if response.status_code == 416:  # all of it is here already
+            if response.status_code == 416:  # nothing is left to download
                 os.replace(part, output)
                 return
             response.raise_for_status()
@@ -106,16 +124,16 @@ def _resuming(progress: bool) -> Callable[[str, str, Any], None]:
 
 
 def _unpack(archive: Path, target: Path, source: Source) -> None:
-    """Unpack aside, then rename, so that a folder under its name is complete."""
+    """Unpack into a temporary folder, then rename it, so that the data set's folder is never incomplete."""
     with tempfile.TemporaryDirectory(dir=target) as aside:
         if archive.suffix == ".zip":
             with zipfile.ZipFile(archive) as packed:
                 packed.extractall(aside)
         else:
             with tarfile.open(archive) as file:
-                # The filter came with Python 3.11.4; before, the archive's known hash must do.
+                # Python before 3.11.4 has no such filter; the archive's known hash must do there.
                 file.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
                 file.extractall(aside)
-        if not _is_there(source, target):  # by another process meanwhile
+        if not _is_there(source, target):  # another process may have unpacked it meanwhile
             _check_free(source, target)
             os.replace(Path(aside) / source.folder, target / source.folder)

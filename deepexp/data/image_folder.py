@@ -1,10 +1,12 @@
 """Folders of JPEG files by class: which images a copy of Tiny ImageNet or ImageNet has, and of which class.
 
-Both lie in the folder named by the environment variable SIGNFLOW_DATA, or else in the user's cache. Tiny
-ImageNet-200 (Stanford's course CS231n): tiny-imagenet-200/train/CLASS/images/*.JPEG, and val/images/*.JPEG
-with their classes in val/val_annotations.txt, since they lie in no folder of a class. ImageNet (Russakovsky
-et al., IJCV 2015): imagenet/train/CLASS/*.JPEG and imagenet/val/CLASS/*.JPEG. A part of either in the same
-layout serves as well. Classes count in the sorted order of their names.
+Both are in the folder named by the environment variable SIGNFLOW_DATA, or else in the user's cache.
+
+- Tiny ImageNet-200 (Stanford's course CS231n): tiny-imagenet-200/train/CLASS/images/*.JPEG, and
+  val/images/*.JPEG, whose classes are in val/val_annotations.txt because they are not sorted by class.
+- ImageNet (Russakovsky et al., IJCV 2015): imagenet/train/CLASS/*.JPEG and imagenet/val/CLASS/*.JPEG.
+
+A subset of either in the same layout serves as well. Classes are numbered in the sorted order of their names.
 """
 
 from __future__ import annotations
@@ -23,8 +25,16 @@ from deepexp.data import catalogue, jpeg
 
 
 @dataclass(frozen=True)
-class Part:
-    """The training or the test images: their files, and classes (n,) int64."""
+class LabelledFiles:
+    """The files of the training images or of the test images.
+
+    Attributes
+    ----------
+    paths : list of str
+        One for each image.
+    y : ndarray (n,) of int64
+        Their classes.
+    """
 
     paths: list[str]
     y: np.ndarray
@@ -32,26 +42,52 @@ class Part:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a copy holds of its first classes, 'complete' if all of the published, else 'subset'."""
+    """The images of a copy's first classes.
+
+    Attributes
+    ----------
+    variant : str
+        'complete' if the copy has as many classes and images as were published, else 'subset'.
+    digest : str
+        SHA-1 of every listed file's name, class and length.
+    classes : tuple of str
+        Their names.
+    train, test : LabelledFiles
+        The images; the test images are the published validation images.
+    """
 
     variant: str
-    digest: str  # of every file's name, class and length
+    digest: str
     classes: tuple[str, ...]
-    train: Part
-    test: Part
+    train: LabelledFiles
+    test: LabelledFiles
 
 
 def listing(name: str, classes: int | None = None) -> Listing:
-    """The images of `name` at hand, of its first `classes` classes (None: all).
+    """List the images of the copy that this machine has; opens no image.
 
-    Raises ValueError where a folder, an annotation or a class is missing; no file is opened but annotations.
+    Parameters
+    ----------
+    name : str
+        'tinyimagenet' or 'imagenet'.
+    classes : int, optional
+        List the first so many classes (default: all).
+
+    Returns
+    -------
+    Listing
+
+    Raises
+    ------
+    ValueError
+        Where a folder, an annotation or a class is missing.
     """
     source = catalogue.SOURCES[name]
     root = catalogue.folder() / source.folder
     if not root.is_dir():
         hint = f"run `deepexp data fetch {name}` or " if source.url else ""
         raise ValueError(
-            f"{name} must lie in '{root}', but there is no such folder; {hint}set SIGNFLOW_DATA to the "
+            f"{name} must be in '{root}', but there is no such folder; {hint}set SIGNFLOW_DATA to the "
             f"folder that holds {source.folder}"
         )
     names = _classes(root / "train")
@@ -71,16 +107,33 @@ def listing(name: str, classes: int | None = None) -> Listing:
     digest = hashlib.sha1()
     for part in (train, test):
         for path, label in zip(part.paths, part.y.tolist(), strict=True):
-            digest.update(os.fsencode(Path(path).relative_to(root)))  # as it is on the disk, UTF-8 or not
+            digest.update(os.fsencode(Path(path).relative_to(root)))  # the bytes on the disk, UTF-8 or not
             digest.update(f" {label} {os.stat(path).st_size}\n".encode())
     return Listing("complete" if complete else "subset", digest.hexdigest(), names, train, test)
 
 
 def verify(name: str, progress: Callable[[int, int], None] = lambda done, of: None) -> str:
-    """Decode every image of the copy at hand, and say what it holds; ValueError names what is damaged.
+    """Decode every image of the copy that this machine has.
 
-    `progress` is told how many of how many images are done. Nothing is compared with the published pixels, of
-    which there is no known sum: a fetched archive was compared as a whole.
+    No pixels are compared with the published ones, since no sum of those is known; `download.fetch` compares
+    the archive as a whole.
+
+    Parameters
+    ----------
+    name : str
+        'tinyimagenet' or 'imagenet'.
+    progress : callable
+        Called after each image with how many are done and how many there are.
+
+    Returns
+    -------
+    str
+        What the copy has, as text.
+
+    Raises
+    ------
+    ValueError
+        Where images are missing or damaged.
     """
     found = listing(name)
     size = catalogue.SOURCES[name].shape[0] if name == "tinyimagenet" else None
@@ -109,7 +162,7 @@ def _classes(folder: Path) -> tuple[str, ...]:
     names = tuple(sorted(entry.name for entry in _entries(folder) if entry.is_dir()))
     if len(names) < 2:
         raise ValueError(
-            f"'{folder}' must have a folder of images for each of two classes or more, found {len(names)}; "
+            f"'{folder}' must have a folder of images for each of at least two classes, found {len(names)}; "
             "unpack the data set there as it was published"
         )
     return names
@@ -120,14 +173,14 @@ def _same_classes(root: Path, names: tuple[str, ...]) -> tuple[str, ...]:
     if found != names:
         odd = sorted(set(found) ^ set(names))[0]
         raise ValueError(
-            f"'{root / 'val'}' must have a folder for every class of '{root / 'train'}' and no other, not so "
-            f"for '{odd}'; sort the images into the folders of their classes"
+            f"'{root / 'val'}' must have the same folders of classes as '{root / 'train'}', but only one of "
+            f"them has '{odd}'; sort the images into the folders of their classes"
         )
     return names
 
 
-def _by_class(folder: Path, names: Sequence[str], inside: str) -> Part:
-    """The images in `folder`/CLASS/`inside`."""
+def _by_class(folder: Path, names: Sequence[str], inside: str) -> LabelledFiles:
+    """List the images in `folder`/CLASS/`inside`."""
     paths: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(names):
@@ -137,11 +190,11 @@ def _by_class(folder: Path, names: Sequence[str], inside: str) -> Part:
             raise ValueError(f"'{here}' must have the images of the class '{name}', *.JPEG, found none")
         paths += files
         labels += [label] * len(files)
-    return Part(paths, np.array(labels, np.int64))
+    return LabelledFiles(paths, np.array(labels, np.int64))
 
 
-def _annotated(folder: Path, names: Sequence[str]) -> Part:
-    """The images in `folder`/images, in the order and of the classes of val_annotations.txt."""
+def _annotated(folder: Path, names: Sequence[str]) -> LabelledFiles:
+    """List the images in `folder`/images in the order of val_annotations.txt, which has their classes."""
     notes, label = folder / "val_annotations.txt", {name: number for number, name in enumerate(names)}
     if not notes.is_file():
         raise ValueError(
@@ -158,22 +211,22 @@ def _annotated(folder: Path, names: Sequence[str]) -> Part:
     lines = Counter(row[0] for row in rows)
     odd = sorted((have ^ lines.keys()) | {name for name, count in lines.items() if count > 1})
     if odd:
-        found = {0: "no line for that image", 1: "no such image"}.get(lines[odd[0]], "more than one")
+        found = {0: "no line", 1: "no image"}.get(lines[odd[0]], "more than one line")
         raise ValueError(
             f"'{notes}' must have one line for every image in '{folder / 'images'}', but for '{odd[0]}' "
             f"there is {found}; restore both from one copy"
         )
     paths = [str(folder / "images" / row[0]) for row in rows]
-    return Part(paths, np.array([label[row[1]] for row in rows], np.int64))
+    return LabelledFiles(paths, np.array([label[row[1]] for row in rows], np.int64))
 
 
-def _of_the_first(part: Part, classes: int) -> Part:
+def _of_the_first(part: LabelledFiles, classes: int) -> LabelledFiles:
     chosen = np.flatnonzero(part.y < classes)
-    return Part([part.paths[number] for number in chosen.tolist()], part.y[chosen])
+    return LabelledFiles([part.paths[number] for number in chosen.tolist()], part.y[chosen])
 
 
 def _entries(folder: Path) -> Iterable[os.DirEntry[str]]:
-    """What lies in the folder, but for hidden entries, which editors and file managers leave there."""
+    """List the folder without hidden entries, which editors and file managers leave there."""
     try:
         with os.scandir(folder) as entries:
             return [entry for entry in entries if not entry.name.startswith(".")]

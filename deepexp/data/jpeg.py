@@ -1,6 +1,6 @@
 """JPEG files as arrays of one size: what is cut out of each, and processes that decode ahead of the training.
 
-No result depends on how many processes there are: what is drawn for an image comes with it.
+No result depends on the number of processes: the random numbers of an image come with it.
 """
 
 from __future__ import annotations
@@ -25,19 +25,29 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-DRAWS = 22  # uniform numbers that a random crop takes: ten tries of an area and a ratio, and a place
+DRAWS = 22  # uniform numbers for a random crop: ten tries of an area and a ratio, then left and top
 _TRIES = 10
-_AREA = 0.08  # the least share of an image that a random crop shows
-_RATIO = 4 / 3  # the largest ratio of its sides, and the inverse of the least
+_AREA = 0.08  # the smallest share of an image that a random crop shows
+_RATIO = 4 / 3  # the largest ratio of a crop's sides; the smallest is its inverse
 
 
 class Unreadable(Failure):
-    """An image that a run needs and cannot decode."""
+    """A run needs an image that cannot be decoded."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """A batch to decode: files, their flips (B,), and for random crops their `draws` (B, DRAWS)."""
+class DecodeJob:
+    """A batch to decode.
+
+    Attributes
+    ----------
+    paths : sequence of str
+        The files.
+    draws : ndarray (B, DRAWS), optional
+        Uniform numbers in [0, 1) for random crops; without them each image shows its centre.
+    flips : ndarray (B,) of bool, optional
+        Whether to mirror each image from left to right.
+    """
 
     paths: Sequence[str]
     draws: np.ndarray | None = None
@@ -45,10 +55,7 @@ class Job:
 
 
 def workers() -> int:
-    """How many processes decode: SIGNFLOW_WORKERS, else the cores' share of a process that torchrun started.
-
-    No result depends on it.
-    """
+    """Return how many processes decode: SIGNFLOW_WORKERS, else this process's share of the cores."""
     text = os.environ.get("SIGNFLOW_WORKERS", "")
     if text and not (text.isdecimal() and int(text) <= 1024):
         raise ValueError(f"SIGNFLOW_WORKERS must be a number of processes, 0 to 1024, got '{text}'")
@@ -58,13 +65,10 @@ def workers() -> int:
 
 
 def picture(path: str | Path, size: int | None = None) -> Image:
-    """A file's image, as RGB whatever it was; ValueError with its name where it cannot be decoded in full.
-
-    Or where it must have `size` x `size` pixels and has others.
-    """
+    """Decode a file as RGB; ValueError names it if it is damaged or, given `size`, not of `size` x `size`."""
     from PIL import Image
 
-    # Of EXIF tags and palettes: the pixels are the same, and no run can do anything about them.
+    # Pillow warns of odd EXIF tags and palettes; they change no pixel, and no run can mend them.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         with Image.open(path) as opened:
@@ -81,7 +85,7 @@ def picture(path: str | Path, size: int | None = None) -> Image:
 
 
 def resident(paths: Sequence[str], size: int) -> tuple[np.ndarray, list[bytes]]:
-    """The images (n, size, size, 3) uint8 of files of that very size, and the SHA-1 of each file."""
+    """Decode files of that very size: images (n, size, size, 3) uint8, and the SHA-1 of each file."""
     import hashlib
 
     pixels, sums = np.empty((len(paths), size, size, 3), np.uint8), [b""] * len(paths)
@@ -91,18 +95,22 @@ def resident(paths: Sequence[str], size: int) -> tuple[np.ndarray, list[bytes]]:
         pixels[number] = np.asarray(image)
         sums[number] = hashlib.sha1(Path(paths[number]).read_bytes()).digest()
 
-    with ThreadPoolExecutor(max(1, workers())) as pool:  # decoding lets go of the interpreter
+    with ThreadPoolExecutor(max(1, workers())) as pool:  # decoding releases the GIL
         for _ in pool.map(read, range(len(paths)), chunksize=64):
             pass
     return pixels, sums
 
 
 def random_boxes(draws: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Boxes (B, 4) of left, top, width and height, in images of a width and height; from `draws` (B, DRAWS).
+    """Return random boxes (B, 4) of left, top, width and height in images of this `width` and `height`.
 
-    Of 8 to 100 % of the area, with sides in a ratio of 3/4 to 4/3, uniform in the area and in the ratio's
-    logarithm: the first of ten tries that fits, else the largest such box in the middle (Szegedy et al.,
-    "Going Deeper with Convolutions", CVPR 2015).
+    A box covers 8 to 100 % of the area and has sides in a ratio of 3/4 to 4/3; the area and the logarithm of
+    the ratio are uniform. It is the first of ten tries, from `draws` (B, DRAWS), that fits into the image, or
+    else the largest box of an allowed ratio in the middle.
+
+    References
+    ----------
+    Szegedy et al., "Going Deeper with Convolutions", CVPR 2015.
     """
     draws = draws.astype(np.float64)
     area, ratio = np.moveaxis(draws[:, : 2 * _TRIES].reshape(-1, _TRIES, 2), -1, 0)
@@ -120,10 +128,10 @@ def random_boxes(draws: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def crop(image: Image, size: int, draws: np.ndarray | None, flip: bool) -> np.ndarray:
-    """(size, size, 3) uint8 of an image: a random crop by `draws` (DRAWS,), or without them the centre.
+    """Return a random crop (size, size, 3) uint8 of an image by `draws` (DRAWS,), or without them the centre.
 
-    The centre is that of the image whose shorter side is resized to 8/7 of `size`. Bilinear, and where an
-    image shrinks, each pixel averages all that it covers.
+    For the centre, the image's shorter side is first resized to 8/7 of `size`. The interpolation is bilinear;
+    where an image shrinks, each pixel averages all pixels that it covers.
     """
     from PIL import Image
 
@@ -141,24 +149,23 @@ def crop(image: Image, size: int, draws: np.ndarray | None, flip: bool) -> np.nd
     return pixels[:, ::-1] if flip else pixels
 
 
-def decoded(jobs: Iterable[Job], size: int, *, pinned: bool = False) -> Iterator[Tensor]:
-    """The images (B, size, size, 3) uint8 of each job, in order, decoded ahead by `workers` processes.
+def decoded(jobs: Iterable[DecodeJob], size: int, *, pinned: bool = False) -> Iterator[Tensor]:
+    """Yield the images (B, size, size, 3) uint8 of each job, in order, decoded ahead by `workers` processes.
 
-    They come in memory that the processes share, so that the training receives its address alone; `pinned`,
-    a thread copies them ahead, too, to where a GPU fetches them by itself.
-    Raises Unreadable, which names the file, at the batch that it belongs to.
+    The processes put them into shared memory, so that only its address passes through a pipe. If `pinned`, a
+    thread also copies them ahead into page-locked memory, from which a GPU fetches them by itself.
+    Raises Unreadable, which names the file, when the file's batch is reached.
     """
     from torch import Generator, as_tensor
     from torch.utils.data import DataLoader
 
     count, context = workers(), None
-    if count:  # no thread of this process, nor its device, reaches into a process of a fork server
+    if count:  # processes of a fork server inherit neither this one's threads nor its device
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["torch.utils.data", "deepexp.data.jpeg"])
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "This DataLoader will create"
-        )  # more processes than cores, if asked to
+        # SIGNFLOW_WORKERS may ask for more processes than there are cores.
+        warnings.filterwarnings("ignore", "This DataLoader will create")
         loader: DataLoader[Any] = DataLoader(
             _Decoder(size, count),  # type: ignore[arg-type]
             batch_size=None,
@@ -168,7 +175,7 @@ def decoded(jobs: Iterable[Job], size: int, *, pinned: bool = False) -> Iterator
             collate_fn=_as_it_is,
             pin_memory=pinned,
             multiprocessing_context=context,
-            generator=Generator(),  # or it would draw from the process's
+            generator=Generator(),  # without one, it would draw from the process's own generator
         )
         batches = iter(loader)
     for found in batches:
@@ -179,13 +186,13 @@ def decoded(jobs: Iterable[Job], size: int, *, pinned: bool = False) -> Iterator
 
 @dataclass(frozen=True)
 class _Decoder:
-    """Decodes a job; what is wrong with a file comes back as its message, since a raised error would come
-    back as a traceback."""
+    """A decoder of jobs; it returns an error's message, since a raised error would arrive as a traceback."""
 
     size: int
     processes: int
 
-    def __getitem__(self, job: Job) -> Tensor | np.ndarray | str:
+    def __getitem__(self, job: DecodeJob) -> Tensor | np.ndarray | str:
+        """Return the images of a job, or what is wrong with one of its files."""
         from torch import from_numpy
 
         pixels = np.empty((len(job.paths), self.size, self.size, 3), np.uint8)
@@ -196,12 +203,12 @@ class _Decoder:
                 pixels[number] = crop(picture(path), self.size, draws, flip)
         except ValueError as error:
             return str(error)
-        # An array goes through a pipe, which takes the training's time, but no shared memory.
+        # An array passes through a pipe: slower for the training, but it takes no shared memory.
         return from_numpy(pixels) if _room() > 2 * self.processes * pixels.nbytes else pixels
 
 
 def _room() -> float:
-    """The bytes of shared memory that are left; a container may have little. Beyond them, a process dies."""
+    """Return the free bytes of shared memory; containers may have few, and writing beyond them kills."""
     try:
         return shutil.disk_usage("/dev/shm").free
     except OSError:  # a system that has no such folder

@@ -1,1 +1,1 @@
-"""The predictions of the theory for deep networks, and how they are decided."""
+"""The theory's predictions for deep networks, and how they are decided."""

@@ -1,28 +1,35 @@
-"""The rule that decides a prediction by its estimates over the seeds."""
+"""The rule that decides a prediction from one estimate per seed."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deepexp.predictions.statistics import Floats, fieller, moments, quantile
 
-if TYPE_CHECKING:
-    pass
-
-
-FEWEST, MOST = 3, 1000  # seeds that a verdict takes, and up to which more are asked for
-
-
-TIE = 1e-11  # estimates below it are 0: what the rounding of sums leaves of a tie
+FEWEST, MOST = 3, 1000  # a verdict takes at least FEWEST seeds, and never asks for more than MOST
+TIE = 1e-11  # smaller estimates count as 0: they are ties up to the rounding of sums
 
 
 @dataclass(frozen=True)
 class Decision:
-    """How a prediction came out; n seeds decided it, `needed` would, `why` says what else there is to say."""
+    """How a prediction came out.
+
+    Attributes
+    ----------
+    word : str
+        SUPPORTED, NOT SUPPORTED, INCONCLUSIVE or NOT RUN.
+    why : str
+        A reason or a reservation, if there is one.
+    n : int
+        How many seeds the estimate is from.
+    estimate, low, high : float
+        The estimate over the seeds and the ends of its interval.
+    needed : str
+        How many seeds would decide, where these do not: a number, '> 1,000' or 'unknown'.
+    """
 
     word: str
     why: str = ""
@@ -33,13 +40,14 @@ class Decision:
     needed: str = ""
 
     def __str__(self) -> str:
+        """Return the word, with its reason in parentheses."""
         needed = f"n = {self.needed}" if self.needed.isdigit() else f"n {self.needed}"
         why = needed if self.needed else self.why
         return f"{self.word} ({why})" if why else self.word
 
 
 def decide(values: Floats, bound: float, margin: float) -> Decision:
-    """The verdict on the mean of `values` (seeds,), by its t-interval."""
+    """Decide on the mean of `values` (seeds,) by its t-interval."""
     found = moments(_tied(values))
     if found.n == 0:
         return Decision("NOT RUN", "no seed has all the runs that it takes")
@@ -55,9 +63,10 @@ def _tied(values: Floats) -> Floats:
 
 
 def decide_ratio(over: Floats, under: Floats, bound: float, margin: float) -> Decision:
-    """The verdict on mean(over) / mean(under) of pairs (seeds,), by Fieller's interval.
+    """Decide on mean(over) / mean(under) of pairs (seeds,) by Fieller's interval.
 
-    NOT RUN unless mean(under) is SUPPORTED to be above 0; INCONCLUSIVE where the interval is unbounded.
+    The verdict is NOT RUN unless it is SUPPORTED that mean(under) is above 0, and INCONCLUSIVE where the
+    interval is unbounded.
     """
     paired = np.isfinite(over) & np.isfinite(under)
     over, under = (_tied(values[paired]) for values in (over, under))
@@ -80,7 +89,7 @@ def _decision(
     bound: float,
     margin: float,
 ) -> Decision:
-    """By the `interval` of the n seeds; `ends` are those of FEWEST to MOST seeds of the same moments."""
+    """Decide by the interval of n seeds; `ends` are those of FEWEST to MOST seeds with the same moments."""
     low, high = interval
     if n >= FEWEST and low > bound:
         why = "below the margin" if high < bound + margin else ""

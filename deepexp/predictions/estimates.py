@@ -15,21 +15,26 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-LOW, HALF = 0.2, 0.5  # densities up to which levels count
-
-
+LOW, HALF = 0.2, 0.5  # means over levels take those of at most this density
 PERTURBED = 0.25  # the fraction of signs that P5 flips
 
 
 class NotRun(Exception):
-    """Why a prediction cannot be decided."""
+    """A prediction cannot be decided; the message says why."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """The primary estimate by seed, NaN where it is missing: `values`, or for a ratio of means `under` too.
+    """The primary estimate of a prediction by seed, NaN where it is missing.
 
-    `margin` where it depends on the data. values, under : (seeds,).
+    Attributes
+    ----------
+    values : ndarray (seeds,)
+        The estimate, or the numerator of a ratio of means.
+    under : ndarray (seeds,), optional
+        The denominator of a ratio of means.
+    margin : float, optional
+        The prediction's margin, where it depends on the data.
     """
 
     values: Floats
@@ -37,20 +42,33 @@ class Estimate:
     margin: float | None = None
 
 
-Estimator = Callable[["xr.Dataset", "xr.Dataset"], Estimate]  # of a panel's `levels` and `signs`
+Estimator = Callable[["xr.Dataset", "xr.Dataset"], Estimate]  # takes a panel's `levels` and `signs`
 
 
 def at_most(levels: xr.Dataset, density: float) -> xr.DataArray:
-    """Which levels keep at most this share of the weights, to the nearest weight, as levels are pruned.
+    """Say which levels keep at most this share of the weights, rounded to whole weights as pruning rounds it.
 
-    Without those that `levels.counted` (level) leaves out, where it is there.
+    Levels that `levels.counted` (level) excludes, if the table has it, are left out.
     """
     sparse = levels.kept <= np.floor(density * levels.total + 0.5)
     return sparse & levels.counted if "counted" in levels else sparse
 
 
 def mean_accuracy(levels: xr.Dataset, density: float) -> xr.DataArray:
-    """Test accuracy in percent, mean over the levels of at most this density; the dimension level is gone."""
+    """Average the test accuracy over the levels of at most this density.
+
+    Parameters
+    ----------
+    levels : Dataset
+        With a dimension 'level'.
+    density : float
+        The bound, in [0, 1].
+
+    Returns
+    -------
+    DataArray
+        In percent, without the dimension 'level'; NaN where there is no such level.
+    """
     return 100 * levels.test_accuracy.where(at_most(levels, density)).mean("level")
 
 
@@ -71,12 +89,12 @@ def _low(levels: xr.Dataset, name: str, density: float) -> Floats:
 
 
 def gap_of(plus: str, minus: str, density: float = LOW) -> Estimator:
-    """The estimator of the gap in accuracy between two arms at low density."""
+    """Return the estimator of the gap in accuracy between two arms at low density."""
     return lambda levels, _: Estimate(_low(levels, plus, density) - _low(levels, minus, density))
 
 
 def ratio_of(arm: str, base: str, top: str) -> Estimator:
-    """The estimator of an arm's share of the gap between two others."""
+    """Return the estimator of how much of the gap from `base` to `top` an arm closes."""
 
     def estimate(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
         zero = _low(levels, base, LOW)
@@ -86,7 +104,7 @@ def ratio_of(arm: str, base: str, top: str) -> Estimator:
 
 
 def settling(levels: xr.Dataset, signs: xr.Dataset) -> Estimate:
-    """How much earlier LRR's signs settle than IMP's, as a share of the prunings."""
+    """Estimate how much earlier LRR's signs settle than IMP's, as a share of the prunings."""
     shares = []
     for name in ("imp", "lrr"):
         prunings = float(_arm(levels, name).prunings)
@@ -97,7 +115,7 @@ def settling(levels: xr.Dataset, signs: xr.Dataset) -> Estimate:
 
 
 def recovery(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
-    """How much more IMP loses by perturbed signs than LRR."""
+    """Estimate how much more accuracy IMP loses to perturbed signs than LRR does."""
     losses = []
     for name in ("imp", "lrr"):
         calm = _arm(levels, name)
@@ -109,7 +127,7 @@ def recovery(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
 
 
 def _widths(levels: xr.Dataset) -> dict[str, float]:
-    """The widths that both algorithms have arms of, by their suffix."""
+    """Return the widths for which both algorithms have an arm, by the suffix of the arms' names."""
     planned = [str(name) for name in levels.arm.values[levels.planned.values]]
     suffixes = [name.removeprefix("lrr") for name in planned if name.startswith("lrr-w")]
     widths = {suffix: float(suffix.removeprefix("-w")) for suffix in suffixes if f"imp{suffix}" in planned}
@@ -119,16 +137,16 @@ def _widths(levels: xr.Dataset) -> dict[str, float]:
 
 
 def _slope(widths: Mapping[str, float], values: list[Floats]) -> Floats:
-    """The least-squares slope over log2(width) of each column of `values` (widths, seeds)."""
+    """Return the least-squares slope over log2(width) of each column of `values` (widths, seeds)."""
     x = np.log2(list(widths.values()))
     x = x - x.mean()
     return (x @ np.array(values)) / (x @ x)
 
 
 def early_flips(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
-    """The slope over log2(width) of the flips per weight in level 0."""
+    """Estimate the slope over log2(width) of the sign flips per weight in level 0."""
     widths = _widths(levels)
-    # Level 0 is the same training in both algorithms.
+    # Level 0 is the same training under both algorithms, so that LRR's arms are enough.
     arms = [_arm(levels, f"lrr{suffix}").sel(level=0) for suffix in widths]
     flips = [(arm.flips / arm.total).values for arm in arms]
     slope = _slope(widths, flips)
@@ -137,7 +155,7 @@ def early_flips(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
 
 
 def widening_gap(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
-    """The slope over log2(width) of LRR's lead over IMP."""
+    """Estimate the slope over log2(width) of LRR's lead over IMP."""
     widths = _widths(levels)
     gaps = [_low(levels, f"lrr{suffix}", LOW) - _low(levels, f"imp{suffix}", LOW) for suffix in widths]
     return Estimate(_slope(widths, gaps))

@@ -1,19 +1,19 @@
-"""What the theory predicts of deep networks, as data, and the rule that decides each prediction.
+"""What the theory predicts for deep networks, as data, and how each prediction is decided.
 
 The unit is a seed: it fixes initialisation and data order for all arms, so arms are compared in pairs. A
 prediction has one primary estimate per seed, a bound and a margin, and one verdict by the 95 % interval over
 the seeds:
 
-SUPPORTED      its lower end lies above the bound ('below the margin': its upper end below bound + margin);
-NOT SUPPORTED  otherwise, where its upper end lies below bound + margin;
-INCONCLUSIVE   otherwise, and always with fewer than 3 seeds, with the smallest number of seeds at which the
-               observed mean and deviation would decide;
-NOT RUN        where there is nothing to decide by, with the reason.
+SUPPORTED      its lower end is above the bound ('below the margin': its upper end is below bound + margin);
+NOT SUPPORTED  otherwise, if its upper end is below bound + margin;
+INCONCLUSIVE   otherwise, and always with fewer than 3 seeds; the verdict states the smallest number of seeds
+               that would decide with the observed mean and deviation;
+NOT RUN        if there is nothing to decide by; the verdict states the reason.
 
-The interval holds for a number of seeds that was fixed before. Seeds that are added until a verdict comes
-(optional stopping) bring it about too often.
+The interval is valid for a number of seeds that was fixed beforehand. Adding seeds until a verdict comes
+(optional stopping) produces one too often.
 
-Accuracies are those of the test images after a level's last epoch; differences are in percentage points.
+Accuracies are those on the test images after a level's last epoch; differences are in percentage points.
 """
 
 from __future__ import annotations
@@ -48,12 +48,27 @@ if TYPE_CHECKING:
 
 SCORES = ("magnitude", "random", "snip", "synflow")
 
-Tables = Mapping[str, "xr.Dataset"]
+RecipeTables = Mapping[str, "xr.Dataset"]
+"""The tables of a recipe by name, as `deepexp.analysis` makes them."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A statement and how it is decided; `variants` by what tells them apart in a panel, '' if nothing."""
+    """A statement and how it is decided.
+
+    Attributes
+    ----------
+    statement : str
+        What the theory predicts.
+    primary : str
+        The primary estimate in words.
+    unit : str
+        The unit of estimate, bound and margin.
+    bound, margin : float
+        The module's docstring says how they decide; a margin of NaN comes with the estimate.
+    variants : dict of Estimator
+        The ways to estimate it in one panel, by what tells them apart; '' where there is only one.
+    """
 
     statement: str
     primary: str
@@ -122,7 +137,7 @@ PREDICTIONS: dict[str, Prediction] = {
 
 @dataclass(frozen=True)
 class Decided:
-    """A verdict with what it is about."""
+    """A verdict on one prediction, panel and variant, with its estimate."""
 
     prediction: str
     panel: str
@@ -133,10 +148,10 @@ class Decided:
     verdict: Decision
 
 
-def decided(identifier: str, tables: Tables) -> list[Decided]:
-    """The verdicts on a prediction: one per panel (a data set and a network), and variant that has arms.
+def decided(identifier: str, tables: RecipeTables) -> list[Decided]:
+    """Decide a prediction on each panel (a data set and a network), for each variant that has arms there.
 
-    tables : `levels` (panel, arm, seed, level) and `signs` (panel, arm, seed) as deepexp.analysis makes them.
+    `tables` needs `levels` (panel, arm, seed, level) and `signs` (panel, arm, seed).
     """
     prediction = PREDICTIONS[identifier]
     found = []
@@ -163,17 +178,31 @@ def _decided(identifier: str, variant: str, levels: xr.Dataset, signs: xr.Datase
     return Decided(identifier, panel, network, variant, margin, estimate, verdict)
 
 
-def table(identifiers: tuple[str, ...], tables: Tables) -> xr.Dataset:
-    """All verdicts as a table (verdict), with the primary estimates (verdict, seed); P7 and P8 include
-    P7b and P8b.
+def verdict_table(identifiers: tuple[str, ...], tables: RecipeTables) -> xr.Dataset:
+    """Decide predictions on every panel.
 
-    Raises ValueError for a name that is no prediction's.
+    Parameters
+    ----------
+    identifiers : tuple of str
+        Keys of `PREDICTIONS`; P7 and P8 include P7b and P8b.
+    tables : mapping of Dataset
+        `levels` (panel, arm, seed, level) and `signs` (panel, arm, seed).
+
+    Returns
+    -------
+    Dataset
+        The fields of `PredictionVerdict` (verdict), and the primary estimates (verdict, seed).
+
+    Raises
+    ------
+    ValueError
+        For a name that is not a prediction's.
     """
     import xarray as xr
 
     if unknown := set(identifiers) - set(PREDICTIONS):
         raise ValueError(
-            f"a recipe's predictions must be of {', '.join(PREDICTIONS)}, got {', '.join(sorted(unknown))}"
+            f"a recipe's predictions must be among {', '.join(PREDICTIONS)}, got {', '.join(sorted(unknown))}"
         )
     asked = [name for name in PREDICTIONS if name in identifiers or name.rstrip("b") in identifiers]
     items = [item for identifier in asked for item in decided(identifier, tables)]

@@ -1,4 +1,4 @@
-"""Accuracies that others published, to be laid beside runs of the same protocol and network. Data."""
+"""Published accuracies, as data, to compare with runs of the same protocol and network."""
 
 from __future__ import annotations
 
@@ -10,8 +10,18 @@ from deepexp.config.settings import Config
 
 
 @dataclass(frozen=True)
-class Curve:
-    """Test accuracies in percent by density; `algorithm` is ours of that name."""
+class PublishedCurve:
+    """The accuracies of one algorithm that others published.
+
+    Attributes
+    ----------
+    protocol, dataset, model, algorithm : str
+        Our names for what was run.
+    points : dict
+        Test accuracy in percent by density in [0, 1].
+    source : str
+        The publication, and how the numbers were taken from it.
+    """
 
     protocol: str
     dataset: str
@@ -30,10 +40,10 @@ _TURBO = (
 
 def _curves(
     protocol: str, dataset: str, model: str, source: str, densities: tuple[float, ...], **accuracies: str
-) -> Iterator[Curve]:
+) -> Iterator[PublishedCurve]:
     for algorithm, numbers in accuracies.items():
         points = dict(zip(densities, map(float, numbers.split()), strict=True))
-        yield Curve(protocol, dataset, model, algorithm, points, source)
+        yield PublishedCurve(protocol, dataset, model, algorithm, points, source)
 
 
 CURVES = (
@@ -68,8 +78,19 @@ CURVES = (
 )  # fmt: skip
 
 
-def matching(config: Config) -> Curve | None:
-    """The published curve of what `config` runs; None unless protocol, network and all settings agree."""
+def matching(config: Config) -> PublishedCurve | None:
+    """Find the published curve of what a configuration runs.
+
+    Parameters
+    ----------
+    config : Config
+        Its seed, machine, number of levels and what it records do not matter.
+
+    Returns
+    -------
+    PublishedCurve or None
+        None unless protocol, network and all other settings agree.
+    """
     named = (config.protocol, config.data.dataset, config.model.name, config.algorithm)
     for curve in CURVES:
         if named == (curve.protocol, curve.dataset, curve.model, curve.algorithm):
@@ -83,7 +104,7 @@ def matching(config: Config) -> Curve | None:
 
 
 def _alike(one: Config, other: Config) -> bool:
-    """Whether two runs differ at most in their seed, machine, number of levels and what they record."""
+    """Return whether two runs differ at most in seed, machine, number of levels and what they record."""
     trees = [config.model_dump(exclude={"seed", "machine"}) for config in (one, other)]
     for tree in trees:
         del tree["pruning"]["levels"], tree["train"]["evaluate"], tree["train"]["signs"]

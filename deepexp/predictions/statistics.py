@@ -1,6 +1,6 @@
 """Intervals and tests over seeds: Student's t, Fieller's ratio, Holm's correction. All at 95 %.
 
-A missing value is NaN and takes no part; what its sample is too small for is NaN.
+A missing value is NaN and is left out. A result is NaN where its sample is too small.
 """
 
 from __future__ import annotations
@@ -17,20 +17,42 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Moments:
-    """Of samples along an axis that is gone: their number, mean and (n - 1) standard deviation."""
+    """The moments of samples along an axis, which the arrays no longer have.
+
+    Attributes
+    ----------
+    n : ndarray of int64
+        Sample sizes.
+    mean : ndarray
+        Means; NaN where n = 0.
+    deviation : ndarray
+        Standard deviations with n - 1 in the denominator; NaN where n < 2.
+    """
 
     n: NDArray[np.int64]
     mean: Floats
     deviation: Floats
 
     def interval(self) -> tuple[Floats, Floats]:
-        """The ends of the t-interval of the mean."""
+        """Return the ends of the t-interval of the mean."""
         half = quantile(self.n) * self.deviation / np.sqrt(np.maximum(self.n, 1))
         return self.mean - half, self.mean + half
 
 
 def moments(values: ArrayLike, axis: int = -1) -> Moments:
-    """The moments of `values` along `axis`."""
+    """Compute the moments of samples; NaN are left out.
+
+    Parameters
+    ----------
+    values : array_like
+        The samples.
+    axis : int
+        The axis along which the samples lie.
+
+    Returns
+    -------
+    Moments
+    """
     values = np.asarray(values, dtype=float)
     there = np.isfinite(values)
     n = np.asarray(there.sum(axis=axis))
@@ -41,7 +63,7 @@ def moments(values: ArrayLike, axis: int = -1) -> Moments:
 
 
 def quantile(n: ArrayLike) -> Floats:
-    """Student's t with n - 1 degrees of freedom that leaves 2.5 % above it; NaN where n < 2."""
+    """Return the 97.5 % quantile of Student's t with n - 1 degrees of freedom; NaN where n < 2."""
     from scipy.stats import t
 
     n = np.asarray(n)
@@ -49,26 +71,49 @@ def quantile(n: ArrayLike) -> Floats:
 
 
 def fieller(over: Floats, under: Floats, n: ArrayLike | None = None) -> tuple[Floats, Floats]:
-    """The ends of Fieller's interval for mean(over) / mean(under) of pairs, with t.
+    """Return the ends of Fieller's interval for mean(over) / mean(under) of pairs, with Student's t.
 
-    It holds every ratio r for which the t-interval of over - r under has 0: the solutions of
-    A r^2 - 2 B r + C <= 0. Where A <= 0, that is where 0 lies in the interval of mean(under), it is unbounded
-    and -inf, inf are returned. `over`, `under` (pairs,); n: sample sizes to assume with the moments that the
-    pairs have (default: theirs).
+    The interval has every ratio r for which the t-interval of over - r under contains 0: the solutions of
+    A r^2 - 2 B r + C <= 0. Where A <= 0, that is where 0 is in the interval of mean(under), it is unbounded,
+    and -inf and inf are returned.
+
+    Parameters
+    ----------
+    over, under : ndarray (pairs,)
+        Without NaN.
+    n : array_like, optional
+        Sample sizes to assume with the moments of these pairs (default: their number).
+
+    Returns
+    -------
+    low, high : ndarray
+        Of the shape of `n`.
     """
     size = np.asarray(len(over) if n is None else n)
     shrunk = quantile(size) ** 2 / size
     (yy, xy), (_, xx) = np.cov(over, under)
     y, x = over.mean(), under.mean()
     a, b, c = x * x - shrunk * xx, x * y - shrunk * xy, y * y - shrunk * yy
-    root = np.sqrt(np.maximum(b * b - a * c, 0))  # below 0 by rounding alone: y / x solves it
+    root = np.sqrt(np.maximum(b * b - a * c, 0))  # y / x is a solution, so only rounding is below 0
     bounded = a > 0
     safe = np.where(bounded, a, 1)
     return np.where(bounded, (b - root) / safe, -np.inf), np.where(bounded, (b + root) / safe, np.inf)
 
 
 def paired_p(differences: Moments) -> Floats:
-    """Two-sided p of the paired t-test; NaN where all differences are 0: the same run twice is no test."""
+    """Compute the p-value of the two-sided paired t-test.
+
+    Parameters
+    ----------
+    differences : Moments
+        Of the differences of the pairs.
+
+    Returns
+    -------
+    ndarray
+        NaN where n < 2 or all differences are 0: comparing a run with itself tests nothing. 0 where all
+        differences are the same other number.
+    """
     from scipy.stats import t
 
     n, mean, deviation = differences.n, differences.mean, differences.deviation
@@ -79,7 +124,18 @@ def paired_p(differences: Moments) -> Floats:
 
 
 def holm(p: ArrayLike) -> Floats:
-    """Holm's step-down adjusted p-values of a family (tests,); NaN is not of the family."""
+    """Adjust the p-values of a family of tests by Holm's step-down method.
+
+    Parameters
+    ----------
+    p : array_like (tests,)
+        NaN does not belong to the family.
+
+    Returns
+    -------
+    ndarray (tests,)
+        NaN where `p` is.
+    """
     p = np.asarray(p, dtype=float)
     adjusted = np.full(p.shape, np.nan)
     order = np.argsort(p)[: int(np.isfinite(p).sum())]  # NaN sorts last

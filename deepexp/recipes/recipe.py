@@ -1,50 +1,58 @@
-"""Recipes: an experiment as a TOML file, and the runs that it stands for.
+"""Recipes: an experiment as a TOML file, and the arms that it compares.
 
-A recipe has a question, the predictions that it decides, and its source; then
+A recipe states its question, the predictions that it decides, and its source. It also has
 
-- `[panels.X]`: the settings that tell the panels apart (their data set, as a rule); `arms` where a panel
-  has some of the recipe's arms only;
-- `[arms.X]`: the settings of an arm. `masks = "Y"` gives it the mask sequence of arm Y's run of the same
-  panel and seed (`pruning.source` is 'run' unless it says otherwise), `donor = "Y"` that run's weights.
-  A name with fields in braces stands for one arm for every combination of the values in `[each]`, and a
-  setting "{field}" for the arm's value;
-- `[profiles.smoke|short|full]`: protocol, panels (and `optional` ones, run when asked for by name), seeds,
-  `settings`, those of one panel (`panel.X`), and its own values in `each`.
+- `[panels.X]`: the settings that tell the panels apart, usually their data set. `arms` lists the arms of a
+  panel that has only some of the recipe's;
+- `[arms.X]`: the settings of an arm. `masks = "Y"` gives it the mask sequence of arm Y's run on the same
+  panel with the same seed (`pruning.source` is then 'run' unless the arm sets it); `donor = "Y"` gives it
+  that run's weights. A name with fields in braces stands for one arm for each combination of their values in
+  `[each]`, and a setting "{field}" takes the arm's value;
+- `[profiles.smoke|short|full]`: the protocol, the panels (those under `optional` run only when asked for by
+  name), the seeds, `settings` for all panels, `panel.X` for panel X, and values that replace those in
+  `[each]`.
 
-Later wins: protocol, `ON_CUDA`, `[settings]`, panel, profile, the profile's panel, arm, and what the caller
-says of the machine, which is no part of the question. What an arm's masks decide by
-themselves (how many weights are kept) is left out there. An algorithm that the protocol's source does not
-have is ours.
+`plan` turns a recipe into runs.
 """
 
 from __future__ import annotations
 
 import itertools
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from deepexp.config.algorithms import POLICIES
-from deepexp.config.build import build
 from deepexp.config.protocols import PROTOCOLS
-from deepexp.config.settings import Config
 from deepexp.predictions.predictions import PREDICTIONS
 from signflow.files import read_text
 from signflow.messages import invalid, unknown
 
+REFERENCES = ("masks", "donor")  # the keys by which an arm refers to another arm
 _FOLDER = resources.files("deepexp").joinpath("recipes")
-_REFERENCES = ("masks", "donor")
-# What a GPU is for, unless a recipe or its caller says otherwise. `smoke` is there as it is on a CPU.
-ON_CUDA: dict[str, Any] = {"machine.precision": "bf16", "machine.compile": True}
 
 
 class Profile(BaseModel):
-    """How much of a recipe is run: by whose protocol, on which panels, for which seeds."""
+    """How much of a recipe is run: by whose protocol, on which panels, for which seeds.
+
+    Attributes
+    ----------
+    protocol : str
+        A name in `PROTOCOLS`.
+    panels : tuple of str
+        The panels that run by default.
+    optional : tuple of str
+        Panels that run only when asked for by name.
+    seeds : tuple of int
+        The seeds of every arm.
+    settings, panel : dict
+        Settings of all panels, and of single panels by name.
+    each : dict of lists
+        Values that replace those of the recipe's `each`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -58,7 +66,27 @@ class Profile(BaseModel):
 
 
 class Recipe(BaseModel):
-    """An experiment as its TOML file has it; see the module's docstring."""
+    """An experiment as its TOML file describes it; the module's docstring explains the keys.
+
+    Attributes
+    ----------
+    name : str
+        The file's name without its suffix.
+    question : str
+        What the experiment asks.
+    predictions : tuple of str
+        The keys in `PREDICTIONS` that it decides.
+    source : str
+        Where the experiment was published, or 'this project'.
+    settings : dict
+        Settings of all runs.
+    panels, arms : dict of dicts
+        Settings of each panel and of each arm, by name.
+    each : dict of lists
+        The values of the fields in braces.
+    profiles : dict of Profile
+        By name: smoke, short, full.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -73,23 +101,34 @@ class Recipe(BaseModel):
     profiles: dict[str, Profile]
 
 
-@dataclass(frozen=True)
-class Run:
-    """One run of a recipe; `needs` are the run_ids that must be complete before it starts."""
-
-    panel: str
-    arm: str
-    config: Config
-    needs: tuple[str, ...] = ()
-
-
 def recipes() -> dict[str, Recipe]:
-    """Every recipe of this package, by name."""
+    """Load every recipe of this package.
+
+    Returns
+    -------
+    dict of Recipe
+        By name.
+    """
     return {name: load(name) for name in _names()}
 
 
 def load(name: str) -> Recipe:
-    """The recipe of that name, or in that TOML file. Raises ValueError with one line where it is none."""
+    """Load a recipe and check it.
+
+    Parameters
+    ----------
+    name : str
+        A recipe of this package, or the path of a TOML file.
+
+    Returns
+    -------
+    Recipe
+
+    Raises
+    ------
+    ValueError
+        With one line, where there is no such recipe or the file is not a valid one.
+    """
     path = Path(name)
     if path.suffix == ".toml":
         if not path.is_file():
@@ -98,63 +137,6 @@ def load(name: str) -> Recipe:
     if name not in _names():
         unknown("the recipe must be", name, _names(), ", or the path of a .toml")
     return _parse(name, _FOLDER.joinpath(f"{name}.toml").read_text(encoding="utf-8"))
-
-
-def runs(
-    recipe: Recipe | str,
-    *,
-    profile: str,
-    seeds: Sequence[int] | None = None,
-    panels: Sequence[str] | None = None,
-    device: str = "cpu",
-    processes: int = 1,
-    stack: bool = False,
-    machine: Mapping[str, Any] | None = None,
-) -> list[Run]:
-    """The runs of a recipe, each after those that it needs; by default of the profile's panels and seeds.
-
-    `machine` has dotted settings of that section ('machine.compile') and wins over every other word on it.
-    With `stack` all seeds of an arm train together, as `deepexp.stack` says. Runs of equal configuration, in
-    two arms or two recipes, have one run_id and so one folder.
-    Raises ValueError with one line that names the recipe and its key.
-    """
-    made = load(recipe) if isinstance(recipe, str) else recipe
-    if profile not in made.profiles:
-        unknown(f"recipe {made.name}: the profile must be", profile, made.profiles)
-    chosen = made.profiles[profile]
-    offered = (*chosen.panels, *chosen.optional)
-    for panel in panels or ():
-        if panel not in offered:
-            unknown(f"recipe {made.name}: the panel of the profile '{profile}' must be", panel, offered)
-    arms, told = _arms(made, chosen), _of_the_machine(machine or {})
-    here = {"machine.device": device, "machine.processes": processes, **told}
-    default = ON_CUDA if here["machine.device"] == "cuda" and profile != "smoke" else {}
-    every = list(dict.fromkeys(chosen.seeds if seeds is None else seeds))
-    if stack and len(every) < 2:
-        raise ValueError(f"a stack must have two seeds or more, got {every}; leave --stack out")
-    if stack:
-        told["machine.stack"] = sorted(every)
-    return [
-        run
-        for panel in dict.fromkeys(panels or chosen.panels)
-        for seed in every
-        for run in _panel_runs(made, profile, panel, arms, default, {**here, "seed": seed}, told)
-    ]
-
-
-def _of_the_machine(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """`settings`, if they ask a recipe's question of another machine and not another question."""
-    for key in settings:
-        if not key.startswith("machine."):
-            raise ValueError(
-                f"a recipe takes settings of the machine alone, as machine.compile=true, got '{key}'; write "
-                "a recipe of your own to change what it asks"
-            )
-    if "machine.stack" in settings:
-        raise ValueError(
-            f"a recipe's seeds train together by --stack, got machine.stack = {settings['machine.stack']}"
-        )
-    return dict(settings)
 
 
 def _names() -> list[str]:
@@ -182,14 +164,14 @@ def _parse(name: str, text: str) -> Recipe:
             for panel in getattr(chosen, key):
                 if panel not in made.panels:
                     unknown(f"recipe {name}: profiles.{profile}.{key} must have", panel, made.panels)
-        arms = _arms(made, chosen)
+        arms = arms_of(made, chosen)
         for panel in (*chosen.panels, *chosen.optional):
-            _order(made, panel, arms)
+            ordered_arms(made, panel, arms)
     return made
 
 
-def _arms(recipe: Recipe, profile: Profile) -> dict[str, dict[str, Any]]:
-    """The settings of every arm, names with fields in braces spelled out."""
+def arms_of(recipe: Recipe, profile: Profile) -> dict[str, dict[str, Any]]:
+    """Return the flat settings of every arm by name, with the fields in braces filled in."""
     each = {**recipe.each, **profile.each}
     single = {field: values[0] for field, values in each.items() if len(values) == 1}
     arms: dict[str, dict[str, Any]] = {}
@@ -198,12 +180,12 @@ def _arms(recipe: Recipe, profile: Profile) -> dict[str, dict[str, Any]]:
         for values in itertools.product(*(each[field] for field in fields)):
             chosen = {**single, **dict(zip(fields, values, strict=True))}
             try:
-                filled = {key: _filled(value, chosen) for key, value in _flat(settings).items()}
+                filled = {key: _filled(value, chosen) for key, value in flat(settings).items()}
                 arms[name.format(**chosen)] = filled
             except KeyError as error:
                 raise ValueError(
-                    f"recipe {recipe.name}: arms.{name}: the field {error} must have values in [each], one "
-                    "alone where the arm's name is without it"
+                    f"recipe {recipe.name}: arms.{name}: the field {error} must have values in [each], "
+                    "and only one where the arm's name does not have it"
                 ) from None
             except (IndexError, AttributeError, ValueError) as error:
                 raise ValueError(
@@ -215,55 +197,13 @@ def _arms(recipe: Recipe, profile: Profile) -> dict[str, dict[str, Any]]:
 def _filled(value: Any, fields: Mapping[str, Any]) -> Any:
     if not isinstance(value, str):
         return value
+    # A setting that is a field and nothing else keeps the type of the field's value.
     alone = next((field for field in fields if value == f"{{{field}}}"), None)
     return value.format(**fields) if alone is None else fields[alone]
 
 
-def _panel_runs(
-    recipe: Recipe,
-    profile: str,
-    panel: str,
-    arms: Mapping[str, Mapping[str, Any]],
-    default: Mapping[str, Any],
-    given: Mapping[str, Any],
-    told: Mapping[str, Any],
-) -> Iterator[Run]:
-    """The runs of a panel; the settings `default` are below those of the recipe, `told` above them."""
-    chosen = recipe.profiles[profile]
-    shared = {
-        **default,
-        **_flat(recipe.settings),
-        **_flat({key: value for key, value in recipe.panels[panel].items() if key != "arms"}),
-        **_flat(chosen.settings),
-        **_flat(chosen.panel.get(panel, {})),
-        **given,
-    }
-    made: dict[str, str] = {}
-    for arm in _order(recipe, panel, arms):
-        settings = dict(shared)
-        own = {key: value for key, value in arms[arm].items() if key not in _REFERENCES}
-        if masks := arms[arm].get("masks"):
-            settings = {key: value for key, value in settings.items() if key != "pruning.keep"}
-            own = {"pruning.source": "run", "pruning.run": made[masks], **own}
-        if donor := arms[arm].get("donor"):
-            own["donor"] = made[donor]
-        settings |= {**own, **told}
-        algorithm = settings.get("algorithm")
-        if algorithm not in POLICIES[chosen.protocol] and algorithm in POLICIES["signflow"]:
-            settings["algorithm"] = f"signflow-{algorithm}"
-        try:
-            config = build(settings, protocol=chosen.protocol)
-        except ValueError as error:
-            raise ValueError(
-                f"recipe {recipe.name}: arms.{arm} on the panel {panel}, profile {profile}: {error}"
-            ) from None
-        made[arm] = config.run_id
-        needs = dict.fromkeys(filter(None, (config.pruning.run, config.donor)))
-        yield Run(panel, arm, config, tuple(needs))
-
-
-def _order(recipe: Recipe, panel: str, arms: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The panel's arms, each after those that it refers to."""
+def ordered_arms(recipe: Recipe, panel: str, arms: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the panel's arms, each after those that it refers to; ValueError where they lead in a circle."""
     here = recipe.panels[panel].get("arms", list(arms))
     for arm in here:
         if arm not in list(arms):
@@ -273,7 +213,7 @@ def _order(recipe: Recipe, panel: str, arms: Mapping[str, Mapping[str, Any]]) ->
     def visit(arm: str, path: tuple[str, ...]) -> None:
         if arm in ordered:
             return
-        for key in _REFERENCES:
+        for key in REFERENCES:
             other = arms[arm].get(key)
             if other is None:
                 continue
@@ -291,8 +231,9 @@ def _order(recipe: Recipe, panel: str, arms: Mapping[str, Mapping[str, Any]]) ->
     return ordered
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings as one level of dotted keys."""
+    found: dict[str, Any] = {}
     for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found

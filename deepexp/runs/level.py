@@ -14,7 +14,7 @@ import torch
 
 from deepexp import models
 from deepexp.config.seeds import stream
-from deepexp.data import dataset as data
+from deepexp.data.batches import training_batches
 from deepexp.pruning import budgets, masks, scores, signs
 from deepexp.pruning.masks import Mask
 from deepexp.pruning.scores import score
@@ -121,7 +121,7 @@ def _scores(work: Run, level: int, alive: Mask) -> dict[str, torch.Tensor]:
     """Score the network as it is now; SNIP takes the batches with which `level` would begin."""
     config, dataset = work.config, work.dataset
     if config.pruning.score == "snip":
-        first = data.batches(dataset, config.data, config.train, config.seed, level, 0)
+        first = training_batches(dataset, config.data, config.train, config.seed, level, 0)
         some = itertools.islice(first, config.pruning.snip_batches)
         return scores.snip(work.net, ((forward.laid_out(x, config.machine), y) for x, y in some))
     if config.pruning.score == "synflow":

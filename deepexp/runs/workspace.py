@@ -11,6 +11,7 @@ from torch import nn
 
 from deepexp.config.settings import Config
 from deepexp.data import dataset as data
+from deepexp.data.batches import steps_per_epoch
 from deepexp.distributed import ALONE, ProcessGroup
 from deepexp.pruning import masks
 from deepexp.pruning.masks import Mask
@@ -66,8 +67,7 @@ class Run:
 
     @property
     def per_epoch(self) -> int:
-        """The optimizer steps in an epoch."""
-        return data.steps_per_epoch(len(self.dataset.train), self.config.train)
+        return steps_per_epoch(len(self.dataset.train), self.config.train)
 
     def total(self, level: int) -> int:
         """Return the steps of a level's schedule."""

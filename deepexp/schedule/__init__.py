@@ -1,1 +1,1 @@
-"""Which runs a plan has left, what they cost, and where they are trained."""
+"""Which runs of a plan are left, what they cost, and where they are trained."""

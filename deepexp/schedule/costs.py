@@ -1,4 +1,4 @@
-"""What the runs of a plan cost: images left to train on, over a speed observed, measured or assumed."""
+"""What the runs of a plan cost: the images that are left, over a speed observed, measured or assumed."""
 
 from __future__ import annotations
 
@@ -18,23 +18,34 @@ if TYPE_CHECKING:
     from deepexp.data.dataset import Dataset
     from deepexp.runs import workspace
 
-START = 4.0  # seconds in which a process of a run starts, on two cores
-# What a GPU is taken to do where there is none to measure. The images/s that ResNet50 trains on at 224 pixels
-# were published: by one A100 in mixed precision and in TF32, by one V100 in float32
+START = 4.0  # seconds that the process of a run takes to start, on two cores
+# Assumed speeds of a GPU, for a machine without one. PUBLISHED are the images/s at which ResNet50 trains at
+# 224 pixels: on one A100 in mixed precision and in TF32, on one V100 in float32
 # (github.com/NVIDIA/DeepLearningExamples, PyTorch/Classification/ConvNets/resnet50v1.5/README.md, results
-# with pytorch-21.03). The times are assumptions: of a layer and step, launched one by one or as a CUDA graph.
+# with pytorch-21.03). LAYER_SECONDS are assumptions: the least time of a layer in a step, if its kernels are
+# launched one by one, or as a CUDA graph (machine.compile).
 PUBLISHED = {"float32": 367, "tf32": 938, "bf16": 2470}
-RESNET50_OPERATIONS = 2.43e10  # to train on one such image, as `bench.operations` counts them
+RESNET50_OPERATIONS = 2.43e10  # to train on one such image, as `deepexp.runs.speed.operations` counts them
 LAYER_SECONDS = {False: 3e-4, True: 5e-5}  # by machine.compile
 
 
-# (training, test) images of the data sets that are no folders of images, so that a plan needs no data.
+# (training, test) images of the data sets that are arrays, so that a plan needs no data.
 _IMAGES = {"digits": (1_438, 359), "cifar10": (50_000, 10_000), "cifar100": (50_000, 10_000)}
 
 
 @dataclass(frozen=True)
 class Work:
-    """What the speed of a run depends on."""
+    """A kind of work: all that the speed of a run depends on.
+
+    Attributes
+    ----------
+    dataset : str
+        A key of `SOURCES`.
+    size : int, optional
+        The images' height and width, where they are resized.
+    model, batch_size, machine
+        As in the run's configuration.
+    """
 
     dataset: str
     size: int | None
@@ -43,6 +54,7 @@ class Work:
     machine: Machine
 
     def __str__(self) -> str:
+        """Return it as a person reads it."""
         net = f"{self.model.name} of width {self.model.width:g} on {self.dataset}"
         seeds = f", {len(self.machine.stack)} seeds stacked" if self.machine.stack else ""
         return f"{net}, batches of {self.batch_size}{seeds}"
@@ -50,23 +62,32 @@ class Work:
 
 @dataclass(frozen=True)
 class Speed:
-    """Training images a second, and how that is known."""
+    """The speed of a kind of work.
+
+    Attributes
+    ----------
+    images_per_second : float
+        Training images a second; for a stack, those of all its members together.
+    known : str
+        How the speed is known, as text.
+    """
 
     images_per_second: float
     known: str
 
     def __str__(self) -> str:
+        """Return it as a person reads it."""
         return f"{self.images_per_second:,.0f} images/s, {self.known}"
 
 
 def work(config: Config) -> Work:
-    """The kind of work that `config` is."""
+    """Return the kind of work that `config` is."""
     data = config.data
     return Work(data.dataset, data.size, config.model, config.train.batch_size, config.machine)
 
 
 def images(config: Config) -> int:
-    """The training images that all levels of `config` see; an evaluation counts for a third of its images."""
+    """Count the training images of all levels of `config`; each tested image counts as a third of one."""
     train, test = _counts(config.data.dataset, config.data.classes)
     count = min(train - config.data.validation, config.data.limit or train)
     batch = config.train.batch_size
@@ -78,7 +99,7 @@ def images(config: Config) -> int:
 
 
 def left(config: Config, folder: Path) -> float:
-    """The images that the run in `folder` has still to see."""
+    """Return how many images the run in `folder` has yet to see."""
     if completeness.is_recorded(folder, config):
         return 0.0
     done = _progress(folder)
@@ -88,9 +109,9 @@ def left(config: Config, folder: Path) -> float:
 
 
 def seconds(configs: Iterable[Config], runs: Path, speeds: Mapping[Work, Speed]) -> float:
-    """How long the rest of these runs takes, one after the other; unknown kinds of work at the mean speed.
+    """Estimate how long the rest of these runs takes, one after the other.
 
-    The speed of a stack is that of all its members together.
+    A kind of work that is not in `speeds` counts at their mean.
     """
     mean = sum(speed.images_per_second for speed in speeds.values()) / len(speeds)
     total = 0.0
@@ -104,7 +125,7 @@ def seconds(configs: Iterable[Config], runs: Path, speeds: Mapping[Work, Speed])
 
 
 def observed(configs: Iterable[Config], runs: Path) -> dict[Work, Speed]:
-    """The speeds at which runs in the folder `runs` went."""
+    """Return the speeds at which runs in the folder `runs` trained."""
     found = {}
     for config in configs:
         rate = _progress(runs / config.run_id).get("images_per_second")
@@ -114,7 +135,20 @@ def observed(configs: Iterable[Config], runs: Path) -> dict[Work, Speed]:
 
 
 def speeds(configs: Iterable[Config], runs: Path) -> dict[Work, Speed]:
-    """A speed for every kind of work: observed, else measured here, else assumed."""
+    """Find a speed for every kind of work: observed, else measured here, else assumed.
+
+    Parameters
+    ----------
+    configs : iterable of Config
+        The runs.
+    runs : Path
+        The folder of the runs.
+
+    Returns
+    -------
+    dict of Speed
+        By kind of work.
+    """
     configs = list(configs)
     found = observed(configs, runs)
     for config in configs:
@@ -125,7 +159,7 @@ def speeds(configs: Iterable[Config], runs: Path) -> dict[Work, Speed]:
 
 @functools.cache
 def _counts(name: str, classes: int | None) -> tuple[int, int]:
-    """Training and test images: of the folder at hand, else as published."""
+    """Return the numbers of training and test images: of this machine's copy, else as published."""
     if name in _IMAGES:
         return _IMAGES[name]
     from deepexp.data import image_folder
@@ -140,13 +174,15 @@ def _counts(name: str, classes: int | None) -> tuple[int, int]:
 
 
 def _measured(config: Config) -> Speed:
-    """The speed of a second of training, as a rule on random images; of an absent GPU, an assumption."""
+    """Measure the speed of a second of training on random images; for an absent GPU, assume one."""
     import torch
 
     from deepexp.runs import setup
     from deepexp.runs import speed as bench
     from deepexp.runs.stack import Stack
 
+    # A dense run without other runs' masks, on random images, needs no files. Where the GPU is absent, it is
+    # built on the CPU, only to count its layers and operations.
     device = config.machine.device
     absent = device == "cuda" and not torch.cuda.is_available()
     instead = {"device": "cpu", "compile": False, "precision": "float32"}
@@ -174,7 +210,19 @@ def _measured(config: Config) -> Speed:
 
 
 def random_images(config: Config, count: int) -> Dataset:
-    """So many random training images of the data set's sizes, on the device."""
+    """Make a data set of random training images, to measure the speed of training without the real ones.
+
+    Parameters
+    ----------
+    config : Config
+        Its data set sets shape and classes; its machine sets the device.
+    count : int
+        How many training images; there are none for validation and testing.
+
+    Returns
+    -------
+    Dataset
+    """
     import torch
 
     from deepexp.data.dataset import Dataset, Images
@@ -192,7 +240,7 @@ def random_images(config: Config, count: int) -> Dataset:
 
 
 def _assumed(work: workspace.Run, config: Config, count: int) -> Speed:
-    """Of a GPU: a step takes a time for each layer, or that of its operations, whichever is longer.
+    """Assume a GPU's speed: a step takes a time for each layer, or that of its operations if that is longer.
 
     A stack of `count` networks has the layers of one and the operations of all.
     """
@@ -204,18 +252,28 @@ def _assumed(work: workspace.Run, config: Config, count: int) -> Speed:
     rate = published * RESNET50_OPERATIONS / bench.operations(work)
     speed = images / max(layers * layer, images / rate)
     assumption = f"ResNet50's published {published:,} images/s in {machine.precision}, {layer * 1e3:g} ms"
-    return Speed(speed, f"assumed of a GPU, none is here ({assumption} a layer and step)")
+    return Speed(speed, f"assumed, since there is no GPU here ({assumption} a layer and step)")
 
 
 def _progress(folder: Path) -> dict[str, float]:
     try:
         return records.progress(folder)
-    except ValueError:  # an estimate without it
+    except ValueError:  # a damaged file must not stop an estimate, which does without it
         return {}
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: the two largest units."""
+    """Write a duration as people say it, in the two largest units.
+
+    Parameters
+    ----------
+    seconds : float
+
+    Returns
+    -------
+    str
+        For example '2 h 5 min', '5 min 10 s' or '10 s'.
+    """
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return (

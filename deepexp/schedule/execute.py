@@ -1,4 +1,4 @@
-"""How the runs of a plan get done: by make, here, on a Dask cluster or under SLURM, each after its needs."""
+"""How runs are trained, each after those that it needs: here, on a Dask cluster or under SLURM."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from deepexp.config.build import read, to_toml
 from deepexp.config.settings import Config
-from deepexp.recipes.recipe import Run
+from deepexp.recipes.plan import PlannedRun
 from deepexp.schedule.gpus import device
 from deepexp.schedule.units import unfinished
 from deepexp.storage import folder as layout
@@ -18,12 +18,21 @@ from deepexp.storage import folder as layout
 
 @dataclass(frozen=True)
 class Job:
-    """A run or a stack as another machine calls it that sees the same files: configurations and folders."""
+    """A run or a stack that any machine with the same files can train by calling it.
 
-    configs: tuple[str, ...]  # TOML
+    Attributes
+    ----------
+    configs : tuple of str
+        The configurations as TOML.
+    folders : tuple of str
+        The absolute paths of the runs' folders.
+    """
+
+    configs: tuple[str, ...]
     folders: tuple[str, ...]
 
     def __call__(self) -> list[str]:
+        """Train, and return the run_ids."""
         configs, folders = [read(text) for text in self.configs], [Path(name) for name in self.folders]
         with device(configs[0]):
             for _ in trained(configs, folders, lambda _: None):
@@ -31,7 +40,7 @@ class Job:
         return [config.run_id for config in configs]
 
     def checkpoint(self) -> Any:
-        """What submitit puts into the queue again when SLURM ends the job early: the run goes on."""
+        """Return the job that submitit requeues when SLURM ends this one early: the same, which resumes."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
@@ -40,7 +49,24 @@ class Job:
 def trained(
     configs: Sequence[Config], folders: Sequence[Path], say: Callable[[str], None]
 ) -> Iterator[tuple[int, Any]]:
-    """Train one run, or those of a stack, in their folders; yields each one's number and its progress."""
+    """Train one run, or those of a stack, in their folders.
+
+    Parameters
+    ----------
+    configs : sequence of Config
+        One, or all of a stack.
+    folders : sequence of Path
+        The folder of each.
+    say : callable
+        Is told each line of the log.
+
+    Yields
+    ------
+    number : int
+        Which of the runs has progressed.
+    event : Progress
+        How far it is.
+    """
     from deepexp.runs import run as levels
     from deepexp.runs import stacked_run
 
@@ -51,24 +77,52 @@ def trained(
         yield 0, event
 
 
-def job(unit: Sequence[Run], folder: Path) -> Job:
-    """The run or the stack as a job that any machine with these files can do."""
+def job(unit: Sequence[PlannedRun], folder: Path) -> Job:
+    """Pack a run or a stack into a job.
+
+    Parameters
+    ----------
+    unit : sequence of PlannedRun
+        The run, or all runs of the stack.
+    folder : Path
+        The folder of the runs.
+
+    Returns
+    -------
+    Job
+    """
     names = tuple(str((folder / run.config.run_id).absolute()) for run in unit)
     return Job(tuple(to_toml(run.config) for run in unit), names)
 
 
 def execute(
-    todo: Sequence[Sequence[Run]],
-    start: Callable[[Sequence[Run]], Future[Any]],
-    done: Callable[[Run], None],
+    todo: Sequence[Sequence[PlannedRun]],
+    start: Callable[[Sequence[PlannedRun]], Future[Any]],
+    done: Callable[[PlannedRun], None],
     folder: Path,
     most: int | None = None,
 ) -> dict[str, BaseException]:
-    """Start the units, `most` at a time, each once the runs that it needs are done; why which runs failed.
+    """Train units, each once the runs that it needs are complete.
 
-    Of a unit that fails, those runs that are complete in `folder` are done too.
+    Parameters
+    ----------
+    todo : sequence of sequences of PlannedRun
+        The units: runs that train together.
+    start : callable
+        Starts a unit; its future ends when the unit does.
+    done : callable
+        Called with each run that is complete, also with one whose unit failed after it was complete.
+    folder : Path
+        The folder of the runs.
+    most : int, optional
+        How many units run at a time (default: all).
+
+    Returns
+    -------
+    dict of exceptions
+        Why runs failed, by run_id.
     """
-    waiting, going = list(todo), dict[Future[Any], Sequence[Run]]()
+    waiting, going = list(todo), dict[Future[Any], Sequence[PlannedRun]]()
     failed: dict[str, BaseException] = {}
     while waiting or going:
         busy = {run.config.run_id for unit in (*waiting, *going.values()) for run in unit}

@@ -15,9 +15,25 @@ from deepexp.config.settings import Config
 
 @contextlib.contextmanager
 def device(config: Config) -> Iterator[None]:
-    """Give a run on 'cuda' a GPU of this machine for itself as soon as one is free, if nobody gave it one.
+    """Give a run on 'cuda' a GPU of this machine for itself, as soon as one is free.
 
-    The processes of torchrun have theirs. Users of one machine do not wait for each other.
+    A run on a CPU gets none, nor do the processes of torchrun, which have theirs. Users of one machine do not
+    wait for each other.
+
+    Parameters
+    ----------
+    config : Config
+        Its `machine.device` says whether the run needs a GPU.
+
+    Yields
+    ------
+    None
+        While the run holds the GPU, which is torch's current device.
+
+    Raises
+    ------
+    ValueError
+        Where torch finds no GPU.
     """
     if config.machine.device == "cpu" or "LOCAL_RANK" in os.environ:
         yield
@@ -28,8 +44,9 @@ def device(config: Config) -> Iterator[None]:
         raise ValueError("a run on 'cuda' needs a CUDA device, but torch finds none; use --device cpu")
     names = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     visible = names.split(",") if names else [str(i) for i in range(torch.cuda.device_count())]
-    here = Path(tempfile.gettempdir())  # where no user may open another's files to write
-    # A part of a GPU has a name with slashes, MIG-GPU-x/1/0.
+    # Locks bear the user's id, since no user may open another's files in this folder for writing.
+    here = Path(tempfile.gettempdir())
+    # A part of a GPU has slashes in its name, as in MIG-GPU-x/1/0.
     named = [name.strip().replace("/", "_") for name in visible]
     locks = [here / f"signflow-{os.getuid()}-gpu-{name}.lock" for name in named]
     with first_free(locks) as index:
@@ -39,7 +56,7 @@ def device(config: Config) -> Iterator[None]:
 
 @contextlib.contextmanager
 def first_free(locks: Sequence[Path], pause: float = 0.5) -> Iterator[int]:
-    """Hold the first of these lock files that no process holds, waiting for one; yields its index."""
+    """Hold the first of these lock files that no process holds, and yield its index; wait if all are held."""
     with contextlib.ExitStack() as stack:
         files = [
             stack.enter_context(os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666))) for path in locks

@@ -9,23 +9,47 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from deepexp.recipes.recipe import Run
+from deepexp.recipes.plan import PlannedRun
 from deepexp.schedule.units import units
 from signflow.provenance import source_digest
 
 
-def makefile(recipe: str, runs: Sequence[Run], folder: Path, options: Sequence[str], build: Path) -> str:
-    """A makefile of the recipe's runs, its result file and its figure under `build`, for make's job server.
+def makefile(
+    recipe: str, runs: Sequence[PlannedRun], folder: Path, options: Sequence[str], build: Path
+) -> str:
+    """Write a plan as a makefile: its runs, its result file and its figure.
 
-    One target for each run: its levels.csv. An unfinished run has some of that file already, so that its
-    target is always made; and so is a result file of other runs, older sources or an older recipe. `options`
-    are what the command line was told of the plan.
+    The target of a run is its levels.csv. An unfinished run may have part of that file, so its target is
+    phony. So is the result file, if it is of other runs, of older sources or of an older recipe.
+
+    Parameters
+    ----------
+    recipe : str
+        A recipe of this package, or the path of a TOML file.
+    runs : sequence of PlannedRun
+        The runs of the plan.
+    folder : Path
+        The folder of the runs.
+    options : sequence of str
+        The options of the plan, which the makefile passes on to `deepexp run` and `deepexp reduce`.
+    build : Path
+        Where results/ and figures/ are.
+
+    Returns
+    -------
+    str
+        The text of the makefile.
+
+    Raises
+    ------
+    ValueError
+        Where a path has characters that make cannot handle.
     """
     name = Path(recipe).stem
     results, figure = build / "results" / f"{name}.nc", build / "figures" / f"{name}.png"
     for path in (folder, build, results):
         if re.search(r"[^\w./@+=,-]", str(path)):
-            raise ValueError(f"make needs paths of letters, digits and ./@+=,-_ alone, got '{path}'")
+            raise ValueError(f"make needs paths of only letters, digits and ./@+=,-_, got '{path}'")
     todo = units(runs, folder)
     always = [_target(run.config.run_id, folder) for unit in todo for run in unit]
     if not is_reduced(results, runs) or _is_newer(Path(recipe), results):
@@ -53,8 +77,8 @@ def makefile(recipe: str, runs: Sequence[Run], folder: Path, options: Sequence[s
     return "\n".join(lines) + "\n"
 
 
-def is_reduced(results: Path, runs: Sequence[Run]) -> bool:
-    """Whether `results` is of these runs and was made by these sources."""
+def is_reduced(results: Path, runs: Sequence[PlannedRun]) -> bool:
+    """Return whether `results` is of exactly these runs and was made by these sources."""
     import h5netcdf
 
     try:
@@ -68,7 +92,7 @@ def is_reduced(results: Path, runs: Sequence[Run]) -> bool:
 
 
 def _is_newer(recipe: Path, results: Path) -> bool:
-    """Whether this file of the user's own has changed since; the package's recipes are of its sources."""
+    """Return whether a user's own recipe has changed since; the package's recipes are part of its sources."""
     return recipe.suffix == ".toml" and recipe.stat().st_mtime > results.stat().st_mtime
 
 

@@ -1,4 +1,4 @@
-"""What a plan says while it runs: what there is, what is left, and for how long."""
+"""What a plan reports while it runs: its runs, how many are left, and how long they will take."""
 
 from __future__ import annotations
 
@@ -7,18 +7,31 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deepexp.recipes.recipe import Run
+from deepexp.recipes.plan import PlannedRun
 from deepexp.schedule import costs
 from deepexp.schedule.units import units
 from deepexp.storage import records
 
 
-def overview(runs: Sequence[Run], todo: Sequence[Run]) -> list[str]:
-    """Lines on what the runs are, and how many of them are complete."""
+def overview(runs: Sequence[PlannedRun], todo: Sequence[PlannedRun]) -> list[str]:
+    """Describe the runs of a plan, and say how many of them are complete.
+
+    Parameters
+    ----------
+    runs : sequence of PlannedRun
+        All runs of the plan.
+    todo : sequence of PlannedRun
+        Those that are not complete.
+
+    Returns
+    -------
+    list of str
+        A line for each arm of each panel, and one for all.
+    """
     left = {run.config.run_id for run in todo}
     count = len({run.config.run_id for run in runs})
     arm_of = {run.config.run_id: run.arm for run in reversed(runs)}
-    arms: dict[tuple[str, str], list[Run]] = {}
+    arms: dict[tuple[str, str], list[PlannedRun]] = {}
     for run in runs:
         arms.setdefault((run.panel, run.arm), []).append(run)
     wide = [max(len(names[i]) for names in arms) for i in (0, 1)]
@@ -33,8 +46,22 @@ def overview(runs: Sequence[Run], todo: Sequence[Run]) -> list[str]:
     return [*lines, f"{count - len(left)} of {count} runs are complete"]
 
 
-def outlook(todo: Sequence[Run], folder: Path, speeds: Mapping[costs.Work, costs.Speed]) -> str:
-    """What is left, and how long it takes."""
+def outlook(todo: Sequence[PlannedRun], folder: Path, speeds: Mapping[costs.Work, costs.Speed]) -> str:
+    """Say what is left, and how long it will take.
+
+    Parameters
+    ----------
+    todo : sequence of PlannedRun
+        The runs that are not complete.
+    folder : Path
+        The folder of the runs.
+    speeds : mapping of Speed
+        By kind of work.
+
+    Returns
+    -------
+    str
+    """
     if not todo:
         return "nothing is left to train"
     parallel = min(at_a_time(), len(units(todo, folder)))
@@ -45,8 +72,22 @@ def outlook(todo: Sequence[Run], folder: Path, speeds: Mapping[costs.Work, costs
     )
 
 
-def news(run: Run, todo: Sequence[Run], folder: Path) -> str:
-    """That a run is complete, what is left, and how long that takes at the speeds so far."""
+def news(run: PlannedRun, todo: Sequence[PlannedRun], folder: Path) -> str:
+    """Report that a run is complete, what is left, and how long that will take at the speeds so far.
+
+    Parameters
+    ----------
+    run : PlannedRun
+        A complete run.
+    todo : sequence of PlannedRun
+        The runs that are not complete.
+    folder : Path
+        The folder of the runs.
+
+    Returns
+    -------
+    str
+    """
     table = folder / run.config.run_id / "levels.csv"
     accuracy, density = records.numbers(table, ("test_accuracy", "density"))[-1].values()
     speeds = costs.observed([run.config, *(one.config for one in todo)], folder)
@@ -55,6 +96,6 @@ def news(run: Run, todo: Sequence[Run], folder: Path) -> str:
 
 
 def at_a_time() -> int:
-    """How many jobs the make above this process runs at a time; 1 without one."""
+    """Return how many jobs the make that started this process runs at a time; 1 without one."""
     found = re.search(r"-j ?(\d+)", os.environ.get("MAKEFLAGS", ""))
     return int(found[1]) if found else 1

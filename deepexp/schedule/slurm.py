@@ -1,4 +1,4 @@
-"""A plan as SLURM jobs."""
+"""A plan as jobs of SLURM."""
 
 from __future__ import annotations
 
@@ -6,15 +6,33 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deepexp.recipes.recipe import Run
+from deepexp.recipes.plan import PlannedRun
 from deepexp.schedule.execute import job
 
 
-def submit(todo: Sequence[Sequence[Run]], folder: Path, parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Put the units into the queue of SLURM, each after what it needs; the job's number by run_id.
+def submit(
+    todo: Sequence[Sequence[PlannedRun]], folder: Path, parameters: Mapping[str, Any]
+) -> dict[str, str]:
+    """Put units into the queue of SLURM, each to start once the runs that it needs are complete.
 
-    `parameters` are submitit's ('timeout_min', 'slurm_partition', ...). Raises ValueError where there is no
-    submitit or no SLURM, or it does not know a parameter.
+    Parameters
+    ----------
+    todo : sequence of sequences of PlannedRun
+        The units: runs that train together. Each comes after those that it needs.
+    folder : Path
+        The folder of the runs.
+    parameters : mapping
+        Those of submitit: 'timeout_min', 'slurm_partition', ...
+
+    Returns
+    -------
+    dict of str
+        The number of the job of each run, by run_id.
+
+    Raises
+    ------
+    ValueError
+        Where submitit or SLURM is missing, or submitit does not know a parameter.
     """
     try:
         import submitit
@@ -43,6 +61,6 @@ def submit(todo: Sequence[Sequence[Run]], folder: Path, parameters: Mapping[str,
         except (RuntimeError, NameError, TypeError, submitit.core.utils.FailedSubmissionError) as error:
             reason = " ".join(str(error).split())
             raise ValueError(
-                f"--slurm must be given what submitit knows, on a machine with sbatch: {reason}"
+                f"--slurm needs a machine with sbatch, and parameters that submitit knows: {reason}"
             ) from None
     return jobs

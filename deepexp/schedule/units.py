@@ -7,44 +7,80 @@ from pathlib import Path
 from typing import Any
 
 from deepexp.data import catalogue, image_folder
-from deepexp.recipes.recipe import Run
+from deepexp.recipes.plan import PlannedRun
 from deepexp.storage import completeness
 
 
-def unfinished(runs: Sequence[Run], folder: Path) -> list[Run]:
-    """The runs that are not complete in `folder`, each run_id once, in their order."""
+def unfinished(runs: Sequence[PlannedRun], folder: Path) -> list[PlannedRun]:
+    """Return the runs that are not complete, each run_id once, in their order.
+
+    Parameters
+    ----------
+    runs : sequence of PlannedRun
+        The runs of a plan.
+    folder : Path
+        The folder of the runs.
+
+    Returns
+    -------
+    list of PlannedRun
+    """
     return [
         run for name, run in _once(runs).items() if not completeness.is_complete(folder / name, run.config)
     ]
 
 
-def units(runs: Sequence[Run], folder: Path) -> list[list[Run]]:
-    """What is left to train: each run alone, or the runs of an arm that train as one stack.
+def units(runs: Sequence[PlannedRun], folder: Path) -> list[list[PlannedRun]]:
+    """Return what is left to train: each run alone, or the runs of an arm that train as one stack.
 
-    Of a stack all runs are there, since they go on together where one of them is not complete.
+    A stack is listed whole, since all its runs resume together if one of them is not complete.
+
+    Parameters
+    ----------
+    runs : sequence of PlannedRun
+        The runs of a plan.
+    folder : Path
+        The folder of the runs.
+
+    Returns
+    -------
+    list of lists of PlannedRun
     """
-    together: dict[Any, list[Run]] = {}
+    together: dict[Any, list[PlannedRun]] = {}
     for name, run in _once(runs).items():
         together.setdefault((run.panel, run.arm) if run.config.machine.stack else name, []).append(run)
     return [unit for unit in together.values() if unfinished(unit, folder)]
 
 
-def _once(runs: Sequence[Run]) -> dict[str, Run]:
-    """The runs by run_id, in the first of their arms."""
-    once: dict[str, Run] = {}
+def _once(runs: Sequence[PlannedRun]) -> dict[str, PlannedRun]:
+    """Return the runs by run_id; one that several arms share counts for the first of them."""
+    once: dict[str, PlannedRun] = {}
     for run in runs:
         once.setdefault(run.config.run_id, run)
     return once
 
 
-def check_data(recipe: str, runs: Sequence[Run]) -> None:
-    """Raise ValueError, naming the recipe and its panel, where the data set of a run is not at hand."""
+def check_data(recipe: str, runs: Sequence[PlannedRun]) -> None:
+    """Check that this machine has the data sets of a plan, without reading them.
+
+    Parameters
+    ----------
+    recipe : str
+        The recipe's name, for the message.
+    runs : sequence of PlannedRun
+        The runs of a plan.
+
+    Raises
+    ------
+    ValueError
+        Names the recipe and the panel whose data set is missing.
+    """
     for run in {run.panel: run for run in runs}.values():
         data = run.config.data
         try:
             if catalogue.SOURCES[data.dataset].in_files:
                 image_folder.listing(data.dataset, data.classes)
             else:
-                catalogue.check(data.dataset)
+                catalogue.check_files(data.dataset)
         except ValueError as error:
             raise ValueError(f"recipe {recipe}: panels.{run.panel}.data.dataset: {error}") from None

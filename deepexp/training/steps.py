@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from deepexp.config.sections import Train
 from deepexp.config.settings import Config
-from deepexp.data.dataset import Dataset, batches, steps_per_epoch
+from deepexp.data.batches import steps_per_epoch, training_batches
+from deepexp.data.dataset import Dataset
 from deepexp.distributed import ALONE, ProcessGroup
 from deepexp.models import norms, prunable
 from deepexp.pruning.masks import Mask
@@ -171,7 +172,7 @@ def side_by_side(
         epoch, first = divmod(step, per_epoch)
         sums, seen = torch.zeros(2, len(sources), device=device), 0  # sums of losses and of right answers
         loaded = [
-            batches(dataset, config.data, train, seed, level, epoch, first, group)
+            training_batches(dataset, config.data, train, seed, level, epoch, first, group)
             for dataset, seed in sources
         ]
         for parts in zip(*loaded, strict=True):

@@ -7,11 +7,12 @@ import pytest
 import torch
 from scipy import stats
 
-from deepexp.analysis import derived, starvation
+from deepexp.analysis import derived, histograms, starvation
 from deepexp.analysis import tables as analysis
 from deepexp.config.build import build
 from deepexp.predictions import published
-from deepexp.recipes import recipe as plan
+from deepexp.recipes import plan
+from deepexp.recipes.recipe import load
 from deepexp.runs import run as levels
 from deepexp.storage import bit_files, records
 from deepexp.storage import folder as layout
@@ -43,7 +44,7 @@ def made(tmp_path_factory):
     """The recipe, its runs and their folder: all but IMP on LRR's masks complete, one of those part of it."""
     folder = tmp_path_factory.mktemp("analysis")
     (folder / "tiny.toml").write_text(RECIPE)
-    recipe = plan.load(str(folder / "tiny.toml"))
+    recipe = load(str(folder / "tiny.toml"))
     runs = plan.runs(recipe, profile="smoke")
     for run in runs:
         steps = levels.run(run.config, folder / run.config.run_id)
@@ -198,7 +199,7 @@ def test_sign_statistics_of_a_planted_history(tmp_path):
         bit_files.save(column(signs, position), layout.file(tmp_path, "signs", level))
     for level in range(3):
         bit_files.save(column(alive, level), layout.file(tmp_path, "masks", level))
-    last, count = analysis.sign_histograms(tmp_path, 2)
+    last, count = histograms.sign_histograms(tmp_path, 2)
     assert last.tolist() == [2, 1, 1]  # never and at level 0; at level 1; always
     assert count.tolist() == [1, 2, 0, 1]
 

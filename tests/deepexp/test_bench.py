@@ -16,7 +16,7 @@ from deepexp.runs import speed
 from deepexp.runs.setup import prepare
 
 SMALL = loops.settings("digits", "resnet8", 32)
-EAGER = loops.names(compiled=False)
+EAGER = loops.loop_names(compiled=False)
 
 
 def test_every_loop_trains_on_one_copy_of_the_data(monkeypatch):
@@ -24,7 +24,7 @@ def test_every_loop_trains_on_one_copy_of_the_data(monkeypatch):
     monkeypatch.setattr(dataset, "load", lambda *given: loaded.append(given) or real(*given))
     rates, images = loops.loops(SMALL, images=192)
     assert len(loaded) == 1
-    assert 192 <= images < 192 + 32 * loops.CHUNK
+    assert 192 <= images < 192 + 32 * loops.STEPS_A_TURN
     assert list(rates) == EAGER
     assert min(rates.values()) > 0
 
@@ -45,7 +45,7 @@ def test_a_gpu_that_is_not_there_is_told_in_one_line(capsys):
 def test_the_loops_end_when_their_time_is_over():
     began = time.monotonic()
     _, images = loops.loops(SMALL, images=10**9, seconds=0.5)
-    assert images >= 32 * loops.CHUNK
+    assert images >= 32 * loops.STEPS_A_TURN
     assert time.monotonic() - began < 60
 
 

@@ -17,6 +17,7 @@ from deepexp.cli import main
 from deepexp.config.build import build, to_toml
 from deepexp.config.sections import Machine
 from deepexp.data import dataset, jpeg
+from deepexp.data.batches import training_batches
 from deepexp.distributed import ALONE, ProcessGroup
 from deepexp.pruning import masks
 from deepexp.runs import level_start
@@ -58,7 +59,7 @@ def _ranks(code, *arguments, size=2, codes=(0, 0, 0)):
 def _draws_its_part(config):
     loaded = dataset.load(config.data, config.seed)
     drawn = [
-        list(dataset.batches(loaded, config.data, config.train, 0, 1, 2, 1, group))
+        list(training_batches(loaded, config.data, config.train, 0, 1, 2, 1, group))
         for group in (ALONE, ProcessGroup(0, 4), ProcessGroup(1, 4), ProcessGroup(2, 4), ProcessGroup(3, 4))
     ]
     assert len(drawn[0]) == len(loaded.train) // config.train.batch_size - 1
@@ -117,7 +118,7 @@ def _halves(work, mask):
     """Five steps of one process that normalises each half of every batch separately; loss and accuracy."""
     norms = list(models.norms(work.net).values())
     losses, right, config = [], 0, work.config
-    batches = dataset.batches(work.dataset, config.data, config.train, config.seed, 0, 0)
+    batches = training_batches(work.dataset, config.data, config.train, config.seed, 0, 0)
     weights, zeroing = train.gradient_masks(work.net, mask)
     work.net.train()
     for step, (x, y) in zip(range(5), batches, strict=False):
@@ -316,7 +317,7 @@ def test_batches_that_cannot_be_shared_are_refused(tmp_path, tiny, settings, mes
 
 
 def test_other_ranks_speak_only_where_rank_0_does_not_end_them(monkeypatch, capsys):
-    monkeypatch.setattr(main, "GRACE", 0.2)
+    monkeypatch.setattr(main, "TORCHRUN_GRACE", 0.2)
     monkeypatch.setenv("RANK", "1")
     began = time.monotonic()
     assert main.main(["train", "--set", "train.batch_size=0"]) == 2

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from deepexp import models
 from deepexp.config.build import build
 from deepexp.config.sections import Machine
-from deepexp.data import dataset as data
+from deepexp.data.batches import training_batches
 from deepexp.distributed import ALONE
 from deepexp.pruning import masks
 from deepexp.pruning.scores import score
@@ -127,7 +127,7 @@ def test_a_dense_training_is_the_plain_loop(tmp_path, tiny, decay_norm):
     for epoch in range(config.train.epochs):
         for group in sgd.param_groups:
             group["lr"] = 0.1 * (1 + math.cos(math.pi * epoch / config.train.epochs)) / 2
-        for x, y in data.batches(dataset, config.data, config.train, config.seed, 0, epoch):
+        for x, y in training_batches(dataset, config.data, config.train, config.seed, 0, epoch):
             sgd.zero_grad()
             F.cross_entropy(net(x), y, label_smoothing=0.1).backward()
             sgd.step()
@@ -144,7 +144,7 @@ def test_masked_training_is_training_of_the_masked_network(tmp_path, tiny):
     net.to(memory_format=torch.channels_last).train()
     sgd = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     names = models.prunable(net)
-    for x, y in data.batches(work.dataset, work.config.data, work.config.train, 0, 0, 0):
+    for x, y in training_batches(work.dataset, work.config.data, work.config.train, 0, 0, 0):
         sgd.zero_grad()
         masked = {name: weight * mask.alive[name] for name, weight in names.items()}
         F.cross_entropy(torch.func.functional_call(net, masked, (x,)), y).backward()

@@ -20,7 +20,7 @@ from deepexp import models
 from deepexp.cli import main
 from deepexp.cli import train as cli_train
 from deepexp.config.build import read
-from deepexp.recipes import recipe as plan
+from deepexp.recipes import plan
 from deepexp.runs import checkpoint
 from deepexp.runs import run as levels
 from deepexp.storage import bit_files, records, status
@@ -95,7 +95,7 @@ def test_the_same_command_finds_the_run_complete(run, capsys):
         (["--levels", "-1"], "pruning.levels must be greater than or equal to 0, got -1"),
         (["--levels", "500"], "every level must keep a weight"),
         (["--set", "perturbation.fraction=1.5"], "perturbation.fraction must be less than or equal to 1"),
-        (["--dataset", "cifar100"], "cifar100 must lie in"),
+        (["--dataset", "cifar100"], "cifar100 must be in"),
         (["--device", "cuda"], "needs a CUDA device"),
         (["--model", "resnet9"], "model.name must be"),
         (["--set", "pruning.source=run", "pruning.run=x", "pruning.budget=erk"], "budget has no effect"),
@@ -111,7 +111,7 @@ def test_the_same_command_finds_the_run_complete(run, capsys):
         (["--levels", "999999999"], "pruning.levels must be less than or equal to 10000, got 999999999"),
         (["--set", "pruning.score=synflow", "pruning.synflow_steps=1000000000000"], "must be less than or"),
         (["--seed", str(2**128)], f"seed must be less than {2**128}, got {2**128}"),
-        (["--set", "=1"], "--set takes KEY=VALUE, as train.lr=0.05, got '=1'"),
+        (["--set", "=1"], "--set takes KEY=VALUE, such as train.lr=0.05, got '=1'"),
         (
             ["--set", "machine.compile=true"],
             "a compiler, but there is no no-compiler; install one",
@@ -178,7 +178,7 @@ def test_a_home_is_expanded_and_an_empty_path_refused(tmp_path, capsys, monkeypa
     (tmp_path / "runs").mkdir()
     assert main.main(["status", "~/runs"]) == 0
     monkeypatch.setenv("SIGNFLOW_DATA", "~/data")
-    _fails(capsys, ["data", "verify", "cifar10"], f"must lie in '{tmp_path}/data/cifar-10-batches-py'")
+    _fails(capsys, ["data", "verify", "cifar10"], f"must be in '{tmp_path}/data/cifar-10-batches-py'")
     empty, other = "a path must be the name of a file or a folder, got ''", "~nobody-here/x"
     for given, message in (("", empty), (other, f"write './{other}'")):
         with pytest.raises(SystemExit) as error:
@@ -439,7 +439,7 @@ def test_data_verify_and_doctor(tmp_path, capsys, monkeypatch):
     assert main.main(["doctor"]) == 0
     text = capsys.readouterr().out
     assert "digits: scikit-learn" in text
-    assert "cifar100 must lie in" in text
+    assert "cifar100 must be in" in text
     assert f"torch {torch.__version__}, its own kernels for {torch.backends.cpu.get_cpu_capability()}" in text
 
 

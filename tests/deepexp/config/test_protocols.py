@@ -8,7 +8,7 @@ import torch
 
 from deepexp import models
 from deepexp.config.build import build
-from deepexp.data.dataset import steps_per_epoch
+from deepexp.data.batches import steps_per_epoch
 from deepexp.runs import run as levels
 from deepexp.storage import records, status
 from deepexp.training import optimizer

@@ -15,8 +15,11 @@ import torch
 
 from deepexp.config.build import build
 from deepexp.config.sections import Data, Train
+from deepexp.config.seeds import stream
 from deepexp.data import catalogue, download
 from deepexp.data import dataset as data
+from deepexp.data.augment import augment
+from deepexp.data.batches import training_batches
 
 TRAIN = Train(batch_size=32)
 
@@ -54,7 +57,7 @@ def test_validation_and_limit_are_seeded_and_disjoint():
 
 def _epoch(config, train=TRAIN, seed=0, level=0, epoch=0, first=0):
     dataset = data.load(config, 0)
-    return list(data.batches(dataset, config, train, seed, level, epoch, first))
+    return list(training_batches(dataset, config, train, seed, level, epoch, first))
 
 
 def test_an_epoch_sees_every_image_once():
@@ -89,7 +92,7 @@ def test_augmentation_is_pad_crop_flip(mode):
     index = torch.tensor([4, 0, 0, 2])
     shifts = torch.tensor([[0, 0], [3, 3], [6, 1], [2, 5]])
     flips = torch.tensor([False, False, True, True])
-    found = data.augment(x, index, shifts, flips, config)
+    found = augment(x, index, shifts, flips, config)
     for i, image in enumerate(x[index].numpy()):
         padded = np.pad(image, ((3, 3), (3, 3), (0, 0)), "reflect" if mode == "reflect" else "constant")
         row, column = shifts[i].tolist()
@@ -102,9 +105,9 @@ def test_alternating_flips_show_every_image_both_ways():
     dataset = data.load(config, 0)
     pictures = []
     for epoch in (0, 1, 2):
-        batches = data.batches(dataset, config, Train(batch_size=1438), 0, 0, epoch)
+        batches = training_batches(dataset, config, Train(batch_size=1438), 0, 0, epoch)
         x = next(batches)[0]
-        generator = torch.Generator().manual_seed(data.stream(0, "epoch", 0, epoch))
+        generator = torch.Generator().manual_seed(stream(0, "epoch", 0, epoch))
         order = torch.randperm(1438, generator=generator)
         pictures.append(x[order.argsort()])
     assert torch.equal(pictures[0], pictures[1].flip(3))

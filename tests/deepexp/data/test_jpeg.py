@@ -11,10 +11,10 @@ from PIL import Image
 from deepexp.cli import main
 from deepexp.config.build import build
 from deepexp.config.sections import Data, Train
-from deepexp.data import augment
+from deepexp.data import augment, batches
 from deepexp.data import dataset as data
 from deepexp.data import jpeg as decode
-from deepexp.data.jpeg import Job
+from deepexp.data.jpeg import DecodeJob
 from deepexp.runs import run
 from deepexp.storage import completeness
 
@@ -125,7 +125,7 @@ def test_a_file_cut_short_anywhere_is_named(tmp_path, jpeg, cut):
 
 def _batches(config, train, first=0, epoch=0):
     dataset = data.load(config, 0)
-    return list(data.batches(dataset, config, train, 0, 0, epoch, first))
+    return list(batches.training_batches(dataset, config, train, 0, 0, epoch, first))
 
 
 @pytest.mark.parametrize("resized_crop", [True, False])
@@ -177,7 +177,7 @@ def test_images_are_tested_in_order_and_whole(tiny_imagenet, imagenet):
         Data(dataset="imagenet", size=32),
     ):
         dataset = data.load(config, 0)
-        parts = [list(data.in_order(dataset, dataset.test, size)) for size in (5, 1000)]
+        parts = [list(batches.in_order(dataset, dataset.test, size)) for size in (5, 1000)]
         (x, y), (whole, labels) = (tuple(torch.cat(both) for both in zip(*p, strict=True)) for p in parts)
         torch.testing.assert_close(x, whole)
         assert torch.equal(y, labels)
@@ -189,22 +189,22 @@ def test_the_centre_of_a_resized_image_is_tested(tiny_imagenet):
     """As torchvision's Resize(160) and CenterCrop(140) show it: the protocol s2s has 256 and 224."""
     config = Data(dataset="tinyimagenet", size=140, test_size=160, resized_crop=True)
     dataset = data.load(config, 0)
-    ((x, _),) = data.in_order(dataset, dataset.test, 1000)
+    ((x, _),) = batches.in_order(dataset, dataset.test, 1000)
     whole = dataset.normalise(dataset.test.x)
     resized = torch.nn.functional.interpolate(whole, size=160, mode="bilinear", align_corners=False)
     torch.testing.assert_close(x, resized[:, :, 10:150, 10:150], rtol=0, atol=1e-5)
 
 
 def test_large_images_are_tested_in_small_batches(imagenet, monkeypatch):
-    monkeypatch.setattr(data, "_PIXELS", 3 * 32 * 32)
+    monkeypatch.setattr(batches, "_PIXELS", 3 * 32 * 32)
     dataset = data.load(Data(dataset="imagenet", size=32), 0)
-    assert [len(y) for _, y in data.in_order(dataset, dataset.test, 1000)] == [3] * 4
+    assert [len(y) for _, y in batches.in_order(dataset, dataset.test, 1000)] == [3] * 4
 
 
 def test_batches_are_shared_where_there_is_room_and_else_sent(jpeg, tmp_path, monkeypatch):
     """In a container with little shared memory, a process that shared more would be killed."""
     jpeg(tmp_path / "x.JPEG", 100)
-    job, nbytes = Job([str(tmp_path / "x.JPEG")] * 3), 3 * 32 * 32 * 3
+    job, nbytes = DecodeJob([str(tmp_path / "x.JPEG")] * 3), 3 * 32 * 32 * 3
     found = []
     for room in (8 * nbytes, 8 * nbytes + 1):
         monkeypatch.setattr(decode, "_room", lambda room=room: room)
@@ -218,7 +218,7 @@ def test_a_decoded_batch_lies_in_shared_memory(jpeg, tmp_path, monkeypatch):
     if decode._room() < 1 << 20:
         pytest.skip("there is no shared memory here")
     monkeypatch.setenv("SIGNFLOW_WORKERS", "1")
-    (batch,) = decode.decoded([Job([str(tmp_path / "x.JPEG")])], 32)
+    (batch,) = decode.decoded([DecodeJob([str(tmp_path / "x.JPEG")])], 32)
     assert batch.is_shared()
     monkeypatch.setattr(torch.utils.data, "DataLoader", _pins)
     with pytest.raises(_Asked) as asked:
@@ -293,7 +293,7 @@ def test_a_job_without_draws_is_the_centre(jpeg, tmp_path, monkeypatch):
     monkeypatch.setenv("SIGNFLOW_WORKERS", "0")
     jpeg(tmp_path / "x.JPEG", 100, size=(70, 50))
     path = str(tmp_path / "x.JPEG")
-    plain, flipped = decode.decoded([Job([path]), Job([path], flips=np.array([True]))], 32)
+    plain, flipped = decode.decoded([DecodeJob([path]), DecodeJob([path], flips=np.array([True]))], 32)
     assert torch.equal(plain.flip(2), flipped)
     np.testing.assert_array_equal(plain[0], decode.crop(decode.picture(path), 32, None, False))
 
@@ -315,6 +315,6 @@ def test_what_pillow_warns_of_reaches_nobody(tmp_path, monkeypatch, capfd, count
                 image.getexif()
                 image.convert("RGB")
     assert len(seen) == 2  # of Pillow's own
-    (images,) = decode.decoded([Job(paths)], 8)
+    (images,) = decode.decoded([DecodeJob(paths)], 8)
     assert images.shape == (2, 8, 8, 3)
     assert capfd.readouterr() == ("", "")

@@ -63,7 +63,9 @@ def test_a_tie_is_one_whatever_the_order_of_its_sums():
     arms = {"imp": np.full((3, 5), 0.6), "lrr": np.full((3, 5), 0.6)}
     arms["imp"][:, 2:], arms["lrr"][:, 2:] = (0.3, 0.2, 0.1), (0.1, 0.2, 0.3)
     levels = planted.levels({"digits": arms}, keep=0.4)
-    found = predictions.table(("P1",), {"levels": levels, "signs": planted.signs(levels)}).isel(verdict=0)
+    found = predictions.verdict_table(("P1",), {"levels": levels, "signs": planted.signs(levels)}).isel(
+        verdict=0
+    )
     assert np.all(found["values"] != 0)
     assert (found.word, found.estimate, str(float(found.low))) == ("NOT SUPPORTED", 0.0, "0.0")
 
@@ -293,7 +295,7 @@ def test_what_is_not_complete_or_not_sparse_is_not_run():
 def test_the_table_has_a_row_a_panel_and_p7b_with_p7():
     full, part = _arms(imp=ZERO, lrr=SUPPORTED, imp_on_lrr=SUPPORTED), _arms(imp=ZERO, lrr=NOT_SUPPORTED)
     levels = planted.levels({"cifar10": full, "cifar100": part})
-    table = predictions.table(("P1", "P2", "P7"), {"levels": levels, "signs": planted.signs(levels)})
+    table = predictions.verdict_table(("P1", "P2", "P7"), {"levels": levels, "signs": planted.signs(levels)})
     rows = list(zip(table.prediction.values, table.panel.values, table.word.values, strict=True))
     assert rows == [
         ("P1", "cifar10", "SUPPORTED"),
@@ -303,8 +305,8 @@ def test_the_table_has_a_row_a_panel_and_p7b_with_p7():
         *[(name, panel, "NOT RUN") for name in ("P7", "P7b") for panel in ("cifar10", "cifar100")],
     ]
     np.testing.assert_allclose(table["values"][0], SUPPORTED)
-    with pytest.raises(ValueError, match=r"predictions must be of P1, .*, got P9$"):
-        predictions.table(("P9",), {"levels": levels, "signs": planted.signs(levels)})
+    with pytest.raises(ValueError, match=r"predictions must be among P1, .*, got P9$"):
+        predictions.verdict_table(("P9",), {"levels": levels, "signs": planted.signs(levels)})
     assert np.isnan(table["values"][3:]).all()
 
 
@@ -313,7 +315,7 @@ def test_p8_comes_with_the_share_on_lrrs_masks_under_its_own_name():
     lead = np.array([10.0, 10.2, 9.8])
     arms = {"imp": ZERO, "lrr": lead, "imp_on_lrr": 0 * lead - 6, "signs_on_lrr": 0.3 * lead}
     levels = planted.levels({"digits": _arms(**arms)})
-    table = predictions.table(("P8",), {"levels": levels, "signs": planted.signs(levels)})
+    table = predictions.verdict_table(("P8",), {"levels": levels, "signs": planted.signs(levels)})
     assert table.prediction.values.tolist() == ["P8", "P8b"]
     assert table.word.values.tolist() == ["NOT SUPPORTED", "SUPPORTED"]
     np.testing.assert_allclose(table.estimate, [0.3, 9 / 16])

@@ -11,6 +11,7 @@ from deepexp import models
 from deepexp.config.build import build
 from deepexp.config.sections import Data, Train
 from deepexp.data import dataset as data
+from deepexp.data.batches import training_batches
 from deepexp.pruning import budgets, masks, scores
 from deepexp.runs import level as runs_level
 from deepexp.runs import level_start, run
@@ -58,7 +59,7 @@ def _synflow_mask(net, keep, steps, shape):
 
 def test_snip_is_the_gradient_of_a_mask_over_several_batches():
     dataset = data.load(Data(), 0)
-    batches = list(itertools.islice(data.batches(dataset, Data(), Train(batch_size=32), 0, 0, 0), 5))
+    batches = list(itertools.islice(training_batches(dataset, Data(), Train(batch_size=32), 0, 0, 0), 5))
     net = models.build("resnet8", classes=10, width=0.5, channels=1).eval()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     found = scores.snip(net, batches)
@@ -251,10 +252,10 @@ def test_a_level_is_scored_on_the_network_that_the_level_before_left(tmp_path, t
     before = level_start.capture(work.net, work.sgd)
     mask = runs_level.choose(work, 1, masks.dense_mask(work.net))
     config = work.config
-    batches = data.batches(work.dataset, config.data, config.train, config.seed, 1, 0)
+    batches = training_batches(work.dataset, config.data, config.train, config.seed, 1, 0)
     found = scores.snip(work.net, itertools.islice(batches, 2))
     assert mask == masks.top(found, masks.dense_mask(work.net), mask.kept)
-    other = scores.snip(work.net, [next(data.batches(work.dataset, config.data, config.train, 0, 0, 0))])
+    other = scores.snip(work.net, [next(training_batches(work.dataset, config.data, config.train, 0, 0, 0))])
     assert mask != masks.top(other, masks.dense_mask(work.net), mask.kept)
     after = level_start.capture(work.net, work.sgd)
     assert all(torch.equal(before.tensors[name], tensor) for name, tensor in after.tensors.items())

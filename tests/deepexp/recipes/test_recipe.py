@@ -8,7 +8,7 @@ import pytest
 from deepexp.cli import main
 from deepexp.config.protocols import PROTOCOLS
 from deepexp.config.sections import Machine
-from deepexp.recipes import recipe
+from deepexp.recipes import plan, recipe
 from deepexp.schedule import costs
 
 RECIPES = [
@@ -55,7 +55,7 @@ def _differ(first, second):
 @pytest.mark.parametrize("profile", ["smoke", "short", "full"])
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_is_runs_in_an_order_that_works(name, profile):
-    runs = recipe.runs(name, profile=profile)
+    runs = plan.runs(name, profile=profile)
     before = set()
     for run in runs:
         assert set(run.needs) == {run.config.pruning.run, run.config.donor} - {None}
@@ -77,7 +77,7 @@ def test_there_is_a_recipe_for_every_experiment():
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name not in ("imagenet", "smoke")])
 def test_smoke_is_digits_for_two_seeds_on_one_thread(name):
-    runs = recipe.runs(name, profile="smoke")
+    runs = plan.runs(name, profile="smoke")
     assert {run.panel for run in runs} == {"digits"}
     assert {run.config.seed for run in runs} == {0, 1}
     for run in runs:
@@ -88,7 +88,7 @@ def test_smoke_is_digits_for_two_seeds_on_one_thread(name):
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name not in ("laptop", "smoke")])
 def test_short_takes_a_gpu_under_an_hour(name, tmp_path):
-    runs = recipe.runs(name, profile="short", device="cuda")
+    runs = plan.runs(name, profile="short", device="cuda")
     assert {run.config.seed for run in runs} == {0, 1, 2}
     configs = list({run.config.run_id: run.config for run in runs}.values())
     assert costs.seconds(configs, tmp_path, costs.speeds(configs, tmp_path)) < 3600
@@ -97,7 +97,7 @@ def test_short_takes_a_gpu_under_an_hour(name, tmp_path):
 @pytest.mark.parametrize("profile", ["smoke", "short", "full"])
 def test_a_gpu_trains_by_bf16_and_cuda_graphs_but_in_the_smoke_profile(profile):
     def machines(**more):
-        return {run.config.machine for run in recipe.runs("fig3", profile=profile, **more)}
+        return {run.config.machine for run in plan.runs("fig3", profile=profile, **more)}
 
     fast = {} if profile == "smoke" else {"precision": "bf16", "compile": True}
     assert machines(device="cuda") == {Machine(device="cuda", **fast)}
@@ -114,27 +114,27 @@ def test_what_is_told_of_the_machine_wins_over_a_recipe(tmp_path):
     file = tmp_path / "mine.toml"
     text = (Path(recipe.__file__).parent / "smoke.toml").read_text()
     file.write_text(text.replace("[arms.imp]\n", "[arms.imp]\nmachine.threads = 2\n") + "\n")
-    threads = {run.arm: run.config.machine.threads for run in recipe.runs(str(file), profile="smoke")}
+    threads = {run.arm: run.config.machine.threads for run in plan.runs(str(file), profile="smoke")}
     assert threads == {"imp": 2, "wr": 1, "lrr": 1}
-    told = recipe.runs(str(file), profile="smoke", machine={"machine.threads": 3})
+    told = plan.runs(str(file), profile="smoke", machine={"machine.threads": 3})
     assert {run.config.machine.threads for run in told} == {3}
 
 
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"train.lr": 0.2}, "settings of the machine alone, as machine.compile=true, got 'train.lr'"),
+        ({"train.lr": 0.2}, "only settings of the machine, such as machine.compile=true, got 'train.lr'"),
         ({"machine.stack": [0, 1]}, r"by --stack, got machine.stack = \[0, 1\]"),
         ({"machine.threds": 2}, "unknown key 'machine.threds'; did you mean 'machine.threads'"),
     ],
 )
 def test_a_recipe_takes_settings_of_the_machine_alone(setting, message):
     with pytest.raises(ValueError, match=message):
-        recipe.runs("fig3", profile="smoke", machine=setting)
+        plan.runs("fig3", profile="smoke", machine=setting)
 
 
 def test_the_laptop_study_keeps_its_names():
-    runs = recipe.runs("laptop", profile="full")
+    runs = plan.runs("laptop", profile="full")
     found = {(run.panel, run.arm, run.config.seed): run.config.run_id for run in runs}
     assert len(found) == 24
     assert found["cifar10", "lrr", 0] == "cifar10-resnet8-lrr-s0-ae8896c704"
@@ -145,7 +145,7 @@ def test_the_laptop_study_keeps_its_names():
 
 
 def _arms(name, profile="smoke", seed=0, panel="digits"):
-    runs = recipe.runs(name, profile=profile)
+    runs = plan.runs(name, profile=profile)
     return {run.arm: run.config for run in runs if (run.config.seed, run.panel) == (seed, panel)}
 
 
@@ -185,7 +185,7 @@ def test_bn_rewinding_is_all_that_the_arms_of_fig4_differ_in():
 
 @pytest.mark.parametrize("profile", ["smoke", "short", "full"])
 def test_perturbations_include_the_one_that_decides(profile):
-    runs = recipe.runs("perturb", profile=profile, seeds=[0])
+    runs = plan.runs("perturb", profile=profile, seeds=[0])
     arms = {run.arm: run.config for run in runs}
     level = math.ceil(arms["imp"].pruning.levels / 3)
     for name in ("imp", "lrr"):
@@ -197,7 +197,7 @@ def test_perturbations_include_the_one_that_decides(profile):
 
 @pytest.mark.parametrize("profile", ["smoke", "short", "full"])
 def test_random_masks_from_the_start_are_as_sparse_as_iterative_ones_at_the_end(profile):
-    arms = {run.arm: run.config.pruning for run in recipe.runs("random", profile=profile, seeds=[0])}
+    arms = {run.arm: run.config.pruning for run in plan.runs("random", profile=profile, seeds=[0])}
     total = 11_164_352
     for budget in ("balanced", "erk", "uniform"):
         for name in ("imp", "lrr"):
@@ -210,10 +210,7 @@ def test_random_masks_from_the_start_are_as_sparse_as_iterative_ones_at_the_end(
 @pytest.mark.parametrize("profile", ["smoke", "short", "full"])
 def test_magnitude_pruning_is_trained_once_for_two_recipes(profile):
     criteria, fig3 = (
-        {
-            (run.panel, run.arm, run.config.seed): run.config.run_id
-            for run in recipe.runs(name, profile=profile)
-        }
+        {(run.panel, run.arm, run.config.seed): run.config.run_id for run in plan.runs(name, profile=profile)}
         for name in ("criteria", "fig3")
     )
     panel = "digits" if profile == "smoke" else "cifar10"
@@ -223,23 +220,23 @@ def test_magnitude_pruning_is_trained_once_for_two_recipes(profile):
 
 
 def test_panels_and_seeds_can_be_chosen():
-    runs = recipe.runs("fig3", profile="short", panels=["cifar100"], seeds=[7])
+    runs = plan.runs("fig3", profile="short", panels=["cifar100"], seeds=[7])
     assert {(run.panel, run.config.data.dataset, run.config.seed) for run in runs} == {
         ("cifar100", "cifar100", 7)
     }
     with pytest.raises(
         ValueError, match="recipe fig3: the panel of the profile 'smoke' must be one of digits"
     ):
-        recipe.runs("fig3", profile="smoke", panels=["cifar10"])
-    assert len(recipe.runs("fig2d", profile="smoke", panels=["tinyimagenet"])) == 6
-    twice = recipe.runs("fig3", profile="smoke", panels=["digits", "digits"], seeds=[1, 0, 1])
-    assert twice == recipe.runs("fig3", profile="smoke", seeds=[1, 0])
+        plan.runs("fig3", profile="smoke", panels=["cifar10"])
+    assert len(plan.runs("fig2d", profile="smoke", panels=["tinyimagenet"])) == 6
+    twice = plan.runs("fig3", profile="smoke", panels=["digits", "digits"], seeds=[1, 0, 1])
+    assert twice == plan.runs("fig3", profile="smoke", seeds=[1, 0])
 
 
 def test_a_recipe_may_be_a_file(tmp_path):
     file = tmp_path / "small.toml"
     file.write_text(SMALL)
-    runs = recipe.runs(str(file), profile="smoke")
+    runs = plan.runs(str(file), profile="smoke")
     assert [run.arm for run in runs] == ["imp", "lrr", "on"] * 2
     assert recipe.load(str(file)).name == "small"
 
@@ -311,7 +308,7 @@ def test_a_setting_takes_a_field_by_its_braces_alone(tmp_path):
     file = tmp_path / "small.toml"
     text = SMALL.replace('algorithm = "imp"', 'algorithm = "{algorithm}"', 1)
     file.write_text('each = { algorithm = ["wr"], m = [3] }\n' + text)
-    algorithms = {run.arm: run.config.algorithm for run in recipe.runs(str(file), profile="smoke")}
+    algorithms = {run.arm: run.config.algorithm for run in plan.runs(str(file), profile="smoke")}
     assert algorithms == {"imp": "wr", "lrr": "lrr", "on": "imp"}
 
 
@@ -335,5 +332,5 @@ def test_a_missing_data_set_names_recipe_and_key(tmp_path, capsys, monkeypatch):
         assert main.main([*command, "--profile", "short", "--runs", str(tmp_path / "runs")]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1
-        assert error.startswith("deepexp: recipe fig3: panels.cifar10.data.dataset: cifar10 must lie in ")
+        assert error.startswith("deepexp: recipe fig3: panels.cifar10.data.dataset: cifar10 must be in ")
     assert not (tmp_path / "runs").exists()

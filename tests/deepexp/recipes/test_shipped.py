@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from deepexp import models
 from deepexp.cli import main
 from deepexp.config.build import build
-from deepexp.recipes import recipe
+from deepexp.recipes import plan
 from deepexp.runs import checkpoint
 from deepexp.runs import run as levels
 from deepexp.schedule import units
@@ -67,11 +67,11 @@ def test_imagenet_by_one_process_and_by_two(tmp_path, imagenet, monkeypatch, cap
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("test accuracy") >= 6
-    runs = recipe.runs("imagenet", profile="smoke", processes=2)
+    runs = plan.runs("imagenet", profile="smoke", processes=2)
     assert not units.unfinished(runs, both)
     one, two = (
         next(run.config for run in made if run.arm == "lrr")
-        for made in (recipe.runs("imagenet", profile="smoke"), runs)
+        for made in (plan.runs("imagenet", profile="smoke"), runs)
     )
     monkeypatch.setattr(steps, "_gradients", _halves)
     for _ in levels.run(one, tmp_path / "halves" / one.run_id):
@@ -107,7 +107,7 @@ def test_fig2d_runs_on_ten_classes_of_tiny_imagenet(tmp_path, monkeypatch, jpeg,
 def test_fig2d_runs_on_ten_classes_of_the_real_images(tmp_path, monkeypatch, real_data):
     config = build({"data.dataset": "tinyimagenet", "data.classes": 10})
     try:
-        units.check_data("fig2d", [recipe.Run("tinyimagenet", "imp", config)])
+        units.check_data("fig2d", [plan.PlannedRun("tinyimagenet", "imp", config)])
     except ValueError as error:
         pytest.skip(str(error))
     monkeypatch.chdir(tmp_path)

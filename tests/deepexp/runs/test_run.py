@@ -467,7 +467,7 @@ def test_a_donor_gives_its_signs_at_the_same_level(lrr, tiny):
     [
         ({"train.batch_size": 161}, "train.batch_size must be at most the 160"),
         ({"pruning.levels": 200}, "every level must keep a weight"),
-        ({"data.validation": 5000}, "data.validation must leave"),
+        ({"data.validation": 5000}, "data.validation must be less"),
         ({"data.crop_padding": 8}, "data.crop_padding must be below the images' 8 pixels, got 8"),
         ({"model.name": "vgg16", "train.drop_last": False, "data.limit": 161}, "161 images in batches of 32"),
         ({"model.name": "resnet18", "train.batch_size": 1}, "cannot train on a batch of one image"),
@@ -475,7 +475,7 @@ def test_a_donor_gives_its_signs_at_the_same_level(lrr, tiny):
         ({"algorithm": "donor-signs", "donor": "nobody"}, "there is no run nobody in"),
         ({"algorithm": "wr", "policy.rewind_epoch": 3}, "the rewind point must lie before"),
         ({"perturbation.fraction": 0.5, "perturbation.layers": ["x"]}, "must name layers"),
-        ({"data.dataset": "cifar10"}, "cifar10 must lie in"),
+        ({"data.dataset": "cifar10"}, "cifar10 must be in"),
         ({"machine.device": "cuda"}, "needs a CUDA device"),
     ],
 )

@@ -20,7 +20,7 @@ from deepexp import models
 from deepexp.cli import main
 from deepexp.cli import recipes as cli_recipes
 from deepexp.config.build import build
-from deepexp.recipes import recipe as plan
+from deepexp.recipes import plan
 from deepexp.runs.setup import prepare
 from deepexp.schedule import costs, execute, gpus, makefile, progress
 from deepexp.schedule import units as schedule_units
@@ -86,7 +86,7 @@ def test_a_run_in_two_arms_is_one_target_after_what_it_needs(recipe):
         assert rules[f"runs/{run.config.run_id}/levels.csv"].split() == [
             f"runs/{need}/levels.csv" for need in run.needs
         ]
-    with pytest.raises(ValueError, match="make needs paths of letters"):
+    with pytest.raises(ValueError, match="make needs paths of only letters"):
         makefile.makefile("tiny.toml", recipe, Path("my runs"), [], Path("build"))
 
 
@@ -314,7 +314,7 @@ def test_the_seeds_of_an_arm_train_as_one_stack(recipe, tmp_path, capsys, same_r
     for name in _names(runs):
         same_run(tmp_path / "runs" / name, tmp_path / "whole" / name)
     assert main.main([*command, "--seed", "1"]) == 2
-    assert "a stack must have two seeds or more, got [1]; leave --stack out" in capsys.readouterr().err
+    assert "a stack must have at least two seeds, got [1]; leave --stack out" in capsys.readouterr().err
 
 
 def test_a_member_that_diverges_fails_with_what_needs_it_and_the_others_are_done(recipe, capsys, monkeypatch):
@@ -399,7 +399,7 @@ def test_slurm_gets_jobs_that_wait_for_their_needs(recipe, tmp_path, capsys, mon
     arguments = ["run", "tiny.toml", "--profile", "smoke", "--slurm"]
     monkeypatch.setenv("PATH", str(tmp_path / "none"))
     assert main.main(arguments) == 2
-    assert "on a machine with sbatch" in capsys.readouterr().err
+    assert "needs a machine with sbatch" in capsys.readouterr().err
     queue, programs = tmp_path / "queue", tmp_path / "programs"
     for made in (queue, programs):
         made.mkdir()

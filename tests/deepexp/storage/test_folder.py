@@ -7,7 +7,7 @@ import pytest
 
 from deepexp.analysis import tables
 from deepexp.cli import main
-from deepexp.recipes import recipe as plan
+from deepexp.recipes import plan
 from deepexp.runs import run as levels
 from deepexp.schedule import costs
 from deepexp.storage import bit_files, completeness, records

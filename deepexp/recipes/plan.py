@@ -1,0 +1,167 @@
+"""The runs that a recipe stands for.
+
+The settings of a run are merged in this order, and later ones win: protocol, `ON_CUDA`, `[settings]`, panel,
+profile, the profile's panel, arm, and the caller's settings of the machine, which are no part of the
+question. An arm that borrows masks drops `pruning.keep`, because the masks decide how many weights are kept.
+An algorithm that the protocol's source does not have is this project's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deepexp.config.algorithms import POLICIES
+from deepexp.config.build import build
+from deepexp.config.settings import Config
+from deepexp.recipes.recipe import REFERENCES, Recipe, arms_of, flat, load, ordered_arms
+from signflow.messages import unknown
+
+# The defaults on a GPU. The profile 'smoke' ignores them, so that a GPU computes there what a CPU does.
+ON_CUDA: dict[str, Any] = {"machine.precision": "bf16", "machine.compile": True}
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run that a recipe asks for.
+
+    Attributes
+    ----------
+    panel, arm : str
+        Its place in the recipe.
+    config : Config
+        All its settings.
+    needs : tuple of str
+        The run_ids that must be complete before it starts.
+    """
+
+    panel: str
+    arm: str
+    config: Config
+    needs: tuple[str, ...] = ()
+
+
+def runs(
+    recipe: Recipe | str,
+    *,
+    profile: str,
+    seeds: Sequence[int] | None = None,
+    panels: Sequence[str] | None = None,
+    device: str = "cpu",
+    processes: int = 1,
+    stack: bool = False,
+    machine: Mapping[str, Any] | None = None,
+) -> list[PlannedRun]:
+    """Plan the runs of a recipe, each after those that it needs.
+
+    Runs of equal configuration, in two arms or two recipes, have one run_id and so one folder.
+
+    Parameters
+    ----------
+    recipe : Recipe or str
+        The recipe, or what `load` takes.
+    profile : str
+        One of the recipe's profiles.
+    seeds : sequence of int, optional
+        Default: those of the profile.
+    panels : sequence of str, optional
+        Default: those of the profile.
+    device : str
+        'cpu' or 'cuda'.
+    processes : int
+        How many processes train a run together.
+    stack : bool
+        Whether all seeds of an arm train together, as `deepexp.runs.stack` says.
+    machine : mapping, optional
+        Dotted settings of the machine ('machine.compile'), which win over all others.
+
+    Returns
+    -------
+    list of PlannedRun
+
+    Raises
+    ------
+    ValueError
+        With one line that names the recipe and its key.
+    """
+    made = load(recipe) if isinstance(recipe, str) else recipe
+    if profile not in made.profiles:
+        unknown(f"recipe {made.name}: the profile must be", profile, made.profiles)
+    chosen = made.profiles[profile]
+    offered = (*chosen.panels, *chosen.optional)
+    for panel in panels or ():
+        if panel not in offered:
+            unknown(f"recipe {made.name}: the panel of the profile '{profile}' must be", panel, offered)
+    arms, told = arms_of(made, chosen), _of_the_machine(machine or {})
+    here = {"machine.device": device, "machine.processes": processes, **told}
+    default = ON_CUDA if here["machine.device"] == "cuda" and profile != "smoke" else {}
+    every = list(dict.fromkeys(chosen.seeds if seeds is None else seeds))
+    if stack and len(every) < 2:
+        raise ValueError(f"a stack must have at least two seeds, got {every}; leave --stack out")
+    if stack:
+        told["machine.stack"] = sorted(every)
+    return [
+        run
+        for panel in dict.fromkeys(panels or chosen.panels)
+        for seed in every
+        for run in _panel_runs(made, profile, panel, arms, default, {**here, "seed": seed}, told)
+    ]
+
+
+def _of_the_machine(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `settings` if they change only the machine, and not what the recipe asks."""
+    for key in settings:
+        if not key.startswith("machine."):
+            raise ValueError(
+                f"a recipe takes only settings of the machine, such as machine.compile=true, got '{key}'; "
+                "write a recipe of your own to change what it asks"
+            )
+    if "machine.stack" in settings:
+        raise ValueError(
+            f"a recipe's seeds train together by --stack, got machine.stack = {settings['machine.stack']}"
+        )
+    return dict(settings)
+
+
+def _panel_runs(
+    recipe: Recipe,
+    profile: str,
+    panel: str,
+    arms: Mapping[str, Mapping[str, Any]],
+    default: Mapping[str, Any],
+    given: Mapping[str, Any],
+    told: Mapping[str, Any],
+) -> Iterator[PlannedRun]:
+    """Yield the runs of a panel; the recipe's settings win over `default`, and `told` wins over them."""
+    chosen = recipe.profiles[profile]
+    shared = {
+        **default,
+        **flat(recipe.settings),
+        **flat({key: value for key, value in recipe.panels[panel].items() if key != "arms"}),
+        **flat(chosen.settings),
+        **flat(chosen.panel.get(panel, {})),
+        **given,
+    }
+    made: dict[str, str] = {}
+    for arm in ordered_arms(recipe, panel, arms):
+        settings = dict(shared)
+        own = {key: value for key, value in arms[arm].items() if key not in REFERENCES}
+        if masks := arms[arm].get("masks"):
+            settings = {key: value for key, value in settings.items() if key != "pruning.keep"}
+            own = {"pruning.source": "run", "pruning.run": made[masks], **own}
+        if donor := arms[arm].get("donor"):
+            own["donor"] = made[donor]
+        settings |= {**own, **told}
+        algorithm = settings.get("algorithm")
+        if algorithm not in POLICIES[chosen.protocol] and algorithm in POLICIES["signflow"]:
+            settings["algorithm"] = f"signflow-{algorithm}"
+        try:
+            config = build(settings, protocol=chosen.protocol)
+        except ValueError as error:
+            raise ValueError(
+                f"recipe {recipe.name}: arms.{arm} on the panel {panel}, profile {profile}: {error}"
+            ) from None
+        made[arm] = config.run_id
+        needs = dict.fromkeys(filter(None, (config.pruning.run, config.donor)))
+        yield PlannedRun(panel, arm, config, tuple(needs))
