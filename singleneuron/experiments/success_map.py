@@ -12,7 +12,7 @@ from singleneuron.algorithms import Algorithm, level_counts
 from singleneuron.flows.integrate import integrate
 from singleneuron.flows.result import Progress
 from singleneuron.formulas.regions import predicted
-from singleneuron.problem.arguments import Array, integer, number
+from singleneuron.problem.arguments import Array, integer_in_range, number
 from singleneuron.problem.problem import Population, Problem, Sample
 from singleneuron.problem.seeds import child_seed
 from singleneuron.problem.state import State
@@ -165,10 +165,10 @@ def check_map(
     noise: float,
 ) -> None:
     """ValueError, in one line, for a grid that cannot be."""
-    integer("d", d, 1)
-    integer("resolution", resolution, 2)
+    integer_in_range("d", d, 1)
+    integer_in_range("resolution", resolution, 2)
     if average is not None:
-        integer("average", average, 1)
+        integer_in_range("average", average, 1)
     if number("noise", noise, least=0.0) and n is None:
         raise ValueError(f"noise is that of samples: give their number n too, or no noise (it is {noise:g})")
     if not algorithms or len(set(algorithms)) < len(algorithms):
@@ -207,7 +207,7 @@ def check_training(
     """ValueError, in one line, for options of the training that do not fit each other."""
     if rewind_time is not None and "wr" not in algorithms:
         raise ValueError(f"rewind_time is WR's: run 'wr' too, or give no rewind_time (it is {rewind_time:g})")
-    if integer("levels", levels, 1) > 1 and d == targets:
+    if integer_in_range("levels", levels, 1) > 1 and d == targets:
         raise ValueError(f"levels must be 1 where d = targets = {d}: nothing is pruned; but is {levels}")
     level_counts(d, targets, levels)
     number("level_time", level_time, least=0.0, finite=False, open_end=True)

@@ -26,7 +26,7 @@ from singleneuron.experiments.store import Store, opened
 from singleneuron.flows.result import Progress
 from singleneuron.flows.task import METHODS
 from singleneuron.formulas.rates import predicted_rate
-from singleneuron.problem.arguments import Array, integer, number
+from singleneuron.problem.arguments import Array, integer_in_range, number
 from singleneuron.problem.status import TOLERANCE
 
 if TYPE_CHECKING:
@@ -193,12 +193,16 @@ def success_rate(
     `ci_low`, `ci_high`, a 95 % interval that holds however the undecided runs would end; and `predicted` by
     theory (NaN: no formula).
     """
-    runs, levels, seed = integer("runs", runs, 1), integer("levels", levels, 1), integer("seed", seed, 0)
+    runs, levels, seed = (
+        integer_in_range("runs", runs, 1),
+        integer_in_range("levels", levels, 1),
+        integer_in_range("seed", seed, 0),
+    )
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, but is {method!r}")
     if ci_width is not None:
         number("ci_width", ci_width, least=0.0, open_end=True)
-    workers = cores() if workers is None else integer("workers", workers, 1, MOST_WORKERS)
+    workers = cores() if workers is None else integer_in_range("workers", workers, 1, MOST_WORKERS)
     factors = {
         "d": d, "n": n, "noise": noise, "init": init, "scale": scale, "learning_rate": learning_rate,
         "level_time": level_time, "targets": targets, "algorithm": algorithms, "rewind_time": rewind_time,

@@ -13,12 +13,12 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike
 
-from singleneuron.formulas.broadcasting import Array, broadcast_at, check_balanced, check_time, flattened
+from singleneuron.formulas.broadcasting import broadcast_at, check_balanced, check_nonnegative_time, flattened
 from singleneuron.formulas.line import side_flow
 from singleneuron.kernels.compiling import kernel, routine
 
 
-class Curve(NamedTuple):
+class AngleCurve(NamedTuple):
     """The universal angle curve: dx/dT = -delta/(2 pi), T = 0 at x = 0, and the growth of the norm on it.
 
     Rows of polynomial coefficients on uniform cells: `time` T(x) and `growth` h(x) from X_MIN in cells
@@ -37,7 +37,7 @@ class Curve(NamedTuple):
 
 
 X_MIN, X_MAX, X_STEP, T_STEP = -20.0, 4.0, 1 / 32, 1 / 8
-DEGREE = 7
+SPLINE_DEGREE = 7
 M_LINE = 1e-304  # below this sine, w is on the line through v
 
 
@@ -46,8 +46,8 @@ def _piecewise(rows: Array, position: float) -> float:
     """The polynomial of cell floor(position) at its fractional part."""
     cell = max(0, min(int(position), rows.shape[0] - 1))  # the last cell's end, and NaN
     z = position - cell
-    value = rows[cell, DEGREE]
-    for power in range(DEGREE - 1, -1, -1):
+    value = rows[cell, SPLINE_DEGREE]
+    for power in range(SPLINE_DEGREE - 1, -1, -1):
         value = value * z + rows[cell, power]
     return value
 
@@ -68,7 +68,7 @@ def _time_series(delta: float) -> float:
 
 
 @routine
-def _time_of_angle(x: float, delta: float, curve: Curve) -> float:
+def _time_of_angle(x: float, delta: float, curve: AngleCurve) -> float:
     if x > X_MAX:
         return curve.near_pi + _time_series(delta)
     if x < X_MIN:
@@ -77,7 +77,7 @@ def _time_of_angle(x: float, delta: float, curve: Curve) -> float:
 
 
 @routine
-def _angle_of_time(time: float, curve: Curve) -> float:
+def _angle_of_time(time: float, curve: AngleCurve) -> float:
     if time < curve.time_min:
         # The reversed series of T(delta), and x = -log tan(delta/2).
         pole = 2 * math.pi / (curve.near_pi - time)
@@ -97,7 +97,7 @@ def _growth_series(delta: float) -> float:
 
 
 @routine
-def _growth(x: float, delta: float, curve: Curve) -> float:
+def _growth(x: float, delta: float, curve: AngleCurve) -> float:
     if x > X_MAX:
         return _growth_series(delta)
     if x < X_MIN:
@@ -106,14 +106,14 @@ def _growth(x: float, delta: float, curve: Curve) -> float:
 
 
 @functools.cache
-def _curve() -> Curve:
+def _curve() -> AngleCurve:
     """Quadrature of the two integrals over x, and the inverse of the first by Newton's method."""
     from scipy.interpolate import make_interp_spline
 
     def cells(grid: Array, values: Array) -> Array:
-        """Taylor coefficients, in units of a cell, of the spline through the values: (cells, DEGREE + 1)."""
-        spline, step = make_interp_spline(grid, values, k=DEGREE), grid[1] - grid[0]
-        columns = [spline(grid[:-1], nu=m) * step**m / math.factorial(m) for m in range(DEGREE + 1)]
+        """Taylor coefficients, in units of a cell, of the spline through the values: (cells, SPLINE_DEGREE + 1)."""
+        spline, step = make_interp_spline(grid, values, k=SPLINE_DEGREE), grid[1] - grid[0]
+        columns = [spline(grid[:-1], nu=m) * step**m / math.factorial(m) for m in range(SPLINE_DEGREE + 1)]
         return np.ascontiguousarray(np.stack(columns, axis=1))
 
     x = np.linspace(X_MIN, X_MAX, round((X_MAX - X_MIN) / X_STEP) + 1)
@@ -132,11 +132,11 @@ def _curve() -> Curve:
     growth = np.cumsum(np.append(cell_growths, tail)[::-1])[::-1] / energy
 
     time_grid = np.arange(time[-1], time[0], T_STEP)
-    forward = make_interp_spline(x, time, k=DEGREE)
+    forward = make_interp_spline(x, time, k=SPLINE_DEGREE)
     angle = np.interp(time_grid, time[::-1], x[::-1])
     for _ in range(4):
         angle += (forward(angle) - time_grid) * np.arctan(np.exp(-angle)) / np.pi
-    return Curve(
+    return AngleCurve(
         time=cells(x, time),
         growth=cells(x, growth),
         angle=cells(time_grid, angle),
@@ -199,10 +199,10 @@ def universal_angle(time: ArrayLike) -> Array:
 
 
 @routine
-def _balanced_point(a: float, p: float, q: float, t: float, curve: Curve) -> tuple[float, float, float]:
+def _balanced_point(a: float, p: float, q: float, t: float, curve: AngleCurve) -> tuple[float, float, float]:
     """One start of `balanced_flow`.
 
-    The angle moves along the universal curve, T <- T + sign(a) t. With E and H as in `Curve` and rho = |w|,
+    The angle moves along the universal curve, T <- T + sign(a) t. With E and H as in `AngleCurve` and rho = |w|,
     d(E/rho^2)/dt = E: this grows by t + |change of H|. Written with the ratio <= 1 of sqrt(E) at the two
     ends, so that nothing overflows. m = e^{-|x|}.
     """
@@ -249,7 +249,7 @@ def balanced_flow(a: ArrayLike, p: ArrayLike, q: ArrayLike, t: ArrayLike) -> tup
     the problem has one coordinate, as in `line_flow`. Relative errors are about 1e-13 times the condition
     of the flow.
     """
-    check_time(t)
+    check_nonnegative_time(t)
     shape, (a, p, q, t) = flattened(a, p, q, t, whole=3)
     if np.any(q < 0):
         raise ValueError(f"q = |w_perp| must be >= 0, but its least entry is {np.min(q):g}")
@@ -264,5 +264,5 @@ def flip_angle(t: ArrayLike) -> Array:
 
     Flows from below it have w_1 > 0 at t. So P(WR succeeds) = P(theta(0) < theta*)/2 with rewind time t.
     """
-    check_time(t)
+    check_nonnegative_time(t)
     return universal_angle(-np.asarray(t, dtype=np.float64))

@@ -32,7 +32,7 @@ def flattened(*arrays: ArrayLike, whole: int = 1) -> tuple[tuple[int, ...], list
     return shape, flat
 
 
-def check_time(t: ArrayLike) -> None:
+def check_nonnegative_time(t: ArrayLike) -> None:
     """ValueError for a time below 0."""
     if not np.all(np.asarray(t) >= 0):
         raise ValueError(f"t must be >= 0, but its least entry is {np.min(t):g}")

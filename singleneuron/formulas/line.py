@@ -6,7 +6,7 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike
 
-from singleneuron.formulas.broadcasting import Array, broadcast_at, check_balanced, check_time, flattened
+from singleneuron.formulas.broadcasting import broadcast_at, check_balanced, check_nonnegative_time, flattened
 from singleneuron.kernels.compiling import kernel, routine
 
 
@@ -160,7 +160,7 @@ def line_flow(
     balanced : bool, the start has a = +-w exactly (w is taken); never inferred, since rounding escapes later.
     Errors are a few ulp of max(|a|, |w|) times the condition of the flow.
     """
-    check_time(t)
+    check_nonnegative_time(t)
     shape, (a, w, t, c_pos, s_pos, c_neg, s_neg, flag) = flattened(
         a, w, t, c_pos, s_pos, c_neg, s_neg, balanced, whole=2
     )

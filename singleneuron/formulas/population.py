@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from singleneuron.formulas.broadcasting import Array
+from singleneuron.problem.arguments import Array
 
 
 def population_limit(c: ArrayLike) -> Array:

@@ -37,7 +37,7 @@ def bernstein(start, terms, out):
 
 
 @routine
-def section(c, low, high, out):
+def restrict(c, low, high, out):
     """Bernstein coefficients on [low, high] of the polynomial that has c on [0, 1] (de Casteljau)."""
     degree = c.size - 1
     put(out, c)
@@ -107,7 +107,7 @@ def first_root(c, latest, work):
         if low == 0.0 and high == 1.0:
             put(part, c)
         else:
-            section(c, low, high, part)
+            restrict(c, low, high, part)
         changes = sign_changes(part)
         if changes > 1 and high - low > 1e-12:
             high = 0.5 * (low + high)

@@ -11,7 +11,7 @@ from singleneuron.theory.population import a, angle_kernel, kernel_slope, polar_
 
 u, delta, x = sp.symbols("u delta x", positive=True)
 phi = sp.Symbol("phi", positive=True)
-SIGNS = (1, -1)
+SIGNS_OF_A = (1, -1)
 
 
 def angle_time(theta: sp.Expr) -> sp.Expr:
@@ -47,7 +47,7 @@ def angle_equation() -> Claims:
         ),
         Equation(sp.Function("T")(sp.pi / 2), sp.Integer(0), angle_time(sp.pi / 2).doit()),
     ]
-    for sign in SIGNS:
+    for sign in SIGNS_OF_A:
         flow = balanced_flow(sign)
         claims += [
             Equation(Rate(theta), sign * kernel_slope(theta), flow[theta]),
@@ -63,7 +63,7 @@ def bernoulli_equation() -> Claims:
     """
     claims = []
     E = integrating_factor(theta)
-    for sign in SIGNS:
+    for sign in SIGNS_OF_A:
         flow = balanced_flow(sign)
         claims += [
             Equation(Rate(u), sign * 2 * u * angle_kernel(theta) - u**2, flow[u]),
@@ -85,7 +85,7 @@ def bernoulli_solution() -> Claims:
     gained = sp.Integral(integrating_factor(path(time)), (time, 0, t))
     solution = integrating_factor(path(t)) / (E0 / u0 + gained)
     claims = []
-    for sign in SIGNS:
+    for sign in SIGNS_OF_A:
         law = sign * 2 * u * angle_kernel(path(t)) - u**2
         speed = sp.diff(solution, t).subs(sp.diff(path(t), t), sign * kernel_slope(path(t)))
         claims.append(Equation(Rate(u) - law, sp.Integer(0), speed - law.subs(u, solution)))

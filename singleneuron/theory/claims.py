@@ -18,7 +18,12 @@ ROUTES: tuple[Callable[[Any], Any], ...] = (
     sp.trigsimp,
     sp.simplify,
 )
-SIGNS = {sp.Gt: "is_positive", sp.Ge: "is_nonnegative", sp.Lt: "is_negative", sp.Le: "is_nonpositive"}
+SIGN_PREDICATES = {
+    sp.Gt: "is_positive",
+    sp.Ge: "is_nonnegative",
+    sp.Lt: "is_negative",
+    sp.Le: "is_nonpositive",
+}
 
 
 def simplified(expression: sp.Expr) -> sp.Expr:
@@ -83,7 +88,7 @@ class Inequality:
 
     @property
     def proved(self) -> bool:
-        return bool(self.residual == 0) and getattr(self.form, SIGNS[self.relation]) is True
+        return bool(self.residual == 0) and getattr(self.form, SIGN_PREDICATES[self.relation]) is True
 
 
 def consistent(condition: Boolean) -> bool:
@@ -143,5 +148,5 @@ class Implication:
         return self.residual is sp.false
 
 
-Claim = Equation | Inequality | Implication
-Claims = tuple[Claim, ...]
+SymbolicClaim = Equation | Inequality | Implication
+Claims = tuple[SymbolicClaim, ...]

@@ -138,7 +138,7 @@ def one_kept_coordinate() -> Claims:
     return tuple(claims)
 
 
-def kernel() -> Claims:
+def kernel_shape() -> Claims:
     """k falls from k(0) = 1/2 to k(pi) = 0: between, k' = -(pi - theta) sin theta/(2 pi) < 0.
 
     Near pi, with delta = pi - theta, k = (delta^3/3 - delta^5/30 + delta^7/840 - ...)/(2 pi). Lemma 2.2.

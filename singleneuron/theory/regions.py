@@ -32,7 +32,7 @@ def dense_success(a: sp.Expr = a0, p: sp.Expr = w1, norm: sp.Expr = norm) -> Boo
     return sp.And(a > -norm, p > -norm)
 
 
-def success(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Zero) -> Boolean:
+def success_region(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Zero) -> Boolean:
     """The start (a_0, w_1, rho) succeeds: Theorem 2.3 where balanced, beyond the paper else.
 
     algorithm : 'imp', 'lrr', or 'wr', whose a_0 and w_1 are those at the rewind time, s_pos > 0 taken as 1.
@@ -169,10 +169,10 @@ def nesting() -> Claims:
     noise = sp.Integer(1)
     return (
         Inequality(rho**2 - ahead**2, sp.Ge, side**2, length**2 - ahead**2),
-        Implication(sp.And(plane, success("imp")), success("lrr")),
-        Implication(success("wr", imp="rebalance"), success("wr")),
-        Implication(success("imp"), success("imp", s_neg=noise)),
-        Implication(sp.And(plane, norm > -w1, success("imp", s_neg=noise)), success("lrr")),
+        Implication(sp.And(plane, success_region("imp")), success_region("lrr")),
+        Implication(success_region("wr", imp="rebalance"), success_region("wr")),
+        Implication(success_region("imp"), success_region("imp", s_neg=noise)),
+        Implication(sp.And(plane, norm > -w1, success_region("imp", s_neg=noise)), success_region("lrr")),
     )
 
 
@@ -183,9 +183,9 @@ def balanced_regions() -> Claims:
     """
     starts = sp.And(norm > w1, norm > -w1, sp.Or(sp.Eq(a0, norm), sp.Eq(a0, -norm)))
     regions = (
-        (success("lrr"), a0 > 0),
-        (success("imp"), sp.And(a0 > 0, w1 > 0)),
-        (success("imp", s_neg=sp.Integer(1)), sp.And(a0 > 0, sp.Ne(w1, 0))),
+        (success_region("lrr"), a0 > 0),
+        (success_region("imp"), sp.And(a0 > 0, w1 > 0)),
+        (success_region("imp", s_neg=sp.Integer(1)), sp.And(a0 > 0, sp.Ne(w1, 0))),
     )
     return tuple(
         Implication(sp.And(starts, premise), conclusion)
@@ -221,11 +221,13 @@ def probabilities() -> Claims:
     imp, lrr = (
         sp.integrate(sp.expand(above * density), (w, 0, sp.oo)) for density in (gaussian(w), rayleigh)
     )
-    quiet, noisy = (_balanced_probability(success("imp", s_neg=sp.Integer(s))) for s in (0, 1))
+    quiet, noisy = (_balanced_probability(success_region("imp", s_neg=sp.Integer(s))) for s in (0, 1))
     return (
         Equation(sp.Symbol("P(IMP)"), sp.Rational(3, 8), imp),
         Equation(sp.Symbol("P(IMP; balanced)"), sp.Rational(1, 4), quiet),
-        Equation(sp.Symbol("P(LRR; balanced)"), sp.Rational(1, 2), _balanced_probability(success("lrr"))),
+        Equation(
+            sp.Symbol("P(LRR; balanced)"), sp.Rational(1, 2), _balanced_probability(success_region("lrr"))
+        ),
         Equation(sp.Symbol("P(IMP; balanced, noise)"), sp.Rational(3, 8), (quiet + noisy) / 2),
         Equation(sp.Symbol("P(LRR; d = 2)"), (2 + sp.sqrt(2)) / 4, lrr),
     )
