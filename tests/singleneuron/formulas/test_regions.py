@@ -97,7 +97,9 @@ def test_predicted_of_wr(rewind_time: float, imp: str) -> None:
     starts: Any = balanced_starts(d=3, size=2000, seed=5, reduced=True)
     predicted = regions.predicted(Population(d=3), starts, "wr", imp=imp, rewind_time=rewind_time)
     rewound = Reduced(*exact.balanced_flow(starts.a, starts.p, starts.q, rewind_time))
-    np.testing.assert_array_equal(predicted, stated(theory.success_region("wr", imp=imp), rewound).astype(float))
+    np.testing.assert_array_equal(
+        predicted, stated(theory.success_region("wr", imp=imp), rewound).astype(float)
+    )
     assert 0.25 < predicted.mean() + 0.03 < 0.5
 
 
