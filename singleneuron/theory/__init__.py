@@ -1,9 +1,10 @@
 """The theory, derived by sympy from the loss alone: exact claims, each with the proof that it holds.
 
-`derivations()` lists them in reading order. Calling one returns its claims; a claim has a `statement` (a
-sympy expression), a `residual` (0, or false, once simplified) and `proved`. The docstring of a derivation
-says what it shows and where the statement comes from: a theorem of Gadhikar & Burkholz (ICLR 2024), or
-beyond the paper. `regions.success_region` states where each algorithm succeeds.
+`derivations()` lists the derivations in reading order. Each is a function that returns its claims; a claim has
+a `statement` (a sympy expression), a `residual` (0 or false once simplified) and `proved`. The docstring of a
+derivation is its theorem in words, whose first paragraph reports print. It names the source: a theorem of
+Gadhikar & Burkholz (ICLR 2024), or "beyond the paper". `regions.success_region` states where each algorithm
+succeeds.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,14 @@ __all__ = ["Claims", "Equation", "Implication", "Inequality", "SymbolicClaim", "
 
 
 def derivations() -> dict[str, Callable[[], Claims]]:
-    """Every derivation by its title: first any data, then one coordinate, then the population."""
+    """List every derivation by its title: first any data, then one coordinate, then the population.
+
+    Returns
+    -------
+    dict of str to callable
+        Functions without arguments, each of which returns its claims.
+    """
+    # A table in reading order, not code: its length is the number of derivations.
     return {
         "Gradient flow of samples in a cell": samples.cell_flow,
         "Conservation of the balance": samples.conservation,
