@@ -1,8 +1,8 @@
 """The theory, derived by sympy from the loss alone: exact claims, each with the proof that it holds.
 
-`derivations()` lists the derivations in reading order. Each is a function that returns its claims; a claim has
-a `statement` (a sympy expression), a `residual` (0 or false once simplified) and `proved`. The docstring of a
-derivation is its theorem in words, whose first paragraph reports print. It names the source: a theorem of
+`derivations()` lists the derivations in reading order. Each is a function that returns its claims. A claim
+has a `statement` (a sympy expression), a `residual` (0 or false once simplified) and `proved`. The docstring
+of a derivation is its theorem in words; reports print its first paragraph. It names the source: a theorem of
 Gadhikar & Burkholz (ICLR 2024), or "beyond the paper". `regions.success_region` states where each algorithm
 succeeds.
 """

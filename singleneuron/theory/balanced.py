@@ -1,6 +1,6 @@
 """Balanced population flows in d > 1 (Lemma 2.2): one universal angle curve, and the norm along it.
 
-Here a = sign * rho with sign = +1 or -1. The solution is beyond the paper.
+Here a = sign * rho with sign = +1 or -1. Everything here is beyond the paper.
 """
 
 import sympy as sp

@@ -1,6 +1,6 @@
 """Nearly antiparallel to the target: how long the turn takes, and how a neuron dies. Beyond the paper.
 
-As delta = pi - theta -> 0, the leading orders of the exact flow give a reduced system, which is solved exactly.
+The leading orders of the exact flow in delta = pi - theta give a reduced system, which is solved exactly.
 """
 
 import sympy as sp
