@@ -116,7 +116,7 @@ def angle_time(theta: ArrayLike) -> Array:
     >>> import singleneuron as sn
     >>> early, late = sn.angle_time([2.0, 1.0])
     >>> print(f"{late - early:.4f}")
-    0
+    4.1291
     """
     theta = np.asarray(theta, dtype=np.float64)
     outside = (theta < 0) | (theta > np.pi)
@@ -147,11 +147,11 @@ def universal_angle(time: ArrayLike) -> Array:
 
     Examples
     --------
-    A balanced flow with a > 0 turns from the angle 2.0 towards the target, in 10 units of time to
+    A balanced flow with a > 0 turns towards the target, here from the angle 2.0 in the time 10:
 
     >>> import singleneuron as sn
-    >>> print(sn.universal_angle(sn.angle_time(2.0) + 10.0).round(4))
-    0
+    >>> print(f"{sn.universal_angle(sn.angle_time(2.0) + 10.0):.4f}")
+    0.0849
     """
     x = universal_x(time)
     half = np.arctan(np.exp(-np.abs(x)))
@@ -236,9 +236,9 @@ def balanced_flow(a: ArrayLike, p: ArrayLike, q: ArrayLike, t: ArrayLike) -> tup
     The sign of w_1 flips on the way to the target (1, 1, 0):
 
     >>> import singleneuron as sn
-    >>> a, p, q = sn.balanced_flow(a=1.0, p=-0.6, q=0.8, t=[0.0, 3.0, 30.0])
+    >>> a, p, q = sn.balanced_flow(a=1.0, p=-0.6, q=0.8, t=[0.0, 5.0, 30.0])
     >>> p.round(4).tolist()
-    0
+    [-0.6, 0.2245, 1.0]
     """
     check_nonnegative_time(t)
     shape, (a, p, q, t) = flattened(a, p, q, t, whole=3)
@@ -279,7 +279,7 @@ def flip_angle(t: ArrayLike) -> Array:
     --------
     >>> import singleneuron as sn
     >>> sn.flip_angle([0.0, 0.3]).round(4).tolist()
-    0
+    [1.5708, 1.644]
     """
     check_nonnegative_time(t)
     return universal_angle(-np.asarray(t, dtype=np.float64))

@@ -67,7 +67,7 @@ def escape_time(a: ArrayLike, rho: ArrayLike, delta: ArrayLike) -> Array:
     --------
     >>> import singleneuron as sn
     >>> sn.escape_time(a=[1.2, 0.3, -1.2], rho=1.0, delta=[0.01, 0.1, 0.01]).round(1).tolist()
-    [21.6, 129154.0, inf]
+    [21.6, 129153.6, inf]
     """
     a, rho, delta = np.broadcast_arrays(*(np.asarray(z, dtype=np.float64) for z in (a, rho, delta)))
     c = (np.abs(a) - rho) * (np.abs(a) + rho)
