@@ -43,7 +43,7 @@ class AngleCurve(NamedTuple):
     near_zero: float
 
 
-X_MIN, X_MAX, X_STEP, T_STEP = -20.0, 4.0, 1 / 32, 1 / 8
+X_MIN, X_MAX, X_STEP, T_STEP = -20.0, 4.0, 1 / 32, 1 / 8  # range and cells of the tables
 SPLINE_DEGREE = 7
 
 

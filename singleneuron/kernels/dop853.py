@@ -21,7 +21,7 @@ from singleneuron.kernels.dop853_step import (
     step_factor,
 )
 
-MAX_STEPS = 2_000_000
+MAX_STEPS = 2_000_000  # a trajectory that needs more has failed
 MAX_CERTAIN_STEPS = 100_000  # in search of limits, the most for a trajectory whose limit is certain
 LEAST_STEP = 1e-290
 

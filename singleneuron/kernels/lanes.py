@@ -196,9 +196,8 @@ def build(rhs, watch, size, rows):
         for i in range(size):
             for lane in range(w):
                 e3, e5 = 0.0, 0.0
-                for j in range(
-                    STAGES + 1
-                ):  # weight 0 included: a stage that is not finite makes the sums NaN
+                # Weights that are 0 count as well: so any stage that is not finite makes the sums NaN.
+                for j in range(STAGES + 1):
                     slope = b[(k + j * size + i) * LANES + lane]
                     e3 += E3[j] * slope
                     e5 += E5[j] * slope

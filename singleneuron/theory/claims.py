@@ -18,6 +18,7 @@ ROUTES: tuple[Callable[[Any], Any], ...] = (
     sp.trigsimp,
     sp.simplify,
 )
+# The property by which sympy says that a form has the sign of a relation to 0.
 SIGN_PREDICATES = {
     sp.Gt: "is_positive",
     sp.Ge: "is_nonnegative",
