@@ -177,7 +177,8 @@ class Sample:
         x, y = finite_array("x", self.x), finite_array("y", self.y)
         if x.ndim != 2 or y.ndim != 1 or x.shape[0] != y.shape[0] or 0 in x.shape:
             raise ValueError(
-                f"x must have shape (n, d) and y (n,), n alike, n, d >= 1, but x is {x.shape} and y {y.shape}"
+                "x must have shape (n, d) and y (n,), with the same n and with n, d >= 1, "
+                f"but x is {x.shape} and y {y.shape}"
             )
         freeze(self, x=x, y=y)
         if integer_in_range("targets", self.targets, 1) > self.d:

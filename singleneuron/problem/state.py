@@ -65,7 +65,8 @@ class State:
         a, w = finite_array("a", self.a), finite_array("w", self.w)
         if a.ndim < 1 or w.ndim != a.ndim + 1 or w.shape[:-1] != a.shape or w.shape[-1] < 1:
             raise ValueError(
-                f"a must have shape (B,) and w (B, d), B alike and d >= 1, but a is {a.shape} and w {w.shape}"
+                "a must have shape (B,) and w (B, d), with the same B and with d >= 1, "
+                f"but a is {a.shape} and w {w.shape}"
             )
         freeze(self, a=a, w=w, c=_known_balance(self.c, a))
 
@@ -122,7 +123,7 @@ class Reduced:
         """Check and freeze the arrays."""
         a, p, q = (finite_array(name, getattr(self, name)) for name in ("a", "p", "q"))
         if a.ndim < 1 or not a.shape == p.shape == q.shape:
-            raise ValueError(f"a, p and q must have one shape (B,), but have {a.shape}, {p.shape}, {q.shape}")
+            raise ValueError(f"a, p and q must have the same shape, but have {a.shape}, {p.shape}, {q.shape}")
         if np.any(q < 0):
             raise ValueError(f"q = |w_perp| must be >= 0, but its least entry is {q.min():g}")
         freeze(self, a=a, p=p, q=q, c=_known_balance(self.c, a))

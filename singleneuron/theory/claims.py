@@ -147,7 +147,7 @@ def _feasible(relations: Iterable[Boolean]) -> bool:
     for x in sorted({x for e, _ in rows for x in e.free_symbols}, key=str):
         slopes = {row: row[0].diff(x) for row in rows}
         if any(slope.free_symbols for slope in slopes.values()):
-            raise ValueError(f"relations must be linear, but one is not in {x}; state it otherwise")
+            raise ValueError(f"relations must be linear, but one is not in {x}; state it in linear terms")
         lower, upper = ([row for row in rows if sign * slopes[row] > 0] for sign in (1, -1))
         rows = {row for row in rows if slopes[row] == 0} | {
             (sp.expand(low / slopes[low, s] - high / slopes[high, r]), s or r)
