@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeVar, get_args
 
-from singleneuron.problem.arguments import integer, number
+from singleneuron.problem.arguments import integer_in_range, number
 
 Name = Literal["imp", "wr", "lrr"]
 Variant = Literal["keep", "rebalance"]
@@ -100,7 +100,7 @@ def level_counts(d: int, targets: int, levels: int) -> tuple[int, ...]:
     """Coordinates kept at each level: `levels` prunings from d to `targets` in geometric counts."""
     if d == targets:
         return (d,)
-    levels = integer("levels", levels, 1)
+    levels = integer_in_range("levels", levels, 1)
     if levels > d - targets:
         raise ValueError(
             f"levels must be <= d - targets = {d - targets}: each prunes a coordinate; but is {levels}"

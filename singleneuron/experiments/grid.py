@@ -10,7 +10,7 @@ import numpy as np
 from signflow.machine import check_memory
 from signflow.workers import check_runs
 from singleneuron.algorithms import Algorithm, level_counts
-from singleneuron.problem.arguments import integer, number
+from singleneuron.problem.arguments import integer_in_range, number
 from singleneuron.problem.problem import Population
 from singleneuron.problem.starts import INITS
 
@@ -30,13 +30,13 @@ def _values(name: str, value: Any) -> list[Any]:
     values = list(value) if listed else [value]
     values = [item.item() if isinstance(item, np.generic) else item for item in values]
     check: Mapping[str, Callable[[Any], Any]] = {
-        "d": lambda v: integer("d", v, 1),
+        "d": lambda v: integer_in_range("d", v, 1),
         "n": _samples,
         "noise": lambda v: number("noise", v, least=0.0),
         "scale": _scale,
         "learning_rate": lambda v: v if v is None else number("learning_rate", v, least=0.0, open_end=True),
         "level_time": lambda v: number("level_time", v, least=0.0, finite=False, open_end=True),
-        "targets": lambda v: integer("targets", v, 1),
+        "targets": lambda v: integer_in_range("targets", v, 1),
         "rewind_time": lambda v: v if v is None else number("rewind_time", v, least=0.0),
     }
     values = [check.get(name, lambda v: v)(item) for item in values]
@@ -56,7 +56,7 @@ def _samples(value: Any) -> int | None:
     """A number of samples; None for infinitely many."""
     if value is None or (isinstance(value, float) and value == np.inf):
         return None
-    return integer("n", int(value) if isinstance(value, float) and value.is_integer() else value, 1)
+    return integer_in_range("n", int(value) if isinstance(value, float) and value.is_integer() else value, 1)
 
 
 @dataclass(frozen=True)

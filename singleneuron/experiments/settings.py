@@ -109,17 +109,17 @@ class MapSettings:
     def __post_init__(self) -> None:
         """Check every field, and the fields against each other."""
         from singleneuron.algorithms import level_counts
-        from singleneuron.problem.arguments import integer, number
+        from singleneuron.problem.arguments import integer_in_range, number
 
         _freeze(self, "algorithms")
-        integer("d", self.d, 1)
-        integer("resolution", self.resolution, 2)
+        integer_in_range("d", self.d, 1)
+        integer_in_range("resolution", self.resolution, 2)
         number("extent", self.extent, least=0.0, open_end=True)
-        integer("seed", self.seed, 0)
+        integer_in_range("seed", self.seed, 0)
         if self.n is not None:
-            integer("n", self.n, 1)
+            integer_in_range("n", self.n, 1)
         if self.average is not None:
-            integer("average", self.average, 1)
+            integer_in_range("average", self.average, 1)
         if number("noise", self.noise, least=0.0) and self.n is None:
             raise ValueError(
                 f"noise is that of samples: give their number n too, or no noise (it is {self.noise:g})"
@@ -131,7 +131,7 @@ class MapSettings:
             raise ValueError(
                 f"rewind_time is WR's: run 'wr' too, or give no rewind_time (it is {self.rewind_time:g})"
             )
-        if integer("levels", self.levels, 1) > 1 and self.d == self.targets:
+        if integer_in_range("levels", self.levels, 1) > 1 and self.d == self.targets:
             raise ValueError(
                 f"levels must be 1 where d = targets = {self.d}: nothing is pruned; but is {self.levels}"
             )
@@ -234,11 +234,11 @@ class StudySettings:
     def __post_init__(self) -> None:
         """Check every field, and the fields against each other."""
         from singleneuron.flows.task import METHODS
-        from singleneuron.problem.arguments import integer, number
+        from singleneuron.problem.arguments import integer_in_range, number
 
-        integer("runs", self.runs, 1)
-        integer("levels", self.levels, 1)
-        integer("seed", self.seed, 0)
+        integer_in_range("runs", self.runs, 1)
+        integer_in_range("levels", self.levels, 1)
+        integer_in_range("seed", self.seed, 0)
         if self.method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, but is {self.method!r}")
         if self.ci_width is not None:

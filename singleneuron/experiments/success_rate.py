@@ -27,7 +27,7 @@ from singleneuron.experiments.settings import StudySettings
 from singleneuron.experiments.store import Store, opened
 from singleneuron.flows.result import Progress
 from singleneuron.formulas.rates import predicted_rate
-from singleneuron.problem.arguments import Array, integer
+from singleneuron.problem.arguments import Array, integer_in_range
 from singleneuron.problem.status import TOLERANCE
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def success_rate(
     """
     arguments = {name: value for name, value in locals().items() if name not in _NOT_SETTINGS}
     settings = StudySettings(**arguments)
-    workers = cores() if workers is None else integer("workers", workers, 1, MOST_WORKERS)
+    workers = cores() if workers is None else integer_in_range("workers", workers, 1, MOST_WORKERS)
     settings.check_size()
     groups = settings.grid.groups
     counts = [_Counts(group, runs, ci_width) for group in groups]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from singleneuron.problem.arguments import Array, finite_array, integer, number
+from singleneuron.problem.arguments import Array, finite_array, integer_in_range, number
 
 METHODS = ("auto", "ode", "exact")
 HORIZON = 1e5
@@ -77,7 +77,7 @@ def make_task(
         number("tolerance", tolerance, least=0.0, open_end=True),
         None if learning_rate is None else number("learning_rate", learning_rate, least=0.0, open_end=True),
         number("label_noise", label_noise, least=0.0),
-        integer("seed", seed, 0),
+        integer_in_range("seed", seed, 0),
     )
 
 

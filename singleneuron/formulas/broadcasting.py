@@ -1,23 +1,22 @@
 """Arguments of the closed forms: broadcast, checked and flattened."""
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from singleneuron.kernels.compiling import routine
-
-Array = NDArray[np.float64]
+from singleneuron.problem.arguments import Array
 
 
 @routine
 def broadcast_at(values: Array, i: int) -> float:
-    """Entry i of an array, or its only one."""
+    """Return entry i of an array, or its only entry."""
     return values[i] if values.size > 1 else values[0]
 
 
 def flattened(*arrays: ArrayLike, whole: int = 1) -> tuple[tuple[int, ...], list[Array]]:
-    """The common shape of float64 arrays, and each of them broadcast to it and flattened.
+    """Broadcast arrays to their common shape and flatten them; return the shape and the arrays.
 
-    After the first `whole` of them, those that are one number stay so: `broadcast_at` takes it for all.
+    Beyond the first `whole` of them, an array of one entry stays so, and `broadcast_at` reads it for all.
     """
     values = [np.asarray(array, dtype=np.float64) for array in arrays]
     shape = np.broadcast_shapes(*(value.shape for value in values))
@@ -27,20 +26,20 @@ def flattened(*arrays: ArrayLike, whole: int = 1) -> tuple[tuple[int, ...], list
             value = value.reshape(1)
         elif value.shape != shape:
             value = np.broadcast_to(value, shape)
-        # numba would compile every mixture of read-only and writable arguments anew: those are copied.
+        # numba would compile every mixture of read-only and writable arguments anew: copy read-only ones.
         flat.append((value if value.flags.carray else np.array(value)).reshape(-1))
     return shape, flat
 
 
-def check_time(t: ArrayLike) -> None:
-    """ValueError for a time below 0."""
+def check_nonnegative_time(t: ArrayLike) -> None:
+    """Raise a ValueError if a time is below 0."""
     if not np.all(np.asarray(t) >= 0):
         raise ValueError(f"t must be >= 0, but its least entry is {np.min(t):g}")
 
 
 def check_balanced(a: Array, rho: Array) -> None:
-    """ValueError, naming the start, where |a| is not |w|."""
-    # Wide enough for states that were integrated: this catches wrong arguments, not rounding.
+    """Raise a ValueError that names the first start where |a| is not |w|."""
+    # The bound admits states that were integrated: the check is for wrong arguments, not for rounding.
     wrong = np.flatnonzero(np.abs(np.abs(a) - rho) > 1e-6 * rho + 1e-300)
     if wrong.size:
         i = wrong[0]

@@ -1,4 +1,4 @@
-"""The flow in one coordinate in closed form, at any balance, and when it reaches w = 0."""
+"""The flow in one coordinate (Theorem 2.1) in closed form, at any balance, and when it reaches w = 0."""
 
 import math
 
@@ -6,13 +6,14 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike
 
-from singleneuron.formulas.broadcasting import Array, broadcast_at, check_balanced, check_time, flattened
+from singleneuron.formulas.broadcasting import broadcast_at, check_balanced, check_nonnegative_time, flattened
 from singleneuron.kernels.compiling import kernel, routine
+from singleneuron.problem.arguments import Array
 
 
 @routine
 def _saturated(z: float, base: float, span: float) -> float:
-    """z / sqrt(base^2 + (z span)^2), also where z underflows."""
+    """Compute z / sqrt(base^2 + (z span)^2), also where z underflows."""
     if z == 0.0:
         return 0.0
     if abs(z) * span < base:
@@ -22,19 +23,19 @@ def _saturated(z: float, base: float, span: float) -> float:
 
 @routine
 def side_flow(a: float, w: float, rate: float, slope: float, t: float) -> tuple[float, float]:
-    """The state at t on the side of w's sign: a' = rate w (slope - a w), w' = rate a (slope - a w).
+    """Compute the state at t on the side of w's sign: a' = rate w (slope - a w), w' = rate a (slope - a w).
 
     a + w and a - w keep their signs, and their squares obey Riccati equations. With kappa = c/(2R),
     sigma = slope/R, R^2 = slope^2 + c^2/4, tau = tanh(rate R t) and
 
         e1 = 1 + sigma tau + (a - w)^2 tau/(2R),  e2 = 1 - sigma tau + (a + w)^2 tau/(2R):
 
-    a + w is multiplied by sqrt(e1/e2), a - w by its inverse, and their half sum and difference are
+    a + w is multiplied by sqrt(e1/e2), a - w by its inverse, and half their sum and difference are
 
         a <- (a (1 + kappa tau) + sigma tau w) / sqrt(e1 e2),
         w <- (w (1 - kappa tau) + sigma tau a) / sqrt(e1 e2).
 
-    The latter form has no cancellation where a w slope >= 0, so that a dying w keeps its digits; the former
+    The second form has no cancellation where a w slope >= 0, so that a dying w keeps its digits. The first
     has none where a w slope < 0, other than that of the passage through 0 itself.
     """
     if rate == 0.0 or t == 0.0:
@@ -61,7 +62,7 @@ def side_flow(a: float, w: float, rate: float, slope: float, t: float) -> tuple[
     if np.sign(a) * np.sign(w) * slope < 0.0:
         a_t, w_t = 0.5 * (plus_t + minus_t), 0.5 * (plus_t - minus_t)
     else:
-        # 1/sqrt(e1 e2) is lead_t/(lead root^2): no tiny start underflows.
+        # 1/sqrt(e1 e2) is written as lead_t/(lead root^2), so that no tiny start underflows.
         small = sigma * sigma / (1.0 + abs(kappa)) + abs(kappa) * root_left * root_left
         large = 1.0 + abs(kappa) * tau
         if kappa < 0.0:
@@ -72,7 +73,7 @@ def side_flow(a: float, w: float, rate: float, slope: float, t: float) -> tuple[
         )
         unit_a, unit_w, lead_t = a / lead, w / lead, lead_t / (root * root)
         a_t, w_t = (unit_a * large + drift * unit_w) * lead_t, (unit_w * small + drift * unit_a) * lead_t
-    # Rounding never carries a state across an axis; what underflows keeps its sign.
+    # Rounding must never carry a state across an axis: what underflows keeps its sign.
     if abs(a) >= abs(w):
         a_t = math.copysign(a_t, a)
     if w_t * math.copysign(1.0, w) <= 0.0:
@@ -82,7 +83,7 @@ def side_flow(a: float, w: float, rate: float, slope: float, t: float) -> tuple[
 
 @routine
 def _crossing(a: float, w: float, rate: float, slope: float) -> float:
-    """Time at which w reaches 0: where w (1 - kappa tau) = -sigma tau a in `side_flow`."""
+    """Compute the time at which w reaches 0: where w (1 - kappa tau) = -sigma tau a in `side_flow`."""
     if w == 0.0:
         return 0.0
     excess = abs(a) - abs(w)
@@ -119,7 +120,7 @@ def _line_kernel(a, w, t, c_pos, s_pos, c_neg, s_neg, balanced, a_t, w_t):
             a_t[i], w_t[i] = side_flow(a0, w0, rate, slope, time)
             continue
         stop = math.copysign(math.sqrt(abs(a0) - abs(w0)) * math.sqrt(abs(a0) + abs(w0)), a0)
-        # Beyond the line the other side's statistics drive: on in the same direction, or back onto the line.
+        # Beyond w = 0 the statistics of the other side drive w: onwards, or back to w = 0, where it sticks.
         if other_rate > 0.0 and np.sign(slope) * np.sign(other_slope) > 0.0:
             a_t[i], w_t[i] = side_flow(stop, math.copysign(0.0, -w0), other_rate, other_slope, time - arrival)
         else:
@@ -150,17 +151,49 @@ def line_flow(
     *,
     balanced: ArrayLike = False,
 ) -> tuple[Array, Array]:
-    """(a, w) at time t of the flow in one coordinate; all arguments broadcast, t may be inf.
+    """Compute (a, w) at time t of the flow in one coordinate; all arguments broadcast.
 
-    On w > 0: a' = c_pos w (s_pos - a w), w' = c_pos a (s_pos - a w); on w < 0 with (c_neg, s_neg). The
-    defaults are the population of Theorem 2.1; for n samples c_pos = (1/n) sum_{x>0} x^2 (0: nothing moves)
-    and s_pos = sum_{x>0} x y / sum_{x>0} x^2. A flow that reaches w = 0 goes on where both sides drive the
-    same way, and sticks where they do not; a start at w = 0 stays (phi'(0) = 0). w keeps the sign of its
-    side, also as a zero.
-    balanced : bool, the start has a = +-w exactly (w is taken); never inferred, since rounding escapes later.
-    Errors are a few ulp of max(|a|, |w|) times the condition of the flow.
+    On w > 0 the flow is a' = c_pos w (s_pos - a w), w' = c_pos a (s_pos - a w); on w < 0 the same with c_neg
+    and s_neg. A flow that reaches w = 0 goes on where both sides drive it the same way, and sticks where they
+    do not; a start at w = 0 stays (phi'(0) = 0). Errors are a few ulp of max(|a|, |w|) times the condition
+    number of the flow.
+
+    Parameters
+    ----------
+    a, w : array_like
+        Weights at the start.
+    t : array_like
+        Times >= 0; inf gives the limit.
+    c_pos, s_pos, c_neg, s_neg : array_like
+        Statistics of the data, as in `Line`; the defaults are the population's.
+    balanced : array_like of bool
+        Where the start has a = +-w exactly; |w| is taken for |a|. It is never inferred: a start that is
+        balanced only up to rounding escapes later.
+
+    Returns
+    -------
+    a, w : ndarray
+        The state at t, each of the common shape. w keeps the sign of its side, also as a zero.
+
+    Raises
+    ------
+    ValueError
+        If a time is negative, or a start said to be balanced is not.
+
+    References
+    ----------
+    Theorem 2.1 of Gadhikar & Burkholz (ICLR 2024) where balanced, beyond the paper at any other balance.
+
+    Examples
+    --------
+    From w > 0 the population flow reaches a w = 1, from w < 0 it never crosses w = 0:
+
+    >>> import singleneuron as sn
+    >>> a, w = sn.line_flow(a=[1.0, 1.0], w=[0.5, -0.5], t=[100.0, 100.0])
+    >>> (abs(a * w - 1) < 1e-6).tolist(), (w > 0).tolist()
+    ([True, False], [True, False])
     """
-    check_time(t)
+    check_nonnegative_time(t)
     shape, (a, w, t, c_pos, s_pos, c_neg, s_neg, flag) = flattened(
         a, w, t, c_pos, s_pos, c_neg, s_neg, balanced, whole=2
     )
@@ -182,9 +215,35 @@ def crossing_time(
     *,
     balanced: ArrayLike = False,
 ) -> Array:
-    """Time at which w reaches 0 from the side of its start, inf if it never does; arguments as `line_flow`.
+    """Compute the time at which w reaches 0 from the side of its start.
 
-    Finite iff c > 0 and a w s < 0 with that side's s (and its data are not empty); 0 at w = 0.
+    With c = a^2 - w^2 and the s of that side, the time is finite iff c > 0, a w s < 0 and the side has data.
+
+    Parameters
+    ----------
+    a, w : array_like
+        Weights at the start.
+    c_pos, s_pos, c_neg, s_neg : array_like
+        Statistics of the data, as in `Line`; the defaults are the population's.
+    balanced : array_like of bool
+        Where the start has a = +-w exactly, as in `line_flow`.
+
+    Returns
+    -------
+    ndarray
+        Times of the common shape: inf where w never reaches 0, 0 at w = 0.
+
+    References
+    ----------
+    Beyond the paper; Theorem 2.1 of Gadhikar & Burkholz (ICLR 2024) has the flow.
+
+    Examples
+    --------
+    Label noise carries w across 0, in a time that grows with the logarithm of 1/s_neg:
+
+    >>> import singleneuron as sn
+    >>> sn.crossing_time(a=1.0, w=-0.5, s_neg=[0.1, 1e-2, 1e-4, 0.0]).round(2).tolist()
+    [4.22, 9.75, 21.95, inf]
     """
     shape, (a, w, c_pos, s_pos, c_neg, s_neg, flag) = flattened(
         a, w, c_pos, s_pos, c_neg, s_neg, balanced, whole=2

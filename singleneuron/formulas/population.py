@@ -1,26 +1,73 @@
-"""The population flow: its limit, and the time to escape the antiparallel ray."""
+"""The population flow in d > 1: its limit, and how long a start nearly antiparallel to v takes to turn."""
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from singleneuron.formulas.broadcasting import Array
+from singleneuron.problem.arguments import Array
 
 
 def population_limit(c: ArrayLike) -> Array:
-    """a > 0 of the target on the level a^2 - |w|^2 = c: a rho = 1, a^2 = (c + sqrt(c^2 + 4))/2."""
+    """Compute a > 0 of the target on the level a^2 - |w|^2 = c.
+
+    There a |w| = 1, hence a^2 = (c + sqrt(c^2 + 4))/2.
+
+    Parameters
+    ----------
+    c : array_like
+        Balance of the start, which the flow conserves.
+
+    Returns
+    -------
+    ndarray
+        a, of the same shape; |w| is its inverse.
+
+    References
+    ----------
+    Theorem A.1 of Gadhikar & Burkholz (ICLR 2024) where balanced, beyond the paper at any other balance.
+
+    Examples
+    --------
+    >>> import singleneuron as sn
+    >>> sn.population_limit([0.0, 1.5]).round(4).tolist()
+    [1.0, 1.4142]
+    """
     half = np.abs(np.asarray(c, dtype=np.float64)) / 2
     larger = np.sqrt(half + np.hypot(half, 1))
     return np.where(np.asarray(c) < 0, 1 / larger, larger)
 
 
 def escape_time(a: ArrayLike, rho: ArrayLike, delta: ArrayLike) -> Array:
-    """Time at which a population flow (d > 1) from near theta = pi, antiparallel to v, has turned to pi/2.
+    """Compute the time in which a population flow (d > 1) turns from near theta = pi to pi/2.
 
-    Leading order in delta = pi - theta; rho = |w|; inf where a <= 0 and c = a^2 - rho^2 >= 0 (never).
-    While the pull on a, rho k with k ~ delta^3/(6 pi), is negligible, a/rho grows like e^{ct/2}, and
-    (1/delta)' = -(a/rho)/(2 pi): 2 pi rho/(a delta) at c = 0, else (2/c) log(1 + pi c rho/(a delta)) if that
-    log exists. If not (c < 0), delta stops at delta_1, 1/delta_1 = 1/delta - a/(pi |c| rho), until on the
-    slow manifold a = 2 k/rho, rho^2 = |c|, delta' = delta^5/(6 pi^2 |c|) drives it: (3 pi^2/2) |c|/delta_1^4.
+    The formula is the leading order in delta, with c = a^2 - rho^2. While the pull on a, rho k with
+    k ~ delta^3/(6 pi), is negligible, a/rho grows like e^{ct/2} and (1/delta)' = -(a/rho)/(2 pi). This takes
+    2 pi rho/(a delta) at c = 0, else (2/c) log(1 + pi c rho/(a delta)) where that log exists. Where it does
+    not (c < 0), delta stalls at delta_1, 1/delta_1 = 1/delta - a/(pi |c| rho). Then it creeps along the slow
+    manifold a = 2 k/rho, rho^2 = |c| with delta' = delta^5/(6 pi^2 |c|): this takes (3 pi^2/2) |c|/delta_1^4.
+
+    Parameters
+    ----------
+    a : array_like
+        Outer weights at the start.
+    rho : array_like
+        |w| at the start, > 0.
+    delta : array_like
+        pi - theta at the start in radians, small; theta is the angle between w and the target.
+
+    Returns
+    -------
+    ndarray
+        Times of the common shape; inf where the flow never turns: a <= 0 <= c, or delta = 0.
+
+    References
+    ----------
+    Beyond the paper; Lemma 2.2 of Gadhikar & Burkholz (ICLR 2024) has the flow.
+
+    Examples
+    --------
+    >>> import singleneuron as sn
+    >>> sn.escape_time(a=[1.2, 0.3, -1.2], rho=1.0, delta=[0.01, 0.1, 0.01]).round(1).tolist()
+    [21.6, 129153.6, inf]
     """
     a, rho, delta = np.broadcast_arrays(*(np.asarray(z, dtype=np.float64) for z in (a, rho, delta)))
     c = (np.abs(a) - rho) * (np.abs(a) + rho)
@@ -29,7 +76,7 @@ def escape_time(a: ArrayLike, rho: ArrayLike, delta: ArrayLike) -> Array:
     exponent = np.where(fast, c * pull, 0.0)
     log_rate = np.where(exponent != 0, np.log1p(exponent) / np.where(exponent != 0, c, 1.0), pull)
     deficit = np.where((c < 0) & ~fast, -c, 1.0)
-    with np.errstate(divide="ignore"):  # delta = 0: never
+    with np.errstate(divide="ignore"):  # at delta = 0 the flow never turns: inf
         stall = 1 / delta - a / (np.pi * deficit * rho)
     slow = np.where(c < 0, 1.5 * np.pi**2 * deficit * stall**4, np.inf)
     return np.where(fast, 2 * log_rate, slow)

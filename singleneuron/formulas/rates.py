@@ -1,6 +1,5 @@
-"""What theory predicts for random starts: the success rate of each algorithm."""
+"""Predictions of theory for random starts: the success rate of each algorithm."""
 
-import functools
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -10,23 +9,17 @@ from numpy.typing import ArrayLike
 from singleneuron.algorithms import Algorithm
 from singleneuron.formulas import balanced as exact
 from singleneuron.formulas import line as formulas_line
+from singleneuron.formulas.quadrature import DRAWN, drawn_line, largest_share, normal_points, uniform_points
 from singleneuron.problem.arguments import Array
-from singleneuron.problem.problem import Line, angle_kernel
+from singleneuron.problem.problem import Line
 from singleneuron.problem.status import TOLERANCE
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
-STABLE_RATE = 2.0
-"""Below this learning rate descent may settle: along (a, w_1) the curvature of the population loss at its
-minima a w_1 = 1 is (a^2 + w_1^2)/2 >= 1, and a step of more than 2 over the curvature leaves a minimum."""
-DRAWN = 8
-"""Coordinates of the points at which starts and samples are drawn: start and sign 3, samples 5."""
-
-
 def dense_rate(d: int, init: str = "balanced") -> float:
-    """P(the population flow in d > 1 coordinates reaches the target) = P(a > -|w|).
+    """Compute P(the population flow in d > 1 coordinates reaches the target) = P(a > -|w|).
 
     Balanced: P(a > 0) = 1/2 (Lemma 2.2). Independent N(0, 1): 1/2 + P(|a| < |w|)/2, where a^2/(a^2 + |w|^2)
     has the distribution Beta(1/2, d/2); (2 + sqrt 2)/4 at d = 2.
@@ -37,74 +30,17 @@ def dense_rate(d: int, init: str = "balanced") -> float:
 
 
 def _line_rate(base: float, rescued: float, n: int | None, noise: float) -> float:
-    """One coordinate last: `base` is P(w > 0, a > -w), `rescued` is P(w < 0, a > -w, not balanced).
+    """Compute the rate where one coordinate decides; `base` is P(w > 0, a > -w).
 
-    Label noise carries the latter across if s_neg > 0, half of all data sets with samples on both sides.
-    Without samples on the side x > 0, probability 2^-n, nothing is learned.
+    `rescued` is P(w < 0, a > -w, not balanced). Label noise carries these starts across w = 0 if s_neg > 0:
+    that holds for half of all data sets with samples on both sides. Without samples on the side x > 0, which
+    has the probability 2^-n, nothing is learned.
     """
     if n is None:
         return base
     some = 1 - 0.5**n
     both = 1 - 0.5 ** (n - 1)
     return base * some + (rescued * both / 2 if noise > 0 else 0.0)
-
-
-@functools.cache
-def _uniform_points(dims: int) -> Array:
-    """Sobol points of the unit cube, (dims, 2^15)."""
-    from scipy.stats import qmc
-
-    return np.ascontiguousarray(qmc.Sobol(dims, rng=0).random_base2(15).T)
-
-
-def _normal_points(d: int, u: Array) -> tuple[Array, Array, Array]:
-    """N(0, 1) twice, and the norm of d - 1 others, tied to the second, at points u of the cube."""
-    from scipy.special import gammaincinv, ndtri
-
-    norm = np.sqrt(2 * gammaincinv((d - 1) / 2, u[1])) if d > 1 else np.zeros(u[1].shape)
-    return ndtri(u[0]), ndtri(u[1]), norm
-
-
-@functools.lru_cache(maxsize=4)
-def _sums_of_squares(n: int) -> tuple[Array, Array]:
-    """Of n samples with x ~ N(0, 1): sum x^2 over those with x > 0, and over the others.
-
-    Drawn at the points u[3:6]; the numbers of samples are binomial, a side may be empty.
-    """
-    from scipy.special import gammaincinv
-    from scipy.stats import binom
-
-    split, *sides = _uniform_points(DRAWN)[3:6]
-    active = binom.ppf(split, n, 0.5)
-    first, second = (
-        np.where(count > 0, 2 * gammaincinv(np.maximum(count, 1) / 2, u), 0.0)
-        for count, u in zip((active, n - active), sides, strict=True)
-    )
-    return first, second
-
-
-def _drawn_line(n: int, noise: float) -> Line:
-    """The statistics of n samples in one coordinate: given sum x^2 on a side, s is normal about its mean."""
-    from scipy.special import ndtri
-
-    sides = []
-    errors = _uniform_points(DRAWN)[6:]
-    for mean, squares, u in zip((1.0, 0.0), _sums_of_squares(n), errors, strict=True):
-        error = np.divide(noise * ndtri(u), np.sqrt(squares), out=np.zeros(u.shape), where=squares > 0)
-        sides += [squares / n, np.where(squares > 0, mean + error, 0.0)]
-    return Line(*sides)
-
-
-@functools.cache
-def _largest_share(d: int) -> Array:
-    """max |u_i| of uniform directions u in R^(d - 1), the share of |w_perp| that its largest coordinate has.
-
-    Beyond d = 64 it is next to nothing.
-    """
-    if not 1 < d <= 64:
-        return np.zeros(1)
-    w = np.random.default_rng(0).standard_normal((_uniform_points(3).shape[1], d - 1))
-    return np.abs(w).max(axis=1) / np.linalg.norm(w, axis=1)
 
 
 def _timed_rate(
@@ -119,26 +55,26 @@ def _timed_rate(
     keep: bool,
     tolerance: float,
 ) -> float:
-    """Probability that one coordinate, started from (a, w_1) at `moment` of the dense level, is done in time.
+    """Compute P(one coordinate, started from (a, w_1) at `moment` of the dense level, is done in time).
 
-    By closed forms: the balanced flow up to the moment, and to the mask; then the line, with the statistics
-    of n samples, or of the population. Integrated over starts and data at 2^15 Sobol points: errors are
-    about 1e-3.
+    The flows are closed forms: the balanced one up to `moment` and to the mask, then that in one coordinate,
+    with the statistics of n samples or of the population. The mean over starts and data is taken at 2^15
+    Sobol points, with errors of about 1e-3.
     """
-    u = _uniform_points(3 if n is None else DRAWN)
-    p, second, r = _normal_points(d, u)
+    u = uniform_points(3 if n is None else DRAWN)
+    p, second, r = normal_points(d, u)
     balanced, share, kept = init == "balanced", 1.0, np.array(True)
-    line = Line() if n is None else _drawn_line(n, noise)
+    line = Line() if n is None else drawn_line(n, noise)
     if balanced:
         p, q = scale * p / np.sqrt(d), scale * r / np.sqrt(d)
         a = np.hypot(p, q)
-        if n is None:  # a < 0, the other half, never succeeds
+        if n is None:  # the other half, a < 0, never succeeds
             share = 0.5
         else:
             a = np.where(u[2] < 0.5, -a, a)
         if d > 1:
             _, along, across = exact.balanced_flow(a, p, q, level_time)
-            kept = np.abs(along) > across * _largest_share(d)
+            kept = np.abs(along) > across * largest_share(d)
             a, p, _ = exact.balanced_flow(a, p, q, moment)
     else:
         a, p = scale * second, scale * p
@@ -149,9 +85,10 @@ def _timed_rate(
 
 
 def _finds_mask(d: int, n: int, noise: float) -> bool:
-    """Whether the dense level on n samples leaves IMP the target's mask, nearly as surely as the population.
+    """Return whether the dense level on n samples finds the target's mask nearly as surely as the population.
 
-    Measured, not derived: at the least such n, 0.002 or less of all runs lose it (d = 2 to 10, noise 0 to 3).
+    The bound is measured, not derived: at the least such n, at most 0.002 of all runs lose the mask (d = 2 to
+    10, noise 0 to 3).
     """
     return n >= 8 * (d + 2) * (1 + 2 * noise**2)
 
@@ -172,17 +109,56 @@ def predicted_rate(
     imp: str = "keep",
     tolerance: float = TOLERANCE,
 ) -> float:
-    """Probability of success by gradient flow, over starts and data; NaN: no formula.
+    """Predict the probability of success by gradient flow, over starts and data; NaN without a formula.
 
-    Theorem 2.3 and beyond. IMP and WR succeed iff their last level does, from (a, mask * w) of the start or
-    of the rewind time; LRR iff the dense level does. Balanced WR with one target: P(theta(0) < theta*)/2 have
-    w_1 > 0 at the rewind time. In the limit of long levels the rate depends neither on the scale of the
-    starts nor on the number of levels. For levels of finite length there is one where theory follows a run
-    to its end: one target, and one coordinate or a balanced dense level.
+    IMP and WR succeed iff their last level does, which starts from (a, mask * w) of the start or of the
+    rewind time; LRR succeeds iff the dense level does. For balanced WR with one target, the share
+    P(theta(0) < theta*)/2 of starts has a > 0 and w_1 > 0 at the rewind time. In the limit of long levels the
+    rate depends neither on the scale of the starts nor on the number of levels. Levels of finite length have
+    a formula where theory follows a run to its end: one target, and one coordinate or a balanced dense level.
 
-    Of n > 1 samples theory follows one coordinate alone, at every n: d = 1, and IMP's last level, from
-    balanced starts and with one target, where n is large enough for the dense level to leave it the target's
-    mask. How often the dense level itself succeeds on samples, no formula tells.
+    With n > 1 samples theory follows a single coordinate, at any n. So there is a formula for d = 1, and for
+    IMP's last level from balanced starts with one target, if n is large enough for the dense level to find
+    the target's mask. No formula tells how often the dense level itself succeeds on samples.
+
+    Parameters
+    ----------
+    d : int
+        Number of input coordinates.
+    algorithm : str
+        'imp', 'wr' or 'lrr'.
+    init : str
+        'balanced' or 'independent' starts.
+    n : int, optional
+        Number of samples; None for the population.
+    noise : float
+        Standard deviation of the label noise.
+    scale : float
+        Factor of the starts (a, w).
+    learning_rate : float, optional
+        Of gradient descent, which has no formula; None for the flow.
+    level_time : float
+        Length of every level.
+    rewind_time : float, optional
+        Time to which WR rewinds; the other algorithms ignore it.
+    targets : int
+        Number of coordinates of the target.
+    levels : int
+        Number of prunings.
+    imp : str
+        Variant of IMP and WR after a pruning: 'keep' a, or 'rebalance' it.
+    tolerance : float
+        Largest |a w - s_pos| of a success after levels of finite length.
+
+    Returns
+    -------
+    float
+        The probability, or NaN.
+
+    References
+    ----------
+    Theorems 2.1 and 2.3 of Gadhikar & Burkholz (ICLR 2024) for balanced starts, the population and the limit
+    of long levels; beyond the paper elsewhere.
     """
     rule = Algorithm.fitting(algorithm, imp=imp, rewind_time=rewind_time)
     balanced, keep = init == "balanced", imp == "keep"
@@ -217,40 +193,45 @@ def predicted_rate(
     return np.nan
 
 
-def hop_rate(d: int, algorithm: str, *, learning_rate: float, scale: float = 1.0) -> float:
-    """Share of balanced starts, d > 1, on the side of success after one step of gradient descent.
-
-    The side: w_1 > 0 and a > -w_1 for IMP's last level, a > 0 for LRR's dense one. The flow never enters it,
-    a long step may: IMP's w_1 < 0 becomes w_1 (1 - rate a^2/2), and LRR's a = -rho becomes
-    rho (rate (rho^2/2 + k(theta)) - 1). At 2^15 Sobol points.
-    """
-    from scipy.special import ndtri
-
-    u = _uniform_points(3)
-    (p, _, q), side = _normal_points(d, u), ndtri(u[2])
-    p, q = scale * p / np.sqrt(d), scale * q / np.sqrt(d)
-    rho = np.hypot(p, q)
-    a = np.where(side > 0, rho, -rho)
-    if Algorithm(algorithm).rewinds_to is None:
-        slope = a * rho**2 / 2 - rho * angle_kernel(np.arctan2(q, p))
-        return float(np.mean(a - learning_rate * slope > 0))
-    residual = learning_rate * (a * p - (p > 0)) / 2
-    a, p = a - residual * p, p - residual * a
-    return float(np.mean((p > 0) & (a > -p)))
-
-
 def crossing_law(d: int, n: int, noise: float) -> float:
-    """When label noise carries IMP's last weight from w_1(0) < 0 across 0, in the median, for large d and n.
+    """Compute the median time in which label noise carries IMP's last weight from w_1(0) < 0 across 0.
 
-    t* = ln(c |w_1|/(a s_neg))/(C_neg c), s_neg << c, with C_neg = 1/2, a^2 = 1, c = 1 - 1/d and the medians
-    of |w_1| and s_neg, which stand in the ratio sqrt(n/(2 d))/noise.
+    For large d and n it is t* = ln(c |w_1|/(a s_neg))/(C_neg c), the leading order in s_neg << c, with
+    C_neg = 1/2, a^2 = 1, c = 1 - 1/d and the medians of |w_1| and s_neg, whose ratio is sqrt(n/(2 d))/noise.
+
+    Parameters
+    ----------
+    d, n : int
+        Number of coordinates, > 1, and of samples.
+    noise : float
+        Standard deviation of the label noise, > 0.
+
+    Returns
+    -------
+    float
+        The time.
+
+    References
+    ----------
+    Beyond the paper; Theorem 2.1 of Gadhikar & Burkholz (ICLR 2024) has the flow.
     """
     c = 1 - 1 / d
     return float(2 / c * np.log(c * np.sqrt(n / (2 * d)) / noise))
 
 
 def predicted_rates(**factors: Any) -> "xr.DataArray":
-    """`predicted_rate` over the grid of all arguments given as sequences, a dim each."""
+    """Compute `predicted_rate` over the grid of all arguments that are sequences.
+
+    Parameters
+    ----------
+    **factors : object
+        Arguments of `predicted_rate`, each one value or a sequence of values.
+
+    Returns
+    -------
+    xarray.DataArray
+        Rates, with one dimension for each sequence, in the order given.
+    """
     import xarray as xr
 
     grid = {name: list(values) for name, values in factors.items() if np.ndim(values)}
@@ -260,16 +241,34 @@ def predicted_rates(**factors: Any) -> "xr.DataArray":
 
 
 def balanced_angle_cdf(theta: ArrayLike, d: ArrayLike) -> Array:
-    """P(angle(w, v) < theta) for w uniform in direction in R^d, theta in [0, pi].
+    """Compute P(angle(w, v) < theta) for w of uniform direction in R^d.
 
     cos^2 of the angle has the distribution Beta(1/2, (d - 1)/2). At d = 1 the angles are 0 and pi.
+
+    Parameters
+    ----------
+    theta : array_like
+        Angles in radians, in [0, pi].
+    d : array_like of int
+        Numbers of coordinates, >= 1.
+
+    Returns
+    -------
+    ndarray
+        Probabilities of the common shape.
+
+    Examples
+    --------
+    >>> import numpy as np, singleneuron as sn
+    >>> sn.balanced_angle_cdf([np.pi / 3, np.pi / 2], 3).round(4).tolist()
+    [0.25, 0.5]
     """
     from scipy.special import betainc, betaincc
 
     theta, d = np.asarray(theta, dtype=np.float64), np.asarray(d, dtype=np.float64)
     freedom = np.maximum(d - 1, 1) / 2
     sine2, cosine2 = np.sin(theta) ** 2, np.cos(theta) ** 2
-    # The tail beyond theta or pi - theta, from the argument that has lost no digits.
+    # P of an angle below min(theta, pi - theta), from sin^2 or cos^2, whichever keeps more digits.
     tail = np.where(sine2 < 0.5, betainc(freedom, 0.5, sine2), betaincc(0.5, freedom, cosine2)) / 2
     tail = np.where(d > 1, tail, np.where(theta > 0, 0.5, 0.0))
     return np.where((theta > np.pi / 2) & (d > 1), 1 - tail, tail)

@@ -1,4 +1,4 @@
-"""What theory predicts for a start: the limit of each algorithm, as inequalities in the start alone."""
+"""Predictions of theory for a start: the limit of each algorithm, from inequalities in the start alone."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,10 @@ from singleneuron.problem.state import Reduced, Starts, State, balance, reduce, 
 
 
 def line_success(a: Array, w: Array, line: Line | None = None, c: Array | None = None) -> NDArray[np.bool_]:
-    """One coordinate, any balance: success iff w > 0 and a > -w (Theorem 2.1 where balanced).
+    """Return whether one coordinate succeeds: iff w > 0 and a > -w (Theorem 2.1 where balanced).
 
-    With samples and s_neg > 0 also from w < 0, if a > -w: label noise carries the start across. All signs
-    are relative to that of s_pos. c is the balance of the start where it is known by construction.
+    With samples and s_neg > 0 it also succeeds from w < 0 if a > -w: label noise carries the start across.
+    All signs are relative to that of s_pos. c is the balance of the start where it is known by construction.
     """
     line = line or Line()
     sign = np.sign(line.s_pos)
@@ -25,9 +25,10 @@ def line_success(a: Array, w: Array, line: Line | None = None, c: Array | None =
 
 
 def dense_success(a: Array, p: Array, q: Array, c: Array | None = None) -> NDArray[np.bool_]:
-    """Population flow from (a, p = w.v, q = |w_perp|): a > -|w|, or the one-coordinate region where q = 0.
+    """Return whether the population flow succeeds from (a, p = w.v, q = |w_perp|): iff a > -|w|.
 
-    Lemma 2.2 where balanced (there a > 0); beyond the paper at any other balance.
+    Where q = 0 the problem has one coordinate. Lemma 2.2 where balanced (there a > 0); beyond the paper at
+    any other balance.
     """
     if c is None:
         c = balance(Reduced(a, p, q))
@@ -42,13 +43,49 @@ def predicted(
     imp: str = "keep",
     rewind_time: float | None = None,
 ) -> Array:
-    """Success (1 or 0) of `algorithm` from each start in the limit of long levels, (B,); NaN: no formula.
+    """Predict the success of an algorithm from each start, in the limit of long levels.
 
-    Theorem 2.3 and beyond: LRR succeeds iff the dense level does. IMP succeeds iff its last level does, which
-    starts at (a(0), mask * w(0)), or with imp = 'rebalance' at a = sign(a(0)) |mask * w(0)|. WR is known in
-    closed form on balanced starts with one target: iff a > 0 and theta(t_k) < pi/2. Of samples only what
-    happens at one coordinate is known, exactly from its statistics: d = 1, and IMP's last level *given* that
-    the mask, which the dense level on these samples decides, keeps the target.
+    LRR succeeds iff the dense level does. IMP succeeds iff its last level does, which starts at
+    (a(0), mask * w(0)), or with imp = 'rebalance' at a = sign(a(0)) |mask * w(0)|. WR has a formula for
+    balanced starts with one target: it succeeds iff a > 0 and theta(t_k) < pi/2. With samples theory covers a
+    single coordinate, exactly from its statistics: d = 1, and IMP's last level *given* that the mask, which
+    the dense level on these samples decides, keeps the target.
+
+    Parameters
+    ----------
+    problem : Population or Sample
+        Data of the training.
+    starts : State or Reduced
+        Starts (B,).
+    algorithm : str or Algorithm
+        'imp', 'wr' or 'lrr', or an `Algorithm` that has its options.
+    imp : str
+        Variant of IMP and WR after a pruning: 'keep' a, or 'rebalance' it.
+    rewind_time : float, optional
+        Time to which WR rewinds.
+
+    Returns
+    -------
+    ndarray, shape (B,)
+        1.0 where the start succeeds, 0.0 where it fails, NaN where there is no formula.
+
+    Raises
+    ------
+    ValueError
+        If the name or an option of the algorithm is invalid.
+
+    References
+    ----------
+    Theorem 2.3 of Gadhikar & Burkholz (ICLR 2024) where balanced, beyond the paper elsewhere.
+
+    Examples
+    --------
+    LRR mends a negative w_1, IMP does not, and a < 0 defeats both:
+
+    >>> import singleneuron as sn
+    >>> starts = sn.State(a=[1.0, 1.0, -1.0], w=[[0.6, 0.8], [-0.6, 0.8], [0.6, 0.8]], c=0.0)
+    >>> {name: sn.predicted(sn.Population(d=2), starts, name).tolist() for name in ("imp", "lrr")}
+    {'imp': [1.0, 0.0, 0.0], 'lrr': [1.0, 1.0, 0.0]}
     """
     if not isinstance(algorithm, Algorithm):
         algorithm = Algorithm.fitting(algorithm, imp=imp, rewind_time=rewind_time)
@@ -73,7 +110,7 @@ def predicted(
 
 
 def _imp_success(problem: Problem, starts: Starts, reduced: Reduced, rebalances: bool) -> Array:
-    """The last level of IMP, by the form of the problem that the mask leaves."""
+    """Predict the last level of IMP from the problem that the target's mask leaves."""
     a, p, c = reduced.a, reduced.p, reduced.c
     if problem.targets == 1:
         line = population_line()
@@ -81,7 +118,7 @@ def _imp_success(problem: Problem, starts: Starts, reduced: Reduced, rebalances:
             line = Line(*(s[0] for s in problem.statistics))
         if rebalances:
             return line_success(np.sign(a) * np.abs(p), p, line, np.zeros(a.shape)).astype(float)
-        # From a and p where c is not known: c + q^2 would round the boundary a = -p away.
+        # Where c is not known it is taken from a and p: c + q^2 would lose the boundary a = -p to rounding.
         return line_success(a, p, line, None if c is None else c + reduced.q**2).astype(float)
     if not isinstance(starts, State):
         return np.full(a.shape, np.nan)
@@ -89,7 +126,7 @@ def _imp_success(problem: Problem, starts: Starts, reduced: Reduced, rebalances:
     last = reduce(problem, starts, np.broadcast_to(mask, starts.w.shape))
     if rebalances:
         return dense_success(np.sign(a), last.p, last.q, np.zeros(a.shape)).astype(float)
-    if c is None:  # as the flow takes it
+    if c is None:  # as the flow computes it
         c = balance(State(a, np.where(mask, starts.w, 0.0)))
     else:
         c = c + reduced.p**2 + reduced.q**2 - last.p**2 - last.q**2

@@ -1,1 +1,1 @@
-"""How kernels are compiled, and the numerics that several flows share."""
+"""The compilation of kernels, and the numerics that several flows share."""

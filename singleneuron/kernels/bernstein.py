@@ -1,7 +1,7 @@
 """Roots of polynomials on a step, from their Bernstein coefficients.
 
-A polynomial lies in the hull of its Bernstein coefficients on [0, 1] and changes sign there at most as often
-as they do: what they tell of events within a step misses no pair of roots.
+On [0, 1] a polynomial lies in the convex hull of its Bernstein coefficients and changes sign at most as often
+as they do. So a search by them for events within a step misses no pair of roots.
 """
 
 import math
@@ -11,9 +11,10 @@ import numpy as np
 from singleneuron.kernels.compiling import routine
 from singleneuron.kernels.vectors import put
 
-NEVER = 2.0  # later than a step's end
+NEVER = 2.0  # later than the end of a step, which is 1
 
-# Terms t, t(1-t), t^2(1-t), ... of the dense output: powers, Bernstein coefficients and peaks on [0, 1].
+# The dense output is a sum of the terms t, t(1-t), t^2(1-t), ...: their powers, their Bernstein coefficients,
+# and their largest values on [0, 1].
 DEGREE = 7
 POWERS = [(r // 2 + 1, (r + 1) // 2) for r in range(DEGREE)]
 TERMS = np.zeros((DEGREE + 1, DEGREE))
@@ -21,7 +22,7 @@ for _r, (_p, _q) in enumerate(POWERS):
     for _k in range(DEGREE - _p - _q + 1):
         TERMS[_p + _k, _r] = math.comb(DEGREE - _p - _q, _k) / math.comb(DEGREE, _p + _k)
 PEAKS = np.array([(p / (p + q)) ** p * (q / (p + q)) ** q for p, q in POWERS])
-# Bernstein coefficients of a product of two such polynomials: c[i + j] += PRODUCT[i, j] p[i] q[j].
+# The Bernstein coefficients c of a product of two such polynomials: c[i + j] += PRODUCT[i, j] p[i] q[j].
 PRODUCT = np.array(
     [[math.comb(7, i) * math.comb(7, j) / math.comb(14, i + j) for j in range(8)] for i in range(8)]
 )
@@ -29,7 +30,17 @@ PRODUCT = np.array(
 
 @routine
 def bernstein(start, terms, out):
-    """Bernstein coefficients (8,) of a function with this start and these terms (7,) of the dense output."""
+    """Compute the Bernstein coefficients of a function on a step from its dense output.
+
+    Parameters
+    ----------
+    start : float
+        Its value at the start of the step.
+    terms : ndarray, shape (7,)
+        Its coefficients of the dense output.
+    out : ndarray, shape (8,)
+        Filled with the Bernstein coefficients.
+    """
     for k in range(DEGREE + 1):
         out[k] = start
         for r in range(DEGREE):
@@ -37,8 +48,8 @@ def bernstein(start, terms, out):
 
 
 @routine
-def section(c, low, high, out):
-    """Bernstein coefficients on [low, high] of the polynomial that has c on [0, 1] (de Casteljau)."""
+def restrict(c, low, high, out):
+    """Fill `out` with the Bernstein coefficients on [low, high], given those on [0, 1] (de Casteljau)."""
     degree = c.size - 1
     put(out, c)
     for level in range(degree):
@@ -52,6 +63,7 @@ def section(c, low, high, out):
 
 @routine
 def bernstein_value(c, t, scratch):
+    """Evaluate the polynomial with Bernstein coefficients c at t (de Casteljau)."""
     degree = c.size - 1
     put(scratch, c)
     for level in range(degree):
@@ -62,6 +74,7 @@ def bernstein_value(c, t, scratch):
 
 @routine
 def sign_changes(c):
+    """Count the sign changes of a sequence; 0 counts as negative."""
     changes = 0
     for i in range(1, c.size):
         if (c[i] <= 0.0) != (c[i - 1] <= 0.0):
@@ -71,7 +84,7 @@ def sign_changes(c):
 
 @routine
 def only_root(c, scratch):
-    """Where a polynomial with one sign change has its root in [0, 1]: the Illinois form of regula falsi."""
+    """Locate the root in [0, 1] of a polynomial with one sign change (Illinois form of regula falsi)."""
     left, right, at_left, at_right, last = 0.0, 1.0, c[0], c[c.size - 1], 0
     while right - left > 1e-15:
         middle = right - (right - left) * at_right / (at_right - at_left)
@@ -93,10 +106,23 @@ def only_root(c, scratch):
 
 @routine
 def first_root(c, latest, work):
-    """The first t in [0, latest] at which a polynomial falls to 0 from above, NEVER if none.
+    """Locate the first t in [0, latest] at which a polynomial falls to 0 from above.
 
-    c (k + 1,), its Bernstein coefficients on [0, 1]; work (2, k + 1). The interval is halved until at most
-    one root is in its first part.
+    The interval is halved until its first part has at most one root; then the next part is searched.
+
+    Parameters
+    ----------
+    c : ndarray, shape (k + 1,)
+        Bernstein coefficients on [0, 1].
+    latest : float
+        End of the search; at most 1 is used.
+    work : ndarray, shape (2, k + 1)
+        Scratch.
+
+    Returns
+    -------
+    float
+        The root; 0 if c[0] <= 0, `NEVER` if there is none.
     """
     if c[0] <= 0.0:
         return 0.0
@@ -107,7 +133,7 @@ def first_root(c, latest, work):
         if low == 0.0 and high == 1.0:
             put(part, c)
         else:
-            section(c, low, high, part)
+            restrict(c, low, high, part)
         changes = sign_changes(part)
         if changes > 1 and high - low > 1e-12:
             high = 0.5 * (low + high)

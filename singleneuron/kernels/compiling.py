@@ -1,8 +1,8 @@
 """Compiled kernels: numba functions, cached on disk under a digest of every source they depend on.
 
-numba's own cache watches only the file in which an entry point stands, so an edited callee in
-another file would leave stale machine code behind. Here the cache folder itself is named after the
-sources: an edit of the module or of any module of this package that it imports compiles anew.
+numba's own cache watches only the file in which an entry point stands, so that an edited callee in another
+file would leave stale machine code behind. Here the cache folder is named after a digest of the sources: an
+edit of the module, or of any module of this package that it imports, leads to a new compilation.
 """
 
 import ast
@@ -28,7 +28,7 @@ except ImportError:  # Windows
 
 
 def source_digest(module: Path) -> str:
-    """Digest of a module and of all modules of its package that it imports, directly or not."""
+    """Compute a digest of a module and of all modules of its package that it imports, directly or not."""
     top = _top_level_package(module)
     sources: dict[Path, bytes] = {}
     pending = [module]
@@ -51,10 +51,10 @@ def _top_level_package(module: Path) -> Path:
 
 
 def _imported(path: Path, top: Path) -> Iterator[Path]:
-    """The files of the package `top` that a module imports, in any form of import, wherever it stands.
+    """Yield the files of the package `top` that a module imports, by any form of import, anywhere in it.
 
-    A package's `__init__.py` is among them only where a name is taken from it: the one of `singleneuron`
-    lists all that is public, and would make every kernel depend on every module.
+    The `__init__.py` of a package is among them only if a name is taken from it: that of `singleneuron` lists
+    all that is public, and would make every kernel depend on every module.
     """
     package = path.relative_to(top.parent).parts[:-1]
     for node in ast.walk(ast.parse(path.read_bytes())):
@@ -73,7 +73,7 @@ def _imported(path: Path, top: Path) -> Iterator[Path]:
 
 
 def _file(top: Path, name: Sequence[str]) -> Path | None:
-    """The file of the module of that dotted name, if it lies within the package `top`."""
+    """Return the file of the module with that dotted name, if it lies within the package `top`."""
     if not name or name[0] != top.name:
         return None
     stem = top.joinpath(*name[1:])
@@ -83,7 +83,7 @@ def _file(top: Path, name: Sequence[str]) -> Path | None:
 
 @functools.cache
 def cache_directory(module: Path) -> Path:
-    """Where the kernels of `module` go: in NUMBA_CACHE_DIR, else `__pycache__`, else a temporary folder."""
+    """Return the cache folder of a module: in NUMBA_CACHE_DIR, in `__pycache__`, or in a temporary folder."""
     given = os.environ.get("NUMBA_CACHE_DIR")
     root = Path(given) / "signflow" if given else module.parent / "__pycache__"
     try:
@@ -94,7 +94,7 @@ def cache_directory(module: Path) -> Path:
     if not writable:
         root = _private_directory()
     current = root / f"{module.stem}-{source_digest(module)}"
-    # A folder that was given may serve other checkouts too.
+    # Delete outdated folders, but not in NUMBA_CACHE_DIR, which other checkouts may share.
     for stale in () if given else root.glob(f"{module.stem}-{'[0-9a-f]' * 16}"):
         if stale != current:
             shutil.rmtree(stale, ignore_errors=True)
@@ -102,7 +102,7 @@ def cache_directory(module: Path) -> Path:
 
 
 def _private_directory() -> Path:
-    """A temporary folder that nobody else can write to: numba loads what lies in its cache."""
+    """Return a temporary folder that nobody else can write to, since numba runs what lies in its cache."""
     root = Path(tempfile.gettempdir()) / f"signflow-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = root.stat()
@@ -112,29 +112,42 @@ def _private_directory() -> Path:
 
 
 def routine(function: Callable[..., Any]) -> Any:
-    """Compile a function that kernels call; it is cached as a part of them."""
+    """Compile a function that kernels call; it is cached as a part of them.
+
+    Parameters
+    ----------
+    function : callable
+        A function that numba can compile.
+
+    Returns
+    -------
+    numba dispatcher
+        Called like `function`. A division by 0 gives inf or NaN, as in numpy.
+    """
     return numba.njit(error_model="numpy")(function)
 
 
 def template(function: Callable[..., Any]) -> Any:
-    """A routine with functions among its arguments. Inlined: the address of an argument bars the cache."""
+    """Compile a routine with functions among its arguments; it is inlined, since addresses bar the cache."""
     return numba.njit(error_model="numpy", forceinline=True)(function)
 
 
 class _Cache(FunctionCache):
-    """numba's cache; what it cannot read is compiled again, and a full disk ends no computation."""
+    """numba's cache, except that damaged entries are compiled again and a full disk ends no computation."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Load compiled code; warn and return None if it cannot be read."""
         try:
             with self._alone():
                 return super().load_overload(sig, target_context)
-        except Exception as error:  # whatever a damaged pickle raises
+        except Exception as error:  # a damaged pickle may raise anything
             self._warn("read", error, "compiling them again")
             with contextlib.suppress(OSError):
                 self.flush()
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
+        """Save compiled code; warn if it cannot be written."""
         try:
             with self._alone():
                 super().save_overload(sig, data)
@@ -143,7 +156,7 @@ class _Cache(FunctionCache):
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keep other processes out: to two that save at once numba gives one file for the code of both."""
+        """Keep other processes out: if two save at once, numba writes the code of both to one file."""
         with contextlib.ExitStack() as stack:
             if fcntl is not None:
                 os.makedirs(self.cache_path, exist_ok=True)
@@ -160,10 +173,21 @@ class _Cache(FunctionCache):
 
 
 def kernel(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
-    """Compile an entry point and cache it on disk."""
+    """Compile an entry point and cache it on disk.
+
+    Parameters
+    ----------
+    parallel : bool
+        Let the loops over `numba.prange` run on all threads.
+
+    Returns
+    -------
+    callable
+        A decorator that turns a function into a numba dispatcher, which releases the GIL.
+    """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        # numba reads the setting once, when the function is decorated.
+        # numba reads the cache folder from its configuration once, when the function is decorated.
         config: Any = numba.core.config
         before, config.CACHE_DIR = config.CACHE_DIR, str(cache_directory(Path(function.__code__.co_filename)))
         try:

@@ -1,9 +1,8 @@
 """One embedded Runge-Kutta pair, DOP853, for autonomous systems, with a step size for every trajectory.
 
-Hairer, Norsett & Wanner, *Solving Ordinary Differential Equations I*, section II.5 and II.6: order 8, error
-estimates of order 5 and 3, dense output of order 7. The tableau is scipy's. A right-hand side is a
-compiled function ``rhs(y, p, out)``; `solve` follows one trajectory, a kernel of each flow loops
-over the ensemble.
+Hairer, Norsett & Wanner, *Solving Ordinary Differential Equations I*, sections II.5 and II.6: order 8, error
+estimates of order 5 and 3, dense output of order 7. The tableau is scipy's. A right-hand side is a compiled
+function ``rhs(y, p, out)``. `solve` follows one trajectory; a kernel of each flow loops over the ensemble.
 """
 
 import math
@@ -22,75 +21,91 @@ from singleneuron.kernels.dop853_step import (
     step_factor,
 )
 
-MAX_STEPS = 2_000_000
-MAX_CERTAIN_STEPS = 100_000  # spent in the limit on a stiff trajectory whose limit is certain
+MAX_STEPS = 2_000_000  # a trajectory that needs more has failed
+MAX_CERTAIN_STEPS = 100_000  # in search of limits, the most for a trajectory whose limit is certain
 LEAST_STEP = 1e-290
 
 # Why `solve` returned.
 END, EVENT, CONVERGED, CERTAIN, FAILED, AMBIGUOUS, RUNNING = 0, 1, 2, 3, 4, 5, 6
 
-
+# Share of the last accepted step's error, scaled to the size of this step, which bounds the estimate from
+# below; `dop853_step.FLOOR_OF_THREE` says why.
 FLOOR_OF_LAST = 0.1
 
-
-# What is known of a trajectory between two steps: its time, the size of its next step, if that one ends at
-# the last time, since when it is within tolerance of its target (NaN) and whether it is, whether its last
-# step was rejected, how many times are recorded, how many steps were tried; of the last one accepted, its
-# error and its size.
+# What is known of a trajectory between two steps, an array s of KNOWN numbers. T: its time. STEP: the size of
+# the next step. LAST: whether that step ends at the last time. SINCE: the time since which the state is
+# within tolerance of its target, NaN while it is not. INSIDE: whether it is. REJECTED: whether the last step
+# was rejected. FILLED: the number of times recorded. TRIED: the number of steps tried. ERROR, SIZE: those of
+# the last accepted step.
 T, STEP, LAST, SINCE, INSIDE, REJECTED, FILLED, TRIED, ERROR, SIZE, KNOWN = range(11)
 
 
 @routine
 def propose(s, h, t_end):
-    """Set the size of the next step: (RUNNING | END | FAILED)."""
+    """Set the size of the next step; return RUNNING, END or FAILED."""
     if s[T] >= t_end:
         return END
     if s[TRIED] >= MAX_STEPS:
         return FAILED
     s[LAST] = h >= t_end - s[T]
     s[STEP] = min(h, t_end - s[T])
-    # Below the resolution of t the system, which is autonomous, goes on all the same.
+    # Steps below the resolution of t are allowed, since the system is autonomous.
     return RUNNING if s[STEP] >= LEAST_STEP else FAILED
 
 
 def parts(rhs, gauge):
-    """``begin``, ``step`` and ``settle`` of one flow, each compiled once.
+    """Compile ``begin``, ``step`` and ``settle`` for one flow, each once.
 
-    ``rhs(y, p, out)`` is its right-hand side. ``gauge(y, p, g)`` measures a state: the step on which g[0]
-    becomes <= 0 ends at that event; g[1] <= 0 where y is within tolerance of its target; g[2] > 0 where its
-    limit is certain; g[0] is NaN in a state that the flow cannot reach: it is repeated at half its size.
+    Parameters
+    ----------
+    rhs : routine
+        ``rhs(y, p, out)``, the right-hand side: fills `out` with y' for the parameters p.
+    gauge : routine
+        ``gauge(y, p, g)`` measures a state y. g[0] <= 0: an event, at which the step ends; NaN: the flow
+        cannot reach the state, and the step is repeated at half its size. g[1] <= 0: y is within tolerance
+        of its target. g[2] > 0: its limit is certain.
+
+    Returns
+    -------
+    begin, step, settle : routine
+        They start to follow a trajectory, try a step of it, and accept or reject the step.
     """
+    # Long because the routines are closures over rhs and gauge. Templates, which take functions as arguments,
+    # are inlined wherever they are called; here each is called once, in a routine of its own.
 
     @routine
     def step(p, y, h, k, y1):
-        """One step from y, given k[0] = rhs(y): y1, and k[:13]."""
+        """Try one step from y, given k[0] = rhs(y): fill y1 and k[:13]."""
         attempt(rhs, p, y, h, k, y1)
 
     @routine
     def within(p, y, h, k, k_within, out):
-        """y(h) within an accepted step, given k[0] = rhs(y), by a step of its own.
+        """Compute y(h) within an accepted step, given k[0] = rhs(y), by a step of its own.
 
         *Not* by the dense output: its order is lower and nothing controls its error, which on long smooth
-        steps reaches hundreds of tolerances. It serves to locate events.
+        steps reaches hundreds of tolerances. It serves only to locate events.
         """
         k_within[0] = k[0]
         step(p, y, h, k_within, out)
 
     @routine
     def start(p, y, rtol, atol, k, y1):
+        """Choose the first step size."""
         return first_step(rhs, p, y, rtol, atol, k, y1)
 
     @routine
     def interpolant(p, y, y1, h, k, dense, scratch):
+        """Prepare the dense output of an accepted step."""
         prepare_dense(rhs, p, y, y1, h, k, dense, scratch)
 
     @routine
     def find(which, p, y, y1, dense, g, scratch):
+        """Locate the fraction of the step at which g[which] falls to 0."""
         return locate(gauge, which, p, y, y1, dense, g, scratch)
 
     @routine
     def begin(p, y, s, times, out, rtol, atol, limit, work):
-        """Make ready to follow y from s[T] on; s[SINCE] and s[FILLED] are given, too. As `settle`."""
+        """Prepare to follow y from s[T] on, with s[SINCE] and s[FILLED] given; return as `settle` does."""
         k, _, y1, _, _, g = work
         filled = int(s[FILLED])
         while filled < times.size and times[filled] <= s[T]:
@@ -109,7 +124,11 @@ def parts(rhs, gauge):
 
     @routine
     def settle(p, y, error, s, times, out, limit, t_certain, work):
-        """Accept the step to y1, or not; record what it passed; choose the next. RUNNING, or why it ended."""
+        """Accept or reject the step to y1, record the times it passed, and choose the next step.
+
+        Returns RUNNING, or the reason why the trajectory ends.
+        """
+        # Long because its parts share much: where on the step the trajectory ends, the times passed, and s.
         k, k_within, y1, dense, scratch, g = work
         h, t, t_end = s[STEP], s[T], times[-1]
         s[TRIED] += 1
@@ -166,22 +185,42 @@ def parts(rhs, gauge):
 
 @routine
 def no_gauge(y, p, g):
-    """The gauge of a flow without events and without a target."""
+    """Measure a state of a flow that has no events and no target.
+
+    Parameters
+    ----------
+    y, p : ndarray
+        State and parameters, not looked at.
+    g : ndarray, shape (3,)
+        Filled as `parts` requires: no event, off the target, no certain limit.
+    """
     g[0], g[1], g[2] = 1.0, 1.0, -1.0
 
 
 def build(rhs, gauge):
-    """The solver of one flow, of its `parts`."""
+    """Compile the solver of one flow.
+
+    Parameters
+    ----------
+    rhs, gauge : routine
+        As in `parts`.
+
+    Returns
+    -------
+    routine
+        ``solve``, which follows one trajectory.
+    """
     begin, step, settle = parts(rhs, gauge)
 
     @routine
     def solve(y, p, t, times, filled, out, rtol, atol, limit, t_certain, since, work):
         """Follow one trajectory of y' = rhs(y, p) from (t, y) to times[-1], recording y(times) in `out`.
 
-        With `limit`, the trajectory ends as soon as it converged or, from t_certain on, its limit is certain.
+        With `limit`, the trajectory ends as soon as it has converged or, from t_certain on, its limit is
+        certain. `work` is a `dop853_step.workspace`.
 
-        Returns (reason, t, filled, since): `y` is the state at t, `out[:filled]` is recorded, `since` is
-        the time from which on the state was within tolerance (NaN while it is not).
+        Returns (reason, t, filled, since): y is then the state at t, out[:filled] is recorded, and `since` is
+        the time since which the state is within tolerance (NaN while it is not).
         """
         k, y1 = work[0], work[2]
         s = np.empty(KNOWN)

@@ -1,4 +1,4 @@
-"""One step of DOP853: its stages, its error, its dense output, and where on it an event happens."""
+"""One step of DOP853: its stages, its error, its dense output, and the place of an event on it."""
 
 import math
 
@@ -10,26 +10,16 @@ from singleneuron.kernels.compiling import routine, template
 STAGES = 12
 ROWS = 16  # 12 stages, the derivative at the end of the step, 3 stages of the dense output
 A = np.zeros((ROWS, ROWS))
-
-
 A[:STAGES, :STAGES] = DOP853.A
-
-
 A[STAGES, :STAGES] = DOP853.B
-
-
 A[STAGES + 1 :, :] = DOP853.A_EXTRA
-
-
 E3, E5, D = (np.ascontiguousarray(table) for table in (DOP853.E3, DOP853.E5, DOP853.D))
-
-
 ORDER = 8
 
 
 @template
 def stage(rhs, p, y, h, k, s, y_stage):
-    """Stage `s` of a step of size h from y: fills k[s] (and y_stage, its argument)."""
+    """Compute stage s of a step of size h from y: fill k[s], and y_stage, its argument."""
     n = y.size
     for i in range(n):
         y_stage[i] = 0.0
@@ -45,20 +35,53 @@ def stage(rhs, p, y, h, k, s, y_stage):
 
 @template
 def attempt(rhs, p, y, h, k, y1):
-    """One step from y, given k[0] = rhs(y): y1 = y(h), k[12] = rhs(y1); k[:13] is filled."""
+    """Try one step from y, given k[0] = rhs(y): fill y1 = y(h) and k[1:13], where k[12] = rhs(y1).
+
+    Parameters
+    ----------
+    rhs : routine
+        Right-hand side ``rhs(y, p, out)``.
+    p : ndarray
+        Its parameters.
+    y : ndarray, shape (n,)
+        State at the start of the step.
+    h : float
+        Size of the step.
+    k : ndarray, shape (ROWS, n)
+        Stages; row 0 is given.
+    y1 : ndarray, shape (n,)
+        Filled with the state at the end.
+    """
     for s in range(1, STAGES + 1):
         stage(rhs, p, y, h, k, s, y1)
 
 
-# DOP853's estimate passes 0 where that of order 5 changes sign: steps hundreds of times worse than asked
-# pass, in about one of 10,000 balanced population flows. Two more, of the same order in h, bound it from
-# below: from the estimate of order 3 alone, and from the previous step's.
+# DOP853's error estimate passes through 0 where its part of order 5 changes sign. There it accepts steps that
+# are hundreds of times worse than asked, in about one of 10,000 balanced population flows. Two more estimates
+# of the same order in h bound it from below: one from the part of order 3 alone, one from the last step.
 FLOOR_OF_THREE = 0.1
 
 
 @routine
 def error_norm(y, y1, h, k, rtol, atol):
-    """Scaled error of the step (accept if < 1); inf if any stage is not finite."""
+    """Estimate the error of a step in units of the tolerance; the step is accepted if it is below 1.
+
+    Parameters
+    ----------
+    y, y1 : ndarray, shape (n,)
+        States at the two ends of the step.
+    h : float
+        Size of the step.
+    k : ndarray, shape (ROWS, n)
+        Stages, k[:13] filled.
+    rtol, atol : float
+        Relative and absolute tolerance.
+
+    Returns
+    -------
+    float
+        The error; inf if any stage is not finite.
+    """
     n = y.size
     sum5 = 0.0
     sum3 = 0.0
@@ -66,7 +89,7 @@ def error_norm(y, y1, h, k, rtol, atol):
         scale = atol + rtol * max(abs(y[i]), abs(y1[i]))
         e5 = 0.0
         e3 = 0.0
-        # A stage that overflows would make scale infinite and the error 0.
+        # Checked apart, because a stage that overflows would make the scale infinite and the error 0.
         finite = math.isfinite(y1[i])
         for j in range(STAGES + 1):
             value = k[j, i]
@@ -77,21 +100,53 @@ def error_norm(y, y1, h, k, rtol, atol):
             return math.inf
         sum5 += (e5 / scale) ** 2
         sum3 += (e3 / scale) ** 2
-    # The sum, not the mean: coordinates at rest must not excuse those that move.
+    # The sum over the coordinates, not the mean: those at rest must not excuse those that move.
     error = abs(h) * sum5 / math.sqrt(sum5 + 0.01 * sum3) if sum5 > 0.0 else 0.0
     return max(error, FLOOR_OF_THREE * rtol * h * h * sum3)
 
 
 @routine
 def step_factor(error):
-    """Ratio of the next step size to this one: 0.9 error^(-1/ORDER), within [0.2, 10]."""
+    """Compute the ratio of the next step size to this one: 0.9 error^(-1/ORDER), within [0.2, 10].
+
+    Parameters
+    ----------
+    error : float
+        Error of this step in units of the tolerance, >= 0 or inf.
+
+    Returns
+    -------
+    float
+        The ratio.
+    """
     eighth_root = math.sqrt(math.sqrt(math.sqrt(error)))
     return min(10.0, max(0.2, 0.9 / eighth_root)) if error < math.inf else 0.2
 
 
 @template
 def first_step(rhs, p, y, rtol, atol, k, y1):
-    """Starting step size (Hairer et al., II.4), given k[0] = rhs(y)."""
+    """Choose the size of the first step (Hairer et al., II.4), given k[0] = rhs(y).
+
+    Parameters
+    ----------
+    rhs : routine
+        Right-hand side ``rhs(y, p, out)``.
+    p : ndarray
+        Its parameters.
+    y : ndarray, shape (n,)
+        Start.
+    rtol, atol : float
+        Relative and absolute tolerance.
+    k : ndarray, shape (ROWS, n)
+        Row 0 is given, row 1 is overwritten.
+    y1 : ndarray, shape (n,)
+        Scratch.
+
+    Returns
+    -------
+    float
+        The step size, > 0.
+    """
     n = y.size
     d0 = 0.0
     d1 = 0.0
@@ -119,7 +174,25 @@ def first_step(rhs, p, y, rtol, atol, k, y1):
 
 @template
 def prepare_dense(rhs, p, y, y1, h, k, dense, scratch):
-    """Fill the interpolation coefficients `dense` (7, n) of an accepted step."""
+    """Compute the dense output of an accepted step.
+
+    Parameters
+    ----------
+    rhs : routine
+        Right-hand side ``rhs(y, p, out)``.
+    p : ndarray
+        Its parameters.
+    y, y1 : ndarray, shape (n,)
+        States at the two ends of the step.
+    h : float
+        Size of the step.
+    k : ndarray, shape (ROWS, n)
+        Stages; k[:13] is given, the other rows are filled.
+    dense : ndarray, shape (7, n)
+        Filled with the coefficients that `interpolate` takes.
+    scratch : ndarray, shape (n,)
+        Scratch.
+    """
     n = y.size
     for s in range(STAGES + 1, ROWS):
         stage(rhs, p, y, h, k, s, scratch)
@@ -137,7 +210,7 @@ def prepare_dense(rhs, p, y, y1, h, k, dense, scratch):
 
 @routine
 def interpolate(y, dense, fraction, out):
-    """Dense output at y(t + fraction h)."""
+    """Evaluate the dense output at a fraction of the step."""
     for i in range(y.size):
         value = 0.0
         for r in range(7):
@@ -148,9 +221,9 @@ def interpolate(y, dense, fraction, out):
 
 @template
 def locate(gauge, which, p, y, y1, dense, g, scratch):
-    """Fraction of the step at which g[which] falls to 0 (> 0 at its start, <= 0 at its end).
+    """Locate the fraction of the step at which g[which], > 0 at its start and <= 0 at its end, falls to 0.
 
-    The Illinois form of regula falsi: a bracket throughout, superlinear, no derivative.
+    The Illinois form of regula falsi is used: it keeps a bracket, is superlinear, and needs no derivative.
     """
     low, high = 0.0, 1.0
     gauge(y, p, g)
@@ -186,5 +259,17 @@ def locate(gauge, which, p, y, y1, dense, g, scratch):
 
 @routine
 def workspace(n):
-    """Scratch arrays of `solve` for a system of n unknowns."""
+    """Allocate the scratch arrays of a solver.
+
+    Parameters
+    ----------
+    n : int
+        Number of unknowns.
+
+    Returns
+    -------
+    tuple of ndarray
+        Stages of a step and of a step within it, each (ROWS, n); y1 (n,); dense output (7, n);
+        scratch (n,); gauge (3,).
+    """
     return np.empty((ROWS, n)), np.empty((ROWS, n)), np.empty(n), np.empty((7, n)), np.empty(n), np.empty(3)

@@ -1,16 +1,16 @@
 """Steps of the Runge-Kutta pair for several trajectories side by side, in loops that the compiler vectorises.
 
 The trajectories of an ensemble are independent: `LANES` of them take their stages together, each with a step
-size of its own. Steps on which nothing happens are accepted or rejected together, too; the others are left to
+size of its own. Steps on which nothing happens are also accepted or rejected together; the others are left to
 `dop853`, one by one. A lane whose trajectory has ended takes the next one: none waits for the slowest.
 
-All numbers stand in a flat array `b` of rows of LANES numbers. Of several arrays the compiler would not know
-that they do not overlap. The first rows are for the right-hand side ``rhs(b, bits, w)``, `bits` being b as
-integers and w = LANES (a constant would be unrolled instead): the state, the derivative that it fills in,
-its parameters, rows of its own. They also serve ``watch(b, bits, w, tolerance, near)``, the gauge of the
-lanes: in the first row of the derivative it says whether the state is within tolerance of its target, in the
-second whether there is an event, a state that the flow cannot reach, or one so near the target that the rest
-is known.
+All numbers lie in one flat array b, in rows of LANES numbers: with several arrays the compiler must assume
+aliasing. The first rows belong to the right-hand side ``rhs(b, bits, w)``: the state, the derivative that it
+fills in, its parameters, and rows of its own. `bits` is b read as integers, and w is LANES, passed as an
+argument because the compiler would unroll loops over a constant. After a step, ``watch(b, bits, w, tolerance,
+near)`` is the gauge of the lanes. In the first row of the derivative it writes whether the state is within
+tolerance of its target. In the second it writes whether there is an event, a state that the flow cannot
+reach, or one so near the target that the rest is known.
 """
 
 import math
@@ -37,13 +37,27 @@ from singleneuron.kernels.dop853_step import E3, E5, FLOOR_OF_THREE, STAGES, A, 
 LANES = 64
 
 LOG2_E, LOG_2_HIGH, LOG_2_LOW = 1.4426950408889634, 6.93147180369123816490e-01, 1.90821492927058770002e-10
-ROUND = 1.5 * 2.0**52  # the last bits of a number added to it are the nearest integer's
+ROUND = 1.5 * 2.0**52  # in a number added to it, the last bits are those of the nearest integer
 ONE = 0x3FF0000000000000  # the bits of 1.0
 
 
 @routine
 def exp_row(b, bits, source, target, spare, w):
-    """Row `target` := exp of row `source` (|.| <= 690) to an ulp or so: 2^n exp(r), |r| <= log(2)/2."""
+    """Compute exp of a row to about an ulp, in a form that vectorises: 2^n exp(r), |r| <= log(2)/2.
+
+    exp(r) is its Taylor polynomial of degree 13; 2^n is built from its bits.
+
+    Parameters
+    ----------
+    b : ndarray
+        All numbers of the lanes.
+    bits : ndarray of int64
+        The same memory, read as integers.
+    source, target, spare : int
+        Rows: the arguments (at most 690 in size), the results, and scratch.
+    w : int
+        LANES.
+    """
     for i in range(w):
         x = b[source * LANES + i]
         shifted = x * LOG2_E + ROUND
@@ -71,7 +85,20 @@ def exp_row(b, bits, source, target, spare, w):
 
 @routine
 def arctan(x, inverse):
-    """arctan of 0 <= x <= 1, given 1/(1 + x), to an ulp or so: Cephes' rational approximation, branchless."""
+    """Compute arctan of 0 <= x <= 1 to about an ulp, without branches: Cephes' rational approximation.
+
+    Parameters
+    ----------
+    x : float
+        The argument.
+    inverse : float
+        1/(1 + x), which callers have at hand.
+
+    Returns
+    -------
+    float
+        arctan x.
+    """
     large = x > math.sqrt(2.0) - 1.0
     z = (x - 1.0) * inverse if large else x
     q = z * z
@@ -89,11 +116,26 @@ def arctan(x, inverse):
 
 
 def build(rhs, watch, size, rows):
-    """``(buffer, load, step, happened, unload)`` for a right side of `size` >= 2 unknowns in `rows` rows.
+    """Compile the steps of the lanes for one flow.
 
-    After its rows follow the states, what the vectorised part knows of each trajectory (see `dop853`; DUE is
-    when the next thing happens), rows in between, and k[0], ..., k[12].
+    Parameters
+    ----------
+    rhs, watch : routine
+        Right-hand side and gauge of the lanes, as the head of this module says.
+    size : int
+        Number of unknowns, >= 2.
+    rows : int
+        Number of rows that rhs and watch use.
+
+    Returns
+    -------
+    buffer, load, step, happened, unload : routine
+        They allocate b, put a trajectory into a lane, try a step of every lane, return whether something
+        happened in a lane, and take its trajectory out.
     """
+    # Long because the routines are closures over rhs, watch and the numbers of the rows, which numba compiles
+    # as constants. After the rows of rhs there follow: the states, what is known of each trajectory (as in
+    # `dop853`; `due` is the time at which something happens next), rows in between, and k[0], ..., k[12].
     y0 = rows
     k = y0 + size + 11
     h, t, due, inside, rejected, tried, last_error, last_h, loud, sum3, sum5 = range(y0 + size, k)
@@ -101,12 +143,12 @@ def build(rhs, watch, size, rows):
 
     @routine
     def buffer():
-        """b: ones, so that lanes without a trajectory compute something finite."""
+        """Allocate b, filled with ones, so that lanes without a trajectory compute something finite."""
         return np.ones(total * LANES)
 
     @routine
     def load(b, lane, y, s, times, limit, t_certain, slope):
-        """Put a trajectory at y, with slope = rhs(y), into a lane."""
+        """Put a trajectory that is at y, with slope = rhs(y), into a lane."""
         b[h * LANES + lane], b[t * LANES + lane] = s[STEP], s[T]
         b[inside * LANES + lane], b[rejected * LANES + lane] = s[INSIDE], s[REJECTED]
         b[tried * LANES + lane] = s[TRIED]
@@ -118,7 +160,7 @@ def build(rhs, watch, size, rows):
 
     @routine
     def unload(b, lane, y, s, t_end, y1, slopes):
-        """A lane's trajectory with a step tried, as `dop853.settle` takes it, and the error of the step."""
+        """Take a trajectory and the step tried out of a lane for `dop853.settle`; return the step's error."""
         s[STEP], s[T] = b[h * LANES + lane], b[t * LANES + lane]
         s[LAST] = s[STEP] >= t_end - s[T]
         s[REJECTED], s[TRIED] = b[rejected * LANES + lane], b[tried * LANES + lane]
@@ -131,12 +173,12 @@ def build(rhs, watch, size, rows):
 
     @routine
     def stages(b, bits, w):
-        """The stages of one step of every lane: k[1:13], and y1 in the first rows."""
+        """Compute the stages of one step of every lane: k[1:13], and y1 in the first rows."""
         for s in range(1, STAGES + 1):
             for i in range(size):
                 for lane in range(w):
                     slope = 0.0
-                    for j in range(STAGES):  # of constant length, it is unrolled; weights are 0 from s on
+                    for j in range(STAGES):  # a constant, to be unrolled; the weights are 0 from s on
                         slope += A[s, j] * b[(k + j * size + i) * LANES + lane]
                     b[i * LANES + lane] = b[(y0 + i) * LANES + lane] + b[h * LANES + lane] * slope
             rhs(b, bits, w)
@@ -147,14 +189,15 @@ def build(rhs, watch, size, rows):
 
     @routine
     def errors(b, w, rtol, atol):
-        """`dop853.error_norm` of every lane, into the row sum5."""
+        """Compute the error of every lane's step, as `dop853.build` does, in the row sum5."""
         for lane in range(w):
             b[sum3 * LANES + lane] = 0.0
             b[sum5 * LANES + lane] = 0.0
         for i in range(size):
             for lane in range(w):
                 e3, e5 = 0.0, 0.0
-                for j in range(STAGES + 1):  # also of weights 0: a stage that is not finite makes these NaN
+                # Weights that are 0 count as well: so any stage that is not finite makes the sums NaN.
+                for j in range(STAGES + 1):
                     slope = b[(k + j * size + i) * LANES + lane]
                     e3 += E3[j] * slope
                     e5 += E5[j] * slope
@@ -171,12 +214,12 @@ def build(rhs, watch, size, rows):
             ratio *= ratio
             ratio *= ratio
             error = max(error, FLOOR_OF_LAST * b[last_error * LANES + lane] * ratio * ratio)
-            # Of NaN both comparisons are false.
+            # For NaN both comparisons are false.
             b[sum5 * LANES + lane] = error if error < math.inf and three >= 0.0 else math.inf
 
     @routine
     def clear(b, w):
-        """Make the stages finite of which one is not: the next step multiplies some of them by 0."""
+        """Set the stages to 0 where one is not finite: the next step multiplies some of them by weight 0."""
         broken = 0.0
         for lane in range(w):
             broken += 1.0 if b[sum5 * LANES + lane] == math.inf else 0.0
@@ -189,14 +232,14 @@ def build(rhs, watch, size, rows):
 
     @routine
     def step(b, bits, w, rtol, atol, tolerance, near, t_end):
-        """Try a step of every lane; returns in how many something happened that `dop853.settle` must see."""
+        """Try a step of every lane; return in how many something happened that `dop853.settle` must see."""
         stages(b, bits, w)
         errors(b, w, rtol, atol)
         clear(b, w)
         watch(b, bits, w, tolerance, near)
         for lane in range(w):
             error = b[sum5 * LANES + lane]
-            # After a rejection, and on one, a step does not grow.
+            # A step that is rejected, or follows a rejection, must not grow.
             most = 1.0 if b[rejected * LANES + lane] != 0.0 or not error < 1.0 else 10.0
             b[sum3 * LANES + lane] = b[h * LANES + lane] * min(most, step_factor(error))
         for lane in range(w):
@@ -236,7 +279,7 @@ def build(rhs, watch, size, rows):
 
     @routine
     def happened(b, lane):
-        """Whether something happened in a lane."""
+        """Return whether something happened in a lane."""
         return b[loud * LANES + lane] != 0.0
 
     return buffer, load, step, happened, unload

@@ -1,4 +1,4 @@
-"""Random numbers by counter (Philox), the same on every machine and in any order."""
+"""Random numbers from a counter (Philox): the same on every machine, in whatever order they are drawn."""
 
 import math
 
@@ -12,7 +12,7 @@ WORD = 0xFFFFFFFF
 
 @routine
 def philox(c0, c1, c2, c3, k0, k1):
-    """Philox4x32-10 (Salmon et al., SC 2011): four random 32-bit words from a counter and a key."""
+    """Compute four random 32-bit words from a counter and a key: Philox4x32-10 (Salmon et al., SC 2011)."""
     for _ in range(10):
         product0 = np.uint64(0xD2511F53) * np.uint64(c0)
         product2 = np.uint64(0xCD9E8D57) * np.uint64(c2)
@@ -26,7 +26,28 @@ def philox(c0, c1, c2, c3, k0, k1):
 
 @routine
 def normal_pair(seed, trajectory, step, pair):
-    """Two N(0, 1) numbers that depend on the arguments alone (Box-Muller)."""
+    """Compute two N(0, 1) numbers from the arguments alone (Box-Muller).
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the run, 64 bits: the key.
+    trajectory : int
+        Number of the trajectory; its lower 32 bits count.
+    step : int
+        Number of the step, 64 bits.
+    pair : int
+        Number of the pair within the step; its lower 32 bits count.
+
+    Returns
+    -------
+    tuple of float
+        Two independent numbers.
+
+    References
+    ----------
+    Salmon, Moraes, Dror & Shaw, *Parallel random numbers: as easy as 1, 2, 3*, SC 2011.
+    """
     word, shift = np.uint64(WORD), np.uint64(32)
     seed, step = np.uint64(seed), np.uint64(step)
     r0, r1, r2, r3 = philox(
@@ -38,7 +59,7 @@ def normal_pair(seed, trajectory, step, pair):
         seed >> shift,
     )
     unit = 2.0**-53
-    # (0, 1], so that the logarithm is finite
+    # In (0, 1], so that the logarithm is finite.
     first = (float(((r0 << shift) | r1) >> np.uint64(11)) + 1.0) * unit
     second = float(((r2 << shift) | r3) >> np.uint64(11)) * unit
     radius = math.sqrt(-2.0 * math.log(first))

@@ -1,10 +1,17 @@
-"""Vector operations of the kernels: as array expressions they would compile ten times as long."""
+"""Vector operations for kernels: as array expressions they would take ten times as long to compile."""
 
 from singleneuron.kernels.compiling import routine
 
 
 @routine
 def dot(u, v):
+    """Return u.v.
+
+    Parameters
+    ----------
+    u, v : ndarray, shape (n,)
+        Vectors.
+    """
     total = 0.0
     for i in range(u.size):
         total += u[i] * v[i]
@@ -13,19 +20,42 @@ def dot(u, v):
 
 @routine
 def add(u, factor, v):
-    """u += factor v"""
+    """Add factor v to u, in place.
+
+    Parameters
+    ----------
+    u, v : ndarray, shape (n,)
+        Vectors; u is changed.
+    factor : float
+        Multiple of v that is added.
+    """
     for i in range(u.size):
         u[i] += factor * v[i]
 
 
 @routine
 def put(u, v):
-    """u[:] = v"""
+    """Copy v into u.
+
+    Parameters
+    ----------
+    u, v : ndarray, shape (n,)
+        Vectors; u is changed.
+    """
     for i in range(u.size):
         u[i] = v[i]
 
 
 @routine
 def fill(u, value):
+    """Set every entry of u to a value.
+
+    Parameters
+    ----------
+    u : ndarray, shape (n,)
+        Vector that is changed.
+    value : float
+        New entries.
+    """
     for i in range(u.size):
         u[i] = value

@@ -1,1 +1,1 @@
-"""What is trained: data, states, loss, starts, and the statuses that a run ends with."""
+"""The training problem: data, states, loss, starts, and the statuses that a run ends with."""

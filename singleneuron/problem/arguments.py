@@ -8,8 +8,28 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 
 
-def integer(name: str, value: Any, least: int, most: float = np.inf) -> int:
-    """`value` as an int from `least` to `most`; a ValueError that says what was given otherwise."""
+def integer_in_range(name: str, value: Any, least: int, most: float = np.inf) -> int:
+    """Return `value` as an int from `least` to `most`.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for the message.
+    value : object
+        An int or a numpy integer; a bool is refused.
+    least, most : float
+        Both bounds are allowed values.
+
+    Returns
+    -------
+    int
+        The value.
+
+    Raises
+    ------
+    ValueError
+        If `value` is no integer or out of range; the message says what was given.
+    """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
         bound = f">= {least}" if most == np.inf else f"from {least} to {most}"
         raise ValueError(f"{name} must be an integer {bound}, but is {value!r}")
@@ -19,7 +39,31 @@ def integer(name: str, value: Any, least: int, most: float = np.inf) -> int:
 def number(
     name: str, value: Any, *, least: float = -np.inf, finite: bool = True, open_end: bool = False
 ) -> float:
-    """`value` as a float >= `least` (> with `open_end`); a ValueError otherwise."""
+    """Return `value` as a float that is at least `least`.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for the message.
+    value : object
+        A number of Python or numpy; bools and NaN are refused.
+    least : float
+        Lower bound.
+    finite : bool
+        Refuse infinity.
+    open_end : bool
+        Refuse `least` itself.
+
+    Returns
+    -------
+    float
+        The value.
+
+    Raises
+    ------
+    ValueError
+        If `value` is no such number; the message says what was given.
+    """
     kinds = int | float | np.integer | np.floating
     ok = isinstance(value, kinds) and not isinstance(value, bool) and not np.isnan(value)
     ok = ok and (value > least if open_end else value >= least) and (not finite or bool(np.isfinite(value)))
@@ -30,7 +74,25 @@ def number(
 
 
 def finite_array(name: str, value: ArrayLike) -> Array:
-    """A copy of `value` as a float64 array without NaN or infinity; a ValueError otherwise."""
+    """Copy `value` into a float64 array without NaN or infinity.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for the message.
+    value : array_like
+        Real numbers, of any shape.
+
+    Returns
+    -------
+    ndarray of float64
+        A copy in C order, of the same shape.
+
+    Raises
+    ------
+    ValueError
+        If `value` is ragged, not real, or not finite; the message names the first bad entry.
+    """
     try:
         given = np.asarray(value)
     except ValueError as error:

@@ -8,7 +8,38 @@ from singleneuron.problem.state import Starts, State, reduce
 
 
 def loss(problem: Problem, state: Starts) -> Array:
-    """L(a, w), shape (..., B); of the population without its constant sigma^2/2."""
+    """Compute L(a, w), half the mean squared error; for the population without its constant sigma^2/2.
+
+    Parameters
+    ----------
+    problem : Population or Sample
+        Data of the loss.
+    state : State or Reduced
+        Students (..., B); samples need a `State`.
+
+    Returns
+    -------
+    ndarray, shape (..., B)
+        Loss of each student.
+
+    Raises
+    ------
+    ValueError
+        If `problem` is a `Sample` and `state` is reduced.
+
+    References
+    ----------
+    Lemma 2.2 of Gadhikar & Burkholz (ICLR 2024): L = a^2 |w|^2/4 + 1/4 - a |w| k(theta).
+
+    Examples
+    --------
+    The first student is the target, the second outputs 0:
+
+    >>> import singleneuron as sn
+    >>> state = sn.State(a=[1.0, 0.0], w=[[1.0, 0.0], [1.0, 0.0]])
+    >>> sn.loss(sn.Population(d=2), state).round(6).tolist()
+    [0.0, 0.25]
+    """
     if isinstance(problem, Sample):
         if not isinstance(state, State):
             raise ValueError(
@@ -26,7 +57,34 @@ def loss(problem: Problem, state: Starts) -> Array:
 
 
 def gradient(problem: Problem, state: State) -> tuple[Array, Array]:
-    """(dL/da (..., B), dL/dw (..., B, d)), with phi'(0) = 0; the flow is minus this."""
+    """Compute (dL/da, dL/dw), with the subgradient phi'(0) = 0; the flow follows minus this.
+
+    Parameters
+    ----------
+    problem : Population or Sample
+        Data of the loss, in d coordinates.
+    state : State
+        Students a (..., B), w (..., B, d).
+
+    Returns
+    -------
+    da : ndarray, shape (..., B)
+        Derivative by the outer weight.
+    dw : ndarray, shape (..., B, d)
+        Derivative by the inner weights; 0 at w = 0.
+
+    Raises
+    ------
+    ValueError
+        If w does not have the d coordinates of the problem.
+
+    Examples
+    --------
+    >>> import singleneuron as sn
+    >>> da, dw = sn.gradient(sn.Population(d=2), sn.State(a=[1.0], w=[[2.0, 0.0]]))
+    >>> float(da[0].round(6)), dw[0].round(6).tolist()
+    (1.0, [0.5, 0.0])
+    """
     if state.d != problem.d:
         raise ValueError(f"w must have d = {problem.d} coordinates, but has {state.d}")
     if isinstance(problem, Sample):

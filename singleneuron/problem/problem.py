@@ -1,4 +1,4 @@
-"""The problem: one hidden ReLU neuron a phi(w.x) that learns phi(v.x), and the states of its flow."""
+"""The problem: one hidden ReLU neuron a phi(w.x) learns phi(v.x), from samples or the population."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -8,17 +8,37 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from signflow.machine import check_memory
-from singleneuron.problem.arguments import Array, finite_array, freeze, integer, number
+from singleneuron.problem.arguments import Array, finite_array, freeze, integer_in_range, number
 
 LEAST_BALANCE = 1e-280
-"""Below this |c| the squares that c is made of underflow."""
+"""Below this |c| the squares whose difference is c underflow."""
 
 
 class Line(NamedTuple):
-    """Sufficient statistics of a problem with one coordinate, scalars or (B,): Theorem 2.1.
+    """Sufficient statistics of a problem with one coordinate; the defaults are the population's.
 
-    On w > 0 only samples with x > 0 are active: c_pos = (1/n) sum x^2 and s_pos = sum x y / sum x^2
-    over them; c_neg and s_neg likewise over x < 0. Then a' = c w (s - a w), w' = c a (s - a w).
+    On w > 0 only samples with x > 0 are active, on w < 0 only those with x < 0. With that side's c and s
+    the flow is a' = c w (s - a w), w' = c a (s - a w).
+
+    Attributes
+    ----------
+    c_pos, c_neg : float or ndarray, shape (B,)
+        (1/n) sum x^2 over the samples with x > 0, and with x < 0; 0 where there are none.
+    s_pos, s_neg : float or ndarray, shape (B,)
+        sum x y / sum x^2 over the same samples: the value of a w that fits them best.
+
+    References
+    ----------
+    Theorem 2.1 of Gadhikar & Burkholz (ICLR 2024).
+
+    Examples
+    --------
+    >>> import singleneuron as sn
+    >>> sn.Line()
+    Line(c_pos=0.5, s_pos=1.0, c_neg=0.5, s_neg=0.0)
+    >>> data = sn.Sample(x=[[1.0], [-2.0]], y=[1.0, 0.5])
+    >>> {name: value.tolist() for name, value in data.statistics._asdict().items()}
+    {'c_pos': [0.5], 's_pos': [1.0], 'c_neg': [2.0], 's_neg': [-0.25]}
     """
 
     c_pos: Any = 0.5
@@ -28,7 +48,24 @@ class Line(NamedTuple):
 
 
 def angle_kernel(theta: ArrayLike) -> Array:
-    """k(theta) = (sin theta + (pi - theta) cos theta) / (2 pi): E[phi(w.x) phi(v.x)] = |w| k for unit v."""
+    """Compute k(theta) = (sin theta + (pi - theta) cos theta) / (2 pi).
+
+    E[phi(w.x) phi(v.x)] = |w| k(theta) for x ~ N(0, I_d) and a unit vector v at the angle theta to w.
+
+    Parameters
+    ----------
+    theta : array_like
+        Angles in radians, in [0, pi].
+
+    Returns
+    -------
+    ndarray
+        k, of the same shape; it falls from 1/2 at 0 to 0 at pi.
+
+    References
+    ----------
+    Lemma 2.2 of Gadhikar & Burkholz (ICLR 2024).
+    """
     theta = np.asarray(theta, dtype=np.float64)
     delta = np.pi - theta
     # Near pi the two terms cancel: delta^3/3 - delta^5/30 + ...
@@ -37,7 +74,20 @@ def angle_kernel(theta: ArrayLike) -> Array:
 
 
 def target_vector(d: int, targets: int) -> Array:
-    """v = (1, ..., 1, 0, ...)/sqrt(k) with k = `targets` ones, shape (d,)."""
+    """Build v = (1, ..., 1, 0, ...)/sqrt(k) with k = `targets` ones.
+
+    Parameters
+    ----------
+    d : int
+        Number of coordinates.
+    targets : int
+        Number of coordinates that the target uses, at most d.
+
+    Returns
+    -------
+    ndarray, shape (d,)
+        The unit vector v.
+    """
     v = np.zeros(d)
     v[:targets] = 1 / np.sqrt(targets)
     return v
@@ -45,19 +95,45 @@ def target_vector(d: int, targets: int) -> Array:
 
 @dataclass(frozen=True)
 class Population:
-    """Infinitely many samples x ~ N(0, I_d): L(a, w) = a^2 |w|^2/4 + 1/4 - a |w| k(theta) (Lemma 2.2)."""
+    """Infinitely many samples x ~ N(0, I_d): L(a, w) = a^2 |w|^2/4 + 1/4 - a |w| k(theta).
+
+    Attributes
+    ----------
+    d : int
+        Number of input coordinates, below 2^63.
+    targets : int
+        Number k of coordinates of the target v = (1, ..., 1, 0, ...)/sqrt(k).
+
+    Raises
+    ------
+    ValueError
+        If d or `targets` is out of range.
+
+    References
+    ----------
+    Lemma 2.2 of Gadhikar & Burkholz (ICLR 2024).
+
+    Examples
+    --------
+    >>> import singleneuron as sn
+    >>> problem = sn.Population(d=4, targets=2)
+    >>> problem.v.round(4).tolist()
+    [0.7071, 0.7071, 0.0, 0.0]
+    """
 
     d: int
     targets: int = 1
 
     def __post_init__(self) -> None:
-        if integer("d", self.d, 1) >= 2**63:
+        """Check d and `targets`."""
+        if integer_in_range("d", self.d, 1) >= 2**63:
             raise ValueError(f"d must be < 2^63, about 9.2e18, but is {self.d}")
-        if integer("targets", self.targets, 1) > self.d:
+        if integer_in_range("targets", self.targets, 1) > self.d:
             raise ValueError(f"targets must be <= d = {self.d}, but is {self.targets}")
 
     @property
     def v(self) -> Array:
+        """The target, a unit vector of shape (d,)."""
         return target_vector(self.d, self.targets)
 
 
@@ -65,7 +141,30 @@ class Population:
 class Sample:
     """n samples: L(a, w) = (1/2n) sum_i (a phi(w.x_i) - y_i)^2.
 
-    x : (n, d), y : (n,). The target, which success is judged by, has the first `targets` coordinates.
+    Attributes
+    ----------
+    x : ndarray, shape (n, d)
+        Inputs; copied and made read-only.
+    y : ndarray, shape (n,)
+        Labels; copied and made read-only.
+    targets : int
+        The target v lies along the first `targets` coordinates; success is judged by it.
+    provenance : dict
+        How the samples were drawn (see `draw`), for the record; empty for data of your own.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, an entry is not finite, or `targets` is out of range.
+
+    Examples
+    --------
+    >>> import singleneuron as sn
+    >>> data = sn.Sample(x=[[1.0, 0.0], [0.5, 2.0], [-1.0, 1.0]], y=[1.0, 0.5, 0.0])
+    >>> data.n, data.d
+    (3, 2)
+    >>> sn.Sample.draw(d=3, n=5, noise=0.1, seed=0).x.shape
+    (5, 3)
     """
 
     x: Array
@@ -74,27 +173,55 @@ class Sample:
     provenance: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
+        """Check and freeze the arrays."""
         x, y = finite_array("x", self.x), finite_array("y", self.y)
         if x.ndim != 2 or y.ndim != 1 or x.shape[0] != y.shape[0] or 0 in x.shape:
             raise ValueError(
-                f"x must have shape (n, d) and y (n,), n alike, n, d >= 1, but x is {x.shape} and y {y.shape}"
+                "x must have shape (n, d) and y (n,), with the same n and with n, d >= 1, "
+                f"but x is {x.shape} and y {y.shape}"
             )
         freeze(self, x=x, y=y)
-        if integer("targets", self.targets, 1) > self.d:
+        if integer_in_range("targets", self.targets, 1) > self.d:
             raise ValueError(f"targets must be <= d = {self.d}, but is {self.targets}")
 
     @classmethod
     def draw(cls, d: int, n: int, noise: float = 0.0, seed: int = 0, targets: int = 1) -> "Sample":
-        """x_i ~ N(0, I_d), y_i = phi(v.x_i) + noise N(0, 1); the same seed gives the same data.
+        """Draw x_i ~ N(0, I_d) and y_i = phi(v.x_i) + noise N(0, 1).
 
-        The samples of a smaller n are the first of a larger one, and the x of any noise are the same.
+        The same seed gives the same data. The samples of a smaller n are the first of a larger one, and the
+        inputs do not depend on the noise.
+
+        Parameters
+        ----------
+        d, n : int
+            Number of coordinates and of samples.
+        noise : float
+            Standard deviation of the label noise, >= 0.
+        seed : int
+            Seed of the draw, >= 0.
+        targets : int
+            Number of coordinates of the target.
+
+        Returns
+        -------
+        Sample
+            The samples, with n, noise and seed as their `provenance`.
+
+        Raises
+        ------
+        ValueError
+            If an argument is out of range.
         """
-        d, n, seed = integer("d", d, 1), integer("n", n, 1), integer("seed", seed, 0)
+        d, n, seed = (
+            integer_in_range("d", d, 1),
+            integer_in_range("n", n, 1),
+            integer_in_range("seed", seed, 0),
+        )
         noise = number("noise", noise, least=0.0)
-        if integer("targets", targets, 1) > d:
+        if integer_in_range("targets", targets, 1) > d:
             raise ValueError(f"targets must be <= d = {d}, but is {targets}")
         check_memory(f"a sample with n = {n} and d = {d}", 8 * n * d)
-        # The inputs do not depend on the noise level: studies over it share their data.
+        # A stream of its own for the noise: studies over the noise level share their inputs.
         inputs, errors = (
             np.random.Generator(np.random.Philox(key)) for key in np.random.SeedSequence(seed).spawn(2)
         )
@@ -104,14 +231,17 @@ class Sample:
 
     @property
     def n(self) -> int:
+        """Number of samples."""
         return int(self.x.shape[0])
 
     @property
     def d(self) -> int:
+        """Number of input coordinates."""
         return int(self.x.shape[1])
 
     @property
     def v(self) -> Array:
+        """The target, a unit vector of shape (d,)."""
         return target_vector(self.d, self.targets)
 
     @cached_property
@@ -121,7 +251,7 @@ class Sample:
         for active in (self.x > 0, self.x < 0):
             squares = np.sum(np.where(active, self.x, 0) ** 2, axis=0)
             products = np.where(active, self.x, 0).T @ self.y
-            # An empty side: nothing moves there.
+            # On a side without samples nothing moves: c = 0, and s = 0 stands for "no slope".
             slope = np.divide(products, squares, out=np.zeros(self.d), where=squares > 0)
             sides += [squares / self.n, slope]
         return Line(*sides)
@@ -131,6 +261,17 @@ Problem = Population | Sample
 
 
 def population_line(overlap: Any = 1.0) -> Line:
-    """The population problem with one coordinate, of which the target has the component `overlap`."""
+    """Return the population problem that one coordinate sees.
+
+    Parameters
+    ----------
+    overlap : float or ndarray, shape (B,)
+        Component of the unit target along the coordinate, in [-1, 1]; 1 where it is the whole target.
+
+    Returns
+    -------
+    Line
+        c = 1/2 on both sides, s_pos = 2 k(theta), s_neg = -2 k(pi - theta), with cos theta = `overlap`.
+    """
     angle = np.arccos(overlap)
     return Line(0.5, 2 * angle_kernel(angle), 0.5, -2 * angle_kernel(np.pi - angle))

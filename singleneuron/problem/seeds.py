@@ -1,28 +1,85 @@
-"""Seeds derived from seeds."""
+"""Seeds derived from seeds, so that every stream of random numbers is independent and can be drawn again."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from singleneuron.problem.arguments import integer
+from singleneuron.problem.arguments import integer_in_range
 
 
 def derived_seed(key: Sequence[int], *more: int) -> int:
-    """A 63-bit seed that is a function of the key and the numbers after it."""
+    """Derive a 63-bit seed from a key and further numbers.
+
+    Parameters
+    ----------
+    key : sequence of int
+        Numbers >= 0 that identify the work.
+    *more : int
+        Numbers >= 0 that identify a part of it.
+
+    Returns
+    -------
+    int
+        The seed, a function of the arguments alone.
+    """
     return int(np.random.SeedSequence([*key, *more]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def child_seed(seed: int, run: int) -> int:
-    """The seed of one run's samples: those of no other run, nor of a run of another seed."""
+    """Derive the seed of one run's samples, which it shares with no other run of any seed.
+
+    Parameters
+    ----------
+    seed, run : int
+        Seed of the study, and number of the run, both >= 0.
+
+    Returns
+    -------
+    int
+        A 64-bit seed.
+    """
     return int(np.random.SeedSequence([seed, run]).generate_state(1, np.uint64)[0])
 
 
 def generator(seed: int) -> np.random.Generator:
-    """Random numbers of a seed of any length."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(integer("seed", seed, 0))))
+    """Create a random generator from a seed of any length.
+
+    Parameters
+    ----------
+    seed : int
+        Seed, >= 0.
+
+    Returns
+    -------
+    numpy.random.Generator
+        A Philox generator: counter-based, the same numbers on every machine.
+
+    Raises
+    ------
+    ValueError
+        If `seed` is no integer >= 0.
+    """
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(integer_in_range("seed", seed, 0))))
 
 
 def key_of(seed: int, stream: int, d: int, index: int) -> int:
-    """A 63-bit seed of its own for every (seed, stream, d, index)."""
+    """Derive a 63-bit seed for each (seed, stream, d, index).
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the study, >= 0.
+    stream : int
+        Number of the purpose, such as a kind of start.
+    d : int
+        Number of coordinates.
+    index : int
+        Number of the block or run.
+
+    Returns
+    -------
+    int
+        The seed, a function of the arguments alone.
+    """
     sequence = np.random.SeedSequence(seed, spawn_key=(stream, d, index))
     return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -4,13 +4,13 @@ from typing import Literal, overload
 
 import numpy as np
 
-from singleneuron.problem.arguments import Array, integer, number
+from singleneuron.problem.arguments import Array, integer_in_range, number
 from singleneuron.problem.seeds import generator
 from singleneuron.problem.state import Reduced, Starts, State
 
 
 def _draw(rng: np.random.Generator, d: int, size: int, reduced: bool) -> tuple[Array, Array]:
-    """(p, q) or (w, |w|) of `size` standard Gaussian vectors in R^d; reduced ones cost the same for any d."""
+    """Draw (w, |w|) or (p, q) of `size` standard Gaussian vectors in R^d; (p, q) cost the same for any d."""
     if not reduced:
         w = rng.standard_normal((size, d))
         return w, np.abs(w[:, 0]) if d == 1 else np.linalg.norm(w, axis=1)
@@ -35,10 +35,43 @@ def balanced_starts(d: int, size: int, seed: int = 0, *, scale: float = 1.0, red
 
 
 def balanced_starts(d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: bool = False) -> Starts:
-    """`size` random balanced starts: w_i ~ N(0, 1/d), a = +-|w| with a fair sign, all times `scale`."""
+    """Draw balanced starts: w_i ~ N(0, 1/d), a = +-|w| with a fair sign, all times `scale`.
+
+    Parameters
+    ----------
+    d : int
+        Number of input coordinates.
+    size : int
+        Number of starts B.
+    seed : int
+        Seed, >= 0; the same seed gives the same starts.
+    scale : float
+        Factor of all weights, > 0.
+    reduced : bool
+        Draw (a, p, q) about a target of one coordinate instead of w, at a cost that does not depend on d.
+
+    Returns
+    -------
+    State or Reduced
+        The starts (B,), whose balance c is 0 by construction.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np, singleneuron as sn
+    >>> starts = sn.balanced_starts(d=10, size=1000, seed=1)
+    >>> starts.w.shape, bool(np.allclose(abs(starts.a), np.linalg.norm(starts.w, axis=1)))
+    ((1000, 10), True)
+    >>> sn.balanced_starts(d=10**6, size=1000, seed=1, reduced=True).p.shape
+    (1000,)
+    """
     d, size, scale = (
-        integer("d", d, 1),
-        integer("size", size, 1),
+        integer_in_range("d", d, 1),
+        integer_in_range("size", size, 1),
         number("scale", scale, least=0.0, open_end=True),
     )
     rng = generator(seed)
@@ -71,10 +104,41 @@ def independent_starts(d: int, size: int, seed: int = 0, *, scale: float = 1.0, 
 def independent_starts(
     d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: bool = False
 ) -> Starts:
-    """`size` random starts with a, w_i ~ N(0, 1) independent, all times `scale`."""
+    """Draw starts with a, w_i ~ N(0, 1) independent, all times `scale`.
+
+    Parameters
+    ----------
+    d : int
+        Number of input coordinates.
+    size : int
+        Number of starts B.
+    seed : int
+        Seed, >= 0; the same seed gives the same starts.
+    scale : float
+        Factor of all weights, > 0.
+    reduced : bool
+        Draw (a, p, q) about a target of one coordinate instead of w, at a cost that does not depend on d.
+
+    Returns
+    -------
+    State or Reduced
+        The starts (B,), of unknown balance.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+
+    Examples
+    --------
+    >>> import singleneuron as sn
+    >>> starts = sn.independent_starts(d=10, size=1000, seed=1)
+    >>> starts.a.shape, starts.w.shape
+    ((1000,), (1000, 10))
+    """
     d, size, scale = (
-        integer("d", d, 1),
-        integer("size", size, 1),
+        integer_in_range("d", d, 1),
+        integer_in_range("size", size, 1),
         number("scale", scale, least=0.0, open_end=True),
     )
     rng = generator(seed)

@@ -11,7 +11,7 @@ from singleneuron.problem.problem import LEAST_BALANCE, Problem
 
 
 def _known_balance(c: ArrayLike | None, a: Array) -> Array | None:
-    """c as (B,): one number for all, or one each."""
+    """Return c as (B,), given as one number for all students or one for each."""
     if c is None:
         return None
     known = finite_array("c", c)
@@ -21,7 +21,7 @@ def _known_balance(c: ArrayLike | None, a: Array) -> Array | None:
 
 
 def _norm(w: Array) -> Array:
-    """|w| over the last axis, without underflow or overflow of the squares."""
+    """Compute |w| over the last axis, without underflow or overflow of the squares."""
     largest = np.max(np.abs(w), axis=-1)
     scale = np.where(largest > 0, largest, 1.0)
     return scale * np.linalg.norm(w / scale[..., None], axis=-1)
@@ -29,11 +29,31 @@ def _norm(w: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """Parameters of a batch of students.
+    """Parameters of a batch of students; a path has a leading time axis.
 
-    a : (..., B), outer weights; w : (..., B, d), inner weights. A path has a leading time axis.
-    c : (B,), the balance a^2 - |w|^2 where it is known by construction (0: balanced). The flow conserves
-        it, floats do not: one ulp of imbalance decides between death and escape.
+    Attributes
+    ----------
+    a : ndarray, shape (..., B)
+        Outer weights.
+    w : ndarray, shape (..., B, d)
+        Inner weights.
+    c : ndarray, shape (B,), optional
+        The balance a^2 - |w|^2 where it is known by construction (0: balanced); one number stands for all.
+        The flow conserves it, floats do not: one ulp of imbalance decides between death and escape.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit or an entry is not finite.
+
+    Examples
+    --------
+    >>> import singleneuron as sn
+    >>> starts = sn.State(a=[1.0, -0.5], w=[[0.6, 0.8], [0.3, 0.4]])
+    >>> starts.size, starts.d
+    (2, 2)
+    >>> starts[1:].a.tolist()
+    [-0.5]
     """
 
     a: Array
@@ -41,15 +61,18 @@ class State:
     c: Array | None = None
 
     def __post_init__(self) -> None:
+        """Check and freeze the arrays."""
         a, w = finite_array("a", self.a), finite_array("w", self.w)
         if a.ndim < 1 or w.ndim != a.ndim + 1 or w.shape[:-1] != a.shape or w.shape[-1] < 1:
             raise ValueError(
-                f"a must have shape (B,) and w (B, d), B alike and d >= 1, but a is {a.shape} and w {w.shape}"
+                "a must have shape (B,) and w (B, d), with the same B and with d >= 1, "
+                f"but a is {a.shape} and w {w.shape}"
             )
         freeze(self, a=a, w=w, c=_known_balance(self.c, a))
 
     @property
     def d(self) -> int:
+        """Number of input coordinates."""
         return int(self.w.shape[-1])
 
     @property
@@ -58,7 +81,7 @@ class State:
         return int(self.a.shape[-1])
 
     def __getitem__(self, index: Any) -> "State":
-        """The students (of a path: the times) that `index` selects along the first axis."""
+        """Select students, or the times of a path, along the first axis."""
         c = None if self.c is None else self.c if self.a.ndim > 1 else self.c[index]
         return replace(self, a=self.a[index], w=self.w[index], c=c)
 
@@ -67,7 +90,28 @@ class State:
 class Reduced:
     """States up to rotations about the target v: all that the population flow sees, for any d.
 
-    a, p = w.v, q = |w - p v| >= 0, each of shape (..., B); c as in `State`.
+    Attributes
+    ----------
+    a : ndarray, shape (..., B)
+        Outer weights.
+    p : ndarray, shape (..., B)
+        w.v, the part of w along the target.
+    q : ndarray, shape (..., B)
+        |w - p v| >= 0, the length of the rest.
+    c : ndarray, shape (B,), optional
+        The balance a^2 - p^2 - q^2 where it is known by construction, as in `State`.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, an entry is not finite, or q < 0.
+
+    Examples
+    --------
+    >>> import singleneuron as sn
+    >>> starts = sn.Reduced(a=[1.0, -1.0], p=[0.6, 0.6], q=[0.8, 0.8], c=0.0)
+    >>> starts.c.tolist()
+    [0.0, 0.0]
     """
 
     a: Array
@@ -76,9 +120,10 @@ class Reduced:
     c: Array | None = None
 
     def __post_init__(self) -> None:
+        """Check and freeze the arrays."""
         a, p, q = (finite_array(name, getattr(self, name)) for name in ("a", "p", "q"))
         if a.ndim < 1 or not a.shape == p.shape == q.shape:
-            raise ValueError(f"a, p and q must have one shape (B,), but have {a.shape}, {p.shape}, {q.shape}")
+            raise ValueError(f"a, p and q must have the same shape, but have {a.shape}, {p.shape}, {q.shape}")
         if np.any(q < 0):
             raise ValueError(f"q = |w_perp| must be >= 0, but its least entry is {q.min():g}")
         freeze(self, a=a, p=p, q=q, c=_known_balance(self.c, a))
@@ -89,7 +134,7 @@ class Reduced:
         return int(self.a.shape[-1])
 
     def __getitem__(self, index: Any) -> "Reduced":
-        """The students (of a path: the times) that `index` selects along the first axis."""
+        """Select students, or the times of a path, along the first axis."""
         c = None if self.c is None else self.c if self.a.ndim > 1 else self.c[index]
         return replace(self, a=self.a[index], p=self.p[index], q=self.q[index], c=c)
 
@@ -98,7 +143,22 @@ Starts = State | Reduced
 
 
 def unit_overlap(problem: Problem, mask: NDArray[np.bool_] | None = None) -> tuple[Array, NDArray[np.bool_]]:
-    """|mask * v|, shape (B,) or (), and the target coordinates kept, (B, d) or (d,)."""
+    """Compute |mask * v| and which target coordinates a mask keeps.
+
+    Parameters
+    ----------
+    problem : Population or Sample
+        Has the target v.
+    mask : ndarray of bool, shape (B, d), optional
+        Weights kept; without it, all are.
+
+    Returns
+    -------
+    overlap : ndarray, shape (B,) or ()
+        |mask * v|, 1 where the mask keeps the whole target.
+    kept : ndarray of bool, shape (B, d) or (d,)
+        Coordinates of the target that the mask keeps.
+    """
     kept = np.arange(problem.d) < problem.targets
     if mask is not None:
         kept = kept & mask
@@ -106,7 +166,34 @@ def unit_overlap(problem: Problem, mask: NDArray[np.bool_] | None = None) -> tup
 
 
 def reduce(problem: Problem, state: State, mask: NDArray[np.bool_] | None = None) -> Reduced:
-    """(a, p, q) of a state about v, or about mask * v, the part of the target that a mask (B, d) keeps."""
+    """Reduce a state to (a, p, q) about v, or about mask * v, the part of the target that a mask keeps.
+
+    Parameters
+    ----------
+    problem : Population or Sample
+        Has the target v.
+    state : State
+        Students with w (..., B, d).
+    mask : ndarray of bool, shape (B, d), optional
+        Weights kept; the others count as 0.
+
+    Returns
+    -------
+    Reduced
+        Coordinates of shape (..., B), with the balance c of `state`.
+
+    Raises
+    ------
+    ValueError
+        If w does not have the d coordinates of the problem.
+
+    Examples
+    --------
+    >>> import singleneuron as sn
+    >>> reduced = sn.reduce(sn.Population(d=3), sn.State(a=[1.0], w=[[0.5, 3.0, 4.0]]))
+    >>> reduced.p.tolist(), reduced.q.round(6).tolist()
+    ([0.5], [5.0])
+    """
     if state.d != problem.d:
         raise ValueError(f"w must have d = {problem.d} coordinates, but has {state.d}")
     w = state.w if mask is None else np.where(mask, state.w, 0.0)
@@ -116,9 +203,10 @@ def reduce(problem: Problem, state: State, mask: NDArray[np.bool_] | None = None
 
 
 def _projection(w: Array, kept: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """p = w.v and p v, for v the unit vector over the coordinates `kept`.
+    """Return p = w.v and p v, for v the unit vector over the coordinates `kept`.
 
-    As differences from one target coordinate: equal entries, a w parallel to v, leave exactly nothing over.
+    The mean is taken of differences from one target coordinate: so a w parallel to v, whose entries are
+    equal, leaves a rest of exactly 0.
     """
     count = kept.sum(axis=-1)
     first = np.take_along_axis(w, np.broadcast_to(np.argmax(kept, axis=-1), w.shape[:-1])[..., None], axis=-1)
@@ -129,7 +217,24 @@ def _projection(w: Array, kept: NDArray[np.bool_]) -> tuple[Array, Array]:
 
 
 def expand(problem: Problem, reduced: Reduced, origin: State, mask: NDArray[np.bool_] | None = None) -> State:
-    """The full states with coordinates `reduced`, in the plane of v and the w of `origin` (B, d)."""
+    """Rebuild full states from (a, p, q), in the plane of v and the w that they started from.
+
+    Parameters
+    ----------
+    problem : Population or Sample
+        Has the target v.
+    reduced : Reduced
+        Coordinates (..., B) at any time.
+    origin : State
+        Starts with w (B, d): the population flow stays in the plane of v and w.
+    mask : ndarray of bool, shape (B, d), optional
+        Weights kept, as given to `reduce`.
+
+    Returns
+    -------
+    State
+        States (..., B), with the balance c of `reduced`.
+    """
     w = origin.w if mask is None else np.where(mask, origin.w, 0.0)
     _, kept = unit_overlap(problem, mask)
     _, along = _projection(w, kept)
@@ -141,25 +246,52 @@ def expand(problem: Problem, reduced: Reduced, origin: State, mask: NDArray[np.b
 
 
 def balance(state: Starts) -> Array:
-    """c = a^2 - |w|^2, shape (..., B), from a and w themselves; conserved by every gradient flow of L.
+    """Compute the balance c = a^2 - |w|^2, which every gradient flow of L conserves.
 
-    Where |a| is the largest |w_i| to the last bit, c is minus the squares of the others, which the norm would
-    round away however clearly their sign, that of c, decides the limit.
+    Where |a| equals the largest |w_i| to the last bit, c is minus the sum of the other squares. The norm
+    would round them away, although the sign of c decides the limit.
+
+    Parameters
+    ----------
+    state : State or Reduced
+        Students (..., B); their field c is ignored.
+
+    Returns
+    -------
+    ndarray, shape (..., B)
+        c, infinite where the squares overflow.
+
+    Examples
+    --------
+    >>> import singleneuron as sn
+    >>> sn.balance(sn.State(a=[2.0, 0.5], w=[[1.0, 0.0], [0.6, 0.8]])).round(6).tolist()
+    [3.0, -0.75]
     """
     w = state.w if isinstance(state, State) else np.stack([state.p, state.q], axis=-1)
     rho = np.linalg.norm(w, axis=-1) if isinstance(state, State) else np.hypot(state.p, state.q)
     a, size = np.abs(state.a), np.abs(w)
-    with np.errstate(over="ignore"):  # infinite: the flow says that it failed
+    with np.errstate(over="ignore"):  # an infinite c: the flow reports the run as failed
         c = np.asarray((a - rho) * (a + rho))
     level = a == size.max(axis=-1)
     if level.any():
         others = np.sort(size[level], axis=-1)[..., :-1]
-        # At least so much that their squares do not underflow: the sign counts.
+        # Keep the sign of c, which counts, where the squares of the others underflow.
         least = np.minimum(LEAST_BALANCE, 1e-20 * a[level] ** 2) * others.any(axis=-1)
         c[level] = 0.0 - np.maximum(np.sum(others**2, axis=-1), least)
     return c
 
 
 def start_balance(state: Starts) -> Array:
-    """c of a batch of starts (B,): the one known by construction, else computed."""
+    """Return the balance of starts: the one known by construction, else computed.
+
+    Parameters
+    ----------
+    state : State or Reduced
+        Starts (B,).
+
+    Returns
+    -------
+    ndarray, shape (B,)
+        c = a^2 - |w|^2.
+    """
     return balance(state) if state.c is None else state.c

@@ -1,4 +1,4 @@
-"""What an end state is. Every trajectory gets a status; none is dropped."""
+"""Statuses: how a trajectory ended. Every trajectory gets one; none is dropped."""
 
 from enum import IntEnum
 from typing import Any
@@ -12,46 +12,58 @@ from singleneuron.problem.problem import Line, Sample
 from singleneuron.problem.state import State
 
 TOLERANCE = 1e-3
-"""Largest |a rho - 1| and theta (one coordinate: |a w - s_pos|) of a run that converged."""
+"""Largest |a rho - 1| and theta of a run that converged; in one coordinate the largest |a w - s_pos|."""
 
 TINY_NORM = 1e-12
-"""A neuron with a < 0 and |w| below this is dead: it left every sample's active side for good."""
+"""A neuron with a < 0 and |w| below this is dead: it has left the active side of every sample for good."""
 
 DEAD_RATIO = 1e6
-"""Of gradient descent, which conserves no c, only if |a| is so many times |w|: no small start is dead."""
+"""Gradient descent does not conserve c: there a small |w| counts as dead only if |a| is this many times
+larger, so that no small start does."""
 EQUAL = 1e-6
-"""|a| = |w| up to this share, where the balance is not known."""
+"""Where the balance is not known, |a| and |w| count as equal up to this share."""
 
 EDGE = 1e-9
-"""w.v = 0 up to this multiple of |w| |v|: on the edge of the target's side, to the accuracy of a limit."""
+"""Below this multiple of |w| |v|, w.v counts as 0: a limit is known only so well, and it lies on the edge of
+the target's side."""
 
 ON_PLANE = 1e-12
-"""w.x_i = 0 up to this multiple of |w| |x_i|: rounding, since a slide keeps to its hyperplanes exactly."""
+"""Below this multiple of |w| |x_i|, w.x_i counts as 0: a slide stays on its hyperplanes up to rounding."""
 
 
 class Status(IntEnum):
-    """Outcome of a trajectory; the first two count as success, the next two as failure."""
+    """Outcome of a trajectory; the first two count as success, the next two as failure.
+
+    Examples
+    --------
+    >>> import singleneuron as sn
+    >>> [status.label for status in sn.Status]
+    ['converged', 'trapped', 'dead', 'stuck', 'undecided', 'failed', 'ambiguous']
+    >>> sn.Status(1) is sn.Status.TRAPPED
+    True
+    """
 
     CONVERGED = 0
     """Within tolerance of the target."""
     TRAPPED = 1
     """Not there yet, but its limit is the target: a > 0 and 0 < theta < pi."""
     DEAD = 2
-    """The neuron dies: a < 0 with c >= 0 or |w| below `TINY_NORM`; no sample activates it, or those that do
-    all have label 0 for ever; or w = 0 holds it."""
+    """The neuron dies: a < 0 with c >= 0 or with |w| below `TINY_NORM`; or no sample activates it, or only
+    samples with label 0 ever will; or it is held at w = 0."""
     STUCK = 3
-    """At rest elsewhere than at the target, for ever; with one coordinate at w = 0, on the wrong side, or
-    with no label to learn (s_pos = 0); or a mask that lost the target."""
+    """At rest for ever, away from the target; with one coordinate also at w = 0, on the wrong side, or with
+    nothing to learn (s_pos = 0); or its mask lost a part of the target."""
     UNDECIDED = 4
-    """None of these when the time was over."""
+    """None of the above when the time was over."""
     FAILED = 5
-    """The integrator gave up: the flow is too stiff for its budget of steps, or its numbers overflow or
+    """The integrator gave up: the flow is too stiff for its budget of steps, or numbers overflow or
     underflow."""
     AMBIGUOUS = 6
     """The sample flow has no unique continuation: a passed 0 while sliding."""
 
     @property
     def label(self) -> str:
+        """The name in lower case, as files and tables have it."""
         return self.name.lower()
 
 
@@ -60,13 +72,35 @@ FAILURE = (Status.DEAD, Status.STUCK)
 
 
 def success(status: Any) -> Array:
-    """1 where a status counts as success, 0 as failure, NaN where it is neither; any shape."""
+    """Return 1 where a status counts as success, 0 where it counts as failure, NaN elsewhere.
+
+    Parameters
+    ----------
+    status : array_like of int
+        Codes of `Status`, of any shape.
+
+    Returns
+    -------
+    ndarray
+        1.0, 0.0 or NaN, of the same shape.
+    """
     status = np.asarray(status)
     return np.where(np.isin(status, SUCCESS), 1.0, np.where(np.isin(status, FAILURE), 0.0, np.nan))
 
 
 def counts(status: Any) -> dict[str, int]:
-    """Number of trajectories by status label, every status listed."""
+    """Count trajectories by status.
+
+    Parameters
+    ----------
+    status : array_like of int
+        Codes of `Status`, of any shape.
+
+    Returns
+    -------
+    dict of str to int
+        A count for each label, those that do not occur included.
+    """
     totals = np.bincount(np.asarray(status, dtype=np.int64).ravel(), minlength=len(Status))
     return {Status(code).label: int(totals[code]) for code in range(len(Status))}
 
@@ -79,14 +113,32 @@ def population_status(
     overlap: Array,
     tolerance: float = TOLERANCE,
 ) -> NDArray[np.int8]:
-    """Status of population states (a, log rho, x = log tan(theta/2)) with 0 < theta < pi, all (B,).
+    """Return the status of states of the population flow with 0 < theta < pi.
 
-    c : balance of the *start* (exactly 0 if balanced by construction); overlap : |mask * v|, below 1
-    where the mask lost a target coordinate, which no training can mend.
+    Parameters
+    ----------
+    a, log_rho, x : ndarray, shape (B,)
+        Outer weight, log |w| and log tan(theta/2).
+    c : ndarray, shape (B,)
+        Balance of the *start*, exactly 0 if balanced by construction.
+    overlap : ndarray, shape (B,)
+        |mask * v|, below 1 where the mask lost a target coordinate, which no training can mend.
+    tolerance : float
+        Largest |a rho - 1| and theta of a state that converged.
+
+    Returns
+    -------
+    ndarray of int8, shape (B,)
+        Codes of `Status`.
+
+    References
+    ----------
+    Lemma 2.2 of Gadhikar & Burkholz (ICLR 2024) where balanced, beyond the paper at any other balance.
     """
     theta = 2 * np.arctan(np.exp(np.clip(x, -700, 700)))
     near = (np.abs(a * np.exp(log_rho) - 1) <= tolerance) & (theta <= tolerance)
-    # Where c < 0 a small w is no death: a turns and w grows again. -0.0 is the limit of a balanced a < 0.
+    # Where c < 0 a small w is no death: a changes sign and w grows again. The sign bit is read because a
+    # balanced a < 0 has the limit -0.0.
     dies = np.signbit(a) & (c >= 0)
     return np.select(
         [overlap < 1, near, dies, a > 0],
@@ -103,10 +155,33 @@ def line_status(
     overlap: Any = 1.0,
     tolerance: float = TOLERANCE,
 ) -> NDArray[np.int8]:
-    """Status of states with one coordinate, all (B,); the target is w > 0 with a w = s_pos (Theorem 2.1)."""
+    """Return the status of states with one coordinate; the target is w > 0 with a w = s_pos.
+
+    Parameters
+    ----------
+    a, w : ndarray, shape (B,)
+        Outer and inner weight.
+    c : ndarray, shape (B,)
+        Balance of the start.
+    line : Line
+        Statistics of the data.
+    overlap : array_like
+        |mask * v|, below 1 where the mask lost a target coordinate.
+    tolerance : float
+        Largest |a w - s_pos| of a state that converged.
+
+    Returns
+    -------
+    ndarray of int8, shape (B,)
+        Codes of `Status`.
+
+    References
+    ----------
+    Theorem 2.1 of Gadhikar & Burkholz (ICLR 2024) where balanced, beyond the paper at any other balance.
+    """
     s_pos, s_neg = np.asarray(line.s_pos), np.asarray(line.s_neg)
     near = (w > 0) & (np.abs(a * w - s_pos) <= tolerance) & (a * s_pos > 0) & (np.asarray(line.c_pos) > 0)
-    towards = a * np.sign(s_pos)  # > 0: a w moves to s_pos on w > 0
+    towards = a * np.sign(s_pos)  # > 0: on w > 0, a w moves to s_pos
     # From w < 0 the line w = 0 is reached iff c > 0 and a s_neg > 0, and then passed iff a s_pos > 0.
     crosses_up = (w < 0) & (c > 0) & (a * s_neg > 0) & (towards > 0)
     crosses_up &= (np.asarray(line.c_neg) > 0) & (np.asarray(line.c_pos) > 0)
@@ -119,10 +194,10 @@ def line_status(
 
 
 def _on(problem: Sample, a: float, z: Array, near: NDArray[np.bool_], step: float) -> NDArray[np.intp]:
-    """The hyperplanes (k,) that a state is on, of those that are `near` by their own samples (n,) bool.
+    """Return the indices of the hyperplanes that a state is on, given which are `near` (n,) on their own.
 
-    Descent hops about them: a step across changes a w.x_i by no more than the labels of all of them do,
-    step |a/n| sum_j |y_j x_j.x_i|.
+    Descent hops about them: a step across some of them changes a w.x_i by at most what the labels of all of
+    them contribute, step |a/n| sum_j |y_j x_j.x_i|.
     """
     on = np.flatnonzero(near)
     if step:
@@ -132,7 +207,10 @@ def _on(problem: Sample, a: float, z: Array, near: NDArray[np.bool_], step: floa
 
 
 def _pull(problem: Sample, state: State, z: Array, rounding: Array, step: float) -> Array:
-    """A u - b (B, d) of the cells; on a slide the least that shares in [0, 1] of its samples can leave."""
+    """Compute A u - b (B, d) in the cell of each state.
+
+    On a slide, each sample counts with the share in [0, 1] that makes the norm of the result least.
+    """
     residual = state.a[:, None] * z - problem.y
     active = z > rounding
     hop = step / problem.n * np.abs(state.a[:, None] * problem.y) * np.sum(problem.x**2, axis=1)
@@ -156,18 +234,40 @@ def sample_status(
     settled: NDArray[np.bool_] | None = None,
     step: float = 0.0,
 ) -> NDArray[np.int8]:
-    """Status of states (B,) of n samples in d > 1, judged by the least-squares problem of their cell.
+    """Return the status of states of n samples in d > 1, judged by the least-squares problem of their cell.
 
     In the cell S = {w.x_i > 0} the loss is quadratic in u = a w, dL/dw = a (A_S u - b_S), and A_S is about
-    s I/2, s the mean square of x: converged where |A_S u - b_S| <= tolerance s/2 on the target's side,
-    a > 0 and w.v > 0. A state at rest elsewhere is stuck, or dead where no sample is active; one on its
-    hyperplane, to `ON_PLANE`, is not. a < 0 <= c never changes sign: dead too, as is a limit all whose active
-    labels are 0, where the output is 0. On hyperplanes w.x_i = 0 that
-    attract (a y_i < 0) the flow slides, each sample active to a share in [0, 1].
+    s I/2, s the mean square of x. On hyperplanes w.x_i = 0 that attract (a y_i < 0) the flow slides, and each
+    of their samples is active to a share in [0, 1].
 
-    settled (B,) : where the state is a limit for certain; given, only such a state is stuck, since where a is
-    small one that creeps on looks as if at rest.
-    step : learning rate of the descent that led there, which hops about the hyperplanes instead.
+    Converged is a state with |A_S u - b_S| <= tolerance s/2 on the target's side, a > 0 and w.v > 0. A state
+    at rest elsewhere is stuck. Dead is a state without active samples, where a sample with w.x_i = 0 up to
+    `ON_PLANE` counts as inactive; a state with a < 0 <= c, since a never changes sign, or with a < 0 and |w|
+    below `TINY_NORM`; and a limit whose active labels are all 0, since its output is 0.
+
+    Parameters
+    ----------
+    problem : Sample
+        The n samples.
+    state : State
+        States a (B,), w (B, d).
+    c : ndarray, shape (B,)
+        Balance of the start.
+    overlap : array_like
+        |mask * v|, below 1 where the mask lost a target coordinate.
+    tolerance : float
+        Accuracy of a state that converged, as above.
+    settled : ndarray of bool, shape (B,), optional
+        Where the state is a limit for certain. If given, only such a state is stuck: where a is small, a
+        state that still creeps looks as if at rest.
+    step : float
+        Learning rate of the descent that led there, which hops about the hyperplanes; 0 for a flow, which
+        slides on them.
+
+    Returns
+    -------
+    ndarray of int8, shape (B,)
+        Codes of `Status`.
     """
     z = state.w @ problem.x.T
     rho = np.linalg.norm(state.w, axis=-1)

@@ -1,21 +1,29 @@
 """The theory, derived by sympy from the loss alone: exact claims, each with the proof that it holds.
 
-`derivations()` lists them in reading order. Calling one returns its claims; a claim has a `statement` (a
-sympy expression), a `residual` (0, or false, once simplified) and `proved`. The docstring of a derivation
-says what it shows and where the statement comes from: a theorem of Gadhikar & Burkholz (ICLR 2024), or
-beyond the paper. `regions.success` states where each algorithm succeeds.
+`derivations()` lists the derivations in reading order. Each is a function that returns its claims. A claim
+has a `statement` (a sympy expression), a `residual` (0 or false once simplified) and `proved`. The docstring
+of a derivation is its theorem in words; reports print its first paragraph. It names the source: a theorem of
+Gadhikar & Burkholz (ICLR 2024), or "beyond the paper". `regions.success_region` states where each algorithm
+succeeds.
 """
 
 from collections.abc import Callable
 
 from singleneuron.theory import balanced, escape, line, population, regions, samples
-from singleneuron.theory.claims import Claim, Claims, Equation, Implication, Inequality
+from singleneuron.theory.claims import Claims, Equation, Implication, Inequality, SymbolicClaim
 
-__all__ = ["Claim", "Claims", "Equation", "Implication", "Inequality", "derivations"]
+__all__ = ["Claims", "Equation", "Implication", "Inequality", "SymbolicClaim", "derivations"]
 
 
 def derivations() -> dict[str, Callable[[], Claims]]:
-    """Every derivation by its title: first any data, then one coordinate, then the population."""
+    """List every derivation by its title: first any data, then one coordinate, then the population.
+
+    Returns
+    -------
+    dict of str to callable
+        Functions without arguments, each of which returns its claims.
+    """
+    # A table in reading order, not code: its length is the number of derivations.
     return {
         "Gradient flow of samples in a cell": samples.cell_flow,
         "Conservation of the balance": samples.conservation,
@@ -36,7 +44,7 @@ def derivations() -> dict[str, Callable[[], Claims]]:
         "Active half-planes": population.active_half_planes,
         "Gaussian correlation of two ReLU neurons": population.correlation,
         "Population loss": population.loss_from_definition,
-        "Angle kernel": population.kernel,
+        "Angle kernel": population.kernel_shape,
         "Gradient of the correlation": population.correlation_gradient,
         "Conservation and energy law of the population": population.conservation_and_energy,
         "Polar form of the population flow": population.polar_form,

@@ -1,6 +1,6 @@
 """Balanced population flows in d > 1 (Lemma 2.2): one universal angle curve, and the norm along it.
 
-a = sign * rho with sign = +1 or -1; everything here is beyond the paper.
+Here a = sign * rho with sign = +1 or -1. Everything here is beyond the paper.
 """
 
 import sympy as sp
@@ -11,21 +11,21 @@ from singleneuron.theory.population import a, angle_kernel, kernel_slope, polar_
 
 u, delta, x = sp.symbols("u delta x", positive=True)
 phi = sp.Symbol("phi", positive=True)
-SIGNS = (1, -1)
+SIGNS_OF_A = (1, -1)
 
 
 def angle_time(theta: sp.Expr) -> sp.Expr:
-    """T(theta) = 2 pi int_theta^(pi/2) dphi / ((pi - phi) sin phi)."""
+    """Return T(theta) = 2 pi int_theta^(pi/2) dphi / ((pi - phi) sin phi)."""
     return 2 * sp.pi * sp.Integral(1 / ((sp.pi - phi) * sp.sin(phi)), (phi, theta, sp.pi / 2))
 
 
 def integrating_factor(theta: sp.Expr) -> sp.Expr:
-    """E(theta) = ((pi - theta) / sin theta)^2."""
+    """Return E(theta) = ((pi - theta) / sin theta)^2."""
     return ((sp.pi - theta) / sp.sin(theta)) ** 2
 
 
 def balanced_flow(sign: int) -> Flow:
-    """The flow of (theta, u = rho^2) where a = sign * rho."""
+    """Derive the flow of (theta, u = rho^2) where a = sign * rho."""
     polar = polar_flow(angle_kernel(theta), kernel_slope(theta))
     return {
         theta: polar[theta].subs(a, sign * rho),
@@ -34,10 +34,10 @@ def balanced_flow(sign: int) -> Flow:
 
 
 def angle_equation() -> Claims:
-    """theta' = +-k'(theta): the angle decouples from the norm and from d, and T(theta) advances as +-t.
+    """Where a = +-rho, theta' = +-k'(theta): the angle decouples from the norm and d, and T(theta)' = +-1.
 
-    All flows with a > 0 (a < 0) lie on one curve, theta(t) = Theta(T(theta_0) +- t) with Theta the inverse of
-    T.
+    So all flows lie on one curve: theta(t) = Theta(T(theta_0) +- t), with Theta the inverse of T, + for a > 0
+    and - for a < 0.
     """
     claims = [
         Equation(
@@ -47,7 +47,7 @@ def angle_equation() -> Claims:
         ),
         Equation(sp.Function("T")(sp.pi / 2), sp.Integer(0), angle_time(sp.pi / 2).doit()),
     ]
-    for sign in SIGNS:
+    for sign in SIGNS_OF_A:
         flow = balanced_flow(sign)
         claims += [
             Equation(Rate(theta), sign * kernel_slope(theta), flow[theta]),
@@ -57,13 +57,13 @@ def angle_equation() -> Claims:
 
 
 def bernoulli_equation() -> Claims:
-    """u = rho^2 obeys u' = +-2 u k - u^2, with the integrating factor E(theta) = ((pi - theta)/sin theta)^2.
+    """Where a = +-rho, u = rho^2 obeys u' = +-2 u k - u^2, and E = ((pi - theta)/sin theta)^2 integrates it.
 
     E' = +-2 k E, hence (E/u)' = E.
     """
     claims = []
     E = integrating_factor(theta)
-    for sign in SIGNS:
+    for sign in SIGNS_OF_A:
         flow = balanced_flow(sign)
         claims += [
             Equation(Rate(u), sign * 2 * u * angle_kernel(theta) - u**2, flow[u]),
@@ -76,16 +76,16 @@ def bernoulli_equation() -> Claims:
 
 
 def bernoulli_solution() -> Claims:
-    """1/u(t) = (E(theta_0)/u_0 + int_0^t E(theta) dt') / E(theta(t)), for either sign of a.
+    """For either sign of a, 1/u(t) = (E(theta_0)/u_0 + int_0^t E(theta) dt') / E(theta(t)).
 
-    With e^K = E(theta)/E(theta_0) it reads e^(-K) (1/u_0 + int e^K); for a < 0, K falls.
+    With e^K = E(theta)/E(theta_0) this reads e^(-K) (1/u_0 + int e^K). For a < 0, K falls.
     """
     u0, E0 = sp.symbols("u_0 E_0", positive=True)
     time, path = sp.Symbol("t'", nonnegative=True), sp.Function("theta", positive=True)
     gained = sp.Integral(integrating_factor(path(time)), (time, 0, t))
     solution = integrating_factor(path(t)) / (E0 / u0 + gained)
     claims = []
-    for sign in SIGNS:
+    for sign in SIGNS_OF_A:
         law = sign * 2 * u * angle_kernel(path(t)) - u**2
         speed = sp.diff(solution, t).subs(sp.diff(path(t), t), sign * kernel_slope(path(t)))
         claims.append(Equation(Rate(u) - law, sp.Integer(0), speed - law.subs(u, solution)))
@@ -96,8 +96,8 @@ def bernoulli_solution() -> Claims:
 def flip_time() -> Claims:
     """From theta_0 = pi/2 + z, w_1 turns positive after 4 z + (4/pi) z^2 + ((2/3) + 16/(3 pi^2)) z^3 + ...
 
-    It is -T(theta_0), and theta' = -1/4 at pi/2 for a > 0: random directions have z ~ N(0, 1/d) about, so the
-    wider the input, the earlier the flip.
+    This time is -T(theta_0), and theta' = -1/4 at pi/2 for a > 0. For random directions z is about
+    N(0, 1/d): the wider the input, the earlier the flip.
     """
     z = sp.Symbol("z", positive=True)
     speed = -sp.diff(angle_time(theta), theta).subs(theta, sp.pi / 2 + z)
@@ -110,23 +110,23 @@ def flip_time() -> Claims:
 
 
 def _time_near_pi(order: int) -> sp.Expr:
-    """T as a series in delta = pi - theta, without its constant."""
+    """Expand T in delta = pi - theta, without its constant."""
     speed = -sp.diff(angle_time(theta), theta).subs(theta, sp.pi - delta)  # dT/d delta
     return sp.integrate(sp.expand(sp.series(speed, delta, 0, order).removeO()), delta)
 
 
 def _growth_near_pi(order: int) -> sp.Expr:
-    """int_0^delta (E - 1) dT, a series in delta."""
+    """Expand int_0^delta (E - 1) dT in delta."""
     E = sp.series((delta / sp.sin(delta)) ** 2, delta, 0, order).removeO()
     speed = sp.diff(_time_near_pi(order), delta)
     return sp.integrate(sp.expand((E - 1) * speed), delta)
 
 
 def series_near_antiparallel() -> Claims:
-    """T = const - 2 pi/delta + 2 pi (delta/6 + 7 delta^3/1080 + ...), its inverse, the growth of the norm.
+    """Near delta = 0, T = const - 2 pi/delta + 2 pi (delta/6 + 7 delta^3/1080 + ...), with a known inverse.
 
-    With p = 2 pi/(const - T): x = log tan(theta/2) = log(2/p) + p^2/12 - 53 p^4/4320 + ...; the growth is
-    h = (1/E) int_0^delta (E - 1) dT = 2 pi delta (1/3 - 19 delta^2/270 + ...).
+    With p = 2 pi/(const - T) the inverse is x = log tan(theta/2) = log(2/p) + p^2/12 - 53 p^4/4320 + ... The
+    growth of the norm is h = (1/E) int_0^delta (E - 1) dT = 2 pi delta (1/3 - 19 delta^2/270 + ...).
     """
     p = sp.Symbol("p", positive=True)
     odd = delta / 6 + 7 * delta**3 / 1080 + 31 * delta**5 / 75600 + 127 * delta**7 / 4233600
@@ -147,7 +147,7 @@ def series_near_antiparallel() -> Claims:
 
 
 def series_near_target() -> Claims:
-    """T = const - 2 x - (4/pi) e^x + ... as x = log tan(theta/2) -> -oo: T ~ 2 log(1/theta) there."""
+    """As x = log tan(theta/2) -> -oo, T = const - 2 x - (4/pi) e^x + ..., which grows like 2 log(1/theta)."""
     e = sp.Symbol("e", positive=True)  # e^x = tan(theta/2)
     speed = sp.diff(angle_time(theta), theta).subs(theta, 2 * sp.atan(e)) * sp.diff(2 * sp.atan(e), e)
     time = sp.integrate(sp.expand(sp.series(sp.expand_trig(speed), e, 0, 1).removeO()), e)

@@ -1,7 +1,7 @@
-"""What a derivation returns: claims that carry their own proof, each exact and symbolic.
+"""Claims, which derivations return: exact and symbolic, each with its own proof.
 
-`statement` is what a reader sees, `residual` what is left of it after simplification (0, or false),
-`proved` whether that settles it.
+A reader sees the `statement`. The `residual` is what simplification leaves of it (0 or false), and `proved`
+says whether that settles it.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,11 +18,17 @@ ROUTES: tuple[Callable[[Any], Any], ...] = (
     sp.trigsimp,
     sp.simplify,
 )
-SIGNS = {sp.Gt: "is_positive", sp.Ge: "is_nonnegative", sp.Lt: "is_negative", sp.Le: "is_nonpositive"}
+# The property by which sympy says that a form has the sign of a relation to 0.
+SIGN_PREDICATES = {
+    sp.Gt: "is_positive",
+    sp.Ge: "is_nonnegative",
+    sp.Lt: "is_negative",
+    sp.Le: "is_nonpositive",
+}
 
 
 def simplified(expression: sp.Expr) -> sp.Expr:
-    """`expression` by the cheapest route that shows that it is 0, else as simple as it gets."""
+    """Simplify `expression` by the cheapest route that shows that it is 0, else by all routes."""
     for route in ROUTES:
         expression = route(expression)
         if expression == 0:
@@ -36,9 +42,20 @@ def _under(given: Boolean, statement: Boolean) -> Boolean:
 
 @dataclass(frozen=True)
 class Equation:
-    """`quantity` equals `stated`, because `derived`, what the loss gives for it, does.
+    """The claim that `quantity` equals `stated`, proved from `derived`, which the loss gives for it.
 
-    where : meaning of the symbols in `stated` in terms of those in `derived`; given : condition under which.
+    Attributes
+    ----------
+    quantity : sympy.Expr
+        Left-hand side of the statement, for display.
+    stated : sympy.Expr
+        Right-hand side.
+    derived : sympy.Expr
+        The quantity as derived from the loss; must equal `stated`.
+    where : dict of sympy.Symbol to sympy.Expr
+        Symbols of `stated` in terms of those in `derived`.
+    given : sympy.Boolean
+        Condition under which the claim holds, for display.
     """
 
     quantity: sp.Expr
@@ -49,22 +66,38 @@ class Equation:
 
     @property
     def statement(self) -> sp.Basic:
+        """The claim as a reader sees it."""
         return _under(self.given, sp.Eq(self.quantity, self.stated, evaluate=False))
 
     @cached_property
     def residual(self) -> sp.Expr:
+        """Derived minus claimed, simplified; 0 where the claim holds."""
         return simplified(sp.sympify(self.derived - self.stated).subs(self.where))
 
     @property
     def proved(self) -> bool:
+        """Whether the residual, and for an inequality the sign of `form`, settles the claim."""
         return bool(self.residual == 0)
 
 
 @dataclass(frozen=True)
 class Inequality:
-    """`quantity` is > 0 (or as `relation` says), because it equals `form`, whose sign its symbols force.
+    """The claim that `quantity` is > 0 (or < 0, as `relation` says), because it equals `form`.
 
     The symbols of `form` have the ranges that the claim is about; sympy finds the sign from them alone.
+
+    Attributes
+    ----------
+    quantity : sympy.Expr
+        Left-hand side of the statement, for display.
+    relation : type
+        sympy.Gt, Ge, Lt or Le, against 0.
+    form : sympy.Expr
+        The quantity in a form whose sign its symbols force.
+    derived : sympy.Expr
+        The quantity as derived from the loss; must equal `form`.
+    given : sympy.Boolean
+        Condition under which the claim holds, for display.
     """
 
     quantity: sp.Expr
@@ -75,29 +108,32 @@ class Inequality:
 
     @property
     def statement(self) -> sp.Basic:
+        """The claim as a reader sees it."""
         return _under(self.given, self.relation(self.quantity, 0, evaluate=False))
 
     @cached_property
     def residual(self) -> sp.Expr:
+        """Derived minus claimed, simplified; 0 where the claim holds."""
         return simplified(sp.sympify(self.derived - self.form))
 
     @property
     def proved(self) -> bool:
-        return bool(self.residual == 0) and getattr(self.form, SIGNS[self.relation]) is True
+        """Whether the residual, and for an inequality the sign of `form`, settles the claim."""
+        return bool(self.residual == 0) and getattr(self.form, SIGN_PREDICATES[self.relation]) is True
 
 
 def consistent(condition: Boolean) -> bool:
-    """Whether real numbers satisfy a condition made of linear relations, by Fourier-Motzkin elimination.
+    """Return whether real numbers satisfy a condition made of linear relations.
 
-    Exact. (sympy's own procedure, `satisfiable` with `use_lra_theory`, calls some that are satisfied
-    inconsistent.)
+    The test is exact: Fourier-Motzkin elimination. (sympy's own procedure, `satisfiable` with
+    `use_lra_theory`, calls some conditions inconsistent that real numbers do satisfy.)
     """
     condition = sp.to_nnf(condition, simplify=False).replace(sp.Ne, lambda x, y: sp.Or(x < y, x > y))
     return any(_feasible(sp.And.make_args(clause)) for clause in sp.Or.make_args(sp.to_dnf(condition)))
 
 
 def _feasible(relations: Iterable[Boolean]) -> bool:
-    """`consistent` for relations that all have to hold."""
+    """Return whether real numbers satisfy all of the relations."""
     rows: set[tuple[sp.Expr, bool]] = set()  # (e, strict): e > 0, or e >= 0
     for relation in relations:
         if isinstance(relation, sp.Eq):
@@ -111,7 +147,7 @@ def _feasible(relations: Iterable[Boolean]) -> bool:
     for x in sorted({x for e, _ in rows for x in e.free_symbols}, key=str):
         slopes = {row: row[0].diff(x) for row in rows}
         if any(slope.free_symbols for slope in slopes.values()):
-            raise ValueError(f"relations must be linear, but one is not in {x}; state it otherwise")
+            raise ValueError(f"relations must be linear, but one is not in {x}; state it in linear terms")
         lower, upper = ([row for row in rows if sign * slopes[row] > 0] for sign in (1, -1))
         rows = {row for row in rows if slopes[row] == 0} | {
             (sp.expand(low / slopes[low, s] - high / slopes[high, r]), s or r)
@@ -123,25 +159,33 @@ def _feasible(relations: Iterable[Boolean]) -> bool:
 
 @dataclass(frozen=True)
 class Implication:
-    """`premise` implies `conclusion`, because no state satisfies the one and not the other; both linear."""
+    """The claim that `premise` implies `conclusion`: no state satisfies the one without the other.
+
+    Attributes
+    ----------
+    premise, conclusion : sympy.Boolean
+        Conditions made of linear relations.
+    """
 
     premise: Boolean
     conclusion: Boolean
 
     @property
     def statement(self) -> sp.Basic:
+        """The claim as a reader sees it."""
         return sp.Implies(self.premise, self.conclusion, evaluate=False)
 
     @cached_property
     def residual(self) -> Boolean:
-        """What a counterexample would have to satisfy; false where there is none."""
+        """The condition that a counterexample must satisfy; false where there is none."""
         against = sp.And(self.premise, sp.Not(self.conclusion))
         return against if consistent(against) else sp.false
 
     @property
     def proved(self) -> bool:
+        """Whether the residual, and for an inequality the sign of `form`, settles the claim."""
         return self.residual is sp.false
 
 
-Claim = Equation | Inequality | Implication
-Claims = tuple[Claim, ...]
+SymbolicClaim = Equation | Inequality | Implication
+Claims = tuple[SymbolicClaim, ...]

@@ -1,4 +1,4 @@
-"""The loss of one hidden ReLU neuron and its gradient flow: all that the derivations start from."""
+"""The loss of one hidden ReLU neuron and its gradient flow, from which every derivation starts."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,32 +12,32 @@ Flow = dict[sp.Symbol, sp.Expr]
 
 
 def relu(z: sp.Expr, active: bool) -> sp.Expr:
-    """phi(z) = max(z, 0) on its active side (z > 0) and off it."""
+    """Return phi(z) = max(z, 0) on the active side z > 0, or on the other side."""
     return z if active else sp.Integer(0)
 
 
 def student(a: sp.Expr, z: sp.Expr, active: bool = True) -> sp.Expr:
-    """f = a phi(w.x) with z = w.x."""
+    """Return the output f = a phi(w.x) with z = w.x."""
     return a * relu(z, active)
 
 
 def error(output: sp.Expr, y: sp.Expr) -> sp.Expr:
-    """What a sample adds to n L."""
+    """Return the contribution of a sample to n L: half its squared error."""
     return (output - y) ** 2 / 2
 
 
 def gradient_flow(loss: sp.Expr, variables: Iterable[sp.Symbol]) -> Flow:
-    """The flow x' = -dL/dx in Euclidean coordinates."""
+    """Derive the flow x' = -dL/dx in Euclidean coordinates."""
     return {variable: -sp.diff(loss, variable) for variable in variables}
 
 
 def rate(quantity: sp.Expr, flow: Flow) -> sp.Expr:
-    """The time derivative of a function of the state."""
+    """Derive the time derivative of a function of the state along a flow."""
     return sum((sp.diff(quantity, variable) * speed for variable, speed in flow.items()), sp.Integer(0))
 
 
 class Rate(sp.Function):
-    """The time derivative of its argument, for display."""
+    """The time derivative of the argument, for display."""
 
     def _sympystr(self, printer: Any) -> str:
         return f"[{printer._print(self.args[0])}]'"
@@ -48,5 +48,5 @@ class Rate(sp.Function):
 
 
 def gaussian(z: sp.Expr) -> sp.Expr:
-    """Density of N(0, 1)."""
+    """Return the density of N(0, 1) at z."""
     return sp.exp(-(z**2) / 2) / sp.sqrt(2 * sp.pi)

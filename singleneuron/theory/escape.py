@@ -1,6 +1,6 @@
 """Nearly antiparallel to the target: how long the turn takes, and how a neuron dies. Beyond the paper.
 
-delta = pi - theta -> 0. The leading orders of the exact flow give a reduced system, which is solved exactly.
+The leading orders of the exact flow in delta = pi - theta give a reduced system, which is solved exactly.
 """
 
 import sympy as sp
@@ -16,7 +16,7 @@ rho0, delta0, delta1, deficit = sp.symbols("rho_0 delta_0 delta_1 |c|", positive
 
 
 def near_flow() -> Flow:
-    """The exact flow in (a, rho, delta)."""
+    """Derive the exact flow in (a, rho, delta)."""
     polar = polar_flow(angle_kernel(theta), kernel_slope(theta))
     flow = {name: speed.subs(theta, sp.pi - delta) for name, speed in polar.items()}
     flow[delta] = -flow.pop(theta)
@@ -38,16 +38,16 @@ def leading_order() -> Claims:
 
 
 def _fast_phase() -> tuple[sp.Expr, sp.Expr]:
-    """(a/rho, 1/delta) at t of the reduced system without k, c not 0."""
+    """Return (a/rho, 1/delta) at t of the reduced system without k, for c not 0."""
     ratio = a0 / rho0 * sp.exp(c * t / 2)
     return ratio, 1 / delta0 - a0 / (sp.pi * c * rho0) * (sp.exp(c * t / 2) - 1)
 
 
 def fast_escape() -> Claims:
-    """a/rho = (a_0/rho_0) e^(ct/2) and 1/delta reaches 0 at (2/c) log(1 + pi c rho_0/(a_0 delta_0)).
+    """While a/rho = (a_0/rho_0) e^(ct/2), 1/delta reaches 0 at t = (2/c) log(1 + pi c rho_0/(a_0 delta_0)).
 
-    As c -> 0 that is 2 pi rho_0/(a_0 delta_0): 2 pi/delta_0 where balanced, the leading order of the
-    universal angle curve. The log exists for c > 0 < a_0, and for c < 0 iff a_0 delta_0 > pi |c| rho_0.
+    As c -> 0 this is 2 pi rho_0/(a_0 delta_0), and 2 pi/delta_0 where balanced: the leading order of the
+    universal angle curve. The log exists for c > 0 if a_0 > 0, and for c < 0 iff a_0 delta_0 > pi |c| rho_0.
     """
     ratio, inverse = _fast_phase()
     up = sp.Symbol("a_0", positive=True)
@@ -65,7 +65,7 @@ def fast_escape() -> Claims:
 
 
 def slow_escape() -> Claims:
-    """c < 0 and a_0 delta_0 < pi |c| rho_0: delta stalls at delta_1, then creeps on the slow manifold.
+    """If c < 0 and a_0 delta_0 < pi |c| rho_0, delta stalls at delta_1, then creeps along the slow manifold.
 
     1/delta_1 = 1/delta_0 - a_0/(pi |c| rho_0). On the slow manifold rho^2 = |c| and a = 2k/rho, where a' = 0;
     there delta' = delta^5/(6 pi^2 |c|), which takes (3 pi^2/2) |c|/delta_1^4.
@@ -89,16 +89,16 @@ def slow_escape() -> Claims:
 
 
 def sign_change_of_a() -> Claims:
-    """a < 0 and c < 0: a passes 0 in finite time. With m = -a, m' < -|c| m/2 and x' < m/(2 sqrt|c|).
+    """If a < 0 and c < 0, a passes 0 in finite time: with m = -a, m' < -|c| m/2 and x' < m/(2 sqrt|c|).
 
-    So m decays exponentially while x = log tan(theta/2) stays bounded, k has a lower bound, and
-    m' < -sqrt|c| k. Where rho^2 = |c| and k are constant m = 0 after (2/|c|) log(1 + sqrt|c| m_0/(2 k)).
+    So m decays exponentially while x = log tan(theta/2) stays bounded. Hence k has a lower bound, and
+    m' < -sqrt|c| k. If rho^2 = |c| and k were constant, m = 0 after (2/|c|) log(1 + sqrt|c| m_0/(2 k)).
     """
     m, k, m0 = sp.symbols("m k m_0", positive=True)
     polar = polar_flow(k, kernel_slope(theta))
     norm = sp.sqrt(m**2 + deficit)
     fall = -polar[a].subs(a, -m)
-    # delta = pi/(1 + e) with e > 0
+    # delta = pi/(1 + e) with e > 0 ranges over (0, pi).
     e = sp.Symbol("e", positive=True)
     turn = (polar[theta] / sp.sin(theta)).subs({a: -m, theta: sp.pi - sp.pi / (1 + e)})
     ahead, excess = m / (2 * sp.sqrt(deficit)), m**2 / (norm * (norm + sp.sqrt(deficit)))
@@ -125,9 +125,9 @@ def sign_change_of_a() -> Claims:
 
 
 def death() -> Claims:
-    """a < 0 < c: a -> -sqrt(c), rho' = -c rho/2, and delta/rho -> pi sqrt(c), by a logistic law.
+    """If a < 0 < c, then a -> -sqrt(c), rho' = -c rho/2, and delta/rho -> pi sqrt(c) by a logistic law.
 
-    To leading order in rho and delta, with A = |a|: r = delta/rho has r' = (A^2/2) r (1 - r/(pi A)).
+    To leading order in rho and delta, with A = |a|, r = delta/rho obeys r' = (A^2/2) r (1 - r/(pi A)).
     """
     A, ratio = sp.symbols("A r", positive=True)
     flow = near_flow()

@@ -15,10 +15,10 @@ R = sp.Symbol("R", positive=True)
 
 
 def gradient_flow_of_samples() -> Claims:
-    """On either side a' = C w (s - a w), w' = C a (s - a w): Theorem 2.1.
+    """On either side of w = 0, a' = C w (s - a w) and w' = C a (s - a w): Theorem 2.1.
 
-    C = (1/n) sum x^2 and s = sum x y / sum x^2 over the samples i = 1..k on whose active side w is; the
-    others (output 0) add a constant to L.
+    C = (1/n) sum x^2 and s = sum x y / sum x^2 over the samples i = 1..k that this side activates. The others
+    have the output 0 and add a constant to L.
     """
     n, k = sp.symbols("n k", integer=True, positive=True)
     i = sp.Symbol("i", integer=True)
@@ -32,7 +32,7 @@ def gradient_flow_of_samples() -> Claims:
 
 
 def population_statistics() -> Claims:
-    """The population has C = 1/2 on both sides, s_pos = 1 and s_neg = 0: Theorem 2.1."""
+    """For the population, C = 1/2 on both sides, s_pos = 1 and s_neg = 0: Theorem 2.1."""
     x = sp.Symbol("x", real=True)
     claims: list[Equation] = []
     for side, span, slope in (("pos", (0, sp.oo), 1), ("neg", (-sp.oo, 0), 0)):
@@ -47,9 +47,10 @@ def population_statistics() -> Claims:
 
 
 def label_noise() -> Claims:
-    """Given the inputs, s_neg has mean 0 and variance sigma^2 / sum_{x<0} x^2; being Gaussian, a fair sign.
+    """Given the inputs, s_neg has mean 0 and variance sigma^2 / sum_{x<0} x^2; its sign is fair.
 
-    On x < 0 the target is 0 and y = noise ~ N(0, sigma^2), independent. Beyond the paper.
+    On x < 0 the target is 0 and the labels y ~ N(0, sigma^2) are independent noise, so s_neg is Gaussian.
+    Beyond the paper.
     """
     k = sp.Symbol("k", integer=True, positive=True)
     i = sp.Symbol("i", integer=True)
@@ -66,10 +67,10 @@ def label_noise() -> Claims:
 
 
 def invariants() -> Claims:
-    """a + w and a - w keep their signs on a side, and so does the residual s - a w, which decays.
+    """On a side of w = 0, a + w and a - w keep their signs; so does the residual s - a w, which decays.
 
-    Each one's rate is a multiple of itself; a^2 + w^2 >= |c|, so the decay is exponential where c is not 0.
-    Theorem 2.1 where balanced, beyond the paper else.
+    The rate of each is a multiple of itself. Since a^2 + w^2 >= |c|, the decay is exponential where c is not
+    0. Theorem 2.1 where balanced, beyond the paper elsewhere.
     """
     return (
         Equation(Rate(a + w), C * (s - a * w) * (a + w), rate(a + w, FLOW)),
@@ -79,10 +80,10 @@ def invariants() -> Claims:
 
 
 def switching_line() -> Claims:
-    """At w = 0 each side drives w' = C a s: the signs of a s_pos and a s_neg say if it crosses or sticks.
+    """At w = 0 each side drives w' = C a s: the signs of a s_pos and a s_neg decide if w crosses or sticks.
 
-    The population (s_pos = 1, s_neg = 0) sticks where a < 0; from w < 0, (log |w|)' = -C a^2, so that w = 0
-    is never reached. Any balance: beyond the paper.
+    The population (s_pos = 1, s_neg = 0) sticks where a < 0. From w < 0 it has (log |w|)' = -C a^2 and never
+    reaches w = 0. Any balance: beyond the paper.
     """
     down, arrived = sp.Symbol("|a|", positive=True), sp.Eq(w, 0)
     return (
@@ -100,7 +101,10 @@ def switching_line() -> Claims:
 
 
 def riccati_equation() -> Claims:
-    """U = (a + w)^2 obeys U' = 2C (s U - U^2/4 + c^2/4), V = (a - w)^2 the same with -s. Beyond the paper."""
+    """With U = (a + w)^2, U' = 2C (s U - U^2/4 + c^2/4), and V = (a - w)^2 obeys the same with -s.
+
+    Any balance: beyond the paper.
+    """
     c = a**2 - w**2
     U, V = (a + w) ** 2, (a - w) ** 2
     return (
@@ -110,9 +114,10 @@ def riccati_equation() -> Claims:
 
 
 def riccati_solution() -> Claims:
-    """X(t) = (X_0 (R + S tau) + (c^2/2) tau) / (R - S tau + (X_0/2) tau), with tau = tanh(C R t).
+    """With tau = tanh(C R t), X(t) = (X_0 (R + S tau) + (c^2/2) tau) / (R - S tau + (X_0/2) tau).
 
-    R^2 = S^2 + c^2/4. Solves U's equation with S = s and V's with S = -s, at any balance c. Beyond the paper.
+    R^2 = S^2 + c^2/4. X solves the equation of U with S = s and that of V with S = -s, at any balance c.
+    Beyond the paper.
     """
     X0, S, X = sp.Symbol("X_0", positive=True), sp.Symbol("S", real=True), sp.Symbol("X", positive=True)
     c2 = 4 * (R**2 - S**2)
@@ -128,10 +133,11 @@ def riccati_solution() -> Claims:
 
 
 def half_sums() -> Claims:
-    """So a(t) = (a (1 + kappa tau) + sigma tau w)/sqrt(e1 e2), w(t) = (w (1 - kappa tau) + sigma tau a)/same.
+    """So a(t), w(t) = (a (1 + kappa tau) + sigma tau w, w (1 - kappa tau) + sigma tau a)/sqrt(e1 e2).
 
-    kappa = c/(2R), sigma = s/R, e1 = 1 + sigma tau + (a - w)^2 tau/(2R), e2 = 1 - sigma tau + (a + w)^2
-    tau/(2R); a + w is multiplied by sqrt(e1/e2), a - w by its inverse. Beyond the paper.
+    Here kappa = c/(2R), sigma = s/R, e1 = 1 + sigma tau + (a - w)^2 tau/(2R) and
+    e2 = 1 - sigma tau + (a + w)^2 tau/(2R). The flow multiplies a + w by sqrt(e1/e2) and divides a - w by it.
+    Beyond the paper.
     """
     c, U, V = a**2 - w**2, (a + w) ** 2, (a - w) ** 2
     kappa, sigma = c / (2 * R), s / R
@@ -151,17 +157,17 @@ def half_sums() -> Claims:
 
 
 def crossing_time() -> Claims:
-    """w reaches 0 where U = V = c > 0: after log(1 + (1 - z)(Z + 1/Z)/((z + 1/Z)(Z - 1)))/(2 C R).
+    """Where U = V = c > 0, w reaches 0: after log(1 + (1 - z)(Z + 1/Z)/((z + 1/Z)(Z - 1)))/(2 C R).
 
-    z = U_0/c = |a + w|/|a - w| < 1, Z = 2(s + R)/c, for a w < 0 < s (reflect w for s < 0). The same time is
-    log(1 + 2|w|/(sigma gap))/(2 C R), gap = |a| - |w| + |w| kappa (1 + sigma + kappa)/((1 + sigma)(1 +
-    kappa)). Beyond the paper.
+    Here z = U_0/c = |a + w|/|a - w| < 1 and Z = 2(s + R)/c, for a w < 0 < s (reflect w for s < 0). The same
+    time is log(1 + 2|w|/(sigma gap))/(2 C R) with
+    gap = |a| - |w| + |w| kappa (1 + sigma + kappa)/((1 + sigma)(1 + kappa)). Beyond the paper.
     """
     z, Z, c, m = sp.symbols("z Z c m", positive=True)
     S, R_ = c * (Z - 1 / Z) / 4, c * (Z + 1 / Z) / 4
     U = (c * z * (R_ + S * tau) + c**2 / 2 * tau) / (R_ - S * tau + c * z / 2 * tau)
     arrival = sp.solve(sp.numer(sp.together(U - c)), tau)[0]
-    # The second form: w (1 - kappa tau) = -sigma tau a; kappa^2 + sigma^2 = 1 by a half angle.
+    # The second form: w (1 - kappa tau) = -sigma tau a, with kappa^2 + sigma^2 = 1 by a half angle.
     kappa, sigma = (1 - m**2) / (1 + m**2), 2 * m / (1 + m**2)
     up, down, U_0 = sp.symbols("|a| |w| U_0", positive=True)
     turn = sp.solve(-down * (1 - kappa * tau) + sigma * tau * up, tau)[0]
@@ -178,10 +184,10 @@ def crossing_time() -> Claims:
 
 
 def noise_wedge() -> Claims:
-    """Where label noise alone (0 < s << c) drives w up from w_0 < 0 < a_0: log(c |w_0|/(a_0 s))/(C c).
+    """Where label noise alone (0 < s << c) drives w from w_0 < 0 < a_0, it takes log(c |w_0|/(a_0 s))/(C c).
 
-    The leading order of the crossing time: s e^(2 C R t) -> c |w_0|/a_0 as s -> 0, and 2R -> c fast enough
-    for (2R - c) log s -> 0. Beyond the paper.
+    This is the leading order of the crossing time: s e^(2 C R t) -> c |w_0|/a_0 as s -> 0, and 2R -> c fast
+    enough for (2R - c) log s -> 0. Beyond the paper.
     """
     up, w0 = sp.Symbol("a_0", positive=True), sp.Symbol("w_0", negative=True)
     small, c = sp.symbols("s c", positive=True)
@@ -203,9 +209,10 @@ def noise_wedge() -> Claims:
 
 
 def balanced_solution() -> Claims:
-    """Balanced, u = a^2 is logistic: u = s/(1 + (s/u_0 - 1) e^(-2Cst)) where a = w.
+    """From a balanced start u = a^2 is logistic: u = s/(1 + (s/u_0 - 1) e^(-2Cst)) where a = w.
 
-    a = -w, s > 0: u = s/((1 + s/u_0) e^(2Cst) - 1); s = 0: a = a_0/sqrt(1 + 2 C a_0^2 t). Theorem 2.1.
+    Where a = -w and s > 0, u = s/((1 + s/u_0) e^(2Cst) - 1); where s = 0, a = a_0/sqrt(1 + 2 C a_0^2 t).
+    Theorem 2.1.
     """
     u0, slope, a0, u = sp.symbols("u_0 s a_0 u", positive=True)
     growth = sp.exp(2 * C * slope * t)

@@ -16,22 +16,22 @@ noise = sp.Symbol("epsilon", real=True)
 
 
 def angle_kernel(theta: sp.Expr) -> sp.Expr:
-    """k(theta) = (sin theta + (pi - theta) cos theta) / (2 pi)."""
+    """Return k(theta) = (sin theta + (pi - theta) cos theta) / (2 pi)."""
     return (sp.sin(theta) + (sp.pi - theta) * sp.cos(theta)) / (2 * sp.pi)
 
 
 def kernel_slope(theta: sp.Expr) -> sp.Expr:
-    """k'(theta) = -(pi - theta) sin theta / (2 pi)."""
+    """Return k'(theta) = -(pi - theta) sin theta / (2 pi)."""
     return -(sp.pi - theta) * sp.sin(theta) / (2 * sp.pi)
 
 
 def loss() -> sp.Expr:
-    """L(a, rho, theta) of the population, without noise."""
+    """Return L(a, rho, theta) of the population, without noise."""
     return a**2 * rho**2 / 4 + sp.Rational(1, 4) - a * rho * angle_kernel(theta)
 
 
 def polar_flow(k: sp.Expr, slope: sp.Expr) -> Flow:
-    """The flow of (a, rho, theta), given k(theta) and k'(theta)."""
+    """Return the flow of (a, rho, theta), given k(theta) and k'(theta)."""
     return {
         a: -a * rho**2 / 2 + rho * k,
         rho: a * k - a**2 * rho / 2,
@@ -40,14 +40,15 @@ def polar_flow(k: sp.Expr, slope: sp.Expr) -> Flow:
 
 
 def plane_flow() -> Flow:
-    """The flow of (a, p, q) from the loss."""
+    """Derive the flow of (a, p, q) from the loss."""
     return gradient_flow(loss().subs(POLAR), (a, p, q))
 
 
 def sector_mean(integrand: sp.Expr, start: sp.Expr, end: sp.Expr) -> sp.Expr:
-    """Part of E[integrand] from inputs whose direction lies in (start, end), in the plane of v and w.
+    """Integrate E[integrand] over inputs whose direction in the plane of v and w lies in (start, end).
 
-    The input's part in that plane, r (cos alpha, sin alpha) with v at angle 0 and w at theta, is N(0, I_2).
+    The part of an input in that plane, r (cos alpha, sin alpha) with v at angle 0 and w at theta, is
+    N(0, I_2).
     """
     density = r * sp.exp(-(r**2) / 2) / (2 * sp.pi)
     radial = sp.integrate(sp.expand(integrand * density), (r, 0, sp.oo))
@@ -58,10 +59,10 @@ Z_TARGET, Z_STUDENT = r * sp.cos(angle), rho * r * sp.cos(angle - theta)
 
 
 def active_sectors() -> list[tuple[bool, bool, sp.Expr, sp.Expr]]:
-    """(v.x > 0, w.x > 0, start, end) of the four sectors, for 0 < theta < pi.
+    """List (v.x > 0, w.x > 0, start, end) of the four sectors, for 0 < theta < pi.
 
-    cos(alpha - beta) > 0 within pi/2 of beta and nowhere else: the sectors end at beta -+ pi/2, beta = 0 and
-    theta.
+    cos(alpha - beta) > 0 within pi/2 of beta and nowhere else, so the sectors end at beta -+ pi/2 with
+    beta = 0 and beta = theta.
     """
     half = sp.pi / 2
     return [
@@ -73,7 +74,7 @@ def active_sectors() -> list[tuple[bool, bool, sp.Expr, sp.Expr]]:
 
 
 def active_half_planes() -> Claims:
-    """phi(w.x) is active where x lies within pi/2 of w, and off elsewhere: the sectors of the integrals.
+    """Within pi/2 of w, phi(w.x) is active, and off elsewhere: this gives the sectors of the integrals.
 
     A direction within pi/2 of w is at arctan(s) from it, the others at pi + arctan(s).
     """
@@ -117,10 +118,10 @@ def loss_from_definition() -> Claims:
 
 
 def one_kept_coordinate() -> Claims:
-    """One coordinate z at the angle theta to the target: s_pos = 2 k(theta), s_neg = -2 k(pi - theta).
+    """In one coordinate z at the angle theta to the target, s_pos = 2 k(theta) and s_neg = -2 k(pi - theta).
 
-    What a mask leaves of several target coordinates. s = E[z y]/E[z^2] over a side of z = 0; C = 1/2 on both.
-    Beyond the paper.
+    A mask may leave one of several target coordinates. s = E[z y]/E[z^2] over a side of z = 0, and C = 1/2 on
+    both. Beyond the paper.
     """
     z = Z_STUDENT / rho
     claims: list[Equation] = []
@@ -138,8 +139,8 @@ def one_kept_coordinate() -> Claims:
     return tuple(claims)
 
 
-def kernel() -> Claims:
-    """k falls from k(0) = 1/2 to k(pi) = 0: between, k' = -(pi - theta) sin theta/(2 pi) < 0.
+def kernel_shape() -> Claims:
+    """From k(0) = 1/2 to k(pi) = 0, k falls: between them k' = -(pi - theta) sin theta/(2 pi) < 0.
 
     Near pi, with delta = pi - theta, k = (delta^3/3 - delta^5/30 + delta^7/840 - ...)/(2 pi). Lemma 2.2.
     """
@@ -164,7 +165,7 @@ def kernel() -> Claims:
 
 
 def correlation_gradient() -> Claims:
-    """The gradient of rho k(theta) is ((pi - theta) v + sin(theta) w/rho) / (2 pi), in any d. Lemma 2.2.
+    """In any d, rho k(theta) has the gradient ((pi - theta) v + sin(theta) w/rho) / (2 pi). Lemma 2.2.
 
     rho k depends on w through p = w.v and rho = |w|, whose gradients are v and w/rho: its two partial
     derivatives are the coefficients.
@@ -178,7 +179,7 @@ def correlation_gradient() -> Claims:
 
 
 def conservation_and_energy() -> Claims:
-    """c = a^2 - |w|^2 is conserved and dL/dt = -(a'^2 + |w'|^2) along the population flow. Lemma 2.2."""
+    """Along the population flow c = a^2 - |w|^2 is conserved and dL/dt = -(a'^2 + |w'|^2). Lemma 2.2."""
     flow = plane_flow()
     L = loss().subs(POLAR)
     return (
@@ -192,7 +193,7 @@ def conservation_and_energy() -> Claims:
 
 
 def polar_form() -> Claims:
-    """a' = -a rho^2/2 + rho k, (log rho)' = a k/rho - a^2/2, theta' = (a/rho) k'(theta). Lemma 2.2."""
+    """In polar form a' = -a rho^2/2 + rho k, (log rho)' = a k/rho - a^2/2, theta' = (a/rho) k'. Lemma 2.2."""
     flow = plane_flow()
     polar = polar_flow(angle_kernel(theta), kernel_slope(theta))
     return (
@@ -203,9 +204,9 @@ def polar_form() -> Claims:
 
 
 def log_tan_coordinate() -> Claims:
-    """x = log tan(theta/2) obeys x' = -(a/rho)(pi - theta)/(2 pi).
+    """With x = log tan(theta/2), x' = -(a/rho)(pi - theta)/(2 pi).
 
-    And w_1 = -rho tanh x, q = |w_perp| = rho/cosh x. Beyond the paper.
+    Besides, w_1 = -rho tanh x and q = |w_perp| = rho/cosh x. Beyond the paper.
     """
     x = sp.log(sp.tan(theta / 2))
     polar = polar_flow(angle_kernel(theta), kernel_slope(theta))
@@ -224,12 +225,13 @@ def log_tan_coordinate() -> Claims:
 
 
 def masked_target() -> Claims:
-    """A mask that keeps |mask * v| = nu < 1 of the target: x = log tan(psi/2) of the angle psi with mask * v.
+    """If a mask keeps |mask * v| = nu < 1 of the target, x' = -nu (a/rho)(pi - theta)/(2 pi).
 
-    cos theta = nu cos psi = -nu tanh x, and x' = -nu (a/rho)(pi - theta)/(2 pi). Beyond the paper.
+    Here x = log tan(psi/2) of the angle psi between w and mask * v, and cos theta = nu cos psi = -nu tanh x.
+    Beyond the paper.
     """
     nu = sp.Symbol("nu", positive=True)
-    # p = w.u, u the unit vector along mask * v: in the masked space p and rho have the gradients u and w/rho.
+    # p = w.u, with u the unit vector along mask * v. In the masked space p has the gradient u, rho has w/rho.
     kept = sp.acos(nu * p / rho)
     along_w, along_u = (-sp.diff(loss().subs(theta, kept), variable) for variable in (rho, p))
     flow = {rho: along_w + along_u * p / rho, p: along_u + along_w * p / rho}
@@ -268,10 +270,9 @@ def critical_points() -> Claims:
 
 
 def limit_state() -> Claims:
-    """The flow stays bounded; at the target a rho = 1, so a^2 = (c + sqrt(c^2 + 4))/2. Theorem A.1.
+    """In the limit a rho = 1, so a^2 = (c + sqrt(c^2 + 4))/2; the flow stays bounded. Theorem A.1.
 
-    L = (a rho - 2k)^2/4 + (1 - 4k^2)/4, which never grows, bounds a rho; c fixes the difference of the
-    squares.
+    L = (a rho - 2k)^2/4 + (1 - 4k^2)/4 never grows and bounds a rho; c fixes the difference a^2 - rho^2.
     """
     k, c = sp.Symbol("k", positive=True), sp.Symbol("c", real=True)
     square = (c + sp.sqrt(c**2 + 4)) / 2

@@ -1,4 +1,4 @@
-"""Where each algorithm succeeds (Theorems 2.1 and 2.3, Lemma 2.2), the invariants behind it, the nesting."""
+"""The regions where each algorithm succeeds (Theorems 2.1 and 2.3, Lemma 2.2), and why they are nested."""
 
 import sympy as sp
 from sympy.logic.boolalg import Boolean
@@ -13,30 +13,55 @@ from singleneuron.theory.line import w as w_line
 from singleneuron.theory.population import POLAR, a, kernel_slope, p, plane_flow, polar_flow, q, rho, theta
 
 a0, w1, norm, s_pos, s_neg = sp.symbols("a_0 w_1 rho s_pos s_neg", real=True)
-"""The start: outer weight, w.v, |w|; the targets of the two sides of w_1 = 0 (the population: 1 and 0)."""
+"""The start: outer weight, w.v and |w|; the s of the two sides of w_1 = 0 (for the population 1 and 0)."""
 
 
 def line_success(
     a: sp.Expr = a0, w: sp.Expr = w1, s_pos: sp.Expr = sp.S.One, s_neg: sp.Expr = sp.S.Zero
 ) -> Boolean:
-    """One coordinate, data on both sides, s_pos not 0: Theorem 2.1 where balanced, beyond the paper else.
+    """State the success of one coordinate with data on both sides and s_pos not 0.
 
-    Where s_pos < 0 the sign of a is to be reversed: (a, s) -> (-a, -s) is a symmetry of the flow.
+    Where s_pos < 0 the sign of a is reversed: (a, s) -> (-a, -s) is a symmetry of the flow. Theorem 2.1 where
+    balanced, beyond the paper elsewhere.
     """
     towards, across = sp.sign(s_pos), sp.sign(s_pos) * s_neg
     return sp.And(towards * a + w > 0, sp.Or(w > 0, sp.And(w < 0, across > 0)))
 
 
 def dense_success(a: sp.Expr = a0, p: sp.Expr = w1, norm: sp.Expr = norm) -> Boolean:
-    """Population, d > 1: a > -|w|, w not 0 and not antiparallel to v. Lemma 2.2 where balanced."""
+    """State the success of the population in d > 1: a > -|w|, w neither 0 nor antiparallel to v.
+
+    Lemma 2.2 where balanced, beyond the paper elsewhere.
+    """
     return sp.And(a > -norm, p > -norm)
 
 
-def success(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Zero) -> Boolean:
-    """The start (a_0, w_1, rho) succeeds: Theorem 2.3 where balanced, beyond the paper else.
+def success_region(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Zero) -> Boolean:
+    """State the condition under which the start (a_0, w_1, rho) succeeds.
 
-    algorithm : 'imp', 'lrr', or 'wr', whose a_0 and w_1 are those at the rewind time, s_pos > 0 taken as 1.
-    imp : 'keep' a(0) after pruning, or 'rebalance' it to sign(a(0)) |w_1(0)|; of WR alike.
+    Parameters
+    ----------
+    algorithm : str
+        'imp', 'lrr', or 'wr', whose a_0 and w_1 are those at the rewind time.
+    imp : str
+        'keep' a(0) after pruning, or 'rebalance' it to sign(a(0)) |w_1(0)|; for WR, the values at the rewind
+        time.
+    s_neg : sympy.Expr
+        s of the side w_1 < 0; s_pos > 0 is taken as 1.
+
+    Returns
+    -------
+    sympy.Boolean
+        The condition.
+
+    Raises
+    ------
+    ValueError
+        If `algorithm` or `imp` does not exist.
+
+    References
+    ----------
+    Theorem 2.3 of Gadhikar & Burkholz (ICLR 2024) where balanced, beyond the paper elsewhere.
     """
     if algorithm not in ALGORITHMS or imp not in IMP_VARIANTS:
         raise ValueError(
@@ -51,12 +76,12 @@ def success(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Zero) ->
 
 
 def line_region() -> Claims:
-    """One coordinate: success iff w > 0 and a > -w, or with s_neg > 0 also from w < 0 < a + w. Theorem 2.1.
+    """In one coordinate success iff w > 0 and a > -w, or with s_neg > 0 also from w < 0 < a + w. Theorem 2.1.
 
-    a + w and s - a w keep their signs (`line.invariants`). With a + w > 0, w > 0 can be left only at w = 0
-    with a > 0, where w' = C a s_pos > 0: it is not. From w < 0 and a + w > 0, a > 0 and w' > 0 with s_neg >
-    0: it crosses; with s_neg <= 0, w stays < 0. With a + w < 0, w > 0 means a w < 0, never s_pos, and at w =
-    0, w' < 0.
+    a + w and s - a w keep their signs (`line.invariants`). Let a + w > 0. A flow with w > 0 could leave this
+    side only at w = 0 with a > 0, but there w' = C a s_pos > 0. A flow with w < 0 has a > 0: if s_neg > 0,
+    then w' > 0 and it crosses; if s_neg <= 0, w stays < 0. Let a + w < 0. Then w > 0 means a w < 0, which
+    never reaches s_pos, and at w = 0, w' < 0.
     """
     a, w, s = a_line, w_line, slope
     size, depth, drive = sp.symbols("|a| |w| |s|", positive=True)
@@ -102,12 +127,12 @@ def line_region() -> Claims:
 
 
 def dense_region() -> Claims:
-    """Population, d > 1: success iff a > -|w|, that is a > 0 or c < 0. Lemma 2.2 where balanced.
+    """For the population in d > 1, success iff a > -|w|: iff a > 0 or c < 0. Lemma 2.2 where balanced.
 
-    Beyond the paper at any other balance. a' = rho k > 0 at a = 0: positive once, for ever. Then theta falls,
-    k and with it rho stay away from 0, and the only critical point left is the minimum
-    (`population.critical_points`). c < 0: a passes 0 in finite time (`escape.sign_change_of_a`). Failure, a <
-    0 <= c: a = -sqrt(c + rho^2) <= -sqrt(c) for ever, (log rho)' < -a^2/2.
+    Beyond the paper at any other balance. At a = 0, a' = rho k > 0: once positive, a stays so. Then theta
+    falls, k and with it rho stay away from 0, and the only critical point left is the minimum
+    (`population.critical_points`). If c < 0, a passes 0 in finite time (`escape.sign_change_of_a`). If
+    a < 0 <= c, training fails: a = -sqrt(c + rho^2) <= -sqrt(c) for ever, and (log rho)' < -a^2/2.
     """
     k, down = sp.symbols("k |a|", positive=True)
     c = sp.Symbol("c", nonnegative=True)
@@ -124,10 +149,10 @@ def dense_region() -> Claims:
 
 
 def line_region_in_the_plane() -> Claims:
-    """The dense flow never leaves {w_1 > 0, a > -w_1}: what one coordinate can learn stays learnable.
+    """Once in {w_1 > 0, a > -w_1}, the dense flow stays there: what one coordinate can learn stays learnable.
 
-    On the boundary a = -w_1 <= 0, (a + w_1)' > 0; where a > 0, (w_1 e^(int a^2/2))' > 0, being a multiple of
-    pi - theta + sin theta cos theta, which falls to 0 at theta = pi. Beyond the paper.
+    On the boundary a = -w_1 <= 0, (a + w_1)' > 0. Where a > 0, (w_1 e^(int a^2/2))' > 0: it is a positive
+    multiple of pi - theta + sin theta cos theta, which falls to 0 at theta = pi. Beyond the paper.
     """
     flow = plane_flow()
     ahead, side = sp.symbols("p q", positive=True)
@@ -156,12 +181,12 @@ def line_region_in_the_plane() -> Claims:
 
 
 def nesting() -> Claims:
-    """IMP's region lies in WR's for every rewind time, and WR's in LRR's. Theorem 2.3 where balanced.
+    """For every rewind time IMP's region lies in WR's, and WR's in LRR's. Theorem 2.3 where balanced.
 
     Beyond the paper at any other balance. The dense flow never leaves {w_1 > 0, a > -w_1}, so WR's region
-    grows with the rewind time, from IMP's on; and never leaves the complement of LRR's, so WR's lies in LRR's
-    as IMP's does. rho >= |w_1|, > off the line through v. Re-balancing only loses starts; label noise only
-    adds some, within LRR's.
+    grows with the rewind time, starting from IMP's. Nor does it leave the complement of LRR's region, so WR's
+    lies in LRR's, as IMP's does. rho >= |w_1|, with > off the line through v. Re-balancing only loses starts;
+    label noise only adds some, within LRR's region.
     """
     ahead, side = sp.Symbol("w_1", real=True, nonzero=True), sp.Symbol("q", nonnegative=True)
     length = sp.sqrt(ahead**2 + side**2)
@@ -169,23 +194,23 @@ def nesting() -> Claims:
     noise = sp.Integer(1)
     return (
         Inequality(rho**2 - ahead**2, sp.Ge, side**2, length**2 - ahead**2),
-        Implication(sp.And(plane, success("imp")), success("lrr")),
-        Implication(success("wr", imp="rebalance"), success("wr")),
-        Implication(success("imp"), success("imp", s_neg=noise)),
-        Implication(sp.And(plane, norm > -w1, success("imp", s_neg=noise)), success("lrr")),
+        Implication(sp.And(plane, success_region("imp")), success_region("lrr")),
+        Implication(success_region("wr", imp="rebalance"), success_region("wr")),
+        Implication(success_region("imp"), success_region("imp", s_neg=noise)),
+        Implication(sp.And(plane, norm > -w1, success_region("imp", s_neg=noise)), success_region("lrr")),
     )
 
 
 def balanced_regions() -> Claims:
-    """Balanced, off the line through v: LRR succeeds iff a > 0, IMP iff also w_1 > 0. Theorem 2.3.
+    """From balanced starts off the line through v, LRR succeeds iff a > 0, IMP iff also w_1 > 0. Theorem 2.3.
 
-    With label noise and s_neg > 0 IMP needs a > 0 alone, and w_1 not 0. Beyond the paper.
+    With label noise and s_neg > 0 IMP needs only a > 0 and w_1 not 0. Beyond the paper.
     """
     starts = sp.And(norm > w1, norm > -w1, sp.Or(sp.Eq(a0, norm), sp.Eq(a0, -norm)))
     regions = (
-        (success("lrr"), a0 > 0),
-        (success("imp"), sp.And(a0 > 0, w1 > 0)),
-        (success("imp", s_neg=sp.Integer(1)), sp.And(a0 > 0, sp.Ne(w1, 0))),
+        (success_region("lrr"), a0 > 0),
+        (success_region("imp"), sp.And(a0 > 0, w1 > 0)),
+        (success_region("imp", s_neg=sp.Integer(1)), sp.And(a0 > 0, sp.Ne(w1, 0))),
     )
     return tuple(
         Implication(sp.And(starts, premise), conclusion)
@@ -195,7 +220,10 @@ def balanced_regions() -> Claims:
 
 
 def _balanced_probability(region: Boolean) -> sp.Expr:
-    """P of a region from balanced starts, a = +-|w| with a fair sign: quarter by quarter, all or nothing."""
+    """Compute P(region) for balanced starts, a = +-|w| with a fair sign; NaN unless it is made of quarters.
+
+    The quarters are those of the signs of a and w_1.
+    """
     w = sp.Symbol("w", real=True)
     total = sp.Integer(0)
     for sign in (1, -1):
@@ -209,11 +237,11 @@ def _balanced_probability(region: Boolean) -> sp.Expr:
 
 
 def probabilities() -> Claims:
-    """P(IMP) = 3/8 from independent N(0, 1) starts; balanced, P(LRR) = 1/2 and P(IMP) = 1/4.
+    """From independent N(0, 1) starts P(IMP) = 3/8; from balanced ones P(LRR) = 1/2 and P(IMP) = 1/4.
 
-    Balanced, label noise makes P(IMP) 1/2 for the half of the data draws that has s_neg > 0: 3/8 on average.
-    Independent starts at d = 2, where |w| has the density r e^(-r^2/2): P(LRR) = (2 + sqrt 2)/4. Theorem 2.3
-    where balanced, else beyond the paper.
+    From balanced starts label noise makes P(IMP) = 1/2 for the half of all data draws with s_neg > 0, which
+    gives 3/8 on average. From independent starts at d = 2, where |w| has the density r e^(-r^2/2),
+    P(LRR) = (2 + sqrt 2)/4. Theorem 2.3 where balanced, beyond the paper elsewhere.
     """
     x, w = sp.symbols("x w", real=True)
     above = sp.integrate(gaussian(x), (x, -w, sp.oo))  # P(a > -w)
@@ -221,11 +249,13 @@ def probabilities() -> Claims:
     imp, lrr = (
         sp.integrate(sp.expand(above * density), (w, 0, sp.oo)) for density in (gaussian(w), rayleigh)
     )
-    quiet, noisy = (_balanced_probability(success("imp", s_neg=sp.Integer(s))) for s in (0, 1))
+    quiet, noisy = (_balanced_probability(success_region("imp", s_neg=sp.Integer(s))) for s in (0, 1))
     return (
         Equation(sp.Symbol("P(IMP)"), sp.Rational(3, 8), imp),
         Equation(sp.Symbol("P(IMP; balanced)"), sp.Rational(1, 4), quiet),
-        Equation(sp.Symbol("P(LRR; balanced)"), sp.Rational(1, 2), _balanced_probability(success("lrr"))),
+        Equation(
+            sp.Symbol("P(LRR; balanced)"), sp.Rational(1, 2), _balanced_probability(success_region("lrr"))
+        ),
         Equation(sp.Symbol("P(IMP; balanced, noise)"), sp.Rational(3, 8), (quiet + noisy) / 2),
         Equation(sp.Symbol("P(LRR; d = 2)"), (2 + sp.sqrt(2)) / 4, lrr),
     )

@@ -1,4 +1,4 @@
-"""Samples: conservation of the balance, the energy law, and sliding along a sample's hyperplane."""
+"""Training on samples: conservation of the balance, the energy law, and sliding along a hyperplane."""
 
 import sympy as sp
 
@@ -11,7 +11,7 @@ alpha = sp.Symbol("alpha", nonnegative=True)
 
 
 def sample_pull(active: bool) -> tuple[sp.Expr, sp.Expr]:
-    """What a sample (x, y) with w.x = z adds to a', and the multiple of x that it adds to w'."""
+    """Derive the term that a sample (x, y) with w.x = z adds to a', and the multiple of x it adds to w'."""
     loss = error(student(a, z, active), y) / n
     return -sp.diff(loss, a), -sp.diff(loss, z)
 
@@ -19,8 +19,9 @@ def sample_pull(active: bool) -> tuple[sp.Expr, sp.Expr]:
 def cell_flow() -> Claims:
     """In a fixed activation pattern a' = w.b - a w.Aw and w' = a b - a^2 A w.
 
-    A = (1/n) sum x x^T and b = (1/n) sum y x over the active samples; here what one of them adds: x x^T/n
-    and y x/n, so that w.Aw = z^2/n, w.b = z y/n, and A w, b are z/n, y/n times x. Any d. Beyond the paper.
+    A = (1/n) sum x x^T and b = (1/n) sum y x over the active samples, in any d. The claims are about the
+    terms of one sample, x x^T/n and y x/n: for them w.Aw = z^2/n, w.b = z y/n, and A w, b are z/n, y/n times
+    x. Beyond the paper.
     """
     pull_a, pull_w = sample_pull(active=True)
     return (
@@ -32,18 +33,18 @@ def cell_flow() -> Claims:
 
 
 def conservation() -> Claims:
-    """c = a^2 - |w|^2 is conserved: any data, any d, any activation pattern, any multipliers.
+    """On any data, in any d, c = a^2 - |w|^2 is conserved, for any activation pattern and any shares.
 
-    A sample counts with a share alpha of its active side (1 on, 0 off, between while it slides: Filippov).
-    It adds (w'/x) w.x to w.w', so each sample alone leaves a a' - w.w' at 0. The paper's balanced
-    initialisation has c = 0; any other value: beyond the paper.
+    A sample counts with a share alpha of its active side: 1 on it, 0 off it, between them while it slides
+    (Filippov). It adds (w'/x) w.x to w.w', so each sample alone leaves a a' - w.w' at 0. The balanced
+    initialisation of the paper has c = 0; any other value is beyond the paper.
     """
     active, inactive = sample_pull(True), sample_pull(False)
     pull_a, pull_w = (alpha * on + (1 - alpha) * off for on, off in zip(active, inactive, strict=True))
     return (Equation(Rate(sp.Symbol("c")), sp.Integer(0), 2 * a * pull_a - 2 * pull_w * z),)
 
 
-# Samples 1 on, 2 off and 3 sliding in d = 3; the axes are turned so that x_3 = r e_1: w_1 = 0 on the slide.
+# In d = 3: sample 1 is on, 2 is off, 3 slides. The axes are turned so that x_3 = r e_1: w_1 = 0 on the slide.
 w = sp.symbols("w_1:4", real=True)
 x1 = sp.symbols("x_11:14", real=True)
 y1, y2, y3 = sp.symbols("y_1:4", real=True)
@@ -53,7 +54,7 @@ ON_SLIDE = {w[0]: sp.Integer(0)}
 
 
 def _slide() -> tuple[sp.Expr, Flow, Flow, sp.Expr]:
-    """(L, the cell's flow, the flow, alpha_3) on the slide; the cell is samples 1 and 2."""
+    """Derive (L, the flow of the cell, the flow, alpha_3) on the slide; the cell has samples 1 and 2."""
     z1 = sum((wi * xi for wi, xi in zip(w, x1, strict=True)), sp.Integer(0))
     cell_loss = (error(student(a, z1), y1) + error(student(a, z, False), y2)) / n
     sliding_loss = error(student(a, r * w[0]), y3) / n
@@ -68,8 +69,8 @@ def _slide() -> tuple[sp.Expr, Flow, Flow, sp.Expr]:
 def sliding() -> Claims:
     """On a slide w' is the cell's w' less its part along x_j, and alpha_j = -x_j.g / (|x_j|^2 a y_j/n).
 
-    g is the cell's w' without sample j; alpha_j, j's share of its active side, keeps w.x_j at 0. The field
-    jumps across the hyperplane by a y_j x_j/n. Beyond the paper.
+    g is the cell's w' without sample j. alpha_j, the share of sample j on its active side, keeps w.x_j at 0.
+    The field jumps across the hyperplane by a y_j x_j/n. Beyond the paper.
     """
     _, cell, flow, alpha_3 = _slide()
     jump = (sample_pull(True)[1] - sample_pull(False)[1]).subs(z, 0)
@@ -84,8 +85,8 @@ def sliding() -> Claims:
 def attraction() -> Claims:
     """Both sides of a hyperplane push towards it only if a y < 0; if a y > 0 the flow crosses or is repelled.
 
-    v = (w.x)' on the two sides differs by a y r^2/n, r = |x|: with a y < 0 it is larger on the off side.
-    Beyond the paper.
+    v = (w.x)' differs between the two sides by a y r^2/n with r = |x|: if a y < 0, it is larger on the off
+    side. Beyond the paper.
     """
     against = sp.Symbol("m", positive=True)
     jump = (sample_pull(True)[1] - sample_pull(False)[1]).subs(z, 0) * r**2
@@ -101,10 +102,10 @@ def attraction() -> Claims:
 
 
 def energy_law() -> Claims:
-    """dL/dt = -(a'^2 + |w'|^2) in a cell, and on a slide.
+    """In a cell and on a slide, dL/dt = -(a'^2 + |w'|^2).
 
-    In a cell by the chain rule; on a slide L moves with the sliding sample's term constant, w' is
-    orthogonal to what the multipliers add. Beyond the paper on the slide.
+    In a cell this is the chain rule. On a slide the term of the sliding sample in L is constant, and w' is
+    orthogonal to the force that holds w on the hyperplane. Beyond the paper on the slide.
     """
     loss = sp.Function("L")(a, *w)
     slide_loss, _, slide, _ = _slide()

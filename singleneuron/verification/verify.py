@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from signflow.verdicts import BrokenLaw, Count, Derivation, Evidence, Verdict, WrongOutcome, WrongRate
 from signflow.workers import check_runs
 from singleneuron.flows.result import Progress
-from singleneuron.problem.arguments import integer
+from singleneuron.problem.arguments import integer_in_range
 from singleneuron.problem.seeds import derived_seed
 from singleneuron.verification import law_starts
 from singleneuron.verification.evidence import counted, counted_law, judge
@@ -40,8 +40,8 @@ def verify(
     REFUTED (what would have been seen): where nothing contradicts a statement that no derivation proves;
     Monte Carlo alone verifies nothing. VERIFIED: else. Raises ValueError, in one line, for what does not fit.
     """
-    runs = None if runs is None else integer("runs", runs, 100)
-    seed = integer("seed", seed, 0)
+    runs = None if runs is None else integer_in_range("runs", runs, 100)
+    seed = integer_in_range("seed", seed, 0)
     planned = sweeps.plan(statements, runs)
     total, before = sum(sweep.runs for sweep in planned.values()), 0
     check_runs(total)

@@ -10,7 +10,8 @@ import xarray as xr
 
 import singleneuron as sn
 from singleneuron.experiments.settings import StudySettings
-from singleneuron.formulas.rates import STABLE_RATE, crossing_law, hop_rate, predicted_rates
+from singleneuron.formulas.descent import STABLE_RATE, hop_rate
+from singleneuron.formulas.rates import crossing_law, predicted_rates
 from singleneuron.presets.tables.common import CURVE_POINTS, ExperimentPart, PresetPart, Progress
 
 

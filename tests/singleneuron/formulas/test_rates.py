@@ -5,7 +5,8 @@ import pytest
 from scipy.optimize import brentq
 
 import singleneuron as sn
-from singleneuron.formulas.rates import crossing_law, dense_rate, hop_rate, predicted_rate, predicted_rates
+from singleneuron.formulas.descent import hop_rate
+from singleneuron.formulas.rates import crossing_law, dense_rate, predicted_rate, predicted_rates
 from singleneuron.formulas.regions import line_success
 from singleneuron.problem.problem import Line
 

@@ -62,7 +62,7 @@ def test_dense_success() -> None:
 def test_predicted_of_the_population(algorithm: str, imp: str) -> None:
     starts = start_grid()
     predicted = regions.predicted(Population(d=5), starts, algorithm, imp=imp)
-    expected = stated(theory.success(algorithm, imp=imp), starts)
+    expected = stated(theory.success_region(algorithm, imp=imp), starts)
     np.testing.assert_array_equal(predicted, expected.astype(float))
 
 
@@ -71,7 +71,7 @@ def test_predicted_of_the_population(algorithm: str, imp: str) -> None:
 def test_predicted_on_the_edge_of_imp(algorithm: str, imp: str) -> None:
     starts = start_grid(on_edge=True)
     predicted = regions.predicted(Population(d=5), starts, algorithm, imp=imp)
-    expected = stated(theory.success(algorithm, imp=imp), starts)
+    expected = stated(theory.success_region(algorithm, imp=imp), starts)
     np.testing.assert_array_equal(predicted, expected.astype(float))
 
 
@@ -82,7 +82,7 @@ def test_predicted_of_samples(seed: int, noise: float, imp: str) -> None:
     problem, starts = Sample.draw(d=4, n=50, noise=noise, seed=seed), start_grid()
     s_neg = sp.Float(problem.statistics.s_neg[0])
     predicted = regions.predicted(problem, starts, "imp", imp=imp)
-    expected = stated(theory.success("imp", imp=imp, s_neg=s_neg), starts)
+    expected = stated(theory.success_region("imp", imp=imp, s_neg=s_neg), starts)
     np.testing.assert_array_equal(predicted, expected.astype(float))
 
 
@@ -97,7 +97,9 @@ def test_predicted_of_wr(rewind_time: float, imp: str) -> None:
     starts: Any = balanced_starts(d=3, size=2000, seed=5, reduced=True)
     predicted = regions.predicted(Population(d=3), starts, "wr", imp=imp, rewind_time=rewind_time)
     rewound = Reduced(*exact.balanced_flow(starts.a, starts.p, starts.q, rewind_time))
-    np.testing.assert_array_equal(predicted, stated(theory.success("wr", imp=imp), rewound).astype(float))
+    np.testing.assert_array_equal(
+        predicted, stated(theory.success_region("wr", imp=imp), rewound).astype(float)
+    )
     assert 0.25 < predicted.mean() + 0.03 < 0.5
 
 

@@ -96,7 +96,7 @@ def leaky(z: sp.Expr, active: bool) -> sp.Expr:
         (population, "Z_STUDENT", population.Z_STUDENT.subs(population.theta, 0), population.correlation),
         (population, "angle_kernel", lambda x: (1 + sp.cos(x)) / 4, population.correlation),
         (population, "angle_kernel", lambda x: (1 + sp.cos(x)) / 4, population.polar_form),
-        (population, "kernel_slope", lambda x: -sp.sin(x) / 4, population.kernel),
+        (population, "kernel_slope", lambda x: -sp.sin(x) / 4, population.kernel_shape),
         (population, "kernel_slope", lambda x: -sp.sin(x) / 4, population.critical_points),
         (balanced, "angle_kernel", lambda x: (1 + sp.cos(x)) / 4, balanced.bernoulli_equation),
         (balanced, "kernel_slope", lambda x: -sp.sin(x) / 4, balanced.angle_equation),
@@ -139,10 +139,10 @@ def test_another_flow_fails(
 @pytest.mark.parametrize(
     ("premise", "conclusion"),
     [
-        (regions.success("lrr"), regions.success("imp")),
-        (regions.success("imp", s_neg=sp.Integer(1)), regions.success("imp")),
-        (regions.success("imp"), regions.success("imp", imp="rebalance")),
-        (regions.success("imp"), regions.success("lrr")),  # were |w| < w_1
+        (regions.success_region("lrr"), regions.success_region("imp")),
+        (regions.success_region("imp", s_neg=sp.Integer(1)), regions.success_region("imp")),
+        (regions.success_region("imp"), regions.success_region("imp", imp="rebalance")),
+        (regions.success_region("imp"), regions.success_region("lrr")),  # were |w| < w_1
     ],
 )
 def test_the_nesting_is_strict(premise: sp.Basic, conclusion: sp.Basic) -> None:
@@ -153,6 +153,6 @@ def test_the_nesting_is_strict(premise: sp.Basic, conclusion: sp.Basic) -> None:
 
 def test_success_refuses_other_names() -> None:
     with pytest.raises(ValueError, match=r"algorithm must be one of"):
-        regions.success("gmp")
+        regions.success_region("gmp")
     with pytest.raises(ValueError, match=r"and imp of"):
-        regions.success("imp", imp="reset")
+        regions.success_region("imp", imp="reset")

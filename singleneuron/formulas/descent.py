@@ -1,0 +1,49 @@
+"""Gradient descent in closed form: what one step does to random starts, and where no step settles."""
+
+import numpy as np
+
+from singleneuron.algorithms import Algorithm
+from singleneuron.formulas.quadrature import normal_points, uniform_points
+from singleneuron.problem.problem import angle_kernel
+
+STABLE_RATE = 2.0
+"""Only below this learning rate can descent settle: along (a, w_1) the curvature of the population loss at
+its minima a w_1 = 1 is (a^2 + w_1^2)/2 >= 1, and steps of more than 2 over the curvature leave a minimum."""
+
+
+def hop_rate(d: int, algorithm: str, *, learning_rate: float, scale: float = 1.0) -> float:
+    """Compute the share of balanced starts, d > 1, on the side of success after one step of descent.
+
+    This side is w_1 > 0 and a > -w_1 for IMP's last level, and a > 0 for LRR's dense one. The flow never
+    enters it, but a long step may: IMP's w_1 < 0 becomes w_1 (1 - rate a^2/2), and LRR's a = -rho becomes
+    rho (rate (rho^2/2 + k(theta)) - 1). The share is a mean over 2^15 Sobol points.
+
+    Parameters
+    ----------
+    d : int
+        Number of input coordinates.
+    algorithm : str
+        'imp' or 'lrr'.
+    learning_rate : float
+        Size of the step.
+    scale : float
+        Factor of the starts (a, w).
+
+    Returns
+    -------
+    float
+        The share, in [0, 1].
+    """
+    from scipy.special import ndtri
+
+    u = uniform_points(3)
+    (p, _, q), side = normal_points(d, u), ndtri(u[2])
+    p, q = scale * p / np.sqrt(d), scale * q / np.sqrt(d)
+    rho = np.hypot(p, q)
+    a = np.where(side > 0, rho, -rho)
+    if Algorithm(algorithm).rewinds_to is None:
+        slope = a * rho**2 / 2 - rho * angle_kernel(np.arctan2(q, p))
+        return float(np.mean(a - learning_rate * slope > 0))
+    residual = learning_rate * (a * p - (p > 0)) / 2
+    a, p = a - residual * p, p - residual * a
+    return float(np.mean((p > 0) & (a > -p)))

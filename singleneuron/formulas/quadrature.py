@@ -1,0 +1,76 @@
+"""Points at which random starts and data are drawn, to integrate success rates over them."""
+
+import functools
+
+import numpy as np
+
+from singleneuron.problem.arguments import Array
+from singleneuron.problem.problem import Line
+
+DRAWN = 8
+"""Coordinates of a point that stands for a start (3, with its sign) and its samples (5)."""
+
+
+@functools.cache
+def uniform_points(dims: int) -> Array:
+    """Return Sobol points of the unit cube, shape (dims, 2^15)."""
+    from scipy.stats import qmc
+
+    return np.ascontiguousarray(qmc.Sobol(dims, rng=0).random_base2(15).T)
+
+
+def normal_points(d: int, u: Array) -> tuple[Array, Array, Array]:
+    """Map points u of the cube to two N(0, 1) numbers and the norm of d - 1 more.
+
+    The norm is computed from the same coordinate as the second number: use one or the other.
+    """
+    from scipy.special import gammaincinv, ndtri
+
+    norm = np.sqrt(2 * gammaincinv((d - 1) / 2, u[1])) if d > 1 else np.zeros(u[1].shape)
+    return ndtri(u[0]), ndtri(u[1]), norm
+
+
+@functools.lru_cache(maxsize=4)
+def _sums_of_squares(n: int) -> tuple[Array, Array]:
+    """Draw n samples x ~ N(0, 1); return sum x^2 over those with x > 0, and over the others.
+
+    The draws use the coordinates u[3:6]. The numbers of samples are binomial: a side may be empty.
+    """
+    from scipy.special import gammaincinv
+    from scipy.stats import binom
+
+    split, *sides = uniform_points(DRAWN)[3:6]
+    active = binom.ppf(split, n, 0.5)
+    first, second = (
+        np.where(count > 0, 2 * gammaincinv(np.maximum(count, 1) / 2, u), 0.0)
+        for count, u in zip((active, n - active), sides, strict=True)
+    )
+    return first, second
+
+
+def drawn_line(n: int, noise: float) -> Line:
+    """Draw the statistics of n samples in one coordinate.
+
+    Given sum x^2 on a side, its s is normal with the mean of the population and the variance
+    noise^2/sum x^2.
+    """
+    from scipy.special import ndtri
+
+    sides = []
+    errors = uniform_points(DRAWN)[6:]
+    for mean, squares, u in zip((1.0, 0.0), _sums_of_squares(n), errors, strict=True):
+        error = np.divide(noise * ndtri(u), np.sqrt(squares), out=np.zeros(u.shape), where=squares > 0)
+        sides += [squares / n, np.where(squares > 0, mean + error, 0.0)]
+    return Line(*sides)
+
+
+@functools.cache
+def largest_share(d: int) -> Array:
+    """Draw max |u_i| of uniform directions u in R^(d - 1): the largest coordinate's share of |w_perp|.
+
+    Beyond d = 64 it is taken as 0.
+    """
+    if not 1 < d <= 64:
+        return np.zeros(1)
+    w = np.random.default_rng(0).standard_normal((uniform_points(3).shape[1], d - 1))
+    return np.abs(w).max(axis=1) / np.linalg.norm(w, axis=1)
