@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from signflow import command_line
 
+if TYPE_CHECKING:
+    from singleneuron.flows.result import Progress
+
 RESULTS = Path("build/results")
-Progress = Callable[[int, int], None]
 
 
 def data_options(parser: argparse.ArgumentParser) -> None:

@@ -263,7 +263,7 @@ def at_apex(planes, cell, watch, y, c):
 
 @routine
 def ending(planes, cell, watch, options, y, rate, c, t, look, scratch):
-    """Return why the trajectory ends here, or MOVING; with `look` a certain limit ends it, and y becomes it."""
+    """Return why a trajectory ends at y, or MOVING; with `look` a certain limit ends it, and y becomes it."""
     rest = at_rest(cell, y, rate, c)
     if rest == APEX:
         rest = at_apex(planes, cell, watch, y, c)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from pydantic import BaseModel, ConfigDict
 import singleneuron as sn
 from singleneuron.problem.arguments import number
 
-Progress = Callable[[int, int], None]
 CURVE_POINTS = 50
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import xarray as xr
 
 import singleneuron as sn
+from singleneuron.flows.result import Progress
 from singleneuron.formulas.rates import STABLE_RATE, crossing_law, hop_rate, predicted_rates
-from singleneuron.presets.tables.common import CURVE_POINTS, PresetPart, Progress
+from singleneuron.presets.tables.common import CURVE_POINTS, PresetPart
 
 
 class Study(PresetPart):
