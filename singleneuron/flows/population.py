@@ -127,7 +127,7 @@ def _follow(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, 
 
 
 @routine
-def finish(y, p, s, i, times, limit, record, path, end, reason, time):
+def write_trajectory(y, p, s, i, times, limit, record, path, end, reason, time):
     """Write trajectory i, which has ended."""
     leave(y, p, reason[i], s[T], int(s[FILLED]), times, limit, record, path[i], end[i])
     time[i] = s[T] if math.isnan(s[SINCE]) else s[SINCE]
@@ -151,7 +151,9 @@ def follow_lanes(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, p
                 s[lane, T], s[lane, SINCE], s[lane, FILLED] = 0.0, math.nan, 0.0
                 reason[i] = begin(p[lane], y[lane], s[lane], times, record[lane], rtol, atol, limit, work)
                 if reason[i] != RUNNING:
-                    finish(y[lane], p[lane], s[lane], i, times, limit, record[lane], path, end, reason, time)
+                    write_trajectory(
+                        y[lane], p[lane], s[lane], i, times, limit, record[lane], path, end, reason, time
+                    )
                     continue
                 b[ROW_SIGMA * LANES + lane], b[ROW_C * LANES + lane] = p[lane, SIGMA], p[lane, C]
                 b[ROW_UNIT * LANES + lane] = p[lane, UNIT]
@@ -172,7 +174,9 @@ def follow_lanes(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, p
             if reason[i] == RUNNING:
                 load(b, lane, y[lane], s[lane], times, limit, t_certain, k[0])
                 continue
-            finish(y[lane], p[lane], s[lane], i, times, limit, record[lane], path, end, reason, time)
+            write_trajectory(
+                y[lane], p[lane], s[lane], i, times, limit, record[lane], path, end, reason, time
+            )
             index[lane] = -1
             busy -= 1
 
