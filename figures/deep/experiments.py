@@ -126,7 +126,7 @@ def perturb(data: ResultTables) -> Figure:
 
 @style.styled()
 def transplants(data: ResultTables) -> Figure:
-    """Draw the accuracy of signs and amplitudes transplanted onto LRR's masks, and its difference to IMP's.
+    """Draw the accuracy of signs and amplitudes transplanted to LRR's masks, and its difference to IMP there.
 
     `means`, `levels` as for `accuracy`; `paired` (panel, arm, baseline, level).
     """
