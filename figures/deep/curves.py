@@ -98,7 +98,7 @@ def _published(axes: Axes, data: ResultTables, panel: str, arm: str, look: Look)
 
 
 def gaps(axes: Axes, data: ResultTables, panel: str, arms: Iterable[str], baseline: str) -> None:
-    """Draw paired differences in accuracy to `baseline` against density."""
+    """Draw paired differences in accuracy from `baseline` against density."""
     paired = data["paired"].sel(panel=panel, baseline=baseline)
     axes.axhline(0, color=style.GREY, linewidth=0.5)
     shown = list(arms)

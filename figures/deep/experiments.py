@@ -126,7 +126,7 @@ def perturb(data: ResultTables) -> Figure:
 
 @style.styled()
 def transplants(data: ResultTables) -> Figure:
-    """Draw the accuracy of signs and amplitudes transplanted to LRR's masks, and its difference to IMP there.
+    """Draw the accuracy of signs and amplitudes transplanted to LRR's masks, and its gap to IMP there.
 
     `means`, `levels` as for `accuracy`; `paired` (panel, arm, baseline, level).
     """
@@ -172,7 +172,7 @@ def width(data: ResultTables) -> Figure:
 
 @style.styled()
 def study(data: ResultTables) -> Figure:
-    """Draw a study at a glance: accuracy, its difference to IMP, and when the survivors' signs settle.
+    """Draw a study at a glance: accuracy, its difference from IMP, and when the survivors' signs settle.
 
     `means`, `levels`, `paired` and `sign_means` as for the other figures.
     """
