@@ -1,4 +1,4 @@
-"""`figures`, the command: its imports, too, can be interrupted."""
+"""The command `figures`; Ctrl-C also ends it while it still imports."""
 
 from signflow.interrupt import program
 

@@ -1,4 +1,4 @@
-"""`figures draw | report`: result files to PDF and PNG, and to the verification report."""
+"""The commands `figures draw` and `figures report`: from result files to PDF and PNG, and to the report."""
 
 from __future__ import annotations
 
@@ -15,36 +15,46 @@ from signflow.messages import unknown
 from signflow.results import read
 
 if TYPE_CHECKING:
-    import xarray as xr
     from matplotlib.figure import Figure
 
+    from figures.panels import ResultTables
     from figures.report import page as report
     from signflow import verdicts as signflow_verdicts
 
-Tables = Mapping[str, "xr.Dataset"]
-Draw = Callable[[Tables], "Figure"]
-T = TypeVar("T")
+    Draw = Callable[[ResultTables], Figure]
+
+_Made = TypeVar("_Made")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = command_line.parser("figures", "Draw figures and the report from result files.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     draw = commands.add_parser("draw", help="draw figures to PDF and PNG")
-    draw.add_argument("names", nargs="+", metavar="NAME", help="a figure, 'all' (theorems), or 'studies'")
     draw.add_argument(
-        "--out", type=command_line.path, default=Path("build/figures"), metavar="DIR", help="(%(default)s)"
+        "names", nargs="+", metavar="NAME", help="a figure, 'all' (those of theorems), or 'studies'"
+    )
+    draw.add_argument(
+        "--out",
+        type=command_line.path,
+        default=Path("build/figures"),
+        metavar="DIR",
+        help="folder to write to (%(default)s)",
     )
     draw.set_defaults(run=_draw)
     report = commands.add_parser("report", help="write verdicts and figures as a page")
     report.add_argument(
-        "--verdicts", type=command_line.path, nargs="+", metavar="FILE", help="(verdicts.json of the results)"
+        "--verdicts",
+        type=command_line.path,
+        nargs="+",
+        metavar="FILE",
+        help="files of verdicts (verdicts.json of the results)",
     )
     report.add_argument(
         "--out",
         type=command_line.path,
         default=Path("build/report/index.html"),
         metavar="FILE",
-        help="(%(default)s)",
+        help="page to write (%(default)s)",
     )
     report.set_defaults(run=_report)
     for sub in (draw, report):
@@ -53,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
             type=command_line.path,
             default=Path("build/results"),
             metavar="DIR",
-            help="(%(default)s)",
+            help="folder of the result files (%(default)s)",
         )
         sub.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return parser
@@ -62,9 +72,10 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run `figures`; return 0 when done, 1 after a failure, 2 on bad input, 130 when interrupted."""
     options = _parser().parse_args(arguments)
-    # A notebook hands its backend, which need not be installed here, to what it starts. Nothing is shown.
+    # A notebook passes its backend on to the programs it starts, but it may not be installed here. None is
+    # needed, since nothing is shown.
     os.environ.pop("MPLBACKEND", None)
-    # What matplotlib finds wrong in a matplotlibrc, or in its folder, changes no picture here.
+    # Faults that matplotlib reports in a matplotlibrc, or in its folder, change no picture here.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     return command_line.finish("figures", lambda: options.run(options))
 
@@ -81,7 +92,7 @@ def _draw(options: argparse.Namespace) -> None:
     names = sets.get(options.names[0], options.names)
     if odd := [name for name in names if not name or Path(name).name != name]:
         raise ValueError(f"a figure must be given by its name, got {', '.join(map(repr, odd))}")
-    # A recipe of the user's own has no figure of its own, but a result file.
+    # A user's own recipe has a result file but no figure of its own: it is drawn as `accuracy`.
     files = {name: options.results / f"{name}.nc" for name in names}
     if missing := sorted(name for name in set(names) - set(known) if not files[name].is_file()):
         unknown("a figure must be", missing[0], (*known, *sets))
@@ -122,10 +133,10 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _drawn(name: str, source: Path, draw: Draw) -> report.Drawn:
-    """A figure with the verdicts of its file."""
+    """Draw a figure, with the verdicts of its result file."""
     from figures.report import page as report
 
-    def parts(tables: Tables) -> tuple[Figure, list[signflow_verdicts.PredictionVerdict]]:
+    def parts(tables: ResultTables) -> tuple[Figure, list[signflow_verdicts.PredictionVerdict]]:
         return draw(tables), report.predictions(tables)
 
     (figure, decided), attributes = _draw_from(source, parts)
@@ -133,7 +144,7 @@ def _drawn(name: str, source: Path, draw: Draw) -> report.Drawn:
 
 
 def _figures() -> tuple[dict[str, list[str]], dict[str, Draw]]:
-    """The names that 'all' (the theorems) and 'studies' stand for, and all figures that there are."""
+    """Return the names that 'all' (the theorems) and 'studies' stand for, and every figure by its name."""
     from figures.deep import experiments
     from figures.neuron import samples, studies
     from figures.neuron import theorems as toy
@@ -143,14 +154,14 @@ def _figures() -> tuple[dict[str, list[str]], dict[str, Draw]]:
     return sets, theorems | studies.FIGURES | experiments.FIGURES
 
 
-def _draw_from(source: Path, draw: Callable[[Tables], T]) -> tuple[T, Mapping[str, Any]]:
-    """What `draw` makes of the tables of a result file, and the attributes of that file."""
+def _draw_from(source: Path, draw: Callable[[ResultTables], _Made]) -> tuple[_Made, Mapping[str, Any]]:
+    """Return what `draw` makes of the tables of a result file, and the attributes of that file."""
     tables = read(source)
     try:
         if not isinstance(tables, dict):
             raise KeyError("groups")
         return draw(tables), next(iter(tables.values())).attrs
-    except (AttributeError, KeyError, ValueError) as error:  # xarray's ways to miss a variable or dimension
+    except (AttributeError, KeyError, ValueError) as error:  # xarray raises these for a missing variable
         raise ValueError(
             f"'{source}' does not hold what {source.stem} draws ({error}); make it again"
         ) from None

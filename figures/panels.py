@@ -1,4 +1,4 @@
-"""Panels that several figures share: success maps, trajectories in their plane, titles."""
+"""Parts of panels that several figures share: success maps, trajectories in their plane, titles."""
 
 from __future__ import annotations
 
@@ -16,13 +16,25 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-Data = Mapping[str, "xr.Dataset"]
+ResultTables = Mapping[str, "xr.Dataset"]
+"""The tables of a result file by their names, as `signflow.results.read` returns them."""
 
 DOT: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 3.5, "markerfacecolor": "white"}
 
 
-def success_map(axes: Axes, space: xr.Dataset) -> list[Artist]:
-    """Fill by simulated success (undecided stays white), and draw the edge of the predicted region."""
+def draw_success_map(axes: Axes, space: xr.Dataset) -> list[Artist]:
+    """Fill a map by simulated success, and draw the edge of the predicted region.
+
+    Parameters
+    ----------
+    axes : where to draw.
+    space : one algorithm of a map: `success` (a0, w0) in [0, 1], NaN where undecided, which stays white; and
+        `predicted` (a0, w0), or `edge` (edge_w0).
+
+    Returns
+    -------
+    Entries for a legend.
+    """
     success = space.success.transpose("w0", "a0")
     axes.pcolormesh(
         space.a0, space.w0, success, cmap=style.RATE, vmin=0, vmax=1, shading="nearest", rasterized=True
@@ -39,9 +51,9 @@ def success_map(axes: Axes, space: xr.Dataset) -> list[Artist]:
 
 
 def _edge(axes: Axes, space: xr.Dataset) -> list[Artist]:
-    """The edge of the predicted region: its curve where the result holds one, else between the cells.
+    """Draw the edge of the predicted region: its curve if the result holds one, else a line between cells.
 
-    Dotted where it is the population's, for samples that theory has no edge for.
+    It is dotted where it is the edge of the population, drawn for samples that theory has no edge for.
     """
     look: dict[str, Any] = {
         "color": style.BLACK,
@@ -52,7 +64,8 @@ def _edge(axes: Axes, space: xr.Dataset) -> list[Artist]:
     if "edge" in space:
         if "edge_of" in space and space.edge_of == "population":
             look |= {"linestyle": ":", "label": "edge of the population"}
-        # Where all or none of the map succeeds the curve runs outside; an artist leaves the limits alone.
+        # The curve runs outside where all or none of the map succeeds. `add_artist`, unlike `plot`, leaves
+        # the limits of the axes alone.
         outside = 2 * float(space.a0[-1])
         edge = space.edge.clip(-outside, outside)
         axes.add_artist(Line2D(edge, space.edge_w0, **look))
@@ -67,14 +80,36 @@ def _edge(axes: Axes, space: xr.Dataset) -> list[Artist]:
 
 
 def wedge(axes: Axes, cells: xr.DataArray, label: str) -> Artist:
-    """Hatch those cells (a0, w0) of a map."""
+    """Hatch cells of a map.
+
+    Parameters
+    ----------
+    axes : where to draw.
+    cells : (a0, w0) bool, True where to hatch.
+    label : text of the legend.
+
+    Returns
+    -------
+    An entry for a legend.
+    """
     shown = cells.transpose("w0", "a0").astype(float)
     axes.contourf(cells.a0, cells.w0, shown, levels=[0.5, 1.5], colors="none", hatches=["////"])
     return Patch(facecolor=style.SUCCESS_FILL, hatch="////", label=label)
 
 
 def trajectories(axes: Axes, paths: xr.Dataset, label: str = "trajectory") -> list[Artist]:
-    """Trajectories in the (a, w_1) plane, from a ring at the start to a dot at the end."""
+    """Draw trajectories in the plane (a, w_1), from a ring at the start to a dot at the end.
+
+    Parameters
+    ----------
+    axes : where to draw.
+    paths : a (start, time), w (start, time, coordinate) and success (start) of each trajectory.
+    label : name of a trajectory in the legend.
+
+    Returns
+    -------
+    Entries for a legend.
+    """
     for start in range(paths.sizes["start"]):
         path = paths.isel(start=start)
         colour, w = outcome_colour(path), path.w.isel(coordinate=0)
@@ -90,11 +125,28 @@ def trajectories(axes: Axes, paths: xr.Dataset, label: str = "trajectory") -> li
 
 
 def outcome_colour(path: xr.Dataset) -> str:
+    """Return the colour of success or failure.
+
+    Parameters
+    ----------
+    path : a trajectory with `success`.
+
+    Returns
+    -------
+    A colour of `style`.
+    """
     return style.SUCCESS if path.success == 1 else style.FAILURE
 
 
-def plane(axes: Axes, x: str, y: str, moving: bool = False) -> None:
-    """Axes of a map over the start; `moving`: trajectories move over it, too."""
+def draw_plane(axes: Axes, x: str, y: str, moving: bool = False) -> None:
+    """Draw the zero lines and label the axes of a map over the start.
+
+    Parameters
+    ----------
+    axes : where to draw.
+    x, y : names of the two coordinates, such as 'a' and 'w_1'.
+    moving : whether the plane also shows trajectories, so that its axes stand for (t) as well as (0).
+    """
     axes.axhline(0, color=style.GREY, linewidth=0.5, zorder=1.5)
     axes.axvline(0, color=style.GREY, linewidth=0.5, zorder=1.5)
     labels = (f"${name}(0)$, ${name}(t)$" if moving else f"${name}(0)$" for name in (x, y))
@@ -104,5 +156,11 @@ def plane(axes: Axes, x: str, y: str, moving: bool = False) -> None:
 
 
 def letters(panels: Mapping[str, Axes]) -> None:
+    """Title panels with the letters (a), (b), and so on.
+
+    Parameters
+    ----------
+    panels : axes by their titles, in the order of their letters.
+    """
     for letter, (title, axes) in zip("abcdef", panels.items(), strict=False):
         axes.set_title(f"({letter}) {title}", loc="left")

@@ -1,4 +1,4 @@
-"""The one home of style: sizes, fonts, colours, saving."""
+"""The style of every figure: sizes, fonts, colours, and how it is saved."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from signflow.files import atomic
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Widths in inches; every text is set at its printed size, so nothing may be scaled afterwards.
+# Widths in inches. All text is set at its printed size, so a figure must not be scaled afterwards.
 COLUMN, PAGE = 3.25, 6.75
 
-# Okabe and Ito's palette: told apart with every common colour blindness.
+# The palette of Okabe and Ito, whose colours can be told apart with every common colour blindness.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#6E6E6E"
@@ -29,12 +29,12 @@ ALGORITHM = {"imp": VERMILION, "wr": GREEN, "lrr": BLUE}
 LABEL = {"imp": "IMP", "wr": "WR", "lrr": "LRR"}
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, VERMILION, SKY)
 
-# Pale, so that lines stay legible on it, and unequal in lightness, so that it survives a grey print.
+# Pale, so that lines stay legible on top, and unequal in lightness, so that they differ in a grey print.
 SUCCESS_FILL, FAILURE_FILL = "#A9D3EE", "#FBE8DA"
 RATE = LinearSegmentedColormap.from_list("rate", [FAILURE_FILL, SUCCESS_FILL]).with_extremes(bad="white")
 
 RC: dict[Any, Any] = {
-    "font.family": "STIXGeneral",  # ships with matplotlib: the same picture on every machine
+    "font.family": "STIXGeneral",  # it comes with matplotlib, so every machine draws the same picture
     "mathtext.fontset": "stix",
     "font.size": 9,
     "axes.titlesize": 9,
@@ -57,7 +57,17 @@ RC: dict[Any, Any] = {
 
 @contextlib.contextmanager
 def styled(**more: Any) -> Iterator[None]:
-    """Draw by `RC` and `more` on top of matplotlib's own defaults, whatever the user's matplotlibrc says."""
+    """Draw with `RC` on top of matplotlib's own defaults, whatever the user's matplotlibrc says.
+
+    Parameters
+    ----------
+    **more
+        Further settings of matplotlib, which override `RC`.
+
+    Yields
+    ------
+    Nothing: the settings hold within the block.
+    """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(RC | more)
@@ -67,7 +77,7 @@ def styled(**more: Any) -> Iterator[None]:
 def save(figure: Figure, directory: str | Path, name: str) -> list[Path]:
     """Write `figure` as NAME.pdf and NAME.png in `directory`, each complete or absent; return their paths.
 
-    The same figure gives the same bytes: no dates, no program names.
+    The same figure gives the same bytes, since the files hold no dates and no program names.
     """
     pdf, png = (Path(directory) / f"{name}.{suffix}" for suffix in ("pdf", "png"))
     vector, raster = io.BytesIO(), io.BytesIO()
@@ -75,7 +85,7 @@ def save(figure: Figure, directory: str | Path, name: str) -> list[Path]:
         none = {"CreationDate": None, "Creator": None, "Producer": None}
         figure.savefig(vector, format="pdf", metadata=none)
         figure.savefig(raster, format="png", metadata={"Software": None})
-    # Both before either has its name: a disk that fills up leaves the two that were there.
+    # Both are written before either is renamed: a disk that fills up leaves the old pair in place.
     with atomic(pdf) as first, atomic(png) as second:
         first.write_bytes(vector.getbuffer())
         second.write_bytes(raster.getbuffer())

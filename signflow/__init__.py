@@ -1,4 +1,4 @@
-"""What singleneuron, deepexp and figures share: result files, provenance, workers, command lines."""
+"""Parts that singleneuron, deepexp and figures share: result files, provenance, workers, command lines."""
 
 from typing import TYPE_CHECKING, Any
 

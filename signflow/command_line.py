@@ -1,6 +1,6 @@
-"""What the command lines have in common: parser, `--version`, paths, numbers, `--scheduler`, how they end.
+"""Parts that the command lines have in common: parser, `--version`, paths, numbers, and how they end.
 
-Exit codes: 0 done, 1 a failure in the run, 2 bad input, 130 interrupted; with one line on stderr.
+Exit codes: 0 done, 1 a failure in the run, 2 bad input, 130 interrupted; an error is one line on stderr.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from signflow.provenance import revision, version
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser, of subcommands too, that tells an error in one line and takes no abbreviations."""
+    """An argument parser, also of subcommands, that reports errors in one line and takes no abbreviations."""
 
     def __init__(self, *, prog: str, description: str | None = None, **options: object) -> None:
+        """Take the name and description of a program; other options of argparse are ignored."""
         super().__init__(prog=prog, description=description, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
+        """End the program with exit code 2 and the message, without argparse's lines of usage."""
         self.exit(2, f"{self.prog}: {message}\n")
 
 
@@ -37,7 +39,17 @@ class _Version(argparse.Action):
 
 
 def parser(prog: str, description: str) -> Parser:
-    """The parser of a program, with `--version`."""
+    """Make the parser of a program, with `--version`.
+
+    Parameters
+    ----------
+    prog : name of the program.
+    description : what it does, for `--help`.
+
+    Returns
+    -------
+    The parser.
+    """
     made = Parser(prog=prog, description=description)
     text = "print the version and its revision"
     made.add_argument("--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help=text)
@@ -45,7 +57,21 @@ def parser(prog: str, description: str) -> Parser:
 
 
 def path(text: str) -> Path:
-    """A path on the command line; `~` is the home folder, also where the shell has not replaced it."""
+    """Read a path from the command line.
+
+    Parameters
+    ----------
+    text : the path; `~` is the home folder, even where the shell has not replaced it.
+
+    Returns
+    -------
+    The path.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it cannot name a file or folder.
+    """
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError(f"a path must be the name of a file or a folder, got {text!r}")
     try:
@@ -57,7 +83,21 @@ def path(text: str) -> Path:
 
 
 def integer(text: str) -> int:
-    """A whole number on the command line, also written like 1e6."""
+    """Read a whole number from the command line.
+
+    Parameters
+    ----------
+    text : the number, which may be written like 1e6.
+
+    Returns
+    -------
+    The number, exact at any size.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it is not a whole number.
+    """
     try:
         value = Decimal(text)
         if value.is_finite() and value.adjusted() < 100 and value == value.to_integral_value():
@@ -68,14 +108,35 @@ def integer(text: str) -> int:
 
 
 def fail(prog: str, code: int, message: str) -> int:
-    """Print the message on one line of stderr; return the exit code."""
+    """Print an error on one line of stderr.
+
+    Parameters
+    ----------
+    prog : name of the program, which begins the line.
+    code : exit code.
+    message : what went wrong; its line breaks become spaces.
+
+    Returns
+    -------
+    The exit code.
+    """
     print(f"{prog}: {' '.join(message.split())}", file=sys.stderr)
     return code
 
 
 def finish(prog: str, action: Callable[[], int | None]) -> int:
-    """Run `action` and return its exit code (None: 0), or the one of the error that it ends with."""
-    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows its code
+    """Run a program to its end, and turn whatever it raises into one line on stderr.
+
+    Parameters
+    ----------
+    prog : name of the program.
+    action : the program; it returns its exit code, where None is 0.
+
+    Returns
+    -------
+    The exit code of `action`, or that of the error that it ended with.
+    """
+    for stream in (sys.stdout, sys.stderr):  # a character that the terminal lacks is shown by its code
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     before = heed()
@@ -86,8 +147,8 @@ def finish(prog: str, action: Callable[[], int | None]) -> int:
         code = fail(prog, 2, str(error))
     except KeyboardInterrupt as error:
         code = fail(prog, 130, f"interrupted{error}")
-    except BrokenPipeError:  # the reader had enough
-        code = 141  # 128 + SIGPIPE, as shells tell it
+    except BrokenPipeError:  # the reader, such as `head`, has closed its end
+        code = 141  # 128 + SIGPIPE, as shells report it
     except OSError as error:
         code = fail(prog, 1, f"'{error.filename}': {error.strerror}" if error.filename else str(error))
     except Failure as error:
@@ -96,7 +157,7 @@ def finish(prog: str, action: Callable[[], int | None]) -> int:
         code = fail(prog, 1, f"{type(error).__name__}: {error}")
     try:
         sys.stdout.flush()
-    except OSError:  # Python flushes once more as it exits
+    except OSError:  # Python flushes once more as it exits: let that succeed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if before is not None:
         signal.signal(signal.SIGINT, before)

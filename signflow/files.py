@@ -1,4 +1,4 @@
-"""Files written completely or not at all."""
+"""Files that are written completely or not at all, and checks of where they go."""
 
 from __future__ import annotations
 
@@ -15,12 +15,24 @@ SUFFIXES = (".nc", ".csv")
 
 
 def check_output(path: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> Path:
-    """Return `path`, having made sure that a result can be written there, without leaving anything behind.
+    """Make sure that a result can be written to `path`, without leaving anything behind.
 
-    Raises ValueError when the path ends in none of `suffixes` (if any), or when the folder cannot be written.
+    Parameters
+    ----------
+    path : file to be written later.
+    suffixes : endings of which the file must have one; none for any.
+
+    Returns
+    -------
+    The path.
+
+    Raises
+    ------
+    ValueError
+        If the path has another ending, is a folder, or its folder cannot be written to.
     """
     path = Path(path)
-    started_with()  # what computes a result is what stands here before it is computed
+    started_with()  # note the sources before they compute a result: they may be edited meanwhile
     if suffixes and path.suffix not in suffixes:
         raise ValueError(f"the output must end in {' or '.join(suffixes)}, got '{path}'")
     if path.is_dir():
@@ -30,9 +42,17 @@ def check_output(path: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> Path
 
 
 def check_folder(folder: str | Path, name: str = "the output's folder") -> None:
-    """Raise ValueError, in which `name` says what it is, unless files can be written into `folder`.
+    """Make sure that files can be written into `folder`, without making it.
 
-    What is missing of the folder must be one that can be made; nothing of it is.
+    Parameters
+    ----------
+    folder : folder to be used later. If it does not exist yet, its nearest parent must be writable.
+    name : what the message calls it.
+
+    Raises
+    ------
+    ValueError
+        If files cannot be written there.
     """
     folder = Path(folder).absolute()
     while not (folder.exists() or folder.is_symlink()):
@@ -47,7 +67,21 @@ def check_folder(folder: str | Path, name: str = "the output's folder") -> None:
 
 
 def read_text(path: str | Path) -> str:
-    """The text of a UTF-8 file, without a byte-order mark, lines ending in a newline alone; ValueError."""
+    """Read a UTF-8 file, without its byte-order mark.
+
+    Parameters
+    ----------
+    path : the file.
+
+    Returns
+    -------
+    Its text; every line ends in a newline alone.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read, or is not UTF-8.
+    """
     try:
         return Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -62,7 +96,17 @@ def read_text(path: str | Path) -> str:
 
 @contextlib.contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path` that replaces it when the block succeeds and vanishes when it fails."""
+    """Write a file completely or not at all.
+
+    Parameters
+    ----------
+    path : the file; its folder is made if it is missing.
+
+    Yields
+    ------
+    A temporary path beside `path`, to be written in the block. It replaces `path` when the block succeeds,
+    and vanishes when it fails.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}")
@@ -70,7 +114,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        # A write to a full disk names no file, and a rename the temporary one.
+        # The error of a write to a full disk names no file, and that of a rename the temporary one.
         if error.errno is not None and str(error.filename) in ("None", str(temporary)):
             error.filename = str(path)
         raise

@@ -1,8 +1,8 @@
-"""Ctrl-C ends a program once: by one line and exit code 130, whatever it does, and however often it comes.
+"""Ctrl-C ends a program once, with one line and exit code 130, however often it is pressed.
 
-The first one raises KeyboardInterrupt. A second one would come out of whatever the first has to put in order,
-or as a traceback when Python exits: it does nothing, unless the end takes longer than `GRACE`. Then it ends
-the process at once: all files are written all or nothing.
+The first press raises KeyboardInterrupt. A second one would break into the clean-up after the first, or print
+a traceback while Python exits. It therefore does nothing, unless the end takes longer than `GRACE`: then it
+ends the process at once, which harms no file, since all are written completely or not at all.
 """
 
 import atexit
@@ -14,15 +14,18 @@ import threading
 import time
 from typing import Any
 
-GRACE = 2.0  # seconds that an interrupted program has to end by itself, whatever else is pressed
+GRACE = 2.0
+"""Seconds that an interrupted program has to end by itself before another Ctrl-C ends it at once."""
 
-_ends_since: float | None = None  # Ctrl-C, too, is one a process
+# When the program began to end. A module's variable, since a process has but one handler of Ctrl-C.
+_ends_since: float | None = None
 
 
 def heed() -> Any:
-    """Treat Ctrl-C like that; returns the handler before.
+    """Let Ctrl-C end the program once, and return the handler that was there before.
 
-    None, and no change, where Ctrl-C is ignored or has a handler already, or is not for this thread.
+    Return None and change nothing where Ctrl-C is ignored, has a handler of its own, or does not come to this
+    thread.
     """
     global _ends_since
     if threading.current_thread() is not threading.main_thread():
@@ -43,13 +46,23 @@ def _interrupt(*_: object) -> None:
 
 
 def program(name: str, module: str) -> int:
-    """The exit code of `module`'s `main`; Ctrl-C is heeded from before its imports to Python's own end.
+    """Run the `main` of a module, with Ctrl-C heeded from before its imports until Python exits.
 
-    What the program computes is what stands in the sources before it reads them.
+    The sources are noted before the program imports them: provenance names those that it runs with, even if
+    they are edited meanwhile.
+
+    Parameters
+    ----------
+    name : name of the program, for the line that says it was interrupted.
+    module : dotted name of the module.
+
+    Returns
+    -------
+    The exit code.
     """
     global _ends_since
     if heed() is not None:
-        # The last thing at the end: Python then takes handlers away, but goes on to ignore what is ignored.
+        # Python's exit removes handlers but leaves ignored signals ignored. Registered first, this runs last.
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     try:
         from signflow.provenance import started_with

@@ -1,4 +1,4 @@
-"""What is known of the machine: its processor, its memory, and the cores and the memory of this process."""
+"""The machine: its processor, its memory, and the cores and the memory of this process."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ import re
 from pathlib import Path
 
 PATIENCE = 30 * 86400.0
-"""Seconds of one core; longer work is a slip of the pen."""
+"""Seconds on one core; work that takes longer was surely asked for by mistake."""
 
 
 def processor() -> str:
-    """The processor's name."""
+    """Return the name of the processor.
+
+    Returns
+    -------
+    The model as the system reports it, or the architecture.
+    """
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -23,30 +28,56 @@ def processor() -> str:
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """Return how many cores this process may use.
+
+    Returns
+    -------
+    At least 1.
+    """
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory() -> float:
-    """The memory of this machine in bytes, or what its container may use; infinite where nobody tells."""
+    """Return the memory of this machine, or of the container that this process runs in.
+
+    Returns
+    -------
+    Bytes; infinite where the system does not say.
+    """
     limits = [math.inf]
     with contextlib.suppress(ValueError, OSError, AttributeError):
         limits.append(float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")))
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # of the second and the first cgroups
-        with contextlib.suppress(ValueError, OSError):  # 'max' is none
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroups, version 2 and version 1
+        with contextlib.suppress(ValueError, OSError):  # 'max' is no limit
             limits.append(float(Path("/sys/fs/cgroup", name).read_text()))
     return min(limits)
 
 
 def peak_memory() -> float:
-    """The largest resident memory of this process so far, in MB; NaN where the system does not tell it."""
+    """Return the largest resident memory of this process so far.
+
+    Returns
+    -------
+    Megabytes; NaN where the system does not say.
+    """
     status = Path("/proc/self/status")
     found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
     return int(found[1]) / 1e3 if found else math.nan
 
 
 def check_memory(what: str, size: int) -> None:
-    """ValueError, in one line, if `what` takes more bytes than there are."""
+    """Make sure that a piece of work fits into memory.
+
+    Parameters
+    ----------
+    what : the work, for the message.
+    size : bytes that it needs.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer.
+    """
     if size > (there := memory()):
         raise ValueError(
             f"{what} would need {size / 1e9:.3g} GB of memory, but there are {there / 1e9:.3g} GB; "
@@ -55,6 +86,6 @@ def check_memory(what: str, size: int) -> None:
 
 
 def check_time(what: str, seconds: float) -> None:
-    """ValueError, in one line, if `what` takes a core longer than anybody waits."""
+    """Raise ValueError if the work called `what` would take one core more than PATIENCE seconds."""
     if seconds > PATIENCE:
         raise ValueError(f"{what} would take a core {seconds / 86400:.3g} days at least; ask for fewer")

@@ -1,4 +1,4 @@
-"""What a person reads where something is wrong: one line each, whoever found it."""
+"""Messages of errors: one line each, whichever library found the fault."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, Union, get_
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
-MOST = 3  # mistakes that one line tells
+MISTAKES_SHOWN = 3
+"""Most mistakes that one line lists."""
+# Phrases of pydantic, and how they read in our messages.
 _WORDING = (
     (r"^\w+ should (?=be|have|match)", "must "),
     ("be a valid (?=[aeiou])", "be an "),
@@ -21,28 +23,58 @@ _WORDING = (
 
 
 class Failure(RuntimeError):
-    """What ends a run that was asked for well; its message says all: why, what is kept, what to do."""
+    """A failure of a run whose input was good; its message says why, what is kept, and what to do."""
 
 
 def unknown(must: str, given: object, known: Iterable[str], more: str = "") -> NoReturn:
-    """Raise ValueError: `must` (as 'the model must be') one of `known`, and the nearest of them."""
+    """Raise ValueError for a name that is none of those known, and suggest the nearest of them.
+
+    Parameters
+    ----------
+    must : begin of the message, such as 'the model must be'.
+    given : the unknown name.
+    known : all names that there are.
+    more : text after the list of names.
+
+    Returns
+    -------
+    Never.
+
+    Raises
+    ------
+    ValueError
+        Always.
+    """
     names = list(known)
     raise ValueError(f"{must} one of {', '.join(names)}{more}, got '{given}'{nearest(given, names)}")
 
 
 def nearest(given: object, known: Iterable[str]) -> str:
-    """'; did you mean ...?', or nothing where no name is near."""
+    """Return '; did you mean ...?', or nothing if no name is near."""
     close = difflib.get_close_matches(str(given), list(known), n=1)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def invalid(error: ValidationError, model: type[BaseModel] | None = None) -> str:
-    """What pydantic found wrong, in one line; `model` tells the keys that a mistyped one may have meant."""
+    """Put into one line what pydantic found wrong.
+
+    Parameters
+    ----------
+    error : the faults.
+    model : the model that was filled, whose keys a mistyped one is compared with.
+
+    Returns
+    -------
+    The first MISTAKES_SHOWN faults, and the number of the others.
+    """
     found = [_mistake(dict(item), model) for item in error.errors()]
-    return "; ".join(found[:MOST]) + (f"; and {len(found) - MOST} more" if len(found) > MOST else "")
+    return "; ".join(found[:MISTAKES_SHOWN]) + (
+        f"; and {len(found) - MISTAKES_SHOWN} more" if len(found) > MISTAKES_SHOWN else ""
+    )
 
 
 def _mistake(item: dict[str, Any], model: type[BaseModel] | None) -> str:
+    """Put one fault into words: the key, what must hold, and what was given."""
     *section, last = item["loc"] or ("it",)
     key, message = ".".join(map(str, (*section, last))), item["msg"].removeprefix("Value error, ")
     match item["type"]:
@@ -69,12 +101,16 @@ def _mistake(item: dict[str, Any], model: type[BaseModel] | None) -> str:
 
 
 def _short(value: object) -> str:
+    """Return the value as text, cut off at 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _keys(model: Any, section: Iterable[int | str]) -> list[str]:
-    """The keys of a section of `model`: a field, an entry of a mapping, or a union's member by its tag."""
+    """Return the keys of one section of `model`.
+
+    Each step of `section` is a field, an entry of a mapping, or the tag of a member of a union.
+    """
     for name in section:
         members = _members(model)
         if tagged := [member for member in members if name in _tags(member)]:
@@ -88,7 +124,7 @@ def _keys(model: Any, section: Iterable[int | str]) -> list[str]:
 
 
 def _members(model: Any) -> list[Any]:
-    """The models in a type that is one, or a union of them, with None or annotated."""
+    """Return the models in a type: a model, or a union of models and None, which may be annotated."""
     if hasattr(model, "model_fields"):
         return [model]
     if get_origin(model) not in (Union, UnionType, Annotated):
@@ -97,6 +133,6 @@ def _members(model: Any) -> list[Any]:
 
 
 def _tags(model: Any) -> set[Any]:
-    """What tells a model from the others of its union: its fields of one literal."""
+    """Return the tags that tell a model from the others of its union: its fields of a single literal."""
     kinds = (field.annotation for field in model.model_fields.values())
     return {get_args(kind)[0] for kind in kinds if get_origin(kind) is Literal and len(get_args(kind)) == 1}

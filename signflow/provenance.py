@@ -1,4 +1,4 @@
-"""What made a result: configuration, seed, versions, and a digest of the sources."""
+"""Provenance of a result: configuration, seed, versions, and a digest of the sources."""
 
 from __future__ import annotations
 
@@ -29,9 +29,13 @@ _LIBRARIES = ("numpy", "scipy", "numba", "xarray", "signflow")
 
 
 def source_digest() -> str:
-    """SHA-256 over the names and contents of the .py and .toml files of the packages that compute.
+    """Digest the .py and .toml files of the packages that compute, by their names and contents.
 
-    Hidden files are what editors, notebooks and file managers leave behind.
+    Hidden files do not count: editors, notebooks and file managers leave them behind.
+
+    Returns
+    -------
+    SHA-256 in hexadecimal digits.
     """
     digest = hashlib.sha256()
     files = (file for package in _SOURCES for file in (_ROOT / package).rglob("*"))
@@ -45,13 +49,13 @@ def source_digest() -> str:
 
 @functools.cache
 def started_with() -> tuple[str, str]:
-    """Digest and revision of the sources when this process first asked: those that it computes with."""
+    """Return digest and revision of the sources this process computes with: as they were when first asked."""
     return source_digest(), revision()
 
 
 @functools.cache
 def revision() -> str:
-    """The git revision of the source tree, '-dirty' when edited; without git 'sources-' and the digest."""
+    """Return the git revision of the source tree, '-dirty' if edited; without git, a part of the digest."""
     if (_ROOT / ".git").exists():
         command = [
             "git",
@@ -69,7 +73,7 @@ def revision() -> str:
 
 
 def version(package: str) -> str:
-    """The version of an installed package; 'unknown' in a checkout that was never installed."""
+    """Return the version of an installed package, or 'unknown' in a checkout that was never installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -77,14 +81,23 @@ def version(package: str) -> str:
 
 
 def provenance(config: Mapping[str, Any], seed: int | None = None) -> dict[str, str | int]:
-    """What made a result, as attributes: configuration, seed, versions, sources, time and machine.
+    """Record what made a result.
 
-    Sources that were edited meanwhile are marked in `source_digest`: nobody can tell which of them made it.
+    Sources that were edited meanwhile are marked in `source_digest`, since the result may come from either.
+
+    Parameters
+    ----------
+    config : configuration of the result, as JSON can hold it.
+    seed : seed of the result, if it has one.
+
+    Returns
+    -------
+    Attributes of a result file: configuration, seed, versions, revision, digest, time, platform, processor.
     """
     digest, made = started_with()
     if source_digest() != digest:
         logging.getLogger(__name__).warning(
-            "the sources were edited while this ran; what it made is kept, but does not count as up to date"
+            "the sources were edited while this ran; its result is kept, but does not count as up to date"
         )
         digest += " (edited meanwhile)"
     libraries = _LIBRARIES + (("torch",) if "torch" in sys.modules else ())
@@ -102,7 +115,7 @@ def provenance(config: Mapping[str, Any], seed: int | None = None) -> dict[str, 
 
 
 def canonical(config: Mapping[str, Any]) -> str:
-    """JSON with sorted keys; what JSON cannot say (infinity, NaN) becomes its name."""
+    """Return a configuration as JSON with sorted keys; values that JSON lacks (infinity, NaN) become text."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Measured tables in the README, replaced where their section is marked."""
+"""Replacement of measured tables in the README, between lines that mark their sections."""
 
 from __future__ import annotations
 
@@ -9,12 +9,36 @@ from signflow.files import atomic, read_text
 
 
 def three_digits(value: float) -> str:
-    """Three significant digits, without an exponent."""
+    """Format a number for a table.
+
+    Parameters
+    ----------
+    value : a number > 0.
+
+    Returns
+    -------
+    Three significant digits, with commas between thousands and without an exponent.
+    """
     return f"{float(f'{value:.3g}'):,.{max(0, 2 - math.floor(math.log10(value)))}f}"
 
 
 def section(path: Path, mark: str) -> tuple[str, str]:
-    """The text of a file up to and from the lines that mark the begin and the end of `mark`; ValueError."""
+    """Read the text of a file around a marked section.
+
+    Parameters
+    ----------
+    path : the file.
+    mark : name of the section, which lies between the lines `<!-- mark: begin -->` and `<!-- mark: end -->`.
+
+    Returns
+    -------
+    The text up to and with the first line, and that from the second line on.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read, or lacks one of the lines.
+    """
     opening, closing = (f"<!-- {mark}: {side} -->" for side in ("begin", "end"))
     before, begin, rest = read_text(path).partition(opening)
     _, end, after = rest.partition(closing)
@@ -26,7 +50,19 @@ def section(path: Path, mark: str) -> tuple[str, str]:
 
 
 def replace_section(path: Path, mark: str, text: str) -> None:
-    """Put `text` between the lines in the file that mark the begin and the end of `mark`; ValueError."""
+    """Replace a marked section of a file, as `section` finds it.
+
+    Parameters
+    ----------
+    path : the file.
+    mark : name of the section.
+    text : its new content.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read, or lacks the lines that mark the section.
+    """
     before, after = section(path, mark)
     with atomic(path) as temporary:
         temporary.write_text(f"{before}\n{text}\n{after}", encoding="utf-8")

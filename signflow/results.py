@@ -1,7 +1,7 @@
 """Result files: labelled arrays with the provenance of the run that made them.
 
-The one format in which results are handed over: NetCDF (one Dataset, or one group per named Dataset), or
-CSV for one Dataset, as a long-form table. A file appears under its name only when it is complete.
+Results are handed over in one format alone: NetCDF (one Dataset, or one group per named Dataset), or for one
+Dataset CSV, as a long-form table. A file appears under its name only when it is complete.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from signflow.provenance import canonical, provenance, source_digest
 if TYPE_CHECKING:
     import xarray as xr
 
-# What a result shows, in words; the numbers in it do not depend on them.
+# Entries of a configuration that only describe the result in words: its numbers do not depend on them.
 _WORDS = ("title", "shows", "figure")
 
 
@@ -29,10 +29,24 @@ def write(
     config: Mapping[str, Any],
     seed: int | None = None,
 ) -> Path:
-    """Write `data` with its provenance to `path` (.nc or .csv), all or nothing, and return the path.
+    """Write a result with its provenance, completely or not at all.
 
-    A mapping becomes one NetCDF group per name. CSV holds one Dataset: its provenance as '# key: value'
-    lines, then one row per point of the product of its dimensions.
+    Parameters
+    ----------
+    data : a Dataset, or several by their names, each of which becomes a NetCDF group.
+    path : a file that ends in .nc or .csv. CSV holds one Dataset: its provenance as '# key: value' lines,
+        then one row per point of the product of its dimensions.
+    config : configuration of the result.
+    seed : seed of the result, if it has one.
+
+    Returns
+    -------
+    The path.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot hold the data, or cannot be written.
     """
     import xarray as xr
 
@@ -57,10 +71,21 @@ def write(
 
 
 def read(path: str | Path) -> xr.Dataset | dict[str, xr.Dataset]:
-    """Read a result: its Dataset, or its named Datasets, each with the provenance in its attributes.
+    """Read a result.
 
-    Every variable of a CSV comes back over all of the table's dimensions. Raises ValueError when the file
-    is missing, in use or no result file.
+    Parameters
+    ----------
+    path : a result file.
+
+    Returns
+    -------
+    Its Dataset, or its Datasets by their names, each with the provenance in its attributes. Every variable of
+    a CSV comes back over all dimensions of the table.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, in use, damaged, or no result file.
     """
     from signflow import formats
 
@@ -75,7 +100,17 @@ def read(path: str | Path) -> xr.Dataset | dict[str, xr.Dataset]:
 
 
 def is_current(path: str | Path, *, config: Mapping[str, Any]) -> bool:
-    """Whether the result at `path` was made by this configuration and by these sources."""
+    """Return whether a result was made by a configuration and by the present sources.
+
+    Parameters
+    ----------
+    path : where the result file should be.
+    config : the configuration.
+
+    Returns
+    -------
+    False also if there is no file, or none that can be read.
+    """
     path = Path(path)
     try:
         stored = _attributes(path) if path.is_file() else {}
@@ -91,10 +126,24 @@ def claim(
     overwrite: bool = False,
     suffixes: tuple[str, ...] = SUFFIXES,
 ) -> Path:
-    """Return `path`, having made sure that a result of this configuration may be written there.
+    """Make sure that a result of a configuration may be written to `path`.
 
-    Raises ValueError as `check_output` does, and where anything but an earlier result of this configuration
-    would be lost, unless `overwrite` says that it may be.
+    Parameters
+    ----------
+    path : file to be written later.
+    config : configuration of the result.
+    overwrite : whether any file there may be replaced. Otherwise only an earlier result of the same
+        configuration may.
+    suffixes : endings of which the file must have one.
+
+    Returns
+    -------
+    The path.
+
+    Raises
+    ------
+    ValueError
+        If the path cannot be written to, see `check_output`, or if another file would be lost.
     """
     path = check_output(path, suffixes)
     if overwrite or not path.exists():
@@ -113,7 +162,7 @@ def claim(
 
 
 def _flat(config: Any, name: str = "") -> dict[str, Any]:
-    """The entries of a nested mapping by dotted names."""
+    """Return the entries of a nested mapping by dotted names."""
     if not isinstance(config, Mapping):
         return {name: config}
     inner = ((f"{name}.{key}" if name else str(key), value) for key, value in config.items())
@@ -124,19 +173,19 @@ _AGAIN = "delete it and make it again"
 
 
 def _config_of(path: Path, remedy: str = _AGAIN) -> dict[str, Any]:
-    """The configuration that a result file states; ValueError where it states none."""
+    """Return the configuration that a result file states; raise ValueError if it states none."""
     stored = _attributes(path, remedy)
     with _named(path, remedy):
         if "config" not in stored:
             raise ValueError("it has no provenance")
         config = json.loads(stored["config"])
         if not isinstance(config, dict):
-            raise ValueError("its configuration is none")
+            raise ValueError("its configuration is not a mapping")
         return config
 
 
 def _attributes(path: Path, remedy: str = _AGAIN) -> dict[str, Any]:
-    """What a result file states of itself, before any of its data is read."""
+    """Return what a result file states about itself, without reading any of its data."""
     from signflow import formats
 
     with _named(path, remedy):
@@ -150,7 +199,7 @@ def _attributes(path: Path, remedy: str = _AGAIN) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _named(path: Path, remedy: str = _AGAIN) -> Iterator[None]:
-    """Turn what goes wrong with reading a result file into one line that names it and says what to do."""
+    """Turn any error in reading a result file into one line that names the file and says what to do."""
     try:
         yield
     except BlockingIOError:

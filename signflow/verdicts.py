@@ -12,20 +12,26 @@ from signflow.files import atomic
 from signflow.messages import invalid
 
 Values = dict[str, int | float | str | list[float] | None]
-"""Numbers by name: a start, or what a setting says."""
+"""Numbers by name: a start, or the values of a setting."""
 Interval = tuple[float, float]
 DONE = ("VERIFIED", "NOT REFUTED")
-"""The words that are no failure: a verdict of another ends the command with exit code 1."""
+"""Words of a verdict that are no failure; any other ends the command with exit code 1."""
 
 
 class Part(BaseModel):
-    """Written with what was set alone, and read whatever else stands beside it."""
+    """A part of a file of verdicts: fields not set are not written, and unknown ones are not read."""
 
     model_config = ConfigDict(frozen=True)
 
 
 class Derivation(Part):
-    """What a derivation shows, and what is left of each of its claims once simplified: 0, or false."""
+    """A symbolic derivation, and what it shows in words.
+
+    Attributes
+    ----------
+    proved : whether all its claims hold.
+    residuals : what remains of each claim once simplified: 0, or false for the negation of a claim.
+    """
 
     derivation: str
     shows: str
@@ -36,9 +42,11 @@ class Derivation(Part):
 class Law(Part):
     """A law held against integration from `starts` starts.
 
-    error : the largest |stated - integrated|, in `unit`s. beyond : starts where it exceeds `limit`. worst :
-    the start with the largest. confirmed : whether the independent solver finds the law broken there too;
-    None where nothing is beyond the limit.
+    Attributes
+    ----------
+    error, limit : the largest |stated - integrated|, and the largest allowed, in multiples of `unit`.
+    beyond, worst : number of starts whose error exceeds the limit, and the start with the largest error.
+    confirmed : whether the independent solver also finds the law broken there; None if beyond is 0.
     """
 
     law: str
@@ -52,7 +60,14 @@ class Law(Part):
 
 
 class Stated(Part):
-    """What is stated of an algorithm: the region of starts from which it succeeds, its rate, or both."""
+    """A claim about an algorithm: the region of starts from which it succeeds, its rate, or both.
+
+    Attributes
+    ----------
+    imp : what IMP and WR do with a after a pruning: 'keep' or 'rebalance'.
+    rewind_time : time that WR rewinds to.
+    success : condition on the start, in the language of statement files.
+    """
 
     algorithm: str
     imp: str = "keep"
@@ -62,7 +77,12 @@ class Stated(Part):
 
 
 class CountedRate(Part):
-    """A stated rate, and what was counted; interval : undecided runs as failures below, successes above."""
+    """A stated rate, and the runs that were counted.
+
+    Attributes
+    ----------
+    interval : of the rate; undecided runs are failures for its lower end, successes for its upper end.
+    """
 
     stated: float
     successes: int
@@ -74,11 +94,18 @@ class CountedRate(Part):
 class Count(Part):
     """Runs counted against a claim, or the starts of a law.
 
-    starts : all; near_boundary : those among them that were put there, not drawn from the law. undefined :
-    starts for which the stated region is neither true nor false. in_limit : counterexamples that no solver
-    reaches in time. interval : of the probability of a counterexample, undecided runs counted as one above.
-    shift : how far a boundary of the region may be off unseen. second_looks : runs integrated once more, with
-    a smaller tolerance, since they contradicted.
+    Attributes
+    ----------
+    starts, near_boundary : all starts, and those put near a boundary of the region instead of drawn.
+    decided, undecided, trapped : runs; trapped ones succeed in the limit, but have not converged.
+    label, law : the claim and its setting, or the law, in words.
+    claim, setting, rate : the claim, the values of its experiment, and the rate counted.
+    counterexamples, in_limit : runs against the region, and those of them that no solver reaches in time.
+    undefined : starts for which the region is neither true nor false.
+    second_looks : runs that contradicted the claim and were repeated with a smaller tolerance.
+    shift : how far a boundary of the region may be off without being noticed.
+    interval : of the probability of a counterexample; undecided runs count as one for its upper end.
+    undecided_starts, against : the first starts whose runs are undecided, or contradict the region.
     """
 
     starts: int
@@ -102,7 +129,12 @@ class Count(Part):
 
 
 class BrokenLaw(Part):
-    """A law that the independent solver, too, finds broken from `start`."""
+    """A law that the independent solver also finds broken from `start`.
+
+    Attributes
+    ----------
+    error : |stated - integrated| from there, in multiples of `unit`.
+    """
 
     law: str
     start: dict[str, float]
@@ -111,7 +143,12 @@ class BrokenLaw(Part):
 
 
 class WrongRate(Part):
-    """A rate outside its interval; `agree` of `repeated` runs come out the same by the independent solver."""
+    """A stated `rate` outside the `interval` that was counted.
+
+    Attributes
+    ----------
+    repeated, agree : runs repeated with the independent solver, and those of them that came out the same.
+    """
 
     claim: Stated
     setting: Values
@@ -124,7 +161,12 @@ class WrongRate(Part):
 
 
 class WrongOutcome(Part):
-    """A start whose run ends otherwise than stated, by integration and by the independent solver."""
+    """A start whose run ends differently from what is stated, also by the independent solver.
+
+    Attributes
+    ----------
+    stated, integrated, independent : outcomes by the claim, by integration and by the independent solver.
+    """
 
     claim: Stated
     setting: Values
@@ -135,7 +177,12 @@ class WrongOutcome(Part):
 
 
 class Evidence(Part):
-    """What speaks for a statement, of four kinds."""
+    """Four kinds of evidence on a statement.
+
+    Attributes
+    ----------
+    symbolic, exact_vs_ode, monte_carlo : derivations, laws held against integration, and counts of runs.
+    """
 
     symbolic: list[Derivation]
     exact_vs_ode: list[Law]
@@ -144,7 +191,13 @@ class Evidence(Part):
 
 
 class Verdict(Part):
-    """An entry of the file that `singleneuron verify` writes."""
+    """An entry of the file that `singleneuron verify` writes.
+
+    Attributes
+    ----------
+    verdict : a word such as VERIFIED, and its reason in brackets if it needs one.
+    provenance : what made the verdict, as `provenance.provenance` records it.
+    """
 
     id: str
     statement: str
@@ -155,10 +208,12 @@ class Verdict(Part):
 
     @property
     def word(self) -> str:
+        """The verdict without its reason."""
         return self.verdict.partition(" (")[0]
 
     @property
     def why(self) -> str:
+        """The reason of the verdict; empty if it has none."""
         return self.verdict.partition(" (")[2].removesuffix(")")
 
 
@@ -166,6 +221,15 @@ class PredictionVerdict(Part):
     """A verdict on a prediction of the theory, as `deepexp reduce` decides it from the runs of a recipe.
 
     In a result file each field is a column of the table `verdicts`.
+
+    Attributes
+    ----------
+    prediction, variant : names such as 'P1' and 'snip'; the variant is empty if there is but one.
+    statement, primary : the prediction and its primary estimate, in words.
+    text, word : the verdict with its reason in brackets, and without.
+    seeds, needed : seeds that it rests on, and those that would decide an inconclusive prediction.
+    estimate, low, high : mean over the seeds, and the ends of its 95 % interval, in multiples of `unit`.
+    bound, margin : supported if low > bound, else not supported if high < bound + margin.
     """
 
     prediction: str
@@ -187,18 +251,39 @@ class PredictionVerdict(Part):
 
     @property
     def why(self) -> str:
+        """The reason of the verdict; empty if it has none."""
         return self.text.removeprefix(self.word).removeprefix(" (").removesuffix(")")
 
 
 def write_verdicts(verdicts: Sequence[Verdict], path: Path) -> None:
-    """Write verdicts as JSON, all or nothing."""
+    """Write verdicts as JSON, completely or not at all.
+
+    Parameters
+    ----------
+    verdicts : the verdicts.
+    path : file to write.
+    """
     rows = [verdict.model_dump(mode="json", exclude_unset=True) for verdict in verdicts]
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(rows, indent=1, allow_nan=False) + "\n", "utf-8")
 
 
 def read_verdicts(path: Path) -> list[Verdict]:
-    """The verdicts in a file; ValueError, in one line, where there are none or it holds something else."""
+    """Read verdicts.
+
+    Parameters
+    ----------
+    path : a file that `write_verdicts` wrote.
+
+    Returns
+    -------
+    The verdicts.
+
+    Raises
+    ------
+    ValueError
+        If there is no file, or it cannot be read, or holds something else.
+    """
     if not path.is_file():
         raise ValueError(
             f"there must be verdicts at '{path}', but there is no such file; `singleneuron verify` makes it"

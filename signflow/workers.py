@@ -1,4 +1,4 @@
-"""Where work runs on this machine: in this process, or in others; and how much of it there may be."""
+"""Executors of work: this process, others on this machine, or a cluster; and the most work they may get."""
 
 from __future__ import annotations
 
@@ -16,25 +16,36 @@ from signflow.machine import check_time
 
 MOST_WORKERS = 1024
 FASTEST = 200_000
-"""Runs a second on one core that no experiment here exceeds (measured: 108,000, dense flows, d = 10)."""
+"""Runs per second on one core that no experiment exceeds (measured: 108,000, dense flows, d = 10)."""
 
 
 def check_runs(runs: int) -> None:
-    """ValueError, in one line, for more runs than anybody waits for."""
+    """Make sure that so many runs end within the patience of a person, see `machine.PATIENCE`.
+
+    Parameters
+    ----------
+    runs : number of runs.
+
+    Raises
+    ------
+    ValueError
+        If even at the speed FASTEST they would take longer.
+    """
     check_time(f"{runs:.3g} runs", runs / FASTEST)
 
 
 class Here(Executor):
-    """Runs what is submitted at once, in this thread."""
+    """An executor that runs its work at once, in this thread."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call the function, and return a future that is done; what it raises is raised here."""
         future: Future[Any] = Future()
         future.set_result(fn(*args, **kwargs))
         return future
 
 
 def _start_worker() -> None:
-    """End quietly with the parent, also when it was killed, and on Ctrl-C."""
+    """Let a worker end quietly on Ctrl-C, and with its parent even if that is killed."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -48,7 +59,18 @@ def _start_worker() -> None:
 
 @contextlib.contextmanager
 def processes(workers: int) -> Iterator[Executor]:
-    """`workers` processes, or this one where that is 1. Spawned: a fork after a parallel kernel hangs."""
+    """Start processes that share work, and end them with the block.
+
+    They are spawned, since a process forked after a parallel kernel hangs.
+
+    Parameters
+    ----------
+    workers : number of processes; 1 stands for this one.
+
+    Yields
+    ------
+    The executor of the processes.
+    """
     if workers == 1:
         yield Here()
         return
@@ -61,7 +83,16 @@ def processes(workers: int) -> Iterator[Executor]:
 
 
 def at_once(action: Callable[[], None]) -> Future[None]:
-    """A future of `action`, done in this thread."""
+    """Do `action` in this thread.
+
+    Parameters
+    ----------
+    action : the work.
+
+    Returns
+    -------
+    A future that is done, and holds what the action raised.
+    """
     future: Future[None] = Future()
     try:
         action()
@@ -73,7 +104,22 @@ def at_once(action: Callable[[], None]) -> Future[None]:
 
 @contextlib.contextmanager
 def cluster(address: str, timeout: float = 5.0) -> Iterator[Executor]:
-    """The workers of the Dask scheduler at `address`; ValueError if none answers within `timeout` seconds."""
+    """Connect to the workers of a Dask scheduler.
+
+    Parameters
+    ----------
+    address : address of the scheduler, such as 'tcp://host:8786'.
+    timeout : seconds in which it must answer.
+
+    Yields
+    ------
+    The executor of the workers.
+
+    Raises
+    ------
+    ValueError
+        If no scheduler answers there, or the package distributed is missing.
+    """
     import asyncio
     import logging
 
@@ -95,10 +141,10 @@ def cluster(address: str, timeout: float = 5.0) -> Iterator[Executor]:
     level = chatter.level
     chatter.setLevel(logging.CRITICAL)
     try:
-        # A client that finds nothing takes long to give up, and says much.
+        # Ask before connecting: a client that finds no scheduler takes long to give up, and logs a lot.
         try:
             asyncio.run(ask_in_time())
-        except Exception as error:  # whatever answers there may send anything
+        except Exception as error:  # another program may answer there, with anything
             reason = " ".join(str(error).split()) or "no answer in time"
             raise ValueError(
                 f"a Dask scheduler must answer at '{address}', but none does ({reason}); "

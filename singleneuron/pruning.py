@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from singleneuron.algorithms import Algorithm, level_counts
 from singleneuron.flows.integrate import integrate
-from singleneuron.flows.result import FlowResult, Mask, Progress
+from singleneuron.flows.result import BoolArray, FlowResult, Progress
 from singleneuron.formulas.population import population_limit
 from singleneuron.problem.arguments import Array, number
 from singleneuron.problem.loss import loss
@@ -36,7 +36,7 @@ class PruneResult:
     success: Array
     status: NDArray[np.int8]
     levels: NDArray[np.int8]
-    mask: Mask | None
+    mask: BoolArray | None
     loss: Array
     a: Array
     w: Array
@@ -44,7 +44,7 @@ class PruneResult:
     imp: str
 
 
-def smallest_pruned(w: Array, mask: Mask, count: int) -> Mask:
+def smallest_pruned(w: Array, mask: BoolArray, count: int) -> BoolArray:
     """The mask (B, d) of each row's `count` largest |w_i| among those kept; the lower index wins a tie."""
     magnitude = np.where(mask, np.abs(w), -1.0)
     order = np.argsort(-magnitude, axis=1, kind="stable")
@@ -53,7 +53,7 @@ def smallest_pruned(w: Array, mask: Mask, count: int) -> Mask:
     return kept
 
 
-def rebalanced(starts: State, mask: Mask) -> State:
+def rebalanced(starts: State, mask: BoolArray) -> State:
     """a := sign(a) |mask * w|, balanced by construction."""
     w = np.where(mask, starts.w, 0.0)
     norm = np.abs(w).max(axis=1) if np.all(mask.sum(axis=1) == 1) else np.linalg.norm(w, axis=1)
@@ -100,7 +100,7 @@ def prune(
     steps = len(counts) + rewinds
     total, position = steps * starts.size, 0
 
-    def train(state: Starts, t_end: float, mask: Mask | None) -> FlowResult[Any]:
+    def train(state: Starts, t_end: float, mask: BoolArray | None) -> FlowResult[Any]:
         nonlocal position
         base, position = position, position + starts.size
         report = None if progress is None else lambda done, _: progress(base + done, total)
@@ -152,7 +152,7 @@ def _limit(problem: Problem, starts: Starts, trained: FlowResult[Any]) -> Starts
 
 def _result(
     history: list[tuple[FlowResult[Any], Array]],
-    mask: Mask | None,
+    mask: BoolArray | None,
     w: Array,
     counts: tuple[int, ...],
     imp: str,
@@ -192,7 +192,7 @@ def _prune_reduced(
     counts: tuple[int, ...],
     algorithm: Algorithm,
     level_time: float,
-    train: Callable[[Starts, float, Mask | None], FlowResult[Any]],
+    train: Callable[[Starts, float, BoolArray | None], FlowResult[Any]],
 ) -> PruneResult:
     """One target and one pruning: where |p| > q, the largest |w_i| is the target's, in any d."""
     if (

@@ -1,4 +1,4 @@
-"""Panels of the deep experiments: how an arm looks, its curves against density, histograms of its signs."""
+"""Panels of the deep experiments: the look of an arm, its curves against density, histograms of its signs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from figures import style
-from figures.panels import Data
+from figures.panels import ResultTables
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -20,7 +20,7 @@ FEWEST = 3  # seeds from which an interval is drawn
 
 @dataclass(frozen=True)
 class Look:
-    """How an arm is drawn: colour for what trains, line and marker for what it starts from."""
+    """How an arm is drawn: its colour shows what is trained, line and marker what it starts from."""
 
     label: str
     colour: str
@@ -28,7 +28,7 @@ class Look:
     marker: str = "o"
 
     def artist(self, **more: Any) -> dict[str, Any]:
-        """As keywords of a line."""
+        """Return the look as keyword arguments of a line."""
         return {"color": self.colour, "linestyle": self.line, "marker": self.marker, "ms": 3, "lw": 1} | more
 
 
@@ -53,14 +53,14 @@ LOOKS = {
 
 
 def look_of(name: str) -> Look:
-    """Of an arm that has none, a colour by its name."""
+    """Return the look of an arm; one that has none gets a colour from its name."""
     return LOOKS.get(name) or Look(name, style.SERIES[sum(name.encode()) % len(style.SERIES)], "-.", "*")
 
 
-def curves(axes: Axes, data: Data, panel: str, arms: Mapping[str, str], ticks: int = 7) -> None:
-    """Accuracy against density of the arms that have runs; each looks as `arms` says.
+def curves(axes: Axes, data: ResultTables, panel: str, arms: Mapping[str, str], ticks: int = 7) -> None:
+    """Draw accuracy against density for the arms that have runs, each with the look that `arms` maps it to.
 
-    Of an arm that always has the same density, the last level.
+    An arm whose density is always the same shows its last level alone.
     """
     means, levels = (data[name].sel(panel=panel) for name in ("means", "levels"))
     for position, (arm, shown) in enumerate(arms.items()):
@@ -72,7 +72,7 @@ def curves(axes: Axes, data: Data, panel: str, arms: Mapping[str, str], ticks: i
             points = points.isel(level=[-1])
         look = look_of(shown)
         x = 100 * points.density.values * _dodge(position, len(arms))
-        line(axes, x, points, "accuracy", look, 100)
+        draw_line(axes, x, points, "accuracy", look, 100)
         if int(points.accuracy_n.max()) == FEWEST - 1:
             runs = 100 * levels.test_accuracy.sel(arm=arm, level=points.level).values
             axes.plot(x, runs.T, ".", color=look.colour, ms=2, alpha=0.6)
@@ -82,11 +82,12 @@ def curves(axes: Axes, data: Data, panel: str, arms: Mapping[str, str], ticks: i
 
 
 def _dodge(position: int, number: int) -> float:
-    """A factor that sets arms at one density apart, so that their bars can be told."""
+    """Return the factor that sets arms of the same density apart, so that their bars can be told apart."""
     return 1.012 ** ((number - 1) / 2 - position)
 
 
-def _published(axes: Axes, data: Data, panel: str, arm: str, look: Look) -> None:
+def _published(axes: Axes, data: ResultTables, panel: str, arm: str, look: Look) -> None:
+    """Draw the published curves of an arm, where the tables have any."""
     if "reference" not in data:
         return
     for position in range(data["reference"].sizes["curve"]):
@@ -96,21 +97,21 @@ def _published(axes: Axes, data: Data, panel: str, arm: str, look: Look) -> None
             axes.plot(100 * curve.density, 100 * curve.accuracy, label=f"{look.label}, published", **artist)
 
 
-def gaps(axes: Axes, data: Data, panel: str, arms: Iterable[str], baseline: str) -> None:
-    """Paired differences in accuracy to `baseline` against density."""
+def gaps(axes: Axes, data: ResultTables, panel: str, arms: Iterable[str], baseline: str) -> None:
+    """Draw paired differences in accuracy from `baseline` against density."""
     paired = data["paired"].sel(panel=panel, baseline=baseline)
     axes.axhline(0, color=style.GREY, linewidth=0.5)
     shown = list(arms)
     for position, arm in enumerate(shown):
         if bool((points := paired.sel(arm=arm)).difference_mean.notnull().any()):
             x = 100 * points.density.values * _dodge(position, len(shown))
-            line(axes, x, points, "difference", look_of(arm), 100)
+            draw_line(axes, x, points, "difference", look_of(arm), 100)
     _density_axis(axes, paired.density.values[np.isfinite(paired.density.values)])
     axes.set_ylabel(f"minus {look_of(baseline).label} (pp)")
 
 
-def line(axes: Axes, x: Any, points: xr.Dataset, name: str, look: Look, scale: float) -> None:
-    """NAME_mean over x, and its interval where there are seeds enough."""
+def draw_line(axes: Axes, x: Any, points: xr.Dataset, name: str, look: Look, scale: float) -> None:
+    """Draw NAME_mean over x, and its interval if there are enough seeds; a negative scale swaps its ends."""
     ends = ("low", "high") if scale > 0 else ("high", "low")
     mean, low, high = (scale * points[f"{name}_{part}"].values for part in ("mean", *ends))
     axes.plot(x, mean, label=look.label, **look.artist())
@@ -119,7 +120,7 @@ def line(axes: Axes, x: Any, points: xr.Dataset, name: str, look: Look, scale: f
 
 
 def histogram(axes: Axes, shares: xr.Dataset, name: str, bins: str) -> None:
-    """Bars of IMP and LRR side by side, in percent on a log scale, each mean as a line."""
+    """Draw bars of IMP and LRR side by side, in percent on a log scale, with each mean as a line."""
     highest = 1
     for shift, algorithm in ((-0.2, "imp"), (0.2, "lrr")):
         if algorithm not in shares.arm or not bool(shares[f"{name}_mean"].sel(arm=algorithm).notnull().any()):
@@ -141,10 +142,10 @@ def histogram(axes: Axes, shares: xr.Dataset, name: str, bins: str) -> None:
 
 
 def _density_axis(axes: Axes, densities: Any, most: int = 7) -> None:
-    """Falling densities in percent on a log scale, with ticks at those that were trained."""
+    """Set an axis of falling densities in percent on a log scale, with ticks at those that were trained."""
     values = np.unique(np.round(100 * densities, 6))[::-1]
     axes.set_xlabel("density (%)")
-    if not len(values):  # of a panel that has no complete run yet
+    if not len(values):  # the panel has no complete run yet
         return
     axes.set_xscale("log")
     if not axes.xaxis_inverted():
@@ -157,7 +158,7 @@ def _density_axis(axes: Axes, densities: Any, most: int = 7) -> None:
 
 
 def _spread(densities: np.ndarray, most: int = 8) -> list[float]:
-    """From falling densities the first, and on a log axis of `most` labels every next one with room."""
+    """Choose the densities to label on a log axis with room for `most`: the first, then each with room."""
     room = np.log(densities[0] / densities[-1]) / (most - 0.5)
     chosen = [float(densities[0])]
     for density in densities[1:]:

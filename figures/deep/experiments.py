@@ -1,12 +1,10 @@
 """The figures of the deep experiments: pure functions from the Datasets of a result file to a Figure.
 
-Means over the seeds and their 95 % intervals are drawn as the file has them; where only two seeds ran, whose
-interval says nothing, each stands as a dot.
+Means over the seeds and their 95 % intervals are drawn as the file has them. An interval of two seeds would
+say nothing, so each of two is a dot.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -17,23 +15,27 @@ from figures.deep.panels import (
     TITLES,
     arms_of,
     draw_losses,
-    draw_points,
-    finish,
+    draw_values,
+    finish_figure,
     panels_of,
     set_titles,
     stripped,
 )
-from figures.panels import Data, letters
-
-if TYPE_CHECKING:
-    pass
+from figures.panels import ResultTables, letters
 
 
 @style.styled()
-def accuracy(data: Data) -> Figure:
-    """Test accuracy of every arm against density, a panel side by side with the next.
+def accuracy(data: ResultTables) -> Figure:
+    """Draw the test accuracy of every arm against density, its panels side by side.
 
-    `means` (panel, arm, level), `levels` (panel, arm, seed, level), `reference` (curve, point) if there.
+    Parameters
+    ----------
+    data : tables `means` (panel, arm, level), `levels` (panel, arm, seed, level), and `reference`
+        (curve, point) if there are published curves.
+
+    Returns
+    -------
+    The figure.
     """
     panels = panels_of(data)
     figure = Figure(figsize=(style.COLUMN if len(panels) == 1 else style.PAGE, 3.3))
@@ -41,12 +43,12 @@ def accuracy(data: Data) -> Figure:
     for panel, axes in zip(panels, grid, strict=True):
         curves(axes, data, panel, arms_of(data))
     set_titles(data, dict(zip(panels, grid, strict=True)))
-    return finish(figure, data, grid)
+    return finish_figure(figure, data, grid)
 
 
 @style.styled()
-def warmup(data: Data) -> Figure:
-    """As `accuracy`: the arms without warm-up above, those with it (NAME-warmup) below."""
+def warmup(data: ResultTables) -> Figure:
+    """Draw as `accuracy` does, the arms without warm-up above, those with it (NAME-warmup) below."""
     panels = panels_of(data)
     figure = Figure(figsize=(style.COLUMN if len(panels) == 1 else style.PAGE, 5.0))
     grid = figure.subplots(2, len(panels), squeeze=False, sharex="col", sharey="col")
@@ -58,12 +60,12 @@ def warmup(data: Data) -> Figure:
     set_titles(data, below, "no warm-up")
     for axes in grid[1]:
         axes.set_title("the same with warm-up", loc="left")
-    return finish(figure, data, grid.ravel())
+    return finish_figure(figure, data, grid.ravel())
 
 
 @style.styled()
-def by_suffix(data: Data) -> Figure:
-    """Test accuracy against density, a column for each NAME of the arms imp-NAME and lrr-NAME.
+def by_suffix(data: ResultTables) -> Figure:
+    """Draw test accuracy against density, with a column for each NAME of the arms imp-NAME and lrr-NAME.
 
     Arms imp-NAME-initial and lrr-NAME-initial join their column. `means`, `levels` as for `accuracy`.
     """
@@ -77,12 +79,12 @@ def by_suffix(data: Data) -> Figure:
         axes.set_title(TITLES.get(suffix, suffix), loc="left")
     for axes in grid[1:]:
         axes.set_ylabel("")
-    return finish(figure, data, grid, panel)
+    return finish_figure(figure, data, grid, panel)
 
 
 @style.styled()
-def signs(data: Data) -> Figure:
-    """Of the weights that survive to the end: when each flipped its sign last, and how often; IMP and LRR.
+def signs(data: ResultTables) -> Figure:
+    """Draw when each weight that survives to the end last flipped its sign, and how often; IMP and LRR.
 
     `sign_means` (panel, arm, level | flips): shares of the survivors.
     """
@@ -97,14 +99,15 @@ def signs(data: Data) -> Figure:
     for axes in grid[:, 0]:
         axes.set_ylabel("surviving weights (%)")
     set_titles(data, dict(zip(panels, grid[0], strict=True)))
-    return finish(figure, data, grid.ravel(), dots="")
+    return finish_figure(figure, data, grid.ravel(), dots="")
 
 
 @style.styled()
-def perturb(data: Data) -> Figure:
-    """Accuracy lost at the last level against the fraction of signs flipped; a column a way to choose them.
+def perturb(data: ResultTables) -> Figure:
+    """Draw the accuracy lost at the last level against the fraction of signs flipped.
 
-    `paired` (panel, arm, baseline, level) of the perturbed arms, whose coordinates say how, and imp or lrr.
+    Each column is one way to choose the signs. `paired` (panel, arm, baseline, level) holds the perturbed
+    arms, whose coordinates say how they were perturbed; their baseline is imp or lrr.
     """
     panel = panels_of(data)[0]
     paired = data["paired"].sel(panel=panel)
@@ -118,12 +121,12 @@ def perturb(data: Data) -> Figure:
         axes.set_title("of all layers together" if scope == "global" else "of every layer alike", loc="left")
     grid[0].set_ylabel("accuracy lost (pp)")
     grid[0].set_xlim(0, 1.08 * 100 * float(shaken.fraction.max()))
-    return finish(figure, data, grid, panel, dots="")
+    return finish_figure(figure, data, grid, panel, dots="")
 
 
 @style.styled()
-def transplants(data: Data) -> Figure:
-    """Accuracy of what is inherited on LRR's masks, and its difference to IMP there.
+def transplants(data: ResultTables) -> Figure:
+    """Draw the accuracy of signs and amplitudes transplanted to LRR's masks, and its gap to IMP there.
 
     `means`, `levels` as for `accuracy`; `paired` (panel, arm, baseline, level).
     """
@@ -135,12 +138,12 @@ def transplants(data: Data) -> Figure:
     gaps(below, data, panel, [name for name in arms if name not in ("imp", "imp-on-lrr")], "imp-on-lrr")
     above.set_xlabel("")
     set_titles(data, {panel: above})
-    return finish(figure, data, [above, below])
+    return finish_figure(figure, data, [above, below])
 
 
 @style.styled()
-def width(data: Data) -> Figure:
-    """Against the width: sign flips per weight during level 0, and the gap between LRR and IMP.
+def width(data: ResultTables) -> Figure:
+    """Draw sign flips per weight during level 0, and the gap between LRR and IMP, against the width.
 
     `means` (panel, arm, level): flips; `low` (panel, arm, baseline, at_most) of the arms lrr-wW and imp-wW.
     """
@@ -152,8 +155,8 @@ def width(data: Data) -> Figure:
     wins = [low.sel(arm=name, baseline=f"imp{name[3:]}").isel(at_most=0) for name in names]
     figure = Figure(figsize=(style.PAGE, 2.7))
     left, right = figure.subplots(1, 2)
-    draw_points(left, widths, [means.sel(arm=name, level=0) for name in names], "flips", LOOKS["lrr"], 1)
-    draw_points(right, widths, wins, "difference", LOOKS["lrr"], 100)
+    draw_values(left, widths, [means.sel(arm=name, level=0) for name in names], "flips", LOOKS["lrr"], 1)
+    draw_values(right, widths, wins, "difference", LOOKS["lrr"], 100)
     right.axhline(0, color=style.GREY, linewidth=0.5)
     for axes in (left, right):
         axes.set(xscale="log", xlabel="width multiplier")
@@ -164,14 +167,14 @@ def width(data: Data) -> Figure:
     letters({"during level 0": left, f"mean over densities to {100 * bound:g} %": right})
     for axes in (left, right):
         axes.get_lines()[0].set_label("_")
-    return finish(figure, data, [left, right], panel, dots="")
+    return finish_figure(figure, data, [left, right], panel, dots="")
 
 
 @style.styled()
-def study(data: Data) -> Figure:
-    """A study at a glance: accuracy, its difference to IMP, and when the survivors' signs settle.
+def study(data: ResultTables) -> Figure:
+    """Draw a study at a glance: accuracy, its difference from IMP, and when the survivors' signs settle.
 
-    `means`, `levels`, `paired`, `sign_means` as for the figures of each.
+    `means`, `levels`, `paired` and `sign_means` as for the other figures.
     """
     panels = panels_of(data)
     figure = Figure(figsize=(style.COLUMN if len(panels) == 1 else style.PAGE, 7.4))
@@ -186,7 +189,7 @@ def study(data: Data) -> Figure:
     for axes in grid[:, 1:].ravel():
         axes.set_ylabel("")
     set_titles(data, dict(zip(panels, grid[0], strict=True)))
-    return finish(figure, data, grid.ravel())
+    return finish_figure(figure, data, grid.ravel())
 
 
 FIGURES = {

@@ -1,4 +1,4 @@
-"""What the figures of recipes share: panels, arms, titles and legends."""
+"""Parts that the figures of recipes share: panels, arms, titles and legends."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from figures import style
-from figures.deep.curves import LOOKS, Look, line
-from figures.panels import Data, letters
+from figures.deep.curves import LOOKS, Look, draw_line
+from figures.panels import ResultTables, letters
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -43,41 +43,47 @@ TITLES = {
 }
 
 
-def panels_of(data: Data) -> list[str]:
-    """The panels of the tables, one after the other."""
+def panels_of(data: ResultTables) -> list[str]:
+    """Return the names of the panels."""
     return [str(panel) for panel in data["levels"].panel.values]
 
 
-def arms_of(data: Data) -> dict[str, str]:
-    """Every arm, looking as itself."""
+def arms_of(data: ResultTables) -> dict[str, str]:
+    """Return every arm, mapped to itself: each has its own look."""
     return {str(name): str(name) for name in data["means"].arm.values}
 
 
-def _config(data: Data) -> dict[str, Any]:
+def _config(data: ResultTables) -> dict[str, Any]:
     return json.loads(next(iter(data.values())).attrs.get("config", "{}"))
 
 
-def stripped(data: Data, suffix: str, plain: bool = False) -> dict[str, str]:
-    """The arms with `suffix` (`plain`: without '-warmup'), and the name without it whose look they take."""
+def stripped(data: ResultTables, suffix: str, plain: bool = False) -> dict[str, str]:
+    """Return the arms with `suffix`, mapped to their names without it, whose look they take.
+
+    With `plain`, return the arms without the suffix '-warmup' instead.
+    """
     arms = arms_of(data)
     if plain:
         return {name: name for name in arms if not name.endswith("-warmup")}
     return {name: name.replace(suffix, "") for name in arms if f"{name}-".find(f"{suffix}-") > 0}
 
 
-def draw_points(
+def draw_values(
     axes: Axes, x: list[float], rows: list[xr.Dataset], name: str, look: Look, scale: float
 ) -> None:
-    """`_line` through one value of each of `rows`."""
+    """Draw a line through one value of each of `rows`, as `draw_line` does."""
     import xarray as xr
 
     kept = [f"{name}_{part}" for part in ("mean", "low", "high", "n")]
     values = {key: ("x", [float(row[key]) for row in rows]) for key in kept}
-    line(axes, x, xr.Dataset(values), name, look, scale)
+    draw_line(axes, x, xr.Dataset(values), name, look, scale)
 
 
 def draw_losses(axes: Axes, shaken: xr.Dataset) -> None:
-    """A line for each algorithm and level at which it was perturbed."""
+    """Draw a line for each algorithm and each level at which it was perturbed.
+
+    Points of several lines share a fraction, so each line is shifted a little to the side.
+    """
     axes.axhline(0, color=style.GREY, linewidth=0.5)
     times = sorted(set(shaken.perturbed.values))
     for algorithm in ("imp", "lrr"):
@@ -92,15 +98,15 @@ def draw_losses(axes: Axes, shaken: xr.Dataset) -> None:
             marker, dashes = "osD^vP"[position % 6], ("-", "--", ":", "-.")[position % 4]
             shown = Look(f"{look.label}, level {level:g}", look.colour, dashes, marker)
             beside = (position - (len(times) - 1) / 2) + (0.25 if algorithm == "lrr" else -0.25)
-            line(axes, 100 * last.fraction.values + 0.5 * beside, last, "difference", shown, -100)
+            draw_line(axes, 100 * last.fraction.values + 0.5 * beside, last, "difference", shown, -100)
 
 
-def _panel_title(data: Data, panel: str) -> str:
+def _panel_title(data: ResultTables, panel: str) -> str:
     return f"{PANEL.get(panel, panel)}, {data['levels'].network.sel(panel=panel).item()}"
 
 
-def set_titles(data: Data, panels: Mapping[str, Axes], more: str = "") -> None:
-    """Title each panel; several get letters, too."""
+def set_titles(data: ResultTables, panels: Mapping[str, Axes], more: str = "") -> None:
+    """Title each panel, and give letters to several."""
     titles = {
         _panel_title(data, panel) + (f"; {more}" if more else ""): axes for panel, axes in panels.items()
     }
@@ -111,18 +117,23 @@ def set_titles(data: Data, panels: Mapping[str, Axes], more: str = "") -> None:
         axes.set_title(title, loc="left")
 
 
-def finish(
-    figure: Figure, data: Data, panels: Iterable[Axes], panel: str = "", dots: str = "; dots: the seeds"
+def finish_figure(
+    figure: Figure,
+    data: ResultTables,
+    panels: Iterable[Axes],
+    panel: str = "",
+    dots: str = "; dots: the seeds",
 ) -> Figure:
-    """One legend of all panels below; above it the `panel` of all, what bars and dots are, and sources.
+    """Add one legend of all panels below, and mark a smoke run above; return the figure.
 
-    A smoke run is marked as one above.
+    The legend's title names the `panel` that all axes show, what bars and dots are, and published sources.
     """
     handles: dict[str, Artist] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    handles = dict(sorted(handles.items(), key=lambda item: item[0] == "mean"))  # else bars come after it
+    # Bars are collected after the line of their mean: put 'mean' last.
+    handles = dict(sorted(handles.items(), key=lambda item: item[0] == "mean"))
     counts = data["means"].accuracy_n.values
     seeds = int(counts.max())
     marks = {1: "", 2: dots}.get(seeds, "; whiskers: 95 % $t$-intervals")

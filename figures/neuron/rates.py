@@ -1,4 +1,4 @@
-"""What the figures of success rates share."""
+"""Parts that the figures of success rates share: points with intervals, their legend, the count of runs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 
 
 MARKERS = "os^Dv"
-OPEN = "_open"  # of the artists that show what undecided runs leave open; the legend passes them over
+UNDECIDED_LABEL = "_open"
+"""Label of the thick bars that undecided runs leave; a legend passes over labels that begin with '_'."""
 
 
-def draw_points(axes: Axes, x: xr.DataArray, rates: xr.Dataset, **look: Any) -> None:
-    """Measured rates with their confidence intervals, thick between the bounds that undecided runs leave.
+def draw_rates(axes: Axes, x: xr.DataArray, rates: xr.Dataset, **look: Any) -> None:
+    """Draw measured rates with their confidence intervals.
 
-    Where these are too many for a rate, the bars stand alone.
+    The bar is thick between the bounds that undecided runs leave. Where too many runs are undecided for a
+    rate, the bars stand alone.
     """
     middle = rates.rate.fillna((rates.rate_low + rates.rate_high) / 2)
     bars = [middle - rates.ci_low, rates.ci_high - middle]
@@ -31,16 +33,16 @@ def draw_points(axes: Axes, x: xr.DataArray, rates: xr.Dataset, **look: Any) -> 
     vague = rates.undecided > 0
     low, high = rates.rate_low[vague], rates.rate_high[vague]
     if low.size:
-        axes.vlines(x[vague], low, high, color=look["color"], linewidth=3, alpha=0.4, label=OPEN)
+        axes.vlines(x[vague], low, high, color=look["color"], linewidth=3, alpha=0.4, label=UNDECIDED_LABEL)
 
 
-def finish(
+def add_rate_legend(
     figure: Figure, rates: xr.Dataset, axes: Axes, *more: Line2D, ncols: int = 4, before: str = ""
 ) -> None:
-    """The legend of `axes` and `more` below, with what is said `before`, and what the bars are."""
+    """Add a legend below with the entries of `axes` and `more`, titled by `before` and what the bars are."""
     handles, _ = axes.get_legend_handles_labels()
     bars = f"bars: {rates.attrs['interval']} intervals; seed {rates.attrs['seed']}"
-    if any(item.get_label() == OPEN for shown in figure.axes for item in shown.collections):
+    if any(item.get_label() == UNDECIDED_LABEL for shown in figure.axes for item in shown.collections):
         bars += "; thick: what undecided runs leave open"
     note = f"{before}; {bars}" if before else bars
     figure.legend(
@@ -49,5 +51,5 @@ def finish(
 
 
 def runs_of(rates: xr.Dataset) -> str:
-    """How many runs a point has, in words."""
+    """Return in words how many runs a point has."""
     return f"$n = {rates.attrs['runs']:,}$".replace(",", "{,}") + " runs a point"

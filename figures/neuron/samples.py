@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from figures import style
-from figures.panels import DOT, Data, letters, plane, success_map, wedge
+from figures.panels import DOT, ResultTables, draw_plane, draw_success_map, letters, wedge
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 @style.styled()
-def sliding(data: Data) -> Figure:
-    """A sample flow that slides in hyperplanes w.x_i = 0, and gradient descent that hops over one of them.
+def sliding(data: ResultTables) -> Figure:
+    """Draw a sample flow that slides in hyperplanes w.x_i = 0, and descent that hops over one of them.
 
     `slide`: share (time, sample) and distance (time) of the flow; hop and hop_time (hop_rate, step);
     error (learning_rate); the sample whose hyperplane `distance` and `hop` refer to is attrs['watched'].
@@ -44,20 +44,20 @@ def sliding(data: Data) -> Figure:
 
 
 @style.styled()
-def noise_map(data: Data) -> Figure:
-    """IMP and LRR over (a(0), w_1(0)) on noisy samples: the wedge at w_1(0) < 0 that the noise opens IMP.
+def noise_map(data: ResultTables) -> Figure:
+    """Draw IMP and LRR over (a(0), w_1(0)) on noisy samples: the noise opens a wedge at w_1(0) < 0 to IMP.
 
     `map` (algorithm, a0, w0).
     """
     imp, lrr = (data["map"].sel(algorithm=name) for name in ("imp", "lrr"))
     figure = Figure(figsize=(style.PAGE, 4.0))
     left, right = figure.subplots(1, 2)
-    handles = {str(handle.get_label()): handle for handle in success_map(left, imp)}
+    handles = {str(handle.get_label()): handle for handle in draw_success_map(left, imp)}
     hatched = (imp.success == 1) & (imp.w0 < 0)
     handles["wedge"] = wedge(left, hatched, "IMP succeeds with $w_1(0) < 0$")
-    handles |= {str(handle.get_label()): handle for handle in success_map(right, lrr)}
+    handles |= {str(handle.get_label()): handle for handle in draw_success_map(right, lrr)}
     for axes in (left, right):
-        plane(axes, "a", "w_1")
+        draw_plane(axes, "a", "w_1")
     data_set = f"$d = {imp.attrs['d']}$, noisy samples"
     letters({f"IMP, {data_set}": left, f"LRR, {data_set}": right})
     figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=3)
@@ -68,7 +68,7 @@ FIGURES = {function.__name__: function for function in (sliding, noise_map)}
 
 
 def _shares(axes: Axes, slide: xr.Dataset) -> None:
-    """Share of the active side of every sample slid on, against time; filled while it is between 0 and 1."""
+    """Draw how active each sample is whose hyperplane is slid in; filled while the share is within (0, 1)."""
     between = (slide.share > 0) & (slide.share < 1)
     slid = slide.sample[between.any("time")].values
     for sample, colour, line in zip(slid, style.SERIES, ("-", "--", "-.", ":", "-", "--"), strict=False):
@@ -83,7 +83,7 @@ def _shares(axes: Axes, slide: xr.Dataset) -> None:
 
 
 def _hops(axes: Axes, slide: xr.Dataset) -> None:
-    """Distance from the hyperplane watched, while the flow slides in it."""
+    """Draw the distance from the watched hyperplane, while the flow slides in it."""
     share = slide.share.sel(sample=slide.attrs["watched"])
     inside = slide.time.values[(share > 0) & (share < 1)]
     first, last = inside[0], inside[-1]

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from figures import style
-from figures.neuron.rates import MARKERS, draw_points, finish, runs_of
-from figures.panels import Data, letters
+from figures.neuron.rates import MARKERS, add_rate_legend, draw_rates, runs_of
+from figures.panels import ResultTables, letters
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from matplotlib.collections import QuadMesh
     from numpy.typing import NDArray
 
-# Seen on light and dark cells alike.
+# A white rim keeps a line visible on light and dark cells alike.
 _RIM = [patheffects.withStroke(linewidth=2.6, foreground="white")]
 LAW: dict[str, Any] = {"color": style.VERMILION, "linewidth": 1.4, "path_effects": _RIM}
 HALFWAY: dict[str, Any] = {"color": style.BLACK, "linewidth": 1.0, "linestyle": "--", "path_effects": _RIM}
 
 
 @style.styled()
-def rate_d(data: Data) -> Figure:
-    """Success of IMP and LRR against d, and theory's rates.
+def rate_d(data: ResultTables) -> Figure:
+    """Draw the success of IMP and LRR against d, and the rates of the theory.
 
     `balanced`, `independent` (d, algorithm); curve (curve_d, algorithm).
     """
@@ -36,21 +36,21 @@ def rate_d(data: Data) -> Figure:
     for init, axes in panels.items():
         for algorithm, marker in zip(("imp", "lrr"), MARKERS, strict=False):
             line, colour = data[init].sel(algorithm=algorithm), style.ALGORITHM[algorithm]
-            # One coordinate is a problem of its own: no line leads there.
+            # d = 1 is a different problem, so the line of the theory does not lead there.
             axes.plot(line.curve_d[1:], line.curve[1:], color=colour, linestyle="--", linewidth=0.8)
-            draw_points(axes, line.d, line, color=colour, marker=marker, label=style.LABEL[algorithm])
+            draw_rates(axes, line.d, line, color=colour, marker=marker, label=style.LABEL[algorithm])
         axes.set(xscale="log", xlabel="input coordinates $d$", ylim=(0, 1.04))
     panels["independent"].set_xticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
     panels["balanced"].set_ylabel("success rate")
     letters({f"{init} starts, {runs_of(data[init])}": axes for init, axes in panels.items()})
     theory = Line2D([], [], color=style.GREY, linestyle="--", linewidth=0.8, label="theory")
-    finish(figure, data["balanced"], panels["balanced"], theory)
+    add_rate_legend(figure, data["balanced"], panels["balanced"], theory)
     return figure
 
 
 @style.styled()
-def rate_rewind(data: Data) -> Figure:
-    """Success of WR against its rewind time for several d, between the rates of IMP and LRR.
+def rate_rewind(data: ResultTables) -> Figure:
+    """Draw the success of WR against its rewind time for several d, between the rates of IMP and LRR.
 
     `rates` (d, algorithm, rewind_time); curve (d, algorithm, curve_rewind_time).
     """
@@ -61,7 +61,7 @@ def rate_rewind(data: Data) -> Figure:
     for d, colour, marker in zip(rates.d.values, style.SERIES, MARKERS, strict=False):
         line = wr.sel(d=d)
         axes.plot(line.curve_rewind_time, line.curve, color=colour, linewidth=0.8)
-        draw_points(axes, line.rewind_time, line, color=colour, marker=marker, label=f"WR, $d = {d}$")
+        draw_rates(axes, line.rewind_time, line, color=colour, marker=marker, label=f"WR, $d = {d}$")
     for algorithm, end, side in (("imp", "right", 1), ("lrr", "left", 0)):
         level = float(rates.predicted.sel(algorithm=algorithm).mean())
         axes.axhline(level, color=style.GREY, linestyle=":", linewidth=0.8)
@@ -72,16 +72,16 @@ def rate_rewind(data: Data) -> Figure:
     axes.set(xscale="log", xlabel="rewind time $t_k$", ylabel="success rate", ylim=(0.23, 0.53))
     axes.set_title(runs_of(rates), loc="left")
     theory = Line2D([], [], color=style.GREY, linewidth=0.8, label="theory")
-    finish(figure, rates, axes, theory, ncols=2)
+    add_rate_legend(figure, rates, axes, theory, ncols=2)
     return figure
 
 
 @style.styled()
-def rate_samples(data: Data) -> Figure:
-    """Success of IMP and LRR (rows) over training time per level and samples, or noise.
+def rate_samples(data: ResultTables) -> Figure:
+    """Draw the success of IMP and LRR (rows) over the training time per level and the samples, or the noise.
 
     `samples` (algorithm, n, noise, level_time), `noise` (algorithm, noise, level_time) with curve over
-    curve_level_time; `samples_law`, `noise_law` (n, noise): time, of the logarithmic law.
+    curve_level_time; `samples_law`, `noise_law` (n, noise): time of the logarithmic law.
     """
     cells, by_noise, law = data["samples"], data["noise"], data["samples_law"]
     figure = Figure(figsize=(style.PAGE, 4.9))
@@ -122,8 +122,8 @@ def rate_samples(data: Data) -> Figure:
 
 
 @style.styled()
-def rate_step(data: Data) -> Figure:
-    """Success of IMP and LRR by gradient descent against its learning rate; a panel a scale of the starts.
+def rate_step(data: ResultTables) -> Figure:
+    """Draw the success of IMP and LRR by descent against the learning rate; one panel per scale of starts.
 
     `descent` (algorithm, scale, learning_rate, level_time); `hops` (algorithm, scale, learning_rate): rate.
     """
@@ -138,7 +138,7 @@ def rate_step(data: Data) -> Figure:
             for time, marker in zip(rates.level_time.values, MARKERS, strict=False):
                 points = rates.sel(algorithm=algorithm, scale=scale, level_time=time)
                 label = f"{style.LABEL[str(algorithm)]}, $t = {time:g}$"
-                draw_points(axes, points.learning_rate, points, color=colour, marker=marker, label=label)
+                draw_rates(axes, points.learning_rate, points, color=colour, marker=marker, label=label)
         axes.axvline(hops.attrs["stable"], color=style.GREY, linestyle=":", linewidth=0.8)
         axes.set(xlabel="learning rate", ylim=(-0.03, 1))
     panels[0].set_ylabel("success rate")
@@ -148,13 +148,13 @@ def rate_step(data: Data) -> Figure:
         Line2D([], [], color=style.GREY, linestyle="--", linewidth=0.8, label="after one step"),
         Line2D([], [], color=style.GREY, linestyle=":", linewidth=0.8, label="no stable minimum beyond"),
     ]
-    finish(figure, rates, panels[0], *more, ncols=3)
+    add_rate_legend(figure, rates, panels[0], *more, ncols=3)
     return figure
 
 
 @style.styled()
-def rate_scale(data: Data) -> Figure:
-    """Success of IMP and LRR against the scale of the starts: balanced, independent, on noisy samples.
+def rate_scale(data: ResultTables) -> Figure:
+    """Draw the success of IMP and LRR against the scale of balanced and independent starts, and on samples.
 
     `population` (algorithm, init, scale, level_time), `samples` (algorithm, scale, level_time); curve over
     curve_scale.
@@ -171,23 +171,23 @@ def rate_scale(data: Data) -> Figure:
                 colour = style.ALGORITHM[str(algorithm)]
                 axes.plot(line.curve_scale, line.curve, color=colour, linestyle="--", linewidth=0.8)
                 label = f"{style.LABEL[str(algorithm)]}, $t = {time:g}$"
-                fill = "white" if size > 2 else colour  # dots on rings, as above
+                fill = "white" if size > 2 else colour  # dots on rings: both are seen where they coincide
                 look = {"marker": marker, "color": colour, "markersize": size, "markerfacecolor": fill}
-                draw_points(axes, line.scale, line, label=label, **look)
+                draw_rates(axes, line.scale, line, label=label, **look)
         axes.set(xscale="log", xlabel="scale of the starts", ylim=(-0.03, 1.04))
     next(iter(panels.values())).set_ylabel("success rate")
     letters(panels)
     theory = Line2D([], [], color=style.GREY, linestyle="--", linewidth=0.8, label="theory")
     counts = f"(a, b) {runs_of(population)}, (c) {runs_of(noisy)}"
-    finish(figure, population, panels["balanced, population"], theory, ncols=5, before=counts)
+    add_rate_legend(figure, population, panels["balanced, population"], theory, ncols=5, before=counts)
     return figure
 
 
 @style.styled()
-def rate_time(data: Data) -> Figure:
-    """Success of IMP, WR and LRR against the training time per level, for one pruning and for several.
+def rate_time(data: ResultTables) -> Figure:
+    """Draw the success of IMP, WR and LRR against the time per level, for one pruning and for several.
 
-    `one`, `several` (d, algorithm, level_time); of the former curve over curve_level_time.
+    `one`, `several` (d, algorithm, level_time); `one` also has curve over curve_level_time.
     """
     one, several = data["one"], data["several"]
     figure = Figure(figsize=(style.PAGE, 3.1))
@@ -197,24 +197,24 @@ def rate_time(data: Data) -> Figure:
             colour, label = style.ALGORITHM[str(algorithm)], style.LABEL[str(algorithm)]
             line = one.sel(d=d, algorithm=algorithm)
             axes.plot(line.curve_level_time, line.curve, color=colour, linestyle="--", linewidth=0.8)
-            # Dots on rings: where they coincide, both are seen.
+            # Dots on rings: both are seen where they coincide.
             for table, fill, size in ((one, "white", 4.5), (several, colour, 2)):
                 points, levels = table.sel(d=d, algorithm=algorithm), table.attrs["levels"]
                 name = f"{label}, {levels} pruning{'s' if levels > 1 else ''}"
                 look = {"color": colour, "marker": marker, "markerfacecolor": fill, "markersize": size}
-                draw_points(axes, points.level_time, points, label=name, **look)
+                draw_rates(axes, points.level_time, points, label=name, **look)
         axes.set(xscale="log", xlabel="training time per level", ylim=(-0.02, 0.55))
     panels[one.d.values[0]].set_ylabel("success rate")
     letters({f"$d = {d}$, {runs_of(one)}": axes for d, axes in panels.items()})
     theory = Line2D([], [], color=style.GREY, linestyle="--", linewidth=0.8, label="theory, 1 pruning")
     rewinds = f"WR to $t_k = {float(one.rewind_time):g}$"
-    finish(figure, one, panels[one.d.values[0]], theory, before=rewinds)
+    add_rate_legend(figure, one, panels[one.d.values[0]], theory, before=rewinds)
     return figure
 
 
 @style.styled()
-def rate_targets(data: Data) -> Figure:
-    """Success of IMP and LRR against the training time per level; a panel a number of target coordinates.
+def rate_targets(data: ResultTables) -> Figure:
+    """Draw the success of IMP and LRR against the time per level; one panel per number of targets.
 
     `rates`, `rebalanced` (algorithm, targets, level_time); `limit` (algorithm, targets).
     """
@@ -230,8 +230,8 @@ def rate_targets(data: Data) -> Figure:
     for k, axes in panels.items():
         for table, label, look in series:
             points = table.sel(targets=k)
-            draw_points(axes, points.level_time, points, label=label, **look)
-        for algorithm, shift in (("imp", 0), ("lrr", 4)):  # where both are one line, its dashes alternate
+            draw_rates(axes, points.level_time, points, label=label, **look)
+        for algorithm, shift in (("imp", 0), ("lrr", 4)):  # two lines that coincide alternate in dashes
             limit = float(data["limit"].predicted.sel(targets=k, algorithm=algorithm))
             colour = style.ALGORITHM[algorithm]
             axes.axhline(limit, linestyle=(shift, (4, 4)), color=colour, linewidth=0.8)
@@ -240,7 +240,7 @@ def rate_targets(data: Data) -> Figure:
     letters({f"$k = {k}$": axes for k, axes in panels.items()})
     theory = Line2D([], [], color=style.GREY, linestyle="--", linewidth=0.8, label="theory, long levels")
     counts = f"$d = {int(rates.d)}$, {runs_of(rates)}"
-    finish(figure, rates, panels[targets[0]], theory, before=counts)
+    add_rate_legend(figure, rates, panels[targets[0]], theory, before=counts)
     return figure
 
 
@@ -251,7 +251,7 @@ FIGURES = {
 
 
 def _phases(axes: Axes, rates: xr.Dataset, factor: str, x: xr.DataArray) -> QuadMesh:
-    """Measured rates over (factor, level_time), and where theory's is half-way from 1/4 to 3/8."""
+    """Draw rates over (factor, level_time), and for IMP where the theory is half-way from 1/4 to 3/8."""
     shown = rates.rate.transpose("level_time", factor)
     edges = [_edges(np.log(x.values)), _edges(rates.level_time.values)]
     look: dict[str, Any] = {"cmap": "cividis", "vmin": 0, "vmax": 0.55, "rasterized": True}
@@ -266,6 +266,6 @@ def _phases(axes: Axes, rates: xr.Dataset, factor: str, x: xr.DataArray) -> Quad
 
 
 def _edges(centres: NDArray[Any]) -> NDArray[Any]:
-    """Edges of the cells around evenly spaced centres."""
+    """Return the edges of the cells around evenly spaced centres."""
     half = (centres[1] - centres[0]) / 2
     return np.append(centres - half, centres[-1] + half)

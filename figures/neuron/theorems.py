@@ -9,48 +9,57 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from figures import style
-from figures.panels import DOT, Data, letters, outcome_colour, plane, success_map, trajectories, wedge
+from figures.panels import (
+    DOT,
+    ResultTables,
+    draw_plane,
+    draw_success_map,
+    letters,
+    outcome_colour,
+    trajectories,
+    wedge,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
 HEIGHT = 3.95
-"""Of a square map at column width with three rows of legend."""
+"""Height of a square map at column width with three rows of legend, in inches."""
 
 
 @style.styled()
-def fig1a(data: Data) -> Figure:
-    """One coordinate: simulated success over (a(0), w(0)), the predicted region, trajectories on the field.
+def fig1a(data: ResultTables) -> Figure:
+    """Draw one coordinate: simulated success over (a(0), w(0)), its predicted edge, paths on the field.
 
     `map` (algorithm, a0, w0), `field` (a, w) with da, dw; `paths` (start, time, coordinate).
     """
     figure = Figure(figsize=(style.COLUMN, HEIGHT))
     axes = figure.subplots()
-    handles = success_map(axes, data["map"].isel(algorithm=0))
+    handles = draw_success_map(axes, data["map"].isel(algorithm=0))
     _field(axes, data["field"])
     handles += trajectories(axes, data["paths"])
-    plane(axes, "a", "w", moving=True)
+    draw_plane(axes, "a", "w", moving=True)
     axes.set_title(r"one coordinate, $d = 1$")
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
 
 @style.styled()
-def fig1b(data: Data) -> Figure:
-    """IMP over (a(0), w_1(0)) for d > 1, with last-level flows from the initial values IMP returns to."""
+def fig1b(data: ResultTables) -> Figure:
+    """Draw IMP over (a(0), w_1(0)) for d > 1, with last-level flows from the initial values it returns to."""
     return _pruned(data, "flow after pruning")
 
 
 @style.styled()
-def fig1c(data: Data) -> Figure:
-    """LRR over (a(0), w_1(0)) for d > 1, with the dense flows whose sign of w_1 it keeps."""
+def fig1c(data: ResultTables) -> Figure:
+    """Draw LRR over (a(0), w_1(0)) for d > 1, with the dense flows whose sign of w_1 it keeps."""
     return _pruned(data, "dense flow")
 
 
 @style.styled()
-def fig2a(data: Data) -> Figure:
-    """Loss against pruning level: one panel a sign pattern of the start, IMP and LRR in each.
+def fig2a(data: ResultTables) -> Figure:
+    """Draw the loss of IMP and LRR against the pruning level: one panel per sign pattern of the start.
 
     `population`, `samples`, `sample_flow` (algorithm, a_sign, w_sign, seed, level): loss; kept (level).
     """
@@ -76,19 +85,19 @@ def fig2a(data: Data) -> Figure:
 
 
 @style.styled()
-def unbalanced(data: Data) -> Figure:
-    """One coordinate off balance: the wedge a(0) < 0 that still succeeds, and a(t) crossing zero from it.
+def unbalanced(data: ResultTables) -> Figure:
+    """Draw one coordinate off balance: the wedge a(0) < 0 that still succeeds, and a(t) crossing 0 from it.
 
     `map` (algorithm, a0, w0) and `paths` (start, time, coordinate).
     """
     figure = Figure(figsize=(style.PAGE, 3.4))
     left, right = figure.subplots(1, 2)
     space = data["map"].isel(algorithm=0)
-    handles = success_map(left, space)
+    handles = draw_success_map(left, space)
     cells = (space.success == 1) & (space.a0 < 0)
     handles.append(wedge(left, cells, r"success with $a(0) < 0$"))
     handles += trajectories(left, data["paths"])
-    plane(left, "a", "w", moving=True)
+    draw_plane(left, "a", "w", moving=True)
     for start in data["paths"].start.values:
         path = data["paths"].sel(start=start)
         right.plot(path.time, path.a, color=outcome_colour(path))
@@ -100,16 +109,16 @@ def unbalanced(data: Data) -> Figure:
 
 
 @style.styled()
-def noise_wedge(data: Data) -> Figure:
-    """One coordinate with noisy samples: where s_neg > 0 lets w(0) < 0 succeed, and when w crosses zero.
+def noise_wedge(data: ResultTables) -> Figure:
+    """Draw one coordinate on noisy samples: where s_neg > 0 lets w(0) < 0 succeed, and when w crosses 0.
 
     `map` (algorithm, a0, w0); `crossings`: s_neg (draw), simulated (start, draw), predicted (start, s),
     times in units of 1/(2 C_neg); a0 and w0 (start).
     """
     figure = Figure(figsize=(style.PAGE, 3.4))
     left, right = figure.subplots(1, 2)
-    handles = success_map(left, data["map"].isel(algorithm=0))
-    plane(left, "a", "w")
+    handles = draw_success_map(left, data["map"].isel(algorithm=0))
+    draw_plane(left, "a", "w")
     for index, colour in zip(range(data["crossings"].sizes["start"]), style.SERIES, strict=False):
         times = data["crossings"].isel(start=index)
         label = f"$a(0) = {float(times.a0):g},\\ w(0) = {float(times.w0):g}$"
@@ -133,8 +142,8 @@ def noise_wedge(data: Data) -> Figure:
 
 
 @style.styled()
-def angle(data: Data) -> Figure:
-    """Balanced flows of several d: theta against t, and all of them on the one universal angle curve.
+def angle(data: ResultTables) -> Figure:
+    """Draw balanced flows of several d: theta against t, and all of them on the one universal angle curve.
 
     `flows`: theta and the shifted time tau (d, start, time), and the curve (s).
     """
@@ -158,10 +167,10 @@ def angle(data: Data) -> Figure:
 
 
 @style.styled()
-def conservation(data: Data) -> Figure:
-    """Drift of c = a^2 - |w|^2 along ODE solutions, against t at several tolerances.
+def conservation(data: ResultTables) -> Figure:
+    """Draw the drift of c = a^2 - |w|^2 along ODE solutions, against t at several tolerances.
 
-    One group per problem (rtol, start, time) with drift = |c(t) - c(0)| / max(1, a^2 + |w|^2).
+    One table per problem (rtol, start, time) with drift = |c(t) - c(0)| / max(1, a^2 + |w|^2).
     """
     figure = Figure(figsize=(style.PAGE, 2.9))
     panels = figure.subplots(1, len(data), sharey=True, squeeze=False)[0]
@@ -185,20 +194,20 @@ FIGURES = {
 }
 
 
-def _pruned(data: Data, flow: str) -> Figure:
+def _pruned(data: ResultTables, flow: str) -> Figure:
     space = data["map"].isel(algorithm=0)
     figure = Figure(figsize=(style.COLUMN, HEIGHT))
     axes = figure.subplots()
-    handles = success_map(axes, space)
+    handles = draw_success_map(axes, space)
     handles += trajectories(axes, data["paths"], flow)
-    plane(axes, "a", "w_1", moving=True)
+    draw_plane(axes, "a", "w_1", moving=True)
     axes.set_title(f"{style.LABEL[str(space.algorithm.values)]}, $d = {space.attrs['d']}$")
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
 
 def _field(axes: Axes, field: xr.Dataset) -> None:
-    """Directions of the flow, all of one length."""
+    """Draw the directions of the flow, all of one length."""
     da, dw = (field[name].transpose("w", "a").values for name in ("da", "dw"))
     norm = np.hypot(da, dw)
     norm[norm == 0] = np.inf
@@ -206,7 +215,7 @@ def _field(axes: Axes, field: xr.Dataset) -> None:
 
 
 def _levels(axes: Axes, group: xr.Dataset) -> None:
-    """Every seed, and their median; open rings show a curve beneath them."""
+    """Draw every seed and their median; rings are open, so that a curve beneath them is seen."""
     for algorithm, look in (("lrr", "o-"), ("imp", "o--")):
         loss, colour = group.loss.sel(algorithm=algorithm), style.ALGORITHM[algorithm]
         ring = {"markersize": 5, "markerfacecolor": "none"} if algorithm == "imp" else {"markersize": 2.5}

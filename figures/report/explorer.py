@@ -1,4 +1,4 @@
-"""The explorer's data: maps and paths quantised for the page."""
+"""The data of the explorer: maps and paths, quantised for the page."""
 
 from __future__ import annotations
 
@@ -13,15 +13,24 @@ if TYPE_CHECKING:
 
 
 NO_VALUE = 65535
-"""What a missing value is quantised to."""
+"""The code of a missing value."""
 
 
 FAINTEST = 1e-16
-"""Losses below are shown as this: rounding."""
+"""Losses below this, which are rounding, are shown as this."""
 
 
 def embedded(tables: Mapping[str, xr.Dataset]) -> dict[str, Any]:
-    """The explorer's `grid` for the page: 16-bit steps of its paths and of log10 of its losses, in base64."""
+    """Return the data of the explorer for the page.
+
+    Parameters
+    ----------
+    tables : the result of the preset `explorer`, with the table `grid`.
+
+    Returns
+    -------
+    Entries for JSON. Outcomes are bytes, paths and log10 of losses are `quantised`, all in base64.
+    """
     import numpy as np
 
     explorer = tables["grid"]
@@ -46,7 +55,7 @@ def embedded(tables: Mapping[str, xr.Dataset]) -> dict[str, Any]:
 
 
 def quantised(values: Any) -> dict[str, Any]:
-    """`low + step * code` gives back `values` within step / 2; code: 16 bits, little end first, in base64."""
+    """Quantise values to 16-bit little-endian codes in base64: each is low + step * code within step / 2."""
     import numpy as np
 
     finite = np.isfinite(values)

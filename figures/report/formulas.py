@@ -1,4 +1,7 @@
-"""Formulas as they are typed, such as 'a(0) > -|w_1(0)|', to MathML; anything else stays escaped text."""
+"""Conversion of formulas as they are typed, such as 'a(0) > -|w_1(0)|', to MathML.
+
+Anything that is not a formula becomes escaped text.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ _OPERATORS = {
     "*": "·",
 }  # fmt: skip
 _WORDS = re.compile(r"\s*\b(and|or|not)\b\s*")
-# The names of a condition on a start (those of `singleneuron verify --statement`) as formulas.
+# Names in a condition on a start, as `singleneuron verify --statement` takes it, and their formulas.
 _CONDITION = {
     "a0": "a(0)", "w1": "w_1(0)", "q": "|w_perp(0)|", "rho": "|w(0)|", "kept": "|mask * w(0)|",
     "theta": "theta(0)", "flip_angle": "theta^*", "True": "every start", "**": "^",
@@ -26,20 +29,20 @@ _CONDITION = {
 
 
 def prose(text: str) -> str:
-    """HTML of a text in which formulas stand between backticks."""
+    """Return the HTML of a text in which formulas stand between backticks."""
     parts = text.split("`")
-    if len(parts) % 2 == 0:  # a backtick without its partner
+    if len(parts) % 2 == 0:  # a backtick has no partner
         return escape(text)
     html = escape(parts[0])
     for formula, rest in zip(parts[1::2], parts[2::2], strict=True):
         words = rest.lstrip(",.;:)")
-        mark = rest[: len(rest) - len(words)]  # no line may begin with it
+        mark = rest[: len(rest) - len(words)]  # kept with the formula: no line may begin with it
         html += f'<span class="whole">{mathml(formula)}{mark}</span>{escape(words)}'
     return html
 
 
 def condition(text: str) -> str:
-    """HTML of a condition on a start, in the language of statement files."""
+    """Return the HTML of a condition on a start, in the language of statement files."""
     if text == "True":
         return "every start"
     named = re.sub(r"\w+|\*\*", lambda match: _CONDITION.get(match[0], match[0]), text)
@@ -48,10 +51,13 @@ def condition(text: str) -> str:
 
 
 def mathml(formula: str) -> str:
-    """One `<math>` element; juxtaposition multiplies, `_` and `^` take one symbol, bars come in pairs."""
+    """Return a formula as one `<math>` element, or nothing for an empty formula.
+
+    Symbols side by side are multiplied, `_` and `^` take one symbol, and bars come in pairs.
+    """
     tokens = [(match.lastgroup or "", match[0]) for match in _TOKEN.finditer(formula)]
     row: list[str] = []
-    bars, root, power, operand = 0, False, False, False  # operand: whether the last token ended one
+    bars, root, power, operand = 0, False, False, False  # operand: whether the last token ended an operand
     for kind, token in tokens:
         if kind == "operator" and token in ("^", "**"):
             power = True

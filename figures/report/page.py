@@ -1,4 +1,4 @@
-"""The verification report: verdicts, figures and provenance as one HTML page that stands alone."""
+"""The verification report: verdicts, figures and provenance as one HTML page that needs no other file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,15 @@ WORDS = ("VERIFIED", "NOT REFUTED", "REFUTED", "UNDECIDED", "NOT RUN")
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure of the report, and the attributes and the verdicts of the result file it was drawn from."""
+    """A figure of the report, with the attributes and the verdicts of the result file it was drawn from.
+
+    Attributes
+    ----------
+    name : name of the figure, as in `figures draw NAME`.
+    figure : the figure.
+    attributes : provenance of the result file, with `config` as JSON.
+    predictions : verdicts on predictions that the result file holds.
+    """
 
     name: str
     figure: Figure
@@ -33,11 +41,21 @@ class Drawn:
 
     @property
     def config(self) -> dict[str, Any]:
+        """The configuration of the result."""
         return json.loads(self.attributes["config"])
 
 
 def predictions(tables: Mapping[str, xr.Dataset]) -> list[PredictionVerdict]:
-    """The verdicts in the tables of a result file; none where it decides no prediction."""
+    """Read the verdicts on predictions from the tables of a result file.
+
+    Parameters
+    ----------
+    tables : tables by their names, `verdicts` among them if the result decides predictions.
+
+    Returns
+    -------
+    The verdicts, one per row; none if the result decides no prediction.
+    """
     if "verdicts" not in tables:
         return []
     found = tables["verdicts"]
@@ -53,11 +71,19 @@ def page(
     explorer: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None,
     missing: Sequence[str] = (),
 ) -> str:
-    """The report as HTML.
+    """Write the report as HTML.
 
-    drawn : the figures in their order; missing : names of those that have no result file.
-    explorer : `embedded` of the preset of that name, and its attributes; without it the page says how to
-    make it.
+    Parameters
+    ----------
+    verdicts : verdicts of `singleneuron verify`, in the order of the page.
+    drawn : figures in the order of their numbers.
+    explorer : data of `explorer.embedded`, and attributes of their result file; None if there is no result,
+        in which case the page says how to make it.
+    missing : names of figures that have no result file.
+
+    Returns
+    -------
+    The page.
     """
     import jinja2
 
@@ -68,7 +94,7 @@ def page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    safe = {"prose": prose, "condition": condition, "math": mathml}  # each escapes what it is given
+    safe = {"prose": prose, "condition": condition, "math": mathml}  # each escapes its argument
     environment.filters.update({name: _marked(function) for name, function in safe.items()})
     environment.filters.update(
         count="{:,}".format, number=_number, counterexample=_counterexample, runs=_runs
@@ -103,13 +129,14 @@ def page(
 
 
 def _marked(function: Any) -> Any:
+    """Wrap a function that returns HTML, so that the template does not escape it again."""
     from markupsafe import Markup
 
     return lambda text: Markup(function(str(text)))
 
 
 def _number(value: float) -> str:
-    """To three digits, with a power of ten where that is shorter."""
+    """Format a number to three digits, with a power of ten where that is shorter."""
     mantissa, _, exponent = f"{value:.3g}".partition("e")
     if not exponent:
         return mantissa.replace("-", "−")
@@ -119,7 +146,7 @@ def _number(value: float) -> str:
 
 def _image(figure: Figure, name: str) -> dict[str, Any]:
     file = io.BytesIO()
-    # Text as paths: the same on every machine. A fixed salt and no date: the same bytes again.
+    # Text becomes paths, which look the same on every machine. A fixed salt and no date give the same bytes.
     with style.styled(**{"svg.fonttype": "path", "svg.hashsalt": name}):
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     width, height = figure.get_size_inches()
@@ -144,14 +171,14 @@ def _caption(item: Drawn) -> dict[str, Any]:
 
 
 def _runs(count: Count) -> str:
-    """Which runs were counted, in words."""
+    """Say in words which runs were counted."""
     name = count.label.partition(",")[0].partition(" ")[0]
     words = style.LABEL.get(name, name) + count.label.removeprefix(name)
     return words.replace(" = ", "\u00a0=\u00a0") or count.law
 
 
 def _counterexample(found: BrokenLaw | WrongRate | WrongOutcome) -> dict[str, str]:
-    """A counterexample in words: what was stated and found, and the start or the setting to repeat it."""
+    """Put a counterexample into words: what was stated and found, and the start or setting to repeat it."""
     words = {"condition": "", "start": "", "setting": ""}
     if isinstance(found, BrokenLaw):
         return words | {
@@ -184,7 +211,7 @@ def _listed(values: Mapping[str, Any]) -> str:
 
 
 def _verdict_sources(verdicts: Sequence[Verdict]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Each provenance once, with the verdicts that share it."""
+    """Return each provenance once, named by the verdicts that share it."""
     shared: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         shared.setdefault(json.dumps(verdict.provenance, sort_keys=True), []).append(verdict)
@@ -194,7 +221,7 @@ def _verdict_sources(verdicts: Sequence[Verdict]) -> list[tuple[str, Mapping[str
 
 
 def _provenance(sources: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
-    """A row for each source, and the environments (versions, machine) that they were made in."""
+    """Return a row for each source, and the environments (versions, machine) that they were made in."""
     environments: list[dict[str, str]] = []
     rows = []
     for name, attributes in sources:
@@ -225,7 +252,7 @@ def _provenance(sources: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, A
 
 
 def _seeds(attributes: Mapping[str, Any]) -> list[str]:
-    """The seeds of a result: its own, or those of its parts."""
+    """Return the seeds of a result: its own, and those of its parts."""
     found: list[str] = [str(attributes["seed"])] if "seed" in attributes else []
 
     def visit(config: Any) -> None:

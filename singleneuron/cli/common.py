@@ -9,13 +9,15 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from signflow import command_line
 from singleneuron.experiments.settings import options_of
 
+if TYPE_CHECKING:
+    from singleneuron.flows.result import Progress
+
 RESULTS = Path("build/results")
-Progress = Callable[[int, int], None]
 
 
 def add_options(parser: argparse.ArgumentParser, record: type, only: Sequence[str] = ()) -> None:

@@ -13,11 +13,14 @@ from singleneuron.problem.state import State
 
 
 def compile_kernels() -> None:
-    """Compile every kernel that is not in the cache yet, on all cores: tests call this first."""
+    """Compile every kernel that is not in the cache yet, on all cores.
+
+    Run this before the tests, so that their processes do not compile the same kernels side by side.
+    """
     start, sample = State(a=np.ones(1), w=np.full((1, 2), 0.5)), Sample.draw(d=2, n=8, noise=0.1)
     short = functools.partial(integrate, t_end=0.1, method="ode")
     small_steps = functools.partial(integrate, t_end=0.1, learning_rate=0.05)
-    cases: list[tuple[Any, Problem, State]] = [  # the longest first
+    cases: list[tuple[Any, Problem, State]] = [  # longest compilation first, so that no core idles at the end
         (short, Population(2), start),
         (short, sample, start),
         (short, Population(1), State(start.a, start.w[:, :1])),

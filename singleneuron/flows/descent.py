@@ -1,5 +1,8 @@
-"""Full-batch gradient descent with a learning rate, phi'(0) = 0: of the population in reduced coordinates,
-of samples in full ones, with fresh label noise where wanted."""
+"""Full-batch gradient descent with a learning rate, where phi'(0) = 0.
+
+The population is trained in reduced coordinates (a, p, q), samples in full ones (a, w), if asked for with
+fresh label noise at every step.
+"""
 
 import math
 
@@ -14,23 +17,28 @@ from singleneuron.problem.arguments import Array
 from singleneuron.problem.status import DEAD_RATIO, TINY_NORM
 
 BLOCKS = 64
+"""Most parts that a batch is split into for the threads."""
 HUGE = 1e30
-"""A step beyond this has diverged; below it, losses and squared gradients are finite numbers."""
+"""A state beyond this has diverged. Below it, losses and squared gradients are finite numbers."""
 SETTLED = 1e-3
 """In the limit, descent on samples goes on until its gradient is this multiple of the tolerance."""
 
 
 @routine
 def population_gradient(a, p, q, nu):
-    """(dL/da, dL/dp, dL/dq, theta), L = a^2 rho^2/4 - a rho k(theta), cos(theta) = nu p/rho; 0 at rho = 0."""
+    """Return (dL/da, dL/dp, dL/dq, theta); the derivatives are 0 at rho = 0, where phi'(0) = 0.
+
+    L = a^2 rho^2/4 - a rho k(theta) up to a constant, with cos(theta) = nu p/rho.
+    """
     rho = math.hypot(p, q)
     if rho == 0.0:
         return 0.0, 0.0, 0.0, 0.5 * math.pi
     sine = math.hypot(q, math.sqrt((1.0 - nu) * (1.0 + nu)) * p) / rho
     cosine = nu * p / rho
-    # From the angle itself pi - theta is lost near pi.
+    # Computed as pi minus theta, delta would lose its digits near theta = pi.
     delta = math.atan2(sine, -cosine)
     if delta < 0.2:
+        # The series of sin(delta) - delta cos(delta), whose terms cancel here.
         d2 = delta * delta
         k = delta * d2 * (1.0 / 3.0 - d2 * (1.0 / 30.0 - d2 * (1.0 / 840.0 - d2 / 45360.0)))
     else:
@@ -43,6 +51,7 @@ def population_gradient(a, p, q, nu):
 
 @kernel(parallel=True)
 def _descend_population(start, nu, steps_at, rate, limit, tolerance, path, end, reason, step):
+    """Descend from every start (a, p, q); `since` is the first step of the stay within tolerance, or -1."""
     blocks = min(start.shape[0], BLOCKS)
     for block in prange(blocks):
         for b in range(block, start.shape[0], blocks):
@@ -64,6 +73,7 @@ def _descend_population(start, nu, steps_at, rate, limit, tolerance, path, end, 
                 if why != END or filled == steps_at.size:
                     break
                 a1, p1, q1 = a - rate * da, p - rate * dp, q - rate * dq
+                # Not `> HUGE`: NaN must count as diverged.
                 if not abs(a1) + abs(p1) + abs(q1) <= HUGE:
                     why = FAILED
                     break
@@ -81,7 +91,11 @@ def _descend_population(start, nu, steps_at, rate, limit, tolerance, path, end, 
 
 @routine
 def sample_gradient(x, xt, y, noise, a, w, z, dw):
-    """dL/da; fills dw = dL/dw (d,). x (n, d), xt = x^T, labels y + noise; z (n,) is scratch."""
+    """Return dL/da and fill dw (d,) with dL/dw, for samples x (n, d), xt = x^T, and labels y + noise (n,).
+
+    z (n,) is scratch, and holds w.x_i afterwards. It is summed from rows of xt, so that the inner loop runs
+    along memory whatever d is.
+    """
     n, d = x.shape
     z[:] = 0.0
     for k in range(d):
@@ -104,6 +118,8 @@ def sample_gradient(x, xt, y, noise, a, w, z, dw):
 def _descend_sample(
     x, xt, y, start, steps_at, rate, label_noise, seed, trajectory, limit, tolerance, path, end, reason, step
 ):
+    # Over 50 lines: a step's parts share the scratch of its block, and passing it to a routine for each would
+    # take more lines than it saves.
     n, d = x.shape
     blocks = min(start.shape[0], BLOCKS)
     for block in prange(blocks):
@@ -144,7 +160,7 @@ def _descend_sample(
                 if not finite:
                     why = FAILED
                     break
-                # A neuron that no sample activates stays so, whatever the labels.
+                # A neuron that no sample activates never moves again, whatever the labels.
                 if not moved and (label_noise == 0.0 or np.max(z) <= 0.0):
                     why = CERTAIN if limit else END
                     break
@@ -158,6 +174,7 @@ def _descend_sample(
 
 
 def _outputs(size: int, steps_at: NDArray[np.int64], width: int) -> tuple[NDArray[np.int64], tuple]:
+    """Check `steps_at` and return it with empty outputs: path, end states, reasons and steps."""
     steps_at = np.array(steps_at, dtype=np.int64)
     if steps_at.ndim != 1 or steps_at.size == 0 or steps_at[0] < 0 or np.any(np.diff(steps_at) < 0):
         raise ValueError(f"steps_at must be non-negative step counts in increasing order, but is {steps_at}")
@@ -176,15 +193,25 @@ def descend_population(
     tolerance: float,
     limit: bool = False,
 ) -> tuple[Array, Array, NDArray[np.int64], NDArray[np.int64]]:
-    """Gradient descent on the population loss from reduced starts a, p, q, all (B,).
+    """Run gradient descent on the population loss from reduced starts.
 
-    nu (B,) is |mask * v|, p the component of w along mask * v: cos(theta) = nu p/rho. `steps_at` (T,) are the
-    step counts to record. Returns path (B, T, 3) of (a, p, q), the end states (B, 3), why each ended and the
-    step from which on it was within tolerance of the target, max(|a rho - 1|, theta) <= tolerance, or else
-    the last one done, both (B,). With `limit` a trajectory ends there (CONVERGED), when it died (EVENT) or
-    when a step changes nothing (CERTAIN). One that diverges, beyond HUGE, keeps the state before (FAILED).
+    A trajectory that diverges beyond HUGE ends as FAILED in its last state before that. Inside, q keeps its
+    sign, since a long step may carry w across v; |q| is returned.
 
-    q keeps its sign inside, since a long step may carry w across v; |q| is returned.
+    Parameters
+    ----------
+    a, p, q : (B,) starts; p is the component of w along mask * v, q the norm of the rest.
+    nu : (B,) |mask * v|, so that cos(theta) = nu p/rho.
+    steps_at : (T,) step counts to record, in increasing order.
+    learning_rate : step size.
+    tolerance : bound on max(|a rho - 1|, theta) of a state that has reached the target.
+    limit : end a trajectory as soon as it is within tolerance (CONVERGED), is dead (EVENT), or a step changes
+        nothing (CERTAIN).
+
+    Returns
+    -------
+    path (B, T, 3) and end states (B, 3) of (a, p, q); why each trajectory ended (B,); and the step from which
+    on it was within tolerance (B,), or its last step if it was not.
     """
     start = np.stack(np.broadcast_arrays(a, p, q), axis=-1).astype(np.float64)
     steps_at, outputs = _outputs(len(start), steps_at, 3)
@@ -195,7 +222,7 @@ def descend_population(
 
 
 def _word(seed: int) -> int:
-    """The 64 bits that the counters take of a seed: those that it has, or some derived from all of it."""
+    """Return the 64 bits of a seed that the counters take; those of a longer seed derive from all of it."""
     if seed < 2**64:
         return int(seed)
     return int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
@@ -215,12 +242,30 @@ def descend_sample(
     trajectory: NDArray[np.int64] | None = None,
     limit: bool = False,
 ) -> tuple[Array, Array, NDArray[np.int64], NDArray[np.int64]]:
-    """Gradient descent on samples x (n, d), y (n,) from starts a (B,), w (B, d); returns as the population's.
+    """Run gradient descent on samples.
 
-    `label_noise` is the deviation of Gaussian noise drawn anew for every label at every step, a function of
-    (seed, trajectory (B,), step, sample) alone: chunks, threads and order do not matter.
-    Without it a state is within tolerance where |grad L| <= tolerance, and one of the limit (CONVERGED) where
-    |grad L| <= SETTLED tolerance. Where the minimum lies on a kink, |grad L| never falls to either.
+    Without label noise a state is within tolerance where |grad L| <= tolerance. Where the minimum lies on a
+    kink, |grad L| never falls that far. A trajectory that diverges beyond HUGE ends as FAILED in its last
+    state before that.
+
+    Parameters
+    ----------
+    x, y : (n, d) inputs and (n,) labels.
+    a, w : (B,) and (B, d) starts.
+    steps_at : (T,) step counts to record, in increasing order.
+    learning_rate : step size.
+    tolerance : bound on |grad L| of a state at its goal.
+    label_noise : standard deviation of Gaussian noise drawn anew for every label at every step. It is a
+        function of (seed, trajectory, step, sample) alone: chunks, threads and order do not matter.
+    seed : seed of the label noise.
+    trajectory : (B,) numbers that the noise of each trajectory derives from; 0 to B - 1 by default.
+    limit : end a trajectory where |grad L| <= SETTLED * tolerance (CONVERGED), or where no later step can
+        change anything (CERTAIN).
+
+    Returns
+    -------
+    path (B, T, 1 + d) and end states (B, 1 + d) of (a, w); why each trajectory ended (B,); and the step from
+    which on it was within tolerance (B,), or its last step if it was not.
     """
     x, labels = np.array(x, dtype=np.float64, order="C"), np.array(y, dtype=np.float64)
     start = np.concatenate([np.reshape(a, (-1, 1)), w], axis=1).astype(np.float64)

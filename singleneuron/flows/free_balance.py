@@ -1,7 +1,7 @@
-"""The population flow in (a, log rho, x), which does not know that c = a^2 - rho^2 is conserved.
+"""The population flow in (a, log rho, x), integrated without using that c = a^2 - rho^2 is conserved.
 
-`population` follows a flow on the level of its c. Here c is free: how far it drifts measures the integrator,
-and that both end in the same states tests the coordinates there.
+`population` keeps a flow on the level of its c. Here c is free, so its drift measures the error of the
+integrator. That both end in the same states tests the coordinates of `population`.
 """
 
 import math
@@ -21,7 +21,15 @@ from singleneuron.problem.state import Reduced
 
 @routine
 def field(y: Any, p: Any, out: Any) -> None:
-    """The right-hand side of y = (a, log rho, x); p = (nu,), see `population`."""
+    """Fill `out` with the time derivative of y = (a, log rho, x).
+
+    Parameters
+    ----------
+    y : (3,) state.
+    p : (1,) the overlap nu = |mask * v| of the mask with the target, see `population`.
+    out : (3,) where the derivative is written.
+    """
+    # Below e^-690 rho is held, so that k/rho stays finite.
     a, rho = y[0], math.exp(max(y[1], -690.0))
     k, delta = angles(y[2], p[0])
     out[0] = rho * (k - 0.5 * a * rho)
@@ -34,6 +42,7 @@ solve = build(field, no_gauge)
 
 @kernel(parallel=True)
 def _follow(start: Any, times: Any, rtol: Any, path: Any) -> None:
+    """Integrate every start for the whole of `times`: no event, no limit, no target."""
     for b in prange(start.shape[0]):
         solve(
             start[b], np.ones(1), 0.0, times, 0, path[b],
@@ -42,9 +51,18 @@ def _follow(start: Any, times: Any, rtol: Any, path: Any) -> None:
 
 
 def free_flow(starts: Reduced, times: Array, rtol: float) -> Reduced:
-    """The states (T, B) of starts (B,) at the increasing `times` (T,), integrated with c free.
+    """Integrate the population flow with c free.
 
-    rho = 0 and w parallel or antiparallel to the target (q = 0) are no states of these coordinates.
+    Parameters
+    ----------
+    starts : states (B,) with q > 0. These coordinates cannot hold w = 0, nor w parallel or antiparallel to
+        the target.
+    times : (T,) increasing times to report.
+    rtol : tolerance of the integrator, relative and absolute.
+
+    Returns
+    -------
+    The states (T, B) at those times.
     """
     y = log_coordinates(starts)
     path = np.full((len(y), len(times), 3), np.nan)

@@ -7,15 +7,18 @@ from numpy.typing import ArrayLike
 
 from singleneuron.flows.of_population import train_population
 from singleneuron.flows.of_samples import train_samples
-from singleneuron.flows.result import FlowResult, Mask, Progress, S
+from singleneuron.flows.result import BoolArray, FlowResult, Progress, S
 from singleneuron.flows.task import METHODS, make_task
 from singleneuron.problem.problem import Population, Problem, Sample
 from singleneuron.problem.state import Starts, State, balance
 from singleneuron.problem.status import TOLERANCE
 
 BALANCE_ERROR, BALANCE_DRIFT = 1e-2, 1e-6
-"""A known balance is wrong where it differs from that of a and w by more than this share of a^2 + |w|^2, and
-by more than integrators at their default tolerance let it drift: what they end in is a start again."""
+"""A given c is wrong if it differs from a^2 - |w|^2 by more than BALANCE_DRIFT + BALANCE_ERROR (a^2 + |w|^2).
+
+BALANCE_DRIFT allows for the drift of integrators at their default tolerance, whose end states may be starts
+again.
+"""
 
 
 def integrate(
@@ -34,22 +37,49 @@ def integrate(
     tolerance: float = TOLERANCE,
     progress: Progress | None = None,
 ) -> FlowResult[S]:
-    """Train every start by gradient flow, or by gradient descent where a learning rate is given.
+    """Train every start by gradient flow, or by gradient descent if a learning rate is given.
 
-    starts : `State` with w (B, d), or for the population `Reduced` states, which cost the same for any d.
-        Their c, where given, is a^2 - |w|^2.
-    t_end : final time, or inf for the limit: a trajectory ends when it converged, died or stuck, from
-        CERTAIN_TIME on also when its limit is certain; the rest is undecided at HORIZON. Of gradient
-        descent, which conserves no c, no limit is certain: what is open at CERTAIN_TIME is undecided.
-    t_eval : increasing times (T,) >= 0 to report instead; the state then has shape (T, B, ...).
-    rtol, atol : tolerances of the integrator (atol defaults to rtol); tolerance : of convergence.
-    method : 'ode', 'exact' (one coordinate, or balanced population starts), or 'auto': exact where possible.
-    mask : (B, d) or (d,) bool, the coordinates kept; pruned weights start at 0 and stay there.
-    label_noise : deviation of fresh noise on the labels at every step of gradient descent on samples, a
-        function of `seed`, the trajectory and the step alone.
+    Parameters
+    ----------
+    problem : the population, or a sample.
+    starts : B starts: a `State` with w (B, d), or for the population a `Reduced`, which costs the same for
+        any d. Its c, if given, must be a^2 - |w|^2.
+    t_end : final time, or inf for the limit. In the limit a trajectory ends when it has converged, died or
+        got stuck, from CERTAIN_TIME on also when its limit is certain; it is undecided if it is still open at
+        HORIZON. Gradient descent conserves no c, so its limit is never certain: a trajectory still open at
+        CERTAIN_TIME is undecided.
+    t_eval : (T,) increasing times >= 0 to report, given instead of t_end; the state then has shape
+        (T, B, ...).
+    rtol, atol : tolerances of the integrator; atol defaults to rtol.
+    method : 'ode', 'exact' (for one coordinate, or balanced population starts), or 'auto': exact where
+        possible.
+    mask : (B, d) or (d,) bool, True for the coordinates kept. Pruned weights start at 0 and stay there.
+    learning_rate : step size of gradient descent; None for the flow.
+    label_noise : standard deviation of the noise drawn anew for every label at every step of gradient descent
+        on samples. It is a function of `seed`, the trajectory and the step alone.
+    seed : seed of the label noise.
+    tolerance : bound within which a state has converged, see `problem.status.TOLERANCE`.
     progress : called as progress(done, total) as trajectories finish.
 
-    Raises ValueError, in one line, for anything that does not fit.
+    Returns
+    -------
+    FlowResult
+        The states, and for each trajectory its status and the time since when that outcome held.
+
+    Raises
+    ------
+    ValueError
+        If an argument does not fit the others, in one line that says what must hold.
+
+    Examples
+    --------
+    A start with a > 0 succeeds even from w_1 < 0: another coordinate lets w turn.
+
+    >>> import singleneuron as sn
+    >>> starts = sn.State(a=[1.0, -1.0], w=[[-0.6, 0.8], [0.6, 0.8]], c=0.0)
+    >>> end = sn.integrate(sn.Population(d=2), starts, t_end=float("inf"))
+    >>> [sn.Status(code).label for code in end.status]
+    ['converged', 'dead']
     """
     task = make_task(t_end, t_eval, rtol, atol, tolerance, learning_rate, label_noise, seed)
     if method not in METHODS:
@@ -76,7 +106,7 @@ def integrate(
 
 
 def _check_balance(starts: Starts) -> None:
-    """ValueError for a c that is not the balance of a and w, by more than an integrator may let it drift."""
+    """Raise ValueError for a c that differs from the balance of a and w by more than integrators drift."""
     if starts.c is None:
         return
     found = balance(starts)
@@ -91,8 +121,8 @@ def _check_balance(starts: Starts) -> None:
         )
 
 
-def _kept(problem: Problem, starts: Starts, mask: ArrayLike | None) -> Mask | None:
-    """The mask as (B, d), or None where it keeps everything."""
+def _kept(problem: Problem, starts: Starts, mask: ArrayLike | None) -> BoolArray | None:
+    """Return the mask as (B, d), or None if it keeps everything."""
     if mask is None:
         return None
     kept = np.asarray(mask)
@@ -104,12 +134,3 @@ def _kept(problem: Problem, starts: Starts, mask: ArrayLike | None) -> Mask | No
     if not np.all(kept.any(axis=1)):
         raise ValueError("mask must keep at least one coordinate of every student")
     return None if kept.all() else kept
-
-
-# --- one coordinate -----------------------------------------------------------------------------------------
-
-
-# --- the population -----------------------------------------------------------------------------------------
-
-
-# --- samples ------------------------------------------------------------------------------------------------

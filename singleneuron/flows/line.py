@@ -1,7 +1,7 @@
 """One coordinate as an ODE, population or samples: a' = C w (s - a w), w' = C a (s - a w) on either side.
 
-The event w = 0 ends a side: there the flow sticks or crosses (Theorem 2.1). The side is carried,
-never read again from the sign of w, so that rounding cannot move a dead state across.
+The event w = 0 ends a side: there the flow sticks or crosses (Theorem 2.1). The side is kept as a parameter
+and never read again from the sign of w, so that rounding cannot carry a dead state across.
 """
 
 import math
@@ -18,12 +18,22 @@ from singleneuron.problem.problem import Line
 
 # Parameters of a side: C, s, its sign, whether w = 0 can be reached from it, whether c < 0, tolerance.
 SLOPE, TARGET, SIDE, LEAVES, NEGATIVE, TOL = range(6)
-SMALL = 100.0  # starts below 1/SMALL are followed to tolerances relative to their size
-LEAST = 1e-290  # below this |w| a side that is never left has w = 0 for all purposes
+ATOL_PER_SIZE = 100.0
+"""A start smaller than 1 over this gets an absolute tolerance reduced in proportion to its size."""
+LEAST_W = 1e-290
+"""On a side that is never left, a flow whose |w| falls below this ends as if w were 0."""
 
 
 @routine
 def field(y, p, out):
+    """Fill `out` with the time derivative of y = (a, w) on one side of w = 0.
+
+    Parameters
+    ----------
+    y : (2,) state.
+    p : (6,) parameters of the side: SLOPE, TARGET, SIDE, LEAVES, NEGATIVE and TOL.
+    out : (2,) where the derivative is written.
+    """
     pull = p[SLOPE] * (p[TARGET] - y[0] * y[1])
     out[0] = pull * y[1]
     out[1] = pull * y[0]
@@ -31,21 +41,21 @@ def field(y, p, out):
 
 @routine
 def gauge(y, p, g):
-    """The line w = 0, this side's target, and whether the limit is certain, as `dop853.parts` takes them."""
+    """Measure a state for `dop853.parts`: the event w = 0, the target, and whether the limit is certain."""
     a, w = y[0], y[1]
     if p[LEAVES] > 0.0:
         g[0] = p[SIDE] * w
     elif p[SIDE] * w <= 0.0:
-        g[0] = math.nan  # this side is never left: an overshoot is an error of the step
+        g[0] = math.nan  # the flow never leaves this side: reject the step that did
     else:
-        g[0] = p[SIDE] * w - LEAST
+        g[0] = p[SIDE] * w - LEAST_W
     towards = a * p[TARGET]
-    # At w = 0 itself, where a small target is near, the flow is only about to enter its side.
+    # At w = 0 itself a small target is within tolerance, although the flow is only entering this side.
     outside = p[SIDE] * w <= 0.0
-    # A side that is left again has no limit of its own.
+    # A side that the flow leaves again holds no limit.
     settles = towards >= 0.0 if p[SIDE] > 0.0 else p[LEAVES] == 0.0
     g[1] = abs(a * w - p[TARGET]) - p[TOL] if settles and not outside else 1.0
-    # Only w > 0 with a still on its way through 0 has an open limit.
+    # The limit is open only where w > 0, c < 0 and a has not passed 0 yet.
     g[2] = -1.0 if p[SIDE] > 0.0 and p[NEGATIVE] > 0.0 and towards <= 0.0 else 1.0
 
 
@@ -54,7 +64,7 @@ solve = build(field, gauge)
 
 @routine
 def follow(y, statistics, c, times, rtol, atol, limit, t_certain, tolerance, path, work):
-    """One trajectory across its sides: (reason, time decided); y becomes its end."""
+    """Follow one trajectory across its sides; return (reason, time decided) and leave its end in y."""
     p = np.empty(6)
     p[NEGATIVE] = 1.0 if c < 0.0 else 0.0
     p[TOL] = tolerance
@@ -68,8 +78,8 @@ def follow(y, statistics, c, times, rtol, atol, limit, t_certain, tolerance, pat
         p[LEAVES] = 1.0 if c > 0.0 and p[SLOPE] * y[0] * p[TARGET] * side < 0.0 else 0.0
         if p[SLOPE] == 0.0:
             break
-        # The saddle (0, 0) multiplies errors by 1/|y|: what is small must be right beside its own size.
-        near = atol * min(1.0, SMALL * max(abs(y[0]), abs(y[1])))
+        # The saddle (0, 0) multiplies errors by 1/|y|: a small start needs an error small beside its size.
+        near = atol * min(1.0, ATOL_PER_SIZE * max(abs(y[0]), abs(y[1])))
         reason, t, filled, since = solve(
             y, p, t, times, filled, path, rtol, near, limit, t_certain, since, work
         )
@@ -86,6 +96,7 @@ def follow(y, statistics, c, times, rtol, atol, limit, t_certain, tolerance, pat
 
 @kernel(parallel=True)
 def _follow(start, statistics, c, times, rtol, atol, limit, t_certain, tolerance, path, end, reason, time):
+    """Follow every start on its own; each thread has one workspace for its block of starts."""
     blocks = min(start.shape[0], 64)
     for block in prange(blocks):
         work = workspace(2)
@@ -109,11 +120,23 @@ def line_flow(
     t_certain: float,
     tolerance: float,
 ) -> tuple[Array, Array, NDArray[np.int64], Array]:
-    """Integrate starts a, w (B,) with statistics `line` to the increasing `times` (T,).
+    """Integrate the flow of one coordinate.
 
-    c (B,) is the balance of the starts. With `limit` each trajectory ends as soon as it converged or
-    is stuck, or from t_certain on where its limit is certain. Returns path (B, T, 2) of (a, w), the end
-    states (B, 2), why each ended (B,), and the time from which on it was decided (B,).
+    Parameters
+    ----------
+    a, w : (B,) starts.
+    c : (B,) their balance a^2 - w^2.
+    line : statistics of the data, C and s on either side of w = 0.
+    times : (T,) increasing times to report.
+    rtol, atol : tolerances of the integrator.
+    limit : end a trajectory as soon as it has converged or is stuck.
+    t_certain : with `limit`, the time from which on a trajectory also ends when its limit is certain.
+    tolerance : bound on |a w - s| of a state that has converged.
+
+    Returns
+    -------
+    path (B, T, 2) and end states (B, 2) of (a, w), why each trajectory ended (B,), and the time from which on
+    it was decided (B,).
     """
     size = a.size
     start = np.stack([a, w], axis=-1)

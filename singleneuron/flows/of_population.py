@@ -1,4 +1,4 @@
-"""A batch of states of the population, or of one coordinate, by the method asked for."""
+"""Train a batch of states on the population, or in one coordinate, by the method asked for."""
 
 from dataclasses import replace
 from typing import Any
@@ -10,15 +10,15 @@ from singleneuron.flows import descent, line, population
 from singleneuron.flows.result import (
     CHUNK,
     SLOW_CHUNK,
+    BoolArray,
     Ends,
     FlowResult,
-    Mask,
     Progress,
     balance_at_end,
     choose_method,
     descent_steps,
-    in_chunks,
     masked_start,
+    reported_chunks,
     times_reached,
 )
 from singleneuron.flows.task import Task
@@ -34,7 +34,7 @@ from singleneuron.problem.status import DEAD_RATIO, TINY_NORM, Status, line_stat
 def train_line(
     a: Array, w: Array, c: Array, problem: Line, overlap: Array, task: Task, method: str
 ) -> tuple[Array, Array, NDArray[np.int8], Array]:
-    """Paths (T, B) of a and w, status and time of starts with one coordinate."""
+    """Train starts with one coordinate; return paths (T, B) of a and w, status (B,) and time (B,)."""
     if method == "exact":
         times = np.array([np.inf]) if task.limit else task.times
         path_a, path_w = formulas_line.line_flow(a, w, times[:, None], *problem, balanced=c == 0)
@@ -50,12 +50,14 @@ def train_line(
 def train_population(
     problem: Population,
     starts: Starts,
-    kept: Mask | None,
+    kept: BoolArray | None,
     task: Task,
     method: str,
     progress: Progress | None,
 ) -> FlowResult[Any]:
-    """States of the population at the times of the task, by the method."""
+    """Train starts on the population; return their states at the times of the task."""
+    # Over 50 lines: the groups of starts write into the arrays below, and a function for the loop would take
+    # all of those, and the task, as arguments.
     overlap = np.ones(starts.size)
     if isinstance(starts, State):
         starts = masked_start(starts, kept)
@@ -65,7 +67,7 @@ def train_population(
     else:
         reduced = starts
     c = start_balance(starts)
-    # w parallel to v, w = 0, and one coordinate alike: the direction never turns.
+    # w parallel to mask * v, w = 0, and one coordinate are the same problem: w keeps its line.
     single = (reduced.q == 0) & ((overlap > 0) | (reduced.p == 0))
     closed = bool(np.all(single | ((c == 0) & (overlap == 1) & (starts.c is not None))))
     method = choose_method(method, closed, task)
@@ -80,7 +82,7 @@ def train_population(
     )
     done = 0
     for group, is_line in groups:
-        for i in in_chunks(group, done, starts.size, size, progress):
+        for i in reported_chunks(group, done, starts.size, size, progress):
             if is_line:
                 path[0][:, i], path[1][:, i], status[i], time[i] = train_line(
                     reduced.a[i], reduced.p[i], c[i], population_line(overlap[i]), overlap[i], task, method
@@ -92,7 +94,8 @@ def train_population(
                 ]
                 path[:, :, i], status[i], time[i] = run(reduced[i], overlap[i], c[i], task)
         done += group.size
-    path[:, task.times == 0] = np.stack([reduced.a, reduced.p, reduced.q])[:, None]  # to the last bit
+    # The start to the last bit, which the coordinates of the methods round.
+    path[:, task.times == 0] = np.stack([reduced.a, reduced.p, reduced.q])[:, None]
     if not task.path:
         path = path[:, -1]
     end = Reduced(path[0], path[1], path[2])
@@ -133,7 +136,7 @@ def _descend_population(starts: Reduced, overlap: Array, c: Array, task: Task) -
     )
     a, rho, theta = end[:, 0], np.hypot(end[:, 1], end[:, 2]), np.arctan2(end[:, 2], end[:, 1])
     near = (np.abs(a * rho - 1) <= task.tolerance) & (theta <= task.tolerance)
-    # Descent conserves no c, so that neither death nor success is certain before it is there.
+    # Descent conserves no c, so neither death nor success is certain until it has happened.
     status = np.select(
         [
             reason == FAILED,

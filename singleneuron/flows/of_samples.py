@@ -1,4 +1,4 @@
-"""A batch of states of samples, in as many coordinates as their masks keep, by the method asked for."""
+"""Train a batch of states on samples, in the coordinates that their masks keep, by the method asked for."""
 
 from dataclasses import replace
 from typing import Any
@@ -11,14 +11,14 @@ from singleneuron.flows.of_population import train_line
 from singleneuron.flows.result import (
     CHUNK,
     SLOW_CHUNK,
+    BoolArray,
     FlowResult,
-    Mask,
     Progress,
     balance_at_end,
     choose_method,
     descent_steps,
-    in_chunks,
     masked_start,
+    reported_chunks,
     times_reached,
 )
 from singleneuron.flows.samples import flow as samples
@@ -31,9 +31,9 @@ from singleneuron.problem.status import Status, sample_status
 
 
 def train_samples(
-    problem: Sample, starts: State, kept: Mask | None, task: Task, method: str, progress: Progress | None
+    problem: Sample, starts: State, kept: BoolArray | None, task: Task, method: str, progress: Progress | None
 ) -> FlowResult[Any]:
-    """Starts that keep the same coordinates see the same data: one problem for each such pattern."""
+    """Train starts on samples; those that keep the same coordinates see the same data and run together."""
     c = start_balance(starts := masked_start(starts, kept))
     patterns, member = np.ones((1, starts.d), dtype=bool), np.zeros(starts.size, dtype=np.intp)
     if kept is not None:
@@ -51,7 +51,7 @@ def train_samples(
         part = replace(
             problem, x=problem.x[:, columns], targets=max(1, int(pattern[: problem.targets].sum()))
         )
-        for i in in_chunks(group, done, starts.size, size, progress):
+        for i in reported_chunks(group, done, starts.size, size, progress):
             start = State(starts.a[i], starts.w[np.ix_(i, columns)], c[i])
             if columns.size == 1 and method != "descent":
                 line_problem = Line(*(value[0] for value in part.statistics))
@@ -64,11 +64,12 @@ def train_samples(
                 part, start, i, task
             )
             end = State(a[-1, i], w[-1][np.ix_(i, columns)])
-            known = np.full(i.size, -np.inf) if method == "descent" else c[i]  # descent conserves no c
+            # Descent conserves no c.
+            known = np.full(i.size, -np.inf) if method == "descent" else c[i]
             settled = reason != END if task.limit and method != "descent" else None
             hop = task.learning_rate or 0.0
             found = sample_status(part, end, known, overlap, task.tolerance, settled, hop)
-            if overlap == 1:  # at rest is not for ever: what creeps looks the same
+            if overlap == 1:  # a start that creeps looks at rest: only its fate tells whether it is for ever
                 found[(found == Status.STUCK) & (fate == MOVING)] = Status.UNDECIDED
                 found[fate == FADES] = Status.DEAD
             status[i] = found
@@ -88,11 +89,11 @@ def _descend_sample(part: Sample, starts: State, index: NDArray[np.intp], task: 
         label_noise=task.label_noise, seed=task.seed, trajectory=index, limit=task.limit,
     )  # fmt: skip
     path = end[None] if task.limit else np.moveaxis(path, 1, 0)
-    fate = np.full(len(end), MOVING)  # with label noise nothing is for ever
+    fate = np.full(len(end), MOVING)  # with label noise no rest is for ever
     if not task.label_noise:
         from_end = replace(task, times=np.zeros(1), limit=False)
         fate = _flow_sample(part, State(end[:, 0], end[:, 1:]), index, from_end)[-1]
-        fate[reason == CERTAIN] = CONVERGED  # a step changes nothing
+        fate[reason == CERTAIN] = CONVERGED  # its steps change nothing
     return path[..., 0], path[..., 1:], reason, step * rate, fate
 
 

@@ -1,15 +1,15 @@
 """The population flow at any balance, in two coordinates: x = log tan(theta/2), and one on the level of c.
 
-In theta a solver passes pi where a < 0 < c, and reports a false success; x has no end to pass, and
-neither delta = pi - theta nor rho is lost as they decay together. The conserved c = a^2 - rho^2 leaves
+In theta, a solver steps over pi where a < 0 < c, and reports a false success. x has no end to step over, and
+keeps the digits of delta = pi - theta and rho as they decay together. The conserved c = a^2 - rho^2 leaves
 one more coordinate u. With pull = k(theta) - a rho/2, so that a' = rho pull and rho' = a pull:
 
     c >= 0:  u = log rho,  a = +-sqrt(c + rho^2),  u' = (a/rho) pull
     c < 0:   a = sqrt(-c) sinh u,  rho = sqrt(-c) cosh u,  u' = pull,  as max(1, sqrt(-c)) u: the unit of a
     x' = -(a/rho) (pi - theta)/(2 pi)
 
-c is a parameter and cannot drift: the sign of a where c >= 0, balance, and that a neuron is dead hold to the
-last bit, however small rho becomes.
+c is a parameter and cannot drift. However small rho becomes, a neuron therefore keeps its balance, its death
+and, where c >= 0, the sign of a to the last bit.
 
 After a mask that keeps |mask * v| = nu < 1 of the target, x belongs to the angle with mask * v,
 cos(theta) = -nu tanh(x), and x' gains a factor nu.
@@ -74,7 +74,7 @@ buffer, load, step, happened, unload = lanes.build(field_lanes, watch, 2, ROWS)
 
 @routine
 def enter(start, nu, c, tolerance, y, p):
-    """Coordinates y and parameters p of the trajectory from start = (a, log rho, x)."""
+    """Set the coordinates y and parameters p of the trajectory from start = (a, log rho, x)."""
     p[NU], p[SIGMA], p[C], p[SCALE], p[TOL], p[UNIT] = nu, np.sign(start[0]), c, 0.0, tolerance, 1.0
     y[:] = start[1:]
     if c < 0.0:
@@ -103,7 +103,7 @@ def leave(y, p, reason, t, filled, times, limit, record, path, end):
 
 @routine
 def follow(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, end, record, work):
-    """One trajectory from start = (a, log rho, x): (reason, time decided)."""
+    """Follow one trajectory from start = (a, log rho, x); return (reason, time decided)."""
     y, p = np.empty(2), np.empty(6)
     enter(start, nu, c, tolerance, y, p)
     reason, t, filled, since = solve(
@@ -115,7 +115,7 @@ def follow(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, e
 
 @kernel(parallel=True)
 def _follow(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, end, reason, time):
-    """Every trajectory on its own: the clear form of `_follow_lanes`, and for any nu."""
+    """Follow every trajectory on its own: the clear form of `_follow_lanes`, which is for nu = 1 alone."""
     blocks = min(start.shape[0], 64)
     for block in prange(blocks):
         record, work = np.empty((times.size, 2)), workspace(2)
@@ -127,7 +127,7 @@ def _follow(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, 
 
 
 @routine
-def finish(y, p, s, i, times, limit, record, path, end, reason, time):
+def write_trajectory(y, p, s, i, times, limit, record, path, end, reason, time):
     """Write trajectory i, which has ended."""
     leave(y, p, reason[i], s[T], int(s[FILLED]), times, limit, record, path[i], end[i])
     time[i] = s[T] if math.isnan(s[SINCE]) else s[SINCE]
@@ -135,13 +135,14 @@ def finish(y, p, s, i, times, limit, record, path, end, reason, time):
 
 @routine
 def follow_lanes(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, end, reason, time):
-    """All trajectories, LANES of them at a time."""
+    """Follow all trajectories, LANES of them at a time: a lane whose trajectory ends takes up the next."""
     b, work, record = buffer(), workspace(2), np.empty((LANES, times.size, 2))
     bits, k, y1 = b.view(np.int64), work[0], work[2]
     y, p, s = np.empty((LANES, 2)), np.empty((LANES, 6)), np.empty((LANES, KNOWN))
     index = np.full(LANES, -1)
     busy, following = 0, 0
-    near = 0.0 if limit else math.sqrt(rtol)  # what `approach` leaves out is below a tenth of the tolerance
+    # So near to its target a trajectory is finished by `approach`, whose error is below a tenth of rtol.
+    near = 0.0 if limit else math.sqrt(rtol)
     while busy > 0 or following < reason.size:
         for lane in range(LANES):
             while index[lane] < 0 and following < reason.size:
@@ -150,7 +151,9 @@ def follow_lanes(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, p
                 s[lane, T], s[lane, SINCE], s[lane, FILLED] = 0.0, math.nan, 0.0
                 reason[i] = begin(p[lane], y[lane], s[lane], times, record[lane], rtol, atol, limit, work)
                 if reason[i] != RUNNING:
-                    finish(y[lane], p[lane], s[lane], i, times, limit, record[lane], path, end, reason, time)
+                    write_trajectory(
+                        y[lane], p[lane], s[lane], i, times, limit, record[lane], path, end, reason, time
+                    )
                     continue
                 b[ROW_SIGMA * LANES + lane], b[ROW_C * LANES + lane] = p[lane, SIGMA], p[lane, C]
                 b[ROW_UNIT * LANES + lane] = p[lane, UNIT]
@@ -171,7 +174,9 @@ def follow_lanes(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, p
             if reason[i] == RUNNING:
                 load(b, lane, y[lane], s[lane], times, limit, t_certain, k[0])
                 continue
-            finish(y[lane], p[lane], s[lane], i, times, limit, record[lane], path, end, reason, time)
+            write_trajectory(
+                y[lane], p[lane], s[lane], i, times, limit, record[lane], path, end, reason, time
+            )
             index[lane] = -1
             busy -= 1
 
@@ -180,6 +185,7 @@ def follow_lanes(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, p
 def _follow_lanes(
     start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, end, reason, time, blocks
 ):
+    """Follow the trajectories in `blocks` parts, which the threads share."""
     for block in prange(blocks):
         follow_lanes(
             start[block::blocks], nu[block::blocks], c[block::blocks],
@@ -189,7 +195,7 @@ def _follow_lanes(
 
 
 def _in_lanes(start: Array, *arguments: Any) -> None:
-    """`_follow_lanes` in long blocks, since lanes idle at the end of one, but one for every thread."""
+    """Call `_follow_lanes` with long blocks, since lanes idle at the end of each, but with one per thread."""
     size = len(start)
     blocks = max(size // (64 * LANES), min(numba.get_num_threads(), -(-size // (4 * LANES))))
     _follow_lanes(start, *arguments, blocks)
@@ -207,19 +213,30 @@ def population_flow(
     t_certain: float,
     tolerance: float,
 ) -> tuple[Array, Array, NDArray[np.int64], Array]:
-    """Integrate starts (B, 3) of (a, log rho, x) to the increasing `times` (T,).
+    """Integrate the population flow.
 
-    overlap (B,) is |mask * v|, c (B,) the balance of the starts (0 where balanced by construction).
-    With `limit` each trajectory ends as soon as it converged or died, or from t_certain on where its
-    limit is certain. Returns path (B, T, 3), the end states (B, 3), why each ended (B,), and the time
-    from which on it was decided (B,).
+    Parameters
+    ----------
+    start : (B, 3) starts as (a, log rho, x).
+    overlap : (B,) |mask * v|.
+    c : (B,) balance of the starts, exactly 0 where they are balanced by construction.
+    times : (T,) increasing times to report.
+    rtol, atol : tolerances of the integrator.
+    limit : end a trajectory as soon as it has converged or died.
+    t_certain : with `limit`, the time from which on a trajectory also ends when its limit is certain.
+    tolerance : bound on theta and |a rho - 1| of a state that has converged.
+
+    Returns
+    -------
+    path (B, T, 3) and end states (B, 3) of (a, log rho, x), why each trajectory ended (B,), and the time from
+    which on it was decided (B,).
     """
     size = start.shape[0]
     path, end = np.empty((size, times.size, 3)), np.empty((size, 3))
     reason, time = np.empty(size, dtype=np.int64), np.empty(size)
     overlap, c = (np.array(np.broadcast_to(value, size), dtype=float) for value in (overlap, c))
     options = (float(rtol), float(atol), limit, float(t_certain), float(tolerance))
-    # Of such starts the squares overflow, or leave no digit of c.
+    # The squares of such a start overflow, or leave no digit of c.
     lost = ~np.isfinite(c) | ((c != 0.0) & (np.abs(c) < LEAST_BALANCE))
     path[lost], end[lost], reason[lost], time[lost] = start[lost, None], start[lost], FAILED, 0.0
     for run, which in ((_in_lanes, ~lost & (overlap == 1)), (_follow, ~lost & (overlap != 1))):
@@ -234,13 +251,22 @@ def population_flow(
 
 
 def log_coordinates(reduced: Reduced) -> Array:
-    """(a, log rho, x), shape (..., 3), of states with q > 0; x = -asinh(p/q) loses nothing near pi."""
+    """Return states as (a, log rho, x), where x = -asinh(p/q) loses no digits near theta = pi.
+
+    Parameters
+    ----------
+    reduced : states (...,) with q > 0.
+
+    Returns
+    -------
+    (..., 3) coordinates.
+    """
     log_rho = np.log(np.hypot(reduced.p, reduced.q))
     return np.stack([reduced.a, log_rho, -np.arcsinh(reduced.p / reduced.q)], axis=-1)
 
 
 def from_log_coordinates(y: Array, c: Array | None = None) -> Reduced:
-    """The states (a, p, q) of y (..., 3): p = -rho tanh x, q = rho / cosh x."""
+    """Return the states (a, p, q) of y (..., 3), with p = -rho tanh x and q = rho / cosh x."""
     rho, x = np.exp(y[..., 1]), y[..., 2]
     e = np.exp(-np.minimum(np.abs(x), 745.0))
     return Reduced(y[..., 0], -rho * np.tanh(x), rho * 2 * e / (1 + e * e), c)

@@ -1,26 +1,32 @@
-"""The population's flow in coordinates (u, x), its events, and what follows of it in closed form."""
+"""The population flow in the coordinates (u, x) of `population`: its field, its events, and its ends.
+
+Two ends follow in closed form, so that no integrator creeps towards them: `decay` and `approach`.
+"""
 
 import math
 
 from singleneuron.kernels.compiling import routine
 from singleneuron.kernels.lanes import LANES, arctan, exp_row
+from singleneuron.kernels.philox import TWO_PI
 from singleneuron.problem.status import TINY_NORM
 
+# Parameters of a trajectory: nu = |mask * v|, sign of a where c >= 0 (else 0), c, sqrt(-c) where c < 0 (else
+# 0), tolerance, and the unit of u.
 NU, SIGMA, C, SCALE, TOL, UNIT = range(6)
 
 
 LOG_TINY = math.log(TINY_NORM)
-TWO_PI = 2.0 * math.pi
 
 
 @routine
 def angles(x, nu):
-    """(k(theta), pi - theta)."""
+    """Return (k(theta), pi - theta) for cos(theta) = -nu tanh(x)."""
     e = math.exp(-min(abs(x), 700.0))
     if nu == 1.0:
         small = 2.0 * math.atan(e)
         delta = small if x >= 0.0 else math.pi - small
         if delta < 0.2:
+            # The series of sin(delta) - delta cos(delta), whose terms cancel here.
             d2 = delta * delta
             k = delta * d2 * (1.0 / 3.0 - d2 * (1.0 / 30.0 - d2 * (1.0 / 840.0 - d2 / 45360.0)))
             return k / TWO_PI, delta
@@ -33,18 +39,18 @@ def angles(x, nu):
 
 @routine
 def sides(u, p):
-    """(a, rho) of a state; SIGMA is the sign of a where c >= 0, else 0, SCALE then sqrt(-c), u in UNITs."""
+    """Return (a, rho) of a state with the coordinate u."""
     if p[SIGMA] == 0.0:
         e = math.exp(u / p[UNIT])
         return 0.5 * p[SCALE] * (e - 1.0 / e), 0.5 * p[SCALE] * (e + 1.0 / e)
     rho = math.exp(max(u, -690.0))
-    # On its own where c = 0: the square of a small rho underflows.
+    # At c = 0 without the root: the square of a small rho underflows.
     return p[SIGMA] * (rho if p[C] == 0.0 else math.sqrt(p[C] + rho * rho)), rho
 
 
 @routine
 def field(y, p, out):
-    """The right-hand side of y = (u, x)."""
+    """Fill `out` with the time derivative of y = (u, x)."""
     k, delta = angles(y[1], p[NU])
     a, rho = sides(y[0], p)
     ratio = a / rho
@@ -55,7 +61,7 @@ def field(y, p, out):
 
 @routine
 def gauge(y, p, g):
-    """Death of the neuron, the target, and whether the limit is certain, as `solver.parts` takes them."""
+    """Measure a state for `dop853.parts`: death of the neuron, the target, and if the limit is certain."""
     a, rho = sides(y[0], p)
     g[0] = y[0] - LOG_TINY if a < 0.0 and p[SIGMA] != 0.0 else 1.0  # where c < 0 no neuron dies
     g[1] = 1.0
@@ -65,8 +71,7 @@ def gauge(y, p, g):
     g[2] = 1.0 if a > 0.0 or (a < 0.0 and p[C] >= 0.0) else -1.0
 
 
-# The rows of `field_lanes`: u, x, their derivatives, sigma, c, the unit of u and its inverse, and what it
-# needs in between.
+# The rows of `field_lanes`: u, x, their derivatives, sigma, c, the unit of u and its inverse, then scratch.
 ROW_U, ROW_X, ROW_DU, ROW_DX, ROW_SIGMA, ROW_C, ROW_UNIT, ROW_PER_UNIT = range(8)
 
 
@@ -75,7 +80,10 @@ ROW_SQUARE, ROW_E, ROW_SPARE, ROWS = range(8, 12)
 
 @routine
 def field_lanes(b, bits, w):
-    """`field` for nu = 1, a lane a trajectory and without a branch: what is not chosen is computed, too."""
+    """Evaluate `field` for nu = 1, one trajectory per lane.
+
+    There are no branches, so that the lanes run as one vector: both sides of every choice are computed.
+    """
     for i in range(w):
         u = b[ROW_U * LANES + i] * b[ROW_PER_UNIT * LANES + i]
         b[ROW_DU * LANES + i] = min(max(2.0 * u, -690.0), 690.0)
@@ -85,7 +93,7 @@ def field_lanes(b, bits, w):
     for i in range(w):
         x, e, square = b[ROW_X * LANES + i], b[ROW_E * LANES + i], b[ROW_SQUARE * LANES + i]
         sigma, c = b[ROW_SIGMA * LANES + i], b[ROW_C * LANES + i]
-        # Two reciprocals, 1/(1 + e) and 1/(1 + e^2), by one division, which is what costs here.
+        # One division, the costly part here, gives both 1/(1 + e) and 1/(1 + e^2).
         both = 1.0 / ((1.0 + e) * (1.0 + e * e))
         scale = both * (1.0 + e)
         small = 2.0 * arctan(e, both * (1.0 + e * e))
@@ -107,13 +115,17 @@ def field_lanes(b, bits, w):
 
 @routine
 def x_of(theta):
-    """log tan(theta/2), up to theta = pi/2."""
+    """Return x = log tan(theta/2), with theta capped at pi/2."""
     return math.log(math.tan(min(0.5 * theta, 0.25 * math.pi))) if theta > 0.0 else -math.inf
 
 
 @routine
 def watch(b, bits, w, tolerance, near):
-    """`gauge` for nu = 1, a lane a trajectory: is it within tolerance of the target, dying or `near` that?"""
+    """Measure states like `gauge` for nu = 1, one trajectory per lane.
+
+    Row DU becomes 1 where the state is within tolerance of the target, row DX where it is dying or `near` the
+    target.
+    """
     x_inside, x_near = x_of(tolerance), x_of(near)
     for i in range(w):
         u = b[ROW_U * LANES + i] * b[ROW_PER_UNIT * LANES + i]
@@ -132,14 +144,17 @@ def watch(b, bits, w, tolerance, near):
 
 @routine
 def decay(y, nu, lapse, out):
-    """The flow from rho <= TINY_NORM, a < 0 on: a is constant, delta/rho tends to pi |a| (up to O(rho^2))."""
+    """Fill `out` with (a, log rho, x) after the time `lapse`, from a dead state y with rho <= TINY_NORM.
+
+    Up to O(rho^2), a < 0 is constant and delta/rho tends to pi |a|.
+    """
     a = y[0]
     rate = 0.5 * a * a * lapse
     out[0] = a
     out[1] = y[1] - rate
     out[2] = y[2]
     if nu == 1.0:
-        # delta = 2 e^{-x}; the ratio of pi |a| to delta/rho, at the start and then, of a logistic law.
+        # delta = 2 e^{-x}. The ratio of pi |a| to delta/rho, now and after the lapse, obeys a logistic law.
         before = math.exp(min(700.0, y[2] + y[1] + math.log(-0.5 * math.pi * a)))
         after = before * math.exp(-rate) - math.expm1(-rate)
         out[2] += rate + math.log(after) - math.log(before)
@@ -147,16 +162,17 @@ def decay(y, nu, lapse, out):
 
 @routine
 def is_near(y, p, near):
-    """Whether theta and |a rho - 1| are at most `near`."""
+    """Return whether theta and |a rho - 1| are at most `near`."""
     a, rho = sides(y[0], p)
     return y[1] <= x_of(near) and abs(a * rho - 1.0) <= near
 
 
 @routine
 def approach(y, p, lapse, out):
-    """The flow from near its target on, for nu = 1, up to errors of second order in theta and |a rho - 1|.
+    """Fill `out` with (u, x) after the time `lapse`, from a state y near its target, for nu = 1.
 
-    With rate = (a^2 + rho^2)/2 and r = a/rho at the target, where a rho = 1, and z the distance of u from it,
+    The error is of second order in theta and |a rho - 1|. With rate = (a^2 + rho^2)/2 and r = a/rho at the
+    target, where a rho = 1, and z the distance of u from it,
     z' = -rate z - (du'/dpull) theta^2/4 and x' = -(r + (dr/du) z) (1 - theta/pi)/2, where theta ~ e^(-r t/2).
     """
     c = p[C]
@@ -178,6 +194,6 @@ def approach(y, p, lapse, out):
 
 @routine
 def outer(y, p, out):
-    """(a, log rho, x) of a state."""
+    """Fill `out` with (a, log rho, x) of a state."""
     a, rho = sides(y[0], p)
     out[0], out[1], out[2] = a, math.log(rho) if p[SIGMA] == 0.0 else y[0], y[1]

@@ -13,14 +13,16 @@ from singleneuron.problem.state import Starts, State, balance
 from singleneuron.problem.status import Status
 
 CHUNK, SLOW_CHUNK = 32768, 256
-"""Trajectories between two reports of progress."""
+"""Trajectories between two reports of progress, by fast methods and by slow ones."""
 
 
-Mask = NDArray[np.bool_]
+BoolArray = NDArray[np.bool_]
 Progress = Callable[[int, int], None]
+"""A report of progress, called as progress(done, total)."""
 
 
-Ends = tuple[Array, NDArray[np.int8], Array]  # path (3, T, B) of (a, p, q), status (B,), time (B,)
+Ends = tuple[Array, NDArray[np.int8], Array]
+"""Path (3, T, B) of (a, p, q), status (B,) and time (B,); in the limit T = 1."""
 
 
 S = TypeVar("S", bound=Starts)
@@ -30,11 +32,25 @@ S = TypeVar("S", bound=Starts)
 class FlowResult(Generic[S]):
     """End states, or a path with a leading time axis, of B trajectories.
 
-    state : at t_end, or at every t_eval; in the limit (t_end = inf) where each trajectory was decided.
-    status : (B,) int8, codes of `Status`, of the last state. time : (B,), since when that outcome held, or
-    the end of the integration; of descent on samples since when |grad L| <= tolerance. times : (T,), those of
-    the states: t_end or t_eval, of descent the multiples of its learning rate that are nearest, in the limit
-    the last that it may take. method : 'ode', 'exact' or 'descent'.
+    Attributes
+    ----------
+    state : the state at t_end, or a path of states at t_eval; in the limit (t_end = inf) the state in which
+        each trajectory was decided.
+    status : (B,) int8 code of `Status` of the last state.
+    time : (B,) the time since when that outcome held, or the end of the integration; for descent on samples
+        the time since when |grad L| <= tolerance.
+    times : (T,) the times of the states: t_end or t_eval; for descent the nearest multiples of its learning
+        rate, in the limit the last one allowed.
+    method : 'ode', 'exact' or 'descent'.
+
+    Examples
+    --------
+    >>> import singleneuron as sn
+    >>> path = sn.integrate(sn.Population(d=1), sn.State(a=[1.0], w=[[1.0]]), t_eval=[0.0, 1.0, 20.0])
+    >>> path.state.w.shape
+    (3, 1, 1)
+    >>> sn.Status(path.status[0]).label, path.method
+    ('converged', 'exact')
     """
 
     state: S
@@ -45,7 +61,7 @@ class FlowResult(Generic[S]):
 
 
 def balance_at_end(starts: Starts, end: Starts, status: NDArray[np.int8], method: str) -> Array | None:
-    """The c that is known of end states: descent conserves none, nor does an integrator that gave up."""
+    """Return the c known of end states: that of the starts, unless descent or a failure did not keep it."""
     if starts.c is None or method == "descent":
         return None
     lost = status == Status.FAILED
@@ -53,7 +69,7 @@ def balance_at_end(starts: Starts, end: Starts, status: NDArray[np.int8], method
 
 
 def choose_method(method: str, closed: bool, task: Task) -> str:
-    """The method to use; `closed`: the problem has a closed form."""
+    """Return the method to use, where `closed` says whether the problem has a closed form."""
     if task.learning_rate is not None:
         if method == "exact":
             raise ValueError("gradient descent has no closed form: leave method at 'auto'")
@@ -68,8 +84,10 @@ def choose_method(method: str, closed: bool, task: Task) -> str:
     return chosen
 
 
-def in_chunks(index: NDArray[np.intp], done: int, total: int, size: int, progress: Progress | None) -> Any:
-    """Slices of `index`, reporting progress after each."""
+def reported_chunks(
+    index: NDArray[np.intp], done: int, total: int, size: int, progress: Progress | None
+) -> Any:
+    """Yield slices of `index` of at most `size`, and report progress after the caller is done with each."""
     for first in range(0, index.size, size):
         chunk = index[first : first + size]
         yield chunk
@@ -77,8 +95,8 @@ def in_chunks(index: NDArray[np.intp], done: int, total: int, size: int, progres
             progress(done + first + chunk.size, total)
 
 
-def masked_start(starts: State, kept: Mask | None) -> State:
-    """The starts with pruned weights at 0; a known balance grows by the weight that is pruned."""
+def masked_start(starts: State, kept: BoolArray | None) -> State:
+    """Return the starts with pruned weights set to 0; a known balance grows by their squares."""
     if kept is None:
         return starts
     pruned = np.sum(np.where(kept, 0.0, starts.w) ** 2, axis=1)
@@ -86,7 +104,7 @@ def masked_start(starts: State, kept: Mask | None) -> State:
 
 
 def times_reached(task: Task, method: str) -> Array:
-    """The times of the states."""
+    """Return the times (T,) of the states that a method reports."""
     if method == "descent":
         rate, steps = descent_steps(task)
         return np.asarray(rate * steps, dtype=np.float64)
@@ -94,7 +112,7 @@ def times_reached(task: Task, method: str) -> Array:
 
 
 def descent_steps(task: Task) -> tuple[float, NDArray[np.int64]]:
-    """The learning rate, and the step counts to report; in the limit those of CERTAIN_TIME."""
+    """Return the learning rate and the step counts (T,) to report; in the limit that of CERTAIN_TIME."""
     rate = task.learning_rate or 0.0
     steps = np.rint((np.array([CERTAIN_TIME]) if task.limit else task.times) / rate)
     if steps[-1] > MAX_DESCENT:

@@ -1,4 +1,4 @@
-"""What `integrate` is asked for, checked once."""
+"""The task that `integrate` is given, checked once."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from singleneuron.problem.arguments import Array, finite_array, integer_in_range
 
 METHODS = ("auto", "ode", "exact")
 HORIZON = 1e5
-"""In the limit, what is not decided by this time stays undecided."""
+"""In the limit, a trajectory that is still open at this time stays undecided."""
 
 
 CERTAIN_TIME = 2e3
@@ -18,12 +18,23 @@ CERTAIN_TIME = 2e3
 
 
 MAX_DESCENT = 1e12
-"""Most steps of gradient descent."""
+"""Largest number of steps of gradient descent."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is asked of any method: `times` (T,), whose last is the horizon in the limit, and how exactly."""
+    """What any method is asked to do.
+
+    Attributes
+    ----------
+    times : (T,) times to report; in the limit HORIZON alone.
+    limit : whether t_end = inf was asked for.
+    path : whether t_eval was given, so that the states have a leading time axis.
+    rtol, atol : tolerances of the integrator.
+    tolerance : bound within which a state has converged.
+    learning_rate : step size of gradient descent; None for the flow.
+    label_noise, seed : standard deviation and seed of the noise on labels in gradient descent.
+    """
 
     times: Array
     limit: bool
@@ -37,7 +48,7 @@ class Task:
 
     @property
     def ode(self) -> dict[str, Any]:
-        """What the integrators of the ODE are told."""
+        """Keyword arguments of the integrators of the ODE."""
         return {
             "rtol": self.rtol,
             "atol": self.atol,
@@ -57,7 +68,7 @@ def make_task(
     label_noise: float,
     seed: int,
 ) -> Task:
-    """What `integrate` was asked for, checked; ValueError, in one line, for what cannot be."""
+    """Check the arguments of `integrate` and return its task; raise ValueError if they do not fit."""
     if (t_end is None) == (t_eval is None):
         raise ValueError("give exactly one of t_end (a time or inf) and t_eval (the times to report)")
     if t_eval is not None:
@@ -82,9 +93,9 @@ def make_task(
 
 
 def check_length(task: Task) -> None:
-    """ValueError for times that the ODE's explicit steps do not reach."""
+    """Raise ValueError for times that an integration in explicit steps cannot reach."""
     if task.times[-1] > HORIZON:
         raise ValueError(
-            f"the ODE takes times up to {HORIZON:g}, its explicit steps being too many beyond, but was given "
-            f"{task.times[-1]:g}; take t_end = inf for the limit, or method 'exact' where there is one"
+            f"times of the ODE must be at most {HORIZON:g}, since it would take too many explicit steps, but "
+            f"one is {task.times[-1]:g}; use t_end = inf for the limit, or method 'exact' where there is one"
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from signflow.messages import invalid, unknown
-from singleneuron.presets.tables.common import Progress
+from singleneuron.flows.result import Progress
 from singleneuron.presets.tables.kinds import Part
 from singleneuron.presets.tables.paths import Paths
 from singleneuron.presets.tables.studies import Study

@@ -1,15 +1,15 @@
-"""w = 0, where all hyperplanes meet: whether the sample flow that arrives there leaves it, and where to.
+"""The apex w = 0, where all hyperplanes meet: whether a sample flow that arrives there leaves it, and where.
 
-Next to w = 0 the flow is w' = a b_S, piecewise constant, and its paths are polygons. One that arrives goes
-straight across, to -w, and on from there. Where 0 lies outside the hull of the fields a b_S, let g be the
-point of the hull nearest to 0. Every field f of the hull has f.g >= |g|^2, so w.g grows along every path: it
-was negative on arrival, is positive across, and the path cannot come back. A path that does come back proves
-that the hull holds 0, and stays there: a dead neuron.
+Next to w = 0 the flow is w' = a b_S, piecewise constant, and its paths are polygons. A path that arrives is
+continued straight across, to -w. Where 0 lies outside the hull of the fields a b_S, let g be the point of the
+hull nearest to 0. Every field f of the hull has f.g >= |g|^2, so w.g grows along every path: it is negative
+on arrival and positive across, and the path cannot come back. A path that does come back proves that the hull
+contains 0. It stays at w = 0, and the neuron is dead.
 
-Where several rays lead away from w = 0, or 0 is in the hull and one does, the flow has several continuations,
-and straight across is a convention. It is what overshooting does, as a rule: gradient descent with small
-steps, which hops about its slide, ended elsewhere in 1 of 5,100 starts (a > 0, d = 2, n = 10 to 50, noise 1),
-and in 7 of 5,683 of another draw.
+The flow has several continuations where several rays lead away from w = 0, or where one does although the
+hull contains 0. There, going straight across is a convention. It is usually what overshooting does: gradient
+descent with small steps, which hops about its slide, ended elsewhere in 1 of 5,100 starts (a > 0, d = 2,
+n = 10 to 50, noise 1), and in 7 of 5,683 of another draw.
 """
 
 import math
@@ -24,13 +24,13 @@ from singleneuron.kernels.compiling import routine
 from singleneuron.kernels.vectors import add, dot, put
 
 LEAVES, RESTS, RETURNS, ENDLESS = range(4)
-ROUNDING = 1e-13  # a residual of this multiple of its terms is 0
-ARRIVED = 1e-6  # nearer to w = 0 than this multiple of where it began, a path has arrived
+ROUNDING = 1e-13  # a residual below this multiple of its terms counts as 0
+ARRIVED = 1e-6  # a path has arrived at w = 0 when |w| falls below this multiple of where it began
 
 
 @routine
 def strength(planes):
-    """Bound on |b_S| over all cells: a b_S of a multiple `ROUNDING` of it is 0."""
+    """Return a bound on |b_S| over all cells: a b_S below `ROUNDING` times it counts as 0."""
     total = math.sqrt(dot(planes.pull, planes.pull))
     for i in range(planes.jump.size):
         total += abs(planes.jump[i]) / planes.inverse_norm[i]
@@ -39,7 +39,7 @@ def strength(planes):
 
 @routine
 def velocity(cell, a, out):
-    """a b_S on the slide of the cell; returns its size."""
+    """Fill `out` with the velocity a b_S, projected on the slide of the cell; return its size."""
     for i in range(out.size):
         out[i] = a * cell.b[i]
     for s in range(cell.counts[SLID]):
@@ -49,7 +49,7 @@ def velocity(cell, a, out):
 
 @routine
 def first_hit(planes, cell, watch, y, f, speed):
-    """(when w + t f first meets a hyperplane, which one), (inf, -1) if it meets none."""
+    """Return (t, which) where w + t f first meets a hyperplane, or (inf, -1) if it meets none."""
     watch_all(planes, y, watch)
     earliest, which = math.inf, -1
     for i in range(cell.side.size):
@@ -65,9 +65,11 @@ def first_hit(planes, cell, watch, y, f, speed):
 
 @routine
 def follow_polygon(planes, cell, watch, y, f):
-    """(how the path of w' = a b_S from y and its cell ends, its pieces); f is its last velocity.
+    """Follow the path of w' = a b_S from y to its last piece; return (how it ends, number of pieces before).
 
-    LEAVES : no hyperplane lies ahead. RESTS : b_S = 0. RETURNS : its last piece, from y on, leads to w = 0.
+    It LEAVES if no hyperplane lies ahead, RESTS if b_S = 0, RETURNS if its last piece leads to w = 0, and is
+    ENDLESS if it takes too many pieces. y and its cell are moved to the start of the last piece; f becomes
+    the velocity there.
     """
     w = y[1:]
     start, least = math.sqrt(dot(w, w)), ROUNDING * abs(y[0]) * strength(planes)
@@ -108,15 +110,15 @@ def cross(planes, cell, watch, y, f):
 
 @routine
 def pass_apex(planes, cell, watch, y):
-    """(how the path goes on from y, next to w = 0; whether y and its cell changed).
+    """Continue the path from y, next to w = 0; return (how it ends, whether y or its cell changed).
 
-    Where it LEAVES, w is set on the ray of its last piece, at the distance that it had before. The time that
-    it takes is neglected, as is A w beside b.
+    Where it LEAVES, w is placed on the ray of its last piece, at the same distance from 0 as before. The time
+    that this takes is neglected, and so is A w beside b.
     """
     w = y[1:]
     f = np.empty(w.size)
     rho = math.sqrt(dot(w, w))
-    # Beside a tiny w, rounding has carried it off its slide.
+    # Rounding has carried so small a w off its slide.
     sum_up(planes, cell)
     prepare_slide(planes, cell, y)
     end, pieces = follow_polygon(planes, cell, watch, y, f)
@@ -133,7 +135,7 @@ def pass_apex(planes, cell, watch, y):
 
 @routine
 def comes_back(planes, cell, watch, y):
-    """Whether the path leads to w = 0 rather than past it; y and its cell stay as they are."""
+    """Return whether the path leads to w = 0 rather than past it; y and its cell are left as they were."""
     side, members, count = cell.side.copy(), cell.members.copy(), cell.counts[SLID]
     state, f = y.copy(), np.empty(y.size - 1)
     sum_up(planes, cell)

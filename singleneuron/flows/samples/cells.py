@@ -1,10 +1,10 @@
-"""Cells of n samples: which side of every hyperplane w.x_i = 0 the weight is on, and the flow that follows.
+"""Cells of n samples: on which side of every hyperplane w.x_i = 0 the weight is, and the flow within.
 
-Where S = {i : w.x_i > 0} does not change the flow is a polynomial of (a, w),
+While S = {i : w.x_i > 0} does not change, the flow is polynomial in (a, w):
 
-    a' = w.r,  w' = a r,  r = b - a A w,  A = (1/n) sum_S x_i x_i^T,  b = (1/n) sum_S y_i x_i,
+    a' = w.r,  w' = a r,  r = b - a A w,  A = (1/n) sum_S x_i x_i^T,  b = (1/n) sum_S y_i x_i.
 
-so a stage costs O(d^2), and a sample that changes sides a rank-one update of A and b.
+A stage therefore costs O(d^2), and a sample that changes sides costs a rank-one update of A and b.
 """
 
 from typing import NamedTuple
@@ -20,14 +20,14 @@ from singleneuron.problem.arguments import Array
 OFF, ON, SLIDING = 0, 1, 2
 SLID, ACTIVE, UPDATES = 0, 1, 2  # entries of `Cell.counts`
 SHARE_SLACK = 1e-12
-"""By so much a share of a sample slid in may leave [0, 1]: rounding of its terms."""
+"""How far rounding of its terms may take the share of a sample slid in outside [0, 1]."""
 
 
 class Hyperplanes(NamedTuple):
-    """Samples by the m <= n hyperplanes x.w = 0 that they share.
+    """The m <= n hyperplanes x.w = 0 of the samples; samples may share one.
 
-    From off (x.w < 0) to on, n A gains weight x x^T and n b gains jump x; all off, they are base and pull.
-    Off is where the samples on the other side of the hyperplane, x_i = -x, are active, if there are any.
+    When w moves from off (x.w < 0) to on, n A gains weight x x^T and n b gains jump x. With all hyperplanes
+    off, n A and n b are base and pull: samples on the opposite side, x_i = -s x with s > 0, are active there.
     """
 
     x: Array  # (m, d)
@@ -41,14 +41,15 @@ class Hyperplanes(NamedTuple):
 
 
 def hyperplanes(x: Array, y: Array) -> tuple[Hyperplanes, NDArray[np.int64], Array]:
-    """Merge samples whose hyperplanes coincide (x_i parallel, up to 1e-12); x_i = 0 has none.
+    """Merge samples whose hyperplanes coincide (x_i parallel, up to 1e-12); a sample x_i = 0 has none.
 
-    Returns them, the hyperplane of each sample (n,), and scale (n,): x_i = scale_i x, 0 for x_i = 0.
+    Returns the hyperplanes, the index (n,) of each sample's hyperplane, and scale (n,), where
+    x_i = scale_i x, and scale_i = 0 for x_i = 0.
     """
     norms = np.linalg.norm(x, axis=1)
     kept = np.flatnonzero(norms > 0)
     unit = x[kept] / norms[kept, None]
-    # Parallel rows have one value of a generic linear function, up to their sign.
+    # Sorting by a generic linear function puts parallel rows, which agree on it up to the sign, side by side.
     key = unit @ np.sin(1.0 + np.arange(x.shape[1]))
     unit *= np.where(key < 0, -1.0, 1.0)[:, None]
     order = np.argsort(np.abs(key), kind="stable")
@@ -77,7 +78,7 @@ def hyperplanes(x: Array, y: Array) -> tuple[Hyperplanes, NDArray[np.int64], Arr
 
 
 class Cell(NamedTuple):
-    """Where a trajectory is: the side of every hyperplane, those slid in, and the field that follows."""
+    """Where a trajectory is: its side of every hyperplane, the hyperplanes it slides in, and its field."""
 
     A: Array  # (d, d)
     b: Array  # (d,)
@@ -91,8 +92,8 @@ class Cell(NamedTuple):
 
 
 def empty_cell(m: int, d: int) -> Cell:
-    """A cell of m samples in d coordinates, its arrays not filled in yet."""
-    most = d + 1  # d - 1 are slid in at most, one more enters, and one to spare
+    """Allocate a cell for m hyperplanes in d coordinates, not filled in yet."""
+    most = d + 1  # a slide has d - 1 hyperplanes at most, one more may enter, and one is to spare
     return Cell(
         A=np.empty((d, d)),
         b=np.empty(d),
@@ -108,7 +109,7 @@ def empty_cell(m: int, d: int) -> Cell:
 
 @routine
 def cell_field(y, cell, out):
-    """The flow of y = (a, w) within the cell, on its slide."""
+    """Fill `out` with the time derivative of y = (a, w) within the cell, projected on its slide."""
     a, w = y[0], y[1:]
     rate = out[1:]
     for i in range(w.size):
@@ -124,7 +125,7 @@ def cell_field(y, cell, out):
 
 @routine
 def step(cell, y, h, k, y1):
-    """One step of the cell's flow from y, given k[0] = y': y1 = y(h), k[12] = its derivative."""
+    """Step the cell's flow by h from y, given k[0] = y': y1 becomes y(h), and k[12] its derivative."""
     attempt(cell_field, cell, y, h, k, y1)
 
 
@@ -139,7 +140,7 @@ def accumulate(planes, cell, i, factor):
 
 @routine
 def sum_up(planes, cell):
-    """A and b from the sides, from scratch."""
+    """Sum A and b over the sides of all hyperplanes, from scratch."""
     for j in range(cell.b.size):
         cell.b[j] = planes.pull[j] / planes.n
         for k in range(cell.b.size):
@@ -153,21 +154,21 @@ def sum_up(planes, cell):
 
 @routine
 def set_side(planes, cell, i, side):
-    """Put sample i on a side, and update A and b by it."""
+    """Put hyperplane i on a side, and update A and b."""
     change = (1 if side == ON else 0) - (1 if cell.side[i] == ON else 0)
     cell.side[i] = side
     if change != 0:
         accumulate(planes, cell, i, change / planes.n)
         cell.counts[ACTIVE] += change
         cell.counts[UPDATES] += 1
-        # With none on, nothing moves, exactly; else against the drift of many updates.
+        # Many updates let A and b drift. With no sample active they must be 0 exactly, so that nothing moves.
         if cell.counts[ACTIVE] == 0 or cell.counts[UPDATES] > 1000 + cell.side.size:
             sum_up(planes, cell)
 
 
 @routine
 def record_shares(cell, y, out):
-    """Share of the active side of every hyperplane, (m,): 1 on, 0 off, alpha where slid in."""
+    """Fill `out` (m,) with each hyperplane's share of its on side: 1 on, 0 off, alpha where slid in."""
     for i in range(out.size):
         out[i] = 1.0 if cell.side[i] == ON else 0.0
     for s in range(cell.counts[SLID]):

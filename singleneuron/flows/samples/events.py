@@ -1,6 +1,7 @@
-"""What ends a cell: the first event within a step, the state there, and the cell that follows.
+"""Events, which end a cell: the first within a step, the state there, and the cell that follows.
 
-A sample's side is bookkeeping, never read again from the sign of w.x_i: released, it leaves as slowly as t^2.
+The side of a sample is a record and is never read again from the sign of w.x_i. After a release from a slide,
+w.x_i grows only as t^2, so rounding would decide its sign.
 """
 
 import math
@@ -16,25 +17,29 @@ from singleneuron.kernels.dop853_step import STAGES
 from singleneuron.kernels.vectors import add, dot, fill, put
 from singleneuron.problem.arguments import Array
 
-NOTHING, REACHED, FULL, EMPTY, TURNED = range(5)  # w.x_i = 0, alpha = 1, alpha = 0, a = 0
-# A hyperplane counts as reached this multiple of |w| |x_i| beyond it: above rounding. Integration errors are
-# larger: see `leads_across`.
+# Kinds of event: none, w.x_i = 0, alpha = 1, alpha = 0, a = 0 while sliding.
+NOTHING, REACHED, FULL, EMPTY, TURNED = range(5)
 SLACK = 1e-13
+"""A hyperplane counts as reached at this multiple of |w| |x_i| beyond it, which is above rounding.
+
+Integration errors are larger: see `leads_across`.
+"""
 STILL = 1e-12
-"""A speed is 0 up to rounding at this multiple of the terms that it is the sum of."""
+"""A speed below this multiple of its terms is 0 up to rounding."""
 
 
-class Curve(NamedTuple):
-    """Scratch of `next_event`: Bernstein coefficients, on top those whose root is sought."""
+class Coefficients(NamedTuple):
+    """Scratch of `next_event`: Bernstein coefficients. The root of row 0 is sought, the rest is scratch."""
 
-    y: Array  # (8, 1 + d), of the step
+    y: Array  # (8, 1 + d), of (a, w) along the step
     terms: Array  # (7,), of the dense output of one function
-    linear: Array  # (3, 8), of a function of (a, w)
-    share: Array  # (3, 15), of a multiplier, which is quadratic in it
+    linear: Array  # (3, 8), of a function linear in (a, w)
+    share: Array  # (3, 15), of a multiplier, which is quadratic in (a, w)
 
 
-def empty_curve(d: int) -> Curve:
-    return Curve(
+def empty_coefficients(d: int) -> Coefficients:
+    """Allocate the scratch of `next_event` in d coordinates."""
+    return Coefficients(
         y=np.empty((DEGREE + 1, 1 + d)),
         terms=np.empty(DEGREE),
         linear=np.empty((3, DEGREE + 1)),
@@ -44,7 +49,7 @@ def empty_curve(d: int) -> Curve:
 
 @routine
 def bend_of(dense):
-    """Bound on the distance of w(t) from its chord within the step."""
+    """Return a bound on the distance of w(t) from its chord within the step."""
     total = 0.0
     for r in range(1, DEGREE):
         total += PEAKS[r] * math.sqrt(dot(dense[r, 1:], dense[r, 1:]))
@@ -52,8 +57,11 @@ def bend_of(dense):
 
 
 @routine
-def next_event(planes, cell, watch, y, dense, bend, curve):
-    """(fraction of the step, kind, which) of the first event in it; (NEVER, NOTHING, 0) if there is none."""
+def next_event(planes, cell, watch, y, dense, bend, coefficients):
+    """Return (fraction, kind, which) of the first event in the step, or (NEVER, NOTHING, 0) if it has none.
+
+    A hyperplane that w keeps off by more than the bend of its path needs no search for a root.
+    """
     best, kind, which = NEVER, NOTHING, 0
     rho = math.sqrt(dot(y[1:], y[1:]))
     for slot in range(watch.size[0]):
@@ -62,53 +70,53 @@ def next_event(planes, cell, watch, y, dense, bend, curve):
         margin = bend * watch.norm[slot]
         slack = SLACK * watch.norm[slot] * rho
         v0, v1 = sign * watch.start[slot] + slack, sign * watch.stop[slot] + slack
-        # Up to the first event found so far it stays above its chord less the margin.
+        # Up to the first event found so far, sign * w.x_i stays above its chord less the margin.
         above = v0 > margin and v0 + min(best, 1.0) * (v1 - v0) > margin
         if above or cell.side[index] == SLIDING:
             continue
         for r in range(DEGREE):
-            curve.terms[r] = sign * dot(dense[r, 1:], planes.x[index])
-        bernstein(v0, curve.terms, curve.linear[0])
-        t = first_root(curve.linear[0], best, curve.linear[1:])
+            coefficients.terms[r] = sign * dot(dense[r, 1:], planes.x[index])
+        bernstein(v0, coefficients.terms, coefficients.linear[0])
+        t = first_root(coefficients.linear[0], best, coefficients.linear[1:])
         if t < best:
             best, kind, which = t, REACHED, index
     if cell.counts[SLID] > 0:
-        t, ending, member = first_release(cell, y, dense, curve, best)
+        t, ending, member = first_release(cell, y, dense, coefficients, best)
         if t < best:
             return t, ending, member
     return best, kind, which
 
 
 @routine
-def first_release(cell, y, dense, curve, latest):
-    """As `next_event`, up to `latest`, for what ends a slide: a = 0, alpha = 0 or alpha = 1."""
+def first_release(cell, y, dense, coefficients, latest):
+    """Return the first event before `latest` that ends a slide: a = 0, alpha = 0 or alpha = 1."""
     best, kind, which = latest, NOTHING, 0
-    c, alpha = curve.linear[0], curve.share[0]
+    c, alpha = coefficients.linear[0], coefficients.share[0]
     for i in range(y.size):
         for r in range(DEGREE):
-            curve.terms[r] = dense[r, i]
-        bernstein(y[i], curve.terms, c)
+            coefficients.terms[r] = dense[r, i]
+        bernstein(y[i], coefficients.terms, c)
         for k in range(DEGREE + 1):
-            curve.y[k, i] = c[k]
+            coefficients.y[k, i] = c[k]
     for k in range(DEGREE + 1):
-        c[k] = curve.y[k, 0] if y[0] > 0.0 else -curve.y[k, 0]
-    t = first_root(c, best, curve.linear[1:])
+        c[k] = coefficients.y[k, 0] if y[0] > 0.0 else -coefficients.y[k, 0]
+    t = first_root(c, best, coefficients.linear[1:])
     if t < best:
         best, kind, which = t, TURNED, 0
     for s in range(cell.counts[SLID]):
         fill(alpha, cell.share[s])
         size = abs(cell.share[s])
         for j in range(DEGREE + 1):
-            value = dot(cell.slope[s], curve.y[j, 1:])
+            value = dot(cell.slope[s], coefficients.y[j, 1:])
             size += abs(value)
             for i in range(DEGREE + 1):
-                alpha[i + j] += PRODUCT[i, j] * curve.y[i, 0] * value
-        # alpha is known up to rounding of its terms
+                alpha[i + j] += PRODUCT[i, j] * coefficients.y[i, 0] * value
+        # alpha is known up to rounding of its terms.
         slack = SHARE_SLACK + 1e-15 * y.size * size
         for target in (EMPTY, FULL):
             for i in range(alpha.size):
                 alpha[i] = (alpha[i] if target == EMPTY else 1.0 + slack - alpha[i]) + slack
-            t = first_root(alpha, best, curve.share[1:])
+            t = first_root(alpha, best, coefficients.share[1:])
             if t < best:
                 best, kind, which = t, target, s
     return best, kind, which
@@ -116,10 +124,11 @@ def first_release(cell, y, dense, curve, latest):
 
 @routine
 def arrive(planes, cell, y, lapse, kind, which, k, k_within, out):
-    """The state at an event at about `lapse`; returns its time.
+    """Fill `out` with the state at an event located at about `lapse`; return its time.
 
-    By a step of its own, since nothing controls the error of the dense output that located it. What is left
-    to the hyperplane is gone along the flow, and the rest, of second order, straight.
+    The state comes from a step of its own, since nothing controls the error of the dense output that located
+    the event. The remaining distance to the hyperplane is covered along the flow; a projection removes the
+    second-order rest.
     """
     put(k_within[0], k[0])
     step(cell, y, lapse, k_within, out)
@@ -139,10 +148,10 @@ def arrive(planes, cell, y, lapse, kind, which, k, k_within, out):
 
 @routine
 def leads_across(planes, cell, y, which, rate):
-    """Whether the flow at y, on the hyperplane, leads to its other side; `rate` is scratch.
+    """Return whether the flow at y, on hyperplane `which`, leads to its other side; `rate` is scratch.
 
-    Where the hyperplane is one that the flow only tends to, as with a label 0, its speed there is 0 up to
-    rounding, and what came upon it is the error of the step.
+    The flow may only tend to a hyperplane, such as one of a label 0. Its speed there is 0 up to rounding, and
+    it was the error of the step that reached the hyperplane.
     """
     cell_field(y, cell, rate)
     a, w = y[0], y[1:]
@@ -156,7 +165,11 @@ def leads_across(planes, cell, y, which, rate):
 
 @routine
 def enter_next(planes, cell, y, kind, which):
-    """Update the cell for the event (kind, which) at the state y."""
+    """Update the cell for the event (kind, which) at the state y.
+
+    At a = 0 the hyperplanes of the slide turn repelling, and the continuation is not unique: by convention
+    all are released to the off side.
+    """
     if kind == REACHED:
         slides = y[0] * planes.jump[which] < 0.0
         set_side(planes, cell, which, SLIDING if slides else ON - cell.side[which])

@@ -1,6 +1,7 @@
 """The flow of n samples in d > 1 coordinates: event-driven, with Filippov sliding.
 
-From cell to cell: a step of the flow inside a cell, the first event within it, the cell that follows.
+A trajectory goes from cell to cell: take a step of the flow inside a cell, find the first event within it,
+and enter the cell that follows.
 """
 
 import math
@@ -18,7 +19,7 @@ from singleneuron.flows.samples.events import (
     TURNED,
     arrive,
     bend_of,
-    empty_curve,
+    empty_coefficients,
     enter_next,
     leads_across,
     next_event,
@@ -35,10 +36,12 @@ from singleneuron.problem.arguments import Array
 from singleneuron.problem.status import TINY_NORM
 
 BUDGET = 200_000
-"""Steps of a trajectory. One that needs more is too stiff for an explicit method: it ends as FAILED."""
+"""Most steps of a trajectory. One that needs more is too stiff for an explicit method and ends as FAILED."""
 
 
 class Options(NamedTuple):
+    """How to integrate, as in `sample_flow`."""
+
     rtol: float
     atol: float
     limit: bool
@@ -47,8 +50,11 @@ class Options(NamedTuple):
 
 
 @kernel()
-def follow(planes, options, y, c, times, path, shares, log, cell, watch, curve, work):
-    """Follow one trajectory; returns (reason, t, events, ambiguous, fate) and leaves its last state in y."""
+def follow(planes, options, y, c, times, path, shares, log, cell, watch, coefficients, work):
+    """Follow one trajectory; return (reason, t, events, ambiguous, fate) and leave its last state in y."""
+    # Over 50 lines: this is the loop of an integrator, whose dozen local variables (step size, spacing of
+    # events, counters) every branch reads and writes. Whatever needs only a few of them is a routine already.
+    # A look at the limit is costly: `calm` allows one after 8 steps without events, or up to 64 with them.
     k, k_within, y1, dense, scratch = work
     t, t_end, filled, events, ambiguous = 0.0, times[-1], 0, 0, False
     spacing, gap, calm, rejected = math.inf, 0.0, 0, False
@@ -86,7 +92,7 @@ def follow(planes, options, y, c, times, path, shares, log, cell, watch, curve, 
         if h < LEAST_STEP:
             break
         step(cell, y, h, k, y1)
-        # Near w = 0 the direction of w has to be right, not only its size.
+        # Near w = 0 the error must be small beside |w|, so that the direction of w is right.
         square = dot(y[1:], y[1:])
         error = error_norm(y, y1, h, k, options.rtol, options.atol * min(1.0, math.sqrt(square)))
         if not error < 1.0:
@@ -95,13 +101,13 @@ def follow(planes, options, y, c, times, path, shares, log, cell, watch, curve, 
             continue
         prepare_dense(cell_field, cell, y, y1, h, k, dense, scratch)
         bend = bend_of(dense)
-        # All the hyperplanes meet at w = 0: it is approached, but never stepped over.
+        # All hyperplanes meet at w = 0: a step may approach it but not pass it.
         if min(space, room(watch, y1)) <= bend or dot(y[1:], y1[1:]) < 0.1 * square:
             h *= 0.5
             rejected = True
             continue
         watched(watch, y1, watch.stop)
-        fraction, kind, which = next_event(planes, cell, watch, y, dense, bend, curve)
+        fraction, kind, which = next_event(planes, cell, watch, y, dense, bend, coefficients)
         if kind == NOTHING:
             t_new = t_end if last else t + h
         else:
@@ -132,7 +138,7 @@ def follow(planes, options, y, c, times, path, shares, log, cell, watch, curve, 
             enter_next(planes, cell, y, kind, which)
             cell_field(y, cell, k[0])
             watched(watch, y, watch.start)
-            # A step is worth taking up to the next event only.
+            # Only the part of a step before the next event is used, so aim for the usual spacing of events.
             spacing = gap if spacing == math.inf else 0.7 * spacing + 0.3 * gap
             gap = 0.0
             calm += 1
@@ -157,12 +163,12 @@ class SampleFlow(NamedTuple):
     """B trajectories of the flow of n samples."""
 
     path: Array  # (B, T, 1 + d), (a, w) at the times asked for
-    end: Array  # (B, 1 + d), the last state; with `limit` of a decided trajectory its limit
+    end: Array  # (B, 1 + d), the last state; with `limit`, the limit of a trajectory that is decided
     reason: NDArray[np.int64]  # (B,), why it ended
-    time: Array  # (B,), when
-    events: NDArray[np.int64]  # (B,), crossings, entries and releases
+    time: Array  # (B,), when it ended
+    events: NDArray[np.int64]  # (B,), number of crossings, entries and releases
     ambiguous: NDArray[np.bool_]  # (B,), whether a passed 0 while sliding: no unique continuation
-    fate: NDArray[np.int64]  # (B,), what is certain of a flow that ran to its last time (`limits.fate`)
+    fate: NDArray[np.int64]  # (B,), what is certain for a flow that ran to its last time (`limits.fate`)
 
 
 def _run(
@@ -175,6 +181,7 @@ def _run(
     shares: Array,
     log: Array,
 ) -> SampleFlow:
+    """Follow all starts on threads; `shares` (T, m or 0) and `log` take the record of a single trajectory."""
     start = np.concatenate([np.reshape(a, (-1, 1)), w], axis=1).astype(np.float64)
     size, width = start.shape
     if c is None:
@@ -195,14 +202,14 @@ def _run(
         m, d = planes.x.shape
         stages, state = (ROWS, 1 + d), (1 + d,)
         work = tuple(np.empty(shape) for shape in (stages, stages, state, (DEGREE, 1 + d), state))
-        scratch = empty_cell(m, d), empty_watch(m, d), empty_curve(d), work
+        scratch = empty_cell(m, d), empty_watch(m, d), empty_coefficients(d), work
         for i in part:
             y = flow.end[i]
             y[:] = start[i]
             ended = follow(planes, options, y, c[i], times, flow.path[i], shares, log, *scratch)
             flow.reason[i], flow.time[i], flow.events[i], flow.ambiguous[i], flow.fate[i] = ended
 
-    # Threads, since the kernel holds no lock: with numba's `prange` around it, it compiles twice as long.
+    # Python threads, since the kernel releases the lock; numba's `prange` would double its compile time.
     threads = min(numba.get_num_threads(), size)
     if threads <= 1:
         run(range(size))
@@ -226,16 +233,35 @@ def sample_flow(
     t_certain: float,
     tolerance: float,
 ) -> SampleFlow:
-    """The flow of samples x (n, d), y (n,) from starts a (B,), w (B, d) to the increasing `times` (T,).
+    """Integrate the gradient flow of samples from event to event.
 
-    c (B,) : balance of the starts, exactly 0 where balanced by construction; a does not pass 0 where c >= 0.
-    limit : end a trajectory where it tends to the critical point of its cell, for certain, and is within
-        `tolerance` of it in a w (CONVERGED; from t_certain on at any distance: CERTAIN); `end` is that point.
-        From t_certain on a < 0 <= c ends it too (CERTAIN): a keeps its sign, and never fits a target.
-    Always, a trajectory ends where no sample is active, or at w = 0 where that holds it (EVENT: dead; see
-    `apex`), and after BUDGET steps (FAILED).
-    Where a passes 0 while sliding the hyperplane turns repelling and the continuation is not unique: by
-    convention all slid in go to the inactive side, and the trajectory is marked ambiguous.
+    A trajectory ends as EVENT (dead) where no sample is active, or at w = 0 if that holds it (see `apex`),
+    and as FAILED after BUDGET steps. Where a passes 0 while sliding, the hyperplane turns repelling and the
+    continuation is not unique: by convention all hyperplanes of the slide are released to the inactive side,
+    and the trajectory is marked ambiguous.
+
+    Parameters
+    ----------
+    x, y : (n, d) inputs and (n,) labels, with d > 1.
+    a, w : (B,) and (B, d) starts.
+    times : (T,) increasing times to report.
+    c : (B,) balance of the starts, exactly 0 where they are balanced by construction; None to compute it.
+        Where c >= 0, a never passes 0.
+    rtol, atol : tolerances of the integrator.
+    limit : end a trajectory that is certain to tend to the critical point of its cell, once it is within
+        `tolerance` of it in a w (CONVERGED). Its `end` is that point.
+    t_certain : with `limit`, the time from which on such a trajectory ends at any distance (CERTAIN). From
+        then on one with a < 0 <= c ends likewise: a keeps its sign, and never fits a target.
+    tolerance : see `limit`.
+
+    Returns
+    -------
+    SampleFlow
+        Paths, end states and why each trajectory ended.
+
+    References
+    ----------
+    A. F. Filippov, *Differential Equations with Discontinuous Righthand Sides*, 1988: what sliding means.
     """
     planes, _, _ = hyperplanes(x, y)
     options = Options(float(rtol), float(atol), bool(limit), float(t_certain), float(tolerance))
@@ -245,10 +271,22 @@ def sample_flow(
 def sample_trace(
     x: Array, y: Array, a: float, w: Array, times: Array, *, c: float | None = None, rtol: float, atol: float
 ) -> tuple[SampleFlow, Array, Array]:
-    """One trajectory in detail: its flow, each sample's share of the active side, and the times of events.
+    """Integrate one trajectory and record how it slides.
 
-    Shares (T, n) are 1 where the sample is active, 0 where not, and its multiplier alpha while slid on.
+    Parameters
+    ----------
+    x, y : (n, d) inputs and (n,) labels, with d > 1.
+    a, w : outer weight and (d,) inner weights of the start.
+    times : (T,) increasing times to report.
+    c : balance of the start, exactly 0 if it is balanced by construction; None to compute it.
+    rtol, atol : tolerances of the integrator.
+
+    Returns
+    -------
+    The flow, with B = 1; shares (T, n) of the samples: 1 where a sample is active, 0 where it is not, and its
+    multiplier alpha while the flow slides in its hyperplane; and the times of the events.
     """
+    # Integrated twice: the first run counts the events, so that the second has room to log them.
     planes, group, scale = hyperplanes(x, y)
     options = Options(float(rtol), float(atol), False, math.inf, 0.0)
     start = np.atleast_1d(a), np.atleast_2d(w), None if c is None else np.atleast_1d(c)

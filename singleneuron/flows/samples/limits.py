@@ -1,4 +1,7 @@
-"""Where a trajectory of samples ends: at rest, dead, or certain to tend to the critical point of its cell."""
+"""Ends of a trajectory of samples: at rest, dead, or certain to tend to the critical point of its cell.
+
+P is the projection on the slide of the cell, so that P A P and P b are the A and b that act there.
+"""
 
 import math
 
@@ -18,7 +21,7 @@ UNDERFLOW = 1e-140  # |w| whose square may underflow
 
 @routine
 def projected(cell, A, b):
-    """Fill A and b with P A P and P b, P the projection on the slide."""
+    """Fill A and b with P A P and P b."""
     d = b.size
     across = np.empty(d)
     put(b, cell.b)
@@ -37,7 +40,7 @@ def projected(cell, A, b):
 
 @routine
 def stays(planes, cell, watch, y, rest, spread):
-    """Whether no event can happen while (a, w) moves less than `rest` and a w less than `spread`."""
+    """Return whether no event can happen while (a, w) moves less than `rest` and a w less than `spread`."""
     for s in range(cell.counts[SLID]):
         alpha = cell.share[s] + y[0] * dot(cell.slope[s], y[1:])
         if min(alpha, 1.0 - alpha) <= spread * math.sqrt(dot(cell.slope[s], cell.slope[s])):
@@ -52,10 +55,10 @@ def stays(planes, cell, watch, y, rest, spread):
 
 @routine
 def outweighs(planes, cell, values, vectors, parts, i, rho):
-    """Whether hyperplane i stays on its side of w(tau) = sum_k parts_k e^{-values_k tau} vectors_k for ever.
+    """Return whether w(tau) = sum_k parts_k e^{-values_k tau} vectors_k stays on its side of hyperplane i.
 
-    It does if the terms that decay most slowly are of its side and larger than all others together, and if
-    there are none: then the path lies within the hyperplane.
+    It does so for ever if the terms of x_i.w that decay most slowly lie on that side and outweigh all others
+    together, or if there are no terms, since the path then lies within the hyperplane.
     """
     sign = 1.0 if cell.side[i] == ON else -1.0
     trace = values[values.size - 1]
@@ -74,10 +77,10 @@ def outweighs(planes, cell, values, vectors, parts, i, rho):
 
 @routine
 def fades(planes, cell, y):
-    """Whether it is certain that the output tends to 0, for ever: every active label is 0.
+    """Return whether the output is certain to tend to 0 for ever, since every active label is 0.
 
-    With P b = 0, w moves along e^{-P A P tau} w, tau = the integral of a^2, as far as a does not tend to 0.
-    So the neuron never learns if no hyperplane is reached on that path, and no multiplier leaves [0, 1].
+    With P b = 0, w moves along e^{-P A P tau} w, where tau is the integral of a^2 and stays finite if a tends
+    to 0. The neuron never learns if that path reaches no hyperplane and no multiplier leaves [0, 1] on it.
     """
     d = y.size - 1
     w = y[1:]
@@ -104,9 +107,10 @@ def fades(planes, cell, y):
 
 @routine
 def fade_out(cell, y, c):
-    """Bring y to the limit of its path e^{-P A P tau} w: tau ends where |w|^2 = -c, and so a = 0, if ever.
+    """Bring y to the limit of its path e^{-P A P tau} w.
 
-    Where A does not act w stays, whatever tau.
+    If the path reaches |w|^2 = -c, and so a = 0, tau ends there; it is found by bisection. The part of w on
+    which A does not act stays, however large tau is.
     """
     d = y.size - 1
     A, b, parts = np.empty((d, d)), np.empty(d), np.empty(d)
@@ -137,13 +141,13 @@ def fade_out(cell, y, c):
 
 @routine
 def left_after(value, tau):
-    """What is left of a part of w after tau."""
+    """Return the factor that is left of an eigenvector's part of w after tau; 0 * inf would be NaN."""
     return math.exp(-value * tau) if value > 0.0 else 1.0
 
 
 @routine
 def square_at(values, parts, tau):
-    """|w(tau)|^2."""
+    """Return |w(tau)|^2."""
     total = 0.0
     for k in range(values.size):
         total += (parts[k] * left_after(values[k], tau)) ** 2
@@ -152,14 +156,16 @@ def square_at(values, parts, tau):
 
 @routine
 def limit_of(planes, cell, watch, y, c, close, goal):
-    """(whether y tends to the critical point of its cell, how far a w is from it); goal is that point.
+    """Return (whether y tends to the critical point of its cell, distance of a w from it).
 
-    In a cell L is a quadratic of u = a w with a minimiser u*, and |grad L|^2 >= 2 a^2 lambda (L - L*), lambda
-    the least positive eigenvalue of P A P. So the path left is no longer than sqrt(2 (L - L*)/lambda)/min|a|,
-    and the flow stays if no event lies within that. Critical points on the very edge of a cell (as of fewer
-    samples than coordinates) allow no such proof: there, a path shorter than `close` is near enough. It is
-    not where w tends to 0, from where another cell may lead away: see `fades`.
+    `goal` becomes that point. In a cell L is quadratic in u = a w with a minimiser u*, and
+    |grad L|^2 >= 2 a^2 lambda (L - L*), where lambda is the least positive eigenvalue of P A P. The remaining
+    path is therefore no longer than sqrt(2 (L - L*)/lambda)/min|a|, and the flow stays in its cell if no
+    event lies within that length. A critical point on the very edge of a cell (common with fewer samples than
+    coordinates) allows no such proof. There, a path shorter than `close` is accepted, except where w tends to
+    0, since another cell may lead away from there: see `fades`.
     """
+    # Over 50 lines: one proof, whose cases share the eigenvectors and the sums over them.
     d = y.size - 1
     a, w = y[0], y[1:]
     A, b, target = np.empty((d, d)), np.empty(d), np.empty(d)
@@ -186,13 +192,13 @@ def limit_of(planes, cell, watch, y, c, close, goal):
             least = min(least, values[k])
     if least == math.inf or a == 0.0:
         return False, math.inf
-    # a^2 - |w|^2 is conserved, and so is the w on which A does not act.
+    # a^2 - |w|^2 is conserved, and so is the part of w on which A does not act.
     inner = a * a - norm2
     if a > 0.0 and c >= 0.0 and math.sqrt(dot(b, b)) <= ROUNDING * strength(planes):
         goal[0] = math.sqrt(max(inner, 0.0))
         return fades(planes, cell, y), math.sqrt(apart2)
     if inner < 0.0 and target2 <= 1e-24 * norm2 * norm2:
-        # u* = 0, by a -> 0: |grad L|^2 >= (w.A w) 2 L
+        # u* = 0 is reached by a -> 0, where |grad L|^2 >= (w.A w) 2 L.
         rest = 2.0 * abs(a)
         if rest * rest * values[d - 1] * 4.0 * a * a > energy:
             return False, math.inf
@@ -215,17 +221,17 @@ def limit_of(planes, cell, watch, y, c, close, goal):
 
 @routine
 def at_rest(cell, y, rate, c):
-    """EVENT if the neuron is dead, CONVERGED if it is at rest, up to rounding, APEX next to w = 0, or MOVING.
+    """Return EVENT if the neuron is dead, CONVERGED if it is at rest, APEX if it is next to w = 0, or MOVING.
 
-    Next to w = 0 is where w is tiny beside a. With c < 0 it never is; then a tiny |w| with a < 0 tells that c
-    is 0 but for rounding.
+    FAILED stands for a w so small that its square underflows. Next to w = 0 means that w is tiny beside a.
+    With c < 0 that cannot be, so a tiny |w| with a < 0 shows that c is 0 up to rounding.
     """
     a, w = y[0], y[1:]
     square, turn, pull = dot(w, w), math.sqrt(dot(rate[1:], rate[1:])), math.sqrt(dot(cell.b, cell.b))
     if turn == 0.0 and rate[0] == 0.0 and pull == 0.0:
         return EVENT
     if square <= UNDERFLOW * UNDERFLOW:
-        # phi'(0) = 0: a start at w = 0 stays. One whose square is 0 all the same is beyond double precision.
+        # phi'(0) = 0: a start at w = 0 stays. Any other w so small is beyond double precision.
         return EVENT if np.all(w == 0.0) else FAILED
     if dot(w, rate[1:]) <= 0.0:
         if c > 0.0 and square <= (TINY_NORM * min(1.0, abs(a))) ** 2:
@@ -235,16 +241,16 @@ def at_rest(cell, y, rate, c):
                 return EVENT
             if c == 0.0:
                 return APEX
-    # w' = a r and a' = w.r, with r a difference of terms of size |b|: at a = 0 the latter alone tells.
+    # w' = a r and a' = w.r, where r is a difference of terms of size |b|. At a = 0 only a' can tell rest.
     slow = ROUNDING * pull
     return CONVERGED if turn <= slow * abs(a) and abs(rate[0]) <= slow * math.sqrt(square) else MOVING
 
 
 @routine
 def at_apex(planes, cell, watch, y, c):
-    """EVENT if the neuron that is next to w = 0 dies there, MOVED where it leaves, or MOVING, FAILED."""
+    """Return EVENT if a neuron next to w = 0 dies there, MOVED if it was carried on, MOVING or FAILED."""
     if c == 0.0:
-        # With a it only tends to 0, never to be there.
+        # w tends to 0 as a does, and never arrives.
         dies = comes_back(planes, cell, watch, y) or (y[0] > 0.0 and fades(planes, cell, y))
         return EVENT if dies else MOVING
     end, changed = pass_apex(planes, cell, watch, y)
@@ -257,7 +263,7 @@ def at_apex(planes, cell, watch, y, c):
 
 @routine
 def ending(planes, cell, watch, options, y, rate, c, t, look, scratch):
-    """Why the trajectory ends here, or MOVING; with `look` its limit may tell, and y becomes it."""
+    """Return why a trajectory ends at y, or MOVING; with `look` a certain limit ends it, and y becomes it."""
     rest = at_rest(cell, y, rate, c)
     if rest == APEX:
         rest = at_apex(planes, cell, watch, y, c)
@@ -281,7 +287,7 @@ def ending(planes, cell, watch, options, y, rate, c, t, look, scratch):
 
 @routine
 def fate(planes, cell, watch, options, y, rate, c, scratch):
-    """What is certain of the flow from y on: FADES, CONVERGED at rest or near its limit, or MOVING."""
+    """Return what is certain from y on: FADES, CONVERGED (at rest or near its limit) or MOVING."""
     if fades(planes, cell, y):
         return FADES
     rest = at_rest(cell, y, rate, c)

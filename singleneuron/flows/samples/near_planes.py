@@ -1,4 +1,4 @@
-"""Which hyperplanes are worth watching: those near to w, which alone can be reached until w has turned."""
+"""Choice of the hyperplanes to watch: those near w, since w must turn before it can reach any other."""
 
 import math
 from typing import NamedTuple
@@ -12,24 +12,25 @@ from singleneuron.problem.arguments import Array
 
 
 class Watch(NamedTuple):
-    """The hyperplanes nearest to a reference direction of w: only they can be reached until w has turned.
+    """The hyperplanes nearest to a reference direction e of w; w must turn before it can reach any other.
 
-    All others are at |x.e| >= reach |x| from the unit vector e.
+    All others have |x.e| >= reach |x|. Of the arrays on the watched hyperplanes, the first `size` entries are
+    in use.
     """
 
-    near: NDArray[np.int64]  # (m,), which
+    near: NDArray[np.int64]  # (m,), indices of the watched hyperplanes
     columns: Array  # (d, m), their x
-    norm: Array  # (m,)
-    start: Array  # (m,), x.w at the start of the step
-    stop: Array  # (m,), and at its end
+    norm: Array  # (m,), their |x|
+    start: Array  # (m,), their x.w at the start of the step
+    stop: Array  # (m,), their x.w at its end
     reference: Array  # (d,), the unit vector e
-    every: Array  # (m,), x.w of all
-    size: NDArray[np.int64]  # (1,), how many; as much of each array is in use
-    reach: Array  # (1,)
+    every: Array  # (m,), x.w of all hyperplanes
+    size: NDArray[np.int64]  # (1,), number of watched hyperplanes
+    reach: Array  # (1,), inf if all are watched
 
 
 def empty_watch(m: int, d: int) -> Watch:
-    """All m may be watched, but memory that is never touched costs nothing."""
+    """Allocate a watch with room for all m hyperplanes; memory that is never touched costs nothing."""
     return Watch(
         near=np.empty(m, np.int64),
         columns=np.empty((d, m)),
@@ -45,7 +46,7 @@ def empty_watch(m: int, d: int) -> Watch:
 
 @routine
 def watch_all(planes, y, watch):
-    """Fill watch.every with x.w."""
+    """Fill watch.every with x.w of all hyperplanes."""
     fill(watch.every, 0.0)
     for j in range(y.size - 1):
         add(watch.every, y[1 + j], planes.columns[j])
@@ -53,9 +54,10 @@ def watch_all(planes, y, watch):
 
 @routine
 def look_around(planes, y, watch):
-    """Choose the hyperplanes to watch from the state y on, those within reach."""
+    """Choose the hyperplanes to watch from the state y on: those within reach."""
     m, d = planes.x.shape
-    # Looking at all costs O(m) a time, watching O(most) a step, and about `most` steps pass between.
+    # A look at all costs O(m), watching costs O(most) a step, and about `most` steps pass between two looks:
+    # most ~ sqrt(m) balances the two.
     most = 16.0 + 4.0 * math.sqrt(m)
     watch_all(planes, y, watch)
     rho = math.sqrt(dot(y[1:], y[1:]))
@@ -69,7 +71,7 @@ def look_around(planes, y, watch):
                 count += 1
         if count <= most and (2 * count >= most or count == m):
             break
-        # Their number is about proportional to the reach.
+        # The number within reach is about proportional to it.
         reach *= min(2.0, 0.8 * most / (count + 1))
     count = 0
     for i in range(m):
@@ -87,7 +89,7 @@ def look_around(planes, y, watch):
 
 @routine
 def watched(watch, y, out):
-    """x.w of the hyperplanes watched."""
+    """Fill `out` with x.w of the watched hyperplanes."""
     count = watch.size[0]
     fill(out[:count], 0.0)
     for j in range(y.size - 1):
@@ -96,7 +98,7 @@ def watched(watch, y, out):
 
 @routine
 def room(watch, y):
-    """How far w may move before a hyperplane that is not watched can be reached."""
+    """Return how far w may move before it can reach a hyperplane that is not watched."""
     if watch.reach[0] == math.inf:
         return math.inf
     w = y[1:]

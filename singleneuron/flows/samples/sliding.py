@@ -1,9 +1,9 @@
-"""Sliding on hyperplanes (Filippov): which ones, the multipliers, and the flow along them.
+"""Sliding in hyperplanes (Filippov): in which ones, the multipliers, and the flow along them.
 
-w' jumps by a y_i x_i/n across w.x_i = 0. Where a y_i > 0 the flow crosses; where a y_i < 0 both sides may
-push towards the hyperplane, and the flow slides in it: Filippov's solution, w' = g - sum_J gamma_j x_j with
-g = a r, the point nearest to 0 with 0 <= gamma_j <= -a y_j/n. A member of J whose share of the active side,
-alpha_j = gamma_j n/(-a y_j), reaches 1 is released to that side, one whose share reaches 0 to the other.
+w' jumps by a y_i x_i/n across w.x_i = 0. Where a y_i > 0 the flow crosses. Where a y_i < 0 both sides may
+push towards the hyperplane, and the flow slides in it. Filippov's solution is w' = g - sum_J gamma_j x_j with
+g = a r: the point nearest to 0 with 0 <= gamma_j <= -a y_j/n. A member of J is released to the active side
+when its share of that side, alpha_j = gamma_j n/(-a y_j), reaches 1, and to the other side when it reaches 0.
 """
 
 import math
@@ -17,7 +17,7 @@ from singleneuron.kernels.vectors import add, dot, fill, put
 
 @routine
 def factorise(x, rows, basis, lower):
-    """x[rows] = lower basis, by Gram-Schmidt, twice."""
+    """Factorise x[rows] = lower basis by Gram-Schmidt, twice, so that the basis is orthogonal to rounding."""
     for s in range(rows.size):
         row = basis[s]
         put(row, x[rows[s]])
@@ -34,7 +34,7 @@ def factorise(x, rows, basis, lower):
 
 @routine
 def solve_transposed(lower, count, v):
-    """v[:count] = lower^-T v"""
+    """Replace v[:count] by lower^-T v."""
     for s in range(count - 1, -1, -1):
         for r in range(s + 1, count):
             v[s] -= lower[r, s] * v[r]
@@ -43,10 +43,11 @@ def solve_transposed(lower, count, v):
 
 @routine
 def nearest_to_zero(planes, members, upper, g, gamma, verdict, cell):
-    """The gamma (k,) in [0, upper] with g - sum gamma_j x_j, over the members, nearest to 0.
+    """Fill `gamma` (k,) in [0, upper] so that g - sum gamma_j x_j over the members is nearest to 0.
 
-    Bounded-variable least squares (Stark & Parker 1995): a bound is freed only while its x_j gains from it,
-    hence the free rows stay independent. verdict is OFF at 0, ON at the upper bound, SLIDING between.
+    This is bounded-variable least squares (Stark & Parker 1995). A bound is freed only if the residual
+    shrinks along its x_j, so the free rows stay independent. `verdict` becomes OFF at 0, ON at the upper
+    bound, and SLIDING between.
     """
     count = members.size
     residual, goal = np.empty(g.size), np.empty(count)
@@ -81,7 +82,7 @@ def nearest_to_zero(planes, members, upper, g, gamma, verdict, cell):
             for s in range(free):
                 goal[s] = dot(cell.basis[s], residual)
             solve_transposed(cell.lower, free, goal)
-            # Go there, or as far as the first bound.
+            # Go to the goal, or as far as the first bound on the way.
             part, stop = 1.0, -1
             for s in range(free):
                 k = slots[s]
@@ -100,14 +101,14 @@ def nearest_to_zero(planes, members, upper, g, gamma, verdict, cell):
 
 @routine
 def join(cell, j):
-    """Let hyperplane j be slid in."""
+    """Add hyperplane j to the slide."""
     cell.members[cell.counts[SLID]] = j
     cell.counts[SLID] += 1
 
 
 @routine
 def release(cell, s):
-    """Take the s-th hyperplane out of the slide; returns it."""
+    """Remove the s-th hyperplane from the slide; return its index."""
     j = cell.members[s]
     for r in range(s, cell.counts[SLID] - 1):
         cell.members[r] = cell.members[r + 1]
@@ -117,13 +118,13 @@ def release(cell, s):
 
 @routine
 def prepare_slide(planes, cell, y):
-    """Basis of the slide, w projected on it, and the multipliers as functions of a w."""
+    """Compute the basis of the slide and the multipliers as functions of a w; project w on the slide."""
     count = cell.counts[SLID]
     factorise(planes.x, cell.members[:count], cell.basis, cell.lower)
     w = y[1:]
     for s in range(count):
         add(w, -dot(cell.basis[s], w), cell.basis[s])
-    # alpha = -(n/y) (X X^T)^-1 X (b - A a w), and (X X^T)^-1 X = lower^-T basis
+    # alpha = -(n/y) (X X^T)^-1 X (b - A a w), where (X X^T)^-1 X = lower^-T basis.
     for s in range(count - 1, -1, -1):
         row = cell.slope[s]
         put(row, cell.basis[s])
@@ -143,7 +144,7 @@ def prepare_slide(planes, cell, y):
 
 @routine
 def settle(planes, cell, y):
-    """Decide for every hyperplane slid in whether it is still, or on, or off, and prepare the slide."""
+    """Decide for every hyperplane of the slide whether it stays, or goes on or off; prepare the new slide."""
     count = cell.counts[SLID]
     members, verdict = np.empty(count, np.int64), np.empty(count, np.int64)
     upper, gamma, rate = np.empty(count), np.empty(count), np.empty(y.size)

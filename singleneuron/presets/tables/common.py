@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -13,7 +12,6 @@ import singleneuron as sn
 from singleneuron.experiments.settings import made
 from singleneuron.problem.arguments import number
 
-Progress = Callable[[int, int], None]
 CURVE_POINTS = 50
 
 

@@ -11,7 +11,8 @@ import xarray as xr
 import singleneuron as sn
 from singleneuron.algorithms import ALGORITHMS, Algorithm
 from singleneuron.experiments.success_map import grid_axis
-from singleneuron.presets.tables.common import PresetPart, Progress, full_states
+from singleneuron.flows.result import Progress
+from singleneuron.presets.tables.common import PresetPart, full_states
 from singleneuron.problem.status import Status
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import xarray as xr
 
 import singleneuron as sn
-from singleneuron.presets.tables.common import PresetPart, Progress, full_states, problem_of
+from singleneuron.flows.result import Progress
+from singleneuron.presets.tables.common import PresetPart, full_states, problem_of
 
 
 class Levels(PresetPart):

@@ -11,7 +11,8 @@ import xarray as xr
 import singleneuron as sn
 from singleneuron.experiments.settings import MapSettings
 from singleneuron.experiments.success_map import predicted_edge
-from singleneuron.presets.tables.common import ExperimentPart, PresetPart, Progress, problem_of
+from singleneuron.flows.result import Progress
+from singleneuron.presets.tables.common import ExperimentPart, PresetPart, problem_of
 
 
 class Map(ExperimentPart):

@@ -10,7 +10,8 @@ import xarray as xr
 import singleneuron as sn
 from signflow.machine import check_memory
 from singleneuron.flows.free_balance import free_flow
-from singleneuron.presets.tables.common import PresetPart, Progress, full_states, problem_of, time_points
+from singleneuron.flows.result import Progress
+from singleneuron.presets.tables.common import PresetPart, full_states, problem_of, time_points
 from singleneuron.problem.state import reduce
 from singleneuron.problem.status import Status, success
 

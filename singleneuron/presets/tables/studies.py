@@ -10,9 +10,10 @@ import xarray as xr
 
 import singleneuron as sn
 from singleneuron.experiments.settings import StudySettings
+from singleneuron.flows.result import Progress
 from singleneuron.formulas.descent import STABLE_RATE, hop_rate
 from singleneuron.formulas.rates import crossing_law, predicted_rates
-from singleneuron.presets.tables.common import CURVE_POINTS, ExperimentPart, PresetPart, Progress
+from singleneuron.presets.tables.common import CURVE_POINTS, ExperimentPart, PresetPart
 
 
 class Study(ExperimentPart):

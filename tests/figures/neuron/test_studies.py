@@ -154,7 +154,7 @@ def test_undecided_runs_are_drawn_as_what_they_leave_open(few):
     figure = studies.rate_d({"balanced": clear, "independent": slow})
     for series, algorithm in zip(_bars(figure.axes[1]), ("imp", "lrr"), strict=True):
         _shows(series, slow.sel(algorithm=algorithm), "d")  # no dots, but bars
-    thick = [item for item in figure.axes[1].collections if item.get_label() == neuron_rates.OPEN]
+    thick = [item for item in figure.axes[1].collections if item.get_label() == neuron_rates.UNDECIDED_LABEL]
     for item, algorithm in zip(thick, ("imp", "lrr"), strict=True):
         shown = np.array([segment[:, 1] for segment in item.get_segments()]).T
         line = slow.sel(algorithm=algorithm)

@@ -289,7 +289,7 @@ def test_figures_say_what_they_show_and_smoke_is_marked(page):
     assert "(conservation). c stays." in words
     assert "SMOKE RUN: it shows that the pipeline works, and nothing about the methods." in words
     assert words.count("SMOKE RUN") == 5  # at the figure, and at each of its verdicts
-    assert "Not drawn, for want of a result file: fig1a," in words
+    assert "Not drawn, since there is no result file: fig1a," in words
     images = [value for value in page.values("src") if value.startswith("data:")]
     assert len(images) == 2
     for image in images:
@@ -307,7 +307,7 @@ def test_provenance_is_that_of_every_file(page, folder):
     assert "1234 1" in words
     assert "all verdicts" in words
     assert f"numpy {np.__version__}" in words
-    assert "differing sources" not in words
+    assert "different sources" not in words
 
 
 def _decoded(array, shape):
@@ -351,7 +351,7 @@ def test_what_is_missing_is_said(folder):
     other[0].provenance["source_digest"] = "another"
     other[1].provenance.clear()
     words = Page(report.page(other, [])).words()
-    assert "made by differing sources" in words
+    assert "made by different sources" in words
     assert "not recorded" in words
 
 
