@@ -27,13 +27,16 @@ def draw_success_map(axes: Axes, space: xr.Dataset) -> list[Artist]:
 
     Parameters
     ----------
-    axes : where to draw.
-    space : one algorithm of a map: `success` (a0, w0) in [0, 1], NaN where undecided, which stays white; and
+    axes : Axes
+        Where to draw.
+    space : xr.Dataset
+        One algorithm of a map: `success` (a0, w0) in [0, 1], NaN where undecided, which stays white; and
         `predicted` (a0, w0), or `edge` (edge_w0).
 
     Returns
     -------
-    Entries for a legend.
+    list[Artist]
+        Entries for a legend.
     """
     success = space.success.transpose("w0", "a0")
     axes.pcolormesh(
@@ -84,13 +87,17 @@ def wedge(axes: Axes, cells: xr.DataArray, label: str) -> Artist:
 
     Parameters
     ----------
-    axes : where to draw.
-    cells : (a0, w0) bool, True where to hatch.
-    label : text of the legend.
+    axes : Axes
+        Where to draw.
+    cells : xr.DataArray
+        (a0, w0) bool, True where to hatch.
+    label : str
+        Text of the legend.
 
     Returns
     -------
-    An entry for a legend.
+    Artist
+        An entry for a legend.
     """
     shown = cells.transpose("w0", "a0").astype(float)
     axes.contourf(cells.a0, cells.w0, shown, levels=[0.5, 1.5], colors="none", hatches=["////"])
@@ -102,13 +109,17 @@ def trajectories(axes: Axes, paths: xr.Dataset, label: str = "trajectory") -> li
 
     Parameters
     ----------
-    axes : where to draw.
-    paths : a (start, time), w (start, time, coordinate) and success (start) of each trajectory.
-    label : name of a trajectory in the legend.
+    axes : Axes
+        Where to draw.
+    paths : xr.Dataset
+        A (start, time), w (start, time, coordinate) and success (start) of each trajectory.
+    label : str
+        Name of a trajectory in the legend.
 
     Returns
     -------
-    Entries for a legend.
+    list[Artist]
+        Entries for a legend.
     """
     for start in range(paths.sizes["start"]):
         path = paths.isel(start=start)
@@ -129,11 +140,13 @@ def outcome_colour(path: xr.Dataset) -> str:
 
     Parameters
     ----------
-    path : a trajectory with `success`.
+    path : xr.Dataset
+        A trajectory with `success`.
 
     Returns
     -------
-    A colour of `style`.
+    str
+        A colour of `style`.
     """
     return style.SUCCESS if path.success == 1 else style.FAILURE
 
@@ -143,9 +156,12 @@ def draw_plane(axes: Axes, x: str, y: str, moving: bool = False) -> None:
 
     Parameters
     ----------
-    axes : where to draw.
-    x, y : names of the two coordinates, such as 'a' and 'w_1'.
-    moving : whether the plane also shows trajectories, so that its axes stand for (t) as well as (0).
+    axes : Axes
+        Where to draw.
+    x, y : str
+        Names of the two coordinates, such as 'a' and 'w_1'.
+    moving : bool
+        Whether the plane also shows trajectories, so that its axes stand for (t) as well as (0).
     """
     axes.axhline(0, color=style.GREY, linewidth=0.5, zorder=1.5)
     axes.axvline(0, color=style.GREY, linewidth=0.5, zorder=1.5)
@@ -160,7 +176,8 @@ def letters(panels: Mapping[str, Axes]) -> None:
 
     Parameters
     ----------
-    panels : axes by their titles, in the order of their letters.
+    panels : Mapping[str, Axes]
+        Axes by their titles, in the order of their letters.
     """
     for letter, (title, axes) in zip("abcdef", panels.items(), strict=False):
         axes.set_title(f"({letter}) {title}", loc="left")

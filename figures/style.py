@@ -66,7 +66,8 @@ def styled(**more: Any) -> Iterator[None]:
 
     Yields
     ------
-    Nothing: the settings hold within the block.
+    None
+        Nothing: the settings hold within the block.
     """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()

@@ -43,12 +43,15 @@ def parser(prog: str, description: str) -> Parser:
 
     Parameters
     ----------
-    prog : name of the program.
-    description : what it does, for `--help`.
+    prog : str
+        Name of the program.
+    description : str
+        What it does, for `--help`.
 
     Returns
     -------
-    The parser.
+    Parser
+        The parser.
     """
     made = Parser(prog=prog, description=description)
     text = "print the version and its revision"
@@ -61,11 +64,13 @@ def path(text: str) -> Path:
 
     Parameters
     ----------
-    text : the path; `~` is the home folder, even where the shell has not replaced it.
+    text : str
+        The path; `~` is the home folder, even where the shell has not replaced it.
 
     Returns
     -------
-    The path.
+    Path
+        The path.
 
     Raises
     ------
@@ -87,11 +92,13 @@ def integer(text: str) -> int:
 
     Parameters
     ----------
-    text : the number, which may be written like 1e6.
+    text : str
+        The number, which may be written like 1e6.
 
     Returns
     -------
-    The number, exact at any size.
+    int
+        The number, exact at any size.
 
     Raises
     ------
@@ -112,13 +119,17 @@ def fail(prog: str, code: int, message: str) -> int:
 
     Parameters
     ----------
-    prog : name of the program, which begins the line.
-    code : exit code.
-    message : what went wrong; its line breaks become spaces.
+    prog : str
+        Name of the program, which begins the line.
+    code : int
+        Exit code.
+    message : str
+        What went wrong; its line breaks become spaces.
 
     Returns
     -------
-    The exit code.
+    int
+        The exit code.
     """
     print(f"{prog}: {' '.join(message.split())}", file=sys.stderr)
     return code
@@ -129,12 +140,15 @@ def finish(prog: str, action: Callable[[], int | None]) -> int:
 
     Parameters
     ----------
-    prog : name of the program.
-    action : the program; it returns its exit code, where None is 0.
+    prog : str
+        Name of the program.
+    action : Callable[[], int | None]
+        The program; it returns its exit code, where None is 0.
 
     Returns
     -------
-    The exit code of `action`, or that of the error that it ended with.
+    int
+        The exit code of `action`, or that of the error that it ended with.
     """
     for stream in (sys.stdout, sys.stderr):  # a character that the terminal lacks is shown by its code
         if isinstance(stream, io.TextIOWrapper):

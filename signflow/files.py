@@ -19,12 +19,15 @@ def check_output(path: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> Path
 
     Parameters
     ----------
-    path : file to be written later.
-    suffixes : endings of which the file must have one; none for any.
+    path : str | Path
+        File to be written later.
+    suffixes : tuple[str, ...]
+        Endings of which the file must have one; none for any.
 
     Returns
     -------
-    The path.
+    Path
+        The path.
 
     Raises
     ------
@@ -46,8 +49,10 @@ def check_folder(folder: str | Path, name: str = "the output's folder") -> None:
 
     Parameters
     ----------
-    folder : folder to be used later. If it does not exist yet, its nearest parent must be writable.
-    name : what the message calls it.
+    folder : str | Path
+        Folder to be used later. If it does not exist yet, its nearest parent must be writable.
+    name : str
+        What the message calls it.
 
     Raises
     ------
@@ -71,11 +76,13 @@ def read_text(path: str | Path) -> str:
 
     Parameters
     ----------
-    path : the file.
+    path : str | Path
+        The file.
 
     Returns
     -------
-    Its text; every line ends in a newline alone.
+    str
+        Its text; every line ends in a newline alone.
 
     Raises
     ------
@@ -100,12 +107,14 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
     Parameters
     ----------
-    path : the file; its folder is made if it is missing.
+    path : str | Path
+        The file; its folder is made if it is missing.
 
     Yields
     ------
-    A temporary path beside `path`, to be written in the block. It replaces `path` when the block succeeds,
-    and vanishes when it fails.
+    Path
+        A temporary path beside `path`, to be written in the block. It replaces `path` when the block
+        succeeds, and vanishes when it fails.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -53,12 +53,15 @@ def program(name: str, module: str) -> int:
 
     Parameters
     ----------
-    name : name of the program, for the line that says it was interrupted.
-    module : dotted name of the module.
+    name : str
+        Name of the program, for the line that says it was interrupted.
+    module : str
+        Dotted name of the module.
 
     Returns
     -------
-    The exit code.
+    int
+        The exit code.
     """
     global _ends_since
     if heed() is not None:

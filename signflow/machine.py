@@ -18,7 +18,8 @@ def processor() -> str:
 
     Returns
     -------
-    The model as the system reports it, or the architecture.
+    str
+        The model as the system reports it, or the architecture.
     """
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -32,7 +33,8 @@ def cores() -> int:
 
     Returns
     -------
-    At least 1.
+    int
+        At least 1.
     """
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -42,7 +44,8 @@ def memory() -> float:
 
     Returns
     -------
-    Bytes; infinite where the system does not say.
+    float
+        Bytes; infinite where the system does not say.
     """
     limits = [math.inf]
     with contextlib.suppress(ValueError, OSError, AttributeError):
@@ -58,7 +61,8 @@ def peak_memory() -> float:
 
     Returns
     -------
-    Megabytes; NaN where the system does not say.
+    float
+        Megabytes; NaN where the system does not say.
     """
     status = Path("/proc/self/status")
     found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
@@ -70,8 +74,10 @@ def check_memory(what: str, size: int) -> None:
 
     Parameters
     ----------
-    what : the work, for the message.
-    size : bytes that it needs.
+    what : str
+        The work, for the message.
+    size : int
+        Bytes that it needs.
 
     Raises
     ------

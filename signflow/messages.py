@@ -31,14 +31,19 @@ def unknown(must: str, given: object, known: Iterable[str], more: str = "") -> N
 
     Parameters
     ----------
-    must : begin of the message, such as 'the model must be'.
-    given : the unknown name.
-    known : all names that there are.
-    more : text after the list of names.
+    must : str
+        Begin of the message, such as 'the model must be'.
+    given : object
+        The unknown name.
+    known : Iterable[str]
+        All names that there are.
+    more : str
+        Text after the list of names.
 
     Returns
     -------
-    Never.
+    NoReturn
+        Never.
 
     Raises
     ------
@@ -60,12 +65,15 @@ def invalid(error: ValidationError, model: type[BaseModel] | None = None) -> str
 
     Parameters
     ----------
-    error : the faults.
-    model : the model that was filled, whose keys a mistyped one is compared with.
+    error : ValidationError
+        The faults.
+    model : type[BaseModel] | None
+        The model that was filled, whose keys a mistyped one is compared with.
 
     Returns
     -------
-    The first MISTAKES_SHOWN faults, and the number of the others.
+    str
+        The first MISTAKES_SHOWN faults, and the number of the others.
     """
     found = [_mistake(dict(item), model) for item in error.errors()]
     return "; ".join(found[:MISTAKES_SHOWN]) + (

@@ -35,7 +35,8 @@ def source_digest() -> str:
 
     Returns
     -------
-    SHA-256 in hexadecimal digits.
+    str
+        SHA-256 in hexadecimal digits.
     """
     digest = hashlib.sha256()
     files = (file for package in _SOURCES for file in (_ROOT / package).rglob("*"))
@@ -87,12 +88,16 @@ def provenance(config: Mapping[str, Any], seed: int | None = None) -> dict[str, 
 
     Parameters
     ----------
-    config : configuration of the result, as JSON can hold it.
-    seed : seed of the result, if it has one.
+    config : Mapping[str, Any]
+        Configuration of the result, as JSON can hold it.
+    seed : int | None
+        Seed of the result, if it has one.
 
     Returns
     -------
-    Attributes of a result file: configuration, seed, versions, revision, digest, time, platform, processor.
+    dict[str, str | int]
+        Attributes of a result file: configuration, seed, versions, revision, digest, time, platform,
+        processor.
     """
     digest, made = started_with()
     if source_digest() != digest:

@@ -13,11 +13,13 @@ def three_digits(value: float) -> str:
 
     Parameters
     ----------
-    value : a number > 0.
+    value : float
+        A number > 0.
 
     Returns
     -------
-    Three significant digits, with commas between thousands and without an exponent.
+    str
+        Three significant digits, with commas between thousands and without an exponent.
     """
     return f"{float(f'{value:.3g}'):,.{max(0, 2 - math.floor(math.log10(value)))}f}"
 
@@ -27,12 +29,15 @@ def section(path: Path, mark: str) -> tuple[str, str]:
 
     Parameters
     ----------
-    path : the file.
-    mark : name of the section, which lies between the lines `<!-- mark: begin -->` and `<!-- mark: end -->`.
+    path : Path
+        The file.
+    mark : str
+        Name of the section, which lies between the lines `<!-- mark: begin -->` and `<!-- mark: end -->`.
 
     Returns
     -------
-    The text up to and with the first line, and that from the second line on.
+    tuple[str, str]
+        The text up to and with the first line, and that from the second line on.
 
     Raises
     ------
@@ -54,9 +59,12 @@ def replace_section(path: Path, mark: str, text: str) -> None:
 
     Parameters
     ----------
-    path : the file.
-    mark : name of the section.
-    text : its new content.
+    path : Path
+        The file.
+    mark : str
+        Name of the section.
+    text : str
+        Its new content.
 
     Raises
     ------

@@ -33,15 +33,20 @@ def write(
 
     Parameters
     ----------
-    data : a Dataset, or several by their names, each of which becomes a NetCDF group.
-    path : a file that ends in .nc or .csv. CSV holds one Dataset: its provenance as '# key: value' lines,
+    data : xr.Dataset | Mapping[str, xr.Dataset]
+        A Dataset, or several by their names, each of which becomes a NetCDF group.
+    path : str | Path
+        A file that ends in .nc or .csv. CSV holds one Dataset: its provenance as '# key: value' lines,
         then one row per point of the product of its dimensions.
-    config : configuration of the result.
-    seed : seed of the result, if it has one.
+    config : Mapping[str, Any]
+        Configuration of the result.
+    seed : int | None
+        Seed of the result, if it has one.
 
     Returns
     -------
-    The path.
+    Path
+        The path.
 
     Raises
     ------
@@ -75,12 +80,14 @@ def read(path: str | Path) -> xr.Dataset | dict[str, xr.Dataset]:
 
     Parameters
     ----------
-    path : a result file.
+    path : str | Path
+        A result file.
 
     Returns
     -------
-    Its Dataset, or its Datasets by their names, each with the provenance in its attributes. Every variable of
-    a CSV comes back over all dimensions of the table.
+    xr.Dataset | dict[str, xr.Dataset]
+        Its Dataset, or its Datasets by their names, each with the provenance in its attributes. Every
+        variable of a CSV comes back over all dimensions of the table.
 
     Raises
     ------
@@ -104,12 +111,15 @@ def is_current(path: str | Path, *, config: Mapping[str, Any]) -> bool:
 
     Parameters
     ----------
-    path : where the result file should be.
-    config : the configuration.
+    path : str | Path
+        Where the result file should be.
+    config : Mapping[str, Any]
+        The configuration.
 
     Returns
     -------
-    False also if there is no file, or none that can be read.
+    bool
+        False also if there is no file, or none that can be read.
     """
     path = Path(path)
     try:
@@ -130,15 +140,20 @@ def claim(
 
     Parameters
     ----------
-    path : file to be written later.
-    config : configuration of the result.
-    overwrite : whether any file there may be replaced. Otherwise only an earlier result of the same
+    path : str | Path
+        File to be written later.
+    config : Mapping[str, Any]
+        Configuration of the result.
+    overwrite : bool
+        Whether any file there may be replaced. Otherwise only an earlier result of the same
         configuration may.
-    suffixes : endings of which the file must have one.
+    suffixes : tuple[str, ...]
+        Endings of which the file must have one.
 
     Returns
     -------
-    The path.
+    Path
+        The path.
 
     Raises
     ------

@@ -29,8 +29,10 @@ class Derivation(Part):
 
     Attributes
     ----------
-    proved : whether all its claims hold.
-    residuals : what remains of each claim once simplified: 0, or false for the negation of a claim.
+    proved : bool
+        Whether all its claims hold.
+    residuals : list[str]
+        What remains of each claim once simplified: 0, or false for the negation of a claim.
     """
 
     derivation: str
@@ -44,9 +46,12 @@ class Law(Part):
 
     Attributes
     ----------
-    error, limit : the largest |stated - integrated|, and the largest allowed, in multiples of `unit`.
-    beyond, worst : number of starts whose error exceeds the limit, and the start with the largest error.
-    confirmed : whether the independent solver also finds the law broken there; None if beyond is 0.
+    error, limit : float
+        The largest |stated - integrated|, and the largest allowed, in multiples of `unit`.
+    beyond, worst : dict[str, float] or int
+        Number of starts whose error exceeds the limit, and the start with the largest error.
+    confirmed : bool | None
+        Whether the independent solver also finds the law broken there; None if beyond is 0.
     """
 
     law: str
@@ -64,9 +69,12 @@ class Stated(Part):
 
     Attributes
     ----------
-    imp : what IMP and WR do with a after a pruning: 'keep' or 'rebalance'.
-    rewind_time : time that WR rewinds to.
-    success : condition on the start, in the language of statement files.
+    imp : str
+        What IMP and WR do with a after a pruning: 'keep' or 'rebalance'.
+    rewind_time : float | None
+        Time that WR rewinds to.
+    success : str | None
+        Condition on the start, in the language of statement files.
     """
 
     algorithm: str
@@ -81,7 +89,8 @@ class CountedRate(Part):
 
     Attributes
     ----------
-    interval : of the rate; undecided runs are failures for its lower end, successes for its upper end.
+    interval : Interval
+        Of the rate; undecided runs are failures for its lower end, successes for its upper end.
     """
 
     stated: float
@@ -96,16 +105,26 @@ class Count(Part):
 
     Attributes
     ----------
-    starts, near_boundary : all starts, and those put near a boundary of the region instead of drawn.
-    decided, undecided, trapped : runs; trapped ones succeed in the limit, but have not converged.
-    label, law : the claim and its setting, or the law, in words.
-    claim, setting, rate : the claim, the values of its experiment, and the rate counted.
-    counterexamples, in_limit : runs against the region, and those of them that no solver reaches in time.
-    undefined : starts for which the region is neither true nor false.
-    second_looks : runs that contradicted the claim and were repeated with a smaller tolerance.
-    shift : how far a boundary of the region may be off without being noticed.
-    interval : of the probability of a counterexample; undecided runs count as one for its upper end.
-    undecided_starts, against : the first starts whose runs are undecided, or contradict the region.
+    starts, near_boundary : int
+        All starts, and those put near a boundary of the region instead of drawn.
+    decided, undecided, trapped : int
+        Runs; trapped ones succeed in the limit, but have not converged.
+    label, law : str
+        The claim and its setting, or the law, in words.
+    claim, setting, rate : CountedRate | None or Stated | None or Values
+        The claim, the values of its experiment, and the rate counted.
+    counterexamples, in_limit : int or int | None
+        Runs against the region, and those of them that no solver reaches in time.
+    undefined : int
+        Starts for which the region is neither true nor false.
+    second_looks : int
+        Runs that contradicted the claim and were repeated with a smaller tolerance.
+    shift : float | None
+        How far a boundary of the region may be off without being noticed.
+    interval : Interval
+        Of the probability of a counterexample; undecided runs count as one for its upper end.
+    undecided_starts, against : list[Values]
+        The first starts whose runs are undecided, or contradict the region.
     """
 
     starts: int
@@ -133,7 +152,8 @@ class BrokenLaw(Part):
 
     Attributes
     ----------
-    error : |stated - integrated| from there, in multiples of `unit`.
+    error : float
+        |stated - integrated| from there, in multiples of `unit`.
     """
 
     law: str
@@ -147,7 +167,8 @@ class WrongRate(Part):
 
     Attributes
     ----------
-    repeated, agree : runs repeated with the independent solver, and those of them that came out the same.
+    repeated, agree : int
+        Runs repeated with the independent solver, and those of them that came out the same.
     """
 
     claim: Stated
@@ -165,7 +186,8 @@ class WrongOutcome(Part):
 
     Attributes
     ----------
-    stated, integrated, independent : outcomes by the claim, by integration and by the independent solver.
+    stated, integrated, independent : str
+        Outcomes by the claim, by integration and by the independent solver.
     """
 
     claim: Stated
@@ -181,7 +203,8 @@ class Evidence(Part):
 
     Attributes
     ----------
-    symbolic, exact_vs_ode, monte_carlo : derivations, laws held against integration, and counts of runs.
+    symbolic, exact_vs_ode, monte_carlo : list[Count] or list[Derivation] or list[Law]
+        Derivations, laws held against integration, and counts of runs.
     """
 
     symbolic: list[Derivation]
@@ -195,8 +218,10 @@ class Verdict(Part):
 
     Attributes
     ----------
-    verdict : a word such as VERIFIED, and its reason in brackets if it needs one.
-    provenance : what made the verdict, as `provenance.provenance` records it.
+    verdict : str
+        A word such as VERIFIED, and its reason in brackets if it needs one.
+    provenance : dict[str, str | int]
+        What made the verdict, as `provenance.provenance` records it.
     """
 
     id: str
@@ -224,12 +249,18 @@ class PredictionVerdict(Part):
 
     Attributes
     ----------
-    prediction, variant : names such as 'P1' and 'snip'; the variant is empty if there is but one.
-    statement, primary : the prediction and its primary estimate, in words.
-    text, word : the verdict with its reason in brackets, and without.
-    seeds, needed : seeds that it rests on, and those that would decide an inconclusive prediction.
-    estimate, low, high : mean over the seeds, and the ends of its 95 % interval, in multiples of `unit`.
-    bound, margin : supported if low > bound, else not supported if high < bound + margin.
+    prediction, variant : str
+        Names such as 'P1' and 'snip'; the variant is empty if there is but one.
+    statement, primary : str
+        The prediction and its primary estimate, in words.
+    text, word : str
+        The verdict with its reason in brackets, and without.
+    seeds, needed : int or str
+        Seeds that it rests on, and those that would decide an inconclusive prediction.
+    estimate, low, high : float
+        Mean over the seeds, and the ends of its 95 % interval, in multiples of `unit`.
+    bound, margin : float
+        Supported if low > bound, else not supported if high < bound + margin.
     """
 
     prediction: str
@@ -260,8 +291,10 @@ def write_verdicts(verdicts: Sequence[Verdict], path: Path) -> None:
 
     Parameters
     ----------
-    verdicts : the verdicts.
-    path : file to write.
+    verdicts : Sequence[Verdict]
+        The verdicts.
+    path : Path
+        File to write.
     """
     rows = [verdict.model_dump(mode="json", exclude_unset=True) for verdict in verdicts]
     with atomic(path) as temporary:
@@ -273,11 +306,13 @@ def read_verdicts(path: Path) -> list[Verdict]:
 
     Parameters
     ----------
-    path : a file that `write_verdicts` wrote.
+    path : Path
+        A file that `write_verdicts` wrote.
 
     Returns
     -------
-    The verdicts.
+    list[Verdict]
+        The verdicts.
 
     Raises
     ------

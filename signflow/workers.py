@@ -24,7 +24,8 @@ def check_runs(runs: int) -> None:
 
     Parameters
     ----------
-    runs : number of runs.
+    runs : int
+        Number of runs.
 
     Raises
     ------
@@ -65,11 +66,13 @@ def processes(workers: int) -> Iterator[Executor]:
 
     Parameters
     ----------
-    workers : number of processes; 1 stands for this one.
+    workers : int
+        Number of processes; 1 stands for this one.
 
     Yields
     ------
-    The executor of the processes.
+    Executor
+        The executor of the processes.
     """
     if workers == 1:
         yield Here()
@@ -87,11 +90,13 @@ def at_once(action: Callable[[], None]) -> Future[None]:
 
     Parameters
     ----------
-    action : the work.
+    action : Callable[[], None]
+        The work.
 
     Returns
     -------
-    A future that is done, and holds what the action raised.
+    Future[None]
+        A future that is done, and holds what the action raised.
     """
     future: Future[None] = Future()
     try:
@@ -108,12 +113,15 @@ def cluster(address: str, timeout: float = 5.0) -> Iterator[Executor]:
 
     Parameters
     ----------
-    address : address of the scheduler, such as 'tcp://host:8786'.
-    timeout : seconds in which it must answer.
+    address : str
+        Address of the scheduler, such as 'tcp://host:8786'.
+    timeout : float
+        Seconds in which it must answer.
 
     Yields
     ------
-    The executor of the workers.
+    Executor
+        The executor of the workers.
 
     Raises
     ------

@@ -30,12 +30,14 @@ def accuracy(data: ResultTables) -> Figure:
 
     Parameters
     ----------
-    data : tables `means` (panel, arm, level), `levels` (panel, arm, seed, level), and `reference`
+    data : ResultTables
+        Tables `means` (panel, arm, level), `levels` (panel, arm, seed, level), and `reference`
         (curve, point) if there are published curves.
 
     Returns
     -------
-    The figure.
+    Figure
+        The figure.
     """
     panels = panels_of(data)
     figure = Figure(figsize=(style.COLUMN if len(panels) == 1 else style.PAGE, 3.3))

@@ -25,11 +25,13 @@ def embedded(tables: Mapping[str, xr.Dataset]) -> dict[str, Any]:
 
     Parameters
     ----------
-    tables : the result of the preset `explorer`, with the table `grid`.
+    tables : Mapping[str, xr.Dataset]
+        The result of the preset `explorer`, with the table `grid`.
 
     Returns
     -------
-    Entries for JSON. Outcomes are bytes, paths and log10 of losses are `quantised`, all in base64.
+    dict[str, Any]
+        Entries for JSON. Outcomes are bytes, paths and log10 of losses are `quantised`, all in base64.
     """
     import numpy as np
 

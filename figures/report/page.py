@@ -28,10 +28,14 @@ class Drawn:
 
     Attributes
     ----------
-    name : name of the figure, as in `figures draw NAME`.
-    figure : the figure.
-    attributes : provenance of the result file, with `config` as JSON.
-    predictions : verdicts on predictions that the result file holds.
+    name : str
+        Name of the figure, as in `figures draw NAME`.
+    figure : Figure
+        The figure.
+    attributes : Mapping[str, Any]
+        Provenance of the result file, with `config` as JSON.
+    predictions : Sequence[PredictionVerdict]
+        Verdicts on predictions that the result file holds.
     """
 
     name: str
@@ -50,11 +54,13 @@ def predictions(tables: Mapping[str, xr.Dataset]) -> list[PredictionVerdict]:
 
     Parameters
     ----------
-    tables : tables by their names, `verdicts` among them if the result decides predictions.
+    tables : Mapping[str, xr.Dataset]
+        Tables by their names, `verdicts` among them if the result decides predictions.
 
     Returns
     -------
-    The verdicts, one per row; none if the result decides no prediction.
+    list[PredictionVerdict]
+        The verdicts, one per row; none if the result decides no prediction.
     """
     if "verdicts" not in tables:
         return []
@@ -75,15 +81,20 @@ def page(
 
     Parameters
     ----------
-    verdicts : verdicts of `singleneuron verify`, in the order of the page.
-    drawn : figures in the order of their numbers.
-    explorer : data of `explorer.embedded`, and attributes of their result file; None if there is no result,
+    verdicts : Sequence[Verdict]
+        Verdicts of `singleneuron verify`, in the order of the page.
+    drawn : Sequence[Drawn]
+        Figures in the order of their numbers.
+    explorer : tuple[Mapping[str, Any], Mapping[str, Any]] | None
+        Data of `explorer.embedded`, and attributes of their result file; None if there is no result,
         in which case the page says how to make it.
-    missing : names of figures that have no result file.
+    missing : Sequence[str]
+        Names of figures that have no result file.
 
     Returns
     -------
-    The page.
+    str
+        The page.
     """
     import jinja2
 

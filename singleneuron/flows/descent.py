@@ -200,18 +200,25 @@ def descend_population(
 
     Parameters
     ----------
-    a, p, q : (B,) starts; p is the component of w along mask * v, q the norm of the rest.
-    nu : (B,) |mask * v|, so that cos(theta) = nu p/rho.
-    steps_at : (T,) step counts to record, in increasing order.
-    learning_rate : step size.
-    tolerance : bound on max(|a rho - 1|, theta) of a state that has reached the target.
-    limit : end a trajectory as soon as it is within tolerance (CONVERGED), is dead (EVENT), or a step changes
+    a, p, q : Array
+        (B,) starts; p is the component of w along mask * v, q the norm of the rest.
+    nu : Array
+        (B,) |mask * v|, so that cos(theta) = nu p/rho.
+    steps_at : NDArray[np.int64]
+        (T,) step counts to record, in increasing order.
+    learning_rate : float
+        Step size.
+    tolerance : float
+        Bound on max(|a rho - 1|, theta) of a state that has reached the target.
+    limit : bool
+        End a trajectory as soon as it is within tolerance (CONVERGED), is dead (EVENT), or a step changes
         nothing (CERTAIN).
 
     Returns
     -------
-    path (B, T, 3) and end states (B, 3) of (a, p, q); why each trajectory ended (B,); and the step from which
-    on it was within tolerance (B,), or its last step if it was not.
+    tuple[Array, Array, NDArray[np.int64], NDArray[np.int64]]
+        path (B, T, 3) and end states (B, 3) of (a, p, q); why each trajectory ended (B,); and the step from
+        which on it was within tolerance (B,), or its last step if it was not.
     """
     start = np.stack(np.broadcast_arrays(a, p, q), axis=-1).astype(np.float64)
     steps_at, outputs = _outputs(len(start), steps_at, 3)
@@ -250,22 +257,32 @@ def descend_sample(
 
     Parameters
     ----------
-    x, y : (n, d) inputs and (n,) labels.
-    a, w : (B,) and (B, d) starts.
-    steps_at : (T,) step counts to record, in increasing order.
-    learning_rate : step size.
-    tolerance : bound on |grad L| of a state at its goal.
-    label_noise : standard deviation of Gaussian noise drawn anew for every label at every step. It is a
+    x, y : Array
+        (n, d) inputs and (n,) labels.
+    a, w : Array
+        (B,) and (B, d) starts.
+    steps_at : NDArray[np.int64]
+        (T,) step counts to record, in increasing order.
+    learning_rate : float
+        Step size.
+    tolerance : float
+        Bound on |grad L| of a state at its goal.
+    label_noise : float
+        Standard deviation of Gaussian noise drawn anew for every label at every step. It is a
         function of (seed, trajectory, step, sample) alone: chunks, threads and order do not matter.
-    seed : seed of the label noise.
-    trajectory : (B,) numbers that the noise of each trajectory derives from; 0 to B - 1 by default.
-    limit : end a trajectory where |grad L| <= SETTLED * tolerance (CONVERGED), or where no later step can
+    seed : int
+        Seed of the label noise.
+    trajectory : NDArray[np.int64] | None
+        (B,) numbers that the noise of each trajectory derives from; 0 to B - 1 by default.
+    limit : bool
+        End a trajectory where |grad L| <= SETTLED * tolerance (CONVERGED), or where no later step can
         change anything (CERTAIN).
 
     Returns
     -------
-    path (B, T, 1 + d) and end states (B, 1 + d) of (a, w); why each trajectory ended (B,); and the step from
-    which on it was within tolerance (B,), or its last step if it was not.
+    tuple[Array, Array, NDArray[np.int64], NDArray[np.int64]]
+        path (B, T, 1 + d) and end states (B, 1 + d) of (a, w); why each trajectory ended (B,); and the step
+        from which on it was within tolerance (B,), or its last step if it was not.
     """
     x, labels = np.array(x, dtype=np.float64, order="C"), np.array(y, dtype=np.float64)
     start = np.concatenate([np.reshape(a, (-1, 1)), w], axis=1).astype(np.float64)

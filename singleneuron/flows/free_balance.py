@@ -25,9 +25,12 @@ def field(y: Any, p: Any, out: Any) -> None:
 
     Parameters
     ----------
-    y : (3,) state.
-    p : (1,) the overlap nu = |mask * v| of the mask with the target, see `population`.
-    out : (3,) where the derivative is written.
+    y : Any
+        (3,) state.
+    p : Any
+        (1,) the overlap nu = |mask * v| of the mask with the target, see `population`.
+    out : Any
+        (3,) where the derivative is written.
     """
     # Below e^-690 rho is held, so that k/rho stays finite.
     a, rho = y[0], math.exp(max(y[1], -690.0))
@@ -55,14 +58,18 @@ def free_flow(starts: Reduced, times: Array, rtol: float) -> Reduced:
 
     Parameters
     ----------
-    starts : states (B,) with q > 0. These coordinates cannot hold w = 0, nor w parallel or antiparallel to
+    starts : Reduced
+        States (B,) with q > 0. These coordinates cannot hold w = 0, nor w parallel or antiparallel to
         the target.
-    times : (T,) increasing times to report.
-    rtol : tolerance of the integrator, relative and absolute.
+    times : Array
+        (T,) increasing times to report.
+    rtol : float
+        Tolerance of the integrator, relative and absolute.
 
     Returns
     -------
-    The states (T, B) at those times.
+    Reduced
+        The states (T, B) at those times.
     """
     y = log_coordinates(starts)
     path = np.full((len(y), len(times), 3), np.nan)

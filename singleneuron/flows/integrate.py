@@ -41,25 +41,37 @@ def integrate(
 
     Parameters
     ----------
-    problem : the population, or a sample.
-    starts : B starts: a `State` with w (B, d), or for the population a `Reduced`, which costs the same for
+    problem : Problem
+        The population, or a sample.
+    starts : S
+        B starts: a `State` with w (B, d), or for the population a `Reduced`, which costs the same for
         any d. Its c, if given, must be a^2 - |w|^2.
-    t_end : final time, or inf for the limit. In the limit a trajectory ends when it has converged, died or
+    t_end : float | None
+        Final time, or inf for the limit. In the limit a trajectory ends when it has converged, died or
         got stuck, from CERTAIN_TIME on also when its limit is certain; it is undecided if it is still open at
         HORIZON. Gradient descent conserves no c, so its limit is never certain: a trajectory still open at
         CERTAIN_TIME is undecided.
-    t_eval : (T,) increasing times >= 0 to report, given instead of t_end; the state then has shape
+    t_eval : ArrayLike | None
+        (T,) increasing times >= 0 to report, given instead of t_end; the state then has shape
         (T, B, ...).
-    rtol, atol : tolerances of the integrator; atol defaults to rtol.
-    method : 'ode', 'exact' (for one coordinate, or balanced population starts), or 'auto': exact where
+    rtol, atol : float or float | None
+        Tolerances of the integrator; atol defaults to rtol.
+    method : str
+        'ode', 'exact' (for one coordinate, or balanced population starts), or 'auto': exact where
         possible.
-    mask : (B, d) or (d,) bool, True for the coordinates kept. Pruned weights start at 0 and stay there.
-    learning_rate : step size of gradient descent; None for the flow.
-    label_noise : standard deviation of the noise drawn anew for every label at every step of gradient descent
+    mask : ArrayLike | None
+        (B, d) or (d,) bool, True for the coordinates kept. Pruned weights start at 0 and stay there.
+    learning_rate : float | None
+        Step size of gradient descent; None for the flow.
+    label_noise : float
+        Standard deviation of the noise drawn anew for every label at every step of gradient descent
         on samples. It is a function of `seed`, the trajectory and the step alone.
-    seed : seed of the label noise.
-    tolerance : bound within which a state has converged, see `problem.status.TOLERANCE`.
-    progress : called as progress(done, total) as trajectories finish.
+    seed : int
+        Seed of the label noise.
+    tolerance : float
+        Bound within which a state has converged, see `problem.status.TOLERANCE`.
+    progress : Progress | None
+        Called as progress(done, total) as trajectories finish.
 
     Returns
     -------

@@ -30,9 +30,12 @@ def field(y, p, out):
 
     Parameters
     ----------
-    y : (2,) state.
-    p : (6,) parameters of the side: SLOPE, TARGET, SIDE, LEAVES, NEGATIVE and TOL.
-    out : (2,) where the derivative is written.
+    y
+        (2,) state.
+    p
+        (6,) parameters of the side: SLOPE, TARGET, SIDE, LEAVES, NEGATIVE and TOL.
+    out
+        (2,) where the derivative is written.
     """
     pull = p[SLOPE] * (p[TARGET] - y[0] * y[1])
     out[0] = pull * y[1]
@@ -124,19 +127,28 @@ def line_flow(
 
     Parameters
     ----------
-    a, w : (B,) starts.
-    c : (B,) their balance a^2 - w^2.
-    line : statistics of the data, C and s on either side of w = 0.
-    times : (T,) increasing times to report.
-    rtol, atol : tolerances of the integrator.
-    limit : end a trajectory as soon as it has converged or is stuck.
-    t_certain : with `limit`, the time from which on a trajectory also ends when its limit is certain.
-    tolerance : bound on |a w - s| of a state that has converged.
+    a, w : Array
+        (B,) starts.
+    c : Array
+        (B,) their balance a^2 - w^2.
+    line : Line
+        Statistics of the data, C and s on either side of w = 0.
+    times : Array
+        (T,) increasing times to report.
+    rtol, atol : float
+        Tolerances of the integrator.
+    limit : bool
+        End a trajectory as soon as it has converged or is stuck.
+    t_certain : float
+        With `limit`, the time from which on a trajectory also ends when its limit is certain.
+    tolerance : float
+        Bound on |a w - s| of a state that has converged.
 
     Returns
     -------
-    path (B, T, 2) and end states (B, 2) of (a, w), why each trajectory ended (B,), and the time from which on
-    it was decided (B,).
+    tuple[Array, Array, NDArray[np.int64], Array]
+        path (B, T, 2) and end states (B, 2) of (a, w), why each trajectory ended (B,), and the time from
+        which on it was decided (B,).
     """
     size = a.size
     start = np.stack([a, w], axis=-1)

@@ -217,19 +217,28 @@ def population_flow(
 
     Parameters
     ----------
-    start : (B, 3) starts as (a, log rho, x).
-    overlap : (B,) |mask * v|.
-    c : (B,) balance of the starts, exactly 0 where they are balanced by construction.
-    times : (T,) increasing times to report.
-    rtol, atol : tolerances of the integrator.
-    limit : end a trajectory as soon as it has converged or died.
-    t_certain : with `limit`, the time from which on a trajectory also ends when its limit is certain.
-    tolerance : bound on theta and |a rho - 1| of a state that has converged.
+    start : Array
+        (B, 3) starts as (a, log rho, x).
+    overlap : Array
+        (B,) |mask * v|.
+    c : Array
+        (B,) balance of the starts, exactly 0 where they are balanced by construction.
+    times : Array
+        (T,) increasing times to report.
+    rtol, atol : float
+        Tolerances of the integrator.
+    limit : bool
+        End a trajectory as soon as it has converged or died.
+    t_certain : float
+        With `limit`, the time from which on a trajectory also ends when its limit is certain.
+    tolerance : float
+        Bound on theta and |a rho - 1| of a state that has converged.
 
     Returns
     -------
-    path (B, T, 3) and end states (B, 3) of (a, log rho, x), why each trajectory ended (B,), and the time from
-    which on it was decided (B,).
+    tuple[Array, Array, NDArray[np.int64], Array]
+        path (B, T, 3) and end states (B, 3) of (a, log rho, x), why each trajectory ended (B,), and the time
+        from which on it was decided (B,).
     """
     size = start.shape[0]
     path, end = np.empty((size, times.size, 3)), np.empty((size, 3))
@@ -255,11 +264,13 @@ def log_coordinates(reduced: Reduced) -> Array:
 
     Parameters
     ----------
-    reduced : states (...,) with q > 0.
+    reduced : Reduced
+        States (...,) with q > 0.
 
     Returns
     -------
-    (..., 3) coordinates.
+    Array
+        (..., 3) coordinates.
     """
     log_rho = np.log(np.hypot(reduced.p, reduced.q))
     return np.stack([reduced.a, log_rho, -np.arcsinh(reduced.p / reduced.q)], axis=-1)

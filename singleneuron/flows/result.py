@@ -34,14 +34,19 @@ class FlowResult(Generic[S]):
 
     Attributes
     ----------
-    state : the state at t_end, or a path of states at t_eval; in the limit (t_end = inf) the state in which
+    state : S
+        The state at t_end, or a path of states at t_eval; in the limit (t_end = inf) the state in which
         each trajectory was decided.
-    status : (B,) int8 code of `Status` of the last state.
-    time : (B,) the time since when that outcome held, or the end of the integration; for descent on samples
+    status : NDArray[np.int8]
+        (B,) int8 code of `Status` of the last state.
+    time : Array
+        (B,) the time since when that outcome held, or the end of the integration; for descent on samples
         the time since when |grad L| <= tolerance.
-    times : (T,) the times of the states: t_end or t_eval; for descent the nearest multiples of its learning
+    times : Array
+        (T,) the times of the states: t_end or t_eval; for descent the nearest multiples of its learning
         rate, in the limit the last one allowed.
-    method : 'ode', 'exact' or 'descent'.
+    method : str
+        'ode', 'exact' or 'descent'.
 
     Examples
     --------

@@ -27,13 +27,20 @@ class Task:
 
     Attributes
     ----------
-    times : (T,) times to report; in the limit HORIZON alone.
-    limit : whether t_end = inf was asked for.
-    path : whether t_eval was given, so that the states have a leading time axis.
-    rtol, atol : tolerances of the integrator.
-    tolerance : bound within which a state has converged.
-    learning_rate : step size of gradient descent; None for the flow.
-    label_noise, seed : standard deviation and seed of the noise on labels in gradient descent.
+    times : Array
+        (T,) times to report; in the limit HORIZON alone.
+    limit : bool
+        Whether t_end = inf was asked for.
+    path : bool
+        Whether t_eval was given, so that the states have a leading time axis.
+    rtol, atol : float
+        Tolerances of the integrator.
+    tolerance : float
+        Bound within which a state has converged.
+    learning_rate : float | None
+        Step size of gradient descent; None for the flow.
+    label_noise, seed : float or int
+        Standard deviation and seed of the noise on labels in gradient descent.
     """
 
     times: Array

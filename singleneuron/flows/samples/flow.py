@@ -242,17 +242,25 @@ def sample_flow(
 
     Parameters
     ----------
-    x, y : (n, d) inputs and (n,) labels, with d > 1.
-    a, w : (B,) and (B, d) starts.
-    times : (T,) increasing times to report.
-    c : (B,) balance of the starts, exactly 0 where they are balanced by construction; None to compute it.
+    x, y : Array
+        (n, d) inputs and (n,) labels, with d > 1.
+    a, w : Array
+        (B,) and (B, d) starts.
+    times : Array
+        (T,) increasing times to report.
+    c : Array | None
+        (B,) balance of the starts, exactly 0 where they are balanced by construction; None to compute it.
         Where c >= 0, a never passes 0.
-    rtol, atol : tolerances of the integrator.
-    limit : end a trajectory that is certain to tend to the critical point of its cell, once it is within
+    rtol, atol : float
+        Tolerances of the integrator.
+    limit : bool
+        End a trajectory that is certain to tend to the critical point of its cell, once it is within
         `tolerance` of it in a w (CONVERGED). Its `end` is that point.
-    t_certain : with `limit`, the time from which on such a trajectory ends at any distance (CERTAIN). From
+    t_certain : float
+        With `limit`, the time from which on such a trajectory ends at any distance (CERTAIN). From
         then on one with a < 0 <= c ends likewise: a keeps its sign, and never fits a target.
-    tolerance : see `limit`.
+    tolerance : float
+        See `limit`.
 
     Returns
     -------
@@ -275,16 +283,22 @@ def sample_trace(
 
     Parameters
     ----------
-    x, y : (n, d) inputs and (n,) labels, with d > 1.
-    a, w : outer weight and (d,) inner weights of the start.
-    times : (T,) increasing times to report.
-    c : balance of the start, exactly 0 if it is balanced by construction; None to compute it.
-    rtol, atol : tolerances of the integrator.
+    x, y : Array
+        (n, d) inputs and (n,) labels, with d > 1.
+    a, w : Array or float
+        Outer weight and (d,) inner weights of the start.
+    times : Array
+        (T,) increasing times to report.
+    c : float | None
+        Balance of the start, exactly 0 if it is balanced by construction; None to compute it.
+    rtol, atol : float
+        Tolerances of the integrator.
 
     Returns
     -------
-    The flow, with B = 1; shares (T, n) of the samples: 1 where a sample is active, 0 where it is not, and its
-    multiplier alpha while the flow slides in its hyperplane; and the times of the events.
+    tuple[SampleFlow, Array, Array]
+        The flow, with B = 1; shares (T, n) of the samples: 1 where a sample is active, 0 where it is not,
+        and its multiplier alpha while the flow slides in its hyperplane; and the times of the events.
     """
     # Integrated twice: the first run counts the events, so that the second has room to log them.
     planes, group, scale = hyperplanes(x, y)
