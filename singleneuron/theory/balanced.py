@@ -57,9 +57,9 @@ def angle_equation() -> Claims:
 
 
 def bernoulli_equation() -> Claims:
-    """Where a = +-rho, u = rho^2 obeys u' = +-2 u k - u^2, and E = ((pi - theta)/sin theta)^2 integrates it.
+    """If a = +-rho, u = rho^2 has u' = +-2 u k - u^2 and the integrating factor ((pi - theta)/sin theta)^2.
 
-    E' = +-2 k E, hence (E/u)' = E.
+    With E for this factor, E' = +-2 k E, hence (E/u)' = E.
     """
     claims = []
     E = integrating_factor(theta)
