@@ -18,8 +18,6 @@ def _draw(rng: np.random.Generator, d: int, size: int, reduced: bool) -> tuple[A
     return p, np.sqrt(rng.chisquare(d - 1, size)) if d > 1 else np.zeros(size)
 
 
-# Three overloads for each function: a constant `reduced` decides between State and Reduced. Callers that pass
-# a variable need the third, because type checkers such as mypy do not split bool into True and False.
 @overload
 def balanced_starts(
     d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: Literal[False] = False
@@ -30,10 +28,6 @@ def balanced_starts(
 def balanced_starts(
     d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: Literal[True]
 ) -> Reduced: ...
-
-
-@overload
-def balanced_starts(d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: bool) -> Starts: ...
 
 
 def balanced_starts(d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: bool = False) -> Starts:
@@ -97,10 +91,6 @@ def independent_starts(
 def independent_starts(
     d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: Literal[True]
 ) -> Reduced: ...
-
-
-@overload
-def independent_starts(d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: bool) -> Starts: ...
 
 
 def independent_starts(
