@@ -220,7 +220,7 @@ def test_a_run_without_its_configuration_is_named(made, tmp_path, capsys, replac
     assert status.run_id == folder.name
     assert message in status.state
     _fails(capsys, ["export", str(folder), "--level", "1", "--out", str(tmp_path / "out")], message)
-    message = message if replaced else f"'{folder}' must be new or have a run's config.toml, but it has"
+    message = message if replaced else f"'{folder}' must be new or have a run's config.toml, but it only has"
     _fails(capsys, ["train", "--quiet", "--out", str(folder)], message)
 
 
