@@ -10,7 +10,7 @@ A recipe states its question, the predictions that it decides, and its source. I
   `[each]`, and a setting "{field}" takes the arm's value;
 - `[profiles.smoke|short|full]`: the protocol, the panels (those under `optional` run only when asked for by
   name), the seeds, `settings` for all panels, `panel.X` for panel X, and values that replace those in
-  `[each]`.
+  `[each]`. What a profile leaves out is that of profiles.toml; an empty one takes all of it.
 
 `plan` turns a recipe into runs.
 """
@@ -33,6 +33,7 @@ from signflow.messages import invalid, unknown
 
 REFERENCES = ("masks", "donor")  # the keys by which an arm refers to another arm
 _FOLDER = resources.files("deepexp").joinpath("recipes")
+_PROFILES = "profiles.toml"
 
 
 class Profile(BaseModel):
@@ -144,12 +145,13 @@ def _names() -> list[str]:
         file.name.removesuffix(".toml")
         for file in _FOLDER.iterdir()
         if file.name.endswith(".toml") and file.is_file() and not file.name.startswith(".")
+        if file.name != _PROFILES
     )
 
 
 def _parse(name: str, text: str) -> Recipe:
     try:
-        made = Recipe.model_validate({**tomllib.loads(text), "name": name})
+        made = Recipe.model_validate({**_completed(tomllib.loads(text)), "name": name})
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"recipe {name}: it must be TOML: {error}") from None
     except ValidationError as error:
@@ -168,6 +170,19 @@ def _parse(name: str, text: str) -> Recipe:
         for panel in (*chosen.panels, *chosen.optional):
             ordered_arms(made, panel, arms)
     return made
+
+
+def _completed(tree: dict[str, Any]) -> dict[str, Any]:
+    """Return a recipe in which each profile has what it leaves out from the usual one of its name."""
+    usual = tomllib.loads(_FOLDER.joinpath(_PROFILES).read_text(encoding="utf-8"))
+    profiles = tree.get("profiles")
+    if not isinstance(profiles, dict):  # validation says what is wrong with it
+        return tree
+    done = {
+        name: usual.get(name, {}) | stated if isinstance(stated, dict) else stated
+        for name, stated in profiles.items()
+    }
+    return {**tree, "profiles": done}
 
 
 def arms_of(recipe: Recipe, profile: Profile) -> dict[str, dict[str, Any]]:
