@@ -10,7 +10,7 @@ A recipe states its question, the predictions that it decides, and its source. I
   `[each]`, and a setting "{field}" takes the arm's value;
 - `[profiles.smoke|short|full]`: the protocol, the panels (those under `optional` run only when asked for by
   name), the seeds, `settings` for all panels, `panel.X` for panel X, and values that replace those in
-  `[each]`. What a profile leaves out is that of profiles.toml; an empty one takes all of it.
+  `[each]`. With `base = "usual"` it has what it leaves out from the profile of its name in profiles.toml.
 
 `plan` turns a recipe into runs.
 """
@@ -22,7 +22,7 @@ import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -41,6 +41,8 @@ class Profile(BaseModel):
 
     Attributes
     ----------
+    base : 'usual', optional
+        Where the profile has what it does not state.
     protocol : str
         A name in `PROTOCOLS`.
     panels : tuple of str
@@ -57,6 +59,7 @@ class Profile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    base: Literal["usual"] | None = None
     protocol: str
     panels: tuple[str, ...] = Field(min_length=1)
     optional: tuple[str, ...] = ()
@@ -173,16 +176,20 @@ def _parse(name: str, text: str) -> Recipe:
 
 
 def _completed(tree: dict[str, Any]) -> dict[str, Any]:
-    """Return a recipe in which each profile has what it leaves out from the usual one of its name."""
+    """Return the recipe, with what its profiles with `base = "usual"` leave out."""
     usual = tomllib.loads(_FOLDER.joinpath(_PROFILES).read_text(encoding="utf-8"))
     profiles = tree.get("profiles")
     if not isinstance(profiles, dict):  # validation says what is wrong with it
         return tree
     done = {
-        name: usual.get(name, {}) | stated if isinstance(stated, dict) else stated
+        name: usual.get(name, {}) | stated if _has_base(stated) else stated
         for name, stated in profiles.items()
     }
     return {**tree, "profiles": done}
+
+
+def _has_base(profile: object) -> bool:
+    return isinstance(profile, dict) and profile.get("base") == "usual"
 
 
 def arms_of(recipe: Recipe, profile: Profile) -> dict[str, dict[str, Any]]:

@@ -312,6 +312,20 @@ def test_a_setting_takes_a_field_by_its_braces_alone(tmp_path):
     assert algorithms == {"imp": "wr", "lrr": "lrr", "on": "imp"}
 
 
+def test_a_profile_has_from_the_usual_one_what_it_does_not_state(tmp_path):
+    file = tmp_path / "small.toml"
+    stated = 'protocol = "signflow"\npanels = ["digits"]\nseeds = [0, 1]\n'
+    file.write_text(SMALL.replace(stated, 'base = "usual"\nseeds = [3]\n'))
+    runs = plan.runs(str(file), profile="smoke")
+    assert {(run.config.seed, run.config.train.epochs, run.config.pruning.levels) for run in runs} == {
+        (3, 3, 3)
+    }
+    assert {run.config.model.width for run in plan.runs("fig3", profile="smoke")} == {0.5}
+    file.write_text(SMALL.replace(stated, 'base = "other"\n'))
+    with pytest.raises(ValueError, match="base must be"):
+        recipe.load(str(file))
+
+
 @pytest.mark.parametrize("arguments", [["fig9"], ["missing.toml"], ["fig3", "--profile", "x"]])
 def test_unknown_names_are_one_line(capsys, arguments):
     assert main.main(["plan", *arguments]) == 2
