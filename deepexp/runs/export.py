@@ -43,7 +43,7 @@ def export(run: Path, level: int, out: Path) -> list[Path]:
     done = len(records.rows(run / "levels.csv"))
     if not 0 <= level < done:
         raise ValueError(
-            f"the level must be one of the {done} that are complete in '{run}', counted from 0, got {level}"
+            f"the level must be complete in '{run}', which has {done} complete levels from 0 on, got {level}"
         )
     state = dict(load_state(layout.file(run, "weights", level), config.run_id).tensors)
     pruned: dict[str, Any] = dict(state)
