@@ -63,7 +63,7 @@ def moments(values: ArrayLike, axis: int = -1) -> Moments:
 
 
 def quantile(n: ArrayLike) -> Floats:
-    """Return the 97.5 % quantile of Student's t with n - 1 degrees of freedom; NaN where n < 2."""
+    """Return how many standard errors a `CONFIDENCE` interval reaches, by Student's t; NaN where n < 2."""
     from scipy.stats import t
 
     n = np.asarray(n)

@@ -64,12 +64,13 @@ def outlook(todo: Sequence[PlannedRun], folder: Path, speeds: Mapping[costs.Work
     """
     if not todo:
         return "nothing is left to train"
+    one = len(todo) == 1
+    many = f"{len(todo)} {'run is' if one else 'runs are'} left"
+    if not speeds:  # no finished run says how fast it was
+        return many
     parallel = min(at_a_time(), len(units(todo, folder)))
     left = costs.duration(costs.seconds([run.config for run in todo], folder, speeds) / parallel)
-    one = len(todo) == 1
-    return f"{len(todo)} {'run is' if one else 'runs are'} left, about {left}" + (
-        "" if one else f" with {parallel} at a time"
-    )
+    return f"{many}, about {left}" + ("" if one else f" with {parallel} at a time")
 
 
 def news(run: PlannedRun, todo: Sequence[PlannedRun], folder: Path) -> str:

@@ -492,3 +492,9 @@ def test_a_job_knows_how_many_run_beside_it(monkeypatch, flags, jobs_at_a_time):
 @pytest.mark.parametrize(("seconds", "text"), [(3.4, "3 s"), (61, "1 min 1 s"), (7300, "2 h 1 min")])
 def test_durations_read_well(seconds, text):
     assert costs.duration(seconds) == text
+
+
+def test_without_any_speed_no_time_is_given(tmp_path):
+    """As where the progress of every finished run is damaged."""
+    runs = plan.runs("smoke", profile="smoke")
+    assert progress.outlook(runs, tmp_path, {}) == f"{len(runs)} runs are left"
