@@ -98,7 +98,7 @@ def _mistake(item: dict[str, Any], model: type[BaseModel] | None) -> str:
         case "json_invalid":
             return f"it is not JSON ({message.removeprefix('Invalid JSON: ')})"
         case "value_error":
-            return f"{key}: {message}"
+            return f"{key}: {message}" if item["loc"] else message  # a fault of the whole has no key
         case "union_tag_invalid":
             told = item["ctx"]
             place, tags = told["discriminator"].strip("'"), told["expected_tags"].replace("'", "")

@@ -363,7 +363,7 @@ def test_bad_input_is_told_once(tmp_path):
     process = _torchrun(tmp_path / "run", "--set", "train.batch_size=31")
     _, error = process.communicate(timeout=120)
     assert process.returncode
-    assert error.count("deepexp: the configuration: machine.processes must divide train.batch_size") == 1
+    assert error.count("deepexp: machine.processes must divide train.batch_size") == 1
     assert "(exitcode: 2) local_rank: 0" in error
     assert not (tmp_path / "run").exists()
 

@@ -1,7 +1,7 @@
 """Messages: one line that names the key, what must hold there, and what may have been meant."""
 
 import pytest
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from signflow.messages import invalid, unknown
 
@@ -16,6 +16,12 @@ class Whole(BaseModel):
     name: str
     parts: dict[str, Part] = {}
     first: Part | None = None
+
+    @model_validator(mode="after")
+    def _together(self):
+        if self.name == "alone" and self.first is not None:
+            raise ValueError("name must not be 'alone' beside first")
+        return self
 
 
 @pytest.mark.parametrize(
@@ -37,6 +43,7 @@ class Whole(BaseModel):
             {"name": "", "parts": {"map": {"resolution": "x" * 99}}},
             f"must be an integer, got '{'x' * 56}...",
         ),
+        ({"name": "alone", "first": {}}, "name must not be 'alone' beside first"),
         ({"name": "", **dict.fromkeys("abcde", 0)}, "parts, first; and 2 more"),
     ],
 )
