@@ -27,7 +27,7 @@ def repeat(setting: Setting, claim: Claim, batch: Batch) -> tuple[float, bool]:
     rule = claim.rule
     if rule.rewinds_to is not None and setting.d > setting.targets:
         if rule.rewinds_to > 0:
-            a, p, q = reference_solver.plane(a, p, q, rule.rewinds_to)
+            a, p, q = reference_solver.solve_plane(a, p, q, rule.rewinds_to)
         balanced = rule.rebalances
         q *= share if setting.targets > 1 else 0.0
         a = float(np.sign(a) * np.hypot(p, q)) if balanced else a
@@ -43,7 +43,7 @@ def _repeat_on_samples(setting: Setting, claim: Claim, batch: Batch) -> tuple[fl
     assert batch.seeds is not None
     problem = sample_of(setting, batch.seeds[0])
     start_a, start_w = float(batch.starts.a[0]), batch.starts.w[0]
-    end_a, end_w = reference_solver.dense(problem, start_a, start_w)
+    end_a, end_w = reference_solver.train_dense(problem, start_a, start_w)
     largest = int(np.argmax(np.abs(end_w)))
     if np.isnan(end_a) or largest >= setting.targets:
         return (np.nan if np.isnan(end_a) else 0.0), False
