@@ -159,7 +159,7 @@ def angle_curve(starts: int, seed: int) -> Law:
 
 
 def limit_states(starts: int, seed: int) -> Law:
-    """Compare the limit a^2 = (c + sqrt(c^2 + 4))/2, a rho = 1, theta = 0 with unbalanced population flows."""
+    """Compare the limit a^2 = (c + sqrt(c^2 + 4))/2, a rho = 1, theta = 0 with population flows at any c."""
     size, rng = starts, generator(seed)
     a, rho, theta = rng.uniform(0.5, 2, size), rng.uniform(0.7, 1.5, size), rng.uniform(0.1, 2.0, size)
     first = Reduced(a, rho * np.cos(theta), rho * np.sin(theta))

@@ -68,7 +68,8 @@ def wedge_logarithm(starts: int, seed: int) -> Law:
     """Compare the crossing time with log(c |w_0|/(a_0 s_neg))/(C c), its leading order for s_neg << c.
 
     It holds up to 3 (s_neg/c)(1 + a_0/|w_0|) in units of 1/(C c). The rate C makes the stated time 1. With
-    s_pos = s_neg, w moves on at the same rate beyond 0, so that w(1)/(a s_neg) is C times the error of the time.
+    s_pos = s_neg, w moves on at the same rate beyond 0, so that w(1)/(a s_neg) is C times the error of the
+    time.
     """
     size, rng = starts, generator(seed)
     w = -rng.uniform(0.2, 1, size)

@@ -1,4 +1,4 @@
-"""Single runs of an experiment repeated by the independent solver."""
+"""Single runs of an experiment, repeated with the independent solver."""
 
 import numpy as np
 
@@ -10,12 +10,29 @@ from singleneuron.verification.statements import Claim, Setting
 
 
 def repeat(setting: Setting, claim: Claim, batch: Batch) -> tuple[float, bool]:
-    """The outcome of one run by the independent solver, 1, 0 or NaN, and whether its mask has the target."""
+    """Repeat one run with the independent solver.
+
+    Parameters
+    ----------
+    setting : Setting
+        The setting of the run.
+    claim : Claim
+        The claim whose algorithm the run follows.
+    batch : Batch
+        A batch of one start.
+
+    Returns
+    -------
+    outcome : float
+        1 if the run succeeds, 0 if it fails, NaN if the solver cannot tell.
+    has_target : bool
+        Whether the mask keeps the target.
+    """
     if setting.sampled:
         return _repeat_on_samples(setting, claim, batch)
     problem, starts = Population(setting.d, setting.targets), batch.starts
     data = Line() if batch.data is None else Line(*(float(value[0]) for value in batch.data))
-    share = 1.0  # of w_perp that the mask keeps
+    share = 1.0  # the share of w_perp that the mask keeps
     reduced = starts
     if isinstance(starts, State):
         reduced = reduce(problem, starts)
@@ -38,7 +55,7 @@ def repeat(setting: Setting, claim: Claim, batch: Batch) -> tuple[float, bool]:
 
 
 def _repeat_on_samples(setting: Setting, claim: Claim, batch: Batch) -> tuple[float, bool]:
-    """By gradient descent with small steps up to the mask, then LSODA for the one coordinate that is left."""
+    """Repeat a run by gradient descent up to its mask, and by LSODA on the one coordinate that is left."""
     assert isinstance(batch.starts, State)
     assert batch.seeds is not None
     problem = sample_of(setting, batch.seeds[0])
