@@ -41,6 +41,7 @@ NESTED = ("The one-coordinate region is never left", "IMP within WR within LRR")
 
 
 def _theorems() -> tuple[Statement, ...]:
+    # Longer than 50 lines: statements are data, and those of one kind read best side by side.
     wide = [Setting(d=d) for d in (2, 10, 1000)]
     dense = Claim(algorithm="lrr", success="a0 > 0", rate=0.5)
     last = Claim(algorithm="imp", success="a0 > 0 and w1 > 0", rate=0.25)

@@ -37,8 +37,8 @@ def verify(
     statements : Sequence[Statement]
         The statements.
     runs : int or None
-        Starts of each statement, >= 100, drawn from its law and integrated by the ODE. None: 1,000,000, and
-        4,000 where samples are trained in d > 1, where a shipped statement never gets more.
+        Starts of each statement, >= 100, drawn from its law and integrated by the ODE. None: 1,000,000, or
+        4,000 where samples are trained in d > 1; there a shipped statement never gets more.
     seed : int
         Seed of everything drawn, >= 0.
     progress : Progress or None
@@ -60,7 +60,8 @@ def verify(
     Raises
     ------
     ValueError
-        If `runs` or `seed` is out of range, or `given` holds for too few starts; in one line.
+        If an argument is out of range, the runs would take too long, or `given` holds for too few starts;
+        in one line.
     """
     runs = None if runs is None else integer_in_range("runs", runs, 100)
     seed = integer_in_range("seed", seed, 0)

@@ -1,1 +1,1 @@
-"""Runs of an experiment: drawn, put beside boundaries, integrated, counted, repeated."""
+"""Runs of experiments: drawn or put beside boundaries, then integrated and counted, and single ones repeated."""
