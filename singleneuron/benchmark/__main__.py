@@ -1,4 +1,4 @@
-"""`python -m singleneuron.benchmark`: measure the speed beside other solvers, and print it as tables."""
+"""`python -m singleneuron.benchmark`: measure the speed against other solvers, and print tables."""
 
 import argparse
 import importlib.metadata

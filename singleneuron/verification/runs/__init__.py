@@ -1,1 +1,1 @@
-"""Runs of experiments: drawn or put beside boundaries, then integrated and counted, and single ones repeated."""
+"""Runs of experiments: drawn or put beside boundaries, integrated and counted; single ones repeated."""
