@@ -92,7 +92,7 @@ def _unit(setting: Setting, name: str) -> float:
 def _grid(setting: Setting, name: str, rng: np.random.Generator) -> Array:
     """Return values of a coordinate from end to end, (G, 1), denser near 0 and, for theta, near pi.
 
-    They reach ten times as far as starts are put, so that distant boundaries are found as well.
+    Lengths reach ten times as far as starts are put, so that distant boundaries are found as well.
     """
     jitter = np.exp(rng.uniform(-0.05, 0.05))
     if name == "theta":

@@ -30,7 +30,7 @@ RUNS, SAMPLED_RUNS = 1_000_000, 4_000
 NEAR, NEAR_MOST = 0.25, 20_000
 """Starts put beside the boundaries of a region: their share of those drawn, and their largest number."""
 RTOL, NEAR_RTOL, TIGHT = 1e-6, 1e-9, 1e-13
-"""Tolerances from drawn starts, near boundaries, and for the second look at runs that contradict a claim."""
+"""Tolerances: from drawn starts, near boundaries, and for the second look at runs that contradict a claim."""
 SECOND_LOOKS = 100
 """Most second looks in a batch; if more runs contradict the statement, the tolerance is not at fault."""
 LISTED, REPEATED = 20, 20
