@@ -1,1 +1,1 @@
-"""Speed beside other solvers: `python -m singleneuron.benchmark`."""
+"""Speed compared with other solvers: `python -m singleneuron.benchmark`."""

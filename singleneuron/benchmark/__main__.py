@@ -1,4 +1,4 @@
-"""`python -m singleneuron.benchmark`: the tables of the benchmark."""
+"""`python -m singleneuron.benchmark`: measure the speed against other solvers, and print tables."""
 
 import argparse
 import importlib.metadata
@@ -14,14 +14,15 @@ from signflow.provenance import provenance
 from signflow.readme import replace_section, section, three_digits
 from singleneuron.benchmark import other_solvers
 from singleneuron.benchmark.cases import CASES
-from singleneuron.benchmark.measure import measure, table
+from singleneuron.benchmark.measure import markdown_table, measure
 from singleneuron.experiments.success_rate import success_rate
 
 STUDIES = "studies"
+"""The choice of `--cases` that measures studies instead of solvers."""
 
 
 def study_costs(share: float = 1.0, rounds: int = 3) -> str:
-    """A Markdown table of what a study of balanced population runs costs, by d and by their number."""
+    """Measure what studies of balanced population runs cost, by d and by runs, as a Markdown table."""
     lines = [
         f"**Studies: IMP and LRR from balanced starts, long levels, {machine.cores()} processes**",
         "",
@@ -41,7 +42,7 @@ def study_costs(share: float = 1.0, rounds: int = 3) -> str:
 
 
 def hardware() -> str:
-    """The processor, the threads used, and the versions that were measured."""
+    """Describe the processor, the threads used, and the versions that were measured."""
     made = provenance({})
     versions = json.loads(str(made["versions"]))
     names = ("python", "numpy", "scipy", "numba")
@@ -58,9 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run `python -m singleneuron.benchmark`."""
     parser = argparse.ArgumentParser(prog="python -m singleneuron.benchmark", description=__doc__)
     parser.add_argument("--cases", nargs="+", choices=[*CASES, STUDIES], default=[*CASES, STUDIES])
-    parser.add_argument("--rounds", type=int, default=3, help="medians are over this many rounds")
-    parser.add_argument("--share", type=float, default=1.0, help="of the starts of every case")
-    parser.add_argument("--readme", type=Path, help="file whose marked section to replace")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of measurements; medians are reported")
+    parser.add_argument("--share", type=float, default=1.0, help="share of each case's starts to take")
+    parser.add_argument("--readme", type=Path, help="file whose marked section the tables replace")
     options = parser.parse_args(arguments)
     if options.readme:
         section(options.readme, "benchmark")
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             parts.append(study_costs(options.share, options.rounds))
         else:
             case = CASES[name](options.share)
-            parts.append(table(case, measure(case, options.rounds)))
+            parts.append(markdown_table(case, measure(case, options.rounds)))
         print(parts[-1], end="\n\n", flush=True)
     parts.append(hardware() + ".")
     print(parts[-1])

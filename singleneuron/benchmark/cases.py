@@ -1,13 +1,13 @@
-"""Trajectories per second beside other solvers, all asked for the same states at the same time.
+"""The cases of the benchmark: every solver is asked for the same states at the same time.
 
-``python -m singleneuron.benchmark`` prints tables; ``--readme FILE`` puts them into its marked section.
-Every tool gets the loosest tolerance with which the largest error of all its end states, against a
-reference at rtol 1e-12, is at most `ERROR`; then the tools take turns, and medians are reported.
-Compilation is not counted. The others integrate the equations of `line`, and for the population those of
-`drift`; `population` uses coordinates in which the balance is a constant, and covers the last part of a flow
-by its closed form. Each has the set-up that was fastest for it: scipy one trajectory after another, its
-right-hand side compiled or in plain Python, as most write it; diffrax and heyoka in chunks over threads.
-Tools too slow for all the starts get the first of them.
+Each tool gets the loosest tolerance with which all its end states differ from a reference at rtol 1e-12 by
+at most `ERROR`. Then the tools take turns, and medians are reported. Compilation is not counted.
+
+The other solvers integrate the equations of `line`, and for the population those of `free_balance`. Our
+`population` uses coordinates in which the balance is constant, and covers the last part of a flow by its
+closed form. Each solver has the set-up that was fastest for it: scipy solves one trajectory after another,
+with a right-hand side that is compiled, or in plain Python as most people write it; diffrax and heyoka solve
+chunks on threads. Tools too slow for all starts get only the first ones.
 """
 
 import functools
@@ -19,7 +19,7 @@ import numpy as np
 from numba import prange
 
 from singleneuron.benchmark import other_solvers
-from singleneuron.benchmark.measure import ERROR, Case, Tool, peak_memory
+from singleneuron.benchmark.measure import ERROR, Case, Tool, peak_memory_of_call
 from singleneuron.flows import free_balance, line, population
 from singleneuron.flows.integrate import integrate
 from singleneuron.flows.result import FlowResult
@@ -33,15 +33,13 @@ from singleneuron.problem.starts import balanced_starts, independent_starts
 from singleneuron.problem.state import State
 from singleneuron.problem.status import counts
 
-# --- one coordinate -----------------------------------------------------------------------------------------
-
 
 def line_case(share: float = 1.0) -> Case:
-    """The plane of (a(0), w(0)) in one coordinate: the closed form, and the flow with its event w = 0."""
+    """Build the case of one coordinate: starts on the plane (a(0), w(0)), and a flow with the event w = 0."""
     side = max(4, round(512 * math.sqrt(share)))
     axis = np.linspace(-2.0, 2.0, side + side % 2)
     grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
-    # Subsamples are of the whole plane.
+    # Shuffle, so that tools that get only the first starts see the whole plane.
     grid = np.random.default_rng(0).permutation(grid)
     starts, t = State(grid[:, 0], grid[:, 1:]), 40.0
     slopes = np.where(grid[:, 1:] > 0, 1.0, 0.0)
@@ -66,7 +64,7 @@ def line_case(share: float = 1.0) -> Case:
             pull = 0.5 * (heyoka.par[0] - a * w)
             return [(a, w * pull), (w, a * pull)]
 
-        # Larger batches than the SIMD width: stopping at events costs Python a loop over every batch.
+        # Batches larger than the SIMD width are faster: each stop at an event loops over a batch in Python.
         run = other_solvers.heyoka_run(
             equations, grid, slopes, t, lambda heyoka: heyoka.make_vars("w"), lanes=16
         )
@@ -101,11 +99,8 @@ def line_case(share: float = 1.0) -> Case:
     return Case(f"one coordinate, {side} x {side} starts to t = {t:g}", ode(1e-12), tools)
 
 
-# --- the population -----------------------------------------------------------------------------------------
-
-
 def population_case(share: float = 1.0) -> Case:
-    """The population flow from starts at any balance."""
+    """Build the case of the population flow, from starts at any balance."""
     size, t = max(8, round(100_000 * share)), 100.0
     starts = independent_starts(2, size, seed=1, reduced=True)
     coordinates = population.log_coordinates(starts)
@@ -148,12 +143,9 @@ def population_case(share: float = 1.0) -> Case:
     return Case(f"population, (a, p, q) at any balance to t = {t:g}", own(1e-12), tools)
 
 
-# --- samples ------------------------------------------------------------------------------------------------
-
-
 @routine
 def dense_field(y: Any, p: Any, out: Any) -> None:
-    """The flow of n samples, all of them in every evaluation: O(n d). p = (x, y)."""
+    """Evaluate the flow of n samples p = (x, y) by a sum over all of them, at the price O(n d)."""
     x, targets = p
     n, d = x.shape
     for j in range(d + 1):
@@ -181,22 +173,25 @@ def dense_flow(x: Any, targets: Any, end: Any, t: Any, tolerance: Any) -> None:
         dense_solve(end[b], (x, targets), 0.0, t, 0, path, tolerance, tolerance, False, np.inf, np.nan, work)
 
 
-MOST = 1_000  # starts of any tool: what is drawn depends on how many are
+DRAWN_STARTS = 1_000
+"""Starts drawn for every tool, which takes the first of them: how many are drawn changes what is drawn."""
 
 
 def sample_problem(d: int, n: int, size: int) -> tuple[Sample, State, float]:
-    """Samples with noise 0.1, balanced starts, and the time to train them for."""
-    starts = balanced_starts(d, MOST, seed=1)[:size]
+    """Draw samples with noise 0.1 and balanced starts; the third value is the time to train them for."""
+    starts = balanced_starts(d, DRAWN_STARTS, seed=1)[:size]
     assert isinstance(starts, State)
     return Sample.draw(d=d, n=n, noise=0.1, seed=0), starts, 50.0
 
 
 def event_driven(d: int, n: int, size: int, tolerance: float) -> FlowResult:
+    """Train from `size` starts by the event-driven solver."""
     problem, starts, t = sample_problem(d, n, size)
     return integrate(problem, starts, t, rtol=tolerance, method="ode")
 
 
-def dense(d: int, n: int, size: int, tolerance: float) -> Array:
+def integrate_dense(d: int, n: int, size: int, tolerance: float) -> Array:
+    """Train from `size` starts with the dense right-hand side, and return (a, w) at the end, (B, 1 + d)."""
     problem, starts, t = sample_problem(d, n, size)
     end = np.column_stack([starts.a, starts.w])
     dense_flow(problem.x, problem.y, end, np.array([t]), tolerance)
@@ -204,7 +199,10 @@ def dense(d: int, n: int, size: int, tolerance: float) -> Array:
 
 
 def sample_case(d: int, n: int, size: int, dense_size: int, share: float = 1.0) -> Case:
-    """Noisy samples: event-driven, and the same solver with the dense right-hand side (on 0 starts: not)."""
+    """Build a case of noisy samples: the event-driven solver, and one with the dense right-hand side.
+
+    The latter gets `dense_size` starts, and is left out for 0.
+    """
     size, dense_size = max(4, round(size * share)), max(min(2, dense_size), round(dense_size * share))
 
     def own(tolerance: float) -> Array:
@@ -215,10 +213,10 @@ def sample_case(d: int, n: int, size: int, dense_size: int, share: float = 1.0) 
     reference = event_driven(d, n, size, 1e-12)
     assert isinstance(reference.state, State)
     outcomes = ", ".join(f"{count} {name}" for name, count in counts(reference.status).items() if count)
-    memory = peak_memory(event_driven, d, n, size, 1e-7)
+    memory = peak_memory_of_call(event_driven, d, n, size, 1e-7)
     tools = [Tool("signflow, event-driven", size, own)]
     if dense_size:
-        run = functools.partial(dense, d, n, dense_size)
+        run = functools.partial(integrate_dense, d, n, dense_size)
         tools.append(Tool("signflow, dense right-hand side", dense_size, run, (1e-6, 1e-8, 1e-10)))
     return Case(
         f"{n:,} samples, d = {d}, noise 0.1, balanced starts to t = 50",
@@ -233,11 +231,6 @@ CASES: dict[str, Callable[[float], Case]] = {
     "population": population_case,
     "samples": functools.partial(sample_case, 10, 1_000, 1_000, 8),
     "many-samples": functools.partial(sample_case, 10, 100_000, 40, 2),
-    "many-coordinates": functools.partial(sample_case, 100, 1_000, 20, 0),  # dense takes minutes a start
+    "many-coordinates": functools.partial(sample_case, 100, 1_000, 20, 0),  # dense: minutes a start
 }
-
-
-# --- studies ------------------------------------------------------------------------------------------------
-
-
-# --- the table ----------------------------------------------------------------------------------------------
+"""Builders of the cases by name, called with the share of the starts to take."""

@@ -1,4 +1,4 @@
-"""Trajectories per second of any solver, at an error that all must meet."""
+"""Trajectories per second of any solver, at an error that all solvers must meet."""
 
 import functools
 import multiprocessing
@@ -16,13 +16,28 @@ from signflow.readme import three_digits
 from singleneuron.problem.arguments import Array
 
 ERROR = 1e-6
-SHORTEST = 0.5  # seconds
-TOLERANCES = tuple(ERROR * 10.0 ** (-half / 2) for half in range(13))  # 1e-6 to 1e-12
+"""Largest error of an end state that a tool may have."""
+SHORTEST = 0.5
+"""Seconds that a timing takes at least; a shorter run is repeated until it fills them."""
+TOLERANCES = tuple(ERROR * 10.0 ** (-half / 2) for half in range(13))
+"""Tolerances that a tool is tried with, from 1e-6 to 1e-12."""
 
 
 @dataclass(frozen=True)
 class Tool:
-    """A solver: end states (size, k) of the first `size` starts as a function of its tolerance."""
+    """A solver to measure.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the table.
+    size : int
+        Number of starts that it gets: the first of the case.
+    run : Callable[[float], Array]
+        From a tolerance to the end states (size, k).
+    tolerances : Sequence[float]
+        Tolerances to try, the loosest first.
+    """
 
     name: str
     size: int
@@ -32,7 +47,19 @@ class Tool:
 
 @dataclass(frozen=True)
 class Case:
-    """What every tool is asked for, its reference end states (B, k), and a remark on the outcome."""
+    """A problem that every tool is asked to solve.
+
+    Attributes
+    ----------
+    title : str
+        The problem in words.
+    reference : Array
+        Precise end states (B, k).
+    tools : Sequence[Tool]
+        The tools; rates are compared with the last one's.
+    remark : str
+        A remark on the outcome, which follows 'Here' below the table.
+    """
 
     title: str
     reference: Array
@@ -42,7 +69,19 @@ class Case:
 
 @dataclass(frozen=True)
 class Row:
-    """Of one tool in one case: what it ran with, trajectories per second, median and largest error."""
+    """The result of a tool in a case.
+
+    Attributes
+    ----------
+    tool : Tool
+        The tool.
+    tolerance : float
+        The loosest tolerance that met the error.
+    rate : float
+        Trajectories per second, the median over the rounds.
+    median, largest : float
+        Errors of the end states.
+    """
 
     tool: Tool
     tolerance: float
@@ -52,7 +91,7 @@ class Row:
 
 
 def measure(case: Case, rounds: int = 3) -> list[Row]:
-    """A row for every tool of the case."""
+    """Measure every tool of a case, in turns, so that a change of the machine's speed hits all alike."""
     chosen, errors, seconds = [], [], []
     for tool in case.tools:
         tolerance, error = _loosest(tool, case.reference)
@@ -74,9 +113,10 @@ def measure(case: Case, rounds: int = 3) -> list[Row]:
 
 
 def _loosest(tool: Tool, reference: Array) -> tuple[float, Array]:
-    """The first of the tool's tolerances with which no error exceeds `ERROR`, and its errors (size,).
+    """Return the loosest tolerance of a tool with which no error exceeds `ERROR`, and its errors (size,).
 
-    Where it has the common ones, also those between that one and the one before, in eighths of a decade.
+    For a tool with the common tolerances, those between the one found and the one before it are tried as
+    well, in eighths of a decade.
     """
 
     def errors(tolerance: float) -> Array:
@@ -97,7 +137,7 @@ def _loosest(tool: Tool, reference: Array) -> tuple[float, Array]:
 
 
 def _seconds(run: Callable[[], Any]) -> float:
-    """What a run takes: one of `SHORTEST` seconds or more, or the mean of as many as fill them."""
+    """Return the seconds that a run takes: the mean of as many runs as fill `SHORTEST` seconds."""
     before, runs, elapsed = time.perf_counter(), 0, 0.0
     while elapsed < SHORTEST:
         run()
@@ -105,8 +145,11 @@ def _seconds(run: Callable[[], Any]) -> float:
     return elapsed / runs
 
 
-def peak_memory(function: Callable[..., Any], *arguments: Any) -> float:
-    """Largest resident memory, in MB, of a process that only makes this call; NaN where it is not told."""
+def peak_memory_of_call(function: Callable[..., Any], *arguments: Any) -> float:
+    """Return the largest resident memory of a process that makes only this call, in MB.
+
+    It is NaN where the system does not say.
+    """
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_peak_after, function, *arguments).result()
 
@@ -116,8 +159,8 @@ def _peak_after(function: Callable[..., Any], *arguments: Any) -> float:
     return machine.peak_memory()
 
 
-def table(case: Case, rows: Sequence[Row]) -> str:
-    """A Markdown table; rates are also given in units of the last tool's."""
+def markdown_table(case: Case, rows: Sequence[Row]) -> str:
+    """Write the rows as a Markdown table, with each rate also relative to the last tool's."""
     lines = [
         f"**{case.title[0].upper()}{case.title[1:]}**",
         "",

@@ -1,6 +1,6 @@
-"""The solvers that the benchmark compares with: scipy, diffrax and heyoka, and what they integrate.
+"""The solvers to compare with, scipy, diffrax and heyoka, and the equations that they integrate.
 
-Each is a function of its tolerance that returns the end states of its starts.
+The result of each `*_run` is a function that takes a tolerance and returns the end states of the starts.
 """
 
 import copy
@@ -17,21 +17,22 @@ from signflow.machine import cores
 from singleneuron.problem.arguments import Array
 
 Field = Callable[[float, Array, Array], Array]
+"""A right-hand side field(t, y, p)."""
 
 
 def installed(name: str) -> bool:
-    """Whether there is a module of that name."""
+    """Return whether a module of that name is installed."""
     return importlib.util.find_spec(name) is not None
 
 
 def in_chunks(run: Callable[[Any], None], chunks: Iterable[Any]) -> None:
-    """Run every chunk, on a thread a core."""
+    """Run every chunk, on one thread per core."""
     with ThreadPoolExecutor(cores()) as pool:
         list(pool.map(run, chunks))
 
 
 def scipy_run(field: Any, parameters: Array, starts: Array, t: float, event: Any = None) -> Any:
-    """solve_ivp (DOP853) in a loop, with the right-hand side field(t, y, p)."""
+    """Set up a loop of scipy's `solve_ivp` (DOP853) over the starts, with right-hand side field(t, y, p)."""
     from scipy.integrate import solve_ivp
 
     if event is not None:
@@ -49,7 +50,7 @@ def scipy_run(field: Any, parameters: Array, starts: Array, t: float, event: Any
 
 
 def in_place(field: Any) -> Field:
-    """field(t, y, p) of a compiled field(y, p, out)."""
+    """Turn a compiled field(y, p, out) into a field(t, y, p)."""
 
     def right_hand_side(_: float, y: Array, p: Array) -> Array:
         out = np.empty(y.size)
@@ -62,7 +63,10 @@ def in_place(field: Any) -> Field:
 def diffrax_run(
     field: Any, solver: str, starts: Array, arguments: Array, t: float, event: Any = None, chunk: int = 256
 ) -> Any:
-    """diffeqsolve in float64 under vmap over small chunks: a chunk waits for its slowest member."""
+    """Set up diffrax's `diffeqsolve` in float64 under vmap.
+
+    Chunks are small, since a chunk waits for its slowest member.
+    """
     import diffrax
     import jax
     import optimistix
@@ -104,10 +108,11 @@ def heyoka_run(
     event: Any = None,
     lanes: int = 0,
 ) -> Any:
-    """taylor_adaptive_batch with `lanes` starts a batch (0: the machine's SIMD width), one copy a thread.
+    """Set up heyoka's `taylor_adaptive_batch`, one copy per thread.
 
-    After an event heyoka ignores that event for a while, its cooldown. The next start must not inherit it:
-    it would pass its own event unseen and end on the wrong side.
+    A batch has `lanes` starts (0: the machine's SIMD width). After an event heyoka ignores that event for a
+    while, its cooldown. The next start must not inherit it: it would pass its own event unseen and end on the
+    wrong side.
     """
     import heyoka
 
@@ -138,7 +143,7 @@ def heyoka_run(
                     flow.pars[:] = parameters[batch].T
                 target = np.full(lanes, t)
                 flow.propagate_until(target)
-                # An event stops all lanes of the batch: the others go on.
+                # An event stops all lanes of the batch; those without one must go on.
                 while event is not None:
                     stopped = [i for i, (why, *_) in enumerate(flow.propagate_res) if why.value == -1]
                     if not stopped:
@@ -154,7 +159,7 @@ def heyoka_run(
 
 
 def population_python(_: float, y: Array, p: Array) -> tuple[float, float, float]:
-    """`drift.field` as one writes it for solve_ivp."""
+    """Evaluate `free_balance.field` as one writes it for scipy."""
     a, log_rho, x = y.tolist()
     rho, e = math.exp(max(log_rho, -690.0)), math.exp(-min(abs(x), 700.0))
     delta = 2.0 * math.atan(e) if x >= 0.0 else math.pi - 2.0 * math.atan(e)
@@ -167,7 +172,7 @@ def population_python(_: float, y: Array, p: Array) -> tuple[float, float, float
 
 
 def population_heyoka(heyoka: Any) -> Any:
-    """`drift.field` as heyoka's expressions."""
+    """Write `free_balance.field` in heyoka's expressions."""
     a, log_rho, x = heyoka.make_vars("a", "log_rho", "x")
     rho = heyoka.exp(heyoka.select(heyoka.gt(log_rho, -690.0), log_rho, -690.0))
     above = heyoka.gt(x, 0.0)
@@ -186,7 +191,7 @@ def population_heyoka(heyoka: Any) -> Any:
 
 
 def population_jax(_: Any, y: Any, argument: Any) -> Any:
-    """`drift.field` in jax."""
+    """Evaluate `free_balance.field` in jax."""
     import jax.numpy as jnp
 
     a, log_rho, x = y

@@ -1,1 +1,1 @@
-"""Verdicts on statements: what theory says, held against simulation."""
+"""Verdicts on statements: what theory says, compared with simulation."""

@@ -1,10 +1,10 @@
-"""Conditions on a start as text, such as 'a0 > -rho and w1 > 0': parsed by a white list, never evaluated.
+"""Conditions on a start, such as 'a0 > -rho and w1 > 0': text parsed against a white list, never evaluated.
 
-The language: numbers, the names of `NAMES`, pi, the functions of `FUNCTIONS`, + - * / **, comparisons (also
-chained), `and`, `or`, `not`, parentheses.
+The language has numbers, the names in `NAMES`, pi, the functions in `FUNCTIONS`, + - * / **, comparisons
+(chains too), `and`, `or`, `not` and parentheses.
 
-A comparison with what is not a number, as log(-1), is undefined, neither true nor false, and so is its
-negation: Kleene's logic, where `false and undefined` is false and `true or undefined` is true.
+A comparison of something that is not a number, such as log(-1), is undefined: neither true nor false. So is
+its negation. This is Kleene's logic: `false and undefined` is false, and `true or undefined` is true.
 """
 
 import ast
@@ -25,17 +25,17 @@ from singleneuron.problem.arguments import Array
 NAMES = {
     "a0": "outer weight",
     "w1": "component of w along the target",
-    "q": "norm of the rest of w",
+    "q": "norm of w without that component",
     "rho": "norm of w",
     "kept": "norm of mask * w, the part of w on the target's coordinates",
     "theta": "angle between w and the target",
     "c": "balance a0^2 - rho^2",
     "d": "number of coordinates",
     "s_pos": "least-squares slope of the data on x > 0 (the population: 1)",
-    "s_neg": "that on x < 0 (the population: 0)",
+    "s_neg": "least-squares slope of the data on x < 0 (the population: 0)",
     "found": "1 where the mask of a dense level on samples keeps the target, else 0",
 }
-"""What a condition may mention."""
+"""Names that a condition may mention, and their meaning."""
 
 FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
     "abs": (1, np.abs),
@@ -50,7 +50,7 @@ FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
     "max": (2, np.maximum),
     "flip_angle": (1, lambda t: balanced.flip_angle(np.maximum(t, 0.0))),
 }
-"""Functions of a condition: how many arguments they take, and what they are. flip_angle: as in `exact`."""
+"""Functions that a condition may call: the number of arguments and the implementation."""
 
 _ARITHMETIC: dict[type, Callable[..., Any]] = {
     ast.Add: np.add,
@@ -68,59 +68,98 @@ _COMPARISONS: dict[type, Callable[..., Any]] = {
     ast.NotEq: np.not_equal,
 }
 MAX_LENGTH, MAX_NODES, LARGEST = 1000, 300, 1e300
+"""Most characters and parts of a condition, and the largest number in it.
 
-Values = Mapping[str, Any]
-_Part = tuple[type, Callable[[Values], Any]]
-"""What a part yields, and how: a float, or for bool the pair (surely true, surely false)."""
+They bound the recursion over its parts, and keep every number finite in float64.
+"""
+
+NamedValues = Mapping[str, Any]
+"""The values of the names in `NAMES`, each an array (B,) or a number."""
+_Part = tuple[type, Callable[[NamedValues], Any]]
+"""The kind of a part, and its evaluation: a float, or for bool the pair (surely true, surely false)."""
 
 
 @dataclass(frozen=True)
 class Atom:
-    """A single comparison: call it with the values of its names for the difference of its sides, (B,).
+    """A single comparison; calling it with the values of its names returns the difference of its sides.
 
-    The comparison changes, or becomes undefined, only where the sign of the difference does. point : whether
-    it singles out the difference 0 (== and !=).
+    The comparison changes, or becomes undefined, only where the sign of the difference does.
+
+    Attributes
+    ----------
+    text : str
+        The comparison.
+    point : bool
+        Whether it singles out the difference 0 (== and !=).
     """
 
     text: str
     point: bool
-    _difference: Callable[[Values], Any]
+    _difference: Callable[[NamedValues], Any]
 
-    def __call__(self, values: Values) -> Array:
+    def __call__(self, values: NamedValues) -> Array:
+        """Return the left side minus the right side, (B,)."""
         with np.errstate(all="ignore"):
             return np.array(np.broadcast_to(self._difference(values), _shape(values)), dtype=float)
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition: call it with the values of its names, arrays (B,), for where it is true, (B,)."""
+    """A condition on a start; calling it with the values of its names returns where it is true.
+
+    Attributes
+    ----------
+    text : str
+        The condition as it was given.
+    names : frozenset[str]
+        The names in `NAMES` that it mentions.
+    atoms : tuple[Atom, ...]
+        Its comparisons; each link of a chain is one.
+    """
 
     text: str
     names: frozenset[str]
     atoms: tuple[Atom, ...]
-    _evaluate: Callable[[Values], Any]
+    _evaluate: Callable[[NamedValues], Any]
 
-    def __call__(self, values: Values) -> NDArray[np.bool_]:
+    def __call__(self, values: NamedValues) -> NDArray[np.bool_]:
+        """Return where the condition is true, (B,)."""
         return self._truth(values)[0]
 
-    def undefined(self, values: Values) -> NDArray[np.bool_]:
-        """Where it is neither true nor false, (B,)."""
+    def undefined(self, values: NamedValues) -> NDArray[np.bool_]:
+        """Return where the condition is neither true nor false, (B,)."""
         true, false = self._truth(values)
         return ~(true | false)
 
-    def _truth(self, values: Values) -> tuple[NDArray[np.bool_], ...]:
+    def _truth(self, values: NamedValues) -> tuple[NDArray[np.bool_], ...]:
         with np.errstate(all="ignore"):
             pair = self._evaluate(values)
         return tuple(np.array(np.broadcast_to(part, _shape(values)), dtype=bool) for part in pair)
 
 
-def _shape(values: Values) -> tuple[int, ...]:
+def _shape(values: NamedValues) -> tuple[int, ...]:
     return np.broadcast_shapes(*(np.shape(value) for value in values.values()))
 
 
 @functools.lru_cache(maxsize=256)
 def parse(text: str) -> Condition:
-    """The condition that `text` states; ValueError, in one line, where it states none."""
+    """Parse a condition.
+
+    Parameters
+    ----------
+    text : str
+        The condition, in the language of this module.
+
+    Returns
+    -------
+    Condition
+        The condition that `text` states.
+
+    Raises
+    ------
+    ValueError
+        If `text` is no condition, or a part of it is a number that is not finite; in one line.
+    """
     if len(text) > MAX_LENGTH:
         raise ValueError(f"a condition must have <= {MAX_LENGTH} characters, but has {len(text)}; shorten it")
     try:
@@ -135,14 +174,14 @@ def parse(text: str) -> Condition:
     _check_constants(body)
     kind, evaluate = _build(body)
     if kind is not bool:
-        raise ValueError(f"a condition must be true or false of a start, but {text!r} is a number")
+        raise ValueError(f"a condition must be true or false for a start, but {text!r} is a number")
     names = frozenset(node.id for node in nodes if isinstance(node, ast.Name)) & NAMES.keys()
     atoms = tuple(atom for node in nodes if isinstance(node, ast.Compare) for atom in _atoms(node))
     return Condition(text, names, atoms, evaluate)
 
 
 def _atoms(node: ast.Compare) -> list[Atom]:
-    """The links of a chain of comparisons, each for itself."""
+    """Split a chain of comparisons into its links."""
     sides = [node.left, *node.comparators]
     return [
         Atom(
@@ -155,7 +194,8 @@ def _atoms(node: ast.Compare) -> list[Atom]:
 
 
 def _build(node: ast.expr) -> _Part:
-    """The meaning of a node; everything that is not listed here is refused."""
+    """Return the kind and the evaluation of a node; refuse everything that is not listed here."""
+    # Longer than 50 lines: this is the white list, which shows at a glance what a condition may contain.
     match node:
         case ast.Constant(value=bool() as truth):
             return bool, lambda values: (truth, not truth)
@@ -213,18 +253,18 @@ def _build(node: ast.expr) -> _Part:
 
 
 def _check_constants(body: ast.expr) -> None:
-    """ValueError for a part that no start could make a number, as 1/0, a0/0 and 1e400."""
+    """Raise ValueError for a part that is a number for no start, such as 1/0, a0/0 and 1e400."""
     for node in ast.walk(body):
         if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and node.value > LARGEST:
-            raise ValueError(f"a number in a condition must be at most {LARGEST:g}, but one is beyond that")
+            raise ValueError(f"a number in a condition must be at most {LARGEST:g}, but one is larger")
         if isinstance(node, ast.BinOp | ast.Call) and not np.isfinite(_constant(node, 0.0)):
-            raise ValueError(f"{ast.unparse(node)[:60]!r} must be a finite number, but is none")
+            raise ValueError(f"{ast.unparse(node)[:60]!r} must be a finite number, but is not")
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and _constant(node.right, 1.0) == 0:
             raise ValueError(f"{ast.unparse(node)[:60]!r} must be a finite number, but divides by 0")
 
 
 def _constant(node: ast.expr, otherwise: float) -> float:
-    """The value of a part that is the same number for every start; `otherwise` of any other part."""
+    """Return the value of a part that is the same number for every start, and `otherwise` for other parts."""
     if any(isinstance(inner, ast.Name) and inner.id in NAMES for inner in ast.walk(node)):
         return otherwise
     kind, evaluate = _build(node)
@@ -232,11 +272,11 @@ def _constant(node: ast.expr, otherwise: float) -> float:
         return float(evaluate({})) if kind is float else otherwise
 
 
-def _apply(function: Callable[..., Any], kind: type, *nodes: ast.expr) -> Callable[[Values], Any]:
-    """`function` of nodes that must all be of one kind, bool or float."""
+def _apply(function: Callable[..., Any], kind: type, *nodes: ast.expr) -> Callable[[NamedValues], Any]:
+    """Apply a function to nodes that must all be of one kind, bool or float."""
     parts = [_build(node) for node in nodes]
     for node, (given, _) in zip(nodes, parts, strict=True):
         if given is not kind:
-            need = "a condition" if kind is bool else "a number"
-            raise ValueError(f"{ast.unparse(node)[:60]!r} must be {need} where it stands in the condition")
+            need, has = ("a condition", "a number") if kind is bool else ("a number", "a condition")
+            raise ValueError(f"{ast.unparse(node)[:60]!r} must be {need} where it stands, but is {has}")
     return lambda values: function(*(evaluate(values) for _, evaluate in parts))

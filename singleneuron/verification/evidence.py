@@ -1,4 +1,4 @@
-"""What runs and laws show for a statement, and against it where the independent solver confirms."""
+"""The evidence of runs and laws on a statement, and the counterexamples that a second solver confirms."""
 
 import numpy as np
 
@@ -13,13 +13,13 @@ from singleneuron.verification.runs.tally import Tally
 from singleneuron.verification.statements import Setting
 
 LEVEL = 0.9999
-"""Confidence of the intervals that a stated rate must lie in."""
+"""Confidence of the intervals that must contain a stated rate."""
 CONFIRMING = 5
-"""Counterexamples handed to the independent solver until it confirms one."""
+"""Most counterexamples to a claim that the independent solver repeats; it stops at the first it confirms."""
 
 
 def counted(setting: Setting, tally: Tally) -> Count:
-    """A tally as evidence."""
+    """Turn a tally into evidence."""
     claim = tally.claim
     drawn = tally.drawn_decided + tally.drawn_open
     found = Count(
@@ -56,7 +56,7 @@ def counted(setting: Setting, tally: Tally) -> Count:
 
 
 def counted_law(law: Law) -> Count:
-    """A law's starts as a count of counterexamples."""
+    """Turn the starts of a law into a count of counterexamples."""
     return Count(
         law=law.law,
         starts=law.starts,
@@ -68,14 +68,14 @@ def counted_law(law: Law) -> Count:
 
 
 def judge(setting: Setting, tally: Tally) -> tuple[list[WrongOutcome | WrongRate], list[str]]:
-    """Counterexamples that the independent solver confirms, and what is left in doubt."""
+    """Return the counterexamples that the independent solver confirms, and the doubts that remain."""
     refuting: list[WrongOutcome | WrongRate] = []
     doubts: list[str] = []
     number = tally.counterexamples + tally.in_limit
     if found := _wrong_outcome(setting, tally):
         refuting.append(found)
     elif number:
-        doubts.append(f"{number} counterexamples of {tally.claim.label} are not confirmed")
+        doubts.append(f"{number} counterexamples to {tally.claim.label} are not confirmed")
     low, high = _rate_interval(tally)
     if tally.claim.rate is not None and not low <= tally.claim.rate <= high:
         wrong = _wrong_rate(setting, tally)
@@ -87,7 +87,7 @@ def judge(setting: Setting, tally: Tally) -> tuple[list[WrongOutcome | WrongRate
 
 
 def _wrong_outcome(setting: Setting, tally: Tally) -> WrongOutcome | None:
-    """The first counterexample that the independent solver confirms."""
+    """Return the first counterexample that the independent solver confirms; None if there is none."""
     for batch, status in tally.against[:CONFIRMING]:
         wins, has_target = repeat(setting, tally.claim, batch)
         ended = status in SUCCESS or status in FAILURE
@@ -105,14 +105,14 @@ def _wrong_outcome(setting: Setting, tally: Tally) -> WrongOutcome | None:
 
 
 def _wrong_rate(setting: Setting, tally: Tally) -> WrongRate | str:
-    """The rate outside its interval; why not, where the independent solver repeats runs with another end."""
+    """Return the rate that its interval excludes, or a doubt if repeated runs end differently."""
     again = [
         (repeat(setting, tally.claim, batch)[0], float(status in SUCCESS))
         for batch, status in tally.sample[:REPEATED]
     ]
     opposed = sum(not np.isnan(found) and found != wins for found, wins in again)
     if opposed:
-        return f"{opposed} of {len(again)} runs of {tally.claim.label} come out otherwise when repeated"
+        return f"{opposed} of {len(again)} runs of {tally.claim.label} end differently when repeated"
     assert tally.claim.rate is not None
     return WrongRate(
         claim=Stated(**tally.claim.model_dump()),
@@ -131,14 +131,14 @@ def _rate_interval(tally: Tally) -> Interval:
 
 
 def _bounds(counted: int, undecided: int, trials: int) -> Interval:
-    """Of the probability of what was counted: without the undecided runs below, with them above."""
+    """Compute the interval of a probability; undecided runs count for its upper end alone."""
     low, _ = clopper_pearson(counted, trials, LEVEL)
     _, high = clopper_pearson(counted + undecided, trials, LEVEL)
     return float(low), float(high)
 
 
 def _start(setting: Setting, batch: Batch, found: bool = True) -> Values:
-    """A run as numbers: all that a condition may mention, w where the mask keeps several, and its data."""
+    """Return a start as numbers: all that a condition may mention, w if it was drawn, its data's seed."""
     values: Values = {name: float(v[0]) for name, v in values_of(setting, batch, float(found)).items()}
     if isinstance(batch.starts, State):
         values["w"] = batch.starts.w[0].tolist()

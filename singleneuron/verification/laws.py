@@ -1,7 +1,7 @@
 """Laws against integration: what a formula states for random starts, and what the ODE gives there.
 
-Each comparison takes a number of starts and a seed, and reports the largest error in units of the tolerance
-asked of the integrator, or of what the law leaves out.
+Each comparison takes a number of starts and a seed. It reports the largest error in units of the tolerance
+asked of the integrator, or of the order that the law leaves out.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,13 +25,16 @@ from singleneuron.verification import reference_solver
 
 RTOL = 1e-8
 LIMIT = 100.0
-"""Local errors of one tolerance a step add up to tens of them on these flows; a wrong law is off by 1e5."""
+"""Largest error of a law, in tolerances.
 
-
+Local errors of one tolerance a step add up to tens of tolerances on these flows; a wrong law is off by 1e5.
+"""
 ODE: dict[str, Any] = {
     "rtol": RTOL, "atol": RTOL, "limit": False, "t_certain": np.inf, "tolerance": TOLERANCE
 }  # fmt: skip
+"""Options of the flows: they run to the given times, and never stop early at a limit that is certain."""
 Comparing = Callable[[int, int], Law]
+"""A comparison of a law with integration, from a number of starts and a seed."""
 
 
 def compare(
@@ -45,7 +48,30 @@ def compare(
     limit: float = LIMIT,
     unit_name: str = "tolerances",
 ) -> Law:
-    """Compare arrays (..., B); `again(i)` is what the independent solver gives for start i, shape (...)."""
+    """Compare what a law states for B starts with what the integration gives.
+
+    Parameters
+    ----------
+    law : str
+        Name of the law.
+    stated, integrated : ndarray, shape (..., B)
+        Values by the law and by the integration.
+    starts : Mapping[str, Array]
+        Coordinates (B,) of the starts by name, as a counterexample lists them.
+    again : Callable[[int], Array]
+        From the index of a start to its values (...) by the independent solver.
+    unit : ndarray, shape (..., B), or None
+        Difference that counts as an error of 1; None: RTOL (1 + |stated|).
+    limit : float
+        Largest error that does not contradict the law.
+    unit_name : str
+        The unit in words.
+
+    Returns
+    -------
+    Law
+        The largest error and its start, and whether the independent solver confirms it if it exceeds `limit`.
+    """
 
     def error(stated: Array, found: Array, unit: Array | None) -> Array:
         scale = RTOL * (1 + np.abs(stated)) if unit is None else unit
@@ -67,7 +93,10 @@ def compare(
 
 
 def line_flows(starts: int, seed: int) -> Law:
-    """One coordinate, any balance: the closed form at six times, half of each statistic the population's."""
+    """Compare the closed form in one coordinate with the flow, at any balance and six times.
+
+    Each statistic of the data is the population's in half of the starts.
+    """
     size, rng = starts, generator(seed)
     a, w = rng.standard_normal((2, size))
     data = [np.where(rng.random(size) < 0.5, value, drawn) for value, drawn in zip(
@@ -86,14 +115,14 @@ def line_flows(starts: int, seed: int) -> Law:
 
     def again(i: int) -> Array:
         side = Line(*(float(value[i]) for value in data))
-        return np.array([reference_solver.line(a[i], w[i], side, t) for t in times]).T
+        return np.array([reference_solver.solve_line(a[i], w[i], side, t) for t in times]).T
 
     named = {"a0": a, "w1": w} | dict(zip(Line._fields, data, strict=True))
     return compare("flow in one coordinate", stated, path.transpose(2, 1, 0), named, again)
 
 
 def balanced_flows(starts: int, seed: int) -> Law:
-    """Balanced population flows in d = 2, 10 and 1000: (a, p, q) of the closed form at five times."""
+    """Compare (a, p, q) by the closed form with balanced population flows, in d = 2, 10 and 1000."""
     times = np.array([0.2, 0.5, 1.0, 2.5, 5.0])
     first = _mixed_balanced(starts, seed)
     path = integrate(Population(2), first, t_eval=times, rtol=RTOL, method="ode").state
@@ -101,14 +130,16 @@ def balanced_flows(starts: int, seed: int) -> Law:
     stated = np.stack(balanced.balanced_flow(first.a, first.p, first.q, times[:, None]))
 
     def again(i: int) -> Array:
-        return np.array([reference_solver.plane(first.a[i], first.p[i], first.q[i], t) for t in times]).T
+        return np.array(
+            [reference_solver.solve_plane(first.a[i], first.p[i], first.q[i], t) for t in times]
+        ).T
 
     integrated = np.stack([path.a, path.p, path.q])
     return compare("balanced population flow", stated, integrated, start_values(first), again)
 
 
 def angle_curve(starts: int, seed: int) -> Law:
-    """The universal angle curve: T(theta(t)) = T(theta(0)) +- t, for the sign of a, in d = 2, 10 and 1000."""
+    """Compare the universal angle curve T(theta(t)) = T(theta(0)) + sign(a) t with balanced flows."""
     times = np.array([1.0, 5.0])
     first = _mixed_balanced(starts, seed)
     stated, integrated = np.empty((2, 2, starts))
@@ -121,14 +152,14 @@ def angle_curve(starts: int, seed: int) -> Law:
         stated[:, i : i + part.size] = balanced.universal_x(clock)
 
     def again(i: int) -> Array:
-        ends = (reference_solver.plane(first.a[i], first.p[i], first.q[i], t) for t in times)
+        ends = (reference_solver.solve_plane(first.a[i], first.p[i], first.q[i], t) for t in times)
         return np.array([-np.arcsinh(p / q) for _, p, q in ends])
 
     return compare("x = log tan(theta/2) on the curve", stated, integrated, start_values(first), again)
 
 
 def limit_states(starts: int, seed: int) -> Law:
-    """The limit of unbalanced population flows: a^2 = (c + sqrt(c^2 + 4))/2, a rho = 1, theta = 0."""
+    """Compare the limit a^2 = (c + sqrt(c^2 + 4))/2, a rho = 1, theta = 0 with population flows at any c."""
     size, rng = starts, generator(seed)
     a, rho, theta = rng.uniform(0.5, 2, size), rng.uniform(0.7, 1.5, size), rng.uniform(0.1, 2.0, size)
     first = Reduced(a, rho * np.cos(theta), rho * np.sin(theta))
@@ -137,7 +168,7 @@ def limit_states(starts: int, seed: int) -> Law:
     limit = formulas_population.population_limit(balance(first))
 
     def again(i: int) -> Array:
-        return np.array(reference_solver.plane(first.a[i], first.p[i], first.q[i], 200.0))
+        return np.array(reference_solver.solve_plane(first.a[i], first.p[i], first.q[i], 200.0))
 
     stated = np.stack([limit, 1 / limit, np.zeros(size)])
     return compare(
@@ -146,7 +177,7 @@ def limit_states(starts: int, seed: int) -> Law:
 
 
 def _mixed_balanced(size: int, seed: int) -> Reduced:
-    """Balanced starts of d = 2, 10 and 1000 in turn."""
+    """Draw balanced starts in d = 2, 10 and 1000, in turn."""
     parts = [balanced_starts(d, size, seed + i, reduced=True) for i, d in enumerate((2, 10, 1000))]
     which = np.arange(size) % 3
     a, p, q = (np.choose(which, [getattr(part, name) for part in parts]) for name in ("a", "p", "q"))
@@ -154,5 +185,5 @@ def _mixed_balanced(size: int, seed: int) -> Reduced:
 
 
 def start_values(starts: Reduced) -> dict[str, Array]:
-    """The coordinates of starts by name, as a counterexample lists them."""
+    """Return the coordinates of starts by name, as a counterexample lists them."""
     return {"a0": starts.a, "w1": starts.p, "q": starts.q}

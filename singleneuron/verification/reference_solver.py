@@ -1,9 +1,9 @@
 """A second opinion: single runs by scipy's LSODA on the gradient itself, in (a, w), in plain Python.
 
-On samples in d > 1, where the field jumps, by gradient descent with small steps.
+Samples in d > 1, where the field jumps, are trained by gradient descent with small steps.
 
-It shares no step, no coordinate and no event with the kernels, and is a thousand times slower: it repeats
-the few runs that refute a statement.
+This solver shares no step, no coordinate and no event with the kernels, and is a thousand times slower. It
+repeats only the few runs that refute a statement.
 """
 
 import math
@@ -21,22 +21,25 @@ from singleneuron.problem.status import line_status, success
 
 RTOL, ATOL = 1e-10, 1e-12
 T_END = 1e4
+"""Time up to which outcomes are integrated; theory says what follows from the state then."""
 SHARE, LEAD, DENSE_TIMES = 0.05, 0.02, (100.0, 1000.0)
-"""Of gradient descent on samples: its step times the curvature, and when the mask it leads to is certain."""
+"""Gradient descent on samples: step times curvature, and the lead and times that make its mask certain."""
 TIP = 1e-9
+"""|w| below which a neuron with a < 0 has no reliable direction."""
 VANISHED = 1e-4
+"""|w| at which a balanced flow towards w = 0 is stopped."""
 
 _Event = Callable[[float, Array], float]
 
 
 def _solve(field: Callable[[float, Array], Any], y: Any, t_end: float, *events: _Event) -> Any:
-    """scipy's solution up to t_end or the first event; NaN at its end where the solver gave up."""
+    """Solve by scipy up to t_end or the first event; the end is NaN if the solver gives up."""
     from scipy.integrate import solve_ivp
 
     for event in events:
         event.terminal = True  # type: ignore[attr-defined]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # LSODA warns where it gives up, and says so in `success`
+        warnings.simplefilter("ignore")  # LSODA also reports in `success` that it gave up
         path = solve_ivp(field, (0.0, t_end), y, "LSODA", events=events or None, rtol=RTOL, atol=ATOL)
     if not path.success:
         path.y[:, -1] = math.nan
@@ -44,18 +47,31 @@ def _solve(field: Callable[[float, Array], Any], y: Any, t_end: float, *events: 
 
 
 def _plane_field(t: float, y: Array) -> Array:
-    """Minus the gradient of the population loss in (a, p, q): by rotations, that of any d."""
+    """Return minus the gradient of the population loss in (a, p, q); by symmetry the same for any d > 1."""
     da, dw = gradient(Population(2), State(y[:1], y[None, 1:]))
     return -np.concatenate([da, dw[0]])
 
 
 def _alive(t: float, y: Array) -> float:
-    """Falls to 0 where a neuron with a < 0 has all but vanished; beyond, w has no direction."""
+    """Return a value that falls to 0 where a neuron with a < 0 has all but vanished, the event of its end."""
     return math.hypot(y[1], y[2]) - TIP if y[0] < 0 else 1.0
 
 
-def plane(a: float, p: float, q: float, t_end: float) -> tuple[float, float, float]:
-    """(a, p = w.v, q = |w_perp|) at t_end of the population flow in d > 1 coordinates."""
+def solve_plane(a: float, p: float, q: float, t_end: float) -> tuple[float, float, float]:
+    """Integrate the population flow in d > 1 coordinates.
+
+    Parameters
+    ----------
+    a, p, q : float
+        Outer weight, w.v and |w_perp| of the start.
+    t_end : float
+        Time of the end.
+
+    Returns
+    -------
+    tuple[float, float, float]
+        (a, p, q) at t_end, or where the neuron has all but vanished before; NaN if the solver gives up.
+    """
     if t_end == 0:
         return a, p, q
     a, p, q = _solve(_plane_field, (a, p, q), t_end, _alive).y[:, -1].tolist()
@@ -63,13 +79,29 @@ def plane(a: float, p: float, q: float, t_end: float) -> tuple[float, float, flo
 
 
 def plane_outcome(a: float, p: float, q: float, c: float) -> float:
-    """1 where the population flow in d > 1 reaches the target in the limit, 0 where not; NaN: it is lost.
+    """Decide whether the population flow in d > 1 reaches the target in the limit.
 
-    c : the balance of the start. At T_END the limit is theory's: that of a > 0 is the target; a < 0 with
-    c < 0 crosses 0 yet, and with c >= 0 it never does ("Success of dense training").
+    Theory gives the limit of the state at T_END: for a > 0 it is the target. For a < 0 the flow has yet to
+    cross a = 0 if c < 0, and never crosses it if c >= 0.
+
+    Parameters
+    ----------
+    a, p, q : float
+        Outer weight, w.v and |w_perp| of the start.
+    c : float
+        Balance of the start.
+
+    Returns
+    -------
+    float
+        1 if it does, 0 if not, NaN if the solver gives up or its errors hide the answer.
+
+    References
+    ----------
+    The derivation "Success of dense training" in `singleneuron.theory`.
     """
     start = a
-    a, p, q = plane(a, p, q, T_END)
+    a, p, q = solve_plane(a, p, q, T_END)
     if math.isnan(a) or (a > 0 > start and c >= 0):
         return math.nan
     if a > 0:
@@ -78,15 +110,32 @@ def plane_outcome(a: float, p: float, q: float, c: float) -> float:
 
 
 def turning_time(a: float, p: float, q: float, t_end: float) -> float:
-    """When w.v of the population flow turns positive; inf if not by t_end."""
+    """Return when w.v turns positive along the population flow; inf if not by t_end."""
     times = _solve(_plane_field, (a, p, q), t_end, lambda t, y: float(y[1])).t_events[0]
     return float(times[0]) if times.size else math.inf
 
 
-def line(a: float, w: float, data: Line, t_end: float, *, balanced: bool = False) -> tuple[float, float]:
-    """(a, w) at t_end in one coordinate, side by side: a flow that reaches w = 0 crosses it or sticks.
+def solve_line(
+    a: float, w: float, data: Line, t_end: float, *, balanced: bool = False
+) -> tuple[float, float]:
+    """Integrate the flow in one coordinate on w > 0 and w < 0 in turn; at w = 0 it crosses or sticks.
 
-    balanced : a balanced flow towards w = 0, which it never reaches, ends before rounding lets it escape.
+    Parameters
+    ----------
+    a, w : float
+        Outer and inner weight of the start.
+    data : Line
+        Statistics of the data, each a number.
+    t_end : float
+        Time of the end.
+    balanced : bool
+        Stop the flow at |w| = VANISHED. A balanced flow never reaches w = 0, but rounding would let it escape
+        from there.
+
+    Returns
+    -------
+    tuple[float, float]
+        (a, w) at t_end; NaN if the solver gives up.
     """
     t = 0.0
     while w != 0 and t < t_end:
@@ -110,17 +159,32 @@ def line(a: float, w: float, data: Line, t_end: float, *, balanced: bool = False
             rate * a * slope,
             a * (data.c_neg * data.s_neg if side > 0 else data.c_pos * data.s_pos),
         )
+        # It crosses if the fields on both sides of w = 0 push w the same way.
         w = -side * np.finfo(float).tiny if here * beyond > 0 else 0.0
     return a, w
 
 
 def line_outcome(a: float, w: float, data: Line, *, balanced: bool = False) -> float:
-    """1 where the flow in one coordinate ends on w > 0 with a w = s_pos, 0 where it does not, NaN: open.
+    """Decide whether the flow in one coordinate ends on w > 0 with a w = s_pos.
 
-    At T_END the limit is theory's: `line_status` of the balance that the start has.
+    Theory gives the limit of the state at T_END: `line_status` with the balance of the start.
+
+    Parameters
+    ----------
+    a, w : float
+        Outer and inner weight of the start.
+    data : Line
+        Statistics of the data, each a number.
+    balanced : bool
+        Whether |a| = |w|, up to rounding.
+
+    Returns
+    -------
+    float
+        1 if it does, 0 if not, NaN if the solver gives up or the limit is undecided.
     """
     c = 0.0 if balanced else (abs(a) - abs(w)) * (abs(a) + abs(w))
-    a, w = line(a, w, data, T_END, balanced=balanced)
+    a, w = solve_line(a, w, data, T_END, balanced=balanced)
     if balanced and w <= VANISHED:
         return 0.0
     if math.isnan(a):
@@ -130,7 +194,26 @@ def line_outcome(a: float, w: float, data: Line, *, balanced: bool = False) -> f
 
 
 def descend(problem: Sample, a: float, w: Array, t_end: float, share: float = SHARE) -> tuple[float, Array]:
-    """(a, w) at t_end by gradient descent on the samples, in steps of `share` over the curvature."""
+    """Train on samples by gradient descent with small steps.
+
+    Parameters
+    ----------
+    problem : Sample
+        The samples.
+    a : float
+        Outer weight of the start.
+    w : ndarray, shape (d,)
+        Inner weights of the start.
+    t_end : float
+        Time of the end: the sum of all steps.
+    share : float
+        Step times curvature.
+
+    Returns
+    -------
+    tuple[float, Array]
+        a and w (d,) at t_end.
+    """
     mean_square = float(np.mean(problem.x**2))
     t, w = 0.0, np.array(w)
     while t < t_end:
@@ -145,10 +228,24 @@ def descend(problem: Sample, a: float, w: Array, t_end: float, share: float = SH
     return a, w
 
 
-def dense(problem: Sample, a: float, w: Array) -> tuple[float, Array]:
-    """(a, w) after training on samples in d > 1 until the largest |w_i| is certain; a NaN where it never is.
+def train_dense(problem: Sample, a: float, w: Array) -> tuple[float, Array]:
+    """Train on samples in d > 1 until it is certain which |w_i| is the largest.
 
-    It is certain where the same one leads by LEAD at two times, and with half the step.
+    It is certain if the same one leads by the share LEAD at two times and also with half the step.
+
+    Parameters
+    ----------
+    problem : Sample
+        The samples.
+    a : float
+        Outer weight of the start.
+    w : ndarray, shape (d,)
+        Inner weights of the start.
+
+    Returns
+    -------
+    tuple[float, Array]
+        a and w (d,) after training; NaN and the start's w if it never is certain.
     """
     for t_end in DENSE_TIMES:
         ends = [descend(problem, a, w, time, share) for time, share in

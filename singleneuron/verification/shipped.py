@@ -8,12 +8,22 @@ from singleneuron.verification.statements import Claim, Experiment, Setting, Sta
 
 
 def shipped() -> tuple[Statement, ...]:
-    """The theorems of Gadhikar & Burkholz (ICLR 2024), and, each marked so, what goes beyond the paper."""
+    """List the statements that are verified by default.
+
+    Returns
+    -------
+    tuple[Statement, ...]
+        The theorems of the paper, and what goes beyond it; the text of the latter begins with 'Beyond'.
+
+    References
+    ----------
+    Gadhikar & Burkholz, ICLR 2024.
+    """
     return (*_theorems(), *_unbalanced(), *_balanced(), *_noise(), *_more())
 
 
 IN_LINE = ("Gradient flow in one coordinate", "Statistics of the population in one coordinate")
-
+"""Derivations that every statement about the population in one coordinate rests on."""
 
 IN_PLANE = (
     "Gaussian correlation of two ReLU neurons",
@@ -24,12 +34,14 @@ IN_PLANE = (
     "Polar form of the population flow",
     "Critical points",
 )
-
+"""Derivations that every statement about the population in d > 1 rests on."""
 
 NESTED = ("The one-coordinate region is never left", "IMP within WR within LRR")
+"""Derivations of the order of the algorithms: each succeeds wherever the one before it does."""
 
 
 def _theorems() -> tuple[Statement, ...]:
+    # Longer than 50 lines: statements are data, and those of one kind read best side by side.
     wide = [Setting(d=d) for d in (2, 10, 1000)]
     dense = Claim(algorithm="lrr", success="a0 > 0", rate=0.5)
     last = Claim(algorithm="imp", success="a0 > 0 and w1 > 0", rate=0.25)
@@ -87,7 +99,7 @@ def _theorems() -> tuple[Statement, ...]:
 
 
 def _unbalanced() -> tuple[Statement, ...]:
-    # No region and no rate depends on the scale; smaller weights make the slow manifold less stiff.
+    # Neither regions nor rates depend on the scale; smaller weights make the slow manifold less stiff.
     plane = Setting(d=2, init="independent", scale=0.7)
     line = Claim(algorithm="lrr", success="w1 > 0 and a0 > -w1", rate=0.375)
     last = Claim(algorithm="imp", success="w1 > 0 and a0 > -w1", rate=0.375)

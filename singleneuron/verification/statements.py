@@ -1,4 +1,4 @@
-"""Statements to verify: the theorems, what goes beyond them, and a user's own from a TOML file."""
+"""Statements to verify: claims about runs in a setting, shipped or read from a user's TOML file."""
 
 from __future__ import annotations
 
@@ -15,14 +15,30 @@ from singleneuron.verification import conditions, laws
 from singleneuron.verification.laws import Comparing
 
 MAX_BYTES = 65_536
+"""Largest size of a user's file."""
 MOST_NUMBERS = 10**7
-"""Of n samples in d > 1 coordinates, n d numbers, which each run draws."""
+"""Most numbers n d in the samples in d > 1 coordinates that each run draws."""
 
 
 class Setting(BaseModel):
-    """Which runs: the problem, and the law of the starts, restricted to those for which `given` holds.
+    """The runs that a claim is about: the problem, and the law of their starts.
 
     With n samples each run draws its own data, and trains all its levels on them.
+
+    Attributes
+    ----------
+    d, targets : int
+        Number of coordinates, and of those in the target.
+    init : {'balanced', 'independent'}
+        Law of the starts, as `balanced_starts` and `independent_starts` draw them.
+    scale : float
+        Factor of all weights of a start, > 0.
+    n : int | None
+        Number of samples; None for the population.
+    noise : float
+        Standard deviation of the label noise.
+    given : str
+        Condition on the starts: those for which it does not hold are left out.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -45,20 +61,23 @@ class Setting(BaseModel):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self.targets > self.d or (self.targets > 1 and self.d > 1000):
-            raise ValueError(f"targets must be <= d, and d <= 1000 where targets > 1; d is {self.d}")
+            raise ValueError(
+                "targets must be <= d, and d <= 1000 if targets > 1, "
+                f"but targets is {self.targets} and d is {self.d}"
+            )
         if self.n is None and self.noise:
-            raise ValueError("noise is that of samples: give their number n too")
+            raise ValueError("noise needs samples: give their number n as well, or leave noise out")
         if self.n is not None and self.targets > 1:
-            raise ValueError(f"n samples need one target, but targets is {self.targets}")
+            raise ValueError(f"n samples need targets = 1, but targets is {self.targets}")
         if self.n is not None and self.d > 1 and self.n * self.d > MOST_NUMBERS:
-            raise ValueError(f"n d must be <= {MOST_NUMBERS:,} where d > 1, but is {self.n * self.d:,}")
+            raise ValueError(f"n d must be <= {MOST_NUMBERS:,} if d > 1, but is {self.n * self.d:,}")
         if "found" in conditions.parse(self.given).names:
-            raise ValueError("given is about the start, but found is known after the dense level alone")
+            raise ValueError("given is about the start, but found is known only after the dense level")
         return self
 
     @property
     def sampled(self) -> bool:
-        """Whether runs train on samples in d > 1; in one coordinate their statistics say all."""
+        """Whether runs train on samples in d > 1; in one coordinate the statistics of samples suffice."""
         return self.n is not None and self.d > 1
 
     @property
@@ -68,13 +87,28 @@ class Setting(BaseModel):
 
     @property
     def label(self) -> str:
+        """The setting in words."""
         samples = "" if self.n is None else f" n = {self.n:,} noise = {self.noise:g}"
         targets = "" if self.targets == 1 else f" k = {self.targets}"
         return f"{self.init} d = {self.d:,}{targets}{samples}"
 
 
 class Claim(BaseModel):
-    """What is stated of an algorithm: the region of starts from which it succeeds, its rate, or both."""
+    """What is claimed of an algorithm: the region of starts from which it succeeds, its rate, or both.
+
+    Attributes
+    ----------
+    algorithm : {'imp', 'wr', 'lrr'}
+        The algorithm.
+    imp : {'keep', 'rebalance'}
+        What IMP and WR do with a after a pruning.
+    rewind_time : float | None
+        Time that WR rewinds to.
+    success : str | None
+        Condition on a start that holds iff the algorithm succeeds.
+    rate : float | None
+        Probability of success.
+    """
 
     model_config = Setting.model_config
 
@@ -88,18 +122,19 @@ class Claim(BaseModel):
     def _complete(self) -> Self:
         assert self.rule
         if self.algorithm == "lrr" and "imp" in self.model_fields_set:
-            raise ValueError("imp is what IMP and WR do with a after a pruning: 'lrr' takes none")
+            raise ValueError("imp says what IMP and WR do with a after a pruning: leave it out for 'lrr'")
         if self.success is None and self.rate is None:
-            raise ValueError("state `success`, a condition on the start, or `rate`, its probability")
+            raise ValueError("state `success`, a condition on the start, or `rate`, a probability")
         return self
 
     @property
     def rule(self) -> Algorithm:
-        """What a level starts from."""
+        """The algorithm, which says what a level starts from."""
         return Algorithm(self.algorithm, self.rewind_time, self.imp)
 
     @property
     def label(self) -> str:
+        """The algorithm and its options in words."""
         time = "" if self.rewind_time is None else f" t_k = {self.rewind_time:g}"
         return f"{self.algorithm}{time}{'' if self.imp == 'keep' else ' rebalanced'}"
 
@@ -112,9 +147,9 @@ class Conjecture(Setting, Claim):
     @model_validator(mode="after")
     def _known_data(self) -> Self:
         if not self.statement.isprintable():
-            raise ValueError("a statement is one line of printable characters")
+            raise ValueError("a statement must be one line of printable characters")
         if self.success is not None and "found" in conditions.parse(self.success).names and not self.sampled:
-            raise ValueError("found is for n samples with d > 1: there alone a mask may miss the target")
+            raise ValueError("found needs n samples and d > 1: only there may a mask miss the target")
         return self
 
 
@@ -122,8 +157,16 @@ class Conjecture(Setting, Claim):
 class Experiment:
     """Claims about the same runs.
 
-    nested : each algorithm succeeds wherever the one before it does. weight : in sharing out the runs of a
-    statement.
+    Attributes
+    ----------
+    setting : Setting
+        The runs.
+    claims : tuple[Claim, ...]
+        The claims.
+    nested : bool
+        Whether each algorithm must succeed wherever the one before it does.
+    weight : int
+        Share of the statement's runs, relative to its other experiments.
     """
 
     setting: Setting
@@ -134,9 +177,20 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Statement:
-    """What is to be verified, and by what: titles of derivations, laws against integration, experiments.
+    """What is to be verified, and the evidence to gather.
 
-    Formulas stand between backticks in `text`.
+    Attributes
+    ----------
+    id, text : str
+        Its name, and the statement in words, with formulas between backticks.
+    derivations : tuple[str, ...]
+        Titles of symbolic derivations.
+    comparisons : tuple[Comparing, ...]
+        Laws to compare with integration.
+    experiments : tuple[Experiment, ...]
+        Runs to count.
+    figure : str | None
+        Preset whose figure shows it.
     """
 
     id: str
@@ -148,10 +202,26 @@ class Statement:
 
 
 def read(path: Path) -> Statement:
-    """The statement in a user's TOML file; ValueError, in one line, for anything else."""
+    """Read a user's statement.
+
+    Parameters
+    ----------
+    path : Path
+        A TOML file with the keys of `Conjecture`.
+
+    Returns
+    -------
+    Statement
+        The statement, named after the file: one claim, the law to compare, and no derivation.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read or states no claim; in one line.
+    """
     try:
         if not path.is_file():
-            raise ValueError("it is no file")
+            raise ValueError("it is not a file")
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"it has more than {MAX_BYTES} bytes")
         conjecture = Conjecture.model_validate(tomllib.loads(path.read_text("utf-8-sig")))
@@ -171,7 +241,7 @@ def read(path: Path) -> Statement:
         }
     )
     comparison = laws.limit_states
-    if setting.d == 1 or setting.n is not None:  # the last level, of one coordinate
+    if setting.d == 1 or setting.n is not None:  # the last level has one coordinate
         comparison = laws.line_flows
     elif setting.init == "balanced":
         comparison = laws.balanced_flows

@@ -1,4 +1,4 @@
-"""Laws of the times at which a trajectory turns, crosses w = 0 or escapes, held against integration."""
+"""Laws of the times at which a trajectory turns, crosses w = 0 or escapes, compared with integration."""
 
 import numpy as np
 
@@ -15,7 +15,10 @@ from singleneuron.verification.laws import ODE, RTOL, compare, start_values
 
 
 def flip_times(starts: int, seed: int) -> Law:
-    """w_1 changes sign at 4 z + (4/pi) z^2 + (2/3 + 16/(3 pi^2)) z^3, up to 2 z^4, z = theta(0) - pi/2."""
+    """Compare the time at which w_1 changes its sign with its series in z = theta(0) - pi/2.
+
+    The time is 4 z + (4/pi) z^2 + (2/3 + 16/(3 pi^2)) z^3, up to 2 z^4, for balanced starts with a > 0.
+    """
     size, rng = starts, generator(seed)
     z = np.exp(rng.uniform(np.log(0.02), np.log(0.4), size))
     norm = rng.uniform(0.5, 2.0, size)
@@ -39,9 +42,10 @@ def flip_times(starts: int, seed: int) -> Law:
 
 
 def wedge_times(starts: int, seed: int) -> Law:
-    """Label noise alone drives w from w_0 < 0 to 0: the crossing time, s_neg from 1e-3 to 1.
+    """Compare the time at which label noise alone drives w from w_0 < 0 to 0, for s_neg from 1e-3 to 1.
 
-    The rate C of each start is its crossing time at C = 1, so that all are stated to cross at t = 1: w there.
+    The rate C of each start is its crossing time at C = 1. The law then states that all cross at t = 1, and
+    the error is w there.
     """
     rng = generator(seed)
     w, slope = -rng.uniform(0.05, 1, starts), 10 ** rng.uniform(-3, 0, starts)
@@ -53,7 +57,7 @@ def wedge_times(starts: int, seed: int) -> Law:
 
     def again(i: int) -> Array:
         side = Line(float(rate[i]), 1.0, float(rate[i]), float(slope[i]))
-        return np.array(reference_solver.line(float(a[i]), float(w[i]), side, 1.0)[1])
+        return np.array(reference_solver.solve_line(float(a[i]), float(w[i]), side, 1.0)[1])
 
     unit = np.full(starts, RTOL)
     named = {"a0": a, "w1": w, "s_neg": slope, "c_neg": rate}
@@ -61,10 +65,11 @@ def wedge_times(starts: int, seed: int) -> Law:
 
 
 def wedge_logarithm(starts: int, seed: int) -> Law:
-    """For s_neg << c the crossing comes at log(c |w_0|/(a_0 s_neg))/(C c).
+    """Compare the crossing time with log(c |w_0|/(a_0 s_neg))/(C c), its leading order for s_neg << c.
 
-    Up to 3 (s_neg/c)(1 + a_0/|w_0|) in units of 1/(C c). The rate C makes the stated time 1; with s_pos =
-    s_neg w runs on, so that w(1)/(a s_neg) is what is missing.
+    It holds up to 3 (s_neg/c)(1 + a_0/|w_0|) in units of 1/(C c). The rate C makes the stated time 1. With
+    s_pos = s_neg, w moves on at the same rate beyond 0, so that w(1)/(a s_neg) is C times the error of the
+    time.
     """
     size, rng = starts, generator(seed)
     w = -rng.uniform(0.2, 1, size)
@@ -79,7 +84,7 @@ def wedge_logarithm(starts: int, seed: int) -> Law:
 
     def again(i: int) -> Array:
         side = Line(*(float(value[i]) for value in (rate, slope, rate, slope)))
-        return missing(np.array(reference_solver.line(float(a[i]), float(w[i]), side, 1.0)[1]), i)
+        return missing(np.array(reference_solver.solve_line(float(a[i]), float(w[i]), side, 1.0)[1]), i)
 
     unit = 3 * slope / c * (1 + a / np.abs(w))
     named = {"a0": a, "w1": w, "s_neg": slope, "c_neg": rate}
@@ -90,9 +95,10 @@ def wedge_logarithm(starts: int, seed: int) -> Law:
 
 
 def escape_times(starts: int, seed: int) -> Law:
-    """The time from delta = pi - theta to pi/2, at any balance: relative error of the leading order <= delta.
+    """Compare the time from delta = pi - theta to pi/2 with its leading order, at any balance.
 
-    Starts with a_0 delta_0 within a factor 3 of pi |c| rho_0 < 0, where the two branches meet, are left out.
+    The relative error is at most delta. Starts with c < 0 whose a_0 delta_0 is within a factor 3 of
+    pi |c| rho_0, where the two branches meet, are left out.
     """
     size, rng = starts, generator(seed)
     delta = 10 ** rng.uniform(-3, -1, size)
@@ -103,7 +109,7 @@ def escape_times(starts: int, seed: int) -> Law:
         -1.0,
     )
     a = norm * (1 + excess)
-    # The slow manifold: a_0 about 0, and delta not so small that it takes for ever.
+    # On the slow manifold a_0 is about 0; for a smaller delta the escape would take too long to integrate.
     slow = branch == 3
     delta = np.where(slow, rng.uniform(0.1, 0.2, size), delta)
     a = np.where(slow, rng.uniform(-0.2, 0.2, size), a)
@@ -123,14 +129,17 @@ def escape_times(starts: int, seed: int) -> Law:
 
 
 def _turning_times(first: Reduced, times: Array) -> Array:
-    """When x = log tan(theta/2) falls through 0: inverse cubic interpolation between `times`."""
+    """Return when x = log tan(theta/2) falls through 0, by inverse cubic interpolation between `times`.
+
+    The result is inf for a start that does not turn by then.
+    """
     start = population.log_coordinates(first)
     path = population.population_flow(start, np.ones(first.size), start_balance(first), times, **ODE)[0]
     y = path.transpose(1, 0, 2)
     x = y[..., 2]
     k, i = np.argmax(x <= 0, axis=0) - 1, np.arange(first.size)
     x0, x1 = x[k, i], x[k + 1, i]
-    with np.errstate(all="ignore"):  # of starts that do not turn
+    with np.errstate(all="ignore"):  # starts that do not turn may divide by 0
         m0, m1 = (
             -np.pi * np.exp(y[j, i, 1]) / (y[j, i, 0] * np.arctan(np.exp(-x[j, i]))) for j in (k, k + 1)
         )  # dt/dx

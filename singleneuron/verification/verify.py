@@ -1,4 +1,4 @@
-"""A verdict on every statement by four kinds of evidence: symbolic, laws against ODE, Monte Carlo, figure."""
+"""Verdicts on statements by four kinds of evidence: derivations, laws against ODE, Monte Carlo, a figure."""
 
 import functools
 import zlib
@@ -26,19 +26,42 @@ def verify(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> list[Verdict]:
-    """A verdict on each statement, with its evidence and, if it is refuted, the counterexample.
+    """Give a verdict on each statement.
 
-    runs : starts of each statement, drawn from its own law and integrated by the ODE (None: 1,000,000, and
-        4,000 where samples are trained in d > 1, the most of a shipped one there). A quarter as many, 20,000
-        at most, are put beside the boundaries of each stated region. Statements about one setting share its
-        runs. A law is held against a share of as many starts, by what one of them takes.
-    seed : of everything drawn.
+    Besides the starts drawn, a quarter as many, but at most 20,000, are put beside the boundaries of each
+    stated region. Statements about one setting share its runs. A law is compared from fewer starts, the
+    costlier each of them is.
 
-    REFUTED: by a start (or a law) that the independent solver confirms, or by a rate outside its 99.99 %
-    Clopper-Pearson interval, undecided runs counted both ways. NOT RUN (why): where there is no evidence.
-    UNDECIDED (why): where the evidence contradicts itself or the statement without being confirmed. NOT
-    REFUTED (what would have been seen): where nothing contradicts a statement that no derivation proves;
-    Monte Carlo alone verifies nothing. VERIFIED: else. Raises ValueError, in one line, for what does not fit.
+    Parameters
+    ----------
+    statements : Sequence[Statement]
+        The statements.
+    runs : int or None
+        Starts of each statement, >= 100, drawn from its law and integrated by the ODE. None: 1,000,000, or
+        4,000 where samples are trained in d > 1; there a shipped statement never gets more.
+    seed : int
+        Seed of everything drawn, >= 0.
+    progress : Progress or None
+        A report of the runs done.
+
+    Returns
+    -------
+    list[Verdict]
+        One for each statement, with its evidence and any counterexample:
+
+        - REFUTED: the independent solver confirms a start or a law that contradicts it, or its rate lies
+          outside the 99.99 % Clopper-Pearson interval, with undecided runs counted both ways;
+        - NOT RUN (why): there is no evidence;
+        - UNDECIDED (why): the evidence contradicts itself, or contradicts the statement unconfirmed;
+        - NOT REFUTED (what would have been seen): nothing contradicts it, but no derivation proves it, and
+          Monte Carlo alone verifies nothing;
+        - VERIFIED: none of these.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, the runs would take too long, or `given` holds for too few starts;
+        in one line.
     """
     runs = None if runs is None else integer_in_range("runs", runs, 100)
     seed = integer_in_range("seed", seed, 0)
@@ -57,7 +80,18 @@ def verify(
 
 
 def summary(verdict: Verdict) -> dict[str, str]:
-    """A verdict in words, by column."""
+    """Put a verdict into words.
+
+    Parameters
+    ----------
+    verdict : Verdict
+        The verdict.
+
+    Returns
+    -------
+    dict[str, str]
+        The cells of its row in a table, by column.
+    """
     evidence = verdict.evidence
     proved = sum(len(item.residuals) for item in evidence.symbolic if item.proved)
     laws = (
@@ -74,7 +108,7 @@ def summary(verdict: Verdict) -> dict[str, str]:
 
 
 def _counted(count: Count) -> str:
-    """A count of runs in words."""
+    """Put a count of runs into words."""
     parts = []
     if count.counterexamples is not None:
         parts.append(
@@ -132,7 +166,7 @@ def _verdict(statement: Statement, planned: dict[Setting, Sweep], runs: int, see
 
 
 def _word(proved: bool, found: list[Count], refuted: bool, unsettled: list[str]) -> str:
-    """The verdict, and in parentheses why it is neither for nor against."""
+    """Return the word of a verdict, with the reason in brackets if it is neither for nor against."""
     if refuted:
         return "REFUTED"
     if unsettled:
@@ -143,12 +177,12 @@ def _word(proved: bool, found: list[Count], refuted: bool, unsettled: list[str])
 
 
 def _seen(count: Count) -> str:
-    """What the runs would have shown, had it been there."""
+    """Return which errors of the statement the runs would have shown, in words."""
     parts = [f"no derivation; {count.starts:,} starts"]
     if count.counterexamples is not None:
         parts.append(f"a region off by a probability of {count.interval[1]:.1e} would have been seen")
         if count.shift is not None:
-            parts.append(f"a boundary off by {count.shift:.1e}, too")
+            parts.append(f"and so would a boundary off by {count.shift:.1e}")
     if count.rate is not None:
         low, high = count.rate.interval
         parts.append(f"the rate is in [{low:.5f}, {high:.5f}]")

@@ -1,1 +1,1 @@
-"""Runs of an experiment: drawn, put beside boundaries, integrated, counted, repeated."""
+"""Runs of experiments: drawn or put beside boundaries, integrated and counted; single ones repeated."""

@@ -1,4 +1,4 @@
-"""Random runs of a setting: starts by its own law, and the data that each run trains on."""
+"""Random runs of a setting: starts from its law, and the data that each run trains on."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -14,15 +14,23 @@ from singleneuron.problem.state import Starts, State, reduce, start_balance
 from singleneuron.verification.conditions import Condition
 from singleneuron.verification.statements import Setting
 
-CHUNK, SAMPLED_CHUNK = 50_000, 256
+BATCH_SIZE, SAMPLED_BATCH_SIZE = 50_000, 256
+"""Most starts of a batch, and most where each run trains on samples in d > 1."""
 LEAST_GIVEN = 1e-3
+"""Smallest share of the starts for which `given` must hold; below it, drawing would take too long."""
 
 
 class Batch(NamedTuple):
-    """Starts, and the data of each one's run, if there are samples.
+    """Starts, and the data that each one's run trains on.
 
-    data : the statistics of the target's coordinate, each (B,). seeds : (B,), in d > 1, those of the samples
-    themselves, as `Sample.draw` takes them.
+    Attributes
+    ----------
+    starts : Starts
+        The starts (B,).
+    data : Line | None
+        Statistics (B,) of the target's coordinate; None for the population.
+    seeds : NDArray[np.int64] | None
+        Seeds (B,) of the samples, as `Sample.draw` takes them; None unless there are samples in d > 1.
     """
 
     starts: Starts
@@ -31,12 +39,13 @@ class Batch(NamedTuple):
 
 
 def batches(setting: Setting, given: Condition, runs: int, key: list[int]) -> Iterator[Batch]:
-    """Batches of `runs` starts in all, drawn from the law where `given` holds."""
-    chunk = SAMPLED_CHUNK if setting.sampled else CHUNK if setting.targets == 1 else CHUNK // 5
+    """Yield batches of `runs` starts in all, drawn from the law where `given` holds."""
+    # With several targets a start is a whole w (d,), not (a, p, q): draw fewer at a time.
+    chunk = SAMPLED_BATCH_SIZE if setting.sampled else BATCH_SIZE if setting.targets == 1 else BATCH_SIZE // 5
     done = seen = attempts = 0
     while done < runs:
         rng = np.random.Generator(np.random.Philox(derived_seed(key, attempts)))
-        # Draw a full chunk: `given` may reject most of it.
+        # Draw a full batch: `given` may reject most of it.
         size = chunk if given.text != "True" else min(chunk, runs - done)
         batch = draw(setting, size, rng)
         batch = part(batch, np.flatnonzero(given(values_of(setting, batch))))
@@ -44,8 +53,8 @@ def batches(setting: Setting, given: Condition, runs: int, key: list[int]) -> It
         found = batch.starts.size
         if attempts >= 20 and done + found < seen * LEAST_GIVEN:
             raise ValueError(
-                f"'given' must hold for {LEAST_GIVEN:.1%} of the starts at least, "
-                f"but held for {done + found} of {seen}: {setting.given!r}"
+                f"'given' must hold for at least {LEAST_GIVEN:.1%} of the starts, "
+                f"but held for {done + found} of {seen}; widen {setting.given!r}"
             )
         if not found:
             continue
@@ -55,7 +64,7 @@ def batches(setting: Setting, given: Condition, runs: int, key: list[int]) -> It
 
 
 def draw(setting: Setting, size: int, rng: np.random.Generator) -> Batch:
-    """`size` starts, with their data, from the law of the setting, whether `given` holds or not."""
+    """Draw starts and their data from the law of the setting, whether `given` holds or not."""
     seed = int(rng.integers(2**62))
     starts = LAWS[setting.init](setting.d, size, seed, scale=setting.scale, reduced=setting.reduced)
     if setting.n is None:
@@ -68,15 +77,15 @@ def draw(setting: Setting, size: int, rng: np.random.Generator) -> Batch:
 
 
 def sample_of(setting: Setting, seed: int) -> Sample:
-    """The data of a run in d > 1 coordinates."""
+    """Draw the samples of a run in d > 1 coordinates."""
     assert setting.n is not None
     return Sample.draw(setting.d, setting.n, setting.noise, int(seed), setting.targets)
 
 
 def _statistics(n: int, noise: float, size: int, rng: np.random.Generator) -> Line:
-    """Statistics of one coordinate of `size` data sets, by their exact law: (B,) each.
+    """Draw the statistics of one coordinate of `size` data sets from their exact law, each (B,).
 
-    m ~ Binomial(n, 1/2) samples have x > 0; the sum of their x^2 is chi^2 with m degrees of freedom, and the
+    m ~ Binomial(n, 1/2) samples have x > 0. The sum of their x^2 is chi^2 with m degrees of freedom, and the
     slope of their noise is N(0, noise^2 / that sum).
     """
     positive = rng.binomial(n, 0.5, size)
@@ -89,7 +98,22 @@ def _statistics(n: int, noise: float, size: int, rng: np.random.Generator) -> Li
 
 
 def values_of(setting: Setting, batch: Batch, found: Any = 1.0) -> dict[str, Any]:
-    """What a condition may mention, each (B,); found : whether each run's dense level found the mask."""
+    """Compute all that a condition may mention.
+
+    Parameters
+    ----------
+    setting : Setting
+        The setting of the starts.
+    batch : Batch
+        The starts (B,) and their data.
+    found : array_like
+        1 or 0 for each run: whether the mask of its dense level keeps the target.
+
+    Returns
+    -------
+    dict[str, Any]
+        An array (B,) for each name in `conditions.NAMES`.
+    """
     starts, data = batch.starts, batch.data or Line()
     kept = None
     if isinstance(starts, State):
@@ -112,6 +136,6 @@ def values_of(setting: Setting, batch: Batch, found: Any = 1.0) -> dict[str, Any
 
 
 def part(batch: Batch, index: Any) -> Batch:
-    """The runs that `index` selects."""
+    """Select runs of a batch, by anything that indexes an array (B,)."""
     data = None if batch.data is None else Line(*(value[index] for value in batch.data))
     return Batch(batch.starts[index], data, None if batch.seeds is None else batch.seeds[index])

@@ -1,4 +1,4 @@
-"""Single runs of an experiment repeated by the independent solver."""
+"""Single runs of an experiment, repeated with the independent solver."""
 
 import numpy as np
 
@@ -10,12 +10,29 @@ from singleneuron.verification.statements import Claim, Setting
 
 
 def repeat(setting: Setting, claim: Claim, batch: Batch) -> tuple[float, bool]:
-    """The outcome of one run by the independent solver, 1, 0 or NaN, and whether its mask has the target."""
+    """Repeat one run with the independent solver.
+
+    Parameters
+    ----------
+    setting : Setting
+        The setting of the run.
+    claim : Claim
+        The claim whose algorithm the run follows.
+    batch : Batch
+        A batch of one start.
+
+    Returns
+    -------
+    outcome : float
+        1 if the run succeeds, 0 if it fails, NaN if the solver cannot tell.
+    has_target : bool
+        Whether the mask keeps the target.
+    """
     if setting.sampled:
         return _repeat_on_samples(setting, claim, batch)
     problem, starts = Population(setting.d, setting.targets), batch.starts
     data = Line() if batch.data is None else Line(*(float(value[0]) for value in batch.data))
-    share = 1.0  # of w_perp that the mask keeps
+    share = 1.0  # the share of w_perp that the mask keeps
     reduced = starts
     if isinstance(starts, State):
         reduced = reduce(problem, starts)
@@ -27,7 +44,7 @@ def repeat(setting: Setting, claim: Claim, batch: Batch) -> tuple[float, bool]:
     rule = claim.rule
     if rule.rewinds_to is not None and setting.d > setting.targets:
         if rule.rewinds_to > 0:
-            a, p, q = reference_solver.plane(a, p, q, rule.rewinds_to)
+            a, p, q = reference_solver.solve_plane(a, p, q, rule.rewinds_to)
         balanced = rule.rebalances
         q *= share if setting.targets > 1 else 0.0
         a = float(np.sign(a) * np.hypot(p, q)) if balanced else a
@@ -38,12 +55,12 @@ def repeat(setting: Setting, claim: Claim, batch: Batch) -> tuple[float, bool]:
 
 
 def _repeat_on_samples(setting: Setting, claim: Claim, batch: Batch) -> tuple[float, bool]:
-    """By gradient descent with small steps up to the mask, then LSODA for the one coordinate that is left."""
+    """Repeat a run by gradient descent up to its mask, and by LSODA on the one coordinate that is left."""
     assert isinstance(batch.starts, State)
     assert batch.seeds is not None
     problem = sample_of(setting, batch.seeds[0])
     start_a, start_w = float(batch.starts.a[0]), batch.starts.w[0]
-    end_a, end_w = reference_solver.dense(problem, start_a, start_w)
+    end_a, end_w = reference_solver.train_dense(problem, start_a, start_w)
     largest = int(np.argmax(np.abs(end_w)))
     if np.isnan(end_a) or largest >= setting.targets:
         return (np.nan if np.isnan(end_a) else 0.0), False

@@ -1,4 +1,4 @@
-"""Runs on samples in d > 1: every level trained from the dense one on, each run on its own data."""
+"""Runs on samples in d > 1: each trains all its levels, the dense one included, on its own data."""
 
 from concurrent.futures import Executor
 
@@ -10,18 +10,19 @@ from singleneuron.problem.state import State
 from singleneuron.verification.runs.batches import Batch, part, sample_of
 from singleneuron.verification.statements import Claim, Setting
 
-CHUNK = 32
+RUNS_A_TASK = 32
 """Runs handed to a process at a time: about a second's work."""
 
 Outcomes = tuple[NDArray[np.int8], NDArray[np.bool_]]
+"""Status of each run by claim, (claims, B), and whether its mask has the target, (B,)."""
 
 
 def train(
     setting: Setting, claims: tuple[Claim, ...], batch: Batch, rtol: float, executor: Executor
 ) -> Outcomes:
-    """Status of each run under each claim's algorithm, (claims, B); whether its mask has the target, (B,)."""
-    chunks = [part(batch, slice(i, i + CHUNK)) for i in range(0, batch.starts.size, CHUNK)]
-    done = [executor.submit(_train, setting, claims, chunk, rtol) for chunk in chunks]
+    """Train and prune every run of a batch by each claim's algorithm."""
+    tasks = [part(batch, slice(i, i + RUNS_A_TASK)) for i in range(0, batch.starts.size, RUNS_A_TASK)]
+    done = [executor.submit(_train, setting, claims, task, rtol) for task in tasks]
     ends = [future.result() for future in done]
     return np.concatenate([status for status, _ in ends], axis=1), np.concatenate([mask for _, mask in ends])
 

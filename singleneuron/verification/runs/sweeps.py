@@ -1,4 +1,4 @@
-"""The runs of an experiment, integrated and counted, and single ones repeated by the independent solver."""
+"""The runs of experiments, integrated and counted."""
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -26,18 +26,32 @@ from singleneuron.verification.runs.tally import SEEN, Sweep, Tally
 from singleneuron.verification.statements import Claim, Setting, Statement
 
 RUNS, SAMPLED_RUNS = 1_000_000, 4_000
-"""Starts drawn for a statement; for one about samples in d > 1, of which each trains for about 40 ms."""
+"""Starts drawn for a statement, and for one about samples in d > 1, where a run takes about 40 ms."""
 NEAR, NEAR_MOST = 0.25, 20_000
-"""Starts beside the boundaries of a region, as a share of those drawn from the law, and at most."""
+"""Starts put beside the boundaries of a region: their share of those drawn, and their largest number."""
 RTOL, NEAR_RTOL, TIGHT = 1e-6, 1e-9, 1e-13
-"""Of the Monte Carlo integrations, also near boundaries, and of the second look at runs that contradict."""
+"""Tolerances: from drawn starts, near boundaries, and for the second look at runs that contradict a claim."""
 SECOND_LOOKS = 100
-"""Of a batch; where more runs contradict the statement, it is not the tolerance that is at fault."""
+"""Most second looks in a batch; if more runs contradict the statement, the tolerance is not at fault."""
 LISTED, REPEATED = 20, 20
+"""Runs listed as examples, and runs that the independent solver repeats before a rate is refuted."""
 
 
 def plan(statements: Sequence[Statement], runs: int | None) -> dict[Setting, Sweep]:
-    """The sweeps that give each statement its starts; what is claimed of one setting shares its runs."""
+    """Plan the sweeps that give each statement its starts; claims about one setting share its runs.
+
+    Parameters
+    ----------
+    statements : Sequence[Statement]
+        The statements to verify.
+    runs : int or None
+        Starts of each statement; None: RUNS, or SAMPLED_RUNS where samples are trained in d > 1.
+
+    Returns
+    -------
+    dict[Setting, Sweep]
+        A sweep for each setting, nothing counted yet.
+    """
     sweeps: dict[Setting, Sweep] = {}
     for statement in statements:
         weights = sum(experiment.weight for experiment in statement.experiments)
@@ -45,7 +59,8 @@ def plan(statements: Sequence[Statement], runs: int | None) -> dict[Setting, Swe
             setting = experiment.setting
             sweep = sweeps.setdefault(setting, Sweep(setting))
             if setting.sampled:
-                # More runs of a shipped statement would show the others no better.
+                # Only a user's own statement gets more than SAMPLED_RUNS: when all shipped statements share
+                # one `runs`, a large number is meant for those without samples.
                 few = runs is None or statement.derivations
                 wanted = min(runs or RUNS, SAMPLED_RUNS) if few else runs or 0
             else:
@@ -59,11 +74,21 @@ def plan(statements: Sequence[Statement], runs: int | None) -> dict[Setting, Swe
 
 
 def run(sweep: Sweep, seed: int, report: Callable[[int], None]) -> None:
-    """Integrate the starts of a sweep under every claim's algorithm, and count what they show."""
+    """Integrate the starts of a sweep under every claim's algorithm, and count what they show.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        The planned sweep; its tallies are filled.
+    seed : int
+        Seed of all starts.
+    report : Callable[[int], None]
+        Called with the number of drawn starts done so far.
+    """
     setting = sweep.setting
     sweep.unnested = dict.fromkeys(sweep.chains, 0)
     done = 0
-    with processes(cores() if setting.sampled and sweep.runs > 4 * sampled.CHUNK else 1) as executor:
+    with processes(cores() if setting.sampled and sweep.runs > 4 * sampled.RUNS_A_TASK else 1) as executor:
         for batch, region, near in _starts(sweep, seed):
             outcomes = {}
             for claim, status, found in _first_look(setting, tuple(sweep.tallies), batch, near, executor):
@@ -83,7 +108,10 @@ def run(sweep: Sweep, seed: int, report: Callable[[int], None]) -> None:
 
 
 def _starts(sweep: Sweep, seed: int) -> Iterator[tuple[Batch, str | None, boundaries.Near | None]]:
-    """Batches drawn from the law, then those beside the boundaries of each stated region."""
+    """Yield batches drawn from the law, then batches beside the boundaries of each stated region.
+
+    With a batch come the region and the distances from its boundaries; None for both if it was drawn.
+    """
     setting, given = sweep.setting, conditions.parse(sweep.setting.given)
     key = [seed, zlib.crc32(setting.model_dump_json().encode())]
     for batch in batches(setting, given, sweep.runs, key):
@@ -101,6 +129,7 @@ _Truth = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 
 
 def _stated(setting: Setting, claim: Claim, batch: Batch, found: NDArray[np.bool_]) -> _Truth | None:
+    """Return what a claim states of each run; None if it states no region."""
     if claim.success is None:
         return None
     region, values = conditions.parse(claim.success), values_of(setting, batch, found)
@@ -108,7 +137,7 @@ def _stated(setting: Setting, claim: Claim, batch: Batch, found: NDArray[np.bool
 
 
 def _wrong(status: NDArray[np.int8], stated: _Truth | None) -> NDArray[np.bool_]:
-    """Which runs contradict the stated region."""
+    """Return which runs contradict the stated region, (B,)."""
     if stated is None:
         return np.zeros(status.size, dtype=bool)
     inside, undefined = stated
@@ -122,7 +151,7 @@ def _first_look(
     near: boundaries.Near | None,
     executor: Executor,
 ) -> Iterator[tuple[Claim, NDArray[np.int8], NDArray[np.bool_]]]:
-    """Status of each run under each claim's algorithm, and whether its mask has the target."""
+    """Yield, for each claim, the status of each run and whether its mask has the target."""
     rtol = RTOL if near is None else NEAR_RTOL
     if setting.sampled:
         statuses, found = sampled.train(setting, claims, batch, NEAR_RTOL, executor)
@@ -141,10 +170,10 @@ def _second_look(
     stated: _Truth | None,
     executor: Executor,
 ) -> int:
-    """Integrate runs that contradict the region once more, at the tolerance TIGHT, and that counts.
+    """Integrate the runs that contradict the region again, at the tolerance TIGHT, and return their number.
 
-    A flow that passes a saddle within the error of the first pass may leave it on either side. Changes
-    `status` and `stated`; returns how many runs had it.
+    The new outcomes replace the old ones in `status` and `stated`: a flow that passes a saddle within the
+    error of the first integration may leave it on either side.
     """
     again = np.flatnonzero(_wrong(status, stated))
     if stated is None or not 0 < again.size <= SECOND_LOOKS:
@@ -162,12 +191,12 @@ def _second_look(
 
 
 def _run(setting: Setting, claims: tuple[Claim, ...], batch: Batch, rtol: float) -> list[NDArray[np.int8]]:
-    """Status of each run of each claim's algorithm, by integration."""
+    """Integrate the runs under each claim's algorithm, and return their status by claim."""
     if batch.data is None:
         problem, rules = Population(setting.d, setting.targets), [claim.rule for claim in claims]
         ends = engine.train_and_prune(problem, batch.starts, rules, method="ode", rtol=rtol)
         return [end.status.copy() for end in ends]
-    # In one coordinate, runs differ in their data alone, and no pruning changes what they train.
+    # In one coordinate nothing is pruned: one flow, on the data of each run, serves all claims.
     starts = batch.starts
     assert isinstance(starts, Reduced)
     c = start_balance(starts)
@@ -181,7 +210,7 @@ def _run(setting: Setting, claims: tuple[Claim, ...], batch: Batch, rtol: float)
 
 
 def _limit(setting: Setting, claim: Claim, batch: Batch) -> Array:
-    """What theory says of the limit that no solver reaches in time, 1 or 0; NaN where it says nothing."""
+    """Return what theory says of limits that no solver reaches in time: 1 or 0, NaN where it says nothing."""
     if batch.data is not None:
         return np.full(batch.starts.size, np.nan)
     return predicted(
@@ -198,7 +227,7 @@ def _add(
     stated: _Truth | None,
     near: boundaries.Near | None,
 ) -> None:
-    """Count one batch."""
+    """Count a batch; `near` tells which starts lie beside a boundary of the claim's own region."""
     _, trapped, number, *_ = engine.tally(success(status), status).tolist()
     decided = ~np.isnan(success(status))
     wrong, late = _wrong(status, stated), np.zeros(status.size, dtype=bool)
@@ -216,7 +245,7 @@ def _add(
             tally.in_limit += int(late.sum())
     if near is not None:
         for face in np.unique(near.face[near.face >= 0]):
-            # A side without a decided start counts, too: no shift of it would have been seen.
+            # A side without decided starts gets an entry as well: no shift of it would have been seen.
             seen = near.distance[(near.face == face) & decided & ~np.isnan(near.distance)]
             known = tally.faces.get(int(face), np.empty(0))
             tally.faces[int(face)] = np.sort(np.append(known, seen))[:SEEN]
@@ -226,7 +255,7 @@ def _add(
 
 
 def _add_drawn(tally: Tally, batch: Batch, status: NDArray[np.int8], stated: _Truth | None) -> None:
-    """Count what tells of probabilities: one batch that was drawn from the law."""
+    """Count a batch drawn from the law towards the probabilities."""
     successes, _, decided, undecided, *_ = engine.tally(success(status), status).tolist()
     tally.drawn_decided += decided
     tally.drawn_open += undecided
@@ -238,13 +267,32 @@ def _add_drawn(tally: Tally, batch: Batch, status: NDArray[np.int8], stated: _Tr
 def _list(
     batch: Batch, status: NDArray[np.int8], chosen: NDArray[np.bool_], into: list[tuple[Batch, int]]
 ) -> None:
-    """Append the first few of the chosen runs; what was integrated to its end comes before a limit."""
+    """Append the first few of the chosen runs; trapped ones, decided by their limit, come last."""
     order = np.argsort(status == Status.TRAPPED, kind="stable")
     for i in order[chosen[order]][: LISTED - len(into)]:
         into.append((part(batch, slice(i, i + 1)), int(status[i])))
 
 
 def contradicts(setting: Setting, claim: Claim, batch: Batch, found: bool, wins: float) -> bool:
-    """Whether one run's outcome, 1 or 0, contradicts the stated region."""
+    """Return whether the outcome of one run contradicts the stated region.
+
+    Parameters
+    ----------
+    setting : Setting
+        The setting of the run.
+    claim : Claim
+        The claim.
+    batch : Batch
+        A batch of one start.
+    found : bool
+        Whether the mask keeps the target.
+    wins : float
+        1 if the run succeeds, 0 if it fails, NaN if that is unknown.
+
+    Returns
+    -------
+    bool
+        False where the outcome is unknown, the region undefined, or none is stated.
+    """
     stated = _stated(setting, claim, batch, np.array([found]))
     return stated is not None and not np.isnan(wins) and not stated[1][0] and bool(stated[0][0]) != bool(wins)

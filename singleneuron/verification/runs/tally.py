@@ -7,17 +7,34 @@ from singleneuron.verification.runs.batches import Batch
 from singleneuron.verification.statements import Claim, Setting
 
 SEEN = 10
-"""A shifted boundary would have been seen where so many decided starts lie between it and the stated one."""
+"""A shift of a boundary would have been seen if so many decided starts lie between it and the stated one."""
 
 
 @dataclass
 class Tally:
-    """What the runs of a claim showed; starts are listed, the first few, as (batch of one, status).
+    """What the runs of a claim showed.
 
-    starts : all; near_boundary : those among them that were put there, not drawn from the law. undefined :
-    starts for which the stated region is neither true nor false; they count as no evidence about it.
-    in_limit : counterexamples among undecided runs whose limit theory states. faces : by side of each
-    comparison, the smallest distances of decided starts.
+    Attributes
+    ----------
+    claim : Claim
+        The claim.
+    starts, near_boundary : int
+        All starts, and those put near a boundary instead of drawn from the law.
+    decided, trapped, open : int
+        Runs that succeeded or failed, those of them that are trapped, and undecided runs.
+    undefined : int
+        Starts for which the stated region is neither true nor false; they are no evidence about it.
+    counterexamples, in_limit : int
+        Decided runs against the region, and undecided runs whose limit, by theory, is against it.
+    second_looks : int
+        Runs against the region that were integrated again with a smaller tolerance.
+    drawn_decided, drawn_open, drawn_successes, drawn_counterexamples : int
+        Counts over the starts drawn from the law alone.
+    against, undecided, sample : list[tuple[Batch, int]]
+        The first few runs against the region, undecided runs, and decided runs from drawn starts: a batch of
+        one, and its status.
+    faces : dict[int, Array]
+        For each side of each comparison, the smallest distances of decided starts from the boundary.
     """
 
     claim: Claim
@@ -41,7 +58,7 @@ class Tally:
 
     @property
     def shift(self) -> float | None:
-        """By how much a boundary may be off and still not show; None where too few starts lie beside it."""
+        """How far a boundary may be off without being noticed; None if too few starts lie beside one."""
         if not self.faces or any(distances.size < SEEN for distances in self.faces.values()):
             return None
         return float(max(distances[SEEN - 1] for distances in self.faces.values()))
@@ -49,10 +66,20 @@ class Tally:
 
 @dataclass
 class Sweep:
-    """All that is claimed of the runs of one setting, and what they showed.
+    """All claims about the runs of one setting, and what the runs showed.
 
-    chains : claims each of whose algorithms succeeds wherever the one before it does; unnested : by chain,
-    the runs that break it.
+    Attributes
+    ----------
+    setting : Setting
+        The setting.
+    runs : int
+        Number of starts to draw.
+    tallies : dict[Claim, Tally]
+        What the runs showed for each claim.
+    chains : list[tuple[Claim, ...]]
+        Claims in an order in which each algorithm succeeds wherever the one before it does.
+    unnested : dict[tuple[Claim, ...], int]
+        Number of runs that break each chain.
     """
 
     setting: Setting

@@ -56,7 +56,7 @@ def test_tolerance_is_the_loosest_that_meets_the_error():
     (row,) = measure.measure(case, rounds=1)
     assert row.tolerance == pytest.approx(10**-6.75)
     assert row.largest == pytest.approx(5 * 10**-6.75)
-    assert "| made up | 3 | 1.8e-07 |" in measure.table(case, [row])
+    assert "| made up | 3 | 1.8e-07 |" in measure.markdown_table(case, [row])
 
 
 def test_a_tool_of_few_tolerances_gets_the_loosest_of_them():

@@ -138,14 +138,14 @@ def test_anything_else_is_refused_in_one_line(text):
 
 @pytest.mark.parametrize("part", ["1 / 0", "0 / 0", "log(0)", "sqrt(-1)", "9 ** 9 ** 9 ** 9"])
 def test_a_part_that_no_start_can_make_a_number_is_refused(part):
-    with pytest.raises(ValueError, match="must be a finite number, but is none") as refusal:
+    with pytest.raises(ValueError, match="must be a finite number, but is not") as refusal:
         conditions.parse(f"a0 > 0 and w1 < {part}")
     assert part in str(refusal.value)
     for never in ("a0 / 0", "a0 / (1 - 1)", "a0 / log(1)"):
         with pytest.raises(ValueError, match="must be a finite number, but divides by 0"):
             conditions.parse(f"{never} > 0")
     for large in ("1e400", "-2e300", "1" + 400 * "0"):
-        with pytest.raises(ValueError, match=r"must be at most 1e\+300, but one is beyond"):
+        with pytest.raises(ValueError, match=r"must be at most 1e\+300, but one is larger"):
             conditions.parse(f"a0 > {large}")
     assert conditions.parse("a0 > 0 and w1 < log(w1)")(VALUES).tolist() == [False] * 3
 

@@ -12,7 +12,7 @@ from singleneuron.verification import reference_solver
 def test_plane_follows_the_balanced_closed_form():
     starts = sn.balanced_starts(d=5, size=6, seed=3, reduced=True)
     stated = np.stack(sn.balanced_flow(starts.a, starts.p, starts.q, 3.0))
-    found = [reference_solver.plane(starts.a[i], starts.p[i], starts.q[i], 3.0) for i in range(6)]
+    found = [reference_solver.solve_plane(starts.a[i], starts.p[i], starts.q[i], 3.0) for i in range(6)]
     np.testing.assert_allclose(np.array(found).T, stated, rtol=0, atol=100 * reference_solver.RTOL)
 
 
@@ -22,7 +22,7 @@ def test_line_crosses_or_sticks_as_the_closed_form_does(s_neg):
     for a, w in ((1.0, -0.5), (-1.0, -0.5), (-1.0, 0.5), (0.3, -0.5), (-0.2, 0.5), (1.0, 0.0)):
         stated = sn.line_flow(a, w, 6.0, *data)
         np.testing.assert_allclose(
-            reference_solver.line(a, w, data, 6.0), stated, atol=1000 * reference_solver.RTOL
+            reference_solver.solve_line(a, w, data, 6.0), stated, atol=1000 * reference_solver.RTOL
         )
 
 
@@ -61,7 +61,7 @@ def test_descent_on_samples_is_that_of_the_flow():
     a, w = reference_solver.descend(problem, start.a[0], start.w[0], 5.0, share=1e-3)
     end = sn.integrate(problem, start, 5.0).state
     np.testing.assert_allclose([a, *w], [end.a[0], *end.w[0]], atol=1e-3)
-    largest = np.argmax(np.abs(reference_solver.dense(problem, start.a[0], start.w[0])[1]))
+    largest = np.argmax(np.abs(reference_solver.train_dense(problem, start.a[0], start.w[0])[1]))
     assert largest == np.argmax(np.abs(sn.integrate(problem, start, np.inf).state.w[0]))
 
 

@@ -86,7 +86,7 @@ def test_a_file_of_another_editor_is_read(change, tmp_path):
         ("a = " + "[" * 5000, "cannot read"),
         (GOOD + "#" * 70_000, "bytes"),
         (GOOD.encode() + b"\xff", "cannot read"),
-        (None, "no file"),
+        (None, "not a file"),
     ],
 )
 def test_bad_files_are_refused_in_one_line(text, message, tmp_path):

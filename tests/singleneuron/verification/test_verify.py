@@ -87,7 +87,7 @@ def test_what_would_have_been_seen_stands_beside_a_statement_that_is_not_refuted
     low, high = count.rate.interval
     assert result.verdict == (
         f"NOT REFUTED (no derivation; {count.starts:,} starts, a region off by a probability of "
-        f"{count.interval[1]:.1e} would have been seen, a boundary off by {count.shift:.1e}, too, "
+        f"{count.interval[1]:.1e} would have been seen, and so would a boundary off by {count.shift:.1e}, "
         f"the rate is in [{low:.5f}, {high:.5f}])"
     )
 

@@ -1,0 +1,136 @@
+"""Starts given by coordinates, any one of which can be moved while the others are kept."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from singleneuron.problem.arguments import Array
+from singleneuron.problem.problem import Line, target_vector
+from singleneuron.problem.state import Reduced, State
+from singleneuron.verification.runs import batches
+from singleneuron.verification.runs.batches import Batch
+from singleneuron.verification.statements import Setting
+
+
+@dataclass(frozen=True)
+class Places:
+    """Starts by coordinates, each (B,) or of a shape that broadcasts with it.
+
+    Attributes
+    ----------
+    a, w1 : array_like
+        Outer weight, and component of w along the target. Only the sign of a matters in a balanced start.
+    inner, outer : array_like
+        Norms of the rest of w: its parts within the target's coordinates and beyond them.
+    data : Line
+        Statistics of the target's coordinate.
+    seeds : NDArray[np.int64] | None
+        Seeds of the samples in d > 1; None if there are none.
+    """
+
+    a: Any
+    w1: Any
+    inner: Any
+    outer: Any
+    data: Line
+    seeds: NDArray[np.int64] | None
+
+    def __getitem__(self, index: NDArray[np.intp]) -> "Places":
+        """Select places."""
+        data = Line(*(np.broadcast_to(value, self.a.shape)[index] for value in self.data))
+        seeds = None if self.seeds is None else self.seeds[index]
+        return Places(self.a[index], self.w1[index], self.inner[index], self.outer[index], data, seeds)
+
+    @property
+    def q(self) -> Array:
+        """Norm of w without its component along the target."""
+        return np.hypot(self.inner, self.outer)
+
+    @property
+    def rho(self) -> Array:
+        """Norm of w."""
+        return np.hypot(self.w1, self.q)
+
+    def values(self, setting: Setting) -> dict[str, Any]:
+        """Compute all that a condition may mention."""
+        rho, a, c = self.rho, self.a, 0.0
+        if setting.init == "balanced":
+            a = np.copysign(rho, a)
+        else:
+            c = (np.abs(a) - rho) * (np.abs(a) + rho)
+        kept, theta = np.hypot(self.w1, self.inner), np.arctan2(self.q, self.w1)
+        named = {"a0": a, "w1": self.w1, "q": self.q, "rho": rho, "kept": kept, "theta": theta, "c": c}
+        return named | {"d": setting.d, "s_pos": self.data.s_pos, "s_neg": self.data.s_neg, "found": 1.0}
+
+    def moved(self, name: str, value: Any) -> "Places":
+        """Return the places with the coordinate `name` set, and the others of its chart kept."""
+        if name == "a0":
+            return replace(self, a=value)
+        if name == "w1":
+            return replace(self, w1=value)
+        if name in Line._fields:
+            return replace(self, data=self.data._replace(**{name: value}))
+        if name == "theta":
+            w1, across = self.rho * np.cos(value), self.rho * np.sin(value) / self.q
+            return replace(self, w1=w1, inner=self.inner * across, outer=self.outer * across)
+        if name == "kept":
+            factor = value / np.hypot(self.w1, self.inner)
+            return replace(self, w1=self.w1 * factor, inner=self.inner * factor)
+        factor = value / (self.rho if name == "rho" else self.q)
+        w1 = self.w1 * factor if name == "rho" else self.w1
+        return replace(self, w1=w1, inner=self.inner * factor, outer=self.outer * factor)
+
+
+def reach(setting: Setting) -> float:
+    """Return how far from 0 starts are put: about the largest |w| of the law."""
+    norm = setting.scale * (1.0 if setting.init == "balanced" else np.sqrt(setting.d))
+    return float(norm * (1 + 2 / np.sqrt(setting.d)))
+
+
+def anywhere(setting: Setting, size: int, rng: np.random.Generator) -> Places:
+    """Draw starts with data: each from the law, uniform in (a0, w1, q), or uniform in (a0, rho, theta)."""
+    far, origin = reach(setting), batches.draw(setting, size, rng)
+    law = batches.values_of(setting, origin)
+    kind = rng.integers(3, size=size)
+    theta, rho, angle = (rng.uniform(0, end, size) for end in (np.pi, far, np.pi / 2))
+    a = np.where(kind == 0, law["a0"], rng.uniform(-far, far, size))
+    w1 = np.choose(kind, [law["w1"], rng.uniform(-far, far, size), rho * np.cos(theta)])
+    q = np.choose(kind, [law["q"], rng.uniform(0, far, size), rho * np.sin(theta)])
+    if setting.d == 1:
+        q = np.zeros(size)
+    if setting.targets in (1, setting.d):  # no rest within the target's coordinates, or none beyond
+        angle = np.full(size, 0.0 if setting.targets == 1 else np.pi / 2)
+    inner = q * np.sin(angle) if setting.targets > 1 else np.zeros(size)
+    outer = q * np.cos(angle) if setting.targets < setting.d else np.zeros(size)
+    return Places(a, w1, inner, outer, origin.data or Line(), origin.seeds)
+
+
+def join_places(parts: Sequence[Places]) -> Places:
+    """Concatenate places."""
+    a, w1, inner, outer = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("a", "w1", "inner", "outer")
+    )
+    data = Line(*(np.concatenate([part.data[k] for part in parts]) for k in range(4)))
+    seeds = [part.seeds for part in parts if part.seeds is not None]
+    return Places(a, w1, inner, outer, data, np.concatenate(seeds) if seeds else None)
+
+
+def batch_at(setting: Setting, places: Places, rng: np.random.Generator) -> Batch:
+    """Build the starts at these places; if w itself is needed, its direction across the target is random."""
+    balanced = setting.init == "balanced"
+    a = np.copysign(places.rho, places.a) if balanced else places.a
+    c = np.zeros(a.size) if balanced else None
+    data = None if setting.n is None else places.data
+    if setting.reduced:
+        return Batch(Reduced(a, places.w1, places.outer, c), data, places.seeds)
+    v = target_vector(setting.d, setting.targets)
+    w = places.w1[:, None] * v
+    for norm, kept in ((places.inner, v > 0), (places.outer, v == 0)):
+        across = rng.standard_normal((a.size, setting.d)) * kept
+        across -= (across @ v)[:, None] * v
+        length = np.linalg.norm(across, axis=1)[:, None]
+        w += norm[:, None] * np.divide(across, length, out=np.zeros_like(across), where=length > 0)
+    return Batch(State(a, w, c), data, places.seeds)
