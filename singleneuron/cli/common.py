@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from signflow import command_line
-from singleneuron.experiments.settings import options_of
+from singleneuron.experiments.options import options_of
 
 if TYPE_CHECKING:
     from singleneuron.flows.result import Progress

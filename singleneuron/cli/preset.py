@@ -64,7 +64,7 @@ def run_preset(options: argparse.Namespace) -> None:
                 )
             write(tables, path, config=config)
             for folder in left:
-                store.finish(folder)
+                store.discard_finished(folder)
             message = str(path)
         if not options.quiet:
             print(message, flush=True)

@@ -48,7 +48,7 @@ def run_study(options: argparse.Namespace) -> None:
         data = sn.success_rate(**arguments, workers=options.workers, directory=folder, progress=progress)
     with store.kept(options.out, folder):
         write(data, options.out, config=config, seed=options.seed)
-    store.finish(folder)
+    store.discard_finished(folder)
     if not options.quiet:
         print("\n".join(_rates(data)))
         print(options.out)

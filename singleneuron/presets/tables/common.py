@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
 
 import singleneuron as sn
-from singleneuron.experiments.settings import made
+from singleneuron.experiments.options import made
 from singleneuron.problem.arguments import number
 
 CURVE_POINTS = 50
