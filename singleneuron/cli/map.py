@@ -63,7 +63,7 @@ def run_map(options: argparse.Namespace) -> int:
 
 
 def _summary(cells: xr.Dataset, options: argparse.Namespace) -> str:
-    """Summarise an algorithm: cells by status and how many differ from the prediction, or the mean of averages."""
+    """Count cells by status, and those that differ from the prediction; of averages give the mean instead."""
     from singleneuron.problem.status import Status, counts
 
     decided = cells.success.notnull()

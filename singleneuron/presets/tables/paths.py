@@ -53,7 +53,7 @@ class Paths(PresetPart):
     learning_rate: float | None = None
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Compute a and loss over (start, time), w also over (coordinate), status and success over (start)."""
+        """Compute a, loss (start, time) and w (start, time, coordinate); status and success at the end."""
         size = 8 * self.points * len(self.a) * (self.d + 2)
         check_memory(f"a path with points = {self.points}, d = {self.d}", size)
         times = time_points(self.t_end, self.points)
