@@ -44,7 +44,7 @@ def hold(path: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[No
     Yields
     ------
     None
-        Nothing.
+        While the file is held.
 
     Raises
     ------

@@ -164,7 +164,7 @@ def kept(path: Path, folder: Path) -> Iterator[None]:
     Yields
     ------
     None
-        Nothing.
+        While `path` is being written.
 
     Raises
     ------
