@@ -187,7 +187,7 @@ def grid_of(factors: Mapping[str, Any], imp: str, common: Mapping[str, Any]) -> 
     return grid
 
 
-def check_fits(groups: Sequence[Group], runs: int, at_most: bool) -> None:
+def check_study_size(groups: Sequence[Group], runs: int, at_most: bool) -> None:
     """Raise ValueError, in one line, for a study that does not fit this machine or takes too long.
 
     With `at_most` the study stops when its intervals are narrow, so that `runs` says nothing about its time.

@@ -224,9 +224,9 @@ class StudySettings:
 
     def check_size(self) -> None:
         """Raise ValueError, in one line, for a study that does not fit this machine or takes too long."""
-        from singleneuron.experiments.grid import check_fits
+        from singleneuron.experiments.grid import check_study_size
 
-        check_fits(self.grid.groups, self.runs, at_most=self.ci_width is not None)
+        check_study_size(self.grid.groups, self.runs, at_most=self.ci_width is not None)
 
     @functools.cached_property
     def grid(self) -> Grid:
