@@ -354,7 +354,7 @@ def test_progress_counts_runs(monkeypatch):
         ({"n": 0}, "n must be"),
         ({"n": 1.5}, "n must be"),
         ({"noise": -1}, "noise"),
-        ({"noise": [0, 0.1]}, "give n"),
+        ({"noise": [0, 0.1]}, "give their number n"),
         ({"noise": [0.1, "x"]}, "noise"),
         ({"init": "zero"}, "init"),
         ({"scale": 0}, "scale"),
