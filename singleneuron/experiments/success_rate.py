@@ -68,11 +68,11 @@ def success_rate(
     Each of the factors d, n, noise, init, scale, learning_rate, level_time, rewind_time, targets and
     `algorithms` is a value, or a sequence of values, which becomes a dimension of the result.
 
-    Which starts and data a run draws is a function of the seed and its number alone: the counts are the same
-    bit for bit whatever the workers, their order and interruptions. Points with the same d, init and seed
-    share their starts, with one exception: the population with one target, at most one pruning and infinite
-    levels needs (a, p, q) alone, and draws other starts than the rest. The data of a smaller n are the first
-    samples of a larger one.
+    The start and the data of a run depend on its point, its number and the seed alone, so the counts are the
+    same bit for bit whatever the workers, their order and interruptions. Points with the same d, init and
+    seed share their starts, with one exception: the population with one target, at most one pruning and
+    infinite levels needs (a, p, q) alone, and draws other starts than the rest. The data of a smaller n are
+    the first samples of a larger one.
 
     Parameters
     ----------
@@ -111,9 +111,9 @@ def success_rate(
     method : {'ode', 'exact', 'auto'}
         How `integrate` follows the flow; 'exact' uses closed forms.
     workers : int, optional
-        Processes that count, 1 for none besides this one; by default one for each core.
+        Processes that do the work; 1 uses this process alone. By default there is one for each core.
     executor : concurrent.futures.Executor, optional
-        Counts instead of these processes.
+        Does the work instead of these processes.
     directory : str or Path, optional
         Folder that keeps finished chunks; a study that finds them there does not count them again. By default
         nothing is kept.
@@ -125,8 +125,9 @@ def success_rate(
     Returns
     -------
     Dataset
-        The dimensions are the factors given as sequences; the other factors are coordinates without one.
-        Attributes: `runs`, `seed`, `interval`, `levels`, `imp` and `method`. Variables:
+        Every factor is a coordinate, `algorithms` under the name `algorithm`; those given as sequences are
+        dimensions. None reads as inf for n, and as NaN for learning_rate and rewind_time. Attributes: `runs`,
+        `seed`, `interval`, `levels`, `imp` and `method`. Variables:
 
         - `decided`, `undecided`: runs with and without an outcome, which add up to those counted. Gradient
           descent that diverges is decided: it fails.
