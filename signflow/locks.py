@@ -1,9 +1,9 @@
-"""Files that one process holds at a time, so that two never work in one folder.
+"""Locks: files that one process holds at a time, so that two processes never work in one folder.
 
 The kernel releases its lock however a process ends. Lustre and NFS are often mounted without locks (ENOSYS,
 ENOLCK, EOPNOTSUPP), and Windows has none of this kind. There a second file, `NAME.held`, stands for the lock:
 only one process can create it, and it names its owner. If that process ran on this machine and is gone, the
-next one takes over; whether a process of another machine still runs cannot be told from here.
+next one takes over. Whether a process of another machine still runs cannot be told from here.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+"""Errors of a file system that has no locks."""
 
 
 class Busy(ValueError):
@@ -38,7 +39,12 @@ def hold(path: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[No
     path : Path
         The file; it is created, with its folder, if it is missing, and stays afterwards.
     say : callable
-        Receives a line where the file system has no locks and another file stands for one.
+        Called with a line of text if the file system has no locks, so that another file stands for one.
+
+    Yields
+    ------
+    None
+        While the file is held.
 
     Raises
     ------
@@ -61,7 +67,18 @@ def hold(path: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[No
 
 
 def is_held(path: Path) -> bool:
-    """Return whether a process holds the file; no right to write there is needed."""
+    """Return whether a process holds a file; no permission to write there is needed.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it need not exist.
+
+    Returns
+    -------
+    bool
+        Whether it is held.
+    """
     if not path.is_file():
         return False
     with path.open(encoding="utf-8") as file:
@@ -75,18 +92,37 @@ def is_held(path: Path) -> bool:
 
 
 def wait(path: Path, pause: float = 0.5) -> None:
-    """Return once no process holds the file, asking every `pause` seconds."""
+    """Wait until no process holds a file.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it need not exist.
+    pause : float
+        Seconds between two looks at it.
+    """
     while is_held(path):
         time.sleep(pause)
 
 
 def beside(path: Path) -> Path:
-    """Return the name of the file that stands for a lock on `path` where the file system has none."""
+    """Name the file that stands for a lock where the file system has none.
+
+    Parameters
+    ----------
+    path : Path
+        The file to be held.
+
+    Returns
+    -------
+    Path
+        The file, in the same folder.
+    """
     return path.with_name(f"{path.name}.held")
 
 
 def _open(path: Path, stack: contextlib.ExitStack, say: Callable[[str], None]) -> IO[Any]:
-    """Open the file and lock it, until `stack` ends."""
+    """Open the file and lock it until `stack` ends."""
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -114,13 +150,14 @@ def _open(path: Path, stack: contextlib.ExitStack, say: Callable[[str], None]) -
 
 
 def _lock(file: IO[Any], shared: bool = False) -> None:
-    """Lock an open file without waiting; BlockingIOError if another process has it."""
+    """Lock an open file without waiting; raise BlockingIOError if another process has it."""
     if fcntl is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
 def _stands_at(path: Path, file: IO[Any]) -> bool:
+    """Return whether an open file is the one that lies at `path` now."""
     with contextlib.suppress(FileNotFoundError):
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     return False
@@ -128,7 +165,7 @@ def _stands_at(path: Path, file: IO[Any]) -> bool:
 
 @contextlib.contextmanager
 def _created(path: Path) -> Iterator[None]:
-    """Create the file that stands for a lock, and remove it in the end."""
+    """Create the file that stands for a lock, and remove it when the context ends."""
     _remove_stale(path)
     try:
         with path.open("x", encoding="utf-8") as file:
@@ -142,7 +179,7 @@ def _created(path: Path) -> Iterator[None]:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove the file if its owner is gone; Busy if the owner may still run.
+    """Remove the file if its owner is gone; raise Busy if the owner may still run.
 
     Two processes may find the same stale file, and the slower one must not remove what the faster one has
     created since. Only one of them can make a link named after the stale owner, and it looks once more at
@@ -171,21 +208,24 @@ def _remove_stale(path: Path) -> None:
 
 
 def _this_process() -> str:
+    """Return the name of this process, as it stands in the files that it holds."""
     return f"process {os.getpid()} on {platform.node()}"
 
 
 def _read(path: Path) -> str | None:
+    """Return the text of a file, or None if there is no such file."""
     with contextlib.suppress(FileNotFoundError):
         return path.read_text(encoding="utf-8", errors="replace")
     return None
 
 
 def _read_name(text: str) -> str:
+    """Return the process that a held file names, on one line."""
     return " ".join(text.split()) or "another process"
 
 
 def _running(text: str | None) -> str | None:
-    """Return whom the text names, unless it names nobody or a process of this machine that is gone."""
+    """Return the process that the text names, or None if there is no text or that process is gone."""
     if text is None:
         return None
     number, _, host = text.removeprefix("process ").partition(" on ")

@@ -1,6 +1,6 @@
 """The single hidden neuron: gradient flow, pruning, and where IMP, WR and LRR succeed.
 
-Everything public is here; modules are loaded when their names are first used.
+All public names are here; their modules are loaded when the names are first used.
 """
 
 import importlib
@@ -79,6 +79,7 @@ __all__ = sorted(_MODULE)
 
 
 def __getattr__(name: str) -> Any:
+    """Load the module of a public name, and return what the name stands for."""
     if name not in _MODULE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_MODULE[name]}"), name)

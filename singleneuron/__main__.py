@@ -1,4 +1,4 @@
-"""`singleneuron`, the command: its imports, too, can be interrupted."""
+"""The command `singleneuron`, which can be interrupted even while it imports its modules."""
 
 from signflow.interrupt import program
 

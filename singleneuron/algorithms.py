@@ -1,4 +1,4 @@
-"""IMP, WR and LRR: what a level starts from after a pruning. Everything else asks an `Algorithm`."""
+"""IMP, WR and LRR: what a level starts from after a pruning. All other modules ask an `Algorithm`."""
 
 from __future__ import annotations
 
@@ -13,20 +13,42 @@ Variant = Literal["keep", "rebalance"]
 ALGORITHMS: tuple[str, ...] = get_args(Name)
 IMP_VARIANTS: tuple[str, ...] = get_args(Variant)
 STEPS_MISS = 0.05
-"""Share of a time by which whole steps of gradient descent may miss it."""
+"""Largest relative error of a time that gradient descent reaches by whole steps."""
 
-T = TypeVar("T")
+Weights = TypeVar("Weights")
 
 
 @dataclass(frozen=True)
 class Algorithm:
-    """Where a and w come from at the start of each level after the first; the mask is applied to them.
+    """Where a and w come from at the start of each level after the first; w is then masked.
 
-    name : 'imp', 'wr' or 'lrr'.
-    rewind_time : of WR alone, >= 0; 0 is IMP.
-    imp : what IMP and WR do with a then: 'keep' it, or 'rebalance' it to sign(a) |mask * w|.
+    Attributes
+    ----------
+    name : {'imp', 'wr', 'lrr'}
+        IMP takes a and w from the start, WR from the dense level at `rewind_time`, LRR from the end of the
+        level before.
+    rewind_time : float or None
+        The time that WR rewinds to, >= 0; at 0 it is IMP. None for the other algorithms.
+    imp : {'keep', 'rebalance'}
+        What IMP and WR do with a after a pruning: keep it, or set it to sign(a) |mask * w|.
 
-    Raises ValueError, in one line, for a name that does not exist, or options that do not fit it.
+    Raises
+    ------
+    ValueError
+        In one line, if there is no such algorithm, or if an option does not fit it.
+
+    References
+    ----------
+    Gadhikar & Burkholz (ICLR 2024), Theorem 2.3.
+
+    Examples
+    --------
+    >>> import singleneuron as sn
+    >>> algorithms = sn.Algorithm("imp"), sn.Algorithm("wr", rewind_time=2.0), sn.Algorithm("lrr")
+    >>> [algorithm.rewinds_to for algorithm in algorithms]
+    [0.0, 2.0, None]
+    >>> [algorithm.source("rewound", "trained") for algorithm in algorithms]
+    ['rewound', 'rewound', 'trained']
     """
 
     name: str
@@ -34,6 +56,7 @@ class Algorithm:
     imp: str = "keep"
 
     def __post_init__(self) -> None:
+        """Check the name, and the options against it."""
         if self.name not in ALGORITHMS:
             raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}, but is {self.name!r}")
         if self.imp not in IMP_VARIANTS:
@@ -53,27 +76,27 @@ class Algorithm:
 
     @classmethod
     def fitting(cls, name: str, *, imp: str = "keep", rewind_time: float | None = None) -> Algorithm:
-        """The algorithm with those options, which serve several algorithms, that it takes."""
+        """Return the algorithm with those of the options that it takes; the others are ignored."""
         if name == "lrr" and imp in IMP_VARIANTS:
             imp = "keep"
         return cls(name, rewind_time if name == "wr" else None, imp)
 
     @property
     def rewinds_to(self) -> float | None:
-        """The time of the dense level from which a and w are taken; None: those trained last (LRR)."""
+        """The time of the dense level whose a and w are taken; None for LRR, which keeps the trained ones."""
         return {"imp": 0.0, "wr": self.rewind_time, "lrr": None}[self.name]
 
     @property
     def rebalances(self) -> bool:
-        """Whether a becomes sign(a) |mask * w|."""
+        """Whether a becomes sign(a) |mask * w| after a pruning."""
         return self.imp == "rebalance"
 
-    def source(self, rewound: T, trained: T) -> T:
-        """Which of the two a level starts from: the state at `rewinds_to`, or the end of the level before."""
+    def source(self, rewound: Weights, trained: Weights) -> Weights:
+        """Return what a level starts from: the state at `rewinds_to`, or the end of the level before."""
         return trained if self.rewinds_to is None else rewound
 
     def check_times(self, level_time: float, learning_rate: float | None = None) -> None:
-        """ValueError, in one line, for a time that no level, or no whole step of descent, reaches."""
+        """Raise ValueError for a time that lies beyond a level, or that whole steps of descent miss."""
         if self.rewind_time is not None:
             if self.rewind_time > level_time:
                 raise ValueError(
@@ -85,7 +108,7 @@ class Algorithm:
 
 
 def _check_steps(name: str, time: float, learning_rate: float | None) -> None:
-    """ValueError for a time that no whole number of steps comes near."""
+    """Raise ValueError for a time that no whole number of steps comes near."""
     if learning_rate is None or not math.isfinite(time):
         return
     reached = learning_rate * round(time / learning_rate)
@@ -97,13 +120,33 @@ def _check_steps(name: str, time: float, learning_rate: float | None) -> None:
 
 
 def level_counts(d: int, targets: int, levels: int) -> tuple[int, ...]:
-    """Coordinates kept at each level: `levels` prunings from d to `targets` in geometric counts."""
+    """Return how many coordinates each level keeps: a geometric sequence from d down to `targets`.
+
+    Parameters
+    ----------
+    d : int
+        Number of input coordinates.
+    targets : int
+        Number of coordinates of the target.
+    levels : int
+        Number of prunings. Each takes at least one coordinate, so at most d - targets are possible.
+
+    Returns
+    -------
+    tuple of int
+        (levels + 1,) counts, from d to `targets`; (d,) alone where d = targets, as nothing is pruned.
+
+    Raises
+    ------
+    ValueError
+        If `levels` is < 1 or > d - targets.
+    """
     if d == targets:
         return (d,)
     levels = integer_in_range("levels", levels, 1)
     if levels > d - targets:
         raise ValueError(
-            f"levels must be <= d - targets = {d - targets}: each prunes a coordinate; but is {levels}"
+            f"levels must be <= d - targets = {d - targets}, as each prunes a coordinate, but is {levels}"
         )
     counts = [d]
     for level in range(1, levels + 1):

@@ -1,4 +1,4 @@
-"""Pruning by levels: train, prune the smallest |w_i|, go on as IMP, WR or LRR prescribes (Theorem 2.3)."""
+"""Pruning by levels: train, prune the smallest |w_i|, and continue by IMP, WR or LRR (Theorem 2.3)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,19 +18,44 @@ from singleneuron.problem.state import Reduced, Starts, State, start_balance
 from singleneuron.problem.status import Status
 from singleneuron.problem.status import success as success_of
 
-OPEN = (Status.UNDECIDED, Status.FAILED, Status.AMBIGUOUS)
+NO_OUTCOME = (Status.UNDECIDED, Status.FAILED, Status.AMBIGUOUS)
+"""Statuses of a level that leave the outcome of its run open."""
 
 
 @dataclass(frozen=True)
 class PruneResult:
-    """Outcome of B runs with L prunings (L + 1 levels).
+    """Outcome of B runs with L prunings, which are L + 1 levels.
 
-    success : (B,), 1, 0, or NaN where the run is undecided, ambiguous or failed.
-    status : (B,), that of the run; levels : (B, L + 1), that of each level.
-    mask : (B, d), the coordinates that survive; None for reduced starts.
-    loss, a : (B, L + 1), at the end of each level.
-    w : (B, L + 1, d), at the end of each level; for reduced starts (p, q), (B, L + 1, 2).
-    counts : coordinates kept at each level. imp : what IMP and WR did with a, 'keep' or 'rebalance'.
+    Attributes
+    ----------
+    success : ndarray, shape (B,)
+        1 where the run succeeded, 0 where it did not, NaN where it is undecided, ambiguous or failed.
+    status : ndarray of int8, shape (B,)
+        Code of `Status` of each run.
+    levels : ndarray of int8, shape (B, L + 1)
+        Code of `Status` at the end of each level.
+    mask : ndarray of bool, shape (B, d), or None
+        The coordinates that survive; None for reduced starts.
+    loss : ndarray, shape (B, L + 1)
+        Loss at the end of each level.
+    a : ndarray, shape (B, L + 1)
+        Outer weight at the end of each level.
+    w : ndarray, shape (B, L + 1, d)
+        Inner weights at the end of each level; for reduced starts (p, q), of shape (B, L + 1, 2).
+    counts : tuple of int
+        Number of coordinates kept at each level.
+    imp : {'keep', 'rebalance'}
+        What IMP and WR did with a after a pruning.
+
+    Examples
+    --------
+    >>> import singleneuron as sn
+    >>> starts = sn.balanced_starts(d=10, size=5, seed=1)
+    >>> run = sn.prune(sn.Population(d=10), starts, algorithm="lrr", levels=3)
+    >>> run.counts, run.loss.shape, run.w.shape
+    ((10, 5, 2, 1), (5, 4), (5, 4, 10))
+    >>> run.mask.sum(axis=1).tolist()
+    [1, 1, 1, 1, 1]
     """
 
     success: Array
@@ -45,7 +70,7 @@ class PruneResult:
 
 
 def smallest_pruned(w: Array, mask: BoolArray, count: int) -> BoolArray:
-    """The mask (B, d) of each row's `count` largest |w_i| among those kept; the lower index wins a tie."""
+    """Return the mask (B, d) of the `count` largest kept |w_i| of each row; the lower index wins a tie."""
     magnitude = np.where(mask, np.abs(w), -1.0)
     order = np.argsort(-magnitude, axis=1, kind="stable")
     kept = np.zeros(mask.shape, dtype=bool)
@@ -54,7 +79,7 @@ def smallest_pruned(w: Array, mask: BoolArray, count: int) -> BoolArray:
 
 
 def rebalanced(starts: State, mask: BoolArray) -> State:
-    """a := sign(a) |mask * w|, balanced by construction."""
+    """Return the starts with w masked and a = sign(a) |mask * w|, which are balanced by construction."""
     w = np.where(mask, starts.w, 0.0)
     norm = np.abs(w).max(axis=1) if np.all(mask.sum(axis=1) == 1) else np.linalg.norm(w, axis=1)
     return State(np.sign(starts.a) * norm, w, np.zeros(starts.size))
@@ -73,24 +98,65 @@ def prune(
     progress: Progress | None = None,
     **training: Any,
 ) -> PruneResult:
-    """Run IMP, WR or LRR from d coordinates to the target's, over any training that `integrate` offers.
+    """Prune by IMP, WR or LRR from d coordinates to the number of the target's, and train every level.
 
-    algorithm : at each level after the first the weights are mask * those of the start ('imp'), of the dense
-        level at `rewind_time` ('wr'), or of the level before ('lrr'); or an `Algorithm`, which says all of
-        this by itself.
-    levels : number of prunings, in geometric counts; none where d is the number of targets already.
-    imp : what IMP and WR do with a after a pruning: 'keep', or 'rebalance' to sign(a) |mask * w|.
-    rewind_time : of WR alone, no longer than a level.
-    level_time : length of a level; inf trains each to its limit. Gradient descent takes the nearest whole
-        number of steps, for it and for rewind_time; a time that these miss by over 5 % is refused.
-        A run of finite levels succeeds if its last level ends within tolerance; one of infinite levels if its
-        limit is the target.
-    dense : the dense level, where it was trained before (it is the same for every algorithm).
-    training : passed to `integrate` (rtol, atol, method, learning_rate, label_noise, seed, tolerance).
+    Levels are trained in any way that `integrate` offers. A run of finite levels succeeds if its last level
+    ends within tolerance of the target; a run of infinite levels succeeds if its limit is the target.
 
-    Reduced starts serve for one target, one pruning and infinite levels: there a trained w has its largest
-    coordinate on the target, whatever the others are. Raises ValueError, in one line, for what does not fit.
+    Parameters
+    ----------
+    problem : Population or Sample
+        What every level is trained on.
+    starts : State or Reduced
+        B starts. Reduced starts serve for the population with one target, one pruning and infinite levels:
+        there the largest coordinate of a trained w is the target's, whatever the others are.
+    algorithm : {'imp', 'wr', 'lrr'} or Algorithm
+        Each level after the first starts from mask * the weights of the start ('imp'), of the dense level at
+        `rewind_time` ('wr'), or of the level before ('lrr'). An `Algorithm` already has its `imp` and
+        `rewind_time`; those given here are then ignored.
+    levels : int
+        Number of prunings, in geometric counts. Nothing is pruned where d is the number of targets.
+    imp : {'keep', 'rebalance'}
+        What IMP and WR do with a after a pruning: keep it, or set it to sign(a) |mask * w|.
+    rewind_time : float, optional
+        Time that WR rewinds to, at most `level_time`; WR needs it, and no other algorithm takes it.
+    level_time : float
+        Length of every level; inf trains each to its limit. Gradient descent takes the nearest whole number
+        of steps, for this time and for `rewind_time`; a time that they miss by over 5 % is refused.
+    dense : FlowResult, optional
+        The dense level, if it has been trained already: it is the same for every algorithm.
+    progress : callable, optional
+        Called as progress(done, total) with numbers of trained starts, each counted once for every level.
+    **training
+        Passed to `integrate`: rtol, atol, method, learning_rate, label_noise, seed, tolerance.
+
+    Returns
+    -------
+    PruneResult
+        The outcome of every run.
+
+    Raises
+    ------
+    ValueError
+        In one line, if an argument does not fit the others.
+
+    References
+    ----------
+    Theorem 2.3 of Gadhikar & Burkholz (ICLR 2024).
+
+    Examples
+    --------
+    From w_1 < 0 LRR succeeds and IMP fails; from a < 0 both fail.
+
+    >>> import singleneuron as sn
+    >>> problem = sn.Population(d=2)
+    >>> starts = sn.State(a=[1.0, 1.0, -1.0], w=[[0.6, 0.8], [-0.6, 0.8], [0.6, 0.8]], c=0.0)
+    >>> sn.prune(problem, starts, algorithm="imp").success.tolist()
+    [1.0, 0.0, 0.0]
+    >>> sn.prune(problem, starts, algorithm="lrr").success.tolist()
+    [1.0, 1.0, 0.0]
     """
+    # Over 50 lines: half of them are the signature and the two calls that carry all of its arguments on.
     level_time = number("level_time", level_time, least=0.0, finite=False, open_end=True)
     if not isinstance(algorithm, Algorithm):
         algorithm = Algorithm(algorithm, rewind_time, imp)
@@ -135,7 +201,10 @@ def prune(
 
 
 def _limit(problem: Problem, starts: Starts, trained: FlowResult[Any]) -> Starts:
-    """The end of a level; of a trapped start, which ran out of time, its limit: a = 1/rho on its c level."""
+    """Return the end of a level, with trapped starts moved to their limit.
+
+    A trapped start ran out of time. Its limit lies along the target, with a = 1/rho on the start's c level.
+    """
     trapped = trained.status == Status.TRAPPED
     if not isinstance(problem, Population) or not trapped.any():
         return trained.state
@@ -158,14 +227,16 @@ def _result(
     imp: str,
     to_limit: bool,
 ) -> PruneResult:
+    """Return the outcome of runs, from their levels; `to_limit` says whether these were infinite."""
     levels = np.stack([trained.status for trained, _ in history], axis=1)
     status = levels[:, -1].copy()
     if to_limit:
-        # What one level left open, the run leaves open; what one owes to its limit, the run owes to it.
+        # A run that relied on a trapped level is itself trapped, and a level without an outcome leaves the
+        # run without one: the first such level decides.
         trapped = np.any(levels == Status.TRAPPED, axis=1)
         status[trapped & (status == Status.CONVERGED)] = Status.TRAPPED
         for level in levels.T[::-1]:
-            status = np.where(np.isin(level, OPEN), level, status)
+            status = np.where(np.isin(level, NO_OUTCOME), level, status)
         success = success_of(status)
     else:
         lost = np.isin(levels, (Status.FAILED, Status.AMBIGUOUS))
@@ -194,7 +265,7 @@ def _prune_reduced(
     level_time: float,
     train: Callable[[Starts, float, BoolArray | None], FlowResult[Any]],
 ) -> PruneResult:
-    """One target and one pruning: where |p| > q, the largest |w_i| is the target's, in any d."""
+    """Prune reduced starts, once and to one target: where |p| > q, the largest |w_i| is the target's."""
     if (
         not isinstance(problem, Population)
         or problem.targets > 1

@@ -1,6 +1,6 @@
 """A tour in a minute: one start, its flow, its pruning levels, its place in the map, noise that rescues it.
 
-Each chapter is a function that computes with the public functions and prints what it found. Copy from them.
+Each chapter is a function that calls the public functions and prints what it found. Copy from them.
 """
 
 import sys
@@ -26,7 +26,7 @@ RESOLUTION = {"population": 64, "samples": 24}
 
 
 def one_start() -> sn.State:
-    """The first of some random balanced starts whose a is right and whose w_1 is clearly wrong."""
+    """Return the first of some random balanced starts with the right sign of a and a clearly wrong w_1."""
     starts = sn.balanced_starts(d=D, size=100, seed=SEED)
     start = starts[np.flatnonzero((starts.a > 0) & (starts.w[:, 0] < -0.2))[:1]]
     _say(
@@ -44,7 +44,7 @@ def one_start() -> sn.State:
 
 
 def its_flow(start: sn.State) -> tuple[sn.FlowResult[sn.State], float]:
-    """The dense flow at 21 times, and the time at which w_1 changes its sign."""
+    """Return the dense flow at 21 times, and the time at which w_1 changes its sign."""
     problem, times = sn.Population(D), np.linspace(0, 20, 21)
     path = sn.integrate(problem, start, t_eval=times, method="ode")
     fine = np.linspace(0, 20, 20001)
@@ -65,14 +65,14 @@ def its_flow(start: sn.State) -> tuple[sn.FlowResult[sn.State], float]:
 {rows}
 
         It ends {sn.Status(path.status[0]).label}. w_1 passes 0 at t = {flip:.2f}, while the others
-        keep w away from 0, and then they fade. a^2 - |w|^2 is conserved: it strays from 0 by at most
+        keep w away from 0; then they fade. a^2 - |w|^2 is conserved: it strays from 0 by at most
         {drift:.0e}.""",
     )
     return path, flip
 
 
 def its_levels(start: sn.State, flip: float) -> dict[str, sn.PruneResult]:
-    """Three prunings, from all coordinates to one, by every algorithm; losses (1, 4)."""
+    """Prune three times, from all coordinates to one, by every algorithm; each has losses (1, 4)."""
     runs = {
         "IMP": sn.prune(sn.Population(D), start, algorithm="imp", levels=3, method="ode"),
         "LRR": sn.prune(sn.Population(D), start, algorithm="lrr", levels=3, method="ode"),
@@ -96,15 +96,15 @@ def its_levels(start: sn.State, flip: float) -> dict[str, sn.PruneResult]:
             {"kept":<15} {kept}
 {rows}
 
-        Alone, w_1 cannot pass 0 any more. LRR hands it the sign that it learned in company, IMP the wrong
-        one of the start; with WR it depends on whether it rewinds to before or after the change at
-        t = {flip:.2f} (Theorem 2.3, and beyond it for WR).""",
+        Alone, w_1 can no longer pass 0. LRR keeps the sign that w_1 learned while the others were there,
+        and IMP restores the wrong sign of the start. WR succeeds only if it rewinds to a time after the
+        change at t = {flip:.2f} (Theorem 2.3 for IMP and LRR, beyond it for WR).""",
     )
     return runs
 
 
 def its_place(start: sn.State) -> "xr.Dataset":
-    """The success map of IMP and LRR through the start: w_2, ..., w_d have the norm they have there."""
+    """Compute the success map of IMP and LRR through the start, with the norm of its w_2, ..., w_d."""
     space = sn.success_map(
         d=D, algorithms=("imp", "lrr"), resolution=RESOLUTION["population"], w_perp=float(_rest(start)[0])
     )
@@ -119,8 +119,8 @@ def its_place(start: sn.State) -> "xr.Dataset":
         balanced or not. IMP succeeds from {share["imp"]:.0%} of them, LRR from {share["lrr"]:.0%}. In the
         cell of our start IMP {_verb(here, "imp")} and LRR {_verb(here, "lrr")}.
 
-        Theory predicts a(0) > -w_1(0) and w_1(0) > 0 for IMP, a(0) > -|w(0)| for LRR. Of
-        {int(decided.sum())} simulated outcomes {wrong} differ.""",
+        Theory predicts a(0) > -w_1(0) and w_1(0) > 0 for IMP, a(0) > -|w(0)| for LRR.
+        {wrong} of {int(decided.sum())} simulated outcomes differ.""",
     )
     return space
 
@@ -128,9 +128,21 @@ def its_place(start: sn.State) -> "xr.Dataset":
 def noisy_data(
     start: sn.State, space: "xr.Dataset"
 ) -> tuple["xr.Dataset", dict[int, tuple[float, float, float]]]:
-    """A map of the first data set that rescues IMP; and by seed (s_neg, success of IMP, time of the rescue).
+    """Train on noisy data sets, and map the first one that rescues IMP.
 
-    space : the map without noise, to compare with.
+    Parameters
+    ----------
+    start : State
+        The start of the tour.
+    space : Dataset
+        The map without noise, for comparison.
+
+    Returns
+    -------
+    noisy : Dataset
+        The map of that data set.
+    outcomes : dict of int to tuple
+        By seed: s_neg, the success of IMP, and the time of the rescue.
     """
     outcomes = {}
     for seed in DATA_SEEDS:
@@ -156,14 +168,15 @@ def noisy_data(
         "5. Noise to the rescue",
         f"""
         {N} samples, noise of deviation {NOISE} on their labels. s_neg is the slope that least squares
-        fits to the samples with x_1 < 0, where the target is 0: pure noise, its sign a fair coin.
+        fits to the samples with x_1 < 0, where the target is 0: it is pure noise, and its
+        sign a fair coin.
 
             seed     s_neg   IMP        w_1 = 0 at t =
 {rows}
 
-        s_neg > 0 pulls the lonely w_1 < 0 up to 0 and across: once the others are pruned a^2 > w_1^2, so
-        that a > 0 is still there when w_1 = 0. When that is, by the closed form, depends on 1/s_neg only
-        logarithmically.
+        s_neg > 0 pulls a w_1 < 0 that is left alone up to 0 and across: once the others are pruned,
+        a^2 > w_1^2, so a is still positive when w_1 reaches 0. By the closed form, the time of that grows
+        only like the logarithm of 1/s_neg.
 
         On the data of seed {rescued} IMP succeeds from {within:.0%} of the wedge w_1(0) < 0,
         a(0) > -w_1(0); without noise, in chapter 4, from {without:.0%}.""",
@@ -172,7 +185,7 @@ def noisy_data(
 
 
 class Tour(NamedTuple):
-    """What the chapters found."""
+    """The findings of all chapters, in their order."""
 
     start: sn.State
     flow: sn.FlowResult[sn.State]
@@ -215,7 +228,7 @@ def tour(out: Path, overwrite: bool = False) -> Tour:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """`python -m singleneuron.tutorial`; return 0 when done, 2 where its results cannot be written."""
+    """Run `python -m singleneuron.tutorial`; return 0 when done, 2 if its results cannot be written."""
     parser = command_line.Parser(prog="python -m singleneuron.tutorial", description=__doc__)
     add = parser.add_argument
     add("--out", type=command_line.path, default=OUT, metavar="DIR", help="folder of results (%(default)s)")
@@ -229,14 +242,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _say(title: str, text: str) -> None:
-    """Print paragraphs, wrapped anew, and indented blocks as they are."""
+    """Print a chapter: paragraphs are wrapped, and indented blocks stay as they are."""
     print(f"{title}\n{'-' * len(title)}")
     for block in textwrap.dedent(text).strip("\n").split("\n\n"):
         print(block if block.startswith(" ") else textwrap.fill(" ".join(block.split()), 100), end="\n\n")
 
 
 def _rest(state: sn.State) -> np.ndarray:
-    """Norm of w_2, ..., w_d."""
+    """Return the norm of w_2, ..., w_d."""
     return np.linalg.norm(state.w[..., 1:], axis=-1)
 
 

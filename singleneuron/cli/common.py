@@ -12,18 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from signflow import command_line
-from singleneuron.experiments.settings import options_of
+from singleneuron.experiments.options import options_of
 
 if TYPE_CHECKING:
     from singleneuron.flows.result import Progress
 
 RESULTS = Path("build/results")
+"""Folder of results unless another is given."""
 
 
 def add_options(parser: argparse.ArgumentParser, record: type, only: Sequence[str] = ()) -> None:
     """Add an option for every field of a settings record, or for those named by `only`.
 
-    An option that was not given leaves its default to the record, so that a factor spans no dimension.
+    A factor has no default here: if it is not given, the record's own default spans no dimension.
     """
     groups: dict[str, argparse._MutuallyExclusiveGroup] = {}
     for item in options_of(record):
@@ -77,20 +78,20 @@ def out_option(parser: argparse.ArgumentParser, name: str) -> None:
     )
 
 
-def fail(message: str) -> int:
-    """Say on one line what went wrong in the work; exit code 1."""
+def report_failure(message: str) -> int:
+    """Print on one line how the work has failed; return the exit code, 1."""
     return command_line.fail("singleneuron", 1, message)
 
 
 def config_of(options: argparse.Namespace) -> dict[str, Any]:
-    """The options that determine the result."""
+    """Return the options that determine the result."""
     others = ("run", "quiet", "out", "overwrite", "workers", "scheduler", "fresh")
     return {key: value for key, value in vars(options).items() if key not in others}
 
 
 @contextlib.contextmanager
 def progress_bar(label: str, quiet: bool) -> Iterator[Progress]:
-    """A bar on stderr, where that is a terminal."""
+    """Show a progress bar on stderr if that is a terminal; yield the function that moves it."""
     if quiet or not sys.stderr.isatty():
         yield lambda done, total: None
         return
@@ -111,7 +112,7 @@ def progress_bar(label: str, quiet: bool) -> Iterator[Progress]:
             nonlocal started
             if started:
                 bar.update(task, completed=done, total=total)
-            else:  # what was found finished is no work of now
+            else:  # chunks loaded from disk must not count towards the speed
                 bar.reset(task, completed=done, total=total)
                 started = True
 

@@ -15,16 +15,22 @@ from singleneuron.cli.verify import run_verify, verify_options
 
 
 def _parser() -> argparse.ArgumentParser:
+    """Build the parser of all commands."""
     parser = command_line.parser("singleneuron", "The single hidden neuron, trained and pruned.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, run, options in (
-        ("map", run_map, map_options),
-        ("study", run_study, study_options),
-        ("trajectory", run_trajectory, trajectory_options),
-        ("preset", run_preset, preset_options),
-        ("verify", run_verify, verify_options),
-    ):
-        summary = (options.__doc__ or "").strip()
+    for name, run, options, summary in (
+        ("map", run_map, map_options, "success of pruning algorithms over a grid of (a(0), w_1(0))"),
+        (
+            "study", run_study, study_options,
+            "success rates from random starts; every factor given spans a dimension of the result",
+        ),
+        ("trajectory", run_trajectory, trajectory_options, "one trajectory, at evenly spaced times"),
+        ("preset", run_preset, preset_options, "the results that the figures are drawn from"),
+        (
+            "verify", run_verify, verify_options,
+            "a verdict on each theorem and on what goes beyond, or on a statement of your own",
+        ),
+    ):  # fmt: skip
         sub = commands.add_parser(name, help=summary, description=summary)
         options(sub)
         sub.add_argument("--overwrite", action="store_true", help="replace another result of that name")
@@ -39,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     def run() -> int | None:
         with warnings.catch_warnings():
-            # Numbers that overflow are told by the status of their trajectories.
+            # Numbers that overflow show in the status of their trajectories.
             warnings.simplefilter("ignore", RuntimeWarning)
             return cast("int | None", options.run(options))
 

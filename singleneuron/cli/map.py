@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 from signflow import command_line
 from signflow.results import claim, write
-from singleneuron.cli.common import add_options, arguments_of, config_of, fail, out_option, progress_bar
+from singleneuron.cli.common import (
+    add_options,
+    arguments_of,
+    config_of,
+    out_option,
+    progress_bar,
+    report_failure,
+)
 from singleneuron.experiments.settings import MapSettings
 
 if TYPE_CHECKING:
@@ -16,11 +23,11 @@ if TYPE_CHECKING:
 
 
 FAILED_SHARE = 0.01
-"""A map in which the integrator gave up on more of the cells is a failure."""
+"""Largest share of cells on which the integrator may give up; beyond it the command fails."""
 
 
 def map_options(parser: argparse.ArgumentParser) -> None:
-    """success of pruning algorithms over a grid of (a(0), w_1(0))"""
+    """Add the options of `singleneuron map`."""
     add_options(parser, MapSettings)
     parser.add_argument("--workers", type=command_line.integer, help="threads (default: all cores)")
     out_option(parser, "map.nc")
@@ -51,18 +58,18 @@ def run_map(options: argparse.Namespace) -> int:
     failed = int((data.status == sn.Status.FAILED).sum())
     cells = int((data.status >= 0).sum() if options.average is None else data.status.size)
     if failed > FAILED_SHARE * cells:
-        return fail(f"the integrator gave up on {failed} of {cells} cells, kept in {options.out}")
+        return report_failure(f"the integrator gave up on {failed} of {cells} cells, kept in {options.out}")
     return 0
 
 
 def _summary(cells: xr.Dataset, options: argparse.Namespace) -> str:
-    """Cells by status, and how many decided ones differ from the predicted region; of averages the mean."""
+    """Count cells by status, and those that differ from the prediction; of averages give the mean instead."""
     from singleneuron.problem.status import Status, counts
 
     decided = cells.success.notnull()
     codes = cells.status.values
     name = cells.algorithm.item()
-    # Theory is about the limit: cells that are not there yet, or follow another path, may well differ.
+    # Theory describes the flow in the limit: finite levels and gradient descent may well differ from it.
     finite = math.isfinite(options.level_time) or options.learning_rate is not None
     what = " (for the flow in the limit of long levels)" if finite else ""
     if options.average is not None:

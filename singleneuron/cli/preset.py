@@ -10,7 +10,7 @@ from singleneuron.cli.common import RESULTS, progress_bar
 
 
 def preset_options(parser: argparse.ArgumentParser) -> None:
-    """the results that the figures are drawn from"""
+    """Add the options of `singleneuron preset`."""
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("names", nargs="*", default=[], metavar="NAME")
     what.add_argument("--list", action="store_true", help="list the presets")
@@ -24,13 +24,17 @@ def preset_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of the results (%(default)s)",
     )
-    add("--runs", type=command_line.integer, help="of every point of a study (default: as the preset states)")
+    add(
+        "--runs",
+        type=command_line.integer,
+        help="runs of every point of a study (default: as the preset states)",
+    )
     add("--workers", type=command_line.integer, help="processes of a study (default: all cores)")
-    add("--fresh", action="store_true", help="discard what an interrupted study has left")
+    add("--fresh", action="store_true", help="discard the chunks that an interrupted study has left")
 
 
 def run_preset(options: argparse.Namespace) -> None:
-    """List the presets, or compute those asked for that are not up to date."""
+    """List the presets, or compute those that were asked for and are not up to date."""
     from singleneuron import presets
     from singleneuron.experiments import store
 
@@ -64,7 +68,7 @@ def run_preset(options: argparse.Namespace) -> None:
                 )
             write(tables, path, config=config)
             for folder in left:
-                store.finish(folder)
+                store.discard_finished(folder)
             message = str(path)
         if not options.quiet:
             print(message, flush=True)

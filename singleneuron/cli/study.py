@@ -18,19 +18,21 @@ if TYPE_CHECKING:
 
 
 def study_options(parser: argparse.ArgumentParser) -> None:
-    """success rates from random starts; every factor given spans a dimension of the result"""
+    """Add the options of `singleneuron study`."""
     add_options(parser, StudySettings)
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--workers", type=command_line.integer, help="processes (default: all cores)")
-    where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that does the work")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="address of a Dask cluster that does the work")
     out_option(parser, "study.nc")
     parser.add_argument(
-        "--fresh", action="store_true", help="discard what an interrupted study has left in FILE.chunks"
+        "--fresh",
+        action="store_true",
+        help="discard the chunks that an interrupted study has left in FILE.chunks",
     )
 
 
 def run_study(options: argparse.Namespace) -> None:
-    """Run a study or go on with it, write it, and print its rates."""
+    """Run a study, or resume it from its chunks; write it, and print its rates."""
     config = config_of(options)
     arguments = arguments_of(StudySettings, options)
     StudySettings(**arguments).check_size()
@@ -48,14 +50,14 @@ def run_study(options: argparse.Namespace) -> None:
         data = sn.success_rate(**arguments, workers=options.workers, directory=folder, progress=progress)
     with store.kept(options.out, folder):
         write(data, options.out, config=config, seed=options.seed)
-    store.finish(folder)
+    store.discard_finished(folder)
     if not options.quiet:
         print("\n".join(_rates(data)))
         print(options.out)
 
 
 def _rates(data: xr.Dataset) -> Iterator[str]:
-    """One line for every point of a study."""
+    """Yield one line for every point of a study."""
     points = data.stack(point=list(data.sizes))
     for index in range(points.sizes["point"]):
         point = points.isel(point=index)

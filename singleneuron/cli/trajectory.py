@@ -1,4 +1,4 @@
-"""`singleneuron trajectory`: one start, followed in time."""
+"""`singleneuron trajectory`: one start, followed through time."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import argparse
 
 from signflow import command_line
 from signflow.results import claim, write
-from singleneuron.cli.common import add_options, config_of, fail, out_option, progress_bar
+from singleneuron.cli.common import add_options, config_of, out_option, progress_bar, report_failure
 from singleneuron.experiments.settings import MapSettings
 
 
 def trajectory_options(parser: argparse.ArgumentParser) -> None:
-    """one trajectory, at evenly spaced times"""
+    """Add the options of `singleneuron trajectory`."""
     add = parser.add_argument
     add("--d", type=command_line.integer, required=True, help="input coordinates")
     add("--a", type=float, required=True, help="outer weight at the start")
@@ -42,5 +42,5 @@ def run_trajectory(options: argparse.Namespace) -> int:
         print(f"{status}: a = {last.a.item():.6g}, w = {w}, loss = {last.loss.item():.3g}")
         print(options.out)
     if status == "failed":
-        return fail(f"the integrator gave up; how far it came is kept in {options.out}")
+        return report_failure(f"the integrator gave up; how far it came is kept in {options.out}")
     return 0

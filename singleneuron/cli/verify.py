@@ -1,4 +1,4 @@
-"""`singleneuron verify`: verdicts on the shipped statements, or on one's own."""
+"""`singleneuron verify`: verdicts on the shipped statements, or on a statement of the user's own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def verify_options(parser: argparse.ArgumentParser) -> None:
-    """a verdict on each theorem and on what goes beyond, or on a statement of your own"""
+    """Add the options of `singleneuron verify`."""
     add = parser.add_argument
     add(
         "--statement",
@@ -26,16 +26,16 @@ def verify_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--runs",
         type=command_line.integer,
-        help="starts of each statement (1000000; 4000 of those that train samples in d > 1)",
+        help="starts of each statement (1000000; 4000 if it trains samples in d > 1)",
     )
-    add("--seed", type=command_line.integer, default=0, help="of everything drawn (%(default)s)")
+    add("--seed", type=command_line.integer, default=0, help="seed of everything drawn (%(default)s)")
     text = ".json (build/results/verdicts.json, or verdicts-NAME.json of the statement NAME.toml)"
     add("--out", type=command_line.path, metavar="FILE", help=text)
 
 
 def run_verify(options: argparse.Namespace) -> int:
-    """Verify statements, write the verdicts, and print them; 1 unless all are done well."""
-    # The verdicts on the statements shipped are not those on a statement of the user's own.
+    """Verify statements, write the verdicts, and print them; return 1 unless every verdict is one of DONE."""
+    # A statement of the user's own must not replace the verdicts on the shipped ones.
     name = "verdicts" if options.statement is None else f"verdicts-{options.statement.stem}"
     config, out = config_of(options), options.out or RESULTS / f"{name}.json"
     claim(out, config=config, overwrite=options.overwrite, suffixes=(".json",))
@@ -54,7 +54,7 @@ def run_verify(options: argparse.Namespace) -> int:
 
 
 def _print_verdicts(verdicts: list[Verdict]) -> None:
-    """A table on stdout: a row for each statement, and each counterexample below it."""
+    """Print a table with a row for each statement, and each counterexample below the table."""
     from rich.console import Console
     from rich.table import Table
 

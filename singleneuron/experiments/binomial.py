@@ -1,4 +1,4 @@
-"""Binomial intervals: for a number of runs fixed beforehand, and for one that the counts decide."""
+"""Binomial intervals, for a number of runs that is fixed beforehand or that the counts decide."""
 
 from collections.abc import Callable
 
@@ -8,13 +8,29 @@ from numpy.typing import ArrayLike
 from singleneuron.problem.arguments import Array
 
 Limits = Callable[[ArrayLike, ArrayLike], tuple[Array, Array]]
+"""A function of successes and trials that returns confidence limits (low, high)."""
 
 
 def clopper_pearson(successes: ArrayLike, trials: ArrayLike, level: float = 0.95) -> tuple[Array, Array]:
-    """Exact confidence limits of a probability, (low, high), any shape; [0, 1] without trials.
+    """Compute exact confidence limits of a probability, for a number of trials fixed beforehand.
 
-    They cover it with probability >= `level` whatever it is, the number of trials being fixed beforehand
-    (Clopper & Pearson, Biometrika 26, 1934).
+    They cover the probability, whatever it is, with probability >= `level`.
+
+    Parameters
+    ----------
+    successes, trials : array_like
+        Counts, of any shapes that broadcast.
+    level : float
+        Probability of coverage, in (0, 1).
+
+    Returns
+    -------
+    low, high : ndarray
+        The limits, in the shape of the counts; [0, 1] without trials.
+
+    References
+    ----------
+    Clopper & Pearson, Biometrika 26, 1934.
     """
     from scipy.special import betaincinv
 
@@ -26,12 +42,28 @@ def clopper_pearson(successes: ArrayLike, trials: ArrayLike, level: float = 0.95
 
 
 def confidence_sequence(successes: ArrayLike, trials: ArrayLike, level: float = 0.95) -> tuple[Array, Array]:
-    """Confidence limits (low, high) that hold at all numbers of trials at once, so also where one stops.
+    """Compute confidence limits that hold at all numbers of trials at once, so also where one stops.
 
     Under the probability p, with s successes and f failures, B(s + 1, f + 1)/(p^s (1 - p)^f) is a martingale
     with mean 1: the likelihood ratio of a uniform mixture of probabilities to p. By Ville's inequality it
-    ever reaches 1/(1 - level) with probability <= 1 - level; the interval is where it has not (Robbins,
-    Ann. Math. Statist. 41, 1970). About twice as wide as the exact interval at one fixed number.
+    ever reaches 1/(1 - level) with probability <= 1 - level; the interval is where it has not. It is about
+    twice as wide as the exact interval at one fixed number of trials.
+
+    Parameters
+    ----------
+    successes, trials : array_like
+        Counts, of any shapes that broadcast.
+    level : float
+        Probability of coverage at all numbers of trials, in (0, 1).
+
+    Returns
+    -------
+    low, high : ndarray
+        The limits, in the shape of the counts; [0, 1] without trials.
+
+    References
+    ----------
+    Robbins, Ann. Math. Statist. 41, 1970.
     """
     from scipy.special import betaln, xlog1py, xlogy
 
@@ -53,12 +85,24 @@ def confidence_sequence(successes: ArrayLike, trials: ArrayLike, level: float = 
 def with_undecided(
     limits: Limits, successes: ArrayLike, undecided: ArrayLike, trials: ArrayLike
 ) -> tuple[Array, Array]:
-    """Confidence limits (low, high) of a probability where some trials have no outcome yet.
+    """Compute confidence limits of a probability where some trials have no outcome yet.
 
-    `limits`, one of the above, is taken with all `undecided` trials as failures for the lower limit and as
-    successes for the upper one. Both limits grow with the successes, so that this interval contains the one
-    that the true outcomes would give: it covers as often, also at all numbers of trials at once. An interval
-    over the decided trials alone does not: those that are slow to decide are no random part.
+    Undecided trials count as failures for the lower limit, and as successes for the upper one. Both limits
+    grow with the successes, so this interval contains the one that the true outcomes would give: it covers
+    at least as often, also at all numbers of trials at once if `limits` does. An interval over the decided
+    trials alone does not, because the trials that are slow to decide are no random sample.
+
+    Parameters
+    ----------
+    limits : callable
+        `clopper_pearson` or `confidence_sequence`.
+    successes, undecided, trials : array_like
+        Counts; `trials` includes those without an outcome.
+
+    Returns
+    -------
+    low, high : ndarray
+        The limits.
     """
     successes, undecided = np.asarray(successes), np.asarray(undecided)
     return limits(successes, trials)[0], limits(successes + undecided, trials)[1]

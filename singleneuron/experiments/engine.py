@@ -1,6 +1,6 @@
-"""One Monte Carlo run: draw starts, train the dense level, prune by every algorithm, count the ends.
+"""The engine of every experiment: train the dense level, prune by every algorithm, count the ends.
 
-Maps, studies and verification differ in where their starts lie and in what they ask of the counts.
+Maps, studies and verification share it. They differ in their starts, and in what they do with the counts.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,9 +21,10 @@ from singleneuron.pruning import PruneResult, prune
 LAWS: Mapping[str, Callable[..., Starts]] = dict(
     zip(INITS, (balanced_starts, independent_starts), strict=True)
 )
-"""How starts are drawn, by the name of their initialisation."""
+"""The function that draws starts, by the name of their initialisation."""
+
 COUNTS = ("successes", "trapped", "decided", "undecided", "ambiguous", "failed")
-"""What `tally` counts, in its order."""
+"""What `tally` counts, in this order."""
 
 
 def train_and_prune(
@@ -42,18 +43,20 @@ def train_and_prune(
     problem : Population, Sample or Line
         What all levels are trained on.
     starts : State or Reduced
-        The starts, B of them.
+        B starts.
     algorithms : sequence of Algorithm
-        By what to prune.
-    levels, level_time
-        As in `prune`.
+        The algorithms to prune by.
+    levels : int
+        Number of prunings, as in `prune`.
+    level_time : float
+        Length of a level, as in `prune`.
     **training
-        What `integrate` is given for every level.
+        Passed to `integrate` at every level.
 
     Returns
     -------
     list of PruneResult
-        One for each algorithm, in their order, of B runs each.
+        One result of B runs for each algorithm, in their order.
     """
     dense = integrate(problem, starts, level_time, **training)
     return [
@@ -75,13 +78,13 @@ def tally(success: Array, status: NDArray[np.int8], *, descent: bool = False) ->
     status : (B,) array of int
         Codes of `Status`.
     descent : bool
-        Whether the runs are gradient descent. Descent that diverges has failed, which decides the run; a flow
-        that the integrator gave up on is undecided.
+        Whether the runs are gradient descent. A run of descent that diverges has failed, so it is decided; a
+        flow that the integrator gave up on is undecided.
 
     Returns
     -------
     (6,) array of int
-        The numbers that `COUNTS` names.
+        The counts that `COUNTS` names.
     """
     won, open_end = success == 1, np.isnan(success)
     if descent:

@@ -19,13 +19,17 @@ FACTORS = (
 )  # fmt: skip
 
 LARGEST_SCALE = 1e100
+"""Largest factor of the starts: squares of the weights must stay within double precision."""
+
 BLOCK = 4096
-"""Starts drawn at a time; fewer in many dimensions. What a run draws depends on it, not on chunks."""
+"""Starts drawn at a time, fewer in many dimensions. What a run draws depends on it, but not on the chunks."""
+
 BLOCK_NUMBERS = 2**22
+"""Most numbers drawn at a time, which bounds a block in many dimensions."""
 
 
 def _values(name: str, value: Any) -> list[Any]:
-    """The values of a factor, checked; one that is not a sequence is its only value."""
+    """Check the values of a factor, and list them; a value that is no sequence is the only one."""
     listed = isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
     values = list(value) if listed else [value]
     values = [item.item() if isinstance(item, np.generic) else item for item in values]
@@ -46,14 +50,14 @@ def _values(name: str, value: Any) -> list[Any]:
 
 
 def _scale(value: Any) -> float:
-    """A factor of a and w, whose squares must stay within double precision."""
+    """Check a factor of the starts."""
     if number("scale", value, least=0.0, open_end=True) > LARGEST_SCALE:
         raise ValueError(f"scale must be at most {LARGEST_SCALE:g}, but is {value:g}")
     return float(value)
 
 
 def _samples(value: Any) -> int | None:
-    """A number of samples; None for infinitely many."""
+    """Check a number of samples; return None for infinitely many."""
     if value is None or (isinstance(value, float) and value == np.inf):
         return None
     return integer_in_range("n", int(value) if isinstance(value, float) and value.is_integer() else value, 1)
@@ -61,7 +65,11 @@ def _samples(value: Any) -> int | None:
 
 @dataclass(frozen=True)
 class Group:
-    """Points of a study's grid that share their dense level, and all that their runs depend on."""
+    """Points of a study's grid that share their dense level, with all that their runs depend on.
+
+    Points of one group differ in their algorithm alone. The other fields are the values of the factors, and
+    the settings that all points have in common.
+    """
 
     d: int
     n: int | None
@@ -79,42 +87,77 @@ class Group:
 
     @property
     def reduced(self) -> bool:
-        """Whether (a, p, q) is all that a run needs, so that its cost does not grow with d."""
+        """Whether a run needs (a, p, q) alone, so that its cost does not grow with d."""
         one_pruning = len(level_counts(self.d, self.targets, self.levels)) <= 2
         return self.n is None and self.targets == 1 and one_pruning and np.isinf(self.level_time)
 
     @property
     def block(self) -> int:
+        """Number of starts drawn at a time."""
         return BLOCK if self.reduced else min(BLOCK, max(1, BLOCK_NUMBERS // self.d))
 
     @property
     def chunk(self) -> int:
-        """Runs in a chunk: about a second's work."""
+        """Number of runs in a chunk: about a second's work."""
         return 64 if self.n is not None else 2 * self.block
 
 
 @dataclass
 class Grid:
-    """The factors and their values, and where in the groups each point is counted."""
+    """The factors of a study with their values, and the group in which each point is counted.
+
+    Attributes
+    ----------
+    values : dict of str to list
+        The values of every factor of `FACTORS`.
+    dims : list of str
+        The factors that were given as sequences, which become dimensions of the result.
+    groups : list of Group
+        The groups, with their algorithms.
+    where : list of tuple of int
+        For every point, in C order, its group and the index of its algorithm in that group.
+    """
 
     values: dict[str, list[Any]]
     dims: list[str]
     groups: list[Group] = field(default_factory=list)
-    where: list[tuple[int, int]] = field(
-        default_factory=list
-    )  # (group, algorithm in it) of every point in C order
+    where: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Number of values of every factor."""
         return tuple(len(self.values[name]) for name in FACTORS)
 
     def points(self) -> Iterator[dict[str, Any]]:
+        """Yield every point, its values by factor, in C order."""
         for point in itertools.product(*(self.values[name] for name in FACTORS)):
             yield dict(zip(FACTORS, point, strict=True))
 
 
 def grid_of(factors: Mapping[str, Any], imp: str, common: Mapping[str, Any]) -> Grid:
-    """Points that differ in nothing that a run sees are counted once: noise without samples, say."""
+    """Lay out the grid of a study, and group its points.
+
+    Points whose runs cannot differ are counted once: without samples, for instance, noise changes nothing.
+
+    Parameters
+    ----------
+    factors : Mapping
+        A value, or a sequence of values, for every factor of `FACTORS`.
+    imp : str
+        What IMP and WR do with a after a pruning.
+    common : Mapping
+        The fields of `Group` that all points have in common.
+
+    Returns
+    -------
+    Grid
+        The grid.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range, or values do not fit each other.
+    """
     values = {name: _values(name, factors[name]) for name in FACTORS}
     grid = Grid(values, [name for name in FACTORS if len(np.shape(factors[name])) == 1])
     found: dict[Group, list[Algorithm]] = {}
@@ -137,17 +180,17 @@ def grid_of(factors: Mapping[str, Any], imp: str, common: Mapping[str, Any]) -> 
     if imp != "keep" and all(name == "lrr" for name in values["algorithm"]):
         raise ValueError(f"imp is for 'imp' and 'wr', but is {imp!r} for 'lrr' alone: leave it out")
     if values["n"] == [None] and any(values["noise"]):
-        raise ValueError("noise is on the labels of samples: give n, the number of samples, too")
+        raise ValueError("noise is that of samples: give their number n too, or leave noise out")
     index = {group: i for i, group in enumerate(found)}
     grid.where = [(index[group], found[group].index(algorithm)) for group, algorithm in places]
     grid.groups = [replace(group, algorithms=tuple(known)) for group, known in found.items()]
     return grid
 
 
-def check_size(groups: Sequence[Group], runs: int, at_most: bool) -> None:
-    """ValueError, in one line, for a study that does not fit this machine or takes too long.
+def check_study_size(groups: Sequence[Group], runs: int, at_most: bool) -> None:
+    """Raise ValueError, in one line, for a study that does not fit this machine or takes too long.
 
-    at_most : it stops when it knows enough, so that `runs` says nothing of its time.
+    With `at_most` the study stops when its intervals are narrow, so that `runs` says nothing about its time.
     """
     if not at_most:
         check_runs(runs * len(groups))

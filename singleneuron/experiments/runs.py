@@ -1,4 +1,4 @@
-"""A run of a study: what it draws, and how it ends.
+"""The runs of a study: what each draws, and how it ends.
 
 Run i draws its start and its data from counters keyed by the seed, the problem and i alone, so that any range
 of runs may be counted anywhere, in any order.
@@ -20,7 +20,10 @@ from singleneuron.problem.state import Reduced, Starts, State
 
 
 def draw_starts(group: Group, first: int, last: int) -> Starts:
-    """The starts of the runs first, ..., last - 1, the same for one d, init, seed and form of the starts."""
+    """Return the starts of the runs first, ..., last - 1.
+
+    They depend on d, init, seed, scale and on whether the starts are reduced, and on nothing else.
+    """
     draw = LAWS[group.init]
     stream, size, parts = INITS.index(group.init), group.block, []
     for index in range(first // size, -(-last // size)):
@@ -32,12 +35,12 @@ def draw_starts(group: Group, first: int, last: int) -> Starts:
     return Reduced(**arrays, c=c) if group.reduced else State(**arrays, c=c)
 
 
-# Threads of one process take turns: numba's kernels may not run concurrently on every threading layer.
+# Threads of one process take turns: not every threading layer of numba lets two threads run kernels at once.
 _turn = threading.Lock()
 
 
 def count_runs(group: Group, first: int, last: int) -> list[list[int]]:
-    """The `COUNTS` of runs first, ..., last - 1, for every algorithm of the group, on one core."""
+    """Count the runs first, ..., last - 1 on one core: return a row of `COUNTS` for each algorithm."""
     import numba
 
     with _turn:
@@ -59,12 +62,13 @@ def count_runs(group: Group, first: int, last: int) -> list[list[int]]:
 
 
 def _training(group: Group, seed: int) -> dict[str, Any]:
+    """Return the arguments of `integrate` at every level."""
     own = {"learning_rate": group.learning_rate, "method": group.method, "seed": seed}
     return dict(group.training) | own
 
 
 def check_training(group: Group) -> None:
-    """ValueError, from `integrate` itself, for training that does not fit: before any work."""
+    """Raise the ValueError of `integrate` for training that does not fit, before any work is done."""
     problem = Population(group.d, group.targets) if group.n is None else Sample.draw(group.d, 1)
     integrate(problem, draw_starts(group, 0, 1), 1e-6, **_training(group, group.seed))
 

@@ -1,110 +1,75 @@
 """What a success map and a study depend on: frozen records that check themselves when they are made.
 
-Here alone the options stand with their defaults and a line of help. `success_map` and `success_rate` make a
-record of their arguments, presets of what their files state, and the command line offers the same fields.
-The command line loads this module for `--help`: numpy and the checks are imported when a record is made.
+The options stand here alone, with their defaults and a line of help for each. `success_map` and
+`success_rate` make a record of their arguments, presets make one of the entries in their files, and the
+command line offers the same fields. It loads this module for `--help`, so numpy and the checks are imported
+only when a record is made.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from signflow.messages import unknown
+from singleneuron.experiments.options import option, training_option
 
 if TYPE_CHECKING:
     from singleneuron.algorithms import Algorithm
     from singleneuron.experiments.grid import Grid
 
-Record = TypeVar("Record")
-TRAINING = ("rtol", "atol", "tolerance", "label_noise")
-"""What `integrate` takes beside the fields of a record."""
 CELLS = 8192
 """Cells of a map integrated at a time, between two reports of progress."""
 
 
-def _option(default: Any = MISSING, *, text: str, kind: type = float, **how: Any) -> Any:
-    """Return a field with what the command line must know of it.
-
-    kind : what a value on the command line is. how : `name` of the option where it differs, `metavar`,
-    `choices`, `several` (a list of values), `factor` (a list that spans a dimension), `exclusive` (at most
-    one of the fields that share this word).
-    """
-    return field(default=default, metadata={"text": text, "kind": kind, **how})
-
-
-def _training() -> Any:
-    return field(default_factory=dict)
-
-
-def options_of(record: type) -> list[Field[Any]]:
-    """Return the fields of a record that the command line offers, in their order."""
-    return [item for item in fields(record) if "text" in item.metadata]
-
-
-def made(record: Callable[..., Record], arguments: Mapping[str, Any]) -> Record:
-    """Return a record of the arguments; ValueError for one that it does not have, or that it needs."""
-    known = [item for item in fields(record) if item.name != "training"]  # type: ignore[arg-type]
-    for name in arguments:
-        if name not in TRAINING:
-            _check_known(name, [item.name for item in known])
-    for item in known:
-        if item.default is MISSING and item.name not in arguments:
-            raise ValueError(f"{item.name} must be given, but is missing")
-    own = {name: value for name, value in arguments.items() if name not in TRAINING}
-    return record(**own, training={name: arguments[name] for name in arguments.keys() - own.keys()})
-
-
-def _check_known(name: str, names: Sequence[str]) -> None:
-    if name not in names:
-        unknown("a setting must be", name, [*names, *TRAINING])
-
-
 @dataclass(frozen=True, kw_only=True)
 class MapSettings:
-    """Which plane of starts a map covers, and how its networks are trained and pruned.
+    """Which plane of starts a map covers, and how its neurons are trained and pruned.
 
-    Raises ValueError, in one line, for values that do not fit each other. `success_map` documents the fields.
+    Attributes
+    ----------
+    training : Mapping
+        Further arguments of `integrate`. All other fields are as in `success_map`.
+
+    Raises
+    ------
+    ValueError
+        In one line, if a value is out of range, or values do not fit each other.
     """
 
-    d: int = _option(text="input coordinates", kind=int)
-    algorithms: Sequence[str] = _option(
+    d: int = option(text="input coordinates", kind=int)
+    algorithms: Sequence[str] = option(
         ("imp", "lrr"), text="one or more (imp lrr)", kind=str, name="algorithm", several=True,
         metavar="imp|wr|lrr",
     )  # fmt: skip
-    resolution: int = _option(256, text="points on each axis (%(default)s)", kind=int)
-    extent: float = _option(2.0, text="both axes run from -E to E (%(default)g)", metavar="E")
-    w_perp: float | None = _option(
+    resolution: int = option(256, text="points on each axis (%(default)s)", kind=int)
+    extent: float = option(2.0, text="both axes run from -E to E (%(default)g)", metavar="E")
+    w_perp: float | None = option(
         None, text="norm of the other coordinates (default: sqrt(1 - 1/d))", metavar="R", exclusive="others"
     )
-    balanced: bool = _option(
-        False, text="choose that norm such that |w| = |a|", kind=bool, exclusive="others"
-    )
-    average: int | None = _option(
+    balanced: bool = option(False, text="choose that norm so that |w| = |a|", kind=bool, exclusive="others")
+    average: int | None = option(
         None, text="draw them from N(0, 1/d), RUNS times", kind=int, metavar="RUNS", exclusive="others"
     )
-    imp: str = _option(
+    imp: str = option(
         "keep", text="a after IMP or WR has pruned (%(default)s)", kind=str, choices=("keep", "rebalance")
     )
-    rewind_time: float | None = _option(None, text="the time WR rewinds to", metavar="T")
-    levels: int = _option(1, text="number of prunings, geometric from d to 1 (%(default)s)", kind=int)
-    n: int | None = _option(None, text="train on this many samples (default: the population)", kind=int)
-    noise: float = _option(0.0, text="standard deviation of the samples' labels (%(default)g)")
-    learning_rate: float | None = _option(
+    rewind_time: float | None = option(None, text="the time WR rewinds to", metavar="T")
+    levels: int = option(1, text="number of prunings, geometric from d to 1 (%(default)s)", kind=int)
+    n: int | None = option(None, text="train on this many samples (default: the population)", kind=int)
+    noise: float = option(0.0, text="standard deviation of the samples' labels (%(default)g)")
+    learning_rate: float | None = option(
         None, text="gradient descent with this step (default: the flow)", metavar="LR"
     )
-    seed: int = _option(0, text="seed of everything drawn (%(default)s)", kind=int)
-    level_time: float = _option(
-        math.inf, text="training time of a level (default: to its limit)", metavar="T"
-    )
-    method: str = _option(
+    seed: int = option(0, text="seed of everything drawn (%(default)s)", kind=int)
+    level_time: float = option(math.inf, text="training time of a level (default: to its limit)", metavar="T")
+    method: str = option(
         "ode", text="integrate, or use closed forms (%(default)s)", kind=str, choices=("ode", "exact")
     )
     targets: int = 1
-    training: Mapping[str, Any] = _training()
+    training: Mapping[str, Any] = training_option()
 
     def __post_init__(self) -> None:
         """Check every field, and the fields against each other."""
@@ -129,11 +94,12 @@ class MapSettings:
         self._check_others()
         if self.rewind_time is not None and "wr" not in self.algorithms:
             raise ValueError(
-                f"rewind_time is WR's: run 'wr' too, or give no rewind_time (it is {self.rewind_time:g})"
+                f"rewind_time is for 'wr', which is not among the algorithms: add it, or give no rewind_time "
+                f"(it is {self.rewind_time:g})"
             )
         if integer_in_range("levels", self.levels, 1) > 1 and self.d == self.targets:
             raise ValueError(
-                f"levels must be 1 where d = targets = {self.d}: nothing is pruned; but is {self.levels}"
+                f"levels must be 1 where d = targets = {self.d}, as nothing is pruned, but is {self.levels}"
             )
         level_counts(self.d, self.targets, self.levels)
         number("level_time", self.level_time, least=0.0, finite=False, open_end=True)
@@ -143,6 +109,7 @@ class MapSettings:
             rule.check_times(self.level_time, self.learning_rate)
 
     def _check_others(self) -> None:
+        """Check the three ways to choose the other coordinates w_2, ..., w_d, of which one may be given."""
         from singleneuron.problem.arguments import number
 
         if self.w_perp is not None and number("w_perp", self.w_perp, least=0.0) and self.d == 1:
@@ -169,7 +136,7 @@ class MapSettings:
 
     @property
     def rules(self) -> list[Algorithm]:
-        """What a level of each algorithm starts from."""
+        """The algorithms, each with the options that it takes."""
         from singleneuron.algorithms import Algorithm
 
         return [
@@ -178,58 +145,67 @@ class MapSettings:
 
     @property
     def how(self) -> dict[str, Any]:
-        """What `integrate` is given beside the problem and the starts."""
+        """The arguments of `integrate` besides the problem and the starts."""
         own = {"method": self.method, "seed": self.seed, "learning_rate": self.learning_rate}
         return own | dict(self.training)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudySettings:
-    """Which points a study covers, how many runs each has, and how their networks are trained and pruned.
+    """Which points a study covers, how many runs each has, and how their neurons are trained and pruned.
 
-    A factor is a value, or a sequence of values, which becomes a dimension. Raises ValueError, in one line,
-    for values that do not fit each other. `success_rate` documents the fields.
+    A factor is a value, or a sequence of values, which becomes a dimension.
+
+    Attributes
+    ----------
+    training : Mapping
+        Further arguments of `integrate`. All other fields are as in `success_rate`.
+
+    Raises
+    ------
+    ValueError
+        In one line, if a value is out of range, or values do not fit each other.
     """
 
-    d: int | Sequence[int] = _option(text="input coordinates", kind=int, factor=True)
-    n: float | Sequence[float | None] | None = _option(
+    d: int | Sequence[int] = option(text="input coordinates", kind=int, factor=True)
+    n: float | Sequence[float | None] | None = option(
         None, text="samples, drawn anew for every run; inf: the population (default)", kind=int, factor=True,
         infinite=True,
     )  # fmt: skip
-    noise: float | Sequence[float] = _option(
+    noise: float | Sequence[float] = option(
         0.0, text="standard deviation of the samples' labels (0)", factor=True
     )
-    algorithms: str | Sequence[str] = _option(
+    algorithms: str | Sequence[str] = option(
         ("imp", "lrr"), text="one or more (imp lrr)", kind=str, name="algorithm", several=True,
         metavar="imp|wr|lrr",
     )  # fmt: skip
-    init: str | Sequence[str] = _option(
+    init: str | Sequence[str] = option(
         "balanced", text="law of a and w (balanced)", kind=str, factor=True, metavar="balanced|independent"
     )
-    scale: float | Sequence[float] = _option(1.0, text="factor of the starts (1)", factor=True)
-    learning_rate: float | Sequence[float | None] | None = _option(
+    scale: float | Sequence[float] = option(1.0, text="factor of the starts (1)", factor=True)
+    learning_rate: float | Sequence[float | None] | None = option(
         None, text="gradient descent with this step (default: the flow)", factor=True, metavar="LR"
     )
-    level_time: float | Sequence[float] = _option(
+    level_time: float | Sequence[float] = option(
         math.inf, text="training time of a level (default: to its limit)", factor=True, metavar="T"
     )
-    rewind_time: float | Sequence[float | None] | None = _option(
+    rewind_time: float | Sequence[float | None] | None = option(
         None, text="the time WR rewinds to", factor=True, metavar="T"
     )
-    targets: int | Sequence[int] = _option(
+    targets: int | Sequence[int] = option(
         1, text="coordinates of the target (1)", kind=int, factor=True, metavar="K"
     )
-    levels: int = _option(1, text="number of prunings, geometric from d to K (%(default)s)", kind=int)
-    imp: str = _option(
+    levels: int = option(1, text="number of prunings, geometric from d to K (%(default)s)", kind=int)
+    imp: str = option(
         "keep", text="a after IMP or WR has pruned (%(default)s)", kind=str, choices=("keep", "rebalance")
     )
-    runs: int = _option(10_000, text="runs of every point (%(default)s); the most with --ci-width", kind=int)
-    ci_width: float | None = _option(None, text="stop once every interval is narrower", metavar="W")
-    seed: int = _option(0, text="seed of everything drawn (%(default)s)", kind=int)
-    method: str = _option(
+    runs: int = option(10_000, text="runs of every point (%(default)s); the most with --ci-width", kind=int)
+    ci_width: float | None = option(None, text="stop once every interval is narrower", metavar="W")
+    seed: int = option(0, text="seed of everything drawn (%(default)s)", kind=int)
+    method: str = option(
         "ode", text="integrate, or use closed forms (%(default)s)", kind=str, choices=("ode", "exact")
     )
-    training: Mapping[str, Any] = _training()
+    training: Mapping[str, Any] = training_option()
 
     def __post_init__(self) -> None:
         """Check every field, and the fields against each other."""
@@ -248,9 +224,9 @@ class StudySettings:
 
     def check_size(self) -> None:
         """Raise ValueError, in one line, for a study that does not fit this machine or takes too long."""
-        from singleneuron.experiments.grid import check_size
+        from singleneuron.experiments.grid import check_study_size
 
-        check_size(self.grid.groups, self.runs, at_most=self.ci_width is not None)
+        check_study_size(self.grid.groups, self.runs, at_most=self.ci_width is not None)
 
     @functools.cached_property
     def grid(self) -> Grid:
@@ -266,6 +242,7 @@ class StudySettings:
 FACTOR_FIELDS = (
     "d", "n", "noise", "init", "scale", "learning_rate", "level_time", "targets", "algorithms", "rewind_time",
 )  # fmt: skip
+"""The fields of `StudySettings` that may span a dimension of the result."""
 
 
 def _freeze(record: Any, *names: str) -> None:

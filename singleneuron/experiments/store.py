@@ -1,4 +1,4 @@
-"""The finished pieces of a study on disk: each written once, atomically, checked when read again."""
+"""The finished chunks of a study on disk: each is written once, atomically, and checked when it is read."""
 
 import contextlib
 import hashlib
@@ -15,22 +15,26 @@ from signflow.messages import Failure
 from signflow.provenance import source_digest
 
 MANIFEST = "study.json"
+"""File that states which study the chunks in a folder belong to."""
 LOCK = "lock"
+"""File that the process at work in a folder holds."""
 _CHUNK = re.compile(r"\d{4,}-\d{12,}-\d{12,}\.json")
 
 
 def _text(value: Any) -> str:
+    """Return `value` as JSON, the same text for equal values."""
     return json.dumps(value, sort_keys=True, indent=1)
 
 
 class Store:
-    """A folder of chunks of one study, by name; without a folder nothing is kept. `opened` makes one."""
+    """The chunks of one study in a folder, by name; without a folder nothing is kept. `opened` makes one."""
 
     def __init__(self, folder: Path | None) -> None:
+        """Take the folder, which must exist."""
         self.folder = folder
 
     def load(self, name: str) -> Any:
-        """What `save` was given under this name; None if nothing, or if its checksum does not match."""
+        """Return the value saved under a name; None if there is none, or if its checksum does not match."""
         if self.folder is None or not (path := self.folder / f"{name}.json").is_file():
             return None
         checksum, _, text = path.read_bytes().partition(b"\n")
@@ -40,6 +44,7 @@ class Store:
         return json.loads(text)
 
     def save(self, name: str, value: Any) -> None:
+        """Write a value under a name, with its checksum."""
         if self.folder is not None:
             text = _text(value)
             _write(self.folder / f"{name}.json", f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}")
@@ -47,10 +52,25 @@ class Store:
 
 @contextlib.contextmanager
 def opened(folder: Path | None, config: Mapping[str, Any]) -> Iterator[Store]:
-    """The chunks in `folder`, which no other process may use meanwhile.
+    """Open the chunks in a folder, and hold it: no other process may use it meanwhile.
 
-    Raises ValueError where the folder holds anything but chunks made by this configuration and these
-    sources, or where another process is at work in it.
+    Parameters
+    ----------
+    folder : Path or None
+        The folder, which is created if it is missing; None keeps nothing.
+    config : Mapping
+        What the chunks depend on, together with the sources.
+
+    Yields
+    ------
+    Store
+        The chunks.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds anything but chunks made by this configuration and these sources, or if another
+        process is at work in it.
     """
     if folder is None:
         yield Store(None)
@@ -63,7 +83,7 @@ def opened(folder: Path | None, config: Mapping[str, Any]) -> Iterator[Store]:
         stated = {"config": json.loads(_text(config)), "source_digest": source_digest()}
         if manifest.is_file():
             _check_manifest(manifest, stated)
-        else:  # chunks without one, which an interrupted removal leaves, are of nobody knows which study
+        else:  # an interrupted removal leaves chunks without a manifest: they may belong to any study
             _clear(folder)
             try:
                 _write(manifest, _text(stated))
@@ -75,7 +95,7 @@ def opened(folder: Path | None, config: Mapping[str, Any]) -> Iterator[Store]:
 
 @contextlib.contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process; ValueError, naming the holder, if another one has it."""
+    """Hold the folder for this process; raise ValueError, which names the holder, if another one has it."""
     try:
         with locks.hold(folder / LOCK, logging.getLogger(__name__).warning):
             yield
@@ -86,7 +106,7 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def _check_strangers(folder: Path) -> None:
-    """ValueError where other files lie in the folder; hidden ones are what file managers leave behind."""
+    """Raise ValueError if other files lie in the folder, except hidden ones, which file managers leave."""
     known = (MANIFEST, LOCK, locks.beside(folder / LOCK).name)
     others = [
         path.name
@@ -100,6 +120,7 @@ def _check_strangers(folder: Path) -> None:
 
 
 def _check_manifest(manifest: Path, stated: Mapping[str, Any]) -> None:
+    """Raise ValueError, which names what differs, if the chunks are not those of the study stated."""
     try:
         found = json.loads(manifest.read_text("utf-8"))
         theirs, ours = found["config"], stated["config"]
@@ -116,7 +137,7 @@ def _check_manifest(manifest: Path, stated: Mapping[str, Any]) -> None:
 
 
 def _differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
-    """The names of what differs, those of a study's groups by what differs in any of them."""
+    """Return the names of the entries that differ; for groups, the names of the fields that differ in any."""
     names = {key for key in {*theirs, *ours} if theirs.get(key) != ours.get(key)}
     pairs = list(zip(theirs.get("groups", ()), ours.get("groups", ()), strict=False))
     within = {key for one, other in pairs for key in one | other if one.get(key) != other.get(key)}
@@ -124,24 +145,54 @@ def _differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
 
 
 def _write(path: Path, text: str) -> None:
+    """Write a file completely or not at all."""
     with kept(path, path.parent), atomic(path) as temporary:
         temporary.write_text(text, "utf-8")
 
 
 @contextlib.contextmanager
 def kept(path: Path, folder: Path) -> Iterator[None]:
-    """Where writing `path` fails, say that the finished chunks stay in `folder`."""
+    """If writing fails within the context, say that the finished chunks stay in their folder.
+
+    Parameters
+    ----------
+    path : Path
+        File to be written.
+    folder : Path
+        Folder of the chunks.
+
+    Yields
+    ------
+    None
+        While `path` is being written.
+
+    Raises
+    ------
+    Failure
+        Instead of an OSError.
+    """
     try:
         yield
     except OSError as error:
         raise Failure(
-            f"cannot write '{path}' ({error.strerror or error}); what is finished is kept in '{folder}': "
+            f"cannot write '{path}' ({error.strerror or error}); the finished chunks are kept in '{folder}': "
             "make room and run again"
         ) from None
 
 
 def discard(folder: Path) -> None:
-    """Remove a folder of chunks; anything else in it stays. ValueError if a process is at work in it."""
+    """Remove the chunks in a folder, and the folder unless anything else lies in it.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder; it need not exist.
+
+    Raises
+    ------
+    ValueError
+        If a process is at work in the folder.
+    """
     if folder.is_dir() and any(folder.iterdir()):
         with _held(folder):
             _clear(folder)
@@ -149,21 +200,29 @@ def discard(folder: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder that is held, with its lock, unless anything else lies in it."""
+    """Remove a held folder and its lock, unless anything else lies in it."""
     with contextlib.suppress(OSError):  # on Windows a file that is open stays
         for name in (LOCK, locks.beside(folder / LOCK).name):
             (folder / name).unlink(missing_ok=True)
         folder.rmdir()
 
 
-def finish(folder: Path) -> None:
-    """`discard` the chunks of a study whose result is written; one that goes on in them does so itself."""
+def discard_finished(folder: Path) -> None:
+    """Discard the chunks of a study whose result has been written.
+
+    If another process is at work in the folder it stays: that process will discard it.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder; it need not exist.
+    """
     with contextlib.suppress(ValueError):
         discard(folder)
 
 
 def _clear(folder: Path) -> None:
-    """Remove the chunks in a folder, and what interrupted writes of them have left; the manifest last."""
+    """Remove the chunks in a folder, and the files that interrupted writes have left; the manifest last."""
     for path in sorted(folder.iterdir(), key=lambda path: path.name == MANIFEST):
         name = path.name.removeprefix(".")
         if _CHUNK.fullmatch(name) or name == MANIFEST or re.fullmatch(r"\..+-[0-9a-f]{8}\.json", path.name):

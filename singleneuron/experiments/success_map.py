@@ -44,19 +44,88 @@ def success_map(
     progress: Progress | None = None,
     **training: Any,
 ) -> "xr.Dataset":
-    """Run every algorithm from every start of the grid linspace(-extent, extent, resolution) squared.
+    """Run every algorithm from every start (a(0), w_1(0)) of a square grid, and predict where it succeeds.
 
-    The other coordinates w_2, ..., w_d of a start have equal size and the norm w_perp (default
-    sqrt(1 - 1/d)), or with `balanced` the norm sqrt(a0^2 - w0^2), where it exists; or with `average` = R they
-    are drawn R times, N(0, 1/d) each, and the outcomes averaged. With n samples and `noise` the data are
-    drawn by `seed`, anew for each of the R runs. `training` (learning_rate, rtol, ...) goes to
-    `integrate`.
+    The other coordinates w_2, ..., w_d of a start have equal size and the norm `w_perp`, unless `balanced` or
+    `average` chooses them. At most one of these three may be given.
 
-    Returns a Dataset with dims (algorithm, a0, w0): `success` in [0, 1] (NaN: no such start, or undecided),
-    `status` (codes of `Status`; -1: no such start, or an average in which no run failed), `loss` at the end,
-    `predicted` by theory for the flow in the limit of long levels (NaN: no formula, as of the dense level on
-    samples; that of IMP's last level holds only where the mask keeps the target, and is left out elsewhere).
-    With `average` also `success_low` and `success_high`: what it is if all undecided runs fail, or succeed.
+    Parameters
+    ----------
+    d : int
+        Number of input coordinates.
+    algorithms : sequence of {'imp', 'wr', 'lrr'}
+        One or more algorithms, which share the dense level.
+    resolution : int
+        Points on each axis, >= 2.
+    extent : float
+        Both axes are linspace(-extent, extent, resolution).
+    w_perp : float, optional
+        Norm of w_2, ..., w_d; by default sqrt(1 - 1/d).
+    balanced : bool
+        Choose that norm so that |w| = |a|. It exists where |a| >= |w_1|; cells elsewhere are NaN.
+    average : int, optional
+        Draw w_2, ..., w_d this many times from N(0, 1/d), and average the outcomes.
+    targets : int
+        Number of coordinates of the target.
+    n : int, optional
+        Train on this many samples, by default on the population. With `average` each run draws its own.
+    noise : float
+        Standard deviation of the samples' label noise.
+    seed : int
+        Seed of all that is drawn, >= 0.
+    imp : {'keep', 'rebalance'}
+        What IMP and WR do with a after a pruning: keep it, or set it to sign(a) |mask * w|.
+    rewind_time : float, optional
+        Time that WR rewinds to; WR needs it.
+    levels : int
+        Number of prunings, in geometric counts from d to `targets`.
+    level_time : float
+        Length of every level; inf trains each to its limit.
+    learning_rate : float, optional
+        Step size of gradient descent; by default the flow is followed.
+    method : {'ode', 'exact', 'auto'}
+        How `integrate` follows the flow; 'exact' uses closed forms.
+    progress : callable, optional
+        Called as progress(done, total) with numbers of runs.
+    **training
+        Passed to `integrate`: rtol, atol, tolerance, label_noise.
+
+    Returns
+    -------
+    Dataset
+        Coordinates `algorithm`, `a0` and `w0`, which is w_1(0); attributes `d`, `imp` and `status_codes`.
+        Variables over (algorithm, a0, w0):
+
+        - `success`: 1 or 0, or with `average` the mean; NaN where there is no such start, or it is undecided.
+        - `status`: codes of `Status`; -1 where there is no such start, or no run of an average failed.
+        - `loss`: loss at the end of the last level.
+        - `predicted`: success of the flow in the limit of long levels by theory; NaN where there is no
+          formula. With samples in d > 1 there is one for IMP alone, and only where the mask keeps the target.
+        - `success_low`, `success_high`: with `average`, the success if all undecided runs failed, or
+          succeeded.
+
+    Raises
+    ------
+    ValueError
+        In one line, if an argument is out of range or does not fit the others, or if the map does not fit
+        this machine or takes too long.
+
+    References
+    ----------
+    Theorems 2.1 and 2.3 of Gadhikar & Burkholz (ICLR 2024).
+
+    Examples
+    --------
+    IMP needs w_1(0) > 0 here, LRR does not.
+
+    >>> import singleneuron as sn
+    >>> data = sn.success_map(d=2, resolution=5)
+    >>> data.success.sel(algorithm="imp", a0=1.0).values.tolist()  # at w_1(0) = -2, -1, 0, 1, 2
+    [0.0, 0.0, 0.0, 1.0, 1.0]
+    >>> data.success.sel(algorithm="lrr", a0=1.0).values.tolist()
+    [1.0, 1.0, 1.0, 1.0, 1.0]
+    >>> bool((data.success == data.predicted).all())
+    True
     """
     arguments = {name: value for name, value in locals().items() if name != "progress"}
     settings = MapSettings(**arguments)
@@ -65,7 +134,7 @@ def success_map(
 
 
 def _cells(settings: MapSettings, progress: Progress) -> tuple[dict[str, Array], NDArray[np.int8]]:
-    """Run every algorithm from every cell: means over the runs by name, and codes, (algorithms, cells)."""
+    """Run every algorithm from every cell; return means over runs by name, and codes (algorithms, cells)."""
     axis = grid_axis(settings.extent, settings.resolution)
     average, rules = settings.average, settings.rules
     runs = average or 1
@@ -98,6 +167,7 @@ def _cells(settings: MapSettings, progress: Progress) -> tuple[dict[str, Array],
 
 
 def _table(settings: MapSettings, means: dict[str, Array], status: NDArray[np.int8]) -> "xr.Dataset":
+    """Return the map as a Dataset."""
     import xarray as xr
 
     axis = grid_axis(settings.extent, settings.resolution)
@@ -113,7 +183,7 @@ def _table(settings: MapSettings, means: dict[str, Array], status: NDArray[np.in
 
 
 def _data(settings: MapSettings, run: int) -> Problem:
-    """What a run trains on; each of an average draws its own samples."""
+    """Return the data that a run trains on; each run of an average draws its own samples."""
     if settings.n is None:
         return Population(settings.d, settings.targets)
     seed = settings.seed if settings.average is None else child_seed(settings.seed, run)
@@ -121,7 +191,10 @@ def _data(settings: MapSettings, run: int) -> Problem:
 
 
 def _predicted(data: Problem, starts: State, end: PruneResult, algorithm: Algorithm) -> Array:
-    """As `predicted`; of samples, whose dense level no formula follows, where the mask keeps the target."""
+    """Predict success as `predicted` does; with samples, only where the mask keeps the target.
+
+    No formula follows the dense level on samples in d > 1, so the mask is taken from the simulation.
+    """
     found = predicted(data, starts, algorithm)
     if isinstance(data, Population) or end.mask is None:
         return found
@@ -129,7 +202,22 @@ def _predicted(data: Problem, starts: State, end: PruneResult, algorithm: Algori
 
 
 def grid_axis(extent: float, resolution: int) -> Array:
-    """linspace(-extent, extent, resolution), symmetric to the last bit: a(0) = -w_1(0) means it."""
+    """Return linspace(-extent, extent, resolution), symmetric to the last bit.
+
+    The symmetry matters: starts on the line a(0) = -w_1(0) must lie exactly on it.
+
+    Parameters
+    ----------
+    extent : float
+        Largest value, > 0.
+    resolution : int
+        Number of points.
+
+    Returns
+    -------
+    ndarray, shape (resolution,)
+        The points.
+    """
     axis = np.linspace(-1.0, 1.0, resolution) * number("extent", extent, least=0.0, open_end=True)
     return (axis - axis[::-1]) / 2
 
@@ -137,11 +225,28 @@ def grid_axis(extent: float, resolution: int) -> Array:
 def predicted_edge(
     problem: Problem, algorithm: str | Algorithm, w: Array, w_perp: float, extent: float
 ) -> Array:
-    """The a(0) in [-extent, extent] at which predicted success begins for each w_1(0) of `w`, (W,).
+    """Find the a(0) at which predicted success begins, for each w_1(0).
 
-    Success grows with a(0) in every region of the theory (s_pos > 0): bisection finds the edge to rounding.
-    -inf, inf: all succeed, none does; NaN: no formula. Of IMP on samples it is the edge for
-    starts whose mask keeps the target.
+    Success grows with a(0) in every region of the theory (if s_pos > 0), so bisection finds the edge up to
+    rounding. For IMP on samples it is the edge for starts whose mask keeps the target.
+
+    Parameters
+    ----------
+    problem : Population or Sample
+        Data of the training.
+    algorithm : {'imp', 'wr', 'lrr'} or Algorithm
+        The algorithm.
+    w : ndarray, shape (W,)
+        Values of w_1(0).
+    w_perp : float
+        Norm of the other coordinates, which have equal size.
+    extent : float
+        The edge is sought in [-extent, extent].
+
+    Returns
+    -------
+    ndarray, shape (W,)
+        The edge; -inf where all a(0) succeed, inf where none does, NaN where there is no formula.
     """
     rest = np.full((w.size, problem.d - 1), w_perp / np.sqrt(max(problem.d - 1, 1)))
 
@@ -159,7 +264,7 @@ def predicted_edge(
 
 
 def _starts(settings: MapSettings, axis: Array, run: int) -> Iterator[tuple[NDArray[np.intp], State]]:
-    """Chunks of the grid: flat indices of the cells where a start exists, and the starts."""
+    """Yield the grid in chunks: flat indices of the cells where a start exists, and the starts."""
     d, resolution, rng = settings.d, axis.size, None
     if settings.average is not None:
         rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([settings.seed, run])))
@@ -169,7 +274,7 @@ def _starts(settings: MapSettings, axis: Array, run: int) -> Iterator[tuple[NDAr
         a, w = axis[cells // resolution], axis[cells % resolution]
         norm = np.full(a.shape, np.sqrt(1 - 1 / d) if settings.w_perp is None else settings.w_perp)
         if settings.balanced:
-            # At d = 1 the cone is |a| = |w|.
+            # At d = 1 there is no other coordinate that could make up the norm.
             on_cone = np.abs(a) == np.abs(w) if d == 1 else np.abs(a) >= np.abs(w)
             cells, a, w = cells[on_cone], a[on_cone], w[on_cone]
             norm = np.sqrt((np.abs(a) - np.abs(w)) * (np.abs(a) + np.abs(w)))

@@ -1,14 +1,12 @@
 """Success-rate studies: how often IMP, WR and LRR succeed from random starts, over a grid of factors.
 
-A study is a set of `Group`s, the points of its grid that share their dense level. Each is cut into chunks,
-ranges of runs, which any executor may count in any order.
+A study is divided into groups: each holds the points of the grid that share their dense level.
 """
 
 import contextlib
-import itertools
 import logging
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,129 +15,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from signflow.machine import cores
-from signflow.messages import Failure
 from signflow.workers import MOST_WORKERS, processes
-from singleneuron.experiments.binomial import Limits, clopper_pearson, confidence_sequence, with_undecided
+from singleneuron.experiments.binomial import clopper_pearson, confidence_sequence
+from singleneuron.experiments.counting import GroupCounts, confidence_limits, count_chunks
 from singleneuron.experiments.engine import COUNTS
-from singleneuron.experiments.grid import FACTORS, Group
-from singleneuron.experiments.runs import check_training, count_runs
+from singleneuron.experiments.grid import FACTORS
+from singleneuron.experiments.runs import check_training
 from singleneuron.experiments.settings import StudySettings
-from singleneuron.experiments.store import Store, opened
+from singleneuron.experiments.store import opened
 from singleneuron.flows.result import Progress
 from singleneuron.formulas.rates import predicted_rate
-from singleneuron.problem.arguments import Array, integer_in_range
+from singleneuron.problem.arguments import integer_in_range
 from singleneuron.problem.status import TOLERANCE
 
 if TYPE_CHECKING:
     import xarray as xr
 
 IN_FLIGHT = 128
-"""Chunks handed to an executor of unknown width at a time."""
+"""Most chunks in an executor at a time if its number of workers is unknown."""
 UNDECIDED_SHARE = 0.01
-"""Where more of the runs than this are undecided, only bounds of the rate are given."""
+"""Largest share of undecided runs with which a rate is given; beyond it there are only its bounds."""
 _NOT_SETTINGS = ("workers", "executor", "directory", "progress")
-"""Arguments of `success_rate` that say how it works, not what it finds."""
-
-
-# --- counting -----------------------------------------------------------------------------------------------
-
-
-class _Counts:
-    """The counts of a group: of all its runs, or of those up to the first chunk after which it may stop.
-
-    Chunks arrive in any order and are added in theirs, so that where a group stops depends on them alone.
-    """
-
-    def __init__(self, group: Group, runs: int, ci_width: float | None) -> None:
-        size = group.chunk
-        self.ranges = [(first, min(first + size, runs)) for first in range(0, runs, size)]
-        self.total = np.zeros((len(group.algorithms), len(COUNTS)), dtype=np.int64)
-        self.position, self.done, self.ci_width = 0, 0, ci_width
-        self.early: dict[int, list[list[int]]] = {}
-
-    @property
-    def closed(self) -> bool:
-        return self.position == len(self.ranges)
-
-    def add(self, index: int, counts: list[list[int]]) -> None:
-        """Take in the counts of a chunk; those after the last one that counts are dropped."""
-        if index >= len(self.ranges):
-            return
-        self.early[index] = counts
-        self.done += self.ranges[index][1] - self.ranges[index][0]
-        while not self.closed and self.position in self.early:
-            self.total += self.early.pop(self.position)
-            self.position += 1
-            if self.ci_width is not None:
-                low, high = _interval(confidence_sequence, self.total)
-                if np.all(high - low < self.ci_width):
-                    del self.ranges[self.position :]
-                    self.done = self.runs
-
-    @property
-    def runs(self) -> int:
-        return self.ranges[-1][1]
-
-
-def _interval(limits: Limits, table: NDArray[np.int64]) -> tuple[Array, Array]:
-    """The confidence limits (low, high) that counts leave, a row of `COUNTS` each."""
-    successes, _, decided, undecided = table.T[:4]
-    return with_undecided(limits, successes, undecided, decided + undecided)
-
-
-def _count(
-    groups: list[Group],
-    counts: list[_Counts],
-    store: Store,
-    executor: Executor,
-    width: int,
-    progress: Progress,
-) -> None:
-    """Count every chunk that is not in the store, at most `width` at a time."""
-    running: dict[Future[list[list[int]]], tuple[int, int]] = {}
-    todo = _todo(counts, store)
-    try:
-        while True:
-            progress(sum(c.done for c in counts), sum(c.runs for c in counts))
-            for g, index in itertools.islice(todo, width - len(running)):
-                first, last = counts[g].ranges[index]
-                running[executor.submit(count_runs, groups[g], first, last)] = (g, index)
-            if not running:
-                break
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                g, index = running.pop(future)
-                found = future.result()
-                if index < len(counts[g].ranges):
-                    store.save(_name(g, *counts[g].ranges[index]), found)
-                    counts[g].add(index, found)
-        progress(sum(c.done for c in counts), sum(c.runs for c in counts))
-    except BrokenExecutor:
-        kept = "" if store.folder is None else f"; what is finished is kept in '{store.folder}': run again"
-        raise Failure(
-            f"a worker process died (killed, out of memory, or a script without a __main__ guard){kept}"
-        ) from None
-    finally:
-        for future in running:
-            future.cancel()
-
-
-def _todo(counts: list[_Counts], store: Store) -> Iterator[tuple[int, int]]:
-    """The chunks to count, (group, index), all groups in step; those in the store are added instead."""
-    for index in range(max(len(c.ranges) for c in counts)):
-        for g, c in enumerate(counts):
-            if index < len(c.ranges):
-                found = store.load(_name(g, *c.ranges[index]))
-                if found is None:
-                    yield g, index
-                else:
-                    c.add(index, found)
-
-
-def _name(group: int, first: int, last: int) -> str:
-    return f"{group:04d}-{first:012d}-{last:012d}"
-
-
-# --- the study ----------------------------------------------------------------------------------------------
+"""Arguments of `success_rate` on which its counts do not depend."""
 
 
 def success_rate(
@@ -166,42 +63,114 @@ def success_rate(
     progress: Progress | None = None,
     **training: Any,
 ) -> "xr.Dataset":
-    """Success rates of pruning algorithms from random starts, over the grid of all factors given as lists.
+    """Run pruning algorithms from random starts, and count how often they succeed over a grid of factors.
 
-    d, n, noise, init, scale, learning_rate, level_time, targets, algorithms, rewind_time : a value, or a list
-        of values, which becomes a dim. n : None or inf for the population, else each run draws its own n
-        samples. init : 'balanced' or 'independent', times `scale`. rewind_time : of 'wr' alone. The rest as
-        in `prune`, to which `training` (rtol, tolerance, ...) goes as well.
-    runs : of every point, by `seed`: the same counts bit for bit whatever the workers, their order or
-        interruptions. Points of one d, init and seed share their
-        starts, except that those of the population with one target, at most one pruning and levels without
-        end, which need (a, p, q) alone, draw others than the rest. Data of a smaller n are the first samples
-        of a larger one.
-    ci_width : stop the points that share a dense level as soon as all their intervals are narrower, looking
-        after every chunk; `runs` is then the most (undecided runs may keep an interval wide for ever). The
-        intervals are those of `confidence_sequence`, which hold wherever one stops; otherwise those of
-        `clopper_pearson`.
-    method : 'ode' integrates; 'exact' and 'auto' as in `integrate`.
-    workers : processes, 1 for none (default: all cores). executor : any other, instead.
-    directory : where finished chunks are kept; a study that finds them there does not repeat them.
-    progress : called as progress(done, total) with numbers of runs.
+    Each of the factors d, n, noise, init, scale, learning_rate, level_time, rewind_time, targets and
+    `algorithms` is a value, or a sequence of values, which becomes a dimension of the result.
 
-    Returns a Dataset over the dims given: `successes`, of them `trapped` (in the limit), `decided` and
-    `undecided` runs, of the latter `ambiguous` and `failed` (gradient descent that diverges is decided: it
-    fails); `rate_low` and `rate_high`, the rate if all undecided runs fail, or succeed; `rate` =
-    successes/decided, NaN where more than 1 % of the runs are undecided, which is said in a warning;
-    `ci_low`, `ci_high`, a 95 % interval that holds however the undecided runs would end; and `predicted` by
-    theory (NaN: no formula).
+    The start and the data of a run depend on its point, its number and the seed alone, so the counts are the
+    same bit for bit whatever the workers, their order and interruptions. Points with the same d, init and
+    seed share their starts, with one exception: the population with one target, at most one pruning and
+    infinite levels needs (a, p, q) alone, and draws other starts than the rest. The data of a smaller n are
+    the first samples of a larger one.
+
+    Parameters
+    ----------
+    d : int or sequence of int
+        Number of input coordinates.
+    algorithms : str or sequence of str
+        'imp', 'wr' or 'lrr'.
+    n : int or None, or sequence of them
+        Number of samples, which every run draws anew; None or inf for the population.
+    noise : float or sequence of float
+        Standard deviation of the samples' label noise.
+    init : str or sequence of str
+        'balanced' for w_i ~ N(0, 1/d) and a = +-|w|, or 'independent' for a, w_i ~ N(0, 1).
+    scale : float or sequence of float
+        Factor of the starts (a, w), > 0.
+    learning_rate : float or None, or sequence of them
+        Step size of gradient descent; None follows the flow.
+    level_time : float or sequence of float
+        Length of every level; inf trains each to its limit.
+    rewind_time : float or None, or sequence of them
+        Time that WR rewinds to; WR needs it, and the other algorithms ignore it.
+    targets : int or sequence of int
+        Number of coordinates of the target.
+    levels : int
+        Number of prunings, in geometric counts from d to `targets`.
+    imp : {'keep', 'rebalance'}
+        What IMP and WR do with a after a pruning: keep it, or set it to sign(a) |mask * w|.
+    runs : int
+        Runs of every point; with `ci_width` the most.
+    seed : int
+        Seed of all that is drawn, >= 0.
+    ci_width : float, optional
+        Stop the points that share a dense level at the first chunk after which all their intervals are
+        narrower than this. Undecided runs may keep an interval wide for ever. By default all runs are
+        counted.
+    method : {'ode', 'exact', 'auto'}
+        How `integrate` follows the flow; 'exact' uses closed forms.
+    workers : int, optional
+        Processes that do the work; 1 uses this process alone. By default there is one for each core.
+    executor : concurrent.futures.Executor, optional
+        Does the work instead of these processes.
+    directory : str or Path, optional
+        Folder that keeps finished chunks; a study that finds them there does not count them again. By default
+        nothing is kept.
+    progress : callable, optional
+        Called as progress(done, total) with numbers of runs.
+    **training
+        Passed to `integrate`: rtol, atol, tolerance, label_noise.
+
+    Returns
+    -------
+    Dataset
+        Every factor is a coordinate, `algorithms` under the name `algorithm`; those given as sequences are
+        dimensions. None reads as inf for n, and as NaN for learning_rate and rewind_time. Attributes: `runs`,
+        `seed`, `interval`, `levels`, `imp` and `method`. Variables:
+
+        - `decided`, `undecided`: runs with and without an outcome, which add up to those counted. Gradient
+          descent that diverges is decided: it fails.
+        - `successes`: successful runs, and `trapped`: those among them that succeed in the limit alone.
+        - `ambiguous`, `failed`: runs in which the flow has no unique continuation, and runs in which the
+          integrator gave up or descent diverged.
+        - `rate`: successes / decided; NaN, with a warning, where over 1 % of the runs are undecided.
+        - `rate_low`, `rate_high`: the rate if all undecided runs failed, or succeeded.
+        - `ci_low`, `ci_high`: a 95 % interval that holds however the undecided runs would end:
+          `clopper_pearson`, or with `ci_width` `confidence_sequence`, which holds wherever one stops.
+        - `predicted`: the rate by theory; NaN where there is no formula.
+
+    Raises
+    ------
+    ValueError
+        In one line, if an argument is out of range or does not fit the others, if the study does not fit this
+        machine or takes too long, or if `directory` holds anything else.
+    Failure
+        If a worker process dies, or a finished chunk cannot be written.
+
+    References
+    ----------
+    Theorem 2.3 of Gadhikar & Burkholz (ICLR 2024): balanced starts succeed at rate 1/4 by IMP, 1/2 by LRR.
+
+    Examples
+    --------
+    >>> import singleneuron as sn
+    >>> data = sn.success_rate(d=10, algorithms=("imp", "lrr"), runs=200, seed=0, workers=1)
+    >>> data.successes.values.tolist()
+    [53, 101]
+    >>> data.predicted.values.tolist()
+    [0.25, 0.5]
     """
+    # Over 50 lines: half of them are the signature.
     arguments = {name: value for name, value in locals().items() if name not in _NOT_SETTINGS}
     settings = StudySettings(**arguments)
     workers = cores() if workers is None else integer_in_range("workers", workers, 1, MOST_WORKERS)
     settings.check_size()
     groups = settings.grid.groups
-    counts = [_Counts(group, runs, ci_width) for group in groups]
+    counts = [GroupCounts(group, runs, ci_width) for group in groups]
     for group in groups:
         check_training(group)
-    # Chunks depend neither on how many there are nor on when to stop: a study may be extended.
+    # The number of runs and `ci_width` are left out, as no chunk depends on them: a study may be extended.
     config = {"groups": [asdict(group) for group in groups]}
     report = progress or (lambda done, total: None)
     chunks = sum(len(c.ranges) for c in counts)
@@ -210,7 +179,7 @@ def success_rate(
         width = IN_FLIGHT if executor is not None else 2 * workers
         if executor is None:
             executor = stack.enter_context(processes(min(workers, chunks)))
-        _count(groups, counts, store, executor, width, report)
+        count_chunks(groups, counts, store, executor, width, report)
     data = _dataset(settings, counts)
     if vague := int(data.rate.isnull().sum()):
         logging.getLogger(__name__).warning(
@@ -221,7 +190,8 @@ def success_rate(
     return data
 
 
-def _dataset(settings: StudySettings, counts: list[_Counts]) -> "xr.Dataset":
+def _dataset(settings: StudySettings, counts: list[GroupCounts]) -> "xr.Dataset":
+    """Return the counts of every point, with rates, intervals and predictions."""
     import xarray as xr
 
     grid = settings.grid
@@ -235,7 +205,7 @@ def _dataset(settings: StudySettings, counts: list[_Counts]) -> "xr.Dataset":
     limits, interval = clopper_pearson, "Clopper-Pearson 95 %"
     if settings.ci_width is not None:
         limits, interval = confidence_sequence, "95 % confidence sequence"
-    data["ci_low"], data["ci_high"] = _interval(limits, table)
+    data["ci_low"], data["ci_high"] = confidence_limits(limits, table)
     theory: dict[str, Any] = {"levels": settings.levels, "imp": settings.imp}
     theory["tolerance"] = settings.training.get("tolerance", TOLERANCE)
     data["predicted"] = np.array([predicted_rate(**point, **theory) for point in grid.points()])

@@ -1,4 +1,4 @@
-"""Presets: one TOML file a figure, naming the tables that it is drawn from."""
+"""Presets: one TOML file for each figure, which lists the tables that the figure is drawn from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from signflow.messages import invalid, unknown
 from singleneuron.flows.result import Progress
-from singleneuron.presets.tables.kinds import Part
+from singleneuron.presets.tables.kinds import Table
 from singleneuron.presets.tables.paths import Paths
 from singleneuron.presets.tables.studies import Study
 
@@ -22,9 +22,18 @@ __all__ = ["Paths", "Preset", "load", "names", "run"]
 
 
 class Preset(BaseModel):
-    """A named set of tables; `figure`: whether `figures draw` draws it, of a theorem or of a study.
+    """A named set of tables.
 
-    shows : what is to be seen in them, in a sentence; formulas in it stand between backticks.
+    Attributes
+    ----------
+    title : str
+        Title in one line.
+    figure : {'theorem', 'study'} or None
+        What the figure illustrates that `figures draw` makes of the tables; None if it makes none.
+    shows : str
+        What can be seen in them, in a sentence; formulas in it stand between backticks.
+    parts : dict of str to Table
+        The tables, by label.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,10 +41,10 @@ class Preset(BaseModel):
     title: str
     figure: Literal["theorem", "study"] | None = None
     shows: str = ""
-    parts: dict[str, Part]
+    parts: dict[str, Table]
 
     def with_runs(self, runs: int) -> Preset:
-        """The same with so many runs of every point of its studies; ValueError if it has none."""
+        """Return the preset with `runs` runs at every point of its studies; raise ValueError without one."""
         if not any(isinstance(part, Study) for part in self.parts.values()):
             raise ValueError(f"runs are those of studies, but there is none in '{self.title}'")
         parts = {
@@ -46,20 +55,42 @@ class Preset(BaseModel):
 
 
 def names() -> list[str]:
-    """The presets there are, sorted."""
+    """List the presets.
+
+    Returns
+    -------
+    list of str
+        Their names, sorted.
+    """
     found = (file.name for file in files(__name__).iterdir() if file.is_file())
     return sorted(name[:-5] for name in found if name.endswith(".toml") and not name.startswith("."))
 
 
 def load(name: str) -> Preset:
-    """The preset `name`; ValueError if there is none, or if its file is not valid."""
+    """Read a preset.
+
+    Parameters
+    ----------
+    name : str
+        One of `names`.
+
+    Returns
+    -------
+    Preset
+        The preset.
+
+    Raises
+    ------
+    ValueError
+        If there is no such preset, or its file is not valid.
+    """
     if name not in names():
         unknown("a preset must be", name, names())
     return parse(files(__name__).joinpath(f"{name}.toml").read_text("utf-8"), name)
 
 
 def parse(text: str, name: str) -> Preset:
-    """The preset that a TOML `text` states; ValueError, naming every wrong entry in one line, otherwise."""
+    """Parse the TOML text of a preset; if it is invalid, raise ValueError in one line that says why."""
     try:
         return Preset.model_validate(tomllib.loads(text))
     except ValidationError as error:
@@ -67,7 +98,20 @@ def parse(text: str, name: str) -> Preset:
 
 
 def chunks(name: str, label: str) -> str:
-    """Name of the folder in which a running preset keeps the finished chunks of its study `label`."""
+    """Name the folder in which a running preset keeps the finished chunks of a study.
+
+    Parameters
+    ----------
+    name : str
+        The preset.
+    label : str
+        The study's label in the preset.
+
+    Returns
+    -------
+    str
+        The name.
+    """
     return f"{name}.{label}.chunks"
 
 
@@ -79,10 +123,25 @@ def run(
     directory: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, xr.Dataset]:
-    """Compute every table of the preset `name`; progress(done, total) counts thousandths of a table.
+    """Compute every table of a preset.
 
-    runs : of every point of its studies, instead of what it states. workers : their processes (default: all
-    cores). directory : where their finished chunks are kept, in the folders named `chunks`, and found again.
+    Parameters
+    ----------
+    name : str
+        The preset.
+    runs : int, optional
+        Runs at every point of its studies, by default as the preset states.
+    workers : int, optional
+        Processes of its studies, by default one for each core.
+    directory : Path, optional
+        Where studies keep their finished chunks, in the folders that `chunks` names, and find them again.
+    progress : callable, optional
+        Called as progress(done, total) with thousandths of a table.
+
+    Returns
+    -------
+    dict of str to Dataset
+        The tables, by label.
     """
     report = progress or (lambda done, total: None)
     preset = load(name) if runs is None else load(name).with_runs(runs)

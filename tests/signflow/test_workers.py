@@ -15,7 +15,7 @@ import singleneuron as sn
 from signflow import results
 from signflow.workers import cluster, processes
 from singleneuron.cli import main
-from singleneuron.experiments import success_rate
+from singleneuron.experiments import counting
 from tests.cluster import dask, wait_until
 
 # Own data for every run: 16 chunks of 64 runs.
@@ -71,7 +71,7 @@ def test_processes_count_the_same_and_end_with_their_work():
 
 
 def test_a_killed_worker_is_one_line_and_what_is_finished_is_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(success_rate, "count_runs", _stop_here_after_one)
+    monkeypatch.setattr(counting, "count_runs", _stop_here_after_one)
     with pytest.raises(RuntimeError, match=r"a worker process died.*kept") as caught:
         sn.success_rate(d=[2], runs=20_000, workers=2, directory=tmp_path)
     assert "\n" not in str(caught.value)
@@ -81,7 +81,7 @@ def test_a_killed_worker_is_one_line_and_what_is_finished_is_kept(tmp_path, monk
 def _stop_here_after_one(group, first, last):
     if first:
         os.kill(os.getpid(), signal.SIGKILL)
-    return [[0] * len(success_rate.COUNTS)] * len(group.algorithms)
+    return [[0] * len(counting.COUNTS)] * len(group.algorithms)
 
 
 def test_an_unreachable_scheduler_is_one_line_soon(tmp_path, capsys):

@@ -1,1 +1,1 @@
-"""What a preset may ask for: the kinds of table that its TOML file lists."""
+"""The kinds of table that the TOML file of a preset may list."""

@@ -1,4 +1,4 @@
-"""What the kinds of table share."""
+"""The parts that the kinds of table share."""
 
 from __future__ import annotations
 
@@ -9,48 +9,50 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
 
 import singleneuron as sn
-from singleneuron.experiments.settings import made
+from singleneuron.experiments.options import made
 from singleneuron.problem.arguments import number
 
 CURVE_POINTS = 50
+"""Points of a predicted curve."""
 
 
 class PresetPart(BaseModel):
-    """A table of a preset: frozen, and without unknown fields."""
+    """A table of a preset, frozen and without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ExperimentPart(PresetPart):
-    """A table that an experiment computes: every further entry is a field of the experiment's settings."""
+    """A table that an experiment computes; all other entries are fields of the settings `record`."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
     record: ClassVar[type]
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
+        """Check the settings when the preset is read, before any table is computed."""
         assert self.settings
         return self
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What the preset states of the experiment; the rest keeps its defaults."""
+        """The settings that the preset states; the others keep their defaults."""
         return dict(self.model_extra or {})
 
     @property
     def settings(self) -> Any:
-        """The experiment's settings; ValueError for an entry that they do not have or allow."""
+        """The experiment's settings; raises ValueError for an entry that they do not have or allow."""
         return made(self.record, self.arguments)
 
 
 def full_states(state: sn.State | sn.Reduced) -> sn.State:
-    """`state`, which was never reduced."""
+    """Return `state`, which has never been reduced, with its type narrowed."""
     assert isinstance(state, sn.State)
     return state
 
 
 def problem_of(d: int, n: int | None, noise: float, seed: int) -> sn.Population | sn.Sample:
-    """The population, or n samples drawn by the seed."""
+    """Return the population, or n samples drawn by the seed."""
     if n is None:
         if number("noise", noise, least=0.0):
             raise ValueError(
@@ -61,7 +63,7 @@ def problem_of(d: int, n: int | None, noise: float, seed: int) -> sn.Population 
 
 
 def time_points(t_end: float, points: int) -> np.ndarray:
-    """So many times at equal steps from 0 to t_end; ValueError for what cannot be."""
+    """Return `points` times at equal steps from 0 to `t_end`; raise ValueError if there can be none."""
     if not 0 < t_end < math.inf:
         raise ValueError(f"t_end must be a finite number > 0, got {t_end:g}")
     if points < 2:

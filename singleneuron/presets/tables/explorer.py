@@ -1,4 +1,4 @@
-"""The explorer: every start of a plane with its path and losses."""
+"""The explorer: every start of a plane, with its path and its losses."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from singleneuron.problem.status import Status
 
 
 class Explorer(PresetPart):
-    """Each start of a map over (a(0), w_1(0)) with its path in the plane (a, w_1) and its loss by level.
+    """Each start of a map over (a(0), w_1(0)), with its path in the plane (a, w_1) and its loss by level.
 
-    Starts as in `success_map`, of the population. IMP, WR (rewound to `rewind_time`) and LRR share the dense
-    level; of their last one each has its own path. Both are integrated to `t_end`, `fine` geometric times
-    from `first` on; of these a path keeps the `points` nearest to equal steps of its length.
+    The starts are those of `success_map`, trained on the population. IMP, WR (rewound to `rewind_time`) and
+    LRR share the path of the dense level; each has its own path of the last level. Paths are integrated to
+    `t_end`, at `fine` geometric times from `first` on. A path keeps `points` of these times, those nearest to
+    equal steps of its length.
     """
 
     kind: Literal["explorer"]
@@ -36,9 +37,11 @@ class Explorer(PresetPart):
     extent: float = 2.0
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Dims (algorithm, a0, w0): success, status; and (level): loss; (path, a0, w0, point): time, a, w.
+        """Compute the table.
 
-        path: 'dense', and the algorithms' last levels. kept (level): coordinates left.
+        Variables: success and status over (algorithm, a0, w0); loss over these and (level); time, a and w
+        over (path, a0, w0, point). The coordinate `path` is 'dense', or the algorithm whose last level it is;
+        `kept` is the number of coordinates left at each level.
         """
         axis = grid_axis(self.extent, self.resolution)
         a, w = (grid.ravel() for grid in np.meshgrid(axis, axis, indexing="ij"))
@@ -85,7 +88,7 @@ class Explorer(PresetPart):
     def _path(
         self, problem: sn.Population, starts: sn.State, mask: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """time, a, w_1 at the points kept, each (starts, points)."""
+        """Integrate a path, and return time, a and w_1 at the points kept, each (starts, points)."""
         times = np.append(0.0, np.geomspace(self.first, self.t_end, self.fine))
         path = full_states(sn.integrate(problem, starts, t_eval=times, mask=mask, method="ode").state)
         a, w = path.a.T, path.w[..., 0].T

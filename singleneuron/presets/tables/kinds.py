@@ -1,4 +1,4 @@
-"""The kinds of table that a preset is made of: each a validated configuration that computes one Dataset."""
+"""The union of all kinds of table: each is a validated configuration that computes one Dataset."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from singleneuron.presets.tables.levels import Levels
 from singleneuron.presets.tables.maps import Map, VectorField
 from singleneuron.presets.tables.noise import Crossings, Slide
 from singleneuron.presets.tables.paths import AngleFlows, Conservation, Paths
-from singleneuron.presets.tables.studies import Hops, Law, Study
+from singleneuron.presets.tables.studies import CrossingLaw, Hops, Study
 
-Part = Annotated[
+Table = Annotated[
     Map
     | Paths
     | VectorField
@@ -25,6 +25,7 @@ Part = Annotated[
     | Explorer
     | Study
     | Hops
-    | Law,
+    | CrossingLaw,
     Field(discriminator="kind"),
 ]
+"""A table of a preset; its entry `kind` says which."""

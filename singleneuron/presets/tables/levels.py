@@ -1,4 +1,4 @@
-"""Losses by pruning level."""
+"""Loss by pruning level."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from singleneuron.presets.tables.common import PresetPart, full_states, problem_
 class Levels(PresetPart):
     """Loss after every level of pruning, from balanced starts of every sign of a(0) and w_1(0).
 
-    Starts of one seed differ in these two signs alone. With n, every seed draws its own samples.
+    Starts of one seed differ in these two signs alone. With `n` samples, every seed draws its own.
     """
 
     kind: Literal["levels"]
@@ -31,13 +31,13 @@ class Levels(PresetPart):
     seed: int = 0
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Dims (algorithm, a_sign, w_sign, seed, level): loss; kept (level), the coordinates left."""
+        """Compute loss over (algorithm, a_sign, w_sign, seed, level); `kept` counts the coordinates left."""
         signs = np.array([(a, w) for a in (1, -1) for w in (1, -1)])
         drawn = full_states(sn.balanced_starts(d=self.d, size=self.seeds, seed=self.seed))
         a = signs[:, :1] * np.abs(drawn.a)  # (4, seeds)
         w = np.repeat(drawn.w[None], len(signs), axis=0)  # (4, seeds, d)
         w[..., 0] = signs[:, 1:] * np.abs(w[..., 0])
-        # The population trains all seeds at once, samples each seed on its own data.
+        # On the population all seeds train at once; with samples each seed trains on its own data.
         seeds = np.arange(self.seeds)
         batches = [seeds] if self.n is None else np.split(seeds, self.seeds)
         runs = []

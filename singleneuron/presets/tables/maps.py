@@ -16,15 +16,16 @@ from singleneuron.presets.tables.common import ExperimentPart, PresetPart, probl
 
 
 class Map(ExperimentPart):
-    """`singleneuron.success_map` with these arguments, and the predicted edge where w_perp is fixed."""
+    """A map by `singleneuron.success_map`, with the predicted edge where w_perp is fixed."""
 
     kind: Literal["map"]
     record = MapSettings
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Dims (algorithm, a0, w0) as `success_map`; (algorithm, edge_w0): edge, as `predicted_edge`.
+        """Compute what `success_map` does over (algorithm, a0, w0), and add the predicted edge.
 
-        edge_of (algorithm): 'prediction', or 'population' where theory has none for samples: its edge then.
+        edge, over (algorithm, edge_w0), is that of `predicted_edge`. edge_of, over (algorithm), is
+        'prediction', or 'population' where theory has no edge for samples and the population's stands in.
         """
         settings: MapSettings = self.settings
         data = sn.success_map(**self.arguments, progress=progress)
@@ -34,7 +35,8 @@ class Map(ExperimentPart):
         problem = problem_of(settings.d, settings.n, settings.noise, settings.seed)
         w_perp = math.sqrt(1 - 1 / settings.d) if settings.w_perp is None else settings.w_perp
         extent = float(abs(data.a0).max())
-        # Not w_1 = 0, a line of its own; but beside it, where an edge may jump, closer than any print shows.
+        # w_1 = 0 is left out: predictions there are special. An edge may jump there, so two points lie on its
+        # two sides, closer than any print shows.
         w = np.sort(np.append(np.linspace(-extent, extent, 800), [-1e-9, 1e-9]))
         population = sn.Population(settings.d)
         edges, of = [], []
@@ -54,7 +56,7 @@ class VectorField(PresetPart):
     resolution: int
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Dims (a, w): da, dw."""
+        """Compute da and dw over (a, w)."""
         axis = np.linspace(-self.extent, self.extent, self.resolution)
         a, w = (grid.ravel() for grid in np.meshgrid(axis, axis, indexing="ij"))
         da, dw = sn.gradient(sn.Population(1), sn.State(a=a, w=w[:, None]))

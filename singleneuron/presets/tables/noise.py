@@ -1,4 +1,4 @@
-"""What label noise does: crossing times and slides."""
+"""Effects of label noise: crossing times and slides."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from singleneuron.presets.tables.common import PresetPart, full_states, time_poi
 class Crossings(PresetPart):
     """When w crosses zero upwards on noisy samples of one coordinate, integrated and by the closed form.
 
-    `draws` data sets for every n, started from every (a, w); s_neg: least and largest of the curve.
+    There are `draws` data sets for every n, each trained from every start (a, w). The predicted curve runs
+    from the first `s_neg` to the second.
     """
 
     kind: Literal["crossings"]
@@ -31,9 +32,10 @@ class Crossings(PresetPart):
     seed: int = 0
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Dims (start, draw): simulated, at s_neg (draw); (start, s): predicted.
+        """Compute the crossing times: simulated over (start, draw), predicted over (start, s).
 
-        Times are in units of 1/(2 C_neg), the population's; NaN where w never crosses before t_end.
+        s_neg, over (draw), is the slope of each data set. Times are in units of 1/(2 C_neg), which is 1 for
+        the population; they are NaN where w does not cross before t_end.
         """
         starts = sn.State(a=np.array(self.a), w=np.array(self.w)[:, None])
         times = time_points(self.t_end, self.points)
@@ -63,8 +65,8 @@ class Crossings(PresetPart):
 class Slide(PresetPart):
     """One trajectory of the sample flow that slides in hyperplanes, and gradient descent beside it.
 
-    hop_rates: learning rates whose every step is recorded; learning_rates: those whose error is, at the
-    multiples of the largest of them. `sample` (counted from 1) is the one whose hyperplane is watched.
+    For the learning rates `hop_rates` every step is recorded; for `learning_rates` the error, at the
+    multiples of the largest of them. The hyperplane watched is that of `sample`, counted from 1.
     """
 
     kind: Literal["slide"]
@@ -82,9 +84,11 @@ class Slide(PresetPart):
     rtol: float = 1e-10
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Dims (time, sample): share, the multipliers; (time): distance = w.x/|x| of the sample watched;
-        (hop_rate, step): hop_time, and hop, that distance under gradient descent; (learning_rate): error, the
-        largest difference of (a, w) from the flow's.
+        """Compute the table.
+
+        Variables: share, by which each sample is active, over (time, sample); distance = w.x/|x| of the
+        sample watched, over (time); hop, that distance under gradient descent, and hop_time, its time, over
+        (hop_rate, step); error, the largest difference of (a, w) from the flow's, over (learning_rate).
         """
         from singleneuron.flows.samples.flow import sample_trace
 
@@ -131,9 +135,9 @@ class Slide(PresetPart):
 
 
 def _upward(times: np.ndarray, w: np.ndarray) -> float:
-    """The time at which w passes 0 upwards; NaN if it never does.
+    """Return the time at which w passes 0 upwards, or NaN if it never does.
 
-    By linear extrapolation of the last two times before it: w has a kink at 0.
+    It is extrapolated from the last two times before: w has a kink at 0, so interpolation across it is worse.
     """
     last = int(np.argmax(w > 0)) - 1
     if last < 1:

@@ -1,4 +1,4 @@
-"""Trajectories: in the plane, by angle, and their balance."""
+"""Trajectories: their paths, their angles, and their balance."""
 
 from __future__ import annotations
 
@@ -19,7 +19,26 @@ from singleneuron.problem.status import Status, success
 class Paths(PresetPart):
     """Trajectories from given starts at evenly spaced times, by the ODE or by gradient descent.
 
-    w: one list of coordinates a start; trailing zeros may be left out. n, noise: samples, drawn by `seed`.
+    Attributes
+    ----------
+    d : int
+        Number of input coordinates.
+    a : tuple of float
+        Outer weight of every start.
+    w : tuple of tuple of float
+        Coordinates of every start; trailing zeros may be left out.
+    t_end : float
+        The last time.
+    points : int
+        Number of times from 0 to `t_end`.
+    n : int or None
+        Number of samples, drawn by `seed`; None for the population.
+    noise : float
+        Standard deviation of the samples' label noise.
+    seed : int
+        Seed of the samples.
+    learning_rate : float or None
+        Step size of gradient descent; None for the flow.
     """
 
     kind: Literal["paths"] = "paths"
@@ -34,7 +53,7 @@ class Paths(PresetPart):
     learning_rate: float | None = None
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Dims (start, time, coordinate): a, w, loss along the way; status and success at the end."""
+        """Compute a, loss (start, time) and w (start, time, coordinate); status and success at the end."""
         size = 8 * self.points * len(self.a) * (self.d + 2)
         check_memory(f"a path with points = {self.points}, d = {self.d}", size)
         times = time_points(self.t_end, self.points)
@@ -46,7 +65,7 @@ class Paths(PresetPart):
         )
         training: dict[str, Any] = {"method": "ode", "learning_rate": self.learning_rate}
         end = sn.integrate(problem, starts, t_eval=times, progress=progress, **training)
-        # Descent takes whole steps: rows at the times that it reached, each once.
+        # Descent takes whole steps, and one step may serve several of the times: keep each row once.
         times, rows = np.unique(end.times, return_index=True)
         path = full_states(end.state)[rows]
         return xr.Dataset(
@@ -62,7 +81,7 @@ class Paths(PresetPart):
 
 
 class AngleFlows(PresetPart):
-    """Balanced population flows of several d, both signs of a(0) in turn, and the universal angle curve."""
+    """Balanced population flows of several d, from a(0) of either sign, and the universal angle curve."""
 
     kind: Literal["angle"]
     d: tuple[int, ...]
@@ -73,7 +92,7 @@ class AngleFlows(PresetPart):
     seed: int = 0
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Dims (d, start, time): theta, and tau = T(theta(0)) +- t; (s,): curve, the angle at time s."""
+        """Compute theta and tau = T(theta(0)) +- t over (d, start, time), and curve: the angle over (s)."""
         times = time_points(self.t_end, self.points)
         theta, tau = [], []
         for index, d in enumerate(self.d):
@@ -99,7 +118,7 @@ class AngleFlows(PresetPart):
 
 
 class Conservation(PresetPart):
-    """How far c = a^2 - |w|^2 drifts along ODE solutions that do not impose it, from independent starts."""
+    """Drift of c = a^2 - |w|^2 along ODE solutions that do not impose it, from independent starts."""
 
     kind: Literal["conservation"]
     d: int
@@ -110,13 +129,13 @@ class Conservation(PresetPart):
     seed: int = 0
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Dims (rtol, start, time): drift = |c(t) - c(0)| / max(1, a^2 + |w|^2)."""
+        """Compute drift = |c(t) - c(0)| / max(1, a^2 + |w|^2) over (rtol, start, time)."""
         problem = sn.Population(self.d)
         starts = sn.independent_starts(d=self.d, size=self.starts, seed=self.seed)
         times = np.geomspace(1e-2, self.t_end, self.points)
         drift = np.empty((len(self.rtol), self.points, self.starts))
         for row, rtol in enumerate(self.rtol):
-            if self.d > 1:  # elsewhere, such flows are integrated on the level of c
+            if self.d > 1:  # `integrate` would impose c here
                 path: sn.State | sn.Reduced = free_flow(reduce(problem, starts), times, rtol)
             else:
                 path = sn.integrate(problem, starts, t_eval=times, rtol=rtol, method="ode").state

@@ -17,9 +17,12 @@ from singleneuron.presets.tables.common import CURVE_POINTS, ExperimentPart, Pre
 
 
 class Study(ExperimentPart):
-    """`singleneuron.success_rate` with these arguments, and theory's rates between the values of one factor.
+    """A study by `singleneuron.success_rate`, and theory's rates between the values of one factor.
 
-    along : that factor, or none.
+    Attributes
+    ----------
+    along : str or None
+        That factor; without it there is no curve.
     """
 
     kind: Literal["study"]
@@ -29,7 +32,7 @@ class Study(ExperimentPart):
     def compute(
         self, progress: Progress, *, directory: Path | None = None, workers: int | None = None
     ) -> xr.Dataset:
-        """As `success_rate`; with `along` = F also curve, as `predicted`, at the values curve_F of F."""
+        """Compute what `success_rate` does; with `along` = F, add curve: the rate predicted along curve_F."""
         given = self.arguments
         data = sn.success_rate(**given, directory=directory, workers=workers, progress=progress)
         if self.along is None:
@@ -46,7 +49,7 @@ class Study(ExperimentPart):
 
 
 class Hops(PresetPart):
-    """`hop_rate` between two learning rates: the share of starts that one step of descent lets succeed."""
+    """The share of starts that one step of descent lets succeed, for learning rates between two bounds."""
 
     kind: Literal["hops"]
     d: int
@@ -55,7 +58,7 @@ class Hops(PresetPart):
     learning_rate: tuple[float, float]
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Dims (algorithm, scale, learning_rate): rate; attrs['stable'], the last with a stable minimum."""
+        """Compute rate, by `hop_rate`; minima are stable below the attribute `stable`."""
         steps = np.geomspace(*self.learning_rate, CURVE_POINTS)
         rate = [
             [[hop_rate(self.d, name, learning_rate=step, scale=s) for step in steps] for s in self.scale]
@@ -66,8 +69,8 @@ class Hops(PresetPart):
         return xr.Dataset({"rate": (dims, rate)}, coords, {"stable": STABLE_RATE})
 
 
-class Law(PresetPart):
-    """`crossing_law`, the time after which label noise carries w_1 across 0."""
+class CrossingLaw(PresetPart):
+    """The time after which label noise carries w_1 across 0, by `crossing_law`."""
 
     kind: Literal["law"]
     d: int
@@ -75,6 +78,6 @@ class Law(PresetPart):
     noise: tuple[float, ...]
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Dims (n, noise): time."""
+        """Compute time over (n, noise)."""
         time = [[crossing_law(self.d, n, noise) for noise in self.noise] for n in self.n]
         return xr.Dataset({"time": (("n", "noise"), time)}, {"n": list(self.n), "noise": list(self.noise)})

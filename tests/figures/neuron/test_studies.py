@@ -80,9 +80,9 @@ def test_phases_are_the_cells_and_the_law_a_straight_line(few):
     law = {"kind": "law", "d": 3}
     data = {
         "samples": _study(**given | {"n": (10, 100), "noise": (0.1, 1.0)}),
-        "samples_law": _compute(tables_studies.Law(**law, n=(10, 100), noise=(0.1, 1.0))),
+        "samples_law": _compute(tables_studies.CrossingLaw(**law, n=(10, 100), noise=(0.1, 1.0))),
         "noise": _study(**given | {"n": 30, "noise": (0.01, 0.1, 1.0)}),
-        "noise_law": _compute(tables_studies.Law(**law, n=(30,), noise=(0.01, 1.0))),
+        "noise_law": _compute(tables_studies.CrossingLaw(**law, n=(30,), noise=(0.01, 1.0))),
     }
     figure = studies.rate_samples(data)
     shown = [

@@ -33,7 +33,7 @@ def _run(arguments):
         (["map", "--d", "2", "--n", "10", "--noise", "-0.1", "--learning-rate", "0.1"], "noise"),
         (["map", "--d", "2", "--w-perp", "1", "--balanced"], "not allowed"),
         (["map", "--d", "2", "--res", "9"], "--res"),
-        (["map", "--d", "2", "--rewind-time", "0.5"], "rewind_time is WR's"),
+        (["map", "--d", "2", "--rewind-time", "0.5"], "rewind_time is for 'wr'"),
         (
             ["map", "--d", "2", "--algorithm", "wr", "--rewind-time", "5", "--level-time", "2"],
             "rewind_time must be <= level_time = 2",

@@ -10,7 +10,8 @@ import singleneuron as sn
 from signflow.results import write
 from singleneuron.cli import main
 from singleneuron.experiments import success_rate as rates
-from singleneuron.experiments.settings import MapSettings, StudySettings, made
+from singleneuron.experiments.options import made
+from singleneuron.experiments.settings import MapSettings, StudySettings
 
 RECORDS = [(MapSettings, sn.success_map), (StudySettings, sn.success_rate)]
 

@@ -14,7 +14,7 @@ import singleneuron as sn
 from signflow.results import read, write
 from signflow.workers import Here
 from singleneuron.algorithms import Algorithm
-from singleneuron.experiments import grid, runs, success_rate
+from singleneuron.experiments import counting, grid, runs, success_rate
 from singleneuron.experiments.binomial import clopper_pearson, confidence_sequence
 from singleneuron.experiments.engine import COUNTS
 from singleneuron.experiments.grid import Group
@@ -321,7 +321,7 @@ def test_where_a_study_stops_depends_on_no_order():
     rows = [[[size // 2 + shift, 0, size, 0, 0, 0]] for shift in (3, -5, 7, 11)]
     ends = set()
     for order in itertools.permutations(range(4)):
-        counts = success_rate._Counts(group, 4 * size, 0.03)
+        counts = counting.GroupCounts(group, 4 * size, 0.03)
         for index in order:
             counts.add(index, rows[index])
         assert counts.closed
@@ -354,7 +354,7 @@ def test_progress_counts_runs(monkeypatch):
         ({"n": 0}, "n must be"),
         ({"n": 1.5}, "n must be"),
         ({"noise": -1}, "noise"),
-        ({"noise": [0, 0.1]}, "give n"),
+        ({"noise": [0, 0.1]}, "give their number n"),
         ({"noise": [0.1, "x"]}, "noise"),
         ({"init": "zero"}, "init"),
         ({"scale": 0}, "scale"),

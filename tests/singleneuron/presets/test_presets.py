@@ -10,7 +10,7 @@ import singleneuron as sn
 from signflow import results
 from singleneuron import presets
 from singleneuron.cli import main
-from singleneuron.experiments import success_rate
+from singleneuron.experiments import counting
 from singleneuron.experiments.store import MANIFEST
 from singleneuron.presets.tables import levels, maps, noise, paths
 
@@ -266,7 +266,7 @@ def test_a_killed_study_goes_on_from_its_finished_chunks(study, tmp_path, monkey
     whole, part, once = (str(tmp_path / folder) for folder in ("whole", "part", "once"))
     line = ["preset", "study", "--workers", "1", "--out"]
     assert main.main([*line, whole]) == 0
-    count, counted = success_rate.count_runs, []
+    count, counted = counting.count_runs, []
 
     def recorded(group, first, last):
         if len(counted) == 5:
@@ -274,12 +274,12 @@ def test_a_killed_study_goes_on_from_its_finished_chunks(study, tmp_path, monkey
         counted.append((group.d, first, last))
         return count(group, first, last)
 
-    monkeypatch.setattr(success_rate, "count_runs", recorded)
+    monkeypatch.setattr(counting, "count_runs", recorded)
     with pytest.raises(Killed):
         main.main([*line, part])
     folders = [tmp_path / "part" / presets.chunks("study", label) for label in ("first", "second")]
     assert [len(list(folder.glob("0*.json"))) for folder in folders] == [3, 2]
-    monkeypatch.setattr(success_rate, "count_runs", count)
+    monkeypatch.setattr(counting, "count_runs", count)
     # Another study does not mix with it; a preset with more runs goes on as well.
     changed = STUDY.replace("level_time = 5.0", "level_time = 6.0")
     with monkeypatch.context() as patch:
@@ -288,14 +288,14 @@ def test_a_killed_study_goes_on_from_its_finished_chunks(study, tmp_path, monkey
         assert main.main([*line, part]) == 2
         assert "chunks of another study" in capsys.readouterr().err
     del counted[:]
-    monkeypatch.setattr(success_rate, "count_runs", recorded)
+    monkeypatch.setattr(counting, "count_runs", recorded)
     assert main.main([*line, part]) == 0
     assert [d for d, *_ in counted] == [7]
     assert not any(folder.exists() for folder in folders)
     first, second = (results.read(tmp_path / folder / "study.nc") for folder in ("whole", "part"))
     for label in ("first", "second"):
         xr.testing.assert_equal(first[label], second[label])
-    monkeypatch.setattr(success_rate, "count_runs", count)
+    monkeypatch.setattr(counting, "count_runs", count)
     capsys.readouterr()
     assert main.main([*line, part]) == 0
     assert "up to date" in capsys.readouterr().out

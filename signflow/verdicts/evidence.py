@@ -1,0 +1,216 @@
+"""Evidence on statements: derivations, laws compared with integration, counts, and counterexamples."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+Values = dict[str, int | float | str | list[float] | None]
+"""Numbers by name: a start, or the values of a setting."""
+Interval = tuple[float, float]
+
+
+class Part(BaseModel):
+    """A part of a file of verdicts: fields not set are not written, and unknown ones are not read."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Derivation(Part):
+    """A symbolic derivation.
+
+    Attributes
+    ----------
+    derivation, shows : str
+        Its name, and what it shows in words.
+    proved : bool
+        Whether all its claims hold.
+    residuals : list of str
+        The rest of each claim once simplified: 0, or false for the negation of a claim.
+    """
+
+    derivation: str
+    shows: str
+    proved: bool
+    residuals: list[str]
+
+
+class Law(Part):
+    """A law compared with integration from `starts` starts.
+
+    Attributes
+    ----------
+    error, limit : float
+        The largest |stated - integrated|, and the largest allowed, in multiples of `unit`.
+    beyond : int
+        Number of starts whose error exceeds the limit.
+    worst : dict of str to float
+        The start with the largest error.
+    confirmed : bool or None
+        Whether the independent solver also finds the law broken there; None if `beyond` is 0.
+    """
+
+    law: str
+    starts: int
+    error: float
+    unit: str
+    limit: float
+    beyond: int
+    worst: dict[str, float] = {}
+    confirmed: bool | None = None
+
+
+class Stated(Part):
+    """A claim about an algorithm: the region of starts from which it succeeds, its rate, or both.
+
+    Attributes
+    ----------
+    imp : {'keep', 'rebalance'}
+        What IMP and WR do with a after a pruning.
+    rewind_time : float or None
+        Time that WR rewinds to.
+    success : str or None
+        The condition on the start that defines the region, in the language of statement files.
+    rate : float or None
+        The probability of success.
+    """
+
+    algorithm: str
+    imp: str = "keep"
+    rewind_time: float | None = None
+    success: str | None = None
+    rate: float | None = None
+
+
+class CountedRate(Part):
+    """A stated rate, and the runs that were counted.
+
+    Attributes
+    ----------
+    interval : tuple of float
+        Interval of the rate: undecided runs are failures for its lower end, successes for its upper end.
+    """
+
+    stated: float
+    successes: int
+    decided: int
+    undecided: int = 0
+    interval: Interval
+
+
+class Count(Part):
+    """Runs counted against a claim, or the starts of a law.
+
+    Attributes
+    ----------
+    starts, near_boundary : int
+        All starts, and those put near a boundary of the region instead of drawn.
+    decided, undecided, trapped : int
+        Runs; trapped ones succeed in the limit, but have not converged.
+    label, law : str
+        The claim and its setting, or the law, in words.
+    claim : Stated or None
+        The claim.
+    setting : dict
+        The values of its experiment.
+    counterexamples, in_limit : int
+        Runs against the region, and those of them that no solver reaches in time.
+    undefined : int
+        Starts for which the region is neither true nor false.
+    second_looks : int
+        Runs that contradicted the claim and were repeated with a smaller tolerance.
+    shift : float or None
+        How far a boundary of the region may be off without being noticed.
+    interval : tuple of float
+        Interval of the probability of a counterexample; undecided runs count as one for its upper end.
+    undecided_starts, against : list of dict
+        The first starts whose runs are undecided, or contradict the region.
+    rate : CountedRate or None
+        The rate that was counted.
+    """
+
+    starts: int
+    decided: int
+    undecided: int
+    label: str = ""
+    law: str = ""
+    claim: Stated | None = None
+    setting: Values = {}
+    near_boundary: int = 0
+    trapped: int = 0
+    undecided_starts: list[Values] = []
+    counterexamples: int | None = None
+    in_limit: int = 0
+    undefined: int = 0
+    second_looks: int = 0
+    shift: float | None = None
+    interval: Interval = (0.0, 1.0)
+    against: list[Values] = []
+    rate: CountedRate | None = None
+
+
+class BrokenLaw(Part):
+    """A law that the independent solver also finds broken.
+
+    Attributes
+    ----------
+    start, error : dict, float
+        A start, and its |stated - integrated| in multiples of `unit`.
+    """
+
+    law: str
+    start: dict[str, float]
+    error: float
+    unit: str
+
+
+class WrongRate(Part):
+    """A stated `rate` outside the `interval` that was counted.
+
+    Attributes
+    ----------
+    repeated, agree : int
+        Runs repeated with the independent solver, and those of them that came out the same.
+    """
+
+    claim: Stated
+    setting: Values
+    rate: float
+    successes: int
+    decided: int
+    interval: Interval
+    repeated: int
+    agree: int
+
+
+class WrongOutcome(Part):
+    """A start whose run does not end as stated, as the independent solver confirms.
+
+    Attributes
+    ----------
+    stated, integrated, independent : str
+        Outcome by the claim, by integration and by the independent solver.
+    """
+
+    claim: Stated
+    setting: Values
+    start: Values
+    stated: str
+    integrated: str
+    independent: str
+
+
+class Evidence(Part):
+    """Four kinds of evidence on a statement.
+
+    Attributes
+    ----------
+    symbolic, exact_vs_ode, monte_carlo : list
+        Derivations, laws compared with integration, and counts of runs.
+    figure : str or None
+        Name of the figure that shows it.
+    """
+
+    symbolic: list[Derivation]
+    exact_vs_ode: list[Law]
+    monte_carlo: list[Count]
+    figure: str | None

@@ -1,0 +1,81 @@
+"""Options: the fields of a settings record, with what the command line must know about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, Field, field, fields
+from typing import Any, TypeVar
+
+from signflow.messages import unknown
+
+Record = TypeVar("Record")
+TRAINING = ("rtol", "atol", "tolerance", "label_noise")
+"""Arguments of `integrate` that a record takes in its field `training`."""
+
+
+def option(default: Any = MISSING, *, text: str, kind: type = float, **how: Any) -> Any:
+    """Return a field that the command line offers, with the help `text`.
+
+    `kind` is the type of a value on the command line. `how` may hold the `name` of the option where it
+    differs from the field's, its `metavar` and `choices`, and these flags: `several` (it takes a list of
+    values), `factor` (it takes a list that spans a dimension), `infinite` (it takes inf besides integers). At
+    most one of the options with the same word under `exclusive` may be given.
+    """
+    return field(default=default, metadata={"text": text, "kind": kind, **how})
+
+
+def training_option() -> Any:
+    """Return the field that takes further arguments of `integrate`."""
+    return field(default_factory=dict)
+
+
+def options_of(record: type) -> list[Field[Any]]:
+    """Return the fields of a record that the command line offers.
+
+    Parameters
+    ----------
+    record : type
+        `MapSettings` or `StudySettings`.
+
+    Returns
+    -------
+    list of Field
+        The fields, in their order, each with its `option` as metadata.
+    """
+    return [item for item in fields(record) if "text" in item.metadata]
+
+
+def made(record: Callable[..., Record], arguments: Mapping[str, Any]) -> Record:
+    """Make a record of arguments.
+
+    Parameters
+    ----------
+    record : type
+        `MapSettings` or `StudySettings`.
+    arguments : Mapping
+        Values by field; those that `TRAINING` names go into the field `training`.
+
+    Returns
+    -------
+    Record
+        The record.
+
+    Raises
+    ------
+    ValueError
+        If the record has no such field, if a field without a default is missing, or if a value is refused.
+    """
+    known = [item for item in fields(record) if item.name != "training"]  # type: ignore[arg-type]
+    for name in arguments:
+        if name not in TRAINING:
+            _check_known(name, [item.name for item in known])
+    for item in known:
+        if item.default is MISSING and item.name not in arguments:
+            raise ValueError(f"{item.name} must be given, but is missing")
+    own = {name: value for name, value in arguments.items() if name not in TRAINING}
+    return record(**own, training={name: arguments[name] for name in arguments.keys() - own.keys()})
+
+
+def _check_known(name: str, names: Sequence[str]) -> None:
+    if name not in names:
+        unknown("a setting must be", name, [*names, *TRAINING])
