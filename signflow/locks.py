@@ -141,8 +141,8 @@ def _open(path: Path, stack: contextlib.ExitStack, say: Callable[[str], None]) -
                 if error.errno not in NO_LOCKS:
                     error.filename = str(path)
                     raise
-                say(f"this file system has no locks ({error.strerror}): '{beside(path)}' stands for one")
                 attempt.enter_context(_created(beside(path)))
+                say(f"this file system has no locks ({error.strerror}): '{beside(path)}' stands for one")
             # The last holder may have removed the file between `open` and the lock.
             if _stands_at(path, file):
                 stack.push(attempt.pop_all())

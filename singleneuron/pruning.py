@@ -113,7 +113,7 @@ def prune(
     algorithm : {'imp', 'wr', 'lrr'} or Algorithm
         Each level after the first starts from mask * the weights of the start ('imp'), of the dense level at
         `rewind_time` ('wr'), or of the level before ('lrr'). An `Algorithm` already has its `imp` and
-        `rewind_time`; those given here are then ignored.
+        `rewind_time`: leave them out here.
     levels : int
         Number of prunings, in geometric counts. Nothing is pruned where d is the number of targets.
     imp : {'keep', 'rebalance'}
@@ -160,10 +160,12 @@ def prune(
     level_time = number("level_time", level_time, least=0.0, finite=False, open_end=True)
     if not isinstance(algorithm, Algorithm):
         algorithm = Algorithm(algorithm, rewind_time, imp)
+    elif imp != "keep" or rewind_time is not None:
+        raise ValueError("imp and rewind_time must be left to the Algorithm, but are given beside it")
     algorithm.check_times(level_time, training.get("learning_rate"))
     counts = level_counts(problem.d, problem.targets, levels)
     rewinds = algorithm.rewind_time is not None and len(counts) > 1
-    steps = len(counts) + rewinds
+    steps = len(counts) + rewinds - (dense is not None)
     total, position = steps * starts.size, 0
 
     def train(state: Starts, t_end: float, mask: BoolArray | None) -> FlowResult[Any]:

@@ -103,6 +103,7 @@ class MapSettings:
             )
         level_counts(self.d, self.targets, self.levels)
         number("level_time", self.level_time, least=0.0, finite=False, open_end=True)
+        _check_method(self.method)
         if self.method == "exact" and self.learning_rate is not None:
             raise ValueError("gradient descent has no closed form: give method 'ode', or no learning_rate")
         for rule in self.rules:
@@ -209,14 +210,12 @@ class StudySettings:
 
     def __post_init__(self) -> None:
         """Check every field, and the fields against each other."""
-        from singleneuron.flows.task import METHODS
         from singleneuron.problem.arguments import integer_in_range, number
 
         integer_in_range("runs", self.runs, 1)
         integer_in_range("levels", self.levels, 1)
         integer_in_range("seed", self.seed, 0)
-        if self.method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(METHODS)}, but is {self.method!r}")
+        _check_method(self.method)
         if self.ci_width is not None:
             number("ci_width", self.ci_width, least=0.0, open_end=True)
         _freeze(self, *FACTOR_FIELDS)
@@ -252,3 +251,11 @@ def _freeze(record: Any, *names: str) -> None:
         if not isinstance(value, str | tuple) and (isinstance(value, Sequence) or hasattr(value, "tolist")):
             values = value.tolist() if hasattr(value, "tolist") else list(value)
             object.__setattr__(record, name, tuple(values) if isinstance(values, list) else values)
+
+
+def _check_method(method: object) -> None:
+    """Raise ValueError unless the method is one of `integrate`."""
+    from singleneuron.flows.task import METHODS
+
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, but is {method!r}")

@@ -86,7 +86,7 @@ def success_map(
     method : {'ode', 'exact', 'auto'}
         How `integrate` follows the flow; 'exact' uses closed forms.
     progress : callable, optional
-        Called as progress(done, total) with numbers of runs.
+        Called as progress(done, total) with numbers of runs, those of cells without a start among them.
     **training
         Passed to `integrate`: rtol, atol, tolerance, label_noise.
 
@@ -143,7 +143,6 @@ def _cells(settings: MapSettings, progress: Progress) -> tuple[dict[str, Array],
     total = {name: np.zeros(shape) for name in ("success", "loss", "predicted", *bounds)}
     status = np.full(shape, -1, dtype=np.int8)
     exists = np.zeros(shape[1], dtype=bool)
-    done, everything = 0, runs * status.size
     for run in range(runs):
         data = _data(settings, run)
         for cells, starts in _starts(settings, axis, run):
@@ -159,8 +158,9 @@ def _cells(settings: MapSettings, progress: Progress) -> tuple[dict[str, Array],
                 total["predicted"][row, cells] += _predicted(data, starts, end, algorithm)
                 failed = end.status == Status.FAILED
                 status[row, cells] = np.where(failed | (average is None), end.status, status[row, cells])
-                done += cells.size
-                progress(done, everything)
+            # The cells before the last one of these are done, or have no start.
+            progress((run * shape[1] + int(cells[-1]) + 1) * len(rules), runs * status.size)
+    progress(runs * status.size, runs * status.size)
     for values in total.values():
         values[:, ~exists] = np.nan
     return {name: values / runs for name, values in total.items()}, status

@@ -21,7 +21,7 @@ from singleneuron.flows.result import (
     reported_chunks,
     times_reached,
 )
-from singleneuron.flows.samples import flow as samples
+from singleneuron.flows.samples import ensemble as samples
 from singleneuron.flows.samples.limits import FADES, MOVING
 from singleneuron.flows.task import Task
 from singleneuron.kernels.dop853 import AMBIGUOUS, CERTAIN, CONVERGED, END, FAILED

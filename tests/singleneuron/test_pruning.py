@@ -274,3 +274,18 @@ def test_an_algorithm_says_by_itself_what_a_level_starts_from():
         other = prune(problem, starts, algorithm=algorithm.name, levels=2, method="ode", **told)
         assert np.array_equal(one.a, other.a)
         assert np.array_equal(one.w, other.w)
+
+
+def test_progress_counts_every_level_that_is_trained():
+    problem, starts = Population(5), balanced_starts(5, 20, 1)
+    dense = integrate(problem, starts, np.inf)
+    for given, levels in ((None, 3), (dense, 2)):
+        seen = []
+        prune(problem, starts, levels=2, dense=given, progress=lambda *counts: seen.append(counts))
+        assert seen[-1] == (20 * levels, 20 * levels)
+        assert seen == sorted(seen)
+
+
+def test_an_algorithm_has_its_options_already():
+    with pytest.raises(ValueError, match="must be left to the Algorithm"):
+        prune(Population(3), balanced_starts(3, 2, 1), algorithm=Algorithm("imp"), imp="rebalance")

@@ -90,7 +90,7 @@ class Slide(PresetPart):
         sample watched, over (time); hop, that distance under gradient descent, and hop_time, its time, over
         (hop_rate, step); error, the largest difference of (a, w) from the flow's, over (learning_rate).
         """
-        from singleneuron.flows.samples.flow import sample_trace
+        from singleneuron.flows.samples.ensemble import sample_trace
 
         problem = sn.Sample.draw(d=self.d, n=self.n, noise=self.noise, seed=self.seed)
         start = sn.State(a=np.array([self.a]), w=np.array([self.w]))

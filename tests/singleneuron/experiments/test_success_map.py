@@ -113,7 +113,11 @@ def test_the_predicted_edge_is_the_boundary_of_the_theorems():
 def test_progress_counts_cells():
     seen = []
     success_map(2, ("imp", "lrr"), resolution=10, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(100, 200), (200, 200)]
+    assert seen[-1] == (200, 200)
+    assert seen == sorted(seen)
+    seen.clear()
+    success_map(2, ("imp",), resolution=10, balanced=True, progress=lambda *counts: seen.append(counts))
+    assert seen[-1] == (100, 100)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +134,7 @@ def test_progress_counts_cells():
         ({"noise": 0.1}, "give their number n too"),
         ({"noise": -0.1, "n": 5}, "noise must be a finite number >= 0"),
         ({"n": 0}, "n must be an integer >= 1"),
+        ({"method": "euler"}, "method must be one of auto, ode, exact, but is 'euler'"),
         ({"levels": 5}, "levels must be <= d - targets = 1"),
     ],
 )

@@ -256,10 +256,10 @@ def test_broken_nesting_unproved_and_unconfirmed_laws_and_open_runs_are_told(mon
     right = trials._run
 
     def lose(*arguments):
-        status = right(*arguments)
+        (status,) = right(*arguments)
         status[::500] = Status.UNDECIDED
         status[1::500] = Status.FAILED
-        return status
+        return [status]
 
     monkeypatch.setattr(trials, "_run", lose)
     statement = Statement("test", "", ("Riccati equations",), (), (Experiment(SMALL, (lrr,)),))
@@ -273,7 +273,9 @@ def test_broken_nesting_unproved_and_unconfirmed_laws_and_open_runs_are_told(mon
                                [2001 - rate.successes, 1992 - rate.successes])  # fmt: skip
     assert rate.undecided == 8
     np.testing.assert_allclose(rate.interval, [low, high], rtol=1e-9)
-    monkeypatch.setattr(trials, "_run", lambda *arguments: np.full_like(right(*arguments), Status.FAILED))
+    monkeypatch.setattr(
+        trials, "_run", lambda *arguments: [np.full_like(s, Status.FAILED) for s in right(*arguments)]
+    )
     assert verdict_on(SMALL, lrr).verdict.startswith(("UNDECIDED", "NOT RUN"))
     nothing = verify.verify([Statement("test", "", ("Riccati equations",))])[0].verdict
     assert nothing == "NOT RUN (there is nothing to run)"

@@ -5,7 +5,7 @@ import pytest
 
 from singleneuron.flows.descent import descend_sample
 from singleneuron.flows.integrate import integrate
-from singleneuron.flows.samples.flow import sample_flow
+from singleneuron.flows.samples.ensemble import sample_flow
 from singleneuron.kernels.dop853 import EVENT
 from singleneuron.problem.loss import loss
 from singleneuron.problem.problem import Sample

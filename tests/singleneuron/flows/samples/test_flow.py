@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from singleneuron.flows import descent
-from singleneuron.flows.samples import flow as samples
+from singleneuron.flows.samples import ensemble as samples
 from singleneuron.flows.samples.cells import hyperplanes
-from singleneuron.flows.samples.flow import sample_trace
+from singleneuron.flows.samples.ensemble import sample_trace
 from singleneuron.kernels.bernstein import first_root
 from singleneuron.kernels.dop853 import CERTAIN, CONVERGED, END, EVENT, FAILED
 from singleneuron.problem.loss import gradient, loss
