@@ -276,14 +276,13 @@ def test_an_algorithm_says_by_itself_what_a_level_starts_from():
         assert np.array_equal(one.w, other.w)
 
 
-def test_progress_counts_every_level_that_is_trained():
-    problem, starts = Population(5), balanced_starts(5, 20, 1)
-    dense = integrate(problem, starts, np.inf)
-    for given, levels in ((None, 3), (dense, 2)):
-        seen = []
-        prune(problem, starts, levels=2, dense=given, progress=lambda *counts: seen.append(counts))
-        assert seen[-1] == (20 * levels, 20 * levels)
-        assert seen == sorted(seen)
+@pytest.mark.parametrize(("given", "levels"), [(False, 3), (True, 2)])
+def test_progress_counts_every_level_that_is_trained(given, levels):
+    problem, starts, seen = Population(5), balanced_starts(5, 20, 1), []
+    dense = integrate(problem, starts, np.inf) if given else None
+    prune(problem, starts, levels=2, dense=dense, progress=lambda *counts: seen.append(counts))
+    assert seen[-1] == (20 * levels, 20 * levels)
+    assert seen == sorted(seen)
 
 
 def test_an_algorithm_has_its_options_already():
