@@ -97,3 +97,21 @@ def test_help_loads_no_heavy_library(command):
     loaded = set(done.stderr.split())
     assert "argparse" in loaded
     assert not loaded & {"numba", "sympy", "matplotlib", "scipy", "torch", "xarray"}
+
+
+def test_a_class_has_one_home():
+    homes: dict[str, list[str]] = {}
+    for package in PACKAGES:
+        for path in sources(package):
+            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    homes.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
+
+
+def test_files_and_folders_stay_small():
+    for package in PACKAGES:
+        for path in sources(package):
+            assert path.read_text(encoding="utf-8").count("\n") <= 300, path
+        for folder in {path.parent for path in sources(package)}:
+            assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= 12, folder

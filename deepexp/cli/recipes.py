@@ -131,7 +131,7 @@ def run_plan(options: argparse.Namespace) -> None:
 
 def run_recipe(options: argparse.Namespace) -> None:
     """Train the runs of a recipe that are not complete, here or elsewhere."""
-    from deepexp.schedule import execute, gpus, progress, slurm, units
+    from deepexp.schedule import execute, gpus, progress, units
     from deepexp.storage import folder as layout
     from signflow import workers
 
@@ -148,9 +148,7 @@ def run_recipe(options: argparse.Namespace) -> None:
     elif not options.quiet:
         print(f"{name}, profile {options.profile}: {len(only)} of {len(only)} runs are complete")
     if options.slurm is not None:
-        parameters = settings_of(options.slurm, "--slurm", "timeout_min=600")
-        for run_id, number in slurm.submit(todo, options.runs, parameters).items():
-            print(f"{run_id}: job {number}")
+        _submit(todo, options)
         return
 
     def here(unit: Sequence[PlannedRun]) -> None:
@@ -184,6 +182,15 @@ def run_recipe(options: argparse.Namespace) -> None:
         (first, error), count = next(iter(failed.items())), sum(map(len, todo))
         why = str(error).removeprefix(f"{first}: ")  # a stack names its run that diverged
         raise Failure(f"{len(failed)} of {count} runs failed, the first {first}: {why}")
+
+
+def _submit(todo: Sequence[Sequence[PlannedRun]], options: argparse.Namespace) -> None:
+    """Put the runs into the queue of SLURM, and print their jobs."""
+    from deepexp.schedule import slurm
+
+    parameters = settings_of(options.slurm, "--slurm", "timeout_min=600")
+    for run_id, number in slurm.submit(todo, options.runs, parameters).items():
+        print(f"{run_id}: job {number}")
 
 
 def _chosen(options: argparse.Namespace, runs: Sequence[PlannedRun], name: str) -> set[str]:

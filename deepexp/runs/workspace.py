@@ -67,6 +67,7 @@ class Run:
 
     @property
     def per_epoch(self) -> int:
+        """The optimizer steps in an epoch."""
         return steps_per_epoch(len(self.dataset.train), self.config.train)
 
     def total(self, level: int) -> int:

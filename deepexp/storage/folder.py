@@ -65,7 +65,7 @@ def read_config(folder: Path) -> Config:
     if not path.exists():
         raise ValueError(f"there must be a run in '{folder}', but it has no config.toml; give a run's folder")
     try:
-        return read(read_text(path))
+        return read(read_run_text(path))
     except (OSError, ValueError) as error:
         raise ValueError(
             f"'{path}' must be as the run wrote it, but: {error}; restore it, or delete '{folder}' to make "
@@ -174,7 +174,7 @@ def logger(folder: Path, echo: Callable[[str], None]) -> Callable[[str], None]:
     return say
 
 
-def read_text(path: Path) -> str:
+def read_run_text(path: Path) -> str:
     """Read a text file; a byte-order mark that an editor put first is ignored."""
     return path.read_text(encoding="utf-8-sig")
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deepexp.storage.folder import damaged_text, read_text, write_text
+from deepexp.storage.folder import damaged_text, read_run_text, write_text
 from signflow.files import atomic
 
 ORIGIN = ("data_variant", "revision", "cpu", "platform")  # what every about.json has besides `versions`
@@ -38,7 +38,7 @@ def rows(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
     try:
-        return list(csv.DictReader(io.StringIO(read_text(path))))
+        return list(csv.DictReader(io.StringIO(read_run_text(path))))
     except (csv.Error, OSError, ValueError) as error:
         raise ValueError(damaged_text(path, error)) from None
 
@@ -133,7 +133,7 @@ def about(folder: Path) -> dict[str, Any]:
     """
     path = folder / "about.json"
     try:
-        found = json.loads(read_text(path))
+        found = json.loads(read_run_text(path))
         versions = dict(json.loads(found["versions"]))
         return {**found, **{name: found[name] for name in ORIGIN}, "versions": versions}
     except KeyError as error:
@@ -160,7 +160,7 @@ def write_about(folder: Path, now: Mapping[str, Any]) -> None:
     """
     path, made = folder / "about.json", dict(now)
     if path.exists():
-        made = json.loads(read_text(path))
+        made = json.loads(read_run_text(path))
         others = made.get("continued", [])
         with_this = {name: now[name] for name in (*_MADE_BY, "created")}
         last = others[-1] if others else made
@@ -191,7 +191,7 @@ def progress(folder: Path) -> dict[str, float]:
     if not path.exists():
         return {}
     try:
-        found = json.loads(read_text(path))
+        found = json.loads(read_run_text(path))
         return {name: float(found[name]) for name in _PROGRESS}
     except KeyError as error:
         raise ValueError(damaged_text(path, f"it has no {error}")) from None

@@ -13,9 +13,9 @@ from figures import style
 from figures.deep.curves import LOOKS, curves, gaps, histogram
 from figures.deep.panels import (
     TITLES,
-    arms_of,
     draw_losses,
     draw_values,
+    drawn_arms,
     finish_figure,
     panels_of,
     set_titles,
@@ -43,7 +43,7 @@ def accuracy(data: ResultTables) -> Figure:
     figure = Figure(figsize=(style.COLUMN if len(panels) == 1 else style.PAGE, 3.3))
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
     for panel, axes in zip(panels, grid, strict=True):
-        curves(axes, data, panel, arms_of(data))
+        curves(axes, data, panel, drawn_arms(data))
     set_titles(data, dict(zip(panels, grid, strict=True)))
     return finish_figure(figure, data, grid)
 
@@ -135,7 +135,7 @@ def transplants(data: ResultTables) -> Figure:
     panel = panels_of(data)[0]
     figure = Figure(figsize=(style.COLUMN, 5.6))
     above, below = figure.subplots(2, sharex=True)
-    arms = arms_of(data)
+    arms = drawn_arms(data)
     curves(above, data, panel, arms)
     gaps(below, data, panel, [name for name in arms if name not in ("imp", "imp-on-lrr")], "imp-on-lrr")
     above.set_xlabel("")
@@ -182,7 +182,7 @@ def study(data: ResultTables) -> Figure:
     figure = Figure(figsize=(style.COLUMN if len(panels) == 1 else style.PAGE, 7.4))
     grid = figure.subplots(3, len(panels), squeeze=False, sharey="row")
     for (above, middle, below), panel in zip(grid.T, panels, strict=True):
-        arms = arms_of(data)
+        arms = drawn_arms(data)
         curves(above, data, panel, arms)
         gaps(middle, data, panel, [name for name in arms if name != "imp"], "imp")
         histogram(below, data["sign_means"].sel(panel=panel), "last_flip", "level")

@@ -48,7 +48,7 @@ def panels_of(data: ResultTables) -> list[str]:
     return [str(panel) for panel in data["levels"].panel.values]
 
 
-def arms_of(data: ResultTables) -> dict[str, str]:
+def drawn_arms(data: ResultTables) -> dict[str, str]:
     """Return every arm, mapped to itself: each has its own look."""
     return {str(name): str(name) for name in data["means"].arm.values}
 
@@ -62,7 +62,7 @@ def stripped(data: ResultTables, suffix: str, plain: bool = False) -> dict[str, 
 
     With `plain`, return the arms without the suffix '-warmup' instead.
     """
-    arms = arms_of(data)
+    arms = drawn_arms(data)
     if plain:
         return {name: name for name in arms if not name.endswith("-warmup")}
     return {name: name.replace(suffix, "") for name in arms if f"{name}-".find(f"{suffix}-") > 0}

@@ -27,7 +27,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 
-def source_digest(module: Path) -> str:
+def kernel_digest(module: Path) -> str:
     """Compute a digest of a module and of all modules of its package that it imports, directly or not."""
     top = _top_level_package(module)
     sources: dict[Path, bytes] = {}
@@ -93,7 +93,7 @@ def cache_directory(module: Path) -> Path:
         writable = False
     if not writable:
         root = _private_directory()
-    current = root / f"{module.stem}-{source_digest(module)}"
+    current = root / f"{module.stem}-{kernel_digest(module)}"
     # Delete outdated folders, but not in NUMBA_CACHE_DIR, which other checkouts may share.
     for stale in () if given else root.glob(f"{module.stem}-{'[0-9a-f]' * 16}"):
         if stale != current:

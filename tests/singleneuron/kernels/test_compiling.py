@@ -68,11 +68,11 @@ def test_digest_follows_a_callee_two_folders_away_by_any_import(tmp_path, import
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     module, callee = tmp_path / "lab/near/entry.py", tmp_path / "lab/far/callee.py"
-    before = compiling.source_digest(module)
+    before = compiling.kernel_digest(module)
     (tmp_path / "lab/near/other.py").write_text("# edited\n")
-    assert compiling.source_digest(module) == before
+    assert compiling.kernel_digest(module) == before
     callee.write_text("def double(x):\n    return 3.0 * x\n")
-    assert compiling.source_digest(module) != before
+    assert compiling.kernel_digest(module) != before
 
 
 def _lab(folder, monkeypatch):
@@ -177,7 +177,7 @@ def test_digest_covers_what_a_kernel_is_built_from_and_nothing_else(tmp_path):
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
     module = folder / "flows" / "population.py"
-    before = compiling.source_digest(module)
+    before = compiling.kernel_digest(module)
     for name, counts in {
         "kernels/dop853": True,
         "problem/status": True,
@@ -188,6 +188,6 @@ def test_digest_covers_what_a_kernel_is_built_from_and_nothing_else(tmp_path):
         path = folder / f"{name}.py"
         original = path.read_bytes()
         path.write_bytes(original + b"\n# edited\n")
-        assert (compiling.source_digest(module) != before) == counts, name
+        assert (compiling.kernel_digest(module) != before) == counts, name
         path.write_bytes(original)
-    assert compiling.source_digest(module) == before
+    assert compiling.kernel_digest(module) == before
