@@ -18,7 +18,7 @@ from singleneuron.problem.state import Starts
 from singleneuron.problem.status import Status
 from singleneuron.pruning import PruneResult, prune
 
-LAWS: Mapping[str, Callable[..., Starts]] = dict(
+START_LAWS: Mapping[str, Callable[..., Starts]] = dict(
     zip(INITS, (balanced_starts, independent_starts), strict=True)
 )
 """The function that draws starts, by the name of their initialisation."""

@@ -180,7 +180,7 @@ def grid_of(factors: Mapping[str, Any], imp: str, common: Mapping[str, Any]) -> 
     if imp != "keep" and all(name == "lrr" for name in values["algorithm"]):
         raise ValueError(f"imp is for 'imp' and 'wr', but is {imp!r} for 'lrr' alone: leave it out")
     if values["n"] == [None] and any(values["noise"]):
-        raise ValueError("noise is that of samples: give their number n too, or leave noise out")
+        raise ValueError("noise needs samples: give their number n as well, or leave noise out")
     index = {group: i for i, group in enumerate(found)}
     grid.where = [(index[group], found[group].index(algorithm)) for group, algorithm in places]
     grid.groups = [replace(group, algorithms=tuple(known)) for group, known in found.items()]

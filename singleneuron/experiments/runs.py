@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from singleneuron.experiments.engine import COUNTS, LAWS, tally, train_and_prune
+from singleneuron.experiments.engine import COUNTS, START_LAWS, tally, train_and_prune
 from singleneuron.experiments.grid import Group
 from singleneuron.flows.integrate import integrate
 from singleneuron.problem.problem import Population, Sample
@@ -24,7 +24,7 @@ def draw_starts(group: Group, first: int, last: int) -> Starts:
 
     They depend on d, init, seed, scale and on whether the starts are reduced, and on nothing else.
     """
-    draw = LAWS[group.init]
+    draw = START_LAWS[group.init]
     stream, size, parts = INITS.index(group.init), group.block, []
     for index in range(first // size, -(-last // size)):
         block = draw(group.d, size, key_of(group.seed, stream, group.d, index), reduced=group.reduced)

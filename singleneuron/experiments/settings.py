@@ -87,7 +87,7 @@ class MapSettings:
             integer_in_range("average", self.average, 1)
         if number("noise", self.noise, least=0.0) and self.n is None:
             raise ValueError(
-                f"noise is that of samples: give their number n too, or no noise (it is {self.noise:g})"
+                f"noise needs samples: give their number n as well, or no noise (it is {self.noise:g})"
             )
         if not self.algorithms or len(set(self.algorithms)) < len(self.algorithms):
             raise ValueError(f"algorithms must be distinct and at least one, but are {list(self.algorithms)}")

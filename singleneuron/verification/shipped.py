@@ -99,7 +99,8 @@ def _theorems() -> tuple[Statement, ...]:
 
 
 def _unbalanced() -> tuple[Statement, ...]:
-    # Longer than 50 lines, as `_theorems` is. Neither regions nor rates depend on the scale; smaller weights make the slow manifold less stiff.
+    # Longer than 50 lines, as `_theorems` is.
+    # Neither regions nor rates depend on the scale; smaller weights make the slow manifold less stiff.
     plane = Setting(d=2, init="independent", scale=0.7)
     line = Claim(algorithm="lrr", success="w1 > 0 and a0 > -w1", rate=0.375)
     last = Claim(algorithm="imp", success="w1 > 0 and a0 > -w1", rate=0.375)

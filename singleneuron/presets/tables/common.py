@@ -56,7 +56,7 @@ def problem_of(d: int, n: int | None, noise: float, seed: int) -> sn.Population 
     if n is None:
         if number("noise", noise, least=0.0):
             raise ValueError(
-                f"noise is that of samples: give their number n too, or no noise (it is {noise:g})"
+                f"noise needs samples: give their number n as well, or no noise (it is {noise:g})"
             )
         return sn.Population(d)
     return sn.Sample.draw(d=d, n=n, noise=noise, seed=seed)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from singleneuron.experiments.engine import LAWS
+from singleneuron.experiments.engine import START_LAWS
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Line, Population, Sample
 from singleneuron.problem.seeds import derived_seed
@@ -66,7 +66,7 @@ def batches(setting: Setting, given: Condition, runs: int, key: list[int]) -> It
 def draw(setting: Setting, size: int, rng: np.random.Generator) -> Batch:
     """Draw starts and their data from the law of the setting, whether `given` holds or not."""
     seed = int(rng.integers(2**62))
-    starts = LAWS[setting.init](setting.d, size, seed, scale=setting.scale, reduced=setting.reduced)
+    starts = START_LAWS[setting.init](setting.d, size, seed, scale=setting.scale, reduced=setting.reduced)
     if setting.n is None:
         return Batch(starts, None)
     if not setting.sampled:

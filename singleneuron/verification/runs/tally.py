@@ -18,8 +18,8 @@ class Tally:
     ----------
     claim : Claim
         The claim.
-    starts, near_boundary : int
-        All starts, and those put near a boundary instead of drawn from the law.
+    starts : int
+        All starts: those drawn from the law, and those put near a boundary.
     decided, trapped, open : int
         Runs that succeeded or failed, those of them that are trapped, and undecided runs.
     undefined : int
@@ -39,7 +39,6 @@ class Tally:
 
     claim: Claim
     starts: int = 0
-    near_boundary: int = 0
     decided: int = 0
     trapped: int = 0
     open: int = 0

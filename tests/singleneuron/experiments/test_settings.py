@@ -64,7 +64,7 @@ def test_names_are_checked(arguments, message):
     ("line", "message"),
     [
         ("map --d 2 --resolution 999999999", "memory"),
-        ("map --d 2 --noise 0.1", "give their number n too"),
+        ("map --d 2 --noise 0.1", "give their number n as well"),
         ("study --d 2 --runs 1e15", "runs"),
         ("study --d 2 --scale 0", "scale"),
     ],

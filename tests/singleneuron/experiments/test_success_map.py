@@ -131,7 +131,7 @@ def test_progress_counts_cells():
         ({"w_perp": -1.0}, "w_perp must be a finite number >= 0"),
         ({"w_perp": 1.0, "balanced": True}, "at most one of w_perp, balanced and average"),
         ({"average": 0}, "average must be an integer >= 1"),
-        ({"noise": 0.1}, "give their number n too"),
+        ({"noise": 0.1}, "give their number n as well"),
         ({"noise": -0.1, "n": 5}, "noise must be a finite number >= 0"),
         ({"n": 0}, "n must be an integer >= 1"),
         ({"method": "euler"}, "method must be one of auto, ode, exact, but is 'euler'"),
