@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from figures import style
-from figures.neuron.rates import MARKERS, add_rate_legend, draw_rates, runs_of
+from figures.neuron.rate_panels import MARKERS, add_rate_legend, draw_rates, runs_of
 from figures.panels import ResultTables, letters
 
 if TYPE_CHECKING:

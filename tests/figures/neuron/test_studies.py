@@ -7,7 +7,7 @@ import pytest
 from matplotlib.collections import QuadMesh
 from matplotlib.container import ErrorbarContainer
 
-from figures.neuron import rates as neuron_rates
+from figures.neuron import rate_panels as neuron_rates
 from figures.neuron import studies
 from singleneuron.presets.tables import common
 from singleneuron.presets.tables import studies as tables_studies
