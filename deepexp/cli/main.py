@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     def add(name: str, run: Any, text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(run=run)
-        sub.add_argument("--quiet", action="store_true", help="print nothing but errors and results")
+        sub.add_argument("--quiet", action="store_true", help="print only errors and results")
         return sub
 
     train = add("train", run_train, "train one configuration, level by level, or resume it")

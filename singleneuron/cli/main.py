@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=summary, description=summary)
         options(sub)
         sub.add_argument("--overwrite", action="store_true", help="replace another result of that name")
-        sub.add_argument("--quiet", action="store_true", help="print nothing but errors")
+        sub.add_argument("--quiet", action="store_true", help="print only errors")
         sub.set_defaults(run=run)
     return parser
 
