@@ -28,7 +28,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, capsys):
     for odd in ("", "../fig1a", "."):
         _fails(capsys, ["draw", odd, *folders], f"must be given by its name, got {odd!r}")
     _fails(capsys, ["draw", "all", "fig1a", *folders], "give 'all' alone or the names of figures")
-    _fails(capsys, ["draw", "all", *folders], "there must be a result file")
+    _fails(capsys, ["draw", "all", *folders], f"the result file '{source}/fig1a.nc' does not exist")
     (source / "fig1b.nc").write_text("not a result")
     _fails(capsys, ["draw", "fig1b", *folders], "cannot read")
     results.write({"map": xr.Dataset({"x": 1.0})}, source / "fig1b.nc", config={})
@@ -61,7 +61,7 @@ def test_a_backend_of_a_notebook_is_not_needed(tmp_path):
         env=os.environ | {"MPLBACKEND": "module://a_backend.that_is_not_there"},
     )
     assert done.returncode == 2
-    assert "there must be a result file at" in done.stderr
+    assert "does not exist; create it first" in done.stderr
 
 
 def test_help_and_version_are_light():
