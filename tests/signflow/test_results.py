@@ -299,7 +299,7 @@ def test_read_names_a_missing_or_damaged_file(dataset, tmp_path):
     (tmp_path / "table.csv").write_text("a,b\n1,2\n")
     xr.Dataset({"x": 1.0}).to_netcdf(tmp_path / "foreign.nc", engine="h5netcdf")
     for name, message in [
-        ("none.nc", "there is none"),
+        ("none.nc", "does not exist"),
         ("map.npz", "must end in"),
         ("cut.nc", "cannot read"),
         ("text.nc", "cannot read"),
