@@ -1,6 +1,6 @@
 """The schema of verdicts and their evidence, as stored in files.
 
-The docstrings of the classes omit attributes whose names explain them.
+The docstrings of the classes omit attributes with self-explanatory names.
 """
 
 from signflow.verdicts.evidence import (
