@@ -21,7 +21,7 @@ from signflow.provenance import revision, version
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of a program or subcommand that reports an error on one line and accepts no abbreviations."""
+    """A parser for a program or subcommand that reports errors on one line and accepts no abbreviations."""
 
     def __init__(self, *, prog: str, description: str | None = None, **options: object) -> None:
         """Set the program's name and description; other options of argparse are ignored."""
@@ -39,7 +39,7 @@ class _Version(argparse.Action):
 
 
 def parser(prog: str, description: str) -> Parser:
-    """Make the parser of a program, with `--version`.
+    """Make the parser for a program, with `--version`.
 
     Parameters
     ----------

@@ -51,7 +51,7 @@ def memory() -> float:
     with contextlib.suppress(ValueError, OSError, AttributeError):
         limits.append(float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")))
     for name in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroups, version 2 and version 1
-        with contextlib.suppress(ValueError, OSError):  # 'max' is no limit
+        with contextlib.suppress(ValueError, OSError):  # 'max' means no limit
             limits.append(float(Path("/sys/fs/cgroup", name).read_text()))
     return min(limits)
 

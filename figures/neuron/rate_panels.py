@@ -1,4 +1,4 @@
-"""Elements shared by the figures of success rates: points with intervals, the legend, the number of runs."""
+"""Elements shared by figures for success rates: points with intervals, the legend, the number of runs."""
 
 from __future__ import annotations
 

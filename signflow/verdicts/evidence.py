@@ -65,7 +65,7 @@ class Stated(Part):
     Attributes
     ----------
     imp : {'keep', 'rebalance'}
-        What IMP and WR do with a after pruning.
+        What IMP and WR do with the outer weight a after pruning.
     rewind_time : float or None
         The time that WR rewinds to.
     success : str or None

@@ -11,11 +11,11 @@ COST: dict[Comparing, int] = {
     flip_times: 500,
     escape_times: 10_000,
 }
-"""How many starts of a sweep take as long as one start of a comparison; 1 for comparisons not listed."""
+"""How many starts of a sweep take about as long as one of a comparison; 1 for comparisons not listed."""
 LEAST = 100
 """The fewest starts of a comparison, unless the sweep itself has fewer."""
 
 
 def starts(comparison: Comparing, runs: int) -> int:
-    """Return the number of starts of a comparison that accompanies a sweep of `runs`."""
+    """Return the number of starts for a comparison whose statement has a sweep of `runs` starts."""
     return max(runs // COST.get(comparison, 1), min(runs, LEAST))

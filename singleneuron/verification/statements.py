@@ -104,7 +104,7 @@ class Claim(BaseModel):
     algorithm : {'imp', 'wr', 'lrr'}
         The algorithm.
     imp : {'keep', 'rebalance'}
-        What IMP and WR do with a after pruning.
+        What IMP and WR do with the outer weight a after pruning.
     rewind_time : float | None
         The time that WR rewinds to.
     success : str | None
@@ -125,7 +125,9 @@ class Claim(BaseModel):
     def _complete(self) -> Self:
         assert self.rule
         if self.algorithm == "lrr" and "imp" in self.model_fields_set:
-            raise ValueError("imp sets what IMP and WR do with a after pruning: omit it for 'lrr'")
+            raise ValueError(
+                "imp sets what IMP and WR do with the outer weight after pruning: omit it for 'lrr'"
+            )
         if self.success is None and self.rate is None:
             raise ValueError("set `success`, a condition on the start, or `rate`, a probability")
         return self

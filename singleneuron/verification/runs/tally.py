@@ -7,7 +7,7 @@ from singleneuron.verification.runs.batches import Batch
 from singleneuron.verification.statements import Claim, Setting
 
 SEEN = 10
-"""A shifted boundary would have been seen if this many decided starts lie between it and the stated one."""
+"""A shifted boundary would be noticed if this many decided starts lie between it and the stated one."""
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Tally:
 
     @property
     def shift(self) -> float | None:
-        """The largest error in a boundary that could go unnoticed; None if too few starts are beside one."""
+        """The largest error in a boundary that could go unnoticed; None if one has too few starts."""
         if not self.faces or any(distances.size < SEEN for distances in self.faces.values()):
             return None
         return float(max(distances[SEEN - 1] for distances in self.faces.values()))
