@@ -1,13 +1,13 @@
-# Every target sets up what it needs in .venv on its first use; nothing is installed outside it.
+# On first use a target installs what it needs into .venv, and nothing outside it.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 WORKERS ?= 2
 PROFILE ?= short
-# One numba and one torch thread a test worker: the workers are the parallelism.
-# What runs once more as on a processor without AVX-512, and what as on one without any vectors of its own.
+# Tests to repeat as on a processor without AVX-512, and with kernels compiled for a generic processor.
 TRAINING := tests/deepexp/test_train.py tests/deepexp/test_models.py tests/deepexp/pruning/test_scores.py
 KERNELS := tests/singleneuron/flows/test_line.py tests/singleneuron/formulas/test_closed_forms.py
+# One numba and one torch thread per test worker: the workers themselves run in parallel.
 PYTEST := NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
@@ -39,25 +39,25 @@ help: ## list the targets
 	$(PIP) --editable ".[cluster]"
 	@touch $@
 
-figures: .venv/.base ## regenerate every theorem figure from real integrations: build/figures
+figures: .venv/.base ## recompute and redraw every theorem figure: build/figures
 	$(BIN)/singleneuron preset --figures --overwrite
 	$(BIN)/figures draw all
 
-study: .venv/.base ## success rates that no formula gives, with figures (under 30 minutes on 2 cores)
+study: .venv/.base ## measure and draw the success rates that no formula gives (under 30 minutes on 2 cores)
 	$(BIN)/singleneuron preset --studies
 	$(BIN)/figures draw studies
 
-gallery: figures study ## redraw the pictures of the README
+gallery: figures study ## redraw the README's pictures
 	cp $(addprefix build/figures/,fig1b.png fig1c.png rate_step.png) figures/gallery/
 
-verify: .venv/.base ## a verdict on every theorem: build/results/verdicts.json
+verify: .venv/.base ## verify every theorem, and write the verdicts: build/results/verdicts.json
 	$(BIN)/singleneuron verify
 
-# Refuted statements are reported, too; only without new verdicts there is nothing to report.
+# Refuted statements belong in the report as well; fail only if no new verdicts were written.
 build/results/verdicts.json: $(shell find singleneuron signflow -name '*.py') | .venv/.base
 	$(BIN)/singleneuron verify || { for source in $?; do test $@ -nt $$source || exit 2; done; }
 
-report: figures build/results/verdicts.json ## verdicts and figures as one page: build/report/index.html
+report: figures build/results/verdicts.json ## write verdicts and figures as one page: build/report/index.html
 	$(BIN)/singleneuron preset explorer --overwrite
 	$(BIN)/figures report
 
@@ -67,36 +67,36 @@ test: .venv/.dev .venv/.deep ## run the tests (under 5 minutes on 2 cores)
 	ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) -m "not slow" $(TRAINING)
 	NUMBA_CPU_NAME=generic $(PYTEST) -m "not slow" $(KERNELS)
 
-test-slow: .venv/.dev .venv/.deep .venv/.cluster ## run the tests that take longer
+test-slow: .venv/.dev .venv/.deep .venv/.cluster ## run the slow tests
 	$(BIN)/python -m singleneuron.flows
 	$(PYTEST) -m slow
 
-# What a plan writes is a makefile of its own, so that the runs share the job server of `make -jN deep`.
-deep: .venv/.deep ## an experiment, from nothing to figure and verdicts: RECIPE= PROFILE=smoke|short|full [SEEDS= PANELS= STACK=1 SET=]
-	@test -n "$(RECIPE)" || { echo "make deep needs RECIPE=NAME, one of:" >&2; $(BIN)/deepexp recipes >&2; exit 2; }
+# `deepexp plan --make` writes a makefile, so that the runs share the job server of `make -jN deep`.
+deep: .venv/.deep ## run a whole experiment, up to its figure and verdicts: RECIPE= PROFILE=smoke|short|full [SEEDS= PANELS= STACK=1 SET=]
+	@test -n "$(RECIPE)" || { echo "make deep needs RECIPE=NAME, with NAME one of:" >&2; $(BIN)/deepexp recipes >&2; exit 2; }
 	@$(BIN)/deepexp plan $(RECIPE) --profile $(PROFILE) $(if $(SEEDS),--seed $(SEEDS)) $(if $(PANELS),--panel $(PANELS)) $(if $(STACK),--stack) $(if $(SET),--set $(SET)) --make
 	@$(MAKE) --no-print-directory --keep-going --file build/deep/$(notdir $(RECIPE:.toml=)).mk
 
-mutants: .venv/.dev .venv/.deep ## put known traps into the code, one at a time: each must fail a test
+mutants: .venv/.dev .venv/.deep ## put known bugs into the code, one at a time: each must make a test fail
 	$(BIN)/python tests/mutants.py --workers $(WORKERS)
 
-deep-smoke: .venv/.deep ## train IMP, WR and LRR on digits and draw accuracy against density
+deep-smoke: .venv/.deep ## train IMP, WR and LRR on digits, and draw accuracy against density
 	$(BIN)/deepexp run smoke --profile smoke
 	$(BIN)/deepexp reduce smoke --profile smoke
 	$(BIN)/figures draw smoke
 
-check: .venv/.dev .venv/.deep ## lint, format and types
+check: .venv/.dev .venv/.deep ## check lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/.bench ## measure trajectories/s beside other solvers, into the tables of the README
+bench: .venv/.bench ## compare trajectories/s with other solvers; update the README's tables
 	$(BIN)/python -m singleneuron.benchmark --readme README.md
 
-bench-deep: .venv/.deep ## measure training images/s beside plain PyTorch, into the table of the README
+bench-deep: .venv/.deep ## compare training images/s with plain PyTorch; update the README's table
 	$(BIN)/deepexp bench --readme README.md
 
-gpu-check: .venv/.deep ## the first thing to run on a GPU: right, how fast, and into build/gpu-check.json (six minutes)
+gpu-check: .venv/.deep ## run this first on a GPU: checks results, measures speed, writes build/gpu-check.json (six minutes)
 	@$(BIN)/deepexp gpu-check
 
 format: .venv/.dev ## format the sources in place

@@ -1,4 +1,4 @@
-"""The command `figures`; Ctrl-C also ends it while it still imports."""
+"""The command `figures`; Ctrl-C also works while it is still importing."""
 
 from signflow.interrupt import program
 

@@ -1,4 +1,4 @@
-"""The commands `figures draw` and `figures report`: from result files to PDF and PNG, and to the report."""
+"""The commands `figures draw` and `figures report`: draw result files as PDF and PNG, write the report."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     draw = commands.add_parser("draw", help="draw figures to PDF and PNG")
     draw.add_argument(
-        "names", nargs="+", metavar="NAME", help="a figure, 'all' (those of theorems), or 'studies'"
+        "names", nargs="+", metavar="NAME", help="a figure, 'all' (the theorem figures), or 'studies'"
     )
     draw.add_argument(
         "--out",
@@ -41,13 +41,13 @@ def _parser() -> argparse.ArgumentParser:
         help="folder to write to (%(default)s)",
     )
     draw.set_defaults(run=_draw)
-    report = commands.add_parser("report", help="write verdicts and figures as a page")
+    report = commands.add_parser("report", help="write verdicts and figures as an HTML page")
     report.add_argument(
         "--verdicts",
         type=command_line.path,
         nargs="+",
         metavar="FILE",
-        help="files of verdicts (verdicts.json of the results)",
+        help="verdict files (verdicts.json in the folder of the results)",
     )
     report.add_argument(
         "--out",
@@ -63,19 +63,19 @@ def _parser() -> argparse.ArgumentParser:
             type=command_line.path,
             default=Path("build/results"),
             metavar="DIR",
-            help="folder of the result files (%(default)s)",
+            help="folder with the result files (%(default)s)",
         )
-        sub.add_argument("--quiet", action="store_true", help="print nothing but errors")
+        sub.add_argument("--quiet", action="store_true", help="print only errors")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run `figures`; return 0 when done, 1 after a failure, 2 on bad input, 130 when interrupted."""
+    """Run `figures`; return 0 on success, 1 after a failure, 2 on bad input, 130 when interrupted."""
     options = _parser().parse_args(arguments)
-    # A notebook passes its backend on to the programs it starts, but it may not be installed here. None is
-    # needed, since nothing is shown.
+    # A notebook passes its backend on to the programs it starts, but that backend may not be installed here.
+    # No backend is needed, since nothing is shown.
     os.environ.pop("MPLBACKEND", None)
-    # Faults that matplotlib reports in a matplotlibrc, or in its folder, change no picture here.
+    # Problems that matplotlib reports with a matplotlibrc or its folder do not affect the pictures.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     return command_line.finish("figures", lambda: options.run(options))
 
@@ -87,12 +87,13 @@ def _draw(options: argparse.Namespace) -> None:
     sets, known = _figures()
     if len(options.names) > 1 and (several := [name for name in options.names if name in sets]):
         raise ValueError(
-            f"give '{several[0]}' alone or the names of figures, but got {' '.join(options.names)}"
+            f"'{several[0]}' must be the only name, got {' '.join(options.names)}; pass it alone, or pass "
+            "the names of figures"
         )
     names = sets.get(options.names[0], options.names)
     if odd := [name for name in names if not name or Path(name).name != name]:
-        raise ValueError(f"a figure must be given by its name, got {', '.join(map(repr, odd))}")
-    # A user's own recipe has a result file but no figure of its own: it is drawn as `accuracy`.
+        raise ValueError(f"a figure must be a plain name, got {', '.join(map(repr, odd))}")
+    # A user's own recipe has a result file but no figure of its own; draw it with `accuracy`.
     files = {name: options.results / f"{name}.nc" for name in names}
     if missing := sorted(name for name in set(names) - set(known) if not files[name].is_file()):
         unknown("a figure must be", missing[0], (*known, *sets))
@@ -123,8 +124,8 @@ def _report(options: argparse.Namespace) -> None:
         page = report.page(verdicts, drawn, explorer=embedded, missing=missing)
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(
-            f"verdicts must be as `singleneuron verify` writes them, but one is not ({error!r}) in "
-            f"{' or '.join(map(str, files))}; make it again"
+            f"a verdict in {' or '.join(map(str, files))} is not valid output of `singleneuron verify` "
+            f"({error!r}); run it again to recreate the file"
         ) from None
     with atomic(options.out) as temporary:
         temporary.write_text(page, "utf-8")
@@ -133,7 +134,7 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _drawn(name: str, source: Path, draw: Draw) -> report.Drawn:
-    """Draw a figure, with the verdicts of its result file."""
+    """Draw a figure, and read the verdicts in its result file."""
     from figures.report import page as report
 
     def parts(tables: ResultTables) -> tuple[Figure, list[signflow_verdicts.PredictionVerdict]]:
@@ -144,7 +145,7 @@ def _drawn(name: str, source: Path, draw: Draw) -> report.Drawn:
 
 
 def _figures() -> tuple[dict[str, list[str]], dict[str, Draw]]:
-    """Return the names that 'all' (the theorems) and 'studies' stand for, and every figure by its name."""
+    """Return the figures meant by 'all' (the theorems) and 'studies', and each figure's drawing function."""
     from figures.deep import experiments
     from figures.neuron import samples, studies
     from figures.neuron import theorems as toy
@@ -155,7 +156,7 @@ def _figures() -> tuple[dict[str, list[str]], dict[str, Draw]]:
 
 
 def _draw_from(source: Path, draw: Callable[[ResultTables], _Made]) -> tuple[_Made, Mapping[str, Any]]:
-    """Return what `draw` makes of the tables of a result file, and the attributes of that file."""
+    """Apply `draw` to the tables in a result file; return the outcome and the attributes of the file."""
     tables = read(source)
     try:
         if not isinstance(tables, dict):
@@ -163,7 +164,7 @@ def _draw_from(source: Path, draw: Callable[[ResultTables], _Made]) -> tuple[_Ma
         return draw(tables), next(iter(tables.values())).attrs
     except (AttributeError, KeyError, ValueError) as error:  # xarray raises these for a missing variable
         raise ValueError(
-            f"'{source}' does not hold what {source.stem} draws ({error}); make it again"
+            f"'{source}' does not hold the tables that {source.stem} draws ({error}); recreate it"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Parts of panels that several figures share: success maps, trajectories in their plane, titles."""
+"""Elements shared by several figures: success maps, trajectories in the plane, panel titles."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ResultTables = Mapping[str, "xr.Dataset"]
-"""The tables of a result file by their names, as `signflow.results.read` returns them."""
+"""The tables of a result file by name, as `signflow.results.read` returns them."""
 
 DOT: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 3.5, "markerfacecolor": "white"}
 
 
 def draw_success_map(axes: Axes, space: xr.Dataset) -> list[Artist]:
-    """Fill a map by simulated success, and draw the edge of the predicted region.
+    """Colour a map by simulated success, and draw the edge of the predicted region.
 
     Parameters
     ----------
     axes : Axes
         Where to draw.
     space : xr.Dataset
-        One algorithm of a map: `success` (a0, w0) in [0, 1], NaN where undecided, which stays white; and
-        `predicted` (a0, w0), or `edge` (edge_w0).
+        The map of one algorithm: `success` (a0, w0) in [0, 1], or NaN where undecided (drawn white); and
+        `predicted` (a0, w0) or `edge` (edge_w0).
 
     Returns
     -------
@@ -54,9 +54,9 @@ def draw_success_map(axes: Axes, space: xr.Dataset) -> list[Artist]:
 
 
 def _edge(axes: Axes, space: xr.Dataset) -> list[Artist]:
-    """Draw the edge of the predicted region: its curve if the result holds one, else a line between cells.
+    """Draw the edge of the predicted region: its curve if the result has one, else a line between cells.
 
-    It is dotted where it is the edge of the population, drawn for samples that theory has no edge for.
+    For samples without a predicted edge the edge of the population is drawn instead, as a dotted line.
     """
     look: dict[str, Any] = {
         "color": style.BLACK,
@@ -67,8 +67,8 @@ def _edge(axes: Axes, space: xr.Dataset) -> list[Artist]:
     if "edge" in space:
         if "edge_of" in space and space.edge_of == "population":
             look |= {"linestyle": ":", "label": "edge of the population"}
-        # The curve runs outside where all or none of the map succeeds. `add_artist`, unlike `plot`, leaves
-        # the limits of the axes alone.
+        # In rows where every cell or no cell succeeds, the curve runs outside the map. Unlike `plot`,
+        # `add_artist` does not change the limits of the axes.
         outside = 2 * float(space.a0[-1])
         edge = space.edge.clip(-outside, outside)
         axes.add_artist(Line2D(edge, space.edge_w0, **look))
@@ -83,16 +83,16 @@ def _edge(axes: Axes, space: xr.Dataset) -> list[Artist]:
 
 
 def wedge(axes: Axes, cells: xr.DataArray, label: str) -> Artist:
-    """Hatch cells of a map.
+    """Hatch some cells of a map.
 
     Parameters
     ----------
     axes : Axes
         Where to draw.
     cells : xr.DataArray
-        (a0, w0) bool, True where to hatch.
+        (a0, w0) bool, True for the cells to hatch.
     label : str
-        Text of the legend.
+        Legend text.
 
     Returns
     -------
@@ -105,7 +105,7 @@ def wedge(axes: Axes, cells: xr.DataArray, label: str) -> Artist:
 
 
 def trajectories(axes: Axes, paths: xr.Dataset, label: str = "trajectory") -> list[Artist]:
-    """Draw trajectories in the plane (a, w_1), from a ring at the start to a dot at the end.
+    """Draw trajectories in the plane (a, w_1), each with a ring at its start and a dot at its end.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def trajectories(axes: Axes, paths: xr.Dataset, label: str = "trajectory") -> li
     paths : xr.Dataset
         A (start, time), w (start, time, coordinate) and success (start) of each trajectory.
     label : str
-        Name of a trajectory in the legend.
+        What the legend calls a trajectory.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def trajectories(axes: Axes, paths: xr.Dataset, label: str = "trajectory") -> li
 
 
 def outcome_colour(path: xr.Dataset) -> str:
-    """Return the colour of success or failure.
+    """Return the colour for the outcome of a trajectory.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def outcome_colour(path: xr.Dataset) -> str:
     Returns
     -------
     str
-        A colour of `style`.
+        `style.SUCCESS` or `style.FAILURE`.
     """
     return style.SUCCESS if path.success == 1 else style.FAILURE
 
@@ -161,7 +161,7 @@ def draw_plane(axes: Axes, x: str, y: str, moving: bool = False) -> None:
     x, y : str
         Names of the two coordinates, such as 'a' and 'w_1'.
     moving : bool
-        Whether the plane also shows trajectories, so that its axes stand for (t) as well as (0).
+        Whether the plane also shows trajectories, so that the axes show values at t as well as at 0.
     """
     axes.axhline(0, color=style.GREY, linewidth=0.5, zorder=1.5)
     axes.axvline(0, color=style.GREY, linewidth=0.5, zorder=1.5)
@@ -172,12 +172,12 @@ def draw_plane(axes: Axes, x: str, y: str, moving: bool = False) -> None:
 
 
 def letters(panels: Mapping[str, Axes]) -> None:
-    """Title panels with the letters (a), (b), and so on.
+    """Give panels titles with the letters (a), (b), and so on.
 
     Parameters
     ----------
     panels : Mapping[str, Axes]
-        Axes by their titles, in the order of their letters.
+        Axes by title, in the order of the letters.
     """
     for letter, (title, axes) in zip("abcdef", panels.items(), strict=False):
         axes.set_title(f"({letter}) {title}", loc="left")

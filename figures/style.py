@@ -1,4 +1,4 @@
-"""The style of every figure: sizes, fonts, colours, and how it is saved."""
+"""The style of all figures (sizes, fonts, colours), and how they are saved."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from signflow.files import atomic
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Widths in inches. All text is set at its printed size, so a figure must not be scaled afterwards.
+# Widths in inches. Text is set at its printed size, so figures must not be scaled afterwards.
 COLUMN, PAGE = 3.25, 6.75
 
-# The palette of Okabe and Ito, whose colours can be told apart with every common colour blindness.
+# The palette of Okabe and Ito, whose colours remain distinguishable under the common colour blindnesses.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#6E6E6E"
@@ -29,12 +29,12 @@ ALGORITHM = {"imp": VERMILION, "wr": GREEN, "lrr": BLUE}
 LABEL = {"imp": "IMP", "wr": "WR", "lrr": "LRR"}
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, VERMILION, SKY)
 
-# Pale, so that lines stay legible on top, and unequal in lightness, so that they differ in a grey print.
+# Pale, so that lines on top stay legible, and different in lightness, so that they differ in greyscale.
 SUCCESS_FILL, FAILURE_FILL = "#A9D3EE", "#FBE8DA"
 RATE = LinearSegmentedColormap.from_list("rate", [FAILURE_FILL, SUCCESS_FILL]).with_extremes(bad="white")
 
 RC: dict[Any, Any] = {
-    "font.family": "STIXGeneral",  # it comes with matplotlib, so every machine draws the same picture
+    "font.family": "STIXGeneral",  # shipped with matplotlib, so every machine draws the same picture
     "mathtext.fontset": "stix",
     "font.size": 9,
     "axes.titlesize": 9,
@@ -57,7 +57,7 @@ RC: dict[Any, Any] = {
 
 @contextlib.contextmanager
 def styled(**more: Any) -> Iterator[None]:
-    """Draw with `RC` on top of matplotlib's own defaults, whatever the user's matplotlibrc says.
+    """Apply `RC` on top of matplotlib's defaults, whatever the user's matplotlibrc says.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def styled(**more: Any) -> Iterator[None]:
     Yields
     ------
     None
-        Nothing: the settings hold within the block.
+        Nothing; the settings apply within the block.
     """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
@@ -76,9 +76,9 @@ def styled(**more: Any) -> Iterator[None]:
 
 
 def save(figure: Figure, directory: str | Path, name: str) -> list[Path]:
-    """Write `figure` as NAME.pdf and NAME.png in `directory`, each complete or absent; return their paths.
+    """Write `figure` to NAME.pdf and NAME.png in `directory`, each whole or not at all; return the paths.
 
-    The same figure gives the same bytes, since the files hold no dates and no program names.
+    The same figure gives the same bytes, since the files contain neither dates nor program names.
     """
     pdf, png = (Path(directory) / f"{name}.{suffix}" for suffix in ("pdf", "png"))
     vector, raster = io.BytesIO(), io.BytesIO()
@@ -86,7 +86,7 @@ def save(figure: Figure, directory: str | Path, name: str) -> list[Path]:
         none = {"CreationDate": None, "Creator": None, "Producer": None}
         figure.savefig(vector, format="pdf", metadata=none)
         figure.savefig(raster, format="png", metadata={"Software": None})
-    # Both are written before either is renamed: a disk that fills up leaves the old pair in place.
+    # Both are written before either is renamed: if the disk fills up, the old pair stays in place.
     with atomic(pdf) as first, atomic(png) as second:
         first.write_bytes(vector.getbuffer())
         second.write_bytes(raster.getbuffer())

@@ -1,4 +1,4 @@
-"""Parts that singleneuron, deepexp and figures share: result files, provenance, workers, command lines."""
+"""Code shared by singleneuron, deepexp and figures: result files, provenance, workers, command lines."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,6 +1,6 @@
-"""Parts that the command lines have in common: parser, `--version`, paths, numbers, and how they end.
+"""What the command lines share: the parser, `--version`, paths, numbers, exit codes and error messages.
 
-Exit codes: 0 done, 1 a failure in the run, 2 bad input, 130 interrupted; an error is one line on stderr.
+Exit codes: 0 success, 1 failure during the run, 2 bad input, 130 interrupted. An error is one line on stderr.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from signflow.provenance import revision, version
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser, also of subcommands, that reports errors in one line and takes no abbreviations."""
+    """A parser for a program or subcommand that reports errors on one line and accepts no abbreviations."""
 
     def __init__(self, *, prog: str, description: str | None = None, **options: object) -> None:
-        """Take the name and description of a program; other options of argparse are ignored."""
+        """Set the program's name and description; other options of argparse are ignored."""
         super().__init__(prog=prog, description=description, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
-        """End the program with exit code 2 and the message, without argparse's lines of usage."""
+        """Exit with code 2 and the message, without argparse's usage lines."""
         self.exit(2, f"{self.prog}: {message}\n")
 
 
@@ -39,14 +39,14 @@ class _Version(argparse.Action):
 
 
 def parser(prog: str, description: str) -> Parser:
-    """Make the parser of a program, with `--version`.
+    """Make the parser for a program, with `--version`.
 
     Parameters
     ----------
     prog : str
         Name of the program.
     description : str
-        What it does, for `--help`.
+        What the program does, for `--help`.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def parser(prog: str, description: str) -> Parser:
         The parser.
     """
     made = Parser(prog=prog, description=description)
-    text = "print the version and its revision"
+    text = "print the version and the git revision"
     made.add_argument("--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help=text)
     return made
 
@@ -65,7 +65,7 @@ def path(text: str) -> Path:
     Parameters
     ----------
     text : str
-        The path; `~` is the home folder, even where the shell has not replaced it.
+        The path; `~` is the home folder, even if the shell has not expanded it.
 
     Returns
     -------
@@ -83,7 +83,8 @@ def path(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:
         raise argparse.ArgumentTypeError(
-            f"'~' must begin a path with a user's home, got {text!r}; write './{text}' for that name"
+            f"'~' must be followed by '/' or a user's name, got {text!r}; for a file of that name "
+            f"write './{text}'"
         ) from None
 
 
@@ -93,12 +94,12 @@ def integer(text: str) -> int:
     Parameters
     ----------
     text : str
-        The number, which may be written like 1e6.
+        The number; it may be written as 1e6.
 
     Returns
     -------
     int
-        The number, exact at any size.
+        The number, exact whatever its size.
 
     Raises
     ------
@@ -120,7 +121,7 @@ def fail(prog: str, code: int, message: str) -> int:
     Parameters
     ----------
     prog : str
-        Name of the program, which begins the line.
+        Name of the program, printed at the start of the line.
     code : int
         Exit code.
     message : str
@@ -136,21 +137,21 @@ def fail(prog: str, code: int, message: str) -> int:
 
 
 def finish(prog: str, action: Callable[[], int | None]) -> int:
-    """Run a program to its end, and turn whatever it raises into one line on stderr.
+    """Run a program and turn any exception into one line on stderr.
 
     Parameters
     ----------
     prog : str
         Name of the program.
     action : Callable[[], int | None]
-        The program; it returns its exit code, where None is 0.
+        The program; it returns its exit code, or None for 0.
 
     Returns
     -------
     int
-        The exit code of `action`, or that of the error that it ended with.
+        The exit code of `action`, or the code for the exception it raised.
     """
-    for stream in (sys.stdout, sys.stderr):  # a character that the terminal lacks is shown by its code
+    for stream in (sys.stdout, sys.stderr):  # escape characters that the terminal cannot show
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     before = heed()
@@ -171,7 +172,7 @@ def finish(prog: str, action: Callable[[], int | None]) -> int:
         code = fail(prog, 1, f"{type(error).__name__}: {error}")
     try:
         sys.stdout.flush()
-    except OSError:  # Python flushes once more as it exits: let that succeed
+    except OSError:  # Python flushes again on exit, and that must not fail
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if before is not None:
         signal.signal(signal.SIGINT, before)

@@ -1,4 +1,4 @@
-"""Files that are written completely or not at all, and checks of where they go."""
+"""Write files completely or not at all, and check beforehand that they can be written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_output(path: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> Path
     path : str | Path
         File to be written later.
     suffixes : tuple[str, ...]
-        Endings of which the file must have one; none for any.
+        The endings allowed; if empty, any ending.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def check_output(path: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> Path
         If the path has another ending, is a folder, or its folder cannot be written to.
     """
     path = Path(path)
-    started_with()  # note the sources before they compute a result: they may be edited meanwhile
+    started_with()  # take the digest now: the sources may be edited before the result is complete
     if suffixes and path.suffix not in suffixes:
         raise ValueError(f"the output must end in {' or '.join(suffixes)}, got '{path}'")
     if path.is_dir():
@@ -45,14 +45,14 @@ def check_output(path: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> Path
 
 
 def check_folder(folder: str | Path, name: str = "the output's folder") -> None:
-    """Make sure that files can be written into `folder`, without making it.
+    """Make sure that files can be written into `folder`, without creating it.
 
     Parameters
     ----------
     folder : str | Path
         Folder to be used later. If it does not exist yet, its nearest parent must be writable.
     name : str
-        What the message calls it.
+        What the error message calls the folder.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def read_text(path: str | Path) -> str:
     Returns
     -------
     str
-        Its text; every line ends in a newline alone.
+        Its text, with newlines as the only line endings.
 
     Raises
     ------
@@ -93,11 +93,11 @@ def read_text(path: str | Path) -> str:
         return Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"'{path}' must be UTF-8 text, but it is not at byte {error.start}; save it as UTF-8"
+            f"'{path}' must be UTF-8 text, but is invalid at byte {error.start}; save it as UTF-8"
         ) from None
     except OSError as error:
         raise ValueError(
-            f"'{path}' must be a file that can be read, but it is not ({error.strerror}); give another"
+            f"'{path}' must be a readable file, but is not ({error.strerror}); choose another"
         ) from None
 
 
@@ -108,13 +108,13 @@ def atomic(path: str | Path) -> Iterator[Path]:
     Parameters
     ----------
     path : str | Path
-        The file; its folder is made if it is missing.
+        The file; its folder is created if it is missing.
 
     Yields
     ------
     Path
-        A temporary path beside `path`, to be written in the block. It replaces `path` when the block
-        succeeds, and vanishes when it fails.
+        A temporary path beside `path`, to be written in the block. It replaces `path` if the block
+        succeeds, and is removed if it fails.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,7 +123,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        # The error of a write to a full disk names no file, and that of a rename the temporary one.
+        # When the disk is full, a failed write reports no file name; a failed rename, the temporary name.
         if error.errno is not None and str(error.filename) in ("None", str(temporary)):
             error.filename = str(path)
         raise

@@ -1,6 +1,6 @@
-"""Conversion of Datasets to the bytes of a file, and back: NetCDF (one Dataset, or named groups) and CSV.
+"""Convert Datasets to the bytes of a file, and back: NetCDF (one Dataset, or named groups) and CSV.
 
-The bytes are made in memory, since HDF5 does not survive a disk that fills up while it writes.
+The bytes are assembled in memory, since HDF5 crashes if the disk fills up while it writes.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import xarray as xr
 
-_UTF8 = "utf-8-sig"  # skips the byte-order mark that some editors put first
+_UTF8 = "utf-8-sig"  # skips the byte-order mark that some editors write first
 
 
 def netcdf(data: xr.Dataset | Mapping[str, xr.Dataset], attributes: Mapping[str, Any]) -> bytes:
-    """Return a NetCDF file of a Dataset, or of one group per name, with `attributes` at the root."""
+    """Return the bytes of a NetCDF file: a Dataset, or one group per name, with `attributes` at the root."""
     import h5netcdf
     import xarray as xr
     from xarray.backends import H5NetCDFStore
@@ -35,7 +35,7 @@ def netcdf(data: xr.Dataset | Mapping[str, xr.Dataset], attributes: Mapping[str,
 
 
 def _storable(dataset: xr.Dataset) -> xr.Dataset:
-    """Return the Dataset with attributes that NetCDF can hold: an integer (a seed) beyond 64 bits as text."""
+    """Return the Dataset with attributes that NetCDF can hold: integers beyond 64 bits (seeds) as text."""
     return dataset.assign_attrs(
         {
             key: str(value) if isinstance(value, int) and not -(2**63) <= value < 2**64 else value
@@ -45,7 +45,7 @@ def _storable(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def read_netcdf(path: Path) -> xr.Dataset | dict[str, xr.Dataset]:
-    """Return the Dataset of a file, or its groups by name, each with the attributes of the root."""
+    """Return the Dataset in a file, or its groups by name, each with the attributes of the root."""
     import h5netcdf
     import xarray as xr
 
@@ -68,7 +68,7 @@ def netcdf_attributes(path: Path) -> dict[str, Any]:
 
 
 def csv(dataset: xr.Dataset) -> bytes:
-    """Return a CSV file: attributes as '# key: value' lines, then one row per point of all dimensions."""
+    """Return the bytes of a CSV file: '# key: value' lines, then one row per point of all dimensions."""
     header = {**dataset.attrs, "dims": json.dumps(list(dataset.sizes))}
     lines = "".join(f"# {key}: {' '.join(str(value).splitlines())}\n" for key, value in header.items())
     table = dataset.to_dataframe(dim_order=list(dataset.sizes)).reset_index()
@@ -76,7 +76,7 @@ def csv(dataset: xr.Dataset) -> bytes:
 
 
 def csv_attributes(path: Path) -> dict[str, str]:
-    """Return the attributes that stand above a table, `dims` among them."""
+    """Return the attributes above a table, including `dims`."""
     attributes: dict[str, str] = {}
     with path.open(encoding=_UTF8) as file:
         for line in file:
@@ -88,7 +88,7 @@ def csv_attributes(path: Path) -> dict[str, str]:
 
 
 def read_csv(path: Path) -> xr.Dataset:
-    """Return the Dataset of a table: every variable over all dimensions, in the order of the rows."""
+    """Return the Dataset in a table: every variable over all dimensions, in the order of the rows."""
     import numpy as np
     import pandas as pd  # type: ignore[import-untyped]
     import xarray as xr
@@ -97,13 +97,13 @@ def read_csv(path: Path) -> xr.Dataset:
     # The python engine reads floats exactly in every version of pandas.
     table = pd.read_csv(path, skiprows=len(attributes), engine="python", encoding=_UTF8)
     dims = json.loads(attributes.pop("dims"))
-    # Rows are placed by codes, since a coordinate may be NaN: a run without a learning rate, say.
+    # Rows are placed by integer codes, since a coordinate may be NaN, as for a run without a learning rate.
     factors = {dim: pd.factorize(table.pop(dim), use_na_sentinel=False) for dim in dims}
     coords = {dim: np.asarray(values) for dim, (_, values) in factors.items()}
     shape = tuple(map(len, coords.values()))
     place = np.ravel_multi_index([codes for codes, _ in factors.values()], shape)
     if len(place) != math.prod(shape) or len(np.unique(place)) < len(place):
-        raise ValueError("its rows must be every point of its dimensions, once")
+        raise ValueError("the table must have exactly one row for every point of its dimensions")
     order = np.argsort(place)
     variables = {name: (dims, np.asarray(table[name])[order].reshape(shape)) for name in table}
     return xr.Dataset(variables, coords, attributes)

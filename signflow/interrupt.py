@@ -1,8 +1,8 @@
-"""Ctrl-C ends a program once, with one line and exit code 130, however often it is pressed.
+"""Ctrl-C ends a program with one line and exit code 130, however often it is pressed.
 
-The first press raises KeyboardInterrupt. A second one would break into the clean-up after the first, or print
-a traceback while Python exits. It therefore does nothing, unless the end takes longer than `GRACE`: then it
-ends the process at once, which harms no file, since all are written completely or not at all.
+The first press raises KeyboardInterrupt. A second would interrupt the clean-up, or print a traceback while
+Python exits. It is therefore ignored until the clean-up has taken longer than `GRACE`; then it kills the
+process at once. That damages no file, since every file is written completely or not at all.
 """
 
 import atexit
@@ -15,17 +15,17 @@ import time
 from typing import Any
 
 GRACE = 2.0
-"""Seconds that an interrupted program has to end by itself before another Ctrl-C ends it at once."""
+"""Seconds that an interrupted program has to exit by itself before another Ctrl-C kills it."""
 
-# When the program began to end. A module's variable, since a process has but one handler of Ctrl-C.
+# When the program began to exit. A module variable, since a process has only one handler for Ctrl-C.
 _ends_since: float | None = None
 
 
 def heed() -> Any:
-    """Let Ctrl-C end the program once, and return the handler that was there before.
+    """Install the handler for Ctrl-C, and return the previous one.
 
-    Return None and change nothing where Ctrl-C is ignored, has a handler of its own, or does not come to this
-    thread.
+    Return None and change nothing if Ctrl-C is ignored, already has a custom handler, or is not delivered to
+    this thread.
     """
     global _ends_since
     if threading.current_thread() is not threading.main_thread():
@@ -46,15 +46,15 @@ def _interrupt(*_: object) -> None:
 
 
 def program(name: str, module: str) -> int:
-    """Run the `main` of a module, with Ctrl-C heeded from before its imports until Python exits.
+    """Run the `main` of a module, and handle Ctrl-C from before its imports until Python exits.
 
-    The sources are noted before the program imports them: provenance names those that it runs with, even if
-    they are edited meanwhile.
+    The digest of the sources is taken before the program imports them, so that provenance names the sources
+    it runs with even if they are edited meanwhile.
 
     Parameters
     ----------
     name : str
-        Name of the program, for the line that says it was interrupted.
+        Name of the program, for the line printed when it is interrupted.
     module : str
         Dotted name of the module.
 
@@ -65,7 +65,7 @@ def program(name: str, module: str) -> int:
     """
     global _ends_since
     if heed() is not None:
-        # Python's exit removes handlers but leaves ignored signals ignored. Registered first, this runs last.
+        # On exit Python removes handlers, but ignored signals stay ignored. Registered first, this runs last.
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     try:
         from signflow.provenance import started_with

@@ -1,9 +1,9 @@
-"""Locks: files that one process holds at a time, so that two processes never work in one folder.
+"""Locks: files that only one process can hold at a time, so that two processes never work in one folder.
 
-The kernel releases its lock however a process ends. Lustre and NFS are often mounted without locks (ENOSYS,
-ENOLCK, EOPNOTSUPP), and Windows has none of this kind. There a second file, `NAME.held`, stands for the lock:
-only one process can create it, and it names its owner. If that process ran on this machine and is gone, the
-next one takes over. Whether a process of another machine still runs cannot be told from here.
+The kernel releases a lock however the process ends. But Lustre and NFS are often mounted without locks
+(ENOSYS, ENOLCK, EOPNOTSUPP), and Windows has none of this kind. A second file, `NAME.held`, then serves as
+the lock: only one process can create it, and it names its owner. If the owner ran on this machine and is
+gone, the next process takes over. A process on another machine cannot be checked from here.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
-"""Errors of a file system that has no locks."""
+"""Error codes of file systems without locks."""
 
 
 class Busy(ValueError):
-    """Another process holds the file; the message names it and ends with what to do."""
+    """Another process holds the file; the message names the process and says what to do."""
 
 
 @contextlib.contextmanager
@@ -37,9 +37,9 @@ def hold(path: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[No
     Parameters
     ----------
     path : Path
-        The file; it is created, with its folder, if it is missing, and stays afterwards.
+        The file; it is created, with its folder, if it is missing, and is not removed afterwards.
     say : callable
-        Called with a line of text if the file system has no locks, so that another file stands for one.
+        Called with a line of text if the file system has no locks and another file serves as the lock.
 
     Yields
     ------
@@ -55,7 +55,7 @@ def hold(path: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[No
     """
     with contextlib.ExitStack() as stack:
         file = _open(path, stack, say)
-        # On a full disk nobody learns who holds the file, but it is held.
+        # If the disk is full, the name of the holder is lost, but the file is still locked.
         with contextlib.suppress(OSError):
             file.truncate(0)
             os.write(file.fileno(), _this_process().encode())
@@ -67,7 +67,7 @@ def hold(path: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[No
 
 
 def is_held(path: Path) -> bool:
-    """Return whether a process holds a file; no permission to write there is needed.
+    """Return whether a process holds a file; read permission is enough.
 
     Parameters
     ----------
@@ -99,14 +99,14 @@ def wait(path: Path, pause: float = 0.5) -> None:
     path : Path
         The file; it need not exist.
     pause : float
-        Seconds between two looks at it.
+        Seconds between checks.
     """
     while is_held(path):
         time.sleep(pause)
 
 
 def beside(path: Path) -> Path:
-    """Name the file that stands for a lock where the file system has none.
+    """Return the file that serves as the lock if the file system has no locks.
 
     Parameters
     ----------
@@ -116,18 +116,18 @@ def beside(path: Path) -> Path:
     Returns
     -------
     Path
-        The file, in the same folder.
+        The lock file, in the same folder.
     """
     return path.with_name(f"{path.name}.held")
 
 
 def _open(path: Path, stack: contextlib.ExitStack, say: Callable[[str], None]) -> IO[Any]:
-    """Open the file and lock it until `stack` ends."""
+    """Open the file and lock it until `stack` is closed."""
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             file = path.open("a+", encoding="utf-8")
-        except FileNotFoundError:  # its last holder has just removed the folder
+        except FileNotFoundError:  # the last holder has just removed the folder
             continue
         attempt = contextlib.ExitStack()
         with attempt:
@@ -136,13 +136,13 @@ def _open(path: Path, stack: contextlib.ExitStack, say: Callable[[str], None]) -
                 _lock(file)
             except BlockingIOError:
                 file.seek(0)
-                raise Busy(f"{_read_name(file.read())} is at work there; wait for it") from None
+                raise Busy(f"{_read_name(file.read())} is working there; wait for it") from None
             except OSError as error:
                 if error.errno not in NO_LOCKS:
                     error.filename = str(path)
                     raise
                 attempt.enter_context(_created(beside(path)))
-                say(f"this file system has no locks ({error.strerror}): '{beside(path)}' stands for one")
+                say(f"this file system has no locks ({error.strerror}); using '{beside(path)}' as the lock")
             # The last holder may have removed the file between `open` and the lock.
             if _stands_at(path, file):
                 stack.push(attempt.pop_all())
@@ -150,14 +150,14 @@ def _open(path: Path, stack: contextlib.ExitStack, say: Callable[[str], None]) -
 
 
 def _lock(file: IO[Any], shared: bool = False) -> None:
-    """Lock an open file without waiting; raise BlockingIOError if another process has it."""
+    """Lock an open file without waiting; raise BlockingIOError if another process holds it."""
     if fcntl is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
 def _stands_at(path: Path, file: IO[Any]) -> bool:
-    """Return whether an open file is the one that lies at `path` now."""
+    """Return whether an open file is the one that is at `path` now."""
     with contextlib.suppress(FileNotFoundError):
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     return False
@@ -165,13 +165,13 @@ def _stands_at(path: Path, file: IO[Any]) -> bool:
 
 @contextlib.contextmanager
 def _created(path: Path) -> Iterator[None]:
-    """Create the file that stands for a lock, and remove it when the context ends."""
+    """Create the file that serves as the lock, and remove it when the context ends."""
     _remove_stale(path)
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(_this_process())
     except FileExistsError:
-        raise Busy("another process has just begun there; wait for it") from None
+        raise Busy("another process has just started there; wait for it") from None
     try:
         yield
     finally:
@@ -179,11 +179,11 @@ def _created(path: Path) -> Iterator[None]:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove the file if its owner is gone; raise Busy if the owner may still run.
+    """Remove the file if its owner is gone; raise Busy if the owner may still be running.
 
-    Two processes may find the same stale file, and the slower one must not remove what the faster one has
-    created since. Only one of them can make a link named after the stale owner, and it looks once more at
-    what it linked before it removes anything.
+    Two processes may find the same stale file, and the slower one must not remove the new file that the
+    faster one has created since. Therefore a process first makes a link named after the stale owner, which
+    only one can do, and removes the file only if the link still leads to the stale text.
     """
     stale = _read(path)
     if stale is None:
@@ -197,7 +197,7 @@ def _remove_stale(path: Path) -> None:
         return
     except OSError as error:
         raise Busy(
-            f"'{path}' is left by {_read_name(stale)}, which is gone, but cannot be taken over "
+            f"'{path}' was left behind by {_read_name(stale)}, which is gone, but cannot be taken over "
             f"({error.strerror}); delete it and '{claim}'"
         ) from None
     try:
@@ -208,7 +208,7 @@ def _remove_stale(path: Path) -> None:
 
 
 def _this_process() -> str:
-    """Return the name of this process, as it stands in the files that it holds."""
+    """Return the name of this process, as written into the files that it holds."""
     return f"process {os.getpid()} on {platform.node()}"
 
 
@@ -220,12 +220,12 @@ def _read(path: Path) -> str | None:
 
 
 def _read_name(text: str) -> str:
-    """Return the process that a held file names, on one line."""
+    """Return the name of the process in the text of a held file, on one line."""
     return " ".join(text.split()) or "another process"
 
 
 def _running(text: str | None) -> str | None:
-    """Return the process that the text names, or None if there is no text or that process is gone."""
+    """Return the name of the process in the text, or None if there is no text or that process is gone."""
     if text is None:
         return None
     number, _, host = text.removeprefix("process ").partition(" on ")

@@ -1,4 +1,4 @@
-"""The machine: its processor, its memory, and the cores and the memory of this process."""
+"""The machine: its processor and memory, and the cores and memory of this process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 PATIENCE = 30 * 86400.0
-"""Seconds on one core; work that takes longer was surely asked for by mistake."""
+"""Seconds on one core; a request for more work than this is surely a mistake."""
 
 
 def processor() -> str:
@@ -19,7 +19,7 @@ def processor() -> str:
     Returns
     -------
     str
-        The model as the system reports it, or the architecture.
+        The model that the system reports, or the architecture.
     """
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -29,12 +29,12 @@ def processor() -> str:
 
 
 def cores() -> int:
-    """Return how many cores this process may use.
+    """Return the number of cores that this process may use.
 
     Returns
     -------
     int
-        At least 1.
+        The number of cores, at least 1.
     """
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -45,24 +45,24 @@ def memory() -> float:
     Returns
     -------
     float
-        Bytes; infinite where the system does not say.
+        Bytes; infinite if the system does not report it.
     """
     limits = [math.inf]
     with contextlib.suppress(ValueError, OSError, AttributeError):
         limits.append(float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")))
     for name in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroups, version 2 and version 1
-        with contextlib.suppress(ValueError, OSError):  # 'max' is no limit
+        with contextlib.suppress(ValueError, OSError):  # 'max' means no limit
             limits.append(float(Path("/sys/fs/cgroup", name).read_text()))
     return min(limits)
 
 
 def peak_memory() -> float:
-    """Return the largest resident memory of this process so far.
+    """Return the peak resident memory of this process so far.
 
     Returns
     -------
     float
-        Megabytes; NaN where the system does not say.
+        Megabytes; NaN if the system does not report it.
     """
     status = Path("/proc/self/status")
     found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
@@ -70,28 +70,28 @@ def peak_memory() -> float:
 
 
 def check_memory(what: str, size: int) -> None:
-    """Make sure that a piece of work fits into memory.
+    """Make sure that a computation fits into memory.
 
     Parameters
     ----------
     what : str
-        The work, for the message.
+        What needs the memory, for the message.
     size : int
-        Bytes that it needs.
+        The number of bytes needed.
 
     Raises
     ------
     ValueError
-        If there are fewer.
+        If the machine has less memory.
     """
     if size > (there := memory()):
         raise ValueError(
-            f"{what} would need {size / 1e9:.3g} GB of memory, but there are {there / 1e9:.3g} GB; "
+            f"{what} would need {size / 1e9:.3g} GB of memory, but this machine has {there / 1e9:.3g} GB; "
             "ask for less"
         )
 
 
 def check_time(what: str, seconds: float) -> None:
-    """Raise ValueError if the work called `what` would take one core more than PATIENCE seconds."""
+    """Raise ValueError if the work described by `what` would take one core more than PATIENCE seconds."""
     if seconds > PATIENCE:
-        raise ValueError(f"{what} would take a core {seconds / 86400:.3g} days at least; ask for fewer")
+        raise ValueError(f"{what} would take one core at least {seconds / 86400:.3g} days; ask for fewer")

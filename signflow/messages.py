@@ -1,4 +1,4 @@
-"""Messages of errors: one line each, whichever library found the fault."""
+"""Error messages: one line each, whichever library found the mistake."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
 MISTAKES_SHOWN = 3
-"""Most mistakes that one line lists."""
-# Phrases of pydantic, and how they read in our messages.
+"""The most mistakes that one message lists."""
+# Phrases of pydantic, and their wording in our messages.
 _WORDING = (
     (r"^\w+ should (?=be|have|match)", "must "),
     ("be a valid (?=[aeiou])", "be an "),
@@ -23,20 +23,20 @@ _WORDING = (
 
 
 class Failure(RuntimeError):
-    """A failure of a run whose input was good; its message says why, what is kept, and what to do."""
+    """A run failed although its input was valid; the message says why, what was kept, and what to do."""
 
 
 def unknown(must: str, given: object, known: Iterable[str], more: str = "") -> NoReturn:
-    """Raise ValueError for a name that is none of those known, and suggest the nearest of them.
+    """Raise ValueError for an unknown name, and suggest the most similar known one.
 
     Parameters
     ----------
     must : str
-        Begin of the message, such as 'the model must be'.
+        Start of the message, such as 'the model must be'.
     given : object
         The unknown name.
     known : Iterable[str]
-        All names that there are.
+        All known names.
     more : str
         Text after the list of names.
 
@@ -55,25 +55,25 @@ def unknown(must: str, given: object, known: Iterable[str], more: str = "") -> N
 
 
 def nearest(given: object, known: Iterable[str]) -> str:
-    """Return '; did you mean ...?', or nothing if no name is near."""
+    """Return '; did you mean ...?', or an empty string if no name is similar."""
     close = difflib.get_close_matches(str(given), list(known), n=1)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def invalid(error: ValidationError, model: type[BaseModel] | None = None) -> str:
-    """Put into one line what pydantic found wrong.
+    """Summarize in one line what pydantic found wrong.
 
     Parameters
     ----------
     error : ValidationError
-        The faults.
+        The mistakes.
     model : type[BaseModel] | None
-        The model that was filled, whose keys a mistyped one is compared with.
+        The model that was validated; an unknown key is compared with its keys.
 
     Returns
     -------
     str
-        The first MISTAKES_SHOWN faults, and the number of the others.
+        The first MISTAKES_SHOWN mistakes, and how many more there are.
     """
     found = [_mistake(dict(item), model) for item in error.errors()]
     return "; ".join(found[:MISTAKES_SHOWN]) + (
@@ -82,7 +82,7 @@ def invalid(error: ValidationError, model: type[BaseModel] | None = None) -> str
 
 
 def _mistake(item: dict[str, Any], model: type[BaseModel] | None) -> str:
-    """Put one fault into words: the key, what must hold, and what was given."""
+    """Describe one mistake: the key, what must hold, and what was given."""
     *section, last = item["loc"] or ("it",)
     key, message = ".".join(map(str, (*section, last))), item["msg"].removeprefix("Value error, ")
     match item["type"]:
@@ -93,12 +93,14 @@ def _mistake(item: dict[str, Any], model: type[BaseModel] | None) -> str:
             close = difflib.get_close_matches(str(last), known, n=1, cutoff=0.65)
             near = f"did you mean '{'.'.join([*map(str, section), *close])}'?"
             return f"unknown key '{key}'; " + (
-                near if close else f"the keys there are {', '.join(known)}" if known else "take it out"
+                near if close else f"the keys there are {', '.join(known)}" if known else "remove it"
             )
         case "json_invalid":
             return f"it is not JSON ({message.removeprefix('Invalid JSON: ')})"
         case "value_error":
-            return f"{key}: {message}" if item["loc"] else message  # a fault of the whole has no key
+            return (
+                f"{key}: {message}" if item["loc"] else message
+            )  # a mistake in the model as a whole has no key
         case "union_tag_invalid":
             told = item["ctx"]
             place, tags = told["discriminator"].strip("'"), told["expected_tags"].replace("'", "")
@@ -109,7 +111,7 @@ def _mistake(item: dict[str, Any], model: type[BaseModel] | None) -> str:
 
 
 def _short(value: object) -> str:
-    """Return the value as text, cut off at 60 characters."""
+    """Return the value as text of at most 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -117,7 +119,7 @@ def _short(value: object) -> str:
 def _keys(model: Any, section: Iterable[int | str]) -> list[str]:
     """Return the keys of one section of `model`.
 
-    Each step of `section` is a field, an entry of a mapping, or the tag of a member of a union.
+    Each step of `section` is a field name, a key of a mapping, or the tag of a union member.
     """
     for name in section:
         members = _members(model)
@@ -132,7 +134,7 @@ def _keys(model: Any, section: Iterable[int | str]) -> list[str]:
 
 
 def _members(model: Any) -> list[Any]:
-    """Return the models in a type: a model, or a union of models and None, which may be annotated."""
+    """Return the models in a type: a model, or a (possibly annotated) union of models and None."""
     if hasattr(model, "model_fields"):
         return [model]
     if get_origin(model) not in (Union, UnionType, Annotated):
@@ -141,6 +143,6 @@ def _members(model: Any) -> list[Any]:
 
 
 def _tags(model: Any) -> set[Any]:
-    """Return the tags that tell a model from the others of its union: its fields of a single literal."""
+    """Return the tags that identify a model in its union: the values of its single-literal fields."""
     kinds = (field.annotation for field in model.model_fields.values())
     return {get_args(kind)[0] for kind in kinds if get_origin(kind) is Literal and len(get_args(kind)) == 1}

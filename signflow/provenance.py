@@ -23,15 +23,15 @@ from signflow.machine import processor
 _ROOT = Path(__file__).resolve().parents[1]
 
 
-# Figures compute nothing: editing one leaves every result valid, so the digest leaves them out.
+# The digest omits the package `figures`, which computes nothing: editing it leaves every result valid.
 _SOURCES = ("singleneuron", "deepexp", "signflow")
 _LIBRARIES = ("numpy", "scipy", "numba", "xarray", "signflow")
 
 
 def source_digest() -> str:
-    """Digest the .py and .toml files of the packages that compute, by their names and contents.
+    """Return a digest of the names and contents of the .py and .toml files of the packages that compute.
 
-    Hidden files do not count: editors, notebooks and file managers leave them behind.
+    Hidden files are ignored: editors, notebooks and file managers leave them behind.
 
     Returns
     -------
@@ -50,13 +50,13 @@ def source_digest() -> str:
 
 @functools.cache
 def started_with() -> tuple[str, str]:
-    """Return digest and revision of the sources this process computes with: as they were when first asked."""
+    """Return the digest and revision of the sources that this process runs, as of the first call."""
     return source_digest(), revision()
 
 
 @functools.cache
 def revision() -> str:
-    """Return the git revision of the source tree, '-dirty' if edited; without git, a part of the digest."""
+    """Return the git revision of the source tree, '-dirty' if edited; without git, part of the digest."""
     if (_ROOT / ".git").exists():
         command = [
             "git",
@@ -82,14 +82,15 @@ def version(package: str) -> str:
 
 
 def provenance(config: Mapping[str, Any], seed: int | None = None) -> dict[str, str | int]:
-    """Record what made a result.
+    """Record how a result was made.
 
-    Sources that were edited meanwhile are marked in `source_digest`, since the result may come from either.
+    If the sources were edited meanwhile, `source_digest` says so, since the result may come from either
+    version.
 
     Parameters
     ----------
     config : Mapping[str, Any]
-        Configuration of the result, as JSON can hold it.
+        Configuration of the result; `canonical` turns it into JSON.
     seed : int | None
         Seed of the result, if it has one.
 
@@ -102,7 +103,7 @@ def provenance(config: Mapping[str, Any], seed: int | None = None) -> dict[str, 
     digest, made = started_with()
     if source_digest() != digest:
         logging.getLogger(__name__).warning(
-            "the sources were edited while this ran; its result is kept, but does not count as up to date"
+            "the sources were edited during this run; its result is kept, but does not count as up to date"
         )
         digest += " (edited meanwhile)"
     libraries = _LIBRARIES + (("torch",) if "torch" in sys.modules else ())

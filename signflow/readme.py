@@ -1,4 +1,4 @@
-"""Replacement of measured tables in the README, between lines that mark their sections."""
+"""Replace the tables of measurements in the README, each between two marker lines."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def section(path: Path, mark: str) -> tuple[str, str]:
     path : Path
         The file.
     mark : str
-        Name of the section, which lies between the lines `<!-- mark: begin -->` and `<!-- mark: end -->`.
+        Name of the section between the lines `<!-- mark: begin -->` and `<!-- mark: end -->`.
 
     Returns
     -------
     tuple[str, str]
-        The text up to and with the first line, and that from the second line on.
+        The text up to and including the first of these lines, and the text from the second line on.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def section(path: Path, mark: str) -> tuple[str, str]:
     _, end, after = rest.partition(closing)
     if not (begin and end):
         raise ValueError(
-            f"{path} must hold the lines {opening} and {closing}; add them where the table belongs"
+            f"'{path}' must hold the lines {opening} and {closing}; add them where the table belongs"
         )
     return before + begin, end + after
 

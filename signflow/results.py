@@ -1,7 +1,7 @@
 """Result files: labelled arrays with the provenance of the run that made them.
 
-Results are handed over in one format alone: NetCDF (one Dataset, or one group per named Dataset), or for one
-Dataset CSV, as a long-form table. A file appears under its name only when it is complete.
+A result file is NetCDF (one Dataset, or one group per named Dataset); a single Dataset may also be stored as
+CSV, as a long-form table. A file appears under its name only when it is complete.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from signflow.provenance import canonical, provenance, source_digest
 if TYPE_CHECKING:
     import xarray as xr
 
-# Entries of a configuration that only describe the result in words: its numbers do not depend on them.
+# Entries of a configuration that only describe the result; its numbers do not depend on them.
 _WORDS = ("title", "shows", "figure")
 
 
@@ -34,10 +34,10 @@ def write(
     Parameters
     ----------
     data : xr.Dataset | Mapping[str, xr.Dataset]
-        A Dataset, or several by their names, each of which becomes a NetCDF group.
+        A Dataset, or several by name, each of which becomes a NetCDF group.
     path : str | Path
-        A file that ends in .nc or .csv. CSV holds one Dataset: its provenance as '# key: value' lines,
-        then one row per point of the product of its dimensions.
+        A file that ends in .nc or .csv. A CSV file holds one Dataset: its provenance as '# key: value'
+        lines, then one row per point of the product of its dimensions.
     config : Mapping[str, Any]
         Configuration of the result.
     seed : int | None
@@ -86,13 +86,13 @@ def read(path: str | Path) -> xr.Dataset | dict[str, xr.Dataset]:
     Returns
     -------
     xr.Dataset | dict[str, xr.Dataset]
-        Its Dataset, or its Datasets by their names, each with the provenance in its attributes. Every
-        variable of a CSV comes back over all dimensions of the table.
+        Its Dataset, or its Datasets by name, each with the provenance in its attributes. Every variable
+        read from a CSV file has all dimensions of the table.
 
     Raises
     ------
     ValueError
-        If the file is missing, in use, damaged, or no result file.
+        If the file is missing, in use, damaged, or not a result file.
     """
     from signflow import formats
 
@@ -100,26 +100,26 @@ def read(path: str | Path) -> xr.Dataset | dict[str, xr.Dataset]:
     if path.suffix not in SUFFIXES:
         raise ValueError(f"a result file must end in .nc or .csv, got '{path}'")
     if not path.is_file():
-        raise ValueError(f"there must be a result file at '{path}', but there is none; make it first")
+        raise ValueError(f"the result file '{path}' does not exist; create it first")
     _config_of(path)
     with _named(path):
         return formats.read_csv(path) if path.suffix == ".csv" else formats.read_netcdf(path)
 
 
 def is_current(path: str | Path, *, config: Mapping[str, Any]) -> bool:
-    """Return whether a result was made by a configuration and by the present sources.
+    """Return whether a result was made with a given configuration and with the current sources.
 
     Parameters
     ----------
     path : str | Path
-        Where the result file should be.
+        The result file, which need not exist.
     config : Mapping[str, Any]
         The configuration.
 
     Returns
     -------
     bool
-        False also if there is no file, or none that can be read.
+        Whether it was; also False if the file is missing or cannot be read.
     """
     path = Path(path)
     try:
@@ -136,7 +136,7 @@ def claim(
     overwrite: bool = False,
     suffixes: tuple[str, ...] = SUFFIXES,
 ) -> Path:
-    """Make sure that a result of a configuration may be written to `path`.
+    """Make sure that the result of a configuration may be written to `path`.
 
     Parameters
     ----------
@@ -145,10 +145,10 @@ def claim(
     config : Mapping[str, Any]
         Configuration of the result.
     overwrite : bool
-        Whether any file there may be replaced. Otherwise only an earlier result of the same
+        Whether any existing file may be replaced. If False, only an earlier result of the same
         configuration may.
     suffixes : tuple[str, ...]
-        Endings of which the file must have one.
+        The endings allowed.
 
     Returns
     -------
@@ -158,37 +158,37 @@ def claim(
     Raises
     ------
     ValueError
-        If the path cannot be written to, see `check_output`, or if another file would be lost.
+        If the path cannot be written to (see `check_output`), or if another file would be lost.
     """
     path = check_output(path, suffixes)
     if overwrite or not path.exists():
         return path
-    remedy = "write to another file, or replace it with --overwrite"
+    remedy = "write to another file, or use --overwrite to replace it"
     ours = _flat({key: value for key, value in json.loads(canonical(config)).items() if key not in _WORDS})
     theirs = _flat({key: value for key, value in _config_of(path, remedy).items() if key not in _WORDS})
     differ = sorted(key for key in ours | theirs if ours.get(key, "") != theirs.get(key, ""))
     if differ:
         more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
         raise ValueError(
-            f"'{path}' holds a result of another configuration (different: {', '.join(differ[:3])}{more}); "
+            f"'{path}' holds the result of another configuration (different: {', '.join(differ[:3])}{more}); "
             f"{remedy}"
         )
     return path
 
 
 def _flat(config: Any, name: str = "") -> dict[str, Any]:
-    """Return the entries of a nested mapping by dotted names."""
+    """Return the entries of a nested mapping, keyed by dotted names."""
     if not isinstance(config, Mapping):
         return {name: config}
     inner = ((f"{name}.{key}" if name else str(key), value) for key, value in config.items())
     return {key: value for prefix, item in inner for key, value in _flat(item, prefix).items()}
 
 
-_AGAIN = "delete it and make it again"
+_AGAIN = "delete it and recreate it"
 
 
 def _config_of(path: Path, remedy: str = _AGAIN) -> dict[str, Any]:
-    """Return the configuration that a result file states; raise ValueError if it states none."""
+    """Return the configuration stored in a result file; raise ValueError if there is none."""
     stored = _attributes(path, remedy)
     with _named(path, remedy):
         if "config" not in stored:
@@ -200,7 +200,7 @@ def _config_of(path: Path, remedy: str = _AGAIN) -> dict[str, Any]:
 
 
 def _attributes(path: Path, remedy: str = _AGAIN) -> dict[str, Any]:
-    """Return what a result file states about itself, without reading any of its data."""
+    """Return the attributes of a result file without reading its data."""
     from signflow import formats
 
     with _named(path, remedy):
@@ -214,18 +214,18 @@ def _attributes(path: Path, remedy: str = _AGAIN) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _named(path: Path, remedy: str = _AGAIN) -> Iterator[None]:
-    """Turn any error in reading a result file into one line that names the file and says what to do."""
+    """Turn any error while reading a result file into one line that names the file and says what to do."""
     try:
         yield
     except BlockingIOError:
         raise ValueError(
-            f"the result file '{path}' is in use: another program holds it open for writing; close it there"
+            f"the result file '{path}' is in use: another program has it open for writing; close it there"
         ) from None
     except PermissionError as error:
         raise ValueError(
             f"the result file '{path}' must be readable, but is not ({error.strerror}); "
-            "change its permissions, or name another"
+            "change its permissions, or choose another"
         ) from None
-    except Exception as error:  # h5py, h5netcdf, xarray and pandas each raise their own on a damaged file
+    except Exception as error:  # for a damaged file h5py, h5netcdf, xarray and pandas each raise their own
         reason = " ".join(str(error).split())
         raise ValueError(f"cannot read the result file '{path}' ({reason}); {remedy}") from None

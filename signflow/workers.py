@@ -1,4 +1,4 @@
-"""Executors of work: this process, others on this machine, or a cluster; and the most work they may get."""
+"""Executors: this process, processes on this machine, or a cluster; and a limit on the work they accept."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from signflow.machine import check_time
 
 MOST_WORKERS = 1024
 FASTEST = 200_000
-"""Runs per second on one core that no experiment exceeds (measured: 108,000, dense flows, d = 10)."""
+"""Upper bound on the runs per second of one core (fastest measured: 108,000, dense flows, d = 10)."""
 
 
 def check_runs(runs: int) -> None:
-    """Make sure that so many runs end within the patience of a person, see `machine.PATIENCE`.
+    """Make sure that `runs` runs can finish within `machine.PATIENCE`.
 
     Parameters
     ----------
@@ -30,23 +30,23 @@ def check_runs(runs: int) -> None:
     Raises
     ------
     ValueError
-        If even at the speed FASTEST they would take longer.
+        If they would take longer even at the speed FASTEST.
     """
     check_time(f"{runs:.3g} runs", runs / FASTEST)
 
 
 class Here(Executor):
-    """An executor that runs its work at once, in this thread."""
+    """An executor that runs its work immediately, in this thread."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Call the function, and return a future that is done; what it raises is raised here."""
+        """Call the function and return a finished future; exceptions are raised here, not stored in it."""
         future: Future[Any] = Future()
         future.set_result(fn(*args, **kwargs))
         return future
 
 
 def _start_worker() -> None:
-    """Let a worker end quietly on Ctrl-C, and with its parent even if that is killed."""
+    """Let a worker exit quietly on Ctrl-C, and exit with its parent even if the parent is killed."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -60,19 +60,19 @@ def _start_worker() -> None:
 
 @contextlib.contextmanager
 def processes(workers: int) -> Iterator[Executor]:
-    """Start processes that share work, and end them with the block.
+    """Start processes that share work, and stop them at the end of the block.
 
-    They are spawned, since a process forked after a parallel kernel hangs.
+    They are spawned, since a process forked after a parallel kernel has run hangs.
 
     Parameters
     ----------
     workers : int
-        Number of processes; 1 stands for this one.
+        Number of processes; 1 means this process.
 
     Yields
     ------
     Executor
-        The executor of the processes.
+        The executor that uses the processes.
     """
     if workers == 1:
         yield Here()
@@ -86,7 +86,7 @@ def processes(workers: int) -> Iterator[Executor]:
 
 
 def at_once(action: Callable[[], None]) -> Future[None]:
-    """Do `action` in this thread.
+    """Run `action` immediately, in this thread.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def at_once(action: Callable[[], None]) -> Future[None]:
     Returns
     -------
     Future[None]
-        A future that is done, and holds what the action raised.
+        A finished future, which holds any exception that the action raised.
     """
     future: Future[None] = Future()
     try:
@@ -116,12 +116,12 @@ def cluster(address: str, timeout: float = 5.0) -> Iterator[Executor]:
     address : str
         Address of the scheduler, such as 'tcp://host:8786'.
     timeout : float
-        Seconds in which it must answer.
+        Seconds within which the scheduler must answer.
 
     Yields
     ------
     Executor
-        The executor of the workers.
+        The executor that uses the workers.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def cluster(address: str, timeout: float = 5.0) -> Iterator[Executor]:
         from distributed import Client, rpc
     except ImportError:
         raise ValueError(
-            "a scheduler needs the package distributed: pip install 'signflow[cluster]'"
+            "a scheduler needs the package 'distributed'; run pip install 'signflow[cluster]'"
         ) from None
 
     async def ask() -> None:
@@ -149,10 +149,10 @@ def cluster(address: str, timeout: float = 5.0) -> Iterator[Executor]:
     level = chatter.level
     chatter.setLevel(logging.CRITICAL)
     try:
-        # Ask before connecting: a client that finds no scheduler takes long to give up, and logs a lot.
+        # Ask before connecting: a client that finds no scheduler takes long to give up and logs a lot.
         try:
             asyncio.run(ask_in_time())
-        except Exception as error:  # another program may answer there, with anything
+        except Exception as error:  # another program may answer with anything
             reason = " ".join(str(error).split()) or "no answer in time"
             raise ValueError(
                 f"a Dask scheduler must answer at '{address}', but none does ({reason}); "

@@ -1,4 +1,4 @@
-"""Panels of the deep experiments: the look of an arm, its curves against density, histograms of its signs."""
+"""Panels of the deep experiments: the look of each arm, curves against density, histograms of sign flips."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-FEWEST = 3  # seeds from which an interval is drawn
+FEWEST = 3  # the fewest seeds for which an interval is drawn
 
 
 @dataclass(frozen=True)
 class Look:
-    """How an arm is drawn: its colour shows what is trained, line and marker what it starts from."""
+    """How an arm is drawn: the colour shows what is trained, line and marker show what it starts from."""
 
     label: str
     colour: str
@@ -53,14 +53,14 @@ LOOKS = {
 
 
 def look_of(name: str) -> Look:
-    """Return the look of an arm; one that has none gets a colour from its name."""
+    """Return the look of an arm; an unknown arm gets a colour derived from its name."""
     return LOOKS.get(name) or Look(name, style.SERIES[sum(name.encode()) % len(style.SERIES)], "-.", "*")
 
 
 def curves(axes: Axes, data: ResultTables, panel: str, arms: Mapping[str, str], ticks: int = 7) -> None:
-    """Draw accuracy against density for the arms that have runs, each with the look that `arms` maps it to.
+    """Draw accuracy against density for the arms that have runs, each with the look given by `arms`.
 
-    An arm whose density is always the same shows its last level alone.
+    For an arm with constant density, only the last level is shown.
     """
     means, levels = (data[name].sel(panel=panel) for name in ("means", "levels"))
     for position, (arm, shown) in enumerate(arms.items()):
@@ -82,12 +82,12 @@ def curves(axes: Axes, data: ResultTables, panel: str, arms: Mapping[str, str], 
 
 
 def _dodge(position: int, number: int) -> float:
-    """Return the factor that sets arms of the same density apart, so that their bars can be told apart."""
+    """Return the factor that shifts arms of the same density apart, so that their bars do not overlap."""
     return 1.012 ** ((number - 1) / 2 - position)
 
 
 def _published(axes: Axes, data: ResultTables, panel: str, arm: str, look: Look) -> None:
-    """Draw the published curves of an arm, where the tables have any."""
+    """Draw the published curves of an arm, if the tables have any."""
     if "reference" not in data:
         return
     for position in range(data["reference"].sizes["curve"]):
@@ -111,7 +111,7 @@ def gaps(axes: Axes, data: ResultTables, panel: str, arms: Iterable[str], baseli
 
 
 def draw_line(axes: Axes, x: Any, points: xr.Dataset, name: str, look: Look, scale: float) -> None:
-    """Draw NAME_mean over x, and its interval if there are enough seeds; a negative scale swaps its ends."""
+    """Draw NAME_mean over x, with its interval if there are enough seeds; a negative scale swaps the ends."""
     ends = ("low", "high") if scale > 0 else ("high", "low")
     mean, low, high = (scale * points[f"{name}_{part}"].values for part in ("mean", *ends))
     axes.plot(x, mean, label=look.label, **look.artist())
@@ -120,7 +120,7 @@ def draw_line(axes: Axes, x: Any, points: xr.Dataset, name: str, look: Look, sca
 
 
 def histogram(axes: Axes, shares: xr.Dataset, name: str, bins: str) -> None:
-    """Draw bars of IMP and LRR side by side, in percent on a log scale, with each mean as a line."""
+    """Draw bars for IMP and LRR side by side, in percent on a log scale, with a line at each mean."""
     highest = 1
     for shift, algorithm in ((-0.2, "imp"), (0.2, "lrr")):
         if algorithm not in shares.arm or not bool(shares[f"{name}_mean"].sel(arm=algorithm).notnull().any()):
@@ -142,7 +142,7 @@ def histogram(axes: Axes, shares: xr.Dataset, name: str, bins: str) -> None:
 
 
 def _density_axis(axes: Axes, densities: Any, most: int = 7) -> None:
-    """Set an axis of falling densities in percent on a log scale, with ticks at those that were trained."""
+    """Set up a log axis of decreasing densities in percent, with ticks at the densities that were trained."""
     values = np.unique(np.round(100 * densities, 6))[::-1]
     axes.set_xlabel("density (%)")
     if not len(values):  # the panel has no complete run yet
@@ -158,7 +158,7 @@ def _density_axis(axes: Axes, densities: Any, most: int = 7) -> None:
 
 
 def _spread(densities: np.ndarray, most: int = 8) -> list[float]:
-    """Choose the densities to label on a log axis with room for `most`: the first, then each with room."""
+    """Choose densities to label on a log axis with room for `most`: the first, then each that fits."""
     room = np.log(densities[0] / densities[-1]) / (most - 0.5)
     chosen = [float(densities[0])]
     for density in densities[1:]:

@@ -1,7 +1,7 @@
-"""The figures of the deep experiments: pure functions from the Datasets of a result file to a Figure.
+"""The figures of the deep experiments: pure functions from the Datasets in a result file to a Figure.
 
-Means over the seeds and their 95 % intervals are drawn as the file has them. An interval of two seeds would
-say nothing, so each of two is a dot.
+Means over the seeds and their 95 % intervals are taken from the file. With two seeds an interval would be
+meaningless, so each seed is drawn as a dot instead.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from figures.panels import ResultTables, letters
 
 @style.styled()
 def accuracy(data: ResultTables) -> Figure:
-    """Draw the test accuracy of every arm against density, its panels side by side.
+    """Draw the test accuracy of every arm against density, with the panels side by side.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def accuracy(data: ResultTables) -> Figure:
 
 @style.styled()
 def warmup(data: ResultTables) -> Figure:
-    """Draw as `accuracy` does, the arms without warm-up above, those with it (NAME-warmup) below."""
+    """Draw as `accuracy` does, with the arms without warm-up above those with warm-up (NAME-warmup)."""
     panels = panels_of(data)
     figure = Figure(figsize=(style.COLUMN if len(panels) == 1 else style.PAGE, 5.0))
     grid = figure.subplots(2, len(panels), squeeze=False, sharex="col", sharey="col")
@@ -61,15 +61,15 @@ def warmup(data: ResultTables) -> Figure:
     below = {panel: grid[0, column] for column, panel in enumerate(panels)}
     set_titles(data, below, "no warm-up")
     for axes in grid[1]:
-        axes.set_title("the same with warm-up", loc="left")
+        axes.set_title("the same, with warm-up", loc="left")
     return finish_figure(figure, data, grid.ravel())
 
 
 @style.styled()
 def by_suffix(data: ResultTables) -> Figure:
-    """Draw test accuracy against density, with a column for each NAME of the arms imp-NAME and lrr-NAME.
+    """Draw test accuracy against density, with one column for each NAME in the arms imp-NAME and lrr-NAME.
 
-    Arms imp-NAME-initial and lrr-NAME-initial join their column. `means`, `levels` as for `accuracy`.
+    The arms imp-NAME-initial and lrr-NAME-initial share that column. `means` and `levels` as for `accuracy`.
     """
     panel = panels_of(data)[0]
     names = [str(name).partition("-") for name in data["means"].arm.values]
@@ -86,7 +86,7 @@ def by_suffix(data: ResultTables) -> Figure:
 
 @style.styled()
 def signs(data: ResultTables) -> Figure:
-    """Draw when each weight that survives to the end last flipped its sign, and how often; IMP and LRR.
+    """Draw when the surviving weights last flipped their signs, and how often, for IMP and LRR.
 
     `sign_means` (panel, arm, level | flips): shares of the survivors.
     """
@@ -97,7 +97,7 @@ def signs(data: ResultTables) -> Figure:
         histogram(grid[0, column], data["sign_means"].sel(panel=panel), "last_flip", "level")
         histogram(grid[1, column], data["sign_means"].sel(panel=panel), "switches", "flips")
         grid[0, column].set_xlabel("last level with a sign flip (0: or never)")
-        grid[1, column].set_xlabel("sign flips of a weight")
+        grid[1, column].set_xlabel("sign flips per weight")
     for axes in grid[:, 0]:
         axes.set_ylabel("surviving weights (%)")
     set_titles(data, dict(zip(panels, grid[0], strict=True)))
@@ -108,8 +108,8 @@ def signs(data: ResultTables) -> Figure:
 def perturb(data: ResultTables) -> Figure:
     """Draw the accuracy lost at the last level against the fraction of signs flipped.
 
-    Each column is one way to choose the signs. `paired` (panel, arm, baseline, level) holds the perturbed
-    arms, whose coordinates say how they were perturbed; their baseline is imp or lrr.
+    Each column is one way of choosing the signs. `paired` (panel, arm, baseline, level) holds the perturbed
+    arms, with coordinates that describe the perturbation; their baseline is imp or lrr.
     """
     panel = panels_of(data)[0]
     paired = data["paired"].sel(panel=panel)
@@ -120,7 +120,7 @@ def perturb(data: ResultTables) -> Figure:
     for axes, scope in zip(grid, scopes, strict=True):
         draw_losses(axes, shaken.isel(arm=np.flatnonzero(shaken.scope.values == scope)))
         axes.set_xlabel("surviving signs flipped (%)")
-        axes.set_title("of all layers together" if scope == "global" else "of every layer alike", loc="left")
+        axes.set_title("across all layers" if scope == "global" else "same share in every layer", loc="left")
     grid[0].set_ylabel("accuracy lost (pp)")
     grid[0].set_xlim(0, 1.08 * 100 * float(shaken.fraction.max()))
     return finish_figure(figure, data, grid, panel, dots="")
@@ -128,9 +128,9 @@ def perturb(data: ResultTables) -> Figure:
 
 @style.styled()
 def transplants(data: ResultTables) -> Figure:
-    """Draw the accuracy of signs and amplitudes transplanted to LRR's masks, and its gap to IMP there.
+    """Draw the accuracy of signs and amplitudes transplanted to LRR's masks, and the gap to IMP on them.
 
-    `means`, `levels` as for `accuracy`; `paired` (panel, arm, baseline, level).
+    `means` and `levels` as for `accuracy`; `paired` (panel, arm, baseline, level).
     """
     panel = panels_of(data)[0]
     figure = Figure(figsize=(style.COLUMN, 5.6))
@@ -147,7 +147,7 @@ def transplants(data: ResultTables) -> Figure:
 def width(data: ResultTables) -> Figure:
     """Draw sign flips per weight during level 0, and the gap between LRR and IMP, against the width.
 
-    `means` (panel, arm, level): flips; `low` (panel, arm, baseline, at_most) of the arms lrr-wW and imp-wW.
+    `means` (panel, arm, level): flips; `low` (panel, arm, baseline, at_most) for the arms lrr-wW and imp-wW.
     """
     panel = panels_of(data)[0]
     means, low = data["means"].sel(panel=panel), data["low"].sel(panel=panel)
@@ -166,7 +166,7 @@ def width(data: ResultTables) -> Figure:
         axes.minorticks_off()
     left.set_ylabel("sign flips per weight")
     right.set_ylabel("LRR $-$ IMP (pp)")
-    letters({"during level 0": left, f"mean over densities to {100 * bound:g} %": right})
+    letters({"during level 0": left, f"mean over densities up to {100 * bound:g} %": right})
     for axes in (left, right):
         axes.get_lines()[0].set_label("_")
     return finish_figure(figure, data, [left, right], panel, dots="")

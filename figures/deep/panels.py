@@ -1,4 +1,4 @@
-"""Parts that the figures of recipes share: panels, arms, titles and legends."""
+"""Elements shared by the figures of recipes: panels, arms, titles and legends."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PANEL = {
 }
 
 
-SMOKE = "SMOKE RUN: nothing about the methods"
+SMOKE = "SMOKE RUN: says nothing about the methods"
 
 
 TITLES = {
@@ -49,7 +49,7 @@ def panels_of(data: ResultTables) -> list[str]:
 
 
 def drawn_arms(data: ResultTables) -> dict[str, str]:
-    """Return every arm, mapped to itself: each has its own look."""
+    """Return all arms, each mapped to itself, since each has its own look."""
     return {str(name): str(name) for name in data["means"].arm.values}
 
 
@@ -58,7 +58,7 @@ def _config(data: ResultTables) -> dict[str, Any]:
 
 
 def stripped(data: ResultTables, suffix: str, plain: bool = False) -> dict[str, str]:
-    """Return the arms with `suffix`, mapped to their names without it, whose look they take.
+    """Return the arms with `suffix`, each mapped to its name without the suffix, whose look it uses.
 
     With `plain`, return the arms without the suffix '-warmup' instead.
     """
@@ -71,7 +71,7 @@ def stripped(data: ResultTables, suffix: str, plain: bool = False) -> dict[str, 
 def draw_values(
     axes: Axes, x: list[float], rows: list[xr.Dataset], name: str, look: Look, scale: float
 ) -> None:
-    """Draw a line through one value of each of `rows`, as `draw_line` does."""
+    """Draw a line through the value NAME of each row, with `draw_line`."""
     import xarray as xr
 
     kept = [f"{name}_{part}" for part in ("mean", "low", "high", "n")]
@@ -82,7 +82,7 @@ def draw_values(
 def draw_losses(axes: Axes, shaken: xr.Dataset) -> None:
     """Draw a line for each algorithm and each level at which it was perturbed.
 
-    Points of several lines share a fraction, so each line is shifted a little to the side.
+    Lines have points at the same fractions, so each is shifted slightly sideways.
     """
     axes.axhline(0, color=style.GREY, linewidth=0.5)
     times = sorted(set(shaken.perturbed.values))
@@ -106,7 +106,7 @@ def _panel_title(data: ResultTables, panel: str) -> str:
 
 
 def set_titles(data: ResultTables, panels: Mapping[str, Axes], more: str = "") -> None:
-    """Title each panel, and give letters to several."""
+    """Give each panel a title, with letters if there is more than one panel."""
     titles = {
         _panel_title(data, panel) + (f"; {more}" if more else ""): axes for panel, axes in panels.items()
     }
@@ -124,15 +124,15 @@ def finish_figure(
     panel: str = "",
     dots: str = "; dots: the seeds",
 ) -> Figure:
-    """Add one legend of all panels below, and mark a smoke run above; return the figure.
+    """Add a common legend below the panels, and label a smoke run above them; return the figure.
 
-    The legend's title names the `panel` that all axes show, what bars and dots are, and published sources.
+    The title of the legend names the `panel` that all axes show, explains bars and dots, and cites sources.
     """
     handles: dict[str, Artist] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    # Bars are collected after the line of their mean: put 'mean' last.
+    # Bars are collected after the line for their mean: put 'mean' last.
     handles = dict(sorted(handles.items(), key=lambda item: item[0] == "mean"))
     counts = data["means"].accuracy_n.values
     seeds = int(counts.max())

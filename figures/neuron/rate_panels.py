@@ -1,4 +1,4 @@
-"""Parts that the figures of success rates share: points with intervals, their legend, the count of runs."""
+"""Elements shared by figures for success rates: points with intervals, the legend, the number of runs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 MARKERS = "os^Dv"
 UNDECIDED_LABEL = "_open"
-"""Label of the thick bars that undecided runs leave; a legend passes over labels that begin with '_'."""
+"""Label of the thick bars for undecided runs; a legend skips labels that begin with '_'."""
 
 
 def draw_rates(axes: Axes, x: xr.DataArray, rates: xr.Dataset, **look: Any) -> None:
     """Draw measured rates with their confidence intervals.
 
-    The bar is thick between the bounds that undecided runs leave. Where too many runs are undecided for a
-    rate, the bars stand alone.
+    The bar is thick between the rate if all undecided runs fail and the rate if they all succeed. If too many
+    runs are undecided to give a rate, only the bars are drawn.
     """
     middle = rates.rate.fillna((rates.rate_low + rates.rate_high) / 2)
     bars = [middle - rates.ci_low, rates.ci_high - middle]
@@ -39,7 +39,7 @@ def draw_rates(axes: Axes, x: xr.DataArray, rates: xr.Dataset, **look: Any) -> N
 def add_rate_legend(
     figure: Figure, rates: xr.Dataset, axes: Axes, *more: Line2D, ncols: int = 4, before: str = ""
 ) -> None:
-    """Add a legend below with the entries of `axes` and `more`, titled by `before` and what the bars are."""
+    """Add a legend below with the entries of `axes` and `more`, titled by `before` and a note on the bars."""
     handles, _ = axes.get_legend_handles_labels()
     bars = f"bars: {rates.attrs['interval']} intervals; seed {rates.attrs['seed']}"
     if any(item.get_label() == UNDECIDED_LABEL for shown in figure.axes for item in shown.collections):
@@ -51,5 +51,5 @@ def add_rate_legend(
 
 
 def runs_of(rates: xr.Dataset) -> str:
-    """Return in words how many runs a point has."""
+    """Return the number of runs per point, in words."""
     return f"$n = {rates.attrs['runs']:,}$".replace(",", "{,}") + " runs a point"

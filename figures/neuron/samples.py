@@ -1,4 +1,4 @@
-"""The figures of finite samples: pure functions from the Datasets of a result file to a Figure."""
+"""The figures for finite samples: pure functions from the Datasets in a result file to a Figure."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @style.styled()
 def sliding(data: ResultTables) -> Figure:
-    """Draw a sample flow that slides in hyperplanes w.x_i = 0, and descent that hops over one of them.
+    """Draw a sample flow that slides in hyperplanes w.x_i = 0, and descent that hops across one of them.
 
     `slide`: share (time, sample) and distance (time) of the flow; hop and hop_time (hop_rate, step);
-    error (learning_rate); the sample whose hyperplane `distance` and `hop` refer to is attrs['watched'].
+    error (learning_rate). `distance` and `hop` refer to the hyperplane of the sample attrs['watched'].
     """
     slide = data["slide"]
     figure = Figure(figsize=(style.PAGE, 4.6))
@@ -35,9 +35,9 @@ def sliding(data: ResultTables) -> Figure:
     axes.legend()
     letters(
         {
-            "how active the samples are on which the flow slides": panels["A"],
+            "activity of the samples in whose hyperplanes the flow slides": panels["A"],
             f"at the hyperplane of sample {slide.attrs['watched']}": panels["B"],
-            "descent to flow": panels["C"],
+            "convergence to the flow": panels["C"],
         }
     )
     return figure
@@ -45,7 +45,7 @@ def sliding(data: ResultTables) -> Figure:
 
 @style.styled()
 def noise_map(data: ResultTables) -> Figure:
-    """Draw IMP and LRR over (a(0), w_1(0)) on noisy samples: the noise opens a wedge at w_1(0) < 0 to IMP.
+    """Draw IMP and LRR over (a(0), w_1(0)) on noisy samples: noise lets IMP succeed in a wedge at w_1(0) < 0.
 
     `map` (algorithm, a0, w0).
     """
@@ -68,7 +68,7 @@ FIGURES = {function.__name__: function for function in (sliding, noise_map)}
 
 
 def _shares(axes: Axes, slide: xr.Dataset) -> None:
-    """Draw how active each sample is whose hyperplane is slid in; filled while the share is within (0, 1)."""
+    """Draw the share of each sample in whose hyperplane the flow slides, filled while it is in (0, 1)."""
     between = (slide.share > 0) & (slide.share < 1)
     slid = slide.sample[between.any("time")].values
     for sample, colour, line in zip(slid, style.SERIES, ("-", "--", "-.", ":", "-", "--"), strict=False):
@@ -83,7 +83,7 @@ def _shares(axes: Axes, slide: xr.Dataset) -> None:
 
 
 def _hops(axes: Axes, slide: xr.Dataset) -> None:
-    """Draw the distance from the watched hyperplane, while the flow slides in it."""
+    """Draw the distance from the watched hyperplane while the flow slides in it."""
     share = slide.share.sel(sample=slide.attrs["watched"])
     inside = slide.time.values[(share > 0) & (share < 1)]
     first, last = inside[0], inside[-1]

@@ -1,4 +1,4 @@
-"""The figures of the studies: pure functions from the Datasets of a result file to a Figure."""
+"""The figures of the studies: pure functions from the Datasets in a result file to a Figure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.collections import QuadMesh
     from numpy.typing import NDArray
 
-# A white rim keeps a line visible on light and dark cells alike.
+# A white rim keeps a line visible on both light and dark cells.
 _RIM = [patheffects.withStroke(linewidth=2.6, foreground="white")]
 LAW: dict[str, Any] = {"color": style.VERMILION, "linewidth": 1.4, "path_effects": _RIM}
 HALFWAY: dict[str, Any] = {"color": style.BLACK, "linewidth": 1.0, "linestyle": "--", "path_effects": _RIM}
@@ -27,7 +27,7 @@ HALFWAY: dict[str, Any] = {"color": style.BLACK, "linewidth": 1.0, "linestyle": 
 
 @style.styled()
 def rate_d(data: ResultTables) -> Figure:
-    """Draw the success of IMP and LRR against d, and the rates of the theory.
+    """Draw the success of IMP and LRR against d, and the theoretical rates.
 
     `balanced`, `independent` (d, algorithm); curve (curve_d, algorithm).
     """
@@ -36,7 +36,7 @@ def rate_d(data: ResultTables) -> Figure:
     for init, axes in panels.items():
         for algorithm, marker in zip(("imp", "lrr"), MARKERS, strict=False):
             line, colour = data[init].sel(algorithm=algorithm), style.ALGORITHM[algorithm]
-            # d = 1 is a different problem, so the line of the theory does not lead there.
+            # d = 1 is a different problem, so the theory line does not extend to it.
             axes.plot(line.curve_d[1:], line.curve[1:], color=colour, linestyle="--", linewidth=0.8)
             draw_rates(axes, line.d, line, color=colour, marker=marker, label=style.LABEL[algorithm])
         axes.set(xscale="log", xlabel="input coordinates $d$", ylim=(0, 1.04))
@@ -50,7 +50,7 @@ def rate_d(data: ResultTables) -> Figure:
 
 @style.styled()
 def rate_rewind(data: ResultTables) -> Figure:
-    """Draw the success of WR against its rewind time for several d, between the rates of IMP and LRR.
+    """Draw the success of WR against its rewind time for several values of d, with the rates of IMP and LRR.
 
     `rates` (d, algorithm, rewind_time); curve (d, algorithm, curve_rewind_time).
     """
@@ -78,10 +78,10 @@ def rate_rewind(data: ResultTables) -> Figure:
 
 @style.styled()
 def rate_samples(data: ResultTables) -> Figure:
-    """Draw the success of IMP and LRR (rows) over the training time per level and the samples, or the noise.
+    """Draw the success of IMP and LRR (rows) against training time per level and number of samples or noise.
 
-    `samples` (algorithm, n, noise, level_time), `noise` (algorithm, noise, level_time) with curve over
-    curve_level_time; `samples_law`, `noise_law` (n, noise): time of the logarithmic law.
+    `samples` (algorithm, n, noise, level_time), `noise` (algorithm, noise, level_time) with a curve over
+    curve_level_time; `samples_law`, `noise_law` (n, noise): time given by the logarithmic law.
     """
     cells, by_noise, law = data["samples"], data["noise"], data["samples_law"]
     figure = Figure(figsize=(style.PAGE, 4.9))
@@ -112,7 +112,7 @@ def rate_samples(data: ResultTables) -> Figure:
         note += "; white: too many undecided"
     handles = [
         Line2D([], [], label="logarithmic law: $w_1$ crosses 0", **LAW),
-        Line2D([], [], label="theory for IMP: half-way from 1/4 to 3/8", **HALFWAY),
+        Line2D([], [], label="theory for IMP: halfway from 1/4 to 3/8", **HALFWAY),
     ]
     figure.legend(
         handles=handles, loc="outside lower center", ncols=2, title=f"{note}; seed {cells.attrs['seed']}",
@@ -123,7 +123,7 @@ def rate_samples(data: ResultTables) -> Figure:
 
 @style.styled()
 def rate_step(data: ResultTables) -> Figure:
-    """Draw the success of IMP and LRR by descent against the learning rate; one panel per scale of starts.
+    """Draw the success of IMP and LRR with descent against the learning rate, one panel per scale of starts.
 
     `descent` (algorithm, scale, learning_rate, level_time); `hops` (algorithm, scale, learning_rate): rate.
     """
@@ -154,10 +154,10 @@ def rate_step(data: ResultTables) -> Figure:
 
 @style.styled()
 def rate_scale(data: ResultTables) -> Figure:
-    """Draw the success of IMP and LRR against the scale of balanced and independent starts, and on samples.
+    """Draw the success of IMP and LRR against the scale of the starts, on the population and on samples.
 
-    `population` (algorithm, init, scale, level_time), `samples` (algorithm, scale, level_time); curve over
-    curve_scale.
+    `population` (algorithm, init, scale, level_time), `samples` (algorithm, scale, level_time); both have a
+    curve over curve_scale.
     """
     population, noisy = data["population"], data["samples"]
     tables = {f"{init}, population": population.sel(init=init) for init in population.init.values}
@@ -171,7 +171,7 @@ def rate_scale(data: ResultTables) -> Figure:
                 colour = style.ALGORITHM[str(algorithm)]
                 axes.plot(line.curve_scale, line.curve, color=colour, linestyle="--", linewidth=0.8)
                 label = f"{style.LABEL[str(algorithm)]}, $t = {time:g}$"
-                fill = "white" if size > 2 else colour  # dots on rings: both are seen where they coincide
+                fill = "white" if size > 2 else colour  # dots on rings: both stay visible where they coincide
                 look = {"marker": marker, "color": colour, "markersize": size, "markerfacecolor": fill}
                 draw_rates(axes, line.scale, line, label=label, **look)
         axes.set(xscale="log", xlabel="scale of the starts", ylim=(-0.03, 1.04))
@@ -185,9 +185,9 @@ def rate_scale(data: ResultTables) -> Figure:
 
 @style.styled()
 def rate_time(data: ResultTables) -> Figure:
-    """Draw the success of IMP, WR and LRR against the time per level, for one pruning and for several.
+    """Draw the success of IMP, WR and LRR against the time per level, for one pruning step and for several.
 
-    `one`, `several` (d, algorithm, level_time); `one` also has curve over curve_level_time.
+    `one`, `several` (d, algorithm, level_time); `one` also has a curve over curve_level_time.
     """
     one, several = data["one"], data["several"]
     figure = Figure(figsize=(style.PAGE, 3.1))
@@ -197,16 +197,16 @@ def rate_time(data: ResultTables) -> Figure:
             colour, label = style.ALGORITHM[str(algorithm)], style.LABEL[str(algorithm)]
             line = one.sel(d=d, algorithm=algorithm)
             axes.plot(line.curve_level_time, line.curve, color=colour, linestyle="--", linewidth=0.8)
-            # Dots on rings: both are seen where they coincide.
+            # Dots on rings: both stay visible where they coincide.
             for table, fill, size in ((one, "white", 4.5), (several, colour, 2)):
                 points, levels = table.sel(d=d, algorithm=algorithm), table.attrs["levels"]
-                name = f"{label}, {levels} pruning{'s' if levels > 1 else ''}"
+                name = f"{label}, {levels} pruning step{'s' if levels > 1 else ''}"
                 look = {"color": colour, "marker": marker, "markerfacecolor": fill, "markersize": size}
                 draw_rates(axes, points.level_time, points, label=name, **look)
         axes.set(xscale="log", xlabel="training time per level", ylim=(-0.02, 0.55))
     panels[one.d.values[0]].set_ylabel("success rate")
     letters({f"$d = {d}$, {runs_of(one)}": axes for d, axes in panels.items()})
-    theory = Line2D([], [], color=style.GREY, linestyle="--", linewidth=0.8, label="theory, 1 pruning")
+    theory = Line2D([], [], color=style.GREY, linestyle="--", linewidth=0.8, label="theory, 1 pruning step")
     rewinds = f"WR to $t_k = {float(one.rewind_time):g}$"
     add_rate_legend(figure, one, panels[one.d.values[0]], theory, before=rewinds)
     return figure
@@ -214,7 +214,7 @@ def rate_time(data: ResultTables) -> Figure:
 
 @style.styled()
 def rate_targets(data: ResultTables) -> Figure:
-    """Draw the success of IMP and LRR against the time per level; one panel per number of targets.
+    """Draw the success of IMP and LRR against the time per level, one panel per number of targets.
 
     `rates`, `rebalanced` (algorithm, targets, level_time); `limit` (algorithm, targets).
     """
@@ -225,13 +225,13 @@ def rate_targets(data: ResultTables) -> Figure:
     series = [
         (rates.sel(algorithm="lrr"), "LRR", {"color": style.ALGORITHM["lrr"], "marker": "s"}),
         (rates.sel(algorithm="imp"), "IMP", {"color": style.ALGORITHM["imp"], "marker": "o"}),
-        (data["rebalanced"].isel(algorithm=0), "IMP, re-balanced", {"color": style.ORANGE, "marker": "^"}),
+        (data["rebalanced"].isel(algorithm=0), "IMP, rebalanced", {"color": style.ORANGE, "marker": "^"}),
     ]
     for k, axes in panels.items():
         for table, label, look in series:
             points = table.sel(targets=k)
             draw_rates(axes, points.level_time, points, label=label, **look)
-        for algorithm, shift in (("imp", 0), ("lrr", 4)):  # two lines that coincide alternate in dashes
+        for algorithm, shift in (("imp", 0), ("lrr", 4)):  # if the two lines coincide, their dashes alternate
             limit = float(data["limit"].predicted.sel(targets=k, algorithm=algorithm))
             colour = style.ALGORITHM[algorithm]
             axes.axhline(limit, linestyle=(shift, (4, 4)), color=colour, linewidth=0.8)
@@ -251,7 +251,7 @@ FIGURES = {
 
 
 def _phases(axes: Axes, rates: xr.Dataset, factor: str, x: xr.DataArray) -> QuadMesh:
-    """Draw rates over (factor, level_time), and for IMP where the theory is half-way from 1/4 to 3/8."""
+    """Draw rates over (factor, level_time), and for IMP the line where theory is halfway from 1/4 to 3/8."""
     shown = rates.rate.transpose("level_time", factor)
     edges = [_edges(np.log(x.values)), _edges(rates.level_time.values)]
     look: dict[str, Any] = {"cmap": "cividis", "vmin": 0, "vmax": 0.55, "rasterized": True}

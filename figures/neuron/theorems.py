@@ -1,4 +1,4 @@
-"""The figures of the single hidden neuron: pure functions from the Datasets of a result file to a Figure."""
+"""The figures for the single hidden neuron: pure functions from the Datasets in a result file to a Figure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HEIGHT = 3.95
 
 @style.styled()
 def fig1a(data: ResultTables) -> Figure:
-    """Draw one coordinate: simulated success over (a(0), w(0)), its predicted edge, paths on the field.
+    """Draw one coordinate: simulated success over (a(0), w(0)), the predicted edge, and paths on the field.
 
     `map` (algorithm, a0, w0), `field` (a, w) with da, dw; `paths` (start, time, coordinate).
     """
@@ -47,19 +47,19 @@ def fig1a(data: ResultTables) -> Figure:
 
 @style.styled()
 def fig1b(data: ResultTables) -> Figure:
-    """Draw IMP over (a(0), w_1(0)) for d > 1, with last-level flows from the initial values it returns to."""
+    """Draw IMP over (a(0), w_1(0)) for d > 1, with last-level flows from the initial values it rewinds to."""
     return _pruned(data, "flow after pruning")
 
 
 @style.styled()
 def fig1c(data: ResultTables) -> Figure:
-    """Draw LRR over (a(0), w_1(0)) for d > 1, with the dense flows whose sign of w_1 it keeps."""
+    """Draw LRR over (a(0), w_1(0)) for d > 1, with the dense flows, whose final sign of w_1 it keeps."""
     return _pruned(data, "dense flow")
 
 
 @style.styled()
 def fig2a(data: ResultTables) -> Figure:
-    """Draw the loss of IMP and LRR against the pruning level: one panel per sign pattern of the start.
+    """Draw the loss of IMP and LRR against the pruning level, one panel per sign pattern of the start.
 
     `population`, `samples`, `sample_flow` (algorithm, a_sign, w_sign, seed, level): loss; kept (level).
     """
@@ -86,7 +86,7 @@ def fig2a(data: ResultTables) -> Figure:
 
 @style.styled()
 def unbalanced(data: ResultTables) -> Figure:
-    """Draw one coordinate off balance: the wedge a(0) < 0 that still succeeds, and a(t) crossing 0 from it.
+    """Draw one coordinate off balance: the wedge a(0) < 0 that still succeeds, and how a(t) crosses 0 there.
 
     `map` (algorithm, a0, w0) and `paths` (start, time, coordinate).
     """
@@ -143,7 +143,7 @@ def noise_wedge(data: ResultTables) -> Figure:
 
 @style.styled()
 def angle(data: ResultTables) -> Figure:
-    """Draw balanced flows of several d: theta against t, and all of them on the one universal angle curve.
+    """Draw balanced flows for several values of d: theta against t, and all on the universal angle curve.
 
     `flows`: theta and the shifted time tau (d, start, time), and the curve (s).
     """
@@ -168,7 +168,7 @@ def angle(data: ResultTables) -> Figure:
 
 @style.styled()
 def conservation(data: ResultTables) -> Figure:
-    """Draw the drift of c = a^2 - |w|^2 along ODE solutions, against t at several tolerances.
+    """Draw the drift of c = a^2 - |w|^2 along ODE solutions against t, for several tolerances.
 
     One table per problem (rtol, start, time) with drift = |c(t) - c(0)| / max(1, a^2 + |w|^2).
     """
@@ -207,7 +207,7 @@ def _pruned(data: ResultTables, flow: str) -> Figure:
 
 
 def _field(axes: Axes, field: xr.Dataset) -> None:
-    """Draw the directions of the flow, all of one length."""
+    """Draw the directions of the flow as arrows of equal length."""
     da, dw = (field[name].transpose("w", "a").values for name in ("da", "dw"))
     norm = np.hypot(da, dw)
     norm[norm == 0] = np.inf
@@ -215,7 +215,7 @@ def _field(axes: Axes, field: xr.Dataset) -> None:
 
 
 def _levels(axes: Axes, group: xr.Dataset) -> None:
-    """Draw every seed and their median; rings are open, so that a curve beneath them is seen."""
+    """Draw every seed, and the median; the rings are open, so that curves beneath them stay visible."""
     for algorithm, look in (("lrr", "o-"), ("imp", "o--")):
         loss, colour = group.loss.sel(algorithm=algorithm), style.ALGORITHM[algorithm]
         ring = {"markersize": 5, "markerfacecolor": "none"} if algorithm == "imp" else {"markersize": 2.5}

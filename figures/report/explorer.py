@@ -1,4 +1,4 @@
-"""The data of the explorer: maps and paths, quantised for the page."""
+"""The explorer's data: maps and paths, quantised for the page."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 NO_VALUE = 65535
-"""The code of a missing value."""
+"""The code for a missing value."""
 
 
 FAINTEST = 1e-16
-"""Losses below this, which are rounding, are shown as this."""
+"""Smaller losses, which are only rounding errors, are replaced by this."""
 
 
 def embedded(tables: Mapping[str, xr.Dataset]) -> dict[str, Any]:
-    """Return the data of the explorer for the page.
+    """Prepare the explorer's data for the page.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def embedded(tables: Mapping[str, xr.Dataset]) -> dict[str, Any]:
     Returns
     -------
     dict[str, Any]
-        Entries for JSON. Outcomes are bytes, paths and log10 of losses are `quantised`, all in base64.
+        Entries for JSON. Outcomes are bytes; paths and log10 losses are `quantised`; all are in base64.
     """
     import numpy as np
 
@@ -57,7 +57,7 @@ def embedded(tables: Mapping[str, xr.Dataset]) -> dict[str, Any]:
 
 
 def quantised(values: Any) -> dict[str, Any]:
-    """Quantise values to 16-bit little-endian codes in base64: each is low + step * code within step / 2."""
+    """Quantise values to 16-bit little-endian codes in base64: value = low + step * code, within step / 2."""
     import numpy as np
 
     finite = np.isfinite(values)

@@ -1,4 +1,4 @@
-"""Conversion of formulas as they are typed, such as 'a(0) > -|w_1(0)|', to MathML.
+"""Convert formulas typed as text, such as 'a(0) > -|w_1(0)|', to MathML.
 
 Anything that is not a formula becomes escaped text.
 """
@@ -21,7 +21,7 @@ _OPERATORS = {
     "*": "·",
 }  # fmt: skip
 _WORDS = re.compile(r"\s*\b(and|or|not)\b\s*")
-# Names in a condition on a start, as `singleneuron verify --statement` takes it, and their formulas.
+# Names in the conditions of `singleneuron verify --statement`, and their formulas.
 _CONDITION = {
     "a0": "a(0)", "w1": "w_1(0)", "q": "|w_perp(0)|", "rho": "|w(0)|", "kept": "|mask * w(0)|",
     "theta": "theta(0)", "flip_angle": "theta^*", "True": "every start", "**": "^",
@@ -29,20 +29,20 @@ _CONDITION = {
 
 
 def prose(text: str) -> str:
-    """Return the HTML of a text in which formulas stand between backticks."""
+    """Convert a text with formulas between backticks to HTML."""
     parts = text.split("`")
-    if len(parts) % 2 == 0:  # a backtick has no partner
+    if len(parts) % 2 == 0:  # unbalanced backticks
         return escape(text)
     html = escape(parts[0])
     for formula, rest in zip(parts[1::2], parts[2::2], strict=True):
         words = rest.lstrip(",.;:)")
-        mark = rest[: len(rest) - len(words)]  # kept with the formula: no line may begin with it
+        mark = rest[: len(rest) - len(words)]  # kept with the formula, so that no line begins with it
         html += f'<span class="whole">{mathml(formula)}{mark}</span>{escape(words)}'
     return html
 
 
 def condition(text: str) -> str:
-    """Return the HTML of a condition on a start, in the language of statement files."""
+    """Convert a condition on a start, in the syntax of statement files, to HTML."""
     if text == "True":
         return "every start"
     named = re.sub(r"\w+|\*\*", lambda match: _CONDITION.get(match[0], match[0]), text)
@@ -51,13 +51,13 @@ def condition(text: str) -> str:
 
 
 def mathml(formula: str) -> str:
-    """Return a formula as one `<math>` element, or nothing for an empty formula.
+    """Convert a formula to a `<math>` element, or to an empty string if the formula is empty.
 
-    Symbols side by side are multiplied, `_` and `^` take one symbol, and bars come in pairs.
+    Adjacent symbols are multiplied, `_` and `^` apply to one symbol, and bars come in pairs.
     """
     tokens = [(match.lastgroup or "", match[0]) for match in _TOKEN.finditer(formula)]
     row: list[str] = []
-    bars, root, power, operand = 0, False, False, False  # operand: whether the last token ended an operand
+    bars, root, power, operand = 0, False, False, False  # operand: did the last token end one?
     for kind, token in tokens:
         if kind == "operator" and token in ("^", "**"):
             power = True

@@ -1,4 +1,4 @@
-"""The verification report: verdicts, figures and provenance as one HTML page that needs no other file."""
+"""The verification report: verdicts, figures and provenance in one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WORDS = ("VERIFIED", "NOT REFUTED", "REFUTED", "UNDECIDED", "NOT RUN")
-"""The verdicts of `singleneuron verify`, in the order of the page's count."""
+"""The verdicts of `singleneuron verify`, in the order in which the page counts them."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure of the report, with the attributes and the verdicts of the result file it was drawn from.
+    """A figure of the report, with the attributes and verdicts from its result file.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Drawn:
     attributes : Mapping[str, Any]
         Provenance of the result file, with `config` as JSON.
     predictions : Sequence[PredictionVerdict]
-        Verdicts on predictions that the result file holds.
+        Verdicts on predictions from the result file.
     """
 
     name: str
@@ -55,12 +55,12 @@ def predictions(tables: Mapping[str, xr.Dataset]) -> list[PredictionVerdict]:
     Parameters
     ----------
     tables : Mapping[str, xr.Dataset]
-        Tables by their names, `verdicts` among them if the result decides predictions.
+        Tables by name, including `verdicts` if the result decides predictions.
 
     Returns
     -------
     list[PredictionVerdict]
-        The verdicts, one per row; none if the result decides no prediction.
+        The verdicts, one per row; empty if the result decides no predictions.
     """
     if "verdicts" not in tables:
         return []
@@ -82,14 +82,14 @@ def page(
     Parameters
     ----------
     verdicts : Sequence[Verdict]
-        Verdicts of `singleneuron verify`, in the order of the page.
+        Verdicts of `singleneuron verify`, in the order in which the page shows them.
     drawn : Sequence[Drawn]
         Figures in the order of their numbers.
     explorer : tuple[Mapping[str, Any], Mapping[str, Any]] | None
-        Data of `explorer.embedded`, and attributes of their result file; None if there is no result,
-        in which case the page says how to make it.
+        Data from `explorer.embedded`, and the attributes of their result file; None if there is no such
+        file, in which case the page says how to create it.
     missing : Sequence[str]
-        Names of figures that have no result file.
+        Names of the figures without a result file.
 
     Returns
     -------
@@ -147,7 +147,7 @@ def _marked(function: Any) -> Any:
 
 
 def _number(value: float) -> str:
-    """Format a number to three digits, with a power of ten where that is shorter."""
+    """Format a number to three digits, with a power of ten if that is shorter."""
     mantissa, _, exponent = f"{value:.3g}".partition("e")
     if not exponent:
         return mantissa.replace("-", "−")
@@ -157,7 +157,7 @@ def _number(value: float) -> str:
 
 def _image(figure: Figure, name: str) -> dict[str, Any]:
     file = io.BytesIO()
-    # Text becomes paths, which look the same on every machine. A fixed salt and no date give the same bytes.
+    # Text becomes paths, to look the same on every machine. A fixed salt and no date keep the bytes the same.
     with style.styled(**{"svg.fonttype": "path", "svg.hashsalt": name}):
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     width, height = figure.get_size_inches()
@@ -182,20 +182,20 @@ def _caption(item: Drawn) -> dict[str, Any]:
 
 
 def _runs(count: Count) -> str:
-    """Say in words which runs were counted."""
+    """Describe the runs that were counted."""
     name = count.label.partition(",")[0].partition(" ")[0]
     words = style.LABEL.get(name, name) + count.label.removeprefix(name)
     return words.replace(" = ", "\u00a0=\u00a0") or count.law
 
 
 def _counterexample(found: BrokenLaw | WrongRate | WrongOutcome) -> dict[str, str]:
-    """Put a counterexample into words: what was stated and found, and the start or setting to repeat it."""
+    """Describe a counterexample: what was stated and found, and the start or setting needed to repeat it."""
     words = {"condition": "", "start": "", "setting": ""}
     if isinstance(found, BrokenLaw):
         return words | {
             "stated": f"the law '{found.law}'",
-            "found": f"the integration leaves it by {found.error:.3g} {found.unit}; "
-            "the independent solver confirms it",
+            "found": f"the integration deviates from it by {found.error:.3g} {found.unit}; "
+            "the independent solver confirms this",
             "start": _listed(found.start),
         }
     words["setting"] = _listed(found.setting)
@@ -206,12 +206,12 @@ def _counterexample(found: BrokenLaw | WrongRate | WrongOutcome) -> dict[str, st
             "stated": f"{label} succeeds with probability {found.rate:g}",
             "found": f"{found.successes:,} of {found.decided:,} decided runs succeed; the 99.99 % interval "
             f"is [{low:.5f}, {high:.5f}], and {found.agree} of {found.repeated} runs repeated with the "
-            "independent solver come out the same",
+            "independent solver have the same outcome",
         }
     return words | {
         "stated": f"{label} {found.stated}",
         "condition": found.claim.success or "",
-        "found": f"integrated, it ends {found.integrated}; "
+        "found": f"the integrated run ends '{found.integrated}'; "
         f"with the independent solver it {found.independent}",
         "start": _listed(found.start),
     }
@@ -222,7 +222,7 @@ def _listed(values: Mapping[str, Any]) -> str:
 
 
 def _verdict_sources(verdicts: Sequence[Verdict]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return each provenance once, named by the verdicts that share it."""
+    """Return each distinct provenance, named after the verdicts that share it."""
     shared: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         shared.setdefault(json.dumps(verdict.provenance, sort_keys=True), []).append(verdict)
@@ -232,7 +232,7 @@ def _verdict_sources(verdicts: Sequence[Verdict]) -> list[tuple[str, Mapping[str
 
 
 def _provenance(sources: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
-    """Return a row for each source, and the environments (versions, machine) that they were made in."""
+    """Return a row for each source, and the environments (versions, machine) in which they were made."""
     environments: list[dict[str, str]] = []
     rows = []
     for name, attributes in sources:
@@ -263,7 +263,7 @@ def _provenance(sources: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, A
 
 
 def _seeds(attributes: Mapping[str, Any]) -> list[str]:
-    """Return the seeds of a result: its own, and those of its parts."""
+    """Return the seeds of a result and of its parts."""
     found: list[str] = [str(attributes["seed"])] if "seed" in attributes else []
 
     def visit(config: Any) -> None:

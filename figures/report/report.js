@@ -32,7 +32,7 @@
   };
   const signed = (value) => value.toFixed(2).replace("-", "−");
 
-  // The map, in a square of 440 with room for its labels; half a cell more than its grid on every side.
+  // The map: a square of side 440 with room for labels; it extends half a cell beyond the grid on every side.
   const map = get("explorer-map"), size = 440, edge = 46;
   const cell = data.a0[1] - data.a0[0];
   const greatest = (list) => list.reduce((most, value) => (Math.abs(value) > most ? Math.abs(value) : most), 0);
@@ -43,7 +43,7 @@
 
   const kinds = [
     ["none succeeds", "var(--failure)", "000"],
-    ["LRR alone", "#d9ebf7", "001"],
+    ["only LRR", "#d9ebf7", "001"],
     ["WR and LRR", "var(--success)", "011"],
     ["IMP, WR and LRR", "#69aed9", "111"],
     ["other, or undecided", "#fff", ""],
@@ -109,7 +109,7 @@
     swatch("explorer-lines", text, "line", { x1: 0, y1: 7, x2: 32, y2: 7, stroke: colours[k], "stroke-width": 3, "stroke-dasharray": dashes[k] });
   });
   add(get("explorer-lines"), "li", "○ start, ● end");
-  add(get("explorer-lines"), "li", "grey curve: a w₁ = 1, where the target is");
+  add(get("explorer-lines"), "li", "grey curve: the target, a w₁ = 1");
 
   // Loss by level.
   const chart = get("explorer-loss"), top = 12, bottom = 170, left = 40, right = 310;
@@ -127,7 +127,7 @@
   });
   draw(chart, "text", { x: (left + right) / 2, y: 208, "text-anchor": "middle" }, "pruning level (coordinates kept)");
   draw(chart, "text", { transform: `translate(11 ${(top + bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, "loss");
-  const radii = [5.5, 4, 2.5]; // rings within rings where the losses agree
+  const radii = [5.5, 4, 2.5]; // where losses agree, the rings are nested
   const falls = data.algorithms.map((_, k) => ({
     line: draw(chart, "polyline", { fill: "none", stroke: colours[k + 1], "stroke-width": 1.8, "stroke-dasharray": dashes[k + 1] }),
     dots: data.kept.map(() => draw(chart, "circle", { r: radii[k], fill: k === 2 ? colours[3] : "none", stroke: colours[k + 1], "stroke-width": 1.4 })),
@@ -185,7 +185,7 @@
     const steps = event.shiftKey ? 5 : 1;
     choose(chosen[0] + steps * move[0], chosen[1] + steps * move[1]);
   });
-  // A start can be linked to: #start=0.8,-0.6
+  // A link can select a start: #start=0.8,-0.6
   const linked = () => {
     const [, a0, w0] = location.hash.match(/^#start=(-?[\d.]+),(-?[\d.]+)$/) || [0, 0.8, -0.6];
     choose(nearest(data.a0, Number(a0)), nearest(data.w0, Number(w0)));

@@ -1,6 +1,6 @@
-"""The schema of verdicts and of their evidence, as files hold them.
+"""The schema of verdicts and their evidence, as stored in files.
 
-The docstrings of its classes leave out attributes that their names explain.
+The docstrings of the classes omit attributes with self-explanatory names.
 """
 
 from signflow.verdicts.evidence import (

@@ -1,16 +1,16 @@
-"""Evidence on statements: derivations, laws compared with integration, counts, and counterexamples."""
+"""Evidence for statements: derivations, laws compared with integration, counts, and counterexamples."""
 
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
 Values = dict[str, int | float | str | list[float] | None]
-"""Numbers by name: a start, or the values of a setting."""
+"""Values by name: a start or a setting."""
 Interval = tuple[float, float]
 
 
 class Part(BaseModel):
-    """A part of a file of verdicts: fields not set are not written, and unknown ones are not read."""
+    """A part of a verdict file: fields that were not set are not written, unknown fields are ignored."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -21,11 +21,11 @@ class Derivation(Part):
     Attributes
     ----------
     derivation, shows : str
-        Its name, and what it shows in words.
+        Its name, and what it shows, in words.
     proved : bool
         Whether all its claims hold.
     residuals : list of str
-        The rest of each claim once simplified: 0, or false for the negation of a claim.
+        What simplification leaves of each claim: 0, or false if the negation of the claim is simplified.
     """
 
     derivation: str
@@ -42,11 +42,11 @@ class Law(Part):
     error, limit : float
         The largest |stated - integrated|, and the largest allowed, in multiples of `unit`.
     beyond : int
-        Number of starts whose error exceeds the limit.
+        The number of starts whose error exceeds the limit.
     worst : dict of str to float
         The start with the largest error.
     confirmed : bool or None
-        Whether the independent solver also finds the law broken there; None if `beyond` is 0.
+        Whether the independent solver also finds the law broken at that start; None if `beyond` is 0.
     """
 
     law: str
@@ -65,11 +65,11 @@ class Stated(Part):
     Attributes
     ----------
     imp : {'keep', 'rebalance'}
-        What IMP and WR do with a after a pruning.
+        What IMP and WR do with the outer weight a after pruning.
     rewind_time : float or None
-        Time that WR rewinds to.
+        The time that WR rewinds to.
     success : str or None
-        The condition on the start that defines the region, in the language of statement files.
+        The condition on the start that defines the region, in the syntax of statement files.
     rate : float or None
         The probability of success.
     """
@@ -82,12 +82,12 @@ class Stated(Part):
 
 
 class CountedRate(Part):
-    """A stated rate, and the runs that were counted.
+    """A stated rate, and the runs counted to test it.
 
     Attributes
     ----------
     interval : tuple of float
-        Interval of the rate: undecided runs are failures for its lower end, successes for its upper end.
+        Interval for the rate: its lower end counts undecided runs as failures, its upper end as successes.
     """
 
     stated: float
@@ -98,14 +98,14 @@ class CountedRate(Part):
 
 
 class Count(Part):
-    """Runs counted against a claim, or the starts of a law.
+    """Runs that test a claim, or starts that test a law.
 
     Attributes
     ----------
     starts, near_boundary : int
-        All starts, and those put near a boundary of the region instead of drawn.
+        Numbers of all starts, and of those placed near a boundary of the region instead of drawn.
     decided, undecided, trapped : int
-        Runs; trapped ones succeed in the limit, but have not converged.
+        Numbers of runs; trapped runs succeed in the limit, but have not converged.
     label, law : str
         The claim and its setting, or the law, in words.
     claim : Stated or None
@@ -113,19 +113,19 @@ class Count(Part):
     setting : dict
         The values of its experiment.
     counterexamples, in_limit : int
-        Runs against the region, and those of them that no solver reaches in time.
+        Runs that contradict the region, and those among them whose end no solver reaches in time.
     undefined : int
-        Starts for which the region is neither true nor false.
+        Starts at which the condition of the region is neither true nor false.
     second_looks : int
         Runs that contradicted the claim and were repeated with a smaller tolerance.
     shift : float or None
-        How far a boundary of the region may be off without being noticed.
+        The largest error in a boundary of the region that could go unnoticed.
     interval : tuple of float
-        Interval of the probability of a counterexample; undecided runs count as one for its upper end.
+        Interval for the probability of a counterexample; its upper end counts undecided runs as such.
     undecided_starts, against : list of dict
-        The first starts whose runs are undecided, or contradict the region.
+        The first few starts whose runs are undecided, or contradict the region.
     rate : CountedRate or None
-        The rate that was counted.
+        The counted rate.
     """
 
     starts: int
@@ -154,7 +154,7 @@ class BrokenLaw(Part):
     Attributes
     ----------
     start, error : dict, float
-        A start, and its |stated - integrated| in multiples of `unit`.
+        A start, and |stated - integrated| there, in multiples of `unit`.
     """
 
     law: str
@@ -164,12 +164,12 @@ class BrokenLaw(Part):
 
 
 class WrongRate(Part):
-    """A stated `rate` outside the `interval` that was counted.
+    """A stated `rate` outside the `interval` obtained by counting.
 
     Attributes
     ----------
     repeated, agree : int
-        Runs repeated with the independent solver, and those of them that came out the same.
+        Runs repeated with the independent solver, and how many of them had the same outcome.
     """
 
     claim: Stated
@@ -188,7 +188,7 @@ class WrongOutcome(Part):
     Attributes
     ----------
     stated, integrated, independent : str
-        Outcome by the claim, by integration and by the independent solver.
+        The outcome according to the claim, the integration and the independent solver.
     """
 
     claim: Stated
@@ -200,14 +200,14 @@ class WrongOutcome(Part):
 
 
 class Evidence(Part):
-    """Four kinds of evidence on a statement.
+    """Four kinds of evidence for or against a statement.
 
     Attributes
     ----------
     symbolic, exact_vs_ode, monte_carlo : list
         Derivations, laws compared with integration, and counts of runs.
     figure : str or None
-        Name of the figure that shows it.
+        Name of the figure that shows the statement.
     """
 
     symbolic: list[Derivation]

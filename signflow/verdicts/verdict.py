@@ -1,4 +1,4 @@
-"""Verdicts on statements and on predictions, and the files that hold those on statements."""
+"""Verdicts on statements and predictions, and the files of verdicts on statements."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from signflow.messages import invalid
 from signflow.verdicts.evidence import BrokenLaw, Evidence, Part, WrongOutcome, WrongRate
 
 DONE = ("VERIFIED", "NOT REFUTED")
-"""Words of a verdict that count as success; any other ends the command with exit code 1."""
+"""Verdicts that count as success; with any other the command exits with code 1."""
 
 
 class Verdict(Part):
@@ -41,25 +41,25 @@ class Verdict(Part):
 
     @property
     def why(self) -> str:
-        """The reason of the verdict; empty if it has none."""
+        """The reason for the verdict; empty if none is given."""
         return self.verdict.partition(" (")[2].removesuffix(")")
 
 
 class PredictionVerdict(Part):
     """A verdict on a prediction for deep networks: a row of the table `verdicts` in a result file.
 
-    `deepexp reduce` decides it from the runs of a recipe.
+    `deepexp reduce` derives it from the runs of a recipe.
 
     Attributes
     ----------
     prediction, variant : str
-        Names such as 'P1' and 'snip'; the variant is empty if there is only one.
+        Names such as 'P1' and 'snip'; the variant is empty if the prediction has only one.
     statement, primary : str
         The prediction and its primary estimate, in words.
     text, word : str
-        The verdict with its reason in brackets, and without.
+        The verdict with its reason in brackets, and without it.
     seeds, needed : int, str
-        Seeds that it rests on, and the number that would decide an inconclusive prediction.
+        The number of seeds used, and the number that would decide an inconclusive prediction.
     estimate, low, high : float
         Mean over the seeds, and the ends of its 95 % interval, in multiples of `unit`.
     bound, margin : float
@@ -85,7 +85,7 @@ class PredictionVerdict(Part):
 
     @property
     def why(self) -> str:
-        """The reason of the verdict; empty if it has none."""
+        """The reason for the verdict; empty if none is given."""
         return self.text.removeprefix(self.word).removeprefix(" (").removesuffix(")")
 
 
@@ -110,7 +110,7 @@ def read_verdicts(path: Path) -> list[Verdict]:
     Parameters
     ----------
     path : Path
-        A file that `write_verdicts` wrote.
+        A file written by `write_verdicts`.
 
     Returns
     -------
@@ -120,19 +120,18 @@ def read_verdicts(path: Path) -> list[Verdict]:
     Raises
     ------
     ValueError
-        If there is no file, or if it cannot be read or holds anything else.
+        If the file is missing, cannot be read, or holds anything else.
     """
     if not path.is_file():
-        raise ValueError(
-            f"there must be verdicts at '{path}', but there is no such file; `singleneuron verify` makes it"
-        )
+        raise ValueError(f"the verdict file '{path}' does not exist; run `singleneuron verify` to create it")
     try:
         return TypeAdapter(list[Verdict]).validate_json(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
     except OSError as error:
         raise ValueError(
-            f"the verdicts in '{path}' must be readable, but are not: {error.strerror}"
+            f"the verdict file '{path}' must be readable, but is not: {error.strerror}"
         ) from None
     except ValidationError as error:
         raise ValueError(
-            f"'{path}' must hold what `singleneuron verify` writes, but {invalid(error)}; make it again"
+            f"'{path}' is not valid output of `singleneuron verify`: {invalid(error)}; run that again to "
+            "recreate the file"
         ) from None

@@ -1,1 +1,1 @@
-"""Speed compared with other solvers: `python -m singleneuron.benchmark`."""
+"""Comparison of speed with other solvers: `python -m singleneuron.benchmark`."""

@@ -1,4 +1,4 @@
-"""`python -m singleneuron.benchmark`: measure the speed against other solvers, and print tables."""
+"""`python -m singleneuron.benchmark`: compare the speed with other solvers, and print tables."""
 
 import argparse
 import importlib.metadata
@@ -18,11 +18,11 @@ from singleneuron.benchmark.measure import markdown_table, measure
 from singleneuron.experiments.success_rate import success_rate
 
 STUDIES = "studies"
-"""The choice of `--cases` that measures studies instead of solvers."""
+"""The value of `--cases` that measures studies instead of solvers."""
 
 
 def study_costs(share: float = 1.0, rounds: int = 3) -> str:
-    """Measure what studies of balanced population runs cost, by d and by runs, as a Markdown table."""
+    """Measure the cost of studies of balanced population runs by d and by runs; return a Markdown table."""
     lines = [
         f"**Studies: IMP and LRR from balanced starts, long levels, {machine.cores()} processes**",
         "",
@@ -42,7 +42,7 @@ def study_costs(share: float = 1.0, rounds: int = 3) -> str:
 
 
 def hardware() -> str:
-    """Describe the processor, the threads used, and the versions that were measured."""
+    """Describe the processor, the number of threads, and the versions measured."""
     made = provenance({})
     versions = json.loads(str(made["versions"]))
     names = ("python", "numpy", "scipy", "numba")
@@ -59,9 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run `python -m singleneuron.benchmark`."""
     parser = argparse.ArgumentParser(prog="python -m singleneuron.benchmark", description=__doc__)
     parser.add_argument("--cases", nargs="+", choices=[*CASES, STUDIES], default=[*CASES, STUDIES])
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of measurements; medians are reported")
-    parser.add_argument("--share", type=float, default=1.0, help="share of each case's starts to take")
-    parser.add_argument("--readme", type=Path, help="file whose marked section the tables replace")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="number of rounds of measurements; the tables report medians"
+    )
+    parser.add_argument("--share", type=float, default=1.0, help="share of each case's starts to use")
+    parser.add_argument("--readme", type=Path, help="file in which the tables replace the marked section")
     options = parser.parse_args(arguments)
     if options.readme:
         section(options.readme, "benchmark")

@@ -1,4 +1,4 @@
-"""Trajectories per second of any solver, at an error that all solvers must meet."""
+"""Measure the trajectories per second of any solver, at an error that all solvers must meet."""
 
 import functools
 import multiprocessing
@@ -16,11 +16,11 @@ from signflow.readme import three_digits
 from singleneuron.problem.arguments import Array
 
 ERROR = 1e-6
-"""Largest error of an end state that a tool may have."""
+"""The largest error allowed in an end state."""
 SHORTEST = 0.5
-"""Seconds that a timing takes at least; a shorter run is repeated until it fills them."""
+"""The least duration of a timing in seconds; a shorter run is repeated until it takes this long."""
 TOLERANCES = tuple(ERROR * 10.0 ** (-half / 2) for half in range(13))
-"""Tolerances that a tool is tried with, from 1e-6 to 1e-12."""
+"""The tolerances to try with a tool, from 1e-6 to 1e-12."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Tool:
     Attributes
     ----------
     name : str
-        Its name in the table.
+        The name in the table.
     size : int
-        Number of starts that it gets: the first of the case.
+        Number of starts to solve: the first ones of the case.
     run : Callable[[float], Array]
-        From a tolerance to the end states (size, k).
+        Maps a tolerance to the end states (size, k).
     tolerances : Sequence[float]
         Tolerances to try, the loosest first.
     """
@@ -47,7 +47,7 @@ class Tool:
 
 @dataclass(frozen=True)
 class Case:
-    """A problem that every tool is asked to solve.
+    """A problem for every tool to solve.
 
     Attributes
     ----------
@@ -56,9 +56,9 @@ class Case:
     reference : Array
         Precise end states (B, k).
     tools : Sequence[Tool]
-        The tools; rates are compared with the last one's.
+        The tools; rates are relative to the last one.
     remark : str
-        A remark on the outcome, which follows 'Here' below the table.
+        A remark on the outcome, printed after 'Here' below the table.
     """
 
     title: str
@@ -76,7 +76,7 @@ class Row:
     tool : Tool
         The tool.
     tolerance : float
-        The loosest tolerance that met the error.
+        The loosest tolerance that met the error limit.
     rate : float
         Trajectories per second, the median over the rounds.
     median, largest : float
@@ -91,7 +91,7 @@ class Row:
 
 
 def measure(case: Case, rounds: int = 3) -> list[Row]:
-    """Measure every tool of a case, in turns, so that a change of the machine's speed hits all alike."""
+    """Measure the tools of a case in turn, so that changes in the machine's speed affect all of them."""
     chosen, errors, seconds = [], [], []
     for tool in case.tools:
         tolerance, error = _loosest(tool, case.reference)
@@ -113,10 +113,10 @@ def measure(case: Case, rounds: int = 3) -> list[Row]:
 
 
 def _loosest(tool: Tool, reference: Array) -> tuple[float, Array]:
-    """Return the loosest tolerance of a tool with which no error exceeds `ERROR`, and its errors (size,).
+    """Return the loosest tolerance with which no error of a tool exceeds `ERROR`, and the errors (size,).
 
-    For a tool with the common tolerances, those between the one found and the one before it are tried as
-    well, in eighths of a decade.
+    For a tool that uses `TOLERANCES`, values between the tolerance found and the one before it are tried as
+    well, in steps of an eighth of a decade.
     """
 
     def errors(tolerance: float) -> Array:
@@ -137,7 +137,7 @@ def _loosest(tool: Tool, reference: Array) -> tuple[float, Array]:
 
 
 def _seconds(run: Callable[[], Any]) -> float:
-    """Return the seconds that a run takes: the mean of as many runs as fill `SHORTEST` seconds."""
+    """Return the seconds per run, averaged over enough runs to take `SHORTEST` seconds."""
     before, runs, elapsed = time.perf_counter(), 0, 0.0
     while elapsed < SHORTEST:
         run()
@@ -146,9 +146,9 @@ def _seconds(run: Callable[[], Any]) -> float:
 
 
 def peak_memory_of_call(function: Callable[..., Any], *arguments: Any) -> float:
-    """Return the largest resident memory of a process that makes only this call, in MB.
+    """Return the peak resident memory of a process that makes only this call, in MB.
 
-    It is NaN where the system does not say.
+    It is NaN if the system does not report it.
     """
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_peak_after, function, *arguments).result()
@@ -160,7 +160,7 @@ def _peak_after(function: Callable[..., Any], *arguments: Any) -> float:
 
 
 def markdown_table(case: Case, rows: Sequence[Row]) -> str:
-    """Write the rows as a Markdown table, with each rate also relative to the last tool's."""
+    """Format the rows as a Markdown table, which also gives each rate relative to that of the last tool."""
     lines = [
         f"**{case.title[0].upper()}{case.title[1:]}**",
         "",

@@ -1,6 +1,6 @@
-"""The solvers to compare with, scipy, diffrax and heyoka, and the equations that they integrate.
+"""The solvers to compare with (scipy, diffrax and heyoka), and the equations that they integrate.
 
-The result of each `*_run` is a function that takes a tolerance and returns the end states of the starts.
+Each `*_run` returns a function that maps a tolerance to the end states of the starts.
 """
 
 import copy
@@ -21,18 +21,18 @@ Field = Callable[[float, Array, Array], Array]
 
 
 def installed(name: str) -> bool:
-    """Return whether a module of that name is installed."""
+    """Return whether a module with this name is installed."""
     return importlib.util.find_spec(name) is not None
 
 
 def in_chunks(run: Callable[[Any], None], chunks: Iterable[Any]) -> None:
-    """Run every chunk, on one thread per core."""
+    """Run every chunk, with one thread per core."""
     with ThreadPoolExecutor(cores()) as pool:
         list(pool.map(run, chunks))
 
 
 def scipy_run(field: Any, parameters: Array, starts: Array, t: float, event: Any = None) -> Any:
-    """Set up a loop of scipy's `solve_ivp` (DOP853) over the starts, with right-hand side field(t, y, p)."""
+    """Set up a loop over the starts with scipy's `solve_ivp` (DOP853) and right-hand side field(t, y, p)."""
     from scipy.integrate import solve_ivp
 
     if event is not None:
@@ -65,7 +65,7 @@ def diffrax_run(
 ) -> Any:
     """Set up diffrax's `diffeqsolve` in float64 under vmap.
 
-    Chunks are small, since a chunk waits for its slowest member.
+    Chunks are small, since each waits for its slowest member.
     """
     import diffrax
     import jax
@@ -108,17 +108,17 @@ def heyoka_run(
     event: Any = None,
     lanes: int = 0,
 ) -> Any:
-    """Set up heyoka's `taylor_adaptive_batch`, one copy per thread.
+    """Set up heyoka's `taylor_adaptive_batch`, with one copy per thread.
 
-    A batch has `lanes` starts (0: the machine's SIMD width). After an event heyoka ignores that event for a
-    while, its cooldown. The next start must not inherit it: it would pass its own event unseen and end on the
-    wrong side.
+    A batch has `lanes` starts (0: the machine's SIMD width). Once an event has triggered, heyoka ignores it
+    for a while (the cooldown). The next start must not inherit the cooldown, or it would miss its own event
+    and end on the wrong side.
     """
     import heyoka
 
     lanes = lanes or heyoka.recommended_simd_size()
     size, unknowns = starts.shape
-    # The last batch is filled up with copies of the last start.
+    # The last batch is padded with copies of the last start.
     index = np.minimum(np.arange(-(-size // lanes) * lanes), size - 1).reshape(-1, lanes)
 
     @functools.cache
@@ -143,7 +143,7 @@ def heyoka_run(
                     flow.pars[:] = parameters[batch].T
                 target = np.full(lanes, t)
                 flow.propagate_until(target)
-                # An event stops all lanes of the batch; those without one must go on.
+                # An event stops all lanes of the batch; lanes without one must continue.
                 while event is not None:
                     stopped = [i for i, (why, *_) in enumerate(flow.propagate_res) if why.value == -1]
                     if not stopped:
@@ -159,7 +159,7 @@ def heyoka_run(
 
 
 def population_python(_: float, y: Array, p: Array) -> tuple[float, float, float]:
-    """Evaluate `free_balance.field` as one writes it for scipy."""
+    """Evaluate `free_balance.field` as a scipy user would write it."""
     a, log_rho, x = y.tolist()
     rho, e = math.exp(max(log_rho, -690.0)), math.exp(-min(abs(x), 700.0))
     delta = 2.0 * math.atan(e) if x >= 0.0 else math.pi - 2.0 * math.atan(e)
@@ -172,7 +172,7 @@ def population_python(_: float, y: Array, p: Array) -> tuple[float, float, float
 
 
 def population_heyoka(heyoka: Any) -> Any:
-    """Write `free_balance.field` in heyoka's expressions."""
+    """Write `free_balance.field` in heyoka expressions."""
     a, log_rho, x = heyoka.make_vars("a", "log_rho", "x")
     rho = heyoka.exp(heyoka.select(heyoka.gt(log_rho, -690.0), log_rho, -690.0))
     above = heyoka.gt(x, 0.0)
@@ -191,7 +191,7 @@ def population_heyoka(heyoka: Any) -> Any:
 
 
 def population_jax(_: Any, y: Any, argument: Any) -> Any:
-    """Evaluate `free_balance.field` in jax."""
+    """Evaluate `free_balance.field` with jax."""
     import jax.numpy as jnp
 
     a, log_rho, x = y

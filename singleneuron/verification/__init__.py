@@ -1,1 +1,1 @@
-"""Verdicts on statements: what theory says, compared with simulation."""
+"""Verdicts on statements: theory compared with simulation."""

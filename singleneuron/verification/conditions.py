@@ -1,9 +1,9 @@
-"""Conditions on a start, such as 'a0 > -rho and w1 > 0': text parsed against a white list, never evaluated.
+"""Conditions on a start, such as 'a0 > -rho and w1 > 0': parsed against a white list, never run as code.
 
-The language has numbers, the names in `NAMES`, pi, the functions in `FUNCTIONS`, + - * / **, comparisons
-(chains too), `and`, `or`, `not` and parentheses.
+The syntax allows numbers, the names in `NAMES`, pi, the functions in `FUNCTIONS`, + - * / **, comparisons
+(including chains), `and`, `or`, `not` and parentheses.
 
-A comparison of something that is not a number, such as log(-1), is undefined: neither true nor false. So is
+A comparison with something that is not a number, such as log(-1), is undefined: neither true nor false. So is
 its negation. This is Kleene's logic: `false and undefined` is false, and `true or undefined` is true.
 """
 
@@ -25,7 +25,7 @@ from singleneuron.problem.arguments import Array
 NAMES = {
     "a0": "outer weight",
     "w1": "component of w along the target",
-    "q": "norm of w without that component",
+    "q": "norm of the part of w orthogonal to the target",
     "rho": "norm of w",
     "kept": "norm of mask * w, the part of w on the target's coordinates",
     "theta": "angle between w and the target",
@@ -33,9 +33,9 @@ NAMES = {
     "d": "number of coordinates",
     "s_pos": "least-squares slope of the data on x > 0 (the population: 1)",
     "s_neg": "least-squares slope of the data on x < 0 (the population: 0)",
-    "found": "1 where the mask of a dense level on samples keeps the target, else 0",
+    "found": "1 if the mask of a dense level on samples keeps the target, else 0",
 }
-"""Names that a condition may mention, and their meaning."""
+"""The names that a condition may use, and their meanings."""
 
 FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
     "abs": (1, np.abs),
@@ -50,7 +50,7 @@ FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
     "max": (2, np.maximum),
     "flip_angle": (1, lambda t: balanced.flip_angle(np.maximum(t, 0.0))),
 }
-"""Functions that a condition may call: the number of arguments and the implementation."""
+"""The functions that a condition may call: the number of arguments, and the implementation."""
 
 _ARITHMETIC: dict[type, Callable[..., Any]] = {
     ast.Add: np.add,
@@ -68,29 +68,29 @@ _COMPARISONS: dict[type, Callable[..., Any]] = {
     ast.NotEq: np.not_equal,
 }
 MAX_LENGTH, MAX_NODES, LARGEST = 1000, 300, 1e300
-"""Most characters and parts of a condition, and the largest number in it.
+"""The most characters and syntax nodes that a condition may have, and the largest number in it.
 
-They bound the recursion over its parts, and keep every number finite in float64.
+These limits bound the recursion over the nodes, and keep every number finite in float64.
 """
 
 NamedValues = Mapping[str, Any]
-"""The values of the names in `NAMES`, each an array (B,) or a number."""
+"""Values for the names in `NAMES`, each an array (B,) or a number."""
 _Part = tuple[type, Callable[[NamedValues], Any]]
-"""The kind of a part, and its evaluation: a float, or for bool the pair (surely true, surely false)."""
+"""The type of a subexpression, and its evaluator: to a float, or for bool to (surely true, surely false)."""
 
 
 @dataclass(frozen=True)
 class Atom:
-    """A single comparison; calling it with the values of its names returns the difference of its sides.
+    """A single comparison; calling it with values for its names returns the difference of its sides.
 
-    The comparison changes, or becomes undefined, only where the sign of the difference does.
+    The comparison changes or becomes undefined only where the sign of the difference does.
 
     Attributes
     ----------
     text : str
         The comparison.
     point : bool
-        Whether it singles out the difference 0 (== and !=).
+        Whether only the difference 0 is special (== and !=).
     """
 
     text: str
@@ -105,16 +105,16 @@ class Atom:
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition on a start; calling it with the values of its names returns where it is true.
+    """A condition on a start; calling it with values for its names returns where it is true.
 
     Attributes
     ----------
     text : str
-        The condition as it was given.
+        The condition as given.
     names : frozenset[str]
-        The names in `NAMES` that it mentions.
+        The names in `NAMES` that it uses.
     atoms : tuple[Atom, ...]
-        Its comparisons; each link of a chain is one.
+        Its comparisons; each link of a chain is one of them.
     """
 
     text: str
@@ -148,29 +148,29 @@ def parse(text: str) -> Condition:
     Parameters
     ----------
     text : str
-        The condition, in the language of this module.
+        The condition, in the syntax described above.
 
     Returns
     -------
     Condition
-        The condition that `text` states.
+        The parsed condition.
 
     Raises
     ------
     ValueError
-        If `text` is no condition, or a part of it is a number that is not finite; in one line.
+        If `text` is not a condition, or contains a number that is not finite; the message is one line.
     """
     if len(text) > MAX_LENGTH:
-        raise ValueError(f"a condition must have <= {MAX_LENGTH} characters, but has {len(text)}; shorten it")
+        raise ValueError(f"a condition must have <= {MAX_LENGTH} characters, got {len(text)}; shorten it")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             body = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
-        raise ValueError(f"a condition must read like 'a0 > -rho and w1 > 0', but is {text!r}") from None
+        raise ValueError(f"a condition must be like 'a0 > -rho and w1 > 0', got {text!r}") from None
     nodes = list(ast.walk(body))
     if len(nodes) > MAX_NODES:
-        raise ValueError(f"a condition must have <= {MAX_NODES} parts, but has {len(nodes)}; shorten it")
+        raise ValueError(f"a condition must have <= {MAX_NODES} syntax nodes, got {len(nodes)}; shorten it")
     _check_constants(body)
     kind, evaluate = _build(body)
     if kind is not bool:
@@ -194,8 +194,8 @@ def _atoms(node: ast.Compare) -> list[Atom]:
 
 
 def _build(node: ast.expr) -> _Part:
-    """Return the kind and the evaluation of a node; refuse everything that is not listed here."""
-    # Longer than 50 lines: this is the white list, which shows at a glance what a condition may contain.
+    """Return the type and the evaluation of a node; reject everything that is not listed here."""
+    # Over 50 lines, since this white list shows at a glance what a condition may contain.
     match node:
         case ast.Constant(value=bool() as truth):
             return bool, lambda values: (truth, not truth)
@@ -253,10 +253,10 @@ def _build(node: ast.expr) -> _Part:
 
 
 def _check_constants(body: ast.expr) -> None:
-    """Raise ValueError for a part that is a number for no start, such as 1/0, a0/0 and 1e400."""
+    """Raise ValueError for a subexpression that is not a finite number for any start: 1/0, a0/0 or 1e400."""
     for node in ast.walk(body):
         if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and node.value > LARGEST:
-            raise ValueError(f"a number in a condition must be at most {LARGEST:g}, but one is larger")
+            raise ValueError(f"numbers in a condition must be at most {LARGEST:g}, but one is larger")
         if isinstance(node, ast.BinOp | ast.Call) and not np.isfinite(_constant(node, 0.0)):
             raise ValueError(f"{ast.unparse(node)[:60]!r} must be a finite number, but is not")
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and _constant(node.right, 1.0) == 0:
@@ -264,7 +264,7 @@ def _check_constants(body: ast.expr) -> None:
 
 
 def _constant(node: ast.expr, otherwise: float) -> float:
-    """Return the value of a part that is the same number for every start, and `otherwise` for other parts."""
+    """Return the value of a subexpression if it is the same number for every start, else `otherwise`."""
     if any(isinstance(inner, ast.Name) and inner.id in NAMES for inner in ast.walk(node)):
         return otherwise
     kind, evaluate = _build(node)
@@ -278,5 +278,5 @@ def _apply(function: Callable[..., Any], kind: type, *nodes: ast.expr) -> Callab
     for node, (given, _) in zip(nodes, parts, strict=True):
         if given is not kind:
             need, has = ("a condition", "a number") if kind is bool else ("a number", "a condition")
-            raise ValueError(f"{ast.unparse(node)[:60]!r} must be {need} where it stands, but is {has}")
+            raise ValueError(f"{ast.unparse(node)[:60]!r} must be {need} in this place, but is {has}")
     return lambda values: function(*(evaluate(values) for _, evaluate in parts))

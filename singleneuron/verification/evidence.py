@@ -1,4 +1,4 @@
-"""The evidence of runs and laws on a statement, and the counterexamples that a second solver confirms."""
+"""Evidence from runs and laws about a statement, and counterexamples confirmed by a second solver."""
 
 import numpy as np
 
@@ -13,9 +13,9 @@ from singleneuron.verification.runs.tally import Tally
 from singleneuron.verification.statements import Setting
 
 LEVEL = 0.9999
-"""Confidence of the intervals that must contain a stated rate."""
+"""Confidence level of the intervals that must contain a stated rate."""
 CONFIRMING = 5
-"""Most counterexamples to a claim that the independent solver repeats; it stops at the first it confirms."""
+"""Most counterexamples to a claim that the independent solver repeats; it stops once one is confirmed."""
 
 
 def counted(setting: Setting, tally: Tally) -> Count:
@@ -56,7 +56,7 @@ def counted(setting: Setting, tally: Tally) -> Count:
 
 
 def counted_law(law: Law) -> Count:
-    """Turn the starts of a law into a count of counterexamples."""
+    """Turn the comparison of a law into a count of counterexamples."""
     return Count(
         law=law.law,
         starts=law.starts,
@@ -105,7 +105,7 @@ def _wrong_outcome(setting: Setting, tally: Tally) -> WrongOutcome | None:
 
 
 def _wrong_rate(setting: Setting, tally: Tally) -> WrongRate | str:
-    """Return the rate that its interval excludes, or a doubt if repeated runs end differently."""
+    """Return the stated rate, which its interval excludes, or a doubt if repeated runs end differently."""
     again = [
         (repeat(setting, tally.claim, batch)[0], float(status in SUCCESS))
         for batch, status in tally.sample[:REPEATED]
@@ -131,14 +131,14 @@ def _rate_interval(tally: Tally) -> Interval:
 
 
 def _bounds(counted: int, undecided: int, trials: int) -> Interval:
-    """Compute the interval of a probability; undecided runs count for its upper end alone."""
+    """Compute the interval for a probability; undecided runs count only towards its upper end."""
     low, _ = clopper_pearson(counted, trials, LEVEL)
     _, high = clopper_pearson(counted + undecided, trials, LEVEL)
     return float(low), float(high)
 
 
 def _start(setting: Setting, batch: Batch, found: bool = True) -> Values:
-    """Return a start as numbers: all that a condition may mention, w if it was drawn, its data's seed."""
+    """Return a start as numbers: everything that a condition may use, w if it was drawn, the data's seed."""
     values: Values = {name: float(v[0]) for name, v in values_of(setting, batch, float(found)).items()}
     if isinstance(batch.starts, State):
         values["w"] = batch.starts.w[0].tolist()

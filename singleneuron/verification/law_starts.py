@@ -1,4 +1,4 @@
-"""The number of starts that a law is held against."""
+"""The number of starts from which a law is compared with integration."""
 
 from singleneuron.verification.laws import Comparing, balanced_flows, limit_states, line_flows
 from singleneuron.verification.time_laws import escape_times, flip_times, wedge_logarithm
@@ -11,11 +11,11 @@ COST: dict[Comparing, int] = {
     flip_times: 500,
     escape_times: 10_000,
 }
-"""Starts of a sweep that take about as long as one start of the comparison; 1 for those not listed."""
+"""How many starts of a sweep take about as long as one of a comparison; 1 for comparisons not listed."""
 LEAST = 100
-"""Fewest starts of a comparison, unless the sweep itself has fewer."""
+"""The fewest starts of a comparison, unless the sweep itself has fewer."""
 
 
 def starts(comparison: Comparing, runs: int) -> int:
-    """Return how many starts a comparison takes beside a sweep of `runs`."""
+    """Return the number of starts for a comparison whose statement has a sweep of `runs` starts."""
     return max(runs // COST.get(comparison, 1), min(runs, LEAST))

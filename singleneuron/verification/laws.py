@@ -1,7 +1,7 @@
-"""Laws against integration: what a formula states for random starts, and what the ODE gives there.
+"""Laws compared with integration: the formula for random starts against the solution of the ODE.
 
-Each comparison takes a number of starts and a seed. It reports the largest error in units of the tolerance
-asked of the integrator, or of the order that the law leaves out.
+Each comparison takes a number of starts and a seed. It reports the largest error, in units of the
+integrator's tolerance or of the order that the law neglects.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,16 +25,16 @@ from singleneuron.verification import reference_solver
 
 RTOL = 1e-8
 LIMIT = 100.0
-"""Largest error of a law, in tolerances.
+"""Largest error allowed for a law, in tolerances.
 
-Local errors of one tolerance a step add up to tens of tolerances on these flows; a wrong law is off by 1e5.
+Local errors of one tolerance per step add up to tens of tolerances on these flows; a wrong law is off by 1e5.
 """
 ODE: dict[str, Any] = {
     "rtol": RTOL, "atol": RTOL, "limit": False, "t_certain": np.inf, "tolerance": TOLERANCE
 }  # fmt: skip
-"""Options of the flows: they run to the given times, and never stop early at a limit that is certain."""
+"""Options of the flows: run to the given times, and do not stop early when the limit is certain."""
 Comparing = Callable[[int, int], Law]
-"""A comparison of a law with integration, from a number of starts and a seed."""
+"""A function that compares a law with integration, given a number of starts and a seed."""
 
 
 def compare(
@@ -48,29 +48,30 @@ def compare(
     limit: float = LIMIT,
     unit_name: str = "tolerances",
 ) -> Law:
-    """Compare what a law states for B starts with what the integration gives.
+    """Compare the values that a law states for B starts with the integrated values.
 
     Parameters
     ----------
     law : str
         Name of the law.
     stated, integrated : ndarray, shape (..., B)
-        Values by the law and by the integration.
+        Values according to the law and to the integration.
     starts : Mapping[str, Array]
-        Coordinates (B,) of the starts by name, as a counterexample lists them.
+        Coordinates (B,) of the starts by name, as listed in a counterexample.
     again : Callable[[int], Array]
-        From the index of a start to its values (...) by the independent solver.
+        Maps the index of a start to its values (...) from the independent solver.
     unit : ndarray, shape (..., B), or None
-        Difference that counts as an error of 1; None: RTOL (1 + |stated|).
+        The difference that counts as an error of 1; None: RTOL (1 + |stated|).
     limit : float
-        Largest error that does not contradict the law.
+        The largest error that does not contradict the law.
     unit_name : str
         The unit in words.
 
     Returns
     -------
     Law
-        The largest error and its start, and whether the independent solver confirms it if it exceeds `limit`.
+        The largest error and its start; if it exceeds `limit`, also whether the independent solver
+        confirms it.
     """
 
     def error(stated: Array, found: Array, unit: Array | None) -> Array:
@@ -93,9 +94,9 @@ def compare(
 
 
 def line_flows(starts: int, seed: int) -> Law:
-    """Compare the closed form in one coordinate with the flow, at any balance and six times.
+    """Compare the closed form in one coordinate with the flow, at any balance and at six times.
 
-    Each statistic of the data is the population's in half of the starts.
+    Each statistic of the data equals that of the population for half of the starts.
     """
     size, rng = starts, generator(seed)
     a, w = rng.standard_normal((2, size))
@@ -122,7 +123,7 @@ def line_flows(starts: int, seed: int) -> Law:
 
 
 def balanced_flows(starts: int, seed: int) -> Law:
-    """Compare (a, p, q) by the closed form with balanced population flows, in d = 2, 10 and 1000."""
+    """Compare (a, p, q) from the closed form with balanced population flows, for d = 2, 10 and 1000."""
     times = np.array([0.2, 0.5, 1.0, 2.5, 5.0])
     first = _mixed_balanced(starts, seed)
     path = integrate(Population(2), first, t_eval=times, rtol=RTOL, method="ode").state
@@ -159,7 +160,7 @@ def angle_curve(starts: int, seed: int) -> Law:
 
 
 def limit_states(starts: int, seed: int) -> Law:
-    """Compare the limit a^2 = (c + sqrt(c^2 + 4))/2, a rho = 1, theta = 0 with population flows at any c."""
+    """Compare the limit a^2 = (c + sqrt(c^2 + 4))/2, a rho = 1, theta = 0 with population flows for any c."""
     size, rng = starts, generator(seed)
     a, rho, theta = rng.uniform(0.5, 2, size), rng.uniform(0.7, 1.5, size), rng.uniform(0.1, 2.0, size)
     first = Reduced(a, rho * np.cos(theta), rho * np.sin(theta))
@@ -177,7 +178,7 @@ def limit_states(starts: int, seed: int) -> Law:
 
 
 def _mixed_balanced(size: int, seed: int) -> Reduced:
-    """Draw balanced starts in d = 2, 10 and 1000, in turn."""
+    """Draw balanced starts, alternating between d = 2, 10 and 1000."""
     parts = [balanced_starts(d, size, seed + i, reduced=True) for i, d in enumerate((2, 10, 1000))]
     which = np.arange(size) % 3
     a, p, q = (np.choose(which, [getattr(part, name) for part in parts]) for name in ("a", "p", "q"))
@@ -185,5 +186,5 @@ def _mixed_balanced(size: int, seed: int) -> Reduced:
 
 
 def start_values(starts: Reduced) -> dict[str, Array]:
-    """Return the coordinates of starts by name, as a counterexample lists them."""
+    """Return the coordinates of starts by name, as listed in a counterexample."""
     return {"a0": starts.a, "w1": starts.p, "q": starts.q}

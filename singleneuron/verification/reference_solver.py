@@ -1,8 +1,8 @@
-"""A second opinion: single runs by scipy's LSODA on the gradient itself, in (a, w), in plain Python.
+"""A second opinion: single runs with scipy's LSODA, on the gradient itself in (a, w), in plain Python.
 
-Samples in d > 1, where the field jumps, are trained by gradient descent with small steps.
+On samples in d > 1, where the field jumps, it uses gradient descent with small steps instead.
 
-This solver shares no step, no coordinate and no event with the kernels, and is a thousand times slower. It
+This solver shares no steps, coordinates or events with the kernels, and is a thousand times slower. It
 repeats only the few runs that refute a statement.
 """
 
@@ -21,11 +21,11 @@ from singleneuron.problem.status import line_status, success
 
 RTOL, ATOL = 1e-10, 1e-12
 T_END = 1e4
-"""Time up to which outcomes are integrated; theory says what follows from the state then."""
+"""Time up to which outcomes are integrated; theory gives the limit of the state reached."""
 SHARE, LEAD, DENSE_TIMES = 0.05, 0.02, (100.0, 1000.0)
-"""Gradient descent on samples: step times curvature, and the lead and times that make its mask certain."""
+"""For gradient descent on samples: step times curvature, and the lead and times that make a mask certain."""
 TIP = 1e-9
-"""|w| below which a neuron with a < 0 has no reliable direction."""
+"""|w| below which the direction of w is unreliable for a neuron with a < 0."""
 VANISHED = 1e-4
 """|w| at which a balanced flow towards w = 0 is stopped."""
 
@@ -33,13 +33,13 @@ _Event = Callable[[float, Array], float]
 
 
 def _solve(field: Callable[[float, Array], Any], y: Any, t_end: float, *events: _Event) -> Any:
-    """Solve by scipy up to t_end or the first event; the end is NaN if the solver gives up."""
+    """Solve with scipy up to t_end or the first event; the final state is NaN if the solver gives up."""
     from scipy.integrate import solve_ivp
 
     for event in events:
         event.terminal = True  # type: ignore[attr-defined]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # LSODA also reports in `success` that it gave up
+        warnings.simplefilter("ignore")  # `success` also reports that LSODA gave up
         path = solve_ivp(field, (0.0, t_end), y, "LSODA", events=events or None, rtol=RTOL, atol=ATOL)
     if not path.success:
         path.y[:, -1] = math.nan
@@ -53,7 +53,7 @@ def _plane_field(t: float, y: Array) -> Array:
 
 
 def _alive(t: float, y: Array) -> float:
-    """Return a value that falls to 0 where a neuron with a < 0 has all but vanished, the event of its end."""
+    """Return a value that falls to 0, as an event, when a neuron with a < 0 has all but vanished."""
     return math.hypot(y[1], y[2]) - TIP if y[0] < 0 else 1.0
 
 
@@ -65,12 +65,13 @@ def solve_plane(a: float, p: float, q: float, t_end: float) -> tuple[float, floa
     a, p, q : float
         Outer weight, w.v and |w_perp| of the start.
     t_end : float
-        Time of the end.
+        The final time.
 
     Returns
     -------
     tuple[float, float, float]
-        (a, p, q) at t_end, or where the neuron has all but vanished before; NaN if the solver gives up.
+        (a, p, q) at t_end, or when the neuron has all but vanished if that is earlier; NaN if the solver
+        gives up.
     """
     if t_end == 0:
         return a, p, q
@@ -81,8 +82,8 @@ def solve_plane(a: float, p: float, q: float, t_end: float) -> tuple[float, floa
 def plane_outcome(a: float, p: float, q: float, c: float) -> float:
     """Decide whether the population flow in d > 1 reaches the target in the limit.
 
-    Theory gives the limit of the state at T_END: for a > 0 it is the target. For a < 0 the flow has yet to
-    cross a = 0 if c < 0, and never crosses it if c >= 0.
+    Theory gives the limit of the state at T_END: for a > 0 it is the target. For a < 0 the flow will still
+    cross a = 0 if c < 0, and will never cross it if c >= 0.
 
     Parameters
     ----------
@@ -94,7 +95,7 @@ def plane_outcome(a: float, p: float, q: float, c: float) -> float:
     Returns
     -------
     float
-        1 if it does, 0 if not, NaN if the solver gives up or its errors hide the answer.
+        1 if it does, 0 if not, NaN if the solver gives up or its errors make the answer unreliable.
 
     References
     ----------
@@ -110,7 +111,7 @@ def plane_outcome(a: float, p: float, q: float, c: float) -> float:
 
 
 def turning_time(a: float, p: float, q: float, t_end: float) -> float:
-    """Return when w.v turns positive along the population flow; inf if not by t_end."""
+    """Return when w.v becomes positive along the population flow; inf if that does not happen by t_end."""
     times = _solve(_plane_field, (a, p, q), t_end, lambda t, y: float(y[1])).t_events[0]
     return float(times[0]) if times.size else math.inf
 
@@ -118,7 +119,7 @@ def turning_time(a: float, p: float, q: float, t_end: float) -> float:
 def solve_line(
     a: float, w: float, data: Line, t_end: float, *, balanced: bool = False
 ) -> tuple[float, float]:
-    """Integrate the flow in one coordinate on w > 0 and w < 0 in turn; at w = 0 it crosses or sticks.
+    """Integrate the flow in one coordinate, one side of w = 0 at a time; at w = 0 it crosses or stops.
 
     Parameters
     ----------
@@ -127,10 +128,10 @@ def solve_line(
     data : Line
         Statistics of the data, each a number.
     t_end : float
-        Time of the end.
+        The final time.
     balanced : bool
-        Stop the flow at |w| = VANISHED. A balanced flow never reaches w = 0, but rounding would let it escape
-        from there.
+        Whether to stop the flow at |w| = VANISHED. A balanced flow never reaches w = 0, but near it rounding
+        would let it escape.
 
     Returns
     -------
@@ -159,7 +160,7 @@ def solve_line(
             rate * a * slope,
             a * (data.c_neg * data.s_neg if side > 0 else data.c_pos * data.s_pos),
         )
-        # It crosses if the fields on both sides of w = 0 push w the same way.
+        # It crosses if the fields on both sides of w = 0 push w in the same direction.
         w = -side * np.finfo(float).tiny if here * beyond > 0 else 0.0
     return a, w
 
@@ -167,7 +168,7 @@ def solve_line(
 def line_outcome(a: float, w: float, data: Line, *, balanced: bool = False) -> float:
     """Decide whether the flow in one coordinate ends on w > 0 with a w = s_pos.
 
-    Theory gives the limit of the state at T_END: `line_status` with the balance of the start.
+    The limit of the state at T_END follows from theory: `line_status` with the balance of the start.
 
     Parameters
     ----------
@@ -205,7 +206,7 @@ def descend(problem: Sample, a: float, w: Array, t_end: float, share: float = SH
     w : ndarray, shape (d,)
         Inner weights of the start.
     t_end : float
-        Time of the end: the sum of all steps.
+        The final time, which is the sum of all steps.
     share : float
         Step times curvature.
 
@@ -231,7 +232,7 @@ def descend(problem: Sample, a: float, w: Array, t_end: float, share: float = SH
 def train_dense(problem: Sample, a: float, w: Array) -> tuple[float, Array]:
     """Train on samples in d > 1 until it is certain which |w_i| is the largest.
 
-    It is certain if the same one leads by the share LEAD at two times and also with half the step.
+    It is certain if the same |w_i| leads by the fraction LEAD at two times, and also with half the step size.
 
     Parameters
     ----------
@@ -245,7 +246,7 @@ def train_dense(problem: Sample, a: float, w: Array) -> tuple[float, Array]:
     Returns
     -------
     tuple[float, Array]
-        a and w (d,) after training; NaN and the start's w if it never is certain.
+        a and w (d,) after training; NaN and the initial w if it never becomes certain.
     """
     for t_end in DENSE_TIMES:
         ends = [descend(problem, a, w, time, share) for time, share in

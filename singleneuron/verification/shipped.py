@@ -13,7 +13,7 @@ def shipped() -> tuple[Statement, ...]:
     Returns
     -------
     tuple[Statement, ...]
-        The theorems of the paper, and what goes beyond it; the text of the latter begins with 'Beyond'.
+        The theorems of the paper, and statements beyond it, whose texts begin with 'Beyond'.
 
     References
     ----------
@@ -37,11 +37,11 @@ IN_PLANE = (
 """Derivations that every statement about the population in d > 1 rests on."""
 
 NESTED = ("The one-coordinate region is never left", "IMP within WR within LRR")
-"""Derivations of the order of the algorithms: each succeeds wherever the one before it does."""
+"""Derivations of the order of the algorithms: each succeeds wherever the previous one does."""
 
 
 def _theorems() -> tuple[Statement, ...]:
-    # Longer than 50 lines: statements are data, and those of one kind read best side by side.
+    # Over 50 lines: statements are data, and similar ones are easiest to read side by side.
     wide = [Setting(d=d) for d in (2, 10, 1000)]
     dense = Claim(algorithm="lrr", success="a0 > 0", rate=0.5)
     last = Claim(algorithm="imp", success="a0 > 0 and w1 > 0", rate=0.25)
@@ -99,8 +99,8 @@ def _theorems() -> tuple[Statement, ...]:
 
 
 def _unbalanced() -> tuple[Statement, ...]:
-    # Longer than 50 lines, as `_theorems` is.
-    # Neither regions nor rates depend on the scale; smaller weights make the slow manifold less stiff.
+    # Over 50 lines, for the same reason as `_theorems`.
+    # Regions and rates do not depend on the scale; smaller weights make the slow manifold less stiff.
     plane = Setting(d=2, init="independent", scale=0.7)
     line = Claim(algorithm="lrr", success="w1 > 0 and a0 > -w1", rate=0.375)
     last = Claim(algorithm="imp", success="w1 > 0 and a0 > -w1", rate=0.375)

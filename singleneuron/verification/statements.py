@@ -1,4 +1,4 @@
-"""Statements to verify: claims about runs in a setting, shipped or read from a user's TOML file."""
+"""Statements to verify: claims about runs in a setting, either shipped or read from a user's TOML file."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from singleneuron.verification.laws import Comparing
 MAX_BYTES = 65_536
 """Largest size of a user's file."""
 MOST_NUMBERS = 10**7
-"""Most numbers n d in the samples in d > 1 coordinates that each run draws."""
+"""Largest n d, the count of numbers in the samples that each run draws in d > 1 coordinates."""
 
 
 class Setting(BaseModel):
-    """The runs that a claim is about: the problem, and the law of their starts.
+    """The runs that a claim is about: the problem, and the law of the starts.
 
-    With n samples each run draws its own data, and trains all its levels on them.
+    With n samples each run draws its own data and trains all its levels on them.
 
     Attributes
     ----------
     d, targets : int
-        Number of coordinates, and of those in the target.
+        Number of coordinates, and how many of them are in the target.
     init : {'balanced', 'independent'}
-        Law of the starts, as `balanced_starts` and `independent_starts` draw them.
+        Law of the starts, drawn by `balanced_starts` or `independent_starts`.
     scale : float
-        Factor of all weights of a start, > 0.
+        Factor applied to all weights of a start, > 0.
     n : int | None
         Number of samples; None for the population.
     noise : float
         Standard deviation of the label noise.
     given : str
-        Condition on the starts: those for which it does not hold are left out.
+        Condition on the starts; starts that do not satisfy it are excluded.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -62,22 +62,25 @@ class Setting(BaseModel):
     def _possible(self) -> Self:
         if self.targets > self.d or (self.targets > 1 and self.d > 1000):
             raise ValueError(
-                "targets must be <= d, and d <= 1000 if targets > 1, "
-                f"but targets is {self.targets} and d is {self.d}"
+                "targets must be <= d, and d must be <= 1000 if targets > 1, "
+                f"got targets = {self.targets} and d = {self.d}"
             )
         if self.n is None and self.noise:
-            raise ValueError("noise needs samples: give their number n as well, or leave noise out")
+            raise ValueError("noise needs samples: set their number n as well, or omit noise")
         if self.n is not None and self.targets > 1:
-            raise ValueError(f"n samples need targets = 1, but targets is {self.targets}")
+            raise ValueError(f"targets must be 1 if n is set, got {self.targets}")
         if self.n is not None and self.d > 1 and self.n * self.d > MOST_NUMBERS:
-            raise ValueError(f"n d must be <= {MOST_NUMBERS:,} if d > 1, but is {self.n * self.d:,}")
+            raise ValueError(f"n d must be <= {MOST_NUMBERS:,} if d > 1, got {self.n * self.d:,}")
         if "found" in conditions.parse(self.given).names:
-            raise ValueError("given is about the start, but found is known only after the dense level")
+            raise ValueError(
+                "given must not use found: it is a condition on the start, and found is known only after the "
+                "dense level"
+            )
         return self
 
     @property
     def sampled(self) -> bool:
-        """Whether runs train on samples in d > 1; in one coordinate the statistics of samples suffice."""
+        """Whether runs train on samples in d > 1; in one coordinate the samples' statistics suffice."""
         return self.n is not None and self.d > 1
 
     @property
@@ -94,16 +97,16 @@ class Setting(BaseModel):
 
 
 class Claim(BaseModel):
-    """What is claimed of an algorithm: the region of starts from which it succeeds, its rate, or both.
+    """A claim about an algorithm: the region of starts from which it succeeds, its success rate, or both.
 
     Attributes
     ----------
     algorithm : {'imp', 'wr', 'lrr'}
         The algorithm.
     imp : {'keep', 'rebalance'}
-        What IMP and WR do with a after a pruning.
+        What IMP and WR do with the outer weight a after pruning.
     rewind_time : float | None
-        Time that WR rewinds to.
+        The time that WR rewinds to.
     success : str | None
         Condition on a start that holds iff the algorithm succeeds.
     rate : float | None
@@ -122,14 +125,16 @@ class Claim(BaseModel):
     def _complete(self) -> Self:
         assert self.rule
         if self.algorithm == "lrr" and "imp" in self.model_fields_set:
-            raise ValueError("imp says what IMP and WR do with a after a pruning: leave it out for 'lrr'")
+            raise ValueError(
+                "imp sets what IMP and WR do with the outer weight after pruning: omit it for 'lrr'"
+            )
         if self.success is None and self.rate is None:
-            raise ValueError("state `success`, a condition on the start, or `rate`, a probability")
+            raise ValueError("set `success`, a condition on the start, or `rate`, a probability")
         return self
 
     @property
     def rule(self) -> Algorithm:
-        """The algorithm, which says what a level starts from."""
+        """The algorithm, which determines what each level starts from."""
         return Algorithm(self.algorithm, self.rewind_time, self.imp)
 
     @property
@@ -149,7 +154,7 @@ class Conjecture(Setting, Claim):
         if not self.statement.isprintable():
             raise ValueError("a statement must be one line of printable characters")
         if self.success is not None and "found" in conditions.parse(self.success).names and not self.sampled:
-            raise ValueError("found needs n samples and d > 1: only there may a mask miss the target")
+            raise ValueError("found needs d > 1 and n samples: otherwise no mask can miss the target")
         return self
 
 
@@ -164,9 +169,9 @@ class Experiment:
     claims : tuple[Claim, ...]
         The claims.
     nested : bool
-        Whether each algorithm must succeed wherever the one before it does.
+        Whether each algorithm must succeed from every start from which the previous one does.
     weight : int
-        Share of the statement's runs, relative to its other experiments.
+        Share of the statement's runs, relative to the statement's other experiments.
     """
 
     setting: Setting
@@ -177,12 +182,12 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Statement:
-    """What is to be verified, and the evidence to gather.
+    """A statement to verify, and the evidence to gather.
 
     Attributes
     ----------
     id, text : str
-        Its name, and the statement in words, with formulas between backticks.
+        The name, and the statement in words, with formulas between backticks.
     derivations : tuple[str, ...]
         Titles of symbolic derivations.
     comparisons : tuple[Comparing, ...]
@@ -190,7 +195,7 @@ class Statement:
     experiments : tuple[Experiment, ...]
         Runs to count.
     figure : str | None
-        Preset whose figure shows it.
+        The preset whose figure shows the statement.
     """
 
     id: str
@@ -217,13 +222,13 @@ def read(path: Path) -> Statement:
     Raises
     ------
     ValueError
-        If the file cannot be read or states no claim; in one line.
+        If the file cannot be read or contains no valid claim; the message is one line.
     """
     try:
         if not path.is_file():
             raise ValueError("it is not a file")
         if path.stat().st_size > MAX_BYTES:
-            raise ValueError(f"it has more than {MAX_BYTES} bytes")
+            raise ValueError(f"it must have at most {MAX_BYTES:,} bytes")
         conjecture = Conjecture.model_validate(tomllib.loads(path.read_text("utf-8-sig")))
     except ValidationError as error:
         wrong = invalid(error, Conjecture)

@@ -1,4 +1,4 @@
-"""Laws of the times at which a trajectory turns, crosses w = 0 or escapes, compared with integration."""
+"""Laws for the times at which a trajectory turns, crosses w = 0 or escapes, compared with integration."""
 
 import numpy as np
 
@@ -15,9 +15,10 @@ from singleneuron.verification.laws import ODE, RTOL, compare, start_values
 
 
 def flip_times(starts: int, seed: int) -> Law:
-    """Compare the time at which w_1 changes its sign with its series in z = theta(0) - pi/2.
+    """Compare the time at which w_1 changes sign with its series in z = theta(0) - pi/2.
 
-    The time is 4 z + (4/pi) z^2 + (2/3 + 16/(3 pi^2)) z^3, up to 2 z^4, for balanced starts with a > 0.
+    The series is 4 z + (4/pi) z^2 + (2/3 + 16/(3 pi^2)) z^3, with an error of at most 2 z^4, for balanced
+    starts with a > 0.
     """
     size, rng = starts, generator(seed)
     z = np.exp(rng.uniform(np.log(0.02), np.log(0.4), size))
@@ -44,8 +45,8 @@ def flip_times(starts: int, seed: int) -> Law:
 def wedge_times(starts: int, seed: int) -> Law:
     """Compare the time at which label noise alone drives w from w_0 < 0 to 0, for s_neg from 1e-3 to 1.
 
-    The rate C of each start is its crossing time at C = 1. The law then states that all cross at t = 1, and
-    the error is w there.
+    The rate C for each start is set to its crossing time at C = 1. The law then states that every start
+    crosses at t = 1, and the error is w at that time.
     """
     rng = generator(seed)
     w, slope = -rng.uniform(0.05, 1, starts), 10 ** rng.uniform(-3, 0, starts)
@@ -67,9 +68,9 @@ def wedge_times(starts: int, seed: int) -> Law:
 def wedge_logarithm(starts: int, seed: int) -> Law:
     """Compare the crossing time with log(c |w_0|/(a_0 s_neg))/(C c), its leading order for s_neg << c.
 
-    It holds up to 3 (s_neg/c)(1 + a_0/|w_0|) in units of 1/(C c). The rate C makes the stated time 1. With
-    s_pos = s_neg, w moves on at the same rate beyond 0, so that w(1)/(a s_neg) is C times the error of the
-    time.
+    It holds up to 3 (s_neg/c)(1 + a_0/|w_0|) in units of 1/(C c). The rate C is chosen so that the stated
+    time is 1. With s_pos = s_neg, w continues beyond 0 at the same rate, so that w(1)/(a s_neg) is C times
+    the error in the time.
     """
     size, rng = starts, generator(seed)
     w = -rng.uniform(0.2, 1, size)
@@ -97,8 +98,8 @@ def wedge_logarithm(starts: int, seed: int) -> Law:
 def escape_times(starts: int, seed: int) -> Law:
     """Compare the time from delta = pi - theta to pi/2 with its leading order, at any balance.
 
-    The relative error is at most delta. Starts with c < 0 whose a_0 delta_0 is within a factor 3 of
-    pi |c| rho_0, where the two branches meet, are left out.
+    The relative error is at most delta. Starts with c < 0 for which a_0 delta_0 is within a factor of 3 of
+    pi |c| rho_0 are excluded, since the two branches meet there.
     """
     size, rng = starts, generator(seed)
     delta = 10 ** rng.uniform(-3, -1, size)
@@ -109,7 +110,7 @@ def escape_times(starts: int, seed: int) -> Law:
         -1.0,
     )
     a = norm * (1 + excess)
-    # On the slow manifold a_0 is about 0; for a smaller delta the escape would take too long to integrate.
+    # On the slow manifold a_0 is about 0; with a smaller delta the escape would take too long to integrate.
     slow = branch == 3
     delta = np.where(slow, rng.uniform(0.1, 0.2, size), delta)
     a = np.where(slow, rng.uniform(-0.2, 0.2, size), a)
@@ -131,7 +132,7 @@ def escape_times(starts: int, seed: int) -> Law:
 def _turning_times(first: Reduced, times: Array) -> Array:
     """Return when x = log tan(theta/2) falls through 0, by inverse cubic interpolation between `times`.
 
-    The result is inf for a start that does not turn by then.
+    The result is inf for a start that does not turn by the last of these times.
     """
     start = population.log_coordinates(first)
     path = population.population_flow(start, np.ones(first.size), start_balance(first), times, **ODE)[0]

@@ -1,4 +1,4 @@
-"""Verdicts on statements by four kinds of evidence: derivations, laws against ODE, Monte Carlo, a figure."""
+"""Verdicts on statements from four kinds of evidence: derivations, laws against ODE, runs, and a figure."""
 
 import functools
 import zlib
@@ -16,7 +16,7 @@ from singleneuron.verification.runs.tally import Sweep
 from singleneuron.verification.statements import Setting, Statement
 
 OPEN_SHARE = 1e-3
-"""A statement with this share of undecided or failed runs, among those drawn, is not verified."""
+"""A statement is not verified if at least this share of its drawn runs is undecided or could not finish."""
 
 
 def verify(
@@ -26,42 +26,42 @@ def verify(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> list[Verdict]:
-    """Give a verdict on each statement.
+    """Reach a verdict on each statement.
 
-    Besides the starts drawn, a quarter as many, but at most 20,000, are put beside the boundaries of each
-    stated region. Statements about one setting share its runs. A law is compared from fewer starts, the
-    costlier each of them is.
+    In addition to the starts that are drawn, a quarter as many (at most 20,000) are placed beside the
+    boundaries of each stated region. Statements about the same setting share its runs. The more a law costs
+    per start, the fewer starts it is compared from.
 
     Parameters
     ----------
     statements : Sequence[Statement]
         The statements.
     runs : int or None
-        Starts of each statement, >= 100, drawn from its law and integrated by the ODE. None: 1,000,000, or
-        4,000 where samples are trained in d > 1; there a shipped statement never gets more.
+        Starts per statement, >= 100, drawn from its law and integrated with the ODE. None: 1,000,000, or
+        4,000 for training on samples in d > 1, where a shipped statement never gets more.
     seed : int
-        Seed of everything drawn, >= 0.
+        Seed of all random draws, >= 0.
     progress : Progress or None
-        A report of the runs done.
+        Called with the number of runs done and their total.
 
     Returns
     -------
     list[Verdict]
-        One for each statement, with its evidence and any counterexample:
+        One verdict per statement, with its evidence and any counterexample:
 
-        - REFUTED: the independent solver confirms a start or a law that contradicts it, or its rate lies
-          outside the 99.99 % Clopper-Pearson interval, with undecided runs counted both ways;
+        - REFUTED: the independent solver confirms a start or a law that contradicts the statement, or its
+          rate is outside the 99.99 % Clopper-Pearson interval, with undecided runs counted both ways;
         - NOT RUN (why): there is no evidence;
-        - UNDECIDED (why): the evidence contradicts itself, or contradicts the statement unconfirmed;
-        - NOT REFUTED (what would have been seen): nothing contradicts it, but no derivation proves it, and
-          Monte Carlo alone verifies nothing;
+        - UNDECIDED (why): the evidence contradicts itself, or a contradiction is not confirmed;
+        - NOT REFUTED (which errors would have been seen): nothing contradicts the statement, but no
+          derivation proves it, and Monte Carlo alone cannot verify it;
         - VERIFIED: none of these.
 
     Raises
     ------
     ValueError
-        If an argument is out of range, the runs would take too long, or `given` holds for too few starts;
-        in one line.
+        If an argument is out of range, the runs would take too long, or `given` holds for too few starts; the
+        message is one line.
     """
     runs = None if runs is None else integer_in_range("runs", runs, 100)
     seed = integer_in_range("seed", seed, 0)
@@ -80,7 +80,7 @@ def verify(
 
 
 def summary(verdict: Verdict) -> dict[str, str]:
-    """Put a verdict into words.
+    """Summarize a verdict in words.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def summary(verdict: Verdict) -> dict[str, str]:
     Returns
     -------
     dict[str, str]
-        The cells of its row in a table, by column.
+        The cells of its table row, by column.
     """
     evidence = verdict.evidence
     proved = sum(len(item.residuals) for item in evidence.symbolic if item.proved)
@@ -108,7 +108,7 @@ def summary(verdict: Verdict) -> dict[str, str]:
 
 
 def _counted(count: Count) -> str:
-    """Put a count of runs into words."""
+    """Describe a count of runs in words."""
     parts = []
     if count.counterexamples is not None:
         parts.append(
@@ -141,7 +141,7 @@ def _verdict(statement: Statement, planned: dict[Setting, Sweep], runs: int, see
         sweep = planned[experiment.setting]
         if experiment.nested and sweep.unnested[experiment.claims]:
             unnested = sweep.unnested[experiment.claims]
-            unsettled.append(f"{unnested} runs succeed under one algorithm and not under the next")
+            unsettled.append(f"{unnested} runs succeed under one algorithm but not under the next")
         for tally in (sweep.tallies[claim] for claim in experiment.claims):
             found.append(counted(experiment.setting, tally))
             against, doubts = judge(experiment.setting, tally)
@@ -166,7 +166,7 @@ def _verdict(statement: Statement, planned: dict[Setting, Sweep], runs: int, see
 
 
 def _word(proved: bool, found: list[Count], refuted: bool, unsettled: list[str]) -> str:
-    """Return the word of a verdict, with the reason in brackets if it is neither for nor against."""
+    """Return the verdict, with the reason in brackets if it is neither VERIFIED nor REFUTED."""
     if refuted:
         return "REFUTED"
     if unsettled:
@@ -177,7 +177,7 @@ def _word(proved: bool, found: list[Count], refuted: bool, unsettled: list[str])
 
 
 def _seen(count: Count) -> str:
-    """Return which errors of the statement the runs would have shown, in words."""
+    """Describe the errors in the statement that the runs would have revealed."""
     parts = [f"no derivation; {count.starts:,} starts"]
     if count.counterexamples is not None:
         parts.append(f"a region off by a probability of {count.interval[1]:.1e} would have been seen")

@@ -26,17 +26,17 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, capsys):
     _fails(capsys, ["draw", "fig9", *folders], "must be one of fig1a")
     (source / ".nc").write_text("")
     for odd in ("", "../fig1a", "."):
-        _fails(capsys, ["draw", odd, *folders], f"must be given by its name, got {odd!r}")
-    _fails(capsys, ["draw", "all", "fig1a", *folders], "give 'all' alone or the names of figures")
-    _fails(capsys, ["draw", "all", *folders], "there must be a result file")
+        _fails(capsys, ["draw", odd, *folders], f"must be a plain name, got {odd!r}")
+    _fails(capsys, ["draw", "all", "fig1a", *folders], "'all' must be the only name, got all fig1a")
+    _fails(capsys, ["draw", "all", *folders], f"the result file '{source}/fig1a.nc' does not exist")
     (source / "fig1b.nc").write_text("not a result")
     _fails(capsys, ["draw", "fig1b", *folders], "cannot read")
     results.write({"map": xr.Dataset({"x": 1.0})}, source / "fig1b.nc", config={})
-    _fails(capsys, ["draw", "fig1b", *folders], "does not hold what fig1b draws")
+    _fails(capsys, ["draw", "fig1b", *folders], "does not hold the tables that fig1b draws")
     results.write(xr.Dataset({"x": 1.0}), source / "fig1b.nc", config={})
-    _fails(capsys, ["draw", "fig1b", *folders], "does not hold what fig1b draws")
+    _fails(capsys, ["draw", "fig1b", *folders], "does not hold the tables that fig1b draws")
     results.write({"map": xr.Dataset({"x": 1.0})}, source / "mine.nc", config={})
-    _fails(capsys, ["draw", "mine", *folders], "does not hold what mine draws")
+    _fails(capsys, ["draw", "mine", *folders], "does not hold the tables that mine draws")
     (tmp_path / "file").write_text("")
     _fails(capsys, ["draw", "fig1b", "--results", str(source), "--out", str(tmp_path / "file")], "writable")
     assert not out.exists()
@@ -61,7 +61,7 @@ def test_a_backend_of_a_notebook_is_not_needed(tmp_path):
         env=os.environ | {"MPLBACKEND": "module://a_backend.that_is_not_there"},
     )
     assert done.returncode == 2
-    assert "there must be a result file at" in done.stderr
+    assert "does not exist; create it first" in done.stderr
 
 
 def test_help_and_version_are_light():

@@ -53,13 +53,13 @@ def test_whole_numbers_may_have_an_exponent():
 
 def test_a_marked_file_is_looked_at_before_there_is_anything_to_write(tmp_path):
     readme = tmp_path / "README.md"
-    with pytest.raises(ValueError, match=r"README\.md' must be a file that can be read"):
+    with pytest.raises(ValueError, match=r"README\.md' must be a readable file"):
         signflow_readme.section(readme, "a")
     readme.write_bytes(b"\xef\xbb\xbf<!-- a: begin -->\r\n<!-- a: end -->\r\n")
     signflow_readme.replace_section(readme, "a", "\N{GREEK SMALL LETTER ETA}")
     assert readme.read_text("utf-8").splitlines()[1] == "\N{GREEK SMALL LETTER ETA}"
     readme.write_bytes(b"\xff\xfe")
-    with pytest.raises(ValueError, match=r"README\.md' must be UTF-8 text, but it is not at byte 0"):
+    with pytest.raises(ValueError, match=r"README\.md' must be UTF-8 text, but is invalid at byte 0"):
         signflow_readme.section(readme, "a")
 
 

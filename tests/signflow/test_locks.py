@@ -37,7 +37,7 @@ def test_one_holds_it_and_the_others_are_told_who(tmp_path):
     path = tmp_path / "new" / "lock"
     with locks.hold(path, pytest.fail):
         assert locks.is_held(path)
-        who = rf"process {os.getpid()} on {platform.node()} is at work there; wait for it"
+        who = rf"process {os.getpid()} on {platform.node()} is working there; wait for it"
         with pytest.raises(locks.Busy, match=who), locks.hold(path):
             pass
     assert not locks.is_held(path)
@@ -114,7 +114,7 @@ def test_who_finds_a_stale_file_late_does_not_remove_the_new_one(tmp_path, monke
         return text
 
     monkeypatch.setattr(locks, "_read", overtaken)
-    with pytest.raises(locks.Busy, match="just begun"), locks.hold(path):
+    with pytest.raises(locks.Busy, match="just started"), locks.hold(path):
         pass
     assert read(locks.beside(path)) == f"process 1 on {NOBODY_HERE}"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["lock", "lock.held"]

@@ -178,7 +178,7 @@ def test_a_table_that_lacks_or_repeats_rows_is_damaged(dataset, tmp_path):
     lines = path.read_text().splitlines(keepends=True)
     for damaged in (lines[:-1], lines + lines[-1:]):
         path.write_text("".join(damaged))
-        with pytest.raises(ValueError, match=r"map\.csv' \(its rows must be every point"):
+        with pytest.raises(ValueError, match=r"map\.csv' \(the table must have exactly one row"):
             results.read(path)
     path.write_text("".join([*lines[:-6], *reversed(lines[-6:])]))  # a table that was sorted is whole
     assert bool(results.read(path).reindex_like(dataset).equals(dataset))
@@ -246,7 +246,7 @@ def test_sources_that_were_edited_meanwhile_are_told_and_never_current(
         (tmp_path / "lab/singleneuron/model.py").write_text("a = 2\n")
         results.write(dataset, path, config=CONFIG)
         assert len(caplog.messages) == 1
-        assert "edited while this ran" in caplog.messages[0]
+        assert "edited during this run" in caplog.messages[0]
         assert results.read(path).attrs["source_digest"].startswith(first)
         assert not results.is_current(path, config=CONFIG)
         (tmp_path / "lab/singleneuron/model.py").write_text("a = 1\n")
@@ -299,7 +299,7 @@ def test_read_names_a_missing_or_damaged_file(dataset, tmp_path):
     (tmp_path / "table.csv").write_text("a,b\n1,2\n")
     xr.Dataset({"x": 1.0}).to_netcdf(tmp_path / "foreign.nc", engine="h5netcdf")
     for name, message in [
-        ("none.nc", "there is none"),
+        ("none.nc", "does not exist"),
         ("map.npz", "must end in"),
         ("cut.nc", "cannot read"),
         ("text.nc", "cannot read"),

@@ -1,1 +1,1 @@
-"""Runs of experiments: drawn or put beside boundaries, integrated and counted; single ones repeated."""
+"""Runs of experiments: starts drawn or placed beside boundaries, integrated, counted, and singly repeated."""

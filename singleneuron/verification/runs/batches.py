@@ -1,4 +1,4 @@
-"""Random runs of a setting: starts from its law, and the data that each run trains on."""
+"""Random runs in a setting: starts from its law, and the data that each run trains on."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -15,22 +15,22 @@ from singleneuron.verification.conditions import Condition
 from singleneuron.verification.statements import Setting
 
 BATCH_SIZE, SAMPLED_BATCH_SIZE = 50_000, 256
-"""Most starts of a batch, and most where each run trains on samples in d > 1."""
+"""Most starts in a batch, in general and if each run trains on samples in d > 1."""
 LEAST_GIVEN = 1e-3
-"""Smallest share of the starts for which `given` must hold; below it, drawing would take too long."""
+"""`given` must hold for at least this share of the starts, or drawing them would take too long."""
 
 
 class Batch(NamedTuple):
-    """Starts, and the data that each one's run trains on.
+    """Starts, and the data that the run from each start trains on.
 
     Attributes
     ----------
     starts : Starts
         The starts (B,).
     data : Line | None
-        Statistics (B,) of the target's coordinate; None for the population.
+        Statistics (B,) for the target's coordinate; None for the population.
     seeds : NDArray[np.int64] | None
-        Seeds (B,) of the samples, as `Sample.draw` takes them; None unless there are samples in d > 1.
+        Seeds (B,) of the samples, for `Sample.draw`; None unless there are samples in d > 1.
     """
 
     starts: Starts
@@ -39,7 +39,7 @@ class Batch(NamedTuple):
 
 
 def batches(setting: Setting, given: Condition, runs: int, key: list[int]) -> Iterator[Batch]:
-    """Yield batches of `runs` starts in all, drawn from the law where `given` holds."""
+    """Yield batches with a total of `runs` starts, drawn from the law and satisfying `given`."""
     # With several targets a start is a whole w (d,), not (a, p, q): draw fewer at a time.
     chunk = SAMPLED_BATCH_SIZE if setting.sampled else BATCH_SIZE if setting.targets == 1 else BATCH_SIZE // 5
     done = seen = attempts = 0
@@ -54,7 +54,7 @@ def batches(setting: Setting, given: Condition, runs: int, key: list[int]) -> It
         if attempts >= 20 and done + found < seen * LEAST_GIVEN:
             raise ValueError(
                 f"'given' must hold for at least {LEAST_GIVEN:.1%} of the starts, "
-                f"but held for {done + found} of {seen}; widen {setting.given!r}"
+                f"but holds for {done + found:,} of {seen:,}; relax {setting.given!r}"
             )
         if not found:
             continue
@@ -64,7 +64,7 @@ def batches(setting: Setting, given: Condition, runs: int, key: list[int]) -> It
 
 
 def draw(setting: Setting, size: int, rng: np.random.Generator) -> Batch:
-    """Draw starts and their data from the law of the setting, whether `given` holds or not."""
+    """Draw starts and their data from the law of the setting, regardless of `given`."""
     seed = int(rng.integers(2**62))
     starts = START_LAWS[setting.init](setting.d, size, seed, scale=setting.scale, reduced=setting.reduced)
     if setting.n is None:
@@ -83,10 +83,10 @@ def sample_of(setting: Setting, seed: int) -> Sample:
 
 
 def _statistics(n: int, noise: float, size: int, rng: np.random.Generator) -> Line:
-    """Draw the statistics of one coordinate of `size` data sets from their exact law, each (B,).
+    """Draw the one-coordinate statistics of `size` data sets from their exact law, each (B,).
 
     m ~ Binomial(n, 1/2) samples have x > 0. The sum of their x^2 is chi^2 with m degrees of freedom, and the
-    slope of their noise is N(0, noise^2 / that sum).
+    noise in their slope is N(0, noise^2 / that sum).
     """
     positive = rng.binomial(n, 0.5, size)
     sides: list[Array] = []
@@ -98,7 +98,7 @@ def _statistics(n: int, noise: float, size: int, rng: np.random.Generator) -> Li
 
 
 def values_of(setting: Setting, batch: Batch, found: Any = 1.0) -> dict[str, Any]:
-    """Compute all that a condition may mention.
+    """Compute the value of every name that a condition may use.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def values_of(setting: Setting, batch: Batch, found: Any = 1.0) -> dict[str, Any
     batch : Batch
         The starts (B,) and their data.
     found : array_like
-        1 or 0 for each run: whether the mask of its dense level keeps the target.
+        For each run, 1 if the mask of its dense level keeps the target, else 0.
 
     Returns
     -------
@@ -136,6 +136,6 @@ def values_of(setting: Setting, batch: Batch, found: Any = 1.0) -> dict[str, Any
 
 
 def part(batch: Batch, index: Any) -> Batch:
-    """Select runs of a batch, by anything that indexes an array (B,)."""
+    """Select runs of a batch by anything that can index an array (B,)."""
     data = None if batch.data is None else Line(*(value[index] for value in batch.data))
     return Batch(batch.starts[index], data, None if batch.seeds is None else batch.seeds[index])

@@ -1,8 +1,8 @@
-"""Starts where a condition changes: on both sides of every comparison in it, at distances down to 1e-7.
+"""Starts where a condition changes: on both sides of each of its comparisons, at distances down to 1e-7.
 
-The law of the starts rarely reaches most of the places that a statement is about, and hardly ever comes close
-to a boundary. Here a start moves along one of its coordinates (a0, w1, rho, theta, ...) to where the two
-sides of a comparison are equal, and is put next to that place. Other starts are put anywhere.
+Starts drawn from the law miss most of the places that a statement is about, and hardly ever come close to a
+boundary. Here a start is moved along one of its coordinates (a0, w1, rho, theta, ...) to where the two sides
+of a comparison are equal, and is placed next to that point. Other starts are placed anywhere.
 """
 
 import itertools
@@ -22,30 +22,30 @@ from singleneuron.verification.runs.places import Places, anywhere, batch_at, jo
 from singleneuron.verification.statements import Setting
 
 SPAN = (1e-7, 1e-1)
-"""Distances from a boundary, drawn log-uniformly: lengths in units of `reach`; angles; slopes."""
+"""Range of distances from a boundary, drawn log-uniformly: lengths in units of `reach`; angles; slopes."""
 LOG_SPAN = (float(np.log(SPAN[0])), float(np.log(SPAN[1])))
 ROUNDS = 8
-"""Attempts to find enough starts at the boundaries that matter."""
+"""Attempts to find enough starts at boundaries where the region changes."""
 ELSEWHERE = -1
-"""The face of a start that is not beside a boundary that matters."""
+"""The face of a start that is not beside such a boundary."""
 BISECTIONS = 60
-"""Steps of a bisection, which reaches the precision of float64, and of a search by thirds."""
+"""Steps of a bisection, enough for the precision of float64, and of a ternary search."""
 _UNDEFINED = 2
-"""The sign of an undefined difference, beside -1, 0 and 1."""
+"""The sign of an undefined difference; other signs are -1, 0 and 1."""
 
 
 class Near(NamedTuple):
-    """Starts beside boundaries, or anywhere.
+    """Starts placed beside boundaries or anywhere.
 
     Attributes
     ----------
     batch : Batch
         The starts (B,) and their data.
     face : NDArray[np.intp]
-        (B,) twice the comparison's number, plus 1 for starts above it, where the region changes with the
-        comparison; else `ELSEWHERE`.
+        (B,) twice the comparison's number, plus 1 for starts above its boundary, if the region changes with
+        the comparison; else `ELSEWHERE`.
     distance : Array
-        (B,) distance from the boundary along the coordinate that was moved; NaN where there is none.
+        (B,) distance from the boundary along the coordinate that was moved; NaN if there is none.
     """
 
     batch: Batch
@@ -54,7 +54,7 @@ class Near(NamedTuple):
 
 
 def near(setting: Setting, given: Condition, region: Condition, runs: int, key: list[int]) -> Iterator[Near]:
-    """Yield batches of about `runs` starts where `given` holds: beside each comparison, then anywhere."""
+    """Yield about `runs` starts that satisfy `given`, in batches: beside each comparison, then anywhere."""
     atoms = [*region.atoms, *given.atoms]
     share = -(-runs // (len(atoms) + 1))
     most = batches.SAMPLED_BATCH_SIZE if setting.sampled else batches.BATCH_SIZE // 5
@@ -77,7 +77,7 @@ def near(setting: Setting, given: Condition, region: Condition, runs: int, key: 
 
 
 def _coordinates(setting: Setting) -> list[str]:
-    """Return the coordinates along which a start may move; in d > 1 the samples fix the slopes."""
+    """Return the coordinates along which a start may be moved; in d > 1 the samples fix the slopes."""
     names = ["w1"] if setting.init == "balanced" else ["a0", "w1"]
     names += ["q", "rho", "theta"] if setting.d > 1 else []
     names += ["kept"] if 1 < setting.targets < setting.d else []
@@ -90,9 +90,9 @@ def _unit(setting: Setting, name: str) -> float:
 
 
 def _grid(setting: Setting, name: str, rng: np.random.Generator) -> Array:
-    """Return values of a coordinate from end to end, (G, 1), denser near 0 and, for theta, near pi.
+    """Return values over the range of a coordinate, (G, 1), denser near 0 and, for theta, near pi.
 
-    Lengths reach ten times as far as starts are put, so that distant boundaries are found as well.
+    Lengths extend ten times as far as the starts, so that distant boundaries are found as well.
     """
     jitter = np.exp(rng.uniform(-0.05, 0.05))
     if name == "theta":
@@ -107,7 +107,7 @@ def _exists(places: Places, name: str, value: Array) -> NDArray[np.bool_]:
     """Return whether a start with that value of the coordinate exists, (B,)."""
     if name == "theta":
         return (value > 0) & (value < np.pi)
-    if name in Line._fields:  # an empty side has no slope
+    if name in Line._fields:  # a side without samples has no slope
         return np.broadcast_to(places.data.c_pos if name == "s_pos" else places.data.c_neg, value.shape) > 0
     return (value > 0) | (name not in ("q", "rho", "kept"))
 
@@ -115,10 +115,10 @@ def _exists(places: Places, name: str, value: Array) -> NDArray[np.bool_]:
 def _beside(
     setting: Setting, given: Condition, region: Condition, atom: Atom, size: int, rng: np.random.Generator
 ) -> tuple[Places, NDArray[np.intp], Array] | None:
-    """Put up to `size` starts beside places where a comparison changes, preferably where the region does too.
+    """Place up to `size` starts beside points where a comparison changes, if possible where the region does.
 
-    Returns the starts, their face (1 above the place, 0 below it, `ELSEWHERE` where the region does not
-    change) and their distance from the place; None if the comparison never changes.
+    Returns the starts, their face (1 above the point, 0 below it, `ELSEWHERE` if the region does not change
+    there) and their distance from the point; None if the comparison never changes.
     """
     found: list[tuple[Places, NDArray[np.intp], Array]] = []
     names = _coordinates(setting)
@@ -134,7 +134,7 @@ def _beside(
             up = rng.random(below.size) < 0.5
             distance = _unit(setting, name) * np.exp(rng.uniform(*LOG_SPAN, below.size))
             value = np.where(up, above + distance, below - distance)
-            if atom.point:  # == or !=: a third of the starts are put at the place itself
+            if atom.point:  # == or !=: place a third of the starts exactly at the point
                 there = np.arange(below.size) % 3 == 0
                 value, distance = np.where(there, root, value), np.where(there, np.nan, distance)
             places = places.moved(name, value)
@@ -155,12 +155,12 @@ def _beside(
 def _crossings(
     setting: Setting, atom: Atom, name: str, size: int, rng: np.random.Generator
 ) -> tuple[Places, Array, Array, Array]:
-    """Find places where the comparison changes along the coordinate `name`.
+    """Find starts for which the comparison changes along the coordinate `name`.
 
-    Returns the places, and the values of the coordinate just below, at and just above the change. On a grid
-    the comparison changes between two neighbours, or it dips: its difference comes close to 0 and turns back,
-    perhaps beyond 0. One change or dip of each place, chosen at random, is bisected; a place without any is
-    left out.
+    Returns the starts, and the values of the coordinate just below, at and just above the change. On a grid
+    the comparison changes between two neighbours, or it dips: the difference of its sides approaches 0 and
+    turns back, perhaps after crossing 0. For each start, one change or dip is chosen at random and bisected;
+    a start without any is dropped.
     """
     places, grid = anywhere(setting, size, rng), _grid(setting, name, rng)
 
@@ -195,12 +195,12 @@ def _crossings(
 
 
 def _sign(difference: Array) -> NDArray[np.int8]:
-    """Return the sign of a difference, `_UNDEFINED` where it is NaN."""
+    """Return the sign of a difference, or `_UNDEFINED` where it is NaN."""
     return np.where(np.isnan(difference), _UNDEFINED, np.sign(difference)).astype(np.int8)
 
 
 def _lowest(difference: Callable[[Array], Array], left: Array, right: Array) -> Array:
-    """Search for the least difference between left and right, assuming one minimum, by thirds."""
+    """Find the smallest difference between left and right by ternary search, assuming a single minimum."""
     for _ in range(BISECTIONS):
         third = (right - left) / 3
         falls = difference(left + third) > difference(right - third)

@@ -1,4 +1,4 @@
-"""Starts given by coordinates, any one of which can be moved while the others are kept."""
+"""Starts given by coordinates, each of which can be changed while the others are kept."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,16 +17,16 @@ from singleneuron.verification.statements import Setting
 
 @dataclass(frozen=True)
 class Places:
-    """Starts by coordinates, each (B,) or of a shape that broadcasts with it.
+    """Starts given by coordinates, each of shape (B,) or one that broadcasts with it.
 
     Attributes
     ----------
     a, w1 : array_like
-        Outer weight, and component of w along the target. Only the sign of a matters in a balanced start.
+        Outer weight, and component of w along the target. In a balanced start only the sign of a matters.
     inner, outer : array_like
-        Norms of the rest of w: its parts within the target's coordinates and beyond them.
+        Norms of the two parts of w orthogonal to the target: in the target's coordinates, and in the others.
     data : Line
-        Statistics of the target's coordinate.
+        Statistics for the target's coordinate.
     seeds : NDArray[np.int64] | None
         Seeds of the samples in d > 1; None if there are none.
     """
@@ -46,7 +46,7 @@ class Places:
 
     @property
     def q(self) -> Array:
-        """Norm of w without its component along the target."""
+        """Norm of the part of w orthogonal to the target."""
         return np.hypot(self.inner, self.outer)
 
     @property
@@ -55,7 +55,7 @@ class Places:
         return np.hypot(self.w1, self.q)
 
     def values(self, setting: Setting) -> dict[str, Any]:
-        """Compute all that a condition may mention."""
+        """Compute the value of every name that a condition may use."""
         rho, a, c = self.rho, self.a, 0.0
         if setting.init == "balanced":
             a = np.copysign(rho, a)
@@ -66,7 +66,7 @@ class Places:
         return named | {"d": setting.d, "s_pos": self.data.s_pos, "s_neg": self.data.s_neg, "found": 1.0}
 
     def moved(self, name: str, value: Any) -> "Places":
-        """Return the places with the coordinate `name` set, and the others of its chart kept."""
+        """Return the places with the coordinate `name` changed and the others of its chart kept."""
         if name == "a0":
             return replace(self, a=value)
         if name == "w1":
@@ -85,7 +85,7 @@ class Places:
 
 
 def reach(setting: Setting) -> float:
-    """Return how far from 0 starts are put: about the largest |w| of the law."""
+    """Return the largest distance from 0 at which starts are placed: about the largest |w| under the law."""
     norm = setting.scale * (1.0 if setting.init == "balanced" else np.sqrt(setting.d))
     return float(norm * (1 + 2 / np.sqrt(setting.d)))
 
@@ -101,7 +101,7 @@ def anywhere(setting: Setting, size: int, rng: np.random.Generator) -> Places:
     q = np.choose(kind, [law["q"], rng.uniform(0, far, size), rho * np.sin(theta)])
     if setting.d == 1:
         q = np.zeros(size)
-    if setting.targets in (1, setting.d):  # no rest within the target's coordinates, or none beyond
+    if setting.targets in (1, setting.d):  # one of the two parts is 0
         angle = np.full(size, 0.0 if setting.targets == 1 else np.pi / 2)
     inner = q * np.sin(angle) if setting.targets > 1 else np.zeros(size)
     outer = q * np.cos(angle) if setting.targets < setting.d else np.zeros(size)
@@ -119,7 +119,7 @@ def join_places(parts: Sequence[Places]) -> Places:
 
 
 def batch_at(setting: Setting, places: Places, rng: np.random.Generator) -> Batch:
-    """Build the starts at these places; if w itself is needed, its direction across the target is random."""
+    """Build the starts at these places; if w is needed in full, its part across the target is random."""
     balanced = setting.init == "balanced"
     a = np.copysign(places.rho, places.a) if balanced else places.a
     c = np.zeros(a.size) if balanced else None

@@ -1,4 +1,4 @@
-"""Single runs of an experiment, repeated with the independent solver."""
+"""Repetition of single runs of an experiment with the independent solver."""
 
 import numpy as np
 
@@ -24,7 +24,7 @@ def repeat(setting: Setting, claim: Claim, batch: Batch) -> tuple[float, bool]:
     Returns
     -------
     outcome : float
-        1 if the run succeeds, 0 if it fails, NaN if the solver cannot tell.
+        1 if the run succeeds, 0 if it fails, NaN if the solver cannot decide.
     has_target : bool
         Whether the mask keeps the target.
     """
@@ -55,7 +55,7 @@ def repeat(setting: Setting, claim: Claim, batch: Batch) -> tuple[float, bool]:
 
 
 def _repeat_on_samples(setting: Setting, claim: Claim, batch: Batch) -> tuple[float, bool]:
-    """Repeat a run by gradient descent up to its mask, and by LSODA on the one coordinate that is left."""
+    """Repeat a run with gradient descent up to its mask, then with LSODA on the one remaining coordinate."""
     assert isinstance(batch.starts, State)
     assert batch.seeds is not None
     problem = sample_of(setting, batch.seeds[0])

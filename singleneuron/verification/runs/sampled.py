@@ -1,4 +1,4 @@
-"""Runs on samples in d > 1: each trains all its levels, the dense one included, on its own data."""
+"""Runs on samples in d > 1: each run trains all its levels, including the dense one, on its own data."""
 
 from concurrent.futures import Executor
 
@@ -11,16 +11,16 @@ from singleneuron.verification.runs.batches import Batch, part, sample_of
 from singleneuron.verification.statements import Claim, Setting
 
 RUNS_A_TASK = 32
-"""Runs handed to a process at a time: about a second's work."""
+"""Runs passed to a process at a time: about one second of work."""
 
 Outcomes = tuple[NDArray[np.int8], NDArray[np.bool_]]
-"""Status of each run by claim, (claims, B), and whether its mask has the target, (B,)."""
+"""Status of each run for each claim, (claims, B), and whether its mask keeps the target, (B,)."""
 
 
 def train(
     setting: Setting, claims: tuple[Claim, ...], batch: Batch, rtol: float, executor: Executor
 ) -> Outcomes:
-    """Train and prune every run of a batch by each claim's algorithm."""
+    """Train and prune every run of a batch with each claim's algorithm."""
     tasks = [part(batch, slice(i, i + RUNS_A_TASK)) for i in range(0, batch.starts.size, RUNS_A_TASK)]
     done = [executor.submit(_train, setting, claims, task, rtol) for task in tasks]
     ends = [future.result() for future in done]

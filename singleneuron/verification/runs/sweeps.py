@@ -1,4 +1,4 @@
-"""The runs of experiments, integrated and counted."""
+"""Integrate and count the runs of experiments."""
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -26,31 +26,31 @@ from singleneuron.verification.runs.tally import SEEN, Sweep, Tally
 from singleneuron.verification.statements import Claim, Setting, Statement
 
 RUNS, SAMPLED_RUNS = 1_000_000, 4_000
-"""Starts drawn for a statement, and for one about samples in d > 1, where a run takes about 40 ms."""
+"""Starts drawn per statement, in general and on samples in d > 1, where a run takes about 40 ms."""
 NEAR, NEAR_MOST = 0.25, 20_000
-"""Starts put beside the boundaries of a region: their share of those drawn, and their largest number."""
+"""Starts placed beside the boundaries of a region: as a share of the starts drawn, and at most."""
 RTOL, NEAR_RTOL, TIGHT = 1e-6, 1e-9, 1e-13
-"""Tolerances: from drawn starts, near boundaries, and for the second look at runs that contradict a claim."""
+"""Tolerances: for drawn starts, near boundaries, and for a second look at runs that contradict a claim."""
 SECOND_LOOKS = 100
-"""Most second looks in a batch; if more runs contradict the statement, the tolerance is not at fault."""
+"""Most second looks in a batch; if more runs contradict the statement, the tolerance is not the cause."""
 LISTED, REPEATED = 20, 20
 """Runs listed as examples, and runs that the independent solver repeats before a rate is refuted."""
 
 
 def plan(statements: Sequence[Statement], runs: int | None) -> dict[Setting, Sweep]:
-    """Plan the sweeps that give each statement its starts; claims about one setting share its runs.
+    """Plan the sweeps that give each statement its starts; claims about the same setting share its runs.
 
     Parameters
     ----------
     statements : Sequence[Statement]
         The statements to verify.
     runs : int or None
-        Starts of each statement; None: RUNS, or SAMPLED_RUNS where samples are trained in d > 1.
+        Starts per statement; None: RUNS, or SAMPLED_RUNS for training on samples in d > 1.
 
     Returns
     -------
     dict[Setting, Sweep]
-        A sweep for each setting, nothing counted yet.
+        A sweep for each setting, with nothing counted yet.
     """
     sweeps: dict[Setting, Sweep] = {}
     for statement in statements:
@@ -59,8 +59,8 @@ def plan(statements: Sequence[Statement], runs: int | None) -> dict[Setting, Swe
             setting = experiment.setting
             sweep = sweeps.setdefault(setting, Sweep(setting))
             if setting.sampled:
-                # Only a user's own statement gets more than SAMPLED_RUNS: when all shipped statements share
-                # one `runs`, a large number is meant for those without samples.
+                # Only a user's own statement gets more than SAMPLED_RUNS: all shipped statements share one
+                # value of `runs`, and a large value is meant for the statements without samples.
                 few = runs is None or statement.derivations
                 wanted = min(runs or RUNS, SAMPLED_RUNS) if few else runs or 0
             else:
@@ -74,7 +74,7 @@ def plan(statements: Sequence[Statement], runs: int | None) -> dict[Setting, Swe
 
 
 def run(sweep: Sweep, seed: int, report: Callable[[int], None]) -> None:
-    """Integrate the starts of a sweep under every claim's algorithm, and count what they show.
+    """Integrate the starts of a sweep under every claim's algorithm, and count the outcomes.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def run(sweep: Sweep, seed: int, report: Callable[[int], None]) -> None:
     seed : int
         Seed of all starts.
     report : Callable[[int], None]
-        Called with the number of drawn starts done so far.
+        Called with the number of drawn starts completed so far.
     """
     setting = sweep.setting
     sweep.unnested = dict.fromkeys(sweep.chains, 0)
@@ -110,7 +110,7 @@ def run(sweep: Sweep, seed: int, report: Callable[[int], None]) -> None:
 def _starts(sweep: Sweep, seed: int) -> Iterator[tuple[Batch, str | None, boundaries.Near | None]]:
     """Yield batches drawn from the law, then batches beside the boundaries of each stated region.
 
-    With a batch come the region and the distances from its boundaries; None for both if it was drawn.
+    Each batch comes with its region and the distances from the boundaries; both are None if it was drawn.
     """
     setting, given = sweep.setting, conditions.parse(sweep.setting.given)
     key = [seed, zlib.crc32(setting.model_dump_json().encode())]
@@ -125,11 +125,11 @@ def _starts(sweep: Sweep, seed: int) -> Iterator[tuple[Batch, str | None, bounda
 
 
 _Truth = tuple[NDArray[np.bool_], NDArray[np.bool_]]
-"""Where the stated region holds, and where it is neither true nor false, each (B,)."""
+"""Where the condition of the region is true, and where it is neither true nor false, each (B,)."""
 
 
 def _stated(setting: Setting, claim: Claim, batch: Batch, found: NDArray[np.bool_]) -> _Truth | None:
-    """Return what a claim states of each run; None if it states no region."""
+    """Return what a claim states about each run; None if it states no region."""
     if claim.success is None:
         return None
     region, values = conditions.parse(claim.success), values_of(setting, batch, found)
@@ -151,7 +151,7 @@ def _first_look(
     near: boundaries.Near | None,
     executor: Executor,
 ) -> Iterator[tuple[Claim, NDArray[np.int8], NDArray[np.bool_]]]:
-    """Yield, for each claim, the status of each run and whether its mask has the target."""
+    """Yield, for each claim, the status of each run and whether its mask keeps the target."""
     rtol = RTOL if near is None else NEAR_RTOL
     if setting.sampled:
         statuses, found = sampled.train(setting, claims, batch, NEAR_RTOL, executor)
@@ -170,10 +170,10 @@ def _second_look(
     stated: _Truth | None,
     executor: Executor,
 ) -> int:
-    """Integrate the runs that contradict the region again, at the tolerance TIGHT, and return their number.
+    """Repeat the runs that contradict the region with the tolerance TIGHT, and return their number.
 
-    The new outcomes replace the old ones in `status` and `stated`: a flow that passes a saddle within the
-    error of the first integration may leave it on either side.
+    The new outcomes replace the old ones in `status` and `stated`. A flow that passes a saddle closer than
+    the error of the first integration may leave it on either side.
     """
     again = np.flatnonzero(_wrong(status, stated))
     if stated is None or not 0 < again.size <= SECOND_LOOKS:
@@ -191,12 +191,12 @@ def _second_look(
 
 
 def _run(setting: Setting, claims: tuple[Claim, ...], batch: Batch, rtol: float) -> list[NDArray[np.int8]]:
-    """Integrate the runs under each claim's algorithm, and return their status by claim."""
+    """Integrate the runs under each claim's algorithm, and return their statuses for each claim."""
     if batch.data is None:
         problem, rules = Population(setting.d, setting.targets), [claim.rule for claim in claims]
         ends = engine.train_and_prune(problem, batch.starts, rules, method="ode", rtol=rtol)
         return [end.status.copy() for end in ends]
-    # In one coordinate nothing is pruned: one flow, on the data of each run, serves all claims.
+    # In one coordinate nothing is pruned: a single flow, on the data of each run, serves all claims.
     starts = batch.starts
     assert isinstance(starts, Reduced)
     c = start_balance(starts)
@@ -210,7 +210,7 @@ def _run(setting: Setting, claims: tuple[Claim, ...], batch: Batch, rtol: float)
 
 
 def _limit(setting: Setting, claim: Claim, batch: Batch) -> Array:
-    """Return what theory says of limits that no solver reaches in time: 1 or 0, NaN where it says nothing."""
+    """Return the outcome that theory predicts where no solver reaches the limit: 1 or 0, NaN if unknown."""
     if batch.data is not None:
         return np.full(batch.starts.size, np.nan)
     return predicted(
@@ -227,7 +227,7 @@ def _add(
     stated: _Truth | None,
     near: boundaries.Near | None,
 ) -> None:
-    """Count a batch; `near` tells which starts lie beside a boundary of the claim's own region."""
+    """Count a batch; `near` describes starts beside a boundary of the claim's own region."""
     _, trapped, number, *_ = engine.tally(success(status), status).tolist()
     decided = ~np.isnan(success(status))
     wrong, late = _wrong(status, stated), np.zeros(status.size, dtype=bool)
@@ -245,7 +245,7 @@ def _add(
             tally.in_limit += int(late.sum())
     if near is not None:
         for face in np.unique(near.face[near.face >= 0]):
-            # A side without decided starts gets an entry as well: no shift of it would have been seen.
+            # A face without decided starts gets an entry as well: no shift of it would have been seen.
             seen = near.distance[(near.face == face) & decided & ~np.isnan(near.distance)]
             known = tally.faces.get(int(face), np.empty(0))
             tally.faces[int(face)] = np.sort(np.append(known, seen))[:SEEN]
@@ -255,7 +255,7 @@ def _add(
 
 
 def _add_drawn(tally: Tally, batch: Batch, status: NDArray[np.int8], stated: _Truth | None) -> None:
-    """Count a batch drawn from the law towards the probabilities."""
+    """Count a batch drawn from the law towards the estimated probabilities."""
     successes, _, decided, undecided, *_ = engine.tally(success(status), status).tolist()
     tally.drawn_decided += decided
     tally.drawn_open += undecided
@@ -267,7 +267,7 @@ def _add_drawn(tally: Tally, batch: Batch, status: NDArray[np.int8], stated: _Tr
 def _list(
     batch: Batch, status: NDArray[np.int8], chosen: NDArray[np.bool_], into: list[tuple[Batch, int]]
 ) -> None:
-    """Append the first few of the chosen runs; trapped ones, decided by their limit, come last."""
+    """Append the first few of the chosen runs; trapped runs, decided by their limit, come last."""
     order = np.argsort(status == Status.TRAPPED, kind="stable")
     for i in order[chosen[order]][: LISTED - len(into)]:
         into.append((part(batch, slice(i, i + 1)), int(status[i])))
@@ -292,7 +292,7 @@ def contradicts(setting: Setting, claim: Claim, batch: Batch, found: bool, wins:
     Returns
     -------
     bool
-        False where the outcome is unknown, the region undefined, or none is stated.
+        False if the outcome is unknown, or the region is undefined or not stated.
     """
     stated = _stated(setting, claim, batch, np.array([found]))
     return stated is not None and not np.isnan(wins) and not stated[1][0] and bool(stated[0][0]) != bool(wins)

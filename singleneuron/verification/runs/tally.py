@@ -1,4 +1,4 @@
-"""What the runs of a claim showed, counted."""
+"""Counts of the outcomes of a claim's runs."""
 
 from dataclasses import dataclass, field
 
@@ -7,32 +7,32 @@ from singleneuron.verification.runs.batches import Batch
 from singleneuron.verification.statements import Claim, Setting
 
 SEEN = 10
-"""A shift of a boundary would have been seen if so many decided starts lie between it and the stated one."""
+"""A shifted boundary would be noticed if this many decided starts lie between it and the stated one."""
 
 
 @dataclass
 class Tally:
-    """What the runs of a claim showed.
+    """Counts of the outcomes of a claim's runs.
 
     Attributes
     ----------
     claim : Claim
         The claim.
     starts : int
-        All starts: those drawn from the law, and those put near a boundary.
+        All starts: drawn from the law, or placed near a boundary.
     decided, trapped, open : int
-        Runs that succeeded or failed, those of them that are trapped, and undecided runs.
+        Runs that succeeded or failed, the trapped runs among them, and undecided runs.
     undefined : int
-        Starts for which the stated region is neither true nor false; they are no evidence about it.
+        Starts at which the stated condition is neither true nor false; they are not evidence about it.
     counterexamples, in_limit : int
-        Decided runs against the region, and undecided runs whose limit, by theory, is against it.
+        Decided runs that contradict the region, and undecided runs whose theoretical limit contradicts it.
     second_looks : int
-        Runs against the region that were integrated again with a smaller tolerance.
+        Runs that contradicted the region and were integrated again with a smaller tolerance.
     drawn_decided, drawn_open, drawn_successes, drawn_counterexamples : int
-        Counts over the starts drawn from the law alone.
+        Counts over only the starts drawn from the law.
     against, undecided, sample : list[tuple[Batch, int]]
-        The first few runs against the region, undecided runs, and decided runs from drawn starts: a batch of
-        one, and its status.
+        The first few runs that contradict the region, that are undecided, and that are decided and were
+        drawn: each as a batch of one start, with its status.
     faces : dict[int, Array]
         For each side of each comparison, the smallest distances of decided starts from the boundary.
     """
@@ -57,7 +57,7 @@ class Tally:
 
     @property
     def shift(self) -> float | None:
-        """How far a boundary may be off without being noticed; None if too few starts lie beside one."""
+        """The largest error in a boundary that could go unnoticed; None if one has too few starts."""
         if not self.faces or any(distances.size < SEEN for distances in self.faces.values()):
             return None
         return float(max(distances[SEEN - 1] for distances in self.faces.values()))
@@ -65,7 +65,7 @@ class Tally:
 
 @dataclass
 class Sweep:
-    """All claims about the runs of one setting, and what the runs showed.
+    """All claims about the runs of one setting, and the counts of their outcomes.
 
     Attributes
     ----------
@@ -74,9 +74,9 @@ class Sweep:
     runs : int
         Number of starts to draw.
     tallies : dict[Claim, Tally]
-        What the runs showed for each claim.
+        The counts for each claim.
     chains : list[tuple[Claim, ...]]
-        Claims in an order in which each algorithm succeeds wherever the one before it does.
+        Claims ordered so that each algorithm should succeed wherever the previous one does.
     unnested : dict[tuple[Claim, ...], int]
         Number of runs that break each chain.
     """

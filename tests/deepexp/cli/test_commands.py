@@ -157,7 +157,7 @@ def test_places_that_cannot_be_are_told_before_any_work(run, tmp_path, capsys, m
     _fails(capsys, ["export", str(run), "--level", "0", "--out", "file"], "must be writable, but '")
     _fails(capsys, ["status", "file"], "there must be a folder of runs at 'file', but there is none")
     _fails(capsys, ["status", "nowhere"], "there must be a folder of runs at 'nowhere', but there is none")
-    _fails(capsys, ["bench", "--readme", "nowhere"], "'nowhere' must be a file that can be read")
+    _fails(capsys, ["bench", "--readme", "nowhere"], "'nowhere' must be a readable file")
     _fails(capsys, ["bench", "--readme", "file"], "must hold the lines <!-- deepexp benchmark: begin -->")
     assert main.main(["status"]) == 0
     assert capsys.readouterr().out == "no runs in 'runs'\n"
@@ -565,7 +565,7 @@ def test_a_result_is_reduced_again_where_its_runs_are_gone(tmp_path, capsys, mon
     assert not results.read(tmp_path / "new.nc")["levels"].counted.values[0, -1]
     for arguments, message in (
         (["laptop", "--from", "old.nc"], "must be of the recipe laptop, but it is of tiny"),
-        (["tiny.toml", "--from", "gone.nc"], "there must be a result file at 'gone.nc'"),
+        (["tiny.toml", "--from", "gone.nc"], "the result file 'gone.nc' does not exist"),
         (["tiny.toml", "--from", "old.nc", "--seed", "0"], "leave --seed and --panel out"),
     ):
         _fails(capsys, ["reduce", *arguments], message)

@@ -263,7 +263,7 @@ def test_marks_and_line_ends_of_other_editors_are_read(made, tmp_path, capsys):
     assert [status.state for status in storage_status.status(folder.parent)] == ["complete"]
     recipe.write_bytes(RECIPE.encode("utf-16"))
     capsys.readouterr()
-    _fails(capsys, command, f"'{recipe}' must be UTF-8 text, but it is not at byte 0; save it as UTF-8")
+    _fails(capsys, command, f"'{recipe}' must be UTF-8 text, but is invalid at byte 0; save it as UTF-8")
 
 
 def test_status_looks_into_no_stray(made):

@@ -1,4 +1,4 @@
-"""Runs on file systems without locks, where another file stands for one."""
+"""Runs on file systems without locks, where another file serves as the lock."""
 
 import errno
 import fcntl
@@ -18,7 +18,7 @@ def test_a_run_trains_and_has_a_status_without_locks(tmp_path, capsys, monkeypat
     settings = ["model.width=0.25", "data.limit=64", "train.batch_size=32"]
     run = ["train", "--levels", "0", "--epochs", "1", "--out", str(tmp_path / "run"), "--set", *settings]
     assert main.main(run) == 0
-    assert "lock.held' stands for one" in capsys.readouterr().out
+    assert "lock.held' as the lock" in capsys.readouterr().out
     assert [one.state for one in status.status(tmp_path)] == ["complete"]
     (tmp_path / "run" / "levels.csv").unlink()
     assert [one.state for one in status.status(tmp_path)] == ["stopped"]

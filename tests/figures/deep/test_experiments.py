@@ -102,7 +102,7 @@ def test_figures_are_of_all_recipes_and_of_nothing_else():
 @pytest.mark.parametrize("recipe", ["fig2b", "fig5", "width", "perturb"])
 def test_smoke_is_marked_and_two_seeds_have_no_bars(recipe):
     figure = experiments.FIGURES[recipe](tables(recipe, seeds=2, profile="smoke"))
-    assert figure.get_suptitle() == "SMOKE RUN: nothing about the methods"
+    assert figure.get_suptitle() == "SMOKE RUN: says nothing about the methods"
     assert "whiskers" not in _legend(figure)[1]
     assert not any(axes.collections for axes in figure.axes)
 

@@ -250,13 +250,13 @@ def test_every_verdict_is_shown_as_it_is(page):
 def test_counterexamples_are_complete(page):
     words = page.words()
     for said in (
-        "Stated: IMP succeeds, from a(0)>0. Found: integrated, it ends stuck; with the independent solver it "
-        "fails.",
+        "Stated: IMP succeeds, from a(0)>0. Found: the integrated run ends 'stuck'; with the independent "
+        "solver it fails.",
         "Start: a0 = 1.077183101451537, w1 = -0.18806056544472688",
         "Setting: d = 10 ",
         "Stated: LRR succeeds with probability 0.5. Found: 251 of 1,000 decided runs succeed; the 99.99 % "
         "interval is [0.20000, 0.31000], and 19 of 20 runs repeated",
-        "Stated: the law 'angle'. Found: the integration leaves it by 5.5e+05 tolerances",
+        "Stated: the law 'angle'. Found: the integration deviates from it by 5.5e+05 tolerances",
         "Start: a0 = 0.375",
     ):
         assert said in words, said
@@ -287,7 +287,7 @@ def test_predictions_stand_with_their_estimate_and_their_verdict(page):
 def test_figures_say_what_they_show_and_smoke_is_marked(page):
     words = page.words()
     assert "(conservation). c stays." in words
-    assert "SMOKE RUN: it shows that the pipeline works, and nothing about the methods." in words
+    assert "SMOKE RUN: it shows that the pipeline works, and says nothing about the methods." in words
     assert words.count("SMOKE RUN") == 5  # at the figure, and at each of its verdicts
     assert "Not drawn, since there is no result file: fig1a," in words
     images = [value for value in page.values("src") if value.startswith("data:")]
@@ -307,7 +307,7 @@ def test_provenance_is_that_of_every_file(page, folder):
     assert "1234 1" in words
     assert "all verdicts" in words
     assert f"numpy {np.__version__}" in words
-    assert "different sources" not in words
+    assert "different versions of the sources" not in words
 
 
 def _decoded(array, shape):
@@ -345,13 +345,13 @@ def test_constant_values_survive():
 def test_what_is_missing_is_said(folder):
     verdicts = signflow_verdicts.read_verdicts(folder / "verdicts.json")
     bare = Page(report.page(verdicts, [], missing=["fig1a"])).words()
-    assert "singleneuron preset explorer makes it" in bare
-    assert "No figure has a result file. make figures" in bare
+    assert "Run singleneuron preset explorer to create it" in bare
+    assert "No figure has a result file. Run make figures" in bare
     other = copy.deepcopy(verdicts)
     other[0].provenance["source_digest"] = "another"
     other[1].provenance.clear()
     words = Page(report.page(other, [])).words()
-    assert "made by different sources" in words
+    assert "made with different versions of the sources" in words
     assert "not recorded" in words
 
 
@@ -371,11 +371,11 @@ def test_a_report_without_its_inputs_is_one_line_and_code_2(folder, tmp_path, ca
         assert message in streams.err
         assert not out.exists()
 
-    fails("but there is no such file; `singleneuron verify` makes it", "--results", str(tmp_path / "none"))
+    fails("does not exist; run `singleneuron verify` to create it", "--results", str(tmp_path / "none"))
     bad = tmp_path / "bad.json"
     for text, message in (
-        ("[{", "but it is not JSON ("),
-        ('[{"id": 3}]', "but 0.id must be a string, got 3; 0.statement must be given"),
+        ("[{", ": it is not JSON ("),
+        ('[{"id": 3}]', ": 0.id must be a string, got 3; 0.statement must be given"),
         (json.dumps([_verdict(verdict="PERHAPS")]), "0.verdict must match pattern"),
     ):
         bad.write_text(text)
@@ -391,7 +391,7 @@ def test_a_report_without_its_inputs_is_one_line_and_code_2(folder, tmp_path, ca
     (damaged / "fig1a.nc").unlink()
     results.write({"map": xr.Dataset()}, damaged / "explorer.nc", config={})
     fails(
-        "does not hold what explorer draws",
+        "does not hold the tables that explorer draws",
         "--results",
         str(damaged),
         "--verdicts",

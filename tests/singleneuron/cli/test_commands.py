@@ -137,8 +137,8 @@ def test_another_result_is_replaced_only_when_told(suffix, tmp_path, monkeypatch
         assert _run([*line, "--seed", "3", "--imp", "rebalance"]) == 2
         err = capsys.readouterr().err
         assert err == (
-            f"singleneuron: '{out}' holds a result of another configuration (different: imp, seed); "
-            "write to another file, or replace it with --overwrite\n"
+            f"singleneuron: '{out}' holds the result of another configuration (different: imp, seed); "
+            "write to another file, or use --overwrite to replace it\n"
         )
         assert _run([*line, "--out", str(tmp_path / "letter.csv")]) == 2
         err = capsys.readouterr().err

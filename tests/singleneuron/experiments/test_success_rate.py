@@ -223,7 +223,7 @@ def test_other_sources_and_other_folders_are_refused(tmp_path, monkeypatch):
 
 def test_a_folder_of_chunks_belongs_to_one_process(tmp_path):
     folder = tmp_path / "study.nc.chunks"
-    holder = rf"process {os.getpid()} on .* is at work there"
+    holder = rf"process {os.getpid()} on .* is working there"
     with opened(folder, {"a": 1}) as store:
         store.save("0000-000000000000-000000000500", [[1]])
         for use in (lambda: _open(folder, {"a": 1}), lambda: discard(folder)):

@@ -69,7 +69,7 @@ def test_a_file_of_another_editor_is_read(change, tmp_path):
         (GOOD + "d = 3\ntargets = 4\n", "targets"),
         (GOOD + "d = 2000\ntargets = 2\n", "targets"),
         (GOOD + "noise = 0.1\n", "noise"),
-        (GOOD + "n = 50\ntargets = 2\n", "n samples"),
+        (GOOD + "n = 50\ntargets = 2\n", "targets must be 1 if n is set"),
         (GOOD + "n = 10000000\n", "n d must be"),
         (GOOD + 'n = 50\ngiven = "found > 0"\n', "found"),
         (GOOD + 'success = "found > 0"\n', "found"),
