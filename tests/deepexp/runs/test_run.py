@@ -500,7 +500,7 @@ def test_what_ends_a_run_is_in_its_log(tmp_path, tiny, monkeypatch):
     def fail(*_):
         raise ValueError("the data are gone")
 
-    for name, what in (("load", "ValueError: the data are gone"), ("batches", "interrupted")):
+    for name, what in (("load", "ValueError: the data are gone"), ("training_batches", "interrupted")):
         error = fail if name == "load" else _interrupt
         with monkeypatch.context() as patch:
             patch.setattr(dataset if name == "load" else train, name, error)
