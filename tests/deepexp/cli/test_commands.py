@@ -298,7 +298,7 @@ def test_several_seeds_train_together_and_every_line_names_its_own(tmp_path, mon
         (["machine.stack=[]", "--seed", "0", "1"], "--set must leave machine.stack to --seed, got []; give"),
         (["machine.stack=[0,1]", "--dry-run"], "--set must leave machine.stack to --seed, got [0, 1]; give"),
         (["seed=3", "--seed", "0", "1"], "--set must leave the seed to --seed, got seed=3; give it there"),
-        (["--seed", "1", "1"], "stack must have two seeds or more, each once, got [1, 1]"),
+        (["--seed", "1", "1"], "stack must have at least two seeds, all different, got [1, 1]"),
         (["--seed", "0", "1", "--tensorboard"], "--tensorboard is for one seed, got 2; leave it out"),
     ],
 )
@@ -347,7 +347,7 @@ def test_status_lists_the_runs(run, capsys):
 @pytest.mark.parametrize(
     ("name", "content", "why"),
     [
-        ("config.toml", "seed = [", "must be TOML"),
+        ("config.toml", "seed = [", "must be valid TOML"),
         ("config.toml", b"\xff\xfe", "decode"),
         ("progress.json", "{", "property name"),
         ("progress.json", "3", "'int'"),
