@@ -13,7 +13,7 @@ WeightOrigin = Literal["keep", "initial", "rewind", "donor"]
 
 
 class Section(BaseModel):
-    """A frozen group of settings that rejects unknown keys, values of the wrong type and non-finite numbers."""
+    """A frozen group of settings that rejects unknown keys, values of a wrong type and non-finite numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -111,8 +111,8 @@ POLICIES: dict[str, dict[str, LevelPolicy]] = {
         "wr": _row(_WR, momentum="initial", schedule="start"),
         "lrr": _row(_LRR, momentum="initial"),
     },
-    # Every reset loads the state saved after the warm-up, including the optimizer, so IMP and WR are the same.
-    # The last six express our algorithms in its terms, so that all arms of an experiment return to one point.
+    # Every reset loads the state saved after the warm-up, including the optimizer, so IMP and WR coincide. The
+    # last six express our algorithms in its terms, so that all arms of an experiment return to the same point.
     "s2s": {
         "imp": _row(_SNAPSHOT),
         "wr": _row(_SNAPSHOT),

@@ -52,8 +52,8 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
     if dataset not in PROTOCOLS[protocol].settings:
         known = ", ".join(PROTOCOLS[protocol].settings)
         raise ValueError(
-            f"the protocol '{protocol}' is not defined for '{dataset}', only for {known}; choose another data "
-            "set or protocol"
+            f"the protocol '{protocol}' is not defined for '{dataset}', only for {known}; choose another "
+            "data set or protocol"
         )
     algorithm = settings.get("algorithm", "lrr")
     flat = {"protocol": protocol, "algorithm": algorithm, "data.dataset": dataset, "model.name": "resnet8"}

@@ -41,7 +41,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "digits": {},
             "cifar10": _CROP_FLIP,
             "cifar100": _CROP_FLIP,
-            # At the original 64 pixels, with CIFAR's stem and, as for CIFAR, padding of one eighth of the side.
+            # At the original 64 pixels, with CIFAR's stem and, as for CIFAR, padding by 1/8 of the side.
             "tinyimagenet": {"data.crop_padding": 8, "data.flip": "random"},
             "imagenet": {**_RESIZED_CROP, "model.name": "resnet18", "model.stem": "imagenet"},
         },

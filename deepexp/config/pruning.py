@@ -13,7 +13,7 @@ from deepexp.config.sections import Fraction01
 SCORE_SETTINGS = {
     "snip": "snip_batches",
     "synflow": "synflow_steps",
-}  # the field that only the given score uses
+}  # the field that only this score uses
 
 
 class Pruning(Section):
@@ -71,8 +71,8 @@ class Pruning(Section):
             raise ValueError(f"run must be left out with source = '{self.source}', got '{self.run}'")
         if (self.source == "fixed") != (self.run_level is not None):
             raise ValueError(
-                f"run_level must be given if and only if source = 'fixed', got {self.run_level} with source = "
-                f"'{self.source}'; set both or neither"
+                f"run_level must be given if and only if source = 'fixed', got {self.run_level} with "
+                f"source = '{self.source}'; set both or neither"
             )
         for name in self._idle():
             if getattr(self, name) != Pruning.model_fields[name].default:

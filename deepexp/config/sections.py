@@ -77,7 +77,8 @@ class Data(Section):
             raise ValueError(f"crop_padding must be 0 with {reason}, got {self.crop_padding}")
         if self.size is not None and not self.resized_crop and self.dataset != "imagenet":
             raise ValueError(
-                f"size needs resized_crop = true, since {self.dataset} is not resized otherwise, got {self.size}"
+                f"size needs resized_crop = true, since {self.dataset} is not resized otherwise, got "
+                f"{self.size}"
             )
         if self.test_size is not None:
             if self.dataset == "imagenet":
@@ -185,7 +186,8 @@ class Train(Section):
             0 < m < self.epochs for m in self.milestones
         ):
             raise ValueError(
-                f"milestones must increase and lie in (0, epochs = {self.epochs}), got {list(self.milestones)}"
+                f"milestones must increase and lie in (0, epochs = {self.epochs}), got "
+                f"{list(self.milestones)}"
             )
         if self.schedule == "step" and not self.milestones:
             raise ValueError("the schedule 'step' needs train.milestones, got none")

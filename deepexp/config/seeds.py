@@ -9,9 +9,9 @@ import json
 def stream(seed: int, *key: str | int) -> int:
     """Return the seed of the random stream that `key` names.
 
-    Different keys give independent streams. Every random number of a run comes from a generator that is seeded
-    in this way, used at once and discarded. The seed, level and epoch therefore determine all randomness, and
-    a resumed run draws the same numbers as an uninterrupted one.
+    Different keys give independent streams. Every random number of a run comes from a generator that is
+    seeded in this way, used at once and discarded. The seed, level and epoch therefore determine all
+    randomness, and a resumed run draws the same numbers as an uninterrupted one.
 
     Parameters
     ----------

@@ -126,7 +126,7 @@ class Config(Section):
         """A readable name and a digest of every field, defaults included (but see `LATER`)."""
         tree = self.model_dump()
         if self.train.warmup == "first" and self.policy.schedule == "rewind":
-            # Finished runs without this mark departed from level 0's schedule at the rewind point, so they are
+            # Finished runs without this mark departed from level 0's schedule at the rewind point: they are
             # different runs.
             tree["policy"]["schedule"] = "rewind to level 0"
         for key, value in LATER.items():
