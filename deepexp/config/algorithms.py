@@ -111,8 +111,8 @@ POLICIES: dict[str, dict[str, LevelPolicy]] = {
         "wr": _row(_WR, momentum="initial", schedule="start"),
         "lrr": _row(_LRR, momentum="initial"),
     },
-    # Every reset loads the state saved after the warm-up, including the optimizer, so IMP and WR coincide. The
-    # last six express our algorithms in its terms, so that all arms of an experiment return to the same point.
+    # Every reset loads the state saved after the warm-up, including the optimizer, so IMP and WR coincide.
+    # The last six express our algorithms in its terms: all arms of an experiment return to the same point.
     "s2s": {
         "imp": _row(_SNAPSHOT),
         "wr": _row(_SNAPSHOT),

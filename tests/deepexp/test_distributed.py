@@ -395,5 +395,5 @@ def test_a_killed_rank_ends_the_run_which_then_goes_on_to_the_same_bits(tmp_path
     again = _torchrun(killed)
     _, error = again.communicate(timeout=300)
     assert again.returncode == 0, error
-    assert "going on from level" in (killed / "log.txt").read_text()
+    assert "resuming from level" in (killed / "log.txt").read_text()
     same_run(tmp_path / "whole", killed)

@@ -93,7 +93,7 @@ def test_the_same_command_finds_the_run_complete(run, capsys):
         (["--set", "pruning.keep=0"], "pruning.keep must be greater than 0, got 0"),
         (["--set", "pruning.keep=1.2"], "pruning.keep must be less than or equal to 1, got 1.2"),
         (["--levels", "-1"], "pruning.levels must be greater than or equal to 0, got -1"),
-        (["--levels", "500"], "every level must keep a weight"),
+        (["--levels", "500"], "every level must keep at least one weight"),
         (["--set", "perturbation.fraction=1.5"], "perturbation.fraction must be less than or equal to 1"),
         (["--dataset", "cifar100"], "cifar100 must be in"),
         (["--device", "cuda"], "needs a CUDA device"),
@@ -200,8 +200,8 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(tmp_path, same_run, limit):
     )
     assert done.returncode == 1
     assert done.stderr == (
-        f"deepexp: there must be room for the files of '{tmp_path / 'run'}', but there is none (File "
-        "too large); every complete epoch is kept: make room, and run the same command again to go on\n"
+        f"deepexp: the disk must have room for the files of '{tmp_path / 'run'}', but it has none (File "
+        "too large); every complete epoch is kept: free some space, and run the same command again to resume\n"
     )
     assert not list((tmp_path / "run").rglob(".*"))
     assert main.main([*RUN, "--out", str(tmp_path / "run"), "--quiet"]) == 0

@@ -163,7 +163,7 @@ def test_a_lost_or_damaged_file_is_made_again(made, name, cut):
     said = []
     for _ in levels.run(layout.read_config(folder), folder, said.append):
         pass
-    assert any(f"'{folder / name}'" in line and line.endswith("it is made again") for line in said)
+    assert any(f"'{folder / name}'" in line and line.endswith("recreating it") for line in said)
     assert {path: path.read_bytes() for path in kept} == before
     assert [status.state for status in storage_status.status(folder.parent)] == ["complete"]
 
