@@ -201,7 +201,8 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(tmp_path, same_run, limit):
     assert done.returncode == 1
     assert done.stderr == (
         f"deepexp: the disk must have room for the files of '{tmp_path / 'run'}', but it has none (File "
-        "too large); every complete epoch is kept: free some space, and run the same command again to resume\n"
+        "too large); every complete epoch is kept: free some space, and run the same command again to "
+        "resume\n"
     )
     assert not list((tmp_path / "run").rglob(".*"))
     assert main.main([*RUN, "--out", str(tmp_path / "run"), "--quiet"]) == 0
