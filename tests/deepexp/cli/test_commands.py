@@ -136,9 +136,9 @@ def test_another_configuration_and_a_held_folder_are_refused(run, capsys):
 
 def test_an_out_that_is_no_folder_is_bad_input(tmp_path, capsys):
     (tmp_path / "file").write_text("text")
-    _fails(capsys, [*RUN, "--out", str(tmp_path / "file")], "must be a folder that can be written")
-    _fails(capsys, [*RUN, "--out", str(tmp_path / "file" / "x")], "must be a folder that can be written")
-    _fails(capsys, [*RUN, "--out", "/proc/x/run"], "must be a folder that can be written")
+    _fails(capsys, [*RUN, "--out", str(tmp_path / "file")], "must be a writable folder")
+    _fails(capsys, [*RUN, "--out", str(tmp_path / "file" / "x")], "must be a writable folder")
+    _fails(capsys, [*RUN, "--out", "/proc/x/run"], "must be a writable folder")
     assert (tmp_path / "file").read_text() == "text"
 
 
