@@ -24,7 +24,7 @@ RUNS_OWN = (
     "about.json",
     "levels.csv",
     "checkpoints",
-)  # a folder with any of them belongs to a run
+)  # a folder with any of these is a run's
 # The names that `atomic` gives to unfinished files.
 _TEMPORARY = re.compile(r"\..+-[0-9a-f]{8}(\.\w+)?")
 

@@ -1,4 +1,4 @@
-"""Tensors on disk, as safetensors files: reading them runs no code; they are atomic and have a checksum.
+"""Tensors on disk, as safetensors files, which run no code when read; written atomically, with a checksum.
 
 The same tensors with the same metadata give the same bytes.
 """

@@ -14,8 +14,8 @@ from deepexp.models import prunable
 def learning_rate(train: Train, step: int, per_epoch: int, *, warm: bool) -> float:
     """Return the learning rate of a step: a pure function, so that a resumed run has no state to restore.
 
-    With `schedule_per = 'epoch'`, the rate is constant within an epoch. A warm-up is a linear ramp to the peak
-    during the first `warmup_epochs`: step t of a ramp of W steps has (t + 1) / W of the peak, or the ramp
+    With `schedule_per = 'epoch'`, the rate is constant within an epoch. A warm-up is a linear ramp to the
+    peak over the first `warmup_epochs`: step t of a ramp of W steps has (t + 1) / W of the peak, or the ramp
     rises from `rise_from` at t = 0. After it, a cosine falls to `lr_min` over the remaining epochs. The
     milestones and the triangle count from the level's start, or from the end of a warm-up that comes before
     its epochs; with `milestones_after_warmup`, milestones count from the end of any warm-up.
