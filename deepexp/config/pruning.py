@@ -10,10 +10,7 @@ from pydantic import Field, model_validator
 from deepexp.config.algorithms import Section
 from deepexp.config.sections import Fraction01
 
-SCORE_SETTINGS = {
-    "snip": "snip_batches",
-    "synflow": "synflow_steps",
-}  # the field that only this score uses
+SCORE_SETTINGS = {"snip": "snip_batches", "synflow": "synflow_steps"}  # the field that only this score uses
 
 
 class Pruning(Section):

@@ -79,9 +79,8 @@ def _graph(net: nn.Module, machine: Machine) -> Forward:
     dynamo.recompile_limit = dynamo.accumulated_recompile_limit = GRAPHS
     if machine.device == "cpu":
         return torch.compile(net, fullgraph=True, dynamic=False)
-    if hasattr(
-        inductor, "deterministic"
-    ):  # do not select kernels by speed where the choice would change the sums
+    # Do not select kernels by speed where the choice would change the sums.
+    if hasattr(inductor, "deterministic"):
         inductor.deterministic = True
     # CUDA graphs replay a step's kernels without launching each one; launches limit the speed of small nets.
     return torch.compile(net, fullgraph=True, dynamic=False, mode="reduce-overhead")

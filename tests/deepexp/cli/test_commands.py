@@ -441,7 +441,9 @@ def test_data_verify_and_doctor(tmp_path, capsys, monkeypatch):
     text = capsys.readouterr().out
     assert "digits: scikit-learn" in text
     assert "cifar100 must be in" in text
-    assert f"torch {torch.__version__}, its own kernels for {torch.backends.cpu.get_cpu_capability()}" in text
+    assert (
+        f"torch {torch.__version__}, whose own kernels use {torch.backends.cpu.get_cpu_capability()}" in text
+    )
 
 
 def test_doctor_says_which_instructions_convolutions_may_use(capsys, monkeypatch):

@@ -531,7 +531,7 @@ def test_what_a_run_builds_on_is_complete_and_the_one_named(tmp_path, lrr, tiny,
 def test_masks_of_another_model_are_refused(lrr, tiny):
     config, folder = lrr
     settings = {**tiny, "model.width": 0.5, "pruning.source": "run", "pruning.run": config.run_id}
-    with pytest.raises(ValueError, match="take a mask of the same model"):
+    with pytest.raises(ValueError, match="use a mask of the same model"):
         _finish(build(settings), folder.parent / "wide")
 
 
