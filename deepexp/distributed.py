@@ -148,7 +148,7 @@ def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _buckets(parameters: Sequence[Tensor]) -> list[list[Tensor]]:
-    """Divide the parameters into buckets, which depends only on their order and sizes.
+    """Divide the parameters into buckets that depend only on their order and sizes.
 
     The last parameters come first, since a backward pass finishes their gradients first.
     """

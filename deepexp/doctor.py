@@ -28,7 +28,7 @@ def lines() -> Iterator[str]:
     try:
         yield f"data in {catalogue.folder()}:"
     except ModuleNotFoundError as error:
-        yield f"data: {error.name} {_MISSING}, or set SIGNFLOW_DATA to their folder"
+        yield f"data: {error.name} {_MISSING}, or set SIGNFLOW_DATA to the data's folder"
     for name in catalogue.SOURCES:
         yield f"  {name}: {_copy(name)}"
     yield f"free disk space here: {shutil.disk_usage('.').free / 1e9:.1f} GB"

@@ -153,7 +153,9 @@ def _rescale(flat: Mapping[str, Any], epochs: Any) -> dict[str, Any]:
 def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
     sections = {key.rpartition(".")[0] for key in flat} - {""}
     for key in sections & flat.keys():
-        raise ValueError(f"'{key}' is a section and has no value, got {flat[key]!r}; set one of its keys")
+        raise ValueError(
+            f"'{key}' is a section and must not be set to a value, got {flat[key]!r}; set one of its keys"
+        )
     tree: dict[str, Any] = {}
     for key, value in flat.items():
         section, _, name = key.rpartition(".")

@@ -132,7 +132,7 @@ PROTOCOLS: dict[str, Protocol] = {
         "github.com/lottery-ticket/rewinding-iclr20-public; Renda, Frankle & Carbin, ICLR 2020",
         {
             "cifar10": {},
-            # The warm-up is part of the schedule, wherever in it a level starts. The source applies no weight
+            # The warm-up is part of the schedule, wherever a level starts in it. The source applies no weight
             # decay to batch normalisation; here biases are exempt as well.
             "imagenet": {
                 **_RESIZED_CROP,

@@ -21,7 +21,7 @@ class Pruning(Section):
     Attributes
     ----------
     levels : int
-        How many times the network is pruned; with 0, the run is only the first training.
+        How many times the network is pruned; with 0, it is only trained once.
     keep : float
         The fraction of the living weights that each level keeps, in (0, 1].
     initial_density : float

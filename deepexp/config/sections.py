@@ -28,7 +28,7 @@ class Data(Section):
     limit : int, optional
         The maximum number of images to train on, chosen by the seed; all by default.
     classes : int, optional
-        The number of classes of tinyimagenet or imagenet to use, in order of name; all by default.
+        The number of classes of tinyimagenet or imagenet to use, the first ones by name; all by default.
     size : int, optional
         The height and width in pixels to which images are resized. By default 224 for imagenet, and the
         original size for the other data sets.
@@ -210,7 +210,7 @@ class Train(Section):
 
 
 class Machine(Section):
-    """How the run uses the machine; part of its identity, since even threads change the order of sums.
+    """How a run uses the machine, which is part of its identity: even threads change the order of sums.
 
     Attributes
     ----------

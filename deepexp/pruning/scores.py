@@ -124,7 +124,7 @@ def synflow(net: nn.Module, alive: Mask, shape: tuple[int, int, int]) -> dict[st
         copy(torch.ones(1, channels, height, width, dtype=torch.float64, device=device)).sum().backward()
     flow = _products(copy)
     largest = max(float(tensor.max()) for tensor in flow.values())
-    scale = 2.0 ** (100 - math.frexp(largest)[1])  # scales the largest to 2^99..2^100; float32 ends at 2^128
+    scale = 2.0 ** (100 - math.frexp(largest)[1])  # puts the largest in [2^99, 2^100); float32 ends at 2^128
     return {name: (tensor * scale).float() for name, tensor in flow.items()}
 
 

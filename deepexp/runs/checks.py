@@ -26,7 +26,7 @@ _COUNTED = 1e4  # up to this width torch can build the outline of every network,
 
 def without_bf16() -> bool:
     """Return whether this is an x86 processor without units for bf16."""
-    # torch reports this only by private functions.
+    # torch reports this only through private functions.
     has = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return platform.machine() in ("x86_64", "AMD64") and not has
 
@@ -44,9 +44,9 @@ def check_compiler(device: str) -> None:
 
 
 def check_device_memory(config: Config) -> None:
-    """Raise ValueError if the device lacks the memory that every such run needs.
+    """Raise ValueError if the device lacks the memory for what the run must hold at the least.
 
-    This is the memory for the weights, their gradients and momentum in float32, and the pixels of a batch.
+    This is the weights, their gradients and momentum in float32, and the pixels of a batch.
     """
     source, machine, model = catalogue.SOURCES[config.data.dataset], config.machine, config.model
     height, _, channels = source.shape
@@ -105,7 +105,8 @@ def check_possible(work: Run) -> None:
         if last < 1:
             raise ValueError(
                 f"every level must keep at least one weight, but with pruning.keep = {config.pruning.keep:g} "
-                f"level {config.pruning.levels} keeps none of {dense.total:,}; set fewer pruning.levels"
+                f"level {config.pruning.levels} keeps none of {dense.total:,} weights; set fewer "
+                "pruning.levels"
             )
     if config.perturbation.fraction:
         signs.perturbation(dense, config.perturbation, 0)

@@ -58,7 +58,7 @@ def export(run: Path, level: int, out: Path) -> list[Path]:
         if revived:
             raise ValueError(
                 f"every pruned weight of '{run}' must be 0, but {revived:,} of '{name}' at level {level} are "
-                f"not; delete the run and run it again"
+                f"not; delete the run and start it again"
             )
         pruned[f"{name}_orig"] = pruned.pop(name)
         pruned[f"{name}_mask"] = alive.to(state[name].dtype)

@@ -38,7 +38,7 @@ class LevelProgress:
     step, total : int
         How many steps of its schedule are done, and how many there are.
     report : Report, optional
-        The training over the epoch that has just ended.
+        The report of the epoch that has just ended.
     row : Mapping[str, Any], optional
         The level's row of levels.csv, once the level is complete.
     """

@@ -38,7 +38,7 @@ def capture(net: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
     net : nn.Module
         The network.
     optimizer : torch.optim.Optimizer
-        The optimizer that `training.optimizer` made for `net`, so that momentum buffers exist.
+        The optimizer that `training.optimizer` made for `net`, with momentum buffers.
 
     Returns
     -------

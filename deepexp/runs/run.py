@@ -57,7 +57,7 @@ def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: Non
     Raises
     ------
     ValueError
-        The run is impossible; where this can be known in advance, nothing has been trained or written.
+        The run is impossible. This is raised before anything is trained or written if it can be known then.
     Diverged
         The training of a level diverged; the levels before it are kept.
     """

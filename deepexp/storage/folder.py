@@ -19,7 +19,7 @@ from deepexp.config.settings import Config
 from signflow import locks
 from signflow.files import atomic
 
-RUNS_OWN = ("config.toml", "about.json", "levels.csv", "checkpoints")  # mark a folder as a run's
+RUNS_OWN = ("config.toml", "about.json", "levels.csv", "checkpoints")  # each marks a run's folder
 # The names that `atomic` gives to unfinished files.
 _TEMPORARY = re.compile(r"\..+-[0-9a-f]{8}(\.\w+)?")
 

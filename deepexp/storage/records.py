@@ -156,7 +156,7 @@ def write_about(folder: Path, now: Mapping[str, Any]) -> None:
     folder : Path
         The run's folder.
     now : Mapping[str, Any]
-        The data, software and hardware of this process, and their time under `created`.
+        The data, software and hardware of this process, and the time under `created`.
     """
     path, made = folder / "about.json", dict(now)
     if path.exists():

@@ -1,6 +1,6 @@
-"""Tensors on disk, as safetensors files, which run no code when read; written atomically, with a checksum.
+"""Tensors on disk, in safetensors files, which run no code when they are read.
 
-The same tensors with the same metadata give the same bytes.
+Files are written atomically, with a checksum. The same tensors with the same metadata give the same bytes.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def evaluate(
     images : Images or Files
         The images, a part of `dataset`.
     dataset : Dataset
-        The data set, which determines how they are normalised and on which device.
+        The data set, which determines their normalisation and the device.
     machine : Machine
         The precision and the memory format.
 

@@ -76,7 +76,7 @@ def steps(
     config : Config
         The run.
     level : int
-        The level, which chooses the batches and the warm-up.
+        The level, which determines the batches and the warm-up.
     start : int
         The number of steps of the schedule that are already done.
     stops : Collection[int]
@@ -152,7 +152,7 @@ def side_by_side(
     sources : Sequence[tuple[Dataset, int]]
         The images and the seed of each member.
     config : Config
-        The run of any member; they differ only in their seeds.
+        The configuration of any member; they differ only in their seeds.
     level, start, stops, group
         As for `steps`.
 
@@ -248,7 +248,7 @@ def fitting(net: nn.Module, x: Tensor, y: Tensor, config: Config) -> int:
 
 
 def gradient_masks(net: nn.Module, mask: Mask) -> tuple[list[Any], list[Tensor]]:
-    """Return the weights of layers with pruned weights, and the factors for their gradients.
+    """Return the weight tensors that are partly pruned, and the masks for their gradients.
 
     Parameters
     ----------
@@ -260,7 +260,7 @@ def gradient_masks(net: nn.Module, mask: Mask) -> tuple[list[Any], list[Tensor]]
     Returns
     -------
     weights : list of Parameter
-        The weight tensors of which a part is pruned.
+        The weight tensors that are partly pruned.
     zeroing : list of Tensor
         Their masks as floats, on the device and in the memory layout of the weights.
     """
