@@ -111,7 +111,7 @@ def outline(
 def prunable(net: nn.Module) -> dict[str, Tensor]:
     """Return the weights that pruning counts and masks: all weights of convolutions and linear layers.
 
-    This includes the stem, the shortcuts and the classifier, but not biases and batch normalisation.
+    This includes the stem, the shortcuts and the classifier, but not biases or batch normalisation.
 
     Parameters
     ----------

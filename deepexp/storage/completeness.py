@@ -109,7 +109,7 @@ def damaged(folder: Path, config: Config) -> list[Path]:
 
 
 def _check_table(path: Path, ends: Mapping[str, int]) -> None:
-    """Raise ValueError if a value (except layer names) is not a number or the last row does not match `ends`."""
+    """Raise ValueError if a value (except layer names) is not a number or the last row is not as `ends`."""
     found = rows(path)
     columns = [name for name in (found[0] if found else ()) if name != "layer"]
     values = numbers(path, columns)

@@ -252,7 +252,7 @@ def test_a_test_loss_that_is_not_finite_is_no_result(tmp_path, capsys, monkeypat
     monkeypatch.setattr(evaluate, "evaluate", lambda *_: (float("nan"), 0.1))
     arguments = [*RUN, "--out", str(tmp_path / "run"), "--quiet"]
     _fails(capsys, arguments, "loss must stay finite", code=1)
-    _fails(capsys, arguments, "resuming would diverge again: start a run with a lower train.lr", code=1)
+    _fails(capsys, arguments, "resuming would diverge again: start a new run with a lower train.lr", code=1)
     assert not records.rows(tmp_path / "run" / "levels.csv")
 
 
