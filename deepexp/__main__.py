@@ -1,4 +1,4 @@
-"""The command `deepexp`, which can be interrupted even while it imports."""
+"""The command `deepexp`, which can be interrupted even during its imports."""
 
 from signflow.interrupt import program
 

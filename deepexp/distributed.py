@@ -1,11 +1,12 @@
 """The processes that train one run together, and how they exchange data.
 
-torchrun starts them, and tells each its rank and their number in the environment. Every process holds the
-whole network and trains on its part of every batch. Rank 0 decides, evaluates and writes; the others follow.
+torchrun starts them, and passes each its rank and their number in environment variables. Every process holds
+the whole network and trains on its part of every batch. Rank 0 decides, evaluates and writes; the others
+follow.
 
 Gradients are averaged in buffers of a fixed layout, on a GPU during the backward pass. torch's own
-DistributedDataParallel changes its layout after the first step of every process, which changes the order of
-sums over three ranks or more: a resumed run would not have the bits of an uninterrupted one.
+DistributedDataParallel changes its layout after the first step of every process. This changes the order of
+sums over three or more ranks, so that a resumed run would not have the same bits as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -30,33 +31,33 @@ from signflow.messages import Failure
 
 TIMEOUT = timedelta(minutes=30)  # longer than anything that rank 0 does while the others wait
 # How many gradients are exchanged at once, by device. With 25 MB there are few exchanges, and the last, which
-# nothing hides, is short. On a CPU all are exchanged together: an exchange would take cores from the backward
-# pass.
+# no computation hides, is short. On a CPU all are exchanged together at the end of the backward pass: earlier
+# exchanges would take cores from it.
 BUCKET = {"cuda": 25 << 18}
 
 
 class Lost(Failure):
-    """Another process of the run is gone."""
+    """Another process of the run has ended."""
 
     def __init__(self, why: object) -> None:
-        """Say why in one line, and how to go on."""
+        """Say in one line why, and how to resume."""
         reason = " ".join(str(why).split())
         super().__init__(
             f"every process of the run must stay alive, but another one ended ({reason}); run the same "
-            "command again to go on from its last checkpoint"
+            "command again to resume from the last checkpoint"
         )
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes of a run, as one of them sees them; a single one exchanges nothing.
+    """The processes of a run, as seen by one of them; a single process exchanges nothing.
 
     Attributes
     ----------
     rank : int
-        The number of this process, from 0.
+        The index of this process, from 0.
     size : int
-        How many there are.
+        The number of processes.
     """
 
     rank: int = 0
@@ -82,10 +83,10 @@ class ProcessGroup:
 
     @contextlib.contextmanager
     def averaging(self, parameters: Sequence[Tensor]) -> Iterator[None]:
-        """Average the gradients that a backward pass within this context gives to `parameters`.
+        """Average over the processes the gradients that a backward pass within this context computes.
 
-        A bucket of them is exchanged as soon as it is complete and the buckets before it have been sent. All
-        processes send in the same order, since an exchange matches theirs by order alone.
+        A bucket of gradients is exchanged as soon as it is complete and the buckets before it have been sent.
+        All processes send in the same order, since exchanges are matched only by their order.
         """
         if self.size == 1:
             yield
@@ -125,7 +126,7 @@ class ProcessGroup:
             self._broadcast([order])
 
     def listen(self) -> Any:
-        """Wait for the next order of rank 0, and return it."""
+        """Wait for the next order from rank 0, and return it."""
         box = [None]
         self._broadcast(box)
         return box[0]
@@ -147,7 +148,7 @@ def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _buckets(parameters: Sequence[Tensor]) -> list[list[Tensor]]:
-    """Divide the parameters into buckets by their sizes alone.
+    """Divide the parameters into buckets that depend only on their order and sizes.
 
     The last parameters come first, since a backward pass finishes their gradients first.
     """
@@ -163,12 +164,12 @@ def _buckets(parameters: Sequence[Tensor]) -> list[list[Tensor]]:
 
 @contextlib.contextmanager
 def joined(machine: Machine) -> Iterator[ProcessGroup]:
-    """Join the processes that torchrun started; on 'cuda' each takes the device of its local rank.
+    """Join the processes that torchrun started; on 'cuda' each uses the device of its local rank.
 
     Parameters
     ----------
     machine : Machine
-        How many processes there must be, and their device.
+        The required number of processes, and their device.
 
     Yields
     ------
@@ -179,7 +180,7 @@ def joined(machine: Machine) -> Iterator[ProcessGroup]:
     ValueError
         torchrun did not start `machine.processes` processes, or a process has no device of its own.
     Lost
-        Another process is gone.
+        Another process has ended.
     """
     size, rank, local = (
         int(os.environ.get(name, default))
@@ -198,24 +199,24 @@ def joined(machine: Machine) -> Iterator[ProcessGroup]:
     if machine.device == "cuda":
         if local >= torch.cuda.device_count():
             raise ValueError(
-                f"every process must have a CUDA device of its own, but local rank {local} finds "
+                f"every process must have its own CUDA device, but local rank {local} finds only "
                 f"{torch.cuda.device_count()}; start fewer processes"
             )
         torch.cuda.set_device(local)
-    if not dist.is_initialized():  # an earlier run in this process may have done so
+    if not dist.is_initialized():  # an earlier run in this process may have initialised it
         with _together():
             dist.init_process_group(
                 "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT
             )
         atexit.register(dist.destroy_process_group)
-    # torchrun ends all processes by SIGTERM where one fails: rank 0 tells why, the others just end.
+    # If one process fails, torchrun stops the others with SIGTERM: rank 0 reports why, the others just stop.
     before = _on_termination(_terminated if rank == 0 else signal.SIG_DFL)
     group = ProcessGroup(rank, size)
     try:
         group.sum(torch.zeros(()))  # wait for all: rank 0 must not lock the folder while others wait for it
         yield group
     except Exception:
-        # Rank 0 ends by itself, and torchrun must not kill it before it has told why.
+        # Rank 0 stops by itself, and torchrun must not kill it before it has reported why.
         _on_termination(signal.SIG_IGN if rank == 0 else before)
         atexit.unregister(dist.destroy_process_group)  # it would wait for processes that may be gone
         raise
@@ -224,10 +225,10 @@ def joined(machine: Machine) -> Iterator[ProcessGroup]:
 
 @contextlib.contextmanager
 def _together() -> Iterator[None]:
-    """Raise Lost where an exchange fails: torch raises a RuntimeError whatever the cause."""
+    """Raise Lost if an exchange fails; torch raises a RuntimeError whatever the cause."""
     try:
         yield
-    except Lost:  # raised by a signal that came meanwhile
+    except Lost:  # raised by a signal that arrived in the meantime
         raise
     except RuntimeError as error:
         raise Lost(error) from None
@@ -235,11 +236,11 @@ def _together() -> Iterator[None]:
 
 def _terminated(*_: object) -> None:
     _on_termination(signal.SIG_IGN)
-    raise Lost("torchrun is ending this one")
+    raise Lost("torchrun is stopping this one")
 
 
 def _on_termination(handler: Any) -> Any:
-    """Set how the process handles SIGTERM, where this thread may; return how it did so before."""
+    """Set the handler of SIGTERM if this is the main thread; return the previous handler."""
     if threading.current_thread() is threading.main_thread():
         return signal.signal(signal.SIGTERM, handler)
     return None

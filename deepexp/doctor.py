@@ -19,16 +19,16 @@ def lines() -> Iterator[str]:
     Yields
     ------
     str
-        One line; for everything that is not installed, one that says so.
+        One line of the report; a package that is not installed is reported as well.
     """
     yield f"python {platform.python_version()}, {processor()}, {os.cpu_count()} logical cores"
     yield from _torch()
     compiler = next((name for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
-    yield f"machine.compile on the CPU: {'can be used' if compiler else 'needs a C++ compiler, none found'}"
+    yield f"machine.compile on the CPU: {'available' if compiler else 'needs a C++ compiler, found none'}"
     try:
         yield f"data in {catalogue.folder()}:"
     except ModuleNotFoundError as error:
-        yield f"data: {error.name} {_MISSING}, or set SIGNFLOW_DATA to their folder"
+        yield f"data: {error.name} {_MISSING}, or set SIGNFLOW_DATA to the data's folder"
     for name in catalogue.SOURCES:
         yield f"  {name}: {_copy(name)}"
     yield f"free disk space here: {shutil.disk_usage('.').free / 1e9:.1f} GB"
@@ -40,7 +40,7 @@ def _torch() -> Iterator[str]:
     except ModuleNotFoundError as error:
         yield f"{error.name} {_MISSING}"
         return
-    yield f"torch {torch.__version__}, its own kernels for {torch.backends.cpu.get_cpu_capability()}"
+    yield f"torch {torch.__version__}, whose own kernels use {torch.backends.cpu.get_cpu_capability()}"
     if torch.backends.mkldnn.is_available():
         caps = [name for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA") if os.environ.get(name)]
         most = f"{caps[0]}={os.environ[caps[0]]}" if caps else "the processor alone"
@@ -50,7 +50,7 @@ def _torch() -> Iterator[str]:
 
 
 def _copy(name: str) -> str:
-    """Tell which copy of a data set is at hand, or why none is."""
+    """Return which copy of a data set is available, or why none is."""
     try:
         return (
             image_folder.listing(name).variant if catalogue.SOURCES[name].in_files else catalogue.verify(name)

@@ -1,7 +1,7 @@
 """Check that a GPU trains as a CPU does, and how fast: the first thing to run on a new GPU, in six minutes.
 
-Every check takes the device as an argument, so that all but the GPU's own numbers can be tried on a CPU. A
-check that fails is reported, and the others go on. No check starts once the time has run out.
+Every check takes the device as an argument, so that everything but the GPU's own numbers can be tested on a
+CPU. A check that fails is reported, and the others continue. No check starts once the time has run out.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from deepexp.storage import folder as layout
 from deepexp.training import steps as train
 from signflow.provenance import provenance
 
-LAST_START = 270.0  # seconds after which no check starts: the longest, which compiles two graphs, takes 90
-PRECISIONS = {"float32": 1e-3, "tf32": 2e-2, "bf16": 5e-2}  # relative error that the loss may have
+LAST_START = 270.0  # seconds after which no check starts; the longest, which compiles two graphs, takes 90
+PRECISIONS = {"float32": 1e-3, "tf32": 2e-2, "bf16": 5e-2}  # the relative error allowed in the loss
 FAST = {"machine.precision": "bf16", "machine.compile": True}  # as the recipes train on a GPU
 SMALL_RUN = {
     "data.crop_padding": 1,
@@ -46,20 +46,20 @@ LOOPS = ("plain, channels_last", "deepexp", "deepexp, compiled")
 
 @dataclass(frozen=True)
 class Found:
-    """What a check found.
+    """The result of a check.
 
     Attributes
     ----------
     check : str
         The name of the check.
     ok : bool, optional
-        Whether all is well; None where the check did not run.
+        Whether the check passed; None if it did not run.
     why : str
-        Why it is not.
+        Why it failed or did not run.
     seconds : float
         How long the check took.
     numbers : Mapping[str, float]
-        What it measured.
+        What the check measured.
     """
 
     check: str
@@ -69,14 +69,14 @@ class Found:
     numbers: Mapping[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """Tell the finding in one line."""
+        """Return the result as one line."""
         numbers = ", ".join(f"{name} {value:.6g}" for name, value in self.numbers.items())
         word = {True: "ok", False: "FAILED", None: "not run"}[self.ok]
         return f"{self.check}: {word}" + "".join(f"; {text}" for text in (self.why, numbers) if text)
 
 
 def run(device: str, out: Path, last_start: float = LAST_START) -> Iterator[Found]:
-    """Make every check, and write what was found so far after each.
+    """Run every check, and write all results so far after each of them.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def run(device: str, out: Path, last_start: float = LAST_START) -> Iterator[Foun
     Yields
     ------
     Found
-        The finding of each check.
+        The result of each check.
     """
     began, found = time.perf_counter(), list[Found]()
     made = {"hardware": bench.training_hardware(build({"machine.device": device}).machine), **provenance({})}
@@ -104,7 +104,7 @@ def run(device: str, out: Path, last_start: float = LAST_START) -> Iterator[Foun
 
 
 def checks(device: str) -> dict[str, Callable[[], Mapping[str, float]]]:
-    """Return the checks by name, the most important first; each returns its numbers, or raises."""
+    """Return the checks by name, the most important first; each returns its measurements, or raises."""
     eager = {f"{kind} against the CPU": partial(agreement, device, kind) for kind in PRECISIONS}
     runs = {f"{name} of two levels": partial(two_levels, device, name, FAST) for name in ("imp", "lrr")}
     speeds = {
@@ -126,13 +126,13 @@ def _made(name: str, check: Callable[[], Mapping[str, float]]) -> Found:
     began = time.perf_counter()
     try:
         numbers, why = check(), ""
-    except Exception as error:  # whatever it is, the other checks can still tell something
+    except Exception as error:  # whatever it is, the other checks are still worth running
         numbers, why = {}, f"{type(error).__name__}: {' '.join(str(error).split())}"
     return Found(name, not why, why, time.perf_counter() - began, numbers)
 
 
 def agreement(device: str, precision: str, *, compiled: bool = False) -> dict[str, float]:
-    """Compare five steps of a pruned network with those of a CPU in float32; raise where they differ much."""
+    """Compare five steps of a pruned network with the same on a CPU in float32; raise if they differ much."""
     loss, state, _ = _five_steps({})
     machine = {"machine.device": device, "machine.precision": precision, "machine.compile": compiled}
     found, there, mask = _five_steps(machine)
@@ -146,7 +146,10 @@ def agreement(device: str, precision: str, *, compiled: bool = False) -> dict[st
     )
     off = abs(found / loss - 1)
     if not off <= PRECISIONS[precision]:
-        raise RuntimeError(f"the loss must be within {PRECISIONS[precision]:g} of {loss:g}, got {found:g}")
+        raise RuntimeError(
+            f"the loss must be {loss:g} with a relative error of at most {PRECISIONS[precision]:g}, got "
+            f"{found:g}"
+        )
     return {"loss off by": off, "weights off by": weights}
 
 
@@ -161,7 +164,7 @@ def _five_steps(machine: Mapping[str, Any]) -> tuple[float, level_start.Training
 
 
 def two_levels(device: str, algorithm: str, machine: Mapping[str, Any]) -> dict[str, float]:
-    """Run two levels on digits; raise where the density is not exact or nothing is learned."""
+    """Run two levels on digits; raise if a density is not exact or if nothing was learned."""
     config = build(
         {**SMALL_RUN, **machine, "machine.device": device, "algorithm": algorithm, "data.limit": None}
     )
@@ -171,17 +174,17 @@ def two_levels(device: str, algorithm: str, machine: Mapping[str, Any]) -> dict[
     for row in rows:
         if row["kept"] != config.pruning.kept(row["level"], row["total"]):
             raise RuntimeError(
-                f"level {row['level']} must keep its exact count of weights, got {row['kept']}"
+                f"level {row['level']} must keep exactly the configured number of weights, got {row['kept']}"
             )
     if not rows[-1]["test_accuracy"] > 0.5:
         raise RuntimeError(
-            f"the last level must learn digits, got an accuracy of {rows[-1]['test_accuracy']}"
+            f"the last level must reach a test accuracy above 0.5 on digits, got {rows[-1]['test_accuracy']}"
         )
     return {"accuracy": rows[-1]["test_accuracy"], "seconds": time.perf_counter() - began}
 
 
 def resumed(device: str, machine: Mapping[str, Any]) -> dict[str, float]:
-    """Stop a run in its second level and resume it; raise unless its weights have an unstopped run's bits."""
+    """Stop a run in its second level and resume it; raise unless the bits match an unstopped run's."""
     config = build({**SMALL_RUN, **machine, "machine.device": device, "algorithm": "wr"})
     with tempfile.TemporaryDirectory() as name:
         whole, stopped = Path(name) / "whole", Path(name) / "stopped"

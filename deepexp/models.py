@@ -1,7 +1,7 @@
 """Residual and VGG networks for small and large images, and which of their tensors are pruned.
 
-ResNets, the 6n + 2 layer nets for 32x32 images among them, are those of He et al., CVPR 2016. VGG is that of
-Simonyan & Zisserman, ICLR 2015, with batch normalisation and with one linear layer after global average
+The ResNets, including those of 6n + 2 layers for 32x32 images, follow He et al., CVPR 2016. VGG follows
+Simonyan & Zisserman, ICLR 2015, with batch normalisation and a single linear layer after global average
 pooling.
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from deepexp.config.seeds import stream
 
-# Blocks in each stage. Small nets have 16, 32, 64 channels, large ones 64 to 512 (times 4 in bottlenecks).
+# Blocks in each stage. Small nets have 16, 32 and 64 channels, large ones 64 to 512 (times 4 in bottlenecks).
 _SMALL = {"resnet8": 1, "resnet20": 3, "resnet56": 9}
 _LARGE = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
 _VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -32,9 +32,10 @@ def build(
     seed: int = 0,
     norm_scale: str = "one",
 ) -> nn.Module:
-    """Build a network, initialised from `seed` alone.
+    """Build a network whose initial values depend only on `seed`.
 
-    Weights are N(0, 2 / fan_in) [1]_ and biases 0. Batch normalisation has scales 1 and shifts 0.
+    Weights are drawn from N(0, 2 / fan_in) [1]_, and biases are 0. Batch normalisation has scales 1 and
+    shifts 0.
 
     Parameters
     ----------
@@ -43,7 +44,7 @@ def build(
     seed : int
         The seed of the initialisation.
     norm_scale : {'one', 'uniform'}
-        With 'uniform', the scales of batch normalisation are U(0, 1).
+        With 'uniform', the scales of batch normalisation are drawn from U(0, 1).
 
     Returns
     -------
@@ -67,20 +68,20 @@ def build(
 def outline(
     name: str, *, classes: int, stem: str = "cifar", width: float = 1.0, channels: int = 3
 ) -> nn.Module:
-    """Build a network's shapes without memory: its tensors are on the device 'meta'.
+    """Build a network without allocating memory: its tensors are on the device 'meta'.
 
     Parameters
     ----------
     name : str
         'resnet8', 'resnet20', 'resnet56', 'resnet18', 'resnet34', 'resnet50' or 'vgg16'.
     classes : int
-        The count of outputs.
+        The number of outputs.
     stem : {'cifar', 'imagenet'}
-        3x3, stride 1, no pooling; or 7x7, stride 2, max-pooling.
+        'cifar': 3x3, stride 1, no pooling; 'imagenet': 7x7, stride 2, max-pooling.
     width : float
-        The factor of every channel count, which is rounded.
+        The factor by which every channel count is multiplied before it is rounded.
     channels : int
-        The channels of an image.
+        The number of channels of an image.
 
     Returns
     -------
@@ -108,9 +109,9 @@ def outline(
 
 
 def prunable(net: nn.Module) -> dict[str, Tensor]:
-    """Return the weights that pruning counts and masks: those of every convolution and linear layer.
+    """Return the weights that pruning counts and masks: all weights of convolutions and linear layers.
 
-    The stem, the shortcuts and the classifier are among them; biases and batch normalisation are not.
+    This includes the stem, the shortcuts and the classifier, but not biases or batch normalisation.
 
     Parameters
     ----------
@@ -130,7 +131,7 @@ def prunable(net: nn.Module) -> dict[str, Tensor]:
 
 
 def norms(net: nn.Module) -> dict[str, nn.BatchNorm2d]:
-    """Return the batch normalisations of a network.
+    """Return the batch-normalisation layers of a network.
 
     Parameters
     ----------
@@ -140,7 +141,7 @@ def norms(net: nn.Module) -> dict[str, nn.BatchNorm2d]:
     Returns
     -------
     dict of str to nn.BatchNorm2d
-        By name.
+        The layers by name.
     """
     return {name: module for name, module in net.named_modules() if isinstance(module, nn.BatchNorm2d)}
 
@@ -158,7 +159,7 @@ class ResNet(nn.Module):
         width: float,
         channels: int,
     ) -> None:
-        """Lay the layers out; `blocks` and `widths` have a count for each stage."""
+        """Create the layers; `blocks` and `widths` have the numbers of blocks and channels of each stage."""
         super().__init__()
         widths = [round(w * width) for w in widths]
         large = stem == "imagenet"
@@ -188,7 +189,7 @@ class Basic(nn.Module):
     expansion = 1
 
     def __init__(self, into: int, out: int, stride: int) -> None:
-        """Lay the layers out, from `into` to `out` channels."""
+        """Create the layers, from `into` to `out` channels."""
         super().__init__()
         self.conv1, self.norm1 = _conv(into, out, 3, stride), nn.BatchNorm2d(out)
         self.conv2, self.norm2 = _conv(out, out, 3), nn.BatchNorm2d(out)
@@ -201,12 +202,12 @@ class Basic(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """A residual block that applies its 3x3 convolution to fewer channels, between two of 1x1."""
+    """A residual block that applies a 3x3 convolution to fewer channels, between two 1x1 convolutions."""
 
     expansion = 4
 
     def __init__(self, into: int, out: int, stride: int) -> None:
-        """Lay the layers out, from `into` to 4 `out` channels."""
+        """Create the layers, from `into` to 4 `out` channels."""
         super().__init__()
         self.conv1, self.norm1 = _conv(into, out, 1), nn.BatchNorm2d(out)
         self.conv2, self.norm2 = _conv(out, out, 3, stride), nn.BatchNorm2d(out)
@@ -224,7 +225,7 @@ class VGG(nn.Module):
     """VGG-16 with batch normalisation, and one linear layer after global average pooling."""
 
     def __init__(self, classes: int, width: float, channels: int) -> None:
-        """Lay the layers out for images of so many channels."""
+        """Create the layers for images with `channels` channels."""
         super().__init__()
         layers: list[nn.Module] = []
         for stage in _VGG16:
@@ -241,12 +242,11 @@ class VGG(nn.Module):
 
 
 class Pointwise(nn.Conv2d):
-    """A 1x1 convolution that on a CPU picks its pixels first and then multiplies them.
+    """A 1x1 convolution that, on a CPU, first selects its pixels and then multiplies them.
 
-    The result is the same, and it avoids a fault of oneDNN. For strided 1x1 convolutions in channels_last
-    layout with fewer input channels than a vector holds, its gradient of the weights writes past its
-    workspace (github.com/uxlfoundation/oneDNN/issues/6035): torch crashes, hangs, or returns a wrong
-    gradient.
+    The result is the same, and this avoids a bug in oneDNN. For strided 1x1 convolutions in channels_last
+    layout with fewer input channels than a vector holds, its weight gradient writes past its workspace
+    (github.com/uxlfoundation/oneDNN/issues/6035): torch crashes, hangs, or returns a wrong gradient.
     """
 
     def forward(self, x: Tensor) -> Tensor:

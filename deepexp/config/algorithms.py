@@ -13,7 +13,7 @@ WeightOrigin = Literal["keep", "initial", "rewind", "donor"]
 
 
 class Section(BaseModel):
-    """A frozen group of settings that refuses unknown keys, other types, and numbers that are not finite."""
+    """A frozen group of settings that rejects unknown keys, values of a wrong type and non-finite numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -21,16 +21,16 @@ class Section(BaseModel):
 class LevelPolicy(Section):
     """What a level starts from, part by part.
 
-    An origin is 'keep' (what the previous level left), 'initial' (the initial state), 'rewind' (the rewind
-    point) or, for weights alone, 'donor' (the run `Config.donor` at the end of the previous level).
+    An origin is 'keep' (the end of the previous level), 'initial' (the initial state), 'rewind' (the rewind
+    point) or, for weights only, 'donor' (the run `Config.donor` at the end of the previous level).
 
     Attributes
     ----------
     amplitude, sign : {'keep', 'initial', 'rewind', 'donor'}
-        The origins of the weights' amplitudes and signs. Where they differ, a weight becomes
+        The origins of the weights' amplitudes and signs. If they differ, a weight becomes
         copysign(|amplitude|, sign).
     bias, norm_affine, norm_statistics : {'keep', 'initial', 'rewind'}
-        The origins of the biases, and of batch normalisation's parameters and running statistics.
+        The origins of the biases, and of the parameters and running statistics of batch normalisation.
     momentum : {'keep', 'initial', 'rewind'}
         The origin of the optimizer's momentum; the initial momentum is zero.
     schedule : {'start', 'rewind'}
@@ -38,7 +38,7 @@ class LevelPolicy(Section):
     shuffle_amplitude : bool
         Whether to permute the amplitudes among each layer's surviving weights.
     rewind_epoch, rewind_step : int
-        The rewind point in level 0: this epoch plus this many steps.
+        The rewind point in level 0: this many epochs plus this many steps.
     """
 
     amplitude: WeightOrigin
@@ -76,7 +76,7 @@ def _row(base: dict[str, Any], **changes: Any) -> LevelPolicy:
     return LevelPolicy(**base | changes)
 
 
-# What each algorithm resets in each public code: they differ, so that none of them is 'the' algorithm.
+# What each algorithm resets in each public code. The codes differ, so none of them defines 'the' algorithm.
 POLICIES: dict[str, dict[str, LevelPolicy]] = {
     "signflow": {
         "imp": _row(_IMP),
@@ -111,8 +111,8 @@ POLICIES: dict[str, dict[str, LevelPolicy]] = {
         "wr": _row(_WR, momentum="initial", schedule="start"),
         "lrr": _row(_LRR, momentum="initial"),
     },
-    # Every reset loads what was saved after the warm-up, the optimizer included, so IMP and WR are the same.
-    # The last six are ours in its terms, so that all arms of an experiment go back to the same point.
+    # Every reset loads the state saved after the warm-up, including the optimizer, so IMP and WR coincide.
+    # The last six express our algorithms in its terms: all arms of an experiment return to the same point.
     "s2s": {
         "imp": _row(_SNAPSHOT),
         "wr": _row(_SNAPSHOT),
@@ -135,7 +135,7 @@ def policy(protocol: str, algorithm: str) -> LevelPolicy:
     protocol : str
         A key of `POLICIES`.
     algorithm : str
-        An algorithm of the protocol, or 'signflow-NAME' for our NAME under any protocol.
+        An algorithm of the protocol, or 'signflow-NAME' for our version of NAME under any protocol.
 
     Returns
     -------
@@ -152,9 +152,9 @@ def policy(protocol: str, algorithm: str) -> LevelPolicy:
     if not isinstance(algorithm, str) or algorithm not in rows:
         if algorithm in list(ours):
             raise ValueError(
-                f"the algorithm must be one that the protocol '{protocol}' has "
-                f"({', '.join(POLICIES[protocol])}), got '{algorithm}'; 'signflow-{algorithm}' is ours "
-                "with its settings"
+                f"the algorithm must be one of {', '.join(POLICIES[protocol])} for the protocol "
+                f"'{protocol}', got '{algorithm}'; 'signflow-{algorithm}' runs our version with the "
+                "protocol's settings"
             )
         unknown("the algorithm must be", algorithm, POLICIES[protocol])
     return rows[algorithm]

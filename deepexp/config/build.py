@@ -18,10 +18,11 @@ from signflow.messages import invalid, unknown
 
 
 def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: str = "full") -> Config:
-    """Build a configuration from settings over a profile of a protocol.
+    """Build a configuration from a protocol, a profile of it, and settings that override both.
 
-    Later wins: defaults, protocol, profile, `settings`. `train.epochs` rescales the protocol's milestones,
-    warm-up and rewind epoch (rounded to whole epochs, at least one) unless they are set as well.
+    Each overrides the ones before it: defaults, protocol, profile, `settings`. Setting `train.epochs`
+    rescales the protocol's milestones, warm-up and rewind epoch, rounded to whole epochs (at least one),
+    unless these are set explicitly.
 
     Parameters
     ----------
@@ -30,7 +31,7 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
     protocol : str
         A key of `PROTOCOLS`.
     profile : str
-        A key of `PROFILES`: how much of the protocol is run.
+        A key of `PROFILES`, which decides how much of the protocol is run.
 
     Returns
     -------
@@ -39,7 +40,7 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
     Raises
     ------
     ValueError
-        A setting is wrong. One line names the key, what must hold and what was given.
+        A setting is invalid. The message is one line: the key, what must hold and what was given.
     """
     dataset = settings.get("data.dataset", "digits")
     if protocol not in PROTOCOLS:
@@ -50,7 +51,10 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
         unknown("the dataset must be", dataset, get_args(DatasetName))
     if dataset not in PROTOCOLS[protocol].settings:
         known = ", ".join(PROTOCOLS[protocol].settings)
-        raise ValueError(f"the protocol '{protocol}' is defined for {known}, got '{dataset}'; choose another")
+        raise ValueError(
+            f"the protocol '{protocol}' is not defined for '{dataset}', only for {known}; choose another "
+            "data set or protocol"
+        )
     algorithm = settings.get("algorithm", "lrr")
     flat = {"protocol": protocol, "algorithm": algorithm, "data.dataset": dataset, "model.name": "resnet8"}
     flat |= {f"policy.{key}": value for key, value in policy(protocol, algorithm).model_dump().items()}
@@ -60,12 +64,12 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
         flat |= _rescale(flat, shorter["train.epochs"])
     without = flat.get("train.warmup") == "before" and shorter.get("train.warmup") == "none"
     if without and algorithm in POLICIES[protocol]:
-        flat["policy.rewind_epoch"] = 0  # the source rewinds to the end of the warm-up, which is switched off
+        flat["policy.rewind_epoch"] = 0  # the source rewinds to the end of the warm-up, which is off here
     return parse(_nest({**flat, **shorter}))
 
 
 def parse(tree: Mapping[str, Any]) -> Config:
-    """Validate a nested mapping; raise ValueError with one line where it is not a configuration."""
+    """Validate a nested mapping; raise ValueError with a one-line message if it is not a configuration."""
     try:
         return Config.model_validate(_defaults(tree))
     except ValidationError as error:
@@ -87,12 +91,12 @@ def read(text: str) -> Config:
     Raises
     ------
     ValueError
-        The text is not TOML, or not a configuration.
+        The text is not valid TOML, or not a valid configuration.
     """
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"the configuration must be TOML: {error}") from None
+        raise ValueError(f"the configuration must be valid TOML: {error}") from None
     return parse(tree)
 
 
@@ -102,12 +106,12 @@ def to_toml(config: Config) -> str:
     Parameters
     ----------
     config : Config
-        What to write.
+        The configuration.
 
     Returns
     -------
     str
-        The text, without the fields that are None: TOML has no null.
+        The text. Fields that are None are left out, since TOML has no null.
     """
     tree = config.model_dump()
     sections = {key: value for key, value in tree.items() if isinstance(value, dict)}
@@ -123,7 +127,7 @@ def _defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rescale(flat: Mapping[str, Any], epochs: Any) -> dict[str, Any]:
-    """Return the protocol's times, in epochs, scaled to a training of another length."""
+    """Return the protocol's times in epochs, rescaled to a level of `epochs` epochs."""
     old = flat.get("train.epochs", Train.model_fields["epochs"].default)
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1 or epochs == old:
         return {}
@@ -149,7 +153,9 @@ def _rescale(flat: Mapping[str, Any], epochs: Any) -> dict[str, Any]:
 def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
     sections = {key.rpartition(".")[0] for key in flat} - {""}
     for key in sections & flat.keys():
-        raise ValueError(f"'{key}' is a section and takes no value, got {flat[key]!r}; set a key in it")
+        raise ValueError(
+            f"'{key}' is a section and must not be set to a value, got {flat[key]!r}; set one of its keys"
+        )
     tree: dict[str, Any] = {}
     for key, value in flat.items():
         section, _, name = key.rpartition(".")

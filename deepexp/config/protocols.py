@@ -1,7 +1,7 @@
-"""Whose settings a run follows: the protocols of public codes, and shorter profiles of them.
+"""The settings that a run follows: the protocols of public codes, and shorter profiles of them.
 
-This module is data alone. `deepexp.config.algorithms` has what each code's algorithms reset, and
-`deepexp.config.build` makes a configuration of both.
+This module holds only data. `deepexp.config.algorithms` lists what each code's algorithms reset, and
+`deepexp.config.build` combines the two into a configuration.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Any
 class Protocol:
     """Settings that one public code uses together.
 
-    Every protocol normalises pixels by the training images, and computes in float32 unless
-    `machine.precision` says otherwise. Comments name every other difference from the source.
+    Every protocol normalises pixels by the statistics of the training images, and computes in float32 unless
+    `machine.precision` is set. Comments note every other difference from the source.
 
     Attributes
     ----------
     source : str
-        Where the public code is.
+        Where to find the public code.
     settings : dict
-        Dotted settings by dataset, which override the common ones.
+        For each dataset, settings by dotted key; they override the common ones.
     common : dict
-        The dotted settings of every dataset.
+        Settings for all datasets, by dotted key.
     """
 
     source: str
@@ -41,7 +41,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "digits": {},
             "cifar10": _CROP_FLIP,
             "cifar100": _CROP_FLIP,
-            # At its own 64 pixels, with CIFAR's stem and, as for CIFAR, padding of an eighth of the side.
+            # At the original 64 pixels, with CIFAR's stem and, as for CIFAR, padding by 1/8 of the side.
             "tinyimagenet": {"data.crop_padding": 8, "data.flip": "random"},
             "imagenet": {**_RESIZED_CROP, "model.name": "resnet18", "model.stem": "imagenet"},
         },
@@ -52,7 +52,7 @@ PROTOCOLS: dict[str, Protocol] = {
         {
             "cifar10": {"train.weight_decay": 1e-4},
             "cifar100": {"train.weight_decay": 1e-3},
-            # Its 64 pixels are enlarged to 224 for ImageNet's stem; 'signflow' has a variant at 64 pixels.
+            # Images of 64 pixels are enlarged to 224 for ImageNet's stem; 'signflow' keeps them at 64.
             "tinyimagenet": {
                 **_RESIZED_CROP,
                 "data.size": 224,
@@ -73,8 +73,8 @@ PROTOCOLS: dict[str, Protocol] = {
             "policy.rewind_epoch": 10,  # the end of the warm-up
         },
     ),
-    # The source trains in bf16 (machine.precision). It steps the schedule after each epoch, so that every
-    # level begins with an epoch at the peak and the rest comes one epoch late; here the formula is followed.
+    # The source trains in bf16 (machine.precision). It steps the schedule after each epoch, so every level
+    # begins with an epoch at the peak, and the rest is one epoch late; here the schedule follows the formula.
     "turboprune24": Protocol(
         "github.com/nelaturuharsha/TurboPrune, tag of 2024",
         {"cifar10": {}, "cifar100": {}},
@@ -92,7 +92,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "policy.rewind_epoch": 10,
         },
     ),
-    # The source trains in bf16 (machine.precision), and prunes until at most 0.1 % are left.
+    # The source trains in bf16 (machine.precision), and prunes until at most 0.1 % of the weights are left.
     "turboprune": Protocol(
         "github.com/nelaturuharsha/TurboPrune, HEAD",
         {"cifar10": {}},
@@ -110,7 +110,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "policy.rewind_epoch": 10,
         },
     ),
-    # In the source every level starts at the rewind point with a new optimizer, even the first; here level 0
+    # In the source every level, even the first, starts at the rewind point with a new optimizer; here level 0
     # trains through that point.
     "openlth": Protocol(
         "github.com/facebookresearch/open_lth",
@@ -132,8 +132,8 @@ PROTOCOLS: dict[str, Protocol] = {
         "github.com/lottery-ticket/rewinding-iclr20-public; Renda, Frankle & Carbin, ICLR 2020",
         {
             "cifar10": {},
-            # The warm-up is part of the schedule, wherever that starts. The source has no weight decay on
-            # batch normalisation; here biases have none either.
+            # The warm-up is part of the schedule, wherever a level starts in it. The source applies no weight
+            # decay to batch normalisation; here biases are exempt as well.
             "imagenet": {
                 **_RESIZED_CROP,
                 "model.name": "resnet50",
@@ -163,7 +163,8 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
 }
 
-# How much of a protocol is run: `build` shrinks its milestones, warm-up and rewind point with its epochs.
+# How much of a protocol is run. With fewer epochs, `build` moves its milestones, warm-up and rewind point in
+# proportion.
 PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "smoke": {
         "digits": {"train.epochs": 10, "pruning.levels": 5},

@@ -1,4 +1,4 @@
-"""The settings of a run's masks and of its flipped signs, each validated by itself."""
+"""The settings for a run's masks and sign flips, each section validated on its own."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ class Pruning(Section):
     Attributes
     ----------
     levels : int
-        How many times the network is pruned; 0 is the first training alone.
+        How many times the network is pruned; with 0, it is only trained once.
     keep : float
-        The fraction of the living weights that a pruning keeps, in (0, 1].
+        The fraction of the living weights that each level keeps, in (0, 1].
     initial_density : float
         The density of level 0, in (0, 1]; below 1, level 0 already trains under a mask.
     score : {'magnitude', 'random', 'snip', 'synflow'}
         What ranks the weights.
     snip_batches : int
-        How many training batches SNIP adds up the gradients of.
+        The number of training batches over which SNIP sums the gradients.
     synflow_steps : int
-        How many prunings SynFlow takes to reach a density, each with new scores.
+        The number of steps in which SynFlow reaches a density, each with new scores.
     scope : {'global', 'layer'}
-        Whether scores are compared across layers or within each.
+        Whether scores are compared across all layers or within each layer.
     source : {'own', 'run', 'shuffled', 'random', 'fixed'}
         Where the masks come from. 'own': this run's scores; 'run': the masks of another run, level by level;
         'shuffled': either of these, with every layer's mask shuffled; 'random': random weights within a
-        budget for each layer; 'fixed': another run's mask of one level.
+        budget for each layer; 'fixed': the mask of a single level of another run.
     run : str, optional
-        The run_id that 'run', 'shuffled' and 'fixed' take masks from.
+        The run_id of the run whose masks 'run', 'shuffled' or 'fixed' uses.
     run_level : int, optional
-        The level that 'fixed' takes.
+        The level whose mask 'fixed' uses.
     budget : {'uniform', 'balanced', 'erk'}
         How the kept weights are divided among the layers, for scope 'layer' and source 'random'.
     """
@@ -61,26 +61,28 @@ class Pruning(Section):
     @model_validator(mode="after")
     def _source_is_complete(self) -> Self:
         if self.source in ("run", "fixed") and self.run is None:
-            raise ValueError(f"source = '{self.source}' needs pruning.run, the run_id that has the masks")
+            raise ValueError(
+                f"source = '{self.source}' needs pruning.run, the run_id of the run with the masks"
+            )
         if self.source in ("own", "random") and self.run is not None:
-            raise ValueError(f"source = '{self.source}' takes no masks from a run, got run = '{self.run}'")
+            raise ValueError(f"run must be left out with source = '{self.source}', got '{self.run}'")
         if (self.source == "fixed") != (self.run_level is not None):
             raise ValueError(
-                f"run_level must be given with source = 'fixed' and with no other, got {self.run_level} with "
-                f"'{self.source}'; set both or neither"
+                f"run_level must be given if and only if source = 'fixed', got {self.run_level} with "
+                f"source = '{self.source}'; set both or neither"
             )
         for name in self._idle():
             if getattr(self, name) != Pruning.model_fields[name].default:
                 other = "score" if name in SCORE_SETTINGS.values() else "scope"
                 rest = f"run = '{self.run}'" if self.run else f"{other} = '{getattr(self, other)}'"
                 raise ValueError(
-                    f"{name} has no effect with source = '{self.source}' and {rest}; leave it out, got "
-                    f"{getattr(self, name)!r}"
+                    f"{name} has no effect with source = '{self.source}' and {rest}, got "
+                    f"{getattr(self, name)!r}; leave it out"
                 )
         if self.source in ("own", "shuffled") and self.initial_density < 1 and self.score == "magnitude":
             raise ValueError(
-                "initial_density below 1 needs source = 'random' or score = 'random', 'snip' or 'synflow': "
-                "magnitudes at initialisation say nothing yet"
+                "initial_density below 1 needs source = 'random', or score = 'random', 'snip' or 'synflow', "
+                "because magnitudes at initialisation carry no information yet"
             )
         return self
 
@@ -94,26 +96,26 @@ class Pruning(Section):
         return settings if self.scope == "layer" else ("budget", *settings)
 
     def kept(self, level: int, total: int) -> int:
-        """Return how many of `total` weights `level` keeps, in exact arithmetic on the decimals given."""
+        """Return how many of `total` weights `level` keeps, in exact arithmetic on the decimal settings."""
         if self.source == "fixed":
-            raise ValueError("a count needs a source other than 'fixed', whose mask brings its own")
+            raise ValueError("source must not be 'fixed' here: then the other run's mask sets the count")
         exact = Fraction(repr(self.initial_density)) * Fraction(repr(self.keep)) ** level * total
         return int(exact + Fraction(1, 2))
 
 
 class Perturbation(Section):
-    """Which signs to flip, once, among the surviving weights; the seed chooses them.
+    """Which signs of surviving weights to flip, once; the seed chooses them.
 
     Attributes
     ----------
     fraction : float
-        How many of the weights flip, in [0, 1].
+        The fraction of the weights whose signs flip, in [0, 1].
     level : int
-        The level at whose start they flip.
+        The level at the start of which they flip.
     scope : {'global', 'layer'}
-        Whether the fraction holds for all weights together or for each layer's.
+        Whether the fraction applies to all weights together or to each layer separately.
     layers : tuple of str
-        The layers that it is restricted to; () is all.
+        The layers whose signs may flip; () means all layers.
     """
 
     fraction: float = Field(0.0, ge=0, le=1)

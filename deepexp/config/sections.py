@@ -1,6 +1,6 @@
-"""The settings of a run's data, network, training and machine, each section validated by itself.
+"""The settings for a run's data, network, training and machine, each section validated on its own.
 
-The sections, here and in `deepexp.config.pruning`, are the only home of their defaults.
+Defaults are defined only in the sections, here and in `deepexp.config.pruning`.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class Data(Section):
-    """Which images, and how they are augmented.
+    """Which images to use, and how to augment them.
 
     Attributes
     ----------
     dataset : {'digits', 'cifar10', 'cifar100', 'tinyimagenet', 'imagenet'}
         The data set.
     validation : int
-        How many training images are held out, chosen by the seed.
+        The number of training images to hold out, chosen by the seed.
     limit : int, optional
-        The most images to train on, chosen by the seed; all by default.
+        The maximum number of images to train on, chosen by the seed; all by default.
     classes : int, optional
-        How many classes of tinyimagenet or imagenet to use, the first by name; all by default.
+        The number of classes of tinyimagenet or imagenet to use, the first ones by name; all by default.
     size : int, optional
         The height and width in pixels to which images are resized. By default 224 for imagenet, and the
-        images' own for the other data sets.
+        original size for the other data sets.
     resized_crop : bool
-        Whether to train on a random 8 to 100 % of an image's area, resized.
+        Whether to train on random crops of 8 to 100 % of an image's area, resized.
     test_size : int, optional
-        The side in pixels to which a test image is resized before its centre of `size` pixels is taken. By
-        default the whole image is tested, at `size`.
+        The side length in pixels to which a test image is resized before it is cropped to its central `size`
+        pixels. By default the whole image is used, at `size`.
     crop_padding : int
-        How many pixels are added on every side before a random crop of the original size.
+        The number of pixels added on every side before a random crop of the original size.
     padding_mode : {'zero', 'reflect'}
         What fills the added pixels.
     flip : {'none', 'random', 'alternating'}
-        The horizontal flips: none, at random, or random in the first epoch and the other way round in every
-        next one.
+        Horizontal flips: none, at random in every epoch, or at random in the first epoch and then reversed in
+        each following one.
     accept_unknown : bool
         Whether to train on a copy of the data that matches no known variant.
     """
@@ -69,15 +69,16 @@ class Data(Section):
     def _parts_apply(self) -> Self:
         if self.classes is not None and self.dataset not in ("tinyimagenet", "imagenet"):
             raise ValueError(
-                f"classes belongs to tinyimagenet and imagenet; leave it out for {self.dataset}, got "
-                f"{self.classes}"
+                f"classes applies only to tinyimagenet and imagenet, got {self.classes} for {self.dataset}; "
+                "leave it out"
             )
         if self.crop_padding and (self.resized_crop or self.dataset == "imagenet"):
-            reason = "resized_crop = true" if self.resized_crop else "imagenet's images of many sizes"
+            reason = "resized_crop = true" if self.resized_crop else "imagenet, whose images vary in size"
             raise ValueError(f"crop_padding must be 0 with {reason}, got {self.crop_padding}")
         if self.size is not None and not self.resized_crop and self.dataset != "imagenet":
             raise ValueError(
-                f"size, got {self.size}, needs resized_crop = true: otherwise {self.dataset} is not resized"
+                f"size needs resized_crop = true, since {self.dataset} is not resized otherwise, got "
+                f"{self.size}"
             )
         if self.test_size is not None:
             if self.dataset == "imagenet":
@@ -97,9 +98,9 @@ class Model(Section):
     stem : {'cifar', 'imagenet'}
         The first layers: for small images, or for large ones.
     width : float
-        The factor of every channel count.
+        The factor by which every channel count is multiplied.
     norm_scale : {'one', 'uniform'}
-        The initial scales of batch normalisation: 1, or U(0, 1).
+        The initial scales of batch normalisation: 1, or drawn from U(0, 1).
     """
 
     name: Literal["resnet8", "resnet20", "resnet56", "resnet18", "resnet34", "resnet50", "vgg16"] = "resnet8"
@@ -109,14 +110,14 @@ class Model(Section):
 
 
 class Train(Section):
-    """One level's training: SGD and its learning-rate schedule.
+    """How one level is trained: SGD and its learning-rate schedule.
 
     Attributes
     ----------
     epochs : int
-        The length of a level.
+        The length of a level, in epochs.
     batch_size : int
-        Images in a batch, over all processes.
+        The number of images in a batch, over all processes.
     drop_last : bool
         Whether to leave out an epoch's last, smaller batch.
     lr : float
@@ -124,13 +125,13 @@ class Train(Section):
     momentum, nesterov
         As in torch.optim.SGD.
     weight_decay : float
-        The decay of convolutions and linear layers.
+        The weight decay of convolutions and linear layers.
     decay_norm : bool
-        Whether batch normalisation's parameters and the biases decay as well.
+        Whether weight decay also applies to biases and to the parameters of batch normalisation.
     label_smoothing : float
         As in torch.nn.functional.cross_entropy.
     schedule : {'cosine', 'step', 'triangular', 'constant'}
-        The learning rate's course after the warm-up.
+        The shape of the learning-rate schedule after the warm-up.
     schedule_per : {'epoch', 'step'}
         How often the learning rate changes.
     milestones : tuple of float
@@ -138,17 +139,17 @@ class Train(Section):
     milestones_after_warmup : bool
         Whether milestones count from the end of the warm-up rather than from the level's start.
     decay : float
-        The factor at a milestone.
+        The factor applied to the learning rate at each milestone.
     lr_min : float
-        Where a cosine ends.
+        The learning rate at the end of a cosine schedule.
     peak : float
-        The share of a triangular schedule that rises, in (0, 1].
+        The fraction of a triangular schedule during which the learning rate rises, in (0, 1].
     rise_from : float, optional
-        The share of `lr` at which a warm-up or a triangular schedule starts to rise. By default a warm-up of
-        W steps (or epochs) starts at 1 / W, and a triangle at 0.
+        The fraction of `lr` from which a warm-up or a triangular schedule rises. By default a warm-up of W
+        steps (or epochs) starts at 1 / W, and a triangle at 0.
     warmup : {'none', 'first', 'every', 'before'}
-        The linear ramp: none; within the first epochs of level 0; within those of every level; or before the
-        epochs of level 0, in addition to them.
+        The linear ramp: none; within the first epochs of level 0; within the first epochs of every level; or
+        before the epochs of level 0, in addition to them.
     warmup_epochs : float
         The length of the ramp.
     evaluate : {'level', 'epoch'}
@@ -185,7 +186,8 @@ class Train(Section):
             0 < m < self.epochs for m in self.milestones
         ):
             raise ValueError(
-                f"milestones must rise within (0, epochs = {self.epochs}), got {list(self.milestones)}"
+                f"milestones must increase and lie in (0, epochs = {self.epochs}), got "
+                f"{list(self.milestones)}"
             )
         if self.schedule == "step" and not self.milestones:
             raise ValueError("the schedule 'step' needs train.milestones, got none")
@@ -199,33 +201,36 @@ class Train(Section):
                 "set both or neither"
             )
         if self.warmup == "before" and self.warmup_epochs % 1:
-            raise ValueError(f"warmup = 'before' takes whole warmup_epochs, got {self.warmup_epochs:g}")
+            raise ValueError(
+                f"warmup_epochs must be a whole number with warmup = 'before', got {self.warmup_epochs:g}"
+            )
         if self.lr_min >= self.lr:
             raise ValueError(f"lr_min must be below lr = {self.lr:g}, got {self.lr_min:g}")
         return self
 
 
 class Machine(Section):
-    """What the run computes on, which is part of its identity: even threads change the order of sums.
+    """How a run uses the machine, which is part of its identity: even threads change the order of sums.
 
     Attributes
     ----------
     device : {'cpu', 'cuda'}
-        The device of the network.
+        The device to train on.
     stack : tuple of int
-        The seeds whose runs train together as one stacked network; () trains this run alone.
+        The seeds whose runs train together as one stacked network; with (), this run trains by itself.
     processes : int
-        How many processes share every batch. Batch normalisation normalises each one's part by itself.
+        The number of processes that share every batch. Batch normalisation treats the part of each process
+        separately.
     threads : int
-        The threads of each process. The limit is above any machine's cores: starting many more would kill
-        the process.
+        The number of threads in each process. The limit exceeds the core count of any machine; starting many
+        more threads would kill the process.
     channels_last : bool
-        Whether images and weights lie in memory with their channels last.
+        Whether images and weights are stored with channels last.
     compile : bool
         Whether to compile the network, on 'cuda' into CUDA graphs.
     precision : {'float32', 'tf32', 'bf16'}
-        How products are computed: in float32, on either device; on 'cuda', with factors rounded to 10 bits;
-        or under autocast. Weights, momentum, scores and the masks of gradients stay float32.
+        How products are computed: in float32, on either device; on 'cuda' only, with factors rounded to 10
+        bits; or under autocast. Weights, momentum, scores and gradient masks stay float32.
     """
 
     device: Literal["cpu", "cuda"] = "cpu"
@@ -239,11 +244,11 @@ class Machine(Section):
     @model_validator(mode="after")
     def _stack_is_one_process(self) -> Self:
         if self.stack and (len(set(self.stack)) < 2 or len(set(self.stack)) < len(self.stack)):
-            raise ValueError(f"stack must have two seeds or more, each once, got {list(self.stack)}")
+            raise ValueError(f"stack must have at least two seeds, all different, got {list(self.stack)}")
         if self.stack and self.processes > 1:
             raise ValueError(
-                f"several seeds train in one process, got machine.processes = {self.processes}; set it to 1, "
-                "or leave machine.stack out"
+                "processes must be 1 with machine.stack, because several seeds train in one process, got "
+                f"{self.processes}; set it to 1, or leave machine.stack out"
             )
         return self
 

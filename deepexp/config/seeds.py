@@ -9,9 +9,9 @@ import json
 def stream(seed: int, *key: str | int) -> int:
     """Return the seed of the random stream that `key` names.
 
-    Different keys give independent streams. Every random number of a run comes from a generator seeded in
-    this way and used up at once. The state of a run's randomness is therefore its seed, level and epoch, and
-    a resumed run draws the same numbers as an uninterrupted one.
+    Different keys give independent streams. Every random number of a run comes from a generator that is
+    seeded in this way, used at once and discarded. The seed, level and epoch therefore determine all
+    randomness, and a resumed run draws the same numbers as an uninterrupted one.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def stream(seed: int, *key: str | int) -> int:
     Returns
     -------
     int
-        A seed of 63 bits.
+        A 63-bit seed.
     """
     digest = hashlib.sha256(json.dumps([seed, *key]).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

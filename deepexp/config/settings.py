@@ -1,8 +1,8 @@
 """What a run is: one frozen, validated record.
 
-A run trains levels 0, 1, ..., `pruning.levels`; level 0 is the first training (dense, unless
-`pruning.initial_density` says otherwise), and before every later level the network is pruned and a
-`LevelPolicy` decides what of its state survives. Densities are fractions in (0, 1] everywhere.
+A run trains levels 0, 1, ..., `pruning.levels`. Level 0 is the first training; it is dense unless the
+`pruning` settings mask it. Before every later level the network is pruned, and a `LevelPolicy` decides which
+parts of its state survive. Densities are fractions in (0, 1] everywhere.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from deepexp.config.pruning import Perturbation, Pruning
 from deepexp.config.sections import Data, Machine, Model, Train
 from signflow.messages import unknown
 
-# The fields that a run_id leaves out at the value given here: the runs that were finished before such a field
-# existed did what that value says, and so keep their names.
+# A field with the value given here is left out of the run_id. Runs that finished before the field existed
+# behaved as if it had this value, and so they keep their names.
 LATER: dict[str, Any] = {
     "pruning.snip_batches": 10,
     "pruning.synflow_steps": 100,
@@ -44,27 +44,27 @@ class Config(Section):
     Attributes
     ----------
     protocol : str
-        The protocol whose settings it starts from, a key of `PROTOCOLS`.
+        The protocol whose settings the run starts from, a key of `PROTOCOLS`.
     algorithm : str
-        The name of the algorithm; `policy` is what it does.
+        The name of the algorithm; `policy` defines what it does.
     seed : int
-        The seed of everything random.
+        The seed for all randomness.
     data : Data
-        Which images, and their augmentation.
+        The images and their augmentation.
     model : Model
         The network.
     train : Train
         The training of a level.
     pruning : Pruning
-        The masks of the levels.
+        How the mask of each level is chosen.
     policy : LevelPolicy
         What a level starts from.
     donor : str, optional
-        The run_id that the policy's 'donor' takes weights from.
+        The run_id of the run from which the policy's 'donor' takes weights.
     perturbation : Perturbation
         Which signs to flip.
     machine : Machine
-        What the run computes on.
+        The device, and how to use it.
     """
 
     protocol: str
@@ -111,13 +111,13 @@ class Config(Section):
         return self
 
     def warms_up(self, level: int) -> bool:
-        """Return whether the level's schedule has the warm-up; a rewound schedule is level 0's."""
+        """Return whether the level's schedule includes the warm-up; a rewound schedule is that of level 0."""
         if self.train.warmup in ("none", "every"):
             return self.train.warmup == "every"
         return level == 0 or self.policy.schedule == "rewind"
 
     def epochs(self, level: int) -> int:
-        """Return the epochs of the level's schedule, from its start."""
+        """Return the length of the level's schedule in epochs, counted from its start."""
         before = self.train.warmup == "before" and self.warms_up(level)
         return self.train.epochs + (int(self.train.warmup_epochs) if before else 0)
 
@@ -126,8 +126,8 @@ class Config(Section):
         """A readable name and a digest of every field, defaults included (but see `LATER`)."""
         tree = self.model_dump()
         if self.train.warmup == "first" and self.policy.schedule == "rewind":
-            # A finished run without this mark departed from level 0's schedule at the rewind point: it is
-            # another run.
+            # Finished runs without this mark departed from level 0's schedule at the rewind point: they are
+            # different runs.
             tree["policy"]["schedule"] = "rewind to level 0"
         for key, value in LATER.items():
             section, _, name = key.rpartition(".")

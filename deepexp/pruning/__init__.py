@@ -1,1 +1,1 @@
-"""Masks, their budgets, the scores that choose them, and the signs of what they keep."""
+"""Masks, their budgets, the scores that choose them, and the signs of the weights that they keep."""

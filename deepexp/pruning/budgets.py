@@ -13,16 +13,16 @@ def apportion(total: int, shares: Sequence[float], capacities: Sequence[int]) ->
     """Divide `total` in proportion to `shares`, exactly, with no part above its capacity.
 
     The surplus of a full part goes to the others in proportion. The largest remainders of the division are
-    rounded up, and among equal ones those of lower index.
+    rounded up; among equal remainders, lower indices come first.
 
     Parameters
     ----------
     total : int
         The sum of the parts.
     shares : Sequence[float]
-        One for each part, 0 or more. A part without a share gets weights only when all others are full.
+        The share of each part, >= 0. A part with share 0 gets weights only when all others are full.
     capacities : Sequence[int]
-        The most that each part can take.
+        The maximum size of each part.
 
     Returns
     -------
@@ -32,10 +32,10 @@ def apportion(total: int, shares: Sequence[float], capacities: Sequence[int]) ->
     Raises
     ------
     ValueError
-        The capacities cannot hold `total`.
+        `total` is negative or exceeds the sum of the capacities.
     """
     if not 0 <= total <= sum(capacities):
-        raise ValueError(f"the layers must keep 0 to {sum(capacities):,} weights together, got {total:,}")
+        raise ValueError(f"all layers together must keep 0 to {sum(capacities):,} weights, got {total:,}")
     share, capacity = np.asarray(shares, float), np.asarray(capacities, np.int64)
     full = share <= 0
     while True:
@@ -58,7 +58,7 @@ def apportion(total: int, shares: Sequence[float], capacities: Sequence[int]) ->
 
 
 def _fill(counts: np.ndarray, capacity: np.ndarray, total: int) -> list[int]:
-    """Place what is left once all parts with a share are full: into the first parts with room."""
+    """Give the remainder, once all parts with a share are full, to the first parts that have room."""
     for index in range(len(counts)):
         room = min(int(capacity[index] - counts[index]), total - int(counts.sum()))
         counts[index] += room
@@ -66,15 +66,15 @@ def _fill(counts: np.ndarray, capacity: np.ndarray, total: int) -> list[int]:
 
 
 def budget(kind: str, keep: int, alive: Mask) -> dict[str, int]:
-    """Divide the weights to keep among the layers, within what is alive in each; exact in total.
+    """Divide the number of weights to keep among the layers, exactly and within their living weights.
 
-    A layer whose share exceeds its living weights stays full, and the rest is redistributed.
+    A layer whose share exceeds its living weights keeps all of them, and the surplus is redistributed.
 
     Parameters
     ----------
     kind : {'uniform', 'balanced', 'erk'}
-        The same density in every layer, the same count [1]_, or a density proportional to (sum of the
-        weight's dimensions) / (their product) [2]_.
+        'uniform': the same density in every layer; 'balanced': the same count in every layer [1]_; 'erk': a
+        density proportional to (sum of the weight's dimensions) / (product of these dimensions) [2]_.
     keep : int
         How many weights the network keeps.
     alive : Mask
@@ -83,7 +83,7 @@ def budget(kind: str, keep: int, alive: Mask) -> dict[str, int]:
     Returns
     -------
     dict of str to int
-        The count of weights to keep in each layer.
+        The number of weights to keep in each layer.
 
     References
     ----------

@@ -16,18 +16,18 @@ from deepexp.models import prunable
 
 @dataclass(frozen=True)
 class Mask:
-    """Which weights are alive. Iterating over a mask gives (name, tensor) by layer.
+    """Which weights are alive. Iterating over a mask yields (name, tensor) for each layer.
 
     Attributes
     ----------
     alive : Mapping[str, Tensor]
-        A boolean CPU tensor for every prunable weight, by name and of its shape; True is alive.
+        For each prunable weight, by name, a boolean CPU tensor of the same shape; True means alive.
     """
 
     alive: Mapping[str, Tensor]
 
     def __post_init__(self) -> None:
-        """Refuse what is not a mask."""
+        """Raise ValueError unless this is a valid mask."""
         if not self.alive:
             raise ValueError("a mask must cover at least one layer, got none")
         for name, tensor in self.alive.items():
@@ -50,26 +50,26 @@ class Mask:
     __hash__ = None  # type: ignore[assignment]
 
     def sizes(self) -> dict[str, int]:
-        """Count the weights by layer."""
+        """Count the weights of each layer."""
         return {name: tensor.numel() for name, tensor in self}
 
     def counts(self) -> dict[str, int]:
-        """Count the living weights by layer."""
+        """Count the living weights of each layer."""
         return {name: int(tensor.count_nonzero()) for name, tensor in self}
 
     @property
     def total(self) -> int:
-        """The count of all prunable weights."""
+        """The number of all prunable weights."""
         return sum(self.sizes().values())
 
     @property
     def kept(self) -> int:
-        """The count of living weights."""
+        """The number of living weights."""
         return sum(self.counts().values())
 
     @property
     def density(self) -> float:
-        """Living weights over all weights of convolutions and linear layers, in [0, 1]."""
+        """The fraction of the weights of convolutions and linear layers that are alive, in [0, 1]."""
         return self.kept / self.total
 
     def within(self, other: Mask) -> bool:
@@ -98,7 +98,7 @@ def check_fits(mask: Mask, net: nn.Module, origin: str) -> None:
     Parameters
     ----------
     mask : Mask
-        What to check.
+        The mask to check.
     net : nn.Module
         The network.
     origin : str
@@ -111,15 +111,15 @@ def check_fits(mask: Mask, net: nn.Module, origin: str) -> None:
     wrong = next(name for name in [*want, *have] if want.get(name) != have.get(name))
     raise ValueError(
         f"the mask of {origin} must fit this network, but at '{wrong}' the network has "
-        f"{want.get(wrong, 'nothing')} and the mask {have.get(wrong, 'nothing')}; take a mask of the same "
+        f"{want.get(wrong, 'nothing')} and the mask has {have.get(wrong, 'nothing')}; use a mask of the same "
         f"model"
     )
 
 
 def top(scores: Mapping[str, Tensor], alive: Mask, keep: int) -> Mask:
-    """Keep the living weights of highest score, over all layers together.
+    """Keep the living weights with the highest scores, over all layers together.
 
-    Among equal scores those of lower index (in the order of the layers, then of the flattened weight) stay,
+    Among equal scores, weights with lower indices stay (ordered by layer, then within the flattened weight),
     so that the count is exact.
 
     Parameters
@@ -129,7 +129,7 @@ def top(scores: Mapping[str, Tensor], alive: Mask, keep: int) -> Mask:
     alive : Mask
         The weights to choose from.
     keep : int
-        How many of them stay.
+        How many of them to keep.
 
     Returns
     -------
@@ -147,7 +147,7 @@ def top(scores: Mapping[str, Tensor], alive: Mask, keep: int) -> Mask:
 
 
 def top_by_layer(scores: Mapping[str, Tensor], alive: Mask, counts: Mapping[str, int]) -> Mask:
-    """Keep the living weights of highest score within each layer.
+    """Keep the living weights with the highest scores within each layer.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def top_by_layer(scores: Mapping[str, Tensor], alive: Mask, counts: Mapping[str,
     alive : Mask
         The weights to choose from.
     counts : Mapping[str, int]
-        How many stay in each layer.
+        How many to keep in each layer.
 
     Returns
     -------
@@ -178,12 +178,12 @@ def _select(layers: Sequence[tuple[np.ndarray, np.ndarray]], keep: int) -> list[
     """Choose the `keep` highest of the living values over all layers; each layer is (values, living).
 
     A histogram of the values' 16 high bits finds the bin of the keep-th largest value, and a partition of
-    that bin finds the value itself. No array is larger than a layer, which is several times faster than one
+    that bin finds the value itself. No array is larger than a layer, so this is several times faster than one
     partition of all values.
     """
     living = sum(int(np.count_nonzero(alive)) for _, alive in layers)
     if not 0 <= keep <= living:
-        raise ValueError(f"a mask must keep between 0 and the {living:,} living weights, got {keep:,}")
+        raise ValueError(f"a mask must keep between 0 and {living:,} weights (all those alive), got {keep:,}")
     if any(values.size and math.isnan(values.max()) for values, _ in layers):  # the maximum propagates NaN
         raise ValueError("every score must be a number, got NaN; the network has diverged")
     if keep in (0, living):
@@ -211,23 +211,23 @@ def _select(layers: Sequence[tuple[np.ndarray, np.ndarray]], keep: int) -> list[
 
 
 def _bins(values: np.ndarray) -> np.ndarray:
-    """Return the 16 high bits of float32 values as integers from 0 to 65535 in the values' order."""
+    """Return the 16 high bits of float32 values as integers from 0 to 65535, ordered as the values are."""
     bits = (values + np.float32(0)).view(np.int32)  # adding 0 turns -0 into 0
-    bits ^= (bits >> 31) & 0x7FFFFFFF  # the bits of negative floats order them by amplitude: reverse them
+    bits ^= (bits >> 31) & 0x7FFFFFFF  # the bits of negative floats rise with their amplitude: reverse them
     bits >>= 16
     bits += 1 << 15
     return bits
 
 
 def shuffle(mask: Mask, seed: int) -> Mask:
-    """Shuffle the mask within every layer, which keeps the layers' counts.
+    """Shuffle the mask within each layer, keeping the number of living weights there.
 
-    The permutation depends on the layer and the seed alone, so a nested sequence stays nested.
+    The permutation depends only on the layer and the seed, so a nested sequence of masks stays nested.
 
     Parameters
     ----------
     mask : Mask
-        What to shuffle.
+        The mask to shuffle.
     seed : int
         The run's seed.
 

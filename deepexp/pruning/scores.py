@@ -1,4 +1,4 @@
-"""Scores: how much each prunable weight matters. Those of the lowest scores are pruned."""
+"""Scores: how much each prunable weight matters. The weights with the lowest scores are pruned."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from deepexp.pruning.masks import Mask
 def score(kind: str, net: nn.Module, seed: int) -> dict[str, Tensor]:
     """Score every prunable weight by its magnitude or at random.
 
-    Random scores depend on the layer and the seed alone, whatever the other layers are.
+    Random scores depend only on the layer and the seed, not on the other layers.
 
     Parameters
     ----------
@@ -44,14 +44,15 @@ def score(kind: str, net: nn.Module, seed: int) -> dict[str, Tensor]:
             name: _uniform(weight.shape, stream(seed, "score", name))
             for name, weight in prunable(net).items()
         }
-    raise ValueError(f"the score must be magnitude or random, got '{kind}'")
+    raise ValueError(f"the score must be 'magnitude' or 'random', got '{kind}'")
 
 
 def snip(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
     """Score every prunable weight by its connection sensitivity |w dL/dw|.
 
-    L is the sum of the batches' mean cross-entropies. Everything is computed in float32 and in training mode:
-    at initialisation the running statistics say nothing yet, so the batch normalises. `net` is left as it is.
+    L is the sum of the batches' mean cross-entropies. Everything is computed in float32 and in training mode,
+    with the statistics of the batch, because at initialisation the running statistics carry no information
+    yet. `net` is not changed.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ def snip(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, 
 
     References
     ----------
-    Lee, Ajanthan & Torr, ICLR 2019. Their normalisation by the sum is left out: it changes no order.
+    Lee, Ajanthan & Torr, ICLR 2019. Their normalisation by the sum is omitted: it does not change the order.
     """
     copy = deepcopy(net).float().train()
     copy.zero_grad(set_to_none=True)
@@ -81,16 +82,16 @@ def synflow(net: nn.Module, alive: Mask, shape: tuple[int, int, int]) -> dict[st
     """Score every prunable weight by its synaptic flow |w| dR/d|w|.
 
     R is the sum of the outputs for an image of ones, with |w| in place of a living weight w and 0 in place of
-    a pruned one. Batch normalisation is in evaluation mode and enters as its scale
-    |gamma| / sqrt(running variance + eps) alone, and biases as 0. At initialisation that is the published
-    form. In a trained network it keeps R linear in the weights of every layer: their scores add up to the
-    part of R that flows through the layer. Without shortcuts that is R itself, the law behind the published
-    proof that no layer is emptied. Beside a shortcut it is less, and a layer there can be emptied.
+    a pruned one. Batch normalisation, in evaluation mode, is reduced to its scale
+    |gamma| / sqrt(running variance + eps), and biases are 0. At initialisation this is the published form. In
+    a trained network it keeps R linear in the weights of every layer, so that the scores of a layer add up to
+    the part of R that flows through it. Without shortcuts this part is all of R, the law behind the published
+    proof that no layer is emptied. Beside a shortcut it is less than R, and such a layer can be emptied.
 
     Parameters
     ----------
     net : nn.Module
-        The network, left as it is.
+        The network; it is not changed.
     alive : Mask
         The living weights.
     shape : tuple of int
@@ -99,8 +100,8 @@ def synflow(net: nn.Module, alive: Mask, shape: tuple[int, int, int]) -> dict[st
     Returns
     -------
     dict of str to Tensor
-        Float32 scores on the CPU by layer. They are the float64 ones times a power of 2, since R grows with
-        every layer and would leave the range of float32.
+        Float32 scores on the CPU by layer. They are the float64 scores times a power of 2, because R grows
+        with every layer and would exceed the range of float32.
 
     References
     ----------
@@ -123,27 +124,27 @@ def synflow(net: nn.Module, alive: Mask, shape: tuple[int, int, int]) -> dict[st
         copy(torch.ones(1, channels, height, width, dtype=torch.float64, device=device)).sum().backward()
     flow = _products(copy)
     largest = max(float(tensor.max()) for tensor in flow.values())
-    scale = 2.0 ** (100 - math.frexp(largest)[1])  # the largest score becomes 2^100; float32 ends at 2^128
+    scale = 2.0 ** (100 - math.frexp(largest)[1])  # puts the largest in [2^99, 2^100); float32 ends at 2^128
     return {name: (tensor * scale).float() for name, tensor in flow.items()}
 
 
 def densities(kind: str, living: int, keep: int, steps: int) -> list[int]:
-    """Return the counts of weights that a pruning passes through, with new scores at each.
+    """Return the numbers of weights that are left after each step of a pruning, each with new scores.
 
     Parameters
     ----------
     kind : str
-        The score. For 'synflow' the density falls exponentially, in equal factors; every other score takes
-        one step.
+        The score. With 'synflow', every step multiplies the density by the same factor; every other score
+        takes a single step.
     living, keep : int
-        The counts before and after the pruning.
+        The number of weights before and after all steps.
     steps : int
         How many steps 'synflow' takes.
 
     Returns
     -------
     list of int
-        The counts after each step; the last is `keep`.
+        The number of weights after each step; the last is `keep`.
     """
     if kind != "synflow":
         return [keep]
@@ -164,7 +165,7 @@ def _exact() -> Iterator[None]:
 
 
 def _products(net: nn.Module) -> dict[str, Tensor]:
-    """Return |w grad(w)| on the CPU; 0 where there is no gradient."""
+    """Return |w grad(w)| on the CPU, or 0 for weights without a gradient."""
     found = {}
     for name, weight in prunable(net).items():
         grad = torch.zeros_like(weight) if weight.grad is None else weight.grad

@@ -1,8 +1,8 @@
 """Signs of weights: their flips from level to level, and how they are perturbed and transplanted.
 
-A sign is a boolean, True where the weight is negative (so 0 counts as positive). A weight's sign at level l
-is the one at the end of that level's training; level -1 is the initialisation. A weight flips at level l if
-its signs at levels l - 1 and l differ and it is alive at both.
+A sign is a boolean, True if the weight is negative (so 0 counts as positive). A weight's sign at level l is
+its sign at the end of that level's training; level -1 is the initialisation. A weight flips at level l if its
+signs at levels l - 1 and l differ and it is alive at both.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def of(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def flips(before: Signs, after: Signs, alive: Mask) -> dict[str, Tensor]:
-    """Find the living weights whose sign differs.
+    """Find the living weights whose signs differ.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def flips(before: Signs, after: Signs, alive: Mask) -> dict[str, Tensor]:
     Returns
     -------
     dict of str to Tensor
-        Boolean by layer, True where a weight flipped.
+        Boolean tensors by layer, True where a weight flipped.
     """
     return {name: (before[name] ^ after[name]) & tensor for name, tensor in alive}
 
@@ -60,14 +60,14 @@ def last_flip(signs: Sequence[Signs], masks: Sequence[Mask]) -> dict[str, Tensor
     Parameters
     ----------
     signs : Sequence[Mapping[str, Tensor]]
-        The signs at the initialisation, then at each level.
+        The signs at initialisation, then at each level.
     masks : Sequence[Mask]
-        The mask of each level, nested.
+        The nested masks of the levels.
 
     Returns
     -------
     dict of str to Tensor
-        int64 by layer; 0 for a weight that never flipped.
+        int64 tensors by layer; 0 for a weight that never flipped.
     """
     last = {name: torch.zeros(tensor.shape, dtype=torch.int64) for name, tensor in masks[0]}
     for level, flipped in enumerate(_by_level(signs, masks)):
@@ -82,14 +82,14 @@ def switches(signs: Sequence[Signs], masks: Sequence[Mask]) -> dict[str, Tensor]
     Parameters
     ----------
     signs : Sequence[Mapping[str, Tensor]]
-        The signs at the initialisation, then at each level.
+        The signs at initialisation, then at each level.
     masks : Sequence[Mask]
-        The mask of each level, nested.
+        The nested masks of the levels.
 
     Returns
     -------
     dict of str to Tensor
-        int64 by layer.
+        int64 tensors by layer.
     """
     count = {name: torch.zeros(tensor.shape, dtype=torch.int64) for name, tensor in masks[0]}
     for flipped in _by_level(signs, masks):
@@ -101,17 +101,18 @@ def switches(signs: Sequence[Signs], masks: Sequence[Mask]) -> dict[str, Tensor]
 def _by_level(signs: Sequence[Signs], masks: Sequence[Mask]) -> Iterator[dict[str, Tensor]]:
     if len(signs) != len(masks) + 1:
         raise ValueError(
-            f"there must be one more set of signs (the initialisation's) than masks, got {len(signs)} and "
+            f"there must be one more set of signs than masks (for the initialisation), got {len(signs)} and "
             f"{len(masks)}"
         )
     for level, mask in enumerate(masks):
-        yield flips(signs[level], signs[level + 1], mask)  # masks are nested: alive now was alive before
+        # The masks are nested, so a weight alive now was alive before.
+        yield flips(signs[level], signs[level + 1], mask)
 
 
 def perturbation(mask: Mask, config: Perturbation, seed: int) -> dict[str, Tensor]:
     """Choose the signs to flip: floor(fraction n + 1/2) of n living weights, overall or in each layer.
 
-    The choice depends on the arguments alone, so that a state restored later can be perturbed in the same
+    The choice depends only on the arguments, so that a state restored later can be perturbed in the same
     places.
 
     Parameters
@@ -119,14 +120,14 @@ def perturbation(mask: Mask, config: Perturbation, seed: int) -> dict[str, Tenso
     mask : Mask
         The living weights.
     config : Perturbation
-        The fraction, its scope and the layers that it is restricted to.
+        The fraction, its scope and the layers to which it is restricted.
     seed : int
         The run's seed.
 
     Returns
     -------
     dict of str to Tensor
-        Boolean by layer, True where a sign flips.
+        Boolean tensors by layer, True where a sign flips.
 
     Raises
     ------
@@ -146,7 +147,7 @@ def perturbation(mask: Mask, config: Perturbation, seed: int) -> dict[str, Tenso
         }
     )
 
-    def count(living: int) -> int:  # in exact arithmetic on the decimals given
+    def count(living: int) -> int:  # in exact arithmetic on the decimal fraction
         return int(Fraction(repr(config.fraction)) * living + Fraction(1, 2))
 
     scores = {}
@@ -160,14 +161,14 @@ def perturbation(mask: Mask, config: Perturbation, seed: int) -> dict[str, Tenso
 
 
 def flip(weights: Mapping[str, Tensor], where: Signs) -> dict[str, Tensor]:
-    """Give some weights the opposite sign.
+    """Flip the signs of some weights.
 
     Parameters
     ----------
     weights : Mapping[str, Tensor]
         The weights by layer.
     where : Mapping[str, Tensor]
-        Boolean by layer, True where a sign flips.
+        Boolean tensors by layer, True where a sign flips.
 
     Returns
     -------

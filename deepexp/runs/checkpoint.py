@@ -1,8 +1,7 @@
-"""Checkpoints: everything that a run needs to go on.
+"""Checkpoints: everything that a run needs to resume.
 
-A file carries the run_id of its configuration. Two or three are kept, so that one damaged file leaves another
-to fall back to. When they are written does not affect results: a run goes on to the same bits from any of
-them.
+Each file carries the run_id of its configuration. Two or three are kept, so that a damaged one leaves another
+to fall back to. Their timing does not affect results: from any of them, a run continues to the same bits.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from deepexp.runs.level_start import TrainingState
 from deepexp.storage import tensor_files
 from deepexp.storage.bit_files import pack, shapes, unpack
 
-PAUSE = 60.0  # the least seconds between two checkpoints within a level: a large network's state is 90 MB
+PAUSE = 60.0  # minimum seconds between checkpoints within a level: the state of a large network takes 90 MB
 _NAME = re.compile(r"\d+-\d+")  # level, step
 
 
@@ -28,7 +27,7 @@ _NAME = re.compile(r"\d+-\d+")  # level, step
 class Checkpoint:
     """A run at some step of some level.
 
-    It holds no state of random generators: each is seeded by the seed, the level and the epoch
+    It holds no state of random generators, since each is seeded from the run's seed, the level and the epoch
     (`config.seeds.stream`).
 
     Attributes
@@ -36,7 +35,7 @@ class Checkpoint:
     level : int
         The level.
     step : int
-        The optimizer steps of the level's schedule that are done.
+        The number of optimizer steps of the level's schedule that are done.
     state : TrainingState
         The network and its momentum.
     mask : Mask
@@ -59,7 +58,7 @@ def save_state(state: TrainingState, path: Path, run_id: str) -> None:
     Parameters
     ----------
     state : TrainingState
-        What to write.
+        The state to write.
     path : Path
         The file.
     run_id : str
@@ -69,14 +68,14 @@ def save_state(state: TrainingState, path: Path, run_id: str) -> None:
 
 
 def load_state(path: Path, run_id: str | None = None) -> TrainingState:
-    """Read what `save_state` wrote.
+    """Read a state that `save_state` wrote.
 
     Parameters
     ----------
     path : Path
         The file.
     run_id : str, optional
-        The run that it must belong to.
+        The run that the file must belong to; not checked by default.
 
     Returns
     -------
@@ -85,7 +84,7 @@ def load_state(path: Path, run_id: str | None = None) -> TrainingState:
     Raises
     ------
     ValueError
-        The file is missing, damaged, or of another configuration.
+        The file is missing or damaged, or belongs to another configuration.
     """
     return _state(_read(path, run_id)[0])
 
@@ -93,20 +92,20 @@ def load_state(path: Path, run_id: str | None = None) -> TrainingState:
 def save(checkpoint: Checkpoint, folder: Path, run_id: str, *, end: bool = False) -> None:
     """Add a checkpoint to `folder` and remove those that it replaces.
 
-    The last of an earlier level and, before a level's end, the one before it stay. At the end of a level no
-    other of that level stays, so that the folder of a finished run holds the same files whenever checkpoints
-    were written.
+    The last checkpoint of the earlier levels stays and, within a level, the preceding one as well. When the
+    level is complete, its other checkpoints are removed, so that the folder of a finished run holds the same
+    files, whenever checkpoints were written.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        What to write.
+        The checkpoint to write.
     folder : Path
-        The run's folder of checkpoints.
+        The folder of the run's checkpoints.
     run_id : str
         The run.
     end : bool
-        Whether the level is at its end.
+        Whether the level is complete.
     """
     alive = checkpoint.mask.alive
     mask = {f"mask/{name}": tensor for name, tensor in pack(alive).items()}
@@ -127,8 +126,8 @@ def save(checkpoint: Checkpoint, folder: Path, run_id: str, *, end: bool = False
 def _keep(path: Path, end: bool) -> None:
     """Remove the checkpoints that the one at `path` replaces.
 
-    The last of an earlier level and, before the level's end, the one before it stay. A later one goes: it was
-    damaged, and `load` passed over it.
+    The last checkpoint of the earlier levels stays and, within a level, the preceding one as well. Later ones
+    are removed: they are damaged, and `load` passed over them.
     """
     files = _files(path.parent)
     before = files[: files.index(path)]
@@ -140,26 +139,26 @@ def _keep(path: Path, end: bool) -> None:
 
 
 def load(folder: Path, run_id: str, say: Callable[[str], None]) -> Checkpoint | None:
-    """Return the latest intact checkpoint, or None where there is none at all.
+    """Return the latest intact checkpoint, or None if there are no checkpoints.
 
-    `say` is told of a damaged one, which is passed over. Raises ValueError where another configuration wrote
-    a checkpoint, or where all are damaged.
+    Damaged ones are reported to `say` and passed over. Raises ValueError if a checkpoint belongs to another
+    configuration, or if all are damaged.
     """
     files = _files(folder)
     for path in reversed(files):
         try:
             found, meta = _read(path, run_id)
         except tensor_files.Damaged:
-            say(f"'{path}' is damaged; falling back to the checkpoint before")
+            say(f"'{path}' is damaged; falling back to the previous checkpoint")
             continue
-        if path == files[-1]:  # a kill within `save` may have left a checkpoint that this one replaces
+        if path == files[-1]:  # a kill during `save` may have left a checkpoint that this one replaces
             _keep(path, meta.get("end", False))
         mask = Mask(unpack(_under(found, "mask/"), meta["shapes"]))
         return Checkpoint(meta["level"], meta["step"], _state(found), mask, meta["levels"], meta["epochs"])
     if files:
         raise ValueError(
-            f"a checkpoint in '{folder}' must be intact, but none of {len(files)} is; delete that folder to "
-            "start the run from the beginning"
+            f"at least one checkpoint in '{folder}' must be intact, but none of {len(files)} is; delete that "
+            "folder to start the run from the beginning"
         )
     return None
 

@@ -1,4 +1,4 @@
-"""Everything that can keep a run from running, checked before anything trains."""
+"""Checks for everything that can make a run impossible, done before any training."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ from deepexp.storage import folder as layout
 from signflow.machine import memory
 
 _CXX = ("clang++",) if sys.platform == "darwin" else ("g++",)
-_COUNTED = 1e4  # up to this width torch can build every network's outline to count its weights
+_COUNTED = 1e4  # up to this width torch can build the outline of every network, to count its weights
 
 
 def without_bf16() -> bool:
     """Return whether this is an x86 processor without units for bf16."""
-    # Private functions of torch: it has no public ones that tell.
+    # torch reports this only through private functions.
     has = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return platform.machine() in ("x86_64", "AMD64") and not has
 
 
 def check_compiler(device: str) -> None:
-    """Raise ValueError where torch.compile would not find the compiler that it calls."""
-    # On a GPU it is Triton that calls a C compiler.
+    """Raise ValueError if torch.compile would not find the compiler that it calls."""
+    # On a GPU, Triton calls a C compiler.
     variable, names = ("CXX", _CXX) if device == "cpu" else ("CC", ("gcc", "clang"))
     names = (os.environ[variable],) if os.environ.get(variable) else names
     if not any(map(shutil.which, names)):
         raise ValueError(
             f"machine.compile = true on '{device}' needs a compiler, but there is no {' or '.join(names)}; "
-            f"install one, name yours in the environment variable {variable}, or leave machine.compile out"
+            f"install one, set the environment variable {variable} to yours, or leave machine.compile out"
         )
 
 
 def check_device_memory(config: Config) -> None:
-    """Raise ValueError where the device lacks the memory of what every run holds.
+    """Raise ValueError if the device lacks the memory for what the run must hold at the least.
 
-    That is the weights, their gradients and their momentum in float32, and the pixels of a batch.
+    This is the weights, their gradients and momentum in float32, and the pixels of a batch.
     """
     source, machine, model = catalogue.SOURCES[config.data.dataset], config.machine, config.model
     height, _, channels = source.shape
@@ -59,7 +59,7 @@ def check_device_memory(config: Config) -> None:
         width=counted,
         channels=channels,
     )
-    wider = model.width / counted  # the count of weights grows with the square of the width
+    wider = model.width / counted  # the number of weights grows with the square of the width
     count = sum(parameter.numel() for parameter in net.parameters()) * wider * wider
     images = config.train.batch_size // machine.processes
     values = 3 * count + images * channels * size * size
@@ -76,17 +76,17 @@ def check_device_memory(config: Config) -> None:
 
 
 def check_possible(work: Run) -> None:
-    """Raise ValueError where the data, a fraction or another run makes the run impossible."""
+    """Raise ValueError if the data, a setting or another run makes the run impossible."""
     config, dense = work.config, masks.dense_mask(work.net)
     if work.per_epoch == 0:
         raise ValueError(
-            f"train.batch_size must be at most the {len(work.dataset.train):,} training images, got "
-            f"{config.train.batch_size:,}"
+            f"train.batch_size must be at most {len(work.dataset.train):,}, the number of training images, "
+            f"got {config.train.batch_size:,}"
         )
     if config.pruning.score == "snip" and config.pruning.snip_batches > work.per_epoch:
         raise ValueError(
-            f"pruning.snip_batches must be at most the {work.per_epoch:,} batches of an epoch, got "
-            f"{config.pruning.snip_batches:,}"
+            f"pruning.snip_batches must be at most {work.per_epoch:,}, the number of batches in an epoch, "
+            f"got {config.pruning.snip_batches:,}"
         )
     rest = 0 if config.train.drop_last else len(work.dataset.train) % config.train.batch_size
     if rest % config.machine.processes:
@@ -97,15 +97,16 @@ def check_possible(work: Run) -> None:
     _check_images(work, (rest or config.train.batch_size) // config.machine.processes)
     if config.policy.rewinds() and not work.rewind < work.total(0):
         raise ValueError(
-            f"the rewind point must lie before the end of level 0, step {work.total(0):,}, got step "
+            f"the rewind point must lie before the end of level 0 (step {work.total(0):,}), got step "
             f"{work.rewind:,}; set a smaller policy.rewind_epoch or policy.rewind_step"
         )
     if config.pruning.run is None:
         last = config.pruning.kept(config.pruning.levels, dense.total)
         if last < 1:
             raise ValueError(
-                f"every level must keep a weight, but level {config.pruning.levels} of keep = "
-                f"{config.pruning.keep:g} keeps none of {dense.total:,}; ask for fewer levels"
+                f"every level must keep at least one weight, but with pruning.keep = {config.pruning.keep:g} "
+                f"level {config.pruning.levels} keeps none of {dense.total:,} weights; set fewer "
+                "pruning.levels"
             )
     if config.perturbation.fraction:
         signs.perturbation(dense, config.perturbation, 0)
@@ -130,7 +131,7 @@ def _check_images(work: Run, smallest: int) -> None:
     copy = deepcopy(work.net).to("meta").train()
     try:
         copy(torch.empty(1, channels, height, width, device="meta"))
-    except ValueError:  # batch normalisation needs more than one value in each channel
+    except ValueError:  # batch normalisation needs more than one value per channel
         raise ValueError(
             f"{config.model.name} on {height}x{width} images cannot train on a batch of one image, got "
             f"{len(work.dataset.train):,} images in batches of {config.train.batch_size}; set "
@@ -139,7 +140,7 @@ def _check_images(work: Run, smallest: int) -> None:
 
 
 def _check_masks(work: Run) -> None:
-    """Raise ValueError unless the masks of the other run are there, fit this network and are nested."""
+    """Raise ValueError unless the masks of the other run exist, fit this network and are nested."""
     config, previous = work.config, masks.dense_mask(work.net)
     assert config.pruning.run is not None
     for level in range(config.pruning.levels + 1):
@@ -147,14 +148,14 @@ def _check_masks(work: Run) -> None:
         masks.check_fits(mask, work.net, config.pruning.run)
         if not mask.within(previous) or mask.kept == 0:
             raise ValueError(
-                f"the masks of {config.pruning.run} must be nested and keep weights, but that of level "
-                f"{level} does not; take the masks of another run"
+                f"the masks of {config.pruning.run} must be nested and not empty, but the mask of level "
+                f"{level} is not; use the masks of another run"
             )
         previous = mask
 
 
 def _check_donor(work: Run) -> None:
-    """Raise ValueError unless the donor has this network's weights at every level that is taken from it."""
+    """Raise ValueError unless the donor's weights fit this network at every level that is used."""
     config = work.config
     assert config.donor is not None
     for level in range(config.pruning.levels):
@@ -162,6 +163,6 @@ def _check_donor(work: Run) -> None:
         for name, weight in models.prunable(work.net).items():
             if name not in have or have[name].shape != weight.shape:
                 raise ValueError(
-                    f"the donor {config.donor} must have this network's weights, but '{name}' is missing or "
-                    "has another shape; take a donor of the same model"
+                    f"the weights of the donor {config.donor} must fit this network, but '{name}' is missing "
+                    "or has another shape; use a donor with the same model"
                 )

@@ -1,4 +1,4 @@
-"""Export a level to other code: a plain state dict, and masks as `torch.nn.utils.prune` stores them."""
+"""Export a level for other code: as a plain state dict, and with masks as `torch.nn.utils.prune` has them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from signflow.files import atomic, check_folder
 def export(run: Path, level: int, out: Path) -> list[Path]:
     """Write a run's level as state_dict.pt (pruned weights 0) and pruned_state_dict.pt.
 
-    The second has '<layer>.weight_orig' and '<layer>.weight_mask' in place of '<layer>.weight', as a network
-    has after torch.nn.utils.prune has masked it. Both load with torch.load(..., weights_only=True).
+    The second has '<layer>.weight_orig' and '<layer>.weight_mask' in place of '<layer>.weight', as in a
+    network that torch.nn.utils.prune has masked. Both load with torch.load(..., weights_only=True).
 
     Parameters
     ----------
@@ -37,13 +37,13 @@ def export(run: Path, level: int, out: Path) -> list[Path]:
     Raises
     ------
     ValueError
-        The level is not complete, or its files do not fit each other.
+        The level is not complete, or its files do not match each other.
     """
     config = layout.read_config(run)
     done = len(records.rows(run / "levels.csv"))
     if not 0 <= level < done:
         raise ValueError(
-            f"the level must be complete in '{run}', which has {done} complete levels from 0 on, got {level}"
+            f"the level must be complete in '{run}', which has {done} complete levels (from 0), got {level}"
         )
     state = dict(load_state(layout.file(run, "weights", level), config.run_id).tensors)
     pruned: dict[str, Any] = dict(state)
@@ -51,13 +51,14 @@ def export(run: Path, level: int, out: Path) -> list[Path]:
     for name, alive in load(path).items():
         if name not in state or state[name].shape != alive.shape:
             raise ValueError(
-                f"'{path}' must fit the weights of its run, but '{name}' does not; restore the file"
+                f"the masks in '{path}' must fit the weights of their run, but '{name}' does not; restore "
+                "the file"
             )
         revived = int((state[name].masked_fill(alive, 0) != 0).count_nonzero())
         if revived:
             raise ValueError(
                 f"every pruned weight of '{run}' must be 0, but {revived:,} of '{name}' at level {level} are "
-                f"not; make the run again"
+                f"not; delete the run and start it again"
             )
         pruned[f"{name}_orig"] = pruned.pop(name)
         pruned[f"{name}_mask"] = alive.to(state[name].dtype)
@@ -65,5 +66,5 @@ def export(run: Path, level: int, out: Path) -> list[Path]:
     paths = [out / "state_dict.pt", out / "pruned_state_dict.pt"]
     for path, tensors in zip(paths, (state, pruned), strict=True):
         with atomic(path) as temporary, temporary.open("wb") as file:
-            torch.save(tensors, file)  # given a path, it would write the temporary name into the file
+            torch.save(tensors, file)  # given a path, torch would write the temporary name into the file
     return paths

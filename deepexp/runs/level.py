@@ -29,18 +29,18 @@ from deepexp.training import evaluate, failures, forward, steps
 
 @dataclass(frozen=True)
 class LevelProgress:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes
     ----------
     level : int
-        The level in training.
+        The level that is being trained.
     step, total : int
-        The steps of its schedule that are done, and all of them.
+        How many steps of its schedule are done, and how many there are.
     report : Report, optional
-        The epoch that has just ended.
+        The report of the epoch that has just ended.
     row : Mapping[str, Any], optional
-        The row of levels.csv when the level is complete.
+        The level's row of levels.csv, once the level is complete.
     """
 
     level: int
@@ -51,7 +51,7 @@ class LevelProgress:
 
 
 def level_mask(work: Run, level: int) -> Mask:
-    """Read the mask of a level, as the run has written it."""
+    """Read the mask that the run has written for a level."""
     return Mask(bit_files.load(work.file("masks", level)))
 
 
@@ -64,7 +64,7 @@ def begin_level(
     levels: list[dict[str, Any]],
     epochs: list[dict[str, Any]],
 ) -> Checkpoint:
-    """Choose a level's mask, compose the state that it starts from, and put that into the network."""
+    """Choose a level's mask, compose the state that it starts from, and load that into the network."""
     config = work.config
     mask = choose(work, level, previous)
     if level == 0:
@@ -92,12 +92,15 @@ def begin_level(
 
 
 def choose(work: Run, level: int, previous: Mask) -> Mask:
-    """Choose the mask of a level, within `previous`, from the network as it is now."""
+    """Choose a level's mask, within `previous`, from the current state of the network."""
     pruning, seed = work.config.pruning, work.config.seed
     if pruning.run is not None:
         mask = borrowed(work, level)
         if not mask.within(previous):
-            raise ValueError(f"the masks of {pruning.run} must be nested, but level {level} revives weights")
+            raise ValueError(
+                f"the masks of {pruning.run} must be nested, but level {level} revives weights; use the "
+                "masks of another run"
+            )
         return mask
     keep = pruning.kept(level, previous.total)
     if keep == previous.kept:
@@ -118,7 +121,7 @@ def choose(work: Run, level: int, previous: Mask) -> Mask:
 
 
 def _scores(work: Run, level: int, alive: Mask) -> dict[str, torch.Tensor]:
-    """Score the network as it is now; SNIP takes the batches with which `level` would begin."""
+    """Score the current network; SNIP uses the first batches of `level`."""
     config, dataset = work.config, work.dataset
     if config.pruning.score == "snip":
         first = training_batches(dataset, config.data, config.train, config.seed, level, 0)
@@ -133,7 +136,7 @@ def _perturbed(work: Run, level: int, mask: Mask) -> dict[str, torch.Tensor] | N
     """Choose the signs to flip at the start of the perturbed level, or of a later one that restores signs.
 
     Restored signs are older than the perturbation, so they are flipped again in the same places. The rewind
-    point is an exception where level 0 is perturbed: it was reached from the perturbed signs.
+    point is an exception if level 0 is perturbed: it was reached from the perturbed signs.
     """
     config = work.config.perturbation
     sign = work.config.policy.sign
@@ -146,11 +149,11 @@ def _perturbed(work: Run, level: int, mask: Mask) -> dict[str, torch.Tensor] | N
 
 
 def train_level(work: Run, start: Checkpoint, clock: Clock) -> Iterator[LevelProgress | None]:
-    """Train a level; yields None where it must wait for the rest of a stack.
+    """Train a level; yield None whenever it must wait for the rest of a stack.
 
-    A checkpoint is written at the level's end, and before that after an epoch at least `checkpoint.PAUSE`
-    seconds after the last. Where an error or an interrupt ends the training, the last complete epoch is
-    written as well: only a kill costs epochs.
+    A checkpoint is written at the end of the level, and after an earlier epoch if the last checkpoint is at
+    least `checkpoint.PAUSE` seconds old. If an error or an interrupt stops the training, the last complete
+    epoch is saved as well: only a kill loses epochs.
     """
     config, level = work.config, start.level
     unsaved: Checkpoint | None = None
@@ -173,7 +176,7 @@ def train_level(work: Run, start: Checkpoint, clock: Clock) -> Iterator[LevelPro
             if config.train.signs == "epoch":
                 now = signs.of(models.prunable(work.net))
                 bit_files.save(now, work.file("signs", f"{level:02d}-{epoch:04d}"))
-            epochs = list(start.epochs)  # a copy: the list grows before this checkpoint may be written
+            epochs = list(start.epochs)  # a copy: the list may grow before this checkpoint is written
             unsaved = Checkpoint(level, report.step, state, start.mask, start.levels, epochs)
             if report.step == work.total(level) or time.monotonic() - clock.saved >= checkpoint.PAUSE:
                 _keep(work, unsaved)
@@ -191,7 +194,7 @@ def _keep(work: Run, reached: Checkpoint) -> None:
 
 
 def level_steps(work: Run, level: int, first: int, mask: Mask) -> Iterator[steps.Report | None]:
-    """Train a level from a step on, alone or in its stack, and yield the reports."""
+    """Train a level from step `first`, by itself or in its stack, and yield the reports."""
     if work.stacked is not None:
         return work.stacked(level, first, mask, _stops(work, level))
     return steps.steps(
@@ -201,7 +204,7 @@ def level_steps(work: Run, level: int, first: int, mask: Mask) -> Iterator[steps
 
 
 def _stops(work: Run, level: int) -> tuple[int, ...]:
-    """Return the steps whose state is kept even within an epoch: the rewind point."""
+    """Return the steps after which the state is saved even within an epoch: the rewind point, if any."""
     return (work.rewind,) if level == 0 and work.config.policy.rewinds() else ()
 
 
@@ -219,7 +222,7 @@ def _epoch_row(work: Run, level: int, epoch: int, report: steps.Report) -> dict[
 
 
 def _evaluation(work: Run, level: int, epoch: int, lr: float) -> dict[str, float | None]:
-    """Return loss and accuracy on the validation and test images; raise Diverged unless they are finite."""
+    """Return loss and accuracy on the validation and test images; raise Diverged if a loss is not finite."""
     row: dict[str, float | None] = {}
     for part in ("validation", "test"):
         images = getattr(work.dataset, part)
@@ -257,15 +260,15 @@ def finish_level(work: Run, done: Checkpoint) -> Checkpoint:
 
 
 class Clock:
-    """Measures the speed since this process began to train, and writes the time left to progress.json."""
+    """Measures the training speed of this process, and writes the time left to progress.json."""
 
     def __init__(self, work: Run) -> None:
-        """Start to measure."""
+        """Start measuring."""
         self.work, self.began, self.steps = work, time.monotonic(), 0
         self.saved = self.began  # when the last checkpoint was written
 
     def tick(self, level: int, step: int) -> None:
-        """Write how far the run is, and the time left at the speed so far."""
+        """Write the run's progress, and the time left if it continues at its average speed so far."""
         work = self.work
         self.steps += work.per_epoch
         rate = self.steps / (time.monotonic() - self.began)

@@ -1,4 +1,4 @@
-"""What a level starts from: a level policy applied to the state that the previous level left."""
+"""The state that a level starts from, composed by a level policy from earlier states."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from deepexp.pruning.masks import Mask
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What training changes: a network's tensors and their momentum, as copies on the CPU.
+    """The state that training changes: a network's tensors and their momentum, as copies on the CPU.
 
     Attributes
     ----------
     tensors : Mapping[str, Tensor]
         The network's state dict.
     momentum : Mapping[str, Tensor]
-        The momentum of its parameters by name; empty where only the weights are kept.
+        The momentum of its parameters by name; empty if only the network's tensors are kept.
     """
 
     tensors: Mapping[str, Tensor]
@@ -38,7 +38,7 @@ def capture(net: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
     net : nn.Module
         The network.
     optimizer : torch.optim.Optimizer
-        What `training.optimizer` made of `net`: momentum buffers exist.
+        The optimizer that `training.optimizer` made for `net`, with momentum buffers.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def capture(net: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
 
 
 def restore(net: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
-    """Put a state into a network and its optimizer, in place: memory, layout and compiled code stay.
+    """Load a state into a network and its optimizer in place, which keeps memory, layout and compiled code.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def restore(net: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingSta
     optimizer : torch.optim.Optimizer
         Its optimizer, with momentum buffers.
     state : TrainingState
-        What to put there.
+        The state to load.
     """
     net.load_state_dict(dict(state.tensors))
     for name, parameter in net.named_parameters():
@@ -83,11 +83,11 @@ def policy_parts(net: nn.Module) -> dict[str, str]:
 def compose(
     policy: LevelPolicy, part: Mapping[str, str], states: Mapping[str, TrainingState], mask: Mask, seed: int
 ) -> TrainingState:
-    """Compose the state that a level starts from: every part from its origin in `policy`, pruned weights 0.
+    """Compose the state that a level starts from: each part comes from its origin in `policy`.
 
     `part` is what `policy_parts` returns. `states` has 'keep' (the end of the previous level), 'initial',
-    'rewind' where the policy rewinds, and 'donor' where it transplants. The momentum of 'initial' is 0, as at
-    step 0, and so is that of a pruned weight.
+    'rewind' if the policy rewinds, and 'donor' if it transplants. The momentum of 'initial' is 0, as at step
+    0. Pruned weights and their momentum are set to 0.
     """
     tensors = {}
     for name, kind in part.items():
@@ -108,7 +108,7 @@ def masked(state: TrainingState, mask: Mask) -> TrainingState:
     Parameters
     ----------
     state : TrainingState
-        The state, left as it is.
+        The state; it is not changed.
     mask : Mask
         The living weights.
 
@@ -122,5 +122,5 @@ def masked(state: TrainingState, mask: Mask) -> TrainingState:
 
 
 def _copy(tensor: Tensor) -> Tensor:
-    """Return a contiguous copy on the CPU, whatever the device and the memory format."""
+    """Return a contiguous copy on the CPU, for any device and memory format of the original."""
     return tensor.detach().to("cpu", copy=True).contiguous()

@@ -1,4 +1,4 @@
-"""Where a run goes on after it was stopped."""
+"""Where a stopped run resumes."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from deepexp.storage import bit_files
 
 
 def resume_from(work: Run, initial: TrainingState) -> Checkpoint:
-    """Return where a run goes on: at the latest checkpoint or, where files are lost, at a level's start."""
+    """Return where a run resumes: at its latest checkpoint or, if files are lost, at the start of a level."""
     config, previous, state = work.config, masks.dense_mask(work.net), initial
     saved = checkpoint.load(work.folder / "checkpoints", config.run_id, work.say)
     if saved is None:
         return begin_level(work, 0, initial, initial, previous, [], [])
     lost = _lost(work, saved)
     if lost is None:
-        work.say(f"going on from level {saved.level}, step {saved.step:,} of {work.total(saved.level):,}")
+        work.say(f"resuming from level {saved.level}, step {saved.step:,} of {work.total(saved.level):,}")
         bit_files.save(saved.mask.alive, work.file("masks", saved.level))
         restore(work.net, work.sgd, saved.state)
         return saved
     if lost > 0:
         try:
             if config.policy.momentum == "keep":
-                raise ValueError("it starts with that level's momentum, which is not kept")
+                raise ValueError("it starts with the momentum of that level, which is not kept")
             trained = checkpoint.load_state(work.file("weights", lost - 1), config.run_id)
             previous, state = level_mask(work, lost - 1), TrainingState(trained.tensors, initial.momentum)
         except ValueError as error:
@@ -39,9 +39,9 @@ def resume_from(work: Run, initial: TrainingState) -> Checkpoint:
 
 
 def _lost(work: Run, saved: Checkpoint) -> int | None:
-    """Return the first level with a file that the run needs and that cannot be read or made again.
+    """Return the first level with a file that the run needs but can neither read nor recreate, if any.
 
-    The signs at the end of a level are made again from its weights.
+    The signs at the end of a level are recreated from its weights.
     """
     config, level = work.config, 0
     try:
@@ -55,7 +55,7 @@ def _lost(work: Run, saved: Checkpoint) -> int | None:
                 weights = checkpoint.load_state(work.file("weights", level), config.run_id).tensors
                 again = signs.of({name: weights[name] for name, _ in saved.mask})
                 bit_files.save(again, work.file("signs", level))
-                work.say(f"{error}: made again from the weights of level {level}")
+                work.say(f"{error}: recreated from the weights of level {level}")
     except ValueError as error:
         work.say(str(error))
         return level

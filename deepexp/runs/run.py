@@ -1,7 +1,7 @@
-"""A run: level after level of (mask, level policy, training).
+"""A run: one level after another, each with its mask, level policy and training.
 
-A run that was stopped, wherever that was, goes on to the same bits as an uninterrupted one.
-`deepexp.storage.folder` says what lies where.
+A run that was stopped at any point resumes and ends with the same bits as an uninterrupted one.
+`deepexp.storage.folder` lists the files that it writes.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from signflow.provenance import provenance
 
 
 class NoRoom(Failure):
-    """The disk is full, or a quota is reached."""
+    """The disk is full, or a quota has been reached."""
 
 
 def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[LevelProgress]:
-    """Run a configuration in a folder, or go on with it there.
+    """Run a configuration in a folder, or resume its run there.
 
-    Where several processes train the run (`distributed.joined`), rank 0 does all of this, and the others
-    follow without yielding anything.
+    If several processes train the run (`distributed.joined`), rank 0 does all of this, and the others follow
+    without yielding anything.
 
     Parameters
     ----------
     config : Config
-        What to run.
+        The configuration to run.
     folder : Path
-        Where.
+        The run's folder.
     say : Callable[[str], None]
-        Told what the user should know.
+        Called with each line that the user should see.
 
     Yields
     ------
@@ -57,9 +57,9 @@ def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: Non
     Raises
     ------
     ValueError
-        The run is impossible, as far as that can be known before anything is trained or written.
+        The run is impossible. This is raised before anything is trained or written if it can be known then.
     Diverged
-        The training of a level is no longer finite; the levels before it stay.
+        The training of a level diverged; the levels before it are kept.
     """
     with distributed.joined(config.machine) as group:
         if group.rank:
@@ -70,7 +70,7 @@ def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: Non
 
 
 def _follow(work: Run) -> None:
-    """Take part in the trainings that rank 0 announces."""
+    """Take part in training each level that rank 0 announces."""
     while (order := work.group.listen()) is not None:
         level, step, state, mask = order
         restore(work.net, work.sgd, state)
@@ -92,7 +92,7 @@ def _lead(
 
 
 def own_levels(work: Run) -> Generator[LevelProgress | None, None, None]:
-    """Run what is left of a run, with its folder locked; yields None where it waits for its stack."""
+    """Run the remaining levels with the run's folder locked; yield None while waiting for the stack."""
     config, folder, say = work.config, work.folder, work.say
     with layout.lock(folder, say), logged(folder), _room(folder):
         layout.check(config, folder)
@@ -106,9 +106,9 @@ def own_levels(work: Run) -> Generator[LevelProgress | None, None, None]:
                 say(f"{config.run_id} is complete")
                 return
             for path in useless:
-                say(f"'{path}' is damaged: it is made again")
+                say(f"'{path}' is damaged: recreating it")
             for path in lost:
-                say(f"'{path}' is lost: it is made again")
+                say(f"'{path}' is missing: recreating it")
         about = {
             "run_id": config.run_id,
             "data_variant": work.dataset.variant,
@@ -131,7 +131,7 @@ def own_levels(work: Run) -> Generator[LevelProgress | None, None, None]:
 
 @contextlib.contextmanager
 def logged(folder: Path) -> Iterator[None]:
-    """Log what ended the run, if its folder exists."""
+    """Log the error or interrupt that stopped the run, if its folder exists."""
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
@@ -142,32 +142,32 @@ def logged(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _room(folder: Path) -> Iterator[None]:
-    """Raise NoRoom where the disk is full, and say what is left of the run."""
+    """Raise NoRoom when the disk is full, and say how much of the run was kept."""
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise NoRoom(
-            f"there must be room for the files of '{folder}', but there is none ({error.strerror}); every "
-            "complete epoch is kept: make room, and run the same command again to go on"
+            f"the disk must have room for the files of '{folder}', but it has none ({error.strerror}); every "
+            "complete epoch is kept: free some space, and run the same command again to resume"
         ) from None
 
 
 def _check_same_origin(folder: Path, about: Mapping[str, Any], say: Callable[[str], None]) -> None:
-    """Refuse to go on with a run on other data, and tell where another version of torch goes on with it."""
+    """Refuse to resume a run with different data, and report if it resumes with another version of torch."""
     if not (folder / "about.json").exists():
         return
     there = records.about(folder)
     for key in ("data_variant", "data_digest"):
         if there.get(key, about[key]) != about[key]:
             raise ValueError(
-                f"the run in '{folder}' must go on with the data that it began with, {key} {there[key]}, but "
-                f"the data here have {about[key]}; restore the data, or choose another --out"
+                f"the run in '{folder}' must resume with the data that it began with, {key} {there[key]}, "
+                f"but the data here have {about[key]}; restore the data, or choose another --out"
             )
     before, now = there["versions"].get("torch"), json.loads(about["versions"])["torch"]
     if before != now:
-        say(f"this run began with torch {before} and goes on with {now}: its bits may differ from here on")
+        say(f"this run began with torch {before} and resumes with {now}: its bits may differ from here on")
 
 
 def _levels(work: Run) -> Iterator[LevelProgress | None]:

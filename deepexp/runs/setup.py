@@ -1,4 +1,4 @@
-"""Prepare a run: load what it works with, and check that it can run before anything is trained or written."""
+"""Prepare a run: load what it needs, and check that it is possible before anything is trained or written."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def prepare(
     dataset: data.Dataset | None = None,
     group: ProcessGroup = ALONE,
 ) -> Run:
-    """Load the data, build network and optimizer, and check everything that does not need training.
+    """Load the data, build the network and optimizer, and check everything that does not need training.
 
     Parameters
     ----------
     config : Config
         The run.
     folder : Path
-        Where it will lie; nothing is written.
+        The folder that the run will use; nothing is written there.
     say : Callable[[str], None]
-        Told what the user should know.
+        Called with each line that the user should see.
     dataset : Dataset, optional
-        The run's data where they are loaded already.
+        The run's data, if they are already loaded.
     group : ProcessGroup
         The processes of the run.
 
@@ -52,8 +52,8 @@ def prepare(
     _set_up(config.machine)
     if config.machine.device == "cpu" and config.machine.precision == "bf16" and without_bf16():
         say(
-            "machine.precision = 'bf16' is slow here: this processor has no units for bf16, and without them "
-            "it was measured to be 3 to 11 times slower than float32"
+            "machine.precision = 'bf16' is slow here: this processor has no units for bf16, without which "
+            "bf16 was measured to be 3 to 11 times slower than float32"
         )
     check_device_memory(config)
     dataset = dataset or data.load(config.data, config.seed, config.machine.device)
@@ -87,6 +87,6 @@ def _set_up(machine: Machine) -> None:
         )
     torch.set_float32_matmul_precision("high" if machine.precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = machine.precision == "tf32"
-    # Trials of the fastest algorithm end differently from start to start, and some algorithms add in no fixed
-    # order: neither would give a resumed run the same bits.
+    # Benchmarking can choose another algorithm in each process, and some algorithms sum in no fixed order.
+    # Either would change the bits of a resumed run.
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True

@@ -1,4 +1,4 @@
-"""How many images a second a run trains on, and how many operations its network takes."""
+"""How many images per second a run trains on, and how many operations its network needs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from deepexp.training import steps as train
 
 
 def images_per_second(work: Run | Stack, seconds: float = 1.0) -> float:
-    """Measure the speed of training on this machine, after a step to warm up.
+    """Measure the speed of training on this machine, after one warm-up step.
 
     Parameters
     ----------
     work : Run or Stack
-        What `prepare` made ready. It is trained, so its state is lost.
+        A prepared run, or a stack of them. It is trained, so its state is lost.
     seconds : float
-        How long to measure; one step at least.
+        How long to measure; at least one step is measured.
 
     Returns
     -------
@@ -38,21 +38,21 @@ def images_per_second(work: Run | Stack, seconds: float = 1.0) -> float:
 
 
 def our_share(work: Run | Stack, mask: masks.Mask, chunk: int) -> Iterator[int]:
-    """Train as a run does, epoch after epoch of level 0 and again from its start.
+    """Train all epochs of level 0 as a run does, over and over.
 
     Parameters
     ----------
     work : Run or Stack
-        What to train.
+        The run or stack to train.
     mask : Mask
         The living weights.
     chunk : int
-        Steps between two reports.
+        The number of steps between two reports.
 
     Yields
     ------
     int
-        The steps since the last report, summed over the members of a stack.
+        The number of steps since the last report, summed over the members of a stack.
     """
     while True:
         before, stops = 0, range(chunk, work.total(0), chunk)
@@ -69,12 +69,12 @@ def operations(work: Run) -> float:
     Parameters
     ----------
     work : Run
-        A run, whose network is left as it is.
+        The run; its network is not changed.
 
     Returns
     -------
     float
-        Those of the products in the forward and backward pass.
+        The operations of the matrix products and convolutions in the forward and backward pass.
     """
     from torch.utils.flop_counter import FlopCounterMode
 

@@ -1,14 +1,14 @@
-"""Runs that differ in their seed alone, trained as one network of many times the channels.
+"""Runs that differ only in their seed, trained as one network with the channels of all of them.
 
-A small network leaves its device idle between steps. The networks of several seeds, side by side in the
-channels of grouped convolutions, take their steps at once. No weight is shared, batch normalisation
-normalises every channel by itself, and each member has the batches of its own seed. So each computes what it
-would compute alone, up to the rounding of other kernels.
+A small network leaves its device idle between steps. The networks of several seeds, placed side by side in
+the channels of grouped convolutions, take their steps together. No weight is shared, batch normalisation
+treats every channel separately, and each member has the batches of its own seed. So each member computes what
+it would compute on its own, up to the rounding of other kernels.
 
-The weights, statistics and momentum of every member are views of those of the stack, so that everything but
-the training itself (masks, level policies, evaluation, checkpoints) treats each member as a run alone. The
-stack steps the members that are at the same step of the same level. Its kernels have the same shapes
-whichever those are, so that a member's bits do not depend on where the others are.
+The weights, statistics and momentum of every member are views of the stack's tensors, so that everything but
+the training itself (masks, level policies, evaluation, checkpoints) treats each member as an ordinary run.
+The stack trains together the members that are at the same step of the same level. Its kernels have the same
+shapes whichever members these are, so that a member's bits do not depend on the progress of the others.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Linear(nn.Linear):
     """`count` linear layers side by side: (B, count into) to (B, count out), weights (count out, into)."""
 
     def __init__(self, layer: nn.Linear, count: int) -> None:
-        """Make room for `count` layers like `layer`, not initialised as they are."""
+        """Allocate `count` layers of the shape of `layer`, without its values."""
         super().__init__(layer.in_features, count * layer.out_features, layer.bias is not None)
         self.count = count
 
@@ -45,10 +45,10 @@ class Linear(nn.Linear):
 
 
 def widened(net: nn.Module, count: int) -> nn.Module:
-    """Make a network of `count` networks like `net` side by side, with arbitrary values.
+    """Make a network that consists of `count` networks like `net` side by side, with arbitrary values.
 
-    It maps (B, count C, H, W) to (B, count classes). Every tensor of its state has those of the members one
-    after the other in its first dimension.
+    It maps (B, count C, H, W) to (B, count classes). Every tensor of its state joins the members' tensors
+    along the first dimension.
     """
     wide = deepcopy(net)
     for name, layer in net.named_modules():
@@ -75,7 +75,7 @@ def widened(net: nn.Module, count: int) -> nn.Module:
 
 @dataclass
 class _Place:
-    """Where a member is to be trained from next, and the report that it has not taken yet."""
+    """Where a member continues its training, and the report that it has not received yet."""
 
     level: int
     step: int
@@ -85,14 +85,14 @@ class _Place:
 
 
 class Stack:
-    """The networks of several runs as one, which takes their steps.
+    """The networks of several runs, joined into one network that takes their steps.
 
-    Members lie in it in the order of `machine.stack`, whatever order they are given in: where a member lies
-    changes its rounding.
+    The members are in the order of `machine.stack`, regardless of the order in which they are passed: a
+    member's place in the stack affects its rounding.
     """
 
     def __init__(self, works: Sequence[Run]) -> None:
-        """Join the runs that `prepare` made ready; from now on the stack trains them."""
+        """Join runs that `prepare` has returned; from now on the stack trains them."""
         works = sorted(works, key=lambda work: work.config.machine.stack.index(work.config.seed))
         first = works[0]
         self.works, self.config, self.total = works, first.config, first.total
@@ -104,7 +104,7 @@ class Stack:
         self.sgd = optimizer.optimizer(self.net, first.config.train)
         self._places: dict[int, _Place] = {}
         self._training: Iterator[list[steps.Report]] = iter(())
-        # The members that were stepped last, and the level and step that they are at.
+        # The members that took the last step, and the level and step that they have reached.
         self._trained: tuple[set[int], int, int] = set(), 0, 0
         for slot, work in enumerate(works):
             self._adopt(work, slot)
@@ -130,13 +130,13 @@ class Stack:
     def _part(self, tensor: Tensor, slot: int) -> Tensor:
         """Return a member's part of a tensor of the stack, as a view."""
         count = len(tensor) // len(self.works)
-        # Integers are batch normalisation's count of batches, one for each member: its own is a scalar.
+        # The only integers are the batch counts of batch normalisation, a scalar for each member.
         return tensor[slot] if tensor.dtype == torch.int64 else tensor.narrow(0, slot * count, count)
 
     def _steps(
         self, slot: int, level: int, start: int, mask: Mask, stops: tuple[int, ...]
     ) -> Iterator[steps.Report | None]:
-        """Train a member as `training.steps` does; yields None until `advance` has brought a report."""
+        """Train a member as `training.steps` does; yield None until `advance` has delivered a report."""
         work = self.works[slot]
         place = self._places[slot] = _Place(level, start, mask, stops)
         try:
@@ -150,17 +150,17 @@ class Stack:
             del self._places[slot]
 
     def advance(self) -> None:
-        """Train the members that are furthest behind until there is a report for them."""
+        """Train the members that are furthest behind until their next report."""
         level, step = min((place.level, place.step) for place in self._places.values())
         members = {slot for slot, place in self._places.items() if (place.level, place.step) == (level, step)}
-        # Within an epoch the same generator must go on: it sums up the epoch's losses.
+        # Within an epoch the same generator must continue, because it sums the losses of the epoch.
         if not (members <= self._trained[0] and (level, step) == self._trained[1:]):
             stops = next(self._places[slot].stops for slot in members)
             self._training = steps.side_by_side(
                 *(self.net, self.forward, self.sgd, self._mask(), self.sources, self.config),
                 *(level, step, stops),
             )
-        # The kernels step every member; those that are ahead get their state back.
+        # The kernels step every member, so the state of those that are ahead is restored afterwards.
         ahead = [self.works[slot] for slot in self._places if slot not in members]
         kept = [capture(work.net, work.sgd) for work in ahead]
         reports = next(self._training)
@@ -172,18 +172,18 @@ class Stack:
         self._trained = members, level, reports[0].step
 
     def _mask(self) -> Mask:
-        """Join the members' masks one after the other; a member that does not train takes any mask."""
+        """Concatenate the members' masks; a member that is not training gets an arbitrary one."""
         some = next(iter(self._places.values())).mask
         every = [self._places[slot].mask if slot in self._places else some for slot in range(len(self.works))]
         return Mask({name: torch.cat([mask.alive[name] for mask in every]) for name, _ in some})
 
 
 def check_stack(configs: Sequence[Config]) -> None:
-    """Raise ValueError unless the seeds of the configurations are all that their stack has."""
+    """Raise ValueError unless the configurations have exactly the seeds of their stack."""
     stack = configs[0].machine.stack
     seeds = [config.seed for config in configs]
     if sorted(seeds) != sorted(stack):
         raise ValueError(
-            f"the runs of the seeds {' '.join(map(str, stack))} train together, got "
-            f"{' '.join(map(str, seeds))} alone; give all seeds to `deepexp train --seed`"
+            f"the runs of the seeds {' '.join(map(str, stack))} must train together, got only "
+            f"{' '.join(map(str, seeds))}; pass all seeds to `deepexp train --seed`"
         )

@@ -19,9 +19,9 @@ from deepexp.training import failures
 def run_stack(
     configs: Sequence[Config], folders: Sequence[Path], say: Callable[[str], None] = lambda _: None
 ) -> Iterator[tuple[int, LevelProgress]]:
-    """Run the configurations of a stack together, or go on with them.
+    """Run the configurations of a stack together, or resume them.
 
-    If a run diverges, the others go on, and the error of the first is raised in the end.
+    If a run diverges, the others continue, and the first such error is raised at the end.
 
     Parameters
     ----------
@@ -30,21 +30,22 @@ def run_stack(
     folders : Sequence[Path]
         Their folders.
     say : Callable[[str], None]
-        Told what the user should know, with the seed; each run's log has its own lines.
+        Called with each line that the user should see, preceded by the seed; each line is also written to the
+        log of its run.
 
     Yields
     ------
     number : int
         The index of a configuration.
     progress : LevelProgress
-        How far its run is, after every epoch and every level.
+        The progress of its run, after every epoch and every level.
 
     Raises
     ------
     ValueError
         A run is impossible, or a seed of the stack is missing.
     Diverged
-        The training of a run is no longer finite.
+        The training of a run diverged.
     """
     check_stack(configs)
     for config, folder in zip(configs, folders, strict=True):
@@ -68,7 +69,7 @@ def _together(
     stack: Stack,
     say: Callable[[str], None],
 ) -> Iterator[tuple[int, LevelProgress]]:
-    """Advance the runs in turns, and the stack whenever all of them wait for it."""
+    """Advance the runs in turn, and the stack whenever all of them are waiting for it."""
     diverged = None
     while going:
         for number, lead in list(going.items()):

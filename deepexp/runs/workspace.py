@@ -20,7 +20,7 @@ from deepexp.storage import folder as layout
 from deepexp.training import forward as training_forward
 from deepexp.training import steps
 
-# Takes a level, a step, a mask and the steps to report after; gives reports, or None to wait for the stack.
+# Takes a level, a step, a mask and the steps to report after; yields reports, or None to wait for the stack.
 Stacked = Callable[[int, int, Mask, tuple[int, ...]], Iterator[steps.Report | None]]
 
 
@@ -35,19 +35,19 @@ class Run:
     folder : Path
         The run's folder.
     dataset : Dataset
-        Its images, on its device.
+        The run's images, on its device.
     net : nn.Module
         The network, trained in place.
     forward : Callable[[Tensor], Tensor]
-        The network as it is called: compiled, and in the run's precision.
+        The network's forward pass, in the run's precision and compiled if the run asks for it.
     sgd : torch.optim.SGD
         The optimizer of `net`.
     say : Callable[[str], None]
-        Tells the user a line.
+        Called with each line that the user should see.
     group : ProcessGroup
         The processes that train the run.
     stacked : Stacked, optional
-        What trains the network where it is part of a stack.
+        Trains the network if the run is part of a stack.
     """
 
     config: Config
@@ -62,16 +62,16 @@ class Run:
 
     @property
     def sources(self) -> list[tuple[data.Dataset, int]]:
-        """The data set and the seed that `training.steps.side_by_side` takes batches from."""
+        """The data set and the seed from which `training.steps.side_by_side` draws batches."""
         return [(self.dataset, self.config.seed)]
 
     @property
     def per_epoch(self) -> int:
-        """The optimizer steps in an epoch."""
+        """The number of optimizer steps in an epoch."""
         return steps_per_epoch(len(self.dataset.train), self.config.train)
 
     def total(self, level: int) -> int:
-        """Return the steps of a level's schedule."""
+        """Return the number of steps in a level's schedule."""
         return self.config.epochs(level) * self.per_epoch
 
     @property
@@ -88,12 +88,12 @@ class Run:
         return layout.file(self.folder, kind, level)
 
     def other(self, run_id: str) -> Path:
-        """Return the folder of another run, which lies beside this one's."""
+        """Return the folder of another run, next to this run's folder."""
         return self.folder.absolute().parent / run_id
 
 
 def borrowed(work: Run, level: int) -> Mask:
-    """Read the mask of a level that this run takes from `pruning.run`."""
+    """Read the mask that this run takes from `pruning.run` for a level."""
     pruning = work.config.pruning
     assert pruning.run is not None
     level = level if pruning.run_level is None else pruning.run_level

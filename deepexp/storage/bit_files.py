@@ -1,4 +1,4 @@
-"""Masks and signs on disk: boolean tensors by name, eight values to a byte."""
+"""Masks and signs on disk: boolean tensors by name, eight values per byte."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deepexp.storage import tensor_files
 
 
 def pack(bits: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Pack boolean tensors into bytes, eight values to a byte (the first is the highest bit).
+    """Pack boolean tensors into bytes, eight values per byte (the first value is the highest bit).
 
     Parameters
     ----------
@@ -24,23 +24,23 @@ def pack(bits: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Returns
     -------
     dict of str to Tensor
-        A flat uint8 tensor for each.
+        A flat uint8 tensor for each name.
     """
     return {name: torch.from_numpy(np.packbits(tensor.numpy().ravel())) for name, tensor in bits.items()}
 
 
 def shapes(bits: Mapping[str, Tensor]) -> dict[str, list[int]]:
-    """Return the shapes that `unpack` needs beside the bytes.
+    """Return the shapes that `unpack` needs in addition to the bytes.
 
     Parameters
     ----------
     bits : Mapping[str, Tensor]
-        What is packed.
+        The tensors before packing.
 
     Returns
     -------
     dict of str to list of int
-        In the order of `bits`.
+        The shapes by name, in the order of `bits`.
     """
     return {name: list(tensor.shape) for name, tensor in bits.items()}
 
@@ -51,10 +51,10 @@ def unpack(packed: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) ->
     Parameters
     ----------
     packed : Mapping[str, Tensor]
-        What `pack` returned.
+        The bytes that `pack` returned.
     shapes : Mapping[str, Sequence[int]]
-        The shapes by name. The result follows their order, which is that of the layers: ties between scores
-        are decided by it.
+        The shapes by name, in the order of the layers. The result keeps this order, which decides ties
+        between scores.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def save(bits: Mapping[str, Tensor], path: str | Path) -> None:
 
 
 def load(path: str | Path) -> dict[str, Tensor]:
-    """Read what `save` wrote.
+    """Read masks or signs that `save` wrote.
 
     Parameters
     ----------
@@ -97,9 +97,11 @@ def load(path: str | Path) -> dict[str, Tensor]:
     Raises
     ------
     ValueError
-        The file is missing, damaged, or holds other tensors.
+        The file is missing or damaged, or holds other tensors.
     """
     packed, meta = tensor_files.read(path)
     if "shapes" not in meta:
-        raise ValueError(f"'{path}' must hold masks or signs, but it holds other tensors; give another")
+        raise ValueError(
+            f"'{path}' must hold masks or signs, but it holds other tensors; choose another file"
+        )
     return unpack(packed, meta["shapes"])

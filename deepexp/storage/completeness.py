@@ -1,4 +1,4 @@
-"""Whether a run is complete, and which of its files are lost or damaged."""
+"""Whether a run is complete, and which of its files are missing or damaged."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def is_recorded(folder: Path, config: Config) -> bool:
 
 
 def is_complete(folder: Path, config: Config) -> bool:
-    """Return whether levels.csv has a row for every level, and none of the run's other files is lost.
+    """Return whether levels.csv has a row for every level, and none of the run's other files is missing.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def _files(folder: Path, config: Config) -> list[Path]:
 
 
 def damaged(folder: Path, config: Config) -> list[Path]:
-    """List the tables, masks and signs of a complete run that are there, but cannot be read to their end.
+    """List the tables, masks and signs of a complete run that exist but cannot be read to their end.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def damaged(folder: Path, config: Config) -> list[Path]:
 
 
 def _check_table(path: Path, ends: Mapping[str, int]) -> None:
-    """Raise ValueError unless every value but a layer's name is a number and the last row has `ends`."""
+    """Raise ValueError if a value (except layer names) is not a number or the last row is not as `ends`."""
     found = rows(path)
     columns = [name for name in (found[0] if found else ()) if name != "layer"]
     values = numbers(path, columns)
@@ -134,7 +134,7 @@ def check_holds(folder: Path, run_id: str) -> Config:
     Raises
     ------
     ValueError
-        There is no run, or another one.
+        The folder holds no run, or another run.
     """
     if not (folder / "config.toml").exists():
         raise ValueError(f"there is no run {run_id} in '{folder.parent}'; run it first")
@@ -152,10 +152,10 @@ def check_complete(folder: Path, run_id: str) -> None:
     folder : Path
         The folder.
     run_id : str
-        The run that another builds on.
+        The run that another run builds on.
     """
     there = check_holds(folder, run_id)
     if not is_complete(folder, there):
         raise ValueError(
-            f"the run {run_id} must be complete before another builds on it, but it is not; run it to its end"
+            f"the run {run_id} must be complete before another builds on it, but it is not; finish it first"
         )

@@ -1,9 +1,9 @@
-"""The folder of a run: where each of its files lies, and who may write there.
+"""The folder of a run: where each of its files is, and which process may write there.
 
-It holds config.toml, about.json (which data, which software), levels.csv (one row a level), layers.csv,
-epochs.csv, log.txt and progress.json. masks/ and signs/ (bit-packed) and weights/ (a state dict) have a file
-for each level, states/ has the initial state and the rewind point, and checkpoints/ has what a stopped run
-resumes from. Every file but the log is written atomically.
+It holds config.toml, about.json (the data and software used), levels.csv (one row per level), layers.csv,
+epochs.csv, log.txt and progress.json. masks/ and signs/ (bit-packed) and weights/ (state dicts) have one file
+per level, states/ has the initial state and the rewind point, and checkpoints/ has the states from which a
+stopped run resumes. Every file except the log is written atomically.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from deepexp.config.settings import Config
 from signflow import locks
 from signflow.files import atomic
 
-RUNS_OWN = ("config.toml", "about.json", "levels.csv", "checkpoints")  # with any of them, a folder is a run's
-# A name that `atomic` gives to a file that it has not finished.
+RUNS_OWN = ("config.toml", "about.json", "levels.csv", "checkpoints")  # each marks a run's folder
+# The names that `atomic` gives to unfinished files.
 _TEMPORARY = re.compile(r"\..+-[0-9a-f]{8}(\.\w+)?")
 
 
@@ -63,12 +63,14 @@ def read_config(folder: Path) -> Config:
     """
     path = folder / "config.toml"
     if not path.exists():
-        raise ValueError(f"there must be a run in '{folder}', but it has no config.toml; give a run's folder")
+        raise ValueError(
+            f"there must be a run in '{folder}', but it has no config.toml; choose a run's folder"
+        )
     try:
         return read(read_run_text(path))
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"'{path}' must be as the run wrote it, but: {error}; restore it, or delete '{folder}' to make "
+            f"'{path}' must be as the run wrote it, but: {error}; restore it, or delete '{folder}' and start "
             "the run again"
         ) from None
 
@@ -79,9 +81,9 @@ def check(config: Config, folder: Path) -> None:
     Parameters
     ----------
     config : Config
-        What is to run.
+        The configuration to run.
     folder : Path
-        Where.
+        The run's folder.
     """
     if (folder / "config.toml").exists():
         there = read_config(folder)
@@ -103,14 +105,14 @@ def check(config: Config, folder: Path) -> None:
 
 @contextlib.contextmanager
 def lock(folder: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[None]:
-    """Hold `folder` for this process, and create it where it is missing.
+    """Hold `folder` for this process, and create it if it is missing.
 
     Parameters
     ----------
     folder : Path
         The run's folder.
     say : Callable[[str], None]
-        Told where a file stands in for a lock of the kernel.
+        Called with a line of text if the file system has no locks, so that another file serves as one.
 
     Yields
     ------
@@ -119,7 +121,7 @@ def lock(folder: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[
     Raises
     ------
     ValueError
-        Another process holds the folder, or it cannot be written.
+        Another process holds the folder, or the folder is not writable.
     """
     with contextlib.ExitStack() as held:
         try:
@@ -127,8 +129,8 @@ def lock(folder: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[
             held.enter_context(locks.hold(folder / "lock", say))
         except OSError as error:
             raise ValueError(
-                f"the run folder '{folder}' must be a folder that can be written, but it is not "
-                f"({error.strerror}); choose another --out"
+                f"the run folder '{folder}' must be a writable folder, but it is not ({error.strerror}); "
+                "choose another --out"
             ) from None
         except locks.Busy as error:
             raise ValueError(
@@ -149,19 +151,19 @@ def wait(folder: Path) -> None:
 
 
 def logger(folder: Path, echo: Callable[[str], None]) -> Callable[[str], None]:
-    """Make a function that logs a line.
+    """Return a function that logs a line.
 
     Parameters
     ----------
     folder : Path
         The run's folder.
     echo : Callable[[str], None]
-        What the line is passed to as well.
+        Called with each line as well.
 
     Returns
     -------
     Callable[[str], None]
-        Adds a line, with the time, to log.txt where that can be written.
+        Appends a line, with the time, to log.txt if that can be written.
     """
 
     def say(line: str) -> None:
@@ -175,17 +177,17 @@ def logger(folder: Path, echo: Callable[[str], None]) -> Callable[[str], None]:
 
 
 def read_run_text(path: Path) -> str:
-    """Read a text file; a byte-order mark that an editor put first is ignored."""
+    """Read a text file, ignoring a byte-order mark that an editor may have added."""
     return path.read_text(encoding="utf-8-sig")
 
 
 def damaged_text(path: Path, why: object) -> str:
-    """Return the message on a file of a run that cannot be read."""
-    return f"'{path}' is damaged ({why}); delete it and go on with its run, which writes it again"
+    """Return the message about a run's file that cannot be read."""
+    return f"'{path}' is damaged ({why}); delete it and resume its run, which writes it again"
 
 
 def clean(folder: Path) -> None:
-    """Remove the temporary files of writes that a kill interrupted.
+    """Remove the temporary files that a killed process has left.
 
     Parameters
     ----------
@@ -205,7 +207,7 @@ def write_text(path: Path, text: str) -> None:
     path : Path
         The file.
     text : str
-        What it shall hold.
+        The text to write.
     """
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The records of a run: its tables, what made it (about.json) and how far it is (progress.json)."""
+"""The records of a run: its tables, its provenance (about.json) and its progress (progress.json)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def rows(path: Path) -> list[dict[str, str]]:
     Returns
     -------
     list of dict of str to str
-        The rows; none where there is no file.
+        The rows; an empty list if there is no file.
 
     Raises
     ------
@@ -44,14 +44,14 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def numbers(path: Path, columns: Sequence[str]) -> list[dict[str, float]]:
-    """Read columns of numbers of a table of a run.
+    """Read numeric columns from a table of a run.
 
     Parameters
     ----------
     path : Path
         A .csv file.
     columns : Sequence[str]
-        Their names.
+        The names of the columns.
 
     Returns
     -------
@@ -84,11 +84,11 @@ def write_tables(
     folder : Path
         The run's folder.
     levels : list of dict
-        The rows of levels.csv, each with the count of living weights by layer under 'layers'.
+        The rows of levels.csv, each with the number of living weights by layer under 'layers'.
     epochs : list of dict
         The rows of epochs.csv.
     sizes : Mapping[str, int]
-        The count of all weights by layer.
+        The number of all weights by layer.
     """
     layers = [
         {
@@ -102,7 +102,7 @@ def write_tables(
         for name, kept in row["layers"].items()
     ]
     plain = [{key: value for key, value in row.items() if key != "layers"} for row in levels]
-    # levels.csv comes last: its last row says that the run is complete.
+    # levels.csv comes last, because its last row marks the run as complete.
     for name, table in (("layers", layers), ("epochs", epochs), ("levels", plain)):
         with (
             atomic(folder / f"{name}.csv") as temporary,
@@ -114,7 +114,7 @@ def write_tables(
 
 
 def about(folder: Path) -> dict[str, Any]:
-    """Read about.json: which data, software and hardware made a run.
+    """Read about.json, which records the data, software and hardware of a run.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def about(folder: Path) -> dict[str, Any]:
     Returns
     -------
     dict of str to Any
-        Everything in the file, `versions` as a mapping.
+        Everything in the file, with `versions` as a mapping.
 
     Raises
     ------
@@ -144,19 +144,19 @@ def about(folder: Path) -> dict[str, Any]:
         why = "it is not the JSON object that a run writes"
     raise ValueError(
         f"'{path}' must say which data and software made the run, but: {why}; restore it, or delete "
-        f"'{folder}' to make the run again"
+        f"'{folder}' and start the run again"
     )
 
 
 def write_about(folder: Path, now: Mapping[str, Any]) -> None:
-    """Write about.json: what made the run when it began, and under `continued` what else went on with it.
+    """Write about.json: the origin of the run and, under `continued`, other software or machines used since.
 
     Parameters
     ----------
     folder : Path
         The run's folder.
     now : Mapping[str, Any]
-        The data, software and hardware of this process, and when it was `created`.
+        The data, software and hardware of this process, and the time under `created`.
     """
     path, made = folder / "about.json", dict(now)
     if path.exists():
@@ -170,7 +170,7 @@ def write_about(folder: Path, now: Mapping[str, Any]) -> None:
 
 
 def progress(folder: Path) -> dict[str, float]:
-    """Read progress.json: how far a run is.
+    """Read progress.json, the progress of a run.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def progress(folder: Path) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        Its level, epoch, images_per_second and seconds_left; empty where there is no file.
+        Its level, epoch, images_per_second and seconds_left; empty if there is no file.
 
     Raises
     ------

@@ -18,15 +18,15 @@ class RunStatus:
     Attributes
     ----------
     run_id : str
-        The run, or the name of its folder where it is damaged.
+        The run, or the name of its folder if it is damaged.
     level, epoch : str
-        'done/of' or '-'.
+        'done/total', or '-' if the run is damaged.
     density, accuracy : float, optional
         The density and test accuracy of the last complete level.
     state : str
         'complete', 'running', 'stopped', or 'damaged: why'.
     seconds_left : float, optional
-        The time left to a run that is not complete, as it last estimated it.
+        The time left for an incomplete run, by its own last estimate.
     """
 
     run_id: str
@@ -39,17 +39,18 @@ class RunStatus:
 
 
 def status(runs: Path) -> list[RunStatus]:
-    """Find the runs in a folder and what state they are in.
+    """Find the runs in a folder, and the state of each.
 
     Parameters
     ----------
     runs : Path
-        The folder that holds runs' folders.
+        The folder that contains the folders of the runs.
 
     Returns
     -------
     list of RunStatus
-        In the order of the folders' names. A run is running while a process holds its folder.
+        The runs, sorted by the names of their folders. A run counts as running while a process holds its
+        folder.
     """
     return [
         _status(folder)

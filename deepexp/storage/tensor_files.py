@@ -1,6 +1,6 @@
-"""Tensors on disk: safetensors, which run no code when read, written atomically and with a checksum.
+"""Tensors on disk, in safetensors files, which run no code when they are read.
 
-The same tensors with the same metadata give the same bytes.
+Files are written atomically, with a checksum. The same tensors with the same metadata give the same bytes.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from torch import Tensor
 
 from signflow.files import atomic
 
-_KEY = "signflow"  # a single key: the library writes several in a random order
+_KEY = "signflow"  # a single key, because the library writes several keys in random order
 
 
 class Damaged(ValueError):
-    """A file that does not hold what was written."""
+    """A file does not hold what was written to it."""
 
     def __init__(self, path: Path, why: object) -> None:
-        """Say which file is damaged, and why in one line."""
+        """Say in one line which file is damaged, and why."""
         reason = " ".join(str(why).split())
-        super().__init__(f"'{path}' is damaged ({reason}); restore it, or make its run again")
+        super().__init__(f"'{path}' is damaged ({reason}); restore it, or repeat its run")
 
 
 def write(tensors: Mapping[str, Tensor], path: str | Path, meta: Mapping[str, Any]) -> None:
@@ -39,17 +39,17 @@ def write(tensors: Mapping[str, Tensor], path: str | Path, meta: Mapping[str, An
     path : str or Path
         The file.
     meta : Mapping[str, Any]
-        What JSON can hold.
+        Metadata that JSON can represent.
     """
     text = json.dumps(meta)
-    # Not the library's own `save_file`: whatever the umask, it lets the owner alone read the file.
+    # The library's own `save_file` makes the file readable only by its owner, whatever the umask.
     content = save(dict(tensors), {_KEY: f"{_digest(tensors, text)} {text}"})
     with atomic(path) as temporary:
         temporary.write_bytes(content)
 
 
 def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `write` wrote.
+    """Read tensors and metadata that `write` wrote.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     ValueError
         There is no such file.
     Damaged
-        The file does not hold what was written.
+        The file does not hold what was written to it.
     """
     path = Path(path)
     try:
@@ -77,8 +77,7 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise ValueError(
-            f"there must be saved tensors at '{path}', but there is no such file; restore it, or make its "
-            "run again"
+            f"'{path}' must hold saved tensors, but there is no such file; restore it, or repeat its run"
         ) from None
     except KeyError:
         raise Damaged(path, "it has no checksum") from None

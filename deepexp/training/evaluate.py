@@ -1,4 +1,4 @@
-"""Accuracy and loss over a set of images."""
+"""Accuracy and loss on a set of images."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def evaluate(
     images : Images or Files
         The images, a part of `dataset`.
     dataset : Dataset
-        What normalises them, and on which device.
+        The data set, which determines their normalisation and the device.
     machine : Machine
         The precision and the memory format.
 
     Returns
     -------
     loss, accuracy : float or None
-        The mean cross-entropy and the share of right answers in [0, 1]; None where there are no images.
+        The mean cross-entropy, and the fraction of correct answers in [0, 1]; None if there are no images.
     """
     if not len(images):
         return None, None

@@ -1,4 +1,4 @@
-"""The ways in which training fails, and what each tells its user."""
+"""The ways in which training can fail, each with a message for the user."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ class _Told(Failure):
 
 
 class Diverged(_Told):
-    """A loss, a weight or a statistic is no longer a number."""
+    """A loss, a weight or a statistic is no longer finite."""
 
     def __init__(self, what: str, level: int, epoch: int, lr: float) -> None:
-        """Say what is not finite, where, and that only another run can help."""
+        """Say what is not finite, where, and that only a new run can help."""
         super().__init__(
-            f"{what} must stay finite, but it is not in epoch {epoch} of level {level} at a learning rate "
-            f"of {lr:g}; the levels before are complete, but resuming would diverge again: start a run with "
+            f"{what} must stay finite, but is not in epoch {epoch} of level {level} at a learning rate of "
+            f"{lr:g}; the levels before are complete, but resuming would diverge again: start a new run with "
             "a lower train.lr"
         )
 
 
 class OutOfMemory(_Told):
-    """The device cannot hold what a step of training needs."""
+    """The device has too little memory for a training step."""
 
     def __init__(self, batch: int, fits: int) -> None:
         """Say how many images did not fit, and how many do (0: not even two for each process)."""
         found = f"a batch of {fits:,} fits" if fits else "not even two images for each process fit"
         super().__init__(
-            f"the device must have the memory to train on a batch of {batch:,} images, but it ran out; "
-            f"{found}: start a run with another train.batch_size, or go on with this one on a larger "
-            "device: all complete epochs are kept"
+            f"the device must have enough memory to train on a batch of {batch:,} images, but it ran out; "
+            f"{found}: start a new run with another train.batch_size, or resume this one on a larger device "
+            "(all complete epochs are kept)"
         )
 
 
 def not_finite(net: nn.Module, sgd: torch.optim.SGD) -> str | None:
-    """Find the first tensor of a training's state that is not finite; waits for the device once.
+    """Find the first tensor in the training state that is not finite, waiting for the device only once.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def not_finite(net: nn.Module, sgd: torch.optim.SGD) -> str | None:
     Returns
     -------
     str or None
-        The tensor's name, or None where all are finite.
+        The tensor's name, or None if all are finite.
     """
     named = [*net.state_dict().items()]
     named += [(name, sgd.state[p]["momentum_buffer"]) for name, p in net.named_parameters()]

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from deepexp.config.sections import Machine
 
-GRAPHS = 1 << 16  # how many graphs a process may compile; torch raises an error beyond
+GRAPHS = 1 << 16  # how many graphs a process may compile; beyond that, torch raises an error
 Forward = Callable[[Tensor], Tensor]
 
 
 def compiled(net: nn.Module, machine: Machine) -> Forward:
-    """Make the forward pass of a network, compiled and in the precision that a machine asks for.
+    """Return a network's forward pass in the precision of `machine`, compiled if `machine` asks for it.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def compiled(net: nn.Module, machine: Machine) -> Forward:
     Returns
     -------
     Callable[[Tensor], Tensor]
-        From images (B, C, H, W) to float32 logits (B, classes).
+        Maps images (B, C, H, W) to float32 logits (B, classes).
     """
     return in_precision(_graph(net, machine) if machine.compile else net, machine)
 
@@ -44,10 +44,10 @@ def in_precision(run: Forward, machine: Machine) -> Forward:
 
 
 def laid_out(x: Tensor, machine: Machine) -> Tensor:
-    """Lay a batch out in the memory format that a machine asks for.
+    """Return a batch in the memory format of `machine`.
 
-    Planar images are copied: the strides of a single channel satisfy both formats, so that `contiguous`
-    would leave them as they are, and all later layers would be channels_last.
+    If channels come first, the images are copied: the strides of a single channel satisfy both formats, so
+    `contiguous` would leave them unchanged, and all later layers would be channels_last.
 
     Parameters
     ----------
@@ -67,11 +67,11 @@ def laid_out(x: Tensor, machine: Machine) -> Tensor:
 
 
 def _graph(net: nn.Module, machine: Machine) -> Forward:
-    """Compile `net` as one graph for each shape of a batch.
+    """Compile `net` as one graph for each batch shape.
 
-    The graph must not depend on what the process trained before. By default torch would make a graph with a
-    dynamic shape after the second shape, which changes the bits, and no graph at all after the eighth. So
-    shapes are static here, and there may be as many graphs as networks and shapes.
+    The graph must not depend on what the process trained before. By default, torch would compile a graph with
+    dynamic shapes from the second shape on, which changes the bits, and no graph at all after the eighth. So
+    shapes are static here, and there may be one graph for every network and shape.
     """
     from torch._dynamo import config as dynamo  # takes seconds to import
     from torch._inductor import config as inductor
@@ -79,7 +79,8 @@ def _graph(net: nn.Module, machine: Machine) -> Forward:
     dynamo.recompile_limit = dynamo.accumulated_recompile_limit = GRAPHS
     if machine.device == "cpu":
         return torch.compile(net, fullgraph=True, dynamic=False)
-    if hasattr(inductor, "deterministic"):  # choose no kernel by its speed where that changes the sums
+    # Do not select kernels by speed where the choice would change the sums.
+    if hasattr(inductor, "deterministic"):
         inductor.deterministic = True
     # CUDA graphs replay a step's kernels without launching each one; launches limit the speed of small nets.
     return torch.compile(net, fullgraph=True, dynamic=False, mode="reduce-overhead")

@@ -14,20 +14,20 @@ from deepexp.models import prunable
 def learning_rate(train: Train, step: int, per_epoch: int, *, warm: bool) -> float:
     """Return the learning rate of a step: a pure function, so that a resumed run has no state to restore.
 
-    `schedule_per = 'epoch'` holds the rate constant within an epoch. With a warm-up, a linear ramp to the
-    peak takes the first `warmup_epochs`: step t of a ramp of W steps has (t + 1) / W of the peak, or the ramp
-    rises from `rise_from` at t = 0. After it, a cosine falls to `lr_min` over the epochs that remain. The
+    With `schedule_per = 'epoch'`, the rate is constant within an epoch. A warm-up is a linear ramp to the
+    peak over the first `warmup_epochs`: step t of a ramp of W steps has (t + 1) / W of the peak, or the ramp
+    rises from `rise_from` at t = 0. After it, a cosine falls to `lr_min` over the remaining epochs. The
     milestones and the triangle count from the level's start, or from the end of a warm-up that comes before
-    its epochs.
+    its epochs; with `milestones_after_warmup`, milestones count from the end of any warm-up.
 
     Parameters
     ----------
     train : Train
         The schedule.
     step : int
-        The number of the step in the level's schedule, from 0.
+        The index of the step in the level's schedule, from 0.
     per_epoch : int
-        Steps in an epoch.
+        The number of steps in an epoch.
     warm : bool
         Whether the level has the warm-up.
 
@@ -58,12 +58,12 @@ def learning_rate(train: Train, step: int, per_epoch: int, *, warm: bool) -> flo
 
 
 def optimizer(net: nn.Module, train: Train) -> torch.optim.SGD:
-    """Make the SGD of a run, with momentum buffers of zeros from the start.
+    """Create a run's SGD optimizer, with momentum buffers that are zero from the start.
 
     Parameters
     ----------
     net : nn.Module
-        The network. Its batch normalisation and biases form a group of their own, with its own weight decay.
+        The network. Its batch normalisation and biases form a separate group with its own weight decay.
     train : Train
         Learning rate, momentum and weight decay.
 
@@ -79,7 +79,7 @@ def optimizer(net: nn.Module, train: Train) -> torch.optim.SGD:
             "weight_decay": train.weight_decay if train.decay_norm else 0.0,
         },
     ]
-    on_cpu = next(net.parameters()).device.type == "cpu"  # where the fused kernel would round differently
+    on_cpu = next(net.parameters()).device.type == "cpu"  # there the fused kernel would round differently
     sgd = torch.optim.SGD(
         groups,
         lr=train.lr,

@@ -1,4 +1,4 @@
-"""The training loop of a masked network. It knows no algorithm."""
+"""The training loop of a masked network, which is the same for every pruning algorithm."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from deepexp.training.optimizer import learning_rate
 
 @dataclass(frozen=True)
 class Report:
-    """How far a training is, with means over the current epoch in training mode.
+    """The progress of training, with means over the current epoch in training mode.
 
     Attributes
     ----------
     step : int
-        The steps of the level's schedule so far.
+        The number of steps of the level's schedule so far.
     lr : float
         The learning rate of the last step.
     loss, accuracy : float
-        The mean loss, and the share of right answers in [0, 1].
+        The mean loss, and the fraction of correct answers in [0, 1].
     """
 
     step: int
@@ -66,9 +66,9 @@ def steps(
     net : nn.Module
         The network.
     forward : Callable[[Tensor], Tensor]
-        What `compiled` makes of `net`.
+        The forward pass that `compiled` returns for `net`.
     sgd : torch.optim.SGD
-        What `optimizer` makes of `net`.
+        The optimizer that `optimizer` returns for `net`.
     mask : Mask
         The living weights.
     dataset : Dataset
@@ -76,19 +76,19 @@ def steps(
     config : Config
         The run.
     level : int
-        The level, which chooses the batches and the warm-up.
+        The level, which determines the batches and the warm-up.
     start : int
-        The number of steps of the schedule that are done.
+        The number of steps of the schedule that are already done.
     stops : Collection[int]
-        Numbers of steps after which to report, besides the ends of epochs.
+        The steps after which to report, in addition to the ends of epochs.
     group : ProcessGroup
         The processes that step together.
 
     Yields
     ------
     Report
-        At the end of every epoch and after every one of `stops`; in between nothing waits for the device.
-        Before each, the running statistics of the processes are averaged, so that all hold the same state.
+        At the end of every epoch and after each of `stops`; in between, nothing waits for the device. Before
+        each report, the running statistics are averaged over the processes, so that all hold the same state.
 
     Raises
     ------
@@ -104,16 +104,16 @@ def steps(
 
 
 def check_finite(report: Report, train: Train, images: int, level: int) -> None:
-    """Raise Diverged where the mean loss of an epoch is not finite.
+    """Raise Diverged if the mean loss of an epoch is not finite.
 
     Parameters
     ----------
     report : Report
-        What the training reported.
+        The report to check.
     train : Train
-        The training.
+        The settings of the training.
     images : int
-        How many images it trains on.
+        The number of training images.
     level : int
         The level, for the message.
     """
@@ -136,23 +136,23 @@ def side_by_side(
 ) -> Iterator[list[Report]]:
     """Train a stacked network in place, as `steps` trains a single one.
 
-    Every member has channels, batches, a loss and a report of its own. A loss that is not finite is reported,
-    not raised, so that the other members can go on.
+    Every member has its own channels, batches, loss and report. A loss that is not finite is reported and
+    raises no error, so that the other members can continue.
 
     Parameters
     ----------
     net : nn.Module
-        The network that `deepexp.runs.stack` makes of one for each source, or a single one.
+        The network that `deepexp.runs.stack` makes from one network per source, or a single network.
     forward : Callable[[Tensor], Tensor]
-        What `compiled` makes of `net`.
+        The forward pass that `compiled` returns for `net`.
     sgd : torch.optim.SGD
-        What `optimizer` makes of `net`.
+        The optimizer that `optimizer` returns for `net`.
     mask : Mask
         The living weights of the stack.
     sources : Sequence[tuple[Dataset, int]]
         The images and the seed of each member.
     config : Config
-        The run of any member: all but the seeds are alike.
+        The configuration of any member; they differ only in their seeds.
     level, start, stops, group
         As for `steps`.
 
@@ -170,7 +170,7 @@ def side_by_side(
     while step < total:
         net.train()
         epoch, first = divmod(step, per_epoch)
-        sums, seen = torch.zeros(2, len(sources), device=device), 0  # sums of losses and of right answers
+        sums, seen = torch.zeros(2, len(sources), device=device), 0  # sums of losses and of correct answers
         loaded = [
             training_batches(dataset, config.data, train, seed, level, epoch, first, group)
             for dataset, seed in sources
@@ -199,7 +199,7 @@ def side_by_side(
 
 
 def _stacked(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Join batches (B, C, H, W), (B,) of S sources: the images' channels side by side, classes (B, S)."""
+    """Join the batches (B, C, H, W), (B,) of S sources into images (B, S C, H, W) and classes (B, S)."""
     images, classes = zip(*parts, strict=True)
     return images[0] if len(images) == 1 else torch.cat(images, 1), torch.stack(classes, 1)
 
@@ -207,9 +207,9 @@ def _stacked(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
 def _gradients(
     net: nn.Module, forward: Forward, x: Tensor, y: Tensor, config: Config, group: ProcessGroup
 ) -> tuple[Tensor, Tensor]:
-    """Give `net` the gradients of a batch's losses; return the losses (S,) and logits (B, S, classes).
+    """Compute the gradients of `net` on a batch; return the losses (S,) and logits (B, S, classes).
 
-    The losses and logits are those of this process's part of the batch; the gradients are means over `group`.
+    The losses and logits are for this process's part of the batch; the gradients are means over `group`.
     """
     machine = config.machine
     net.zero_grad(set_to_none=True)
@@ -217,7 +217,7 @@ def _gradients(
         torch.compiler.cudagraph_mark_step_begin()  # lets the graph overwrite what the last step returned
     with contextlib.suppress(torch.OutOfMemoryError), group.averaging(list(net.parameters())):
         return _backward(forward, laid_out(x, machine), y, config.train)
-    # Out here, no frame of the failed step holds its memory any longer.
+    # At this point, no frame of the failed step still holds its memory.
     raise OutOfMemory(len(x) * machine.processes, fitting(net, x, y, config) * machine.processes)
 
 
@@ -225,14 +225,14 @@ def _backward(forward: Forward, x: Tensor, y: Tensor, train: Train) -> tuple[Ten
     logits = forward(x).unflatten(1, (y.shape[1], -1))
     pairs = zip(logits.unbind(1), y.unbind(1), strict=True)
     losses = torch.stack([F.cross_entropy(*pair, label_smoothing=train.label_smoothing) for pair in pairs])
-    losses.sum().backward()  # members share no weight, so each loss gives gradients to its own member alone
+    losses.sum().backward()  # members share no weight, so each loss only affects its own member's gradients
     return losses.detach(), logits.detach()
 
 
 def fitting(net: nn.Module, x: Tensor, y: Tensor, config: Config) -> int:
-    """Halve a batch until it fits the device forward and backward; return its images, 0 if 2 are too many.
+    """Halve a batch until the device can train on it; return its number of images, or 0 if 2 are too many.
 
-    It changes the running statistics and the gradients of `net`.
+    This changes the running statistics and the gradients of `net`.
     """
     machine = config.machine
     forward, count = compiled(net, machine.model_copy(update={"compile": False})), len(x) // 2
@@ -248,7 +248,7 @@ def fitting(net: nn.Module, x: Tensor, y: Tensor, config: Config) -> int:
 
 
 def gradient_masks(net: nn.Module, mask: Mask) -> tuple[list[Any], list[Tensor]]:
-    """Return what to multiply the gradients of layers with pruned weights by.
+    """Return the weight tensors that are partly pruned, and the masks for their gradients.
 
     Parameters
     ----------
@@ -260,9 +260,9 @@ def gradient_masks(net: nn.Module, mask: Mask) -> tuple[list[Any], list[Tensor]]
     Returns
     -------
     weights : list of Parameter
-        The weights of the layers that have pruned ones.
+        The weight tensors that are partly pruned.
     zeroing : list of Tensor
-        Their masks as floats on the weights' device and in their memory layout.
+        Their masks as floats, on the device and in the memory layout of the weights.
     """
     weights, zeroing = [], []
     for name, weight in prunable(net).items():

@@ -297,7 +297,7 @@ def test_every_process_needs_its_own_device(monkeypatch):
     for name, value in (("WORLD_SIZE", "2"), ("RANK", "1"), ("LOCAL_RANK", "1")):
         monkeypatch.setenv(name, value)
     with (
-        pytest.raises(ValueError, match="a CUDA device of its own, but local rank 1 finds 1"),
+        pytest.raises(ValueError, match="its own CUDA device, but local rank 1 finds only 1"),
         distributed.joined(Machine(device="cuda", processes=2)),
     ):
         pass
@@ -395,5 +395,5 @@ def test_a_killed_rank_ends_the_run_which_then_goes_on_to_the_same_bits(tmp_path
     again = _torchrun(killed)
     _, error = again.communicate(timeout=300)
     assert again.returncode == 0, error
-    assert "going on from level" in (killed / "log.txt").read_text()
+    assert "resuming from level" in (killed / "log.txt").read_text()
     same_run(tmp_path / "whole", killed)

@@ -93,7 +93,7 @@ def test_the_same_command_finds_the_run_complete(run, capsys):
         (["--set", "pruning.keep=0"], "pruning.keep must be greater than 0, got 0"),
         (["--set", "pruning.keep=1.2"], "pruning.keep must be less than or equal to 1, got 1.2"),
         (["--levels", "-1"], "pruning.levels must be greater than or equal to 0, got -1"),
-        (["--levels", "500"], "every level must keep a weight"),
+        (["--levels", "500"], "every level must keep at least one weight"),
         (["--set", "perturbation.fraction=1.5"], "perturbation.fraction must be less than or equal to 1"),
         (["--dataset", "cifar100"], "cifar100 must be in"),
         (["--device", "cuda"], "needs a CUDA device"),
@@ -136,9 +136,9 @@ def test_another_configuration_and_a_held_folder_are_refused(run, capsys):
 
 def test_an_out_that_is_no_folder_is_bad_input(tmp_path, capsys):
     (tmp_path / "file").write_text("text")
-    _fails(capsys, [*RUN, "--out", str(tmp_path / "file")], "must be a folder that can be written")
-    _fails(capsys, [*RUN, "--out", str(tmp_path / "file" / "x")], "must be a folder that can be written")
-    _fails(capsys, [*RUN, "--out", "/proc/x/run"], "must be a folder that can be written")
+    _fails(capsys, [*RUN, "--out", str(tmp_path / "file")], "must be a writable folder")
+    _fails(capsys, [*RUN, "--out", str(tmp_path / "file" / "x")], "must be a writable folder")
+    _fails(capsys, [*RUN, "--out", "/proc/x/run"], "must be a writable folder")
     assert (tmp_path / "file").read_text() == "text"
 
 
@@ -200,8 +200,9 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(tmp_path, same_run, limit):
     )
     assert done.returncode == 1
     assert done.stderr == (
-        f"deepexp: there must be room for the files of '{tmp_path / 'run'}', but there is none (File "
-        "too large); every complete epoch is kept: make room, and run the same command again to go on\n"
+        f"deepexp: the disk must have room for the files of '{tmp_path / 'run'}', but it has none (File "
+        "too large); every complete epoch is kept: free some space, and run the same command again to "
+        "resume\n"
     )
     assert not list((tmp_path / "run").rglob(".*"))
     assert main.main([*RUN, "--out", str(tmp_path / "run"), "--quiet"]) == 0
@@ -251,7 +252,7 @@ def test_a_test_loss_that_is_not_finite_is_no_result(tmp_path, capsys, monkeypat
     monkeypatch.setattr(evaluate, "evaluate", lambda *_: (float("nan"), 0.1))
     arguments = [*RUN, "--out", str(tmp_path / "run"), "--quiet"]
     _fails(capsys, arguments, "loss must stay finite", code=1)
-    _fails(capsys, arguments, "resuming would diverge again: start a run with a lower train.lr", code=1)
+    _fails(capsys, arguments, "resuming would diverge again: start a new run with a lower train.lr", code=1)
     assert not records.rows(tmp_path / "run" / "levels.csv")
 
 
@@ -298,7 +299,7 @@ def test_several_seeds_train_together_and_every_line_names_its_own(tmp_path, mon
         (["machine.stack=[]", "--seed", "0", "1"], "--set must leave machine.stack to --seed, got []; give"),
         (["machine.stack=[0,1]", "--dry-run"], "--set must leave machine.stack to --seed, got [0, 1]; give"),
         (["seed=3", "--seed", "0", "1"], "--set must leave the seed to --seed, got seed=3; give it there"),
-        (["--seed", "1", "1"], "stack must have two seeds or more, each once, got [1, 1]"),
+        (["--seed", "1", "1"], "stack must have at least two seeds, all different, got [1, 1]"),
         (["--seed", "0", "1", "--tensorboard"], "--tensorboard is for one seed, got 2; leave it out"),
     ],
 )
@@ -347,7 +348,7 @@ def test_status_lists_the_runs(run, capsys):
 @pytest.mark.parametrize(
     ("name", "content", "why"),
     [
-        ("config.toml", "seed = [", "must be TOML"),
+        ("config.toml", "seed = [", "must be valid TOML"),
         ("config.toml", b"\xff\xfe", "decode"),
         ("progress.json", "{", "property name"),
         ("progress.json", "3", "'int'"),
@@ -440,7 +441,9 @@ def test_data_verify_and_doctor(tmp_path, capsys, monkeypatch):
     text = capsys.readouterr().out
     assert "digits: scikit-learn" in text
     assert "cifar100 must be in" in text
-    assert f"torch {torch.__version__}, its own kernels for {torch.backends.cpu.get_cpu_capability()}" in text
+    assert (
+        f"torch {torch.__version__}, whose own kernels use {torch.backends.cpu.get_cpu_capability()}" in text
+    )
 
 
 def test_doctor_says_which_instructions_convolutions_may_use(capsys, monkeypatch):

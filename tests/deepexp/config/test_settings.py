@@ -150,15 +150,15 @@ def test_run_id_depends_on_every_field():
         ({"train.epochs": 0}, "train.epochs must be greater than or equal to 1"),
         ({"train.epochs": 10**12}, "train.epochs must be less than or equal to 1000000"),
         ({"train.schedule": "step"}, "needs train.milestones"),
-        ({"train.schedule": "step", "train.milestones": [70.0]}, "must rise within"),
+        ({"train.schedule": "step", "train.milestones": [70.0]}, "must increase and lie in"),
         ({"train.warmup": "every"}, "contradict"),
-        ({"train.warmup": "before", "train.warmup_epochs": 1.5}, "takes whole warmup_epochs, got 1.5"),
+        ({"train.warmup": "before", "train.warmup_epochs": 1.5}, "must be a whole number"),
         ({"train.lr_min": 0.1}, "lr_min must be below lr = 0.1, got 0.1"),
         ({"train.rise_from": 1.0}, "train.rise_from must be less than 1"),
         ({"seed": -1}, "seed must be greater than or equal to 0"),
         ({"machine.threads": 100_000}, "machine.threads must be less than or equal to 1024, got 100000"),
-        ({"machine.stack": [0]}, "stack must have two seeds or more, each once, got [0]"),
-        ({"machine.stack": [0, 1, 1]}, "stack must have two seeds or more, each once, got [0, 1, 1]"),
+        ({"machine.stack": [0]}, "stack must have at least two seeds, all different, got [0]"),
+        ({"machine.stack": [0, 1, 1]}, "stack must have at least two seeds, all different, got [0, 1, 1]"),
         ({"machine.stack": [1, 2]}, "seed must be one of machine.stack = [1, 2], got 0"),
         ({"machine.stack": [0, 1], "machine.processes": 2}, "several seeds train in one process"),
         ({"algorithm": "lr"}, "did you mean 'lrr'?"),
@@ -182,12 +182,12 @@ def test_run_id_depends_on_every_field():
             {"pruning.source": "random", "pruning.scope": "layer"},
             "scope has no effect with source = 'random'",
         ),
-        ({"data.classes": 10}, "classes belongs to tinyimagenet and imagenet"),
-        ({"data.size": 16}, "size, got 16, needs resized_crop = true"),
+        ({"data.classes": 10}, "classes applies only to tinyimagenet and imagenet"),
+        ({"data.size": 16}, "size needs resized_crop = true"),
         ({"data.test_size": 16}, "test_size must be at least size = None, got 16"),
         ({"data.dataset": "imagenet", "data.test_size": 256}, "test_size must be left out for imagenet"),
         ({"data.resized_crop": True, "data.crop_padding": 1}, "crop_padding must be 0 with resized_crop"),
-        ({"data.dataset": "imagenet", "data.resized_crop": False, "data.crop_padding": 1}, "of many sizes"),
+        ({"data.dataset": "imagenet", "data.resized_crop": False, "data.crop_padding": 1}, "vary in size"),
         ({"data.dataset": "mnist"}, "the dataset must be one of"),
     ],
 )
@@ -235,7 +235,7 @@ def test_unknown_protocols_and_profiles_are_refused():
         build({}, protocol="s2")
     with pytest.raises(ValueError, match="the profile must be one of"):
         build({}, profile="fast")
-    with pytest.raises(ValueError, match="is defined for cifar10"):
+    with pytest.raises(ValueError, match="only for cifar10"):
         build({"data.dataset": "digits", "algorithm": "imp"}, protocol="openlth")
 
 
@@ -333,7 +333,7 @@ def test_every_row_is_what_its_source_does(protocol, algorithm, resets):
 def test_an_algorithm_that_a_protocol_lacks_never_carries_its_name():
     for name, rows in POLICIES.items():
         for algorithm in POLICIES["signflow"].keys() - rows.keys():
-            with pytest.raises(ValueError, match=f"'signflow-{algorithm}' is ours with its settings"):
+            with pytest.raises(ValueError, match=f"'signflow-{algorithm}' runs our version"):
                 policy(name, algorithm)
             assert policy(name, f"signflow-{algorithm}") == policy("signflow", algorithm)
     with pytest.raises(ValueError, match="got 'signflow-lrr'"):

@@ -132,7 +132,7 @@ def test_states_read_back(tmp_path):
     checkpoint.save_state(state, tmp_path / "state.safetensors", "run")
     found = checkpoint.load_state(tmp_path / "state.safetensors", "run")
     assert all(torch.equal(found.tensors[name], state.tensors[name]) for name in state.tensors)
-    with pytest.raises(ValueError, match="there must be saved tensors"):
+    with pytest.raises(ValueError, match="must hold saved tensors"):
         checkpoint.load_state(tmp_path / "none.safetensors")
 
 

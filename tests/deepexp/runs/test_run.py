@@ -256,7 +256,7 @@ def test_damaged_signs_are_made_again_from_the_weights(tmp_path, tiny, algorithm
     rows = _finish(config, tmp_path / "stopped", said.append)
     assert [row["level"] for row in rows] == [2]
     assert f"signs/0{level}.safetensors' is damaged" in said[1]
-    assert f"made again from the weights of level {level}" in said[1]
+    assert f"recreated from the weights of level {level}" in said[1]
     same_run(tmp_path / "whole", tmp_path / "stopped")
 
 
@@ -465,8 +465,8 @@ def test_a_donor_gives_its_signs_at_the_same_level(lrr, tiny):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"train.batch_size": 161}, "train.batch_size must be at most the 160"),
-        ({"pruning.levels": 200}, "every level must keep a weight"),
+        ({"train.batch_size": 161}, "train.batch_size must be at most 160, the number of"),
+        ({"pruning.levels": 200}, "every level must keep at least one weight"),
         ({"data.validation": 5000}, "data.validation must be less"),
         ({"data.crop_padding": 8}, "data.crop_padding must be below the images' 8 pixels, got 8"),
         ({"model.name": "vgg16", "train.drop_last": False, "data.limit": 161}, "161 images in batches of 32"),
@@ -531,7 +531,7 @@ def test_what_a_run_builds_on_is_complete_and_the_one_named(tmp_path, lrr, tiny,
 def test_masks_of_another_model_are_refused(lrr, tiny):
     config, folder = lrr
     settings = {**tiny, "model.width": 0.5, "pruning.source": "run", "pruning.run": config.run_id}
-    with pytest.raises(ValueError, match="take a mask of the same model"):
+    with pytest.raises(ValueError, match="use a mask of the same model"):
         _finish(build(settings), folder.parent / "wide")
 
 

@@ -189,8 +189,8 @@ def test_what_ends_a_stack_lets_go_of_every_run_and_stands_in_its_log(
 
 def test_a_part_of_a_stack_is_refused(tmp_path, tiny):
     configs = _configs(tiny)
-    with pytest.raises(ValueError, match="the seeds 0 3 7 train together, got 3 0 alone"):
+    with pytest.raises(ValueError, match="the seeds 0 3 7 must train together, got only 3 0;"):
         _run(configs[:2], tmp_path)
-    with pytest.raises(ValueError, match="the seeds 0 3 7 train together, got 3 alone"):
+    with pytest.raises(ValueError, match="the seeds 0 3 7 must train together, got only 3;"):
         next(run.run(configs[0], tmp_path / "run"))
     assert not list(tmp_path.iterdir())

@@ -212,7 +212,7 @@ def test_make_killed_in_the_middle_goes_on(recipe, tmp_path, same_run, all_of_th
     for name, count in done.items():
         if all_of_them and 0 < count < 3:
             log = (Path("runs") / name / "log.txt").read_text()
-            assert re.search(rf"going on from level ({count - 1}, step (\d+) of \2|{count}, )", log)
+            assert re.search(rf"resuming from level ({count - 1}, step (\d+) of \2|{count}, )", log)
     subprocess.run(_command("run", "--runs", "whole", "--quiet"), check=True, timeout=PATIENCE)
     for name in rows:
         same_run(tmp_path / "runs" / name, tmp_path / "whole" / name)

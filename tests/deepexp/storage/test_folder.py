@@ -73,15 +73,15 @@ def _fails(capsys, arguments, *messages):
         ("about.json", b"[", "restore it, or delete '"),
         ("about.json", b"3", "restore it, or delete '"),
         ("about.json", b"\xff\xfe{", "restore it, or delete '"),
-        ("levels.csv", b"level\n0\n1\n", "it has no column 'density'); delete it and go on with its run"),
-        ("levels.csv", b"\xff\xfe", "delete it and go on with its run"),
+        ("levels.csv", b"level\n0\n1\n", "it has no column 'density'); delete it and resume its run"),
+        ("levels.csv", b"\xff\xfe", "delete it and resume its run"),
         ("layers.csv", None, "adding up to levels.csv, but it does not; delete it and go on with its run"),
         ("layers.csv", b"level,layer,kept,total\n0,stem,36,36\n", "adding up to levels.csv, but it does not"),
-        ("layers.csv", b"level,layer,kept,total\n0,stem,3", "a row is too short); delete it and go on"),
-        ("masks/01.safetensors", None, "there is no such file; restore it, or make its run again"),
-        ("masks/01.safetensors", b"x", "restore it, or make its run again"),
-        ("signs/00.safetensors", None, "there is no such file; restore it, or make its run again"),
-        ("signs/initial.safetensors", b"", "restore it, or make its run again"),
+        ("layers.csv", b"level,layer,kept,total\n0,stem,3", "a row is too short); delete it and resume"),
+        ("masks/01.safetensors", None, "there is no such file; restore it, or repeat its run"),
+        ("masks/01.safetensors", b"x", "restore it, or repeat its run"),
+        ("signs/00.safetensors", None, "there is no such file; restore it, or repeat its run"),
+        ("signs/initial.safetensors", b"", "restore it, or repeat its run"),
     ],
 )
 def test_reduce_names_what_it_cannot_read(made, capsys, name, content, message):
@@ -138,7 +138,7 @@ def test_a_damaged_table_is_written_again_from_the_checkpoint(made, capsys, cont
     if content is not None:
         path.write_bytes(content)
     if content == b"\xff\xfe":
-        _fails(capsys, arguments("run"), f"'{path}' is damaged", "delete it and go on with its run")
+        _fails(capsys, arguments("run"), f"'{path}' is damaged", "delete it and resume its run")
         content = None
     if content is None:
         path.unlink()
@@ -163,7 +163,7 @@ def test_a_lost_or_damaged_file_is_made_again(made, name, cut):
     said = []
     for _ in levels.run(layout.read_config(folder), folder, said.append):
         pass
-    assert any(f"'{folder / name}'" in line and line.endswith("it is made again") for line in said)
+    assert any(f"'{folder / name}'" in line and line.endswith("recreating it") for line in said)
     assert {path: path.read_bytes() for path in kept} == before
     assert [status.state for status in storage_status.status(folder.parent)] == ["complete"]
 
@@ -202,7 +202,7 @@ def test_a_run_that_cannot_say_what_made_it_is_not_complete(made, capsys, conten
     elif content is not None:
         path.write_bytes(content)
     message = f"'{path}' must say which data and software made the run, but: "
-    _fails(capsys, arguments("run"), message, f"; restore it, or delete '{folder}' to make the run again")
+    _fails(capsys, arguments("run"), message, f"; restore it, or delete '{folder}' and start the run again")
     (status,) = storage_status.status(folder.parent)
     assert status.state.startswith(f"damaged: {message}")
 
@@ -242,7 +242,7 @@ def test_a_damaged_progress_costs_an_estimate(made, capsys, content):
     folder, arguments = made
     (folder / "levels.csv").unlink()
     (folder / "progress.json").write_bytes(content)
-    with pytest.raises(ValueError, match=r"progress\.json' is damaged .*; delete it and go on"):
+    with pytest.raises(ValueError, match=r"progress\.json' is damaged .*; delete it and resume"):
         records.progress(folder)
     (run,) = plan.runs(arguments("plan")[1], profile="smoke")
     assert costs.left(run.config, folder) == costs.images(run.config)

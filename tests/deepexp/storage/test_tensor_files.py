@@ -53,5 +53,5 @@ def test_others_files_are_refused(tmp_path):
     save_file(HELD, path)
     with pytest.raises(tensor_files.Damaged, match="it has no checksum"):
         tensor_files.read(path)
-    with pytest.raises(ValueError, match="there must be saved tensors at"):
+    with pytest.raises(ValueError, match="must hold saved tensors, but there is no such file"):
         tensor_files.read(tmp_path / "none.safetensors")
