@@ -149,7 +149,7 @@ def test_places_that_cannot_be_are_told_before_any_work(run, tmp_path, capsys, m
     smoke = ["smoke", "--profile", "smoke"]
     _fails(capsys, ["plan", *smoke, "--make", "--out", "/proc/x.mk"], "must be writable, but '/proc' is not")
     _fails(capsys, ["plan", *smoke, "--make", "--out", "."], "the output must be a file, but '.' is a folder")
-    _fails(capsys, ["plan", *smoke, "--out", "x.mk"], "got 'x.mk'; add --make, or leave it out")
+    _fails(capsys, ["plan", *smoke, "--out", "x.mk"], "--out 'x.mk' needs --make")
     _fails(
         capsys, ["run", *smoke, "--runs", "/proc/x"], "the folder of the runs must be writable, but '/proc'"
     )

@@ -86,7 +86,7 @@ def test_a_run_in_two_arms_is_one_target_after_what_it_needs(recipe):
         assert rules[f"runs/{run.config.run_id}/levels.csv"].split() == [
             f"runs/{need}/levels.csv" for need in run.needs
         ]
-    with pytest.raises(ValueError, match="make needs paths of only letters"):
+    with pytest.raises(ValueError, match="make needs paths that contain only letters"):
         makefile.makefile("tiny.toml", recipe, Path("my runs"), [], Path("build"))
 
 
@@ -239,7 +239,7 @@ def test_runs_start_after_their_needs_and_a_failure_takes_along_its_own_alone(re
     failed = execute.execute(todo, start, lambda run: done.append(run.config.run_id), Path("runs"))
     assert {name: str(error) for name, error in failed.items()} == {
         lrr: "it broke",
-        on: f"{lrr}, which it needs, failed",
+        on: f"it needs {lrr}, which failed",
     }
     assert sorted(done) == sorted(set(_names(recipe)) - {lrr, on})
     assert sorted(started) == sorted(set(_names(recipe)) - {on})
