@@ -110,7 +110,7 @@ def test_what_starves(tmp_path):
     assert empty.tolist() == [0, 0, 1]
     for kept in ([5108, 66, 58], [5108, 66], [5108, 66, 59, 59]):
         with pytest.raises(
-            ValueError, match=r"layers\.csv' must have .* adding up to levels\.csv, but it does"
+            ValueError, match=r"layers\.csv' must have .* with the totals of levels\.csv, but it does"
         ):
             starvation.starving(tmp_path, kept)
 

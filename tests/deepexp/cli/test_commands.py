@@ -527,7 +527,7 @@ def test_a_recipe_runs_and_reduces_to_one_table(tmp_path, capsys, monkeypatch):
         assert found.density.values.tolist() == [float(row["density"]) for row in rows]
     said = " ".join(capsys.readouterr().out.split())
     assert "build/results/tiny.nc" in said
-    assert "P1 │ digits, resnet8, width 0.25 │ │ 0 │ NOT RUN (the arm lrr has no level of a density" in said
+    assert "P1 │ digits, resnet8, width 0.25 │ │ 0 │ NOT RUN (the arm lrr has no level with a density" in said
     assert "NOT RUN (there is no arm imp-on-lrr here)" in said
     assert "not complete" not in said
     assert figures.cli.main(["draw", "tiny", "--quiet"]) == 0
@@ -564,7 +564,7 @@ def test_a_result_is_reduced_again_where_its_runs_are_gone(tmp_path, capsys, mon
     assert main.main([*again, "--without-starved"]) == 0
     assert not results.read(tmp_path / "new.nc")["levels"].counted.values[0, -1]
     for arguments, message in (
-        (["laptop", "--from", "old.nc"], "must be of the recipe laptop, but it is of tiny"),
+        (["laptop", "--from", "old.nc"], "must be a result of the recipe laptop, got one of tiny"),
         (["tiny.toml", "--from", "gone.nc"], "there must be a result file at 'gone.nc'"),
         (["tiny.toml", "--from", "old.nc", "--seed", "0"], "leave out --seed and --panel"),
     ):
