@@ -144,7 +144,9 @@ def test_verdicts_of_an_unfinished_experiment_say_what_is_missing(made):
 
 def test_nothing_complete_is_refused(made, tmp_path):
     recipe, runs, _ = made
-    with pytest.raises(ValueError, match=r"tiny must have a complete run in .* none of its 6 is; run it"):
+    with pytest.raises(
+        ValueError, match=r"tiny must have a complete run in .* none of its 6 runs is complete; run"
+    ):
         analysis.tables(recipe, runs, tmp_path)
 
 
