@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def derived(levels: xr.Dataset, signs: xr.Dataset, decides: tuple[str, ...]) -> dict[str, xr.Dataset]:
-    """Return `levels`, `signs` and all tables derived from them; `decides` names predictions."""
+    """Return `levels`, `signs` and derived tables; `decides` names the predictions to decide."""
     made = {
         "levels": levels,
         "signs": signs,

@@ -52,8 +52,8 @@ def tables(
 
         levels      (panel, arm, seed, level): the columns of levels.csv, accuracies as fractions at the end
                     of the last epoch; `starved`, the number of layers with under 10 or under 1 % of their
-                    weights left, and `empty`, of those with none; with `without_starved`, `counted` (panel,
-                    level), true where no arm has starved layers. Coordinates describe the arms; the
+                    weights left, and `empty`, the number with none; with `without_starved`, `counted`
+                    (panel, level), true where no arm has starved layers. Coordinates describe the arms; the
                     attribute `missing` lists the runs that are not complete
         means       (panel, arm, level): test accuracy and flips per prunable weight, over the seeds
         paired      (panel, arm, baseline, level): arm - baseline of the same seed, in test accuracy

@@ -28,7 +28,7 @@ from deepexp.training import forward as train
 
 STEPS_A_TURN = 3  # steps that a loop takes on a CPU before the next loop's turn; on a GPU, an epoch
 PLAIN = 10_000  # the most images that a plain loop keeps in memory as floats (but at least a batch)
-DENSITY = 0.2  # of the masks in the masked loops
+DENSITY = 0.2  # density of the masks in the masked loops
 STACK = 4  # number of seeds in the stacked loops
 
 
@@ -89,7 +89,7 @@ def loops(
     rates : dict of float
         Median images/s by the name of the loop.
     trained : int
-        The number of images that every loop has trained on at least.
+        The fewest images that any loop has trained on.
 
     Raises
     ------

@@ -90,7 +90,7 @@ def recording(net: nn.Module) -> float:
 
 
 def masking(work: Run, repeats: int = 200) -> float:
-    """Measure the seconds that masking adds to a step: multiplying gradients and masks, by itself."""
+    """Measure the seconds that masking adds to a step: multiplying gradients by masks, timed alone."""
     dense, device = masks.dense_mask(work.net), work.config.machine.device
     mask = masks.top(score("magnitude", work.net, 0), dense, int(dense.total * DENSITY))
     weights, zeroing = steps.gradient_masks(work.net, mask)

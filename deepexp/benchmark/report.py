@@ -31,7 +31,7 @@ from deepexp.training import evaluate
 from signflow.provenance import provenance
 from signflow.readme import three_digits
 
-STUDY = (26, 150)  # the study whose duration is estimated: its trainings, and the epochs of each
+STUDY = (26, 150)  # trainings, and epochs of each, in the study whose duration is estimated
 
 
 def report(

@@ -19,7 +19,7 @@ from deepexp.cli.recipes import recipe_options, run_plan, run_recipe, run_recipe
 from deepexp.cli.train import run_train, train_options
 from signflow import command_line
 
-TORCHRUN_GRACE = 5.0  # seconds in which torchrun stops the other processes once one has failed
+TORCHRUN_GRACE = 5.0  # seconds within which torchrun stops the other processes once one has failed
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     bench_options(bench)
     check = add(
-        "gpu-check", run_gpu_check, "check that a GPU agrees with a CPU, and how fast it trains (six minutes)"
+        "gpu-check", run_gpu_check, "check that a GPU agrees with a CPU, and measure its speed (six minutes)"
     )
     check.add_argument("--out", type=Path, default=Path("build/gpu-check.json"), metavar="FILE")
     add("doctor", run_doctor, "report what this machine can run")

@@ -17,7 +17,7 @@ def augment(x: Tensor, index: Tensor, shifts: Tensor, flips: Tensor, config: Dat
     x : Tensor (n, H, W, C)
         All images.
     index : Tensor (B,)
-        The images to return.
+        The numbers of the images to return.
     shifts : Tensor (B, 2)
         First row and column of each crop within its padded image, 0 to twice the padding.
     flips : Tensor (B,)
@@ -59,7 +59,7 @@ def resample(x: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Tensor:
     flips : Tensor (B,)
         Whether to mirror each image from left to right.
     size : int
-        At least the boxes' sides, since a pixel of the result averages only four pixels.
+        The result's side; at least the boxes' sides, since a pixel of the result averages only four pixels.
 
     Returns
     -------

@@ -89,7 +89,7 @@ def training_batches(
 
 
 def in_order(dataset: Dataset, images: Images | Files, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield test images in batches, in order.
+    """Yield images in order, in batches, prepared as for testing.
 
     An image from a file is cropped to its centre. An image in memory is shown whole, resized if `data.size`
     is set; if `data.test_size` is set, it is resized to that size and cropped to its centre.
@@ -99,7 +99,7 @@ def in_order(dataset: Dataset, images: Images | Files, size: int) -> Iterator[tu
     dataset : Dataset
         Determines how images are resized and normalised.
     images : Images or Files
-        The images to test.
+        The images to yield.
     size : int
         The largest number of images in a batch; a batch of large images has fewer.
 

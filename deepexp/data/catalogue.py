@@ -56,7 +56,7 @@ class Source:
 
     @property
     def in_files(self) -> bool:
-        """Whether every image is a file of its own."""
+        """Whether every image has a file of its own."""
         return self.images != (0, 0)
 
 

@@ -142,7 +142,7 @@ def load(config: Data, seed: int, device: str = "cpu") -> Dataset:
     Raises
     ------
     ValueError
-        If the data are missing or damaged, or are no known variant (unless `config.accept_unknown`).
+        If the data are missing, damaged or an unknown variant (unless `config.accept_unknown`).
     """
     source, tiny = SOURCES[config.dataset], config.dataset == "tinyimagenet"
     read = _listed if source.in_files else _verified
@@ -158,7 +158,7 @@ def load(config: Data, seed: int, device: str = "cpu") -> Dataset:
             raise ValueError(f"data.size must be at least {own}, the size of the images, got {size}")
     else:
         mean, deviation = (torch.tensor(values) for values in _IMAGENET)
-        normalised_by = "the training images of ImageNet, as public code has them"
+        normalised_by = "the training images of ImageNet (constants of public code)"
     return Dataset(
         variant,
         digest,
@@ -191,7 +191,7 @@ def _verified(config: Data) -> tuple[Images, Images, int, str, str]:
 
 
 def _listed(config: Data) -> tuple[Files, Files, int, str, str]:
-    """Return the same as `_verified`, for folders of files; the digest is of their names and lengths."""
+    """Return the same as `_verified`, for folders of files; the digest covers their names and lengths."""
     found = image_folder.listing(config.dataset, config.classes)
     train, test = (Files(part.paths, torch.from_numpy(part.y)) for part in (found.train, found.test))
     return train, test, len(found.classes), found.variant, found.digest

@@ -186,7 +186,7 @@ def decoded(jobs: Iterable[DecodeJob], size: int, *, pinned: bool = False) -> It
 
 @dataclass(frozen=True)
 class _Decoder:
-    """Decodes jobs; it returns an error's message, since a raised error would arrive as a traceback."""
+    """A decoder of jobs that returns an error's message, since a raised error would arrive as a traceback."""
 
     size: int
     processes: int
@@ -208,7 +208,7 @@ class _Decoder:
 
 
 def _room() -> float:
-    """Return the free bytes of shared memory; a container may have few, and exceeding them kills."""
+    """Return the free bytes of shared memory; a container may have few, and using more is fatal."""
     try:
         return shutil.disk_usage("/dev/shm").free
     except OSError:  # the system has no such folder

@@ -89,7 +89,7 @@ def _decision(
     bound: float,
     margin: float,
 ) -> Decision:
-    """Decide by the interval of n seeds; `ends` has those for FEWEST to MOST seeds of the same moments."""
+    """Decide by the interval of n seeds; `ends` are those of FEWEST to MOST seeds with these moments."""
     low, high = interval
     if n >= FEWEST and low > bound:
         why = "below the margin" if high < bound + margin else ""

@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Moments:
-    """The moments of samples; the axis that they are taken along is gone from the arrays.
+    """The moments of samples along an axis; the arrays lack that axis.
 
     Attributes
     ----------

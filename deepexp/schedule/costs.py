@@ -1,4 +1,4 @@
-"""How long a plan's runs take: the images left to process, over an observed, measured or assumed speed."""
+"""How long a plan's runs take: the images left, divided by an observed, measured or assumed speed."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def speeds(configs: Iterable[Config], runs: Path) -> dict[Work, Speed]:
 
 @functools.cache
 def _counts(name: str, classes: int | None) -> tuple[int, int]:
-    """Return the numbers of training and test images in this machine's copy, or as published without one."""
+    """Return the numbers of training and test images in this machine's copy, else as published."""
     if name in _IMAGES:
         return _IMAGES[name]
     from deepexp.data import image_folder
@@ -174,7 +174,7 @@ def _counts(name: str, classes: int | None) -> tuple[int, int]:
 
 
 def _measured(config: Config) -> Speed:
-    """Train on random images for a second to measure the speed; assume one if the GPU is absent."""
+    """Measure the speed by training on random images for a second; assume a speed if the GPU is absent."""
     import torch
 
     from deepexp.runs import setup

@@ -97,6 +97,6 @@ def news(run: PlannedRun, todo: Sequence[PlannedRun], folder: Path) -> str:
 
 
 def at_a_time() -> int:
-    """Return how many jobs at a time the make that started this process runs; 1 if no make did."""
+    """Return how many jobs the make that started this process runs at a time; 1 if no make did."""
     found = re.search(r"-j ?(\d+)", os.environ.get("MAKEFLAGS", ""))
     return int(found[1]) if found else 1
