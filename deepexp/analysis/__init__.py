@@ -1,1 +1,1 @@
-"""The runs of a recipe gathered into tables: accuracies, masks and signs by level, and statistics of them."""
+"""Gather a recipe's runs into tables: accuracies, masks and signs at each level, and their statistics."""

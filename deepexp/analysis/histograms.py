@@ -1,4 +1,4 @@
-"""How the signs of surviving weights changed over the levels: histograms of every run, as a table."""
+"""Tabulate when and how often the signs of surviving weights changed: histograms for every run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from deepexp.recipes.plan import PlannedRun
 
-AXES = ("panel", "arm", "seed")  # the place of a run in the tables
+AXES = ("panel", "arm", "seed")  # the coordinates of a run in the tables
 
 
 def sign_table(levels: xr.Dataset, complete: Sequence[PlannedRun], folder: Path) -> xr.Dataset:
@@ -45,8 +45,8 @@ def sign_table(levels: xr.Dataset, complete: Sequence[PlannedRun], folder: Path)
 def sign_histograms(folder: Path, prunings: int) -> tuple[np.ndarray, np.ndarray]:
     """Count the survivors of the last level by the level of their last flip, and by their number of flips.
 
-    A survivor that never flipped counts at level 0; a weight pruned by the last level does not count.
-    int64, (prunings + 1,) and (prunings + 2,).
+    A survivor that never flipped counts at level 0. The counts are int64, of shapes (prunings + 1,) and
+    (prunings + 2,).
     """
     from deepexp.pruning import signs
     from deepexp.pruning.masks import Mask
@@ -58,7 +58,9 @@ def sign_histograms(folder: Path, prunings: int) -> tuple[np.ndarray, np.ndarray
         path = layout.file(folder, "signs", level)
         read = bit_files.load(path)
         if {name: t.shape for name, t in read.items()} != {name: t.shape for name, t in alive.items()}:
-            raise ValueError(f"'{path}' must fit the masks of its run, but it does not; restore it")
+            raise ValueError(
+                f"'{path}' must have the layers and shapes of its run's masks, but it does not; restore it"
+            )
         return {name: read[name][there] for name, there in alive.items()}
 
     history = [survivors(level) for level in ("initial", *range(prunings + 1))]

@@ -1,4 +1,4 @@
-"""Layers in which a mask leaves hardly any weights."""
+"""Find layers in which a mask leaves hardly any weights."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from deepexp.storage import records
 if TYPE_CHECKING:
     import xarray as xr
 
-FEW = 10, 0.01  # a layer starves with fewer weights than this, or a smaller share of its own
+FEW = 10, 0.01  # a layer starves if fewer of its weights, or a smaller share of them, are left
 
 
 def starving(folder: Path, kept: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Count the layers with few weights left at each level of a run, and those with none: (levels,) int64.
+    """Count the layers with few weights left, and those with none, at each level of a run: (levels,) int64.
 
-    `kept` are the weights of the whole network at each level, from levels.csv. Raises ValueError where those
-    of the layers do not add up to them, or where layers.csv has other levels.
+    `kept` has the number of weights left in the whole network at each level, from levels.csv. Raises
+    ValueError if the layers' numbers do not add up to it, or if layers.csv has different levels.
     """
     path = folder / "layers.csv"
     level, alive, total = (
@@ -31,8 +31,8 @@ def starving(folder: Path, kept: Sequence[float]) -> tuple[np.ndarray, np.ndarra
     at = [level == number for number in range(len(kept))]
     if [float(alive[here].sum()) for here in at] != list(map(float, kept)) or len(level) != sum(map(sum, at)):
         raise ValueError(
-            f"'{path}' must have the weights of every layer at each of {len(kept)} levels, adding up to "
-            f"levels.csv, but it does not; delete it and go on with its run, which writes it again"
+            f"'{path}' must have the weights of every layer at each of {len(kept)} levels, with the totals "
+            "of levels.csv, but it does not; delete it and resume its run, which writes it again"
         )
     few = (alive < total) & ((alive < FEW[0]) | (alive < FEW[1] * total))
     starved, empty = (np.array([(found & here).sum() for here in at]) for found in (few, alive == 0))
@@ -50,7 +50,8 @@ def starvation(levels: xr.Dataset) -> list[str]:
     Returns
     -------
     list of str
-        A line for each panel and arm that has starved layers in any run: from which density on, and how many.
+        For each panel and arm with starved layers in any run: the level and density at which they begin to
+        starve, and how many do.
     """
     lines: list[str] = []
     if "starved" not in levels:
@@ -71,5 +72,5 @@ def starvation(levels: xr.Dataset) -> list[str]:
 
 
 def counting_fed(levels: xr.Dataset) -> xr.Dataset:
-    """Add `counted` (panel, level) to `levels`: whether no layer of any run of any arm starves there."""
+    """Add `counted` (panel, level) to `levels`: true where no layer starves in any run of any arm."""
     return levels.assign(counted=~(levels.starved > 0).any(("arm", "seed")))

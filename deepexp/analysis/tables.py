@@ -1,4 +1,4 @@
-"""The labelled tables of a recipe's result file, gathered from the folders of its runs."""
+"""Gather the folders of a recipe's runs into the labelled tables of its result file."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def tables(
     Parameters
     ----------
     recipe : Recipe
-        Says which predictions to decide.
+        Its predictions are decided.
     runs : sequence of PlannedRun
         The recipe's runs, complete or not.
     folder : Path
         The folder of the runs.
     without_starved : bool
-        Whether means over levels leave out those at which a layer of any arm has few weights left.
+        Whether means over levels leave out the levels at which a layer of any arm has few weights left.
 
     Returns
     -------
@@ -51,9 +51,9 @@ def tables(
         By the name of the group in the result file:
 
         levels      (panel, arm, seed, level): the columns of levels.csv, accuracies as fractions at the end
-                    of the last epoch; `starved`, how many layers have under 10 or under 1 % of their weights
-                    left, and `empty`, how many have none; with `without_starved`, `counted` (panel, level),
-                    the levels at which no arm has starved layers. Coordinates describe the arms; the
+                    of the last epoch; `starved`, the number of layers with under 10 or under 1 % of their
+                    weights left, and `empty`, the number with none; with `without_starved`, `counted`
+                    (panel, level), true where no arm has starved layers. Coordinates describe the arms; the
                     attribute `missing` lists the runs that are not complete
         means       (panel, arm, level): test accuracy and flips per prunable weight, over the seeds
         paired      (panel, arm, baseline, level): arm - baseline of the same seed, in test accuracy
@@ -61,24 +61,24 @@ def tables(
         signs       (panel, arm, seed): last-flip level and switches of the survivors of the last level,
                     counted (last_flip, flips) and averaged
         sign_means  (panel, arm): their histograms as shares of the survivors, over the seeds
-        verdicts    (verdict): as `verdict_table` makes it, if the recipe decides predictions
-        reference   (curve, point): published accuracies, if there are any of this protocol and network
+        verdicts    (verdict): from `verdict_table`, if the recipe decides predictions
+        reference   (curve, point): published accuracies, if there are any for this protocol and network
 
-        'Over the seeds' stands for mean, low, high (95 % t-interval), deviation and n, in variables
+        'Over the seeds' means mean, low, high (95 % t-interval), deviation and n, in variables
         NAME_mean and so on.
 
     Raises
     ------
     ValueError
-        Where no run is complete.
+        If no run is complete.
     """
     complete = [run for run in runs if completeness.is_recorded(folder / run.config.run_id, run.config)]
     for run in complete:
         completeness.check_holds(folder / run.config.run_id, run.config.run_id)
     if not complete:
         raise ValueError(
-            f"the recipe {recipe.name} must have a complete run in '{folder}' to reduce, but none of its "
-            f"{len(runs)} is; run it first"
+            f"the recipe {recipe.name} must have a complete run in '{folder}', but none of its "
+            f"{len(runs)} runs is complete; run the recipe first"
         )
     levels = _levels(runs, complete, folder)
     levels = counting_fed(levels) if without_starved else levels
@@ -90,9 +90,9 @@ def tables(
 def again(
     recipe: Recipe, path: Path, *, without_starved: bool = False
 ) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
-    """Reduce a result file again from its values by seed.
+    """Reduce a result file again from the values per seed that it holds.
 
-    This applies changed rules to a file whose runs are gone.
+    Use this to apply changed rules to a file whose runs are gone.
 
     Parameters
     ----------
@@ -113,21 +113,25 @@ def again(
     Raises
     ------
     ValueError
-        Where `path` is no result file of this recipe.
+        If `path` is not a result file of this recipe.
     """
     old = read(path)
     if not isinstance(old, dict) or not {"levels", "signs"} <= old.keys():
         raise ValueError(
-            f"'{path}' must be a result file of `deepexp reduce`, but it has no levels and signs"
+            f"'{path}' must be a result file of `deepexp reduce`, but a table 'levels' or 'signs' is missing"
         )
     levels, signs = (old[name].drop_attrs() for name in ("levels", "signs"))
     levels = levels.drop_vars("counted", errors="ignore").assign_attrs(missing=old["levels"].attrs["missing"])
     about = old["levels"].attrs
     config = json.loads(about["config"])
     if config.get("recipe") != recipe.name:
-        raise ValueError(f"'{path}' must be of the recipe {recipe.name}, but it is of {config.get('recipe')}")
+        raise ValueError(
+            f"'{path}' must be a result of the recipe {recipe.name}, got one of {config.get('recipe')}"
+        )
     if without_starved and "starved" not in levels:
-        raise ValueError(f"'{path}' does not say which layers starve; reduce it from its runs")
+        raise ValueError(
+            f"'{path}' must record which layers starve, but it does not; reduce its runs instead"
+        )
     made = derived(counting_fed(levels) if without_starved else levels, signs, recipe.predictions)
     if "reference" in old:
         made["reference"] = old["reference"].drop_attrs()
@@ -202,7 +206,7 @@ def _levels(runs: Sequence[PlannedRun], complete: Sequence[PlannedRun], folder: 
 
 
 def _stored(seeds: Sequence[int]) -> Sequence[int] | list[str]:
-    """Return the seeds as a file can store them: all as text if one takes more than 63 bits."""
+    """Return the seeds in a form that a file can store: all as text if any needs more than 63 bits."""
     return seeds if max(seeds) < 2**63 else [str(seed) for seed in seeds]
 
 
@@ -225,14 +229,14 @@ def _described(config: Config | None) -> dict[str, Any]:
 
 
 def _network(configs: Sequence[Config]) -> str:
-    """Name the network of a panel, with its width if all runs share one that is not the standard."""
+    """Name the network of a panel, with its width if all runs share a non-standard one."""
     names = " and ".join(dict.fromkeys(config.model.name for config in configs))
     widths = {config.model.width for config in configs}
     return names if len(widths) > 1 or widths == {1.0} else f"{names}, width {widths.pop():g}"
 
 
 def _reference(runs: Sequence[PlannedRun]) -> xr.Dataset | None:
-    """Find the published curves of what these runs do, one for each panel and arm."""
+    """Find the published curves that match these runs, at most one for each panel and arm."""
     import xarray as xr
 
     found = {(run.panel, run.arm): published.matching(run.config) for run in runs}

@@ -1,1 +1,1 @@
-"""How fast training is compared with plain PyTorch, and what its parts cost: `deepexp bench`."""
+"""Compare the speed of training with plain PyTorch, and time its parts: `deepexp bench`."""

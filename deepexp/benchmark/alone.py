@@ -1,4 +1,4 @@
-"""One loop in a process of its own, to measure its start and its memory."""
+"""Run a loop in a process of its own, to measure its start-up time and memory."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from signflow.messages import Failure
 
 @dataclass(frozen=True)
 class Alone:
-    """What is measured of a loop in a process of its own.
+    """Measurements of a loop in a process of its own.
 
     Attributes
     ----------
     start : float
         Seconds from the start of the process to the end of its first step.
     memory : float
-        Peak memory in MB of training, without loading the data: the device's on a GPU, else the resident
-        memory; NaN where the system does not report it.
+        Peak memory of training in MB, without loading the data: device memory on a GPU, else resident
+        memory; NaN if the system does not report it.
     """
 
     start: float
@@ -49,7 +49,7 @@ def alone(name: str, chosen: Mapping[str, Any]) -> Alone:
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise Failure(f"a process that trains by '{name}' failed: {last}")
+        raise Failure(f"a process that trains with the loop '{name}' failed: {last}")
     first, memory = json.loads(done.stdout)
     return Alone(first - began, memory)
 

@@ -1,4 +1,4 @@
-"""Training steps by our loop and by plain ones, timed in turns."""
+"""Time the training steps of our loop and of plain ones, in turns."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from deepexp.runs.stack import Stack
 from deepexp.runs.workspace import Run
 from deepexp.training import forward as train
 
-STEPS_A_TURN = 3  # how many steps a loop takes on a CPU before the next one's turn; on a GPU, an epoch
+STEPS_A_TURN = 3  # steps that a loop takes on a CPU before the next loop's turn; on a GPU, an epoch
 PLAIN = 10_000  # the most images that a plain loop keeps in memory as floats (but at least a batch)
-DENSITY = 0.2  # of the masks in the masked loops
-STACK = 4  # the seeds in the stacked loops
+DENSITY = 0.2  # density of the masks in the masked loops
+STACK = 4  # number of seeds in the stacked loops
 
 
 def settings(
@@ -40,9 +40,9 @@ def settings(
     Parameters
     ----------
     dataset, model : str
-        What to train on, and what to train.
+        The data set and the network.
     batch : int
-        Images in a batch.
+        Images per batch.
     **machine
         Fields of the section 'machine'.
 
@@ -66,8 +66,8 @@ def loops(
 ) -> tuple[dict[str, float], int]:
     """Measure the speed of each loop, in turns.
 
-    The measurement ends with the round in which every loop has trained on `images` images, or `seconds` are
-    over.
+    The measurement stops after the round in which every loop has trained on `images` images, or in which
+    `seconds` have passed.
 
     Parameters
     ----------
@@ -89,17 +89,18 @@ def loops(
     rates : dict of float
         Median images/s by the name of the loop.
     trained : int
-        Every loop has trained on at least so many images.
+        The fewest images that any loop has trained on.
 
     Raises
     ------
     ValueError
-        Where the images do not fit in memory.
+        If the images do not fit in memory.
     """
     loaded = prepare(build(chosen), Path(), dataset=dataset).dataset
     if not isinstance(loaded.train, data.Images):
         raise ValueError(
-            f"the plain loop needs images that fit in memory; choose another than '{chosen['data.dataset']}'"
+            "the plain loop needs images that fit in memory; choose a data set other than "
+            f"'{chosen['data.dataset']}'"
         )
     made = {name: loop_of(name, chosen, loaded) for name in only or loop_names(compiled)}
     batch, device = build(chosen).train.batch_size, loaded.mean.device.type
@@ -139,9 +140,10 @@ _LOOPS = (
 def loop_of(
     name: str, chosen: Mapping[str, Any], dataset: data.Dataset | None = None, chunk: int | None = None
 ) -> Iterator[int]:
-    """Return the loop of that name.
+    """Return the loop called `name`.
 
-    After every `chunk` steps, and at an epoch's end, it yields how many batches it took.
+    After every `chunk` steps, and at the end of an epoch, it yields how many batches it has trained on since
+    the last yield.
     """
     chosen = {**chosen, "machine.compile": "compiled" in name}
     config = build(chosen)

@@ -1,8 +1,8 @@
 """How fast this machine trains compared with a plain PyTorch loop, and what masks and signs cost.
 
-All loops take short turns within one process, so that whatever else the machine does slows all of them alike;
-rates are medians over the turns. Start and memory belong to a process as a whole, so each loop runs in a
-process of its own to measure them.
+All loops take short turns within one process, so that other load on the machine slows all of them alike;
+rates are medians over the turns. Start-up time and memory belong to a whole process, so each loop also runs
+in a process of its own to measure them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from deepexp.training import evaluate
 from signflow.provenance import provenance
 from signflow.readme import three_digits
 
-STUDY = (26, 150)  # the study whose time is estimated: its trainings, and the epochs of each
+STUDY = (26, 150)  # trainings, and epochs of each, in the study whose duration is estimated
 
 
 def report(

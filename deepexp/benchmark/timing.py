@@ -1,4 +1,4 @@
-"""Seconds of repeated calls."""
+"""Time repeated calls."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ def times_of(work: Callable[[], object], repeats: int) -> list[float]:
 
 
 def seconds_of(work: Callable[[], object], repeats: int = 3) -> float:
-    """Measure the median seconds of a call."""
+    """Measure the median time of a call in seconds."""
     return statistics.median(times_of(work, repeats))

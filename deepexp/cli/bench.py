@@ -1,4 +1,4 @@
-"""`deepexp bench` and `gpu-check`: how fast this machine trains, and whether its GPU trains as a CPU does."""
+"""`deepexp bench` and `gpu-check`: how fast this machine trains, and whether its GPU agrees with the CPU."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def bench_options(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("--dataset", default="cifar10")
     bench.add_argument("--model", default="resnet20")
     bench.add_argument(
-        "--images", type=int, help="images for each loop (default: 5000; on a GPU, until the time is over)"
+        "--images", type=int, help="images for each loop (default: 5000; on a GPU, until time runs out)"
     )
     bench.add_argument("--batch", type=int, default=128)
     bench.add_argument(
-        "--seconds", type=float, default=45.0, help="end after so many seconds, even if images are left"
+        "--seconds", type=float, default=45.0, help="stop after this many seconds, even if images are left"
     )
     bench.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     bench.add_argument("--precision", default="float32", choices=["float32", "tf32", "bf16"])
@@ -26,10 +26,13 @@ def bench_options(bench: argparse.ArgumentParser) -> None:
     bench.add_argument(
         "--compile",
         action="store_true",
-        help="measure compiled loops as well (a minute each; always on a GPU)",
+        help="also measure compiled loops (a minute each); on a GPU they are always measured",
     )
     bench.add_argument(
-        "--readme", type=command_line.path, metavar="FILE", help="replace the marked section of FILE"
+        "--readme",
+        type=command_line.path,
+        metavar="FILE",
+        help="write the tables into the marked section of FILE",
     )
 
 
@@ -72,4 +75,4 @@ def run_gpu_check(options: argparse.Namespace) -> None:
         print(found, flush=True)
     print(options.out)
     if failed:
-        raise Failure(f"{len(failed)} of {count} checks failed, the first {failed[0]}")
+        raise Failure(f"{len(failed)} of {count} checks failed, starting with {failed[0]}")

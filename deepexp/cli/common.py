@@ -1,4 +1,4 @@
-"""What several commands share: the folder of the runs, `--set` and `--device`."""
+"""Options that several commands share: the folder of the runs, `--set` and `--device`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def settings_of(texts: Sequence[str], option: str, example: str) -> dict[str, An
     for text in texts:
         key, equals, value = text.partition("=")
         if not (key and equals):
-            raise ValueError(f"{option} takes KEY=VALUE, such as {example}, got '{text}'")
+            raise ValueError(f"{option} must be KEY=VALUE, such as {example}, got '{text}'")
         try:
             settings[key] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
@@ -25,7 +25,7 @@ def settings_of(texts: Sequence[str], option: str, example: str) -> dict[str, An
 
 
 def device_of(name: str) -> str:
-    """Return the device of that name; 'auto' is a GPU where there is one."""
+    """Return the device called `name`; 'auto' is a GPU if there is one, else the CPU."""
     if name != "auto":
         return name
     import torch

@@ -16,8 +16,8 @@ def run_data(options: argparse.Namespace) -> None:
         )
     if options.url and not (options.action == "fetch" and catalogue.SOURCES[options.dataset].url):
         raise ValueError(
-            f"--url is the archive that `data fetch` downloads, and there is none for `data {options.action} "
-            f"{options.dataset}`; leave it out"
+            f"--url names an archive to download, but `data {options.action} {options.dataset}` downloads "
+            "none; leave it out"
         )
     if options.action == "fetch":
         print(download.fetch(options.dataset, url=options.url, progress=not options.quiet))
@@ -29,8 +29,7 @@ def run_data(options: argparse.Namespace) -> None:
     if variant == "unknown":
         known = ", ".join(catalogue.SOURCES[options.dataset].variants)
         raise ValueError(
-            f"{options.dataset} must be one of the known copies ({known}), but it is none of them; fetch it "
-            "again"
+            f"{options.dataset} must match a known copy ({known}), but it matches none; fetch it again"
         )
 
 

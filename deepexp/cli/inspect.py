@@ -1,4 +1,4 @@
-"""`deepexp status`, `export` and `doctor`: show the runs and the machine, and hand out weights."""
+"""`deepexp status`, `export` and `doctor`: list runs, export weights and describe the machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deepexp.cli.common import RUNS
 
 
 def run_status(options: argparse.Namespace) -> None:
-    """List the runs in a folder, and how far each has come."""
+    """List the runs in a folder and the progress of each."""
     from rich.console import Console
     from rich.table import Table
 
@@ -17,7 +17,7 @@ def run_status(options: argparse.Namespace) -> None:
     from deepexp.storage.status import status
 
     if not options.runs.is_dir() and (options.runs.exists() or options.runs != RUNS):
-        raise ValueError(f"there must be a folder of runs at '{options.runs}', but there is none")
+        raise ValueError(f"'{options.runs}' must be a folder of runs, but there is no such folder")
     found = status(options.runs)
     if not found:
         print(f"no runs in '{options.runs}'")
@@ -40,7 +40,7 @@ def run_export(options: argparse.Namespace) -> None:
 
 
 def run_doctor(_: argparse.Namespace) -> None:
-    """Print what this machine has for training."""
+    """Report what this machine can run."""
     from deepexp import doctor
 
     for line in doctor.lines():

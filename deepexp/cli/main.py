@@ -1,4 +1,4 @@
-"""`deepexp`: train, follow, export and reduce runs of the deep experiments."""
+"""`deepexp`: train, monitor, export and reduce runs of the deep experiments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from deepexp.cli.recipes import recipe_options, run_plan, run_recipe, run_recipe
 from deepexp.cli.train import run_train, train_options
 from signflow import command_line
 
-TORCHRUN_GRACE = 5.0  # seconds within which torchrun ends the other processes of a run once one has failed
+TORCHRUN_GRACE = 5.0  # seconds within which torchrun stops the other processes once one has failed
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,10 +28,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _follow(arguments: list[str] | None) -> int:
-    """Run `deepexp` in a process other than rank 0, which speaks for all processes while it lives.
+    """Run `deepexp` silently in a process other than rank 0, which prints for all of them.
 
-    A process that fails waits for torchrun to end it. If it outlives that time, rank 0 has not failed, and
-    this process prints its own error.
+    If this process fails, it waits for torchrun to stop it. If it is still alive after the grace period,
+    rank 0 has not failed, and this process prints its own error.
     """
     with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()):
         try:
@@ -76,7 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     status = add("status", run_status, "list all runs: level, accuracy, time left")
     status.add_argument("runs", type=command_line.path, nargs="?", default=RUNS, metavar="DIR")
     export = add(
-        "export", run_export, "write a level as a state dict, and with the masks of torch.nn.utils.prune"
+        "export",
+        run_export,
+        "write a level as a plain state dict, and as one with torch.nn.utils.prune masks",
     )
     export.add_argument("folder", type=command_line.path, metavar="RUN")
     export.add_argument("--level", type=int, required=True)
@@ -90,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     bench_options(bench)
     check = add(
-        "gpu-check", run_gpu_check, "check whether a GPU trains as a CPU does, and how fast (six minutes)"
+        "gpu-check", run_gpu_check, "check that a GPU agrees with a CPU, and measure its speed (six minutes)"
     )
     check.add_argument("--out", type=Path, default=Path("build/gpu-check.json"), metavar="FILE")
     add("doctor", run_doctor, "report what this machine can run")

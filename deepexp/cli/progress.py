@@ -1,4 +1,4 @@
-"""Training with a progress bar, and scalars for TensorBoard."""
+"""Train with a progress bar, and write scalars for TensorBoard."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def train_together(configs: Sequence[Config], folders: Sequence[Path], quiet: bool, scalars: bool) -> None:
-    """Train one run, or those of a stack, and show their progress."""
+    """Train one run, or all runs of a stack, and show their progress."""
     from deepexp.schedule.execute import trained
 
     with _progress(configs, folders, quiet) as (tell, show):
@@ -27,7 +27,7 @@ def train_together(configs: Sequence[Config], folders: Sequence[Path], quiet: bo
 def _progress(
     configs: Sequence[Config], folders: Sequence[Path], quiet: bool
 ) -> Iterator[tuple[Callable[[str], None], Callable[[int, LevelProgress], None]]]:
-    """Show bars of runs; yield a function that prints a line above them, and one that updates a run's bar."""
+    """Show a bar for each run; yield functions to print a line above the bars and to update a run's bar."""
     from rich import progress
 
     columns = (
@@ -52,7 +52,7 @@ def _progress(
             yield tell, show
         except KeyboardInterrupt:
             kept = f"'{folders[0] if len(folders) == 1 else folders[0].parent}' keeps every complete epoch"
-            raise KeyboardInterrupt(f"; {kept}; run the same command again to go on") from None
+            raise KeyboardInterrupt(f"; {kept}; run the same command again to resume") from None
 
 
 def _scalars(events: Iterator[tuple[int, Any]], folder: Path, config: Config) -> Iterator[tuple[int, Any]]:
@@ -61,9 +61,9 @@ def _scalars(events: Iterator[tuple[int, Any]], folder: Path, config: Config) ->
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise ValueError(
-            "--tensorboard needs the package tensorboard; pip install 'signflow[tensorboard]'"
+            "--tensorboard needs the package tensorboard; run pip install 'signflow[tensorboard]'"
         ) from None
-    writer = None  # made at the first event, when the run owns its folder
+    writer = None  # created at the first event, when the run owns its folder
     for number, event in events:
         writer = writer or SummaryWriter(str(folder / "tensorboard"))
         if event.report is not None:

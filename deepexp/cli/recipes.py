@@ -30,8 +30,8 @@ def recipe_options(
     for sub in (plan, run, reduce):
         sub.add_argument("recipe", metavar="RECIPE")
         sub.add_argument("--profile", default="short", help="smoke, short (default) or full")
-        sub.add_argument("--seed", type=int, nargs="+", help="default: those of the profile")
-        sub.add_argument("--panel", nargs="+", metavar="PANEL", help="default: those of the profile")
+        sub.add_argument("--seed", type=int, nargs="+", help="the seeds (default: the profile's)")
+        sub.add_argument("--panel", nargs="+", metavar="PANEL", help="the panels (default: the profile's)")
         sub.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
         sub.add_argument("--stack", action="store_true", help="train an arm's seeds as one stacked network")
         sub.add_argument(
@@ -40,27 +40,30 @@ def recipe_options(
             action="extend",
             default=[],
             metavar="machine.KEY=VALUE",
-            help="settings of the machine that the runs train on, such as machine.compile=true",
+            help="machine settings for the runs, such as machine.compile=true",
         )
         sub.add_argument(
             "--runs", type=command_line.path, default=RUNS, metavar="DIR", help="the folder of the runs"
         )
     plan.add_argument(
-        "--make", action="store_true", help="write a makefile of the runs, the result and the figure"
+        "--make", action="store_true", help="write a makefile for the runs, the result and the figure"
     )
     plan.add_argument(
         "--out",
         type=command_line.path,
         metavar="FILE",
-        help="the makefile of --make (default: build/deep/RECIPE.mk)",
+        help="the makefile that --make writes (default: build/deep/RECIPE.mk)",
     )
     run.add_argument("--only", nargs="+", metavar="RUN_ID", help="train only these runs of the recipe")
     where = run.add_mutually_exclusive_group()
     where.add_argument("--scheduler", metavar="ADDRESS", help="train on the workers of this Dask scheduler")
-    slurm = "train as jobs of SLURM, with parameters for submitit such as timeout_min=600"
+    slurm = "train as SLURM jobs, with submitit parameters such as timeout_min=600"
     where.add_argument("--slurm", nargs="*", metavar="KEY=VALUE", help=slurm)
     reduce.add_argument(
-        "--out", type=command_line.path, metavar="FILE", help="default: build/results/RECIPE.nc"
+        "--out",
+        type=command_line.path,
+        metavar="FILE",
+        help="the result file (default: build/results/RECIPE.nc)",
     )
     reduce.add_argument(
         "--from",
@@ -72,7 +75,7 @@ def recipe_options(
     reduce.add_argument(
         "--without-starved",
         action="store_true",
-        help="take means only over levels at which no layer of any arm has few weights left",
+        help="average only over levels at which every layer of every arm has enough weights left",
     )
 
 
@@ -109,7 +112,9 @@ def run_plan(options: argparse.Namespace) -> None:
     if options.make:
         check_output(out, ())
     elif options.out:
-        raise ValueError(f"--out is the file that --make writes, got '{out}'; add --make, or leave it out")
+        raise ValueError(
+            f"--out '{out}' needs --make, which writes that file; add --make, or leave out --out"
+        )
     todo = units.unfinished(runs, options.runs)
     if options.make:
         units.check_data(name, todo)
@@ -130,7 +135,7 @@ def run_plan(options: argparse.Namespace) -> None:
 
 
 def run_recipe(options: argparse.Namespace) -> None:
-    """Train the runs of a recipe that are not complete, here or elsewhere."""
+    """Train the unfinished runs of a recipe, on this machine or elsewhere."""
     from deepexp.schedule import execute, gpus, progress, units
     from deepexp.storage import folder as layout
     from signflow import workers
@@ -164,7 +169,7 @@ def run_recipe(options: argparse.Namespace) -> None:
             print(progress.news(run, units.unfinished(runs, options.runs), options.runs), flush=True)
 
     if "WORLD_SIZE" in os.environ or (len(todo) == 1 and options.scheduler is None):
-        for unit in todo:  # without `execute`: torchrun ends all processes of a run when one fails
+        for unit in todo:  # without `execute`: torchrun stops all processes of a run when one fails
             here(unit)
             for run in unit:
                 done(run)
@@ -180,12 +185,12 @@ def run_recipe(options: argparse.Namespace) -> None:
             )
     if failed:
         (first, error), count = next(iter(failed.items())), sum(map(len, todo))
-        why = str(error).removeprefix(f"{first}: ")  # a stack names its run that diverged
-        raise Failure(f"{len(failed)} of {count} runs failed, the first {first}: {why}")
+        why = str(error).removeprefix(f"{first}: ")  # the error of a stack begins with the run that diverged
+        raise Failure(f"{len(failed)} of {count} runs failed, starting with {first}: {why}")
 
 
 def _submit(todo: Sequence[Sequence[PlannedRun]], options: argparse.Namespace) -> None:
-    """Put the runs into the queue of SLURM, and print their jobs."""
+    """Submit the runs to SLURM, and print their job numbers."""
     from deepexp.schedule import slurm
 
     parameters = settings_of(options.slurm, "--slurm", "timeout_min=600")
@@ -212,7 +217,7 @@ def run_reduce(options: argparse.Namespace) -> None:
     out = check_output(options.out or Path("build/results") / f"{recipe.name}.nc", (".nc",))
     if options.result is not None:
         if options.seed or options.panel:
-            raise ValueError("--from takes all that the file has; leave --seed and --panel out")
+            raise ValueError("--from uses every seed and panel in the file; leave out --seed and --panel")
         tables, made_of = analysis.again(recipe, options.result, without_starved=options.without_starved)
     else:
         tables, made_of = _from_runs(options, recipe)
@@ -227,13 +232,13 @@ def run_reduce(options: argparse.Namespace) -> None:
         _print_verdicts(tables["verdicts"])
         if added := made_of.get("added_seeds"):
             print(
-                f"added to the profile's seeds: {' '.join(map(str, added))}; if a verdict was the reason, "
-                "the intervals claim too much (optional stopping): fix the seeds before the first verdict"
+                f"seeds added to the profile's: {' '.join(map(str, added))}; if a verdict was the reason, "
+                "the intervals are overconfident (optional stopping); fix the seeds before the first verdict"
             )
 
 
 def _from_runs(options: argparse.Namespace, recipe: Recipe) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
-    """Gather the tables of a recipe's runs, and describe what they are made of."""
+    """Gather the tables of a recipe's runs, and describe their origin."""
     from deepexp.analysis import tables as analysis
 
     planned = _planned(options)

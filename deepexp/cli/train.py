@@ -1,4 +1,4 @@
-"""`deepexp train`: one run, or a stack of seeds, from a data set to its levels."""
+"""`deepexp train`: train one run, or several seeds as a stack."""
 
 from __future__ import annotations
 
@@ -20,16 +20,21 @@ def train_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("--dataset", default="digits", help="digits (default), cifar10, tinyimagenet, ...")
     train.add_argument("--model", help="resnet18, ... (default: the protocol's, else resnet8)")
     train.add_argument("--algorithm", default="lrr", help="imp, wr, lrr (default), or another level policy")
-    train.add_argument("--protocol", default="signflow", metavar="NAME", help="whose settings to use")
+    train.add_argument("--protocol", default="signflow", metavar="NAME", help="the source of the settings")
     train.add_argument(
         "--profile", default="full", help="the size of the run: smoke, short or full (default)"
     )
-    train.add_argument("--levels", type=int, metavar="N", help="prunings; 0 trains only the dense network")
     train.add_argument(
-        "--epochs", type=int, metavar="E", help="epochs of each level; the schedule scales with them"
+        "--levels", type=int, metavar="N", help="number of prunings; 0 trains only the dense network"
     )
     train.add_argument(
-        "--seed", type=int, nargs="+", help="default: 0; several train together as one stacked network"
+        "--epochs", type=int, metavar="E", help="epochs per level; the schedule is scaled to fit"
+    )
+    train.add_argument(
+        "--seed",
+        type=int,
+        nargs="+",
+        help="the seeds (default: 0); several train together as one stacked network",
     )
     train.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     train.add_argument(
@@ -46,8 +51,8 @@ def train_options(train: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="the folder of the run (default: runs/RUN_ID); with several seeds, the folder of the runs",
     )
-    train.add_argument("--tensorboard", action="store_true", help="write scalars for TensorBoard as well")
-    train.add_argument("--dry-run", action="store_true", help="print the plan and its cost, train nothing")
+    train.add_argument("--tensorboard", action="store_true", help="also write scalars for TensorBoard")
+    train.add_argument("--dry-run", action="store_true", help="print the plan and its cost without training")
 
 
 def _configs(options: argparse.Namespace) -> list[Config]:
@@ -72,11 +77,14 @@ def _configs(options: argparse.Namespace) -> list[Config]:
     given = settings_of(options.set, "--set", "train.lr=0.05")
     if "machine.stack" in given:
         raise ValueError(
-            f"--set must leave machine.stack to --seed, got {given['machine.stack']}; give the seeds that "
-            "train together as --seed 0 1 2"
+            f"machine.stack must not be set by --set, got {given['machine.stack']}; pass the seeds "
+            "that train together as --seed 0 1 2"
         )
     if options.seed is not None and "seed" in given:
-        raise ValueError(f"--set must leave the seed to --seed, got seed={given['seed']}; give it there")
+        raise ValueError(
+            f"the seed must be given only once, got both --seed and --set seed={given['seed']}; leave one "
+            "of them out"
+        )
     settings |= given
     return [
         build({"seed": seed, **settings}, protocol=options.protocol, profile=options.profile)
@@ -91,7 +99,7 @@ def run_train(options: argparse.Namespace) -> None:
         _print_plan(configs)
         return
     if options.tensorboard and len(configs) > 1:
-        raise ValueError(f"--tensorboard is for one seed, got {len(configs)}; leave it out, or give one")
+        raise ValueError(f"--tensorboard needs a single seed, got {len(configs)}; pass one, or leave it out")
     folders = [(options.out or RUNS) / config.run_id for config in configs]
     if options.out is not None and len(configs) == 1:
         folders = [options.out]

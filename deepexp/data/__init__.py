@@ -1,1 +1,1 @@
-"""Data sets: which there are, where they come from, and how they become batches."""
+"""Data sets: what they contain, where they come from, and how they become batches."""

@@ -17,7 +17,7 @@ def augment(x: Tensor, index: Tensor, shifts: Tensor, flips: Tensor, config: Dat
     x : Tensor (n, H, W, C)
         All images.
     index : Tensor (B,)
-        Which of them to take.
+        The numbers of the images to return.
     shifts : Tensor (B, 2)
         First row and column of each crop within its padded image, 0 to twice the padding.
     flips : Tensor (B,)
@@ -48,7 +48,7 @@ def augment(x: Tensor, index: Tensor, shifts: Tensor, flips: Tensor, config: Dat
 def resample(x: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Tensor:
     """Cut a box out of each image and resize it to `size` x `size` pixels.
 
-    The interpolation is bilinear between the centres of the pixels in the box; those outside do not count.
+    The interpolation is bilinear between the centres of the pixels in the box; pixels outside are ignored.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def resample(x: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Tensor:
     flips : Tensor (B,)
         Whether to mirror each image from left to right.
     size : int
-        At least the boxes' sides: a pixel of the result averages no more than its four neighbours.
+        The result's side; at least the boxes' sides, since a pixel of the result averages only four pixels.
 
     Returns
     -------

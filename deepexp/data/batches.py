@@ -1,4 +1,4 @@
-"""Batches of images, augmented for training or as they are for testing, on the device of the data set."""
+"""Batches of images on the data set's device: augmented for training, without randomness for testing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deepexp.data.dataset import Dataset, Files, Images
 from deepexp.data.jpeg import DecodeJob
 from deepexp.distributed import ALONE, ProcessGroup
 
-_PIXELS = 1 << 24  # the most pixels, in each channel, of a batch that is tested
+_PIXELS = 1 << 24  # the most pixels per channel in a test batch
 
 
 def training_batches(
@@ -30,9 +30,9 @@ def training_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield an epoch's training batches.
 
-    Order, shifts and flips are functions of (seed, level, epoch) and of the image's index: they do not depend
-    on the batch size, on the number of processes, on where the epoch is entered, or on any other random
-    number drawn in the process.
+    Order, shifts and flips are functions of (seed, level, epoch) and the image's index: they do not depend on
+    the batch size, the number of processes, the batch that the epoch resumes at, or any other random number
+    drawn in the process.
 
     Parameters
     ----------
@@ -43,11 +43,11 @@ def training_batches(
     train : Train
         `batch_size` and `drop_last` are used.
     seed, level, epoch : int
-        Whose order and augmentation to draw.
+        They determine the order and the augmentation.
     first : int
-        The number of the batch to begin with.
+        The number of the first batch to yield.
     group : ProcessGroup
-        The processes that share each batch; this one gets its part of it.
+        The processes that share each batch; each gets its own part.
 
     Yields
     ------
@@ -62,7 +62,7 @@ def training_batches(
     shifts = torch.randint(2 * config.crop_padding + 1, (count, 2), generator=generator)
     flips = torch.rand(count, generator=generator) < 0.5
     draws = torch.rand(count, jpeg.DRAWS, generator=generator) if config.resized_crop else None
-    if config.flip == "alternating":  # every image is seen both ways round in every two epochs
+    if config.flip == "alternating":  # every image is seen in both orientations in any two successive epochs
         coin = torch.Generator().manual_seed(stream(seed, "flip"))
         flips = (torch.rand(count, generator=coin) < 0.5) ^ bool(epoch % 2)
     elif config.flip == "none":
@@ -89,19 +89,19 @@ def training_batches(
 
 
 def in_order(dataset: Dataset, images: Images | Files, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield images as they are tested, in batches and in order.
+    """Yield images in order, in batches, prepared as for testing.
 
-    An image in a file shows its centre. One in memory shows all of itself, resized where `data.size` says so,
-    or the centre of what `data.test_size` resizes it to.
+    An image from a file is cropped to its centre. An image in memory is shown whole, resized if `data.size`
+    is set; if `data.test_size` is set, it is resized to that size and cropped to its centre.
 
     Parameters
     ----------
     dataset : Dataset
-        Says how images are resized and normalised.
+        Determines how images are resized and normalised.
     images : Images or Files
-        The images to test.
+        The images to yield.
     size : int
-        At most so many in a batch, fewer where the images are large.
+        The largest number of images in a batch; a batch of large images has fewer.
 
     Yields
     ------
@@ -141,7 +141,7 @@ def _decoded(jobs: Iterable[DecodeJob], images: Files, size: int) -> Iterator[Te
 
 
 def _on(tensor: Tensor, images: Files) -> Tensor:
-    """Copy `tensor` to the device of `images` while the device goes on with its work."""
+    """Copy `tensor` to the device of `images` while the device continues its work."""
     device = images.y.device
     if device.type == "cuda" and not tensor.is_pinned():
         tensor = tensor.pin_memory()
@@ -154,7 +154,7 @@ def steps_per_epoch(count: int, train: Train) -> int:
     Parameters
     ----------
     count : int
-        How many training images there are.
+        Number of training images.
     train : Train
         `batch_size` and `drop_last` are used.
 

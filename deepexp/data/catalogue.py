@@ -1,8 +1,8 @@
-"""Where real images come from, and which copy of them this machine has.
+"""Where the images come from, and which copy of them this machine has.
 
 CIFAR-10 and CIFAR-100 (Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009) are read
 from the official python batches in the folder named by the environment variable SIGNFLOW_DATA, or else in the
-user's cache. `digits` are scikit-learn's 1,797 images of 8x8 pixels (Alpaydin & Kaynak, UCI, 1998), which
+user's cache. `digits` has scikit-learn's 1,797 images of 8x8 pixels (Alpaydin & Kaynak, UCI, 1998), which
 need no download. Tiny ImageNet and ImageNet are folders of JPEG files, which `image_folder` reads.
 """
 
@@ -27,11 +27,11 @@ class Source:
     Attributes
     ----------
     folder : str
-        Its folder within that of all data sets.
+        Its folder within the folder of all data sets.
     parts : tuple of str
         Its files or folders; the last one is the test set.
     labels : tuple of bytes
-        The keys of a batch's labels; the last is the one to learn.
+        The keys of the labels in a batch; the last one is the class to learn.
     classes : int
         How many classes it has.
     shape : tuple of int
@@ -39,9 +39,9 @@ class Source:
     variants : dict of tuples
         The SHA-1 of every part as `read_parts` returns it, for each known copy by name.
     url, md5 : str
-        The archive and its sum; empty where none can be downloaded.
+        The archive and its checksum; empty if there is nothing to download.
     images : tuple of int
-        How many images for training and testing, where the parts are folders of JPEG files; else (0, 0).
+        Numbers of training and test images if the parts are folders of JPEG files, else (0, 0).
     """
 
     folder: str
@@ -56,15 +56,15 @@ class Source:
 
     @property
     def in_files(self) -> bool:
-        """Whether every image is a file of its own."""
+        """Whether every image has a file of its own."""
         return self.images != (0, 0)
 
 
 # The archives' MD5 sums: https://www.cs.toronto.edu/~kriz/cifar.html. The SHA-1 sums of the official arrays
 # are those of the official binary version, as Apache MXNet publishes them
 # (python/mxnet/gluon/data/vision/datasets.py). 'approximate-test-20' is a copy in which 20 test images
-# (19 ships, 1 horse) have the right labels but approximate pixels, and all else is official; they change a
-# test accuracy by at most 0.2 percentage points.
+# (19 ships, 1 horse) have the right labels but approximate pixels, and all else is official; a test
+# accuracy differs by at most 0.2 percentage points.
 _CIFAR10_TRAIN = (
     "aadd24acce27caa71bf4b10992e9e7b2d74c2540",
     "c0ba65cce70568cd57b4e03e9ac8d2a5367c1795",
@@ -113,7 +113,7 @@ SOURCES = {
         (100_000, 10_000),
     ),
     "imagenet": Source("imagenet", ("train", "val"), (), 1000, (224, 224, 3), {}, images=(1_281_167, 50_000)),
-    # scikit-learn has the test part of UCI's optdigits; its copy is unchanged since its first release.
+    # scikit-learn has the test part of UCI's optdigits; its copy has not changed since its first release.
     "digits": Source(
         "",
         ("digits",),
@@ -126,7 +126,7 @@ SOURCES = {
 
 
 def folder() -> Path:
-    """Return the folder of all data sets.
+    """Return the folder that holds all data sets.
 
     Returns
     -------
@@ -156,7 +156,7 @@ def verify(name: str) -> str:
     Raises
     ------
     ValueError
-        Where a file is missing or damaged.
+        If a file is missing or damaged.
     """
     return variant(name, sums(read_parts(name)))
 
@@ -172,7 +172,7 @@ def check_files(name: str) -> None:
     Raises
     ------
     ValueError
-        Where a file is missing.
+        If a file is missing.
     """
     source = SOURCES[name]
     place = folder() / source.folder
@@ -185,7 +185,7 @@ def check_files(name: str) -> None:
 
 
 def read_parts(name: str) -> list[np.ndarray]:
-    """Read each part as uint8 rows of labels, then pixels by channel, as in the official binary version."""
+    """Read each part as uint8 rows of the official binary version: labels, then pixels channel by channel."""
     source = SOURCES[name]
     if name == "digits":
         rows = np.loadtxt(_digits(), np.uint8, delimiter=",")
@@ -195,7 +195,7 @@ def read_parts(name: str) -> list[np.ndarray]:
 
 
 def _digits() -> Path:
-    """Find the file that load_digits reads; importing scikit-learn for it takes as long as training on it."""
+    """Find the file that load_digits reads; importing scikit-learn takes as long as training on digits."""
     found = importlib.util.find_spec("sklearn")
     if found is None or not found.submodule_search_locations:
         raise ModuleNotFoundError("No module named 'sklearn'", name="sklearn")
@@ -210,9 +210,9 @@ def _read_batch(path: Path, source: Source) -> np.ndarray:
         rows = np.empty((len(labels[0]), len(labels) + np.prod(source.shape)), np.uint8)
         rows[:, : len(labels)], rows[:, len(labels) :] = np.column_stack(labels), batch[b"data"]
         return rows
-    except Exception as error:  # a damaged pickle raises whatever its damage suggests
+    except Exception as error:  # a damaged pickle can raise anything
         raise ValueError(
-            f"'{path}' must be an official python batch, but it is not ({' '.join(str(error).split())}); "
+            f"'{path}' must be an official python batch, but reading failed: {' '.join(str(error).split())}; "
             "delete it and fetch it again"
         ) from None
 
@@ -221,7 +221,7 @@ class _Unpickler(pickle.Unpickler):
     """An unpickler that builds numpy arrays and nothing else, so that no batch can run code."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what a pickled array is built from; refuse everything else."""
+        """Return one of the names that a pickled array is built from; refuse all others."""
         module = module.replace("numpy.core", "numpy._core")
         allowed = (
             ("numpy._core.multiarray", "_reconstruct"),
@@ -230,7 +230,7 @@ class _Unpickler(pickle.Unpickler):
             ("_codecs", "encode"),
         )
         if (module, name) not in allowed:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no batch of images needs")
+            raise pickle.UnpicklingError(f"it loads {module}.{name}, which no batch of images needs")
         return super().find_class(module, name)
 
 
@@ -240,5 +240,5 @@ def sums(parts: Sequence[np.ndarray]) -> tuple[str, ...]:
 
 
 def variant(name: str, sums: tuple[str, ...]) -> str:
-    """Return the known copy whose parts have these sums, 'unknown' if there is none."""
+    """Return the known copy whose parts have these sums, or 'unknown' if there is none."""
     return next((copy for copy, known in SOURCES[name].variants.items() if known == sums), "unknown")

@@ -1,6 +1,6 @@
-"""Data sets as they are trained on: verified, divided, and on the device.
+"""Load data sets for training: verified, divided, and on the device.
 
-Images that fit into its memory are kept there; those of `imagenet` stay in files, to be decoded when they are
+Images that fit into the device's memory are kept there; those of `imagenet` stay in files and are decoded as
 needed. Every fifth image of `digits` is a test image.
 """
 
@@ -51,12 +51,12 @@ class Images:
 
 @dataclass(frozen=True)
 class Files:
-    """Images in files, decoded when they are needed, and their classes.
+    """Images in files, which are decoded as needed, and their classes.
 
     Attributes
     ----------
     paths : sequence of str
-        One for each image.
+        One file for each image.
     y : Tensor (n,) of int64
         The classes, on the device that trains.
     """
@@ -73,13 +73,13 @@ class Files:
         return Files([self.paths[i] for i in index.tolist()], self.y[index.to(self.y.device)])
 
     def to(self, device: str) -> Files:
-        """Return the images with their classes on another device."""
+        """Return the images, with their classes on another device."""
         return Files(self.paths, self.y.to(device))
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images for training, validation and testing, with what feeding them to a network takes.
+    """Images for training, validation and testing, and what is needed to feed them to a network.
 
     Attributes
     ----------
@@ -90,15 +90,16 @@ class Dataset:
     classes : int
         How many classes there are.
     shape : tuple of int
-        Height, width and channels that the network is fed.
+        Height, width and channels of the network's input.
     train, validation, test : Images or Files
         The images.
     mean, deviation : Tensor (C,)
-        Of the training pixels in [0, 1] by channel; for ImageNet, the usual constants.
+        Mean and deviation of each channel of the training pixels in [0, 1]; for ImageNet, the usual
+        constants.
     normalised_by : str
-        Whose pixels those are, as text.
+        The images that `mean` and `deviation` are taken from, as text.
     test_size : int, optional
-        The side to which a test image is resized before its centre is taken.
+        The side to which a test image is resized before it is cropped to its centre.
     """
 
     variant: str
@@ -114,7 +115,7 @@ class Dataset:
     test_size: int | None = None
 
     def normalise(self, x: Tensor) -> Tensor:
-        """Turn (B, H, W, C), 0 to 255, into float32 (B, C, H, W) of mean 0, deviation 1, channels last."""
+        """Turn (B, H, W, C), 0 to 255, into normalised float32 (B, C, H, W), stored channels last."""
         return ((x.float() / 255 - self.mean) / self.deviation).permute(0, 3, 1, 2)
 
 
@@ -128,11 +129,11 @@ def load(config: Data, seed: int, device: str = "cpu") -> Dataset:
     Parameters
     ----------
     config : Data
-        Which images.
+        Which images to load.
     seed : int
-        Chooses the validation images, and the training images where their number is limited.
+        Chooses the validation images, and the training images if their number is limited.
     device : str
-        Where the images go, or, if they stay in files, their classes.
+        The device of the images, or only of their classes if the images stay in files.
 
     Returns
     -------
@@ -141,7 +142,7 @@ def load(config: Data, seed: int, device: str = "cpu") -> Dataset:
     Raises
     ------
     ValueError
-        Where the data are missing, damaged, or no known variant (unless `config.accept_unknown`).
+        If the data are missing, damaged or an unknown variant (unless `config.accept_unknown`).
     """
     source, tiny = SOURCES[config.dataset], config.dataset == "tinyimagenet"
     read = _listed if source.in_files else _verified
@@ -154,10 +155,10 @@ def load(config: Data, seed: int, device: str = "cpu") -> Dataset:
         mean, deviation = _moments(train.x)
         normalised_by = f"the {len(train):,} training images"
         if size < own:
-            raise ValueError(f"data.size must be at least the images' own {own} pixels, got {size}")
+            raise ValueError(f"data.size must be at least {own}, the size of the images, got {size}")
     else:
         mean, deviation = (torch.tensor(values) for values in _IMAGENET)
-        normalised_by = "the training images of ImageNet, as public code has them"
+        normalised_by = "the training images of ImageNet (constants of public code)"
     return Dataset(
         variant,
         digest,
@@ -174,15 +175,15 @@ def load(config: Data, seed: int, device: str = "cpu") -> Dataset:
 
 
 def _verified(config: Data) -> tuple[Images, Images, int, str, str]:
-    """Read arrays and check their sums: training and test images, number of classes, variant and digest."""
+    """Read and verify arrays; return training and test images, number of classes, variant and digest."""
     source = SOURCES[config.dataset]
     parts = catalogue.read_parts(config.dataset)
     sums = catalogue.sums(parts)
     variant = catalogue.variant(config.dataset, sums)
     if variant == "unknown" and not config.accept_unknown:
         raise ValueError(
-            f"{config.dataset} in '{catalogue.folder()}' must be one of the known copies "
-            f"({', '.join(source.variants)}), but it is none of them; fetch it again, or set "
+            f"{config.dataset} in '{catalogue.folder()}' must match a known copy "
+            f"({', '.join(source.variants)}), but it matches none; fetch it again, or set "
             "data.accept_unknown=true"
         )
     digest = hashlib.sha1(" ".join(sums).encode()).hexdigest()
@@ -190,14 +191,14 @@ def _verified(config: Data) -> tuple[Images, Images, int, str, str]:
 
 
 def _listed(config: Data) -> tuple[Files, Files, int, str, str]:
-    """Do the same as `_verified` for folders of files; the digest is of their names and lengths."""
+    """Return the same as `_verified`, for folders of files; the digest covers their names and lengths."""
     found = image_folder.listing(config.dataset, config.classes)
     train, test = (Files(part.paths, torch.from_numpy(part.y)) for part in (found.train, found.test))
     return train, test, len(found.classes), found.variant, found.digest
 
 
 def _resident(parts: Sequence[Images | Files], size: int, digest: str) -> tuple[list[Images], str]:
-    """Decode files, and extend their digest by their contents."""
+    """Decode files, and include their contents in their digest."""
     decoded, sums = [], hashlib.sha1(digest.encode())
     for part in parts:
         assert isinstance(part, Files)
@@ -211,7 +212,7 @@ def _divide(images: Images | Files, config: Data, seed: int) -> tuple[Images | F
     """Choose the training images, at most `config.limit`, and the validation images."""
     if config.validation >= len(images):
         raise ValueError(
-            f"data.validation must be less than the {len(images):,} training images, got "
+            f"data.validation must be less than {len(images):,}, the number of training images, got "
             f"{config.validation:,}"
         )
     generator = torch.Generator().manual_seed(stream(seed, "validation"))
@@ -241,7 +242,7 @@ def _decode(rows: np.ndarray, source: Source, scale: float = 1.0) -> Images:
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and deviation of every channel of (n, H, W, C).
 
-    They are computed from the counts of the 256 values, in double precision and without a float copy.
+    They are computed from the counts of the 256 pixel values, in double precision and without a float copy.
     """
     values = np.arange(256) / 255
     moments = []

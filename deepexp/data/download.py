@@ -1,4 +1,4 @@
-"""Data sets fetched over the network: resumed, verified and unpacked."""
+"""Download data sets: resume, verify and unpack."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from deepexp.data.catalogue import SOURCES, Source, folder
 
 
 def fetch(name: str, *, url: str | None = None, progress: bool = True) -> Path:
-    """Download and unpack a data set, unless this machine has it.
+    """Download and unpack a data set, unless this machine already has it.
 
-    A broken transfer resumes where it broke, a failing server is tried again, and an archive whose MD5 is not
-    the published one is deleted.
+    An interrupted transfer resumes where it stopped, a failed request is repeated, and an archive whose MD5
+    is not the published one is deleted.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def fetch(name: str, *, url: str | None = None, progress: bool = True) -> Path:
     url : str, optional
         A mirror of the archive.
     progress : bool
-        Whether to show a bar.
+        Whether to show a progress bar.
 
     Returns
     -------
@@ -36,14 +36,14 @@ def fetch(name: str, *, url: str | None = None, progress: bool = True) -> Path:
     Raises
     ------
     ValueError
-        Where the data set cannot be downloaded, or an incomplete copy is in its place.
+        If the data set cannot be downloaded, or an incomplete copy is in its place.
     """
     source, target = SOURCES[name], folder()
     if _is_there(source, target):
         return target / source.folder
     if name == "imagenet":
         raise ValueError(
-            "imagenet cannot be fetched, since image-net.org gives it only to registered users; put its "
+            "imagenet must be downloaded by hand, since image-net.org requires a registration; put its "
             f"train/CLASS/*.JPEG and val/CLASS/*.JPEG into '{target / source.folder}'"
         )
     if not source.url:
@@ -66,8 +66,8 @@ def fetch(name: str, *, url: str | None = None, progress: bool = True) -> Path:
     except (OSError, ValueError, requests.RequestException) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
-            f"{archive} must deliver the archive with MD5 {source.md5}, but: {reason}; try again, name a "
-            "mirror with --url, or put the official files under SIGNFLOW_DATA"
+            f"{archive} must be an archive with MD5 {source.md5}, but fetching failed: {reason}; try again, "
+            "name a mirror with --url, or put the official files under SIGNFLOW_DATA"
         ) from None
     _unpack(Path(path), target, source)
     return target / source.folder
@@ -78,18 +78,18 @@ def _is_there(source: Source, target: Path) -> bool:
 
 
 def _check_free(source: Source, target: Path) -> None:
-    """Raise ValueError where a missing data set's place is taken."""
+    """Raise ValueError if something else is where a missing data set belongs."""
     place = target / source.folder
     if place.is_symlink() or place.is_file() or (place.is_dir() and any(place.iterdir())):
         missing = next(part for part in source.parts if not (place / part).exists())
         raise ValueError(
-            f"'{place}' must be complete or absent, but it is there without '{missing}'; move or delete it, "
-            "and fetch again"
+            f"'{place}' must be complete or absent, but '{missing}' is missing there; move or delete the "
+            "folder, and fetch again"
         )
 
 
 def _resuming(progress: bool) -> Callable[[str, str, Any], None]:
-    """Return a downloader for pooch that keeps what arrived in a '.part' file and requests the rest."""
+    """Return a downloader for pooch that keeps received data in a '.part' file and requests the rest."""
 
     def download(url: str, output: str, pooch: Any) -> None:
         import requests
@@ -98,7 +98,7 @@ def _resuming(progress: bool) -> Callable[[str, str, Any], None]:
 
         part = Path(pooch.path) / f"{Path(url).name}.part"
         have = part.stat().st_size if part.exists() else 0
-        # Some servers send any .gz with 'Content-Encoding: gzip', and requests would unpack it.
+        # Some servers send every .gz with 'Content-Encoding: gzip', and requests would unpack it.
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         with requests.get(url, headers=headers, stream=True, timeout=30) as response:
             if response.status_code == 416:  # nothing is left to download
@@ -117,7 +117,7 @@ def _resuming(progress: bool) -> Callable[[str, str, Any], None]:
                 except urllib3.exceptions.HTTPError as error:
                     raise requests.ConnectionError(error) from None
         if part.stat().st_size < length:
-            raise requests.ConnectionError(f"the transfer broke after {part.stat().st_size:,} bytes")
+            raise requests.ConnectionError(f"the transfer stopped after {part.stat().st_size:,} bytes")
         os.replace(part, output)
 
     return download
@@ -131,7 +131,7 @@ def _unpack(archive: Path, target: Path, source: Source) -> None:
                 packed.extractall(aside)
         else:
             with tarfile.open(archive) as file:
-                # Python before 3.11.4 has no such filter; the archive's known hash must do there.
+                # Python before 3.11.4 lacks this filter and must rely on the archive's known hash.
                 file.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
                 file.extractall(aside)
         if not _is_there(source, target):  # another process may have unpacked it meanwhile

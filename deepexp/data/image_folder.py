@@ -1,4 +1,4 @@
-"""Folders of JPEG files by class: which images a copy of Tiny ImageNet or ImageNet has, and of which class.
+"""Find the images of Tiny ImageNet or ImageNet, which are folders of JPEG files, and their classes.
 
 Both are in the folder named by the environment variable SIGNFLOW_DATA, or else in the user's cache.
 
@@ -6,7 +6,7 @@ Both are in the folder named by the environment variable SIGNFLOW_DATA, or else 
   val/images/*.JPEG, whose classes are in val/val_annotations.txt because they are not sorted by class.
 - ImageNet (Russakovsky et al., IJCV 2015): imagenet/train/CLASS/*.JPEG and imagenet/val/CLASS/*.JPEG.
 
-A subset of either in the same layout serves as well. Classes are numbered in the sorted order of their names.
+A subset of either in the same layout works as well. Classes are numbered in the sorted order of their names.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class LabelledFiles:
     Attributes
     ----------
     paths : list of str
-        One for each image.
+        One path for each image.
     y : ndarray (n,) of int64
         Their classes.
     """
@@ -42,7 +42,7 @@ class LabelledFiles:
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a copy's first classes.
+    """The images in the first classes of a copy.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Listing:
     digest : str
         SHA-1 of every listed file's name, class and length.
     classes : tuple of str
-        Their names.
+        The names of these classes.
     train, test : LabelledFiles
         The images; the test images are the published validation images.
     """
@@ -64,14 +64,14 @@ class Listing:
 
 
 def listing(name: str, classes: int | None = None) -> Listing:
-    """List the images of the copy that this machine has; opens no image.
+    """List the images in this machine's copy, without opening any.
 
     Parameters
     ----------
     name : str
         'tinyimagenet' or 'imagenet'.
     classes : int, optional
-        List the first so many classes (default: all).
+        How many classes to list, from the first on (default: all).
 
     Returns
     -------
@@ -80,7 +80,7 @@ def listing(name: str, classes: int | None = None) -> Listing:
     Raises
     ------
     ValueError
-        Where a folder, an annotation or a class is missing.
+        If a folder, an annotation or a class is missing.
     """
     source = catalogue.SOURCES[name]
     root = catalogue.folder() / source.folder
@@ -99,7 +99,7 @@ def listing(name: str, classes: int | None = None) -> Listing:
     published = (source.classes, *source.images)
     complete = (len(names), len(train.paths), len(test.paths)) == published
     if classes is not None and classes > len(names):
-        raise ValueError(f"data.classes must be at most the {len(names)} classes in '{root}', got {classes}")
+        raise ValueError(f"data.classes must be at most {len(names)}, as many as '{root}' has, got {classes}")
     names = names[:classes]
     train, test = (_of_the_first(part, len(names)) for part in (train, test))
     if not test.paths:
@@ -113,27 +113,27 @@ def listing(name: str, classes: int | None = None) -> Listing:
 
 
 def verify(name: str, progress: Callable[[int, int], None] = lambda done, of: None) -> str:
-    """Decode every image of the copy that this machine has.
+    """Decode every image in this machine's copy.
 
-    No pixels are compared with the published ones, since no sum of those is known; `download.fetch` compares
-    the archive as a whole.
+    The pixels are not compared with the published ones, since no checksum of those is known;
+    `download.fetch` checks the archive as a whole.
 
     Parameters
     ----------
     name : str
         'tinyimagenet' or 'imagenet'.
     progress : callable
-        Called after each image with how many are done and how many there are.
+        Called after each image with the number of images done and the total.
 
     Returns
     -------
     str
-        What the copy has, as text.
+        What the copy contains, as text.
 
     Raises
     ------
     ValueError
-        Where images are missing or damaged.
+        If images are missing or damaged.
     """
     found = listing(name)
     size = catalogue.SOURCES[name].shape[0] if name == "tinyimagenet" else None
@@ -173,8 +173,8 @@ def _same_classes(root: Path, names: tuple[str, ...]) -> tuple[str, ...]:
     if found != names:
         odd = sorted(set(found) ^ set(names))[0]
         raise ValueError(
-            f"'{root / 'val'}' must have the same folders of classes as '{root / 'train'}', but only one of "
-            f"them has '{odd}'; sort the images into the folders of their classes"
+            f"'{root / 'val'}' must have the same class folders as '{root / 'train'}', but only one of them "
+            f"has '{odd}'; sort the images into the folders of their classes"
         )
     return names
 
@@ -187,25 +187,25 @@ def _by_class(folder: Path, names: Sequence[str], inside: str) -> LabelledFiles:
         here = folder / name / inside
         files = sorted(entry.path for entry in _entries(here) if _is_image(entry))
         if not files:
-            raise ValueError(f"'{here}' must have the images of the class '{name}', *.JPEG, found none")
+            raise ValueError(f"'{here}' must have *.JPEG images of the class '{name}', found none")
         paths += files
         labels += [label] * len(files)
     return LabelledFiles(paths, np.array(labels, np.int64))
 
 
 def _annotated(folder: Path, names: Sequence[str]) -> LabelledFiles:
-    """List the images in `folder`/images in the order of val_annotations.txt, which has their classes."""
+    """List the images in `folder`/images in the order of val_annotations.txt, which lists their classes."""
     notes, label = folder / "val_annotations.txt", {name: number for number, name in enumerate(names)}
     if not notes.is_file():
         raise ValueError(
-            f"'{notes}' must have the classes of the validation images, but there is no such file; restore it"
+            f"'{notes}' must list the classes of the validation images, but there is no such file; restore it"
         )
     rows = [line.split("\t") for line in notes.read_text("utf-8-sig", "replace").splitlines() if line.strip()]
     for number, row in enumerate(rows, 1):
         if len(row) < 2 or row[1] not in label:
             raise ValueError(
-                f"every line of '{notes}' must name an image and a class of the training images, got "
-                f"{' '.join(row)!r} in line {number}"
+                f"every line of '{notes}' must name an image and one of the training classes, but line "
+                f"{number} is {' '.join(row)!r}"
             )
     have = {entry.name for entry in _entries(folder / "images") if _is_image(entry)}
     lines = Counter(row[0] for row in rows)
@@ -213,8 +213,8 @@ def _annotated(folder: Path, names: Sequence[str]) -> LabelledFiles:
     if odd:
         found = {0: "no line", 1: "no image"}.get(lines[odd[0]], "more than one line")
         raise ValueError(
-            f"'{notes}' must have one line for every image in '{folder / 'images'}', but for '{odd[0]}' "
-            f"there is {found}; restore both from one copy"
+            f"'{notes}' must have one line for every image in '{folder / 'images'}', but there is "
+            f"{found} for '{odd[0]}'; restore both from the same copy"
         )
     paths = [str(folder / "images" / row[0]) for row in rows]
     return LabelledFiles(paths, np.array([label[row[1]] for row in rows], np.int64))
@@ -226,14 +226,12 @@ def _of_the_first(part: LabelledFiles, classes: int) -> LabelledFiles:
 
 
 def _entries(folder: Path) -> Iterable[os.DirEntry[str]]:
-    """List the folder without hidden entries, which editors and file managers leave there."""
+    """List the folder without hidden entries, which editors and file managers create."""
     try:
         with os.scandir(folder) as entries:
             return [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
-        raise ValueError(
-            f"'{folder}' must be a folder of images, but: {error.strerror}; restore it"
-        ) from None
+        raise ValueError(f"'{folder}' must be a folder of images ({error.strerror}); restore it") from None
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:

@@ -1,6 +1,6 @@
-"""JPEG files as arrays of one size: what is cut out of each, and processes that decode ahead of the training.
+"""Decode JPEG files into arrays of one size: random and central crops, in processes that work ahead.
 
-No result depends on the number of processes: the random numbers of an image come with it.
+No result depends on the number of processes, since each image is sent to them with its random numbers.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ def workers() -> int:
 
 
 def picture(path: str | Path, size: int | None = None) -> Image:
-    """Decode a file as RGB; ValueError names it if it is damaged or, given `size`, not of `size` x `size`."""
+    """Decode a file as RGB; raise ValueError if it is damaged or, if `size` is given, not of that size."""
     from PIL import Image
 
-    # Pillow warns of odd EXIF tags and palettes; they change no pixel, and no run can mend them.
+    # Pillow warns of odd EXIF tags and palettes, which change no pixel and which no run can repair.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         with Image.open(path) as opened:
@@ -85,7 +85,7 @@ def picture(path: str | Path, size: int | None = None) -> Image:
 
 
 def resident(paths: Sequence[str], size: int) -> tuple[np.ndarray, list[bytes]]:
-    """Decode files of that very size: images (n, size, size, 3) uint8, and the SHA-1 of each file."""
+    """Decode files of exactly this size: images (n, size, size, 3) uint8, and the SHA-1 of each file."""
     import hashlib
 
     pixels, sums = np.empty((len(paths), size, size, 3), np.uint8), [b""] * len(paths)
@@ -102,11 +102,11 @@ def resident(paths: Sequence[str], size: int) -> tuple[np.ndarray, list[bytes]]:
 
 
 def random_boxes(draws: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Return random boxes (B, 4) of left, top, width and height in images of this `width` and `height`.
+    """Return random boxes (B, 4), as left, top, width and height, in images of `width` x `height` pixels.
 
     A box covers 8 to 100 % of the area and has sides in a ratio of 3/4 to 4/3; the area and the logarithm of
-    the ratio are uniform. It is the first of ten tries, from `draws` (B, DRAWS), that fits into the image, or
-    else the largest box of an allowed ratio in the middle.
+    the ratio are uniform. Of ten tries, from `draws` (B, DRAWS), the first that fits into the image is used;
+    if none fits, the box is the largest one of an allowed ratio, centred.
 
     References
     ----------
@@ -128,10 +128,10 @@ def random_boxes(draws: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def crop(image: Image, size: int, draws: np.ndarray | None, flip: bool) -> np.ndarray:
-    """Return a random crop (size, size, 3) uint8 of an image by `draws` (DRAWS,), or without them the centre.
+    """Crop an image to (size, size, 3) uint8: at random by `draws` (DRAWS,), or without them to its centre.
 
-    For the centre, the image's shorter side is first resized to 8/7 of `size`. The interpolation is bilinear;
-    where an image shrinks, each pixel averages all pixels that it covers.
+    For a central crop, the image's shorter side is first resized to 8/7 of `size`. The interpolation is
+    bilinear; when an image shrinks, each pixel averages all pixels that it covers.
     """
     from PIL import Image
 
@@ -152,9 +152,9 @@ def crop(image: Image, size: int, draws: np.ndarray | None, flip: bool) -> np.nd
 def decoded(jobs: Iterable[DecodeJob], size: int, *, pinned: bool = False) -> Iterator[Tensor]:
     """Yield the images (B, size, size, 3) uint8 of each job, in order, decoded ahead by `workers` processes.
 
-    The processes put them into shared memory, so that only its address passes through a pipe. If `pinned`, a
-    thread also copies them ahead into page-locked memory, from which a GPU fetches them by itself.
-    Raises Unreadable, which names the file, when the file's batch is reached.
+    The processes put the images into shared memory, so that only an address passes through a pipe. If
+    `pinned`, a thread also copies them ahead into page-locked memory, which a GPU can read by itself.
+    If a file cannot be decoded, Unreadable, which names it, is raised when its batch is reached.
     """
     from torch import Generator, as_tensor
     from torch.utils.data import DataLoader
@@ -175,7 +175,7 @@ def decoded(jobs: Iterable[DecodeJob], size: int, *, pinned: bool = False) -> It
             collate_fn=_as_it_is,
             pin_memory=pinned,
             multiprocessing_context=context,
-            generator=Generator(),  # without one, it would draw from the process's own generator
+            generator=Generator(),  # without it, the loader would draw from the global one
         )
         batches = iter(loader)
     for found in batches:
@@ -186,7 +186,7 @@ def decoded(jobs: Iterable[DecodeJob], size: int, *, pinned: bool = False) -> It
 
 @dataclass(frozen=True)
 class _Decoder:
-    """A decoder of jobs; it returns an error's message, since a raised error would arrive as a traceback."""
+    """A decoder of jobs that returns an error's message, since a raised error would arrive as a traceback."""
 
     size: int
     processes: int
@@ -203,15 +203,15 @@ class _Decoder:
                 pixels[number] = crop(picture(path), self.size, draws, flip)
         except ValueError as error:
             return str(error)
-        # An array passes through a pipe: slower for the training, but it takes no shared memory.
+        # An array passes through a pipe, which slows training but needs no shared memory.
         return from_numpy(pixels) if _room() > 2 * self.processes * pixels.nbytes else pixels
 
 
 def _room() -> float:
-    """Return the free bytes of shared memory; containers may have few, and writing beyond them kills."""
+    """Return the free bytes of shared memory; a container may have few, and using more is fatal."""
     try:
         return shutil.disk_usage("/dev/shm").free
-    except OSError:  # a system that has no such folder
+    except OSError:  # the system has no such folder
         return math.inf
 
 

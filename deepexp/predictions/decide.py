@@ -9,13 +9,13 @@ import numpy as np
 
 from deepexp.predictions.statistics import Floats, fieller, moments, quantile
 
-FEWEST, MOST = 3, 1000  # a verdict takes at least FEWEST seeds, and never asks for more than MOST
+FEWEST, MOST = 3, 1000  # a verdict needs at least FEWEST seeds, and never asks for more than MOST
 TIE = 1e-11  # smaller estimates count as 0: they are ties up to the rounding of sums
 
 
 @dataclass(frozen=True)
 class Decision:
-    """How a prediction came out.
+    """The outcome of a prediction.
 
     Attributes
     ----------
@@ -24,11 +24,11 @@ class Decision:
     why : str
         A reason or a reservation, if there is one.
     n : int
-        How many seeds the estimate is from.
+        Number of seeds that the estimate is from.
     estimate, low, high : float
         The estimate over the seeds and the ends of its interval.
     needed : str
-        How many seeds would decide, where these do not: a number, '> 1,000' or 'unknown'.
+        How many seeds would decide, if these do not: a number, '> 1,000' or 'unknown'.
     """
 
     word: str
@@ -50,7 +50,7 @@ def decide(values: Floats, bound: float, margin: float) -> Decision:
     """Decide on the mean of `values` (seeds,) by its t-interval."""
     found = moments(_tied(values))
     if found.n == 0:
-        return Decision("NOT RUN", "no seed has all the runs that it takes")
+        return Decision("NOT RUN", "no seed has all the runs that it needs")
     low, high = found.interval()
     sizes = np.arange(FEWEST, MOST + 1)
     half = quantile(sizes) * found.deviation / np.sqrt(sizes)
@@ -65,7 +65,7 @@ def _tied(values: Floats) -> Floats:
 def decide_ratio(over: Floats, under: Floats, bound: float, margin: float) -> Decision:
     """Decide on mean(over) / mean(under) of pairs (seeds,) by Fieller's interval.
 
-    The verdict is NOT RUN unless it is SUPPORTED that mean(under) is above 0, and INCONCLUSIVE where the
+    The verdict is NOT RUN unless it is SUPPORTED that mean(under) is above 0, and INCONCLUSIVE if the
     interval is unbounded.
     """
     paired = np.isfinite(over) & np.isfinite(under)
@@ -89,7 +89,7 @@ def _decision(
     bound: float,
     margin: float,
 ) -> Decision:
-    """Decide by the interval of n seeds; `ends` are those of FEWEST to MOST seeds with the same moments."""
+    """Decide by the interval of n seeds; `ends` are those of FEWEST to MOST seeds with these moments."""
     low, high = interval
     if n >= FEWEST and low > bound:
         why = "below the margin" if high < bound + margin else ""

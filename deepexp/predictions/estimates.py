@@ -1,4 +1,4 @@
-"""The primary estimates of the predictions: one number a seed, from the tables of a recipe."""
+"""The primary estimates of the predictions: one number per seed, from the tables of a recipe."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-LOW, HALF = 0.2, 0.5  # means over levels take those of at most this density
+LOW, HALF = 0.2, 0.5  # means are taken over the levels of at most this density
 PERTURBED = 0.25  # the fraction of signs that P5 flips
 
 
 class NotRun(Exception):
-    """A prediction cannot be decided; the message says why."""
+    """Raised if a prediction cannot be decided; the message says why."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """The primary estimate of a prediction by seed, NaN where it is missing.
+    """The primary estimate of a prediction for each seed, NaN where it is missing.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Estimate:
     under : ndarray (seeds,), optional
         The denominator of a ratio of means.
     margin : float, optional
-        The prediction's margin, where it depends on the data.
+        The prediction's margin, if it depends on the data.
     """
 
     values: Floats
@@ -46,9 +46,9 @@ Estimator = Callable[["xr.Dataset", "xr.Dataset"], Estimate]  # takes a panel's 
 
 
 def at_most(levels: xr.Dataset, density: float) -> xr.DataArray:
-    """Say which levels keep at most this share of the weights, rounded to whole weights as pruning rounds it.
+    """Return which levels keep at most this share of the weights, rounded to whole weights as in pruning.
 
-    Levels that `levels.counted` (level) excludes, if the table has it, are left out.
+    If the table has `counted` (level), the levels that it excludes are left out.
     """
     sparse = levels.kept <= np.floor(density * levels.total + 0.5)
     return sparse & levels.counted if "counted" in levels else sparse
@@ -84,7 +84,7 @@ def _arm(levels: xr.Dataset, name: str) -> xr.Dataset:
 def _low(levels: xr.Dataset, name: str, density: float) -> Floats:
     arm = _arm(levels, name)
     if not bool(at_most(arm, density).any()):
-        raise NotRun(f"the arm {name} has no level of a density of at most {density:g}")
+        raise NotRun(f"the arm {name} has no level with a density of at most {density:g}")
     return mean_accuracy(arm, density).values
 
 
@@ -94,7 +94,7 @@ def gap_of(plus: str, minus: str, density: float = LOW) -> Estimator:
 
 
 def ratio_of(arm: str, base: str, top: str) -> Estimator:
-    """Return the estimator of how much of the gap from `base` to `top` an arm closes."""
+    """Return the estimator of the share of the gap from `base` to `top` that `arm` closes."""
 
     def estimate(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
         zero = _low(levels, base, LOW)
@@ -132,7 +132,7 @@ def _widths(levels: xr.Dataset) -> dict[str, float]:
     suffixes = [name.removeprefix("lrr") for name in planned if name.startswith("lrr-w")]
     widths = {suffix: float(suffix.removeprefix("-w")) for suffix in suffixes if f"imp{suffix}" in planned}
     if len(widths) < 2:
-        raise NotRun(f"a slope needs arms of two widths, but there are {len(widths)}")
+        raise NotRun(f"a slope needs arms of at least two widths, got {len(widths)}")
     return widths
 
 
@@ -146,7 +146,7 @@ def _slope(widths: Mapping[str, float], values: list[Floats]) -> Floats:
 def early_flips(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
     """Estimate the slope over log2(width) of the sign flips per weight in level 0."""
     widths = _widths(levels)
-    # Level 0 is the same training under both algorithms, so that LRR's arms are enough.
+    # Level 0 is trained in the same way by both algorithms, so LRR's arms are enough.
     arms = [_arm(levels, f"lrr{suffix}").sel(level=0) for suffix in widths]
     flips = [(arm.flips / arm.total).values for arm in arms]
     slope = _slope(widths, flips)

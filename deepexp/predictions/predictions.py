@@ -8,12 +8,12 @@ SUPPORTED      its lower end is above the bound ('below the margin': its upper e
 NOT SUPPORTED  otherwise, if its upper end is below bound + margin;
 INCONCLUSIVE   otherwise, and always with fewer than 3 seeds; the verdict states the smallest number of seeds
                that would decide with the observed mean and deviation;
-NOT RUN        if there is nothing to decide by; the verdict states the reason.
+NOT RUN        if there is nothing to decide on; the verdict states the reason.
 
-The interval is valid for a number of seeds that was fixed beforehand. Adding seeds until a verdict comes
-(optional stopping) produces one too often.
+The interval is valid for a number of seeds that was fixed beforehand. Adding seeds until there is a verdict
+(optional stopping) gives false verdicts too often.
 
-Accuracies are those on the test images after a level's last epoch; differences are in percentage points.
+Accuracies are on the test images, after a level's last epoch; differences are in percentage points.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Prediction:
     bound, margin : float
         The module's docstring says how they decide; a margin of NaN comes with the estimate.
     variants : dict of Estimator
-        The ways to estimate it in one panel, by what tells them apart; '' where there is only one.
+        The ways to estimate it in one panel, by the variant's name; '' if there is only one.
     """
 
     statement: str
@@ -196,7 +196,7 @@ def verdict_table(identifiers: tuple[str, ...], tables: RecipeTables) -> xr.Data
     Raises
     ------
     ValueError
-        For a name that is not a prediction's.
+        If an identifier is not a key of `PREDICTIONS`.
     """
     import xarray as xr
 

@@ -11,7 +11,7 @@ from deepexp.config.settings import Config
 
 @dataclass(frozen=True)
 class PublishedCurve:
-    """The accuracies of one algorithm that others published.
+    """The accuracies of one algorithm, as others published them.
 
     Attributes
     ----------
@@ -79,12 +79,12 @@ CURVES = (
 
 
 def matching(config: Config) -> PublishedCurve | None:
-    """Find the published curve of what a configuration runs.
+    """Find the published curve that a configuration reproduces.
 
     Parameters
     ----------
     config : Config
-        Its seed, machine, number of levels and what it records do not matter.
+        The seed, the machine, the number of levels and what is recorded do not matter.
 
     Returns
     -------

@@ -1,6 +1,6 @@
 """Intervals and tests over seeds: Student's t, Fieller's ratio, Holm's correction. All at 95 %.
 
-A missing value is NaN and is left out. A result is NaN where its sample is too small.
+Missing values are NaN and are ignored. A result is NaN if its sample is too small.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Moments:
-    """The moments of samples along an axis, which the arrays no longer have.
+    """The moments of samples along an axis; the arrays lack that axis.
 
     Attributes
     ----------
@@ -40,14 +40,14 @@ class Moments:
 
 
 def moments(values: ArrayLike, axis: int = -1) -> Moments:
-    """Compute the moments of samples; NaN are left out.
+    """Compute the moments of samples, ignoring values that are not finite.
 
     Parameters
     ----------
     values : array_like
         The samples.
     axis : int
-        The axis along which the samples lie.
+        The axis along which the moments are taken.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def moments(values: ArrayLike, axis: int = -1) -> Moments:
 
 
 def quantile(n: ArrayLike) -> Floats:
-    """Return how many standard errors a `CONFIDENCE` interval reaches, by Student's t; NaN where n < 2."""
+    """Return the half-width of a `CONFIDENCE` t-interval in standard errors; NaN where n < 2."""
     from scipy.stats import t
 
     n = np.asarray(n)
@@ -73,28 +73,28 @@ def quantile(n: ArrayLike) -> Floats:
 def fieller(over: Floats, under: Floats, n: ArrayLike | None = None) -> tuple[Floats, Floats]:
     """Return the ends of Fieller's interval for mean(over) / mean(under) of pairs, with Student's t.
 
-    The interval has every ratio r for which the t-interval of over - r under contains 0: the solutions of
-    A r^2 - 2 B r + C <= 0. Where A <= 0, that is where 0 is in the interval of mean(under), it is unbounded,
+    The interval contains every ratio r for which the t-interval of over - r under contains 0: the solutions
+    of A r^2 - 2 B r + C <= 0. If A <= 0, that is, if 0 is in the interval of mean(under), it is unbounded,
     and -inf and inf are returned.
 
     Parameters
     ----------
     over, under : ndarray (pairs,)
-        Without NaN.
+        The pairs, without NaNs.
     n : array_like, optional
         Sample sizes to assume with the moments of these pairs (default: their number).
 
     Returns
     -------
     low, high : ndarray
-        Of the shape of `n`.
+        The ends, of the shape of `n`.
     """
     size = np.asarray(len(over) if n is None else n)
     shrunk = quantile(size) ** 2 / size
     (yy, xy), (_, xx) = np.cov(over, under)
     y, x = over.mean(), under.mean()
     a, b, c = x * x - shrunk * xx, x * y - shrunk * xy, y * y - shrunk * yy
-    root = np.sqrt(np.maximum(b * b - a * c, 0))  # y / x is a solution, so only rounding is below 0
+    root = np.sqrt(np.maximum(b * b - a * c, 0))  # y / x is a solution, so only rounding makes this negative
     bounded = a > 0
     safe = np.where(bounded, a, 1)
     return np.where(bounded, (b - root) / safe, -np.inf), np.where(bounded, (b + root) / safe, np.inf)
@@ -106,13 +106,13 @@ def paired_p(differences: Moments) -> Floats:
     Parameters
     ----------
     differences : Moments
-        Of the differences of the pairs.
+        The moments of the differences of the pairs.
 
     Returns
     -------
     ndarray
         NaN where n < 2 or all differences are 0: comparing a run with itself tests nothing. 0 where all
-        differences are the same other number.
+        differences are equal and not 0.
     """
     from scipy.stats import t
 
@@ -129,7 +129,7 @@ def holm(p: ArrayLike) -> Floats:
     Parameters
     ----------
     p : array_like (tests,)
-        NaN does not belong to the family.
+        NaNs do not belong to the family.
 
     Returns
     -------

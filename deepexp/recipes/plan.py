@@ -1,9 +1,9 @@
-"""The runs that a recipe stands for.
+"""Turn a recipe into a list of runs.
 
-The settings of a run are merged in this order, and later ones win: protocol, `ON_CUDA`, `[settings]`, panel,
-profile, the profile's panel, arm, and the caller's settings of the machine, which are no part of the
-question. An arm that borrows masks drops `pruning.keep`, because the masks decide how many weights are kept.
-An algorithm that the protocol's source does not have is this project's own.
+The settings of a run are merged in this order, later ones overriding earlier ones: protocol, `ON_CUDA`,
+`[settings]`, panel, profile, the profile's panel, arm, and the caller's machine settings, which do not change
+the experiment. An arm that borrows masks drops `pruning.keep`, because the masks decide how many weights are
+kept. If the protocol's source does not define an algorithm, this project's own version of it is used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from deepexp.config.settings import Config
 from deepexp.recipes.recipe import REFERENCES, Recipe, arms_of, flat, load, ordered_arms
 from signflow.messages import unknown
 
-# The defaults on a GPU. The profile 'smoke' ignores them, so that a GPU computes there what a CPU does.
+# The defaults on a GPU. The profile 'smoke' ignores them, so that it computes the same on a GPU and a CPU.
 ON_CUDA: dict[str, Any] = {"machine.precision": "bf16", "machine.compile": True}
 
 
@@ -53,28 +53,28 @@ def runs(
     stack: bool = False,
     machine: Mapping[str, Any] | None = None,
 ) -> list[PlannedRun]:
-    """Plan the runs of a recipe, each after those that it needs.
+    """Plan the runs of a recipe, each listed after the runs that it needs.
 
-    Runs of equal configuration, in two arms or two recipes, have one run_id and so one folder.
+    Runs of equal configuration, even in different arms or recipes, share one run_id and so one folder.
 
     Parameters
     ----------
     recipe : Recipe or str
-        The recipe, or what `load` takes.
+        The recipe, or its name or path, as for `load`.
     profile : str
         One of the recipe's profiles.
     seeds : sequence of int, optional
-        Default: those of the profile.
+        Default: the profile's seeds.
     panels : sequence of str, optional
-        Default: those of the profile.
+        Default: the profile's panels.
     device : str
         'cpu' or 'cuda'.
     processes : int
         How many processes train a run together.
     stack : bool
-        Whether all seeds of an arm train together, as `deepexp.runs.stack` says.
+        Whether all seeds of an arm train together as a stack, see `deepexp.runs.stack`.
     machine : mapping, optional
-        Dotted settings of the machine ('machine.compile'), which win over all others.
+        Dotted machine settings ('machine.compile'), which override all others.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def runs(
     Raises
     ------
     ValueError
-        With one line that names the recipe and its key.
+        If the recipe cannot be planned; the message, one line, names the recipe and the faulty key.
     """
     made = load(recipe) if isinstance(recipe, str) else recipe
     if profile not in made.profiles:
@@ -110,16 +110,16 @@ def runs(
 
 
 def _of_the_machine(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `settings` if they change only the machine, and not what the recipe asks."""
+    """Return `settings`, but raise ValueError if they change more than the machine."""
     for key in settings:
         if not key.startswith("machine."):
             raise ValueError(
-                f"a recipe takes only settings of the machine, such as machine.compile=true, got '{key}'; "
-                "write a recipe of your own to change what it asks"
+                f"only a recipe's machine settings can be changed, such as machine.compile=true, got "
+                f"'{key}'; write your own recipe to change the experiment"
             )
     if "machine.stack" in settings:
         raise ValueError(
-            f"a recipe's seeds train together by --stack, got machine.stack = {settings['machine.stack']}"
+            f"machine.stack must not be set for a recipe, got {settings['machine.stack']}; use --stack"
         )
     return dict(settings)
 
@@ -133,7 +133,7 @@ def _panel_runs(
     given: Mapping[str, Any],
     told: Mapping[str, Any],
 ) -> Iterator[PlannedRun]:
-    """Yield the runs of a panel; the recipe's settings win over `default`, and `told` wins over them."""
+    """Yield the runs of a panel; the recipe's settings override `default`, and `told` overrides both."""
     chosen = recipe.profiles[profile]
     shared = {
         **default,

@@ -2,15 +2,15 @@
 
 A recipe states its question, the predictions that it decides, and its source. It also has
 
-- `[panels.X]`: the settings that tell the panels apart, usually their data set. `arms` lists the arms of a
+- `[panels.X]`: the settings that distinguish the panels, usually their data set. `arms` lists the arms of a
   panel that has only some of the recipe's;
 - `[arms.X]`: the settings of an arm. `masks = "Y"` gives it the mask sequence of arm Y's run on the same
   panel with the same seed (`pruning.source` is then 'run' unless the arm sets it); `donor = "Y"` gives it
-  that run's weights. A name with fields in braces stands for one arm for each combination of their values in
-  `[each]`, and a setting "{field}" takes the arm's value;
-- `[profiles.smoke|short|full]`: the protocol, the panels (those under `optional` run only when asked for by
+  that run's weights. A name with fields in braces defines one arm for each combination of their values in
+  `[each]`; in its settings, "{field}" is replaced by the arm's value of the field;
+- `[profiles.smoke|short|full]`: the protocol, the panels (those under `optional` run only when requested by
   name), the seeds, `settings` for all panels, `panel.X` for panel X, and values that replace those in
-  `[each]`. With `base = "usual"` it has what it leaves out from the profile of its name in profiles.toml.
+  `[each]`. With `base = "usual"` it inherits what it leaves out from its namesake in profiles.toml.
 
 `plan` turns a recipe into runs.
 """
@@ -37,24 +37,24 @@ _PROFILES = "profiles.toml"
 
 
 class Profile(BaseModel):
-    """How much of a recipe is run: by whose protocol, on which panels, for which seeds.
+    """How much of a recipe is run: the protocol, the panels and the seeds.
 
     Attributes
     ----------
     base : 'usual', optional
-        Where the profile has what it does not state.
+        If given, the profile inherits what it leaves out, see the module's docstring.
     protocol : str
         A name in `PROTOCOLS`.
     panels : tuple of str
         The panels that run by default.
     optional : tuple of str
-        Panels that run only when asked for by name.
+        Panels that run only when requested by name.
     seeds : tuple of int
         The seeds of every arm.
     settings, panel : dict
-        Settings of all panels, and of single panels by name.
+        Settings for all panels, and for single panels by name.
     each : dict of lists
-        Values that replace those of the recipe's `each`.
+        Values that replace those in the recipe's `each`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -131,15 +131,15 @@ def load(name: str) -> Recipe:
     Raises
     ------
     ValueError
-        With one line, where there is no such recipe or the file is not a valid one.
+        If there is no such recipe or its file is invalid; the message is one line.
     """
     path = Path(name)
     if path.suffix == ".toml":
         if not path.is_file():
-            raise ValueError(f"there must be a recipe in '{path}', but there is no such file")
+            raise ValueError(f"the recipe '{path}' must be a file, but there is none")
         return _parse(path.stem, read_text(path))
     if name not in _names():
-        unknown("the recipe must be", name, _names(), ", or the path of a .toml")
+        unknown("the recipe must be", name, _names(), ", or the path of a .toml file")
     return _parse(name, _FOLDER.joinpath(f"{name}.toml").read_text(encoding="utf-8"))
 
 
@@ -156,19 +156,21 @@ def _parse(name: str, text: str) -> Recipe:
     try:
         made = Recipe.model_validate({**_completed(tomllib.loads(text)), "name": name})
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"recipe {name}: it must be TOML: {error}") from None
+        raise ValueError(f"recipe {name}: it must be valid TOML: {error}") from None
     except ValidationError as error:
         raise ValueError(f"recipe {name}: {invalid(error, Recipe)}") from None
     for prediction in made.predictions:
         if prediction not in PREDICTIONS:
-            unknown(f"recipe {name}: predictions must have", prediction, PREDICTIONS)
+            unknown(f"recipe {name}: every prediction must be", prediction, PREDICTIONS)
     for profile, chosen in made.profiles.items():
         if chosen.protocol not in PROTOCOLS:
             unknown(f"recipe {name}: profiles.{profile}.protocol must be", chosen.protocol, PROTOCOLS)
         for key in ("panels", "optional", "panel"):
             for panel in getattr(chosen, key):
                 if panel not in made.panels:
-                    unknown(f"recipe {name}: profiles.{profile}.{key} must have", panel, made.panels)
+                    unknown(
+                        f"recipe {name}: every name in profiles.{profile}.{key} must be", panel, made.panels
+                    )
         arms = arms_of(made, chosen)
         for panel in (*chosen.panels, *chosen.optional):
             ordered_arms(made, panel, arms)
@@ -176,10 +178,10 @@ def _parse(name: str, text: str) -> Recipe:
 
 
 def _completed(tree: dict[str, Any]) -> dict[str, Any]:
-    """Return the recipe, with what its profiles with `base = "usual"` leave out."""
+    """Return the recipe, with the inherited parts of its profiles with `base = "usual"` filled in."""
     usual = tomllib.loads(_FOLDER.joinpath(_PROFILES).read_text(encoding="utf-8"))
     profiles = tree.get("profiles")
-    if not isinstance(profiles, dict):  # validation says what is wrong with it
+    if not isinstance(profiles, dict):  # validation reports this
         return tree
     done = {
         name: usual.get(name, {}) | stated if _has_base(stated) else stated
@@ -207,11 +209,11 @@ def arms_of(recipe: Recipe, profile: Profile) -> dict[str, dict[str, Any]]:
             except KeyError as error:
                 raise ValueError(
                     f"recipe {recipe.name}: arms.{name}: the field {error} must have values in [each], "
-                    "and only one where the arm's name does not have it"
+                    "and only one if the arm's name does not contain the field"
                 ) from None
             except (IndexError, AttributeError, ValueError) as error:
                 raise ValueError(
-                    f"recipe {recipe.name}: arms.{name}: braces must hold the name of a field: {error}"
+                    f"recipe {recipe.name}: arms.{name}: braces must contain the name of a field: {error}"
                 ) from None
     return arms
 
@@ -219,17 +221,17 @@ def arms_of(recipe: Recipe, profile: Profile) -> dict[str, dict[str, Any]]:
 def _filled(value: Any, fields: Mapping[str, Any]) -> Any:
     if not isinstance(value, str):
         return value
-    # A setting that is a field and nothing else keeps the type of the field's value.
+    # A setting that consists of a single field keeps the type of the field's value.
     alone = next((field for field in fields if value == f"{{{field}}}"), None)
     return value.format(**fields) if alone is None else fields[alone]
 
 
 def ordered_arms(recipe: Recipe, panel: str, arms: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the panel's arms, each after those that it refers to; ValueError where they lead in a circle."""
+    """Return the panel's arms, each after the arms that it refers to; raise ValueError for a cycle."""
     here = recipe.panels[panel].get("arms", list(arms))
     for arm in here:
         if arm not in list(arms):
-            unknown(f"recipe {recipe.name}: panels.{panel}.arms must have", arm, arms)
+            unknown(f"recipe {recipe.name}: every name in panels.{panel}.arms must be", arm, arms)
     ordered: list[str] = []
 
     def visit(arm: str, path: tuple[str, ...]) -> None:
@@ -244,7 +246,7 @@ def ordered_arms(recipe: Recipe, panel: str, arms: Mapping[str, Mapping[str, Any
                 unknown(f"recipe {recipe.name}: arms.{arm}.{key} must name an arm{where},", other, here)
             if other in (*path, arm):
                 cycle = " -> ".join([*path[path.index(other) :], arm, other] if other in path else [arm, arm])
-                raise ValueError(f"recipe {recipe.name}: arms.{arm}.{key} must not lead back, got {cycle}")
+                raise ValueError(f"recipe {recipe.name}: arms.{arm}.{key} must not be circular, got {cycle}")
             visit(other, (*path, arm))
         ordered.append(arm)
 
@@ -254,7 +256,7 @@ def ordered_arms(recipe: Recipe, panel: str, arms: Mapping[str, Mapping[str, Any
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings as one level of dotted keys."""
+    """Flatten nested settings into one level of dotted keys."""
     found: dict[str, Any] = {}
     for key, value in tree.items():
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}

@@ -1,1 +1,1 @@
-"""Which runs of a plan are left, what they cost, and where they are trained."""
+"""Which runs of a plan are left, how long they take, and where they are trained."""

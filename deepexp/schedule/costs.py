@@ -1,4 +1,4 @@
-"""What the runs of a plan cost: the images that are left, over a speed observed, measured or assumed."""
+"""How long a plan's runs take: the images left, divided by an observed, measured or assumed speed."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ if TYPE_CHECKING:
     from deepexp.data.dataset import Dataset
     from deepexp.runs import workspace
 
-START = 4.0  # seconds that the process of a run takes to start, on two cores
-# Assumed speeds of a GPU, for a machine without one. PUBLISHED are the images/s at which ResNet50 trains at
-# 224 pixels: on one A100 in mixed precision and in TF32, on one V100 in float32
+START = 4.0  # seconds to start the process of a run, on two cores
+# Speeds assumed for a GPU if this machine has none. PUBLISHED has the training images/s of ResNet50 at 224
+# pixels: on one A100 in mixed precision and in TF32, on one V100 in float32
 # (github.com/NVIDIA/DeepLearningExamples, PyTorch/Classification/ConvNets/resnet50v1.5/README.md, results
-# with pytorch-21.03). LAYER_SECONDS are assumptions: the least time of a layer in a step, if its kernels are
-# launched one by one, or as a CUDA graph (machine.compile).
+# with pytorch-21.03). LAYER_SECONDS is an assumption: the least time that a layer takes in a step if its
+# kernels are launched one by one, or as a CUDA graph (machine.compile).
 PUBLISHED = {"float32": 367, "tf32": 938, "bf16": 2470}
-RESNET50_OPERATIONS = 2.43e10  # to train on one such image, as `deepexp.runs.speed.operations` counts them
+RESNET50_OPERATIONS = 2.43e10  # per training image, as `deepexp.runs.speed.operations` counts them
 LAYER_SECONDS = {False: 3e-4, True: 5e-5}  # by machine.compile
 
 
-# (training, test) images of the data sets that are arrays, so that a plan needs no data.
+# The numbers of (training, test) images in the data sets stored as arrays, so that a plan needs no data.
 _IMAGES = {"digits": (1_438, 359), "cifar10": (50_000, 10_000), "cifar100": (50_000, 10_000)}
 
 
 @dataclass(frozen=True)
 class Work:
-    """A kind of work: all that the speed of a run depends on.
+    """A kind of work: everything that the speed of a run depends on.
 
     Attributes
     ----------
     dataset : str
         A key of `SOURCES`.
     size : int, optional
-        The images' height and width, where they are resized.
+        The images' height and width, if they are resized.
     model, batch_size, machine
         As in the run's configuration.
     """
@@ -54,7 +54,7 @@ class Work:
     machine: Machine
 
     def __str__(self) -> str:
-        """Return it as a person reads it."""
+        """Describe the work for display."""
         net = f"{self.model.name} of width {self.model.width:g} on {self.dataset}"
         seeds = f", {len(self.machine.stack)} seeds stacked" if self.machine.stack else ""
         return f"{net}, batches of {self.batch_size}{seeds}"
@@ -67,27 +67,27 @@ class Speed:
     Attributes
     ----------
     images_per_second : float
-        Training images a second; for a stack, those of all its members together.
+        Training images per second; for a stack, summed over its members.
     known : str
-        How the speed is known, as text.
+        Where the speed comes from, as text.
     """
 
     images_per_second: float
     known: str
 
     def __str__(self) -> str:
-        """Return it as a person reads it."""
+        """Describe the speed for display."""
         return f"{self.images_per_second:,.0f} images/s, {self.known}"
 
 
 def work(config: Config) -> Work:
-    """Return the kind of work that `config` is."""
+    """Return the kind of work that a run of `config` does."""
     data = config.data
     return Work(data.dataset, data.size, config.model, config.train.batch_size, config.machine)
 
 
 def images(config: Config) -> int:
-    """Count the training images of all levels of `config`; each tested image counts as a third of one."""
+    """Count the images that a run trains on over all its levels; each test image counts as a third of one."""
     train, test = _counts(config.data.dataset, config.data.classes)
     count = min(train - config.data.validation, config.data.limit or train)
     batch = config.train.batch_size
@@ -99,7 +99,7 @@ def images(config: Config) -> int:
 
 
 def left(config: Config, folder: Path) -> float:
-    """Return how many images the run in `folder` has yet to see."""
+    """Return how many of these images the run in `folder` has yet to process."""
     if completeness.is_recorded(folder, config):
         return 0.0
     done = _progress(folder)
@@ -109,9 +109,9 @@ def left(config: Config, folder: Path) -> float:
 
 
 def seconds(configs: Iterable[Config], runs: Path, speeds: Mapping[Work, Speed]) -> float:
-    """Estimate how long the rest of these runs takes, one after the other.
+    """Estimate the seconds that the rest of these runs takes, one run after the other.
 
-    A kind of work that is not in `speeds` counts at their mean.
+    Work of a kind that is not in `speeds` is assumed to go at their mean speed.
     """
     mean = sum(speed.images_per_second for speed in speeds.values()) / len(speeds)
     total = 0.0
@@ -125,7 +125,7 @@ def seconds(configs: Iterable[Config], runs: Path, speeds: Mapping[Work, Speed])
 
 
 def observed(configs: Iterable[Config], runs: Path) -> dict[Work, Speed]:
-    """Return the speeds at which runs in the folder `runs` trained."""
+    """Return the speeds at which these runs, in the folder `runs`, have trained so far."""
     found = {}
     for config in configs:
         rate = _progress(runs / config.run_id).get("images_per_second")
@@ -135,7 +135,7 @@ def observed(configs: Iterable[Config], runs: Path) -> dict[Work, Speed]:
 
 
 def speeds(configs: Iterable[Config], runs: Path) -> dict[Work, Speed]:
-    """Find a speed for every kind of work: observed, else measured here, else assumed.
+    """Find the speed of every kind of work: observed if possible, else measured here, else assumed.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def speeds(configs: Iterable[Config], runs: Path) -> dict[Work, Speed]:
 
 @functools.cache
 def _counts(name: str, classes: int | None) -> tuple[int, int]:
-    """Return the numbers of training and test images: of this machine's copy, else as published."""
+    """Return the numbers of training and test images in this machine's copy, else as published."""
     if name in _IMAGES:
         return _IMAGES[name]
     from deepexp.data import image_folder
@@ -174,15 +174,15 @@ def _counts(name: str, classes: int | None) -> tuple[int, int]:
 
 
 def _measured(config: Config) -> Speed:
-    """Measure the speed of a second of training on random images; for an absent GPU, assume one."""
+    """Measure the speed by training on random images for a second; assume a speed if the GPU is absent."""
     import torch
 
     from deepexp.runs import setup
     from deepexp.runs import speed as bench
     from deepexp.runs.stack import Stack
 
-    # A dense run without other runs' masks, on random images, needs no files. Where the GPU is absent, it is
-    # built on the CPU, only to count its layers and operations.
+    # A dense run on random images needs neither the data set nor files of other runs. If the GPU is absent,
+    # the run is built on the CPU, only to count its layers and operations.
     device = config.machine.device
     absent = device == "cuda" and not torch.cuda.is_available()
     instead = {"device": "cpu", "compile": False, "precision": "float32"}
@@ -210,14 +210,14 @@ def _measured(config: Config) -> Speed:
 
 
 def random_images(config: Config, count: int) -> Dataset:
-    """Make a data set of random training images, to measure the speed of training without the real ones.
+    """Make a data set of random training images, to measure training speed without the real ones.
 
     Parameters
     ----------
     config : Config
-        Its data set sets shape and classes; its machine sets the device.
+        Its data set determines shape and classes, its machine the device.
     count : int
-        How many training images; there are none for validation and testing.
+        Number of training images; the validation and test sets are empty.
 
     Returns
     -------
@@ -240,9 +240,9 @@ def random_images(config: Config, count: int) -> Dataset:
 
 
 def _assumed(work: workspace.Run, config: Config, count: int) -> Speed:
-    """Assume a GPU's speed: a step takes a time for each layer, or that of its operations if that is longer.
+    """Assume a GPU's speed: a step takes a fixed time per layer, or the time of its operations if longer.
 
-    A stack of `count` networks has the layers of one and the operations of all.
+    A stack of `count` networks has as many layers as one network, but the operations of all.
     """
     from deepexp.runs import speed as bench
 
@@ -252,18 +252,18 @@ def _assumed(work: workspace.Run, config: Config, count: int) -> Speed:
     rate = published * RESNET50_OPERATIONS / bench.operations(work)
     speed = images / max(layers * layer, images / rate)
     assumption = f"ResNet50's published {published:,} images/s in {machine.precision}, {layer * 1e3:g} ms"
-    return Speed(speed, f"assumed, since there is no GPU here ({assumption} a layer and step)")
+    return Speed(speed, f"assumed, since there is no GPU here ({assumption} per layer and step)")
 
 
 def _progress(folder: Path) -> dict[str, float]:
     try:
         return records.progress(folder)
-    except ValueError:  # a damaged file must not stop an estimate, which does without it
+    except ValueError:  # an estimate can do without a damaged file
         return {}
 
 
 def duration(seconds: float) -> str:
-    """Write a duration as people say it, in the two largest units.
+    """Format a duration in its two largest units.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How runs are trained, each after those that it needs: here, on a Dask cluster or under SLURM."""
+"""Train runs, each after the runs that it needs: here, on a Dask cluster or under SLURM."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from deepexp.storage import folder as layout
 
 @dataclass(frozen=True)
 class Job:
-    """A run or a stack that any machine with the same files can train by calling it.
+    """A callable that trains a run or a stack on any machine with the same files.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Job:
         return [config.run_id for config in configs]
 
     def checkpoint(self) -> Any:
-        """Return the job that submitit requeues when SLURM ends this one early: the same, which resumes."""
+        """Return this job, so that submitit requeues it when SLURM stops it early; it then resumes."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
@@ -49,23 +49,23 @@ class Job:
 def trained(
     configs: Sequence[Config], folders: Sequence[Path], say: Callable[[str], None]
 ) -> Iterator[tuple[int, Any]]:
-    """Train one run, or those of a stack, in their folders.
+    """Train one run, or all runs of a stack, in their folders.
 
     Parameters
     ----------
     configs : sequence of Config
-        One, or all of a stack.
+        The configuration of the run, or of every run of the stack.
     folders : sequence of Path
-        The folder of each.
+        The folder of each run.
     say : callable
-        Is told each line of the log.
+        Called with each line of the log.
 
     Yields
     ------
     number : int
         Which of the runs has progressed.
-    event : Progress
-        How far it is.
+    event : LevelProgress
+        Its progress.
     """
     from deepexp.runs import run as levels
     from deepexp.runs import stacked_run
@@ -102,16 +102,16 @@ def execute(
     folder: Path,
     most: int | None = None,
 ) -> dict[str, BaseException]:
-    """Train units, each once the runs that it needs are complete.
+    """Train units, starting each once the runs that it needs are complete.
 
     Parameters
     ----------
     todo : sequence of sequences of PlannedRun
         The units: runs that train together.
     start : callable
-        Starts a unit; its future ends when the unit does.
+        Starts a unit and returns a future, which is done when the unit ends.
     done : callable
-        Called with each run that is complete, also with one whose unit failed after it was complete.
+        Called with each completed run, even if its unit failed afterwards.
     folder : Path
         The folder of the runs.
     most : int, optional
@@ -120,7 +120,7 @@ def execute(
     Returns
     -------
     dict of exceptions
-        Why runs failed, by run_id.
+        The error of each failed run, by run_id.
     """
     waiting, going = list(todo), dict[Future[Any], Sequence[PlannedRun]]()
     failed: dict[str, BaseException] = {}
@@ -129,7 +129,7 @@ def execute(
         for unit in list(waiting):
             needs = [need for run in unit for need in run.needs]
             if lost := [need for need in needs if need in failed]:
-                why = RuntimeError(f"{lost[0]}, which it needs, failed")
+                why = RuntimeError(f"it needs {lost[0]}, which failed")
                 failed |= {run.config.run_id: why for run in unit}
             elif busy.intersection(needs) or len(going) == most:
                 continue

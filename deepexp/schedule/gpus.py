@@ -1,4 +1,4 @@
-"""Which GPU a run takes: the first that no other run holds."""
+"""Choose the GPU of a run: the first that no other run holds."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from deepexp.config.settings import Config
 
 @contextlib.contextmanager
 def device(config: Config) -> Iterator[None]:
-    """Give a run on 'cuda' a GPU of this machine for itself, as soon as one is free.
+    """Reserve a GPU of this machine for a run on 'cuda', as soon as one is free.
 
-    A run on a CPU gets none, nor do the processes of torchrun, which have theirs. Users of one machine do not
-    wait for each other.
+    No GPU is reserved for a run on a CPU, nor for a process of torchrun, which already has one. Users of the
+    same machine do not wait for each other.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def device(config: Config) -> Iterator[None]:
     Raises
     ------
     ValueError
-        Where torch finds no GPU.
+        If torch finds no GPU.
     """
     if config.machine.device == "cpu" or "LOCAL_RANK" in os.environ:
         yield
@@ -44,9 +44,9 @@ def device(config: Config) -> Iterator[None]:
         raise ValueError("a run on 'cuda' needs a CUDA device, but torch finds none; use --device cpu")
     names = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     visible = names.split(",") if names else [str(i) for i in range(torch.cuda.device_count())]
-    # Locks bear the user's id, since no user may open another's files in this folder for writing.
+    # A lock's name has the user's id, since a user may not open another's files here for writing.
     here = Path(tempfile.gettempdir())
-    # A part of a GPU has slashes in its name, as in MIG-GPU-x/1/0.
+    # The name of a GPU partition may contain slashes, as in MIG-GPU-x/1/0.
     named = [name.strip().replace("/", "_") for name in visible]
     locks = [here / f"signflow-{os.getuid()}-gpu-{name}.lock" for name in named]
     with first_free(locks) as index:
@@ -56,7 +56,7 @@ def device(config: Config) -> Iterator[None]:
 
 @contextlib.contextmanager
 def first_free(locks: Sequence[Path], pause: float = 0.5) -> Iterator[int]:
-    """Hold the first of these lock files that no process holds, and yield its index; wait if all are held."""
+    """Acquire the first lock file that is free, and yield its index; wait if all are held."""
     with contextlib.ExitStack() as stack:
         files = [
             stack.enter_context(os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666))) for path in locks

@@ -1,4 +1,4 @@
-"""A plan as a makefile, so that make's job server schedules its runs."""
+"""Write a plan as a makefile, so that make's job server schedules its runs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from signflow.provenance import source_digest
 def makefile(
     recipe: str, runs: Sequence[PlannedRun], folder: Path, options: Sequence[str], build: Path
 ) -> str:
-    """Write a plan as a makefile: its runs, its result file and its figure.
+    """Write a makefile for a plan's runs, result file and figure.
 
     The target of a run is its levels.csv. An unfinished run may have part of that file, so its target is
-    phony. So is the result file, if it is of other runs, of older sources or of an older recipe.
+    phony. The result file is phony if it was made from other runs, older sources or an older recipe.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def makefile(
     options : sequence of str
         The options of the plan, which the makefile passes on to `deepexp run` and `deepexp reduce`.
     build : Path
-        Where results/ and figures/ are.
+        The folder with results/ and figures/.
 
     Returns
     -------
@@ -43,13 +43,13 @@ def makefile(
     Raises
     ------
     ValueError
-        Where a path has characters that make cannot handle.
+        If a path has characters that make cannot handle.
     """
     name = Path(recipe).stem
     results, figure = build / "results" / f"{name}.nc", build / "figures" / f"{name}.png"
     for path in (folder, build, results):
         if re.search(r"[^\w./@+=,-]", str(path)):
-            raise ValueError(f"make needs paths of only letters, digits and ./@+=,-_, got '{path}'")
+            raise ValueError(f"make needs paths that contain only letters, digits and ./@+=,-_, got '{path}'")
     todo = units(runs, folder)
     always = [_target(run.config.run_id, folder) for unit in todo for run in unit]
     if not is_reduced(results, runs) or _is_newer(Path(recipe), results):
@@ -78,7 +78,7 @@ def makefile(
 
 
 def is_reduced(results: Path, runs: Sequence[PlannedRun]) -> bool:
-    """Return whether `results` is of exactly these runs and was made by these sources."""
+    """Return whether `results` was made from exactly these runs and by the present sources."""
     import h5netcdf
 
     try:
@@ -92,7 +92,7 @@ def is_reduced(results: Path, runs: Sequence[PlannedRun]) -> bool:
 
 
 def _is_newer(recipe: Path, results: Path) -> bool:
-    """Return whether a user's own recipe has changed since; the package's recipes are part of its sources."""
+    """Return whether a user's own recipe is newer; the package's recipes are part of its sources."""
     return recipe.suffix == ".toml" and recipe.stat().st_mtime > results.stat().st_mtime
 
 

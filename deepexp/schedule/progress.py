@@ -1,4 +1,4 @@
-"""What a plan reports while it runs: its runs, how many are left, and how long they will take."""
+"""Report the progress of a plan: its runs, how many are left, and how long they will take."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def overview(runs: Sequence[PlannedRun], todo: Sequence[PlannedRun]) -> list[str
     runs : sequence of PlannedRun
         All runs of the plan.
     todo : sequence of PlannedRun
-        Those that are not complete.
+        The runs that are not complete.
 
     Returns
     -------
     list of str
-        A line for each arm of each panel, and one for all.
+        One line for each arm of each panel, and one for the whole plan.
     """
     left = {run.config.run_id for run in todo}
     count = len({run.config.run_id for run in runs})
@@ -47,7 +47,7 @@ def overview(runs: Sequence[PlannedRun], todo: Sequence[PlannedRun]) -> list[str
 
 
 def outlook(todo: Sequence[PlannedRun], folder: Path, speeds: Mapping[costs.Work, costs.Speed]) -> str:
-    """Say what is left, and how long it will take.
+    """Report how many runs are left, and how long they will take.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def outlook(todo: Sequence[PlannedRun], folder: Path, speeds: Mapping[costs.Work
         return "nothing is left to train"
     one = len(todo) == 1
     many = f"{len(todo)} {'run is' if one else 'runs are'} left"
-    if not speeds:  # no finished run says how fast it was
+    if not speeds:  # no run has recorded its speed yet
         return many
     parallel = min(at_a_time(), len(units(todo, folder)))
     left = costs.duration(costs.seconds([run.config for run in todo], folder, speeds) / parallel)
@@ -74,7 +74,7 @@ def outlook(todo: Sequence[PlannedRun], folder: Path, speeds: Mapping[costs.Work
 
 
 def news(run: PlannedRun, todo: Sequence[PlannedRun], folder: Path) -> str:
-    """Report that a run is complete, what is left, and how long that will take at the speeds so far.
+    """Report that a run is complete, how many are left, and how long they will take at the speeds so far.
 
     Parameters
     ----------
@@ -97,6 +97,6 @@ def news(run: PlannedRun, todo: Sequence[PlannedRun], folder: Path) -> str:
 
 
 def at_a_time() -> int:
-    """Return how many jobs the make that started this process runs at a time; 1 without one."""
+    """Return how many jobs the make that started this process runs at a time; 1 if no make did."""
     found = re.search(r"-j ?(\d+)", os.environ.get("MAKEFLAGS", ""))
     return int(found[1]) if found else 1

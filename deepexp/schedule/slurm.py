@@ -1,4 +1,4 @@
-"""A plan as jobs of SLURM."""
+"""Submit the runs of a plan to SLURM."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from deepexp.schedule.execute import job
 def submit(
     todo: Sequence[Sequence[PlannedRun]], folder: Path, parameters: Mapping[str, Any]
 ) -> dict[str, str]:
-    """Put units into the queue of SLURM, each to start once the runs that it needs are complete.
+    """Submit units to SLURM, each to start once the runs that it needs are complete.
 
     Parameters
     ----------
     todo : sequence of sequences of PlannedRun
-        The units: runs that train together. Each comes after those that it needs.
+        The units (runs that train together), each after the units that it needs.
     folder : Path
         The folder of the runs.
     parameters : mapping
-        Those of submitit: 'timeout_min', 'slurm_partition', ...
+        Parameters of submitit: 'timeout_min', 'slurm_partition', ...
 
     Returns
     -------
     dict of str
-        The number of the job of each run, by run_id.
+        The job number of each run, by run_id.
 
     Raises
     ------
     ValueError
-        Where submitit or SLURM is missing, or submitit does not know a parameter.
+        If submitit or SLURM is missing, or submitit does not know a parameter.
     """
     try:
         import submitit
     except ImportError:
-        raise ValueError("--slurm needs the package submitit: pip install 'signflow[cluster]'") from None
+        raise ValueError("--slurm needs the package submitit; run pip install 'signflow[cluster]'") from None
     jobs: dict[str, str] = {}
     for unit in todo:
         config, extra = unit[0].config, {}

@@ -1,4 +1,4 @@
-"""What is left to train: the unfinished runs of a plan, in units that train together."""
+"""The unfinished runs of a plan, grouped into units that train together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deepexp.storage import completeness
 
 
 def unfinished(runs: Sequence[PlannedRun], folder: Path) -> list[PlannedRun]:
-    """Return the runs that are not complete, each run_id once, in their order.
+    """Return the runs that are not complete, each run_id once, in the given order.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def unfinished(runs: Sequence[PlannedRun], folder: Path) -> list[PlannedRun]:
 
 
 def units(runs: Sequence[PlannedRun], folder: Path) -> list[list[PlannedRun]]:
-    """Return what is left to train: each run alone, or the runs of an arm that train as one stack.
+    """Return the units left to train: single runs, or the runs of an arm that train as one stack.
 
     A stack is listed whole, since all its runs resume together if one of them is not complete.
 
@@ -53,7 +53,7 @@ def units(runs: Sequence[PlannedRun], folder: Path) -> list[list[PlannedRun]]:
 
 
 def _once(runs: Sequence[PlannedRun]) -> dict[str, PlannedRun]:
-    """Return the runs by run_id; one that several arms share counts for the first of them."""
+    """Return the runs by run_id; a run that several arms share is listed for the first of them."""
     once: dict[str, PlannedRun] = {}
     for run in runs:
         once.setdefault(run.config.run_id, run)
@@ -73,7 +73,7 @@ def check_data(recipe: str, runs: Sequence[PlannedRun]) -> None:
     Raises
     ------
     ValueError
-        Names the recipe and the panel whose data set is missing.
+        If a data set is missing; the message names the recipe and the panel.
     """
     for run in {run.panel: run for run in runs}.values():
         data = run.config.data

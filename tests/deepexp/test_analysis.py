@@ -110,7 +110,7 @@ def test_what_starves(tmp_path):
     assert empty.tolist() == [0, 0, 1]
     for kept in ([5108, 66, 58], [5108, 66], [5108, 66, 59, 59]):
         with pytest.raises(
-            ValueError, match=r"layers\.csv' must have .* adding up to levels\.csv, but it does"
+            ValueError, match=r"layers\.csv' must have .* with the totals of levels\.csv, but it does"
         ):
             starvation.starving(tmp_path, kept)
 
@@ -144,7 +144,9 @@ def test_verdicts_of_an_unfinished_experiment_say_what_is_missing(made):
 
 def test_nothing_complete_is_refused(made, tmp_path):
     recipe, runs, _ = made
-    with pytest.raises(ValueError, match=r"tiny must have a complete run in .* none of its 6 is; run it"):
+    with pytest.raises(
+        ValueError, match=r"tiny must have a complete run in .* none of its 6 runs is complete; run"
+    ):
         analysis.tables(recipe, runs, tmp_path)
 
 

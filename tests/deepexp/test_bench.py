@@ -135,7 +135,9 @@ def test_a_process_of_its_own_tells_its_start_and_its_memory():
     found = alone.alone("deepexp, masked", SMALL)
     assert 0.5 < found.start < 120
     assert 100 < found.memory < 5_000
-    with pytest.raises(RuntimeError, match=r"a process that trains by 'deepexp' failed: .*must be one of"):
+    with pytest.raises(
+        RuntimeError, match=r"a process that trains with the loop 'deepexp' failed: .*must be one of"
+    ):
         alone.alone("deepexp", {"data.dataset": "none"})
 
 

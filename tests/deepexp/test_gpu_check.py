@@ -101,4 +101,4 @@ def test_a_failed_check_is_exit_code_1(monkeypatch, tmp_path, capsys):
     assert main.main(["gpu-check", "--out", str(tmp_path / "found.json")]) == 1
     streams = capsys.readouterr()
     assert "two: FAILED; why" in streams.out
-    assert "1 of 2 checks failed, the first two" in streams.err
+    assert "1 of 2 checks failed, starting with two" in streams.err

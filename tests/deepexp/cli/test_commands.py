@@ -88,8 +88,8 @@ def test_the_same_command_finds_the_run_complete(run, capsys):
         (["--set", "train.lrr=1"], "unknown key 'train.lrr'; did you mean 'train.lr'?"),
         (["--set", "algorithm=[1]"], "the algorithm must be one of"),
         (["--set", "train=3", "train.lr=0.1"], "'train' is a section"),
-        (["--set", "train.lr"], "--set takes KEY=VALUE"),
-        (["--seed", "4", "--set", "seed=3"], "--set must leave the seed to --seed, got seed=3"),
+        (["--set", "train.lr"], "--set must be KEY=VALUE"),
+        (["--seed", "4", "--set", "seed=3"], "the seed must be given only once, got both --seed and --set"),
         (["--set", "pruning.keep=0"], "pruning.keep must be greater than 0, got 0"),
         (["--set", "pruning.keep=1.2"], "pruning.keep must be less than or equal to 1, got 1.2"),
         (["--levels", "-1"], "pruning.levels must be greater than or equal to 0, got -1"),
@@ -111,7 +111,7 @@ def test_the_same_command_finds_the_run_complete(run, capsys):
         (["--levels", "999999999"], "pruning.levels must be less than or equal to 10000, got 999999999"),
         (["--set", "pruning.score=synflow", "pruning.synflow_steps=1000000000000"], "must be less than or"),
         (["--seed", str(2**128)], f"seed must be less than {2**128}, got {2**128}"),
-        (["--set", "=1"], "--set takes KEY=VALUE, such as train.lr=0.05, got '=1'"),
+        (["--set", "=1"], "--set must be KEY=VALUE, such as train.lr=0.05, got '=1'"),
         (
             ["--set", "machine.compile=true"],
             "a compiler, but there is no no-compiler; install one",
@@ -149,14 +149,14 @@ def test_places_that_cannot_be_are_told_before_any_work(run, tmp_path, capsys, m
     smoke = ["smoke", "--profile", "smoke"]
     _fails(capsys, ["plan", *smoke, "--make", "--out", "/proc/x.mk"], "must be writable, but '/proc' is not")
     _fails(capsys, ["plan", *smoke, "--make", "--out", "."], "the output must be a file, but '.' is a folder")
-    _fails(capsys, ["plan", *smoke, "--out", "x.mk"], "got 'x.mk'; add --make, or leave it out")
+    _fails(capsys, ["plan", *smoke, "--out", "x.mk"], "--out 'x.mk' needs --make")
     _fails(
         capsys, ["run", *smoke, "--runs", "/proc/x"], "the folder of the runs must be writable, but '/proc'"
     )
     _fails(capsys, ["run", *smoke, "--runs", "file"], "the folder of the runs must be writable, but '")
     _fails(capsys, ["export", str(run), "--level", "0", "--out", "file"], "must be writable, but '")
-    _fails(capsys, ["status", "file"], "there must be a folder of runs at 'file', but there is none")
-    _fails(capsys, ["status", "nowhere"], "there must be a folder of runs at 'nowhere', but there is none")
+    _fails(capsys, ["status", "file"], "'file' must be a folder of runs, but there is no such folder")
+    _fails(capsys, ["status", "nowhere"], "'nowhere' must be a folder of runs, but there is no such folder")
     _fails(capsys, ["bench", "--readme", "nowhere"], "'nowhere' must be a readable file")
     _fails(capsys, ["bench", "--readme", "file"], "must hold the lines <!-- deepexp benchmark: begin -->")
     assert main.main(["status"]) == 0
@@ -168,7 +168,7 @@ def test_places_that_cannot_be_are_told_before_any_work(run, tmp_path, capsys, m
     "arguments", [["fetch", "digits"], ["fetch", "imagenet"], ["verify", "cifar10"], ["verify", "digits"]]
 )
 def test_a_url_that_nothing_would_be_fetched_from_is_refused(capsys, arguments):
-    message = f"there is none for `data {' '.join(arguments)}`; leave it out"
+    message = f"`data {' '.join(arguments)}` downloads none; leave it out"
     _fails(capsys, ["data", *arguments, "--url", "http://localhost:1/x"], message)
 
 
@@ -274,7 +274,7 @@ def test_an_interrupted_run_says_what_is_kept(tmp_path):
             process.kill()
     assert process.returncode == 130
     assert errors == (
-        f"deepexp: interrupted; '{folder}' keeps every complete epoch; run the same command again to go on\n"
+        f"deepexp: interrupted; '{folder}' keeps every complete epoch; run the same command again to resume\n"
     )
 
 
@@ -296,11 +296,11 @@ def test_several_seeds_train_together_and_every_line_names_its_own(tmp_path, mon
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["machine.stack=[]", "--seed", "0", "1"], "--set must leave machine.stack to --seed, got []; give"),
-        (["machine.stack=[0,1]", "--dry-run"], "--set must leave machine.stack to --seed, got [0, 1]; give"),
-        (["seed=3", "--seed", "0", "1"], "--set must leave the seed to --seed, got seed=3; give it there"),
+        (["machine.stack=[]", "--seed", "0", "1"], "machine.stack must not be set by --set, got []; pass"),
+        (["machine.stack=[0,1]", "--dry-run"], "machine.stack must not be set by --set, got [0, 1]; pass"),
+        (["seed=3", "--seed", "0", "1"], "got both --seed and --set seed=3; leave one of them out"),
         (["--seed", "1", "1"], "stack must have at least two seeds, all different, got [1, 1]"),
-        (["--seed", "0", "1", "--tensorboard"], "--tensorboard is for one seed, got 2; leave it out"),
+        (["--seed", "0", "1", "--tensorboard"], "--tensorboard needs a single seed, got 2; pass one"),
     ],
 )
 def test_what_a_stack_cannot_be_is_one_line(tmp_path, monkeypatch, capsys, arguments, message):
@@ -530,7 +530,7 @@ def test_a_recipe_runs_and_reduces_to_one_table(tmp_path, capsys, monkeypatch):
         assert found.density.values.tolist() == [float(row["density"]) for row in rows]
     said = " ".join(capsys.readouterr().out.split())
     assert "build/results/tiny.nc" in said
-    assert "P1 │ digits, resnet8, width 0.25 │ │ 0 │ NOT RUN (the arm lrr has no level of a density" in said
+    assert "P1 │ digits, resnet8, width 0.25 │ │ 0 │ NOT RUN (the arm lrr has no level with a density" in said
     assert "NOT RUN (there is no arm imp-on-lrr here)" in said
     assert "not complete" not in said
     assert figures.cli.main(["draw", "tiny", "--quiet"]) == 0
@@ -538,7 +538,7 @@ def test_a_recipe_runs_and_reduces_to_one_table(tmp_path, capsys, monkeypatch):
     assert main.main(["reduce", "tiny.toml", "--profile", "smoke", "--seed", "0", "1"]) == 0
     said = capsys.readouterr().out
     assert "not complete: 2 of 4 runs, digits-resnet8-" in said
-    assert "added to the profile's seeds: 1; if a verdict was the reason" in said
+    assert "seeds added to the profile's: 1; if a verdict was the reason" in said
     _fails(
         capsys, ["reduce", "tiny.toml", "--profile", "smoke", "--seed", "1"], "tiny must have a complete run"
     )
@@ -567,9 +567,9 @@ def test_a_result_is_reduced_again_where_its_runs_are_gone(tmp_path, capsys, mon
     assert main.main([*again, "--without-starved"]) == 0
     assert not results.read(tmp_path / "new.nc")["levels"].counted.values[0, -1]
     for arguments, message in (
-        (["laptop", "--from", "old.nc"], "must be of the recipe laptop, but it is of tiny"),
+        (["laptop", "--from", "old.nc"], "must be a result of the recipe laptop, got one of tiny"),
         (["tiny.toml", "--from", "gone.nc"], "the result file 'gone.nc' does not exist"),
-        (["tiny.toml", "--from", "old.nc", "--seed", "0"], "leave --seed and --panel out"),
+        (["tiny.toml", "--from", "old.nc", "--seed", "0"], "leave out --seed and --panel"),
     ):
         _fails(capsys, ["reduce", *arguments], message)
 

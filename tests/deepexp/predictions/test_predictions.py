@@ -51,7 +51,7 @@ def _one(identifier, arms, **more):
         ([5.0, 5.1], "INCONCLUSIVE (n = 3)"),
         ([5.0, 5.0], "INCONCLUSIVE (n = 3)"),
         ([-5.0, -5.0], "INCONCLUSIVE (n = 3)"),
-        ([], "NOT RUN (no seed has all the runs that it takes)"),
+        ([], "NOT RUN (no seed has all the runs that it needs)"),
     ],
 )
 def test_the_rule(values, text):
@@ -274,7 +274,7 @@ def test_a_seed_without_all_its_runs_takes_no_part():
         ("P4", {"lrr": ZERO}, "there is no arm imp here"),
         ("P5", {"imp": ZERO, "lrr": ZERO}, "there is no arm imp-p0.25-l1 here"),
         ("P6", {"imp_uniform": ZERO, "lrr_uniform": ZERO}, "there is no arm lrr-erk here"),
-        ("P7", {"imp_w1": ZERO, "lrr_w1": ZERO}, "a slope needs arms of two widths, but there are 1"),
+        ("P7", {"imp_w1": ZERO, "lrr_w1": ZERO}, "a slope needs arms of at least two widths, got 1"),
         ("P8", {"imp": ZERO, "lrr": ZERO}, "there is no arm signs-on-lrr here"),
         ("P8b", {"imp": ZERO, "lrr": ZERO}, "there is no arm imp-on-lrr here"),
     ],
@@ -289,7 +289,7 @@ def test_what_is_not_complete_or_not_sparse_is_not_run():
     why = str(_one("P1", arms, missing=missing).verdict)
     assert why == "NOT RUN (no run of the arm lrr is complete)"
     why = str(_one("P1", arms, keep=0.9).verdict)
-    assert why == "NOT RUN (the arm lrr has no level of a density of at most 0.2)"
+    assert why == "NOT RUN (the arm lrr has no level with a density of at most 0.2)"
 
 
 def test_the_table_has_a_row_a_panel_and_p7b_with_p7():

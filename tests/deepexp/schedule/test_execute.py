@@ -86,7 +86,7 @@ def test_a_run_in_two_arms_is_one_target_after_what_it_needs(recipe):
         assert rules[f"runs/{run.config.run_id}/levels.csv"].split() == [
             f"runs/{need}/levels.csv" for need in run.needs
         ]
-    with pytest.raises(ValueError, match="make needs paths of only letters"):
+    with pytest.raises(ValueError, match="make needs paths that contain only letters"):
         makefile.makefile("tiny.toml", recipe, Path("my runs"), [], Path("build"))
 
 
@@ -239,7 +239,7 @@ def test_runs_start_after_their_needs_and_a_failure_takes_along_its_own_alone(re
     failed = execute.execute(todo, start, lambda run: done.append(run.config.run_id), Path("runs"))
     assert {name: str(error) for name, error in failed.items()} == {
         lrr: "it broke",
-        on: f"{lrr}, which it needs, failed",
+        on: f"it needs {lrr}, which failed",
     }
     assert sorted(done) == sorted(set(_names(recipe)) - {lrr, on})
     assert sorted(started) == sorted(set(_names(recipe)) - {on})
@@ -272,7 +272,7 @@ def test_a_failure_among_several_runs_is_told_and_the_others_run(recipe, capsys,
     monkeypatch.setattr(cli_recipes, "train_together", break_lrr)
     assert main.main(["run", "tiny.toml", "--profile", "smoke", "--quiet"]) == 1
     error = capsys.readouterr().err
-    assert f"4 of 6 runs failed, the first {recipe[0].config.run_id}: it broke" in error
+    assert f"4 of 6 runs failed, starting with {recipe[0].config.run_id}: it broke" in error
     assert error.count("\n") == 1
 
 
@@ -332,7 +332,7 @@ def test_a_member_that_diverges_fails_with_what_needs_it_and_the_others_are_done
     streams, units = capsys.readouterr(), schedule_units.units(runs, Path("runs"))
     assert [[run.arm for run in unit] for unit in units] == [["lrr", "lrr"], ["on", "on"]]
     lost = units[0][1].config.run_id
-    assert f"3 of 6 runs failed, the first {lost}: the training loss must stay finite" in streams.err
+    assert f"3 of 6 runs failed, starting with {lost}: the training loss must stay finite" in streams.err
     assert f"{units[0][0].config.run_id} (lrr on digits): test accuracy" in streams.out
 
 
@@ -422,7 +422,7 @@ def test_slurm_gets_jobs_that_wait_for_their_needs(recipe, tmp_path, capsys, mon
     assert call.result() == [recipe[0].config.run_id]
     assert completeness.is_complete(Path("runs") / recipe[0].config.run_id, recipe[0].config)
     assert main.main([*arguments, "partition"]) == 2
-    assert "--slurm takes KEY=VALUE" in capsys.readouterr().err
+    assert "--slurm must be KEY=VALUE" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("warmup", [0.0, 2.0])

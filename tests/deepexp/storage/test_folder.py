@@ -75,8 +75,8 @@ def _fails(capsys, arguments, *messages):
         ("about.json", b"\xff\xfe{", "restore it, or delete '"),
         ("levels.csv", b"level\n0\n1\n", "it has no column 'density'); delete it and resume its run"),
         ("levels.csv", b"\xff\xfe", "delete it and resume its run"),
-        ("layers.csv", None, "adding up to levels.csv, but it does not; delete it and go on with its run"),
-        ("layers.csv", b"level,layer,kept,total\n0,stem,36,36\n", "adding up to levels.csv, but it does not"),
+        ("layers.csv", None, "the totals of levels.csv, but it does not; delete it and resume its run"),
+        ("layers.csv", b"level,layer,kept,total\n0,stem,36,36\n", "the totals of levels.csv, but it does not"),
         ("layers.csv", b"level,layer,kept,total\n0,stem,3", "a row is too short); delete it and resume"),
         ("masks/01.safetensors", None, "there is no such file; restore it, or repeat its run"),
         ("masks/01.safetensors", b"x", "restore it, or repeat its run"),
@@ -99,7 +99,7 @@ def test_reduce_takes_no_signs_of_another_network(made, capsys):
     read = bit_files.load(path)
     del read["classifier.weight"]
     bit_files.save(read, path)
-    _fails(capsys, arguments("reduce"), f"'{path}' must fit the masks of its run")
+    _fails(capsys, arguments("reduce"), f"'{path}' must have the layers and shapes of its run's masks")
 
 
 @pytest.mark.parametrize("name", ["weights/01", "masks/01"])
