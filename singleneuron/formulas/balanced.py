@@ -87,8 +87,8 @@ def universal_x(time: ArrayLike) -> Array:
 def angle_time(theta: ArrayLike) -> Array:
     """Compute T(theta) = 2 pi int_theta^{pi/2} dphi / ((pi - phi) sin(phi)), a clock for the angle.
 
-    Balanced population flows (d > 1) satisfy T(theta(t)) = T(theta(0)) + t if a > 0 and T(theta(0)) - t if a
-    < 0, for any d and any norm.
+    Balanced population flows (d > 1) satisfy T(theta(t)) = T(theta(0)) + t if a > 0 and T(theta(0)) - t if
+    a < 0, for any d and any norm.
 
     Parameters
     ----------
@@ -162,9 +162,9 @@ def universal_angle(time: ArrayLike) -> Array:
 def _balanced_point(a: float, p: float, q: float, t: float, curve: AngleCurve) -> tuple[float, float, float]:
     """Compute `balanced_flow` for one start.
 
-    The angle moves along the universal curve: T <- T + sign(a) t. With E and H as in `AngleCurve` and rho =
-    |w|, d(E/rho^2)/dt = E, so E/rho^2 grows by t + |change of H|. The code divides this by the larger E of
-    the two ends, so that nothing overflows. Here m = e^{-|x|}.
+    The angle moves along the universal curve: T <- T + sign(a) t. With E and H as in `AngleCurve` and
+    rho = |w|, d(E/rho^2)/dt = E, so E/rho^2 grows by t + |change of H|. The code divides this by the larger E
+    of the two ends, so that nothing overflows. Here m = e^{-|x|}.
     """
     norm = abs(a)
     if norm == 0.0 or t == 0.0:

@@ -15,8 +15,8 @@ def hop_rate(d: int, algorithm: str, *, learning_rate: float, scale: float = 1.0
     """Compute the share of balanced starts (d > 1) on the side of success after one step of descent.
 
     This side is w_1 > 0 and a > -w_1 for IMP's last level, and a > 0 for LRR's dense level. The flow never
-    enters it from outside, but a large step may: IMP's w_1 < 0 becomes w_1 (1 - rate a^2/2), and LRR's a =
-    -rho becomes rho (rate (rho^2/2 + k(theta)) - 1). The share is a mean over 2^15 Sobol points.
+    enters it from outside, but a large step may: IMP's w_1 < 0 becomes w_1 (1 - rate a^2/2), and LRR's
+    a = -rho becomes rho (rate (rho^2/2 + k(theta)) - 1). The share is a mean over 2^15 Sobol points.
 
     Parameters
     ----------

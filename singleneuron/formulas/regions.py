@@ -13,8 +13,8 @@ from singleneuron.problem.state import Reduced, Starts, State, balance, reduce, 
 def line_success(a: Array, w: Array, line: Line | None = None, c: Array | None = None) -> NDArray[np.bool_]:
     """Return whether one coordinate succeeds: iff w > 0 and a > -w (Theorem 2.1 if balanced).
 
-    With samples and s_neg > 0 it also succeeds from w < 0 if a > -w: label noise carries the start across w =
-    0. All signs are relative to the sign of s_pos. c is the balance of the start, if it is known by
+    With samples and s_neg > 0 it also succeeds from w < 0 if a > -w: label noise carries the start across
+    w = 0. All signs are relative to the sign of s_pos. c is the balance of the start, if it is known by
     construction.
     """
     line = line or Line()

@@ -22,8 +22,7 @@ for _r, (_p, _q) in enumerate(POWERS):
     for _k in range(DEGREE - _p - _q + 1):
         TERMS[_p + _k, _r] = math.comb(DEGREE - _p - _q, _k) / math.comb(DEGREE, _p + _k)
 PEAKS = np.array([(p / (p + q)) ** p * (q / (p + q)) ** q for p, q in POWERS])
-# The Bernstein coefficients c of the product of two such polynomials, p and q: c[i + j] += PRODUCT[i, j] p[i]
-# q[j].
+# For the Bernstein coefficients c of a product of two such polynomials: c[i + j] += PRODUCT[i, j] p[i] q[j].
 PRODUCT = np.array(
     [[math.comb(7, i) * math.comb(7, j) / math.comb(14, i + j) for j in range(8)] for i in range(8)]
 )
