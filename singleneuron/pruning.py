@@ -161,7 +161,7 @@ def prune(
     if not isinstance(algorithm, Algorithm):
         algorithm = Algorithm(algorithm, rewind_time, imp)
     elif imp != "keep" or rewind_time is not None:
-        raise ValueError("imp and rewind_time must be set in the Algorithm, not beside it; leave them out")
+        raise ValueError("imp and rewind_time must be set in the Algorithm, not separately; leave them out")
     algorithm.check_times(level_time, training.get("learning_rate"))
     counts = level_counts(problem.d, problem.targets, levels)
     rewinds = algorithm.rewind_time is not None and len(counts) > 1

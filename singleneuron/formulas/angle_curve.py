@@ -51,7 +51,7 @@ SPLINE_DEGREE = 7
 @routine
 def _piecewise(rows: Array, position: float) -> float:
     """Evaluate the polynomial of cell floor(position) at the fractional part of `position`."""
-    cell = max(0, min(int(position), rows.shape[0] - 1))  # in range even at the last cell's end and for NaN
+    cell = max(0, min(int(position), rows.shape[0] - 1))  # stays in range at the last cell's end and for NaN
     z = position - cell
     value = rows[cell, SPLINE_DEGREE]
     for power in range(SPLINE_DEGREE - 1, -1, -1):

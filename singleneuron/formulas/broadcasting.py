@@ -1,4 +1,4 @@
-"""Broadcasting, checks and flattening of the arguments of the closed forms."""
+"""Broadcast, flatten and check the arguments of the closed forms."""
 
 import numpy as np
 from numpy.typing import ArrayLike

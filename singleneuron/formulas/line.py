@@ -35,8 +35,8 @@ def side_flow(a: float, w: float, rate: float, slope: float, t: float) -> tuple[
         a <- (a (1 + kappa tau) + sigma tau w) / sqrt(e1 e2),
         w <- (w (1 - kappa tau) + sigma tau a) / sqrt(e1 e2).
 
-    If a w slope >= 0, the second form does not cancel, so that a dying w keeps its digits. If a w slope < 0,
-    the first does not, except in the passage through 0 itself.
+    In the second form nothing cancels if a w slope >= 0, so that a dying w keeps its digits. In the first
+    form nothing cancels if a w slope < 0, except in the passage through 0 itself.
     """
     if rate == 0.0 or t == 0.0:
         return a, w

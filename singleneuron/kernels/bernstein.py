@@ -1,6 +1,6 @@
 """Roots of polynomials on a step, from their Bernstein coefficients.
 
-On [0, 1] a polynomial lies in the convex hull of its Bernstein coefficients and changes sign at most as often
+On [0, 1] a polynomial is in the convex hull of its Bernstein coefficients and changes sign at most as often
 as they do. So a search for events within a step that uses them cannot miss a pair of roots.
 """
 

@@ -23,10 +23,10 @@ from singleneuron.kernels.dop853_step import (
 )
 
 MAX_STEPS = 2_000_000  # a trajectory that needs more fails
-MAX_CERTAIN_STEPS = 100_000  # when limits are sought: the most once a limit is certain
+MAX_CERTAIN_STEPS = 100_000  # with `limit`, stop after this many if the limit is certain
 LEAST_STEP = 1e-290
 
-# Why `solve` returned.
+# The reasons for which `solve` returns.
 END, EVENT, CONVERGED, CERTAIN, FAILED, AMBIGUOUS, RUNNING = 0, 1, 2, 3, 4, 5, 6
 
 # The error estimate is at least this share of the last accepted step's error, scaled to the size of this
@@ -84,7 +84,7 @@ def parts(rhs, gauge):
         """Compute y(h) within an accepted step by a separate step, given k[0] = rhs(y).
 
         The dense output is *not* used: its order is lower and nothing controls its error, which on long
-        smooth steps reaches hundreds of tolerances. It serves only to locate events.
+        smooth steps reaches hundreds of times the tolerance. It serves only to locate events.
         """
         k_within[0] = k[0]
         step(p, y, h, k_within, out)

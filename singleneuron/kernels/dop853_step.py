@@ -56,10 +56,9 @@ def attempt(rhs, p, y, h, k, y1):
         stage(rhs, p, y, h, k, s, y1)
 
 
-# DOP853's error estimate passes through 0 where its part of order 5 changes sign. There it accepts steps
-# whose errors are hundreds of tolerances, in about one of 10,000 balanced population flows. Two more
-# estimates of the same order in h bound it from below: one from only the part of order 3, one from the last
-# step.
+# DOP853's error estimate passes through 0 where its part of order 5 changes sign. There it accepts steps with
+# errors of hundreds of times the tolerance, in about one of 10,000 balanced population flows. Two more
+# estimates of the same order in h bound it from below: one from the part of order 3, one from the last step.
 FLOOR_OF_THREE = 0.1
 
 

@@ -50,7 +50,7 @@ def loss(problem: Problem, state: Starts) -> Array:
     if isinstance(state, State):
         state = reduce(problem, state)
     rho, theta = np.hypot(state.p, state.q), np.arctan2(state.q, state.p)
-    # The form (a rho - 1)^2/4 + a rho (1/2 - k) does not cancel near the target.
+    # In the form (a rho - 1)^2/4 + a rho (1/2 - k), nothing cancels near the target.
     return (state.a * rho - 1) ** 2 / 4 + state.a * rho * (0.5 - angle_kernel(theta))
 
 

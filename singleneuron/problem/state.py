@@ -205,8 +205,8 @@ def reduce(problem: Problem, state: State, mask: NDArray[np.bool_] | None = None
 def _projection(w: Array, kept: NDArray[np.bool_]) -> tuple[Array, Array]:
     """Return p = w.v and p v, for v the unit vector over the coordinates `kept`.
 
-    The mean is computed from differences to one target coordinate. So if w is parallel to v and its target
-    entries are therefore equal, the remainder is exactly 0.
+    The mean is computed from differences to one target coordinate. So for w parallel to v, whose target
+    entries are all equal, the remainder is exactly 0.
     """
     count = kept.sum(axis=-1)
     first = np.take_along_axis(w, np.broadcast_to(np.argmax(kept, axis=-1), w.shape[:-1])[..., None], axis=-1)

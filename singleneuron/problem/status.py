@@ -235,14 +235,14 @@ def sample_status(
 ) -> NDArray[np.int8]:
     """Determine the status of states for n samples in d > 1, from the least-squares problem of their cell.
 
-    In the cell S = {w.x_i > 0} the loss is quadratic in u = a w: dL/dw = a (A_S u - b_S), where A_S is about
-    s I/2 and s is the mean square of x. The flow slides on hyperplanes w.x_i = 0 that attract (a y_i < 0);
-    each of their samples then counts with a share in [0, 1].
+    In the cell where S = {i: w.x_i > 0} are the active samples, the loss is quadratic in u = a w: dL/dw = a
+    (A_S u - b_S), where A_S is about s I/2 and s is the mean square of x. The flow slides on hyperplanes
+    w.x_i = 0 that attract (a y_i < 0); each of their samples then counts with a share in [0, 1].
 
-    A state has converged if |A_S u - b_S| <= tolerance s/2 on the target's side, a > 0 and w.v > 0. A state
-    at rest elsewhere is stuck. A state is dead if no sample is active (one with w.x_i = 0 up to `ON_PLANE`
-    counts as inactive); if a < 0 <= c, since a never changes sign; if a < 0 and |w| is below `TINY_NORM`; or
-    if it is a limit whose active labels are all 0, since its output is 0.
+    A state has converged if |A_S u - b_S| <= tolerance s/2 and it is on the target's side: a > 0 and w.v > 0.
+    A state at rest elsewhere is stuck. A state is dead if no sample is active (one with w.x_i = 0 up to
+    `ON_PLANE` counts as inactive); if a < 0 <= c, since a never changes sign; if a < 0 and |w| is below
+    `TINY_NORM`; or if it is a limit whose active labels are all 0, since its output is 0.
 
     Parameters
     ----------

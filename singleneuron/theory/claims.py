@@ -84,7 +84,7 @@ class Equation:
 class Inequality:
     """The claim that `quantity` has the given `relation` to 0, because it equals `form`.
 
-    The symbols of `form` have the ranges that the claim is about; from these alone sympy finds the sign.
+    The symbols of `form` have the ranges that the claim is about; sympy finds the sign from them.
 
     Attributes
     ----------

@@ -47,7 +47,7 @@ def _fast_phase() -> tuple[sp.Expr, sp.Expr]:
 def fast_escape() -> Claims:
     """While a/rho = (a_0/rho_0) e^(ct/2), 1/delta reaches 0 at t = (2/c) log(1 + pi c rho_0/(a_0 delta_0)).
 
-    As c -> 0 this is 2 pi rho_0/(a_0 delta_0), and 2 pi/delta_0 where balanced: the leading order of the
+    As c -> 0 this is 2 pi rho_0/(a_0 delta_0), and 2 pi/delta_0 if balanced: the leading order of the
     universal angle curve. The log exists for c > 0 if a_0 > 0, and for c < 0 iff a_0 delta_0 > pi |c| rho_0.
     """
     ratio, inverse = _fast_phase()

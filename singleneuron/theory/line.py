@@ -47,7 +47,7 @@ def population_statistics() -> Claims:
 
 
 def label_noise() -> Claims:
-    """Given the inputs, s_neg has mean 0, variance sigma^2 / sum_{x<0} x^2, and either sign equally often.
+    """Given the inputs, s_neg has mean 0, variance sigma^2 / sum_{x<0} x^2, and a symmetric law.
 
     On x < 0 the target is 0 and the labels y ~ N(0, sigma^2) are independent noise, so s_neg is Gaussian.
     Beyond the paper.
