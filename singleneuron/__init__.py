@@ -1,6 +1,6 @@
 """The single hidden neuron: gradient flow, pruning, and where IMP, WR and LRR succeed.
 
-All public names are here; their modules are loaded when the names are first used.
+All public names can be imported from here; their modules are loaded on first use.
 """
 
 import importlib
@@ -79,7 +79,7 @@ __all__ = sorted(_MODULE)
 
 
 def __getattr__(name: str) -> Any:
-    """Load the module of a public name, and return what the name stands for."""
+    """Load the module of a public name and return the object of that name."""
     if name not in _MODULE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_MODULE[name]}"), name)

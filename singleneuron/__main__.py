@@ -4,7 +4,7 @@ from signflow.interrupt import program
 
 
 def main() -> int:
-    """Run `singleneuron`; return its exit code."""
+    """Run `singleneuron` and return its exit code."""
     return program("singleneuron", "singleneuron.cli.main")
 
 

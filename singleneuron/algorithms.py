@@ -1,4 +1,4 @@
-"""IMP, WR and LRR: what a level starts from after a pruning. All other modules ask an `Algorithm`."""
+"""IMP, WR and LRR: what a level starts from after pruning. All other modules ask an `Algorithm`."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ Variant = Literal["keep", "rebalance"]
 ALGORITHMS: tuple[str, ...] = get_args(Name)
 IMP_VARIANTS: tuple[str, ...] = get_args(Variant)
 STEPS_MISS = 0.05
-"""Largest relative error of a time that gradient descent reaches by whole steps."""
+"""Largest relative error allowed when gradient descent rounds a time to whole steps."""
 
 Weights = TypeVar("Weights")
 
 
 @dataclass(frozen=True)
 class Algorithm:
-    """Where a and w come from at the start of each level after the first; w is then masked.
+    """The rule that sets a and w at the start of each level after the first; w is then masked.
 
     Attributes
     ----------
     name : {'imp', 'wr', 'lrr'}
         IMP takes a and w from the start, WR from the dense level at `rewind_time`, LRR from the end of the
-        level before.
+        previous level.
     rewind_time : float or None
-        The time that WR rewinds to, >= 0; at 0 it is IMP. None for the other algorithms.
+        The time, >= 0, that WR rewinds to; with 0, WR is IMP. None for the other algorithms.
     imp : {'keep', 'rebalance'}
-        What IMP and WR do with a after a pruning: keep it, or set it to sign(a) |mask * w|.
+        What IMP and WR do with a after pruning: keep it, or set it to sign(a) |mask * w|.
 
     Raises
     ------
     ValueError
-        In one line, if there is no such algorithm, or if an option does not fit it.
+        If there is no such algorithm, or if an option does not fit it; the message is one line.
 
     References
     ----------
@@ -56,47 +56,47 @@ class Algorithm:
     imp: str = "keep"
 
     def __post_init__(self) -> None:
-        """Check the name, and the options against it."""
+        """Check the name, and that the options fit it."""
         if self.name not in ALGORITHMS:
             raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}, but is {self.name!r}")
         if self.imp not in IMP_VARIANTS:
             raise ValueError(f"imp must be one of {', '.join(IMP_VARIANTS)}, but is {self.imp!r}")
         if self.name == "lrr" and self.imp != "keep":
             raise ValueError(
-                f"imp is for 'imp' and 'wr', but is {self.imp!r} for 'lrr', which keeps a: leave it out"
+                f"imp only applies to 'imp' and 'wr', got {self.imp!r} for 'lrr', which keeps a; leave it out"
             )
         if self.name == "wr":
             if self.rewind_time is None:
-                raise ValueError("algorithm 'wr' needs a rewind_time >= 0 (0 is IMP)")
+                raise ValueError("algorithm 'wr' needs a rewind_time >= 0 (0 gives IMP)")
             number("rewind_time", self.rewind_time, least=0.0)
         elif self.rewind_time is not None:
             raise ValueError(
-                f"rewind_time is for 'wr', but is {self.rewind_time!r} for {self.name!r}: leave it out"
+                f"rewind_time only applies to 'wr', got {self.rewind_time!r} for {self.name!r}; leave it out"
             )
 
     @classmethod
     def fitting(cls, name: str, *, imp: str = "keep", rewind_time: float | None = None) -> Algorithm:
-        """Return the algorithm with those of the options that it takes; the others are ignored."""
+        """Return the algorithm with the options that apply to it; ignore the others."""
         if name == "lrr" and imp in IMP_VARIANTS:
             imp = "keep"
         return cls(name, rewind_time if name == "wr" else None, imp)
 
     @property
     def rewinds_to(self) -> float | None:
-        """The time of the dense level whose a and w are taken; None for LRR, which keeps the trained ones."""
+        """The time in the dense level that a and w are reset to; None for LRR, which resets nothing."""
         return {"imp": 0.0, "wr": self.rewind_time, "lrr": None}[self.name]
 
     @property
     def rebalances(self) -> bool:
-        """Whether a becomes sign(a) |mask * w| after a pruning."""
+        """Whether a becomes sign(a) |mask * w| after pruning."""
         return self.imp == "rebalance"
 
     def source(self, rewound: Weights, trained: Weights) -> Weights:
-        """Return what a level starts from: the state at `rewinds_to`, or the end of the level before."""
+        """Return what a level starts from: the state at `rewinds_to`, or the end of the previous level."""
         return trained if self.rewinds_to is None else rewound
 
     def check_times(self, level_time: float, learning_rate: float | None = None) -> None:
-        """Raise ValueError for a time that lies beyond a level, or that whole steps of descent miss."""
+        """Raise ValueError if a time is beyond its level, or not close to a whole number of descent steps."""
         if self.rewind_time is not None:
             if self.rewind_time > level_time:
                 raise ValueError(
@@ -108,7 +108,7 @@ class Algorithm:
 
 
 def _check_steps(name: str, time: float, learning_rate: float | None) -> None:
-    """Raise ValueError for a time that no whole number of steps comes near."""
+    """Raise ValueError if a time is not close to a whole number of steps."""
     if learning_rate is None or not math.isfinite(time):
         return
     reached = learning_rate * round(time / learning_rate)
@@ -129,12 +129,12 @@ def level_counts(d: int, targets: int, levels: int) -> tuple[int, ...]:
     targets : int
         Number of coordinates of the target.
     levels : int
-        Number of prunings. Each takes at least one coordinate, so at most d - targets are possible.
+        Number of pruning steps. Each removes at least one coordinate, so at most d - targets are possible.
 
     Returns
     -------
     tuple of int
-        (levels + 1,) counts, from d to `targets`; (d,) alone where d = targets, as nothing is pruned.
+        The levels + 1 counts, from d to `targets`; only (d,) if d = targets, since nothing is pruned.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def level_counts(d: int, targets: int, levels: int) -> tuple[int, ...]:
     levels = integer_in_range("levels", levels, 1)
     if levels > d - targets:
         raise ValueError(
-            f"levels must be <= d - targets = {d - targets}, as each prunes a coordinate, but is {levels}"
+            f"levels must be <= d - targets = {d - targets}, since each prunes a coordinate, but is {levels}"
         )
     counts = [d]
     for level in range(1, levels + 1):

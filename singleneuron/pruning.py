@@ -1,4 +1,4 @@
-"""Pruning by levels: train, prune the smallest |w_i|, and continue by IMP, WR or LRR (Theorem 2.3)."""
+"""Pruning in levels: train, prune the smallest |w_i|, and continue with IMP, WR or LRR (Theorem 2.3)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,21 +19,21 @@ from singleneuron.problem.status import Status
 from singleneuron.problem.status import success as success_of
 
 NO_OUTCOME = (Status.UNDECIDED, Status.FAILED, Status.AMBIGUOUS)
-"""Statuses of a level that leave the outcome of its run open."""
+"""If a level has one of these statuses, the outcome of its run is open."""
 
 
 @dataclass(frozen=True)
 class PruneResult:
-    """Outcome of B runs with L prunings, which are L + 1 levels.
+    """Outcome of B runs with L pruning steps, hence L + 1 levels.
 
     Attributes
     ----------
     success : ndarray, shape (B,)
         1 where the run succeeded, 0 where it did not, NaN where it is undecided, ambiguous or failed.
     status : ndarray of int8, shape (B,)
-        Code of `Status` of each run.
+        `Status` code of each run.
     levels : ndarray of int8, shape (B, L + 1)
-        Code of `Status` at the end of each level.
+        `Status` code at the end of each level.
     mask : ndarray of bool, shape (B, d), or None
         The coordinates that survive; None for reduced starts.
     loss : ndarray, shape (B, L + 1)
@@ -45,7 +45,7 @@ class PruneResult:
     counts : tuple of int
         Number of coordinates kept at each level.
     imp : {'keep', 'rebalance'}
-        What IMP and WR did with a after a pruning.
+        What IMP and WR did with a after pruning.
 
     Examples
     --------
@@ -70,7 +70,7 @@ class PruneResult:
 
 
 def smallest_pruned(w: Array, mask: BoolArray, count: int) -> BoolArray:
-    """Return the mask (B, d) of the `count` largest kept |w_i| of each row; the lower index wins a tie."""
+    """Return the mask (B, d) of the `count` largest kept |w_i| in each row; the lower index wins ties."""
     magnitude = np.where(mask, np.abs(w), -1.0)
     order = np.argsort(-magnitude, axis=1, kind="stable")
     kept = np.zeros(mask.shape, dtype=bool)
@@ -98,35 +98,35 @@ def prune(
     progress: Progress | None = None,
     **training: Any,
 ) -> PruneResult:
-    """Prune by IMP, WR or LRR from d coordinates to the number of the target's, and train every level.
+    """Prune with IMP, WR or LRR from d coordinates to as many as the target has, and train every level.
 
-    Levels are trained in any way that `integrate` offers. A run of finite levels succeeds if its last level
-    ends within tolerance of the target; a run of infinite levels succeeds if its limit is the target.
+    Levels are trained by any method that `integrate` offers. A run of finite levels succeeds if its last
+    level ends within tolerance of the target; a run of infinite levels succeeds if its limit is the target.
 
     Parameters
     ----------
     problem : Population or Sample
-        What every level is trained on.
+        The problem that every level is trained on.
     starts : State or Reduced
-        B starts. Reduced starts serve for the population with one target, one pruning and infinite levels:
-        there the largest coordinate of a trained w is the target's, whatever the others are.
+        B starts. Reduced starts work only for the population with one target coordinate, one pruning step and
+        infinite levels: then the largest coordinate of a trained w is the target's, whatever the others are.
     algorithm : {'imp', 'wr', 'lrr'} or Algorithm
         Each level after the first starts from mask * the weights of the start ('imp'), of the dense level at
-        `rewind_time` ('wr'), or of the level before ('lrr'). An `Algorithm` already has its `imp` and
-        `rewind_time`: leave them out here.
+        `rewind_time` ('wr'), or of the end of the previous level ('lrr'). If you pass an `Algorithm`, set
+        `imp` and `rewind_time` there, not here.
     levels : int
-        Number of prunings, in geometric counts. Nothing is pruned where d is the number of targets.
+        Number of pruning steps; the counts form a geometric sequence. If d = targets, nothing is pruned.
     imp : {'keep', 'rebalance'}
-        What IMP and WR do with a after a pruning: keep it, or set it to sign(a) |mask * w|.
+        What IMP and WR do with a after pruning: keep it, or set it to sign(a) |mask * w|.
     rewind_time : float, optional
-        Time that WR rewinds to, at most `level_time`; WR needs it, and no other algorithm takes it.
+        Time that WR rewinds to, at most `level_time`; required for WR, not allowed for the other algorithms.
     level_time : float
-        Length of every level; inf trains each to its limit. Gradient descent takes the nearest whole number
-        of steps, for this time and for `rewind_time`; a time that they miss by over 5 % is refused.
+        Length of every level; inf trains each to its limit. Gradient descent rounds this time and
+        `rewind_time` to whole steps, and rejects a time that rounding changes by more than 5 %.
     dense : FlowResult, optional
         The dense level, if it has been trained already: it is the same for every algorithm.
     progress : callable, optional
-        Called as progress(done, total) with numbers of trained starts, each counted once for every level.
+        Called as progress(done, total) with numbers of trained starts, each counted once per level.
     **training
         Passed to `integrate`: rtol, atol, method, learning_rate, label_noise, seed, tolerance.
 
@@ -138,7 +138,7 @@ def prune(
     Raises
     ------
     ValueError
-        In one line, if an argument does not fit the others.
+        If an argument does not fit the others; the message is one line.
 
     References
     ----------
@@ -156,12 +156,12 @@ def prune(
     >>> sn.prune(problem, starts, algorithm="lrr").success.tolist()
     [1.0, 1.0, 0.0]
     """
-    # Over 50 lines: half of them are the signature and the two calls that carry all of its arguments on.
+    # Long because half of it is the signature and the two calls that pass on all of its arguments.
     level_time = number("level_time", level_time, least=0.0, finite=False, open_end=True)
     if not isinstance(algorithm, Algorithm):
         algorithm = Algorithm(algorithm, rewind_time, imp)
     elif imp != "keep" or rewind_time is not None:
-        raise ValueError("imp and rewind_time must be left to the Algorithm, but are given beside it")
+        raise ValueError("imp and rewind_time must be set in the Algorithm, not separately; leave them out")
     algorithm.check_times(level_time, training.get("learning_rate"))
     counts = level_counts(problem.d, problem.targets, levels)
     rewinds = algorithm.rewind_time is not None and len(counts) > 1
@@ -205,7 +205,8 @@ def prune(
 def _limit(problem: Problem, starts: Starts, trained: FlowResult[Any]) -> Starts:
     """Return the end of a level, with trapped starts moved to their limit.
 
-    A trapped start ran out of time. Its limit lies along the target, with a = 1/rho on the start's c level.
+    A trapped start ran out of time. Its limit is along the target, with a = 1/rho and the balance c of the
+    start.
     """
     trapped = trained.status == Status.TRAPPED
     if not isinstance(problem, Population) or not trapped.any():
@@ -229,7 +230,7 @@ def _result(
     imp: str,
     to_limit: bool,
 ) -> PruneResult:
-    """Return the outcome of runs, from their levels; `to_limit` says whether these were infinite."""
+    """Determine the outcome of runs from their levels; `to_limit` says whether the levels were infinite."""
     levels = np.stack([trained.status for trained, _ in history], axis=1)
     status = levels[:, -1].copy()
     if to_limit:
@@ -267,7 +268,7 @@ def _prune_reduced(
     level_time: float,
     train: Callable[[Starts, float, BoolArray | None], FlowResult[Any]],
 ) -> PruneResult:
-    """Prune reduced starts, once and to one target: where |p| > q, the largest |w_i| is the target's."""
+    """Prune reduced starts once, to one coordinate: where |p| > q, the largest |w_i| is the target's."""
     if (
         not isinstance(problem, Population)
         or problem.targets > 1
@@ -275,8 +276,8 @@ def _prune_reduced(
         or np.isfinite(level_time)
     ):
         raise ValueError(
-            "reduced starts (a, p, q) serve the population with one target, one pruning and level_time inf; "
-            "give full states w (B, d) for anything else"
+            "reduced starts (a, p, q) need the population, one target, one pruning step and level_time inf; "
+            "pass full states w (B, d) for anything else"
         )
     history = [(dense, loss(problem, dense.state))]
     if len(counts) > 1:

@@ -1,1 +1,1 @@
-"""What theory gives in closed form: flows, success regions and success rates."""
+"""Closed forms from theory: flows, success regions and success rates."""

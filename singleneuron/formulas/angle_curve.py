@@ -1,4 +1,4 @@
-"""The universal angle curve of balanced flows in d > 1, tabulated: its time, its inverse, the norm along it.
+"""Tables of the universal angle curve of balanced flows in d > 1: time, inverse, and norm along the curve.
 
 theta is the angle between w and the target v, delta = pi - theta. Angles are passed as x = log tan(theta/2),
 which keeps the digits of delta when w is nearly antiparallel to v.
@@ -15,19 +15,20 @@ from singleneuron.problem.arguments import Array
 
 
 class AngleCurve(NamedTuple):
-    """The universal angle curve: dx/dT = -delta/(2 pi), T = 0 at x = 0, and the growth of the norm on it.
+    """The universal angle curve: dx/dT = -delta/(2 pi), T = 0 at x = 0, and the growth of the norm along it.
 
-    The tables hold polynomial coefficients, a row for each of uniform cells. Beyond the cells series serve.
+    The tables hold polynomial coefficients, one row per cell of a uniform grid. Series are used beyond the
+    grid.
 
     Attributes
     ----------
     time : ndarray, shape (cells, SPLINE_DEGREE + 1)
-        T(x), from X_MIN on in cells of X_STEP.
+        T(x), in cells of width X_STEP from X_MIN on.
     growth : ndarray, shape (cells, SPLINE_DEGREE + 1)
         h(x), in the same cells: h = H/E with E = (delta/sin(delta))^2 and H the integral of (E - 1) dT from
         delta = 0.
     angle : ndarray, shape (cells, SPLINE_DEGREE + 1)
-        x(T), from `time_min` on in cells of T_STEP.
+        x(T), in cells of width T_STEP from `time_min` on.
     time_min, time_max : float
         First and last T of the table `angle`.
     near_pi, near_zero : float
@@ -43,14 +44,14 @@ class AngleCurve(NamedTuple):
     near_zero: float
 
 
-X_MIN, X_MAX, X_STEP, T_STEP = -20.0, 4.0, 1 / 32, 1 / 8  # range and cells of the tables
+X_MIN, X_MAX, X_STEP, T_STEP = -20.0, 4.0, 1 / 32, 1 / 8  # range and cell widths of the tables
 SPLINE_DEGREE = 7
 
 
 @routine
 def _piecewise(rows: Array, position: float) -> float:
     """Evaluate the polynomial of cell floor(position) at the fractional part of `position`."""
-    cell = max(0, min(int(position), rows.shape[0] - 1))  # in range at the last cell's end and for NaN
+    cell = max(0, min(int(position), rows.shape[0] - 1))  # stays in range at the last cell's end and for NaN
     z = position - cell
     value = rows[cell, SPLINE_DEGREE]
     for power in range(SPLINE_DEGREE - 1, -1, -1):
@@ -65,7 +66,7 @@ def delta_of(m: float, x: float) -> float:
     Parameters
     ----------
     m : float
-        e^{-|x|}, which callers have at hand.
+        e^{-|x|}, which callers have already computed.
     x : float
         log tan(theta/2).
 
@@ -100,7 +101,7 @@ def time_of_angle(x: float, delta: float, curve: AngleCurve) -> float:
 def angle_of_time(time: float, curve: AngleCurve) -> float:
     """Compute x on the curve from the time T."""
     if time < curve.time_min:
-        # The series of T(delta) inverted, put into x = -log tan(delta/2).
+        # Invert the series of T(delta) and insert it into x = -log tan(delta/2).
         pole = 2 * math.pi / (curve.near_pi - time)
         p2 = pole * pole
         return math.log(2.0 / pole) + p2 * (1 / 12 - p2 * (53 / 4320 - p2 * (1291 / 453600)))
@@ -133,7 +134,7 @@ def tabulated_curve() -> AngleCurve:
     from scipy.interpolate import make_interp_spline
 
     def cells(grid: Array, values: Array) -> Array:
-        """Return the Taylor coefficients, in units of a cell, of the spline through the values."""
+        """Return the Taylor coefficients, in units of the cell width, of the spline through the values."""
         spline, step = make_interp_spline(grid, values, k=SPLINE_DEGREE), grid[1] - grid[0]
         columns = [spline(grid[:-1], nu=m) * step**m / math.factorial(m) for m in range(SPLINE_DEGREE + 1)]
         return np.ascontiguousarray(np.stack(columns, axis=1))

@@ -1,4 +1,4 @@
-"""The balanced population flow in d > 1 (Lemma 2.2) in closed form: its angle, and its state at a time.
+"""The balanced population flow in d > 1 (Lemma 2.2) in closed form: its angle and its state at any time.
 
 Balanced means |a| = |w|. theta is the angle between w and the target v, delta = pi - theta. Angles are passed
 as x = log tan(theta/2), which keeps the digits of delta when w is nearly antiparallel to v.
@@ -23,7 +23,7 @@ from singleneuron.formulas.line import side_flow
 from singleneuron.kernels.compiling import kernel, routine
 from singleneuron.problem.arguments import Array
 
-M_LINE = 1e-304  # below this sine, w is on the line through v
+M_LINE = 1e-304  # below this sine, w counts as on the line through v
 
 
 @kernel()
@@ -39,7 +39,7 @@ def _angle_kernel(time, curve, x):
 
 
 def angle_time_x(x: ArrayLike) -> Array:
-    """Compute T of `angle_time` from x = log tan(theta/2), accurate also near theta = pi.
+    """Compute T as in `angle_time`, but from x = log tan(theta/2): accurate even near theta = pi.
 
     Parameters
     ----------
@@ -49,11 +49,11 @@ def angle_time_x(x: ArrayLike) -> Array:
     Returns
     -------
     ndarray
-        T, of the same shape; near pi its relative error is that of delta = pi - theta.
+        T, of the same shape; near pi its relative error equals that of delta = pi - theta.
 
     References
     ----------
-    Lemma 2.2 of Gadhikar & Burkholz (ICLR 2024) has the flow; its solution is beyond the paper.
+    Lemma 2.2 of Gadhikar & Burkholz (ICLR 2024) gives the flow; its solution is beyond the paper.
     """
     shape, (x,) = flattened(x)
     time = np.empty_like(x)
@@ -76,7 +76,7 @@ def universal_x(time: ArrayLike) -> Array:
 
     References
     ----------
-    Lemma 2.2 of Gadhikar & Burkholz (ICLR 2024) has the flow; its solution is beyond the paper.
+    Lemma 2.2 of Gadhikar & Burkholz (ICLR 2024) gives the flow; its solution is beyond the paper.
     """
     shape, (time,) = flattened(time)
     x = np.empty_like(time)
@@ -87,8 +87,8 @@ def universal_x(time: ArrayLike) -> Array:
 def angle_time(theta: ArrayLike) -> Array:
     """Compute T(theta) = 2 pi int_theta^{pi/2} dphi / ((pi - phi) sin(phi)), a clock for the angle.
 
-    Balanced flows of the population (d > 1) follow T(theta(t)) = T(theta(0)) + t where a > 0 and
-    T(theta(0)) - t where a < 0, whatever d and the norm.
+    Balanced population flows (d > 1) satisfy T(theta(t)) = T(theta(0)) + t if a > 0 and T(theta(0)) - t if
+    a < 0, for any d and any norm.
 
     Parameters
     ----------
@@ -103,15 +103,15 @@ def angle_time(theta: ArrayLike) -> Array:
     Raises
     ------
     ValueError
-        If an angle lies outside [0, pi].
+        If an angle is outside [0, pi].
 
     References
     ----------
-    Lemma 2.2 of Gadhikar & Burkholz (ICLR 2024) has the flow; its solution is beyond the paper.
+    Lemma 2.2 of Gadhikar & Burkholz (ICLR 2024) gives the flow; its solution is beyond the paper.
 
     Examples
     --------
-    The time that the angle takes from 2.0 to 1.0 with a > 0:
+    The time that the angle takes to fall from 2.0 to 1.0 with a > 0:
 
     >>> import singleneuron as sn
     >>> early, late = sn.angle_time([2.0, 1.0])
@@ -134,7 +134,7 @@ def universal_angle(time: ArrayLike) -> Array:
     Parameters
     ----------
     time : array_like
-        Times T on the curve; infinite ones are allowed.
+        Times T on the curve; they may be infinite.
 
     Returns
     -------
@@ -143,11 +143,11 @@ def universal_angle(time: ArrayLike) -> Array:
 
     References
     ----------
-    Lemma 2.2 of Gadhikar & Burkholz (ICLR 2024) has the flow; its solution is beyond the paper.
+    Lemma 2.2 of Gadhikar & Burkholz (ICLR 2024) gives the flow; its solution is beyond the paper.
 
     Examples
     --------
-    A balanced flow with a > 0 turns towards the target, here from the angle 2.0 in the time 10:
+    A balanced flow with a > 0 turns towards the target, here from the angle 2.0 for a time of 10:
 
     >>> import singleneuron as sn
     >>> print(f"{sn.universal_angle(sn.angle_time(2.0) + 10.0):.4f}")
@@ -164,7 +164,7 @@ def _balanced_point(a: float, p: float, q: float, t: float, curve: AngleCurve) -
 
     The angle moves along the universal curve: T <- T + sign(a) t. With E and H as in `AngleCurve` and
     rho = |w|, d(E/rho^2)/dt = E, so E/rho^2 grows by t + |change of H|. The code divides this by the larger E
-    of the two ends, so that nothing overflows. m = e^{-|x|}.
+    of the two ends, so that nothing overflows. Here m = e^{-|x|}.
     """
     norm = abs(a)
     if norm == 0.0 or t == 0.0:
@@ -203,7 +203,7 @@ def _balanced_kernel(a, p, q, t, curve, a_t, p_t, q_t):
 
 
 def balanced_flow(a: ArrayLike, p: ArrayLike, q: ArrayLike, t: ArrayLike) -> tuple[Array, Array, Array]:
-    """Compute (a, p, q) at time t of the balanced population flow in d > 1; all arguments broadcast.
+    """Compute (a, p, q) of the balanced population flow in d > 1 at time t; all arguments broadcast.
 
     At q = 0 the problem has one coordinate, as in `line_flow`. Relative errors are about 1e-13 times the
     condition number of the flow.
@@ -211,7 +211,7 @@ def balanced_flow(a: ArrayLike, p: ArrayLike, q: ArrayLike, t: ArrayLike) -> tup
     Parameters
     ----------
     a : array_like
-        Outer weights at the start; |a| = hypot(p, q), and |a| is taken for the norm.
+        Outer weights at the start. |a| must equal hypot(p, q), and |a| is used as the norm.
     p, q : array_like
         w.v and |w - p v| >= 0 at the start.
     t : array_like
@@ -229,7 +229,7 @@ def balanced_flow(a: ArrayLike, p: ArrayLike, q: ArrayLike, t: ArrayLike) -> tup
 
     References
     ----------
-    Lemma 2.2 of Gadhikar & Burkholz (ICLR 2024) has the flow; its solution is beyond the paper.
+    Lemma 2.2 of Gadhikar & Burkholz (ICLR 2024) gives the flow; its solution is beyond the paper.
 
     Examples
     --------
@@ -243,7 +243,7 @@ def balanced_flow(a: ArrayLike, p: ArrayLike, q: ArrayLike, t: ArrayLike) -> tup
     check_nonnegative_time(t)
     shape, (a, p, q, t) = flattened(a, p, q, t, whole=3)
     if np.any(q < 0):
-        raise ValueError(f"q = |w_perp| must be >= 0, but its least entry is {np.min(q):g}")
+        raise ValueError(f"q = |w_perp| must be >= 0, but its smallest entry is {np.min(q):g}")
     check_balanced(a, np.hypot(p, q))
     a_t, p_t, q_t = np.empty_like(a), np.empty_like(a), np.empty_like(a)
     _balanced_kernel(a, p, q, t, tabulated_curve(), a_t, p_t, q_t)
@@ -253,8 +253,8 @@ def balanced_flow(a: ArrayLike, p: ArrayLike, q: ArrayLike, t: ArrayLike) -> tup
 def flip_angle(t: ArrayLike) -> Array:
     """Compute the angle from which a balanced flow with a > 0 reaches pi/2 at time t.
 
-    It is theta* >= pi/2 with T(theta*) = -t. Flows from below it have w_1 > 0 at t, so that with one target
-    and rewind time t, P(WR succeeds) = P(theta(0) < theta*)/2.
+    This is the theta* >= pi/2 with T(theta*) = -t. Flows that start below it have w_1 > 0 at t. So with one
+    target coordinate and rewind time t, P(WR succeeds) = P(theta(0) < theta*)/2.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Arguments of the closed forms: broadcast, checked and flattened."""
+"""Broadcast, flatten and check the arguments of the closed forms."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,7 +16,7 @@ def broadcast_at(values: Array, i: int) -> float:
 def flattened(*arrays: ArrayLike, whole: int = 1) -> tuple[tuple[int, ...], list[Array]]:
     """Broadcast arrays to their common shape and flatten them; return the shape and the arrays.
 
-    Beyond the first `whole` of them, an array of one entry stays so, and `broadcast_at` reads it for all.
+    After the first `whole` arrays, an array with one entry is not expanded; `broadcast_at` reads it.
     """
     values = [np.asarray(array, dtype=np.float64) for array in arrays]
     shape = np.broadcast_shapes(*(value.shape for value in values))
@@ -26,20 +26,20 @@ def flattened(*arrays: ArrayLike, whole: int = 1) -> tuple[tuple[int, ...], list
             value = value.reshape(1)
         elif value.shape != shape:
             value = np.broadcast_to(value, shape)
-        # numba would compile every mixture of read-only and writable arguments anew: copy read-only ones.
+        # Copy read-only arrays: numba would recompile for every mixture of read-only and writable arguments.
         flat.append((value if value.flags.carray else np.array(value)).reshape(-1))
     return shape, flat
 
 
 def check_nonnegative_time(t: ArrayLike) -> None:
-    """Raise a ValueError if a time is below 0."""
+    """Raise a ValueError if a time is negative."""
     if not np.all(np.asarray(t) >= 0):
-        raise ValueError(f"t must be >= 0, but its least entry is {np.min(t):g}")
+        raise ValueError(f"t must be >= 0, but its smallest entry is {np.min(t):g}")
 
 
 def check_balanced(a: Array, rho: Array) -> None:
     """Raise a ValueError that names the first start where |a| is not |w|."""
-    # The bound admits states that were integrated: the check is for wrong arguments, not for rounding.
+    # The bound admits states that come from integration: the check is for wrong arguments, not rounding.
     wrong = np.flatnonzero(np.abs(np.abs(a) - rho) > 1e-6 * rho + 1e-300)
     if wrong.size:
         i = wrong[0]

@@ -1,4 +1,4 @@
-"""Gradient descent in closed form: what one step does to random starts, and where no step settles."""
+"""Gradient descent in closed form: what one step does to random starts, and when descent cannot settle."""
 
 import numpy as np
 
@@ -7,16 +7,16 @@ from singleneuron.formulas.quadrature import normal_points, uniform_points
 from singleneuron.problem.problem import angle_kernel
 
 STABLE_RATE = 2.0
-"""Only below this learning rate can descent settle: along (a, w_1) the curvature of the population loss at
-its minima a w_1 = 1 is (a^2 + w_1^2)/2 >= 1, and steps of more than 2 over the curvature leave a minimum."""
+"""Descent can settle only below this learning rate: along (a, w_1) the curvature of the population loss at
+its minima a w_1 = 1 is (a^2 + w_1^2)/2 >= 1, and a learning rate above 2/curvature leaves a minimum."""
 
 
 def hop_rate(d: int, algorithm: str, *, learning_rate: float, scale: float = 1.0) -> float:
-    """Compute the share of balanced starts, d > 1, on the side of success after one step of descent.
+    """Compute the share of balanced starts (d > 1) on the side of success after one step of descent.
 
-    This side is w_1 > 0 and a > -w_1 for IMP's last level, and a > 0 for LRR's dense one. The flow never
-    enters it, but a long step may: IMP's w_1 < 0 becomes w_1 (1 - rate a^2/2), and LRR's a = -rho becomes
-    rho (rate (rho^2/2 + k(theta)) - 1). The share is a mean over 2^15 Sobol points.
+    This side is w_1 > 0 and a > -w_1 for IMP's last level, and a > 0 for LRR's dense level. The flow never
+    enters it from outside, but a large step may: IMP's w_1 < 0 becomes w_1 (1 - rate a^2/2), and LRR's
+    a = -rho becomes rho (rate (rho^2/2 + k(theta)) - 1). The share is a mean over 2^15 Sobol points.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def hop_rate(d: int, algorithm: str, *, learning_rate: float, scale: float = 1.0
     learning_rate : float
         Size of the step.
     scale : float
-        Factor of the starts (a, w).
+        Factor for the starts (a, w).
 
     Returns
     -------

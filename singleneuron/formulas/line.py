@@ -13,7 +13,7 @@ from singleneuron.problem.arguments import Array
 
 @routine
 def _saturated(z: float, base: float, span: float) -> float:
-    """Compute z / sqrt(base^2 + (z span)^2), also where z underflows."""
+    """Compute z / sqrt(base^2 + (z span)^2), even for tiny z."""
     if z == 0.0:
         return 0.0
     if abs(z) * span < base:
@@ -23,7 +23,7 @@ def _saturated(z: float, base: float, span: float) -> float:
 
 @routine
 def side_flow(a: float, w: float, rate: float, slope: float, t: float) -> tuple[float, float]:
-    """Compute the state at t on the side of w's sign: a' = rate w (slope - a w), w' = rate a (slope - a w).
+    """Compute the state at t while w keeps its sign: a' = rate w (slope - a w), w' = rate a (slope - a w).
 
     a + w and a - w keep their signs, and their squares obey Riccati equations. With kappa = c/(2R),
     sigma = slope/R, R^2 = slope^2 + c^2/4, tau = tanh(rate R t) and
@@ -35,8 +35,8 @@ def side_flow(a: float, w: float, rate: float, slope: float, t: float) -> tuple[
         a <- (a (1 + kappa tau) + sigma tau w) / sqrt(e1 e2),
         w <- (w (1 - kappa tau) + sigma tau a) / sqrt(e1 e2).
 
-    The second form has no cancellation where a w slope >= 0, so that a dying w keeps its digits. The first
-    has none where a w slope < 0, other than that of the passage through 0 itself.
+    In the second form nothing cancels if a w slope >= 0, so that a dying w keeps its digits. In the first
+    form nothing cancels if a w slope < 0, except in the passage through 0 itself.
     """
     if rate == 0.0 or t == 0.0:
         return a, w
@@ -62,7 +62,7 @@ def side_flow(a: float, w: float, rate: float, slope: float, t: float) -> tuple[
     if np.sign(a) * np.sign(w) * slope < 0.0:
         a_t, w_t = 0.5 * (plus_t + minus_t), 0.5 * (plus_t - minus_t)
     else:
-        # 1/sqrt(e1 e2) is written as lead_t/(lead root^2), so that no tiny start underflows.
+        # 1/sqrt(e1 e2) is written as lead_t/(lead root^2), so that tiny starts do not underflow.
         small = sigma * sigma / (1.0 + abs(kappa)) + abs(kappa) * root_left * root_left
         large = 1.0 + abs(kappa) * tau
         if kappa < 0.0:
@@ -73,7 +73,7 @@ def side_flow(a: float, w: float, rate: float, slope: float, t: float) -> tuple[
         )
         unit_a, unit_w, lead_t = a / lead, w / lead, lead_t / (root * root)
         a_t, w_t = (unit_a * large + drift * unit_w) * lead_t, (unit_w * small + drift * unit_a) * lead_t
-    # Rounding must never carry a state across an axis: what underflows keeps its sign.
+    # Rounding must never carry a state across an axis: a value that underflows keeps its sign.
     if abs(a) >= abs(w):
         a_t = math.copysign(a_t, a)
     if w_t * math.copysign(1.0, w) <= 0.0:
@@ -83,7 +83,7 @@ def side_flow(a: float, w: float, rate: float, slope: float, t: float) -> tuple[
 
 @routine
 def _crossing(a: float, w: float, rate: float, slope: float) -> float:
-    """Compute the time at which w reaches 0: where w (1 - kappa tau) = -sigma tau a in `side_flow`."""
+    """Compute the time at which w reaches 0, so that w (1 - kappa tau) = -sigma tau a in `side_flow`."""
     if w == 0.0:
         return 0.0
     excess = abs(a) - abs(w)
@@ -151,12 +151,12 @@ def line_flow(
     *,
     balanced: ArrayLike = False,
 ) -> tuple[Array, Array]:
-    """Compute (a, w) at time t of the flow in one coordinate; all arguments broadcast.
+    """Compute (a, w) of the flow in one coordinate at time t; all arguments broadcast.
 
-    On w > 0 the flow is a' = c_pos w (s_pos - a w), w' = c_pos a (s_pos - a w); on w < 0 the same with c_neg
-    and s_neg. A flow that reaches w = 0 goes on where both sides drive it the same way, and sticks where they
-    do not; a start at w = 0 stays (phi'(0) = 0). Errors are a few ulp of max(|a|, |w|) times the condition
-    number of the flow.
+    For w > 0 the flow is a' = c_pos w (s_pos - a w), w' = c_pos a (s_pos - a w); for w < 0 it is the same
+    with c_neg and s_neg. A flow that reaches w = 0 continues if both sides drive it the same way, and sticks
+    if they do not; a start at w = 0 stays there (phi'(0) = 0). Errors are a few ulp of max(|a|, |w|) times
+    the condition number of the flow.
 
     Parameters
     ----------
@@ -167,26 +167,26 @@ def line_flow(
     c_pos, s_pos, c_neg, s_neg : array_like
         Statistics of the data, as in `Line`; the defaults are the population's.
     balanced : array_like of bool
-        Where the start has a = +-w exactly; |w| is taken for |a|. It is never inferred: a start that is
-        balanced only up to rounding escapes later.
+        True where the start has a = +-w exactly; |w| is then used as |a|. This is never inferred: a start
+        that is balanced only up to rounding escapes eventually.
 
     Returns
     -------
     a, w : ndarray
-        The state at t, each of the common shape. w keeps the sign of its side, also as a zero.
+        The state at t, each of the common shape. w keeps the sign of its side, even when it is zero.
 
     Raises
     ------
     ValueError
-        If a time is negative, or a start said to be balanced is not.
+        If a time is negative, or a start marked as balanced is not.
 
     References
     ----------
-    Theorem 2.1 of Gadhikar & Burkholz (ICLR 2024) where balanced, beyond the paper at any other balance.
+    Theorem 2.1 of Gadhikar & Burkholz (ICLR 2024) if balanced; beyond the paper at any other balance.
 
     Examples
     --------
-    From w > 0 the population flow reaches a w = 1, from w < 0 it never crosses w = 0:
+    From w > 0 the population flow reaches a w = 1; from w < 0 it never crosses w = 0:
 
     >>> import singleneuron as sn
     >>> a, w = sn.line_flow(a=[1.0, 1.0], w=[0.5, -0.5], t=[100.0, 100.0])
@@ -217,7 +217,7 @@ def crossing_time(
 ) -> Array:
     """Compute the time at which w reaches 0 from the side of its start.
 
-    With c = a^2 - w^2 and the s of that side, the time is finite iff c > 0, a w s < 0 and the side has data.
+    With c = a^2 - w^2 and that side's s, the time is finite iff c > 0, a w s < 0 and the side has data.
 
     Parameters
     ----------
@@ -226,16 +226,16 @@ def crossing_time(
     c_pos, s_pos, c_neg, s_neg : array_like
         Statistics of the data, as in `Line`; the defaults are the population's.
     balanced : array_like of bool
-        Where the start has a = +-w exactly, as in `line_flow`.
+        True where the start has a = +-w exactly, as in `line_flow`.
 
     Returns
     -------
     ndarray
-        Times of the common shape: inf where w never reaches 0, 0 at w = 0.
+        Times of the common shape: inf where w never reaches 0, and 0 where w = 0.
 
     References
     ----------
-    Beyond the paper; Theorem 2.1 of Gadhikar & Burkholz (ICLR 2024) has the flow.
+    Beyond the paper; Theorem 2.1 of Gadhikar & Burkholz (ICLR 2024) gives the flow.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Points at which random starts and data are drawn, to integrate success rates over them."""
+"""Quadrature points for integrating success rates over random starts and data."""
 
 import functools
 
@@ -8,21 +8,21 @@ from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Line
 
 DRAWN = 8
-"""Coordinates of a point that stands for a start (3, with its sign) and its samples (5)."""
+"""Coordinates of a point: 3 for a start, including its sign, and 5 for its samples."""
 
 
 @functools.cache
 def uniform_points(dims: int) -> Array:
-    """Return Sobol points of the unit cube, shape (dims, 2^15)."""
+    """Return Sobol points in the unit cube, shape (dims, 2^15)."""
     from scipy.stats import qmc
 
     return np.ascontiguousarray(qmc.Sobol(dims, rng=0).random_base2(15).T)
 
 
 def normal_points(d: int, u: Array) -> tuple[Array, Array, Array]:
-    """Map points u of the cube to two N(0, 1) numbers and the norm of d - 1 more.
+    """Map points u in the unit cube to two N(0, 1) numbers and the norm of d - 1 more.
 
-    The norm is computed from the same coordinate as the second number: use one or the other.
+    The norm and the second number come from the same coordinate: use only one of them.
     """
     from scipy.special import gammaincinv, ndtri
 
@@ -34,7 +34,7 @@ def normal_points(d: int, u: Array) -> tuple[Array, Array, Array]:
 def _sums_of_squares(n: int) -> tuple[Array, Array]:
     """Draw n samples x ~ N(0, 1); return sum x^2 over those with x > 0, and over the others.
 
-    The draws use the coordinates u[3:6]. The numbers of samples are binomial: a side may be empty.
+    The draws use the coordinates u[3:6]. The number of samples on a side is binomial, so a side may be empty.
     """
     from scipy.special import gammaincinv
     from scipy.stats import binom
@@ -51,8 +51,8 @@ def _sums_of_squares(n: int) -> tuple[Array, Array]:
 def drawn_line(n: int, noise: float) -> Line:
     """Draw the statistics of n samples in one coordinate.
 
-    Given sum x^2 on a side, its s is normal with the mean of the population and the variance
-    noise^2/sum x^2.
+    Given sum x^2 on a side, its s is normal; the mean is the population's s, and the variance is noise^2/sum
+    x^2.
     """
     from scipy.special import ndtri
 
@@ -68,7 +68,7 @@ def drawn_line(n: int, noise: float) -> Line:
 def largest_share(d: int) -> Array:
     """Draw max |u_i| of uniform directions u in R^(d - 1): the largest coordinate's share of |w_perp|.
 
-    Beyond d = 64 it is taken as 0.
+    For d > 64 it is set to 0.
     """
     if not 1 < d <= 64:
         return np.zeros(1)

@@ -1,4 +1,4 @@
-"""Predictions of theory for random starts: the success rate of each algorithm."""
+"""Theoretical predictions for random starts: the success rate of each algorithm."""
 
 import itertools
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ def dense_rate(d: int, init: str = "balanced") -> float:
     """Compute P(the population flow in d > 1 coordinates reaches the target) = P(a > -|w|).
 
     Balanced: P(a > 0) = 1/2 (Lemma 2.2). Independent N(0, 1): 1/2 + P(|a| < |w|)/2, where a^2/(a^2 + |w|^2)
-    has the distribution Beta(1/2, d/2); (2 + sqrt 2)/4 at d = 2.
+    has the distribution Beta(1/2, d/2). At d = 2 this is (2 + sqrt 2)/4.
     """
     from scipy.special import betainc
 
@@ -30,11 +30,11 @@ def dense_rate(d: int, init: str = "balanced") -> float:
 
 
 def _line_rate(base: float, rescued: float, n: int | None, noise: float) -> float:
-    """Compute the rate where one coordinate decides; `base` is P(w > 0, a > -w).
+    """Compute the rate when one coordinate decides; `base` is P(w > 0, a > -w).
 
-    `rescued` is P(w < 0, a > -w, not balanced). Label noise carries these starts across w = 0 if s_neg > 0:
-    that holds for half of all data sets with samples on both sides. Without samples on the side x > 0, which
-    has the probability 2^-n, nothing is learned.
+    `rescued` is P(w < 0, a > -w, not balanced). Label noise carries these starts across w = 0 if s_neg > 0,
+    which holds for half of all data sets with samples on both sides. If no sample has x > 0, which has
+    probability 2^-n, nothing is learned.
     """
     if n is None:
         return base
@@ -55,11 +55,11 @@ def _timed_rate(
     keep: bool,
     tolerance: float,
 ) -> float:
-    """Compute P(one coordinate, started from (a, w_1) at `moment` of the dense level, is done in time).
+    """Compute P(one coordinate, started from the dense level's (a, w_1) at `moment`, succeeds in time).
 
-    The flows are closed forms: the balanced one up to `moment` and to the mask, then that in one coordinate,
-    with the statistics of n samples or of the population. The mean over starts and data is taken at 2^15
-    Sobol points, with errors of about 1e-3.
+    Both flows are closed forms: first the balanced one, up to `moment` and up to the choice of the mask, then
+    the flow in one coordinate with the statistics of n samples or of the population. Starts and data are
+    averaged over 2^15 Sobol points, with errors of about 1e-3.
     """
     u = uniform_points(3 if n is None else DRAWN)
     p, second, r = normal_points(d, u)
@@ -85,10 +85,10 @@ def _timed_rate(
 
 
 def _finds_mask(d: int, n: int, noise: float) -> bool:
-    """Return whether the dense level on n samples finds the target's mask nearly as surely as the population.
+    """Return whether the dense level on n samples almost always finds the mask that the population finds.
 
-    The bound is measured, not derived: at the least such n, at most 0.002 of all runs lose the mask (d = 2 to
-    10, noise 0 to 3).
+    The bound is measured, not derived: at the smallest such n, at most 0.002 of all runs lose the mask (d = 2
+    to 10, noise 0 to 3).
     """
     return n >= 8 * (d + 2) * (1 + 2 * noise**2)
 
@@ -109,17 +109,18 @@ def predicted_rate(
     imp: str = "keep",
     tolerance: float = TOLERANCE,
 ) -> float:
-    """Predict the probability of success by gradient flow, over starts and data; NaN without a formula.
+    """Predict gradient flow's probability of success over starts and data; NaN if there is no formula.
 
-    IMP and WR succeed iff their last level does, which starts from (a, mask * w) of the start or of the
-    rewind time; LRR succeeds iff the dense level does. For balanced WR with one target, the share
+    IMP and WR succeed iff their last level does, which starts from (a, mask * w) at time 0 or at the rewind
+    time; LRR succeeds iff the dense level does. For balanced WR with one target coordinate, the share
     P(theta(0) < theta*)/2 of starts has a > 0 and w_1 > 0 at the rewind time. In the limit of long levels the
-    rate depends neither on the scale of the starts nor on the number of levels. Levels of finite length have
-    a formula where theory follows a run to its end: one target, and one coordinate or a balanced dense level.
+    rate depends neither on the scale of the starts nor on the number of levels. For levels of finite length
+    there is a formula only if theory follows a run to its end: with one target coordinate, and either d = 1
+    or a balanced dense level.
 
-    With n > 1 samples theory follows a single coordinate, at any n. So there is a formula for d = 1, and for
-    IMP's last level from balanced starts with one target, if n is large enough for the dense level to find
-    the target's mask. No formula tells how often the dense level itself succeeds on samples.
+    With n > 1 samples, theory follows a single coordinate, at any n. So there is a formula for d = 1, and for
+    IMP's last level from balanced starts with one target coordinate if n is large enough for the dense level
+    to find the target's mask. There is no formula for how often the dense level itself succeeds on samples.
 
     Parameters
     ----------
@@ -134,9 +135,9 @@ def predicted_rate(
     noise : float
         Standard deviation of the label noise.
     scale : float
-        Factor of the starts (a, w).
+        Factor for the starts (a, w).
     learning_rate : float, optional
-        Of gradient descent, which has no formula; None for the flow.
+        Learning rate of gradient descent, for which there is no formula; None for the flow.
     level_time : float
         Length of every level.
     rewind_time : float, optional
@@ -144,11 +145,11 @@ def predicted_rate(
     targets : int
         Number of coordinates of the target.
     levels : int
-        Number of prunings.
+        Number of pruning steps.
     imp : str
-        Variant of IMP and WR after a pruning: 'keep' a, or 'rebalance' it.
+        What IMP and WR do with a after pruning: 'keep' or 'rebalance' it.
     tolerance : float
-        Largest |a w - s_pos| of a success after levels of finite length.
+        Largest |a w - s_pos| that counts as success after levels of finite length.
 
     Returns
     -------
@@ -181,7 +182,7 @@ def predicted_rate(
     if rule.rewinds_to is None or d == targets:
         return dense_rate(d, init)
     if targets > 1:
-        # a > -|mask * w| at that moment: balanced starts, and all after a re-balance, iff a > 0 there.
+        # Success iff a > -|mask * w| at that moment; from balanced starts, or after re-balancing, iff a > 0.
         if balanced or (moment == 0 and not keep):
             return 0.5
         return dense_rate(targets, init) if moment == 0 else np.nan
@@ -194,7 +195,7 @@ def predicted_rate(
 
 
 def crossing_law(d: int, n: int, noise: float) -> float:
-    """Compute the median time in which label noise carries IMP's last weight from w_1(0) < 0 across 0.
+    """Compute the median time in which label noise carries w_1 of IMP's last level from w_1(0) < 0 to 0.
 
     For large d and n it is t* = ln(c |w_1|/(a s_neg))/(C_neg c), the leading order in s_neg << c, with
     C_neg = 1/2, a^2 = 1, c = 1 - 1/d and the medians of |w_1| and s_neg, whose ratio is sqrt(n/(2 d))/noise.
@@ -202,7 +203,7 @@ def crossing_law(d: int, n: int, noise: float) -> float:
     Parameters
     ----------
     d, n : int
-        Number of coordinates, > 1, and of samples.
+        Numbers of coordinates (> 1) and samples.
     noise : float
         Standard deviation of the label noise, > 0.
 
@@ -213,19 +214,19 @@ def crossing_law(d: int, n: int, noise: float) -> float:
 
     References
     ----------
-    Beyond the paper; Theorem 2.1 of Gadhikar & Burkholz (ICLR 2024) has the flow.
+    Beyond the paper; Theorem 2.1 of Gadhikar & Burkholz (ICLR 2024) gives the flow.
     """
     c = 1 - 1 / d
     return float(2 / c * np.log(c * np.sqrt(n / (2 * d)) / noise))
 
 
 def predicted_rates(**factors: Any) -> "xr.DataArray":
-    """Compute `predicted_rate` over the grid of all arguments that are sequences.
+    """Compute `predicted_rate` on the grid spanned by all arguments that are sequences.
 
     Parameters
     ----------
     **factors : object
-        Arguments of `predicted_rate`, each one value or a sequence of values.
+        Arguments of `predicted_rate`, each a single value or a sequence of values.
 
     Returns
     -------
@@ -241,7 +242,7 @@ def predicted_rates(**factors: Any) -> "xr.DataArray":
 
 
 def balanced_angle_cdf(theta: ArrayLike, d: ArrayLike) -> Array:
-    """Compute P(angle(w, v) < theta) for w of uniform direction in R^d.
+    """Compute P(angle(w, v) < theta) for w with a uniformly random direction in R^d.
 
     cos^2 of the angle has the distribution Beta(1/2, (d - 1)/2). At d = 1 the angles are 0 and pi.
 
@@ -268,7 +269,7 @@ def balanced_angle_cdf(theta: ArrayLike, d: ArrayLike) -> Array:
     theta, d = np.asarray(theta, dtype=np.float64), np.asarray(d, dtype=np.float64)
     freedom = np.maximum(d - 1, 1) / 2
     sine2, cosine2 = np.sin(theta) ** 2, np.cos(theta) ** 2
-    # P of an angle below min(theta, pi - theta), from sin^2 or cos^2, whichever keeps more digits.
+    # P(angle < min(theta, pi - theta)), from sin^2 or cos^2, whichever keeps more digits.
     tail = np.where(sine2 < 0.5, betainc(freedom, 0.5, sine2), betaincc(0.5, freedom, cosine2)) / 2
     tail = np.where(d > 1, tail, np.where(theta > 0, 0.5, 0.0))
     return np.where((theta > np.pi / 2) & (d > 1), 1 - tail, tail)

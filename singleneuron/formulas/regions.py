@@ -1,4 +1,4 @@
-"""Predictions of theory for a start: the limit of each algorithm, from inequalities in the start alone."""
+"""Theoretical predictions for a given start: the limit of each algorithm, from inequalities in the start."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,11 @@ from singleneuron.problem.state import Reduced, Starts, State, balance, reduce, 
 
 
 def line_success(a: Array, w: Array, line: Line | None = None, c: Array | None = None) -> NDArray[np.bool_]:
-    """Return whether one coordinate succeeds: iff w > 0 and a > -w (Theorem 2.1 where balanced).
+    """Return whether one coordinate succeeds: iff w > 0 and a > -w (Theorem 2.1 if balanced).
 
-    With samples and s_neg > 0 it also succeeds from w < 0 if a > -w: label noise carries the start across.
-    All signs are relative to that of s_pos. c is the balance of the start where it is known by construction.
+    With samples and s_neg > 0 it also succeeds from w < 0 if a > -w: label noise carries the start across
+    w = 0. All signs are relative to the sign of s_pos. c is the balance of the start, if it is known by
+    construction.
     """
     line = line or Line()
     sign = np.sign(line.s_pos)
@@ -27,8 +28,8 @@ def line_success(a: Array, w: Array, line: Line | None = None, c: Array | None =
 def dense_success(a: Array, p: Array, q: Array, c: Array | None = None) -> NDArray[np.bool_]:
     """Return whether the population flow succeeds from (a, p = w.v, q = |w_perp|): iff a > -|w|.
 
-    Where q = 0 the problem has one coordinate. Lemma 2.2 where balanced (there a > 0); beyond the paper at
-    any other balance.
+    If q = 0 the problem has one coordinate. Lemma 2.2 if balanced (then a > 0); beyond the paper at any other
+    balance.
     """
     if c is None:
         c = balance(Reduced(a, p, q))
@@ -43,24 +44,24 @@ def predicted(
     imp: str = "keep",
     rewind_time: float | None = None,
 ) -> Array:
-    """Predict the success of an algorithm from each start, in the limit of long levels.
+    """Predict whether an algorithm succeeds from each start, in the limit of long levels.
 
-    LRR succeeds iff the dense level does. IMP succeeds iff its last level does, which starts at
-    (a(0), mask * w(0)), or with imp = 'rebalance' at a = sign(a(0)) |mask * w(0)|. WR has a formula for
-    balanced starts with one target: it succeeds iff a > 0 and theta(t_k) < pi/2. With samples theory covers a
-    single coordinate, exactly from its statistics: d = 1, and IMP's last level *given* that the mask, which
-    the dense level on these samples decides, keeps the target.
+    LRR succeeds iff the dense level does. IMP succeeds iff its last level does, which starts at (a(0), mask *
+    w(0)), or with imp = 'rebalance' at a = sign(a(0)) |mask * w(0)|. WR has a formula for balanced starts
+    with one target coordinate: it succeeds iff a > 0, and theta < pi/2 at the rewind time. With samples,
+    theory covers a single coordinate, exactly from its statistics: d = 1, and IMP's last level, *given* that
+    the mask found by the dense level on these samples keeps the target.
 
     Parameters
     ----------
     problem : Population or Sample
-        Data of the training.
+        The problem that is trained on.
     starts : State or Reduced
         Starts (B,).
     algorithm : str or Algorithm
-        'imp', 'wr' or 'lrr', or an `Algorithm` that has its options.
+        'imp', 'wr' or 'lrr', or an `Algorithm` with its options.
     imp : str
-        Variant of IMP and WR after a pruning: 'keep' a, or 'rebalance' it.
+        What IMP and WR do with a after pruning: 'keep' or 'rebalance' it.
     rewind_time : float, optional
         Time to which WR rewinds.
 
@@ -76,11 +77,11 @@ def predicted(
 
     References
     ----------
-    Theorem 2.3 of Gadhikar & Burkholz (ICLR 2024) where balanced, beyond the paper elsewhere.
+    Theorem 2.3 of Gadhikar & Burkholz (ICLR 2024) if balanced; beyond the paper otherwise.
 
     Examples
     --------
-    LRR mends a negative w_1, IMP does not, and a < 0 defeats both:
+    LRR corrects a negative w_1, IMP does not, and both fail from a < 0:
 
     >>> import singleneuron as sn
     >>> starts = sn.State(a=[1.0, 1.0, -1.0], w=[[0.6, 0.8], [-0.6, 0.8], [0.6, 0.8]], c=0.0)
@@ -110,7 +111,7 @@ def predicted(
 
 
 def _imp_success(problem: Problem, starts: Starts, reduced: Reduced, rebalances: bool) -> Array:
-    """Predict the last level of IMP from the problem that the target's mask leaves."""
+    """Predict whether IMP's last level succeeds, given the target's mask."""
     a, p, c = reduced.a, reduced.p, reduced.c
     if problem.targets == 1:
         line = population_line()
@@ -118,7 +119,8 @@ def _imp_success(problem: Problem, starts: Starts, reduced: Reduced, rebalances:
             line = Line(*(s[0] for s in problem.statistics))
         if rebalances:
             return line_success(np.sign(a) * np.abs(p), p, line, np.zeros(a.shape)).astype(float)
-        # Where c is not known it is taken from a and p: c + q^2 would lose the boundary a = -p to rounding.
+        # If c is not given, let line_success compute it from a and p: rounding in c + q^2 would blur the
+        # boundary a = -p.
         return line_success(a, p, line, None if c is None else c + reduced.q**2).astype(float)
     if not isinstance(starts, State):
         return np.full(a.shape, np.nan)
@@ -126,7 +128,7 @@ def _imp_success(problem: Problem, starts: Starts, reduced: Reduced, rebalances:
     last = reduce(problem, starts, np.broadcast_to(mask, starts.w.shape))
     if rebalances:
         return dense_success(np.sign(a), last.p, last.q, np.zeros(a.shape)).astype(float)
-    if c is None:  # as the flow computes it
+    if c is None:  # computed as in the flow
         c = balance(State(a, np.where(mask, starts.w, 0.0)))
     else:
         c = c + reduced.p**2 + reduced.q**2 - last.p**2 - last.q**2

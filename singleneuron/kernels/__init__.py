@@ -1,1 +1,1 @@
-"""The compilation of kernels, and the numerics that several flows share."""
+"""Kernel compilation, and the numerics that several flows share."""

@@ -1,7 +1,7 @@
 """Roots of polynomials on a step, from their Bernstein coefficients.
 
-On [0, 1] a polynomial lies in the convex hull of its Bernstein coefficients and changes sign at most as often
-as they do. So a search by them for events within a step misses no pair of roots.
+On [0, 1] a polynomial is in the convex hull of its Bernstein coefficients and changes sign at most as often
+as they do. So a search for events within a step that uses them cannot miss a pair of roots.
 """
 
 import math
@@ -13,8 +13,8 @@ from singleneuron.kernels.vectors import put
 
 NEVER = 2.0  # later than the end of a step, which is 1
 
-# The dense output is a sum of the terms t, t(1-t), t^2(1-t), ...: their powers, their Bernstein coefficients,
-# and their largest values on [0, 1].
+# The dense output is a sum of multiples of the terms t, t(1-t), t^2(1-t), ... The tables hold the powers in
+# these terms, their Bernstein coefficients, and their largest values on [0, 1].
 DEGREE = 7
 POWERS = [(r // 2 + 1, (r + 1) // 2) for r in range(DEGREE)]
 TERMS = np.zeros((DEGREE + 1, DEGREE))
@@ -22,7 +22,7 @@ for _r, (_p, _q) in enumerate(POWERS):
     for _k in range(DEGREE - _p - _q + 1):
         TERMS[_p + _k, _r] = math.comb(DEGREE - _p - _q, _k) / math.comb(DEGREE, _p + _k)
 PEAKS = np.array([(p / (p + q)) ** p * (q / (p + q)) ** q for p, q in POWERS])
-# The Bernstein coefficients c of a product of two such polynomials: c[i + j] += PRODUCT[i, j] p[i] q[j].
+# For the Bernstein coefficients c of a product of two such polynomials: c[i + j] += PRODUCT[i, j] p[i] q[j].
 PRODUCT = np.array(
     [[math.comb(7, i) * math.comb(7, j) / math.comb(14, i + j) for j in range(8)] for i in range(8)]
 )
@@ -35,9 +35,9 @@ def bernstein(start, terms, out):
     Parameters
     ----------
     start : float
-        Its value at the start of the step.
+        The function's value at the start of the step.
     terms : ndarray, shape (7,)
-        Its coefficients of the dense output.
+        Its dense-output coefficients.
     out : ndarray, shape (8,)
         Filled with the Bernstein coefficients.
     """
@@ -108,21 +108,22 @@ def only_root(c, scratch):
 def first_root(c, latest, work):
     """Locate the first t in [0, latest] at which a polynomial falls to 0 from above.
 
-    The interval is halved until its first part has at most one root; then the next part is searched.
+    The interval is halved until its first part has at most one root; if it has none, the next part is
+    searched.
 
     Parameters
     ----------
     c : ndarray, shape (k + 1,)
         Bernstein coefficients on [0, 1].
     latest : float
-        End of the search; at most 1 is used.
+        End of the search interval; values above 1 count as 1.
     work : ndarray, shape (2, k + 1)
         Scratch.
 
     Returns
     -------
     float
-        The root; 0 if c[0] <= 0, `NEVER` if there is none.
+        The root; 0 if c[0] <= 0, and `NEVER` if there is no root.
     """
     if c[0] <= 0.0:
         return 0.0

@@ -1,8 +1,8 @@
 """Compiled kernels: numba functions, cached on disk under a digest of every source they depend on.
 
-numba's own cache watches only the file in which an entry point stands, so that an edited callee in another
-file would leave stale machine code behind. Here the cache folder is named after a digest of the sources: an
-edit of the module, or of any module of this package that it imports, leads to a new compilation.
+numba's own cache watches only the file that contains an entry point, so editing a callee in another file
+would leave stale machine code behind. Here the cache folder is named after a digest of the sources: an edit
+to the module, or to any module of this package that it imports, triggers recompilation.
 """
 
 import ast
@@ -28,7 +28,7 @@ except ImportError:  # Windows
 
 
 def kernel_digest(module: Path) -> str:
-    """Compute a digest of a module and of all modules of its package that it imports, directly or not."""
+    """Compute a digest of a module and all modules of its package that it imports, directly or indirectly."""
     top = _top_level_package(module)
     sources: dict[Path, bytes] = {}
     pending = [module]
@@ -51,10 +51,10 @@ def _top_level_package(module: Path) -> Path:
 
 
 def _imported(path: Path, top: Path) -> Iterator[Path]:
-    """Yield the files of the package `top` that a module imports, by any form of import, anywhere in it.
+    """Yield the files of the package `top` that a module imports anywhere, with any form of import.
 
-    The `__init__.py` of a package is among them only if a name is taken from it: that of `singleneuron` lists
-    all that is public, and would make every kernel depend on every module.
+    A package's `__init__.py` is included only if a name is imported from it: `singleneuron/__init__.py` lists
+    everything public and would make every kernel depend on every module.
     """
     package = path.relative_to(top.parent).parts[:-1]
     for node in ast.walk(ast.parse(path.read_bytes())):
@@ -73,7 +73,7 @@ def _imported(path: Path, top: Path) -> Iterator[Path]:
 
 
 def _file(top: Path, name: Sequence[str]) -> Path | None:
-    """Return the file of the module with that dotted name, if it lies within the package `top`."""
+    """Return the file of the module with this dotted name, if it is in the package `top`."""
     if not name or name[0] != top.name:
         return None
     stem = top.joinpath(*name[1:])
@@ -102,7 +102,7 @@ def cache_directory(module: Path) -> Path:
 
 
 def _private_directory() -> Path:
-    """Return a temporary folder that nobody else can write to, since numba runs what lies in its cache."""
+    """Return a temporary folder that nobody else can write to, since numba runs whatever is in its cache."""
     root = Path(tempfile.gettempdir()) / f"signflow-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = root.stat()
@@ -112,7 +112,7 @@ def _private_directory() -> Path:
 
 
 def routine(function: Callable[..., Any]) -> Any:
-    """Compile a function that kernels call; it is cached as a part of them.
+    """Compile a function that kernels call; it is cached as part of them.
 
     Parameters
     ----------
@@ -128,12 +128,12 @@ def routine(function: Callable[..., Any]) -> Any:
 
 
 def template(function: Callable[..., Any]) -> Any:
-    """Compile a routine with functions among its arguments; it is inlined, since addresses bar the cache."""
+    """Compile a routine that takes functions as arguments; it is inlined, since addresses prevent caching."""
     return numba.njit(error_model="numpy", forceinline=True)(function)
 
 
 class _Cache(FunctionCache):
-    """numba's cache, except that damaged entries are compiled again and a full disk ends no computation."""
+    """numba's cache, but damaged entries are recompiled, and a full disk does not stop a computation."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Load compiled code; warn and return None if it cannot be read."""
@@ -141,7 +141,7 @@ class _Cache(FunctionCache):
             with self._alone():
                 return super().load_overload(sig, target_context)
         except Exception as error:  # a damaged pickle may raise anything
-            self._warn("read", error, "compiling them again")
+            self._warn("read from", error, "recompiling them")
             with contextlib.suppress(OSError):
                 self.flush()
             return None
@@ -152,7 +152,7 @@ class _Cache(FunctionCache):
             with self._alone():
                 super().save_overload(sig, data)
         except Exception as error:
-            self._warn("kept", error, "the next process compiles them again")
+            self._warn("stored in", error, "the next process will recompile them")
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -168,7 +168,7 @@ class _Cache(FunctionCache):
     def _warn(self, what: str, error: Exception, outcome: str) -> None:
         reason = " ".join(str(error).split()) or type(error).__name__
         logging.getLogger(__name__).warning(
-            "compiled kernels cannot be %s in '%s' (%s); %s", what, self.cache_path, reason, outcome
+            "compiled kernels cannot be %s '%s' (%s); %s", what, self.cache_path, reason, outcome
         )
 
 
@@ -178,7 +178,7 @@ def kernel(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
     Parameters
     ----------
     parallel : bool
-        Let the loops over `numba.prange` run on all threads.
+        Run the loops over `numba.prange` on all threads.
 
     Returns
     -------
@@ -192,7 +192,7 @@ def kernel(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
         before, config.CACHE_DIR = config.CACHE_DIR, str(cache_directory(Path(function.__code__.co_filename)))
         try:
             dispatcher: Any = numba.njit(error_model="numpy", nogil=True, parallel=parallel)(function)
-            dispatcher._cache = _Cache(function)  # as `cache=True` does
+            dispatcher._cache = _Cache(function)  # as `cache=True` would
             return dispatcher
         finally:
             config.CACHE_DIR = before

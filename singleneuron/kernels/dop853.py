@@ -1,8 +1,9 @@
-"""One embedded Runge-Kutta pair, DOP853, for autonomous systems, with a step size for every trajectory.
+"""The embedded Runge-Kutta pair DOP853 for autonomous systems, with its own step size per trajectory.
 
 Hairer, Norsett & Wanner, *Solving Ordinary Differential Equations I*, sections II.5 and II.6: order 8, error
 estimates of order 5 and 3, dense output of order 7. The tableau is scipy's. A right-hand side is a compiled
-function ``rhs(y, p, out)``. `solve` follows one trajectory; a kernel of each flow loops over the ensemble.
+function ``rhs(y, p, out)``. `solve` follows one trajectory; each flow has a kernel that loops over the
+ensemble.
 """
 
 import math
@@ -21,22 +22,22 @@ from singleneuron.kernels.dop853_step import (
     step_factor,
 )
 
-MAX_STEPS = 2_000_000  # a trajectory that needs more has failed
-MAX_CERTAIN_STEPS = 100_000  # in search of limits, the most for a trajectory whose limit is certain
+MAX_STEPS = 2_000_000  # a trajectory that needs more fails
+MAX_CERTAIN_STEPS = 100_000  # with `limit`, stop after this many if the limit is certain
 LEAST_STEP = 1e-290
 
-# Why `solve` returned.
+# The reasons for which `solve` returns.
 END, EVENT, CONVERGED, CERTAIN, FAILED, AMBIGUOUS, RUNNING = 0, 1, 2, 3, 4, 5, 6
 
-# Share of the last accepted step's error, scaled to the size of this step, which bounds the estimate from
-# below; `dop853_step.FLOOR_OF_THREE` says why.
+# The error estimate is at least this share of the last accepted step's error, scaled to the size of this
+# step; the comment on `dop853_step.FLOOR_OF_THREE` says why.
 FLOOR_OF_LAST = 0.1
 
-# What is known of a trajectory between two steps, an array s of KNOWN numbers. T: its time. STEP: the size of
-# the next step. LAST: whether that step ends at the last time. SINCE: the time since which the state is
-# within tolerance of its target, NaN while it is not. INSIDE: whether it is. REJECTED: whether the last step
-# was rejected. FILLED: the number of times recorded. TRIED: the number of steps tried. ERROR, SIZE: those of
-# the last accepted step.
+# Indices into s, an array of KNOWN numbers that describes a trajectory between two steps. T: its time. STEP:
+# the size of the next step. LAST: whether that step ends at the last time. SINCE: the time since which the
+# state has been within tolerance of its target, NaN while it is not. INSIDE: whether it is. REJECTED: whether
+# the last step was rejected. FILLED: the number of times recorded. TRIED: the number of steps tried. ERROR,
+# SIZE: the error and size of the last accepted step.
 T, STEP, LAST, SINCE, INSIDE, REJECTED, FILLED, TRIED, ERROR, SIZE, KNOWN = range(11)
 
 
@@ -54,7 +55,7 @@ def propose(s, h, t_end):
 
 
 def parts(rhs, gauge):
-    """Compile ``begin``, ``step`` and ``settle`` for one flow, each once.
+    """Compile ``begin``, ``step`` and ``settle`` for one flow, once each.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ def parts(rhs, gauge):
     Returns
     -------
     begin, step, settle : routine
-        They start to follow a trajectory, try a step of it, and accept or reject the step.
+        Routines that start a trajectory, try a step of it, and accept or reject the step.
     """
     # Long because the routines are closures over rhs and gauge. Templates, which take functions as arguments,
     # are inlined wherever they are called; here each is called once, in a routine of its own.
@@ -80,10 +81,10 @@ def parts(rhs, gauge):
 
     @routine
     def within(p, y, h, k, k_within, out):
-        """Compute y(h) within an accepted step, given k[0] = rhs(y), by a step of its own.
+        """Compute y(h) within an accepted step by a separate step, given k[0] = rhs(y).
 
-        *Not* by the dense output: its order is lower and nothing controls its error, which on long smooth
-        steps reaches hundreds of tolerances. It serves only to locate events.
+        The dense output is *not* used: its order is lower and nothing controls its error, which on long
+        smooth steps reaches hundreds of times the tolerance. It serves only to locate events.
         """
         k_within[0] = k[0]
         step(p, y, h, k_within, out)
@@ -105,7 +106,7 @@ def parts(rhs, gauge):
 
     @routine
     def begin(p, y, s, times, out, rtol, atol, limit, work):
-        """Prepare to follow y from s[T] on, with s[SINCE] and s[FILLED] given; return as `settle` does."""
+        """Prepare to follow y from s[T] on, given s[SINCE] and s[FILLED]; return codes as `settle` does."""
         k, _, y1, _, _, g = work
         filled = int(s[FILLED])
         while filled < times.size and times[filled] <= s[T]:
@@ -128,7 +129,7 @@ def parts(rhs, gauge):
 
         Returns RUNNING, or the reason why the trajectory ends.
         """
-        # Long because its parts share much: where on the step the trajectory ends, the times passed, and s.
+        # Long because its parts share state: where on the step the trajectory ends, the times passed, and s.
         k, k_within, y1, dense, scratch, g = work
         h, t, t_end = s[STEP], s[T], times[-1]
         s[TRIED] += 1
@@ -190,7 +191,7 @@ def no_gauge(y, p, g):
     Parameters
     ----------
     y, p : ndarray
-        State and parameters, not looked at.
+        State and parameters; unused.
     g : ndarray, shape (3,)
         Filled as `parts` requires: no event, off the target, no certain limit.
     """
@@ -220,7 +221,7 @@ def build(rhs, gauge):
         certain. `work` is a `dop853_step.workspace`.
 
         Returns (reason, t, filled, since): y is then the state at t, out[:filled] is recorded, and `since` is
-        the time since which the state is within tolerance (NaN while it is not).
+        the time since which the state has been within tolerance (NaN if it is not).
         """
         k, y1 = work[0], work[2]
         s = np.empty(KNOWN)

@@ -1,4 +1,4 @@
-"""One step of DOP853: its stages, its error, its dense output, and the place of an event on it."""
+"""One step of DOP853: its stages, its error, its dense output, and the location of an event on it."""
 
 import math
 
@@ -19,7 +19,7 @@ ORDER = 8
 
 @template
 def stage(rhs, p, y, h, k, s, y_stage):
-    """Compute stage s of a step of size h from y: fill k[s], and y_stage, its argument."""
+    """Compute stage s of a step of size h from y: fill k[s] and its argument, y_stage."""
     n = y.size
     for i in range(n):
         y_stage[i] = 0.0
@@ -56,9 +56,9 @@ def attempt(rhs, p, y, h, k, y1):
         stage(rhs, p, y, h, k, s, y1)
 
 
-# DOP853's error estimate passes through 0 where its part of order 5 changes sign. There it accepts steps that
-# are hundreds of times worse than asked, in about one of 10,000 balanced population flows. Two more estimates
-# of the same order in h bound it from below: one from the part of order 3 alone, one from the last step.
+# DOP853's error estimate passes through 0 where its part of order 5 changes sign. There it accepts steps with
+# errors of hundreds of times the tolerance, in about one of 10,000 balanced population flows. Two more
+# estimates of the same order in h bound it from below: one from the part of order 3, one from the last step.
 FLOOR_OF_THREE = 0.1
 
 
@@ -73,7 +73,7 @@ def error_norm(y, y1, h, k, rtol, atol):
     h : float
         Size of the step.
     k : ndarray, shape (ROWS, n)
-        Stages, k[:13] filled.
+        Stages, with k[:13] filled.
     rtol, atol : float
         Relative and absolute tolerance.
 
@@ -89,7 +89,7 @@ def error_norm(y, y1, h, k, rtol, atol):
         scale = atol + rtol * max(abs(y[i]), abs(y1[i]))
         e5 = 0.0
         e3 = 0.0
-        # Checked apart, because a stage that overflows would make the scale infinite and the error 0.
+        # Checked separately, because a stage that overflows would make the scale infinite and the error 0.
         finite = math.isfinite(y1[i])
         for j in range(STAGES + 1):
             value = k[j, i]
@@ -100,7 +100,7 @@ def error_norm(y, y1, h, k, rtol, atol):
             return math.inf
         sum5 += (e5 / scale) ** 2
         sum3 += (e3 / scale) ** 2
-    # The sum over the coordinates, not the mean: those at rest must not excuse those that move.
+    # Use the sum over the coordinates, not the mean: those at rest must not hide errors of those that move.
     error = abs(h) * sum5 / math.sqrt(sum5 + 0.01 * sum3) if sum5 > 0.0 else 0.0
     return max(error, FLOOR_OF_THREE * rtol * h * h * sum3)
 
@@ -138,7 +138,7 @@ def first_step(rhs, p, y, rtol, atol, k, y1):
     rtol, atol : float
         Relative and absolute tolerance.
     k : ndarray, shape (ROWS, n)
-        Row 0 is given, row 1 is overwritten.
+        Stages; row 0 is given, row 1 is overwritten.
     y1 : ndarray, shape (n,)
         Scratch.
 
@@ -189,7 +189,7 @@ def prepare_dense(rhs, p, y, y1, h, k, dense, scratch):
     k : ndarray, shape (ROWS, n)
         Stages; k[:13] is given, the other rows are filled.
     dense : ndarray, shape (7, n)
-        Filled with the coefficients that `interpolate` takes.
+        Filled with the coefficients that `interpolate` uses.
     scratch : ndarray, shape (n,)
         Scratch.
     """
@@ -221,9 +221,9 @@ def interpolate(y, dense, fraction, out):
 
 @template
 def locate(gauge, which, p, y, y1, dense, g, scratch):
-    """Locate the fraction of the step at which g[which], > 0 at its start and <= 0 at its end, falls to 0.
+    """Locate the fraction of the step at which g[which], > 0 at the start and <= 0 at the end, falls to 0.
 
-    The Illinois form of regula falsi is used: it keeps a bracket, is superlinear, and needs no derivative.
+    It uses the Illinois form of regula falsi, which keeps a bracket, is superlinear, and needs no derivative.
     """
     low, high = 0.0, 1.0
     gauge(y, p, g)

@@ -1,16 +1,17 @@
 """Steps of the Runge-Kutta pair for several trajectories side by side, in loops that the compiler vectorises.
 
-The trajectories of an ensemble are independent: `LANES` of them take their stages together, each with a step
-size of its own. Steps on which nothing happens are also accepted or rejected together; the others are left to
-`dop853`, one by one. A lane whose trajectory has ended takes the next one: none waits for the slowest.
+The trajectories of an ensemble are independent: `LANES` of them compute their stages together, each with its
+own step size. Steps in which nothing happens are also accepted or rejected together; `dop853` handles the
+others one by one. A lane whose trajectory has ended takes the next trajectory, so no lane waits for the
+slowest.
 
-All numbers lie in one flat array b, in rows of LANES numbers: with several arrays the compiler must assume
+All numbers are in one flat array b, in rows of LANES numbers: with several arrays the compiler must assume
 aliasing. The first rows belong to the right-hand side ``rhs(b, bits, w)``: the state, the derivative that it
-fills in, its parameters, and rows of its own. `bits` is b read as integers, and w is LANES, passed as an
+fills in, its parameters, and its scratch rows. `bits` is b read as integers. w is LANES, passed as an
 argument because the compiler would unroll loops over a constant. After a step, ``watch(b, bits, w, tolerance,
-near)`` is the gauge of the lanes. In the first row of the derivative it writes whether the state is within
-tolerance of its target. In the second it writes whether there is an event, a state that the flow cannot
-reach, or one so near the target that the rest is known.
+near)`` measures the lanes. It sets the first row of the derivative to whether the state is within tolerance
+of its target, and the second to whether there is an event, a state that the flow cannot reach, or a state so
+near the target that the rest is known.
 """
 
 import math
@@ -37,7 +38,7 @@ from singleneuron.kernels.dop853_step import E3, E5, FLOOR_OF_THREE, STAGES, A, 
 LANES = 64
 
 LOG2_E, LOG_2_HIGH, LOG_2_LOW = 1.4426950408889634, 6.93147180369123816490e-01, 1.90821492927058770002e-10
-ROUND = 1.5 * 2.0**52  # in a number added to it, the last bits are those of the nearest integer
+ROUND = 1.5 * 2.0**52  # add this to a number: the last bits of the sum are the nearest integer
 ONE = 0x3FF0000000000000  # the bits of 1.0
 
 
@@ -54,7 +55,7 @@ def exp_row(b, bits, source, target, spare, w):
     bits : ndarray of int64
         The same memory, read as integers.
     source, target, spare : int
-        Rows: the arguments (at most 690 in size), the results, and scratch.
+        Rows: the arguments (at most 690 in absolute value), the results, and scratch.
     w : int
         LANES.
     """
@@ -92,7 +93,7 @@ def arctan(x, inverse):
     x : float
         The argument.
     inverse : float
-        1/(1 + x), which callers have at hand.
+        1/(1 + x), which callers have already computed.
 
     Returns
     -------
@@ -121,7 +122,7 @@ def build(rhs, watch, size, rows):
     Parameters
     ----------
     rhs, watch : routine
-        Right-hand side and gauge of the lanes, as the head of this module says.
+        Right-hand side and gauge of the lanes, as described in the module docstring.
     size : int
         Number of unknowns, >= 2.
     rows : int
@@ -130,12 +131,12 @@ def build(rhs, watch, size, rows):
     Returns
     -------
     buffer, load, step, happened, unload : routine
-        They allocate b, put a trajectory into a lane, try a step of every lane, return whether something
-        happened in a lane, and take its trajectory out.
+        Routines that allocate b, put a trajectory into a lane, try a step in every lane, return whether
+        something happened in a lane, and take a trajectory out of its lane.
     """
     # Long because the routines are closures over rhs, watch and the numbers of the rows, which numba compiles
-    # as constants. After the rows of rhs there follow: the states, what is known of each trajectory (as in
-    # `dop853`; `due` is the time at which something happens next), rows in between, and k[0], ..., k[12].
+    # as constants. The rows of rhs are followed by the states, the record of each trajectory (as in `dop853`;
+    # `due` is the time at which something happens next), rows for intermediate results, and k[0], ..., k[12].
     y0 = rows
     k = y0 + size + 11
     h, t, due, inside, rejected, tried, last_error, last_h, loud, sum3, sum5 = range(y0 + size, k)
@@ -160,7 +161,7 @@ def build(rhs, watch, size, rows):
 
     @routine
     def unload(b, lane, y, s, t_end, y1, slopes):
-        """Take a trajectory and the step tried out of a lane for `dop853.settle`; return the step's error."""
+        """Take a trajectory and its tried step out of a lane for `dop853.settle`; return the step's error."""
         s[STEP], s[T] = b[h * LANES + lane], b[t * LANES + lane]
         s[LAST] = s[STEP] >= t_end - s[T]
         s[REJECTED], s[TRIED] = b[rejected * LANES + lane], b[tried * LANES + lane]
@@ -173,12 +174,12 @@ def build(rhs, watch, size, rows):
 
     @routine
     def stages(b, bits, w):
-        """Compute the stages of one step of every lane: k[1:13], and y1 in the first rows."""
+        """Compute the stages of one step in every lane: k[1:13], and y1 in the first rows."""
         for s in range(1, STAGES + 1):
             for i in range(size):
                 for lane in range(w):
                     slope = 0.0
-                    for j in range(STAGES):  # a constant, to be unrolled; the weights are 0 from s on
+                    for j in range(STAGES):  # constant, so that it is unrolled; weights from s on are 0
                         slope += A[s, j] * b[(k + j * size + i) * LANES + lane]
                     b[i * LANES + lane] = b[(y0 + i) * LANES + lane] + b[h * LANES + lane] * slope
             rhs(b, bits, w)
@@ -189,14 +190,14 @@ def build(rhs, watch, size, rows):
 
     @routine
     def errors(b, w, rtol, atol):
-        """Compute the error of every lane's step, as `dop853.build` does, in the row sum5."""
+        """Compute the error of each lane's step as `dop853.build` does, and store it in the row sum5."""
         for lane in range(w):
             b[sum3 * LANES + lane] = 0.0
             b[sum5 * LANES + lane] = 0.0
         for i in range(size):
             for lane in range(w):
                 e3, e5 = 0.0, 0.0
-                # Weights that are 0 count as well: so any stage that is not finite makes the sums NaN.
+                # Include weights that are 0, so that any stage that is not finite makes the sums NaN.
                 for j in range(STAGES + 1):
                     slope = b[(k + j * size + i) * LANES + lane]
                     e3 += E3[j] * slope
@@ -219,7 +220,7 @@ def build(rhs, watch, size, rows):
 
     @routine
     def clear(b, w):
-        """Set the stages to 0 where one is not finite: the next step multiplies some of them by weight 0."""
+        """Set a lane's stages to 0 if one is not finite: the next step multiplies some of them by 0."""
         broken = 0.0
         for lane in range(w):
             broken += 1.0 if b[sum5 * LANES + lane] == math.inf else 0.0
@@ -232,14 +233,14 @@ def build(rhs, watch, size, rows):
 
     @routine
     def step(b, bits, w, rtol, atol, tolerance, near, t_end):
-        """Try a step of every lane; return in how many something happened that `dop853.settle` must see."""
+        """Try a step in every lane; return the number of lanes that `dop853.settle` must handle."""
         stages(b, bits, w)
         errors(b, w, rtol, atol)
         clear(b, w)
         watch(b, bits, w, tolerance, near)
         for lane in range(w):
             error = b[sum5 * LANES + lane]
-            # A step that is rejected, or follows a rejection, must not grow.
+            # After a rejected step, and after the step that follows it, the step size must not grow.
             most = 1.0 if b[rejected * LANES + lane] != 0.0 or not error < 1.0 else 10.0
             b[sum3 * LANES + lane] = b[h * LANES + lane] * min(most, step_factor(error))
         for lane in range(w):

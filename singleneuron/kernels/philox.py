@@ -1,4 +1,4 @@
-"""Random numbers from a counter (Philox): the same on every machine, in whatever order they are drawn."""
+"""Counter-based random numbers (Philox): the same on every machine and in any order of drawing."""
 
 import math
 
@@ -26,18 +26,18 @@ def philox(c0, c1, c2, c3, k0, k1):
 
 @routine
 def normal_pair(seed, trajectory, step, pair):
-    """Compute two N(0, 1) numbers from the arguments alone (Box-Muller).
+    """Compute two N(0, 1) numbers that depend only on the arguments (Box-Muller).
 
     Parameters
     ----------
     seed : int
-        Seed of the run, 64 bits: the key.
+        Seed of the run, 64 bits; serves as the key.
     trajectory : int
-        Number of the trajectory; its lower 32 bits count.
+        Number of the trajectory; only its lower 32 bits are used.
     step : int
         Number of the step, 64 bits.
     pair : int
-        Number of the pair within the step; its lower 32 bits count.
+        Number of the pair within the step; only its lower 32 bits are used.
 
     Returns
     -------

@@ -20,14 +20,14 @@ def dot(u, v):
 
 @routine
 def add(u, factor, v):
-    """Add factor v to u, in place.
+    """Add factor * v to u, in place.
 
     Parameters
     ----------
     u, v : ndarray, shape (n,)
         Vectors; u is changed.
     factor : float
-        Multiple of v that is added.
+        Factor of v.
     """
     for i in range(u.size):
         u[i] += factor * v[i]
@@ -55,7 +55,7 @@ def fill(u, value):
     u : ndarray, shape (n,)
         Vector that is changed.
     value : float
-        New entries.
+        The value.
     """
     for i in range(u.size):
         u[i] = value

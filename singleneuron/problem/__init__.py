@@ -1,1 +1,1 @@
-"""The training problem: data, states, loss, starts, and the statuses that a run ends with."""
+"""The training problem: data, states, loss, starts, and the statuses in which a run can end."""

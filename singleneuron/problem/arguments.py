@@ -1,4 +1,4 @@
-"""Checks of arguments, with messages that say what must hold."""
+"""Argument checks, with messages that state what must hold."""
 
 from typing import Any
 
@@ -9,16 +9,16 @@ Array = NDArray[np.float64]
 
 
 def integer_in_range(name: str, value: Any, least: int, most: float = np.inf) -> int:
-    """Return `value` as an int from `least` to `most`.
+    """Return `value` as an int after checking that it is an integer from `least` to `most`.
 
     Parameters
     ----------
     name : str
         Name of the argument, for the message.
     value : object
-        An int or a numpy integer; a bool is refused.
+        An int or a numpy integer; a bool is rejected.
     least, most : float
-        Both bounds are allowed values.
+        Bounds, both inclusive.
 
     Returns
     -------
@@ -28,7 +28,7 @@ def integer_in_range(name: str, value: Any, least: int, most: float = np.inf) ->
     Raises
     ------
     ValueError
-        If `value` is no integer or out of range; the message says what was given.
+        If `value` is not an integer or is out of range; the message shows it.
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
         bound = f">= {least}" if most == np.inf else f"from {least} to {most}"
@@ -39,20 +39,20 @@ def integer_in_range(name: str, value: Any, least: int, most: float = np.inf) ->
 def number(
     name: str, value: Any, *, least: float = -np.inf, finite: bool = True, open_end: bool = False
 ) -> float:
-    """Return `value` as a float that is at least `least`.
+    """Return `value` as a float after checking that it is a number >= `least`.
 
     Parameters
     ----------
     name : str
         Name of the argument, for the message.
     value : object
-        A number of Python or numpy; bools and NaN are refused.
+        A Python or numpy number; bools and NaN are rejected.
     least : float
         Lower bound.
     finite : bool
-        Refuse infinity.
+        Reject infinity.
     open_end : bool
-        Refuse `least` itself.
+        Reject `least` itself.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def number(
     Raises
     ------
     ValueError
-        If `value` is no such number; the message says what was given.
+        If `value` is not such a number; the message shows it.
     """
     kinds = int | float | np.integer | np.floating
     ok = isinstance(value, kinds) and not isinstance(value, bool) and not np.isnan(value)
@@ -74,7 +74,7 @@ def number(
 
 
 def finite_array(name: str, value: ArrayLike) -> Array:
-    """Copy `value` into a float64 array without NaN or infinity.
+    """Copy `value` into a float64 array, rejecting NaN and infinity.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def finite_array(name: str, value: ArrayLike) -> Array:
     try:
         given = np.asarray(value)
     except ValueError as error:
-        raise ValueError(f"{name} must be an array of numbers, but {error}") from None
+        raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from None
     if given.dtype.kind not in "biuf":
         raise ValueError(f"{name} must be an array of real numbers, but its entries are {given.dtype.name}")
     array = np.array(given, dtype=np.float64, order="C")

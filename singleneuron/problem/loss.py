@@ -8,12 +8,12 @@ from singleneuron.problem.state import Starts, State, reduce
 
 
 def loss(problem: Problem, state: Starts) -> Array:
-    """Compute L(a, w), half the mean squared error; for the population without its constant sigma^2/2.
+    """Compute L(a, w), half the mean squared error; for the population, omit the constant sigma^2/2.
 
     Parameters
     ----------
     problem : Population or Sample
-        Data of the loss.
+        The problem that defines the loss.
     state : State or Reduced
         Students (..., B); samples need a `State`.
 
@@ -33,7 +33,7 @@ def loss(problem: Problem, state: Starts) -> Array:
 
     Examples
     --------
-    The first student is the target, the second outputs 0:
+    The first student equals the target; the second outputs 0:
 
     >>> import singleneuron as sn
     >>> state = sn.State(a=[1.0, 0.0], w=[[1.0, 0.0], [1.0, 0.0]])
@@ -42,9 +42,7 @@ def loss(problem: Problem, state: Starts) -> Array:
     """
     if isinstance(problem, Sample):
         if not isinstance(state, State):
-            raise ValueError(
-                "samples need full states w (B, d), but reduced ones (a, p, q) were given; use State"
-            )
+            raise ValueError("samples need full states w (B, d), got reduced ones (a, p, q); use State")
         outputs = state.a[..., None] * np.maximum(
             state.w @ problem.x.T, 0
         )  # (..., B, d) x (d, n) -> (..., B, n)
@@ -52,26 +50,26 @@ def loss(problem: Problem, state: Starts) -> Array:
     if isinstance(state, State):
         state = reduce(problem, state)
     rho, theta = np.hypot(state.p, state.q), np.arctan2(state.q, state.p)
-    # (a rho - 1)^2/4 + a rho (1/2 - k): no cancellation near the target.
+    # In the form (a rho - 1)^2/4 + a rho (1/2 - k), nothing cancels near the target.
     return (state.a * rho - 1) ** 2 / 4 + state.a * rho * (0.5 - angle_kernel(theta))
 
 
 def gradient(problem: Problem, state: State) -> tuple[Array, Array]:
-    """Compute (dL/da, dL/dw), with the subgradient phi'(0) = 0; the flow follows minus this.
+    """Compute (dL/da, dL/dw), with the subgradient phi'(0) = 0; the flow follows its negative.
 
     Parameters
     ----------
     problem : Population or Sample
-        Data of the loss, in d coordinates.
+        The problem that defines the loss, in d coordinates.
     state : State
         Students a (..., B), w (..., B, d).
 
     Returns
     -------
     da : ndarray, shape (..., B)
-        Derivative by the outer weight.
+        Derivative with respect to the outer weight.
     dw : ndarray, shape (..., B, d)
-        Derivative by the inner weights; 0 at w = 0.
+        Derivative with respect to the inner weights; 0 at w = 0.
 
     Raises
     ------
@@ -98,7 +96,7 @@ def gradient(problem: Problem, state: State) -> tuple[Array, Array]:
     reduced = reduce(problem, state)
     theta = np.arctan2(reduced.q, reduced.p)
     direction = np.divide(state.w, rho[..., None], out=np.zeros_like(state.w), where=rho[..., None] > 0)
-    # d(rho k)/dw = ((pi - theta) v + sin(theta) w/rho) / (2 pi); at w = 0 the subgradient 0.
+    # d(rho k)/dw = ((pi - theta) v + sin(theta) w/rho) / (2 pi); at w = 0 the subgradient 0 is used.
     pull = (np.pi - theta)[..., None] * problem.v + np.sin(theta)[..., None] * direction
     pull = np.where(rho[..., None] > 0, pull, 0.0) / (2 * np.pi)
     da = state.a * rho**2 / 2 - rho * angle_kernel(theta)

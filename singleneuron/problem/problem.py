@@ -11,19 +11,19 @@ from signflow.machine import check_memory
 from singleneuron.problem.arguments import Array, finite_array, freeze, integer_in_range, number
 
 LEAST_BALANCE = 1e-280
-"""Below this |c| the squares whose difference is c underflow."""
+"""If |c| is below this, the squares whose difference is c underflow."""
 
 
 class Line(NamedTuple):
     """Sufficient statistics of a problem with one coordinate; the defaults are the population's.
 
-    On w > 0 only samples with x > 0 are active, on w < 0 only those with x < 0. With that side's c and s
-    the flow is a' = c w (s - a w), w' = c a (s - a w).
+    For w > 0 only samples with x > 0 are active; for w < 0, only those with x < 0. With the c and s of that
+    side, the flow is a' = c w (s - a w), w' = c a (s - a w).
 
     Attributes
     ----------
     c_pos, c_neg : float or ndarray, shape (B,)
-        (1/n) sum x^2 over the samples with x > 0, and with x < 0; 0 where there are none.
+        (1/n) sum x^2 over the samples with x > 0 or x < 0, respectively; 0 if there are none.
     s_pos, s_neg : float or ndarray, shape (B,)
         sum x y / sum x^2 over the same samples: the value of a w that fits them best.
 
@@ -50,7 +50,7 @@ class Line(NamedTuple):
 def angle_kernel(theta: ArrayLike) -> Array:
     """Compute k(theta) = (sin theta + (pi - theta) cos theta) / (2 pi).
 
-    E[phi(w.x) phi(v.x)] = |w| k(theta) for x ~ N(0, I_d) and a unit vector v at the angle theta to w.
+    E[phi(w.x) phi(v.x)] = |w| k(theta) for x ~ N(0, I_d) and a unit vector v at angle theta to w.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def angle_kernel(theta: ArrayLike) -> Array:
     """
     theta = np.asarray(theta, dtype=np.float64)
     delta = np.pi - theta
-    # Near pi the two terms cancel: delta^3/3 - delta^5/30 + ...
+    # Near pi the two terms cancel: use the series delta^3/3 - delta^5/30 + ...
     series = delta**3 * (1 / 3 - delta**2 * (1 / 30 - delta**2 * (1 / 840 - delta**2 / 45360)))
     return np.where(np.abs(delta) < 0.2, series, np.sin(delta) - delta * np.cos(delta)) / (2 * np.pi)
 
@@ -148,14 +148,14 @@ class Sample:
     y : ndarray, shape (n,)
         Labels; copied and made read-only.
     targets : int
-        The target v lies along the first `targets` coordinates; success is judged by it.
+        The target v uses the first `targets` coordinates; success is judged against it.
     provenance : dict
-        How the samples were drawn (see `draw`), for the record; empty for data of your own.
+        How the samples were drawn (see `draw`), for the record; empty for your own data.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit, an entry is not finite, or `targets` is out of range.
+        If the shapes do not match, an entry is not finite, or `targets` is out of range.
 
     Examples
     --------
@@ -188,13 +188,13 @@ class Sample:
     def draw(cls, d: int, n: int, noise: float = 0.0, seed: int = 0, targets: int = 1) -> "Sample":
         """Draw x_i ~ N(0, I_d) and y_i = phi(v.x_i) + noise N(0, 1).
 
-        The same seed gives the same data. The samples of a smaller n are the first of a larger one, and the
-        inputs do not depend on the noise.
+        The same seed gives the same data: a smaller n yields the first samples of a larger n, and the inputs
+        do not depend on the noise.
 
         Parameters
         ----------
         d, n : int
-            Number of coordinates and of samples.
+            Numbers of coordinates and samples.
         noise : float
             Standard deviation of the label noise, >= 0.
         seed : int
@@ -221,7 +221,7 @@ class Sample:
         if integer_in_range("targets", targets, 1) > d:
             raise ValueError(f"targets must be <= d = {d}, but is {targets}")
         check_memory(f"a sample with n = {n} and d = {d}", 8 * n * d)
-        # A stream of its own for the noise: studies over the noise level share their inputs.
+        # The noise has its own random stream, so that studies at different noise levels share their inputs.
         inputs, errors = (
             np.random.Generator(np.random.Philox(key)) for key in np.random.SeedSequence(seed).spawn(2)
         )
@@ -246,12 +246,12 @@ class Sample:
 
     @cached_property
     def statistics(self) -> Line:
-        """Sufficient statistics of each coordinate taken alone, every entry of shape (d,)."""
+        """Sufficient statistics of each coordinate on its own; every field has shape (d,)."""
         sides = []
         for active in (self.x > 0, self.x < 0):
             squares = np.sum(np.where(active, self.x, 0) ** 2, axis=0)
             products = np.where(active, self.x, 0).T @ self.y
-            # On a side without samples nothing moves: c = 0, and s = 0 stands for "no slope".
+            # On a side without samples nothing moves: c = 0, and s, which is undefined there, is set to 0.
             slope = np.divide(products, squares, out=np.zeros(self.d), where=squares > 0)
             sides += [squares / self.n, slope]
         return Line(*sides)
@@ -261,12 +261,13 @@ Problem = Population | Sample
 
 
 def population_line(overlap: Any = 1.0) -> Line:
-    """Return the population problem that one coordinate sees.
+    """Return the population's statistics in one coordinate.
 
     Parameters
     ----------
     overlap : float or ndarray, shape (B,)
-        Component of the unit target along the coordinate, in [-1, 1]; 1 where it is the whole target.
+        Component of the unit target along the coordinate, in [-1, 1]; 1 if the coordinate is the whole
+        target.
 
     Returns
     -------

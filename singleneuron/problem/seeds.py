@@ -1,4 +1,4 @@
-"""Seeds derived from seeds, so that every stream of random numbers is independent and can be drawn again."""
+"""Seeds derived from other seeds, so that all random streams are independent and reproducible."""
 
 from collections.abc import Sequence
 
@@ -20,13 +20,13 @@ def derived_seed(key: Sequence[int], *more: int) -> int:
     Returns
     -------
     int
-        The seed, a function of the arguments alone.
+        The seed, which depends only on the arguments.
     """
     return int(np.random.SeedSequence([*key, *more]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def child_seed(seed: int, run: int) -> int:
-    """Derive the seed of one run's samples, which it shares with no other run of any seed.
+    """Derive the seed for one run's samples; no other run, whatever its study's seed, shares it.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def child_seed(seed: int, run: int) -> int:
 
 
 def generator(seed: int) -> np.random.Generator:
-    """Create a random generator from a seed of any length.
+    """Create a random generator from a seed of any size.
 
     Parameters
     ----------
@@ -52,12 +52,12 @@ def generator(seed: int) -> np.random.Generator:
     Returns
     -------
     numpy.random.Generator
-        A Philox generator: counter-based, the same numbers on every machine.
+        A Philox generator, which is counter-based and gives the same numbers on every machine.
 
     Raises
     ------
     ValueError
-        If `seed` is no integer >= 0.
+        If `seed` is not an integer >= 0.
     """
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(integer_in_range("seed", seed, 0))))
 
@@ -70,7 +70,7 @@ def key_of(seed: int, stream: int, d: int, index: int) -> int:
     seed : int
         Seed of the study, >= 0.
     stream : int
-        Number of the purpose, such as a kind of start.
+        Number that identifies the purpose, such as a kind of start.
     d : int
         Number of coordinates.
     index : int
@@ -79,7 +79,7 @@ def key_of(seed: int, stream: int, d: int, index: int) -> int:
     Returns
     -------
     int
-        The seed, a function of the arguments alone.
+        The seed, which depends only on the arguments.
     """
     sequence = np.random.SeedSequence(seed, spawn_key=(stream, d, index))
     return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))

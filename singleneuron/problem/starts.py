@@ -31,7 +31,7 @@ def balanced_starts(
 
 
 def balanced_starts(d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: bool = False) -> Starts:
-    """Draw balanced starts: w_i ~ N(0, 1/d), a = +-|w| with a fair sign, all times `scale`.
+    """Draw balanced starts: w_i ~ N(0, 1/d), a = +-|w| with equal probability, all scaled by `scale`.
 
     Parameters
     ----------
@@ -42,9 +42,10 @@ def balanced_starts(d: int, size: int, seed: int = 0, *, scale: float = 1.0, red
     seed : int
         Seed, >= 0; the same seed gives the same starts.
     scale : float
-        Factor of all weights, > 0.
+        Factor for all weights, > 0.
     reduced : bool
-        Draw (a, p, q) about a target of one coordinate instead of w, at a cost that does not depend on d.
+        Draw (a, p, q) relative to a target with one coordinate, instead of (a, w). The cost does not depend
+        on d.
 
     Returns
     -------
@@ -96,7 +97,7 @@ def independent_starts(
 def independent_starts(
     d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: bool = False
 ) -> Starts:
-    """Draw starts with a, w_i ~ N(0, 1) independent, all times `scale`.
+    """Draw starts with independent a, w_i ~ N(0, 1), all scaled by `scale`.
 
     Parameters
     ----------
@@ -107,14 +108,15 @@ def independent_starts(
     seed : int
         Seed, >= 0; the same seed gives the same starts.
     scale : float
-        Factor of all weights, > 0.
+        Factor for all weights, > 0.
     reduced : bool
-        Draw (a, p, q) about a target of one coordinate instead of w, at a cost that does not depend on d.
+        Draw (a, p, q) relative to a target with one coordinate, instead of (a, w). The cost does not depend
+        on d.
 
     Returns
     -------
     State or Reduced
-        The starts (B,), of unknown balance.
+        The starts (B,), without a known balance c.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""States of the neuron, whole (a, w) or reduced (a, p, q), and their balance."""
+"""States of the neuron, full (a, w) or reduced (a, p, q), and their balance."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +11,7 @@ from singleneuron.problem.problem import LEAST_BALANCE, Problem
 
 
 def _known_balance(c: ArrayLike | None, a: Array) -> Array | None:
-    """Return c as (B,), given as one number for all students or one for each."""
+    """Return c with shape (B,), given a single number or one per student."""
     if c is None:
         return None
     known = finite_array("c", c)
@@ -38,13 +38,13 @@ class State:
     w : ndarray, shape (..., B, d)
         Inner weights.
     c : ndarray, shape (B,), optional
-        The balance a^2 - |w|^2 where it is known by construction (0: balanced); one number stands for all.
-        The flow conserves it, floats do not: one ulp of imbalance decides between death and escape.
+        The balance a^2 - |w|^2 if it is known by construction (0: balanced); a single number applies to all.
+        The flow conserves it, but rounding does not: one ulp of imbalance decides between death and escape.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit or an entry is not finite.
+        If the shapes do not match or an entry is not finite.
 
     Examples
     --------
@@ -77,18 +77,18 @@ class State:
 
     @property
     def size(self) -> int:
-        """Number of students, times not counted."""
+        """Number of students, not counting times."""
         return int(self.a.shape[-1])
 
     def __getitem__(self, index: Any) -> "State":
-        """Select students, or the times of a path, along the first axis."""
+        """Select students, or times of a path, along the first axis."""
         c = None if self.c is None else self.c if self.a.ndim > 1 else self.c[index]
         return replace(self, a=self.a[index], w=self.w[index], c=c)
 
 
 @dataclass(frozen=True, eq=False)
 class Reduced:
-    """States up to rotations about the target v: all that the population flow sees, for any d.
+    """States up to rotations about the target v, which is all that matters to the population flow in any d.
 
     Attributes
     ----------
@@ -97,9 +97,9 @@ class Reduced:
     p : ndarray, shape (..., B)
         w.v, the part of w along the target.
     q : ndarray, shape (..., B)
-        |w - p v| >= 0, the length of the rest.
+        |w - p v| >= 0, the length of the remainder.
     c : ndarray, shape (B,), optional
-        The balance a^2 - p^2 - q^2 where it is known by construction, as in `State`.
+        The balance a^2 - p^2 - q^2 if it is known by construction, as in `State`.
 
     Raises
     ------
@@ -125,16 +125,16 @@ class Reduced:
         if a.ndim < 1 or not a.shape == p.shape == q.shape:
             raise ValueError(f"a, p and q must have the same shape, but have {a.shape}, {p.shape}, {q.shape}")
         if np.any(q < 0):
-            raise ValueError(f"q = |w_perp| must be >= 0, but its least entry is {q.min():g}")
+            raise ValueError(f"q = |w_perp| must be >= 0, but its smallest entry is {q.min():g}")
         freeze(self, a=a, p=p, q=q, c=_known_balance(self.c, a))
 
     @property
     def size(self) -> int:
-        """Number of students, times not counted."""
+        """Number of students, not counting times."""
         return int(self.a.shape[-1])
 
     def __getitem__(self, index: Any) -> "Reduced":
-        """Select students, or the times of a path, along the first axis."""
+        """Select students, or times of a path, along the first axis."""
         c = None if self.c is None else self.c if self.a.ndim > 1 else self.c[index]
         return replace(self, a=self.a[index], p=self.p[index], q=self.q[index], c=c)
 
@@ -143,14 +143,14 @@ Starts = State | Reduced
 
 
 def unit_overlap(problem: Problem, mask: NDArray[np.bool_] | None = None) -> tuple[Array, NDArray[np.bool_]]:
-    """Compute |mask * v| and which target coordinates a mask keeps.
+    """Compute |mask * v|, and find the target coordinates that a mask keeps.
 
     Parameters
     ----------
     problem : Population or Sample
-        Has the target v.
+        The problem, which defines the target v.
     mask : ndarray of bool, shape (B, d), optional
-        Weights kept; without it, all are.
+        True for the weights that are kept; by default all are.
 
     Returns
     -------
@@ -171,11 +171,11 @@ def reduce(problem: Problem, state: State, mask: NDArray[np.bool_] | None = None
     Parameters
     ----------
     problem : Population or Sample
-        Has the target v.
+        The problem, which defines the target v.
     state : State
         Students with w (..., B, d).
     mask : ndarray of bool, shape (B, d), optional
-        Weights kept; the others count as 0.
+        True for the weights that are kept; the others count as 0.
 
     Returns
     -------
@@ -205,8 +205,8 @@ def reduce(problem: Problem, state: State, mask: NDArray[np.bool_] | None = None
 def _projection(w: Array, kept: NDArray[np.bool_]) -> tuple[Array, Array]:
     """Return p = w.v and p v, for v the unit vector over the coordinates `kept`.
 
-    The mean is taken of differences from one target coordinate: so a w parallel to v, whose entries are
-    equal, leaves a rest of exactly 0.
+    The mean is computed from differences to one target coordinate. So for w parallel to v, whose target
+    entries are all equal, the remainder is exactly 0.
     """
     count = kept.sum(axis=-1)
     first = np.take_along_axis(w, np.broadcast_to(np.argmax(kept, axis=-1), w.shape[:-1])[..., None], axis=-1)
@@ -217,18 +217,18 @@ def _projection(w: Array, kept: NDArray[np.bool_]) -> tuple[Array, Array]:
 
 
 def expand(problem: Problem, reduced: Reduced, origin: State, mask: NDArray[np.bool_] | None = None) -> State:
-    """Rebuild full states from (a, p, q), in the plane of v and the w that they started from.
+    """Rebuild full states from (a, p, q) in the plane of v and the starting w.
 
     Parameters
     ----------
     problem : Population or Sample
-        Has the target v.
+        The problem, which defines the target v.
     reduced : Reduced
         Coordinates (..., B) at any time.
     origin : State
         Starts with w (B, d): the population flow stays in the plane of v and w.
     mask : ndarray of bool, shape (B, d), optional
-        Weights kept, as given to `reduce`.
+        The mask that was passed to `reduce`.
 
     Returns
     -------
@@ -248,8 +248,8 @@ def expand(problem: Problem, reduced: Reduced, origin: State, mask: NDArray[np.b
 def balance(state: Starts) -> Array:
     """Compute the balance c = a^2 - |w|^2, which every gradient flow of L conserves.
 
-    Where |a| equals the largest |w_i| to the last bit, c is minus the sum of the other squares. The norm
-    would round them away, although the sign of c decides the limit.
+    If |a| equals the largest |w_i| to the last bit, c is minus the sum of the other squares. The norm would
+    round them away, although the sign of c decides the limit.
 
     Parameters
     ----------
@@ -270,19 +270,19 @@ def balance(state: Starts) -> Array:
     w = state.w if isinstance(state, State) else np.stack([state.p, state.q], axis=-1)
     rho = np.linalg.norm(w, axis=-1) if isinstance(state, State) else np.hypot(state.p, state.q)
     a, size = np.abs(state.a), np.abs(w)
-    with np.errstate(over="ignore"):  # an infinite c: the flow reports the run as failed
+    with np.errstate(over="ignore"):  # if c is infinite, the flow reports the run as failed
         c = np.asarray((a - rho) * (a + rho))
     level = a == size.max(axis=-1)
     if level.any():
         others = np.sort(size[level], axis=-1)[..., :-1]
-        # Keep the sign of c, which counts, where the squares of the others underflow.
+        # Where the other squares underflow, keep the sign of c: it decides the limit.
         least = np.minimum(LEAST_BALANCE, 1e-20 * a[level] ** 2) * others.any(axis=-1)
         c[level] = 0.0 - np.maximum(np.sum(others**2, axis=-1), least)
     return c
 
 
 def start_balance(state: Starts) -> Array:
-    """Return the balance of starts: the one known by construction, else computed.
+    """Return the balance of starts, computing it if it is not known by construction.
 
     Parameters
     ----------

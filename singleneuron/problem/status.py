@@ -12,23 +12,23 @@ from singleneuron.problem.problem import Line, Sample
 from singleneuron.problem.state import State
 
 TOLERANCE = 1e-3
-"""Largest |a rho - 1| and theta of a run that converged; in one coordinate the largest |a w - s_pos|."""
+"""Largest |a rho - 1| and theta that count as converged; in one coordinate, the largest |a w - s_pos|."""
 
 TINY_NORM = 1e-12
 """A neuron with a < 0 and |w| below this is dead: it has left the active side of every sample for good."""
 
 DEAD_RATIO = 1e6
-"""Gradient descent does not conserve c: there a small |w| counts as dead only if |a| is this many times
-larger, so that no small start does."""
+"""Gradient descent does not conserve c, so a small |w| counts as dead only if |a| is this many times
+larger; otherwise every small start would count."""
 EQUAL = 1e-6
-"""Where the balance is not known, |a| and |w| count as equal up to this share."""
+"""If the balance is not known, |a| and |w| count as equal up to this relative difference."""
 
 EDGE = 1e-9
-"""Below this multiple of |w| |v|, w.v counts as 0: a limit is known only so well, and it lies on the edge of
-the target's side."""
+"""Below this multiple of |w| |v|, w.v counts as 0: limits are known only to about this accuracy, and some lie
+exactly on the edge of the target's side."""
 
 ON_PLANE = 1e-12
-"""Below this multiple of |w| |x_i|, w.x_i counts as 0: a slide stays on its hyperplanes up to rounding."""
+"""Below this multiple of |w| |x_i|, w.x_i counts as 0: rounding moves a slide off its hyperplanes."""
 
 
 class Status(IntEnum):
@@ -51,19 +51,18 @@ class Status(IntEnum):
     """The neuron dies: a < 0 with c >= 0 or with |w| below `TINY_NORM`; or no sample activates it, or only
     samples with label 0 ever will; or it is held at w = 0."""
     STUCK = 3
-    """At rest for ever, away from the target; with one coordinate also at w = 0, on the wrong side, or with
-    nothing to learn (s_pos = 0); or its mask lost a part of the target."""
+    """Permanently at rest away from the target; with one coordinate also at w = 0, on the wrong side, or with
+    nothing to learn (s_pos = 0); or the mask lost part of the target."""
     UNDECIDED = 4
-    """None of the above when the time was over."""
+    """None of the above by the end of the run."""
     FAILED = 5
-    """The integrator gave up: the flow is too stiff for its budget of steps, or numbers overflow or
-    underflow."""
+    """The integrator gave up: the flow is too stiff for its step budget, or numbers overflow or underflow."""
     AMBIGUOUS = 6
     """The sample flow has no unique continuation: a passed 0 while sliding."""
 
     @property
     def label(self) -> str:
-        """The name in lower case, as files and tables have it."""
+        """The name in lower case, as used in files and tables."""
         return self.name.lower()
 
 
@@ -99,7 +98,7 @@ def counts(status: Any) -> dict[str, int]:
     Returns
     -------
     dict of str to int
-        A count for each label, those that do not occur included.
+        A count for each label, including those that do not occur.
     """
     totals = np.bincount(np.asarray(status, dtype=np.int64).ravel(), minlength=len(Status))
     return {Status(code).label: int(totals[code]) for code in range(len(Status))}
@@ -113,7 +112,7 @@ def population_status(
     overlap: Array,
     tolerance: float = TOLERANCE,
 ) -> NDArray[np.int8]:
-    """Return the status of states of the population flow with 0 < theta < pi.
+    """Determine the status of states of the population flow with 0 < theta < pi.
 
     Parameters
     ----------
@@ -122,9 +121,9 @@ def population_status(
     c : ndarray, shape (B,)
         Balance of the *start*, exactly 0 if balanced by construction.
     overlap : ndarray, shape (B,)
-        |mask * v|, below 1 where the mask lost a target coordinate, which no training can mend.
+        |mask * v|, below 1 where the mask lost a target coordinate, which training cannot restore.
     tolerance : float
-        Largest |a rho - 1| and theta of a state that converged.
+        Largest |a rho - 1| and theta that count as converged.
 
     Returns
     -------
@@ -133,12 +132,12 @@ def population_status(
 
     References
     ----------
-    Lemma 2.2 of Gadhikar & Burkholz (ICLR 2024) where balanced, beyond the paper at any other balance.
+    Lemma 2.2 of Gadhikar & Burkholz (ICLR 2024) if balanced; beyond the paper at any other balance.
     """
     theta = 2 * np.arctan(np.exp(np.clip(x, -700, 700)))
     near = (np.abs(a * np.exp(log_rho) - 1) <= tolerance) & (theta <= tolerance)
-    # Where c < 0 a small w is no death: a changes sign and w grows again. The sign bit is read because a
-    # balanced a < 0 has the limit -0.0.
+    # If c < 0, a small w does not mean death: a changes sign and w grows again. The sign bit is tested
+    # because a balanced a < 0 has the limit -0.0.
     dies = np.signbit(a) & (c >= 0)
     return np.select(
         [overlap < 1, near, dies, a > 0],
@@ -155,7 +154,7 @@ def line_status(
     overlap: Any = 1.0,
     tolerance: float = TOLERANCE,
 ) -> NDArray[np.int8]:
-    """Return the status of states with one coordinate; the target is w > 0 with a w = s_pos.
+    """Determine the status of states with one coordinate; the target is w > 0 with a w = s_pos.
 
     Parameters
     ----------
@@ -168,7 +167,7 @@ def line_status(
     overlap : array_like
         |mask * v|, below 1 where the mask lost a target coordinate.
     tolerance : float
-        Largest |a w - s_pos| of a state that converged.
+        Largest |a w - s_pos| that counts as converged.
 
     Returns
     -------
@@ -177,12 +176,12 @@ def line_status(
 
     References
     ----------
-    Theorem 2.1 of Gadhikar & Burkholz (ICLR 2024) where balanced, beyond the paper at any other balance.
+    Theorem 2.1 of Gadhikar & Burkholz (ICLR 2024) if balanced; beyond the paper at any other balance.
     """
     s_pos, s_neg = np.asarray(line.s_pos), np.asarray(line.s_neg)
     near = (w > 0) & (np.abs(a * w - s_pos) <= tolerance) & (a * s_pos > 0) & (np.asarray(line.c_pos) > 0)
-    towards = a * np.sign(s_pos)  # > 0: on w > 0, a w moves to s_pos
-    # From w < 0 the line w = 0 is reached iff c > 0 and a s_neg > 0, and then passed iff a s_pos > 0.
+    towards = a * np.sign(s_pos)  # > 0: for w > 0, a w moves towards s_pos
+    # From w < 0 the line w = 0 is reached iff c > 0 and a s_neg > 0, and then crossed iff a s_pos > 0.
     crosses_up = (w < 0) & (c > 0) & (a * s_neg > 0) & (towards > 0)
     crosses_up &= (np.asarray(line.c_neg) > 0) & (np.asarray(line.c_pos) > 0)
     never = (w == 0) | (s_pos == 0) | ((w < 0) & ~crosses_up) | ((w > 0) & (np.asarray(line.c_pos) == 0))
@@ -194,10 +193,10 @@ def line_status(
 
 
 def _on(problem: Sample, a: float, z: Array, near: NDArray[np.bool_], step: float) -> NDArray[np.intp]:
-    """Return the indices of the hyperplanes that a state is on, given which are `near` (n,) on their own.
+    """Return the indices of the hyperplanes that a state is on; `near` (n,) marks those near it individually.
 
-    Descent hops about them: a step across some of them changes a w.x_i by at most what the labels of all of
-    them contribute, step |a/n| sum_j |y_j x_j.x_i|.
+    Descent hops back and forth across them. A step across some of them changes each w.x_i by at most the
+    contribution of all their labels, step |a/n| sum_j |y_j x_j.x_i|.
     """
     on = np.flatnonzero(near)
     if step:
@@ -209,7 +208,7 @@ def _on(problem: Sample, a: float, z: Array, near: NDArray[np.bool_], step: floa
 def _pull(problem: Sample, state: State, z: Array, rounding: Array, step: float) -> Array:
     """Compute A u - b (B, d) in the cell of each state.
 
-    On a slide, each sample counts with the share in [0, 1] that makes the norm of the result least.
+    On a slide, the samples count with the shares in [0, 1] that minimise the norm of the result.
     """
     residual = state.a[:, None] * z - problem.y
     active = z > rounding
@@ -234,16 +233,16 @@ def sample_status(
     settled: NDArray[np.bool_] | None = None,
     step: float = 0.0,
 ) -> NDArray[np.int8]:
-    """Return the status of states of n samples in d > 1, judged by the least-squares problem of their cell.
+    """Determine the status of states for n samples in d > 1, from the least-squares problem of their cell.
 
-    In the cell S = {w.x_i > 0} the loss is quadratic in u = a w, dL/dw = a (A_S u - b_S), and A_S is about
-    s I/2, s the mean square of x. On hyperplanes w.x_i = 0 that attract (a y_i < 0) the flow slides, and each
-    of their samples is active to a share in [0, 1].
+    In the cell where S = {i: w.x_i > 0} are the active samples, the loss is quadratic in u = a w: dL/dw = a
+    (A_S u - b_S), where A_S is about s I/2 and s is the mean square of x. The flow slides on hyperplanes
+    w.x_i = 0 that attract (a y_i < 0); each of their samples then counts with a share in [0, 1].
 
-    Converged is a state with |A_S u - b_S| <= tolerance s/2 on the target's side, a > 0 and w.v > 0. A state
-    at rest elsewhere is stuck. Dead is a state without active samples, where a sample with w.x_i = 0 up to
-    `ON_PLANE` counts as inactive; a state with a < 0 <= c, since a never changes sign, or with a < 0 and |w|
-    below `TINY_NORM`; and a limit whose active labels are all 0, since its output is 0.
+    A state has converged if |A_S u - b_S| <= tolerance s/2 and it is on the target's side: a > 0 and w.v > 0.
+    A state at rest elsewhere is stuck. A state is dead if no sample is active (one with w.x_i = 0 up to
+    `ON_PLANE` counts as inactive); if a < 0 <= c, since a never changes sign; if a < 0 and |w| is below
+    `TINY_NORM`; or if it is a limit whose active labels are all 0, since its output is 0.
 
     Parameters
     ----------
@@ -256,12 +255,12 @@ def sample_status(
     overlap : array_like
         |mask * v|, below 1 where the mask lost a target coordinate.
     tolerance : float
-        Accuracy of a state that converged, as above.
+        Tolerance for convergence, as above.
     settled : ndarray of bool, shape (B,), optional
-        Where the state is a limit for certain. If given, only such a state is stuck: where a is small, a
-        state that still creeps looks as if at rest.
+        True where the state is certainly a limit. If given, only such states count as stuck: with a small a,
+        a state that still creeps looks as if it were at rest.
     step : float
-        Learning rate of the descent that led there, which hops about the hyperplanes; 0 for a flow, which
+        Learning rate if the states come from descent, which hops across the hyperplanes; 0 for a flow, which
         slides on them.
 
     Returns

@@ -1,4 +1,4 @@
-"""The theory, derived by sympy from the loss alone: exact claims, each with the proof that it holds.
+"""The theory, derived with sympy from nothing but the loss: exact claims, each with its proof.
 
 `derivations()` lists the derivations in reading order. Each is a function that returns its claims. A claim
 has a `statement` (a sympy expression), a `residual` (0 or false once simplified) and `proved`. The docstring
@@ -16,14 +16,14 @@ __all__ = ["Claims", "Equation", "Implication", "Inequality", "SymbolicClaim", "
 
 
 def derivations() -> dict[str, Callable[[], Claims]]:
-    """List every derivation by its title: first any data, then one coordinate, then the population.
+    """List every derivation by title: first for any data, then for one coordinate, then for the population.
 
     Returns
     -------
     dict of str to callable
         Functions without arguments, each of which returns its claims.
     """
-    # A table in reading order, not code: its length is the number of derivations.
+    # Long because it is a table, in reading order, with one entry per derivation.
     return {
         "Gradient flow of samples in a cell": samples.cell_flow,
         "Conservation of the balance": samples.conservation,

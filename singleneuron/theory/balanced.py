@@ -25,7 +25,7 @@ def integrating_factor(theta: sp.Expr) -> sp.Expr:
 
 
 def balanced_flow(sign: int) -> Flow:
-    """Derive the flow of (theta, u = rho^2) where a = sign * rho."""
+    """Derive the flow of (theta, u = rho^2) for a = sign * rho."""
     polar = polar_flow(angle_kernel(theta), kernel_slope(theta))
     return {
         theta: polar[theta].subs(a, sign * rho),
@@ -34,10 +34,10 @@ def balanced_flow(sign: int) -> Flow:
 
 
 def angle_equation() -> Claims:
-    """Where a = +-rho, theta' = +-k'(theta): the angle decouples from the norm and d, and T(theta)' = +-1.
+    """If a = +-rho, theta' = +-k'(theta): the angle decouples from the norm and d, and T(theta)' = +-1.
 
-    So all flows lie on one curve: theta(t) = Theta(T(theta_0) +- t), with Theta the inverse of T, + for a > 0
-    and - for a < 0.
+    So all flows lie on one curve: theta(t) = Theta(T(theta_0) +- t), where Theta is the inverse of T,
+    with + for a > 0 and - for a < 0.
     """
     claims = [
         Equation(
@@ -57,9 +57,9 @@ def angle_equation() -> Claims:
 
 
 def bernoulli_equation() -> Claims:
-    """If a = +-rho, u = rho^2 has u' = +-2 u k - u^2 and the integrating factor ((pi - theta)/sin theta)^2.
+    """If a = +-rho, u = rho^2 obeys u' = +-2 u k - u^2; ((pi - theta)/sin theta)^2 is an integrating factor.
 
-    With E for this factor, E' = +-2 k E, hence (E/u)' = E.
+    If E is this factor, E' = +-2 k E, hence (E/u)' = E.
     """
     claims = []
     E = integrating_factor(theta)
@@ -78,7 +78,7 @@ def bernoulli_equation() -> Claims:
 def bernoulli_solution() -> Claims:
     """For either sign of a, 1/u(t) = (E(theta_0)/u_0 + int_0^t E(theta) dt') / E(theta(t)).
 
-    With e^K = E(theta)/E(theta_0) this reads e^(-K) (1/u_0 + int e^K). For a < 0, K falls.
+    With e^K = E(theta)/E(theta_0) this reads e^(-K) (1/u_0 + int e^K). For a < 0, K decreases.
     """
     u0, E0 = sp.symbols("u_0 E_0", positive=True)
     time, path = sp.Symbol("t'", nonnegative=True), sp.Function("theta", positive=True)

@@ -1,7 +1,7 @@
-"""Claims, which derivations return: exact and symbolic, each with its own proof.
+"""The claims that derivations return: exact and symbolic, each with its own proof.
 
-A reader sees the `statement`. The `residual` is what simplification leaves of it (0 or false), and `proved`
-says whether that settles it.
+A reader sees the `statement`. The `residual` is what simplification leaves of the claim (0 or false if it
+holds), and `proved` says whether that settles the claim.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,7 +18,7 @@ ROUTES: tuple[Callable[[Any], Any], ...] = (
     sp.trigsimp,
     sp.simplify,
 )
-# The property by which sympy says that a form has the sign of a relation to 0.
+# The sympy property that is true if an expression has this relation to 0.
 SIGN_PREDICATES = {
     sp.Gt: "is_positive",
     sp.Ge: "is_nonnegative",
@@ -28,7 +28,7 @@ SIGN_PREDICATES = {
 
 
 def simplified(expression: sp.Expr) -> sp.Expr:
-    """Simplify `expression` by the cheapest route that shows that it is 0, else by all routes."""
+    """Simplify `expression` by the cheapest route that shows it to be 0, or else by all routes."""
     for route in ROUTES:
         expression = route(expression)
         if expression == 0:
@@ -42,7 +42,7 @@ def _under(given: Boolean, statement: Boolean) -> Boolean:
 
 @dataclass(frozen=True)
 class Equation:
-    """The claim that `quantity` equals `stated`, proved from `derived`, which the loss gives for it.
+    """The claim that `quantity` equals `stated`, because `derived`, its value from the loss, does.
 
     Attributes
     ----------
@@ -71,29 +71,29 @@ class Equation:
 
     @cached_property
     def residual(self) -> sp.Expr:
-        """Derived minus claimed, simplified; 0 where the claim holds."""
+        """Derived minus claimed, simplified; 0 if the claim holds."""
         return simplified(sp.sympify(self.derived - self.stated).subs(self.where))
 
     @property
     def proved(self) -> bool:
-        """Whether the residual, and for an inequality the sign of `form`, settles the claim."""
+        """Whether the residual settles the claim."""
         return bool(self.residual == 0)
 
 
 @dataclass(frozen=True)
 class Inequality:
-    """The claim that `quantity` is > 0 (or < 0, as `relation` says), because it equals `form`.
+    """The claim that `quantity` has the given `relation` to 0, because it equals `form`.
 
-    The symbols of `form` have the ranges that the claim is about; sympy finds the sign from them alone.
+    The symbols of `form` have the ranges that the claim is about; sympy finds the sign from them.
 
     Attributes
     ----------
     quantity : sympy.Expr
         Left-hand side of the statement, for display.
     relation : type
-        sympy.Gt, Ge, Lt or Le, against 0.
+        sympy.Gt, Ge, Lt or Le.
     form : sympy.Expr
-        The quantity in a form whose sign its symbols force.
+        The quantity in a form whose sign follows from the ranges of its symbols.
     derived : sympy.Expr
         The quantity as derived from the loss; must equal `form`.
     given : sympy.Boolean
@@ -113,27 +113,27 @@ class Inequality:
 
     @cached_property
     def residual(self) -> sp.Expr:
-        """Derived minus claimed, simplified; 0 where the claim holds."""
+        """Derived minus claimed, simplified; 0 if the claim holds."""
         return simplified(sp.sympify(self.derived - self.form))
 
     @property
     def proved(self) -> bool:
-        """Whether the residual, and for an inequality the sign of `form`, settles the claim."""
+        """Whether the residual and the sign of `form` settle the claim."""
         return bool(self.residual == 0) and getattr(self.form, SIGN_PREDICATES[self.relation]) is True
 
 
 def consistent(condition: Boolean) -> bool:
-    """Return whether real numbers satisfy a condition made of linear relations.
+    """Return whether any real numbers satisfy a condition made of linear relations.
 
-    The test is exact: Fourier-Motzkin elimination. (sympy's own procedure, `satisfiable` with
-    `use_lra_theory`, calls some conditions inconsistent that real numbers do satisfy.)
+    The test, Fourier-Motzkin elimination, is exact. (sympy's own procedure, `satisfiable` with
+    `use_lra_theory`, calls some conditions inconsistent although real numbers satisfy them.)
     """
     condition = sp.to_nnf(condition, simplify=False).replace(sp.Ne, lambda x, y: sp.Or(x < y, x > y))
     return any(_feasible(sp.And.make_args(clause)) for clause in sp.Or.make_args(sp.to_dnf(condition)))
 
 
 def _feasible(relations: Iterable[Boolean]) -> bool:
-    """Return whether real numbers satisfy all of the relations."""
+    """Return whether any real numbers satisfy all of the relations."""
     rows: set[tuple[sp.Expr, bool]] = set()  # (e, strict): e > 0, or e >= 0
     for relation in relations:
         if isinstance(relation, sp.Eq):
@@ -147,7 +147,7 @@ def _feasible(relations: Iterable[Boolean]) -> bool:
     for x in sorted({x for e, _ in rows for x in e.free_symbols}, key=str):
         slopes = {row: row[0].diff(x) for row in rows}
         if any(slope.free_symbols for slope in slopes.values()):
-            raise ValueError(f"relations must be linear, but one is not in {x}; state it in linear terms")
+            raise ValueError(f"relations must be linear, but one is not linear in {x}; rewrite it")
         lower, upper = ([row for row in rows if sign * slopes[row] > 0] for sign in (1, -1))
         rows = {row for row in rows if slopes[row] == 0} | {
             (sp.expand(low / slopes[low, s] - high / slopes[high, r]), s or r)
@@ -159,7 +159,7 @@ def _feasible(relations: Iterable[Boolean]) -> bool:
 
 @dataclass(frozen=True)
 class Implication:
-    """The claim that `premise` implies `conclusion`: no state satisfies the one without the other.
+    """The claim that `premise` implies `conclusion`: no state satisfies the first but not the second.
 
     Attributes
     ----------
@@ -177,13 +177,13 @@ class Implication:
 
     @cached_property
     def residual(self) -> Boolean:
-        """The condition that a counterexample must satisfy; false where there is none."""
+        """The condition that a counterexample must satisfy; false if there is none."""
         against = sp.And(self.premise, sp.Not(self.conclusion))
         return against if consistent(against) else sp.false
 
     @property
     def proved(self) -> bool:
-        """Whether the residual, and for an inequality the sign of `form`, settles the claim."""
+        """Whether the residual settles the claim."""
         return self.residual is sp.false
 
 

@@ -12,7 +12,7 @@ Flow = dict[sp.Symbol, sp.Expr]
 
 
 def relu(z: sp.Expr, active: bool) -> sp.Expr:
-    """Return phi(z) = max(z, 0) on the active side z > 0, or on the other side."""
+    """Return phi(z) = max(z, 0): z on the active side z > 0, else 0."""
     return z if active else sp.Integer(0)
 
 

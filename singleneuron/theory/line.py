@@ -1,4 +1,4 @@
-"""One coordinate (Theorem 2.1): the flow from the loss, its solution at any balance, the passage of w = 0."""
+"""One coordinate (Theorem 2.1): the flow from the loss, its solution at any balance, and crossing w = 0."""
 
 import sympy as sp
 
@@ -17,8 +17,8 @@ R = sp.Symbol("R", positive=True)
 def gradient_flow_of_samples() -> Claims:
     """On either side of w = 0, a' = C w (s - a w) and w' = C a (s - a w): Theorem 2.1.
 
-    C = (1/n) sum x^2 and s = sum x y / sum x^2 over the samples i = 1..k that this side activates. The others
-    have the output 0 and add a constant to L.
+    C = (1/n) sum x^2 and s = sum x y / sum x^2 over the samples i = 1..k that this side activates. For the
+    other samples the output is 0, so they add a constant to L.
     """
     n, k = sp.symbols("n k", integer=True, positive=True)
     i = sp.Symbol("i", integer=True)
@@ -47,7 +47,7 @@ def population_statistics() -> Claims:
 
 
 def label_noise() -> Claims:
-    """Given the inputs, s_neg has mean 0 and variance sigma^2 / sum_{x<0} x^2; its sign is fair.
+    """Given the inputs, s_neg has mean 0, variance sigma^2 / sum_{x<0} x^2, and a symmetric law.
 
     On x < 0 the target is 0 and the labels y ~ N(0, sigma^2) are independent noise, so s_neg is Gaussian.
     Beyond the paper.
@@ -67,10 +67,10 @@ def label_noise() -> Claims:
 
 
 def invariants() -> Claims:
-    """On a side of w = 0, a + w and a - w keep their signs; so does the residual s - a w, which decays.
+    """On either side of w = 0, a + w, a - w and the residual s - a w keep their signs; the residual decays.
 
-    The rate of each is a multiple of itself. Since a^2 + w^2 >= |c|, the decay is exponential where c is not
-    0. Theorem 2.1 where balanced, beyond the paper elsewhere.
+    The derivative of each is a multiple of it. Since a^2 + w^2 >= |c|, the decay is exponential if c != 0.
+    Theorem 2.1 if balanced; beyond the paper otherwise.
     """
     return (
         Equation(Rate(a + w), C * (s - a * w) * (a + w), rate(a + w, FLOW)),
@@ -80,10 +80,10 @@ def invariants() -> Claims:
 
 
 def switching_line() -> Claims:
-    """At w = 0 each side drives w' = C a s: the signs of a s_pos and a s_neg decide if w crosses or sticks.
+    """At w = 0 each side gives w' = C a s: the signs of a s_pos and a s_neg decide if w crosses or sticks.
 
-    The population (s_pos = 1, s_neg = 0) sticks where a < 0. From w < 0 it has (log |w|)' = -C a^2 and never
-    reaches w = 0. Any balance: beyond the paper.
+    The population flow (s_pos = 1, s_neg = 0) sticks if a < 0. From w < 0 it has (log |w|)' = -C a^2 and
+    never reaches w = 0. This holds at any balance, which is beyond the paper.
     """
     down, arrived = sp.Symbol("|a|", positive=True), sp.Eq(w, 0)
     return (
@@ -101,9 +101,9 @@ def switching_line() -> Claims:
 
 
 def riccati_equation() -> Claims:
-    """With U = (a + w)^2, U' = 2C (s U - U^2/4 + c^2/4), and V = (a - w)^2 obeys the same with -s.
+    """With U = (a + w)^2, U' = 2C (s U - U^2/4 + c^2/4), and V = (a - w)^2 obeys this with -s.
 
-    Any balance: beyond the paper.
+    This holds at any balance, which is beyond the paper.
     """
     c = a**2 - w**2
     U, V = (a + w) ** 2, (a - w) ** 2
@@ -116,8 +116,8 @@ def riccati_equation() -> Claims:
 def riccati_solution() -> Claims:
     """With tau = tanh(C R t), X(t) = (X_0 (R + S tau) + (c^2/2) tau) / (R - S tau + (X_0/2) tau).
 
-    R^2 = S^2 + c^2/4. X solves the equation of U with S = s and that of V with S = -s, at any balance c.
-    Beyond the paper.
+    R^2 = S^2 + c^2/4. X solves the equation for U with S = s, and the one for V with S = -s, at any balance
+    c. Beyond the paper.
     """
     X0, S, X = sp.Symbol("X_0", positive=True), sp.Symbol("S", real=True), sp.Symbol("X", positive=True)
     c2 = 4 * (R**2 - S**2)
@@ -133,11 +133,11 @@ def riccati_solution() -> Claims:
 
 
 def half_sums() -> Claims:
-    """So a(t), w(t) = (a (1 + kappa tau) + sigma tau w, w (1 - kappa tau) + sigma tau a)/sqrt(e1 e2).
+    """At time t, (a, w) is (a (1 + kappa tau) + sigma tau w, w (1 - kappa tau) + sigma tau a)/sqrt(e1 e2).
 
-    Here kappa = c/(2R), sigma = s/R, e1 = 1 + sigma tau + (a - w)^2 tau/(2R) and
-    e2 = 1 - sigma tau + (a + w)^2 tau/(2R). The flow multiplies a + w by sqrt(e1/e2) and divides a - w by it.
-    Beyond the paper.
+    On the right, a and w are the initial values, kappa = c/(2R), sigma = s/R, e1 = 1 + sigma tau + (a - w)^2
+    tau/(2R) and e2 = 1 - sigma tau + (a + w)^2 tau/(2R). The flow multiplies a + w by sqrt(e1/e2) and divides
+    a - w by it. Beyond the paper.
     """
     c, U, V = a**2 - w**2, (a + w) ** 2, (a - w) ** 2
     kappa, sigma = c / (2 * R), s / R
@@ -157,10 +157,10 @@ def half_sums() -> Claims:
 
 
 def crossing_time() -> Claims:
-    """Where U = V = c > 0, w reaches 0: after log(1 + (1 - z)(Z + 1/Z)/((z + 1/Z)(Z - 1)))/(2 C R).
+    """When U = V = c > 0, w reaches 0: this takes log(1 + (1 - z)(Z + 1/Z)/((z + 1/Z)(Z - 1)))/(2 C R).
 
-    Here z = U_0/c = |a + w|/|a - w| < 1 and Z = 2(s + R)/c, for a w < 0 < s (reflect w for s < 0). The same
-    time is log(1 + 2|w|/(sigma gap))/(2 C R) with
+    Here z = U_0/c = |a + w|/|a - w| < 1 and Z = 2(s + R)/c, for a w < 0 < s (reflect w for s < 0). This time
+    also equals log(1 + 2|w|/(sigma gap))/(2 C R) with
     gap = |a| - |w| + |w| kappa (1 + sigma + kappa)/((1 + sigma)(1 + kappa)). Beyond the paper.
     """
     z, Z, c, m = sp.symbols("z Z c m", positive=True)
@@ -184,7 +184,7 @@ def crossing_time() -> Claims:
 
 
 def noise_wedge() -> Claims:
-    """Where label noise alone (0 < s << c) drives w from w_0 < 0 < a_0, it takes log(c |w_0|/(a_0 s))/(C c).
+    """If only label noise (0 < s << c) drives w from w_0 < 0 < a_0, w = 0 after log(c |w_0|/(a_0 s))/(C c).
 
     This is the leading order of the crossing time: s e^(2 C R t) -> c |w_0|/a_0 as s -> 0, and 2R -> c fast
     enough for (2R - c) log s -> 0. Beyond the paper.
@@ -209,9 +209,9 @@ def noise_wedge() -> Claims:
 
 
 def balanced_solution() -> Claims:
-    """From a balanced start u = a^2 is logistic: u = s/(1 + (s/u_0 - 1) e^(-2Cst)) where a = w.
+    """From a balanced start, u = a^2 is logistic: u = s/(1 + (s/u_0 - 1) e^(-2Cst)) if a = w.
 
-    Where a = -w and s > 0, u = s/((1 + s/u_0) e^(2Cst) - 1); where s = 0, a = a_0/sqrt(1 + 2 C a_0^2 t).
+    If a = -w and s > 0, u = s/((1 + s/u_0) e^(2Cst) - 1); if a = -w and s = 0, a = a_0/sqrt(1 + 2 C a_0^2 t).
     Theorem 2.1.
     """
     u0, slope, a0, u = sp.symbols("u_0 s a_0 u", positive=True)

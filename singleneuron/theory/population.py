@@ -1,4 +1,4 @@
-"""The population flow for d > 1 (Lemma 2.2): the loss by Gaussian integration, the flow, its polar form."""
+"""The population flow for d > 1 (Lemma 2.2): loss by Gaussian integration, flow, and polar form."""
 
 import sympy as sp
 
@@ -45,7 +45,7 @@ def plane_flow() -> Flow:
 
 
 def sector_mean(integrand: sp.Expr, start: sp.Expr, end: sp.Expr) -> sp.Expr:
-    """Integrate E[integrand] over inputs whose direction in the plane of v and w lies in (start, end).
+    """Integrate E[integrand] over inputs whose direction in the plane of v and w is in (start, end).
 
     The part of an input in that plane, r (cos alpha, sin alpha) with v at angle 0 and w at theta, is
     N(0, I_2).
@@ -59,9 +59,9 @@ Z_TARGET, Z_STUDENT = r * sp.cos(angle), rho * r * sp.cos(angle - theta)
 
 
 def active_sectors() -> list[tuple[bool, bool, sp.Expr, sp.Expr]]:
-    """List (v.x > 0, w.x > 0, start, end) of the four sectors, for 0 < theta < pi.
+    """List (v.x > 0, w.x > 0, start, end) for the four sectors, given 0 < theta < pi.
 
-    cos(alpha - beta) > 0 within pi/2 of beta and nowhere else, so the sectors end at beta -+ pi/2 with
+    cos(alpha - beta) > 0 within pi/2 of beta and nowhere else, so the sectors end at beta -+ pi/2 for
     beta = 0 and beta = theta.
     """
     half = sp.pi / 2
@@ -74,9 +74,9 @@ def active_sectors() -> list[tuple[bool, bool, sp.Expr, sp.Expr]]:
 
 
 def active_half_planes() -> Claims:
-    """Within pi/2 of w, phi(w.x) is active, and off elsewhere: this gives the sectors of the integrals.
+    """phi(w.x) is active within pi/2 of w and off elsewhere, which gives the sectors of the integrals.
 
-    A direction within pi/2 of w is at arctan(s) from it, the others at pi + arctan(s).
+    A direction within pi/2 of w is at arctan(s) from it; the others are at pi + arctan(s).
     """
     s = sp.Symbol("s", real=True)
     return tuple(
@@ -118,10 +118,10 @@ def loss_from_definition() -> Claims:
 
 
 def one_kept_coordinate() -> Claims:
-    """In one coordinate z at the angle theta to the target, s_pos = 2 k(theta) and s_neg = -2 k(pi - theta).
+    """In one coordinate z at angle theta to the target, s_pos = 2 k(theta) and s_neg = -2 k(pi - theta).
 
-    A mask may leave one of several target coordinates. s = E[z y]/E[z^2] over a side of z = 0, and C = 1/2 on
-    both. Beyond the paper.
+    A mask may leave only one of several target coordinates. Here s = E[z y]/E[z^2] over one side of z = 0,
+    and C = 1/2 on both sides. Beyond the paper.
     """
     z = Z_STUDENT / rho
     claims: list[Equation] = []
@@ -140,7 +140,7 @@ def one_kept_coordinate() -> Claims:
 
 
 def kernel_shape() -> Claims:
-    """From k(0) = 1/2 to k(pi) = 0, k falls: between them k' = -(pi - theta) sin theta/(2 pi) < 0.
+    """From k(0) = 1/2, k falls to k(pi) = 0: in between, k' = -(pi - theta) sin theta/(2 pi) < 0.
 
     Near pi, with delta = pi - theta, k = (delta^3/3 - delta^5/30 + delta^7/840 - ...)/(2 pi). Lemma 2.2.
     """
@@ -167,8 +167,8 @@ def kernel_shape() -> Claims:
 def correlation_gradient() -> Claims:
     """In any d, rho k(theta) has the gradient ((pi - theta) v + sin(theta) w/rho) / (2 pi). Lemma 2.2.
 
-    rho k depends on w through p = w.v and rho = |w|, whose gradients are v and w/rho: its two partial
-    derivatives are the coefficients.
+    rho k depends on w through p = w.v and rho = |w|, whose gradients are v and w/rho, so the two partial
+    derivatives of rho k are the coefficients.
     """
     pull = rho * angle_kernel(sp.acos(p / rho))
     where = {theta: sp.acos(p / rho)}
@@ -206,7 +206,7 @@ def polar_form() -> Claims:
 def log_tan_coordinate() -> Claims:
     """With x = log tan(theta/2), x' = -(a/rho)(pi - theta)/(2 pi).
 
-    Besides, w_1 = -rho tanh x and q = |w_perp| = rho/cosh x. Beyond the paper.
+    Moreover, w_1 = -rho tanh x and q = |w_perp| = rho/cosh x. Beyond the paper.
     """
     x = sp.log(sp.tan(theta / 2))
     polar = polar_flow(angle_kernel(theta), kernel_slope(theta))
@@ -227,11 +227,12 @@ def log_tan_coordinate() -> Claims:
 def masked_target() -> Claims:
     """If a mask keeps |mask * v| = nu < 1 of the target, x' = -nu (a/rho)(pi - theta)/(2 pi).
 
-    Here x = log tan(psi/2) of the angle psi between w and mask * v, and cos theta = nu cos psi = -nu tanh x.
+    Here x = log tan(psi/2), psi is the angle between w and mask * v, and cos theta = nu cos psi = -nu tanh x.
     Beyond the paper.
     """
     nu = sp.Symbol("nu", positive=True)
-    # p = w.u, with u the unit vector along mask * v. In the masked space p has the gradient u, rho has w/rho.
+    # p = w.u, with u the unit vector along mask * v. In the masked space p has the gradient u, and rho has
+    # the gradient w/rho.
     kept = sp.acos(nu * p / rho)
     along_w, along_u = (-sp.diff(loss().subs(theta, kept), variable) for variable in (rho, p))
     flow = {rho: along_w + along_u * p / rho, p: along_u + along_w * p / rho}
@@ -242,10 +243,10 @@ def masked_target() -> Claims:
 
 
 def critical_points() -> Claims:
-    """Off w = 0, L is stationary only at its minimum and where a = 0, theta = pi. Lemma 2.2.
+    """Except at w = 0, L is stationary only at its minimum and where a = 0, theta = pi. Lemma 2.2.
 
     The minimum is theta = 0, a rho = 1. For 0 < theta < pi, theta' has the sign of -a, and a' = rho k > 0 at
-    a = 0. At theta = 0, a' and rho' vanish where a rho = 1; at theta = pi, where a = 0.
+    a = 0. At theta = 0, a' and rho' vanish where a rho = 1; at theta = pi, they vanish where a = 0.
     """
     k, u = sp.symbols("k u", positive=True)
     polar = polar_flow(angle_kernel(theta), kernel_slope(theta))

@@ -13,25 +13,25 @@ from singleneuron.theory.line import w as w_line
 from singleneuron.theory.population import POLAR, a, kernel_slope, p, plane_flow, polar_flow, q, rho, theta
 
 a0, w1, norm, s_pos, s_neg = sp.symbols("a_0 w_1 rho s_pos s_neg", real=True)
-"""The start: outer weight, w.v and |w|; the s of the two sides of w_1 = 0 (for the population 1 and 0)."""
+"""The start: outer weight, w.v and |w|; and the s of each side of w_1 = 0 (1 and 0 for the population)."""
 
 
 def line_success(
     a: sp.Expr = a0, w: sp.Expr = w1, s_pos: sp.Expr = sp.S.One, s_neg: sp.Expr = sp.S.Zero
 ) -> Boolean:
-    """State the success of one coordinate with data on both sides and s_pos not 0.
+    """State when one coordinate succeeds, given data on both sides and s_pos != 0.
 
-    Where s_pos < 0 the sign of a is reversed: (a, s) -> (-a, -s) is a symmetry of the flow. Theorem 2.1 where
-    balanced, beyond the paper elsewhere.
+    If s_pos < 0 the sign of a is reversed, since (a, s) -> (-a, -s) is a symmetry of the flow. Theorem 2.1 if
+    balanced; beyond the paper otherwise.
     """
     towards, across = sp.sign(s_pos), sp.sign(s_pos) * s_neg
     return sp.And(towards * a + w > 0, sp.Or(w > 0, sp.And(w < 0, across > 0)))
 
 
 def dense_success(a: sp.Expr = a0, p: sp.Expr = w1, norm: sp.Expr = norm) -> Boolean:
-    """State the success of the population in d > 1: a > -|w|, w neither 0 nor antiparallel to v.
+    """State when the population flow in d > 1 succeeds: a > -|w|, with w neither 0 nor antiparallel to v.
 
-    Lemma 2.2 where balanced, beyond the paper elsewhere.
+    Lemma 2.2 if balanced; beyond the paper otherwise.
     """
     return sp.And(a > -norm, p > -norm)
 
@@ -42,12 +42,12 @@ def success_region(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Z
     Parameters
     ----------
     algorithm : str
-        'imp', 'lrr', or 'wr', whose a_0 and w_1 are those at the rewind time.
+        'imp', 'lrr' or 'wr'; for 'wr', a_0 and w_1 are the values at the rewind time.
     imp : str
-        'keep' a(0) after pruning, or 'rebalance' it to sign(a(0)) |w_1(0)|; for WR, the values at the rewind
-        time.
+        'keep' a(0) after pruning, or 'rebalance' it to sign(a(0)) |w_1(0)|; WR uses the values at the
+        rewind time.
     s_neg : sympy.Expr
-        s of the side w_1 < 0; s_pos > 0 is taken as 1.
+        s of the side w_1 < 0; s_pos is set to 1.
 
     Returns
     -------
@@ -61,12 +61,12 @@ def success_region(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Z
 
     References
     ----------
-    Theorem 2.3 of Gadhikar & Burkholz (ICLR 2024) where balanced, beyond the paper elsewhere.
+    Theorem 2.3 of Gadhikar & Burkholz (ICLR 2024) if balanced; beyond the paper otherwise.
     """
     if algorithm not in ALGORITHMS or imp not in IMP_VARIANTS:
         raise ValueError(
-            f"algorithm must be one of {ALGORITHMS} and imp of {IMP_VARIANTS}, "
-            f"but they are {algorithm!r} and {imp!r}"
+            f"algorithm must be one of {ALGORITHMS} and imp one of {IMP_VARIANTS}, "
+            f"got {algorithm!r} and {imp!r}"
         )
     if algorithm == "lrr":
         return dense_success()
@@ -76,7 +76,7 @@ def success_region(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Z
 
 
 def line_region() -> Claims:
-    """In one coordinate success iff w > 0 and a > -w, or with s_neg > 0 also from w < 0 < a + w. Theorem 2.1.
+    """One coordinate succeeds iff w > 0 and a > -w; if s_neg > 0, also from w < 0 < a + w. Theorem 2.1.
 
     a + w and s - a w keep their signs (`line.invariants`). Let a + w > 0. A flow with w > 0 could leave this
     side only at w = 0 with a > 0, but there w' = C a s_pos > 0. A flow with w < 0 has a > 0: if s_neg > 0,
@@ -127,12 +127,12 @@ def line_region() -> Claims:
 
 
 def dense_region() -> Claims:
-    """For the population in d > 1, success iff a > -|w|: iff a > 0 or c < 0. Lemma 2.2 where balanced.
+    """In d > 1 the population flow succeeds iff a > -|w|, that is, a > 0 or c < 0. Lemma 2.2 if balanced.
 
-    Beyond the paper at any other balance. At a = 0, a' = rho k > 0: once positive, a stays so. Then theta
-    falls, k and with it rho stay away from 0, and the only critical point left is the minimum
-    (`population.critical_points`). If c < 0, a passes 0 in finite time (`escape.sign_change_of_a`). If
-    a < 0 <= c, training fails: a = -sqrt(c + rho^2) <= -sqrt(c) for ever, and (log rho)' < -a^2/2.
+    Beyond the paper at any other balance. At a = 0, a' = rho k > 0, so a stays positive once it is. Then
+    theta falls, k and with it rho stay away from 0, and the only critical point left is the minimum
+    (`population.critical_points`). If c < 0, a crosses 0 in finite time (`escape.sign_change_of_a`). If
+    a < 0 <= c, training fails: a = -sqrt(c + rho^2) <= -sqrt(c) at all times, and (log rho)' < -a^2/2.
     """
     k, down = sp.symbols("k |a|", positive=True)
     c = sp.Symbol("c", nonnegative=True)
@@ -151,8 +151,8 @@ def dense_region() -> Claims:
 def line_region_in_the_plane() -> Claims:
     """Once in {w_1 > 0, a > -w_1}, the dense flow stays there: what one coordinate can learn stays learnable.
 
-    On the boundary a = -w_1 <= 0, (a + w_1)' > 0. Where a > 0, (w_1 e^(int a^2/2))' > 0: it is a positive
-    multiple of pi - theta + sin theta cos theta, which falls to 0 at theta = pi. Beyond the paper.
+    On the boundary a = -w_1 <= 0, (a + w_1)' > 0. If a > 0, (w_1 e^(int a^2/2))' > 0: this derivative is a
+    positive multiple of pi - theta + sin theta cos theta, which falls to 0 at theta = pi. Beyond the paper.
     """
     flow = plane_flow()
     ahead, side = sp.symbols("p q", positive=True)
@@ -181,12 +181,12 @@ def line_region_in_the_plane() -> Claims:
 
 
 def nesting() -> Claims:
-    """For every rewind time IMP's region lies in WR's, and WR's in LRR's. Theorem 2.3 where balanced.
+    """For every rewind time, IMP's region is part of WR's, and WR's of LRR's. Theorem 2.3 if balanced.
 
     Beyond the paper at any other balance. The dense flow never leaves {w_1 > 0, a > -w_1}, so WR's region
     grows with the rewind time, starting from IMP's. Nor does it leave the complement of LRR's region, so WR's
-    lies in LRR's, as IMP's does. rho >= |w_1|, with > off the line through v. Re-balancing only loses starts;
-    label noise only adds some, within LRR's region.
+    region is part of LRR's, as IMP's is. Here rho >= |w_1|, strictly so off the line through v. Re-balancing
+    only loses starts; label noise only adds some, within LRR's region.
     """
     ahead, side = sp.Symbol("w_1", real=True, nonzero=True), sp.Symbol("q", nonnegative=True)
     length = sp.sqrt(ahead**2 + side**2)
@@ -202,9 +202,9 @@ def nesting() -> Claims:
 
 
 def balanced_regions() -> Claims:
-    """From balanced starts off the line through v, LRR succeeds iff a > 0, IMP iff also w_1 > 0. Theorem 2.3.
+    """From balanced starts off the line through v, LRR succeeds iff a > 0, IMP iff w_1 > 0 too. Theorem 2.3.
 
-    With label noise and s_neg > 0 IMP needs only a > 0 and w_1 not 0. Beyond the paper.
+    With label noise and s_neg > 0, IMP only needs a > 0 and w_1 != 0, which is beyond the paper.
     """
     starts = sp.And(norm > w1, norm > -w1, sp.Or(sp.Eq(a0, norm), sp.Eq(a0, -norm)))
     regions = (
@@ -220,9 +220,9 @@ def balanced_regions() -> Claims:
 
 
 def _balanced_probability(region: Boolean) -> sp.Expr:
-    """Compute P(region) for balanced starts, a = +-|w| with a fair sign; NaN unless it is made of quarters.
+    """Compute P(region) for balanced starts, a = +-|w| with equal probability.
 
-    The quarters are those of the signs of a and w_1.
+    The region must be a union of the quarters given by the signs of a and w_1; otherwise return NaN.
     """
     w = sp.Symbol("w", real=True)
     total = sp.Integer(0)
@@ -237,11 +237,11 @@ def _balanced_probability(region: Boolean) -> sp.Expr:
 
 
 def probabilities() -> Claims:
-    """From independent N(0, 1) starts P(IMP) = 3/8; from balanced ones P(LRR) = 1/2 and P(IMP) = 1/4.
+    """From independent N(0, 1) starts, P(IMP) = 3/8; from balanced ones, P(LRR) = 1/2 and P(IMP) = 1/4.
 
-    From balanced starts label noise makes P(IMP) = 1/2 for the half of all data draws with s_neg > 0, which
+    From balanced starts, label noise makes P(IMP) = 1/2 for the half of all data sets with s_neg > 0, which
     gives 3/8 on average. From independent starts at d = 2, where |w| has the density r e^(-r^2/2),
-    P(LRR) = (2 + sqrt 2)/4. Theorem 2.3 where balanced, beyond the paper elsewhere.
+    P(LRR) = (2 + sqrt 2)/4. Theorem 2.3 if balanced; beyond the paper otherwise.
     """
     x, w = sp.symbols("x w", real=True)
     above = sp.integrate(gaussian(x), (x, -w, sp.oo))  # P(a > -w)

@@ -17,11 +17,11 @@ def sample_pull(active: bool) -> tuple[sp.Expr, sp.Expr]:
 
 
 def cell_flow() -> Claims:
-    """In a fixed activation pattern a' = w.b - a w.Aw and w' = a b - a^2 A w.
+    """With a fixed activation pattern, a' = w.b - a w.Aw and w' = a b - a^2 A w.
 
     A = (1/n) sum x x^T and b = (1/n) sum y x over the active samples, in any d. The claims are about the
-    terms of one sample, x x^T/n and y x/n: for them w.Aw = z^2/n, w.b = z y/n, and A w, b are z/n, y/n times
-    x. Beyond the paper.
+    terms of one sample, x x^T/n and y x/n: for them w.Aw = z^2/n, w.b = z y/n, and A w and b are z/n and y/n
+    times x. Beyond the paper.
     """
     pull_a, pull_w = sample_pull(active=True)
     return (
@@ -33,10 +33,10 @@ def cell_flow() -> Claims:
 
 
 def conservation() -> Claims:
-    """On any data, in any d, c = a^2 - |w|^2 is conserved, for any activation pattern and any shares.
+    """For any data, d, activation pattern and shares, the flow conserves c = a^2 - |w|^2.
 
-    A sample counts with a share alpha of its active side: 1 on it, 0 off it, between them while it slides
-    (Filippov). It adds (w'/x) w.x to w.w', so each sample alone leaves a a' - w.w' at 0. The balanced
+    A sample counts with a share alpha: 1 on its active side, 0 on the other, and between them while it slides
+    (Filippov). It adds (w'/x) w.x to w.w', so its contribution to a a' - w.w' is 0. The balanced
     initialisation of the paper has c = 0; any other value is beyond the paper.
     """
     active, inactive = sample_pull(True), sample_pull(False)
@@ -44,7 +44,8 @@ def conservation() -> Claims:
     return (Equation(Rate(sp.Symbol("c")), sp.Integer(0), 2 * a * pull_a - 2 * pull_w * z),)
 
 
-# In d = 3: sample 1 is on, 2 is off, 3 slides. The axes are turned so that x_3 = r e_1: w_1 = 0 on the slide.
+# In d = 3: sample 1 is on, 2 is off, 3 slides. The axes are turned so that x_3 = r e_1, hence w_1 = 0 on the
+# slide.
 w = sp.symbols("w_1:4", real=True)
 x1 = sp.symbols("x_11:14", real=True)
 y1, y2, y3 = sp.symbols("y_1:4", real=True)
@@ -54,7 +55,7 @@ ON_SLIDE = {w[0]: sp.Integer(0)}
 
 
 def _slide() -> tuple[sp.Expr, Flow, Flow, sp.Expr]:
-    """Derive (L, the flow of the cell, the flow, alpha_3) on the slide; the cell has samples 1 and 2."""
+    """Derive (L, the cell's flow, the sliding flow, alpha_3) on the slide; the cell has samples 1 and 2."""
     z1 = sum((wi * xi for wi, xi in zip(w, x1, strict=True)), sp.Integer(0))
     cell_loss = (error(student(a, z1), y1) + error(student(a, z, False), y2)) / n
     sliding_loss = error(student(a, r * w[0]), y3) / n
@@ -67,10 +68,10 @@ def _slide() -> tuple[sp.Expr, Flow, Flow, sp.Expr]:
 
 
 def sliding() -> Claims:
-    """On a slide w' is the cell's w' less its part along x_j, and alpha_j = -x_j.g / (|x_j|^2 a y_j/n).
+    """On a slide w' is the cell's w' minus its part along x_j, and alpha_j = -x_j.g / (|x_j|^2 a y_j/n).
 
-    g is the cell's w' without sample j. alpha_j, the share of sample j on its active side, keeps w.x_j at 0.
-    The field jumps across the hyperplane by a y_j x_j/n. Beyond the paper.
+    Here g is the cell's w' without sample j. The share alpha_j of sample j on its active side keeps w.x_j at
+    0. The field jumps across the hyperplane by a y_j x_j/n. Beyond the paper.
     """
     _, cell, flow, alpha_3 = _slide()
     jump = (sample_pull(True)[1] - sample_pull(False)[1]).subs(z, 0)

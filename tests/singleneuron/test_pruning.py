@@ -222,7 +222,7 @@ def test_what_does_not_fit_is_refused_in_one_line(options, message):
 
 
 def test_reduced_starts_say_what_they_cannot_do():
-    with pytest.raises(ValueError, match="give full states"):
+    with pytest.raises(ValueError, match="pass full states"):
         prune(Population(6, 2), balanced_starts(6, 3, reduced=True))
 
 
@@ -231,13 +231,16 @@ def test_reduced_starts_say_what_they_cannot_do():
     [
         (
             {"algorithm": "imp", "rewind_time": 3.0},
-            "rewind_time is for 'wr', but is 3.0 for 'imp': leave it out",
+            "rewind_time only applies to 'wr', got 3.0 for 'imp'; leave it out",
         ),
         (
             {"algorithm": "lrr", "rewind_time": 3.0},
-            "rewind_time is for 'wr', but is 3.0 for 'lrr': leave it out",
+            "rewind_time only applies to 'wr', got 3.0 for 'lrr'; leave it out",
         ),
-        ({"algorithm": "lrr", "imp": "rebalance"}, "imp is for 'imp' and 'wr', but is 'rebalance' for 'lrr'"),
+        (
+            {"algorithm": "lrr", "imp": "rebalance"},
+            "imp only applies to 'imp' and 'wr', got 'rebalance' for 'lrr'",
+        ),
         ({"algorithm": "wr", "rewind_time": 3.0, "level_time": 2.0}, "rewind_time must be <= level_time = 2"),
         (
             {"learning_rate": 40.0, "level_time": 30.0},
@@ -286,5 +289,5 @@ def test_progress_counts_every_level_that_is_trained(given, levels):
 
 
 def test_an_algorithm_has_its_options_already():
-    with pytest.raises(ValueError, match="must be left to the Algorithm"):
+    with pytest.raises(ValueError, match="must be set in the Algorithm"):
         prune(Population(3), balanced_starts(3, 2, 1), algorithm=Algorithm("imp"), imp="rebalance")

@@ -113,7 +113,7 @@ def test_a_damaged_cache_is_told_once_and_compiled_again(tmp_path, monkeypatch, 
     printed, said = again()
     assert printed == "6.0 0"
     assert said.count("\n") == 1
-    assert f"compiled kernels cannot be read in '{file.parent}'" in said
+    assert f"compiled kernels cannot be read from '{file.parent}'" in said
     assert again() == ("6.0 1", "")
 
 
@@ -127,7 +127,7 @@ def test_a_full_disk_costs_the_cache_and_no_result(tmp_path, monkeypatch):
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True
     )
     assert done.stdout == "6.0\n"
-    assert "cannot be kept" in done.stderr
+    assert "cannot be stored in" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

@@ -80,5 +80,5 @@ def test_consistent_agrees_with_linear_programming(rows: list[tuple[int, int, in
 
 
 def test_consistent_refuses_what_is_not_linear() -> None:
-    with pytest.raises(ValueError, match=r"linear, but one is not in x"):
+    with pytest.raises(ValueError, match=r"linear, but one is not linear in x"):
         consistent(sp.And(x * y > 1, x > 0))
