@@ -162,8 +162,8 @@ def limit_of(planes, cell, watch, y, c, close, goal):
     |grad L|^2 >= 2 a^2 lambda (L - L*), where lambda is the smallest positive eigenvalue of P A P. The
     remaining path is therefore no longer than sqrt(2 (L - L*)/lambda)/min|a|, and the flow stays in its cell
     if no event lies within that length. For a critical point on the edge of a cell (common with fewer samples
-    than coordinates) there is no such proof. A path shorter than `close` is then accepted, unless w tends to 0,
-    since another cell may lead away from there: see `fades`.
+    than coordinates) there is no such proof. A path shorter than `close` is then accepted, unless w tends to
+    0, since another cell may lead away from there: see `fades`.
     """
     # Over 50 lines: one proof, whose cases share the eigenvectors and the sums over them.
     d = y.size - 1
