@@ -55,7 +55,7 @@ class MapSettings:
         exclusive="others",
     )  # fmt: skip
     imp: str = option(
-        "keep", text="a after IMP or WR has pruned (%(default)s)", kind=str, choices=("keep", "rebalance")
+        "keep", text="a after pruning by IMP or WR (%(default)s)", kind=str, choices=("keep", "rebalance")
     )
     rewind_time: float | None = option(None, text="the time WR rewinds to", metavar="T")
     levels: int = option(1, text="number of prunings, in geometric steps from d to 1 (%(default)s)", kind=int)
@@ -180,11 +180,7 @@ class StudySettings:
         metavar="imp|wr|lrr",
     )  # fmt: skip
     init: str | Sequence[str] = option(
-        "balanced",
-        text="distribution of starts (balanced)",
-        kind=str,
-        factor=True,
-        metavar="balanced|independent",
+        "balanced", text="law of the starts (balanced)", kind=str, factor=True, metavar="balanced|independent"
     )
     scale: float | Sequence[float] = option(1.0, text="scale factor of the starts (1)", factor=True)
     learning_rate: float | Sequence[float | None] | None = option(
@@ -201,9 +197,9 @@ class StudySettings:
     )
     levels: int = option(1, text="number of prunings, in geometric steps from d to K (%(default)s)", kind=int)
     imp: str = option(
-        "keep", text="a after IMP or WR has pruned (%(default)s)", kind=str, choices=("keep", "rebalance")
+        "keep", text="a after pruning by IMP or WR (%(default)s)", kind=str, choices=("keep", "rebalance")
     )
-    runs: int = option(10_000, text="runs per point (%(default)s); at most, with --ci-width", kind=int)
+    runs: int = option(10_000, text="runs per point (%(default)s), a maximum with --ci-width", kind=int)
     ci_width: float | None = option(None, text="stop once every interval is narrower than W", metavar="W")
     seed: int = option(0, text="seed of all random draws (%(default)s)", kind=int)
     method: str = option(

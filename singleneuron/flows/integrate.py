@@ -111,9 +111,7 @@ def integrate(
             raise ValueError("the population averages label_noise away; pass a Sample, or no label_noise")
         return cast(FlowResult[S], train_population(problem, starts, kept, task, method, progress))
     if not isinstance(starts, State):
-        raise ValueError(
-            "samples need full states with w (B, d), but got reduced ones (a, p, q); use State"
-        )
+        raise ValueError("samples need full states with w (B, d), but got reduced ones (a, p, q); use State")
     return cast(FlowResult[S], train_samples(problem, starts, kept, task, method, progress))
 
 
