@@ -26,7 +26,7 @@ RESOLUTION = {"population": 64, "samples": 24}
 
 
 def one_start() -> sn.State:
-    """Return the first of 100 random balanced starts in which a has the right sign but w_1 does not."""
+    """Draw 100 balanced starts; return the first with the right sign of a and a clearly wrong w_1."""
     starts = sn.balanced_starts(d=D, size=100, seed=SEED)
     start = starts[np.flatnonzero((starts.a > 0) & (starts.w[:, 0] < -0.2))[:1]]
     _say(
@@ -104,7 +104,7 @@ def its_levels(start: sn.State, flip: float) -> dict[str, sn.PruneResult]:
 
 
 def its_place(start: sn.State) -> "xr.Dataset":
-    """Compute the success map of IMP and LRR for starts with the norm of w_2, ..., w_d that `start` has."""
+    """Compute the success map of IMP and LRR, with the norm of w_2, ..., w_d as in `start`."""
     space = sn.success_map(
         d=D, algorithms=("imp", "lrr"), resolution=RESOLUTION["population"], w_perp=float(_rest(start)[0])
     )

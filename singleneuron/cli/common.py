@@ -68,7 +68,7 @@ def arguments_of(record: type, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def out_option(parser: argparse.ArgumentParser, name: str) -> None:
-    """Add `--out`, by default the file `name` among the results."""
+    """Add `--out`, by default the file `name` in the results folder."""
     parser.add_argument(
         "--out",
         type=command_line.path,

@@ -67,7 +67,7 @@ def run_map(options: argparse.Namespace) -> int:
 
 
 def _summary(cells: xr.Dataset, options: argparse.Namespace) -> str:
-    """Report the cells by status and those that differ from the prediction; for averages, the mean."""
+    """Summarise the cells: statuses and differences from the prediction, or for averages the means."""
     from singleneuron.problem.status import Status, counts
 
     decided = cells.success.notnull()

@@ -22,7 +22,7 @@ def preset_options(parser: argparse.ArgumentParser) -> None:
         type=command_line.path,
         default=RESULTS,
         metavar="DIR",
-        help="folder of the results (%(default)s)",
+        help="folder for the results (%(default)s)",
     )
     add(
         "--runs",

@@ -42,5 +42,5 @@ def run_trajectory(options: argparse.Namespace) -> int:
         print(f"{status}: a = {last.a.item():.6g}, w = {w}, loss = {last.loss.item():.3g}")
         print(options.out)
     if status == "failed":
-        return report_failure(f"the integrator gave up; the path up to there is kept in {options.out}")
+        return report_failure(f"the integrator gave up; the path until then is kept in {options.out}")
     return 0

@@ -54,7 +54,7 @@ class GroupCounts:
 
     @property
     def runs(self) -> int:
-        """Number of runs to count, as far as it is known yet."""
+        """Number of runs to count, as far as is known."""
         return self.ranges[-1][1]
 
 

@@ -56,7 +56,7 @@ def train_and_prune(
     Returns
     -------
     list of PruneResult
-        One result of B runs for each algorithm, in their order.
+        One result of B runs for each algorithm, in the same order.
     """
     dense = integrate(problem, starts, level_time, **training)
     return [

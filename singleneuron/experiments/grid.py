@@ -25,7 +25,7 @@ BLOCK = 4096
 """Number of starts drawn at a time. The start of a run depends on this, but not on the chunks."""
 
 BLOCK_NUMBERS = 2**22
-"""Largest amount of random numbers drawn at a time; it makes blocks smaller in many dimensions."""
+"""Most random numbers drawn at a time, which limits the size of a block in many dimensions."""
 
 
 def _values(name: str, value: Any) -> list[Any]:

@@ -88,7 +88,7 @@ class MapSettings:
             integer_in_range("average", self.average, 1)
         if number("noise", self.noise, least=0.0) and self.n is None:
             raise ValueError(
-                f"noise needs samples, but is {self.noise:g} without n; give their number n as well"
+                f"noise = {self.noise:g} needs samples; give their number n as well, or leave noise out"
             )
         if not self.algorithms or len(set(self.algorithms)) < len(self.algorithms):
             raise ValueError(f"algorithms must be one or more distinct names, got {list(self.algorithms)}")

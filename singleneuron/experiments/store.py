@@ -211,7 +211,7 @@ def _remove(folder: Path) -> None:
 def discard_finished(folder: Path) -> None:
     """Discard the chunks of a study whose result has been written.
 
-    If another process is using the folder, it is kept, and that process will discard it.
+    A folder that another process is using is kept: that process will discard it.
 
     Parameters
     ----------

@@ -264,7 +264,7 @@ def predicted_edge(
 
 
 def _starts(settings: MapSettings, axis: Array, run: int) -> Iterator[tuple[NDArray[np.intp], State]]:
-    """Yield the grid in chunks: flat indices of the cells where a start exists, and the starts."""
+    """Yield the grid in chunks: flat indices of the cells that have a start, and these starts."""
     d, resolution, rng = settings.d, axis.size, None
     if settings.average is not None:
         rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([settings.seed, run])))

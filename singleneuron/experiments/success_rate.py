@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 IN_FLIGHT = 128
 """Largest number of chunks in an executor at a time, if its number of workers is unknown."""
 UNDECIDED_SHARE = 0.01
-"""Largest share of undecided runs for which a rate is reported; beyond it, only bounds are."""
+"""Largest share of undecided runs for which a rate is reported; above it, only bounds are reported."""
 _NOT_SETTINGS = ("workers", "executor", "directory", "progress")
 """Arguments of `success_rate` on which its counts do not depend."""
 
@@ -68,11 +68,11 @@ def success_rate(
     Each of the factors d, n, noise, init, scale, learning_rate, level_time, rewind_time, targets and
     `algorithms` is a value, or a sequence of values, which becomes a dimension of the result.
 
-    The start and the data of a run depend only on its point, its number and the seed, so the counts are the
-    same bit for bit for any workers, order and interruptions. Points with the same d, init and seed share
-    their starts, with one exception: the population with one target, at most one pruning and infinite levels
-    needs only (a, p, q), and draws different starts. With a smaller n, the data are the first samples of
-    those with a larger n.
+    The start and the data of a run depend only on its point, its number and the seed, so the counts are
+    exactly the same for any number of workers, in any order, and after interruptions. Points with the same d,
+    init and seed share their starts, with one exception: the population with one target, at most one pruning
+    and infinite levels needs only (a, p, q), and draws different starts. With a smaller n, the data are the
+    first samples of those with a larger n.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def success_rate(
     method : {'ode', 'exact', 'auto'}
         How `integrate` follows the flow; 'exact' uses closed forms.
     workers : int, optional
-        Processes that do the work, by default one per core; 1 uses only this process.
+        Number of processes that do the work, by default one per core; 1 uses only this process.
     executor : concurrent.futures.Executor, optional
         Executor that does the work instead of these processes.
     directory : str or Path, optional
@@ -144,7 +144,7 @@ def success_rate(
     ------
     ValueError
         If an argument is out of range or does not fit the others, if the study does not fit in memory or
-        takes too long, or if `directory` holds anything else; the message is one line.
+        takes too long, or if `directory` holds anything but chunks of this study; the message is one line.
     Failure
         If a worker process dies, or a finished chunk cannot be written.
 

@@ -51,7 +51,7 @@ def population_gradient(a, p, q, nu):
 
 @kernel(parallel=True)
 def _descend_population(start, nu, steps_at, rate, limit, tolerance, path, end, reason, step):
-    """Descend from every start (a, p, q); `since` is the step since which it is within tolerance, or -1."""
+    """Descend from every start (a, p, q); `since` is the step at which it came within tolerance, or -1."""
     blocks = min(start.shape[0], BLOCKS)
     for block in prange(blocks):
         for b in range(block, start.shape[0], blocks):
@@ -229,7 +229,7 @@ def descend_population(
 
 
 def _word(seed: int) -> int:
-    """Return a seed as the 64-bit key of the random counters; a longer seed is hashed to 64 bits."""
+    """Return a seed as the 64-bit key of the random generator; a longer seed is hashed to 64 bits."""
     if seed < 2**64:
         return int(seed)
     return int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
@@ -273,7 +273,7 @@ def descend_sample(
     seed : int
         Seed of the label noise.
     trajectory : NDArray[np.int64] | None
-        (B,) numbers of the trajectories, on which their noise depends; 0 to B - 1 by default.
+        (B,) indices of the trajectories, on which their noise depends; 0 to B - 1 by default.
     limit : bool
         End a trajectory once |grad L| <= SETTLED * tolerance (CONVERGED), or once no later step can change
         anything (CERTAIN).

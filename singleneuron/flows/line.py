@@ -131,7 +131,7 @@ def line_flow(
     a, w : Array
         (B,) starts.
     c : Array
-        (B,) their balance a^2 - w^2.
+        (B,) balance a^2 - w^2 of the starts.
     line : Line
         Statistics of the data, C and s on either side of w = 0.
     times : Array

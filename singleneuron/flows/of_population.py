@@ -67,7 +67,7 @@ def train_population(
     else:
         reduced = starts
     c = start_balance(starts)
-    # If w is parallel to mask * v, is 0, or has one coordinate, w stays on a line: all are the same problem.
+    # If w is parallel to mask * v, is 0, or has one coordinate, w stays on a line: the same problem.
     single = (reduced.q == 0) & ((overlap > 0) | (reduced.p == 0))
     closed = bool(np.all(single | ((c == 0) & (overlap == 1) & (starts.c is not None))))
     method = choose_method(method, closed, task)
@@ -94,7 +94,7 @@ def train_population(
                 ]
                 path[:, :, i], status[i], time[i] = run(reduced[i], overlap[i], c[i], task)
         done += group.size
-    # Report the starts exactly: the coordinates that the methods use round them.
+    # Report the starts exactly, without the rounding errors of a change of coordinates.
     path[:, task.times == 0] = np.stack([reduced.a, reduced.p, reduced.q])[:, None]
     if not task.path:
         path = path[:, -1]

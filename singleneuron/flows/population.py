@@ -87,7 +87,7 @@ def enter(start, nu, c, tolerance, y, p):
 
 @routine
 def leave(y, p, reason, t, filled, times, limit, record, path, end):
-    """Write the `path` and the `end` of a trajectory that has reached y at t; `record` holds its y's."""
+    """Write the `path` and the `end` of a trajectory that has reached y at t; `record` is its path in y."""
     for i in range(filled):
         outer(record[i], p, path[i])
     outer(y, p, end)
@@ -197,7 +197,7 @@ def _follow_lanes(
 
 
 def _in_lanes(start: Array, *arguments: Any) -> None:
-    """Call `_follow_lanes` with long blocks, since lanes idle at the end of each, but one per thread."""
+    """Call `_follow_lanes` with long blocks, since lanes idle at their ends, but with one per thread."""
     size = len(start)
     blocks = max(size // (64 * LANES), min(numba.get_num_threads(), -(-size // (4 * LANES))))
     _follow_lanes(start, *arguments, blocks)

@@ -171,8 +171,8 @@ def is_near(y, p, near):
 def approach(y, p, lapse, out):
     """Fill `out` with (u, x) after the time `lapse`, from a state y near its target, for nu = 1.
 
-    The error is of second order in theta and |a rho - 1|. Let rate = (a^2 + rho^2)/2 and
-    r = a/rho at the target, where a rho = 1, and let z be the distance of u from it. Then
+    The error is of second order in theta and |a rho - 1|. Let rate = (a^2 + rho^2)/2 and r = a/rho at the
+    target, where a rho = 1, and let z be the distance of u from it. Then
     z' = -rate z - (du'/dpull) theta^2/4 and x' = -(r + (dr/du) z) (1 - theta/pi)/2, where theta ~ e^(-r t/2).
     """
     c = p[C]

@@ -132,7 +132,7 @@ def run(
     runs : int, optional
         Runs per point of its studies; by default, as in the preset.
     workers : int, optional
-        Processes of its studies; by default, one per core.
+        Number of processes for its studies; by default, one per core.
     directory : Path, optional
         Where studies keep and find their finished chunks, in subfolders named by `chunks`.
     progress : callable, optional

@@ -39,7 +39,7 @@ def strength(planes):
 
 @routine
 def velocity(cell, a, out):
-    """Fill `out` with the velocity a b_S, projected on the slide of the cell; return its size."""
+    """Fill `out` with the velocity a b_S, projected onto the slide of the cell; return its size."""
     for i in range(out.size):
         out[i] = a * cell.b[i]
     for s in range(cell.counts[SLID]):

@@ -18,7 +18,7 @@ from singleneuron.kernels.vectors import add, dot
 from singleneuron.problem.arguments import Array
 
 OFF, ON, SLIDING = 0, 1, 2
-SLID, ACTIVE, UPDATES = 0, 1, 2  # entries of `Cell.counts`
+SLID, ACTIVE, UPDATES = 0, 1, 2  # entries of `Cell.counts`: hyperplanes slid in; those on; updates of A, b
 SHARE_SLACK = 1e-12
 """How far outside [0, 1] rounding may take the share of a sample in whose hyperplane the flow slides."""
 
@@ -27,7 +27,7 @@ class Hyperplanes(NamedTuple):
     """The m <= n hyperplanes x.w = 0 of the samples; samples may share one.
 
     When w moves from off (x.w < 0) to on, n A gains weight x x^T and n b gains jump x. With all hyperplanes
-    off, n A and n b are base and pull: samples pointing the other way, x_i = -s x with s > 0, are active.
+    off, n A and n b are base and pull, the sums over samples that point the other way (x_i = -s x, s > 0).
     """
 
     x: Array  # (m, d)
@@ -49,7 +49,7 @@ def hyperplanes(x: Array, y: Array) -> tuple[Hyperplanes, NDArray[np.int64], Arr
     norms = np.linalg.norm(x, axis=1)
     kept = np.flatnonzero(norms > 0)
     unit = x[kept] / norms[kept, None]
-    # Parallel rows have the same value, up to sign, of a generic linear function: sorting by it pairs them.
+    # Parallel rows agree, up to sign, on a generic linear function: sorting by its size puts them together.
     key = unit @ np.sin(1.0 + np.arange(x.shape[1]))
     unit *= np.where(key < 0, -1.0, 1.0)[:, None]
     order = np.argsort(np.abs(key), kind="stable")
@@ -83,7 +83,7 @@ class Cell(NamedTuple):
     A: Array  # (d, d)
     b: Array  # (d,)
     basis: Array  # (d + 1, d), its first rows span the x_j of the slide
-    counts: NDArray[np.int64]  # (3,), how many are SLID in or ACTIVE; UPDATES of A and b since summed
+    counts: NDArray[np.int64]  # (3,), entries SLID, ACTIVE and UPDATES (since A and b were summed)
     side: NDArray[np.int64]  # (m,), OFF, ON or SLIDING
     members: NDArray[np.int64]  # (d + 1,), the hyperplanes of the slide
     share: Array  # (d + 1,); alpha_j = share_j + slope_j.(a w)
@@ -161,7 +161,7 @@ def set_side(planes, cell, i, side):
         accumulate(planes, cell, i, change / planes.n)
         cell.counts[ACTIVE] += change
         cell.counts[UPDATES] += 1
-        # Many updates let A and b drift. If no sample is active, both must be exactly 0, so nothing moves.
+        # Many updates let A and b drift. If no sample is active, they must be 0 exactly: nothing may move.
         if cell.counts[ACTIVE] == 0 or cell.counts[UPDATES] > 1000 + cell.side.size:
             sum_up(planes, cell)
 

@@ -26,7 +26,7 @@ class SampleFlow(NamedTuple):
     time: Array  # (B,), when it ended
     events: NDArray[np.int64]  # (B,), number of crossings, entries and releases
     ambiguous: NDArray[np.bool_]  # (B,), whether a passed 0 while sliding, so that the flow is not unique
-    fate: NDArray[np.int64]  # (B,), what is certain for a flow that ran to its last time (`limits.fate`)
+    fate: NDArray[np.int64]  # (B,), the certain fate of a flow that ran to its last time (`limits.fate`)
 
 
 def _run(

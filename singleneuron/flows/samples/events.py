@@ -63,7 +63,7 @@ def bend_of(dense):
 def next_event(planes, cell, watch, y, dense, bend, coefficients):
     """Return (fraction, kind, which) of the first event in the step, or (NEVER, NOTHING, 0) if there is none.
 
-    If the chord keeps farther from a hyperplane than the path bends, no root needs to be searched for.
+    A hyperplane farther from the chord than the path bends cannot be reached: no root is sought for it.
     """
     best, kind, which = NEVER, NOTHING, 0
     rho = math.sqrt(dot(y[1:], y[1:]))

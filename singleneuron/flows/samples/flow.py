@@ -45,8 +45,8 @@ class Options(NamedTuple):
 def follow(planes, options, y, c, times, path, shares, log, cell, watch, coefficients, work):
     """Follow one trajectory; return (reason, t, events, ambiguous, fate) and leave its last state in y."""
     # Over 50 lines: this is the loop of an integrator, and every branch reads and writes its dozen local
-    # variables (step size, spacing of events, counters). What needs only a few of them is a routine already.
-    # Checking the limit is costly: `calm` allows it after 8 steps without events, or up to 64 with them.
+    # variables (step size, spacing of events, counters). What needs only a few of them is already a routine.
+    # Checking for a limit is costly: `calm` allows it after 8 steps without events, or up to 64 with them.
     k, k_within, y1, dense, scratch = work
     t, t_end, filled, events, ambiguous = 0.0, times[-1], 0, 0, False
     spacing, gap, calm, rejected = math.inf, 0.0, 0, False

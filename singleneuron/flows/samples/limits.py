@@ -248,7 +248,7 @@ def at_rest(cell, y, rate, c):
 
 @routine
 def at_apex(planes, cell, watch, y, c):
-    """Return EVENT if a neuron next to w = 0 dies there, MOVED if it was moved on, else MOVING or FAILED."""
+    """Return EVENT if a neuron next to w = 0 dies, MOVED if y or its cell changed, else MOVING or FAILED."""
     if c == 0.0:
         # w tends to 0 together with a, and never reaches it.
         dies = comes_back(planes, cell, watch, y) or (y[0] > 0.0 and fades(planes, cell, y))
@@ -287,7 +287,7 @@ def ending(planes, cell, watch, options, y, rate, c, t, look, scratch):
 
 @routine
 def fate(planes, cell, watch, options, y, rate, c, scratch):
-    """Return what is certain from y on: FADES, CONVERGED (at rest or near its limit) or MOVING."""
+    """Return the fate of y if it is certain, FADES or CONVERGED (at rest or near its limit), else MOVING."""
     if fades(planes, cell, y):
         return FADES
     rest = at_rest(cell, y, rate, c)

@@ -55,7 +55,9 @@ def problem_of(d: int, n: int | None, noise: float, seed: int) -> sn.Population 
     """Return the population, or n samples drawn with the seed."""
     if n is None:
         if number("noise", noise, least=0.0):
-            raise ValueError(f"noise needs samples, but is {noise:g} without n; give their number n as well")
+            raise ValueError(
+                f"noise = {noise:g} needs samples; give their number n as well, or leave noise out"
+            )
         return sn.Population(d)
     return sn.Sample.draw(d=d, n=n, noise=noise, seed=seed)
 

@@ -31,7 +31,10 @@ class Levels(PresetPart):
     seed: int = 0
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Compute loss over (algorithm, a_sign, w_sign, seed, level); `kept` counts coordinates."""
+        """Compute loss over (algorithm, a_sign, w_sign, seed, level).
+
+        The coordinate `kept` is the number of coordinates left at each level.
+        """
         signs = np.array([(a, w) for a in (1, -1) for w in (1, -1)])
         drawn = full_states(sn.balanced_starts(d=self.d, size=self.seeds, seed=self.seed))
         a = signs[:, :1] * np.abs(drawn.a)  # (4, seeds)

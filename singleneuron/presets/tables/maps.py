@@ -25,7 +25,7 @@ class Map(ExperimentPart):
         """Compute the variables of `success_map` over (algorithm, a0, w0), and add the predicted edge.
 
         edge, over (algorithm, edge_w0), comes from `predicted_edge`. edge_of, over (algorithm), is
-        'prediction', or 'population' if theory has no edge for samples and the population's is used.
+        'prediction', or 'population' if theory has no edge for samples and the population's is used instead.
         """
         settings: MapSettings = self.settings
         data = sn.success_map(**self.arguments, progress=progress)

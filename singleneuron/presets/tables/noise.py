@@ -63,7 +63,7 @@ class Crossings(PresetPart):
 
 
 class Slide(PresetPart):
-    """One trajectory of the sample flow that slides in hyperplanes, and gradient descent from its start.
+    """One trajectory of the sample flow that slides in hyperplanes, and gradient descent from the same start.
 
     For the learning rates in `hop_rates` every step is recorded; for those in `learning_rates` only the
     error, at multiples of the largest rate. The hyperplane watched is that of `sample`, counted from 1.
@@ -86,9 +86,9 @@ class Slide(PresetPart):
     def compute(self, progress: Progress) -> xr.Dataset:
         """Compute the table.
 
-        Variables: share, how far each sample is active, over (time, sample); distance = w.x/|x| of the
-        sample watched, over (time); hop, that distance under gradient descent, and hop_time, its time, over
-        (hop_rate, step); error, the largest difference of (a, w) from the flow, over (learning_rate).
+        Variables: share, the degree to which each sample is active, over (time, sample); distance, w.x/|x| of
+        the sample watched, over (time); hop, that distance under gradient descent, and hop_time, its time,
+        over (hop_rate, step); error, the largest difference of (a, w) from the flow, over (learning_rate).
         """
         from singleneuron.flows.samples.ensemble import sample_trace
 

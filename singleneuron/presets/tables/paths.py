@@ -28,7 +28,7 @@ class Paths(PresetPart):
     w : tuple of tuple of float
         Coordinates of every start; trailing zeros may be left out.
     t_end : float
-        The last time.
+        Final time.
     points : int
         Number of times from 0 to `t_end`.
     n : int or None
@@ -81,7 +81,7 @@ class Paths(PresetPart):
 
 
 class AngleFlows(PresetPart):
-    """Balanced population flows for several d, from a(0) of either sign, and the universal angle curve."""
+    """Balanced population flows for several d and both signs of a(0), and the universal angle curve."""
 
     kind: Literal["angle"]
     d: tuple[int, ...]

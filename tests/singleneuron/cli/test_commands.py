@@ -246,7 +246,7 @@ def test_a_trajectory_that_fails_is_kept_and_named(tmp_path, capsys):
     assert _run([*line.split(), str(out)]) == 1
     streams = capsys.readouterr()
     assert streams.out == ""
-    assert streams.err == f"singleneuron: the integrator gave up; the path up to there is kept in {out}\n"
+    assert streams.err == f"singleneuron: the integrator gave up; the path until then is kept in {out}\n"
     assert results.read(out).attrs["status"] == "failed"
 
 
