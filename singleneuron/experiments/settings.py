@@ -55,19 +55,25 @@ class MapSettings:
         exclusive="others",
     )  # fmt: skip
     imp: str = option(
-        "keep", text="a after pruning by IMP or WR (%(default)s)", kind=str, choices=("keep", "rebalance")
+        "keep",
+        text="how IMP and WR set a after pruning (%(default)s)",
+        kind=str,
+        choices=("keep", "rebalance"),
     )
     rewind_time: float | None = option(None, text="the time WR rewinds to", metavar="T")
     levels: int = option(1, text="number of prunings, in geometric steps from d to 1 (%(default)s)", kind=int)
     n: int | None = option(None, text="train on this many samples (default: the population)", kind=int)
-    noise: float = option(0.0, text="standard deviation of the label noise of samples (%(default)g)")
+    noise: float = option(0.0, text="standard deviation of the samples' label noise (%(default)g)")
     learning_rate: float | None = option(
-        None, text="gradient descent with this step (default: the flow)", metavar="LR"
+        None, text="step size of gradient descent (default: the flow)", metavar="LR"
     )
     seed: int = option(0, text="seed of all random draws (%(default)s)", kind=int)
     level_time: float = option(math.inf, text="training time per level (default: to its limit)", metavar="T")
     method: str = option(
-        "ode", text="integrate, or use closed forms (%(default)s)", kind=str, choices=("ode", "exact")
+        "ode",
+        text="integrate numerically, or use closed forms (%(default)s)",
+        kind=str,
+        choices=("ode", "exact"),
     )
     targets: int = 1
     training: Mapping[str, Any] = training_option()
@@ -169,11 +175,11 @@ class StudySettings:
 
     d: int | Sequence[int] = option(text="input coordinates", kind=int, factor=True)
     n: float | Sequence[float | None] | None = option(
-        None, text="samples, drawn anew for every run; inf: the population (default)", kind=int, factor=True,
+        None, text="number of samples, drawn anew for each run; inf: the population (default)", kind=int, factor=True,
         infinite=True,
     )  # fmt: skip
     noise: float | Sequence[float] = option(
-        0.0, text="standard deviation of the label noise of samples (0)", factor=True
+        0.0, text="standard deviation of the samples' label noise (0)", factor=True
     )
     algorithms: str | Sequence[str] = option(
         ("imp", "lrr"), text="one or more algorithms (imp lrr)", kind=str, name="algorithm", several=True,
@@ -184,7 +190,7 @@ class StudySettings:
     )
     scale: float | Sequence[float] = option(1.0, text="scale factor of the starts (1)", factor=True)
     learning_rate: float | Sequence[float | None] | None = option(
-        None, text="gradient descent with this step (default: the flow)", factor=True, metavar="LR"
+        None, text="step size of gradient descent (default: the flow)", factor=True, metavar="LR"
     )
     level_time: float | Sequence[float] = option(
         math.inf, text="training time per level (default: to its limit)", factor=True, metavar="T"
@@ -197,13 +203,19 @@ class StudySettings:
     )
     levels: int = option(1, text="number of prunings, in geometric steps from d to K (%(default)s)", kind=int)
     imp: str = option(
-        "keep", text="a after pruning by IMP or WR (%(default)s)", kind=str, choices=("keep", "rebalance")
+        "keep",
+        text="how IMP and WR set a after pruning (%(default)s)",
+        kind=str,
+        choices=("keep", "rebalance"),
     )
     runs: int = option(10_000, text="runs per point (%(default)s), a maximum with --ci-width", kind=int)
     ci_width: float | None = option(None, text="stop once every interval is narrower than W", metavar="W")
     seed: int = option(0, text="seed of all random draws (%(default)s)", kind=int)
     method: str = option(
-        "ode", text="integrate, or use closed forms (%(default)s)", kind=str, choices=("ode", "exact")
+        "ode",
+        text="integrate numerically, or use closed forms (%(default)s)",
+        kind=str,
+        choices=("ode", "exact"),
     )
     training: Mapping[str, Any] = training_option()
 
