@@ -55,10 +55,7 @@ class MapSettings:
         exclusive="others",
     )  # fmt: skip
     imp: str = option(
-        "keep",
-        text="how IMP and WR set a after pruning (%(default)s)",
-        kind=str,
-        choices=("keep", "rebalance"),
+        "keep", text="a after pruning by IMP and WR (%(default)s)", kind=str, choices=("keep", "rebalance")
     )
     rewind_time: float | None = option(None, text="the time WR rewinds to", metavar="T")
     levels: int = option(1, text="number of prunings, in geometric steps from d to 1 (%(default)s)", kind=int)
@@ -70,10 +67,7 @@ class MapSettings:
     seed: int = option(0, text="seed of all random draws (%(default)s)", kind=int)
     level_time: float = option(math.inf, text="training time per level (default: to its limit)", metavar="T")
     method: str = option(
-        "ode",
-        text="integrate numerically, or use closed forms (%(default)s)",
-        kind=str,
-        choices=("ode", "exact"),
+        "ode", text="integrate, or use closed forms (%(default)s)", kind=str, choices=("ode", "exact")
     )
     targets: int = 1
     training: Mapping[str, Any] = training_option()
@@ -175,7 +169,7 @@ class StudySettings:
 
     d: int | Sequence[int] = option(text="input coordinates", kind=int, factor=True)
     n: float | Sequence[float | None] | None = option(
-        None, text="number of samples, drawn anew for each run; inf: the population (default)", kind=int, factor=True,
+        None, text="number of samples per run; inf: the population (default)", kind=int, factor=True,
         infinite=True,
     )  # fmt: skip
     noise: float | Sequence[float] = option(
@@ -203,19 +197,13 @@ class StudySettings:
     )
     levels: int = option(1, text="number of prunings, in geometric steps from d to K (%(default)s)", kind=int)
     imp: str = option(
-        "keep",
-        text="how IMP and WR set a after pruning (%(default)s)",
-        kind=str,
-        choices=("keep", "rebalance"),
+        "keep", text="a after pruning by IMP and WR (%(default)s)", kind=str, choices=("keep", "rebalance")
     )
     runs: int = option(10_000, text="runs per point (%(default)s), a maximum with --ci-width", kind=int)
     ci_width: float | None = option(None, text="stop once every interval is narrower than W", metavar="W")
     seed: int = option(0, text="seed of all random draws (%(default)s)", kind=int)
     method: str = option(
-        "ode",
-        text="integrate numerically, or use closed forms (%(default)s)",
-        kind=str,
-        choices=("ode", "exact"),
+        "ode", text="integrate, or use closed forms (%(default)s)", kind=str, choices=("ode", "exact")
     )
     training: Mapping[str, Any] = training_option()
 
