@@ -1,6 +1,6 @@
-"""A tour in a minute: one start, its flow, its pruning levels, its place in the map, noise that rescues it.
+"""A one-minute tour: a start, its flow, its pruning levels, its place in the map, and noise that rescues it.
 
-Each chapter is a function that calls the public functions and prints what it found. Copy from them.
+Each chapter is a function that calls the public functions and prints what it finds. Copy from them.
 """
 
 import sys
@@ -26,19 +26,19 @@ RESOLUTION = {"population": 64, "samples": 24}
 
 
 def one_start() -> sn.State:
-    """Return the first of some random balanced starts with the right sign of a and a clearly wrong w_1."""
+    """Draw 100 balanced starts; return the first with the right sign of a and a clearly wrong w_1."""
     starts = sn.balanced_starts(d=D, size=100, seed=SEED)
     start = starts[np.flatnonzero((starts.a > 0) & (starts.w[:, 0] < -0.2))[:1]]
     _say(
         "1. One start",
         f"""
-        The student a relu(w.x) has d = {D} inputs; the target relu(x_1) uses the first one alone. A random
+        The student a relu(w.x) has d = {D} inputs; the target relu(x_1) uses only the first. A random
         balanced start, a^2 = |w|^2:
 
             a = {start.a[0]:.3f},  w_1 = {start.w[0, 0]:.3f},  |w_2, ..., w_{D}| = {_rest(start)[0]:.3f}
 
-        a(0) > 0, as learning needs (Lemma 2.2), but w_1(0) < 0: alone, that coordinate could never learn
-        (Theorem 2.1).""",
+        a(0) > 0, as learning requires (Lemma 2.2), but w_1(0) < 0: on its own, that coordinate could never
+        learn (Theorem 2.1).""",
     )
     return start
 
@@ -59,12 +59,12 @@ def its_flow(start: sn.State) -> tuple[sn.FlowResult[sn.State], float]:
     _say(
         "2. Its flow",
         f"""
-        Infinitely many samples x ~ N(0, I), gradient flow by an adaptive Runge-Kutta method:
+        Gradient flow on infinitely many samples x ~ N(0, I), by an adaptive Runge-Kutta method:
 
                t        a      w_1     |others|       loss
 {rows}
 
-        It ends {sn.Status(path.status[0]).label}. w_1 passes 0 at t = {flip:.2f}, while the others
+        Status at the end: {sn.Status(path.status[0]).label}. w_1 passes 0 at t = {flip:.2f}, while the others
         keep w away from 0; then they fade. a^2 - |w|^2 is conserved: it strays from 0 by at most
         {drift:.0e}.""",
     )
@@ -72,7 +72,7 @@ def its_flow(start: sn.State) -> tuple[sn.FlowResult[sn.State], float]:
 
 
 def its_levels(start: sn.State, flip: float) -> dict[str, sn.PruneResult]:
-    """Prune three times, from all coordinates to one, by every algorithm; each has losses (1, 4)."""
+    """Prune three times, from all coordinates to one, by every algorithm; each run has losses (1, 4)."""
     runs = {
         "IMP": sn.prune(sn.Population(D), start, algorithm="imp", levels=3, method="ode"),
         "LRR": sn.prune(sn.Population(D), start, algorithm="lrr", levels=3, method="ode"),
@@ -90,21 +90,21 @@ def its_levels(start: sn.State, flip: float) -> dict[str, sn.PruneResult]:
     _say(
         "3. Its pruning levels",
         f"""
-        Train, prune the smallest |w_i|, go on: IMP from the initial values, weight rewinding (WR) from
+        Train, prune the smallest |w_i|, train again: IMP from the initial values, weight rewinding (WR) from
         those at an early time, learning-rate rewinding (LRR) from the trained ones. Loss after each level:
 
             {"kept":<15} {kept}
 {rows}
 
-        Alone, w_1 can no longer pass 0. LRR keeps the sign that w_1 learned while the others were there,
-        and IMP restores the wrong sign of the start. WR succeeds only if it rewinds to a time after the
-        change at t = {flip:.2f} (Theorem 2.3 for IMP and LRR, beyond it for WR).""",
+        On its own, w_1 can no longer pass 0. LRR keeps the sign that w_1 learned while the others were
+        present, and IMP restores the wrong sign of the start. WR succeeds only if it rewinds to a time
+        after the change at t = {flip:.2f} (Theorem 2.3 for IMP and LRR; for WR this goes beyond it).""",
     )
     return runs
 
 
 def its_place(start: sn.State) -> "xr.Dataset":
-    """Compute the success map of IMP and LRR through the start, with the norm of its w_2, ..., w_d."""
+    """Compute the success map of IMP and LRR, with the norm of w_2, ..., w_d as in `start`."""
     space = sn.success_map(
         d=D, algorithms=("imp", "lrr"), resolution=RESOLUTION["population"], w_perp=float(_rest(start)[0])
     )
@@ -115,12 +115,12 @@ def its_place(start: sn.State) -> "xr.Dataset":
     _say(
         "4. Its place in the map",
         f"""
-        The same for {space.a0.size * space.w0.size} starts, a grid of (a(0), w_1(0)) in [-2, 2]^2,
+        Now the same for {space.a0.size * space.w0.size} starts: a grid of (a(0), w_1(0)) in [-2, 2]^2,
         balanced or not. IMP succeeds from {share["imp"]:.0%} of them, LRR from {share["lrr"]:.0%}. In the
         cell of our start IMP {_verb(here, "imp")} and LRR {_verb(here, "lrr")}.
 
         Theory predicts a(0) > -w_1(0) and w_1(0) > 0 for IMP, a(0) > -|w(0)| for LRR.
-        {wrong} of {int(decided.sum())} simulated outcomes differ.""",
+        {wrong} of {int(decided.sum())} simulated outcomes differ from this.""",
     )
     return space
 
@@ -128,7 +128,7 @@ def its_place(start: sn.State) -> "xr.Dataset":
 def noisy_data(
     start: sn.State, space: "xr.Dataset"
 ) -> tuple["xr.Dataset", dict[int, tuple[float, float, float]]]:
-    """Train on noisy data sets, and map the first one that rescues IMP.
+    """Prune on noisy data sets, and map the first one that rescues IMP.
 
     Parameters
     ----------
@@ -167,15 +167,15 @@ def noisy_data(
     _say(
         "5. Noise to the rescue",
         f"""
-        {N} samples, noise of deviation {NOISE} on their labels. s_neg is the slope that least squares
+        {N} samples, with label noise of standard deviation {NOISE}. s_neg is the slope that least squares
         fits to the samples with x_1 < 0, where the target is 0: it is pure noise, and its
-        sign a fair coin.
+        sign is a fair coin toss.
 
             seed     s_neg   IMP        w_1 = 0 at t =
 {rows}
 
-        s_neg > 0 pulls a w_1 < 0 that is left alone up to 0 and across: once the others are pruned,
-        a^2 > w_1^2, so a is still positive when w_1 reaches 0. By the closed form, the time of that grows
+        If s_neg > 0, it pulls a lone w_1 < 0 up to 0 and across: once the others are pruned,
+        a^2 > w_1^2, so a is still positive when w_1 reaches 0. By the closed form, the time this takes grows
         only like the logarithm of 1/s_neg.
 
         On the data of seed {rescued} IMP succeeds from {within:.0%} of the wedge w_1(0) < 0,
@@ -185,7 +185,7 @@ def noisy_data(
 
 
 class Tour(NamedTuple):
-    """The findings of all chapters, in their order."""
+    """The findings of all chapters, in order."""
 
     start: sn.State
     flow: sn.FlowResult[sn.State]
@@ -220,7 +220,7 @@ def tour(out: Path, overwrite: bool = False) -> Tour:
         "6. See it",
         f"""
         {", ".join(f"{name}.nc" for name in MAPS)} are in {out}: the maps of chapter 4, with the flow of
-        our start in them, and that of chapter 5. Draw them:
+        our start, and the map of chapter 5. To draw them, run:
 
             figures draw {" ".join(MAPS)} --results {out} --out {out}""",
     )
@@ -232,7 +232,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = command_line.Parser(prog="python -m singleneuron.tutorial", description=__doc__)
     add = parser.add_argument
     add("--out", type=command_line.path, default=OUT, metavar="DIR", help="folder of results (%(default)s)")
-    add("--overwrite", action="store_true", help="replace other results of the same names")
+    add("--overwrite", action="store_true", help="replace other results of the same name")
     options = parser.parse_args(arguments)
 
     def run() -> None:

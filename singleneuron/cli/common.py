@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from singleneuron.flows.result import Progress
 
 RESULTS = Path("build/results")
-"""Folder of results unless another is given."""
+"""Default folder of results."""
 
 
 def add_options(parser: argparse.ArgumentParser, record: type, only: Sequence[str] = ()) -> None:
-    """Add an option for every field of a settings record, or for those named by `only`.
+    """Add an option for every field of a settings record, or only for those named in `only`.
 
-    A factor has no default here: if it is not given, the record's own default spans no dimension.
+    Factors get no default here: if one is not given, the record's own default applies and spans no dimension.
     """
     groups: dict[str, argparse._MutuallyExclusiveGroup] = {}
     for item in options_of(record):
@@ -55,31 +55,31 @@ def add_options(parser: argparse.ArgumentParser, record: type, only: Sequence[st
 
 
 def _reader(how: Mapping[str, Any]) -> Callable[[str], Any]:
-    """Return the function that reads a value on the command line."""
+    """Return the function that converts a value from the command line."""
     if how.get("infinite"):
         return lambda text: math.inf if text == "inf" else command_line.integer(text)
     return cast("Callable[[str], Any]", command_line.integer if how["kind"] is int else how["kind"])
 
 
 def arguments_of(record: type, options: argparse.Namespace) -> dict[str, Any]:
-    """Return the arguments of a settings record that the command line gives."""
+    """Return the arguments of a settings record that were given on the command line."""
     found = {item.name: getattr(options, item.metadata.get("name", item.name)) for item in options_of(record)}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def out_option(parser: argparse.ArgumentParser, name: str) -> None:
-    """Add `--out`, by default the file `name` among the results."""
+    """Add `--out`, by default the file `name` in the results folder."""
     parser.add_argument(
         "--out",
         type=command_line.path,
         default=RESULTS / name,
         metavar="FILE",
-        help=".nc or .csv (%(default)s)",
+        help="result file, .nc or .csv (%(default)s)",
     )
 
 
 def report_failure(message: str) -> int:
-    """Print on one line how the work has failed; return the exit code, 1."""
+    """Print in one line why the work failed; return the exit code, 1."""
     return command_line.fail("singleneuron", 1, message)
 
 

@@ -28,12 +28,12 @@ def _parser() -> argparse.ArgumentParser:
         ("preset", run_preset, preset_options, "the results that the figures are drawn from"),
         (
             "verify", run_verify, verify_options,
-            "a verdict on each theorem and on what goes beyond, or on a statement of your own",
+            "verdicts on the theorems and on what goes beyond them, or on a statement of your own",
         ),
     ):  # fmt: skip
         sub = commands.add_parser(name, help=summary, description=summary)
         options(sub)
-        sub.add_argument("--overwrite", action="store_true", help="replace another result of that name")
+        sub.add_argument("--overwrite", action="store_true", help="replace another result of the same name")
         sub.add_argument("--quiet", action="store_true", help="print only errors")
         sub.set_defaults(run=run)
     return parser
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     def run() -> int | None:
         with warnings.catch_warnings():
-            # Numbers that overflow show in the status of their trajectories.
+            # Overflow shows in the status of the trajectories concerned.
             warnings.simplefilter("ignore", RuntimeWarning)
             return cast("int | None", options.run(options))
 

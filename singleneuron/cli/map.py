@@ -46,7 +46,9 @@ def run_map(options: argparse.Namespace) -> int:
 
         cores = numba.get_num_threads()
         if not 1 <= options.workers <= cores:
-            raise ValueError(f"--workers must be from 1 to {cores}, the cores here, but is {options.workers}")
+            raise ValueError(
+                f"--workers must be from 1 to {cores}, the number of cores, but is {options.workers}"
+            )
         numba.set_num_threads(options.workers)
     with progress_bar("map", options.quiet) as progress:
         data = sn.success_map(**arguments, progress=progress)
@@ -58,12 +60,14 @@ def run_map(options: argparse.Namespace) -> int:
     failed = int((data.status == sn.Status.FAILED).sum())
     cells = int((data.status >= 0).sum() if options.average is None else data.status.size)
     if failed > FAILED_SHARE * cells:
-        return report_failure(f"the integrator gave up on {failed} of {cells} cells, kept in {options.out}")
+        return report_failure(
+            f"the integrator gave up on {failed} of {cells} cells; the map is kept in {options.out}"
+        )
     return 0
 
 
 def _summary(cells: xr.Dataset, options: argparse.Namespace) -> str:
-    """Count cells by status, and those that differ from the prediction; of averages give the mean instead."""
+    """Summarise the cells: statuses and differences from the prediction, or for averages the means."""
     from singleneuron.problem.status import Status, counts
 
     decided = cells.success.notnull()

@@ -14,27 +14,27 @@ def preset_options(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("names", nargs="*", default=[], metavar="NAME")
     what.add_argument("--list", action="store_true", help="list the presets")
-    what.add_argument("--figures", action="store_true", help="all that `figures draw all` needs")
-    what.add_argument("--studies", action="store_true", help="all that `figures draw studies` needs")
+    what.add_argument("--figures", action="store_true", help="compute what `figures draw all` needs")
+    what.add_argument("--studies", action="store_true", help="compute what `figures draw studies` needs")
     add = parser.add_argument
     add(
         "--out",
         type=command_line.path,
         default=RESULTS,
         metavar="DIR",
-        help="folder of the results (%(default)s)",
+        help="folder for the results (%(default)s)",
     )
     add(
         "--runs",
         type=command_line.integer,
-        help="runs of every point of a study (default: as the preset states)",
+        help="runs per point of a study (default: as in the preset)",
     )
     add("--workers", type=command_line.integer, help="processes of a study (default: all cores)")
-    add("--fresh", action="store_true", help="discard the chunks that an interrupted study has left")
+    add("--fresh", action="store_true", help="discard the chunks left by an interrupted study")
 
 
 def run_preset(options: argparse.Namespace) -> None:
-    """List the presets, or compute those that were asked for and are not up to date."""
+    """List the presets, or compute those requested that are not up to date."""
     from singleneuron import presets
     from singleneuron.experiments import store
 

@@ -27,7 +27,7 @@ def study_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fresh",
         action="store_true",
-        help="discard the chunks that an interrupted study has left in FILE.chunks",
+        help="discard the chunks that an interrupted study left in FILE.chunks",
     )
 
 

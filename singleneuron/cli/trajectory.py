@@ -17,8 +17,8 @@ def trajectory_options(parser: argparse.ArgumentParser) -> None:
     add("--a", type=float, required=True, help="outer weight at the start")
     add("--w", type=float, required=True, nargs="+", help="inner weights at the start, d numbers")
     add_options(parser, MapSettings, only=("n", "noise", "learning_rate", "seed"))
-    add("--t-end", type=float, required=True, metavar="T", help="the last time")
-    add("--points", type=command_line.integer, default=200, help="times, from 0 to T (%(default)s)")
+    add("--t-end", type=float, required=True, metavar="T", help="final time")
+    add("--points", type=command_line.integer, default=200, help="number of times from 0 to T (%(default)s)")
     out_option(parser, "trajectory.nc")
 
 
@@ -27,7 +27,7 @@ def run_trajectory(options: argparse.Namespace) -> int:
     config = config_of(options)
     claim(options.out, config=config, overwrite=options.overwrite)
     if len(options.w) != options.d:
-        raise ValueError(f"--w must give d = {options.d} numbers, got {len(options.w)}")
+        raise ValueError(f"--w must be d = {options.d} numbers, got {len(options.w)}")
     from singleneuron.presets import Paths
 
     settings = config | {"a": (options.a,), "w": (tuple(options.w),)}
@@ -42,5 +42,5 @@ def run_trajectory(options: argparse.Namespace) -> int:
         print(f"{status}: a = {last.a.item():.6g}, w = {w}, loss = {last.loss.item():.3g}")
         print(options.out)
     if status == "failed":
-        return report_failure(f"the integrator gave up; how far it came is kept in {options.out}")
+        return report_failure(f"the integrator gave up; the path until then is kept in {options.out}")
     return 0

@@ -1,4 +1,4 @@
-"""`singleneuron verify`: verdicts on the shipped statements, or on a statement of the user's own."""
+"""`singleneuron verify`: verdicts on the shipped statements, or on one of the user's own."""
 
 from __future__ import annotations
 
@@ -21,20 +21,22 @@ def verify_options(parser: argparse.ArgumentParser) -> None:
         "--statement",
         type=command_line.path,
         metavar="FILE",
-        help="a TOML file (default: all statements shipped)",
+        help="a TOML file with a statement of your own (default: all shipped statements)",
     )
     add(
         "--runs",
         type=command_line.integer,
-        help="starts of each statement (1000000; 4000 if it trains samples in d > 1)",
+        help="starts per statement (1000000; 4000 if it trains on samples in d > 1)",
     )
-    add("--seed", type=command_line.integer, default=0, help="seed of everything drawn (%(default)s)")
-    text = ".json (build/results/verdicts.json, or verdicts-NAME.json of the statement NAME.toml)"
+    add("--seed", type=command_line.integer, default=0, help="seed of all random draws (%(default)s)")
+    text = (
+        "result file, .json (build/results/verdicts.json, or verdicts-NAME.json for the statement NAME.toml)"
+    )
     add("--out", type=command_line.path, metavar="FILE", help=text)
 
 
 def run_verify(options: argparse.Namespace) -> int:
-    """Verify statements, write the verdicts, and print them; return 1 unless every verdict is one of DONE."""
+    """Verify statements, write the verdicts, and print them; return 1 unless every verdict is in DONE."""
     # A statement of the user's own must not replace the verdicts on the shipped ones.
     name = "verdicts" if options.statement is None else f"verdicts-{options.statement.stem}"
     config, out = config_of(options), options.out or RESULTS / f"{name}.json"

@@ -1,4 +1,4 @@
-"""Binomial intervals, for a number of runs that is fixed beforehand or that the counts decide."""
+"""Binomial confidence intervals, for a number of runs that is fixed in advance or decided by the counts."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ Limits = Callable[[ArrayLike, ArrayLike], tuple[Array, Array]]
 
 
 def clopper_pearson(successes: ArrayLike, trials: ArrayLike, level: float = 0.95) -> tuple[Array, Array]:
-    """Compute exact confidence limits of a probability, for a number of trials fixed beforehand.
+    """Compute exact confidence limits of a probability, for a number of trials fixed in advance.
 
     They cover the probability, whatever it is, with probability >= `level`.
 
@@ -42,19 +42,19 @@ def clopper_pearson(successes: ArrayLike, trials: ArrayLike, level: float = 0.95
 
 
 def confidence_sequence(successes: ArrayLike, trials: ArrayLike, level: float = 0.95) -> tuple[Array, Array]:
-    """Compute confidence limits that hold at all numbers of trials at once, so also where one stops.
+    """Compute confidence limits that hold for all numbers of trials at once, and so at any stopping time.
 
     Under the probability p, with s successes and f failures, B(s + 1, f + 1)/(p^s (1 - p)^f) is a martingale
-    with mean 1: the likelihood ratio of a uniform mixture of probabilities to p. By Ville's inequality it
-    ever reaches 1/(1 - level) with probability <= 1 - level; the interval is where it has not. It is about
-    twice as wide as the exact interval at one fixed number of trials.
+    with mean 1: the likelihood ratio of a uniform mixture of probabilities to p. By Ville's inequality, the
+    probability that it ever reaches 1/(1 - level) is <= 1 - level; the interval holds the p for which it has
+    not. It is about twice as wide as the exact interval for one fixed number of trials.
 
     Parameters
     ----------
     successes, trials : array_like
         Counts, of any shapes that broadcast.
     level : float
-        Probability of coverage at all numbers of trials, in (0, 1).
+        Probability of coverage for all numbers of trials, in (0, 1).
 
     Returns
     -------
@@ -85,12 +85,12 @@ def confidence_sequence(successes: ArrayLike, trials: ArrayLike, level: float = 
 def with_undecided(
     limits: Limits, successes: ArrayLike, undecided: ArrayLike, trials: ArrayLike
 ) -> tuple[Array, Array]:
-    """Compute confidence limits of a probability where some trials have no outcome yet.
+    """Compute confidence limits of a probability when some trials have no outcome yet.
 
     Undecided trials count as failures for the lower limit, and as successes for the upper one. Both limits
     grow with the successes, so this interval contains the one that the true outcomes would give: it covers
-    at least as often, also at all numbers of trials at once if `limits` does. An interval over the decided
-    trials alone does not, because the trials that are slow to decide are no random sample.
+    the probability at least as often, and for all numbers of trials at once if `limits` does. An interval
+    over only the decided trials does not, because trials that are slow to decide are not a random sample.
 
     Parameters
     ----------

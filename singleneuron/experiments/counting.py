@@ -1,4 +1,4 @@
-"""Counting the runs of a study by chunks, ranges of runs that any executor may count in any order."""
+"""Count the runs of a study in chunks: ranges of runs that any executor may count, in any order."""
 
 import itertools
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ class GroupCounts:
     """The counts of a group: of all its runs, or of those up to the first chunk after which it may stop.
 
     Chunks arrive in any order and are added in the order of their runs, so that the point where a group stops
-    depends on the counts alone.
+    depends only on the counts.
     """
 
     def __init__(self, group: Group, runs: int, ci_width: float | None) -> None:
@@ -34,11 +34,11 @@ class GroupCounts:
 
     @property
     def closed(self) -> bool:
-        """Whether all chunks that count have been added."""
+        """Whether all chunks up to the stopping point have been added."""
         return self.position == len(self.ranges)
 
     def add(self, index: int, counts: list[list[int]]) -> None:
-        """Add the counts of a chunk; drop those of chunks beyond the point where the group stops."""
+        """Add the counts of a chunk, or drop them if the chunk is beyond the point where the group stops."""
         if index >= len(self.ranges):
             return
         self.early[index] = counts
@@ -54,7 +54,7 @@ class GroupCounts:
 
     @property
     def runs(self) -> int:
-        """Number of runs that count, as far as is known."""
+        """Number of runs to count, as far as is known."""
         return self.ranges[-1][1]
 
 
@@ -91,7 +91,7 @@ def count_chunks(
                     counts[g].add(index, found)
         progress(sum(c.done for c in counts), sum(c.runs for c in counts))
     except BrokenExecutor:
-        kept = "" if store.folder is None else f"; finished chunks are kept in '{store.folder}': run again"
+        kept = "" if store.folder is None else f"; finished chunks are kept in '{store.folder}'; run again"
         raise Failure(
             f"a worker process died (killed, out of memory, or a script without a __main__ guard){kept}"
         ) from None
@@ -101,7 +101,7 @@ def count_chunks(
 
 
 def _todo(counts: list[GroupCounts], store: Store) -> Iterator[tuple[int, int]]:
-    """Yield the chunks to count, (group, index), all groups in step; add those in the store to the counts."""
+    """Yield the chunks to count as (group, index), one per group in turn; add stored chunks to the counts."""
     for index in range(max(len(c.ranges) for c in counts)):
         for g, c in enumerate(counts):
             if index < len(c.ranges):

@@ -1,6 +1,6 @@
-"""The engine of every experiment: train the dense level, prune by every algorithm, count the ends.
+"""The engine of every experiment: train the dense level, prune by every algorithm, count the outcomes.
 
-Maps, studies and verification share it. They differ in their starts, and in what they do with the counts.
+Maps, studies and verification share it. They differ in their starts and in what they do with the counts.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ from singleneuron.pruning import PruneResult, prune
 START_LAWS: Mapping[str, Callable[..., Starts]] = dict(
     zip(INITS, (balanced_starts, independent_starts), strict=True)
 )
-"""The function that draws starts, by the name of their initialisation."""
+"""The functions that draw starts, by the name of the initialisation."""
 
 COUNTS = ("successes", "trapped", "decided", "undecided", "ambiguous", "failed")
 """What `tally` counts, in this order."""
@@ -41,7 +41,7 @@ def train_and_prune(
     Parameters
     ----------
     problem : Population, Sample or Line
-        What all levels are trained on.
+        The problem that all levels are trained on.
     starts : State or Reduced
         B starts.
     algorithms : sequence of Algorithm
@@ -56,7 +56,7 @@ def train_and_prune(
     Returns
     -------
     list of PruneResult
-        One result of B runs for each algorithm, in their order.
+        One result of B runs for each algorithm, in the same order.
     """
     dense = integrate(problem, starts, level_time, **training)
     return [
@@ -69,17 +69,17 @@ def train_and_prune(
 
 
 def tally(success: Array, status: NDArray[np.int8], *, descent: bool = False) -> NDArray[np.int64]:
-    """Count the ends of runs.
+    """Count the outcomes of runs.
 
     Parameters
     ----------
     success : (B,) array
-        1, 0, or NaN where the run is undecided, as `PruneResult` has it.
+        1, 0, or NaN if the run is undecided, as in `PruneResult`.
     status : (B,) array of int
         Codes of `Status`.
     descent : bool
-        Whether the runs are gradient descent. A run of descent that diverges has failed, so it is decided; a
-        flow that the integrator gave up on is undecided.
+        Whether the runs use gradient descent. If descent diverges, the run has failed, so it is decided; if
+        the integrator gives up on a flow, the run is undecided.
 
     Returns
     -------

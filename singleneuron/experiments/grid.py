@@ -19,17 +19,17 @@ FACTORS = (
 )  # fmt: skip
 
 LARGEST_SCALE = 1e100
-"""Largest factor of the starts: squares of the weights must stay within double precision."""
+"""Largest scale factor of the starts: squares of the weights must stay within double precision."""
 
 BLOCK = 4096
-"""Starts drawn at a time, fewer in many dimensions. What a run draws depends on it, but not on the chunks."""
+"""Number of starts drawn at a time. The start of a run depends on this, but not on the chunks."""
 
 BLOCK_NUMBERS = 2**22
-"""Most numbers drawn at a time, which bounds a block in many dimensions."""
+"""Most random numbers drawn at a time, which limits the size of a block in many dimensions."""
 
 
 def _values(name: str, value: Any) -> list[Any]:
-    """Check the values of a factor, and list them; a value that is no sequence is the only one."""
+    """Check the values of a factor and return them as a list; a single value becomes a list of one."""
     listed = isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
     values = list(value) if listed else [value]
     values = [item.item() if isinstance(item, np.generic) else item for item in values]
@@ -45,12 +45,12 @@ def _values(name: str, value: Any) -> list[Any]:
     }
     values = [check.get(name, lambda v: v)(item) for item in values]
     if not values or len(set(values)) < len(values):
-        raise ValueError(f"{name} must have distinct values, at least one, but has {values}")
+        raise ValueError(f"{name} must have one or more distinct values, but has {values}")
     return values
 
 
 def _scale(value: Any) -> float:
-    """Check a factor of the starts."""
+    """Check a scale factor of the starts."""
     if number("scale", value, least=0.0, open_end=True) > LARGEST_SCALE:
         raise ValueError(f"scale must be at most {LARGEST_SCALE:g}, but is {value:g}")
     return float(value)
@@ -65,9 +65,9 @@ def _samples(value: Any) -> int | None:
 
 @dataclass(frozen=True)
 class Group:
-    """Points of a study's grid that share their dense level, with all that their runs depend on.
+    """Points of a study's grid that share their dense level, with everything that their runs depend on.
 
-    Points of one group differ in their algorithm alone. The other fields are the values of the factors, and
+    The points of a group differ only in their algorithm. The other fields are the values of the factors, and
     the settings that all points have in common.
     """
 
@@ -87,7 +87,7 @@ class Group:
 
     @property
     def reduced(self) -> bool:
-        """Whether a run needs (a, p, q) alone, so that its cost does not grow with d."""
+        """Whether a run needs only (a, p, q), so that its cost does not grow with d."""
         one_pruning = len(level_counts(self.d, self.targets, self.levels)) <= 2
         return self.n is None and self.targets == 1 and one_pruning and np.isinf(self.level_time)
 
@@ -98,7 +98,7 @@ class Group:
 
     @property
     def chunk(self) -> int:
-        """Number of runs in a chunk: about a second's work."""
+        """Number of runs in a chunk, which take about a second."""
         return 64 if self.n is not None else 2 * self.block
 
 
@@ -129,7 +129,7 @@ class Grid:
         return tuple(len(self.values[name]) for name in FACTORS)
 
     def points(self) -> Iterator[dict[str, Any]]:
-        """Yield every point, its values by factor, in C order."""
+        """Yield every point in C order, as a dict of its values by factor."""
         for point in itertools.product(*(self.values[name] for name in FACTORS)):
             yield dict(zip(FACTORS, point, strict=True))
 
@@ -144,7 +144,7 @@ def grid_of(factors: Mapping[str, Any], imp: str, common: Mapping[str, Any]) -> 
     factors : Mapping
         A value, or a sequence of values, for every factor of `FACTORS`.
     imp : str
-        What IMP and WR do with a after a pruning.
+        What IMP and WR do with a after pruning.
     common : Mapping
         The fields of `Group` that all points have in common.
 
@@ -156,7 +156,7 @@ def grid_of(factors: Mapping[str, Any], imp: str, common: Mapping[str, Any]) -> 
     Raises
     ------
     ValueError
-        If a value is out of range, or values do not fit each other.
+        If a value is out of range, or if values do not fit each other.
     """
     values = {name: _values(name, factors[name]) for name in FACTORS}
     grid = Grid(values, [name for name in FACTORS if len(np.shape(factors[name])) == 1])
@@ -176,11 +176,11 @@ def grid_of(factors: Mapping[str, Any], imp: str, common: Mapping[str, Any]) -> 
             known.append(algorithm)
         places.append((group, algorithm))
     if values["rewind_time"] != [None] and "wr" not in values["algorithm"]:
-        raise ValueError("a rewind_time is for the algorithm 'wr', which is not among the algorithms; add it")
+        raise ValueError("rewind_time is for 'wr', which is not among the algorithms; add 'wr' to them")
     if imp != "keep" and all(name == "lrr" for name in values["algorithm"]):
-        raise ValueError(f"imp is for 'imp' and 'wr', but is {imp!r} for 'lrr' alone: leave it out")
+        raise ValueError(f"imp is for 'imp' and 'wr', but is {imp!r} with 'lrr' only; leave it out")
     if values["n"] == [None] and any(values["noise"]):
-        raise ValueError("noise needs samples: give their number n as well, or leave noise out")
+        raise ValueError("noise needs samples; give their number n as well, or leave noise out")
     index = {group: i for i, group in enumerate(found)}
     grid.where = [(index[group], found[group].index(algorithm)) for group, algorithm in places]
     grid.groups = [replace(group, algorithms=tuple(known)) for group, known in found.items()]
@@ -188,9 +188,9 @@ def grid_of(factors: Mapping[str, Any], imp: str, common: Mapping[str, Any]) -> 
 
 
 def check_study_size(groups: Sequence[Group], runs: int, at_most: bool) -> None:
-    """Raise ValueError, in one line, for a study that does not fit this machine or takes too long.
+    """Raise a one-line ValueError for a study that does not fit in memory or takes too long.
 
-    With `at_most` the study stops when its intervals are narrow, so that `runs` says nothing about its time.
+    With `at_most`, the study stops once its intervals are narrow, so `runs` says nothing about its time.
     """
     if not at_most:
         check_runs(runs * len(groups))

@@ -1,4 +1,4 @@
-"""Options: the fields of a settings record, with what the command line must know about them."""
+"""Options: the fields of a settings record, with what the command line needs to know about them."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from signflow.messages import unknown
 
 Record = TypeVar("Record")
 TRAINING = ("rtol", "atol", "tolerance", "label_noise")
-"""Arguments of `integrate` that a record takes in its field `training`."""
+"""Arguments of `integrate` that a record holds in its field `training`."""
 
 
 def option(default: Any = MISSING, *, text: str, kind: type = float, **how: Any) -> Any:
-    """Return a field that the command line offers, with the help `text`.
+    """Return a field that the command line offers as an option, with the help `text`.
 
-    `kind` is the type of a value on the command line. `how` may hold the `name` of the option where it
+    `kind` is the type of a value on the command line. `how` may hold the `name` of the option if it
     differs from the field's, its `metavar` and `choices`, and these flags: `several` (it takes a list of
-    values), `factor` (it takes a list that spans a dimension), `infinite` (it takes inf besides integers). At
-    most one of the options with the same word under `exclusive` may be given.
+    values), `factor` (it takes a list that spans a dimension), `infinite` (it takes inf as well as integers).
+    At most one of the options that have the same word under `exclusive` may be given.
     """
     return field(default=default, metadata={"text": text, "kind": kind, **how})
 
 
 def training_option() -> Any:
-    """Return the field that takes further arguments of `integrate`."""
+    """Return the field for further arguments of `integrate`."""
     return field(default_factory=dict)
 
 
@@ -46,7 +46,7 @@ def options_of(record: type) -> list[Field[Any]]:
 
 
 def made(record: Callable[..., Record], arguments: Mapping[str, Any]) -> Record:
-    """Make a record of arguments.
+    """Make a settings record from arguments.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def made(record: Callable[..., Record], arguments: Mapping[str, Any]) -> Record:
     Raises
     ------
     ValueError
-        If the record has no such field, if a field without a default is missing, or if a value is refused.
+        If an argument is not a field, if a field without a default is missing, or if a value is invalid.
     """
     known = [item for item in fields(record) if item.name != "training"]  # type: ignore[arg-type]
     for name in arguments:

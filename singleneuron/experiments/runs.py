@@ -1,6 +1,6 @@
 """The runs of a study: what each draws, and how it ends.
 
-Run i draws its start and its data from counters keyed by the seed, the problem and i alone, so that any range
+Run i draws its start and its data from counters keyed only by the seed, the problem and i, so that any range
 of runs may be counted anywhere, in any order.
 """
 
@@ -22,7 +22,7 @@ from singleneuron.problem.state import Reduced, Starts, State
 def draw_starts(group: Group, first: int, last: int) -> Starts:
     """Return the starts of the runs first, ..., last - 1.
 
-    They depend on d, init, seed, scale and on whether the starts are reduced, and on nothing else.
+    They depend only on d, init, seed, scale, and whether the starts are reduced.
     """
     draw = START_LAWS[group.init]
     stream, size, parts = INITS.index(group.init), group.block, []
@@ -40,7 +40,7 @@ _turn = threading.Lock()
 
 
 def count_runs(group: Group, first: int, last: int) -> list[list[int]]:
-    """Count the runs first, ..., last - 1 on one core: return a row of `COUNTS` for each algorithm."""
+    """Count the runs first, ..., last - 1 on one core; return a row of `COUNTS` for each algorithm."""
     import numba
 
     with _turn:
@@ -68,7 +68,7 @@ def _training(group: Group, seed: int) -> dict[str, Any]:
 
 
 def check_training(group: Group) -> None:
-    """Raise the ValueError of `integrate` for training that does not fit, before any work is done."""
+    """Raise the ValueError of `integrate` for invalid training arguments, before any work is done."""
     problem = Population(group.d, group.targets) if group.n is None else Sample.draw(group.d, 1)
     integrate(problem, draw_starts(group, 0, 1), 1e-6, **_training(group, group.seed))
 

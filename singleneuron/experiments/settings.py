@@ -1,9 +1,9 @@
-"""What a success map and a study depend on: frozen records that check themselves when they are made.
+"""The settings of success maps and studies: frozen records that check themselves when they are made.
 
-The options stand here alone, with their defaults and a line of help for each. `success_map` and
-`success_rate` make a record of their arguments, presets make one of the entries in their files, and the
-command line offers the same fields. It loads this module for `--help`, so numpy and the checks are imported
-only when a record is made.
+The options are defined only here, with their defaults and a line of help for each. `success_map` and
+`success_rate` make a record from their arguments, presets make one from the entries in their files, and the
+command line offers the same fields. The command line loads this module for `--help`, so numpy and the checks
+are imported only when a record is made.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from singleneuron.experiments.grid import Grid
 
 CELLS = 8192
-"""Cells of a map integrated at a time, between two reports of progress."""
+"""Number of cells of a map that are integrated at a time, between two reports of progress."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,35 +36,36 @@ class MapSettings:
     Raises
     ------
     ValueError
-        In one line, if a value is out of range, or values do not fit each other.
+        If a value is out of range, or if values do not fit each other; the message is one line.
     """
 
     d: int = option(text="input coordinates", kind=int)
     algorithms: Sequence[str] = option(
-        ("imp", "lrr"), text="one or more (imp lrr)", kind=str, name="algorithm", several=True,
+        ("imp", "lrr"), text="one or more algorithms (imp lrr)", kind=str, name="algorithm", several=True,
         metavar="imp|wr|lrr",
     )  # fmt: skip
     resolution: int = option(256, text="points on each axis (%(default)s)", kind=int)
     extent: float = option(2.0, text="both axes run from -E to E (%(default)g)", metavar="E")
     w_perp: float | None = option(
-        None, text="norm of the other coordinates (default: sqrt(1 - 1/d))", metavar="R", exclusive="others"
+        None, text="norm of w_2, ..., w_d (default: sqrt(1 - 1/d))", metavar="R", exclusive="others"
     )
     balanced: bool = option(False, text="choose that norm so that |w| = |a|", kind=bool, exclusive="others")
     average: int | None = option(
-        None, text="draw them from N(0, 1/d), RUNS times", kind=int, metavar="RUNS", exclusive="others"
-    )
+        None, text="draw w_2, ..., w_d from N(0, 1/d), RUNS times", kind=int, metavar="RUNS",
+        exclusive="others",
+    )  # fmt: skip
     imp: str = option(
-        "keep", text="a after IMP or WR has pruned (%(default)s)", kind=str, choices=("keep", "rebalance")
+        "keep", text="a after pruning by IMP and WR (%(default)s)", kind=str, choices=("keep", "rebalance")
     )
     rewind_time: float | None = option(None, text="the time WR rewinds to", metavar="T")
-    levels: int = option(1, text="number of prunings, geometric from d to 1 (%(default)s)", kind=int)
+    levels: int = option(1, text="number of prunings, in geometric steps from d to 1 (%(default)s)", kind=int)
     n: int | None = option(None, text="train on this many samples (default: the population)", kind=int)
-    noise: float = option(0.0, text="standard deviation of the samples' labels (%(default)g)")
+    noise: float = option(0.0, text="standard deviation of the samples' label noise (%(default)g)")
     learning_rate: float | None = option(
-        None, text="gradient descent with this step (default: the flow)", metavar="LR"
+        None, text="step size of gradient descent (default: the flow)", metavar="LR"
     )
-    seed: int = option(0, text="seed of everything drawn (%(default)s)", kind=int)
-    level_time: float = option(math.inf, text="training time of a level (default: to its limit)", metavar="T")
+    seed: int = option(0, text="seed of all random draws (%(default)s)", kind=int)
+    level_time: float = option(math.inf, text="training time per level (default: to its limit)", metavar="T")
     method: str = option(
         "ode", text="integrate, or use closed forms (%(default)s)", kind=str, choices=("ode", "exact")
     )
@@ -87,50 +88,48 @@ class MapSettings:
             integer_in_range("average", self.average, 1)
         if number("noise", self.noise, least=0.0) and self.n is None:
             raise ValueError(
-                f"noise needs samples: give their number n as well, or no noise (it is {self.noise:g})"
+                f"noise = {self.noise:g} needs samples; give their number n as well, or leave noise out"
             )
         if not self.algorithms or len(set(self.algorithms)) < len(self.algorithms):
-            raise ValueError(f"algorithms must be distinct and at least one, but are {list(self.algorithms)}")
+            raise ValueError(f"algorithms must be one or more distinct names, got {list(self.algorithms)}")
         self._check_others()
         if self.rewind_time is not None and "wr" not in self.algorithms:
             raise ValueError(
-                f"rewind_time is for 'wr', which is not among the algorithms: add it, or give no rewind_time "
-                f"(it is {self.rewind_time:g})"
+                f"rewind_time is for 'wr', which is not among the algorithms; add it, or leave out "
+                f"rewind_time = {self.rewind_time:g}"
             )
         if integer_in_range("levels", self.levels, 1) > 1 and self.d == self.targets:
             raise ValueError(
-                f"levels must be 1 where d = targets = {self.d}, as nothing is pruned, but is {self.levels}"
+                f"levels must be 1 if d = targets = {self.d}, as nothing is pruned, but is {self.levels}"
             )
         level_counts(self.d, self.targets, self.levels)
         number("level_time", self.level_time, least=0.0, finite=False, open_end=True)
         _check_method(self.method)
         if self.method == "exact" and self.learning_rate is not None:
-            raise ValueError("gradient descent has no closed form: give method 'ode', or no learning_rate")
+            raise ValueError("gradient descent has no closed form; use method 'ode', or no learning_rate")
         for rule in self.rules:
             rule.check_times(self.level_time, self.learning_rate)
 
     def _check_others(self) -> None:
-        """Check the three ways to choose the other coordinates w_2, ..., w_d, of which one may be given."""
+        """Check the three ways to choose the other coordinates w_2, ..., w_d: at most one may be given."""
         from singleneuron.problem.arguments import number
 
         if self.w_perp is not None and number("w_perp", self.w_perp, least=0.0) and self.d == 1:
             raise ValueError(
-                f"w_perp is the norm of other coordinates, but d = 1 has none (it is {self.w_perp:g})"
+                f"w_perp is the norm of w_2, ..., w_d, but d = 1; leave out w_perp = {self.w_perp:g}"
             )
         on = {"w_perp": self.w_perp is not None, "balanced": self.balanced, "average": self.average}
         given = [name for name, value in on.items() if value]
         if len(given) > 1:
-            raise ValueError(
-                f"give at most one of w_perp, balanced and average, but {' and '.join(given)} are given"
-            )
+            raise ValueError(f"give at most one of w_perp, balanced and average, got {' and '.join(given)}")
 
     def check_size(self) -> None:
-        """Raise ValueError, in one line, for a map that does not fit this machine or takes too long."""
+        """Raise a one-line ValueError for a map that does not fit in memory or takes too long."""
         from signflow.machine import check_memory
         from signflow.workers import check_runs
 
         cells, algorithms = self.resolution**2, len(self.algorithms)
-        starts = 3 * min(CELLS, cells) * self.d  # drawn, put together, and kept
+        starts = 3 * min(CELLS, cells) * self.d  # drawn, assembled, and kept
         size = 8 * (3 * algorithms * cells + starts)
         check_memory(f"a map with resolution = {self.resolution}, d = {self.d}", size)
         check_runs((self.average or 1) * algorithms * cells)
@@ -165,30 +164,30 @@ class StudySettings:
     Raises
     ------
     ValueError
-        In one line, if a value is out of range, or values do not fit each other.
+        If a value is out of range, or if values do not fit each other; the message is one line.
     """
 
     d: int | Sequence[int] = option(text="input coordinates", kind=int, factor=True)
     n: float | Sequence[float | None] | None = option(
-        None, text="samples, drawn anew for every run; inf: the population (default)", kind=int, factor=True,
+        None, text="number of samples per run; inf: the population (default)", kind=int, factor=True,
         infinite=True,
     )  # fmt: skip
     noise: float | Sequence[float] = option(
-        0.0, text="standard deviation of the samples' labels (0)", factor=True
+        0.0, text="standard deviation of the samples' label noise (0)", factor=True
     )
     algorithms: str | Sequence[str] = option(
-        ("imp", "lrr"), text="one or more (imp lrr)", kind=str, name="algorithm", several=True,
+        ("imp", "lrr"), text="one or more algorithms (imp lrr)", kind=str, name="algorithm", several=True,
         metavar="imp|wr|lrr",
     )  # fmt: skip
     init: str | Sequence[str] = option(
-        "balanced", text="law of a and w (balanced)", kind=str, factor=True, metavar="balanced|independent"
+        "balanced", text="law of the starts (balanced)", kind=str, factor=True, metavar="balanced|independent"
     )
-    scale: float | Sequence[float] = option(1.0, text="factor of the starts (1)", factor=True)
+    scale: float | Sequence[float] = option(1.0, text="scale factor of the starts (1)", factor=True)
     learning_rate: float | Sequence[float | None] | None = option(
-        None, text="gradient descent with this step (default: the flow)", factor=True, metavar="LR"
+        None, text="step size of gradient descent (default: the flow)", factor=True, metavar="LR"
     )
     level_time: float | Sequence[float] = option(
-        math.inf, text="training time of a level (default: to its limit)", factor=True, metavar="T"
+        math.inf, text="training time per level (default: to its limit)", factor=True, metavar="T"
     )
     rewind_time: float | Sequence[float | None] | None = option(
         None, text="the time WR rewinds to", factor=True, metavar="T"
@@ -196,13 +195,13 @@ class StudySettings:
     targets: int | Sequence[int] = option(
         1, text="coordinates of the target (1)", kind=int, factor=True, metavar="K"
     )
-    levels: int = option(1, text="number of prunings, geometric from d to K (%(default)s)", kind=int)
+    levels: int = option(1, text="number of prunings, in geometric steps from d to K (%(default)s)", kind=int)
     imp: str = option(
-        "keep", text="a after IMP or WR has pruned (%(default)s)", kind=str, choices=("keep", "rebalance")
+        "keep", text="a after pruning by IMP and WR (%(default)s)", kind=str, choices=("keep", "rebalance")
     )
-    runs: int = option(10_000, text="runs of every point (%(default)s); the most with --ci-width", kind=int)
-    ci_width: float | None = option(None, text="stop once every interval is narrower", metavar="W")
-    seed: int = option(0, text="seed of everything drawn (%(default)s)", kind=int)
+    runs: int = option(10_000, text="runs per point (%(default)s), a maximum with --ci-width", kind=int)
+    ci_width: float | None = option(None, text="stop once every interval is narrower than W", metavar="W")
+    seed: int = option(0, text="seed of all random draws (%(default)s)", kind=int)
     method: str = option(
         "ode", text="integrate, or use closed forms (%(default)s)", kind=str, choices=("ode", "exact")
     )
@@ -222,7 +221,7 @@ class StudySettings:
         assert self.grid
 
     def check_size(self) -> None:
-        """Raise ValueError, in one line, for a study that does not fit this machine or takes too long."""
+        """Raise a one-line ValueError for a study that does not fit in memory or takes too long."""
         from singleneuron.experiments.grid import check_study_size
 
         check_study_size(self.grid.groups, self.runs, at_most=self.ci_width is not None)
@@ -245,7 +244,7 @@ FACTOR_FIELDS = (
 
 
 def _freeze(record: Any, *names: str) -> None:
-    """Turn lists and arrays among the fields into tuples, which nobody can change."""
+    """Turn lists and arrays among the fields into tuples, which are immutable."""
     for name in names:
         value = getattr(record, name)
         if not isinstance(value, str | tuple) and (isinstance(value, Sequence) or hasattr(value, "tolist")):
@@ -254,7 +253,7 @@ def _freeze(record: Any, *names: str) -> None:
 
 
 def _check_method(method: object) -> None:
-    """Raise ValueError unless the method is one of `integrate`."""
+    """Raise ValueError unless `integrate` has this method."""
     from singleneuron.flows.task import METHODS
 
     if method not in METHODS:

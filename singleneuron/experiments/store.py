@@ -17,7 +17,7 @@ from signflow.provenance import source_digest
 MANIFEST = "study.json"
 """File that states which study the chunks in a folder belong to."""
 LOCK = "lock"
-"""File that the process at work in a folder holds."""
+"""File that the process using a folder keeps locked."""
 _CHUNK = re.compile(r"\d{4,}-\d{12,}-\d{12,}\.json")
 
 
@@ -27,10 +27,10 @@ def _text(value: Any) -> str:
 
 
 class Store:
-    """The chunks of one study in a folder, by name; without a folder nothing is kept. `opened` makes one."""
+    """The chunks of one study in a folder, by name; without a folder nothing is kept. Made by `opened`."""
 
     def __init__(self, folder: Path | None) -> None:
-        """Take the folder, which must exist."""
+        """Use the folder, which must exist."""
         self.folder = folder
 
     def load(self, name: str) -> Any:
@@ -52,14 +52,14 @@ class Store:
 
 @contextlib.contextmanager
 def opened(folder: Path | None, config: Mapping[str, Any]) -> Iterator[Store]:
-    """Open the chunks in a folder, and hold it: no other process may use it meanwhile.
+    """Open the chunks in a folder, and lock it: no other process may use it meanwhile.
 
     Parameters
     ----------
     folder : Path or None
         The folder, which is created if it is missing; None keeps nothing.
     config : Mapping
-        What the chunks depend on, together with the sources.
+        What the chunks depend on, besides the source code.
 
     Yields
     ------
@@ -69,14 +69,14 @@ def opened(folder: Path | None, config: Mapping[str, Any]) -> Iterator[Store]:
     Raises
     ------
     ValueError
-        If the folder holds anything but chunks made by this configuration and these sources, or if another
-        process is at work in it.
+        If the folder holds anything but chunks of this configuration and source code, or if another process
+        is using it.
     """
     if folder is None:
         yield Store(None)
         return
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"'{folder}' must be a folder of chunks, but is a file; name another")
+        raise ValueError(f"'{folder}' must be a folder of chunks, but is a file; choose another")
     manifest = folder / MANIFEST
     _check_strangers(folder)
     with _held(folder):
@@ -95,18 +95,18 @@ def opened(folder: Path | None, config: Mapping[str, Any]) -> Iterator[Store]:
 
 @contextlib.contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process; raise ValueError, which names the holder, if another one has it."""
+    """Lock the folder for this process; raise ValueError, naming the holder, if another process holds it."""
     try:
         with locks.hold(folder / LOCK, logging.getLogger(__name__).warning):
             yield
     except locks.Busy as error:
         raise ValueError(
-            f"'{folder}' must belong to one process, but {error}, or name another output"
+            f"'{folder}' must belong to one process, but {error}, or choose another output"
         ) from None
 
 
 def _check_strangers(folder: Path) -> None:
-    """Raise ValueError if other files lie in the folder, except hidden ones, which file managers leave."""
+    """Raise ValueError if the folder holds other files, except hidden ones, which file managers create."""
     known = (MANIFEST, LOCK, locks.beside(folder / LOCK).name)
     others = [
         path.name
@@ -115,12 +115,13 @@ def _check_strangers(folder: Path) -> None:
     ]
     if others:
         raise ValueError(
-            f"'{folder}' must be a folder of chunks, but holds '{min(others)}'; remove it or name another"
+            f"'{folder}' must be a folder of chunks, but holds '{min(others)}'; "
+            "remove that, or choose another folder"
         )
 
 
 def _check_manifest(manifest: Path, stated: Mapping[str, Any]) -> None:
-    """Raise ValueError, which names what differs, if the chunks are not those of the study stated."""
+    """Raise ValueError, naming what differs, if the chunks belong to a study other than `stated`."""
     try:
         found = json.loads(manifest.read_text("utf-8"))
         theirs, ours = found["config"], stated["config"]
@@ -132,12 +133,12 @@ def _check_manifest(manifest: Path, stated: Mapping[str, Any]) -> None:
     if differ:
         raise ValueError(
             f"'{manifest.parent}' holds chunks of another study (different: {', '.join(differ)}); "
-            "finish that one, name another output, or discard them with --fresh"
+            "finish that one, choose another output, or discard the chunks with --fresh"
         )
 
 
 def _differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
-    """Return the names of the entries that differ; for groups, the names of the fields that differ in any."""
+    """Return the names of the entries that differ; within groups, of the fields that differ."""
     names = {key for key in {*theirs, *ours} if theirs.get(key) != ours.get(key)}
     pairs = list(zip(theirs.get("groups", ()), ours.get("groups", ()), strict=False))
     within = {key for one, other in pairs for key in one | other if one.get(key) != other.get(key)}
@@ -152,7 +153,7 @@ def _write(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def kept(path: Path, folder: Path) -> Iterator[None]:
-    """If writing fails within the context, say that the finished chunks stay in their folder.
+    """If writing fails within the context, report that the finished chunks are kept in their folder.
 
     Parameters
     ----------
@@ -175,13 +176,13 @@ def kept(path: Path, folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise Failure(
-            f"cannot write '{path}' ({error.strerror or error}); the finished chunks are kept in '{folder}': "
+            f"cannot write '{path}' ({error.strerror or error}); the finished chunks are kept in '{folder}'; "
             "make room and run again"
         ) from None
 
 
 def discard(folder: Path) -> None:
-    """Remove the chunks in a folder, and the folder unless anything else lies in it.
+    """Remove the chunks in a folder, and the folder unless it holds anything else.
 
     Parameters
     ----------
@@ -191,7 +192,7 @@ def discard(folder: Path) -> None:
     Raises
     ------
     ValueError
-        If a process is at work in the folder.
+        If another process is using the folder.
     """
     if folder.is_dir() and any(folder.iterdir()):
         with _held(folder):
@@ -200,8 +201,8 @@ def discard(folder: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a held folder and its lock, unless anything else lies in it."""
-    with contextlib.suppress(OSError):  # on Windows a file that is open stays
+    """Remove the lock of a folder and, if nothing else is in it, the folder."""
+    with contextlib.suppress(OSError):  # on Windows an open file cannot be removed
         for name in (LOCK, locks.beside(folder / LOCK).name):
             (folder / name).unlink(missing_ok=True)
         folder.rmdir()
@@ -210,7 +211,7 @@ def _remove(folder: Path) -> None:
 def discard_finished(folder: Path) -> None:
     """Discard the chunks of a study whose result has been written.
 
-    If another process is at work in the folder it stays: that process will discard it.
+    A folder that another process is using is kept: that process will discard it.
 
     Parameters
     ----------
@@ -222,7 +223,7 @@ def discard_finished(folder: Path) -> None:
 
 
 def _clear(folder: Path) -> None:
-    """Remove the chunks in a folder, and the files that interrupted writes have left; the manifest last."""
+    """Remove the chunks in a folder and the files left by interrupted writes; remove the manifest last."""
     for path in sorted(folder.iterdir(), key=lambda path: path.name == MANIFEST):
         name = path.name.removeprefix(".")
         if _CHUNK.fullmatch(name) or name == MANIFEST or re.fullmatch(r"\..+-[0-9a-f]{8}\.json", path.name):

@@ -68,17 +68,17 @@ def success_map(
     targets : int
         Number of coordinates of the target.
     n : int, optional
-        Train on this many samples, by default on the population. With `average` each run draws its own.
+        Train on this many samples; by default, on the population. With `average`, each run draws its own.
     noise : float
         Standard deviation of the samples' label noise.
     seed : int
-        Seed of all that is drawn, >= 0.
+        Seed of all random draws, >= 0.
     imp : {'keep', 'rebalance'}
-        What IMP and WR do with a after a pruning: keep it, or set it to sign(a) |mask * w|.
+        What IMP and WR do with a after pruning: keep it, or set it to sign(a) |mask * w|.
     rewind_time : float, optional
         Time that WR rewinds to; WR needs it.
     levels : int
-        Number of prunings, in geometric counts from d to `targets`.
+        Number of prunings, in geometric steps from d to `targets` coordinates.
     level_time : float
         Length of every level; inf trains each to its limit.
     learning_rate : float, optional
@@ -86,7 +86,7 @@ def success_map(
     method : {'ode', 'exact', 'auto'}
         How `integrate` follows the flow; 'exact' uses closed forms.
     progress : callable, optional
-        Called as progress(done, total) with numbers of runs, those of cells without a start among them.
+        Called as progress(done, total) with numbers of runs, including those of cells without a start.
     **training
         Passed to `integrate`: rtol, atol, tolerance, label_noise.
 
@@ -96,19 +96,19 @@ def success_map(
         Coordinates `algorithm`, `a0` and `w0`, which is w_1(0); attributes `d`, `imp` and `status_codes`.
         Variables over (algorithm, a0, w0):
 
-        - `success`: 1 or 0, or with `average` the mean; NaN where there is no such start, or it is undecided.
-        - `status`: codes of `Status`; -1 where there is no such start, or no run of an average failed.
+        - `success`: 1 or 0, or the mean with `average`; NaN if there is no such start, or if it is undecided.
+        - `status`: codes of `Status`; -1 if there is no such start or, with `average`, if no run failed.
         - `loss`: loss at the end of the last level.
-        - `predicted`: success of the flow in the limit of long levels by theory; NaN where there is no
-          formula. With samples in d > 1 there is one for IMP alone, and only where the mask keeps the target.
-        - `success_low`, `success_high`: with `average`, the success if all undecided runs failed, or
+        - `predicted`: success of the flow in the limit of long levels, by theory; NaN if there is no formula.
+          For samples in d > 1 there is a formula only for IMP, if the mask keeps the target.
+        - `success_low`, `success_high`: with `average`, the success if all undecided runs failed, or all
           succeeded.
 
     Raises
     ------
     ValueError
-        In one line, if an argument is out of range or does not fit the others, or if the map does not fit
-        this machine or takes too long.
+        If an argument is out of range or does not fit the others, or if the map does not fit in memory or
+        takes too long; the message is one line.
 
     References
     ----------
@@ -134,7 +134,7 @@ def success_map(
 
 
 def _cells(settings: MapSettings, progress: Progress) -> tuple[dict[str, Array], NDArray[np.int8]]:
-    """Run every algorithm from every cell; return means over runs by name, and codes (algorithms, cells)."""
+    """Run every algorithm from every cell; return means over runs by name, and status (algorithms, cells)."""
     axis = grid_axis(settings.extent, settings.resolution)
     average, rules = settings.average, settings.rules
     runs = average or 1
@@ -158,7 +158,7 @@ def _cells(settings: MapSettings, progress: Progress) -> tuple[dict[str, Array],
                 total["predicted"][row, cells] += _predicted(data, starts, end, algorithm)
                 failed = end.status == Status.FAILED
                 status[row, cells] = np.where(failed | (average is None), end.status, status[row, cells])
-            # The cells before the last one of these are done, or have no start.
+            # All cells up to the last of these are done, or have no start.
             progress((run * shape[1] + int(cells[-1]) + 1) * len(rules), runs * status.size)
     progress(runs * status.size, runs * status.size)
     for values in total.values():
@@ -193,7 +193,7 @@ def _data(settings: MapSettings, run: int) -> Problem:
 def _predicted(data: Problem, starts: State, end: PruneResult, algorithm: Algorithm) -> Array:
     """Predict success as `predicted` does; with samples, only where the mask keeps the target.
 
-    No formula follows the dense level on samples in d > 1, so the mask is taken from the simulation.
+    No formula describes the dense level on samples in d > 1, so the mask comes from the simulation.
     """
     found = predicted(data, starts, algorithm)
     if isinstance(data, Population) or end.mask is None:
@@ -202,7 +202,7 @@ def _predicted(data: Problem, starts: State, end: PruneResult, algorithm: Algori
 
 
 def grid_axis(extent: float, resolution: int) -> Array:
-    """Return linspace(-extent, extent, resolution), symmetric to the last bit.
+    """Return linspace(-extent, extent, resolution), exactly symmetric.
 
     The symmetry matters: starts on the line a(0) = -w_1(0) must lie exactly on it.
 
@@ -227,13 +227,13 @@ def predicted_edge(
 ) -> Array:
     """Find the a(0) at which predicted success begins, for each w_1(0).
 
-    Success grows with a(0) in every region of the theory (if s_pos > 0), so bisection finds the edge up to
-    rounding. For IMP on samples it is the edge for starts whose mask keeps the target.
+    If s_pos > 0, predicted success never falls as a(0) grows, so bisection finds the edge up to rounding. For
+    IMP on samples, the edge holds for starts whose mask keeps the target.
 
     Parameters
     ----------
     problem : Population or Sample
-        Data of the training.
+        The training data.
     algorithm : {'imp', 'wr', 'lrr'} or Algorithm
         The algorithm.
     w : ndarray, shape (W,)
@@ -246,7 +246,7 @@ def predicted_edge(
     Returns
     -------
     ndarray, shape (W,)
-        The edge; -inf where all a(0) succeed, inf where none does, NaN where there is no formula.
+        The edge; -inf if all a(0) succeed, inf if none does, NaN if there is no formula.
     """
     rest = np.full((w.size, problem.d - 1), w_perp / np.sqrt(max(problem.d - 1, 1)))
 
@@ -264,7 +264,7 @@ def predicted_edge(
 
 
 def _starts(settings: MapSettings, axis: Array, run: int) -> Iterator[tuple[NDArray[np.intp], State]]:
-    """Yield the grid in chunks: flat indices of the cells where a start exists, and the starts."""
+    """Yield the grid in chunks: flat indices of the cells that have a start, and these starts."""
     d, resolution, rng = settings.d, axis.size, None
     if settings.average is not None:
         rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([settings.seed, run])))
@@ -274,7 +274,7 @@ def _starts(settings: MapSettings, axis: Array, run: int) -> Iterator[tuple[NDAr
         a, w = axis[cells // resolution], axis[cells % resolution]
         norm = np.full(a.shape, np.sqrt(1 - 1 / d) if settings.w_perp is None else settings.w_perp)
         if settings.balanced:
-            # At d = 1 there is no other coordinate that could make up the norm.
+            # With d = 1 there is no other coordinate to make up the norm.
             on_cone = np.abs(a) == np.abs(w) if d == 1 else np.abs(a) >= np.abs(w)
             cells, a, w = cells[on_cone], a[on_cone], w[on_cone]
             norm = np.sqrt((np.abs(a) - np.abs(w)) * (np.abs(a) + np.abs(w)))

@@ -1,6 +1,6 @@
 """Success-rate studies: how often IMP, WR and LRR succeed from random starts, over a grid of factors.
 
-A study is divided into groups: each holds the points of the grid that share their dense level.
+A study is divided into groups: each holds the points of the grid that share a dense level.
 """
 
 import contextlib
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
 IN_FLIGHT = 128
-"""Most chunks in an executor at a time if its number of workers is unknown."""
+"""Largest number of chunks in an executor at a time, if its number of workers is unknown."""
 UNDECIDED_SHARE = 0.01
-"""Largest share of undecided runs with which a rate is given; beyond it there are only its bounds."""
+"""Largest share of undecided runs for which a rate is reported; above it, only bounds are reported."""
 _NOT_SETTINGS = ("workers", "executor", "directory", "progress")
 """Arguments of `success_rate` on which its counts do not depend."""
 
@@ -68,11 +68,11 @@ def success_rate(
     Each of the factors d, n, noise, init, scale, learning_rate, level_time, rewind_time, targets and
     `algorithms` is a value, or a sequence of values, which becomes a dimension of the result.
 
-    The start and the data of a run depend on its point, its number and the seed alone, so the counts are the
-    same bit for bit whatever the workers, their order and interruptions. Points with the same d, init and
-    seed share their starts, with one exception: the population with one target, at most one pruning and
-    infinite levels needs (a, p, q) alone, and draws other starts than the rest. The data of a smaller n are
-    the first samples of a larger one.
+    The start and the data of a run depend only on its point, its number and the seed, so the counts are
+    exactly the same for any number of workers, in any order, and after interruptions. Points with the same d,
+    init and seed share their starts, with one exception: the population with one target, at most one pruning
+    and infinite levels needs only (a, p, q), and draws different starts. With a smaller n, the data are the
+    first samples of those with a larger n.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def success_rate(
     init : str or sequence of str
         'balanced' for w_i ~ N(0, 1/d) and a = +-|w|, or 'independent' for a, w_i ~ N(0, 1).
     scale : float or sequence of float
-        Factor of the starts (a, w), > 0.
+        Scale factor of the starts (a, w), > 0.
     learning_rate : float or None, or sequence of them
         Step size of gradient descent; None follows the flow.
     level_time : float or sequence of float
@@ -97,23 +97,23 @@ def success_rate(
     targets : int or sequence of int
         Number of coordinates of the target.
     levels : int
-        Number of prunings, in geometric counts from d to `targets`.
+        Number of prunings, in geometric steps from d to `targets` coordinates.
     imp : {'keep', 'rebalance'}
-        What IMP and WR do with a after a pruning: keep it, or set it to sign(a) |mask * w|.
+        What IMP and WR do with a after pruning: keep it, or set it to sign(a) |mask * w|.
     runs : int
-        Runs of every point; with `ci_width` the most.
+        Runs per point; with `ci_width`, at most this many.
     seed : int
-        Seed of all that is drawn, >= 0.
+        Seed of all random draws, >= 0.
     ci_width : float, optional
         Stop the points that share a dense level at the first chunk after which all their intervals are
-        narrower than this. Undecided runs may keep an interval wide for ever. By default all runs are
-        counted.
+        narrower than this. Undecided runs may keep an interval from ever getting that narrow. By default all
+        runs are counted.
     method : {'ode', 'exact', 'auto'}
         How `integrate` follows the flow; 'exact' uses closed forms.
     workers : int, optional
-        Processes that do the work; 1 uses this process alone. By default there is one for each core.
+        Number of processes that do the work, by default one per core; 1 uses only this process.
     executor : concurrent.futures.Executor, optional
-        Does the work instead of these processes.
+        Executor that does the work instead of these processes.
     directory : str or Path, optional
         Folder that keeps finished chunks; a study that finds them there does not count them again. By default
         nothing is kept.
@@ -126,25 +126,25 @@ def success_rate(
     -------
     Dataset
         Every factor is a coordinate, `algorithms` under the name `algorithm`; those given as sequences are
-        dimensions. None reads as inf for n, and as NaN for learning_rate and rewind_time. Attributes: `runs`,
+        dimensions. None becomes inf for n, and NaN for learning_rate and rewind_time. Attributes: `runs`,
         `seed`, `interval`, `levels`, `imp` and `method`. Variables:
 
         - `decided`, `undecided`: runs with and without an outcome, which add up to those counted. Gradient
           descent that diverges is decided: it fails.
-        - `successes`: successful runs, and `trapped`: those among them that succeed in the limit alone.
+        - `successes`: successful runs; `trapped`: those that succeed only in the limit.
         - `ambiguous`, `failed`: runs in which the flow has no unique continuation, and runs in which the
           integrator gave up or descent diverged.
-        - `rate`: successes / decided; NaN, with a warning, where over 1 % of the runs are undecided.
-        - `rate_low`, `rate_high`: the rate if all undecided runs failed, or succeeded.
-        - `ci_low`, `ci_high`: a 95 % interval that holds however the undecided runs would end:
-          `clopper_pearson`, or with `ci_width` `confidence_sequence`, which holds wherever one stops.
-        - `predicted`: the rate by theory; NaN where there is no formula.
+        - `rate`: successes / decided; NaN, with a warning, if more than 1 % of the runs are undecided.
+        - `rate_low`, `rate_high`: the rate if all undecided runs failed, or all succeeded.
+        - `ci_low`, `ci_high`: a 95 % interval, valid however the undecided runs would end: that of
+          `clopper_pearson` or, with `ci_width`, of `confidence_sequence`, valid at any stopping time.
+        - `predicted`: the rate by theory; NaN if there is no formula.
 
     Raises
     ------
     ValueError
-        In one line, if an argument is out of range or does not fit the others, if the study does not fit this
-        machine or takes too long, or if `directory` holds anything else.
+        If an argument is out of range or does not fit the others, if the study does not fit in memory or
+        takes too long, or if `directory` holds anything but chunks of this study; the message is one line.
     Failure
         If a worker process dies, or a finished chunk cannot be written.
 
@@ -170,7 +170,7 @@ def success_rate(
     counts = [GroupCounts(group, runs, ci_width) for group in groups]
     for group in groups:
         check_training(group)
-    # The number of runs and `ci_width` are left out, as no chunk depends on them: a study may be extended.
+    # The number of runs and `ci_width` are left out, as no chunk depends on them, so a study may be extended.
     config = {"groups": [asdict(group) for group in groups]}
     report = progress or (lambda done, total: None)
     chunks = sum(len(c.ranges) for c in counts)
@@ -183,8 +183,8 @@ def success_rate(
     data = _dataset(settings, counts)
     if vague := int(data.rate.isnull().sum()):
         logging.getLogger(__name__).warning(
-            "more than %g %% of the runs are undecided at %d of %d points, whose rates are known only to lie "
-            "between their bounds",
+            "more than %g %% of the runs are undecided at %d of %d points; their rates are known only "
+            "within bounds",
             100 * UNDECIDED_SHARE, vague, data.rate.size,
         )  # fmt: skip
     return data

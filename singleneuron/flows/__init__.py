@@ -1,1 +1,1 @@
-"""Training integrated in time: one file a problem or method, driven by `integrate`."""
+"""Training, integrated in time: one file per problem or method, all driven by `integrate`."""

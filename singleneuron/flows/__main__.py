@@ -13,9 +13,9 @@ from singleneuron.problem.state import State
 
 
 def compile_kernels() -> None:
-    """Compile every kernel that is not in the cache yet, on all cores.
+    """Compile, on all cores, every kernel that is not in the cache yet.
 
-    Run this before the tests, so that their processes do not compile the same kernels side by side.
+    Run this before the tests, so that their processes do not each compile the same kernels.
     """
     start, sample = State(a=np.ones(1), w=np.full((1, 2), 0.5)), Sample.draw(d=2, n=8, noise=0.1)
     short = functools.partial(integrate, t_end=0.1, method="ode")

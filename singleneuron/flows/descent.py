@@ -1,7 +1,7 @@
-"""Full-batch gradient descent with a learning rate, where phi'(0) = 0.
+"""Full-batch gradient descent with a learning rate, with phi'(0) = 0.
 
-The population is trained in reduced coordinates (a, p, q), samples in full ones (a, w), if asked for with
-fresh label noise at every step.
+The population is trained in reduced coordinates (a, p, q). Samples are trained in full coordinates (a, w),
+optionally with fresh label noise at every step.
 """
 
 import math
@@ -17,11 +17,11 @@ from singleneuron.problem.arguments import Array
 from singleneuron.problem.status import DEAD_RATIO, TINY_NORM
 
 BLOCKS = 64
-"""Most parts that a batch is split into for the threads."""
+"""Largest number of parts into which a batch is split for the threads."""
 HUGE = 1e30
-"""A state beyond this has diverged. Below it, losses and squared gradients are finite numbers."""
+"""A state larger than this has diverged. Below it, losses and squared gradients do not overflow."""
 SETTLED = 1e-3
-"""In the limit, descent on samples goes on until its gradient is this multiple of the tolerance."""
+"""In the limit, descent on samples stops once its gradient has fallen to this multiple of the tolerance."""
 
 
 @routine
@@ -35,10 +35,10 @@ def population_gradient(a, p, q, nu):
         return 0.0, 0.0, 0.0, 0.5 * math.pi
     sine = math.hypot(q, math.sqrt((1.0 - nu) * (1.0 + nu)) * p) / rho
     cosine = nu * p / rho
-    # Computed as pi minus theta, delta would lose its digits near theta = pi.
+    # If computed as pi - theta, delta would lose its digits near theta = pi.
     delta = math.atan2(sine, -cosine)
     if delta < 0.2:
-        # The series of sin(delta) - delta cos(delta), whose terms cancel here.
+        # The power series of sin(delta) - delta cos(delta), whose two terms nearly cancel here.
         d2 = delta * delta
         k = delta * d2 * (1.0 / 3.0 - d2 * (1.0 / 30.0 - d2 * (1.0 / 840.0 - d2 / 45360.0)))
     else:
@@ -51,7 +51,7 @@ def population_gradient(a, p, q, nu):
 
 @kernel(parallel=True)
 def _descend_population(start, nu, steps_at, rate, limit, tolerance, path, end, reason, step):
-    """Descend from every start (a, p, q); `since` is the first step of the stay within tolerance, or -1."""
+    """Descend from every start (a, p, q); `since` is the step at which it came within tolerance, or -1."""
     blocks = min(start.shape[0], BLOCKS)
     for block in prange(blocks):
         for b in range(block, start.shape[0], blocks):
@@ -73,7 +73,7 @@ def _descend_population(start, nu, steps_at, rate, limit, tolerance, path, end, 
                 if why != END or filled == steps_at.size:
                     break
                 a1, p1, q1 = a - rate * da, p - rate * dp, q - rate * dq
-                # Not `> HUGE`: NaN must count as diverged.
+                # Not written with `> HUGE`, so that NaN counts as diverged.
                 if not abs(a1) + abs(p1) + abs(q1) <= HUGE:
                     why = FAILED
                     break
@@ -93,8 +93,8 @@ def _descend_population(start, nu, steps_at, rate, limit, tolerance, path, end, 
 def sample_gradient(x, xt, y, noise, a, w, z, dw):
     """Return dL/da and fill dw (d,) with dL/dw, for samples x (n, d), xt = x^T, and labels y + noise (n,).
 
-    z (n,) is scratch, and holds w.x_i afterwards. It is summed from rows of xt, so that the inner loop runs
-    along memory whatever d is.
+    z (n,) is scratch, which holds w.x_i afterwards. It is summed over the rows of xt, so that the inner loop
+    reads contiguous memory for any d.
     """
     n, d = x.shape
     z[:] = 0.0
@@ -118,8 +118,8 @@ def sample_gradient(x, xt, y, noise, a, w, z, dw):
 def _descend_sample(
     x, xt, y, start, steps_at, rate, label_noise, seed, trajectory, limit, tolerance, path, end, reason, step
 ):
-    # Over 50 lines: a step's parts share the scratch of its block, and passing it to a routine for each would
-    # take more lines than it saves.
+    # Over 50 lines: the parts of a step share the scratch arrays of their block, and passing these to one
+    # routine per part would take more lines than it saves.
     n, d = x.shape
     blocks = min(start.shape[0], BLOCKS)
     for block in prange(blocks):
@@ -174,7 +174,7 @@ def _descend_sample(
 
 
 def _outputs(size: int, steps_at: NDArray[np.int64], width: int) -> tuple[NDArray[np.int64], tuple]:
-    """Check `steps_at` and return it with empty outputs: path, end states, reasons and steps."""
+    """Check `steps_at`; return it with uninitialised outputs: path, end states, reasons and steps."""
     steps_at = np.array(steps_at, dtype=np.int64)
     if steps_at.ndim != 1 or steps_at.size == 0 or steps_at[0] < 0 or np.any(np.diff(steps_at) < 0):
         raise ValueError(f"steps_at must be non-negative step counts in increasing order, but is {steps_at}")
@@ -195,8 +195,8 @@ def descend_population(
 ) -> tuple[Array, Array, NDArray[np.int64], NDArray[np.int64]]:
     """Run gradient descent on the population loss from reduced starts.
 
-    A trajectory that diverges beyond HUGE ends as FAILED in its last state before that. Inside, q keeps its
-    sign, since a long step may carry w across v; |q| is returned.
+    A trajectory that grows beyond HUGE ends as FAILED, in its last state before that. Internally q is signed,
+    since a long step may carry w across v; |q| is returned.
 
     Parameters
     ----------
@@ -209,27 +209,27 @@ def descend_population(
     learning_rate : float
         Step size.
     tolerance : float
-        Bound on max(|a rho - 1|, theta) of a state that has reached the target.
+        Largest max(|a rho - 1|, theta) of a state that counts as having reached the target.
     limit : bool
-        End a trajectory as soon as it is within tolerance (CONVERGED), is dead (EVENT), or a step changes
-        nothing (CERTAIN).
+        End a trajectory as soon as it is within tolerance (CONVERGED), is dead (EVENT), or no longer moves
+        (CERTAIN).
 
     Returns
     -------
     tuple[Array, Array, NDArray[np.int64], NDArray[np.int64]]
-        path (B, T, 3) and end states (B, 3) of (a, p, q); why each trajectory ended (B,); and the step from
-        which on it was within tolerance (B,), or its last step if it was not.
+        path (B, T, 3) and end states (B, 3) of (a, p, q); why each trajectory ended (B,); and the step (B,)
+        since which it was within tolerance, or its last step if it was not.
     """
     start = np.stack(np.broadcast_arrays(a, p, q), axis=-1).astype(np.float64)
     steps_at, outputs = _outputs(len(start), steps_at, 3)
-    # Copies throughout: a read-only view would be another type, and compile another kernel.
+    # Always copy: a read-only view has another type, for which numba would compile another kernel.
     overlap = np.array(np.broadcast_to(nu, len(start)), dtype=np.float64)
     _descend_population(start, overlap, steps_at, float(learning_rate), limit, float(tolerance), *outputs)
     return outputs
 
 
 def _word(seed: int) -> int:
-    """Return the 64 bits of a seed that the counters take; those of a longer seed derive from all of it."""
+    """Return a seed as the 64-bit key of the random generator; a longer seed is hashed to 64 bits."""
     if seed < 2**64:
         return int(seed)
     return int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
@@ -251,9 +251,9 @@ def descend_sample(
 ) -> tuple[Array, Array, NDArray[np.int64], NDArray[np.int64]]:
     """Run gradient descent on samples.
 
-    Without label noise a state is within tolerance where |grad L| <= tolerance. Where the minimum lies on a
-    kink, |grad L| never falls that far. A trajectory that diverges beyond HUGE ends as FAILED in its last
-    state before that.
+    Without label noise, a state is within tolerance if |grad L| <= tolerance. If the minimum lies on a kink,
+    |grad L| never falls that far. A trajectory that grows beyond HUGE ends as FAILED, in its last state
+    before that.
 
     Parameters
     ----------
@@ -266,23 +266,23 @@ def descend_sample(
     learning_rate : float
         Step size.
     tolerance : float
-        Bound on |grad L| of a state at its goal.
+        Largest |grad L| of a state that counts as within tolerance.
     label_noise : float
-        Standard deviation of Gaussian noise drawn anew for every label at every step. It is a
-        function of (seed, trajectory, step, sample) alone: chunks, threads and order do not matter.
+        Standard deviation of the Gaussian noise drawn anew for every label at every step. The noise depends
+        only on (seed, trajectory, step, sample), not on chunks, threads or order.
     seed : int
         Seed of the label noise.
     trajectory : NDArray[np.int64] | None
-        (B,) numbers that the noise of each trajectory derives from; 0 to B - 1 by default.
+        (B,) indices of the trajectories, on which their noise depends; 0 to B - 1 by default.
     limit : bool
-        End a trajectory where |grad L| <= SETTLED * tolerance (CONVERGED), or where no later step can
-        change anything (CERTAIN).
+        End a trajectory once |grad L| <= SETTLED * tolerance (CONVERGED), or once no later step can change
+        anything (CERTAIN).
 
     Returns
     -------
     tuple[Array, Array, NDArray[np.int64], NDArray[np.int64]]
         path (B, T, 1 + d) and end states (B, 1 + d) of (a, w); why each trajectory ended (B,); and the step
-        from which on it was within tolerance (B,), or its last step if it was not.
+        (B,) since which it was within tolerance, or its last step if it was not.
     """
     x, labels = np.array(x, dtype=np.float64, order="C"), np.array(y, dtype=np.float64)
     start = np.concatenate([np.reshape(a, (-1, 1)), w], axis=1).astype(np.float64)

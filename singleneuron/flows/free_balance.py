@@ -1,7 +1,7 @@
 """The population flow in (a, log rho, x), integrated without using that c = a^2 - rho^2 is conserved.
 
-`population` keeps a flow on the level of its c. Here c is free, so its drift measures the error of the
-integrator. That both end in the same states tests the coordinates of `population`.
+`population` keeps c fixed. Here c is free, so its drift measures the error of the integrator. Comparing the
+end states of both tests the coordinates of `population`.
 """
 
 import math
@@ -28,11 +28,11 @@ def field(y: Any, p: Any, out: Any) -> None:
     y : Any
         (3,) state.
     p : Any
-        (1,) the overlap nu = |mask * v| of the mask with the target, see `population`.
+        (1,) the overlap nu = |mask * v| of the mask with the target; see `population`.
     out : Any
-        (3,) where the derivative is written.
+        (3,) array for the derivative.
     """
-    # Below e^-690 rho is held, so that k/rho stays finite.
+    # rho is kept at e^-690 or above, so that k/rho stays finite.
     a, rho = y[0], math.exp(max(y[1], -690.0))
     k, delta = angles(y[2], p[0])
     out[0] = rho * (k - 0.5 * a * rho)
@@ -45,7 +45,7 @@ solve = build(field, no_gauge)
 
 @kernel(parallel=True)
 def _follow(start: Any, times: Any, rtol: Any, path: Any) -> None:
-    """Integrate every start for the whole of `times`: no event, no limit, no target."""
+    """Integrate every start to the last of `times`, without events, limits or a target."""
     for b in prange(start.shape[0]):
         solve(
             start[b], np.ones(1), 0.0, times, 0, path[b],
@@ -54,13 +54,13 @@ def _follow(start: Any, times: Any, rtol: Any, path: Any) -> None:
 
 
 def free_flow(starts: Reduced, times: Array, rtol: float) -> Reduced:
-    """Integrate the population flow with c free.
+    """Integrate the population flow without imposing c.
 
     Parameters
     ----------
     starts : Reduced
-        States (B,) with q > 0. These coordinates cannot hold w = 0, nor w parallel or antiparallel to
-        the target.
+        States (B,) with q > 0. The coordinates cannot represent w = 0, or a w parallel or antiparallel
+        to the target.
     times : Array
         (T,) increasing times to report.
     rtol : float

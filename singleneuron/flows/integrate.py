@@ -16,8 +16,8 @@ from singleneuron.problem.status import TOLERANCE
 BALANCE_ERROR, BALANCE_DRIFT = 1e-2, 1e-6
 """A given c is wrong if it differs from a^2 - |w|^2 by more than BALANCE_DRIFT + BALANCE_ERROR (a^2 + |w|^2).
 
-BALANCE_DRIFT allows for the drift of integrators at their default tolerance, whose end states may be starts
-again.
+BALANCE_DRIFT allows for the drift of integrators at their default tolerance, since their end states may be
+used as starts.
 """
 
 
@@ -47,13 +47,13 @@ def integrate(
         B starts: a `State` with w (B, d), or for the population a `Reduced`, which costs the same for
         any d. Its c, if given, must be a^2 - |w|^2.
     t_end : float | None
-        Final time, or inf for the limit. In the limit a trajectory ends when it has converged, died or
-        got stuck, from CERTAIN_TIME on also when its limit is certain; it is undecided if it is still open at
-        HORIZON. Gradient descent conserves no c, so its limit is never certain: a trajectory still open at
-        CERTAIN_TIME is undecided.
+        Final time, or inf for the limit. In the limit, a trajectory ends when it has converged, died or
+        got stuck and, from CERTAIN_TIME on, also when its limit is certain; if it is still open at HORIZON,
+        it is undecided. Gradient descent does not conserve c, so its limit is never certain: a trajectory
+        still open at CERTAIN_TIME is undecided.
     t_eval : ArrayLike | None
-        (T,) increasing times >= 0 to report, given instead of t_end; the state then has shape
-        (T, B, ...).
+        (T,) increasing times >= 0 at which to report states, instead of t_end; the state then has
+        shape (T, B, ...).
     rtol, atol : float or float | None
         Tolerances of the integrator; atol defaults to rtol.
     method : str
@@ -65,27 +65,27 @@ def integrate(
         Step size of gradient descent; None for the flow.
     label_noise : float
         Standard deviation of the noise drawn anew for every label at every step of gradient descent
-        on samples. It is a function of `seed`, the trajectory and the step alone.
+        on samples. The noise depends only on `seed`, the trajectory, the step and the sample.
     seed : int
         Seed of the label noise.
     tolerance : float
-        Bound within which a state has converged, see `problem.status.TOLERANCE`.
+        Bound within which a state counts as converged; see `problem.status.TOLERANCE`.
     progress : Progress | None
         Called as progress(done, total) as trajectories finish.
 
     Returns
     -------
     FlowResult
-        The states, and for each trajectory its status and the time since when that outcome held.
+        The states, and for each trajectory its status and the time since which that status has held.
 
     Raises
     ------
     ValueError
-        If an argument does not fit the others, in one line that says what must hold.
+        If an argument is invalid or does not fit the others; the message, one line, says what must hold.
 
     Examples
     --------
-    A start with a > 0 succeeds even from w_1 < 0: another coordinate lets w turn.
+    A start with a > 0 succeeds even from w_1 < 0: the other coordinate lets w turn.
 
     >>> import singleneuron as sn
     >>> starts = sn.State(a=[1.0, -1.0], w=[[-0.6, 0.8], [0.6, 0.8]], c=0.0)
@@ -101,24 +101,22 @@ def integrate(
     if isinstance(starts, State) and starts.d != problem.d:
         raise ValueError(f"w must have d = {problem.d} coordinates, but has {starts.d}")
     if starts.a.ndim != 1:
-        raise ValueError(f"starts must be one batch, a of shape (B,), but a has shape {starts.a.shape}")
+        raise ValueError(f"starts must be one batch, with a of shape (B,), but a has shape {starts.a.shape}")
     _check_balance(starts)
     kept = _kept(problem, starts, mask)
     if task.learning_rate is None and label_noise:
-        raise ValueError("label_noise is drawn at every step of gradient descent: give a learning_rate too")
+        raise ValueError("label_noise is drawn at every step of gradient descent; give a learning_rate too")
     if isinstance(problem, Population):
         if label_noise:
-            raise ValueError("the population averages label_noise away: give a Sample, or no label_noise")
+            raise ValueError("the population averages label_noise away; pass a Sample, or no label_noise")
         return cast(FlowResult[S], train_population(problem, starts, kept, task, method, progress))
     if not isinstance(starts, State):
-        raise ValueError(
-            "samples need full states w (B, d), but reduced ones (a, p, q) were given; use State"
-        )
+        raise ValueError("samples need full states with w (B, d), but got reduced ones (a, p, q); use State")
     return cast(FlowResult[S], train_samples(problem, starts, kept, task, method, progress))
 
 
 def _check_balance(starts: Starts) -> None:
-    """Raise ValueError for a c that differs from the balance of a and w by more than integrators drift."""
+    """Raise ValueError if c differs from the balance of a and w by more than an integrator may drift."""
     if starts.c is None:
         return
     found = balance(starts)
@@ -128,7 +126,7 @@ def _check_balance(starts: Starts) -> None:
     if wrong.any():
         i = int(np.argmax(wrong))
         raise ValueError(
-            f"c must be a^2 - |w|^2, but c[{i}] is {starts.c[i]:g} where a and w give {found[i]:g}; "
+            f"c must be a^2 - |w|^2, but c[{i}] is {starts.c[i]:g} while a and w give {found[i]:g}; "
             "correct it, or leave c out"
         )
 
@@ -140,9 +138,10 @@ def _kept(problem: Problem, starts: Starts, mask: ArrayLike | None) -> BoolArray
     kept = np.asarray(mask)
     if kept.dtype != bool or not isinstance(starts, State) or kept.shape not in (starts.w.shape, (starts.d,)):
         raise ValueError(
-            f"mask must be boolean of shape (B, d) or (d,) for full states, but is {kept.dtype} {kept.shape}"
+            f"mask must be a boolean array of shape (B, d) or (d,), for starts given as State, "
+            f"but has dtype {kept.dtype} and shape {kept.shape}"
         )
     kept = np.broadcast_to(kept, starts.w.shape)
     if not np.all(kept.any(axis=1)):
-        raise ValueError("mask must keep at least one coordinate of every student")
+        raise ValueError("mask must keep at least one coordinate of every start")
     return None if kept.all() else kept

@@ -1,7 +1,8 @@
-"""One coordinate as an ODE, population or samples: a' = C w (s - a w), w' = C a (s - a w) on either side.
+"""The flow of one coordinate as an ODE, on the population or on samples.
 
-The event w = 0 ends a side: there the flow sticks or crosses (Theorem 2.1). The side is kept as a parameter
-and never read again from the sign of w, so that rounding cannot carry a dead state across.
+On either side of w = 0, a' = C w (s - a w) and w' = C a (s - a w), with the C and s of that side. At w = 0
+the flow sticks or crosses (Theorem 2.1). The side is stored as a parameter and never read back from the sign
+of w, so that rounding cannot carry a dead state across.
 """
 
 import math
@@ -19,9 +20,9 @@ from singleneuron.problem.problem import Line
 # Parameters of a side: C, s, its sign, whether w = 0 can be reached from it, whether c < 0, tolerance.
 SLOPE, TARGET, SIDE, LEAVES, NEGATIVE, TOL = range(6)
 ATOL_PER_SIZE = 100.0
-"""A start smaller than 1 over this gets an absolute tolerance reduced in proportion to its size."""
+"""A start smaller than 1/ATOL_PER_SIZE gets an absolute tolerance reduced in proportion to its size."""
 LEAST_W = 1e-290
-"""On a side that is never left, a flow whose |w| falls below this ends as if w were 0."""
+"""On a side that the flow never leaves, a trajectory whose |w| falls below this ends as if w were 0."""
 
 
 @routine
@@ -35,7 +36,7 @@ def field(y, p, out):
     p
         (6,) parameters of the side: SLOPE, TARGET, SIDE, LEAVES, NEGATIVE and TOL.
     out
-        (2,) where the derivative is written.
+        (2,) array for the derivative.
     """
     pull = p[SLOPE] * (p[TARGET] - y[0] * y[1])
     out[0] = pull * y[1]
@@ -53,12 +54,12 @@ def gauge(y, p, g):
     else:
         g[0] = p[SIDE] * w - LEAST_W
     towards = a * p[TARGET]
-    # At w = 0 itself a small target is within tolerance, although the flow is only entering this side.
+    # At w = 0 a small target would count as reached, although the flow is only entering this side.
     outside = p[SIDE] * w <= 0.0
-    # A side that the flow leaves again holds no limit.
+    # There is no limit on a side that the flow leaves again.
     settles = towards >= 0.0 if p[SIDE] > 0.0 else p[LEAVES] == 0.0
     g[1] = abs(a * w - p[TARGET]) - p[TOL] if settles and not outside else 1.0
-    # The limit is open only where w > 0, c < 0 and a has not passed 0 yet.
+    # The limit is open only if w > 0, c < 0 and a has not passed 0 yet.
     g[2] = -1.0 if p[SIDE] > 0.0 and p[NEGATIVE] > 0.0 and towards <= 0.0 else 1.0
 
 
@@ -67,7 +68,7 @@ solve = build(field, gauge)
 
 @routine
 def follow(y, statistics, c, times, rtol, atol, limit, t_certain, tolerance, path, work):
-    """Follow one trajectory across its sides; return (reason, time decided) and leave its end in y."""
+    """Follow one trajectory from side to side; return (reason, time decided) and leave its end state in y."""
     p = np.empty(6)
     p[NEGATIVE] = 1.0 if c < 0.0 else 0.0
     p[TOL] = tolerance
@@ -81,7 +82,7 @@ def follow(y, statistics, c, times, rtol, atol, limit, t_certain, tolerance, pat
         p[LEAVES] = 1.0 if c > 0.0 and p[SLOPE] * y[0] * p[TARGET] * side < 0.0 else 0.0
         if p[SLOPE] == 0.0:
             break
-        # The saddle (0, 0) multiplies errors by 1/|y|: a small start needs an error small beside its size.
+        # The saddle (0, 0) multiplies errors by 1/|y|, so errors must be small relative to a small start.
         near = atol * min(1.0, ATOL_PER_SIZE * max(abs(y[0]), abs(y[1])))
         reason, t, filled, since = solve(
             y, p, t, times, filled, path, rtol, near, limit, t_certain, since, work
@@ -99,7 +100,7 @@ def follow(y, statistics, c, times, rtol, atol, limit, t_certain, tolerance, pat
 
 @kernel(parallel=True)
 def _follow(start, statistics, c, times, rtol, atol, limit, t_certain, tolerance, path, end, reason, time):
-    """Follow every start on its own; each thread has one workspace for its block of starts."""
+    """Follow each start separately, with one workspace per block of starts."""
     blocks = min(start.shape[0], 64)
     for block in prange(blocks):
         work = workspace(2)
@@ -130,7 +131,7 @@ def line_flow(
     a, w : Array
         (B,) starts.
     c : Array
-        (B,) their balance a^2 - w^2.
+        (B,) balance a^2 - w^2 of the starts.
     line : Line
         Statistics of the data, C and s on either side of w = 0.
     times : Array
@@ -140,15 +141,15 @@ def line_flow(
     limit : bool
         End a trajectory as soon as it has converged or is stuck.
     t_certain : float
-        With `limit`, the time from which on a trajectory also ends when its limit is certain.
+        With `limit`, the time from which a trajectory also ends when its limit is certain.
     tolerance : float
-        Bound on |a w - s| of a state that has converged.
+        Largest |a w - s| of a state that counts as converged.
 
     Returns
     -------
     tuple[Array, Array, NDArray[np.int64], Array]
-        path (B, T, 2) and end states (B, 2) of (a, w), why each trajectory ended (B,), and the time from
-        which on it was decided (B,).
+        path (B, T, 2) and end states (B, 2) of (a, w), why each trajectory ended (B,), and the time (B,)
+        since which it was decided.
     """
     size = a.size
     start = np.stack([a, w], axis=-1)

@@ -1,4 +1,4 @@
-"""Train a batch of states on the population, or in one coordinate, by the method asked for."""
+"""Train a batch of states on the population, or in one coordinate, by the chosen method."""
 
 from dataclasses import replace
 from typing import Any
@@ -56,8 +56,8 @@ def train_population(
     progress: Progress | None,
 ) -> FlowResult[Any]:
     """Train starts on the population; return their states at the times of the task."""
-    # Over 50 lines: the groups of starts write into the arrays below, and a function for the loop would take
-    # all of those, and the task, as arguments.
+    # Over 50 lines: each group of starts writes into the arrays below, and a function for the loop would need
+    # all of them, and the task, as arguments.
     overlap = np.ones(starts.size)
     if isinstance(starts, State):
         starts = masked_start(starts, kept)
@@ -67,7 +67,7 @@ def train_population(
     else:
         reduced = starts
     c = start_balance(starts)
-    # w parallel to mask * v, w = 0, and one coordinate are the same problem: w keeps its line.
+    # If w is parallel to mask * v, is 0, or has one coordinate, w stays on a line: the same problem.
     single = (reduced.q == 0) & ((overlap > 0) | (reduced.p == 0))
     closed = bool(np.all(single | ((c == 0) & (overlap == 1) & (starts.c is not None))))
     method = choose_method(method, closed, task)
@@ -94,7 +94,7 @@ def train_population(
                 ]
                 path[:, :, i], status[i], time[i] = run(reduced[i], overlap[i], c[i], task)
         done += group.size
-    # The start to the last bit, which the coordinates of the methods round.
+    # Report the starts exactly, without the rounding errors of a change of coordinates.
     path[:, task.times == 0] = np.stack([reduced.a, reduced.p, reduced.q])[:, None]
     if not task.path:
         path = path[:, -1]
@@ -136,7 +136,7 @@ def _descend_population(starts: Reduced, overlap: Array, c: Array, task: Task) -
     )
     a, rho, theta = end[:, 0], np.hypot(end[:, 1], end[:, 2]), np.arctan2(end[:, 2], end[:, 1])
     near = (np.abs(a * rho - 1) <= task.tolerance) & (theta <= task.tolerance)
-    # Descent conserves no c, so neither death nor success is certain until it has happened.
+    # Descent does not conserve c, so neither death nor success is certain until it has happened.
     status = np.select(
         [
             reason == FAILED,

@@ -1,4 +1,4 @@
-"""Train a batch of states on samples, in the coordinates that their masks keep, by the method asked for."""
+"""Train a batch of states on samples, in the coordinates that their masks keep, by the chosen method."""
 
 from dataclasses import replace
 from typing import Any
@@ -33,7 +33,7 @@ from singleneuron.problem.status import Status, sample_status
 def train_samples(
     problem: Sample, starts: State, kept: BoolArray | None, task: Task, method: str, progress: Progress | None
 ) -> FlowResult[Any]:
-    """Train starts on samples; those that keep the same coordinates see the same data and run together."""
+    """Train starts on samples; starts that keep the same coordinates see the same data and run together."""
     c = start_balance(starts := masked_start(starts, kept))
     patterns, member = np.ones((1, starts.d), dtype=bool), np.zeros(starts.size, dtype=np.intp)
     if kept is not None:
@@ -64,12 +64,12 @@ def train_samples(
                 part, start, i, task
             )
             end = State(a[-1, i], w[-1][np.ix_(i, columns)])
-            # Descent conserves no c.
+            # Descent does not conserve c.
             known = np.full(i.size, -np.inf) if method == "descent" else c[i]
             settled = reason != END if task.limit and method != "descent" else None
             hop = task.learning_rate or 0.0
             found = sample_status(part, end, known, overlap, task.tolerance, settled, hop)
-            if overlap == 1:  # a start that creeps looks at rest: only its fate tells whether it is for ever
+            if overlap == 1:  # a state that moves slowly looks at rest; only its fate shows whether it is
                 found[(found == Status.STUCK) & (fate == MOVING)] = Status.UNDECIDED
                 found[fate == FADES] = Status.DEAD
             status[i] = found
@@ -89,7 +89,7 @@ def _descend_sample(part: Sample, starts: State, index: NDArray[np.intp], task: 
         label_noise=task.label_noise, seed=task.seed, trajectory=index, limit=task.limit,
     )  # fmt: skip
     path = end[None] if task.limit else np.moveaxis(path, 1, 0)
-    fate = np.full(len(end), MOVING)  # with label noise no rest is for ever
+    fate = np.full(len(end), MOVING)  # with label noise, a trajectory never comes to rest for good
     if not task.label_noise:
         from_end = replace(task, times=np.zeros(1), limit=False)
         fate = _flow_sample(part, State(end[:, 0], end[:, 1:]), index, from_end)[-1]

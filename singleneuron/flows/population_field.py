@@ -1,6 +1,6 @@
-"""The population flow in the coordinates (u, x) of `population`: its field, its events, and its ends.
+"""The population flow in the coordinates (u, x) of `population`: its field, its events, and its final phases.
 
-Two ends follow in closed form, so that no integrator creeps towards them: `decay` and `approach`.
+The two final phases have closed forms, `decay` and `approach`, so that no integrator creeps towards a limit.
 """
 
 import math
@@ -10,8 +10,8 @@ from singleneuron.kernels.lanes import LANES, arctan, exp_row
 from singleneuron.kernels.philox import TWO_PI
 from singleneuron.problem.status import TINY_NORM
 
-# Parameters of a trajectory: nu = |mask * v|, sign of a where c >= 0 (else 0), c, sqrt(-c) where c < 0 (else
-# 0), tolerance, and the unit of u.
+# Parameters of a trajectory: nu = |mask * v|, sign of a if c >= 0 (else 0), c, sqrt(-c) if c < 0 (else 0),
+# tolerance, and the unit of u.
 NU, SIGMA, C, SCALE, TOL, UNIT = range(6)
 
 
@@ -26,7 +26,7 @@ def angles(x, nu):
         small = 2.0 * math.atan(e)
         delta = small if x >= 0.0 else math.pi - small
         if delta < 0.2:
-            # The series of sin(delta) - delta cos(delta), whose terms cancel here.
+            # The power series of sin(delta) - delta cos(delta), whose two terms nearly cancel here.
             d2 = delta * delta
             k = delta * d2 * (1.0 / 3.0 - d2 * (1.0 / 30.0 - d2 * (1.0 / 840.0 - d2 / 45360.0)))
             return k / TWO_PI, delta
@@ -44,7 +44,7 @@ def sides(u, p):
         e = math.exp(u / p[UNIT])
         return 0.5 * p[SCALE] * (e - 1.0 / e), 0.5 * p[SCALE] * (e + 1.0 / e)
     rho = math.exp(max(u, -690.0))
-    # At c = 0 without the root: the square of a small rho underflows.
+    # If c = 0, avoid the root: the square of a small rho underflows.
     return p[SIGMA] * (rho if p[C] == 0.0 else math.sqrt(p[C] + rho * rho)), rho
 
 
@@ -61,9 +61,9 @@ def field(y, p, out):
 
 @routine
 def gauge(y, p, g):
-    """Measure a state for `dop853.parts`: death of the neuron, the target, and if the limit is certain."""
+    """Measure a state for `dop853.parts`: death, the target, and whether the limit is certain."""
     a, rho = sides(y[0], p)
-    g[0] = y[0] - LOG_TINY if a < 0.0 and p[SIGMA] != 0.0 else 1.0  # where c < 0 no neuron dies
+    g[0] = y[0] - LOG_TINY if a < 0.0 and p[SIGMA] != 0.0 else 1.0  # with c < 0 no neuron dies
     g[1] = 1.0
     if p[NU] == 1.0 and y[1] < 0.0:
         theta = 2.0 * math.atan(math.exp(max(y[1], -700.0)))
@@ -82,7 +82,7 @@ ROW_SQUARE, ROW_E, ROW_SPARE, ROWS = range(8, 12)
 def field_lanes(b, bits, w):
     """Evaluate `field` for nu = 1, one trajectory per lane.
 
-    There are no branches, so that the lanes run as one vector: both sides of every choice are computed.
+    To run all lanes as one vector, it has no branches: both results of every condition are computed.
     """
     for i in range(w):
         u = b[ROW_U * LANES + i] * b[ROW_PER_UNIT * LANES + i]
@@ -103,7 +103,7 @@ def field_lanes(b, bits, w):
         cosine = (1.0 - e * e) * scale
         direct = 2.0 * e * scale - delta * (cosine if x >= 0.0 else -cosine)
         k = (series if delta < 0.2 else direct) / TWO_PI
-        # a/rho and a rho, from rho^2 where c >= 0, from e^(2u) where c < 0
+        # a/rho and a rho, from rho^2 if c >= 0, from e^(2u) if c < 0
         inverse = 1.0 / square
         outward = sigma * math.sqrt(1.0 + max(c, 0.0) * inverse)
         ratio = 1.0 - 2.0 / (square + 1.0) if c < 0.0 else outward
@@ -121,10 +121,10 @@ def x_of(theta):
 
 @routine
 def watch(b, bits, w, tolerance, near):
-    """Measure states like `gauge` for nu = 1, one trajectory per lane.
+    """Measure states as `gauge` does for nu = 1, one trajectory per lane.
 
-    Row DU becomes 1 where the state is within tolerance of the target, row DX where it is dying or `near` the
-    target.
+    Set row DU to 1 if the state is within `tolerance` of the target, and row DX to 1 if it is dying or within
+    `near` of the target; else set them to 0.
     """
     x_inside, x_near = x_of(tolerance), x_of(near)
     for i in range(w):
@@ -171,8 +171,8 @@ def is_near(y, p, near):
 def approach(y, p, lapse, out):
     """Fill `out` with (u, x) after the time `lapse`, from a state y near its target, for nu = 1.
 
-    The error is of second order in theta and |a rho - 1|. With rate = (a^2 + rho^2)/2 and r = a/rho at the
-    target, where a rho = 1, and z the distance of u from it,
+    The error is of second order in theta and |a rho - 1|. Let rate = (a^2 + rho^2)/2 and r = a/rho at the
+    target, where a rho = 1, and let z be the distance of u from it. Then
     z' = -rate z - (du'/dpull) theta^2/4 and x' = -(r + (dr/du) z) (1 - theta/pi)/2, where theta ~ e^(-r t/2).
     """
     c = p[C]

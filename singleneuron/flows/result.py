@@ -1,4 +1,4 @@
-"""What a flow returns, and the parts of a batch that are followed together."""
+"""The result of `integrate`, and what its methods share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from singleneuron.problem.state import Starts, State, balance
 from singleneuron.problem.status import Status
 
 CHUNK, SLOW_CHUNK = 32768, 256
-"""Trajectories between two reports of progress, by fast methods and by slow ones."""
+"""Number of trajectories between two reports of progress, for fast and for slow methods."""
 
 
 BoolArray = NDArray[np.bool_]
 Progress = Callable[[int, int], None]
-"""A report of progress, called as progress(done, total)."""
+"""A function that reports progress, called as progress(done, total)."""
 
 
 Ends = tuple[Array, NDArray[np.int8], Array]
@@ -38,13 +38,13 @@ class FlowResult(Generic[S]):
         The state at t_end, or a path of states at t_eval; in the limit (t_end = inf) the state in which
         each trajectory was decided.
     status : NDArray[np.int8]
-        (B,) int8 code of `Status` of the last state.
+        (B,) int8 codes of the `Status` of the last states.
     time : Array
-        (B,) the time since when that outcome held, or the end of the integration; for descent on samples
-        the time since when |grad L| <= tolerance.
+        (B,) the time since which that status has held, or the end of the integration; for descent on
+        samples, the time since which |grad L| <= tolerance.
     times : Array
-        (T,) the times of the states: t_end or t_eval; for descent the nearest multiples of its learning
-        rate, in the limit the last one allowed.
+        (T,) the times of the states: t_end or t_eval; for descent, the multiples of the learning rate
+        nearest to them; for descent to the limit, the multiple nearest to CERTAIN_TIME.
     method : str
         'ode', 'exact' or 'descent'.
 
@@ -66,7 +66,7 @@ class FlowResult(Generic[S]):
 
 
 def balance_at_end(starts: Starts, end: Starts, status: NDArray[np.int8], method: str) -> Array | None:
-    """Return the c known of end states: that of the starts, unless descent or a failure did not keep it."""
+    """Return the known c of end states: the c of the starts, unless descent or a failure has changed it."""
     if starts.c is None or method == "descent":
         return None
     lost = status == Status.FAILED
@@ -74,14 +74,14 @@ def balance_at_end(starts: Starts, end: Starts, status: NDArray[np.int8], method
 
 
 def choose_method(method: str, closed: bool, task: Task) -> str:
-    """Return the method to use, where `closed` says whether the problem has a closed form."""
+    """Return the method to use; `closed` says whether the problem has a closed form."""
     if task.learning_rate is not None:
         if method == "exact":
-            raise ValueError("gradient descent has no closed form: leave method at 'auto'")
+            raise ValueError("gradient descent has no closed form, but method is 'exact'; leave it at 'auto'")
         return "descent"
     if method == "exact" and not closed:
         raise ValueError(
-            "method 'exact' needs one coordinate, or population starts known to be balanced; take 'ode'"
+            "method 'exact' needs one coordinate, or population starts known to be balanced; use 'ode'"
         )
     chosen = ("exact" if closed else "ode") if method == "auto" else method
     if chosen == "ode":
@@ -92,7 +92,7 @@ def choose_method(method: str, closed: bool, task: Task) -> str:
 def reported_chunks(
     index: NDArray[np.intp], done: int, total: int, size: int, progress: Progress | None
 ) -> Any:
-    """Yield slices of `index` of at most `size`, and report progress after the caller is done with each."""
+    """Yield slices of `index`, at most `size` long; report progress when the caller is done with each."""
     for first in range(0, index.size, size):
         chunk = index[first : first + size]
         yield chunk
@@ -117,12 +117,12 @@ def times_reached(task: Task, method: str) -> Array:
 
 
 def descent_steps(task: Task) -> tuple[float, NDArray[np.int64]]:
-    """Return the learning rate and the step counts (T,) to report; in the limit that of CERTAIN_TIME."""
+    """Return the learning rate and the step counts (T,) to report; in the limit, that of CERTAIN_TIME."""
     rate = task.learning_rate or 0.0
     steps = np.rint((np.array([CERTAIN_TIME]) if task.limit else task.times) / rate)
     if steps[-1] > MAX_DESCENT:
         raise ValueError(
-            f"learning_rate {rate:g} needs {steps[-1]:.3g} steps to t = {task.times[-1]:g}, "
-            f"more than {MAX_DESCENT:g}: raise it, or shorten the time"
+            f"learning_rate {rate:g} needs {steps[-1]:.3g} steps to reach t = {task.times[-1]:g}, "
+            f"more than the {MAX_DESCENT:g} allowed; raise it, or shorten the time"
         )
     return rate, steps.astype(np.int64)

@@ -1,4 +1,4 @@
-"""The task that `integrate` is given, checked once."""
+"""The task of `integrate`: its arguments, checked once."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ HORIZON = 1e5
 
 
 CERTAIN_TIME = 2e3
-"""In the limit, the time from which on a trajectory ends as soon as its limit is certain."""
+"""In the limit, the time from which a trajectory ends as soon as its limit is certain."""
 
 
 MAX_DESCENT = 1e12
@@ -23,12 +23,12 @@ MAX_DESCENT = 1e12
 
 @dataclass(frozen=True)
 class Task:
-    """What any method is asked to do.
+    """What a method is asked to do.
 
     Attributes
     ----------
     times : Array
-        (T,) times to report; in the limit HORIZON alone.
+        (T,) times to report; in the limit, only HORIZON.
     limit : bool
         Whether t_end = inf was asked for.
     path : bool
@@ -36,7 +36,7 @@ class Task:
     rtol, atol : float
         Tolerances of the integrator.
     tolerance : float
-        Bound within which a state has converged.
+        Bound within which a state counts as converged.
     learning_rate : float | None
         Step size of gradient descent; None for the flow.
     label_noise, seed : float or int
@@ -55,7 +55,7 @@ class Task:
 
     @property
     def ode(self) -> dict[str, Any]:
-        """Keyword arguments of the integrators of the ODE."""
+        """Keyword arguments for the integrators of the ODE."""
         return {
             "rtol": self.rtol,
             "atol": self.atol,
@@ -75,13 +75,13 @@ def make_task(
     label_noise: float,
     seed: int,
 ) -> Task:
-    """Check the arguments of `integrate` and return its task; raise ValueError if they do not fit."""
+    """Check the arguments of `integrate` and return its task; raise ValueError if one is invalid."""
     if (t_end is None) == (t_eval is None):
         raise ValueError("give exactly one of t_end (a time or inf) and t_eval (the times to report)")
     if t_eval is not None:
         times = np.atleast_1d(finite_array("t_eval", t_eval))
         if times.ndim != 1 or not times.size or times[0] < 0 or np.any(np.diff(times) < 0):
-            raise ValueError("t_eval must be increasing times >= 0, at least one")
+            raise ValueError("t_eval must be increasing times >= 0, with at least one entry")
     else:
         times = np.array([number("t_end", t_end, least=0.0, finite=False)])
     limit = bool(np.isinf(times[-1]))
@@ -100,9 +100,9 @@ def make_task(
 
 
 def check_length(task: Task) -> None:
-    """Raise ValueError for times that an integration in explicit steps cannot reach."""
+    """Raise ValueError for times that an explicit integrator cannot reach."""
     if task.times[-1] > HORIZON:
         raise ValueError(
-            f"times of the ODE must be at most {HORIZON:g}, since it would take too many explicit steps, but "
-            f"one is {task.times[-1]:g}; use t_end = inf for the limit, or method 'exact' where there is one"
+            f"times must be at most {HORIZON:g} for the ODE, since later ones need too many steps, but one "
+            f"is {task.times[-1]:g}; use t_end = inf for the limit, or method 'exact' if it applies"
         )

@@ -27,11 +27,11 @@ class Preset(BaseModel):
     Attributes
     ----------
     title : str
-        Title in one line.
+        Title, one line.
     figure : {'theorem', 'study'} or None
-        What the figure illustrates that `figures draw` makes of the tables; None if it makes none.
+        What the figure drawn from the tables illustrates; None if `figures draw` draws none.
     shows : str
-        What can be seen in them, in a sentence; formulas in it stand between backticks.
+        What the tables show, in a sentence or two; formulas are between backticks.
     parts : dict of str to Table
         The tables, by label.
     """
@@ -44,9 +44,9 @@ class Preset(BaseModel):
     parts: dict[str, Table]
 
     def with_runs(self, runs: int) -> Preset:
-        """Return the preset with `runs` runs at every point of its studies; raise ValueError without one."""
+        """Return the preset with `runs` runs per point of its studies; raise ValueError if it has none."""
         if not any(isinstance(part, Study) for part in self.parts.values()):
-            raise ValueError(f"runs are those of studies, but there is none in '{self.title}'")
+            raise ValueError(f"runs are for studies, but '{self.title}' has none; leave them out")
         parts = {
             label: part.model_copy(update={"runs": runs}) if isinstance(part, Study) else part
             for label, part in self.parts.items()
@@ -90,7 +90,7 @@ def load(name: str) -> Preset:
 
 
 def parse(text: str, name: str) -> Preset:
-    """Parse the TOML text of a preset; if it is invalid, raise ValueError in one line that says why."""
+    """Parse the TOML text of a preset; if it is invalid, raise a one-line ValueError that says why."""
     try:
         return Preset.model_validate(tomllib.loads(text))
     except ValidationError as error:
@@ -130,11 +130,11 @@ def run(
     name : str
         The preset.
     runs : int, optional
-        Runs at every point of its studies, by default as the preset states.
+        Runs per point of its studies; by default, as in the preset.
     workers : int, optional
-        Processes of its studies, by default one for each core.
+        Number of processes for its studies; by default, one per core.
     directory : Path, optional
-        Where studies keep their finished chunks, in the folders that `chunks` names, and find them again.
+        Where studies keep and find their finished chunks, in subfolders named by `chunks`.
     progress : callable, optional
         Called as progress(done, total) with thousandths of a table.
 

@@ -37,7 +37,7 @@ def test_sign_changes_when_the_angle_passes_a_right_one(told):
     assert f"w_1 passes 0 at t = {found.flip:.2f}" in " ".join(text.split())
     w1, times = found.flow.state.w[:, 0, 0], np.linspace(0, 20, 21)
     assert np.array_equal(w1 > 0, times > found.flip)
-    assert "It ends converged" in text
+    assert "Status at the end: converged" in text
 
 
 def test_levels_end_as_the_theorem_says(told):

@@ -1,15 +1,15 @@
-"""The apex w = 0, where all hyperplanes meet: whether a sample flow that arrives there leaves it, and where.
+"""The apex w = 0, where all hyperplanes meet: whether a sample flow that arrives there leaves it, and how.
 
-Next to w = 0 the flow is w' = a b_S, piecewise constant, and its paths are polygons. A path that arrives is
-continued straight across, to -w. Where 0 lies outside the hull of the fields a b_S, let g be the point of the
-hull nearest to 0. Every field f of the hull has f.g >= |g|^2, so w.g grows along every path: it is negative
-on arrival and positive across, and the path cannot come back. A path that does come back proves that the hull
-contains 0. It stays at w = 0, and the neuron is dead.
+Next to w = 0 the flow is w' = a b_S, which is piecewise constant, so its paths are polygons. A path that
+arrives at 0 is continued straight across, to -w. If 0 lies outside the convex hull of the fields a b_S, let g
+be the point of the hull nearest to 0. Every field f in the hull has f.g >= |g|^2, so w.g grows along every
+path: it is negative on arrival and positive beyond, so the path cannot come back. A path that does come back
+proves that the hull contains 0; it stays at w = 0, and the neuron is dead.
 
-The flow has several continuations where several rays lead away from w = 0, or where one does although the
-hull contains 0. There, going straight across is a convention. It is usually what overshooting does: gradient
-descent with small steps, which hops about its slide, ended elsewhere in 1 of 5,100 starts (a > 0, d = 2,
-n = 10 to 50, noise 1), and in 7 of 5,683 of another draw.
+The flow has several continuations if several rays lead away from w = 0, or if one does although the hull
+contains 0. Going straight across is then a convention. Gradient descent, which overshoots, usually agrees
+with it: with small steps, hopping about its slide, it ended elsewhere from 1 of 5,100 starts (a > 0, d = 2,
+n = 10 to 50, noise 1), and from 7 of 5,683 in another draw.
 """
 
 import math
@@ -25,12 +25,12 @@ from singleneuron.kernels.vectors import add, dot, put
 
 LEAVES, RESTS, RETURNS, ENDLESS = range(4)
 ROUNDING = 1e-13  # a residual below this multiple of its terms counts as 0
-ARRIVED = 1e-6  # a path has arrived at w = 0 when |w| falls below this multiple of where it began
+ARRIVED = 1e-6  # a path has arrived at w = 0 when |w| falls below this multiple of its initial value
 
 
 @routine
 def strength(planes):
-    """Return a bound on |b_S| over all cells: a b_S below `ROUNDING` times it counts as 0."""
+    """Return a bound on |b_S| over all cells; a b_S below `ROUNDING` times this bound counts as 0."""
     total = math.sqrt(dot(planes.pull, planes.pull))
     for i in range(planes.jump.size):
         total += abs(planes.jump[i]) / planes.inverse_norm[i]
@@ -39,7 +39,7 @@ def strength(planes):
 
 @routine
 def velocity(cell, a, out):
-    """Fill `out` with the velocity a b_S, projected on the slide of the cell; return its size."""
+    """Fill `out` with the velocity a b_S, projected onto the slide of the cell; return its size."""
     for i in range(out.size):
         out[i] = a * cell.b[i]
     for s in range(cell.counts[SLID]):
@@ -49,7 +49,7 @@ def velocity(cell, a, out):
 
 @routine
 def first_hit(planes, cell, watch, y, f, speed):
-    """Return (t, which) where w + t f first meets a hyperplane, or (inf, -1) if it meets none."""
+    """Return (t, which) of the first hyperplane that w + t f meets, or (inf, -1) if it meets none."""
     watch_all(planes, y, watch)
     earliest, which = math.inf, -1
     for i in range(cell.side.size):
@@ -65,7 +65,7 @@ def first_hit(planes, cell, watch, y, f, speed):
 
 @routine
 def follow_polygon(planes, cell, watch, y, f):
-    """Follow the path of w' = a b_S from y to its last piece; return (how it ends, number of pieces before).
+    """Follow the path of w' = a b_S from y to its last piece; return (how it ends, number of earlier pieces).
 
     It LEAVES if no hyperplane lies ahead, RESTS if b_S = 0, RETURNS if its last piece leads to w = 0, and is
     ENDLESS if it takes too many pieces. y and its cell are moved to the start of the last piece; f becomes
@@ -112,13 +112,13 @@ def cross(planes, cell, watch, y, f):
 def pass_apex(planes, cell, watch, y):
     """Continue the path from y, next to w = 0; return (how it ends, whether y or its cell changed).
 
-    Where it LEAVES, w is placed on the ray of its last piece, at the same distance from 0 as before. The time
-    that this takes is neglected, and so is A w beside b.
+    If it LEAVES, w is placed on the ray of its last piece, at the same distance from 0 as before. The time
+    that this takes is neglected, and so is A w compared with b.
     """
     w = y[1:]
     f = np.empty(w.size)
     rho = math.sqrt(dot(w, w))
-    # Rounding has carried so small a w off its slide.
+    # w is so small that rounding has carried it off its slide.
     sum_up(planes, cell)
     prepare_slide(planes, cell, y)
     end, pieces = follow_polygon(planes, cell, watch, y, f)
@@ -135,7 +135,7 @@ def pass_apex(planes, cell, watch, y):
 
 @routine
 def comes_back(planes, cell, watch, y):
-    """Return whether the path leads to w = 0 rather than past it; y and its cell are left as they were."""
+    """Return whether the path leads to w = 0 rather than past it; y and its cell are left unchanged."""
     side, members, count = cell.side.copy(), cell.members.copy(), cell.counts[SLID]
     state, f = y.copy(), np.empty(y.size - 1)
     sum_up(planes, cell)

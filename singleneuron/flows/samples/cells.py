@@ -1,10 +1,10 @@
-"""Cells of n samples: on which side of every hyperplane w.x_i = 0 the weight is, and the flow within.
+"""The cells into which the hyperplanes w.x_i = 0 of n samples divide the space of w, and the flow within.
 
 While S = {i : w.x_i > 0} does not change, the flow is polynomial in (a, w):
 
     a' = w.r,  w' = a r,  r = b - a A w,  A = (1/n) sum_S x_i x_i^T,  b = (1/n) sum_S y_i x_i.
 
-A stage therefore costs O(d^2), and a sample that changes sides costs a rank-one update of A and b.
+A stage of the solver therefore costs O(d^2), and a sample that changes sides a rank-one update of A and b.
 """
 
 from typing import NamedTuple
@@ -18,16 +18,16 @@ from singleneuron.kernels.vectors import add, dot
 from singleneuron.problem.arguments import Array
 
 OFF, ON, SLIDING = 0, 1, 2
-SLID, ACTIVE, UPDATES = 0, 1, 2  # entries of `Cell.counts`
+SLID, ACTIVE, UPDATES = 0, 1, 2  # entries of `Cell.counts`: hyperplanes slid in; those on; updates of A, b
 SHARE_SLACK = 1e-12
-"""How far rounding of its terms may take the share of a sample slid in outside [0, 1]."""
+"""How far outside [0, 1] rounding may take the share of a sample in whose hyperplane the flow slides."""
 
 
 class Hyperplanes(NamedTuple):
     """The m <= n hyperplanes x.w = 0 of the samples; samples may share one.
 
     When w moves from off (x.w < 0) to on, n A gains weight x x^T and n b gains jump x. With all hyperplanes
-    off, n A and n b are base and pull: samples on the opposite side, x_i = -s x with s > 0, are active there.
+    off, n A and n b are base and pull, the sums over samples that point the other way (x_i = -s x, s > 0).
     """
 
     x: Array  # (m, d)
@@ -41,7 +41,7 @@ class Hyperplanes(NamedTuple):
 
 
 def hyperplanes(x: Array, y: Array) -> tuple[Hyperplanes, NDArray[np.int64], Array]:
-    """Merge samples whose hyperplanes coincide (x_i parallel, up to 1e-12); a sample x_i = 0 has none.
+    """Merge samples whose hyperplanes coincide (x_i parallel, up to 1e-12); x_i = 0 has no hyperplane.
 
     Returns the hyperplanes, the index (n,) of each sample's hyperplane, and scale (n,), where
     x_i = scale_i x, and scale_i = 0 for x_i = 0.
@@ -49,7 +49,7 @@ def hyperplanes(x: Array, y: Array) -> tuple[Hyperplanes, NDArray[np.int64], Arr
     norms = np.linalg.norm(x, axis=1)
     kept = np.flatnonzero(norms > 0)
     unit = x[kept] / norms[kept, None]
-    # Sorting by a generic linear function puts parallel rows, which agree on it up to the sign, side by side.
+    # Parallel rows agree, up to sign, on a generic linear function: sorting by its size puts them together.
     key = unit @ np.sin(1.0 + np.arange(x.shape[1]))
     unit *= np.where(key < 0, -1.0, 1.0)[:, None]
     order = np.argsort(np.abs(key), kind="stable")
@@ -57,7 +57,7 @@ def hyperplanes(x: Array, y: Array) -> tuple[Hyperplanes, NDArray[np.int64], Arr
     label = np.zeros(len(kept), dtype=np.int64)
     label[order[1:]] = np.cumsum(different)
     _, first, label = np.unique(label, return_index=True, return_inverse=True)
-    # Numbered by first appearance: samples in general position keep their order.
+    # Number them by first appearance, so that samples in general position keep their order.
     first, label = np.unique(first[label], return_inverse=True)
     rows = x[kept[first]]
     scale = np.sum(x[kept] * rows[label], axis=1) / np.sum(rows * rows, axis=1)[label]
@@ -82,18 +82,18 @@ class Cell(NamedTuple):
 
     A: Array  # (d, d)
     b: Array  # (d,)
-    basis: Array  # (d + 1, d), its first rows span the x_j slid in
-    counts: NDArray[np.int64]  # (3,), SLID in, ACTIVE ones, and UPDATES of A and b since they were summed
+    basis: Array  # (d + 1, d), its first rows span the x_j of the slide
+    counts: NDArray[np.int64]  # (3,), entries SLID, ACTIVE and UPDATES (since A and b were summed)
     side: NDArray[np.int64]  # (m,), OFF, ON or SLIDING
-    members: NDArray[np.int64]  # (d + 1,), those slid in
+    members: NDArray[np.int64]  # (d + 1,), the hyperplanes of the slide
     share: Array  # (d + 1,); alpha_j = share_j + slope_j.(a w)
     slope: Array  # (d + 1, d)
     lower: Array  # (d + 1, d + 1), x_members = lower basis
 
 
 def empty_cell(m: int, d: int) -> Cell:
-    """Allocate a cell for m hyperplanes in d coordinates, not filled in yet."""
-    most = d + 1  # a slide has d - 1 hyperplanes at most, one more may enter, and one is to spare
+    """Allocate an uninitialised cell for m hyperplanes in d coordinates."""
+    most = d + 1  # a slide has at most d - 1 hyperplanes; one more may enter, and one is spare
     return Cell(
         A=np.empty((d, d)),
         b=np.empty(d),
@@ -140,7 +140,7 @@ def accumulate(planes, cell, i, factor):
 
 @routine
 def sum_up(planes, cell):
-    """Sum A and b over the sides of all hyperplanes, from scratch."""
+    """Compute A and b from scratch, as sums over all hyperplanes."""
     for j in range(cell.b.size):
         cell.b[j] = planes.pull[j] / planes.n
         for k in range(cell.b.size):
@@ -161,14 +161,14 @@ def set_side(planes, cell, i, side):
         accumulate(planes, cell, i, change / planes.n)
         cell.counts[ACTIVE] += change
         cell.counts[UPDATES] += 1
-        # Many updates let A and b drift. With no sample active they must be 0 exactly, so that nothing moves.
+        # Many updates let A and b drift. If no sample is active, they must be 0 exactly: nothing may move.
         if cell.counts[ACTIVE] == 0 or cell.counts[UPDATES] > 1000 + cell.side.size:
             sum_up(planes, cell)
 
 
 @routine
 def record_shares(cell, y, out):
-    """Fill `out` (m,) with each hyperplane's share of its on side: 1 on, 0 off, alpha where slid in."""
+    """Fill `out` (m,) with the share of each hyperplane's on side: 1 if on, 0 if off, alpha if slid in."""
     for i in range(out.size):
         out[i] = 1.0 if cell.side[i] == ON else 0.0
     for s in range(cell.counts[SLID]):

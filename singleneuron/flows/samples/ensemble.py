@@ -1,4 +1,4 @@
-"""Ensembles of trajectories of n samples, followed on threads, and one trajectory with its slides."""
+"""Integrate the flow of n samples: many trajectories in parallel, or one with a record of its slides."""
 
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -20,13 +20,13 @@ from singleneuron.problem.arguments import Array
 class SampleFlow(NamedTuple):
     """B trajectories of the flow of n samples."""
 
-    path: Array  # (B, T, 1 + d), (a, w) at the times asked for
-    end: Array  # (B, 1 + d), the last state; with `limit`, the limit of a trajectory that is decided
+    path: Array  # (B, T, 1 + d), (a, w) at the requested times
+    end: Array  # (B, 1 + d), the last state; with `limit`, the limit of a decided trajectory
     reason: NDArray[np.int64]  # (B,), why it ended
     time: Array  # (B,), when it ended
     events: NDArray[np.int64]  # (B,), number of crossings, entries and releases
-    ambiguous: NDArray[np.bool_]  # (B,), whether a passed 0 while sliding: no unique continuation
-    fate: NDArray[np.int64]  # (B,), what is certain for a flow that ran to its last time (`limits.fate`)
+    ambiguous: NDArray[np.bool_]  # (B,), whether a passed 0 while sliding, so that the flow is not unique
+    fate: NDArray[np.int64]  # (B,), the certain fate of a flow that ran to its last time (`limits.fate`)
 
 
 def _run(
@@ -39,7 +39,7 @@ def _run(
     shares: Array,
     log: Array,
 ) -> SampleFlow:
-    """Follow all starts on threads; `shares` (T, m or 0) and `log` take the record of a single trajectory."""
+    """Follow all starts in parallel threads; `shares` (T, m or 0) and `log` record a single trajectory."""
     start = np.concatenate([np.reshape(a, (-1, 1)), w], axis=1).astype(np.float64)
     size, width = start.shape
     if c is None:
@@ -67,7 +67,7 @@ def _run(
             ended = follow(planes, options, y, c[i], times, flow.path[i], shares, log, *scratch)
             flow.reason[i], flow.time[i], flow.events[i], flow.ambiguous[i], flow.fate[i] = ended
 
-    # Python threads, since the kernel releases the lock; numba's `prange` would double its compile time.
+    # Python threads suffice, as the kernel releases the GIL; numba's `prange` would double its compile time.
     threads = min(numba.get_num_threads(), size)
     if threads <= 1:
         run(range(size))
@@ -93,10 +93,10 @@ def sample_flow(
 ) -> SampleFlow:
     """Integrate the gradient flow of samples from event to event.
 
-    A trajectory ends as EVENT (dead) where no sample is active, or at w = 0 if that holds it (see `apex`),
-    and as FAILED after BUDGET steps. Where a passes 0 while sliding, the hyperplane turns repelling and the
-    continuation is not unique: by convention all hyperplanes of the slide are released to the inactive side,
-    and the trajectory is marked ambiguous.
+    A trajectory ends as EVENT (dead) if no sample is active or if it stays at w = 0 (see `apex`), and as
+    FAILED after BUDGET steps. If a passes 0 while sliding, the hyperplanes of the slide become repelling and
+    the continuation is not unique: by convention they are all released to the inactive side, and the
+    trajectory is marked ambiguous.
 
     Parameters
     ----------
@@ -107,16 +107,16 @@ def sample_flow(
     times : Array
         (T,) increasing times to report.
     c : Array | None
-        (B,) balance of the starts, exactly 0 where they are balanced by construction; None to compute it.
-        Where c >= 0, a never passes 0.
+        (B,) balance of the starts, exactly 0 if they are balanced by construction; None to compute it.
+        If c >= 0, a never passes 0.
     rtol, atol : float
         Tolerances of the integrator.
     limit : bool
-        End a trajectory that is certain to tend to the critical point of its cell, once it is within
-        `tolerance` of it in a w (CONVERGED). Its `end` is that point.
+        End a trajectory that is certain to tend to the critical point of its cell once its a w is within
+        `tolerance` of that point (CONVERGED); its `end` is that point.
     t_certain : float
-        With `limit`, the time from which on such a trajectory ends at any distance (CERTAIN). From
-        then on one with a < 0 <= c ends likewise: a keeps its sign, and never fits a target.
+        With `limit`, the time from which such a trajectory ends at any distance (CERTAIN). From then on,
+        a trajectory with a < 0 <= c also ends: a keeps its sign, so it never fits a target.
     tolerance : float
         See `limit`.
 
@@ -127,7 +127,7 @@ def sample_flow(
 
     References
     ----------
-    A. F. Filippov, *Differential Equations with Discontinuous Righthand Sides*, 1988: what sliding means.
+    A. F. Filippov, *Differential Equations with Discontinuous Righthand Sides*, 1988 (definition of sliding).
     """
     planes, _, _ = hyperplanes(x, y)
     options = Options(float(rtol), float(atol), bool(limit), float(t_certain), float(tolerance))
@@ -158,7 +158,7 @@ def sample_trace(
         The flow, with B = 1; shares (T, n) of the samples: 1 where a sample is active, 0 where it is not,
         and its multiplier alpha while the flow slides in its hyperplane; and the times of the events.
     """
-    # Integrated twice: the first run counts the events, so that the second has room to log them.
+    # Integrate twice: the first run counts the events, so that the second has room to log them.
     planes, group, scale = hyperplanes(x, y)
     options = Options(float(rtol), float(atol), False, math.inf, 0.0)
     start = np.atleast_1d(a), np.atleast_2d(w), None if c is None else np.atleast_1d(c)

@@ -1,7 +1,7 @@
-"""Events, which end a cell: the first within a step, the state there, and the cell that follows.
+"""Events, at which a trajectory changes its cell: the first one in a step, the state there, the next cell.
 
-The side of a sample is a record and is never read again from the sign of w.x_i. After a release from a slide,
-w.x_i grows only as t^2, so rounding would decide its sign.
+The side of a sample is stored and never read back from the sign of w.x_i: after a release from a slide, w.x_i
+grows only as t^2, so rounding would decide its sign.
 """
 
 import math
@@ -20,16 +20,19 @@ from singleneuron.problem.arguments import Array
 # Kinds of event: none, w.x_i = 0, alpha = 1, alpha = 0, a = 0 while sliding.
 NOTHING, REACHED, FULL, EMPTY, TURNED = range(5)
 SLACK = 1e-13
-"""A hyperplane counts as reached at this multiple of |w| |x_i| beyond it, which is above rounding.
+"""A hyperplane counts as reached once w.x_i is beyond 0 by this multiple of |w| |x_i|.
 
-Integration errors are larger: see `leads_across`.
+This exceeds rounding errors. Integration errors are larger; see `leads_across`.
 """
 STILL = 1e-12
 """A speed below this multiple of its terms is 0 up to rounding."""
 
 
 class Coefficients(NamedTuple):
-    """Scratch of `next_event`: Bernstein coefficients. The root of row 0 is sought, the rest is scratch."""
+    """Bernstein coefficients, scratch of `next_event`.
+
+    In `linear` and `share`, row 0 holds the function whose root is sought; the other rows are scratch.
+    """
 
     y: Array  # (8, 1 + d), of (a, w) along the step
     terms: Array  # (7,), of the dense output of one function
@@ -58,9 +61,9 @@ def bend_of(dense):
 
 @routine
 def next_event(planes, cell, watch, y, dense, bend, coefficients):
-    """Return (fraction, kind, which) of the first event in the step, or (NEVER, NOTHING, 0) if it has none.
+    """Return (fraction, kind, which) of the first event in the step, or (NEVER, NOTHING, 0) if there is none.
 
-    A hyperplane that w keeps off by more than the bend of its path needs no search for a root.
+    A hyperplane farther from the chord than the path bends cannot be reached: no root is sought for it.
     """
     best, kind, which = NEVER, NOTHING, 0
     rho = math.sqrt(dot(y[1:], y[1:]))
@@ -70,7 +73,7 @@ def next_event(planes, cell, watch, y, dense, bend, coefficients):
         margin = bend * watch.norm[slot]
         slack = SLACK * watch.norm[slot] * rho
         v0, v1 = sign * watch.start[slot] + slack, sign * watch.stop[slot] + slack
-        # Up to the first event found so far, sign * w.x_i stays above its chord less the margin.
+        # Up to the first event found so far, sign * w.x_i stays above its chord minus the margin.
         above = v0 > margin and v0 + min(best, 1.0) * (v1 - v0) > margin
         if above or cell.side[index] == SLIDING:
             continue
@@ -111,7 +114,7 @@ def first_release(cell, y, dense, coefficients, latest):
             size += abs(value)
             for i in range(DEGREE + 1):
                 alpha[i + j] += PRODUCT[i, j] * coefficients.y[i, 0] * value
-        # alpha is known up to rounding of its terms.
+        # alpha is known only up to the rounding of its terms.
         slack = SHARE_SLACK + 1e-15 * y.size * size
         for target in (EMPTY, FULL):
             for i in range(alpha.size):
@@ -126,9 +129,9 @@ def first_release(cell, y, dense, coefficients, latest):
 def arrive(planes, cell, y, lapse, kind, which, k, k_within, out):
     """Fill `out` with the state at an event located at about `lapse`; return its time.
 
-    The state comes from a step of its own, since nothing controls the error of the dense output that located
-    the event. The remaining distance to the hyperplane is covered along the flow; a projection removes the
-    second-order rest.
+    The state is computed by a separate step, since nothing controls the error of the dense output that
+    located the event. The remaining distance to the hyperplane is covered along the flow; a projection
+    removes the second-order rest.
     """
     put(k_within[0], k[0])
     step(cell, y, lapse, k_within, out)
@@ -150,8 +153,8 @@ def arrive(planes, cell, y, lapse, kind, which, k, k_within, out):
 def leads_across(planes, cell, y, which, rate):
     """Return whether the flow at y, on hyperplane `which`, leads to its other side; `rate` is scratch.
 
-    The flow may only tend to a hyperplane, such as one of a label 0. Its speed there is 0 up to rounding, and
-    it was the error of the step that reached the hyperplane.
+    The flow may merely tend to a hyperplane, for instance if the label is 0. Its speed there is then 0 up to
+    rounding, and only the error of the step has carried it to the hyperplane.
     """
     cell_field(y, cell, rate)
     a, w = y[0], y[1:]
@@ -167,7 +170,7 @@ def leads_across(planes, cell, y, which, rate):
 def enter_next(planes, cell, y, kind, which):
     """Update the cell for the event (kind, which) at the state y.
 
-    At a = 0 the hyperplanes of the slide turn repelling, and the continuation is not unique: by convention
+    At a = 0 the hyperplanes of the slide become repelling, and the continuation is not unique: by convention
     all are released to the off side.
     """
     if kind == REACHED:

@@ -1,7 +1,7 @@
 """The flow of n samples in d > 1 coordinates: event-driven, with Filippov sliding.
 
-A trajectory goes from cell to cell: take a step of the flow inside a cell, find the first event within it,
-and enter the cell that follows.
+A trajectory goes from cell to cell: take a step of the flow inside a cell, find the first event in that step,
+and enter the next cell.
 """
 
 import math
@@ -28,11 +28,11 @@ from singleneuron.kernels.vectors import dot, fill, put
 from singleneuron.problem.status import TINY_NORM
 
 BUDGET = 200_000
-"""Most steps of a trajectory. One that needs more is too stiff for an explicit method and ends as FAILED."""
+"""Most steps a trajectory may take. One that needs more is too stiff for an explicit method: it is FAILED."""
 
 
 class Options(NamedTuple):
-    """How to integrate, as in `sample_flow`."""
+    """Options of the integration, as in `sample_flow`."""
 
     rtol: float
     atol: float
@@ -44,9 +44,9 @@ class Options(NamedTuple):
 @kernel()
 def follow(planes, options, y, c, times, path, shares, log, cell, watch, coefficients, work):
     """Follow one trajectory; return (reason, t, events, ambiguous, fate) and leave its last state in y."""
-    # Over 50 lines: this is the loop of an integrator, whose dozen local variables (step size, spacing of
-    # events, counters) every branch reads and writes. Whatever needs only a few of them is a routine already.
-    # A look at the limit is costly: `calm` allows one after 8 steps without events, or up to 64 with them.
+    # Over 50 lines: this is the loop of an integrator, and every branch reads and writes its dozen local
+    # variables (step size, spacing of events, counters). What needs only a few of them is already a routine.
+    # Checking for a limit is costly: `calm` allows it after 8 steps without events, or up to 64 with them.
     k, k_within, y1, dense, scratch = work
     t, t_end, filled, events, ambiguous = 0.0, times[-1], 0, 0, False
     spacing, gap, calm, rejected = math.inf, 0.0, 0, False
@@ -84,7 +84,7 @@ def follow(planes, options, y, c, times, path, shares, log, cell, watch, coeffic
         if h < LEAST_STEP:
             break
         step(cell, y, h, k, y1)
-        # Near w = 0 the error must be small beside |w|, so that the direction of w is right.
+        # Near w = 0 the error must be small relative to |w|, so that the direction of w is right.
         square = dot(y[1:], y[1:])
         error = error_norm(y, y1, h, k, options.rtol, options.atol * min(1.0, math.sqrt(square)))
         if not error < 1.0:
@@ -130,7 +130,7 @@ def follow(planes, options, y, c, times, path, shares, log, cell, watch, coeffic
             enter_next(planes, cell, y, kind, which)
             cell_field(y, cell, k[0])
             watched(watch, y, watch.start)
-            # Only the part of a step before the next event is used, so aim for the usual spacing of events.
+            # Only the part of a step up to the next event is used, so aim for the usual spacing of events.
             spacing = gap if spacing == math.inf else 0.7 * spacing + 0.3 * gap
             gap = 0.0
             calm += 1

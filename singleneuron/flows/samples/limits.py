@@ -1,6 +1,6 @@
-"""Ends of a trajectory of samples: at rest, dead, or certain to tend to the critical point of its cell.
+"""How a trajectory on samples ends: at rest, dead, or certain to tend to the critical point of its cell.
 
-P is the projection on the slide of the cell, so that P A P and P b are the A and b that act there.
+P is the projection onto the slide of the cell, so that P A P and P b are the A and b that act there.
 """
 
 import math
@@ -15,8 +15,8 @@ from singleneuron.kernels.dop853 import CERTAIN, CONVERGED, END, EVENT, FAILED
 from singleneuron.kernels.vectors import add, dot, fill, put
 from singleneuron.problem.status import EQUAL, TINY_NORM
 
-MOVING, APEX, MOVED, FADES = -1, -2, -3, -4  # beside the reasons of `dop853`
-UNDERFLOW = 1e-140  # |w| whose square may underflow
+MOVING, APEX, MOVED, FADES = -1, -2, -3, -4  # in addition to the reasons of `dop853`
+UNDERFLOW = 1e-140  # the square of a smaller |w| may underflow
 
 
 @routine
@@ -57,8 +57,8 @@ def stays(planes, cell, watch, y, rest, spread):
 def outweighs(planes, cell, values, vectors, parts, i, rho):
     """Return whether w(tau) = sum_k parts_k e^{-values_k tau} vectors_k stays on its side of hyperplane i.
 
-    It does so for ever if the terms of x_i.w that decay most slowly lie on that side and outweigh all others
-    together, or if there are no terms, since the path then lies within the hyperplane.
+    It does so for all tau if the terms of x_i.w that decay most slowly lie on that side and together outweigh
+    all others, or if there are no terms, since the path then lies within the hyperplane.
     """
     sign = 1.0 if cell.side[i] == ON else -1.0
     trace = values[values.size - 1]
@@ -77,10 +77,10 @@ def outweighs(planes, cell, values, vectors, parts, i, rho):
 
 @routine
 def fades(planes, cell, y):
-    """Return whether the output is certain to tend to 0 for ever, since every active label is 0.
+    """Return whether the output is certain to tend to 0, since every active label is 0.
 
     With P b = 0, w moves along e^{-P A P tau} w, where tau is the integral of a^2 and stays finite if a tends
-    to 0. The neuron never learns if that path reaches no hyperplane and no multiplier leaves [0, 1] on it.
+    to 0. The neuron never learns if that path reaches no hyperplane and no multiplier leaves [0, 1] along it.
     """
     d = y.size - 1
     w = y[1:]
@@ -107,10 +107,10 @@ def fades(planes, cell, y):
 
 @routine
 def fade_out(cell, y, c):
-    """Bring y to the limit of its path e^{-P A P tau} w.
+    """Move y to the limit of its path e^{-P A P tau} w.
 
-    If the path reaches |w|^2 = -c, and so a = 0, tau ends there; it is found by bisection. The part of w on
-    which A does not act stays, however large tau is.
+    If the path reaches |w|^2 = -c, and so a = 0, tau stops there; bisection finds it. The part of w on which
+    A does not act never changes.
     """
     d = y.size - 1
     A, b, parts = np.empty((d, d)), np.empty(d), np.empty(d)
@@ -141,7 +141,7 @@ def fade_out(cell, y, c):
 
 @routine
 def left_after(value, tau):
-    """Return the factor that is left of an eigenvector's part of w after tau; 0 * inf would be NaN."""
+    """Return e^{-value tau}, the decay of an eigenvector's part of w; avoid 0 * inf, which is NaN."""
     return math.exp(-value * tau) if value > 0.0 else 1.0
 
 
@@ -158,11 +158,11 @@ def square_at(values, parts, tau):
 def limit_of(planes, cell, watch, y, c, close, goal):
     """Return (whether y tends to the critical point of its cell, distance of a w from it).
 
-    `goal` becomes that point. In a cell L is quadratic in u = a w with a minimiser u*, and
-    |grad L|^2 >= 2 a^2 lambda (L - L*), where lambda is the least positive eigenvalue of P A P. The remaining
-    path is therefore no longer than sqrt(2 (L - L*)/lambda)/min|a|, and the flow stays in its cell if no
-    event lies within that length. A critical point on the very edge of a cell (common with fewer samples than
-    coordinates) allows no such proof. There, a path shorter than `close` is accepted, except where w tends to
+    `goal` is set to that point. In a cell L is quadratic in u = a w with a minimiser u*, and
+    |grad L|^2 >= 2 a^2 lambda (L - L*), where lambda is the smallest positive eigenvalue of P A P. The
+    remaining path is therefore no longer than sqrt(2 (L - L*)/lambda)/min|a|, and the flow stays in its cell
+    if no event lies within that length. For a critical point on the edge of a cell (common with fewer samples
+    than coordinates) there is no such proof. A path shorter than `close` is then accepted, unless w tends to
     0, since another cell may lead away from there: see `fades`.
     """
     # Over 50 lines: one proof, whose cases share the eigenvectors and the sums over them.
@@ -198,7 +198,7 @@ def limit_of(planes, cell, watch, y, c, close, goal):
         goal[0] = math.sqrt(max(inner, 0.0))
         return fades(planes, cell, y), math.sqrt(apart2)
     if inner < 0.0 and target2 <= 1e-24 * norm2 * norm2:
-        # u* = 0 is reached by a -> 0, where |grad L|^2 >= (w.A w) 2 L.
+        # u* = 0 is approached as a -> 0, where |grad L|^2 >= (w.A w) 2 L.
         rest = 2.0 * abs(a)
         if rest * rest * values[d - 1] * 4.0 * a * a > energy:
             return False, math.inf
@@ -223,15 +223,15 @@ def limit_of(planes, cell, watch, y, c, close, goal):
 def at_rest(cell, y, rate, c):
     """Return EVENT if the neuron is dead, CONVERGED if it is at rest, APEX if it is next to w = 0, or MOVING.
 
-    FAILED stands for a w so small that its square underflows. Next to w = 0 means that w is tiny beside a.
-    With c < 0 that cannot be, so a tiny |w| with a < 0 shows that c is 0 up to rounding.
+    Return FAILED if w is so small that its square underflows. Next to w = 0, w is tiny compared with a. That
+    is impossible with c < 0, so a tiny |w| with a < 0 shows that c is 0 up to rounding.
     """
     a, w = y[0], y[1:]
     square, turn, pull = dot(w, w), math.sqrt(dot(rate[1:], rate[1:])), math.sqrt(dot(cell.b, cell.b))
     if turn == 0.0 and rate[0] == 0.0 and pull == 0.0:
         return EVENT
     if square <= UNDERFLOW * UNDERFLOW:
-        # phi'(0) = 0: a start at w = 0 stays. Any other w so small is beyond double precision.
+        # phi'(0) = 0: a start at w = 0 stays. Any other w this small is beyond double precision.
         return EVENT if np.all(w == 0.0) else FAILED
     if dot(w, rate[1:]) <= 0.0:
         if c > 0.0 and square <= (TINY_NORM * min(1.0, abs(a))) ** 2:
@@ -241,16 +241,16 @@ def at_rest(cell, y, rate, c):
                 return EVENT
             if c == 0.0:
                 return APEX
-    # w' = a r and a' = w.r, where r is a difference of terms of size |b|. At a = 0 only a' can tell rest.
+    # w' = a r and a' = w.r, where r is a difference of terms of size |b|. At a = 0 only a' can show rest.
     slow = ROUNDING * pull
     return CONVERGED if turn <= slow * abs(a) and abs(rate[0]) <= slow * math.sqrt(square) else MOVING
 
 
 @routine
 def at_apex(planes, cell, watch, y, c):
-    """Return EVENT if a neuron next to w = 0 dies there, MOVED if it was carried on, MOVING or FAILED."""
+    """Return EVENT if a neuron next to w = 0 dies, MOVED if y or its cell changed, else MOVING or FAILED."""
     if c == 0.0:
-        # w tends to 0 as a does, and never arrives.
+        # w tends to 0 together with a, and never reaches it.
         dies = comes_back(planes, cell, watch, y) or (y[0] > 0.0 and fades(planes, cell, y))
         return EVENT if dies else MOVING
     end, changed = pass_apex(planes, cell, watch, y)
@@ -263,7 +263,7 @@ def at_apex(planes, cell, watch, y, c):
 
 @routine
 def ending(planes, cell, watch, options, y, rate, c, t, look, scratch):
-    """Return why a trajectory ends at y, or MOVING; with `look` a certain limit ends it, and y becomes it."""
+    """Return why a trajectory ends at y, or MOVING; with `look`, a certain limit ends it and replaces y."""
     rest = at_rest(cell, y, rate, c)
     if rest == APEX:
         rest = at_apex(planes, cell, watch, y, c)
@@ -287,7 +287,7 @@ def ending(planes, cell, watch, options, y, rate, c, t, look, scratch):
 
 @routine
 def fate(planes, cell, watch, options, y, rate, c, scratch):
-    """Return what is certain from y on: FADES, CONVERGED (at rest or near its limit) or MOVING."""
+    """Return the fate of y if it is certain, FADES or CONVERGED (at rest or near its limit), else MOVING."""
     if fades(planes, cell, y):
         return FADES
     rest = at_rest(cell, y, rate, c)
@@ -296,4 +296,4 @@ def fate(planes, cell, watch, options, y, rate, c, scratch):
     certain, distance = limit_of(planes, cell, watch, y, c, 1e-3 * options.tolerance, scratch)
     if not certain or distance > options.tolerance:
         return MOVING
-    return CONVERGED if scratch[0] != 0.0 else FADES  # the output is 0 where a is
+    return CONVERGED if scratch[0] != 0.0 else FADES  # the output is 0 if a is

@@ -1,4 +1,4 @@
-"""Choice of the hyperplanes to watch: those near w, since w must turn before it can reach any other."""
+"""Choose the hyperplanes to watch: those near w, since w must turn before it can reach any other."""
 
 import math
 from typing import NamedTuple
@@ -14,8 +14,8 @@ from singleneuron.problem.arguments import Array
 class Watch(NamedTuple):
     """The hyperplanes nearest to a reference direction e of w; w must turn before it can reach any other.
 
-    All others have |x.e| >= reach |x|. Of the arrays on the watched hyperplanes, the first `size` entries are
-    in use.
+    All others have |x.e| >= reach |x|. Arrays over the watched hyperplanes use only their first `size`
+    entries.
     """
 
     near: NDArray[np.int64]  # (m,), indices of the watched hyperplanes
@@ -54,10 +54,10 @@ def watch_all(planes, y, watch):
 
 @routine
 def look_around(planes, y, watch):
-    """Choose the hyperplanes to watch from the state y on: those within reach."""
+    """Choose the hyperplanes to watch from state y on: those within reach."""
     m, d = planes.x.shape
-    # A look at all costs O(m), watching costs O(most) a step, and about `most` steps pass between two looks:
-    # most ~ sqrt(m) balances the two.
+    # Looking at all costs O(m), watching costs O(most) per step, and about `most` steps pass between two
+    # looks, so most ~ sqrt(m) balances the two costs.
     most = 16.0 + 4.0 * math.sqrt(m)
     watch_all(planes, y, watch)
     rho = math.sqrt(dot(y[1:], y[1:]))
@@ -71,7 +71,7 @@ def look_around(planes, y, watch):
                 count += 1
         if count <= most and (2 * count >= most or count == m):
             break
-        # The number within reach is about proportional to it.
+        # The number of hyperplanes within reach is roughly proportional to `reach`.
         reach *= min(2.0, 0.8 * most / (count + 1))
     count = 0
     for i in range(m):

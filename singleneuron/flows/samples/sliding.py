@@ -1,9 +1,10 @@
-"""Sliding in hyperplanes (Filippov): in which ones, the multipliers, and the flow along them.
+"""Sliding in hyperplanes (Filippov): in which ones, with which multipliers, and the flow along them.
 
-w' jumps by a y_i x_i/n across w.x_i = 0. Where a y_i > 0 the flow crosses. Where a y_i < 0 both sides may
-push towards the hyperplane, and the flow slides in it. Filippov's solution is w' = g - sum_J gamma_j x_j with
-g = a r: the point nearest to 0 with 0 <= gamma_j <= -a y_j/n. A member of J is released to the active side
-when its share of that side, alpha_j = gamma_j n/(-a y_j), reaches 1, and to the other side when it reaches 0.
+w' jumps by a y_i x_i/n across w.x_i = 0. If a y_i > 0, the flow crosses. If a y_i < 0, both sides may push
+towards the hyperplane, and the flow then slides in it. With g = a r, Filippov's solution is the point
+w' = g - sum_J gamma_j x_j nearest to 0 for which 0 <= gamma_j <= -a y_j/n. A member of J is released to the
+active side when its share of that side, alpha_j = gamma_j n/(-a y_j), reaches 1, and to the other side when
+it reaches 0.
 """
 
 import math
@@ -17,7 +18,7 @@ from singleneuron.kernels.vectors import add, dot, fill, put
 
 @routine
 def factorise(x, rows, basis, lower):
-    """Factorise x[rows] = lower basis by Gram-Schmidt, twice, so that the basis is orthogonal to rounding."""
+    """Factorise x[rows] = lower basis by Gram-Schmidt, twice for orthogonality up to rounding."""
     for s in range(rows.size):
         row = basis[s]
         put(row, x[rows[s]])
@@ -45,9 +46,9 @@ def solve_transposed(lower, count, v):
 def nearest_to_zero(planes, members, upper, g, gamma, verdict, cell):
     """Fill `gamma` (k,) in [0, upper] so that g - sum gamma_j x_j over the members is nearest to 0.
 
-    This is bounded-variable least squares (Stark & Parker 1995). A bound is freed only if the residual
-    shrinks along its x_j, so the free rows stay independent. `verdict` becomes OFF at 0, ON at the upper
-    bound, and SLIDING between.
+    This is bounded-variable least squares (Stark & Parker 1995). A gamma_j is freed from its bound only if
+    the residual shrinks along x_j, so the free rows stay independent. `verdict` becomes OFF at the bound 0,
+    ON at the upper bound, and SLIDING in between.
     """
     count = members.size
     residual, goal = np.empty(g.size), np.empty(count)
@@ -82,7 +83,7 @@ def nearest_to_zero(planes, members, upper, g, gamma, verdict, cell):
             for s in range(free):
                 goal[s] = dot(cell.basis[s], residual)
             solve_transposed(cell.lower, free, goal)
-            # Go to the goal, or as far as the first bound on the way.
+            # Move to the goal, or only to the first bound on the way.
             part, stop = 1.0, -1
             for s in range(free):
                 k = slots[s]
@@ -118,7 +119,7 @@ def release(cell, s):
 
 @routine
 def prepare_slide(planes, cell, y):
-    """Compute the basis of the slide and the multipliers as functions of a w; project w on the slide."""
+    """Compute the basis of the slide and the multipliers as functions of a w; project w onto the slide."""
     count = cell.counts[SLID]
     factorise(planes.x, cell.members[:count], cell.basis, cell.lower)
     w = y[1:]
@@ -144,7 +145,7 @@ def prepare_slide(planes, cell, y):
 
 @routine
 def settle(planes, cell, y):
-    """Decide for every hyperplane of the slide whether it stays, or goes on or off; prepare the new slide."""
+    """Decide whether each hyperplane of the slide stays in it or becomes ON or OFF; prepare the new slide."""
     count = cell.counts[SLID]
     members, verdict = np.empty(count, np.int64), np.empty(count, np.int64)
     upper, gamma, rate = np.empty(count), np.empty(count), np.empty(y.size)

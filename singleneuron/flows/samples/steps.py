@@ -1,4 +1,4 @@
-"""Work at the ends of a step along the flow of samples."""
+"""Work before and after a step of the sample flow."""
 
 import math
 
@@ -10,7 +10,7 @@ from singleneuron.kernels.vectors import add, dot, put
 
 @routine
 def begin(planes, cell, watch, y):
-    """Set the cell of a start; phi'(0) = 0 puts samples with w.x_i = 0 on the inactive side."""
+    """Set up the cell of a start; phi'(0) = 0 puts samples with w.x_i = 0 on the inactive side."""
     watch_all(planes, y, watch)
     for i in range(cell.side.size):
         cell.side[i] = ON if watch.every[i] > 0.0 else OFF
@@ -21,9 +21,9 @@ def begin(planes, cell, watch, y):
 
 @routine
 def rebalance(cell, y, c):
-    """Remove the drift of a step: put w back on its slide and, where c >= 0, a back on a^2 = c + |w|^2.
+    """Remove the drift of a step: put w back on its slide and, if c >= 0, restore a^2 = c + |w|^2.
 
-    Where c >= 0, a never passes 0, but near w = 0 a drift of c could make it do so.
+    If c >= 0, a never passes 0, but near w = 0 a drift of c could make it do so.
     """
     w = y[1:]
     for s in range(cell.counts[SLID]):
@@ -34,7 +34,7 @@ def rebalance(cell, y, c):
 
 @routine
 def within_reach(planes, watch, y, rate, h):
-    """Return (h or less, how far w may move) for a step that can reach watched hyperplanes alone."""
+    """Return (h or less, how far w may move) for a step that can reach only watched hyperplanes."""
     rho, speed = math.sqrt(dot(y[1:], y[1:])), math.sqrt(dot(rate, rate))
     space = room(watch, y)
     if h * speed > 0.9 * space:
@@ -47,7 +47,7 @@ def within_reach(planes, watch, y, rate, h):
 
 @routine
 def record(cell, y, state, shares):
-    """Record the state, and the shares of its samples if they are wanted."""
+    """Record the state and, if requested, the shares of its samples."""
     put(state, y)
     if shares.size > 0:
         record_shares(cell, y, shares)

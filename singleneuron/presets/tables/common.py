@@ -1,4 +1,4 @@
-"""The parts that the kinds of table share."""
+"""What the kinds of table share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from singleneuron.experiments.options import made
 from singleneuron.problem.arguments import number
 
 CURVE_POINTS = 50
-"""Points of a predicted curve."""
+"""Number of points of a predicted curve."""
 
 
 class PresetPart(BaseModel):
@@ -23,7 +23,7 @@ class PresetPart(BaseModel):
 
 
 class ExperimentPart(PresetPart):
-    """A table that an experiment computes; all other entries are fields of the settings `record`."""
+    """A table that an experiment computes; its other entries are fields of the settings `record`."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
     record: ClassVar[type]
@@ -41,7 +41,7 @@ class ExperimentPart(PresetPart):
 
     @property
     def settings(self) -> Any:
-        """The experiment's settings; raises ValueError for an entry that they do not have or allow."""
+        """The experiment's settings; raises ValueError for an unknown or invalid entry."""
         return made(self.record, self.arguments)
 
 
@@ -52,18 +52,18 @@ def full_states(state: sn.State | sn.Reduced) -> sn.State:
 
 
 def problem_of(d: int, n: int | None, noise: float, seed: int) -> sn.Population | sn.Sample:
-    """Return the population, or n samples drawn by the seed."""
+    """Return the population, or n samples drawn with the seed."""
     if n is None:
         if number("noise", noise, least=0.0):
             raise ValueError(
-                f"noise needs samples: give their number n as well, or no noise (it is {noise:g})"
+                f"noise = {noise:g} needs samples; give their number n as well, or leave noise out"
             )
         return sn.Population(d)
     return sn.Sample.draw(d=d, n=n, noise=noise, seed=seed)
 
 
 def time_points(t_end: float, points: int) -> np.ndarray:
-    """Return `points` times at equal steps from 0 to `t_end`; raise ValueError if there can be none."""
+    """Return `points` evenly spaced times from 0 to `t_end`; raise ValueError if that is impossible."""
     if not 0 < t_end < math.inf:
         raise ValueError(f"t_end must be a finite number > 0, got {t_end:g}")
     if points < 2:

@@ -1,4 +1,4 @@
-"""The explorer: every start of a plane, with its path and its losses."""
+"""The explorer: every start in a plane, with its path and its losses."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Explorer(PresetPart):
     """Each start of a map over (a(0), w_1(0)), with its path in the plane (a, w_1) and its loss by level.
 
     The starts are those of `success_map`, trained on the population. IMP, WR (rewound to `rewind_time`) and
-    LRR share the path of the dense level; each has its own path of the last level. Paths are integrated to
-    `t_end`, at `fine` geometric times from `first` on. A path keeps `points` of these times, those nearest to
-    equal steps of its length.
+    LRR share the path of the dense level; each has its own path for the last level. Paths are integrated to
+    `t_end`, with `fine` geometrically spaced times from `first`. Of these times a path keeps `points`, which
+    divide its length about evenly.
     """
 
     kind: Literal["explorer"]
@@ -40,8 +40,8 @@ class Explorer(PresetPart):
         """Compute the table.
 
         Variables: success and status over (algorithm, a0, w0); loss over these and (level); time, a and w
-        over (path, a0, w0, point). The coordinate `path` is 'dense', or the algorithm whose last level it is;
-        `kept` is the number of coordinates left at each level.
+        over (path, a0, w0, point). The coordinate `path` is 'dense', or the algorithm whose last level the
+        path shows; `kept` is the number of coordinates left at each level.
         """
         axis = grid_axis(self.extent, self.resolution)
         a, w = (grid.ravel() for grid in np.meshgrid(axis, axis, indexing="ij"))
@@ -88,7 +88,7 @@ class Explorer(PresetPart):
     def _path(
         self, problem: sn.Population, starts: sn.State, mask: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Integrate a path, and return time, a and w_1 at the points kept, each (starts, points)."""
+        """Integrate paths; return time, a and w_1 at the points kept, each of shape (starts, points)."""
         times = np.append(0.0, np.geomspace(self.first, self.t_end, self.fine))
         path = full_states(sn.integrate(problem, starts, t_eval=times, mask=mask, method="ode").state)
         a, w = path.a.T, path.w[..., 0].T

@@ -28,4 +28,4 @@ Table = Annotated[
     | CrossingLaw,
     Field(discriminator="kind"),
 ]
-"""A table of a preset; its entry `kind` says which."""
+"""A table of a preset; its entry `kind` selects the class."""

@@ -14,9 +14,9 @@ from singleneuron.presets.tables.common import PresetPart, full_states, problem_
 
 
 class Levels(PresetPart):
-    """Loss after every level of pruning, from balanced starts of every sign of a(0) and w_1(0).
+    """Loss after every level of pruning, from balanced starts with both signs of a(0) and of w_1(0).
 
-    Starts of one seed differ in these two signs alone. With `n` samples, every seed draws its own.
+    The starts of one seed differ only in these two signs. With `n` samples, every seed draws its own.
     """
 
     kind: Literal["levels"]
@@ -31,7 +31,10 @@ class Levels(PresetPart):
     seed: int = 0
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Compute loss over (algorithm, a_sign, w_sign, seed, level); `kept` counts the coordinates left."""
+        """Compute loss over (algorithm, a_sign, w_sign, seed, level).
+
+        The coordinate `kept` is the number of coordinates left at each level.
+        """
         signs = np.array([(a, w) for a in (1, -1) for w in (1, -1)])
         drawn = full_states(sn.balanced_starts(d=self.d, size=self.seeds, seed=self.seed))
         a = signs[:, :1] * np.abs(drawn.a)  # (4, seeds)

@@ -16,16 +16,16 @@ from singleneuron.presets.tables.common import ExperimentPart, PresetPart, probl
 
 
 class Map(ExperimentPart):
-    """A map by `singleneuron.success_map`, with the predicted edge where w_perp is fixed."""
+    """A map by `singleneuron.success_map`, with the predicted edge if w_perp is fixed."""
 
     kind: Literal["map"]
     record = MapSettings
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Compute what `success_map` does over (algorithm, a0, w0), and add the predicted edge.
+        """Compute the variables of `success_map` over (algorithm, a0, w0), and add the predicted edge.
 
-        edge, over (algorithm, edge_w0), is that of `predicted_edge`. edge_of, over (algorithm), is
-        'prediction', or 'population' where theory has no edge for samples and the population's stands in.
+        edge, over (algorithm, edge_w0), comes from `predicted_edge`. edge_of, over (algorithm), is
+        'prediction', or 'population' if theory has no edge for samples and the population's is used instead.
         """
         settings: MapSettings = self.settings
         data = sn.success_map(**self.arguments, progress=progress)
@@ -35,8 +35,8 @@ class Map(ExperimentPart):
         problem = problem_of(settings.d, settings.n, settings.noise, settings.seed)
         w_perp = math.sqrt(1 - 1 / settings.d) if settings.w_perp is None else settings.w_perp
         extent = float(abs(data.a0).max())
-        # w_1 = 0 is left out: predictions there are special. An edge may jump there, so two points lie on its
-        # two sides, closer than any print shows.
+        # w_1 = 0 is left out, as predictions there are special. An edge may jump there, so there is one point
+        # on either side, closer to 0 than any print shows.
         w = np.sort(np.append(np.linspace(-extent, extent, 800), [-1e-9, 1e-9]))
         population = sn.Population(settings.d)
         edges, of = [], []
@@ -49,7 +49,7 @@ class Map(ExperimentPart):
 
 
 class VectorField(PresetPart):
-    """The population flow of one coordinate, minus the gradient of the loss, on a grid of (a, w)."""
+    """The population flow of one coordinate (minus the gradient of the loss) on a grid of (a, w)."""
 
     kind: Literal["field"]
     extent: float

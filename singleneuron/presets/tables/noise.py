@@ -14,10 +14,10 @@ from singleneuron.presets.tables.common import PresetPart, full_states, time_poi
 
 
 class Crossings(PresetPart):
-    """When w crosses zero upwards on noisy samples of one coordinate, integrated and by the closed form.
+    """Times at which w crosses zero upwards, on noisy samples of one coordinate: by ODE and by closed form.
 
-    There are `draws` data sets for every n, each trained from every start (a, w). The predicted curve runs
-    from the first `s_neg` to the second.
+    There are `draws` data sets for every n, and every start (a, w) is trained on each of them. The predicted
+    curve runs from the first `s_neg` to the second.
     """
 
     kind: Literal["crossings"]
@@ -35,7 +35,7 @@ class Crossings(PresetPart):
         """Compute the crossing times: simulated over (start, draw), predicted over (start, s).
 
         s_neg, over (draw), is the slope of each data set. Times are in units of 1/(2 C_neg), which is 1 for
-        the population; they are NaN where w does not cross before t_end.
+        the population; they are NaN if w does not cross before t_end.
         """
         starts = sn.State(a=np.array(self.a), w=np.array(self.w)[:, None])
         times = time_points(self.t_end, self.points)
@@ -63,10 +63,10 @@ class Crossings(PresetPart):
 
 
 class Slide(PresetPart):
-    """One trajectory of the sample flow that slides in hyperplanes, and gradient descent beside it.
+    """One trajectory of the sample flow that slides in hyperplanes, and gradient descent from the same start.
 
-    For the learning rates `hop_rates` every step is recorded; for `learning_rates` the error, at the
-    multiples of the largest of them. The hyperplane watched is that of `sample`, counted from 1.
+    For the learning rates in `hop_rates` every step is recorded; for those in `learning_rates` only the
+    error, at multiples of the largest rate. The hyperplane watched is that of `sample`, counted from 1.
     """
 
     kind: Literal["slide"]
@@ -86,9 +86,9 @@ class Slide(PresetPart):
     def compute(self, progress: Progress) -> xr.Dataset:
         """Compute the table.
 
-        Variables: share, by which each sample is active, over (time, sample); distance = w.x/|x| of the
-        sample watched, over (time); hop, that distance under gradient descent, and hop_time, its time, over
-        (hop_rate, step); error, the largest difference of (a, w) from the flow's, over (learning_rate).
+        Variables: share, the degree to which each sample is active, over (time, sample); distance, w.x/|x| of
+        the sample watched, over (time); hop, that distance under gradient descent, and hop_time, its time,
+        over (hop_rate, step); error, the largest difference of (a, w) from the flow, over (learning_rate).
         """
         from singleneuron.flows.samples.ensemble import sample_trace
 
@@ -137,7 +137,8 @@ class Slide(PresetPart):
 def _upward(times: np.ndarray, w: np.ndarray) -> float:
     """Return the time at which w passes 0 upwards, or NaN if it never does.
 
-    It is extrapolated from the last two times before: w has a kink at 0, so interpolation across it is worse.
+    It is extrapolated from the last two times before that: w has a kink at 0, so interpolating across it
+    would be worse.
     """
     last = int(np.argmax(w > 0)) - 1
     if last < 1:

@@ -28,11 +28,11 @@ class Paths(PresetPart):
     w : tuple of tuple of float
         Coordinates of every start; trailing zeros may be left out.
     t_end : float
-        The last time.
+        Final time.
     points : int
         Number of times from 0 to `t_end`.
     n : int or None
-        Number of samples, drawn by `seed`; None for the population.
+        Number of samples, drawn with `seed`; None for the population.
     noise : float
         Standard deviation of the samples' label noise.
     seed : int
@@ -65,7 +65,7 @@ class Paths(PresetPart):
         )
         training: dict[str, Any] = {"method": "ode", "learning_rate": self.learning_rate}
         end = sn.integrate(problem, starts, t_eval=times, progress=progress, **training)
-        # Descent takes whole steps, and one step may serve several of the times: keep each row once.
+        # Descent takes whole steps, so several of the times may fall on one step: keep each row once.
         times, rows = np.unique(end.times, return_index=True)
         path = full_states(end.state)[rows]
         return xr.Dataset(
@@ -81,7 +81,7 @@ class Paths(PresetPart):
 
 
 class AngleFlows(PresetPart):
-    """Balanced population flows of several d, from a(0) of either sign, and the universal angle curve."""
+    """Balanced population flows for several d and both signs of a(0), and the universal angle curve."""
 
     kind: Literal["angle"]
     d: tuple[int, ...]
@@ -92,7 +92,7 @@ class AngleFlows(PresetPart):
     seed: int = 0
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Compute theta and tau = T(theta(0)) +- t over (d, start, time), and curve: the angle over (s)."""
+        """Compute theta and tau = T(theta(0)) +- t over (d, start, time), and curve, the angle, over (s)."""
         times = time_points(self.t_end, self.points)
         theta, tau = [], []
         for index, d in enumerate(self.d):

@@ -1,4 +1,4 @@
-"""Success rates over grids, and the curves beside them."""
+"""Success rates over grids, and predicted curves to compare them with."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from singleneuron.presets.tables.common import CURVE_POINTS, ExperimentPart, Pre
 
 
 class Study(ExperimentPart):
-    """A study by `singleneuron.success_rate`, and theory's rates between the values of one factor.
+    """A study by `singleneuron.success_rate`, and a curve of predicted rates along one factor.
 
     Attributes
     ----------
     along : str or None
-        That factor; without it there is no curve.
+        That factor; if None, there is no curve.
     """
 
     kind: Literal["study"]
@@ -32,7 +32,7 @@ class Study(ExperimentPart):
     def compute(
         self, progress: Progress, *, directory: Path | None = None, workers: int | None = None
     ) -> xr.Dataset:
-        """Compute what `success_rate` does; with `along` = F, add curve: the rate predicted along curve_F."""
+        """Compute the data of `success_rate`; if `along` is F, add curve, the predicted rate over curve_F."""
         given = self.arguments
         data = sn.success_rate(**given, directory=directory, workers=workers, progress=progress)
         if self.along is None:
@@ -49,7 +49,7 @@ class Study(ExperimentPart):
 
 
 class Hops(PresetPart):
-    """The share of starts that one step of descent lets succeed, for learning rates between two bounds."""
+    """The share of starts on the side of success after one descent step, for a range of learning rates."""
 
     kind: Literal["hops"]
     d: int
@@ -58,7 +58,7 @@ class Hops(PresetPart):
     learning_rate: tuple[float, float]
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Compute rate, by `hop_rate`; minima are stable below the attribute `stable`."""
+        """Compute rate by `hop_rate`; the attribute `stable` is the rate below which minima are stable."""
         steps = np.geomspace(*self.learning_rate, CURVE_POINTS)
         rate = [
             [[hop_rate(self.d, name, learning_rate=step, scale=s) for step in steps] for s in self.scale]

@@ -76,7 +76,11 @@ def _fails(capsys, arguments, *messages):
         ("levels.csv", b"level\n0\n1\n", "it has no column 'density'); delete it and resume its run"),
         ("levels.csv", b"\xff\xfe", "delete it and resume its run"),
         ("layers.csv", None, "the totals of levels.csv, but it does not; delete it and resume its run"),
-        ("layers.csv", b"level,layer,kept,total\n0,stem,36,36\n", "the totals of levels.csv, but it does not"),
+        (
+            "layers.csv",
+            b"level,layer,kept,total\n0,stem,36,36\n",
+            "the totals of levels.csv, but it does not",
+        ),
         ("layers.csv", b"level,layer,kept,total\n0,stem,3", "a row is too short); delete it and resume"),
         ("masks/01.safetensors", None, "there is no such file; restore it, or repeat its run"),
         ("masks/01.safetensors", b"x", "restore it, or repeat its run"),

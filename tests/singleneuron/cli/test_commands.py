@@ -45,8 +45,8 @@ def _run(arguments):
         ),
         (["study", "--d", "2", "--level-time", "30", "--learning-rate", "40"], "40 is the nearest"),
         (["map", "--d", "1", "--levels", "0"], "levels must be an integer >= 1"),
-        (["map", "--d", "1", "--levels", "3"], "levels must be 1 where d = targets = 1"),
-        (["map", "--d", "1", "--w-perp", "0.5"], "w_perp is the norm of other coordinates"),
+        (["map", "--d", "1", "--levels", "3"], "levels must be 1 if d = targets = 1"),
+        (["map", "--d", "1", "--w-perp", "0.5"], "w_perp is the norm of w_2, ..., w_d"),
         (["map", "--d", "2", "--level-time", "-1"], "level_time must be"),
         (["map", "--d", "2", "--level-time", "nan"], "level_time must be"),
         (["map", "--d", "2", "--workers", "0"], "--workers must be from 1 to"),
@@ -233,7 +233,9 @@ def test_a_map_that_fails_is_kept_and_named(average, tmp_path, capsys):
     line = ["map", "--d", "3", "--extent", "1e200", "--resolution", "4", "--out", str(out)]
     assert _run(line + average) == 1
     streams = capsys.readouterr()
-    assert streams.err == f"singleneuron: the integrator gave up on 32 of 32 cells, kept in {out}\n"
+    assert (
+        streams.err == f"singleneuron: the integrator gave up on 32 of 32 cells; the map is kept in {out}\n"
+    )
     assert streams.out.count("16 failed") == 2
     assert bool((results.read(out).status == sn.Status.FAILED).all())
 
@@ -244,7 +246,7 @@ def test_a_trajectory_that_fails_is_kept_and_named(tmp_path, capsys):
     assert _run([*line.split(), str(out)]) == 1
     streams = capsys.readouterr()
     assert streams.out == ""
-    assert streams.err == f"singleneuron: the integrator gave up; how far it came is kept in {out}\n"
+    assert streams.err == f"singleneuron: the integrator gave up; the path until then is kept in {out}\n"
     assert results.read(out).attrs["status"] == "failed"
 
 

@@ -125,7 +125,7 @@ def test_progress_counts_cells():
     [
         ({"d": 0}, "d must be an integer >= 1"),
         ({"algorithms": ("imp", "lth")}, "algorithm must be one of"),
-        ({"algorithms": ()}, "distinct and at least one"),
+        ({"algorithms": ()}, "one or more distinct names"),
         ({"resolution": 1}, "resolution must be an integer >= 2"),
         ({"extent": 0.0}, "extent must be a finite number > 0"),
         ({"w_perp": -1.0}, "w_perp must be a finite number >= 0"),

@@ -342,7 +342,7 @@ def test_progress_counts_runs(monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"d": []}, "d must have distinct values, at least one"),
+        ({"d": []}, "d must have one or more distinct values"),
         ({"d": [2, 2]}, "distinct"),
         ({"d": 0}, "d must be"),
         ({"d": [2, 2.5]}, "d must be"),
@@ -359,7 +359,7 @@ def test_progress_counts_runs(monkeypatch):
         ({"init": "zero"}, "init"),
         ({"scale": 0}, "scale"),
         ({"scale": 1e160}, "scale must be at most 1e\\+100, but is 1e\\+160"),
-        ({"algorithms": "lrr", "imp": "rebalance"}, "for 'lrr' alone: leave it out"),
+        ({"algorithms": "lrr", "imp": "rebalance"}, "with 'lrr' only; leave it out"),
         ({"learning_rate": -0.1}, "learning_rate"),
         ({"level_time": 0}, "level_time"),
         ({"targets": 11}, "targets"),

@@ -191,7 +191,7 @@ START = State([1.0], [[0.5, 0.5]])
         ((Population(2), START), {"t_eval": [2.0, 1.0]}, "t_eval must be increasing"),
         ((Population(3), START, 1.0), {}, "w must have d = 3 coordinates, but has 2"),
         ((Population(2), START, 1.0), {"method": "rk4"}, "method must be one of auto, ode, exact"),
-        ((Population(2), START, 1.0), {"method": "exact"}, "take 'ode'"),
+        ((Population(2), START, 1.0), {"method": "exact"}, "use 'ode'"),
         ((Population(2), START, 1.0), {"rtol": 0.0}, "rtol must be"),
         ((Population(2), START, 1.0), {"learning_rate": 0.0}, "learning_rate must be a finite number > 0"),
         ((Population(2), START, 1.0), {"label_noise": 0.1}, "give a learning_rate too"),
@@ -201,7 +201,7 @@ START = State([1.0], [[0.5, 0.5]])
             "the population averages label_noise away",
         ),
         ((Population(2), START, 1.0), {"mask": [False, False]}, "at least one coordinate"),
-        ((Population(2), START, 1.0), {"mask": [1, 0]}, "mask must be boolean"),
+        ((Population(2), START, 1.0), {"mask": [1, 0]}, "mask must be a boolean array"),
         ((Sample.draw(2, 5), Reduced([1.0], [1.0], [1.0]), 1.0), {}, "samples need full states"),
         (("population", START, 1.0), {}, "must be a Population or a Sample"),
     ],
@@ -419,7 +419,7 @@ def test_a_balance_that_contradicts_the_weights_is_refused():
         Reduced([1.0, 1.0], [0.5] * 2, [0.5] * 2, c=[0.5, 0]),
     ):
         with pytest.raises(
-            ValueError, match=r"c\[1\] is 0 where a and w give 0.5; correct it, or leave"
+            ValueError, match=r"c\[1\] is 0 while a and w give 0.5; correct it, or leave"
         ) as error:
             integrate(Population(2), starts, 1.0)
         assert "\n" not in str(error.value)

@@ -311,7 +311,7 @@ def test_a_killed_study_goes_on_from_its_finished_chunks(study, tmp_path, monkey
 
 def test_runs_are_those_of_studies(tiny, tmp_path, capsys):
     assert main.main(["preset", "tiny", "--runs", "3", "--out", str(tmp_path)]) == 2
-    assert "runs are those of studies" in capsys.readouterr().err
+    assert "runs are for studies" in capsys.readouterr().err
     assert not any(tmp_path.iterdir())
 
 
