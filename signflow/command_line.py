@@ -104,7 +104,7 @@ def integer(text: str) -> int:
     Raises
     ------
     argparse.ArgumentTypeError
-        If it is not a whole number.
+        If it is not a whole number, or has more than 100 digits.
     """
     try:
         value = Decimal(text)
@@ -112,7 +112,7 @@ def integer(text: str) -> int:
             return int(value)
     except InvalidOperation:
         pass
-    raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}")
+    raise argparse.ArgumentTypeError(f"must be a whole number of at most 100 digits, got {text!r}")
 
 
 def fail(prog: str, code: int, message: str) -> int:

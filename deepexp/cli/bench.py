@@ -14,15 +14,17 @@ def bench_options(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("--dataset", default="cifar10")
     bench.add_argument("--model", default="resnet20")
     bench.add_argument(
-        "--images", type=int, help="images for each loop (default: 5000; on a GPU, until time runs out)"
+        "--images",
+        type=command_line.integer,
+        help="images for each loop (default: 5000; on a GPU, until time runs out)",
     )
-    bench.add_argument("--batch", type=int, default=128)
+    bench.add_argument("--batch", type=command_line.integer, default=128)
     bench.add_argument(
         "--seconds", type=float, default=45.0, help="stop after this many seconds, even if images are left"
     )
     bench.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     bench.add_argument("--precision", default="float32", choices=["float32", "tf32", "bf16"])
-    bench.add_argument("--threads", type=int, default=2)
+    bench.add_argument("--threads", type=command_line.integer, default=2)
     bench.add_argument(
         "--compile",
         action="store_true",

@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         "write a level as a plain state dict, and as one with torch.nn.utils.prune masks",
     )
     export.add_argument("folder", type=command_line.path, metavar="RUN")
-    export.add_argument("--level", type=int, required=True)
+    export.add_argument("--level", type=command_line.integer, required=True)
     export.add_argument("--out", type=command_line.path, required=True, metavar="DIR")
     data = add("data", run_data, "fetch a data set, or verify this machine's copy")
     data.add_argument("action", choices=["fetch", "verify"])

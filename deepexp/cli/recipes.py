@@ -30,7 +30,9 @@ def recipe_options(
     for sub in (plan, run, reduce):
         sub.add_argument("recipe", metavar="RECIPE")
         sub.add_argument("--profile", default="short", help="smoke, short (default) or full")
-        sub.add_argument("--seed", type=int, nargs="+", help="the seeds (default: the profile's)")
+        sub.add_argument(
+            "--seed", type=command_line.integer, nargs="+", help="the seeds (default: the profile's)"
+        )
         sub.add_argument("--panel", nargs="+", metavar="PANEL", help="the panels (default: the profile's)")
         sub.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
         sub.add_argument("--stack", action="store_true", help="train an arm's seeds as one stacked network")

@@ -25,14 +25,20 @@ def train_options(train: argparse.ArgumentParser) -> None:
         "--profile", default="full", help="the size of the run: smoke, short or full (default)"
     )
     train.add_argument(
-        "--levels", type=int, metavar="N", help="number of prunings; 0 trains only the dense network"
+        "--levels",
+        type=command_line.integer,
+        metavar="N",
+        help="number of prunings; 0 trains only the dense network",
     )
     train.add_argument(
-        "--epochs", type=int, metavar="E", help="epochs per level; the schedule is scaled to fit"
+        "--epochs",
+        type=command_line.integer,
+        metavar="E",
+        help="epochs per level; the schedule is scaled to fit",
     )
     train.add_argument(
         "--seed",
-        type=int,
+        type=command_line.integer,
         nargs="+",
         help="the seeds (default: 0); several train together as one stacked network",
     )

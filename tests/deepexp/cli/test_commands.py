@@ -577,3 +577,15 @@ def test_a_result_is_reduced_again_where_its_runs_are_gone(tmp_path, capsys, mon
 def test_recipes_and_runs_that_are_not_there_are_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     _fails(capsys, ["run", "fig9"], "the recipe must be one of criteria,")
+
+
+@pytest.mark.parametrize(
+    "line", ["train --epochs nan", "train --seed 1e100", "bench --batch 1.5", "export r --level x"]
+)
+def test_whole_numbers_are_asked_for_by_one_rule(line, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main.main(line.split())
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert f"must be a whole number of at most 100 digits, got '{line.split()[-1]}'" in error
+    assert error.count("\n") == 1
