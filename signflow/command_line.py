@@ -83,8 +83,8 @@ def path(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:
         raise argparse.ArgumentTypeError(
-            f"'~' must be followed by '/' or a user's name, got {text!r}; for a file of that name "
-            f"write './{text}'"
+            f"'~' must be followed by '/' or the name of a user of this machine, got {text!r}; for a file of "
+            f"that name write './{text}'"
         ) from None
 
 

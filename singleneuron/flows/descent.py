@@ -177,7 +177,7 @@ def _outputs(size: int, steps_at: NDArray[np.int64], width: int) -> tuple[NDArra
     """Check `steps_at`; return it with uninitialised outputs: path, end states, reasons and steps."""
     steps_at = np.array(steps_at, dtype=np.int64)
     if steps_at.ndim != 1 or steps_at.size == 0 or steps_at[0] < 0 or np.any(np.diff(steps_at) < 0):
-        raise ValueError(f"steps_at must be non-negative step counts in increasing order, but is {steps_at}")
+        raise ValueError(f"steps_at must be step counts >= 0 that never decrease, but is {steps_at}")
     path, end = np.empty((size, steps_at.size, width)), np.empty((size, width))
     return steps_at, (path, end, np.empty(size, dtype=np.int64), np.empty(size, dtype=np.int64))
 
@@ -205,7 +205,7 @@ def descend_population(
     nu : Array
         (B,) |mask * v|, so that cos(theta) = nu p/rho.
     steps_at : NDArray[np.int64]
-        (T,) step counts to record, in increasing order.
+        (T,) step counts to record; they never decrease.
     learning_rate : float
         Step size.
     tolerance : float
@@ -262,7 +262,7 @@ def descend_sample(
     a, w : Array
         (B,) and (B, d) starts.
     steps_at : NDArray[np.int64]
-        (T,) step counts to record, in increasing order.
+        (T,) step counts to record; they never decrease.
     learning_rate : float
         Step size.
     tolerance : float

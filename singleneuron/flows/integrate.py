@@ -135,11 +135,13 @@ def _kept(problem: Problem, starts: Starts, mask: ArrayLike | None) -> BoolArray
     """Return the mask as (B, d), or None if it keeps everything."""
     if mask is None:
         return None
+    if not isinstance(starts, State):
+        raise ValueError("a mask needs starts with all their coordinates: pass them as State, not as Reduced")
     kept = np.asarray(mask)
-    if kept.dtype != bool or not isinstance(starts, State) or kept.shape not in (starts.w.shape, (starts.d,)):
+    if kept.dtype != bool or kept.shape not in (starts.w.shape, (starts.d,)):
         raise ValueError(
-            f"mask must be a boolean array of shape (B, d) or (d,), for starts given as State, "
-            f"but has dtype {kept.dtype} and shape {kept.shape}"
+            f"mask must be a boolean array of shape (B, d) or (d,), but has dtype {kept.dtype} and shape "
+            f"{kept.shape}"
         )
     kept = np.broadcast_to(kept, starts.w.shape)
     if not np.all(kept.any(axis=1)):

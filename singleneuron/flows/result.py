@@ -119,10 +119,11 @@ def times_reached(task: Task, method: str) -> Array:
 def descent_steps(task: Task) -> tuple[float, NDArray[np.int64]]:
     """Return the learning rate and the step counts (T,) to report; in the limit, that of CERTAIN_TIME."""
     rate = task.learning_rate or 0.0
-    steps = np.rint((np.array([CERTAIN_TIME]) if task.limit else task.times) / rate)
+    times = np.array([CERTAIN_TIME]) if task.limit else task.times
+    steps = np.rint(times / rate)
     if steps[-1] > MAX_DESCENT:
         raise ValueError(
-            f"learning_rate {rate:g} needs {steps[-1]:.3g} steps to reach t = {task.times[-1]:g}, "
+            f"learning_rate {rate:g} needs {steps[-1]:.3g} steps to reach t = {times[-1]:g}, "
             f"more than the {MAX_DESCENT:g} allowed; raise it, or shorten the time"
         )
     return rate, steps.astype(np.int64)

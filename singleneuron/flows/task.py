@@ -81,7 +81,7 @@ def make_task(
     if t_eval is not None:
         times = np.atleast_1d(finite_array("t_eval", t_eval))
         if times.ndim != 1 or not times.size or times[0] < 0 or np.any(np.diff(times) < 0):
-            raise ValueError("t_eval must be increasing times >= 0, with at least one entry")
+            raise ValueError("t_eval must be at least one time >= 0, and times that never decrease")
     else:
         times = np.array([number("t_end", t_end, least=0.0, finite=False)])
     limit = bool(np.isinf(times[-1]))
