@@ -92,7 +92,9 @@ def _draw(options: argparse.Namespace) -> None:
         )
     names = sets.get(options.names[0], options.names)
     if odd := [name for name in names if not name or Path(name).name != name]:
-        raise ValueError(f"a figure must be a plain name, got {', '.join(map(repr, odd))}")
+        raise ValueError(
+            f"a figure must be given by its name, not as a path, got {', '.join(map(repr, odd))}"
+        )
     # A user's own recipe has a result file but no figure of its own; draw it with `accuracy`.
     files = {name: options.results / f"{name}.nc" for name in names}
     if missing := sorted(name for name in set(names) - set(known) if not files[name].is_file()):
