@@ -126,7 +126,8 @@ def again(
     config = json.loads(about["config"])
     if config.get("recipe") != recipe.name:
         raise ValueError(
-            f"'{path}' must be a result of the recipe {recipe.name}, but is one of the recipe {config.get('recipe')}"
+            f"'{path}' must be a result of the recipe {recipe.name}, but is one of the recipe "
+            f"{config.get('recipe')}"
         )
     if without_starved and "starved" not in levels:
         raise ValueError(

@@ -567,7 +567,10 @@ def test_a_result_is_reduced_again_where_its_runs_are_gone(tmp_path, capsys, mon
     assert main.main([*again, "--without-starved"]) == 0
     assert not results.read(tmp_path / "new.nc")["levels"].counted.values[0, -1]
     for arguments, message in (
-        (["laptop", "--from", "old.nc"], "must be a result of the recipe laptop, but is one of the recipe tiny"),
+        (
+            ["laptop", "--from", "old.nc"],
+            "must be a result of the recipe laptop, but is one of the recipe tiny",
+        ),
         (["tiny.toml", "--from", "gone.nc"], "the result file 'gone.nc' does not exist"),
         (["tiny.toml", "--from", "old.nc", "--seed", "0"], "leave out --seed and --panel"),
     ):
