@@ -26,7 +26,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, capsys):
     _fails(capsys, ["draw", "fig9", *folders], "must be one of fig1a")
     (source / ".nc").write_text("")
     for odd in ("", "../fig1a", "."):
-        _fails(capsys, ["draw", odd, *folders], f"must be given by its name, no path, got {odd!r}")
+        _fails(capsys, ["draw", odd, *folders], f"must be given by its name, not as a path, got {odd!r}")
     _fails(capsys, ["draw", "all", "fig1a", *folders], "'all' must be the only name, got all fig1a")
     _fails(capsys, ["draw", "all", *folders], f"the result file '{source}/fig1a.nc' does not exist")
     (source / "fig1b.nc").write_text("not a result")
