@@ -128,15 +128,16 @@ def _open(path: Path, stack: contextlib.ExitStack, say: Callable[[str], None]) -
         try:
             file = path.open("a+", encoding="utf-8")
         except FileNotFoundError:  # the last holder has just removed the folder
+            if path.is_symlink():  # a link to nowhere stays
+                raise
             continue
         attempt = contextlib.ExitStack()
         with attempt:
             attempt.enter_context(file)
             try:
-                _lock(file)
+                _lock_once_unobserved(file)
             except BlockingIOError:
-                file.seek(0)
-                raise Busy(f"{_read_name(file.read())} is working there; wait for it") from None
+                raise Busy(f"{_read_name(_text(file))} is working there; wait for it") from None
             except OSError as error:
                 if error.errno not in NO_LOCKS:
                     error.filename = str(path)
@@ -147,6 +148,28 @@ def _open(path: Path, stack: contextlib.ExitStack, say: Callable[[str], None]) -
             if _stands_at(path, file):
                 stack.push(attempt.pop_all())
                 return file
+
+
+def _lock_once_unobserved(file: IO[Any]) -> None:
+    """Lock an open file; try again for a moment if its holder has not signed it.
+
+    `is_held` also holds the file, for microseconds and without a signature.
+    """
+    for _ in range(20):
+        try:
+            _lock(file)
+            return
+        except BlockingIOError:
+            if _text(file):
+                raise
+        time.sleep(0.01)
+    _lock(file)
+
+
+def _text(file: IO[Any]) -> str:
+    """Return what the open file holds now."""
+    file.seek(0)
+    return str(file.read())
 
 
 def _lock(file: IO[Any], shared: bool = False) -> None:
@@ -168,11 +191,12 @@ def _created(path: Path) -> Iterator[None]:
     """Create the file that serves as the lock, and remove it when the context ends."""
     _remove_stale(path)
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(_this_process())
+        file = path.open("x", encoding="utf-8")
     except FileExistsError:
         raise Busy("another process has just started there; wait for it") from None
     try:
+        with file:
+            file.write(_this_process())
         yield
     finally:
         path.unlink(missing_ok=True)

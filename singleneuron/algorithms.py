@@ -12,6 +12,8 @@ Name = Literal["imp", "wr", "lrr"]
 Variant = Literal["keep", "rebalance"]
 ALGORITHMS: tuple[str, ...] = get_args(Name)
 IMP_VARIANTS: tuple[str, ...] = get_args(Variant)
+MOST_LEVELS = 10_000
+"""Most prunings of a run: each trains all starts once."""
 STEPS_MISS = 0.05
 """Largest relative error allowed when gradient descent rounds a time to whole steps."""
 
@@ -144,6 +146,8 @@ def level_counts(d: int, targets: int, levels: int) -> tuple[int, ...]:
     if d == targets:
         return (d,)
     levels = integer_in_range("levels", levels, 1)
+    if levels > MOST_LEVELS:
+        raise ValueError(f"levels must be <= {MOST_LEVELS:,}, got {levels}")
     if levels > d - targets:
         raise ValueError(
             f"levels must be <= d - targets = {d - targets}, since each prunes a coordinate, but is {levels}"

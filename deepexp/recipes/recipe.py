@@ -183,10 +183,10 @@ def _completed(tree: dict[str, Any]) -> dict[str, Any]:
     profiles = tree.get("profiles")
     if not isinstance(profiles, dict):  # validation reports this
         return tree
-    done = {
-        name: usual.get(name, {}) | stated if _has_base(stated) else stated
-        for name, stated in profiles.items()
-    }
+    for name, stated in profiles.items():
+        if _has_base(stated) and name not in usual:
+            unknown("a profile with base = 'usual' must be", name, usual)
+    done = {name: usual[name] | stated if _has_base(stated) else stated for name, stated in profiles.items()}
     return {**tree, "profiles": done}
 
 

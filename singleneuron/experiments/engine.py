@@ -3,7 +3,7 @@
 Maps, studies and verification share it. They differ in their starts and in what they do with the counts.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,12 +35,12 @@ def train_and_prune(
     levels: int = 1,
     level_time: float = np.inf,
     **training: Any,
-) -> list[PruneResult]:
+) -> Iterator[PruneResult]:
     """Train the dense level once, and prune it by every algorithm.
 
     Parameters
     ----------
-    problem : Population, Sample or Line
+    problem : Population or Sample
         The problem that all levels are trained on.
     starts : State or Reduced
         B starts.
@@ -53,19 +53,17 @@ def train_and_prune(
     **training
         Passed to `integrate` at every level.
 
-    Returns
-    -------
-    list of PruneResult
-        One result of B runs for each algorithm, in the same order.
+    Yields
+    ------
+    PruneResult
+        The B runs of each algorithm, in their order. A result holds all weights, so only one exists at a time.
     """
     dense = integrate(problem, starts, level_time, **training)
-    return [
-        prune(
+    for algorithm in algorithms:
+        yield prune(
             problem, starts, algorithm=algorithm, levels=levels, level_time=level_time, dense=dense,
             **training,
-        )
-        for algorithm in algorithms
-    ]  # fmt: skip
+        )  # fmt: skip
 
 
 def tally(success: Array, status: NDArray[np.int8], *, descent: bool = False) -> NDArray[np.int64]:

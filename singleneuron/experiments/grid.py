@@ -177,8 +177,6 @@ def grid_of(factors: Mapping[str, Any], imp: str, common: Mapping[str, Any]) -> 
         places.append((group, algorithm))
     if values["rewind_time"] != [None] and "wr" not in values["algorithm"]:
         raise ValueError("rewind_time is for 'wr', which is not among the algorithms; add 'wr' to them")
-    if imp != "keep" and all(name == "lrr" for name in values["algorithm"]):
-        raise ValueError(f"imp is for 'imp' and 'wr', but is {imp!r} with 'lrr' only; leave it out")
     if values["n"] == [None] and any(values["noise"]):
         raise ValueError("noise needs samples; give their number n as well, or leave noise out")
     index = {group: i for i, group in enumerate(found)}

@@ -25,8 +25,8 @@ def option(default: Any = MISSING, *, text: str, kind: type = float, **how: Any)
 
 
 def training_option() -> Any:
-    """Return the field for further arguments of `integrate`."""
-    return field(default_factory=dict)
+    """Return the field for further arguments of `integrate`: a mapping, kept as sorted pairs."""
+    return field(default=())
 
 
 def options_of(record: type) -> list[Field[Any]]:
@@ -79,3 +79,56 @@ def made(record: Callable[..., Record], arguments: Mapping[str, Any]) -> Record:
 def _check_known(name: str, names: Sequence[str]) -> None:
     if name not in names:
         unknown("a setting must be", name, [*names, *TRAINING])
+
+
+def settle(record: Any) -> None:
+    """Make the fields of a record immutable and plain, and check their types.
+
+    Lists and arrays become tuples, numbers of numpy those of Python, and `training` sorted pairs.
+
+    Parameters
+    ----------
+    record : MapSettings or StudySettings
+        The record, while it is being made.
+
+    Raises
+    ------
+    ValueError
+        If a field does not have the type of its option.
+    """
+    for item in fields(record):
+        value = getattr(record, item.name)
+        plain = tuple(sorted(dict(value).items())) if item.name == "training" else _plain(value)
+        object.__setattr__(record, item.name, plain)
+        if "text" in item.metadata:
+            _check_type(item, plain)
+
+
+def _plain(value: Any) -> Any:
+    """Return the value with tuples in place of lists and arrays, and Python's numbers in place of numpy's."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
+
+
+def _check_type(item: Field[Any], value: Any) -> None:
+    """Raise ValueError unless the value, or each value of a list where one is allowed, has the right type."""
+    how = item.metadata
+    many = how.get("several") or how.get("factor")
+    optional = item.default is None
+    for entry in value if many and isinstance(value, tuple) else (value,):
+        if not (optional and entry is None) and not _has_type(entry, how):
+            kind = _KINDS[how["kind"]]
+            raise ValueError(
+                f"{item.name} must be {kind}{' or a list of them' if many else ''}, got {value!r}"
+            )
+
+
+_KINDS = {int: "an integer", float: "a number", str: "a string", bool: "true or false"}
+
+
+def _has_type(value: object, how: Mapping[str, Any]) -> bool:
+    if how["kind"] in (str, bool):
+        return isinstance(value, how["kind"])
+    whole = how["kind"] is int and not how.get("infinite")
+    return isinstance(value, int if whole else int | float) and not isinstance(value, bool)

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from singleneuron.experiments.options import option, training_option
+from singleneuron.experiments.options import option, settle, training_option
 
 if TYPE_CHECKING:
     from singleneuron.algorithms import Algorithm
@@ -70,15 +70,20 @@ class MapSettings:
         "ode", text="integrate, or use closed forms (%(default)s)", kind=str, choices=("ode", "exact")
     )
     targets: int = 1
-    training: Mapping[str, Any] = training_option()
+    training: Mapping[str, Any] | tuple[tuple[str, Any], ...] = training_option()
 
     def __post_init__(self) -> None:
         """Check every field, and the fields against each other."""
         from singleneuron.algorithms import level_counts
         from singleneuron.problem.arguments import integer_in_range, number
 
-        _freeze(self, "algorithms")
+        settle(self)
+        if isinstance(self.algorithms, str):
+            object.__setattr__(self, "algorithms", (self.algorithms,))
         integer_in_range("d", self.d, 1)
+        integer_in_range("targets", self.targets, 1, self.d)
+        if self.learning_rate is not None:
+            number("learning_rate", self.learning_rate, least=0.0, open_end=True)
         integer_in_range("resolution", self.resolution, 2)
         number("extent", self.extent, least=0.0, open_end=True)
         integer_in_range("seed", self.seed, 0)
@@ -107,6 +112,7 @@ class MapSettings:
         _check_method(self.method)
         if self.method == "exact" and self.learning_rate is not None:
             raise ValueError("gradient descent has no closed form; use method 'ode', or no learning_rate")
+        _check_variant(self.imp, self.algorithms)
         for rule in self.rules:
             rule.check_times(self.level_time, self.learning_rate)
 
@@ -147,7 +153,7 @@ class MapSettings:
     def how(self) -> dict[str, Any]:
         """The arguments of `integrate` besides the problem and the starts."""
         own = {"method": self.method, "seed": self.seed, "learning_rate": self.learning_rate}
-        return own | dict(self.training)
+        return dict(self.training) | own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,20 +211,25 @@ class StudySettings:
     method: str = option(
         "ode", text="integrate, or use closed forms (%(default)s)", kind=str, choices=("ode", "exact")
     )
-    training: Mapping[str, Any] = training_option()
+    training: Mapping[str, Any] | tuple[tuple[str, Any], ...] = training_option()
 
     def __post_init__(self) -> None:
         """Check every field, and the fields against each other."""
         from singleneuron.problem.arguments import integer_in_range, number
 
+        settle(self)
         integer_in_range("runs", self.runs, 1)
         integer_in_range("levels", self.levels, 1)
         integer_in_range("seed", self.seed, 0)
         _check_method(self.method)
         if self.ci_width is not None:
             number("ci_width", self.ci_width, least=0.0, open_end=True)
-        _freeze(self, *FACTOR_FIELDS)
-        assert self.grid
+        rates = self.learning_rate if isinstance(self.learning_rate, tuple) else (self.learning_rate,)
+        if self.method == "exact" and any(rate is not None for rate in rates):
+            raise ValueError("gradient descent has no closed form; use method 'ode', or no learning_rate")
+        names = (self.algorithms,) if isinstance(self.algorithms, str) else self.algorithms
+        _check_variant(self.imp, names)
+        _ = self.grid  # raises for invalid factors
 
     def check_size(self) -> None:
         """Raise a one-line ValueError for a study that does not fit in memory or takes too long."""
@@ -234,7 +245,7 @@ class StudySettings:
         factors = {name: getattr(self, name) for name in FACTOR_FIELDS}
         factors["algorithm"] = factors.pop("algorithms")
         common = {"levels": self.levels, "method": self.method, "seed": self.seed}
-        return grid_of(factors, self.imp, common | {"training": tuple(sorted(self.training.items()))})
+        return grid_of(factors, self.imp, common | {"training": self.training})
 
 
 FACTOR_FIELDS = (
@@ -243,13 +254,10 @@ FACTOR_FIELDS = (
 """The fields of `StudySettings` that may span a dimension of the result."""
 
 
-def _freeze(record: Any, *names: str) -> None:
-    """Turn lists and arrays among the fields into tuples, which are immutable."""
-    for name in names:
-        value = getattr(record, name)
-        if not isinstance(value, str | tuple) and (isinstance(value, Sequence) or hasattr(value, "tolist")):
-            values = value.tolist() if hasattr(value, "tolist") else list(value)
-            object.__setattr__(record, name, tuple(values) if isinstance(values, list) else values)
+def _check_variant(imp: str, algorithms: Sequence[str]) -> None:
+    """Raise ValueError for a variant of IMP if no algorithm takes it."""
+    if imp != "keep" and algorithms and all(name == "lrr" for name in algorithms):
+        raise ValueError(f"imp is for 'imp' and 'wr', but is {imp!r} with 'lrr' only; leave it out")
 
 
 def _check_method(method: object) -> None:

@@ -79,7 +79,7 @@ def opened(folder: Path | None, config: Mapping[str, Any]) -> Iterator[Store]:
         raise ValueError(f"'{folder}' must be a folder of chunks, but is a file; choose another")
     manifest = folder / MANIFEST
     _check_strangers(folder)
-    with _held(folder):
+    with _removed_if_empty(folder), _held(folder):
         stated = {"config": json.loads(_text(config)), "source_digest": source_digest()}
         if manifest.is_file():
             _check_manifest(manifest, stated)
@@ -88,7 +88,7 @@ def opened(folder: Path | None, config: Mapping[str, Any]) -> Iterator[Store]:
             try:
                 _write(manifest, _text(stated))
             except RuntimeError:
-                _remove(folder)
+                _remove_lock(folder)
                 raise
         yield Store(folder)
 
@@ -111,7 +111,8 @@ def _check_strangers(folder: Path) -> None:
     others = [
         path.name
         for path in (folder.iterdir() if folder.is_dir() else ())
-        if path.name not in known and not path.name.startswith(".") and not _CHUNK.fullmatch(path.name)
+        if path.name not in known and not path.name.startswith((".", f"{known[-1]}-"))
+        if not _CHUNK.fullmatch(path.name)
     ]
     if others:
         raise ValueError(
@@ -195,17 +196,25 @@ def discard(folder: Path) -> None:
         If another process is using the folder.
     """
     if folder.is_dir() and any(folder.iterdir()):
-        with _held(folder):
+        with _removed_if_empty(folder), _held(folder):
             _clear(folder)
-            _remove(folder)
+            _remove_lock(folder)
 
 
-def _remove(folder: Path) -> None:
-    """Remove the lock of a folder and, if nothing else is in it, the folder."""
+def _remove_lock(folder: Path) -> None:
+    """Remove the lock's file from a folder that this process holds."""
     with contextlib.suppress(OSError):  # on Windows an open file cannot be removed
-        for name in (LOCK, locks.beside(folder / LOCK).name):
-            (folder / name).unlink(missing_ok=True)
-        folder.rmdir()
+        (folder / LOCK).unlink()
+
+
+@contextlib.contextmanager
+def _removed_if_empty(folder: Path) -> Iterator[None]:
+    """After the context, when the folder is no longer held, remove it unless something is in it."""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def discard_finished(folder: Path) -> None:

@@ -207,7 +207,7 @@ def _dataset(settings: StudySettings, counts: list[GroupCounts]) -> "xr.Dataset"
         limits, interval = confidence_sequence, "95 % confidence sequence"
     data["ci_low"], data["ci_high"] = confidence_limits(limits, table)
     theory: dict[str, Any] = {"levels": settings.levels, "imp": settings.imp}
-    theory["tolerance"] = settings.training.get("tolerance", TOLERANCE)
+    theory["tolerance"] = dict(settings.training).get("tolerance", TOLERANCE)
     data["predicted"] = np.array([predicted_rate(**point, **theory) for point in grid.points()])
     absent = {"n": np.inf, "learning_rate": np.nan, "rewind_time": np.nan}
     coords = {

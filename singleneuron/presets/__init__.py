@@ -48,7 +48,7 @@ class Preset(BaseModel):
         if not any(isinstance(part, Study) for part in self.parts.values()):
             raise ValueError(f"runs are for studies, but '{self.title}' has none; leave them out")
         parts = {
-            label: part.model_copy(update={"runs": runs}) if isinstance(part, Study) else part
+            label: Study(**part.model_dump() | {"runs": runs}) if isinstance(part, Study) else part
             for label, part in self.parts.items()
         }
         return self.model_copy(update={"parts": parts})

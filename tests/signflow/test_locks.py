@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -75,6 +76,37 @@ def test_a_file_stands_for_a_lock_that_the_file_system_does_not_have(tmp_path, w
     assert [entry.name for entry in tmp_path.iterdir()] == ["lock"]
 
 
+def test_who_asks_whether_it_is_held_is_in_nobodys_way(tmp_path):
+    path = tmp_path / "lock"
+    path.touch()
+    code = (
+        "import sys, pathlib; from signflow import locks\n"
+        "print('asking', flush=True)\nwhile True: locks.is_held(pathlib.Path(sys.argv[1]))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"asking\n"
+        for _ in range(300):
+            with locks.hold(path):
+                pass
+        process.kill()
+
+
+def test_a_link_to_nowhere_is_an_error_and_no_endless_loop(tmp_path):
+    (tmp_path / "lock").symlink_to(tmp_path / "gone" / "lock")
+    with pytest.raises(FileNotFoundError), locks.hold(tmp_path / "lock"):
+        pass
+
+
+def test_a_full_disk_leaves_no_file_that_stands_for_a_lock(tmp_path, without_locks, monkeypatch):
+    def full():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(locks, "_this_process", full)
+    with pytest.raises(OSError, match="No space left"), locks.hold(tmp_path / "lock"):
+        pass
+    assert [entry.name for entry in tmp_path.iterdir()] == ["lock"]
+
+
 def test_another_error_is_not_taken_for_a_missing_lock(tmp_path, monkeypatch):
     def flock(*_):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -132,6 +164,7 @@ def _compete(path, barrier, inside, most):
                 with inside.get_lock():
                     inside.value += 1
                     most.value = max(most.value, inside.value)
+                time.sleep(0.001)
                 with inside.get_lock():
                     inside.value -= 1
             os.link(path.with_name("stale"), locks.beside(path))  # as one that was killed leaves it

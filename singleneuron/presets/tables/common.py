@@ -31,7 +31,7 @@ class ExperimentPart(PresetPart):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         """Check the settings when the preset is read, before any table is computed."""
-        assert self.settings
+        _ = self.settings
         return self
 
     @property

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import xarray as xr
+from pydantic import model_validator
 
 import singleneuron as sn
+from signflow.messages import unknown
+from singleneuron.experiments.grid import FACTORS
 from singleneuron.experiments.settings import StudySettings
 from singleneuron.flows.result import Progress
 from singleneuron.formulas.descent import STABLE_RATE, hop_rate
@@ -29,6 +32,15 @@ class Study(ExperimentPart):
     along: str | None = None
     record = StudySettings
 
+    @model_validator(mode="after")
+    def _has_values_along(self) -> Self:
+        """Check that `along` spans a dimension of numbers."""
+        grid = self.settings.grid
+        known = [name for name in grid.dims if name not in ("algorithm", "init")]
+        if self.along is not None and self.along not in known:
+            unknown("along must be a factor with a list of numbers,", self.along, known)
+        return self
+
     def compute(
         self, progress: Progress, *, directory: Path | None = None, workers: int | None = None
     ) -> xr.Dataset:
@@ -40,8 +52,8 @@ class Study(ExperimentPart):
         values = data[self.along].values
         fine = np.geomspace(values.min(), values[np.isfinite(values)].max(), CURVE_POINTS)
         fine = np.unique(np.rint(fine)).astype(int) if values.dtype.kind == "i" else fine
-        others = ("algorithms", "runs", "seed", "rtol")
-        factors = {key: value for key, value in given.items() if key not in others}
+        names = (*FACTORS, "levels", "imp", "tolerance")
+        factors = {key: value for key, value in given.items() if key in names}
         factors |= {"algorithm": self.settings.algorithms, self.along: fine}
         curve = predicted_rates(**factors)
         dims = {self.along: f"curve_{self.along}"}
