@@ -28,7 +28,7 @@ class Task:
     Attributes
     ----------
     times : Array
-        (T,) times to report; in the limit, only HORIZON.
+        (T,) times at which to report the states; in the limit, only HORIZON.
     limit : bool
         Whether t_end = inf was asked for.
     path : bool
@@ -100,7 +100,7 @@ def make_task(
 
 
 def check_length(task: Task) -> None:
-    """Raise ValueError for times that an explicit integrator cannot reach."""
+    """Raise ValueError if a time is later than an explicit integrator can reach."""
     if task.times[-1] > HORIZON:
         raise ValueError(
             f"times must be at most {HORIZON:g} for the ODE, since later ones need too many steps, but one "
