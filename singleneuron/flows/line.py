@@ -45,7 +45,7 @@ def field(y, p, out):
 
 @routine
 def gauge(y, p, g):
-    """Fill g for `dop853.parts`: the event w = 0, the distance to the target, and whether the limit is certain."""
+    """Fill g as `dop853.parts` says: the event w = 0, the target, and whether the limit is certain."""
     a, w = y[0], y[1]
     if p[LEAVES] > 0.0:
         g[0] = p[SIDE] * w
@@ -82,7 +82,7 @@ def follow(y, statistics, c, times, rtol, atol, limit, t_certain, tolerance, pat
         p[LEAVES] = 1.0 if c > 0.0 and p[SLOPE] * y[0] * p[TARGET] * side < 0.0 else 0.0
         if p[SLOPE] == 0.0:
             break
-        # The flow past the saddle (0, 0) multiplies errors by 1/|y|, so a small start needs a small tolerance.
+        # Passing the saddle (0, 0) multiplies errors by 1/|y|, so a small start needs a small tolerance.
         near = atol * min(1.0, ATOL_PER_SIZE * max(abs(y[0]), abs(y[1])))
         reason, t, filled, since = solve(
             y, p, t, times, filled, path, rtol, near, limit, t_certain, since, work

@@ -62,7 +62,7 @@ def field(y, p, out):
 
 @routine
 def gauge(y, p, g):
-    """Fill g for `dop853.parts`: death, the distance to the target, and whether the limit is certain."""
+    """Fill g as `dop853.parts` says: death, the target, and whether the limit is certain."""
     a, rho = sides(y[0], p)
     g[0] = y[0] - LOG_TINY if a < 0.0 and p[SIGMA] != 0.0 else 1.0  # no neuron with c < 0 dies
     g[1] = 1.0

@@ -121,7 +121,7 @@ def times_reached(task: Task, method: str) -> Array:
 
 
 def descent_steps(task: Task) -> tuple[float, NDArray[np.int64]]:
-    """Return the learning rate and the step counts (T,) to report; in the limit, only that at CERTAIN_TIME."""
+    """Return the learning rate and the step counts (T,) to report: in the limit, that of CERTAIN_TIME."""
     rate = task.learning_rate or 0.0
     times = np.array([CERTAIN_TIME]) if task.limit else task.times
     steps = np.rint(times / rate)
