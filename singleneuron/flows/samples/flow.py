@@ -62,8 +62,8 @@ def follow(planes, options, y, c, times, path, shares, log, cell, watch, coeffic
         if filled == times.size:
             reason = END
             break
-        # Checking for a limit is costly, so it waits until `calm` reaches 64. A step with an event adds 1, and
-        # any other step 8.
+        # Checking for a limit is costly, so it waits until `calm` reaches 64. A step with an event adds 1 to
+        # `calm`, any other step 8.
         look = calm >= 64
         calm = 0 if look else calm
         end = ending(planes, cell, watch, options, y, k[0], c, t, look, scratch)

@@ -263,7 +263,7 @@ def at_apex(planes, cell, watch, y, c):
 
 @routine
 def ending(planes, cell, watch, options, y, rate, c, t, look, scratch):
-    """Return why a trajectory ends at y, or MOVING; with `look`, a certain limit also ends it, and replaces y."""
+    """Return why a trajectory ends at y, or MOVING. With `look`, a certain limit ends it, and replaces y."""
     rest = at_rest(cell, y, rate, c)
     if rest == APEX:
         rest = at_apex(planes, cell, watch, y, c)
