@@ -129,7 +129,7 @@ class MapSettings:
         from signflow.workers import check_runs
 
         cells, algorithms = self.resolution**2, len(self.algorithms)
-        starts = 3 * min(CELLS, cells) * self.d  # three copies: drawn, assembled, and kept
+        starts = 3 * min(CELLS, cells) * self.d  # three copies of the starts: drawn, assembled, and kept
         size = 8 * (3 * algorithms * cells + starts)
         check_memory(f"a map with resolution = {self.resolution}, d = {self.d}", size)
         check_runs((self.average or 1) * algorithms * cells)

@@ -27,7 +27,7 @@ def _text(value: Any) -> str:
 
 
 class Store:
-    """The chunks of one study in a folder, by name; without a folder nothing is kept. `opened` creates it."""
+    """The chunks of one study in a folder, by name; without a folder nothing is kept. See `opened`."""
 
     def __init__(self, folder: Path | None) -> None:
         """Use the folder, which must exist."""

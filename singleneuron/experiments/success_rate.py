@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 IN_FLIGHT = 128
-"""Largest number of chunks in an executor at a time, if its number of workers is unknown."""
+"""Largest number of chunks at a time in an executor whose number of workers is unknown."""
 UNDECIDED_SHARE = 0.01
 """Largest share of undecided runs for which a rate is reported; above it, only bounds are reported."""
 _NOT_SETTINGS = ("workers", "executor", "directory", "progress")

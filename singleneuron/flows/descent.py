@@ -116,7 +116,7 @@ def sample_gradient(x, xt, y, noise, a, w, z, dw):
 def _descend_sample(
     x, xt, y, start, steps_at, rate, label_noise, seed, trajectory, limit, tolerance, path, end, reason, step
 ):
-    # Over 50 lines: routines for the parts of a step would all need the scratch arrays of the block passed.
+    # Over 50 lines: routines for the parts of a step would all need the block's scratch arrays as arguments.
     n, d = x.shape
     blocks = min(start.shape[0], BLOCKS)
     for block in prange(blocks):

@@ -22,7 +22,7 @@ Progress = Callable[[int, int], None]
 
 
 Ends = tuple[Array, NDArray[np.int8], Array]
-"""Path (3, T, B) of (a, p, q), status (B,) and time (B,); in the limit T = 1."""
+"""Path (3, T, B) of (a, p, q), status (B,) and time (B,); with t_end = inf, T = 1."""
 
 
 S = TypeVar("S", bound=Starts)
@@ -121,7 +121,7 @@ def times_reached(task: Task, method: str) -> Array:
 
 
 def descent_steps(task: Task) -> tuple[float, NDArray[np.int64]]:
-    """Return the learning rate and the step counts (T,) to report: in the limit, that of CERTAIN_TIME."""
+    """Return the learning rate and the step counts (T,) to report: with t_end = inf, that of CERTAIN_TIME."""
     rate = task.learning_rate or 0.0
     times = np.array([CERTAIN_TIME]) if task.limit else task.times
     steps = np.rint(times / rate)

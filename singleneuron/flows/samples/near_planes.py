@@ -83,7 +83,7 @@ def look_around(planes, y, watch):
                 watch.columns[j, count] = planes.x[i, j]
             count += 1
     watch.size[0] = count
-    # No hyperplane is farther than 1 from a unit vector.
+    # A reach above 1 covers all hyperplanes, since none is farther than 1 from the unit vector e.
     watch.reach[0] = reach if count < m else math.inf
 
 

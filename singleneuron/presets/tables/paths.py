@@ -84,7 +84,7 @@ class Paths(PresetPart):
 
 
 class AngleFlows(PresetPart):
-    """Balanced population flows for several d and both signs of a(0), and the universal angle curve."""
+    """Balanced population flows for several values of d and signs of a(0), and the universal angle curve."""
 
     kind: Literal["angle"]
     d: tuple[int, ...]
