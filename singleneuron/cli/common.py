@@ -24,7 +24,7 @@ RESULTS = Path("build/results")
 def add_options(parser: argparse.ArgumentParser, record: type, only: Sequence[str] = ()) -> None:
     """Add an option for every field of a settings record, or only for those named in `only`.
 
-    Factors get no default here: if one is not given, the record's own default applies and spans no dimension.
+    Factors get no default here: if one is not given, the default of the record applies, without a dimension.
     """
     groups: dict[str, argparse._MutuallyExclusiveGroup] = {}
     for item in options_of(record):

@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     def run() -> int | None:
         with warnings.catch_warnings():
-            # Overflow shows in the status of the trajectories concerned.
+            # No warnings of overflow: the status of a trajectory shows it.
             warnings.simplefilter("ignore", RuntimeWarning)
             return cast("int | None", options.run(options))
 

@@ -32,7 +32,7 @@ def study_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_study(options: argparse.Namespace) -> None:
-    """Run a study, or resume it from its chunks; write it, and print its rates."""
+    """Run a study, or resume it from its chunks; write the result, and print the rates."""
     config = config_of(options)
     arguments = arguments_of(StudySettings, options)
     StudySettings(**arguments).check_size()

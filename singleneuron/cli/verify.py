@@ -1,4 +1,4 @@
-"""`singleneuron verify`: verdicts on the shipped statements, or on one of the user's own."""
+"""`singleneuron verify`: verdicts on the shipped statements, or on a statement of the user's own."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def verify_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_verify(options: argparse.Namespace) -> int:
-    """Verify statements, write the verdicts, and print them; return 1 unless every verdict is in DONE."""
-    # A statement of the user's own must not replace the verdicts on the shipped ones.
+    """Verify statements, write the verdicts, and print them; return 0 if every verdict is in DONE, else 1."""
+    # The verdict on a user's own statement must not replace the verdicts on the shipped statements.
     name = "verdicts" if options.statement is None else f"verdicts-{options.statement.stem}"
     config, out = config_of(options), options.out or RESULTS / f"{name}.json"
     claim(out, config=config, overwrite=options.overwrite, suffixes=(".json",))

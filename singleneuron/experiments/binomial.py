@@ -1,4 +1,4 @@
-"""Binomial confidence intervals, for a number of runs that is fixed in advance or decided by the counts."""
+"""Binomial confidence intervals, for a number of runs that is fixed in advance or depends on the counts."""
 
 from collections.abc import Callable
 
@@ -12,9 +12,9 @@ Limits = Callable[[ArrayLike, ArrayLike], tuple[Array, Array]]
 
 
 def clopper_pearson(successes: ArrayLike, trials: ArrayLike, level: float = 0.95) -> tuple[Array, Array]:
-    """Compute exact confidence limits of a probability, for a number of trials fixed in advance.
+    """Compute exact confidence limits for a probability, for a number of trials fixed in advance.
 
-    They cover the probability, whatever it is, with probability >= `level`.
+    Whatever the true probability is, the interval covers it with probability >= `level`.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def clopper_pearson(successes: ArrayLike, trials: ArrayLike, level: float = 0.95
     Returns
     -------
     low, high : ndarray
-        The limits, in the shape of the counts; [0, 1] without trials.
+        The limits, in the shape of the counts; 0 and 1 if there are no trials.
 
     References
     ----------
@@ -44,10 +44,11 @@ def clopper_pearson(successes: ArrayLike, trials: ArrayLike, level: float = 0.95
 def confidence_sequence(successes: ArrayLike, trials: ArrayLike, level: float = 0.95) -> tuple[Array, Array]:
     """Compute confidence limits that hold for all numbers of trials at once, and so at any stopping time.
 
-    Under the probability p, with s successes and f failures, B(s + 1, f + 1)/(p^s (1 - p)^f) is a martingale
-    with mean 1: the likelihood ratio of a uniform mixture of probabilities to p. By Ville's inequality, the
-    probability that it ever reaches 1/(1 - level) is <= 1 - level; the interval holds the p for which it has
-    not. It is about twice as wide as the exact interval for one fixed number of trials.
+    If the true probability is p, the ratio B(s + 1, f + 1)/(p^s (1 - p)^f) after s successes and f failures
+    is a martingale with mean 1: the likelihood of a uniform mixture of probabilities over that of p. By
+    Ville's inequality, the ratio ever reaches 1/(1 - level) with probability <= 1 - level; the interval holds
+    the p for which it is below that. The interval is about twice as wide as the exact one for a fixed number
+    of trials.
 
     Parameters
     ----------
@@ -59,7 +60,7 @@ def confidence_sequence(successes: ArrayLike, trials: ArrayLike, level: float = 
     Returns
     -------
     low, high : ndarray
-        The limits, in the shape of the counts; [0, 1] without trials.
+        The limits, in the shape of the counts; 0 and 1 if there are no trials.
 
     References
     ----------
@@ -73,7 +74,7 @@ def confidence_sequence(successes: ArrayLike, trials: ArrayLike, level: float = 
     limits = []
     for outside in (np.zeros(s.shape), np.ones(s.shape)):
         inside = rate.copy()
-        # The log likelihood is concave with its maximum at `rate`; 60 halvings leave 1e-18.
+        # The log likelihood is concave with its maximum at `rate`; 60 halvings leave an error of 1e-18.
         for _ in range(60):
             middle = (inside + outside) / 2
             kept = xlogy(s, middle) + xlog1py(n - s, -middle) > threshold
@@ -85,12 +86,13 @@ def confidence_sequence(successes: ArrayLike, trials: ArrayLike, level: float = 
 def with_undecided(
     limits: Limits, successes: ArrayLike, undecided: ArrayLike, trials: ArrayLike
 ) -> tuple[Array, Array]:
-    """Compute confidence limits of a probability when some trials have no outcome yet.
+    """Compute confidence limits for a probability when some trials have no outcome yet.
 
     Undecided trials count as failures for the lower limit, and as successes for the upper one. Both limits
-    grow with the successes, so this interval contains the one that the true outcomes would give: it covers
-    the probability at least as often, and for all numbers of trials at once if `limits` does. An interval
-    over only the decided trials does not, because trials that are slow to decide are not a random sample.
+    grow with the number of successes, so this interval contains the one that the true outcomes would give,
+    and covers the probability at least as often as that one. If `limits` holds for all numbers of trials at
+    once, so does this interval. An interval computed from only the decided trials has no such guarantee,
+    because trials that are slow to decide are not a random sample.
 
     Parameters
     ----------

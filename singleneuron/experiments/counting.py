@@ -20,8 +20,8 @@ from singleneuron.problem.arguments import Array
 class GroupCounts:
     """The counts of a group: of all its runs, or of those up to the first chunk after which it may stop.
 
-    Chunks arrive in any order and are added in the order of their runs, so that the point where a group stops
-    depends only on the counts.
+    Chunks may arrive in any order but are added in the order of their runs, so that the point where a group
+    stops depends only on the counts.
     """
 
     def __init__(self, group: Group, runs: int, ci_width: float | None) -> None:
@@ -54,12 +54,12 @@ class GroupCounts:
 
     @property
     def runs(self) -> int:
-        """Number of runs to count, as far as is known."""
+        """Number of runs to count, as far as it is known by now."""
         return self.ranges[-1][1]
 
 
 def confidence_limits(limits: Limits, table: NDArray[np.int64]) -> tuple[Array, Array]:
-    """Return the confidence limits (low, high) of each row of `COUNTS`, as `with_undecided` does."""
+    """Return confidence limits (low, high) for each row of a table of `COUNTS`; see `with_undecided`."""
     successes, _, decided, undecided = table.T[:4]
     return with_undecided(limits, successes, undecided, decided + undecided)
 
@@ -72,7 +72,7 @@ def count_chunks(
     width: int,
     progress: Progress,
 ) -> None:
-    """Count every chunk that is not in the store, with at most `width` of them in the executor at a time."""
+    """Count every chunk that is not in the store, with at most `width` chunks in the executor at a time."""
     running: dict[Future[list[list[int]]], tuple[int, int]] = {}
     todo = _todo(counts, store)
     try:
@@ -101,7 +101,7 @@ def count_chunks(
 
 
 def _todo(counts: list[GroupCounts], store: Store) -> Iterator[tuple[int, int]]:
-    """Yield the chunks to count as (group, index), one per group in turn; add stored chunks to the counts."""
+    """Yield chunks to count as (group, index), from each group in turn; add stored chunks to the counts."""
     for index in range(max(len(c.ranges) for c in counts)):
         for g, c in enumerate(counts):
             if index < len(c.ranges):

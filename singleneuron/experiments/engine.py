@@ -1,4 +1,4 @@
-"""The engine of every experiment: train the dense level, prune by every algorithm, count the outcomes.
+"""The engine of every experiment: train the dense level, prune with every algorithm, count the outcomes.
 
 Maps, studies and verification share it. They differ in their starts and in what they do with the counts.
 """
@@ -36,7 +36,7 @@ def train_and_prune(
     level_time: float = np.inf,
     **training: Any,
 ) -> Iterator[PruneResult]:
-    """Train the dense level once, and prune it by every algorithm.
+    """Train the dense level once, and prune it with every algorithm.
 
     Parameters
     ----------
@@ -45,9 +45,9 @@ def train_and_prune(
     starts : State or Reduced
         B starts.
     algorithms : sequence of Algorithm
-        The algorithms to prune by.
+        The algorithms to prune with.
     levels : int
-        Number of prunings, as in `prune`.
+        Number of pruning steps, as in `prune`.
     level_time : float
         Length of a level, as in `prune`.
     **training
@@ -56,7 +56,8 @@ def train_and_prune(
     Yields
     ------
     PruneResult
-        The B runs of each algorithm, in their order. A result holds all weights, so only one exists at a time.
+        For each algorithm, in the given order, the result of its B runs. A result holds all weights of all
+        levels, so only one exists at a time.
     """
     dense = integrate(problem, starts, level_time, **training)
     for algorithm in algorithms:
@@ -76,8 +77,8 @@ def tally(success: Array, status: NDArray[np.int8], *, descent: bool = False) ->
     status : (B,) array of int
         Codes of `Status`.
     descent : bool
-        Whether the runs use gradient descent. If descent diverges, the run has failed, so it is decided; if
-        the integrator gives up on a flow, the run is undecided.
+        Whether the runs use gradient descent. If descent diverges, the run counts as decided, because it has
+        failed; if the integrator gives up on a flow, the run counts as undecided.
 
     Returns
     -------

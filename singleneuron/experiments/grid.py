@@ -22,10 +22,10 @@ LARGEST_SCALE = 1e100
 """Largest scale factor of the starts: squares of the weights must stay within double precision."""
 
 BLOCK = 4096
-"""Number of starts drawn at a time. The start of a run depends on this, but not on the chunks."""
+"""Number of starts drawn at a time. The start of a run depends on this number, but not on the chunks."""
 
 BLOCK_NUMBERS = 2**22
-"""Most random numbers drawn at a time, which limits the size of a block in many dimensions."""
+"""Largest number of random numbers drawn at a time; it limits the size of a block if d is large."""
 
 
 def _values(name: str, value: Any) -> list[Any]:
@@ -67,8 +67,8 @@ def _samples(value: Any) -> int | None:
 class Group:
     """Points of a study's grid that share their dense level, with everything that their runs depend on.
 
-    The points of a group differ only in their algorithm. The other fields are the values of the factors, and
-    the settings that all points have in common.
+    The points of a group differ only in their algorithm. The other fields hold their values of the other
+    factors, and the settings that all points of the grid have in common.
     """
 
     d: int
@@ -98,7 +98,7 @@ class Group:
 
     @property
     def chunk(self) -> int:
-        """Number of runs in a chunk, which take about a second."""
+        """Number of runs in a chunk, which takes about a second."""
         return 64 if self.n is not None else 2 * self.block
 
 
@@ -115,7 +115,7 @@ class Grid:
     groups : list of Group
         The groups, with their algorithms.
     where : list of tuple of int
-        For every point, in C order, its group and the index of its algorithm in that group.
+        For every point, in C order, the index of its group and the index of its algorithm in that group.
     """
 
     values: dict[str, list[Any]]

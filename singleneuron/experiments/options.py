@@ -19,7 +19,7 @@ def option(default: Any = MISSING, *, text: str, kind: type = float, **how: Any)
     `kind` is the type of a value on the command line. `how` may hold the `name` of the option if it
     differs from the field's, its `metavar` and `choices`, and these flags: `several` (it takes a list of
     values), `factor` (it takes a list that spans a dimension), `infinite` (it takes inf as well as integers).
-    At most one of the options that have the same word under `exclusive` may be given.
+    It may also hold `exclusive`, a word: at most one of the options with the same word may be given.
     """
     return field(default=default, metadata={"text": text, "kind": kind, **how})
 
@@ -40,7 +40,7 @@ def options_of(record: type) -> list[Field[Any]]:
     Returns
     -------
     list of Field
-        The fields, in their order, each with its `option` as metadata.
+        The fields in their order, each with the arguments of its `option` as metadata.
     """
     return [item for item in fields(record) if "text" in item.metadata]
 
@@ -53,7 +53,7 @@ def made(record: Callable[..., Record], arguments: Mapping[str, Any]) -> Record:
     record : type
         `MapSettings` or `StudySettings`.
     arguments : Mapping
-        Values by field; those that `TRAINING` names go into the field `training`.
+        Values by field name; those named in `TRAINING` go into the field `training`.
 
     Returns
     -------

@@ -1,7 +1,7 @@
-"""The runs of a study: what each draws, and how it ends.
+"""The runs of a study: draw their starts and data, train them, and count how they end.
 
-Run i draws its start and its data from counters keyed only by the seed, the problem and i, so that any range
-of runs may be counted anywhere, in any order.
+What run i draws depends only on the seed, the problem and i, so that any range of runs may be counted
+anywhere, in any order.
 """
 
 import threading
@@ -62,7 +62,7 @@ def count_runs(group: Group, first: int, last: int) -> list[list[int]]:
 
 
 def _training(group: Group, seed: int) -> dict[str, Any]:
-    """Return the arguments of `integrate` at every level."""
+    """Return the arguments of `integrate` that are the same at every level."""
     own = {"learning_rate": group.learning_rate, "method": group.method, "seed": seed}
     return dict(group.training) | own
 
@@ -74,7 +74,7 @@ def check_training(group: Group) -> None:
 
 
 def _count(group: Group, problem: Population | Sample, starts: Starts, seed: int) -> NDArray[np.int64]:
-    """Return the `COUNTS` of these starts, a row for each algorithm."""
+    """Return the `COUNTS` of the runs from these starts, a row for each algorithm."""
     descent = group.learning_rate is not None
     ends = train_and_prune(
         problem, starts, group.algorithms, levels=group.levels, level_time=group.level_time,

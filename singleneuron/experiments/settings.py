@@ -135,7 +135,7 @@ class MapSettings:
         from signflow.workers import check_runs
 
         cells, algorithms = self.resolution**2, len(self.algorithms)
-        starts = 3 * min(CELLS, cells) * self.d  # drawn, assembled, and kept
+        starts = 3 * min(CELLS, cells) * self.d  # three copies of the starts: drawn, assembled, and kept
         size = 8 * (3 * algorithms * cells + starts)
         check_memory(f"a map with resolution = {self.resolution}, d = {self.d}", size)
         check_runs((self.average or 1) * algorithms * cells)
@@ -151,7 +151,7 @@ class MapSettings:
 
     @property
     def how(self) -> dict[str, Any]:
-        """The arguments of `integrate` besides the problem and the starts."""
+        """The arguments of `integrate` other than the problem, the starts and the time."""
         own = {"method": self.method, "seed": self.seed, "learning_rate": self.learning_rate}
         return dict(self.training) | own
 
@@ -160,7 +160,7 @@ class MapSettings:
 class StudySettings:
     """Which points a study covers, how many runs each has, and how their neurons are trained and pruned.
 
-    A factor is a value, or a sequence of values, which becomes a dimension.
+    Each factor is one value, or a sequence of values that becomes a dimension.
 
     Attributes
     ----------

@@ -27,14 +27,14 @@ def _text(value: Any) -> str:
 
 
 class Store:
-    """The chunks of one study in a folder, by name; without a folder nothing is kept. Made by `opened`."""
+    """The chunks of one study in a folder, by name; without a folder nothing is kept. See `opened`."""
 
     def __init__(self, folder: Path | None) -> None:
         """Use the folder, which must exist."""
         self.folder = folder
 
     def load(self, name: str) -> Any:
-        """Return the value saved under a name; None if there is none, or if its checksum does not match."""
+        """Return the value saved under a name, or None if it is missing or its checksum does not match."""
         if self.folder is None or not (path := self.folder / f"{name}.json").is_file():
             return None
         checksum, _, text = path.read_bytes().partition(b"\n")
@@ -52,7 +52,7 @@ class Store:
 
 @contextlib.contextmanager
 def opened(folder: Path | None, config: Mapping[str, Any]) -> Iterator[Store]:
-    """Open the chunks in a folder, and lock it: no other process may use it meanwhile.
+    """Open the chunks in a folder, and lock the folder so that no other process may use it meanwhile.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def _check_strangers(folder: Path) -> None:
-    """Raise ValueError if the folder holds other files, except hidden ones, which file managers create."""
+    """Raise ValueError if the folder holds other files; hidden ones, left by file managers, are allowed."""
     known = (MANIFEST, LOCK, locks.beside(folder / LOCK).name)
     others = [
         path.name
@@ -139,7 +139,7 @@ def _check_manifest(manifest: Path, stated: Mapping[str, Any]) -> None:
 
 
 def _differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
-    """Return the names of the entries that differ; within groups, of the fields that differ."""
+    """Return the names of the entries that differ and, for groups, of the fields that differ in them."""
     names = {key for key in {*theirs, *ours} if theirs.get(key) != ours.get(key)}
     pairs = list(zip(theirs.get("groups", ()), ours.get("groups", ()), strict=False))
     within = {key for one, other in pairs for key in one | other if one.get(key) != other.get(key)}
@@ -183,7 +183,7 @@ def kept(path: Path, folder: Path) -> Iterator[None]:
 
 
 def discard(folder: Path) -> None:
-    """Remove the chunks in a folder, and the folder unless it holds anything else.
+    """Remove the chunks in a folder, then the folder itself unless it holds anything else.
 
     Parameters
     ----------

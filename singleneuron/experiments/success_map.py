@@ -62,7 +62,7 @@ def success_map(
     w_perp : float, optional
         Norm of w_2, ..., w_d; by default sqrt(1 - 1/d).
     balanced : bool
-        Choose that norm so that |w| = |a|. It exists where |a| >= |w_1|; cells elsewhere are NaN.
+        Choose that norm so that |w| = |a|, which is possible where |a| >= |w_1|; all other cells are NaN.
     average : int, optional
         Draw w_2, ..., w_d this many times from N(0, 1/d), and average the outcomes.
     targets : int
@@ -78,7 +78,7 @@ def success_map(
     rewind_time : float, optional
         Time that WR rewinds to; WR needs it.
     levels : int
-        Number of prunings, in geometric steps from d to `targets` coordinates.
+        Number of pruning steps, which lead geometrically from d to `targets` coordinates.
     level_time : float
         Length of every level; inf trains each to its limit.
     learning_rate : float, optional
@@ -96,9 +96,9 @@ def success_map(
         Coordinates `algorithm`, `a0` and `w0`, which is w_1(0); attributes `d`, `imp` and `status_codes`.
         Variables over (algorithm, a0, w0):
 
-        - `success`: 1 or 0, or the mean with `average`; NaN if there is no such start, or if it is undecided.
+        - `success`: 1 or 0, or the mean with `average`; NaN if there is no such start, or no outcome.
         - `status`: codes of `Status`; -1 if there is no such start or, with `average`, if no run failed.
-        - `loss`: loss at the end of the last level.
+        - `loss`: loss at the end of the last level, or the mean with `average`.
         - `predicted`: success of the flow in the limit of long levels, by theory; NaN if there is no formula.
           For samples in d > 1 there is a formula only for IMP, if the mask keeps the target.
         - `success_low`, `success_high`: with `average`, the success if all undecided runs failed, or all
@@ -116,7 +116,7 @@ def success_map(
 
     Examples
     --------
-    IMP needs w_1(0) > 0 here, LRR does not.
+    Here IMP needs w_1(0) > 0, but LRR does not.
 
     >>> import singleneuron as sn
     >>> data = sn.success_map(d=2, resolution=5)
@@ -227,8 +227,8 @@ def predicted_edge(
 ) -> Array:
     """Find the a(0) at which predicted success begins, for each w_1(0).
 
-    If s_pos > 0, predicted success never falls as a(0) grows, so bisection finds the edge up to rounding. For
-    IMP on samples, the edge holds for starts whose mask keeps the target.
+    If s_pos > 0, a larger a(0) never turns predicted success into failure, so bisection finds the edge up to
+    rounding. For IMP on samples, the edge holds for starts whose mask keeps the target.
 
     Parameters
     ----------
@@ -274,7 +274,7 @@ def _starts(settings: MapSettings, axis: Array, run: int) -> Iterator[tuple[NDAr
         a, w = axis[cells // resolution], axis[cells % resolution]
         norm = np.full(a.shape, np.sqrt(1 - 1 / d) if settings.w_perp is None else settings.w_perp)
         if settings.balanced:
-            # With d = 1 there is no other coordinate to make up the norm.
+            # With d = 1 there is no other coordinate that could make |w| equal to |a|.
             on_cone = np.abs(a) == np.abs(w) if d == 1 else np.abs(a) >= np.abs(w)
             cells, a, w = cells[on_cone], a[on_cone], w[on_cone]
             norm = np.sqrt((np.abs(a) - np.abs(w)) * (np.abs(a) + np.abs(w)))

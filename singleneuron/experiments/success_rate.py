@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 IN_FLIGHT = 128
-"""Largest number of chunks in an executor at a time, if its number of workers is unknown."""
+"""Largest number of chunks at a time in an executor whose number of workers is unknown."""
 UNDECIDED_SHARE = 0.01
 """Largest share of undecided runs for which a rate is reported; above it, only bounds are reported."""
 _NOT_SETTINGS = ("workers", "executor", "directory", "progress")
@@ -71,8 +71,8 @@ def success_rate(
     The start and the data of a run depend only on its point, its number and the seed, so the counts are
     exactly the same for any number of workers, in any order, and after interruptions. Points with the same d,
     init and seed share their starts, with one exception: the population with one target, at most one pruning
-    and infinite levels needs only (a, p, q), and draws different starts. With a smaller n, the data are the
-    first samples of those with a larger n.
+    step and infinite levels needs only (a, p, q), and these starts are drawn differently. The data with a
+    smaller n are the first samples of the data with a larger n.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def success_rate(
     targets : int or sequence of int
         Number of coordinates of the target.
     levels : int
-        Number of prunings, in geometric steps from d to `targets` coordinates.
+        Number of pruning steps, which lead geometrically from d to `targets` coordinates.
     imp : {'keep', 'rebalance'}
         What IMP and WR do with a after pruning: keep it, or set it to sign(a) |mask * w|.
     runs : int
@@ -113,10 +113,10 @@ def success_rate(
     workers : int, optional
         Number of processes that do the work, by default one per core; 1 uses only this process.
     executor : concurrent.futures.Executor, optional
-        Executor that does the work instead of these processes.
+        Executor that does the work instead of such processes.
     directory : str or Path, optional
-        Folder that keeps finished chunks; a study that finds them there does not count them again. By default
-        nothing is kept.
+        Folder in which finished chunks are kept; chunks found there are not counted again. By default nothing
+        is kept.
     progress : callable, optional
         Called as progress(done, total) with numbers of runs.
     **training
@@ -125,19 +125,20 @@ def success_rate(
     Returns
     -------
     Dataset
-        Every factor is a coordinate, `algorithms` under the name `algorithm`; those given as sequences are
+        Every factor is a coordinate (`algorithms` is named `algorithm`), and those given as sequences are
         dimensions. None becomes inf for n, and NaN for learning_rate and rewind_time. Attributes: `runs`,
         `seed`, `interval`, `levels`, `imp` and `method`. Variables:
 
-        - `decided`, `undecided`: runs with and without an outcome, which add up to those counted. Gradient
-          descent that diverges is decided: it fails.
+        - `decided`, `undecided`: runs with and without an outcome, which add up to all runs counted. A run
+          whose gradient descent diverges is decided: it fails.
         - `successes`: successful runs; `trapped`: those that succeed only in the limit.
         - `ambiguous`, `failed`: runs in which the flow has no unique continuation, and runs in which the
           integrator gave up or descent diverged.
         - `rate`: successes / decided; NaN, with a warning, if more than 1 % of the runs are undecided.
         - `rate_low`, `rate_high`: the rate if all undecided runs failed, or all succeeded.
-        - `ci_low`, `ci_high`: a 95 % interval, valid however the undecided runs would end: that of
-          `clopper_pearson` or, with `ci_width`, of `confidence_sequence`, valid at any stopping time.
+        - `ci_low`, `ci_high`: limits of a 95 % interval for the rate, which hold however the undecided runs
+          would end. They come from `clopper_pearson` or, with `ci_width`, from `confidence_sequence`, whose
+          limits hold at any stopping time.
         - `predicted`: the rate by theory; NaN if there is no formula.
 
     Raises
@@ -150,7 +151,7 @@ def success_rate(
 
     References
     ----------
-    Theorem 2.3 of Gadhikar & Burkholz (ICLR 2024): balanced starts succeed at rate 1/4 by IMP, 1/2 by LRR.
+    Theorem 2.3 of Gadhikar & Burkholz (ICLR 2024): balanced starts succeed at rate 1/4 (IMP) or 1/2 (LRR).
 
     Examples
     --------
@@ -161,7 +162,7 @@ def success_rate(
     >>> data.predicted.values.tolist()
     [0.25, 0.5]
     """
-    # Over 50 lines: half of them are the signature.
+    # Over 50 lines, half of which are the signature.
     arguments = {name: value for name, value in locals().items() if name not in _NOT_SETTINGS}
     settings = StudySettings(**arguments)
     workers = cores() if workers is None else integer_in_range("workers", workers, 1, MOST_WORKERS)
@@ -170,7 +171,7 @@ def success_rate(
     counts = [GroupCounts(group, runs, ci_width) for group in groups]
     for group in groups:
         check_training(group)
-    # The number of runs and `ci_width` are left out, as no chunk depends on them, so a study may be extended.
+    # No chunk depends on `runs` or `ci_width`, so they are left out, and a study may be extended later.
     config = {"groups": [asdict(group) for group in groups]}
     report = progress or (lambda done, total: None)
     chunks = sum(len(c.ranges) for c in counts)

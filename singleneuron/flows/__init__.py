@@ -1,1 +1,1 @@
-"""Training, integrated in time: one file per problem or method, all driven by `integrate`."""
+"""Training by gradient flow or gradient descent: a file per problem or method, all called by `integrate`."""

@@ -1,7 +1,6 @@
-"""Full-batch gradient descent with a learning rate, with phi'(0) = 0.
+"""Full-batch gradient descent with a fixed learning rate and phi'(0) = 0.
 
-The population is trained in reduced coordinates (a, p, q). Samples are trained in full coordinates (a, w),
-optionally with fresh label noise at every step.
+The state is (a, p, q) on the population, and (a, w) on samples, whose labels may get new noise at every step.
 """
 
 import math
@@ -17,16 +16,16 @@ from singleneuron.problem.arguments import Array
 from singleneuron.problem.status import DEAD_RATIO, TINY_NORM
 
 BLOCKS = 64
-"""Largest number of parts into which a batch is split for the threads."""
+"""Largest number of parts into which a batch is split, to share it among threads."""
 HUGE = 1e30
-"""A state larger than this has diverged. Below it, losses and squared gradients do not overflow."""
+"""A larger state counts as diverged. Losses and squared gradients of smaller states do not overflow."""
 SETTLED = 1e-3
-"""In the limit, descent on samples stops once its gradient has fallen to this multiple of the tolerance."""
+"""With `limit`, descent on samples stops once |grad L| has fallen to this multiple of the tolerance."""
 
 
 @routine
 def population_gradient(a, p, q, nu):
-    """Return (dL/da, dL/dp, dL/dq, theta); the derivatives are 0 at rho = 0, where phi'(0) = 0.
+    """Return (dL/da, dL/dp, dL/dq, theta); at rho = 0 the derivatives are 0, since phi'(0) = 0.
 
     L = a^2 rho^2/4 - a rho k(theta) up to a constant, with cos(theta) = nu p/rho.
     """
@@ -35,7 +34,7 @@ def population_gradient(a, p, q, nu):
         return 0.0, 0.0, 0.0, 0.5 * math.pi
     sine = math.hypot(q, math.sqrt((1.0 - nu) * (1.0 + nu)) * p) / rho
     cosine = nu * p / rho
-    # If computed as pi - theta, delta would lose its digits near theta = pi.
+    # delta is pi - theta, computed without this subtraction, which would lose digits near theta = pi.
     delta = math.atan2(sine, -cosine)
     if delta < 0.2:
         # The power series of sin(delta) - delta cos(delta), whose two terms nearly cancel here.
@@ -51,7 +50,7 @@ def population_gradient(a, p, q, nu):
 
 @kernel(parallel=True)
 def _descend_population(start, nu, steps_at, rate, limit, tolerance, path, end, reason, step):
-    """Descend from every start (a, p, q); `since` is the step at which it came within tolerance, or -1."""
+    """Descend from every start (a, p, q). It is within tolerance since step `since`, or not at all (-1)."""
     blocks = min(start.shape[0], BLOCKS)
     for block in prange(blocks):
         for b in range(block, start.shape[0], blocks):
@@ -73,7 +72,7 @@ def _descend_population(start, nu, steps_at, rate, limit, tolerance, path, end, 
                 if why != END or filled == steps_at.size:
                     break
                 a1, p1, q1 = a - rate * da, p - rate * dp, q - rate * dq
-                # Not written with `> HUGE`, so that NaN counts as diverged.
+                # `not ... <= HUGE` instead of `> HUGE`, so that NaN counts as diverged.
                 if not abs(a1) + abs(p1) + abs(q1) <= HUGE:
                     why = FAILED
                     break
@@ -93,8 +92,7 @@ def _descend_population(start, nu, steps_at, rate, limit, tolerance, path, end, 
 def sample_gradient(x, xt, y, noise, a, w, z, dw):
     """Return dL/da and fill dw (d,) with dL/dw, for samples x (n, d), xt = x^T, and labels y + noise (n,).
 
-    z (n,) is scratch, which holds w.x_i afterwards. It is summed over the rows of xt, so that the inner loop
-    reads contiguous memory for any d.
+    z (n,) is filled with w.x_i, row by row of xt, so that the inner loop reads contiguous memory for any d.
     """
     n, d = x.shape
     z[:] = 0.0
@@ -118,8 +116,7 @@ def sample_gradient(x, xt, y, noise, a, w, z, dw):
 def _descend_sample(
     x, xt, y, start, steps_at, rate, label_noise, seed, trajectory, limit, tolerance, path, end, reason, step
 ):
-    # Over 50 lines: the parts of a step share the scratch arrays of their block, and passing these to one
-    # routine per part would take more lines than it saves.
+    # Over 50 lines: routines for the parts of a step would all need the block's scratch arrays as arguments.
     n, d = x.shape
     blocks = min(start.shape[0], BLOCKS)
     for block in prange(blocks):
@@ -174,7 +171,7 @@ def _descend_sample(
 
 
 def _outputs(size: int, steps_at: NDArray[np.int64], width: int) -> tuple[NDArray[np.int64], tuple]:
-    """Check `steps_at`; return it with uninitialised outputs: path, end states, reasons and steps."""
+    """Check `steps_at`; return it, and uninitialised arrays for the path, end states, reasons and steps."""
     steps_at = np.array(steps_at, dtype=np.int64)
     if steps_at.ndim != 1 or steps_at.size == 0 or steps_at[0] < 0 or np.any(np.diff(steps_at) < 0):
         raise ValueError(f"steps_at must be step counts >= 0 that never decrease, but is {steps_at}")
@@ -195,8 +192,8 @@ def descend_population(
 ) -> tuple[Array, Array, NDArray[np.int64], NDArray[np.int64]]:
     """Run gradient descent on the population loss from reduced starts.
 
-    A trajectory that grows beyond HUGE ends as FAILED, in its last state before that. Internally q is signed,
-    since a long step may carry w across v; |q| is returned.
+    A trajectory that would grow beyond HUGE ends as FAILED, in its last state below HUGE. Internally q is
+    signed, since a long step may carry w across the line along v; |q| is returned.
 
     Parameters
     ----------
@@ -205,24 +202,26 @@ def descend_population(
     nu : Array
         (B,) |mask * v|, so that cos(theta) = nu p/rho.
     steps_at : NDArray[np.int64]
-        (T,) step counts to record; they never decrease.
+        (T,) step counts at which to record the state; they never decrease.
     learning_rate : float
         Step size.
     tolerance : float
-        Largest max(|a rho - 1|, theta) of a state that counts as having reached the target.
+        A state with max(|a rho - 1|, theta) up to this counts as having reached the target.
     limit : bool
         End a trajectory as soon as it is within tolerance (CONVERGED), is dead (EVENT), or no longer moves
         (CERTAIN).
 
     Returns
     -------
-    tuple[Array, Array, NDArray[np.int64], NDArray[np.int64]]
-        path (B, T, 3) and end states (B, 3) of (a, p, q); why each trajectory ended (B,); and the step (B,)
-        since which it was within tolerance, or its last step if it was not.
+    path, end : Array
+        States (a, p, q): (B, T, 3) at the steps to record, and (B, 3) at the end.
+    reason, step : NDArray[np.int64]
+        (B,) each: why each trajectory ended, and the step since which it was within tolerance, or its last
+        step if it was not.
     """
     start = np.stack(np.broadcast_arrays(a, p, q), axis=-1).astype(np.float64)
     steps_at, outputs = _outputs(len(start), steps_at, 3)
-    # Always copy: a read-only view has another type, for which numba would compile another kernel.
+    # Always copy: a read-only view has another type, for which numba would compile the kernel again.
     overlap = np.array(np.broadcast_to(nu, len(start)), dtype=np.float64)
     _descend_population(start, overlap, steps_at, float(learning_rate), limit, float(tolerance), *outputs)
     return outputs
@@ -252,8 +251,8 @@ def descend_sample(
     """Run gradient descent on samples.
 
     Without label noise, a state is within tolerance if |grad L| <= tolerance. If the minimum lies on a kink,
-    |grad L| never falls that far. A trajectory that grows beyond HUGE ends as FAILED, in its last state
-    before that.
+    |grad L| never falls that far. A trajectory that would grow beyond HUGE ends as FAILED, in its last state
+    below HUGE.
 
     Parameters
     ----------
@@ -262,11 +261,11 @@ def descend_sample(
     a, w : Array
         (B,) and (B, d) starts.
     steps_at : NDArray[np.int64]
-        (T,) step counts to record; they never decrease.
+        (T,) step counts at which to record the state; they never decrease.
     learning_rate : float
         Step size.
     tolerance : float
-        Largest |grad L| of a state that counts as within tolerance.
+        A state with |grad L| up to this counts as within tolerance.
     label_noise : float
         Standard deviation of the Gaussian noise drawn anew for every label at every step. The noise depends
         only on (seed, trajectory, step, sample), not on chunks, threads or order.
@@ -275,14 +274,15 @@ def descend_sample(
     trajectory : NDArray[np.int64] | None
         (B,) indices of the trajectories, on which their noise depends; 0 to B - 1 by default.
     limit : bool
-        End a trajectory once |grad L| <= SETTLED * tolerance (CONVERGED), or once no later step can change
-        anything (CERTAIN).
+        End a trajectory once |grad L| <= SETTLED * tolerance (CONVERGED), or once no further step can change
+        it (CERTAIN).
 
     Returns
     -------
-    tuple[Array, Array, NDArray[np.int64], NDArray[np.int64]]
-        path (B, T, 1 + d) and end states (B, 1 + d) of (a, w); why each trajectory ended (B,); and the step
-        (B,) since which it was within tolerance, or its last step if it was not.
+    path, end : Array
+        States (a, w): (B, T, 1 + d) at the steps to record, and (B, 1 + d) at the end.
+    reason, step : NDArray[np.int64]
+        As in `descend_population`.
     """
     x, labels = np.array(x, dtype=np.float64, order="C"), np.array(y, dtype=np.float64)
     start = np.concatenate([np.reshape(a, (-1, 1)), w], axis=1).astype(np.float64)

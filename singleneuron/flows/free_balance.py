@@ -1,7 +1,7 @@
 """The population flow in (a, log rho, x), integrated without using that c = a^2 - rho^2 is conserved.
 
-`population` keeps c fixed. Here c is free, so its drift measures the error of the integrator. Comparing the
-end states of both tests the coordinates of `population`.
+`population` keeps c fixed. Here c is free to drift, and its drift measures the error of the integrator.
+Comparing the end states of the two modules tests the coordinates that `population` uses.
 """
 
 import math
@@ -62,14 +62,14 @@ def free_flow(starts: Reduced, times: Array, rtol: float) -> Reduced:
         States (B,) with q > 0. The coordinates cannot represent w = 0, or a w parallel or antiparallel
         to the target.
     times : Array
-        (T,) increasing times to report.
+        (T,) increasing times at which to report the states.
     rtol : float
         Tolerance of the integrator, relative and absolute.
 
     Returns
     -------
     Reduced
-        The states (T, B) at those times.
+        States (T, B) at `times`.
     """
     y = log_coordinates(starts)
     path = np.full((len(y), len(times), 3), np.nan)

@@ -16,8 +16,8 @@ from singleneuron.problem.status import TOLERANCE
 BALANCE_ERROR, BALANCE_DRIFT = 1e-2, 1e-6
 """A given c is wrong if it differs from a^2 - |w|^2 by more than BALANCE_DRIFT + BALANCE_ERROR (a^2 + |w|^2).
 
-BALANCE_DRIFT allows for the drift of integrators at their default tolerance, since their end states may be
-used as starts.
+BALANCE_DRIFT allows for the drift of c in an integration at the default tolerance, since its end states may
+be used as starts.
 """
 
 
@@ -44,23 +44,23 @@ def integrate(
     problem : Problem
         The population, or a sample.
     starts : S
-        B starts: a `State` with w (B, d), or for the population a `Reduced`, which costs the same for
-        any d. Its c, if given, must be a^2 - |w|^2.
+        B starts: a `State` with w (B, d) or, for the population, a `Reduced`, whose cost does not depend on
+        d. If the starts have a c, it must be a^2 - |w|^2.
     t_end : float | None
-        Final time, or inf for the limit. In the limit, a trajectory ends when it has converged, died or
-        got stuck and, from CERTAIN_TIME on, also when its limit is certain; if it is still open at HORIZON,
-        it is undecided. Gradient descent does not conserve c, so its limit is never certain: a trajectory
-        still open at CERTAIN_TIME is undecided.
+        Final time, or inf for the limit. With inf, a trajectory ends when it has converged, died or got
+        stuck; from CERTAIN_TIME on, it also ends when its limit is certain. If it is still open at HORIZON,
+        it is undecided. Gradient descent does not conserve c, so no limit is certain in advance, and a
+        trajectory still open at CERTAIN_TIME is undecided.
     t_eval : ArrayLike | None
         (T,) increasing times >= 0 at which to report states, instead of t_end; the state then has
         shape (T, B, ...).
     rtol, atol : float or float | None
         Tolerances of the integrator; atol defaults to rtol.
     method : str
-        'ode', 'exact' (for one coordinate, or balanced population starts), or 'auto': exact where
-        possible.
+        'ode', 'exact' (closed forms, for one coordinate or for balanced population starts), or 'auto',
+        which is 'exact' if possible, else 'ode'.
     mask : ArrayLike | None
-        (B, d) or (d,) bool, True for the coordinates kept. Pruned weights start at 0 and stay there.
+        (B, d) or (d,) bool, True for the coordinates to keep. Pruned weights start at 0 and stay there.
     learning_rate : float | None
         Step size of gradient descent; None for the flow.
     label_noise : float
@@ -81,7 +81,7 @@ def integrate(
     Raises
     ------
     ValueError
-        If an argument is invalid or does not fit the others; the message, one line, says what must hold.
+        If an argument is invalid or does not fit the others; the one-line message says what must hold.
 
     Examples
     --------
@@ -116,7 +116,7 @@ def integrate(
 
 
 def _check_balance(starts: Starts) -> None:
-    """Raise ValueError if c differs from the balance of a and w by more than an integrator may drift."""
+    """Raise ValueError if c differs from a^2 - |w|^2 by more than `BALANCE_ERROR` allows."""
     if starts.c is None:
         return
     found = balance(starts)
@@ -132,7 +132,7 @@ def _check_balance(starts: Starts) -> None:
 
 
 def _kept(problem: Problem, starts: Starts, mask: ArrayLike | None) -> BoolArray | None:
-    """Return the mask as (B, d), or None if it keeps everything."""
+    """Return the mask as a (B, d) array, or None if it keeps everything."""
     if mask is None:
         return None
     if not isinstance(starts, State):

@@ -1,7 +1,7 @@
 """The flow of one coordinate as an ODE, on the population or on samples.
 
 On either side of w = 0, a' = C w (s - a w) and w' = C a (s - a w), with the C and s of that side. At w = 0
-the flow sticks or crosses (Theorem 2.1). The side is stored as a parameter and never read back from the sign
+the flow sticks or crosses (Theorem 2.1). The side is stored as a parameter and never inferred from the sign
 of w, so that rounding cannot carry a dead state across.
 """
 
@@ -17,7 +17,7 @@ from singleneuron.kernels.dop853_step import workspace
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Line
 
-# Parameters of a side: C, s, its sign, whether w = 0 can be reached from it, whether c < 0, tolerance.
+# Parameters of a side: C, s, the sign of w, whether the flow can reach w = 0, whether c < 0, tolerance.
 SLOPE, TARGET, SIDE, LEAVES, NEGATIVE, TOL = range(6)
 ATOL_PER_SIZE = 100.0
 """A start smaller than 1/ATOL_PER_SIZE gets an absolute tolerance reduced in proportion to its size."""
@@ -45,7 +45,7 @@ def field(y, p, out):
 
 @routine
 def gauge(y, p, g):
-    """Measure a state for `dop853.parts`: the event w = 0, the target, and whether the limit is certain."""
+    """Fill g as `dop853.parts` says: the event w = 0, the target, and whether the limit is certain."""
     a, w = y[0], y[1]
     if p[LEAVES] > 0.0:
         g[0] = p[SIDE] * w
@@ -54,12 +54,12 @@ def gauge(y, p, g):
     else:
         g[0] = p[SIDE] * w - LEAST_W
     towards = a * p[TARGET]
-    # At w = 0 a small target would count as reached, although the flow is only entering this side.
+    # At w = 0 the flow only enters this side, but a target s below the tolerance would count as reached.
     outside = p[SIDE] * w <= 0.0
-    # There is no limit on a side that the flow leaves again.
+    # If the flow will leave this side again, its limit is not here.
     settles = towards >= 0.0 if p[SIDE] > 0.0 else p[LEAVES] == 0.0
     g[1] = abs(a * w - p[TARGET]) - p[TOL] if settles and not outside else 1.0
-    # The limit is open only if w > 0, c < 0 and a has not passed 0 yet.
+    # The limit is uncertain only if w > 0, c < 0 and a does not have the sign of the target yet.
     g[2] = -1.0 if p[SIDE] > 0.0 and p[NEGATIVE] > 0.0 and towards <= 0.0 else 1.0
 
 
@@ -68,7 +68,7 @@ solve = build(field, gauge)
 
 @routine
 def follow(y, statistics, c, times, rtol, atol, limit, t_certain, tolerance, path, work):
-    """Follow one trajectory from side to side; return (reason, time decided) and leave its end state in y."""
+    """Follow one trajectory across w = 0; return (reason, time decided), and leave its end state in y."""
     p = np.empty(6)
     p[NEGATIVE] = 1.0 if c < 0.0 else 0.0
     p[TOL] = tolerance
@@ -82,7 +82,7 @@ def follow(y, statistics, c, times, rtol, atol, limit, t_certain, tolerance, pat
         p[LEAVES] = 1.0 if c > 0.0 and p[SLOPE] * y[0] * p[TARGET] * side < 0.0 else 0.0
         if p[SLOPE] == 0.0:
             break
-        # The saddle (0, 0) multiplies errors by 1/|y|, so errors must be small relative to a small start.
+        # Passing the saddle (0, 0) multiplies errors by 1/|y|, so a small start needs a small tolerance.
         near = atol * min(1.0, ATOL_PER_SIZE * max(abs(y[0]), abs(y[1])))
         reason, t, filled, since = solve(
             y, p, t, times, filled, path, rtol, near, limit, t_certain, since, work
@@ -133,9 +133,9 @@ def line_flow(
     c : Array
         (B,) balance a^2 - w^2 of the starts.
     line : Line
-        Statistics of the data, C and s on either side of w = 0.
+        Statistics of the data: C and s on either side of w = 0.
     times : Array
-        (T,) increasing times to report.
+        (T,) increasing times at which to report the state.
     rtol, atol : float
         Tolerances of the integrator.
     limit : bool
@@ -143,13 +143,18 @@ def line_flow(
     t_certain : float
         With `limit`, the time from which a trajectory also ends when its limit is certain.
     tolerance : float
-        Largest |a w - s| of a state that counts as converged.
+        A state with |a w - s| up to this counts as converged.
 
     Returns
     -------
-    tuple[Array, Array, NDArray[np.int64], Array]
-        path (B, T, 2) and end states (B, 2) of (a, w), why each trajectory ended (B,), and the time (B,)
-        since which it was decided.
+    path : Array
+        (B, T, 2) states (a, w) at `times`.
+    end : Array
+        (B, 2) end states (a, w).
+    reason : NDArray[np.int64]
+        (B,) why each trajectory ended.
+    time : Array
+        (B,) the time since which the outcome was decided.
     """
     size = a.size
     start = np.stack([a, w], axis=-1)

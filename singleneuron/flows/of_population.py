@@ -57,7 +57,7 @@ def train_population(
 ) -> FlowResult[Any]:
     """Train starts on the population; return their states at the times of the task."""
     # Over 50 lines: each group of starts writes into the arrays below, and a function for the loop would need
-    # all of them, and the task, as arguments.
+    # all these arrays and the task as arguments.
     overlap = np.ones(starts.size)
     if isinstance(starts, State):
         starts = masked_start(starts, kept)
@@ -67,7 +67,7 @@ def train_population(
     else:
         reduced = starts
     c = start_balance(starts)
-    # If w is parallel to mask * v, is 0, or has one coordinate, w stays on a line: the same problem.
+    # If w is 0, is (anti)parallel to mask * v, or has one coordinate, it stays on a line: use `train_line`.
     single = (reduced.q == 0) & ((overlap > 0) | (reduced.p == 0))
     closed = bool(np.all(single | ((c == 0) & (overlap == 1) & (starts.c is not None))))
     method = choose_method(method, closed, task)

@@ -69,7 +69,7 @@ def train_samples(
             settled = reason != END if task.limit and method != "descent" else None
             hop = task.learning_rate or 0.0
             found = sample_status(part, end, known, overlap, task.tolerance, settled, hop)
-            if overlap == 1:  # a state that moves slowly looks at rest; only its fate shows whether it is
+            if overlap == 1:  # a state that moves slowly looks like one at rest; its fate tells them apart
                 found[(found == Status.STUCK) & (fate == MOVING)] = Status.UNDECIDED
                 found[fate == FADES] = Status.DEAD
             status[i] = found
@@ -93,7 +93,7 @@ def _descend_sample(part: Sample, starts: State, index: NDArray[np.intp], task: 
     if not task.label_noise:
         from_end = replace(task, times=np.zeros(1), limit=False)
         fate = _flow_sample(part, State(end[:, 0], end[:, 1:]), index, from_end)[-1]
-        fate[reason == CERTAIN] = CONVERGED  # its steps change nothing
+        fate[reason == CERTAIN] = CONVERGED  # further steps change nothing
     return path[..., 0], path[..., 1:], reason, step * rate, fate
 
 

@@ -1,8 +1,8 @@
 """The population flow at any balance, in two coordinates: x = log tan(theta/2), and u at the given c.
 
 In theta, a solver would step over pi if a < 0 < c, and report a false success. x has no end to step over, and
-keeps the digits of delta = pi - theta and rho as they decay together. Since c = a^2 - rho^2 is conserved, one
-more coordinate u suffices. With pull = k(theta) - a rho/2, so that a' = rho pull and rho' = a pull:
+keeps the digits of delta = pi - theta and of rho as they decay together. Since c = a^2 - rho^2 is conserved,
+one more coordinate u suffices. With pull = k(theta) - a rho/2, so that a' = rho pull and rho' = a pull:
 
     c >= 0:  u = log rho,  a = +-sqrt(c + rho^2),  u' = (a/rho) pull
     c < 0:   a = sqrt(-c) sinh u,  rho = sqrt(-c) cosh u,  u' = pull
@@ -10,8 +10,8 @@ more coordinate u suffices. With pull = k(theta) - a rho/2, so that a' = rho pul
 
 If c < 0, max(1, sqrt(-c)) u is stored in place of u, so that it has the scale of a.
 
-c is a parameter and cannot drift. However small rho becomes, a neuron therefore keeps its balance exactly, a
-dead one stays dead and, if c >= 0, a keeps its sign.
+c is a parameter and cannot drift. Therefore, however small rho becomes, a neuron keeps its balance exactly, a
+dead neuron stays dead and, if c >= 0, a keeps its sign.
 
 If a mask keeps only |mask * v| = nu < 1 of the target, x describes the angle to mask * v, with
 cos(theta) = -nu tanh(x), and x' gains a factor nu.
@@ -87,7 +87,7 @@ def enter(start, nu, c, tolerance, y, p):
 
 @routine
 def leave(y, p, reason, t, filled, times, limit, record, path, end):
-    """Write the `path` and the `end` of a trajectory that has reached y at t; `record` is its path in y."""
+    """Write the `path` and `end` of a trajectory that ended at y at time t; `record` is its path in y."""
     for i in range(filled):
         outer(record[i], p, path[i])
     outer(y, p, end)
@@ -117,7 +117,7 @@ def follow(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, e
 
 @kernel(parallel=True)
 def _follow(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, end, reason, time):
-    """Follow each trajectory separately: the readable form of `_follow_lanes`, which needs nu = 1."""
+    """Follow each trajectory separately, for any nu; `_follow_lanes` does the same faster, for nu = 1."""
     blocks = min(start.shape[0], 64)
     for block in prange(blocks):
         record, work = np.empty((times.size, 2)), workspace(2)
@@ -143,7 +143,7 @@ def follow_lanes(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, p
     y, p, s = np.empty((LANES, 2)), np.empty((LANES, 6)), np.empty((LANES, KNOWN))
     index = np.full(LANES, -1)
     busy, following = 0, 0
-    # A trajectory this near its target is finished by `approach`, whose error is below a tenth of rtol.
+    # From this distance to the target, `approach` finishes a trajectory; its error is below a tenth of rtol.
     near = 0.0 if limit else math.sqrt(rtol)
     while busy > 0 or following < reason.size:
         for lane in range(LANES):
@@ -197,7 +197,7 @@ def _follow_lanes(
 
 
 def _in_lanes(start: Array, *arguments: Any) -> None:
-    """Call `_follow_lanes` with long blocks, since lanes idle at their ends, but with one per thread."""
+    """Call `_follow_lanes` with few blocks, since lanes idle at the end of each, but with one per thread."""
     size = len(start)
     blocks = max(size // (64 * LANES), min(numba.get_num_threads(), -(-size // (4 * LANES))))
     _follow_lanes(start, *arguments, blocks)
@@ -226,7 +226,7 @@ def population_flow(
     c : Array
         (B,) balance of the starts, exactly 0 if they are balanced by construction.
     times : Array
-        (T,) increasing times to report.
+        (T,) increasing times at which to report the state.
     rtol, atol : float
         Tolerances of the integrator.
     limit : bool
@@ -234,20 +234,25 @@ def population_flow(
     t_certain : float
         With `limit`, the time from which a trajectory also ends when its limit is certain.
     tolerance : float
-        Largest theta and |a rho - 1| of a state that counts as converged.
+        A state with theta and |a rho - 1| up to this counts as converged.
 
     Returns
     -------
-    tuple[Array, Array, NDArray[np.int64], Array]
-        path (B, T, 3) and end states (B, 3) of (a, log rho, x), why each trajectory ended (B,), and the time
-        (B,) since which it was decided.
+    path : Array
+        (B, T, 3) states (a, log rho, x) at `times`.
+    end : Array
+        (B, 3) end states (a, log rho, x).
+    reason : NDArray[np.int64]
+        (B,) why each trajectory ended.
+    time : Array
+        (B,) the time since which the outcome was decided.
     """
     size = start.shape[0]
     path, end = np.empty((size, times.size, 3)), np.empty((size, 3))
     reason, time = np.empty(size, dtype=np.int64), np.empty(size)
     overlap, c = (np.array(np.broadcast_to(value, size), dtype=float) for value in (overlap, c))
     options = (float(rtol), float(atol), limit, float(t_certain), float(tolerance))
-    # The squares of these starts overflow, or their c has no correct digit.
+    # Give up on starts whose squares overflow, or whose c has no correct digit.
     lost = ~np.isfinite(c) | ((c != 0.0) & (np.abs(c) < LEAST_BALANCE))
     path[lost], end[lost], reason[lost], time[lost] = start[lost, None], start[lost], FAILED, 0.0
     for run, which in ((_in_lanes, ~lost & (overlap == 1)), (_follow, ~lost & (overlap != 1))):

@@ -1,6 +1,7 @@
 """The population flow in the coordinates (u, x) of `population`: its field, its events, and its final phases.
 
-The two final phases have closed forms, `decay` and `approach`, so that no integrator creeps towards a limit.
+The final phases, death and convergence, have closed forms (`decay` and `approach`), so that no integrator
+has to creep towards a limit.
 """
 
 import math
@@ -44,7 +45,7 @@ def sides(u, p):
         e = math.exp(u / p[UNIT])
         return 0.5 * p[SCALE] * (e - 1.0 / e), 0.5 * p[SCALE] * (e + 1.0 / e)
     rho = math.exp(max(u, -690.0))
-    # If c = 0, avoid the root: the square of a small rho underflows.
+    # If c = 0, do not square rho, since the square of a small rho underflows.
     return p[SIGMA] * (rho if p[C] == 0.0 else math.sqrt(p[C] + rho * rho)), rho
 
 
@@ -61,9 +62,9 @@ def field(y, p, out):
 
 @routine
 def gauge(y, p, g):
-    """Measure a state for `dop853.parts`: death, the target, and whether the limit is certain."""
+    """Fill g as `dop853.parts` says: death, the target, and whether the limit is certain."""
     a, rho = sides(y[0], p)
-    g[0] = y[0] - LOG_TINY if a < 0.0 and p[SIGMA] != 0.0 else 1.0  # with c < 0 no neuron dies
+    g[0] = y[0] - LOG_TINY if a < 0.0 and p[SIGMA] != 0.0 else 1.0  # no neuron with c < 0 dies
     g[1] = 1.0
     if p[NU] == 1.0 and y[1] < 0.0:
         theta = 2.0 * math.atan(math.exp(max(y[1], -700.0)))
@@ -82,7 +83,8 @@ ROW_SQUARE, ROW_E, ROW_SPARE, ROWS = range(8, 12)
 def field_lanes(b, bits, w):
     """Evaluate `field` for nu = 1, one trajectory per lane.
 
-    To run all lanes as one vector, it has no branches: both results of every condition are computed.
+    There are no branches, so that all lanes run as one vector: for every condition, both results are
+    computed, and one of them is selected.
     """
     for i in range(w):
         u = b[ROW_U * LANES + i] * b[ROW_PER_UNIT * LANES + i]
@@ -93,7 +95,7 @@ def field_lanes(b, bits, w):
     for i in range(w):
         x, e, square = b[ROW_X * LANES + i], b[ROW_E * LANES + i], b[ROW_SQUARE * LANES + i]
         sigma, c = b[ROW_SIGMA * LANES + i], b[ROW_C * LANES + i]
-        # One division, the costly part here, gives both 1/(1 + e) and 1/(1 + e^2).
+        # A single division, the costliest operation here, yields both 1/(1 + e) and 1/(1 + e^2).
         both = 1.0 / ((1.0 + e) * (1.0 + e * e))
         scale = both * (1.0 + e)
         small = 2.0 * arctan(e, both * (1.0 + e * e))
@@ -103,7 +105,7 @@ def field_lanes(b, bits, w):
         cosine = (1.0 - e * e) * scale
         direct = 2.0 * e * scale - delta * (cosine if x >= 0.0 else -cosine)
         k = (series if delta < 0.2 else direct) / TWO_PI
-        # a/rho and a rho, from rho^2 if c >= 0, from e^(2u) if c < 0
+        # `ratio` is a/rho and `product` is a rho; `square` is rho^2 if c >= 0, and e^(2u) if c < 0.
         inverse = 1.0 / square
         outward = sigma * math.sqrt(1.0 + max(c, 0.0) * inverse)
         ratio = 1.0 - 2.0 / (square + 1.0) if c < 0.0 else outward
@@ -144,7 +146,7 @@ def watch(b, bits, w, tolerance, near):
 
 @routine
 def decay(y, nu, lapse, out):
-    """Fill `out` with (a, log rho, x) after the time `lapse`, from a dead state y with rho <= TINY_NORM.
+    """Fill `out` with (a, log rho, x) at the time `lapse` after a dead state y, which has rho <= TINY_NORM.
 
     Up to O(rho^2), a < 0 is constant and delta/rho tends to pi |a|.
     """
@@ -154,7 +156,7 @@ def decay(y, nu, lapse, out):
     out[1] = y[1] - rate
     out[2] = y[2]
     if nu == 1.0:
-        # delta = 2 e^{-x}. The ratio of pi |a| to delta/rho, now and after the lapse, obeys a logistic law.
+        # With delta = 2 e^{-x}, r = pi |a| rho/delta relaxes to 1: r(lapse) = 1 + (r(0) - 1) e^{-rate}.
         before = math.exp(min(700.0, y[2] + y[1] + math.log(-0.5 * math.pi * a)))
         after = before * math.exp(-rate) - math.expm1(-rate)
         out[2] += rate + math.log(after) - math.log(before)
@@ -169,10 +171,10 @@ def is_near(y, p, near):
 
 @routine
 def approach(y, p, lapse, out):
-    """Fill `out` with (u, x) after the time `lapse`, from a state y near its target, for nu = 1.
+    """Fill `out` with (u, x) at the time `lapse` after a state y near its target, for nu = 1.
 
     The error is of second order in theta and |a rho - 1|. Let rate = (a^2 + rho^2)/2 and r = a/rho at the
-    target, where a rho = 1, and let z be the distance of u from it. Then
+    target, where a rho = 1, and let z be u minus its value at the target. Then
     z' = -rate z - (du'/dpull) theta^2/4 and x' = -(r + (dr/du) z) (1 - theta/pi)/2, where theta ~ e^(-r t/2).
     """
     c = p[C]

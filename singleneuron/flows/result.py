@@ -1,4 +1,4 @@
-"""The result of `integrate`, and what its methods share."""
+"""The result of `integrate`, and functions that all methods of training share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ Progress = Callable[[int, int], None]
 
 
 Ends = tuple[Array, NDArray[np.int8], Array]
-"""Path (3, T, B) of (a, p, q), status (B,) and time (B,); in the limit T = 1."""
+"""Path (3, T, B) of (a, p, q), status (B,) and time (B,); with t_end = inf, T = 1."""
 
 
 S = TypeVar("S", bound=Starts)
@@ -30,7 +30,7 @@ S = TypeVar("S", bound=Starts)
 
 @dataclass(frozen=True)
 class FlowResult(Generic[S]):
-    """End states, or a path with a leading time axis, of B trajectories.
+    """The end states of B trajectories, or their paths, which have a leading time axis.
 
     Attributes
     ----------
@@ -40,11 +40,11 @@ class FlowResult(Generic[S]):
     status : NDArray[np.int8]
         (B,) int8 codes of the `Status` of the last states.
     time : Array
-        (B,) the time since which that status has held, or the end of the integration; for descent on
-        samples, the time since which |grad L| <= tolerance.
+        (B,) the time since which that status has held or, if it is not known, the time at which the
+        integration ended; for descent on samples, the time since which |grad L| <= tolerance.
     times : Array
-        (T,) the times of the states: t_end or t_eval; for descent, the multiples of the learning rate
-        nearest to them; for descent to the limit, the multiple nearest to CERTAIN_TIME.
+        (T,) the times of the states: t_end or t_eval. For descent, the multiples of the learning rate
+        nearest to these; for descent to the limit, the multiple nearest to CERTAIN_TIME.
     method : str
         'ode', 'exact' or 'descent'.
 
@@ -66,7 +66,11 @@ class FlowResult(Generic[S]):
 
 
 def balance_at_end(starts: Starts, end: Starts, status: NDArray[np.int8], method: str) -> Array | None:
-    """Return the known c of end states: the c of the starts, unless descent or a failure has changed it."""
+    """Return c at the end, or None if it is not known.
+
+    It is the c of the starts, which the flow conserves. Descent does not, so c is then not known; if
+    trajectories failed, their c is computed from their end states.
+    """
     if starts.c is None or method == "descent":
         return None
     lost = status == Status.FAILED
@@ -92,7 +96,7 @@ def choose_method(method: str, closed: bool, task: Task) -> str:
 def reported_chunks(
     index: NDArray[np.intp], done: int, total: int, size: int, progress: Progress | None
 ) -> Any:
-    """Yield slices of `index`, at most `size` long; report progress when the caller is done with each."""
+    """Yield slices of `index`, at most `size` long; report progress when the caller has processed each."""
     for first in range(0, index.size, size):
         chunk = index[first : first + size]
         yield chunk
@@ -101,7 +105,7 @@ def reported_chunks(
 
 
 def masked_start(starts: State, kept: BoolArray | None) -> State:
-    """Return the starts with pruned weights set to 0; a known balance grows by their squares."""
+    """Return the starts with pruned weights set to 0; a known c grows by the sum of their squares."""
     if kept is None:
         return starts
     pruned = np.sum(np.where(kept, 0.0, starts.w) ** 2, axis=1)
@@ -117,7 +121,7 @@ def times_reached(task: Task, method: str) -> Array:
 
 
 def descent_steps(task: Task) -> tuple[float, NDArray[np.int64]]:
-    """Return the learning rate and the step counts (T,) to report; in the limit, that of CERTAIN_TIME."""
+    """Return the learning rate and the step counts (T,) to report: with t_end = inf, that of CERTAIN_TIME."""
     rate = task.learning_rate or 0.0
     times = np.array([CERTAIN_TIME]) if task.limit else task.times
     steps = np.rint(times / rate)

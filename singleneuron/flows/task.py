@@ -10,11 +10,11 @@ from singleneuron.problem.arguments import Array, finite_array, integer_in_range
 
 METHODS = ("auto", "ode", "exact")
 HORIZON = 1e5
-"""In the limit, a trajectory that is still open at this time stays undecided."""
+"""With t_end = inf, a trajectory whose outcome is still open at this time is undecided."""
 
 
 CERTAIN_TIME = 2e3
-"""In the limit, the time from which a trajectory ends as soon as its limit is certain."""
+"""With t_end = inf, the time from which a trajectory ends as soon as its limit is certain."""
 
 
 MAX_DESCENT = 1e12
@@ -28,7 +28,7 @@ class Task:
     Attributes
     ----------
     times : Array
-        (T,) times to report; in the limit, only HORIZON.
+        (T,) times at which to report the states; with t_end = inf, only HORIZON.
     limit : bool
         Whether t_end = inf was asked for.
     path : bool
@@ -100,7 +100,7 @@ def make_task(
 
 
 def check_length(task: Task) -> None:
-    """Raise ValueError for times that an explicit integrator cannot reach."""
+    """Raise ValueError if a time is later than an explicit integrator can reach."""
     if task.times[-1] > HORIZON:
         raise ValueError(
             f"times must be at most {HORIZON:g} for the ODE, since later ones need too many steps, but one "

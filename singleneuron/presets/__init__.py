@@ -44,7 +44,7 @@ class Preset(BaseModel):
     parts: dict[str, Table]
 
     def with_runs(self, runs: int) -> Preset:
-        """Return the preset with `runs` runs per point of its studies; raise ValueError if it has none."""
+        """Return the preset with `runs` runs per point of its studies; raise ValueError if there are none."""
         if not any(isinstance(part, Study) for part in self.parts.values()):
             raise ValueError(f"runs are for studies, but '{self.title}' has none; leave them out")
         parts = {
@@ -134,7 +134,7 @@ def run(
     workers : int, optional
         Number of processes for its studies; by default, one per core.
     directory : Path, optional
-        Where studies keep and find their finished chunks, in subfolders named by `chunks`.
+        Folder in which studies keep and find their finished chunks, in subfolders named by `chunks`.
     progress : callable, optional
         Called as progress(done, total) with thousandths of a table.
 

@@ -1,15 +1,16 @@
-"""The apex w = 0, where all hyperplanes meet: whether a sample flow that arrives there leaves it, and how.
+"""The apex w = 0, where all hyperplanes meet: whether, and how, a sample flow that arrives there leaves it.
 
 Next to w = 0 the flow is w' = a b_S, which is piecewise constant, so its paths are polygons. A path that
-arrives at 0 is continued straight across, to -w. If 0 lies outside the convex hull of the fields a b_S, let g
-be the point of the hull nearest to 0. Every field f in the hull has f.g >= |g|^2, so w.g grows along every
-path: it is negative on arrival and positive beyond, so the path cannot come back. A path that does come back
-proves that the hull contains 0; it stays at w = 0, and the neuron is dead.
+arrives at 0 is continued straight across, from w to -w. If 0 lies outside the convex hull of the fields
+a b_S, let g be the point of the hull nearest to 0. Every field f in the hull has f.g >= |g|^2, so w.g grows
+along every path: it is negative on arrival and positive beyond 0, so the path cannot come back. A path that
+does come back proves that the hull contains 0. The flow then stays at w = 0, and the neuron is dead.
 
-The flow has several continuations if several rays lead away from w = 0, or if one does although the hull
-contains 0. Going straight across is then a convention. Gradient descent, which overshoots, usually agrees
-with it: with small steps, hopping about its slide, it ended elsewhere from 1 of 5,100 starts (a > 0, d = 2,
-n = 10 to 50, noise 1), and from 7 of 5,683 in another draw.
+The flow has several continuations if several rays lead away from w = 0, or if one ray does although the hull
+contains 0, so that w may also stay. Going straight across is then a convention. Gradient descent, which
+overshoots, usually agrees with this convention: with small steps, which hop about the slides of the flow, it
+ended elsewhere from 1 of 5,100 starts (a > 0, d = 2, n = 10 to 50, noise 1), and from 7 of 5,683 in another
+draw.
 """
 
 import math
@@ -24,13 +25,13 @@ from singleneuron.kernels.compiling import routine
 from singleneuron.kernels.vectors import add, dot, put
 
 LEAVES, RESTS, RETURNS, ENDLESS = range(4)
-ROUNDING = 1e-13  # a residual below this multiple of its terms counts as 0
+ROUNDING = 1e-13  # a sum below this multiple of its terms counts as 0
 ARRIVED = 1e-6  # a path has arrived at w = 0 when |w| falls below this multiple of its initial value
 
 
 @routine
 def strength(planes):
-    """Return a bound on |b_S| over all cells; a b_S below `ROUNDING` times this bound counts as 0."""
+    """Return an upper bound on |b_S| over all cells; |b_S| below `ROUNDING` times this bound counts as 0."""
     total = math.sqrt(dot(planes.pull, planes.pull))
     for i in range(planes.jump.size):
         total += abs(planes.jump[i]) / planes.inverse_norm[i]
@@ -39,7 +40,7 @@ def strength(planes):
 
 @routine
 def velocity(cell, a, out):
-    """Fill `out` with the velocity a b_S, projected onto the slide of the cell; return its size."""
+    """Fill `out` with the velocity a b_S, projected onto the slide of the cell; return its norm."""
     for i in range(out.size):
         out[i] = a * cell.b[i]
     for s in range(cell.counts[SLID]):
@@ -67,9 +68,9 @@ def first_hit(planes, cell, watch, y, f, speed):
 def follow_polygon(planes, cell, watch, y, f):
     """Follow the path of w' = a b_S from y to its last piece; return (how it ends, number of earlier pieces).
 
-    It LEAVES if no hyperplane lies ahead, RESTS if b_S = 0, RETURNS if its last piece leads to w = 0, and is
-    ENDLESS if it takes too many pieces. y and its cell are moved to the start of the last piece; f becomes
-    the velocity there.
+    The path LEAVES if no hyperplane lies ahead, RESTS if b_S = 0, RETURNS if its last piece leads to w = 0,
+    and is ENDLESS if it takes too many pieces. y and its cell are moved to the start of the last piece; f
+    becomes the velocity there.
     """
     w = y[1:]
     start, least = math.sqrt(dot(w, w)), ROUNDING * abs(y[0]) * strength(planes)
@@ -93,7 +94,7 @@ def follow_polygon(planes, cell, watch, y, f):
 
 @routine
 def cross(planes, cell, watch, y, f):
-    """Put w on the other side of w = 0, along the velocity f, and update its cell."""
+    """Move w straight across 0, along the velocity f, and update its cell."""
     w = y[1:]
     rho = math.sqrt(dot(w, w))
     factor = rho / math.sqrt(dot(f, f))
@@ -112,8 +113,8 @@ def cross(planes, cell, watch, y, f):
 def pass_apex(planes, cell, watch, y):
     """Continue the path from y, next to w = 0; return (how it ends, whether y or its cell changed).
 
-    If it LEAVES, w is placed on the ray of its last piece, at the same distance from 0 as before. The time
-    that this takes is neglected, and so is A w compared with b.
+    If the path LEAVES, w is placed on the ray of its last piece, at the same distance from 0 as before. The
+    time that the path takes is neglected, as is A w, which is small compared with b.
     """
     w = y[1:]
     f = np.empty(w.size)

@@ -1,10 +1,10 @@
-"""The cells into which the hyperplanes w.x_i = 0 of n samples divide the space of w, and the flow within.
+"""The cells into which the hyperplanes w.x_i = 0 of n samples divide the space of w, and the flow in a cell.
 
 While S = {i : w.x_i > 0} does not change, the flow is polynomial in (a, w):
 
     a' = w.r,  w' = a r,  r = b - a A w,  A = (1/n) sum_S x_i x_i^T,  b = (1/n) sum_S y_i x_i.
 
-A stage of the solver therefore costs O(d^2), and a sample that changes sides a rank-one update of A and b.
+A stage of the solver therefore costs O(d^2). When a sample changes sides, A and b need a rank-one update.
 """
 
 from typing import NamedTuple
@@ -18,16 +18,18 @@ from singleneuron.kernels.vectors import add, dot
 from singleneuron.problem.arguments import Array
 
 OFF, ON, SLIDING = 0, 1, 2
-SLID, ACTIVE, UPDATES = 0, 1, 2  # entries of `Cell.counts`: hyperplanes slid in; those on; updates of A, b
+# Entries of `Cell.counts`: the numbers of hyperplanes slid in, of hyperplanes on, and of updates of A and b.
+SLID, ACTIVE, UPDATES = 0, 1, 2
 SHARE_SLACK = 1e-12
 """How far outside [0, 1] rounding may take the share of a sample in whose hyperplane the flow slides."""
 
 
 class Hyperplanes(NamedTuple):
-    """The m <= n hyperplanes x.w = 0 of the samples; samples may share one.
+    """The m <= n distinct hyperplanes x.w = 0 of the samples.
 
-    When w moves from off (x.w < 0) to on, n A gains weight x x^T and n b gains jump x. With all hyperplanes
-    off, n A and n b are base and pull, the sums over samples that point the other way (x_i = -s x, s > 0).
+    When w crosses a hyperplane from its off side (x.w < 0) to its on side, `weight` times x x^T is added to
+    n A, and `jump` times x to n b. When w is on the off side of every hyperplane, n A is `base` and n b is
+    `pull`: the sums of x_i x_i^T and y_i x_i over the samples that point against x (x_i = -s x, s > 0).
     """
 
     x: Array  # (m, d)
@@ -41,15 +43,21 @@ class Hyperplanes(NamedTuple):
 
 
 def hyperplanes(x: Array, y: Array) -> tuple[Hyperplanes, NDArray[np.int64], Array]:
-    """Merge samples whose hyperplanes coincide (x_i parallel, up to 1e-12); x_i = 0 has no hyperplane.
+    """Find the distinct hyperplanes of samples; those of parallel x_i (up to 1e-12) coincide.
 
-    Returns the hyperplanes, the index (n,) of each sample's hyperplane, and scale (n,), where
-    x_i = scale_i x, and scale_i = 0 for x_i = 0.
+    Returns
+    -------
+    planes : Hyperplanes
+        The hyperplanes; x_i = 0 has none.
+    group : NDArray[np.int64]
+        (n,) index of the hyperplane of each sample; 0 if x_i = 0.
+    scale : Array
+        (n,) factors in x_i = scale_i x, where x is the normal vector in `planes`; 0 if x_i = 0.
     """
     norms = np.linalg.norm(x, axis=1)
     kept = np.flatnonzero(norms > 0)
     unit = x[kept] / norms[kept, None]
-    # Parallel rows agree, up to sign, on a generic linear function: sorting by its size puts them together.
+    # A generic linear function is equal, up to sign, on parallel unit rows: sorting by its size groups them.
     key = unit @ np.sin(1.0 + np.arange(x.shape[1]))
     unit *= np.where(key < 0, -1.0, 1.0)[:, None]
     order = np.argsort(np.abs(key), kind="stable")
@@ -82,13 +90,13 @@ class Cell(NamedTuple):
 
     A: Array  # (d, d)
     b: Array  # (d,)
-    basis: Array  # (d + 1, d), its first rows span the x_j of the slide
-    counts: NDArray[np.int64]  # (3,), entries SLID, ACTIVE and UPDATES (since A and b were summed)
+    basis: Array  # (d + 1, d), whose first rows span the x_j of the slide
+    counts: NDArray[np.int64]  # (3,), entries SLID, ACTIVE and UPDATES (since the last `sum_up`)
     side: NDArray[np.int64]  # (m,), OFF, ON or SLIDING
     members: NDArray[np.int64]  # (d + 1,), the hyperplanes of the slide
     share: Array  # (d + 1,); alpha_j = share_j + slope_j.(a w)
     slope: Array  # (d + 1, d)
-    lower: Array  # (d + 1, d + 1), x_members = lower basis
+    lower: Array  # (d + 1, d + 1), where x[members] = lower @ basis
 
 
 def empty_cell(m: int, d: int) -> Cell:
@@ -109,7 +117,7 @@ def empty_cell(m: int, d: int) -> Cell:
 
 @routine
 def cell_field(y, cell, out):
-    """Fill `out` with the time derivative of y = (a, w) within the cell, projected on its slide."""
+    """Fill `out` with the time derivative of y = (a, w) within the cell, projected onto its slide."""
     a, w = y[0], y[1:]
     rate = out[1:]
     for i in range(w.size):
@@ -125,13 +133,13 @@ def cell_field(y, cell, out):
 
 @routine
 def step(cell, y, h, k, y1):
-    """Step the cell's flow by h from y, given k[0] = y': y1 becomes y(h), and k[12] its derivative."""
+    """Step the cell's flow by h from y, given k[0] = y': set y1 to y(h), and k[12] to its derivative."""
     attempt(cell_field, cell, y, h, k, y1)
 
 
 @routine
 def accumulate(planes, cell, i, factor):
-    """Add `factor` times the active side of hyperplane i to A and b."""
+    """Add to A and b `factor` times what hyperplane i contributes to n A and n b when it is on."""
     row = planes.x[i]
     add(cell.b, factor * planes.jump[i], row)
     for j in range(row.size):
@@ -154,21 +162,21 @@ def sum_up(planes, cell):
 
 @routine
 def set_side(planes, cell, i, side):
-    """Put hyperplane i on a side, and update A and b."""
+    """Set the side of hyperplane i to OFF, ON or SLIDING, and update A and b."""
     change = (1 if side == ON else 0) - (1 if cell.side[i] == ON else 0)
     cell.side[i] = side
     if change != 0:
         accumulate(planes, cell, i, change / planes.n)
         cell.counts[ACTIVE] += change
         cell.counts[UPDATES] += 1
-        # Many updates let A and b drift. If no sample is active, they must be 0 exactly: nothing may move.
+        # Many updates let A and b drift. If no sample is active, both must be exactly 0: nothing may move.
         if cell.counts[ACTIVE] == 0 or cell.counts[UPDATES] > 1000 + cell.side.size:
             sum_up(planes, cell)
 
 
 @routine
 def record_shares(cell, y, out):
-    """Fill `out` (m,) with the share of each hyperplane's on side: 1 if on, 0 if off, alpha if slid in."""
+    """Fill `out` (m,) with the share of each hyperplane's on side: 1 if on, 0 if off, alpha if sliding."""
     for i in range(out.size):
         out[i] = 1.0 if cell.side[i] == ON else 0.0
     for s in range(cell.counts[SLID]):

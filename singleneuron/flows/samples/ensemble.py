@@ -26,7 +26,7 @@ class SampleFlow(NamedTuple):
     time: Array  # (B,), when it ended
     events: NDArray[np.int64]  # (B,), number of crossings, entries and releases
     ambiguous: NDArray[np.bool_]  # (B,), whether a passed 0 while sliding, so that the flow is not unique
-    fate: NDArray[np.int64]  # (B,), the certain fate of a flow that ran to its last time (`limits.fate`)
+    fate: NDArray[np.int64]  # (B,), `limits.fate` of a trajectory that ran to the last time
 
 
 def _run(
@@ -39,7 +39,10 @@ def _run(
     shares: Array,
     log: Array,
 ) -> SampleFlow:
-    """Follow all starts in parallel threads; `shares` (T, m or 0) and `log` record a single trajectory."""
+    """Follow all starts in parallel threads.
+
+    `shares` (T, m) and `log` record a single trajectory; with many, they are empty.
+    """
     start = np.concatenate([np.reshape(a, (-1, 1)), w], axis=1).astype(np.float64)
     size, width = start.shape
     if c is None:
@@ -67,7 +70,7 @@ def _run(
             ended = follow(planes, options, y, c[i], times, flow.path[i], shares, log, *scratch)
             flow.reason[i], flow.time[i], flow.events[i], flow.ambiguous[i], flow.fate[i] = ended
 
-    # Python threads suffice, as the kernel releases the GIL; numba's `prange` would double its compile time.
+    # Python threads suffice, as the kernel releases the GIL; `prange` would double the kernel's compile time.
     threads = min(numba.get_num_threads(), size)
     if threads <= 1:
         run(range(size))
@@ -94,8 +97,8 @@ def sample_flow(
     """Integrate the gradient flow of samples from event to event.
 
     A trajectory ends as EVENT (dead) if no sample is active or if it stays at w = 0 (see `apex`), and as
-    FAILED after BUDGET steps. If a passes 0 while sliding, the hyperplanes of the slide become repelling and
-    the continuation is not unique: by convention they are all released to the inactive side, and the
+    FAILED after BUDGET steps. If a passes 0 during a slide, the hyperplanes of the slide become repelling and
+    the continuation is not unique: by convention, w then moves to the off side of all of them, and the
     trajectory is marked ambiguous.
 
     Parameters
@@ -105,25 +108,26 @@ def sample_flow(
     a, w : Array
         (B,) and (B, d) starts.
     times : Array
-        (T,) increasing times to report.
+        (T,) increasing times at which to report the state.
     c : Array | None
         (B,) balance of the starts, exactly 0 if they are balanced by construction; None to compute it.
         If c >= 0, a never passes 0.
     rtol, atol : float
         Tolerances of the integrator.
     limit : bool
-        End a trajectory that is certain to tend to the critical point of its cell once its a w is within
-        `tolerance` of that point (CONVERGED); its `end` is that point.
+        End a trajectory as CONVERGED once it is certain to tend to the critical point of its cell and its
+        a w is within `tolerance` of that point, which is then its `end`.
     t_certain : float
-        With `limit`, the time from which such a trajectory ends at any distance (CERTAIN). From then on,
-        a trajectory with a < 0 <= c also ends: a keeps its sign, so it never fits a target.
+        With `limit`, the time from which such a trajectory ends as CERTAIN, however far from that point it
+        is. From then on, a trajectory with a < 0 <= c also ends: a stays negative, so the neuron never fits
+        a target.
     tolerance : float
         See `limit`.
 
     Returns
     -------
     SampleFlow
-        Paths, end states and why each trajectory ended.
+        For each trajectory its path, its end state, and why it ended.
 
     References
     ----------
@@ -146,7 +150,7 @@ def sample_trace(
     a, w : Array or float
         Outer weight and (d,) inner weights of the start.
     times : Array
-        (T,) increasing times to report.
+        (T,) increasing times at which to report the state.
     c : float | None
         Balance of the start, exactly 0 if it is balanced by construction; None to compute it.
     rtol, atol : float
@@ -154,9 +158,13 @@ def sample_trace(
 
     Returns
     -------
-    tuple[SampleFlow, Array, Array]
-        The flow, with B = 1; shares (T, n) of the samples: 1 where a sample is active, 0 where it is not,
-        and its multiplier alpha while the flow slides in its hyperplane; and the times of the events.
+    flow : SampleFlow
+        The trajectory, with B = 1.
+    shares : Array
+        (T, n) share of each sample: 1 while it is active, 0 while it is not, and its multiplier alpha while
+        the flow slides in its hyperplane.
+    events : Array
+        Times of the events.
     """
     # Integrate twice: the first run counts the events, so that the second has room to log them.
     planes, group, scale = hyperplanes(x, y)

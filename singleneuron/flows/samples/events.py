@@ -1,6 +1,6 @@
-"""Events, at which a trajectory changes its cell: the first one in a step, the state there, the next cell.
+"""Events, at which a trajectory enters another cell: find the first in a step, its state, and the next cell.
 
-The side of a sample is stored and never read back from the sign of w.x_i: after a release from a slide, w.x_i
+The side of a sample is stored and never inferred from the sign of w.x_i: after a release from a slide, w.x_i
 grows only as t^2, so rounding would decide its sign.
 """
 
@@ -22,14 +22,14 @@ NOTHING, REACHED, FULL, EMPTY, TURNED = range(5)
 SLACK = 1e-13
 """A hyperplane counts as reached once w.x_i is beyond 0 by this multiple of |w| |x_i|.
 
-This exceeds rounding errors. Integration errors are larger; see `leads_across`.
+This multiple exceeds rounding errors, but not integration errors, which `leads_across` allows for.
 """
 STILL = 1e-12
-"""A speed below this multiple of its terms is 0 up to rounding."""
+"""A speed below this multiple of the terms that it is computed from counts as 0."""
 
 
 class Coefficients(NamedTuple):
-    """Bernstein coefficients, scratch of `next_event`.
+    """Bernstein coefficients, the scratch space of `next_event`.
 
     In `linear` and `share`, row 0 holds the function whose root is sought; the other rows are scratch.
     """
@@ -41,7 +41,7 @@ class Coefficients(NamedTuple):
 
 
 def empty_coefficients(d: int) -> Coefficients:
-    """Allocate the scratch of `next_event` in d coordinates."""
+    """Allocate the scratch space of `next_event` in d coordinates."""
     return Coefficients(
         y=np.empty((DEGREE + 1, 1 + d)),
         terms=np.empty(DEGREE),
@@ -92,7 +92,7 @@ def next_event(planes, cell, watch, y, dense, bend, coefficients):
 
 @routine
 def first_release(cell, y, dense, coefficients, latest):
-    """Return the first event before `latest` that ends a slide: a = 0, alpha = 0 or alpha = 1."""
+    """Return (fraction, kind, which) of the first end of a slide (a = 0, alpha = 0 or 1) before `latest`."""
     best, kind, which = latest, NOTHING, 0
     c, alpha = coefficients.linear[0], coefficients.share[0]
     for i in range(y.size):
@@ -114,7 +114,7 @@ def first_release(cell, y, dense, coefficients, latest):
             size += abs(value)
             for i in range(DEGREE + 1):
                 alpha[i + j] += PRODUCT[i, j] * coefficients.y[i, 0] * value
-        # alpha is known only up to the rounding of its terms.
+        # alpha is known only up to rounding errors of its terms.
         slack = SHARE_SLACK + 1e-15 * y.size * size
         for target in (EMPTY, FULL):
             for i in range(alpha.size):
@@ -127,11 +127,11 @@ def first_release(cell, y, dense, coefficients, latest):
 
 @routine
 def arrive(planes, cell, y, lapse, kind, which, k, k_within, out):
-    """Fill `out` with the state at an event located at about `lapse`; return its time.
+    """Fill `out` with the state at an event that was located at about `lapse`; return its corrected lapse.
 
     The state is computed by a separate step, since nothing controls the error of the dense output that
     located the event. The remaining distance to the hyperplane is covered along the flow; a projection
-    removes the second-order rest.
+    removes the error of second order that then remains.
     """
     put(k_within[0], k[0])
     step(cell, y, lapse, k_within, out)
@@ -153,8 +153,8 @@ def arrive(planes, cell, y, lapse, kind, which, k, k_within, out):
 def leads_across(planes, cell, y, which, rate):
     """Return whether the flow at y, on hyperplane `which`, leads to its other side; `rate` is scratch.
 
-    The flow may merely tend to a hyperplane, for instance if the label is 0. Its speed there is then 0 up to
-    rounding, and only the error of the step has carried it to the hyperplane.
+    The flow may merely tend to a hyperplane, for instance if the label is 0. Then its speed there is 0 up to
+    rounding, and it is only the error of the step that has carried w onto the hyperplane.
     """
     cell_field(y, cell, rate)
     a, w = y[0], y[1:]
@@ -170,8 +170,8 @@ def leads_across(planes, cell, y, which, rate):
 def enter_next(planes, cell, y, kind, which):
     """Update the cell for the event (kind, which) at the state y.
 
-    At a = 0 the hyperplanes of the slide become repelling, and the continuation is not unique: by convention
-    all are released to the off side.
+    At a = 0 the hyperplanes of the slide become repelling, and the continuation is not unique: by convention,
+    all of them are released to their off side.
     """
     if kind == REACHED:
         slides = y[0] * planes.jump[which] < 0.0

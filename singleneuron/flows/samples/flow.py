@@ -1,7 +1,7 @@
 """The flow of n samples in d > 1 coordinates: event-driven, with Filippov sliding.
 
-A trajectory goes from cell to cell: take a step of the flow inside a cell, find the first event in that step,
-and enter the next cell.
+A trajectory moves from cell to cell: `follow` takes a step of the flow inside a cell, finds the first event
+in that step, and enters the next cell.
 """
 
 import math
@@ -28,7 +28,7 @@ from singleneuron.kernels.vectors import dot, fill, put
 from singleneuron.problem.status import TINY_NORM
 
 BUDGET = 200_000
-"""Most steps a trajectory may take. One that needs more is too stiff for an explicit method: it is FAILED."""
+"""Most steps that a trajectory may take. One that needs more is too stiff for an explicit method: FAILED."""
 
 
 class Options(NamedTuple):
@@ -45,8 +45,7 @@ class Options(NamedTuple):
 def follow(planes, options, y, c, times, path, shares, log, cell, watch, coefficients, work):
     """Follow one trajectory; return (reason, t, events, ambiguous, fate) and leave its last state in y."""
     # Over 50 lines: this is the loop of an integrator, and every branch reads and writes its dozen local
-    # variables (step size, spacing of events, counters). What needs only a few of them is already a routine.
-    # Checking for a limit is costly: `calm` allows it after 8 steps without events, or up to 64 with them.
+    # variables (step size, spacing of events, counters). Parts that need only a few of them are routines.
     k, k_within, y1, dense, scratch = work
     t, t_end, filled, events, ambiguous = 0.0, times[-1], 0, 0, False
     spacing, gap, calm, rejected = math.inf, 0.0, 0, False
@@ -63,6 +62,8 @@ def follow(planes, options, y, c, times, path, shares, log, cell, watch, coeffic
         if filled == times.size:
             reason = END
             break
+        # Checking for a limit is costly, so it waits until `calm` reaches 64. A step with an event adds 1 to
+        # `calm`, any other step 8.
         look = calm >= 64
         calm = 0 if look else calm
         end = ending(planes, cell, watch, options, y, k[0], c, t, look, scratch)
@@ -84,7 +85,7 @@ def follow(planes, options, y, c, times, path, shares, log, cell, watch, coeffic
         if h < LEAST_STEP:
             break
         step(cell, y, h, k, y1)
-        # Near w = 0 the error must be small relative to |w|, so that the direction of w is right.
+        # Near w = 0 the error must be small relative to |w|, so that the direction of w is accurate.
         square = dot(y[1:], y[1:])
         error = error_norm(y, y1, h, k, options.rtol, options.atol * min(1.0, math.sqrt(square)))
         if not error < 1.0:
@@ -93,7 +94,7 @@ def follow(planes, options, y, c, times, path, shares, log, cell, watch, coeffic
             continue
         prepare_dense(cell_field, cell, y, y1, h, k, dense, scratch)
         bend = bend_of(dense)
-        # All hyperplanes meet at w = 0: a step may approach it but not pass it.
+        # All hyperplanes meet at w = 0: a step may approach this point but not pass it.
         if min(space, room(watch, y1)) <= bend or dot(y[1:], y1[1:]) < 0.1 * square:
             h *= 0.5
             rejected = True
@@ -130,7 +131,7 @@ def follow(planes, options, y, c, times, path, shares, log, cell, watch, coeffic
             enter_next(planes, cell, y, kind, which)
             cell_field(y, cell, k[0])
             watched(watch, y, watch.start)
-            # Only the part of a step up to the next event is used, so aim for the usual spacing of events.
+            # A step is cut off at the next event, so do not try one much longer than the usual spacing.
             spacing = gap if spacing == math.inf else 0.7 * spacing + 0.3 * gap
             gap = 0.0
             calm += 1

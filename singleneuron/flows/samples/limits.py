@@ -1,6 +1,6 @@
 """How a trajectory on samples ends: at rest, dead, or certain to tend to the critical point of its cell.
 
-P is the projection onto the slide of the cell, so that P A P and P b are the A and b that act there.
+P is the projection onto the slide of the cell, so that P A P and P b take the place of A and b there.
 """
 
 import math
@@ -40,7 +40,7 @@ def projected(cell, A, b):
 
 @routine
 def stays(planes, cell, watch, y, rest, spread):
-    """Return whether no event can happen while (a, w) moves less than `rest` and a w less than `spread`."""
+    """Return whether (a, w) can move by `rest`, and a w by `spread`, without any event."""
     for s in range(cell.counts[SLID]):
         alpha = cell.share[s] + y[0] * dot(cell.slope[s], y[1:])
         if min(alpha, 1.0 - alpha) <= spread * math.sqrt(dot(cell.slope[s], cell.slope[s])):
@@ -57,8 +57,8 @@ def stays(planes, cell, watch, y, rest, spread):
 def outweighs(planes, cell, values, vectors, parts, i, rho):
     """Return whether w(tau) = sum_k parts_k e^{-values_k tau} vectors_k stays on its side of hyperplane i.
 
-    It does so for all tau if the terms of x_i.w that decay most slowly lie on that side and together outweigh
-    all others, or if there are no terms, since the path then lies within the hyperplane.
+    It stays there for all tau if the terms of x_i.w that decay most slowly lie on that side and together
+    outweigh all others, or if there are no terms, since the path then lies within the hyperplane.
     """
     sign = 1.0 if cell.side[i] == ON else -1.0
     trace = values[values.size - 1]
@@ -77,10 +77,10 @@ def outweighs(planes, cell, values, vectors, parts, i, rho):
 
 @routine
 def fades(planes, cell, y):
-    """Return whether the output is certain to tend to 0, since every active label is 0.
+    """Return whether the output is certain to tend to 0 because every active label is 0.
 
-    With P b = 0, w moves along e^{-P A P tau} w, where tau is the integral of a^2 and stays finite if a tends
-    to 0. The neuron never learns if that path reaches no hyperplane and no multiplier leaves [0, 1] along it.
+    With P b = 0, w moves along e^{-P A P tau} w, where tau, the integral of a^2, is finite if a tends to 0.
+    The neuron never learns if this path reaches no hyperplane and no multiplier leaves [0, 1] on the way.
     """
     d = y.size - 1
     w = y[1:]
@@ -109,8 +109,8 @@ def fades(planes, cell, y):
 def fade_out(cell, y, c):
     """Move y to the limit of its path e^{-P A P tau} w.
 
-    If the path reaches |w|^2 = -c, and so a = 0, tau stops there; bisection finds it. The part of w on which
-    A does not act never changes.
+    If the path reaches |w|^2 = -c, where a = 0, tau stops growing there; bisection finds this tau. The part
+    of w on which A does not act never changes.
     """
     d = y.size - 1
     A, b, parts = np.empty((d, d)), np.empty(d), np.empty(d)
@@ -141,7 +141,7 @@ def fade_out(cell, y, c):
 
 @routine
 def left_after(value, tau):
-    """Return e^{-value tau}, the decay of an eigenvector's part of w; avoid 0 * inf, which is NaN."""
+    """Return e^{-value tau}, the decay of w along an eigenvector; avoid 0 * inf, which is NaN."""
     return math.exp(-value * tau) if value > 0.0 else 1.0
 
 
@@ -156,14 +156,14 @@ def square_at(values, parts, tau):
 
 @routine
 def limit_of(planes, cell, watch, y, c, close, goal):
-    """Return (whether y tends to the critical point of its cell, distance of a w from it).
+    """Return (whether y is certain to tend to the critical point of its cell, distance of a w from there).
 
-    `goal` is set to that point. In a cell L is quadratic in u = a w with a minimiser u*, and
+    `goal` is set to that point. In a cell, L is quadratic in u = a w with a minimiser u*, and
     |grad L|^2 >= 2 a^2 lambda (L - L*), where lambda is the smallest positive eigenvalue of P A P. The
     remaining path is therefore no longer than sqrt(2 (L - L*)/lambda)/min|a|, and the flow stays in its cell
-    if no event lies within that length. For a critical point on the edge of a cell (common with fewer samples
-    than coordinates) there is no such proof. A path shorter than `close` is then accepted, unless w tends to
-    0, since another cell may lead away from there: see `fades`.
+    if no event lies within that length. This proves nothing if the critical point is on the edge of the cell
+    (common with fewer samples than coordinates). A path shorter than `close` is then taken as certain, unless
+    w tends to 0, since another cell may lead away from there: see `fades`.
     """
     # Over 50 lines: one proof, whose cases share the eigenvectors and the sums over them.
     d = y.size - 1
@@ -198,7 +198,7 @@ def limit_of(planes, cell, watch, y, c, close, goal):
         goal[0] = math.sqrt(max(inner, 0.0))
         return fades(planes, cell, y), math.sqrt(apart2)
     if inner < 0.0 and target2 <= 1e-24 * norm2 * norm2:
-        # u* = 0 is approached as a -> 0, where |grad L|^2 >= (w.A w) 2 L.
+        # Here u* = 0 is approached with a -> 0, and |grad L|^2 >= 2 L (w.A w).
         rest = 2.0 * abs(a)
         if rest * rest * values[d - 1] * 4.0 * a * a > energy:
             return False, math.inf
@@ -223,8 +223,8 @@ def limit_of(planes, cell, watch, y, c, close, goal):
 def at_rest(cell, y, rate, c):
     """Return EVENT if the neuron is dead, CONVERGED if it is at rest, APEX if it is next to w = 0, or MOVING.
 
-    Return FAILED if w is so small that its square underflows. Next to w = 0, w is tiny compared with a. That
-    is impossible with c < 0, so a tiny |w| with a < 0 shows that c is 0 up to rounding.
+    Return FAILED if w is so small that its square underflows. With c <= 0, a neuron with a tiny |w| and
+    a <= -|w| (up to EQUAL) is dead: c < 0 excludes a <= -|w|, so c is then 0 up to rounding.
     """
     a, w = y[0], y[1:]
     square, turn, pull = dot(w, w), math.sqrt(dot(rate[1:], rate[1:])), math.sqrt(dot(cell.b, cell.b))
@@ -241,7 +241,7 @@ def at_rest(cell, y, rate, c):
                 return EVENT
             if c == 0.0:
                 return APEX
-    # w' = a r and a' = w.r, where r is a difference of terms of size |b|. At a = 0 only a' can show rest.
+    # w' = a r and a' = w.r, where r is a difference of terms of size |b|. At a = 0, w' = 0 proves no rest.
     slow = ROUNDING * pull
     return CONVERGED if turn <= slow * abs(a) and abs(rate[0]) <= slow * math.sqrt(square) else MOVING
 
@@ -250,7 +250,7 @@ def at_rest(cell, y, rate, c):
 def at_apex(planes, cell, watch, y, c):
     """Return EVENT if a neuron next to w = 0 dies, MOVED if y or its cell changed, else MOVING or FAILED."""
     if c == 0.0:
-        # w tends to 0 together with a, and never reaches it.
+        # w and a tend to 0 together, and never reach it.
         dies = comes_back(planes, cell, watch, y) or (y[0] > 0.0 and fades(planes, cell, y))
         return EVENT if dies else MOVING
     end, changed = pass_apex(planes, cell, watch, y)
@@ -263,7 +263,7 @@ def at_apex(planes, cell, watch, y, c):
 
 @routine
 def ending(planes, cell, watch, options, y, rate, c, t, look, scratch):
-    """Return why a trajectory ends at y, or MOVING; with `look`, a certain limit ends it and replaces y."""
+    """Return why a trajectory ends at y, or MOVING. With `look`, a certain limit ends it, and replaces y."""
     rest = at_rest(cell, y, rate, c)
     if rest == APEX:
         rest = at_apex(planes, cell, watch, y, c)
@@ -287,7 +287,7 @@ def ending(planes, cell, watch, options, y, rate, c, t, look, scratch):
 
 @routine
 def fate(planes, cell, watch, options, y, rate, c, scratch):
-    """Return the fate of y if it is certain, FADES or CONVERGED (at rest or near its limit), else MOVING."""
+    """Return FADES or CONVERGED (at rest or near its limit) if this fate of y is certain, else MOVING."""
     if fades(planes, cell, y):
         return FADES
     rest = at_rest(cell, y, rate, c)
@@ -296,4 +296,4 @@ def fate(planes, cell, watch, options, y, rate, c, scratch):
     certain, distance = limit_of(planes, cell, watch, y, c, 1e-3 * options.tolerance, scratch)
     if not certain or distance > options.tolerance:
         return MOVING
-    return CONVERGED if scratch[0] != 0.0 else FADES  # the output is 0 if a is
+    return CONVERGED if scratch[0] != 0.0 else FADES  # with a = 0 the output is 0

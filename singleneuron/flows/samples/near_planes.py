@@ -22,7 +22,7 @@ class Watch(NamedTuple):
     columns: Array  # (d, m), their x
     norm: Array  # (m,), their |x|
     start: Array  # (m,), their x.w at the start of the step
-    stop: Array  # (m,), their x.w at its end
+    stop: Array  # (m,), their x.w at the end of the step
     reference: Array  # (d,), the unit vector e
     every: Array  # (m,), x.w of all hyperplanes
     size: NDArray[np.int64]  # (1,), number of watched hyperplanes
@@ -30,7 +30,7 @@ class Watch(NamedTuple):
 
 
 def empty_watch(m: int, d: int) -> Watch:
-    """Allocate a watch with room for all m hyperplanes; memory that is never touched costs nothing."""
+    """Allocate a watch with room for all m hyperplanes; memory that is never written to costs nothing."""
     return Watch(
         near=np.empty(m, np.int64),
         columns=np.empty((d, m)),
@@ -56,8 +56,8 @@ def watch_all(planes, y, watch):
 def look_around(planes, y, watch):
     """Choose the hyperplanes to watch from state y on: those within reach."""
     m, d = planes.x.shape
-    # Looking at all costs O(m), watching costs O(most) per step, and about `most` steps pass between two
-    # looks, so most ~ sqrt(m) balances the two costs.
+    # Looking at all hyperplanes costs O(m), watching `most` of them costs O(most) per step, and about `most`
+    # steps pass between two looks, so most ~ sqrt(m) balances the two costs.
     most = 16.0 + 4.0 * math.sqrt(m)
     watch_all(planes, y, watch)
     rho = math.sqrt(dot(y[1:], y[1:]))
@@ -83,7 +83,7 @@ def look_around(planes, y, watch):
                 watch.columns[j, count] = planes.x[i, j]
             count += 1
     watch.size[0] = count
-    # No hyperplane is farther than 1 from a unit vector.
+    # A reach above 1 covers all hyperplanes, since none is farther than 1 from the unit vector e.
     watch.reach[0] = reach if count < m else math.inf
 
 

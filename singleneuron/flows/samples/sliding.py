@@ -1,10 +1,10 @@
-"""Sliding in hyperplanes (Filippov): in which ones, with which multipliers, and the flow along them.
+"""Sliding in hyperplanes (Filippov): decide in which ones, and compute the multipliers and the flow there.
 
 w' jumps by a y_i x_i/n across w.x_i = 0. If a y_i > 0, the flow crosses. If a y_i < 0, both sides may push
-towards the hyperplane, and the flow then slides in it. With g = a r, Filippov's solution is the point
-w' = g - sum_J gamma_j x_j nearest to 0 for which 0 <= gamma_j <= -a y_j/n. A member of J is released to the
-active side when its share of that side, alpha_j = gamma_j n/(-a y_j), reaches 1, and to the other side when
-it reaches 0.
+towards the hyperplane, and the flow then slides in it. Let J be the hyperplanes that w lies in, and g = a r
+the w' with all of them off. Filippov's solution is the point w' = g - sum_J gamma_j x_j nearest to 0 for
+which 0 <= gamma_j <= -a y_j/n. The share of the active side of hyperplane j is alpha_j = gamma_j n/(-a y_j).
+When it reaches 1, w is released to the active side; when it reaches 0, to the other side.
 """
 
 import math
@@ -18,7 +18,7 @@ from singleneuron.kernels.vectors import add, dot, fill, put
 
 @routine
 def factorise(x, rows, basis, lower):
-    """Factorise x[rows] = lower basis by Gram-Schmidt, twice for orthogonality up to rounding."""
+    """Factorise x[rows] = lower @ basis by Gram-Schmidt, done twice so that the basis is orthonormal."""
     for s in range(rows.size):
         row = basis[s]
         put(row, x[rows[s]])
@@ -47,8 +47,8 @@ def nearest_to_zero(planes, members, upper, g, gamma, verdict, cell):
     """Fill `gamma` (k,) in [0, upper] so that g - sum gamma_j x_j over the members is nearest to 0.
 
     This is bounded-variable least squares (Stark & Parker 1995). A gamma_j is freed from its bound only if
-    the residual shrinks along x_j, so the free rows stay independent. `verdict` becomes OFF at the bound 0,
-    ON at the upper bound, and SLIDING in between.
+    this shrinks the residual, so the x_j of all free gamma_j stay independent. `verdict` becomes OFF at the
+    bound 0, ON at the upper bound, and SLIDING in between.
     """
     count = members.size
     residual, goal = np.empty(g.size), np.empty(count)

@@ -17,13 +17,13 @@ CURVE_POINTS = 50
 
 
 class PresetPart(BaseModel):
-    """A table of a preset, frozen and without unknown fields."""
+    """A table of a preset; it is frozen, and unknown fields are an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ExperimentPart(PresetPart):
-    """A table that an experiment computes; its other entries are fields of the settings `record`."""
+    """A table that an experiment computes; entries other than the fields of the class are its settings."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
     record: ClassVar[type]
@@ -46,7 +46,7 @@ class ExperimentPart(PresetPart):
 
 
 def full_states(state: sn.State | sn.Reduced) -> sn.State:
-    """Return `state`, which has never been reduced, with its type narrowed."""
+    """Return `state`, which must be a full `State`, for the type checker's sake."""
     assert isinstance(state, sn.State)
     return state
 

@@ -20,9 +20,9 @@ class Explorer(PresetPart):
     """Each start of a map over (a(0), w_1(0)), with its path in the plane (a, w_1) and its loss by level.
 
     The starts are those of `success_map`, trained on the population. IMP, WR (rewound to `rewind_time`) and
-    LRR share the path of the dense level; each has its own path for the last level. Paths are integrated to
-    `t_end`, with `fine` geometrically spaced times from `first`. Of these times a path keeps `points`, which
-    divide its length about evenly.
+    LRR share the path of the dense level; each has its own path for the last level. Paths are integrated at
+    `fine` geometrically spaced times from `first` to `t_end`. Each path keeps `points` of these times, chosen
+    so that they divide its length about evenly.
     """
 
     kind: Literal["explorer"]
@@ -39,9 +39,9 @@ class Explorer(PresetPart):
     def compute(self, progress: Progress) -> xr.Dataset:
         """Compute the table.
 
-        Variables: success and status over (algorithm, a0, w0); loss over these and (level); time, a and w
-        over (path, a0, w0, point). The coordinate `path` is 'dense', or the algorithm whose last level the
-        path shows; `kept` is the number of coordinates left at each level.
+        Variables: success and status over (algorithm, a0, w0); loss over (algorithm, a0, w0, level); time, a
+        and w over (path, a0, w0, point). The coordinate `path` is 'dense', or the algorithm whose last level
+        the path shows; `kept` is the number of coordinates left at each level.
         """
         axis = grid_axis(self.extent, self.resolution)
         a, w = (grid.ravel() for grid in np.meshgrid(axis, axis, indexing="ij"))

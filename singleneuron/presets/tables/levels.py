@@ -16,7 +16,7 @@ from singleneuron.presets.tables.common import PresetPart, full_states, problem_
 class Levels(PresetPart):
     """Loss after every level of pruning, from balanced starts with both signs of a(0) and of w_1(0).
 
-    The starts of one seed differ only in these two signs. With `n` samples, every seed draws its own.
+    The starts of one seed differ only in these two signs. With `n`, each seed also draws its own samples.
     """
 
     kind: Literal["levels"]

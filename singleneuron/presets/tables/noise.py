@@ -17,7 +17,7 @@ class Crossings(PresetPart):
     """Times at which w crosses zero upwards, on noisy samples of one coordinate: by ODE and by closed form.
 
     There are `draws` data sets for every n, and every start (a, w) is trained on each of them. The predicted
-    curve runs from the first `s_neg` to the second.
+    curve runs from s_neg[0] to s_neg[1].
     """
 
     kind: Literal["crossings"]
@@ -34,8 +34,8 @@ class Crossings(PresetPart):
     def compute(self, progress: Progress) -> xr.Dataset:
         """Compute the crossing times: simulated over (start, draw), predicted over (start, s).
 
-        s_neg, over (draw), is the slope of each data set. Times are in units of 1/(2 C_neg), which is 1 for
-        the population; they are NaN if w does not cross before t_end.
+        s_neg, over (draw), is the s of each data set for w < 0. Times are in units of 1/(2 C_neg), which is 1
+        for the population; they are NaN if w does not cross before t_end.
         """
         starts = sn.State(a=np.array(self.a), w=np.array(self.w)[:, None])
         times = time_points(self.t_end, self.points)
@@ -65,8 +65,9 @@ class Crossings(PresetPart):
 class Slide(PresetPart):
     """One trajectory of the sample flow that slides in hyperplanes, and gradient descent from the same start.
 
-    For the learning rates in `hop_rates` every step is recorded; for those in `learning_rates` only the
-    error, at multiples of the largest rate. The hyperplane watched is that of `sample`, counted from 1.
+    For the learning rates in `hop_rates`, every step is recorded; for those in `learning_rates`, only the
+    largest error at multiples of the largest rate. `sample` is the number, counted from 1, of the sample
+    whose hyperplane is watched.
     """
 
     kind: Literal["slide"]
@@ -86,9 +87,12 @@ class Slide(PresetPart):
     def compute(self, progress: Progress) -> xr.Dataset:
         """Compute the table.
 
-        Variables: share, the degree to which each sample is active, over (time, sample); distance, w.x/|x| of
-        the sample watched, over (time); hop, that distance under gradient descent, and hop_time, its time,
-        over (hop_rate, step); error, the largest difference of (a, w) from the flow, over (learning_rate).
+        Variables:
+
+        - share, over (time, sample): the degree to which each sample is active.
+        - distance, over (time): w.x/|x| for the watched sample.
+        - hop, over (hop_rate, step): that distance under gradient descent, at the times hop_time.
+        - error, over (learning_rate): the largest difference in (a, w) between descent and the flow.
         """
         from singleneuron.flows.samples.ensemble import sample_trace
 
@@ -137,8 +141,8 @@ class Slide(PresetPart):
 def _upward(times: np.ndarray, w: np.ndarray) -> float:
     """Return the time at which w passes 0 upwards, or NaN if it never does.
 
-    It is extrapolated from the last two times before that: w has a kink at 0, so interpolating across it
-    would be worse.
+    It is extrapolated from the last two times before the crossing: w has a kink at 0, so interpolation across
+    the kink would be less accurate.
     """
     last = int(np.argmax(w > 0)) - 1
     if last < 1:

@@ -53,7 +53,10 @@ class Paths(PresetPart):
     learning_rate: float | None = None
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Compute a, loss (start, time) and w (start, time, coordinate); status and success at the end."""
+        """Compute a, w, loss, and the status and success at the end.
+
+        a and loss are over (start, time), w is over (start, time, coordinate).
+        """
         size = 8 * self.points * len(self.a) * (self.d + 2)
         check_memory(f"a path with points = {self.points}, d = {self.d}", size)
         times = time_points(self.t_end, self.points)
@@ -65,7 +68,7 @@ class Paths(PresetPart):
         )
         training: dict[str, Any] = {"method": "ode", "learning_rate": self.learning_rate}
         end = sn.integrate(problem, starts, t_eval=times, progress=progress, **training)
-        # Descent takes whole steps, so several of the times may fall on one step: keep each row once.
+        # Descent takes whole steps, so several of the times may fall on the same step: keep each step once.
         times, rows = np.unique(end.times, return_index=True)
         path = full_states(end.state)[rows]
         return xr.Dataset(
@@ -81,7 +84,7 @@ class Paths(PresetPart):
 
 
 class AngleFlows(PresetPart):
-    """Balanced population flows for several d and both signs of a(0), and the universal angle curve."""
+    """Balanced population flows for several values of d and signs of a(0), and the universal angle curve."""
 
     kind: Literal["angle"]
     d: tuple[int, ...]
@@ -92,7 +95,10 @@ class AngleFlows(PresetPart):
     seed: int = 0
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Compute theta and tau = T(theta(0)) +- t over (d, start, time), and curve, the angle, over (s)."""
+        """Compute the angle theta, its universal time tau, and the universal curve.
+
+        theta and tau = angle_time(theta(0)) +- t are over (d, time, start), curve is over (s).
+        """
         times = time_points(self.t_end, self.points)
         theta, tau = [], []
         for index, d in enumerate(self.d):
@@ -118,7 +124,7 @@ class AngleFlows(PresetPart):
 
 
 class Conservation(PresetPart):
-    """Drift of c = a^2 - |w|^2 along ODE solutions that do not impose it, from independent starts."""
+    """Drift of c = a^2 - |w|^2 along ODE solutions that do not hold it fixed, from independent starts."""
 
     kind: Literal["conservation"]
     d: int
@@ -135,7 +141,7 @@ class Conservation(PresetPart):
         times = np.geomspace(1e-2, self.t_end, self.points)
         drift = np.empty((len(self.rtol), self.points, self.starts))
         for row, rtol in enumerate(self.rtol):
-            if self.d > 1:  # `integrate` would impose c here
+            if self.d > 1:  # `integrate` would hold c fixed here
                 path: sn.State | sn.Reduced = free_flow(reduce(problem, starts), times, rtol)
             else:
                 path = sn.integrate(problem, starts, t_eval=times, rtol=rtol, method="ode").state

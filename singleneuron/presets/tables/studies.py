@@ -25,7 +25,7 @@ class Study(ExperimentPart):
     Attributes
     ----------
     along : str or None
-        That factor; if None, there is no curve.
+        The factor along which the curve runs; None for no curve.
     """
 
     kind: Literal["study"]
@@ -44,7 +44,7 @@ class Study(ExperimentPart):
     def compute(
         self, progress: Progress, *, directory: Path | None = None, workers: int | None = None
     ) -> xr.Dataset:
-        """Compute the data of `success_rate`; if `along` is F, add curve, the predicted rate over curve_F."""
+        """Compute the data of `success_rate`; if `along` is F, add curve, a predicted rate, over curve_F."""
         given = self.arguments
         data = sn.success_rate(**given, directory=directory, workers=workers, progress=progress)
         if self.along is None:
