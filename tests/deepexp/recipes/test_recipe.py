@@ -325,6 +325,9 @@ def test_a_profile_has_from_the_usual_one_what_it_does_not_state(tmp_path):
         (3, 3, 3)
     }
     assert {run.config.model.width for run in plan.runs("fig3", profile="smoke")} == {0.5}
+    file.write_text(SMALL.replace("profiles.smoke", "profiles.medium").replace(stated, 'base = "usual"\n'))
+    with pytest.raises(ValueError, match="a profile with base = 'usual' must be one of smoke, short, full"):
+        recipe.load(str(file))
     file.write_text(SMALL.replace(stated, 'base = "other"\n'))
     with pytest.raises(ValueError, match="base must be"):
         recipe.load(str(file))

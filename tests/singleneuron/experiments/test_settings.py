@@ -1,6 +1,8 @@
 """The records of settings: complete, frozen, and the one home of every default."""
 
 import inspect
+import subprocess
+import sys
 from dataclasses import MISSING, FrozenInstanceError, fields
 
 import numpy as np
@@ -77,3 +79,50 @@ def test_the_impossible_is_said_before_another_result_is(line, message, tmp_path
     error = capsys.readouterr().err
     assert message in error
     assert "--overwrite" not in error
+
+
+@pytest.mark.parametrize(
+    ("record", "arguments", "message"),
+    [
+        (MapSettings, {"algorithms": 3}, "algorithms must be a string or a list of them, got 3"),
+        (MapSettings, {"resolution": "many"}, "resolution must be an integer, got 'many'"),
+        (MapSettings, {"rewind_time": "x"}, "rewind_time must be a number, got 'x'"),
+        (MapSettings, {"rewind_time": [1]}, r"rewind_time must be a number, got \(1,\)"),
+        (MapSettings, {"balanced": "no"}, "balanced must be true or false, got 'no'"),
+        (MapSettings, {"learning_rate": 0, "level_time": 5}, "learning_rate must be a finite number > 0"),
+        (MapSettings, {"learning_rate": np.nan}, "learning_rate must be a finite number > 0, but is nan"),
+        (MapSettings, {"targets": 0}, "targets must be an integer from 1 to 2, but is 0"),
+        (MapSettings, {"targets": 2.0}, "targets must be an integer from 1 to 2, but is 2.0"),
+        (MapSettings, {"algorithms": ["lrr"], "imp": "rebalance"}, "with 'lrr' only; leave it out"),
+        (MapSettings, {"d": 10**10, "levels": 10**8}, "levels must be <= 10,000"),
+        (StudySettings, {"d": -5, "algorithms": ["nonsense"]}, "d must be an integer >= 1"),
+        (StudySettings, {"init": {"a": 1}}, "init must be a string or a list of them"),
+        (StudySettings, {"algorithms": [["imp"]]}, "algorithms must be a string or a list of them"),
+        (
+            StudySettings,
+            {"method": "exact", "learning_rate": [None, 0.1]},
+            "gradient descent has no closed form",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_one_line(record, arguments, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        made(record, {"d": 2} | arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_record_keeps_plain_values_and_shares_nothing_with_its_caller():
+    training = {"tolerance": np.float64(1e-2), "rtol": 1e-6}
+    settings = StudySettings(d=np.int64(3), seed=np.int64(5), noise=np.array([0.1]), n=4, training=training)
+    assert hash(settings) == hash(StudySettings(d=3, seed=5, noise=(0.1,), n=4, training=dict(training)))
+    assert type(settings.seed) is int
+    assert type(settings.noise[0]) is float
+    training["rtol"] = 1.0
+    assert dict(settings.training)["rtol"] == 1e-6
+    assert MapSettings(d=2, algorithms="imp").algorithms == ("imp",)
+
+
+def test_checks_hold_without_assertions():
+    code = "from singleneuron.experiments.settings import StudySettings; StudySettings(d=2, noise=-1.0, n=3)"
+    done = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1].startswith("ValueError: noise must be")

@@ -83,9 +83,10 @@ def test_every_preset_is_valid_and_frozen(name):
     ("old", "new", "message"),
     [
         ("resolution = 4", "resolutoin = 4", "got 'resolutoin'; did you mean 'resolution'?"),
-        ("resolution = 4", 'resolution = "many"', "resolution must be an integer >= 2, but is 'many'"),
+        ("resolution = 4", 'resolution = "many"', "resolution must be an integer, got 'many'"),
         ('kind = "map"', 'kind = "mop"', "parts.map.kind must be one of map, "),
         ("d = 2", "", "d must be given, but is missing"),
+        ("d = 2", "d = 2\nalgorithms = 3", "algorithms must be a string or a list of them, got 3"),
     ],
 )
 def test_mistakes_in_a_preset_are_named_in_one_line(old, new, message):
@@ -307,6 +308,18 @@ def test_a_killed_study_goes_on_from_its_finished_chunks(study, tmp_path, monkey
     assert main.main([*fewer, "--fresh"]) == 0
     assert results.read(tmp_path / "once/study.nc")["second"].attrs["runs"] == 3
     assert [path.name for path in (tmp_path / "once").iterdir()] == ["study.nc"]
+
+
+@pytest.mark.parametrize("along", ["foo", "algorithm", "d"])
+def test_a_curve_runs_along_a_factor_of_its_study(along):
+    text = STUDY.replace('along = "rewind_time"', f'along = "{along}"').replace("d = [2, 3, 4]", "d = 2")
+    with pytest.raises(ValueError, match="along must be a factor with a list of numbers, one of rewind_time"):
+        presets.parse(text, "study")
+
+
+def test_the_runs_of_a_preset_are_checked():
+    with pytest.raises(ValueError, match="runs must be an integer >= 1, but is -5"):
+        presets.parse(STUDY, "study").with_runs(-5)
 
 
 def test_runs_are_those_of_studies(tiny, tmp_path, capsys):
