@@ -1,7 +1,7 @@
 """The processes that train one run together, and how they exchange data.
 
 torchrun starts the processes, and sets environment variables that tell each one its rank and the number of
-processes. Every process holds the whole network, and trains on its own part of every batch. Rank 0 takes all
+processes. Every process holds the whole network, and trains on its own part of every batch. Rank 0 makes all
 decisions, evaluates the network and writes the files; the other processes only train.
 
 Gradients are averaged in buffers whose layout is fixed; on a GPU, this happens during the backward pass. The
@@ -123,7 +123,7 @@ class ProcessGroup:
                 tensor.copy_(mean.view(tensor.shape))
 
     def tell(self, order: Any) -> None:
-        """Send a command from rank 0 to the other processes, which receive it by `listen`."""
+        """Send a command from rank 0 to the other processes, which receive it with `listen`."""
         if self.size > 1:
             self._broadcast([order])
 

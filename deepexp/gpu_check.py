@@ -1,7 +1,8 @@
-"""Check that a GPU trains as a CPU does, and measure its speed. Run this first on a new GPU: six minutes.
+"""Check that a GPU trains as a CPU does, and measure its speed.
 
-Every check takes the device as an argument, so that all of the code can be tested on a CPU. If a check fails,
-this is reported, and the next check starts. No check starts after a time limit.
+This is the first thing to run on a new GPU; it takes six minutes. Every check takes the device as an
+argument, so that all of the code can be tested on a CPU. If a check fails, this is reported, and the next
+check starts. No check starts after a time limit.
 """
 
 from __future__ import annotations
@@ -105,7 +106,10 @@ def run(device: str, out: Path, last_start: float = LAST_START) -> Iterator[Foun
 
 
 def checks(device: str) -> dict[str, Callable[[], Mapping[str, float]]]:
-    """Return the checks by name, the most important first; a check returns its measurements, or raises."""
+    """Return the checks by name, the most important first.
+
+    A check returns its measurements, and raises an error if it fails.
+    """
     eager = {f"{kind} against the CPU": partial(agreement, device, kind) for kind in PRECISIONS}
     runs = {f"{name} of two levels": partial(two_levels, device, name, FAST) for name in ("imp", "lrr")}
     speeds = {
@@ -127,7 +131,7 @@ def _made(name: str, check: Callable[[], Mapping[str, float]]) -> Found:
     began = time.perf_counter()
     try:
         numbers, why = check(), ""
-    except Exception as error:  # of any kind, so that the other checks still run
+    except Exception as error:  # of any kind, so that later checks still run
         numbers, why = {}, f"{type(error).__name__}: {' '.join(str(error).split())}"
     return Found(name, not why, why, time.perf_counter() - began, numbers)
 

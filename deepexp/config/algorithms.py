@@ -116,8 +116,8 @@ POLICIES: dict[str, dict[str, LevelPolicy]] = {
         "lrr": _row(_LRR, momentum="initial"),
     },
     # In this code, every reset loads the state saved after the warm-up, including that of the optimizer, so
-    # IMP and WR coincide. The last six rows are our algorithms adapted to it: they reset to the same state,
-    # so that all arms of an experiment return to the same point.
+    # IMP and WR coincide. The last six rows are our algorithms, adapted to this code so that all arms of an
+    # experiment return to that state.
     "s2s": {
         "imp": _row(_SNAPSHOT),
         "wr": _row(_SNAPSHOT),

@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Protocol:
-    """Settings that one public code uses together.
+    """The settings of one public code.
 
     Whatever its source does, every protocol normalises pixels by the statistics of the training images, and
     computes in float32 unless `machine.precision` is set. Comments note all other differences from a source.

@@ -97,7 +97,7 @@ class Pruning(Section):
         return settings if self.scope == "layer" else ("budget", *settings)
 
     def kept(self, level: int, total: int) -> int:
-        """Return how many of `total` weights `level` keeps, computed exactly from the decimal settings."""
+        """Return how many of `total` weights `level` keeps, in exact decimal arithmetic."""
         if self.source == "fixed":
             raise ValueError("source must not be 'fixed' here: then the other run's mask sets the count")
         exact = Fraction(repr(self.initial_density)) * Fraction(repr(self.keep)) ** level * total
@@ -105,7 +105,7 @@ class Pruning(Section):
 
 
 class Perturbation(Section):
-    """A perturbation of the signs of living weights: the seed chooses which ones flip, once in a run.
+    """The signs of living weights that flip at the start of one level; the seed chooses them.
 
     Attributes
     ----------

@@ -45,7 +45,7 @@ class Data(Section):
         What fills the added pixels.
     flip : {'none', 'random', 'alternating'}
         Horizontal flips. 'random': at random in every epoch; 'alternating': at random in the first epoch, and
-        in each later epoch the reverse of the epoch before.
+        in every later epoch the opposite of the epoch before.
     accept_unknown : bool
         Whether to train even if the copy of the data matches no known variant.
     """
@@ -226,8 +226,8 @@ class Machine(Section):
         The number of processes that share every batch. In training, batch normalisation uses only the images
         of its own process.
     threads : int
-        The number of threads in each process. The upper limit exceeds the core count of any machine; without
-        it, a value far above could start so many threads that the process dies.
+        The number of threads in each process. The upper limit exceeds the core count of any machine. It keeps
+        a mistyped number from starting so many threads that the process dies.
     channels_last : bool
         Whether images and weights are stored with channels last.
     compile : bool

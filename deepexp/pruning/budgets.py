@@ -59,7 +59,7 @@ def apportion(total: int, shares: Sequence[float], capacities: Sequence[int]) ->
 
 
 def _fill(counts: np.ndarray, capacity: np.ndarray, total: int) -> list[int]:
-    """Give the remainder, which is left only if all parts with a share are full, to the first with room."""
+    """If all parts with a share are full, give the remainder to the first of the others that have room."""
     for index in range(len(counts)):
         room = min(int(capacity[index] - counts[index]), total - int(counts.sum()))
         counts[index] += room

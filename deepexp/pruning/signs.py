@@ -147,7 +147,7 @@ def perturbation(mask: Mask, config: Perturbation, seed: int) -> dict[str, Tenso
         }
     )
 
-    def count(living: int) -> int:  # exactly, from the decimal digits of the fraction
+    def count(living: int) -> int:  # in exact decimal arithmetic
         return int(Fraction(repr(config.fraction)) * living + Fraction(1, 2))
 
     scores = {}

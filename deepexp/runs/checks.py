@@ -21,7 +21,8 @@ from deepexp.storage import folder as layout
 from signflow.machine import memory
 
 _CXX = ("clang++",) if sys.platform == "darwin" else ("g++",)
-# The largest width at which torch can build the outline of every network, from which weights are counted.
+# The largest width at which torch can build the outline of every network. The number of weights of wider
+# networks is extrapolated from it.
 _COUNTED = 1e4
 
 
@@ -47,7 +48,7 @@ def check_compiler(device: str) -> None:
 def check_device_memory(config: Config) -> None:
     """Raise ValueError if the device has less memory than the run needs at the very least.
 
-    The least that it needs is room for the weights, gradients and momentum in float32, and for one batch.
+    The minimum counted here is the weights, gradients and momentum in float32, plus one batch of images.
     """
     source, machine, model = catalogue.SOURCES[config.data.dataset], config.machine, config.model
     height, _, channels = source.shape

@@ -92,7 +92,7 @@ def begin_level(
 
 
 def choose(work: Run, level: int, previous: Mask) -> Mask:
-    """Choose a level's mask, a part of `previous`, by the current state of the network."""
+    """Choose a level's mask within `previous`, based on the settings and the network's current state."""
     pruning, seed = work.config.pruning, work.config.seed
     if pruning.run is not None:
         mask = borrowed(work, level)

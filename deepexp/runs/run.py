@@ -70,7 +70,7 @@ def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: Non
 
 
 def _follow(work: Run) -> None:
-    """Take part in training each level that rank 0 announces."""
+    """Take part in the training of each level that rank 0 announces."""
     while (order := work.group.listen()) is not None:
         level, step, state, mask = order
         restore(work.net, work.sgd, state)

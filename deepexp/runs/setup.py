@@ -25,7 +25,7 @@ def prepare(
     dataset: data.Dataset | None = None,
     group: ProcessGroup = ALONE,
 ) -> Run:
-    """Load the data, build the network and optimizer, and check everything that does not need training.
+    """Load the data, build the network and optimizer, and check all that can be checked without training.
 
     Parameters
     ----------

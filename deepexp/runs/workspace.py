@@ -96,7 +96,7 @@ class Run:
 
 
 def borrowed(work: Run, level: int) -> Mask:
-    """Read the mask that this run uses at a level and that comes from the run `pruning.run`."""
+    """Read the mask of `pruning.run` that this run uses at a level, shuffled if the source says so."""
     pruning = work.config.pruning
     assert pruning.run is not None
     level = level if pruning.run_level is None else pruning.run_level

@@ -54,7 +54,7 @@ def is_complete(folder: Path, config: Config) -> bool:
 
 
 def lost(folder: Path, config: Config) -> list[Path]:
-    """List the files with tables, masks or signs that a complete run should have, but that are missing.
+    """List the files that are missing among the tables, masks and signs of a complete run.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def _files(folder: Path, config: Config) -> list[Path]:
 
 
 def damaged(folder: Path, config: Config) -> list[Path]:
-    """List the files with tables, masks or signs of a complete run that are damaged or end too early.
+    """List the files that are damaged or end too early among the tables, masks and signs of a complete run.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def damaged(folder: Path, config: Config) -> list[Path]:
     -------
     list of Path
     """
-    from deepexp.storage import bit_files  # not above, because torch takes seconds to load
+    from deepexp.storage import bit_files  # imported here, because torch takes seconds to load
 
     last = config.pruning.levels
     ends = {"layers.csv": {"level": last}}

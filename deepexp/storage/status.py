@@ -23,8 +23,8 @@ class RunStatus:
         The last complete level ('-' if there is none) and the last level of the run, such as '3/20'; '-' if
         the run is damaged.
     epoch : str
-        The number of complete epochs in the current level and of all its epochs, such as '5/60'; '-' if the
-        run is damaged.
+        How many epochs of the current level are complete, and how many it has, such as '5/60'; '-' if the run
+        is damaged.
     density, accuracy : float, optional
         The density and test accuracy of the last complete level.
     state : str

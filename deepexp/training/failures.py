@@ -34,7 +34,10 @@ class OutOfMemory(_Told):
     """The device has too little memory for a training step."""
 
     def __init__(self, batch: int, fits: int) -> None:
-        """Compose a message: `batch` images did not fit, but `fits` would (0: fewer than two per process)."""
+        """Compose a message that says how many images did not fit, and how many would.
+
+        `fits` is 0 if not even two images for each process would fit.
+        """
         found = f"a batch of {fits:,} fits" if fits else "not even two images for each process fit"
         super().__init__(
             f"the device must have enough memory to train on a batch of {batch:,} images, but it ran out; "

@@ -46,8 +46,8 @@ def in_precision(run: Forward, machine: Machine) -> Forward:
 def laid_out(x: Tensor, machine: Machine) -> Tensor:
     """Return a batch in the memory format of `machine`.
 
-    If channels come first, the images are always copied. With a single channel, their strides satisfy both
-    formats, so `contiguous` would not change them, and all later layers could then be channels_last.
+    If channels come first, the images are always copied. If they have only one channel, their strides satisfy
+    both formats, so `contiguous` would not change them, and all later layers could then be channels_last.
 
     Parameters
     ----------
