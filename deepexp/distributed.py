@@ -1,12 +1,13 @@
 """The processes that train one run together, and how they exchange data.
 
-torchrun starts them, and passes each its rank and their number in environment variables. Every process holds
-the whole network and trains on its part of every batch. Rank 0 decides, evaluates and writes; the others
-follow.
+torchrun starts the processes, and sets environment variables that tell each one its rank and the number of
+processes. Every process holds the whole network, and trains on its own part of every batch. Rank 0 makes all
+decisions, evaluates the network and writes the files; the other processes only train.
 
-Gradients are averaged in buffers of a fixed layout, on a GPU during the backward pass. torch's own
-DistributedDataParallel changes its layout after the first step of every process. This changes the order of
-sums over three or more ranks, so that a resumed run would not have the same bits as an uninterrupted one.
+Gradients are averaged in buffers whose layout is fixed; on a GPU, this happens during the backward pass. The
+buffers of torch's own DistributedDataParallel change their layout after the first step of every process. This
+changes the order of sums over three or more ranks, so a resumed run would not have the same bits as an
+uninterrupted one.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from deepexp.config.sections import Machine
 from signflow.messages import Failure
 
 TIMEOUT = timedelta(minutes=30)  # longer than anything that rank 0 does while the others wait
-# How many gradients are exchanged at once, by device. With 25 MB there are few exchanges, and the last, which
-# no computation hides, is short. On a CPU all are exchanged together at the end of the backward pass: earlier
-# exchanges would take cores from it.
+# How many gradients are exchanged at once, by device. With 25 MB, there are few exchanges, and the last one,
+# which cannot overlap with computation, is short. On a CPU, all gradients are exchanged together after the
+# backward pass, because earlier exchanges would take cores away from it.
 BUCKET = {"cuda": 25 << 18}
 
 
@@ -40,7 +41,7 @@ class Lost(Failure):
     """Another process of the run has ended."""
 
     def __init__(self, why: object) -> None:
-        """Say in one line why, and how to resume."""
+        """Compose a one-line message that says why it ended, and how to resume."""
         reason = " ".join(str(why).split())
         super().__init__(
             f"every process of the run must stay alive, but another one ended ({reason}); run the same "
@@ -50,7 +51,7 @@ class Lost(Failure):
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes of a run, as seen by one of them; a single process exchanges nothing.
+    """The processes of a run, as seen by one of them. If there is only one, nothing is exchanged.
 
     Attributes
     ----------
@@ -76,17 +77,18 @@ class ProcessGroup:
         return values
 
     def average(self, tensors: Sequence[Tensor]) -> None:
-        """Replace every tensor by its mean over the processes; all must have the same type."""
+        """Replace every tensor by its mean over the processes; the tensors must all have the same type."""
         if self.size == 1:
             return
         self._spread(self.sum(_flat(tensors)), tensors)
 
     @contextlib.contextmanager
     def averaging(self, parameters: Sequence[Tensor]) -> Iterator[None]:
-        """Average over the processes the gradients that a backward pass within this context computes.
+        """Average the gradients of a backward pass in this context over the processes.
 
         A bucket of gradients is exchanged as soon as it is complete and the buckets before it have been sent.
-        All processes send in the same order, since exchanges are matched only by their order.
+        So all processes send their buckets in the same order, which is necessary because torch matches the
+        exchanges of different processes only by this order.
         """
         if self.size == 1:
             yield
@@ -121,12 +123,12 @@ class ProcessGroup:
                 tensor.copy_(mean.view(tensor.shape))
 
     def tell(self, order: Any) -> None:
-        """Send an order from rank 0 to the others, which `listen` for it."""
+        """Send a command from rank 0 to the other processes, which receive it with `listen`."""
         if self.size > 1:
             self._broadcast([order])
 
     def listen(self) -> Any:
-        """Wait for the next order from rank 0, and return it."""
+        """Wait for the next command from rank 0, and return it."""
         box = [None]
         self._broadcast(box)
         return box[0]
@@ -150,7 +152,7 @@ def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
 def _buckets(parameters: Sequence[Tensor]) -> list[list[Tensor]]:
     """Divide the parameters into buckets that depend only on their order and sizes.
 
-    The last parameters come first, since a backward pass finishes their gradients first.
+    The last parameters are in the first bucket, since a backward pass computes their gradients first.
     """
     most, buckets, room = BUCKET.get(parameters[0].device.type, math.inf), list[list[Tensor]](), 0.0
     for parameter in reversed(parameters):
@@ -164,7 +166,7 @@ def _buckets(parameters: Sequence[Tensor]) -> list[list[Tensor]]:
 
 @contextlib.contextmanager
 def joined(machine: Machine) -> Iterator[ProcessGroup]:
-    """Join the processes that torchrun started; on 'cuda' each uses the device of its local rank.
+    """Join the processes that torchrun started; on 'cuda', each uses the device with its local rank.
 
     Parameters
     ----------
@@ -209,26 +211,27 @@ def joined(machine: Machine) -> Iterator[ProcessGroup]:
                 "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT
             )
         atexit.register(dist.destroy_process_group)
-    # If one process fails, torchrun stops the others with SIGTERM: rank 0 reports why, the others just stop.
+    # If one process fails, torchrun stops the others with SIGTERM. Rank 0 reports why; the others just stop.
     before = _on_termination(_terminated if rank == 0 else signal.SIG_DFL)
     group = ProcessGroup(rank, size)
     try:
-        group.sum(torch.zeros(()))  # wait for all: rank 0 must not lock the folder while others wait for it
+        # Wait for all processes: rank 0 must not lock the run's folder while others still wait for its lock.
+        group.sum(torch.zeros(()))
         yield group
     except Exception:
-        # Rank 0 stops by itself, and torchrun must not kill it before it has reported why.
+        # Rank 0 is stopping anyway, and torchrun must not terminate it before it has reported why.
         _on_termination(signal.SIG_IGN if rank == 0 else before)
-        atexit.unregister(dist.destroy_process_group)  # it would wait for processes that may be gone
+        atexit.unregister(dist.destroy_process_group)  # which would wait for processes that may be gone
         raise
     _on_termination(before)
 
 
 @contextlib.contextmanager
 def _together() -> Iterator[None]:
-    """Raise Lost if an exchange fails; torch raises a RuntimeError whatever the cause."""
+    """Raise Lost if an exchange within this context fails; torch raises a RuntimeError for every cause."""
     try:
         yield
-    except Lost:  # raised by a signal that arrived in the meantime
+    except Lost:  # from the signal handler `_terminated`
         raise
     except RuntimeError as error:
         raise Lost(error) from None

@@ -1,7 +1,8 @@
-"""Check that a GPU trains as a CPU does, and how fast: the first thing to run on a new GPU, in six minutes.
+"""Check that a GPU trains as a CPU does, and measure its speed.
 
-Every check takes the device as an argument, so that everything but the GPU's own numbers can be tested on a
-CPU. A check that fails is reported, and the others continue. No check starts once the time has run out.
+This is the first thing to run on a new GPU; it takes six minutes. Every check takes the device as an
+argument, so that all of the code can be tested on a CPU. If a check fails, this is reported, and the next
+check starts. No check starts after a time limit.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ from deepexp.storage import folder as layout
 from deepexp.training import steps as train
 from signflow.provenance import provenance
 
-LAST_START = 270.0  # seconds after which no check starts; the longest, which compiles two graphs, takes 90
-PRECISIONS = {"float32": 1e-3, "tf32": 2e-2, "bf16": 5e-2}  # the relative error allowed in the loss
-FAST = {"machine.precision": "bf16", "machine.compile": True}  # as the recipes train on a GPU
+# Seconds after which no check starts. The longest check, which compiles two graphs, takes 90 s.
+LAST_START = 270.0
+PRECISIONS = {"float32": 1e-3, "tf32": 2e-2, "bf16": 5e-2}  # the allowed relative error of the loss
+FAST = {"machine.precision": "bf16", "machine.compile": True}  # the settings of the recipes on a GPU
 SMALL_RUN = {
     "data.crop_padding": 1,
     "data.flip": "random",
@@ -55,7 +57,7 @@ class Found:
     ok : bool, optional
         Whether the check passed; None if it did not run.
     why : str
-        Why it failed or did not run.
+        Why the check failed or did not run; empty if it passed.
     seconds : float
         How long the check took.
     numbers : Mapping[str, float]
@@ -76,7 +78,7 @@ class Found:
 
 
 def run(device: str, out: Path, last_start: float = LAST_START) -> Iterator[Found]:
-    """Run every check, and write all results so far after each of them.
+    """Run every check, and after each one write all results so far.
 
     Parameters
     ----------
@@ -85,7 +87,7 @@ def run(device: str, out: Path, last_start: float = LAST_START) -> Iterator[Foun
     out : Path
         The JSON file to write.
     last_start : float
-        The seconds after which no check is started.
+        The time in seconds after which no check starts.
 
     Yields
     ------
@@ -104,7 +106,10 @@ def run(device: str, out: Path, last_start: float = LAST_START) -> Iterator[Foun
 
 
 def checks(device: str) -> dict[str, Callable[[], Mapping[str, float]]]:
-    """Return the checks by name, the most important first; each returns its measurements, or raises."""
+    """Return the checks by name, the most important first.
+
+    A check returns its measurements, and raises an error if it fails.
+    """
     eager = {f"{kind} against the CPU": partial(agreement, device, kind) for kind in PRECISIONS}
     runs = {f"{name} of two levels": partial(two_levels, device, name, FAST) for name in ("imp", "lrr")}
     speeds = {
@@ -126,13 +131,16 @@ def _made(name: str, check: Callable[[], Mapping[str, float]]) -> Found:
     began = time.perf_counter()
     try:
         numbers, why = check(), ""
-    except Exception as error:  # whatever it is, the other checks are still worth running
+    except Exception as error:  # of any kind, so that later checks still run
         numbers, why = {}, f"{type(error).__name__}: {' '.join(str(error).split())}"
     return Found(name, not why, why, time.perf_counter() - began, numbers)
 
 
 def agreement(device: str, precision: str, *, compiled: bool = False) -> dict[str, float]:
-    """Compare five steps of a pruned network with the same on a CPU in float32; raise if they differ much."""
+    """Train a pruned network for five steps, and compare it with the same training on a CPU in float32.
+
+    Raises RuntimeError if the losses differ too much, or if a pruned weight is not 0.
+    """
     loss, state, _ = _five_steps({})
     machine = {"machine.device": device, "machine.precision": precision, "machine.compile": compiled}
     found, there, mask = _five_steps(machine)
@@ -164,7 +172,7 @@ def _five_steps(machine: Mapping[str, Any]) -> tuple[float, level_start.Training
 
 
 def two_levels(device: str, algorithm: str, machine: Mapping[str, Any]) -> dict[str, float]:
-    """Run two levels on digits; raise if a density is not exact or if nothing was learned."""
+    """Run two levels of pruning on digits; raise if a density is not exact, or if nothing was learned."""
     config = build(
         {**SMALL_RUN, **machine, "machine.device": device, "algorithm": algorithm, "data.limit": None}
     )
@@ -184,7 +192,7 @@ def two_levels(device: str, algorithm: str, machine: Mapping[str, Any]) -> dict[
 
 
 def resumed(device: str, machine: Mapping[str, Any]) -> dict[str, float]:
-    """Stop a run in its second level and resume it; raise unless the bits match an unstopped run's."""
+    """Stop a run in its second level and resume it; raise if its weights differ from an unstopped run's."""
     config = build({**SMALL_RUN, **machine, "machine.device": device, "algorithm": "wr"})
     with tempfile.TemporaryDirectory() as name:
         whole, stopped = Path(name) / "whole", Path(name) / "stopped"
@@ -210,7 +218,7 @@ def throughput(
     images: int = 50_000,
     seconds: float = 12.0,
 ) -> dict[str, float]:
-    """Measure the training images/s of `LOOPS`, on random images of CIFAR-10's size."""
+    """Measure how many images/s each training loop in `LOOPS` processes, on random images like CIFAR-10's."""
     chosen = {**loops.settings("cifar10", model, batch, device=device), **machine, "machine.compile": False}
     dataset = costs.random_images(build(chosen), images)
     rates, _ = loops.loops(chosen, images=10**9, seconds=seconds, only=LOOPS, dataset=dataset)

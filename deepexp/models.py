@@ -77,7 +77,8 @@ def outline(
     classes : int
         The number of outputs.
     stem : {'cifar', 'imagenet'}
-        'cifar': 3x3, stride 1, no pooling; 'imagenet': 7x7, stride 2, max-pooling.
+        The first layers. 'cifar': a 3x3 convolution of stride 1, without pooling; 'imagenet': a 7x7
+        convolution of stride 2, then max-pooling.
     width : float
         The factor by which every channel count is multiplied before it is rounded.
     channels : int
@@ -90,7 +91,7 @@ def outline(
     Raises
     ------
     ValueError
-        The name or its stem is unknown, or the width leaves no channel.
+        The name is unknown, the network cannot have this stem, or `width` leaves a layer without channels.
     """
     if name not in (*_SMALL, *_LARGE, "vgg16"):
         raise ValueError(f"the model must be one of {', '.join((*_SMALL, *_LARGE, 'vgg16'))}, got '{name}'")
@@ -159,7 +160,7 @@ class ResNet(nn.Module):
         width: float,
         channels: int,
     ) -> None:
-        """Create the layers; `blocks` and `widths` have the numbers of blocks and channels of each stage."""
+        """Create the layers; `blocks` and `widths` are the numbers of blocks and channels of the stages."""
         super().__init__()
         widths = [round(w * width) for w in widths]
         large = stem == "imagenet"
@@ -232,7 +233,7 @@ class VGG(nn.Module):
             for out in (round(w * width) for w in stage):
                 layers += [_conv(channels, out, 3), nn.BatchNorm2d(out), nn.ReLU()]
                 channels = out
-            layers.append(nn.MaxPool2d(2, ceil_mode=True))  # images below 32x32 keep one pixel
+            layers.append(nn.MaxPool2d(2, ceil_mode=True))  # keeps a pixel of images below 32x32
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Linear(channels, classes)
 
@@ -242,18 +243,19 @@ class VGG(nn.Module):
 
 
 class Pointwise(nn.Conv2d):
-    """A 1x1 convolution that, on a CPU, first selects its pixels and then multiplies them.
+    """A 1x1 convolution that, on a CPU, selects the pixels to which it applies before it multiplies.
 
-    The result is the same, and this avoids a bug in oneDNN. For strided 1x1 convolutions in channels_last
-    layout with fewer input channels than a vector holds, its weight gradient writes past its workspace
-    (github.com/uxlfoundation/oneDNN/issues/6035): torch crashes, hangs, or returns a wrong gradient.
+    The result is the same, but a bug in oneDNN is avoided. For strided 1x1 convolutions in channels_last
+    layout with fewer input channels than a vector register holds, oneDNN's weight gradient writes past the
+    end of its workspace (github.com/uxlfoundation/oneDNN/issues/6035), and torch crashes, hangs, or returns a
+    wrong gradient.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, into, H, W) to (B, out, H / stride, W / stride)."""
         if x.device.type != "cpu":
             return super().forward(x)
-        # The mean over one pixel is that pixel; a slice would take longer in the backward pass.
+        # Pooling over one pixel selects every stride-th pixel; the backward pass of a slice would be slower.
         return F.conv2d(F.avg_pool2d(x, 1, self.stride), self.weight, self.bias, groups=self.groups)
 
 

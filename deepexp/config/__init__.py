@@ -1,1 +1,1 @@
-"""What a run is: its settings, level policy and protocol."""
+"""The configuration of a run: its settings, level policy and protocol."""

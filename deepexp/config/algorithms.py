@@ -1,4 +1,7 @@
-"""IMP, WR, LRR and their transplants: what a level keeps from training, and what it resets."""
+"""The pruning algorithms: what each level keeps from the training before it, and what it resets.
+
+IMP is iterative magnitude pruning, WR weight rewinding, and LRR learning-rate rewinding.
+"""
 
 from __future__ import annotations
 
@@ -13,32 +16,33 @@ WeightOrigin = Literal["keep", "initial", "rewind", "donor"]
 
 
 class Section(BaseModel):
-    """A frozen group of settings that rejects unknown keys, values of a wrong type and non-finite numbers."""
+    """A frozen group of settings; unknown keys, values of the wrong type, NaN and infinity are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class LevelPolicy(Section):
-    """What a level starts from, part by part.
+    """The state from which a level starts: the origin of each of its parts.
 
-    An origin is 'keep' (the end of the previous level), 'initial' (the initial state), 'rewind' (the rewind
-    point) or, for weights only, 'donor' (the run `Config.donor` at the end of the previous level).
+    An origin is 'keep' (the state at the end of the previous level), 'initial' (the initial state), 'rewind'
+    (the state at the rewind point) or, for weights only, 'donor' (the state of the run `Config.donor` at the
+    end of the previous level).
 
     Attributes
     ----------
     amplitude, sign : {'keep', 'initial', 'rewind', 'donor'}
-        The origins of the weights' amplitudes and signs. If they differ, a weight becomes
+        The origins of the weights' amplitudes and signs. If the two origins differ, a weight becomes
         copysign(|amplitude|, sign).
     bias, norm_affine, norm_statistics : {'keep', 'initial', 'rewind'}
         The origins of the biases, and of the parameters and running statistics of batch normalisation.
     momentum : {'keep', 'initial', 'rewind'}
         The origin of the optimizer's momentum; the initial momentum is zero.
     schedule : {'start', 'rewind'}
-        Where the learning-rate schedule starts: at its beginning, or at the rewind point.
+        The point at which a level enters the learning-rate schedule: its beginning, or the rewind point.
     shuffle_amplitude : bool
-        Whether to permute the amplitudes among each layer's surviving weights.
+        Whether to permute the amplitudes of the surviving weights within each layer.
     rewind_epoch, rewind_step : int
-        The rewind point in level 0: this many epochs plus this many steps.
+        The rewind point is reached in level 0 after `rewind_epoch` epochs and `rewind_step` more steps.
     """
 
     amplitude: WeightOrigin
@@ -76,7 +80,7 @@ def _row(base: dict[str, Any], **changes: Any) -> LevelPolicy:
     return LevelPolicy(**base | changes)
 
 
-# What each algorithm resets in each public code. The codes differ, so none of them defines 'the' algorithm.
+# What each algorithm resets, by public code. The codes differ, so none of them defines 'the' algorithm.
 POLICIES: dict[str, dict[str, LevelPolicy]] = {
     "signflow": {
         "imp": _row(_IMP),
@@ -111,8 +115,9 @@ POLICIES: dict[str, dict[str, LevelPolicy]] = {
         "wr": _row(_WR, momentum="initial", schedule="start"),
         "lrr": _row(_LRR, momentum="initial"),
     },
-    # Every reset loads the state saved after the warm-up, including the optimizer, so IMP and WR coincide.
-    # The last six express our algorithms in its terms: all arms of an experiment return to the same point.
+    # In this code, every reset loads the state saved after the warm-up, including that of the optimizer, so
+    # IMP and WR coincide. The last six rows are our algorithms, adapted to this code so that all arms of an
+    # experiment return to that state.
     "s2s": {
         "imp": _row(_SNAPSHOT),
         "wr": _row(_SNAPSHOT),

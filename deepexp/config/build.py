@@ -20,9 +20,10 @@ from signflow.messages import invalid, unknown
 def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: str = "full") -> Config:
     """Build a configuration from a protocol, a profile of it, and settings that override both.
 
-    Each overrides the ones before it: defaults, protocol, profile, `settings`. Setting `train.epochs`
-    rescales the protocol's milestones, warm-up and rewind epoch, rounded to whole epochs (at least one),
-    unless these are set explicitly.
+    Values come from the defaults, the protocol, the profile and `settings`, and each of these overrides the
+    ones before it. If the profile or `settings` changes `train.epochs`, the protocol's milestones, warm-up
+    and rewind epoch are rescaled in proportion and rounded to whole epochs (at least one), unless they are
+    set explicitly.
 
     Parameters
     ----------
@@ -31,7 +32,7 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
     protocol : str
         A key of `PROTOCOLS`.
     profile : str
-        A key of `PROFILES`, which decides how much of the protocol is run.
+        How much of the protocol to run, a key of `PROFILES`.
 
     Returns
     -------
@@ -40,7 +41,7 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
     Raises
     ------
     ValueError
-        A setting is invalid. The message is one line: the key, what must hold and what was given.
+        A setting is invalid. The one-line message names the key, what must hold and what was given.
     """
     dataset = settings.get("data.dataset", "digits")
     if protocol not in PROTOCOLS:
@@ -64,12 +65,12 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
         flat |= _rescale(flat, shorter["train.epochs"])
     without = flat.get("train.warmup") == "before" and shorter.get("train.warmup") == "none"
     if without and algorithm in POLICIES[protocol]:
-        flat["policy.rewind_epoch"] = 0  # the source rewinds to the end of the warm-up, which is off here
+        flat["policy.rewind_epoch"] = 0  # the source rewinds to the end of the warm-up; here there is none
     return parse(_nest({**flat, **shorter}))
 
 
 def parse(tree: Mapping[str, Any]) -> Config:
-    """Validate a nested mapping; raise ValueError with a one-line message if it is not a configuration."""
+    """Validate a nested mapping; raise ValueError with a one-line message if it is invalid."""
     try:
         return Config.model_validate(_defaults(tree))
     except ValidationError as error:
@@ -122,12 +123,12 @@ def to_toml(config: Config) -> str:
 
 
 def _defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Add the sections that `tree` leaves out, so that their own defaults apply."""
+    """Add an empty section for each one that `tree` leaves out, so that the defaults of its fields apply."""
     return {"data": {}, "model": {}, "train": {}, "pruning": {}} | dict(tree)
 
 
 def _rescale(flat: Mapping[str, Any], epochs: Any) -> dict[str, Any]:
-    """Return the protocol's times in epochs, rescaled to a level of `epochs` epochs."""
+    """Return the protocol's settings that are times in epochs, rescaled to levels of `epochs` epochs."""
     old = flat.get("train.epochs", Train.model_fields["epochs"].default)
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1 or epochs == old:
         return {}
@@ -170,4 +171,4 @@ def _pairs(section: Mapping[str, Any]) -> list[str]:
 def _toml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value)  # JSON and TOML write strings, numbers and booleans alike
+    return json.dumps(value)  # JSON and TOML write strings, numbers and booleans in the same way

@@ -1,7 +1,7 @@
-"""The settings that a run follows: the protocols of public codes, and shorter profiles of them.
+"""The settings of public codes (protocols), and how much of them to run (profiles).
 
-This module holds only data. `deepexp.config.algorithms` lists what each code's algorithms reset, and
-`deepexp.config.build` combines the two into a configuration.
+This module holds only data. `deepexp.config.algorithms` lists what the algorithms of each code reset, and
+`deepexp.config.build` makes configurations from both modules.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Protocol:
-    """Settings that one public code uses together.
+    """The settings of one public code.
 
-    Every protocol normalises pixels by the statistics of the training images, and computes in float32 unless
-    `machine.precision` is set. Comments note every other difference from the source.
+    Whatever its source does, every protocol normalises pixels by the statistics of the training images, and
+    computes in float32 unless `machine.precision` is set. Comments note all other differences from a source.
 
     Attributes
     ----------
     source : str
         Where to find the public code.
     settings : dict
-        For each dataset, settings by dotted key; they override the common ones.
+        The settings for each data set, by dotted key; they override those in `common`.
     common : dict
-        Settings for all datasets, by dotted key.
+        The settings for all data sets, by dotted key.
     """
 
     source: str
@@ -41,7 +41,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "digits": {},
             "cifar10": _CROP_FLIP,
             "cifar100": _CROP_FLIP,
-            # At the original 64 pixels, with CIFAR's stem and, as for CIFAR, padding by 1/8 of the side.
+            # Images keep their 64x64 pixels. As on CIFAR, the stem is 'cifar', and padding 1/8 of the side.
             "tinyimagenet": {"data.crop_padding": 8, "data.flip": "random"},
             "imagenet": {**_RESIZED_CROP, "model.name": "resnet18", "model.stem": "imagenet"},
         },
@@ -52,7 +52,8 @@ PROTOCOLS: dict[str, Protocol] = {
         {
             "cifar10": {"train.weight_decay": 1e-4},
             "cifar100": {"train.weight_decay": 1e-3},
-            # Images of 64 pixels are enlarged to 224 for ImageNet's stem; 'signflow' keeps them at 64.
+            # The 64x64 images are enlarged to 224x224 for the stem 'imagenet'. The protocol 'signflow' keeps
+            # them at 64x64.
             "tinyimagenet": {
                 **_RESIZED_CROP,
                 "data.size": 224,
@@ -73,8 +74,9 @@ PROTOCOLS: dict[str, Protocol] = {
             "policy.rewind_epoch": 10,  # the end of the warm-up
         },
     ),
-    # The source trains in bf16 (machine.precision). It steps the schedule after each epoch, so every level
-    # begins with an epoch at the peak, and the rest is one epoch late; here the schedule follows the formula.
+    # The source trains in bf16 (here: machine.precision). It updates its schedule after each epoch, so that
+    # the first epoch of every level runs at the peak learning rate, and all later changes come one epoch too
+    # late. Here the learning rate follows the formula.
     "turboprune24": Protocol(
         "github.com/nelaturuharsha/TurboPrune, tag of 2024",
         {"cifar10": {}, "cifar100": {}},
@@ -92,7 +94,8 @@ PROTOCOLS: dict[str, Protocol] = {
             "policy.rewind_epoch": 10,
         },
     ),
-    # The source trains in bf16 (machine.precision), and prunes until at most 0.1 % of the weights are left.
+    # The source trains in bf16 (here: machine.precision), and prunes until at most 0.1 % of the weights are
+    # alive, which takes 31 levels.
     "turboprune": Protocol(
         "github.com/nelaturuharsha/TurboPrune, HEAD",
         {"cifar10": {}},
@@ -110,8 +113,8 @@ PROTOCOLS: dict[str, Protocol] = {
             "policy.rewind_epoch": 10,
         },
     ),
-    # In the source every level, even the first, starts at the rewind point with a new optimizer; here level 0
-    # trains through that point.
+    # In the source, every level including the first starts at the rewind point with a new optimizer. Here
+    # level 0 trains past that point without interruption.
     "openlth": Protocol(
         "github.com/facebookresearch/open_lth",
         {"cifar10": {}},
@@ -127,13 +130,14 @@ PROTOCOLS: dict[str, Protocol] = {
             "policy.rewind_epoch": 10,
         },
     ),
-    # In the source a batch may span two epochs; here an epoch's last, smaller batch is left out.
+    # In the source, a batch may span two epochs. Here an epoch's last batch is left out if it is smaller.
     "renda20": Protocol(
         "github.com/lottery-ticket/rewinding-iclr20-public; Renda, Frankle & Carbin, ICLR 2020",
         {
             "cifar10": {},
-            # The warm-up is part of the schedule, wherever a level starts in it. The source applies no weight
-            # decay to batch normalisation; here biases are exempt as well.
+            # Every level's schedule includes the warm-up, even if the level starts at a later point of the
+            # schedule. The source exempts only batch normalisation from weight decay; here biases are exempt
+            # as well.
             "imagenet": {
                 **_RESIZED_CROP,
                 "model.name": "resnet50",
@@ -163,8 +167,8 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
 }
 
-# How much of a protocol is run. With fewer epochs, `build` moves its milestones, warm-up and rewind point in
-# proportion.
+# The settings that shorten a protocol. If they reduce the number of epochs, `build` rescales the milestones,
+# warm-up and rewind point of the protocol in proportion.
 PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "smoke": {
         "digits": {"train.epochs": 10, "pruning.levels": 5},

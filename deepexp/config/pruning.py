@@ -1,4 +1,4 @@
-"""The settings for a run's masks and sign flips, each section validated on its own."""
+"""The settings for a run's masks and sign flips. Each section is validated on its own."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pydantic import Field, model_validator
 from deepexp.config.algorithms import Section
 from deepexp.config.sections import Fraction01
 
-SCORE_SETTINGS = {"snip": "snip_batches", "synflow": "synflow_steps"}  # the field that only this score uses
+SCORE_SETTINGS = {"snip": "snip_batches", "synflow": "synflow_steps"}  # fields that one score uses
 
 
 class Pruning(Section):
-    """How many weights each level keeps, which ones, and where its mask comes from.
+    """How many weights each level keeps, and how they are chosen.
 
-    Level l keeps floor(initial_density keep^l N + 1/2) of the N prunable weights.
+    Level l keeps floor(initial_density * keep^l * N + 1/2) of the N prunable weights.
 
     Attributes
     ----------
@@ -27,23 +27,24 @@ class Pruning(Section):
     initial_density : float
         The density of level 0, in (0, 1]; below 1, level 0 already trains under a mask.
     score : {'magnitude', 'random', 'snip', 'synflow'}
-        What ranks the weights.
+        The score by which the weights are ranked; the lowest are pruned.
     snip_batches : int
         The number of training batches over which SNIP sums the gradients.
     synflow_steps : int
-        The number of steps in which SynFlow reaches a density, each with new scores.
+        The number of steps in which SynFlow prunes to a level's density. Every step computes new scores.
     scope : {'global', 'layer'}
         Whether scores are compared across all layers or within each layer.
     source : {'own', 'run', 'shuffled', 'random', 'fixed'}
         Where the masks come from. 'own': this run's scores; 'run': the masks of another run, level by level;
-        'shuffled': either of these, with every layer's mask shuffled; 'random': random weights within a
-        budget for each layer; 'fixed': the mask of a single level of another run.
+        'shuffled': as 'own', or as 'run' if `run` is given, and then shuffled within each layer; 'random':
+        weights chosen at random, as many in each layer as `budget` allows; 'fixed': in every level, the mask
+        of one level of another run.
     run : str, optional
-        The run_id of the run whose masks 'run', 'shuffled' or 'fixed' uses.
+        The run_id of the other run, for the sources 'run', 'shuffled' and 'fixed'.
     run_level : int, optional
-        The level whose mask 'fixed' uses.
+        The level of the other run whose mask is used, for the source 'fixed'.
     budget : {'uniform', 'balanced', 'erk'}
-        How the kept weights are divided among the layers, for scope 'layer' and source 'random'.
+        How the kept weights are divided among the layers if the scope is 'layer' or the source is 'random'.
     """
 
     levels: int = Field(20, ge=0, le=10_000)
@@ -87,7 +88,7 @@ class Pruning(Section):
         return self
 
     def _idle(self) -> tuple[str, ...]:
-        """Return the fields that the masks do not depend on."""
+        """Return the fields that have no effect on the masks."""
         settings = tuple(name for score, name in SCORE_SETTINGS.items() if score != self.score)
         if self.run is not None:
             return ("keep", "initial_density", "score", "scope", "budget", *settings)
@@ -96,7 +97,7 @@ class Pruning(Section):
         return settings if self.scope == "layer" else ("budget", *settings)
 
     def kept(self, level: int, total: int) -> int:
-        """Return how many of `total` weights `level` keeps, in exact arithmetic on the decimal settings."""
+        """Return how many of `total` weights `level` keeps, in exact decimal arithmetic."""
         if self.source == "fixed":
             raise ValueError("source must not be 'fixed' here: then the other run's mask sets the count")
         exact = Fraction(repr(self.initial_density)) * Fraction(repr(self.keep)) ** level * total
@@ -104,14 +105,14 @@ class Pruning(Section):
 
 
 class Perturbation(Section):
-    """Which signs of surviving weights to flip, once; the seed chooses them.
+    """The signs of living weights that flip at the start of one level; the seed chooses them.
 
     Attributes
     ----------
     fraction : float
         The fraction of the weights whose signs flip, in [0, 1].
     level : int
-        The level at the start of which they flip.
+        The signs flip at the start of this level.
     scope : {'global', 'layer'}
         Whether the fraction applies to all weights together or to each layer separately.
     layers : tuple of str

@@ -1,6 +1,6 @@
-"""The settings for a run's data, network, training and machine, each section validated on its own.
+"""The settings for a run's data, network, training and machine. Each section is validated on its own.
 
-Defaults are defined only in the sections, here and in `deepexp.config.pruning`.
+Defaults are defined only in the sections themselves, here and in `deepexp.config.pruning`.
 """
 
 from __future__ import annotations
@@ -24,28 +24,30 @@ class Data(Section):
     dataset : {'digits', 'cifar10', 'cifar100', 'tinyimagenet', 'imagenet'}
         The data set.
     validation : int
-        The number of training images to hold out, chosen by the seed.
+        The number of training images to hold out for validation; the seed chooses them.
     limit : int, optional
-        The maximum number of images to train on, chosen by the seed; all by default.
+        The maximum number of images to train on; the seed chooses them. By default, all are used.
     classes : int, optional
-        The number of classes of tinyimagenet or imagenet to use, the first ones by name; all by default.
+        For tinyimagenet and imagenet, the number of classes to use: the first ones, sorted by name. By
+        default, all are used.
     size : int, optional
         The height and width in pixels to which images are resized. By default 224 for imagenet, and the
         original size for the other data sets.
     resized_crop : bool
-        Whether to train on random crops of 8 to 100 % of an image's area, resized.
+        Whether to train on random crops that cover 8 to 100 % of an image's area and are then resized.
     test_size : int, optional
-        The side length in pixels to which a test image is resized before it is cropped to its central `size`
-        pixels. By default the whole image is used, at `size`.
+        The height and width in pixels to which a test image is resized before its central `size` x `size`
+        pixels are cut out. By default, the whole image is resized to `size`. For imagenet, whose test images
+        are always cropped to their centre, this must be left out.
     crop_padding : int
         The number of pixels added on every side before a random crop of the original size.
     padding_mode : {'zero', 'reflect'}
         What fills the added pixels.
     flip : {'none', 'random', 'alternating'}
-        Horizontal flips: none, at random in every epoch, or at random in the first epoch and then reversed in
-        each following one.
+        Horizontal flips. 'random': at random in every epoch; 'alternating': at random in the first epoch, and
+        in every later epoch the opposite of the epoch before.
     accept_unknown : bool
-        Whether to train on a copy of the data that matches no known variant.
+        Whether to train even if the copy of the data matches no known variant.
     """
 
     dataset: DatasetName = "digits"
@@ -62,7 +64,7 @@ class Data(Section):
 
     @property
     def depends_on_seed(self) -> bool:
-        """Whether the seed chooses the training images."""
+        """Whether the choice of training images depends on the seed."""
         return self.validation > 0 or self.limit is not None
 
     @model_validator(mode="after")
@@ -96,7 +98,7 @@ class Model(Section):
     name : {'resnet8', 'resnet20', 'resnet56', 'resnet18', 'resnet34', 'resnet50', 'vgg16'}
         The architecture.
     stem : {'cifar', 'imagenet'}
-        The first layers: for small images, or for large ones.
+        The type of the first layers: 'cifar' for small images, 'imagenet' for large ones.
     width : float
         The factor by which every channel count is multiplied.
     norm_scale : {'one', 'uniform'}
@@ -117,9 +119,9 @@ class Train(Section):
     epochs : int
         The length of a level, in epochs.
     batch_size : int
-        The number of images in a batch, over all processes.
+        The number of images in a batch, summed over all processes.
     drop_last : bool
-        Whether to leave out an epoch's last, smaller batch.
+        Whether to leave out an epoch's last batch if it is smaller than the others.
     lr : float
         The peak learning rate.
     momentum, nesterov
@@ -145,13 +147,13 @@ class Train(Section):
     peak : float
         The fraction of a triangular schedule during which the learning rate rises, in (0, 1].
     rise_from : float, optional
-        The fraction of `lr` from which a warm-up or a triangular schedule rises. By default a warm-up of W
-        steps (or epochs) starts at 1 / W, and a triangle at 0.
+        The fraction of `lr` at which a warm-up or a triangular schedule starts. By default, a warm-up of W
+        steps (or epochs) starts at 1 / W, and a triangular schedule at 0.
     warmup : {'none', 'first', 'every', 'before'}
-        The linear ramp: none; within the first epochs of level 0; within the first epochs of every level; or
-        before the epochs of level 0, in addition to them.
+        The warm-up, a linear rise of the learning rate. 'first': in the first epochs of level 0; 'every': in
+        the first epochs of every level; 'before': in additional epochs before those of level 0.
     warmup_epochs : float
-        The length of the ramp.
+        The length of the warm-up in epochs.
     evaluate : {'level', 'epoch'}
         Whether the test set is evaluated after each level or after each epoch.
     signs : {'level', 'epoch'}
@@ -210,7 +212,9 @@ class Train(Section):
 
 
 class Machine(Section):
-    """How a run uses the machine, which is part of its identity: even threads change the order of sums.
+    """How a run uses the machine.
+
+    These settings are part of a run's identity, since even the number of threads changes the order of sums.
 
     Attributes
     ----------
@@ -219,18 +223,19 @@ class Machine(Section):
     stack : tuple of int
         The seeds whose runs train together as one stacked network; with (), this run trains by itself.
     processes : int
-        The number of processes that share every batch. Batch normalisation treats the part of each process
-        separately.
+        The number of processes that share every batch. In training, batch normalisation uses only the images
+        of its own process.
     threads : int
-        The number of threads in each process. The limit exceeds the core count of any machine; starting many
-        more threads would kill the process.
+        The number of threads in each process. The upper limit exceeds the core count of any machine. It keeps
+        a mistyped number from starting so many threads that the process dies.
     channels_last : bool
         Whether images and weights are stored with channels last.
     compile : bool
-        Whether to compile the network, on 'cuda' into CUDA graphs.
+        Whether to compile the network; on 'cuda' it is compiled into CUDA graphs.
     precision : {'float32', 'tf32', 'bf16'}
-        How products are computed: in float32, on either device; on 'cuda' only, with factors rounded to 10
-        bits; or under autocast. Weights, momentum, scores and gradient masks stay float32.
+        How products are computed. 'float32': in float32; 'tf32', on 'cuda' only: in float32, with the
+        factors' mantissas rounded to 10 bits; 'bf16': under torch's autocast to bfloat16. Weights, momentum,
+        scores and gradient masks are float32 in every case.
     """
 
     device: Literal["cpu", "cuda"] = "cpu"

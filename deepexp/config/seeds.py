@@ -10,15 +10,15 @@ def stream(seed: int, *key: str | int) -> int:
     """Return the seed of the random stream that `key` names.
 
     Different keys give independent streams. Every random number of a run comes from a generator that is
-    seeded in this way, used at once and discarded. The seed, level and epoch therefore determine all
-    randomness, and a resumed run draws the same numbers as an uninterrupted one.
+    created from such a seed, used for one purpose only, and then discarded. The seed, level and epoch
+    therefore determine all randomness, and a resumed run draws the same numbers as an uninterrupted one.
 
     Parameters
     ----------
     seed : int
         The run's seed.
     *key : str or int
-        What the stream is for, such as ('score', layer).
+        The purpose of the stream, such as ('score', layer).
 
     Returns
     -------

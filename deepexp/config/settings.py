@@ -1,8 +1,8 @@
-"""What a run is: one frozen, validated record.
+"""The configuration of a run: one frozen, validated record.
 
-A run trains levels 0, 1, ..., `pruning.levels`. Level 0 is the first training; it is dense unless the
-`pruning` settings mask it. Before every later level the network is pruned, and a `LevelPolicy` decides which
-parts of its state survive. Densities are fractions in (0, 1] everywhere.
+A run trains levels 0, 1, ..., `pruning.levels`. Level 0 trains the dense network, or a masked one if the
+`pruning` settings say so. Before every later level the network is pruned, and a `LevelPolicy` decides which
+parts of the training state are kept and which are reset. Densities are fractions in (0, 1] everywhere.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from deepexp.config.pruning import Perturbation, Pruning
 from deepexp.config.sections import Data, Machine, Model, Train
 from signflow.messages import unknown
 
-# A field with the value given here is left out of the run_id. Runs that finished before the field existed
-# behaved as if it had this value, and so they keep their names.
+# Fields that were added later. A field that has the value given here is left out of the run_id. Runs from
+# before the field existed behaved as if it had this value, and in this way they keep their run_id.
 LATER: dict[str, Any] = {
     "pruning.snip_batches": 10,
     "pruning.synflow_steps": 100,
@@ -39,12 +39,12 @@ LATER: dict[str, Any] = {
 
 
 class Config(Section):
-    """One run.
+    """The configuration of one run.
 
     Attributes
     ----------
     protocol : str
-        The protocol whose settings the run starts from, a key of `PROTOCOLS`.
+        The protocol on which the settings are based, a key of `PROTOCOLS`.
     algorithm : str
         The name of the algorithm; `policy` defines what it does.
     seed : int
@@ -58,13 +58,13 @@ class Config(Section):
     pruning : Pruning
         How the mask of each level is chosen.
     policy : LevelPolicy
-        What a level starts from.
+        What each level keeps from the training before it, and what it resets.
     donor : str, optional
-        The run_id of the run from which the policy's 'donor' takes weights.
+        The run_id of the run that provides the weights whose origin in `policy` is 'donor'.
     perturbation : Perturbation
-        Which signs to flip.
+        How many signs to flip, and where.
     machine : Machine
-        The device, and how to use it.
+        The device, and how the run uses it.
     """
 
     protocol: str
@@ -111,23 +111,23 @@ class Config(Section):
         return self
 
     def warms_up(self, level: int) -> bool:
-        """Return whether the level's schedule includes the warm-up; a rewound schedule is that of level 0."""
+        """Return whether the level's schedule includes the warm-up; rewound levels use level 0's schedule."""
         if self.train.warmup in ("none", "every"):
             return self.train.warmup == "every"
         return level == 0 or self.policy.schedule == "rewind"
 
     def epochs(self, level: int) -> int:
-        """Return the length of the level's schedule in epochs, counted from its start."""
+        """Return the length of the level's whole schedule in epochs, even if the level starts within it."""
         before = self.train.warmup == "before" and self.warms_up(level)
         return self.train.epochs + (int(self.train.warmup_epochs) if before else 0)
 
     @property
     def run_id(self) -> str:
-        """A readable name and a digest of every field, defaults included (but see `LATER`)."""
+        """A readable name with a digest of all fields, including defaults except those in `LATER`."""
         tree = self.model_dump()
         if self.train.warmup == "first" and self.policy.schedule == "rewind":
-            # Finished runs without this mark departed from level 0's schedule at the rewind point: they are
-            # different runs.
+            # In earlier runs with these settings, rewound levels did not follow level 0's schedule. This mark
+            # gives the runs that do another run_id.
             tree["policy"]["schedule"] = "rewind to level 0"
         for key, value in LATER.items():
             section, _, name = key.rpartition(".")

@@ -1,1 +1,1 @@
-"""Masks, their budgets, the scores that choose them, and the signs of the weights that they keep."""
+"""Masks, the budgets and scores by which they are chosen, and the signs of weights."""

@@ -12,8 +12,9 @@ from deepexp.pruning.masks import Mask
 def apportion(total: int, shares: Sequence[float], capacities: Sequence[int]) -> list[int]:
     """Divide `total` in proportion to `shares`, exactly, with no part above its capacity.
 
-    The surplus of a full part goes to the others in proportion. The largest remainders of the division are
-    rounded up; among equal remainders, lower indices come first.
+    If a part would exceed its capacity, the surplus goes to the other parts in proportion to their shares.
+    Then the parts with the largest fractional remainders are rounded up, and all others down; among equal
+    remainders, the part with the lower index is rounded up first.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ def apportion(total: int, shares: Sequence[float], capacities: Sequence[int]) ->
 
 
 def _fill(counts: np.ndarray, capacity: np.ndarray, total: int) -> list[int]:
-    """Give the remainder, once all parts with a share are full, to the first parts that have room."""
+    """If all parts with a share are full, give the remainder to the first of the others that have room."""
     for index in range(len(counts)):
         room = min(int(capacity[index] - counts[index]), total - int(counts.sum()))
         counts[index] += room
@@ -66,15 +67,16 @@ def _fill(counts: np.ndarray, capacity: np.ndarray, total: int) -> list[int]:
 
 
 def budget(kind: str, keep: int, alive: Mask) -> dict[str, int]:
-    """Divide the number of weights to keep among the layers, exactly and within their living weights.
+    """Divide the number of weights to keep among the layers, exactly.
 
-    A layer whose share exceeds its living weights keeps all of them, and the surplus is redistributed.
+    A layer whose share exceeds its living weights keeps them all, and the other layers share the surplus.
 
     Parameters
     ----------
     kind : {'uniform', 'balanced', 'erk'}
-        'uniform': the same density in every layer; 'balanced': the same count in every layer [1]_; 'erk': a
-        density proportional to (sum of the weight's dimensions) / (product of these dimensions) [2]_.
+        'uniform': the same density in every layer; 'balanced': the same number of weights in every layer
+        [1]_; 'erk': a density proportional to the sum of the weight tensor's dimensions divided by their
+        product [2]_.
     keep : int
         How many weights the network keeps.
     alive : Mask

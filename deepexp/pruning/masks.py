@@ -1,4 +1,4 @@
-"""Masks: which prunable weights are alive, with exact counts."""
+"""Masks: which prunable weights are alive, and exactly how many."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Mask:
         return iter(self.alive.items())
 
     def __eq__(self, other: object) -> bool:
-        """Return whether the layers and all their bits are the same."""
+        """Return whether both masks have the same layers and the same living weights."""
         if not isinstance(other, Mask) or self.sizes() != other.sizes():
             return False
         return all(torch.equal(tensor, other.alive[name]) for name, tensor in self)
@@ -69,11 +69,11 @@ class Mask:
 
     @property
     def density(self) -> float:
-        """The fraction of the weights of convolutions and linear layers that are alive, in [0, 1]."""
+        """The fraction of all prunable weights that are alive, in [0, 1]."""
         return self.kept / self.total
 
     def within(self, other: Mask) -> bool:
-        """Return whether every weight alive here is alive in `other`."""
+        """Return whether every weight that is alive in this mask is also alive in `other`."""
         return not any(bool((tensor & ~other.alive[name]).any()) for name, tensor in self)
 
 
@@ -102,7 +102,7 @@ def check_fits(mask: Mask, net: nn.Module, origin: str) -> None:
     net : nn.Module
         The network.
     origin : str
-        Where the mask came from, for the message.
+        The origin of the mask, which is named in the message.
     """
     want = {name: tuple(weight.shape) for name, weight in prunable(net).items()}
     have = {name: tuple(tensor.shape) for name, tensor in mask}
@@ -117,10 +117,10 @@ def check_fits(mask: Mask, net: nn.Module, origin: str) -> None:
 
 
 def top(scores: Mapping[str, Tensor], alive: Mask, keep: int) -> Mask:
-    """Keep the living weights with the highest scores, over all layers together.
+    """Keep the living weights with the highest scores, compared across all layers.
 
-    Among equal scores, weights with lower indices stay (ordered by layer, then within the flattened weight),
-    so that the count is exact.
+    Among weights with equal scores, the first ones are kept (in the order of the layers and, within a layer,
+    of the flattened tensor), so that exactly `keep` weights are alive.
 
     Parameters
     ----------
@@ -175,16 +175,16 @@ def _values(score: Tensor) -> np.ndarray:
 
 
 def _select(layers: Sequence[tuple[np.ndarray, np.ndarray]], keep: int) -> list[np.ndarray]:
-    """Choose the `keep` highest of the living values over all layers; each layer is (values, living).
+    """Choose the `keep` highest living values of all layers; each layer is a pair (values, living).
 
-    A histogram of the values' 16 high bits finds the bin of the keep-th largest value, and a partition of
-    that bin finds the value itself. No array is larger than a layer, so this is several times faster than one
-    partition of all values.
+    A histogram of the values' 16 high bits shows which bin has the keep-th largest value, and a partition of
+    that bin finds the value itself. This is several times faster than one partition of all values, because
+    no array is larger than a layer.
     """
     living = sum(int(np.count_nonzero(alive)) for _, alive in layers)
     if not 0 <= keep <= living:
         raise ValueError(f"a mask must keep between 0 and {living:,} weights (all those alive), got {keep:,}")
-    if any(values.size and math.isnan(values.max()) for values, _ in layers):  # the maximum propagates NaN
+    if any(values.size and math.isnan(values.max()) for values, _ in layers):  # max returns any NaN
         raise ValueError("every score must be a number, got NaN; the network has diverged")
     if keep in (0, living):
         return [alive & (keep > 0) for _, alive in layers]
@@ -192,11 +192,11 @@ def _select(layers: Sequence[tuple[np.ndarray, np.ndarray]], keep: int) -> list[
     for values, alive in layers:
         bins = _bins(values)
         counts += np.bincount(bins if alive.all() else bins[alive], minlength=len(counts))
-    at_least = np.append(np.cumsum(counts[::-1])[::-1], 0)  # living values in this bin or a higher one
+    at_least = np.append(np.cumsum(counts[::-1])[::-1], 0)  # living values in each bin and above
     edge = int(np.flatnonzero(at_least >= keep)[-1])
     inside = np.concatenate([values[(_bins(values) == edge) & alive] for values, alive in layers])
     rank = len(inside) - (keep - int(at_least[edge + 1]))
-    threshold = np.partition(inside, rank)[rank]  # the keep-th largest of all
+    threshold = np.partition(inside, rank)[rank]  # the keep-th largest living value
     ties_left = keep - int(at_least[edge + 1]) - int(np.count_nonzero(inside > threshold))
     chosen = []
     for values, alive in layers:
@@ -211,16 +211,16 @@ def _select(layers: Sequence[tuple[np.ndarray, np.ndarray]], keep: int) -> list[
 
 
 def _bins(values: np.ndarray) -> np.ndarray:
-    """Return the 16 high bits of float32 values as integers from 0 to 65535, ordered as the values are."""
+    """Return the 16 high bits of float32 values as integers from 0 to 65535, in the order of the values."""
     bits = (values + np.float32(0)).view(np.int32)  # adding 0 turns -0 into 0
-    bits ^= (bits >> 31) & 0x7FFFFFFF  # the bits of negative floats rise with their amplitude: reverse them
+    bits ^= (bits >> 31) & 0x7FFFFFFF  # as integers, negative floats are in reverse order
     bits >>= 16
     bits += 1 << 15
     return bits
 
 
 def shuffle(mask: Mask, seed: int) -> Mask:
-    """Shuffle the mask within each layer, keeping the number of living weights there.
+    """Shuffle a mask within each layer, whose number of living weights stays the same.
 
     The permutation depends only on the layer and the seed, so a nested sequence of masks stays nested.
 

@@ -19,12 +19,12 @@ from deepexp.pruning.masks import Mask
 def score(kind: str, net: nn.Module, seed: int) -> dict[str, Tensor]:
     """Score every prunable weight by its magnitude or at random.
 
-    Random scores depend only on the layer and the seed, not on the other layers.
+    The random scores of a layer depend only on its name, its shape and the seed, not on the other layers.
 
     Parameters
     ----------
     kind : {'magnitude', 'random'}
-        |w|, or uniform in [0, 1).
+        'magnitude': |w|; 'random': a random number, uniform in [0, 1).
     net : nn.Module
         The network.
     seed : int
@@ -50,9 +50,9 @@ def score(kind: str, net: nn.Module, seed: int) -> dict[str, Tensor]:
 def snip(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
     """Score every prunable weight by its connection sensitivity |w dL/dw|.
 
-    L is the sum of the batches' mean cross-entropies. Everything is computed in float32 and in training mode,
-    with the statistics of the batch, because at initialisation the running statistics carry no information
-    yet. `net` is not changed.
+    L is the sum over the batches of the mean cross-entropy. Everything is computed in float32 and in training
+    mode, in which batch normalisation uses the statistics of the batch: at initialisation, the running
+    statistics carry no information yet. `net` is not changed.
 
     Parameters
     ----------
@@ -68,7 +68,8 @@ def snip(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, 
 
     References
     ----------
-    Lee, Ajanthan & Torr, ICLR 2019. Their normalisation by the sum is omitted: it does not change the order.
+    Lee, Ajanthan & Torr, ICLR 2019. They also divide the scores by their sum; this is omitted, since it does
+    not change the order of the weights.
     """
     copy = deepcopy(net).float().train()
     copy.zero_grad(set_to_none=True)
@@ -83,10 +84,13 @@ def synflow(net: nn.Module, alive: Mask, shape: tuple[int, int, int]) -> dict[st
 
     R is the sum of the outputs for an image of ones, with |w| in place of a living weight w and 0 in place of
     a pruned one. Batch normalisation, in evaluation mode, is reduced to its scale
-    |gamma| / sqrt(running variance + eps), and biases are 0. At initialisation this is the published form. In
-    a trained network it keeps R linear in the weights of every layer, so that the scores of a layer add up to
-    the part of R that flows through it. Without shortcuts this part is all of R, the law behind the published
-    proof that no layer is emptied. Beside a shortcut it is less than R, and such a layer can be emptied.
+    |gamma| / sqrt(running variance + eps), and biases are 0.
+
+    At initialisation, this is the published form. In a trained network, it keeps R linear in the weights of
+    every layer, so that the scores of a layer add up to the part of R that flows through the layer. In a
+    network without shortcuts, this part is all of R; the published proof that no layer loses all its weights
+    relies on this. If a shortcut bypasses a layer, less than R flows through the layer, and it can lose all
+    its weights.
 
     Parameters
     ----------
@@ -100,8 +104,8 @@ def synflow(net: nn.Module, alive: Mask, shape: tuple[int, int, int]) -> dict[st
     Returns
     -------
     dict of str to Tensor
-        Float32 scores on the CPU by layer. They are the float64 scores times a power of 2, because R grows
-        with every layer and would exceed the range of float32.
+        Float32 scores on the CPU by layer. They are the float64 scores times a power of 2, since R grows with
+        every layer and, without this factor, could exceed the range of float32.
 
     References
     ----------
@@ -129,15 +133,15 @@ def synflow(net: nn.Module, alive: Mask, shape: tuple[int, int, int]) -> dict[st
 
 
 def densities(kind: str, living: int, keep: int, steps: int) -> list[int]:
-    """Return the numbers of weights that are left after each step of a pruning, each with new scores.
+    """Return how many weights to keep in each pruning step; every step computes new scores.
 
     Parameters
     ----------
     kind : str
-        The score. With 'synflow', every step multiplies the density by the same factor; every other score
-        takes a single step.
+        The score. With 'synflow', every step multiplies the density by the same factor; with any other score,
+        there is only one step.
     living, keep : int
-        The number of weights before and after all steps.
+        The number of weights before the first step, and after the last one.
     steps : int
         How many steps 'synflow' takes.
 
@@ -154,7 +158,7 @@ def densities(kind: str, living: int, keep: int, steps: int) -> list[int]:
 
 @contextlib.contextmanager
 def _exact() -> Iterator[None]:
-    """Compute float32 products without tensor cores, which round the factors to 10 bits."""
+    """Compute float32 products without tensor cores, which would round the factors' mantissas to 10 bits."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:

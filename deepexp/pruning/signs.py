@@ -1,4 +1,4 @@
-"""Signs of weights: their flips from level to level, and how they are perturbed and transplanted.
+"""Signs of weights: flips from one level to the next, perturbations and transplants.
 
 A sign is a boolean, True if the weight is negative (so 0 counts as positive). A weight's sign at level l is
 its sign at the end of that level's training; level -1 is the initialisation. A weight flips at level l if its
@@ -31,7 +31,7 @@ def of(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Returns
     -------
     dict of str to Tensor
-        Boolean CPU tensors of the same shapes, True where negative.
+        Boolean CPU tensors of the same shapes, True where a weight is negative.
     """
     return {name: (weight.detach() < 0).cpu() for name, weight in weights.items()}
 
@@ -67,7 +67,7 @@ def last_flip(signs: Sequence[Signs], masks: Sequence[Mask]) -> dict[str, Tensor
     Returns
     -------
     dict of str to Tensor
-        int64 tensors by layer; 0 for a weight that never flipped.
+        The levels, as int64 tensors by layer; 0 also for weights that never flipped.
     """
     last = {name: torch.zeros(tensor.shape, dtype=torch.int64) for name, tensor in masks[0]}
     for level, flipped in enumerate(_by_level(signs, masks)):
@@ -89,7 +89,7 @@ def switches(signs: Sequence[Signs], masks: Sequence[Mask]) -> dict[str, Tensor]
     Returns
     -------
     dict of str to Tensor
-        int64 tensors by layer.
+        The counts, as int64 tensors by layer.
     """
     count = {name: torch.zeros(tensor.shape, dtype=torch.int64) for name, tensor in masks[0]}
     for flipped in _by_level(signs, masks):
@@ -110,17 +110,17 @@ def _by_level(signs: Sequence[Signs], masks: Sequence[Mask]) -> Iterator[dict[st
 
 
 def perturbation(mask: Mask, config: Perturbation, seed: int) -> dict[str, Tensor]:
-    """Choose the signs to flip: floor(fraction n + 1/2) of n living weights, overall or in each layer.
+    """Choose the signs to flip: floor(fraction * n + 1/2) of n living weights, overall or in each layer.
 
-    The choice depends only on the arguments, so that a state restored later can be perturbed in the same
-    places.
+    The choice depends only on the arguments. If the signs are restored later, the same ones can therefore be
+    flipped again.
 
     Parameters
     ----------
     mask : Mask
         The living weights.
     config : Perturbation
-        The fraction, its scope and the layers to which it is restricted.
+        The fraction, its scope, and the layers whose signs may flip.
     seed : int
         The run's seed.
 
@@ -147,7 +147,7 @@ def perturbation(mask: Mask, config: Perturbation, seed: int) -> dict[str, Tenso
         }
     )
 
-    def count(living: int) -> int:  # in exact arithmetic on the decimal fraction
+    def count(living: int) -> int:  # in exact decimal arithmetic
         return int(Fraction(repr(config.fraction)) * living + Fraction(1, 2))
 
     scores = {}
@@ -195,7 +195,7 @@ def transplant(amplitudes: Mapping[str, Tensor], signs: Mapping[str, Tensor]) ->
 
 
 def shuffle_amplitudes(weights: Mapping[str, Tensor], mask: Mask, seed: int) -> dict[str, Tensor]:
-    """Permute the amplitudes of each layer's living weights; every weight keeps its sign.
+    """Permute the amplitudes of the living weights within each layer; every weight keeps its sign.
 
     Parameters
     ----------

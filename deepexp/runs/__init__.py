@@ -1,1 +1,1 @@
-"""A run from start to end: levels, checkpoints, stacks of seeds, and what can be exported."""
+"""Runs from start to end: levels, checkpoints, stacks of several seeds, and the export of levels."""

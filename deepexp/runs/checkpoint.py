@@ -1,7 +1,8 @@
 """Checkpoints: everything that a run needs to resume.
 
-Each file carries the run_id of its configuration. Two or three are kept, so that a damaged one leaves another
-to fall back to. Their timing does not affect results: from any of them, a run continues to the same bits.
+Each file contains the run_id of its configuration. Two or three checkpoints are kept, so that the run can
+fall back to an older one if the latest is damaged. The times at which they are written do not affect results:
+a run that resumes from any of them ends with the same bits.
 """
 
 from __future__ import annotations
@@ -19,16 +20,18 @@ from deepexp.runs.level_start import TrainingState
 from deepexp.storage import tensor_files
 from deepexp.storage.bit_files import pack, shapes, unpack
 
-PAUSE = 60.0  # minimum seconds between checkpoints within a level: the state of a large network takes 90 MB
+# The minimum number of seconds between two checkpoints within a level. More of them would write too much: the
+# state of a large network takes 90 MB.
+PAUSE = 60.0
 _NAME = re.compile(r"\d+-\d+")  # level, step
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run at some step of some level.
+    """The state of a run after some step of a level.
 
-    It holds no state of random generators, since each is seeded from the run's seed, the level and the epoch
-    (`config.seeds.stream`).
+    It contains no state of random generators, since each generator is seeded from the run's seed, the level
+    and the epoch (`config.seeds.stream`).
 
     Attributes
     ----------
@@ -41,7 +44,7 @@ class Checkpoint:
     mask : Mask
         The level's living weights.
     levels, epochs : list of dict
-        The rows so far of levels.csv (with 'layers') and epochs.csv.
+        The rows so far of levels.csv (each with the living weights by layer as 'layers') and of epochs.csv.
     """
 
     level: int
@@ -62,7 +65,7 @@ def save_state(state: TrainingState, path: Path, run_id: str) -> None:
     path : Path
         The file.
     run_id : str
-        The run that it belongs to.
+        The run that the state belongs to.
     """
     tensor_files.write(_tensors(state), path, {"run_id": run_id})
 
@@ -84,7 +87,7 @@ def load_state(path: Path, run_id: str | None = None) -> TrainingState:
     Raises
     ------
     ValueError
-        The file is missing or damaged, or belongs to another configuration.
+        The file is missing or damaged, or belongs to another run.
     """
     return _state(_read(path, run_id)[0])
 
@@ -92,9 +95,9 @@ def load_state(path: Path, run_id: str | None = None) -> TrainingState:
 def save(checkpoint: Checkpoint, folder: Path, run_id: str, *, end: bool = False) -> None:
     """Add a checkpoint to `folder` and remove those that it replaces.
 
-    The last checkpoint of the earlier levels stays and, within a level, the preceding one as well. When the
-    level is complete, its other checkpoints are removed, so that the folder of a finished run holds the same
-    files, whenever checkpoints were written.
+    Two older checkpoints stay: the last one of the earlier levels, and the one before the new one. When a
+    level is complete, all other checkpoints of that level are removed. The folder of a finished run therefore
+    holds the same files, no matter when checkpoints were written.
 
     Parameters
     ----------
@@ -103,7 +106,7 @@ def save(checkpoint: Checkpoint, folder: Path, run_id: str, *, end: bool = False
     folder : Path
         The folder of the run's checkpoints.
     run_id : str
-        The run.
+        The run that the checkpoint belongs to.
     end : bool
         Whether the level is complete.
     """
@@ -126,8 +129,8 @@ def save(checkpoint: Checkpoint, folder: Path, run_id: str, *, end: bool = False
 def _keep(path: Path, end: bool) -> None:
     """Remove the checkpoints that the one at `path` replaces.
 
-    The last checkpoint of the earlier levels stays and, within a level, the preceding one as well. Later ones
-    are removed: they are damaged, and `load` passed over them.
+    `save` says which older ones stay. Checkpoints of later steps are removed: they are damaged, since `load`
+    skipped them.
     """
     files = _files(path.parent)
     before = files[: files.index(path)]
@@ -141,8 +144,8 @@ def _keep(path: Path, end: bool) -> None:
 def load(folder: Path, run_id: str, say: Callable[[str], None]) -> Checkpoint | None:
     """Return the latest intact checkpoint, or None if there are no checkpoints.
 
-    Damaged ones are reported to `say` and passed over. Raises ValueError if a checkpoint belongs to another
-    configuration, or if all are damaged.
+    Damaged checkpoints are reported through `say` and skipped. Raises ValueError if a checkpoint belongs to
+    another run, or if all are damaged.
     """
     files = _files(folder)
     for path in reversed(files):
@@ -151,7 +154,7 @@ def load(folder: Path, run_id: str, say: Callable[[str], None]) -> Checkpoint | 
         except tensor_files.Damaged:
             say(f"'{path}' is damaged; falling back to the previous checkpoint")
             continue
-        if path == files[-1]:  # a kill during `save` may have left a checkpoint that this one replaces
+        if path == files[-1]:  # if `save` was killed, files that this one replaces may be left
             _keep(path, meta.get("end", False))
         mask = Mask(unpack(_under(found, "mask/"), meta["shapes"]))
         return Checkpoint(meta["level"], meta["step"], _state(found), mask, meta["levels"], meta["epochs"])

@@ -1,4 +1,4 @@
-"""Checks for everything that can make a run impossible, done before any training."""
+"""Check, before any training, for everything that can make a run impossible."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from deepexp.storage import folder as layout
 from signflow.machine import memory
 
 _CXX = ("clang++",) if sys.platform == "darwin" else ("g++",)
-_COUNTED = 1e4  # up to this width torch can build the outline of every network, to count its weights
+# The largest width at which torch can build the outline of every network. The number of weights of wider
+# networks is extrapolated from it.
+_COUNTED = 1e4
 
 
 def without_bf16() -> bool:
@@ -32,8 +34,8 @@ def without_bf16() -> bool:
 
 
 def check_compiler(device: str) -> None:
-    """Raise ValueError if torch.compile would not find the compiler that it calls."""
-    # On a GPU, Triton calls a C compiler.
+    """Raise ValueError if the compiler that torch.compile calls is not installed."""
+    # torch.compile calls a C++ compiler for a CPU, and for a GPU Triton, which calls a C compiler.
     variable, names = ("CXX", _CXX) if device == "cpu" else ("CC", ("gcc", "clang"))
     names = (os.environ[variable],) if os.environ.get(variable) else names
     if not any(map(shutil.which, names)):
@@ -44,9 +46,9 @@ def check_compiler(device: str) -> None:
 
 
 def check_device_memory(config: Config) -> None:
-    """Raise ValueError if the device lacks the memory for what the run must hold at the least.
+    """Raise ValueError if the device has less memory than the run needs at the very least.
 
-    This is the weights, their gradients and momentum in float32, and the pixels of a batch.
+    The minimum counted here is the weights, gradients and momentum in float32, plus one batch of images.
     """
     source, machine, model = catalogue.SOURCES[config.data.dataset], config.machine, config.model
     height, _, channels = source.shape
@@ -119,7 +121,10 @@ def check_possible(work: Run) -> None:
 
 
 def _check_images(work: Run, smallest: int) -> None:
-    """Raise ValueError unless the smallest part of a batch can be augmented and normalised."""
+    """Raise ValueError if images are too small to be cropped, or a batch too small to be normalised.
+
+    `smallest` is the least number of images that a process gets from a batch.
+    """
     config, (height, width, channels) = work.config, work.dataset.shape
     if config.data.crop_padding >= min(height, width):
         raise ValueError(
@@ -140,7 +145,7 @@ def _check_images(work: Run, smallest: int) -> None:
 
 
 def _check_masks(work: Run) -> None:
-    """Raise ValueError unless the masks of the other run exist, fit this network and are nested."""
+    """Raise ValueError unless the masks of `pruning.run` exist, fit this network and are nested."""
     config, previous = work.config, masks.dense_mask(work.net)
     assert config.pruning.run is not None
     for level in range(config.pruning.levels + 1):
@@ -155,7 +160,7 @@ def _check_masks(work: Run) -> None:
 
 
 def _check_donor(work: Run) -> None:
-    """Raise ValueError unless the donor's weights fit this network at every level that is used."""
+    """Raise ValueError unless the donor's weights fit this network at every level that the run uses."""
     config = work.config
     assert config.donor is not None
     for level in range(config.pruning.levels):

@@ -1,4 +1,4 @@
-"""Export a level for other code: as a plain state dict, and with masks as `torch.nn.utils.prune` has them."""
+"""Export a level for other code: as a plain state dict, and in the format of `torch.nn.utils.prune`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from signflow.files import atomic, check_folder
 
 
 def export(run: Path, level: int, out: Path) -> list[Path]:
-    """Write a run's level as state_dict.pt (pruned weights 0) and pruned_state_dict.pt.
+    """Write the network at the end of a level to state_dict.pt and pruned_state_dict.pt.
 
-    The second has '<layer>.weight_orig' and '<layer>.weight_mask' in place of '<layer>.weight', as in a
-    network that torch.nn.utils.prune has masked. Both load with torch.load(..., weights_only=True).
+    In state_dict.pt, pruned weights are 0. In pruned_state_dict.pt, '<layer>.weight_orig' and
+    '<layer>.weight_mask' replace '<layer>.weight', as in a network masked by torch.nn.utils.prune. Both files
+    can be read with torch.load(..., weights_only=True).
 
     Parameters
     ----------
     run : Path
         The run's folder.
     level : int
-        A complete level.
+        The level, which must be complete.
     out : Path
         The folder to write to.
 
@@ -37,7 +38,7 @@ def export(run: Path, level: int, out: Path) -> list[Path]:
     Raises
     ------
     ValueError
-        The level is not complete, or its files do not match each other.
+        The level is not complete, or its mask does not fit its weights.
     """
     config = layout.read_config(run)
     done = len(records.rows(run / "levels.csv"))
@@ -66,5 +67,5 @@ def export(run: Path, level: int, out: Path) -> list[Path]:
     paths = [out / "state_dict.pt", out / "pruned_state_dict.pt"]
     for path, tensors in zip(paths, (state, pruned), strict=True):
         with atomic(path) as temporary, temporary.open("wb") as file:
-            torch.save(tensors, file)  # given a path, torch would write the temporary name into the file
+            torch.save(tensors, file)  # given the path, torch would store its temporary name in the file
     return paths

@@ -1,4 +1,4 @@
-"""One level of a run: its mask, its start, its training, and what it records."""
+"""One level of a run: its mask, its initial state, its training and its records."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class LevelProgress:
     level : int
         The level that is being trained.
     step, total : int
-        How many steps of its schedule are done, and how many there are.
+        The number of steps of the level's schedule that are done, and the number of all its steps.
     report : Report, optional
         The report of the epoch that has just ended.
     row : Mapping[str, Any], optional
-        The level's row of levels.csv, once the level is complete.
+        The level's row in levels.csv, once the level is complete.
     """
 
     level: int
@@ -51,7 +51,7 @@ class LevelProgress:
 
 
 def level_mask(work: Run, level: int) -> Mask:
-    """Read the mask that the run has written for a level."""
+    """Read the mask of a level from the run's folder."""
     return Mask(bit_files.load(work.file("masks", level)))
 
 
@@ -64,7 +64,7 @@ def begin_level(
     levels: list[dict[str, Any]],
     epochs: list[dict[str, Any]],
 ) -> Checkpoint:
-    """Choose a level's mask, compose the state that it starts from, and load that into the network."""
+    """Choose a level's mask, compose the state from which the level starts, and load it into the network."""
     config = work.config
     mask = choose(work, level, previous)
     if level == 0:
@@ -92,7 +92,7 @@ def begin_level(
 
 
 def choose(work: Run, level: int, previous: Mask) -> Mask:
-    """Choose a level's mask, within `previous`, from the current state of the network."""
+    """Choose a level's mask within `previous`, based on the settings and the network's current state."""
     pruning, seed = work.config.pruning, work.config.seed
     if pruning.run is not None:
         mask = borrowed(work, level)
@@ -133,10 +133,11 @@ def _scores(work: Run, level: int, alive: Mask) -> dict[str, torch.Tensor]:
 
 
 def _perturbed(work: Run, level: int, mask: Mask) -> dict[str, torch.Tensor] | None:
-    """Choose the signs to flip at the start of the perturbed level, or of a later one that restores signs.
+    """Choose the signs to flip at the start of a level; None if none flip.
 
-    Restored signs are older than the perturbation, so they are flipped again in the same places. The rewind
-    point is an exception if level 0 is perturbed: it was reached from the perturbed signs.
+    Signs flip at the start of the perturbed level, and again, in the same places, at the start of every later
+    level that restores signs from before the perturbation. If level 0 is perturbed, the rewind point comes
+    after the perturbation, so signs restored from there are not flipped again.
     """
     config = work.config.perturbation
     sign = work.config.policy.sign
@@ -153,7 +154,7 @@ def train_level(work: Run, start: Checkpoint, clock: Clock) -> Iterator[LevelPro
 
     A checkpoint is written at the end of the level, and after an earlier epoch if the last checkpoint is at
     least `checkpoint.PAUSE` seconds old. If an error or an interrupt stops the training, the last complete
-    epoch is saved as well: only a kill loses epochs.
+    epoch is saved as well; epochs are lost only if the process is killed.
     """
     config, level = work.config, start.level
     unsaved: Checkpoint | None = None
@@ -194,7 +195,7 @@ def _keep(work: Run, reached: Checkpoint) -> None:
 
 
 def level_steps(work: Run, level: int, first: int, mask: Mask) -> Iterator[steps.Report | None]:
-    """Train a level from step `first`, by itself or in its stack, and yield the reports."""
+    """Train a level from step `first`, alone or as part of a stack, and yield the reports."""
     if work.stacked is not None:
         return work.stacked(level, first, mask, _stops(work, level))
     return steps.steps(
@@ -204,7 +205,7 @@ def level_steps(work: Run, level: int, first: int, mask: Mask) -> Iterator[steps
 
 
 def _stops(work: Run, level: int) -> tuple[int, ...]:
-    """Return the steps after which the state is saved even within an epoch: the rewind point, if any."""
+    """Return the steps after which the state is saved even within an epoch: only the rewind point, if any."""
     return (work.rewind,) if level == 0 and work.config.policy.rewinds() else ()
 
 
@@ -234,7 +235,7 @@ def _evaluation(work: Run, level: int, epoch: int, lr: float) -> dict[str, float
 
 
 def finish_level(work: Run, done: Checkpoint) -> Checkpoint:
-    """Evaluate and record a trained level; the same state always gives the same files."""
+    """Evaluate a trained level and write its records; the same state always gives the same files."""
     level, mask = done.level, done.mask
     state = capture(work.net, work.sgd)
     now = signs.of(models.prunable(work.net))

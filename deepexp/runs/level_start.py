@@ -1,4 +1,4 @@
-"""The state that a level starts from, composed by a level policy from earlier states."""
+"""The state from which a level starts, composed of earlier states by the rules of a level policy."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from deepexp.pruning.masks import Mask
 
 @dataclass(frozen=True)
 class TrainingState:
-    """The state that training changes: a network's tensors and their momentum, as copies on the CPU.
+    """The state that training changes: a network's tensors and the momentum, as copies on the CPU.
 
     Attributes
     ----------
     tensors : Mapping[str, Tensor]
         The network's state dict.
     momentum : Mapping[str, Tensor]
-        The momentum of its parameters by name; empty if only the network's tensors are kept.
+        The momentum of the parameters, by name; empty if only the network's tensors are kept.
     """
 
     tensors: Mapping[str, Tensor]
@@ -38,7 +38,7 @@ def capture(net: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
     net : nn.Module
         The network.
     optimizer : torch.optim.Optimizer
-        The optimizer that `training.optimizer` made for `net`, with momentum buffers.
+        The optimizer that `training.optimizer` created for `net`, with momentum buffers.
 
     Returns
     -------
@@ -51,14 +51,16 @@ def capture(net: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
 
 
 def restore(net: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
-    """Load a state into a network and its optimizer in place, which keeps memory, layout and compiled code.
+    """Copy a state into a network and its optimizer.
+
+    The tensors keep their memory and layout, so that compiled code stays valid.
 
     Parameters
     ----------
     net : nn.Module
         The network.
     optimizer : torch.optim.Optimizer
-        Its optimizer, with momentum buffers.
+        The optimizer of `net`, with momentum buffers.
     state : TrainingState
         The state to load.
     """
@@ -68,7 +70,7 @@ def restore(net: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingSta
 
 
 def policy_parts(net: nn.Module) -> dict[str, str]:
-    """Return the part of a level policy that each tensor of the state dict belongs to.
+    """Return, for each tensor of the state dict, the part of a level policy that applies to it.
 
     The parts are 'weight' (prunable), 'norm_affine', 'norm_statistics', and 'bias' (every other parameter).
     """
@@ -83,11 +85,11 @@ def policy_parts(net: nn.Module) -> dict[str, str]:
 def compose(
     policy: LevelPolicy, part: Mapping[str, str], states: Mapping[str, TrainingState], mask: Mask, seed: int
 ) -> TrainingState:
-    """Compose the state that a level starts from: each part comes from its origin in `policy`.
+    """Compose the state from which a level starts, taking each part from its origin in `policy`.
 
-    `part` is what `policy_parts` returns. `states` has 'keep' (the end of the previous level), 'initial',
-    'rewind' if the policy rewinds, and 'donor' if it transplants. The momentum of 'initial' is 0, as at step
-    0. Pruned weights and their momentum are set to 0.
+    `part` is the result of `policy_parts`. `states` has an entry for each origin: 'keep' (the end of the
+    previous level), 'initial' (with momentum 0), 'rewind' if the policy rewinds, and 'donor' if it uses a
+    donor. Pruned weights and their momentum are set to 0.
     """
     tensors = {}
     for name, kind in part.items():
@@ -122,5 +124,5 @@ def masked(state: TrainingState, mask: Mask) -> TrainingState:
 
 
 def _copy(tensor: Tensor) -> Tensor:
-    """Return a contiguous copy on the CPU, for any device and memory format of the original."""
+    """Return a contiguous copy on the CPU, whatever the tensor's device and memory format."""
     return tensor.detach().to("cpu", copy=True).contiguous()

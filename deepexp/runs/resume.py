@@ -12,7 +12,7 @@ from deepexp.storage import bit_files
 
 
 def resume_from(work: Run, initial: TrainingState) -> Checkpoint:
-    """Return where a run resumes: at its latest checkpoint or, if files are lost, at the start of a level."""
+    """Load the state at which a run resumes: its latest checkpoint or, if files are lost, a level's start."""
     config, previous, state = work.config, masks.dense_mask(work.net), initial
     saved = checkpoint.load(work.folder / "checkpoints", config.run_id, work.say)
     if saved is None:
@@ -39,9 +39,9 @@ def resume_from(work: Run, initial: TrainingState) -> Checkpoint:
 
 
 def _lost(work: Run, saved: Checkpoint) -> int | None:
-    """Return the first level with a file that the run needs but can neither read nor recreate, if any.
+    """Return the first level of which a needed file can be neither read nor recreated, or None.
 
-    The signs at the end of a level are recreated from its weights.
+    If the signs at the end of a level are lost, they are recreated from the level's weights.
     """
     config, level = work.config, 0
     try:

@@ -1,7 +1,7 @@
-"""A run: one level after another, each with its mask, level policy and training.
+"""A run: one level after another, each with its mask, its initial state and its training.
 
-A run that was stopped at any point resumes and ends with the same bits as an uninterrupted one.
-`deepexp.storage.folder` lists the files that it writes.
+A run can be stopped at any point. When it is resumed, it ends with the same bits as an uninterrupted run.
+`deepexp.storage.folder` lists the files of a run.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class NoRoom(Failure):
 def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[LevelProgress]:
     """Run a configuration in a folder, or resume its run there.
 
-    If several processes train the run (`distributed.joined`), rank 0 does all of this, and the others follow
-    without yielding anything.
+    If several processes train the run (see `distributed.joined`), rank 0 leads it. In every other process,
+    this function only takes part in the training, and yields nothing.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: Non
     Raises
     ------
     ValueError
-        The run is impossible. This is raised before anything is trained or written if it can be known then.
+        The run is impossible. If this can be known beforehand, nothing has been trained or written.
     Diverged
         The training of a level diverged; the levels before it are kept.
     """
@@ -70,7 +70,7 @@ def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: Non
 
 
 def _follow(work: Run) -> None:
-    """Take part in training each level that rank 0 announces."""
+    """Take part in the training of each level that rank 0 announces."""
     while (order := work.group.listen()) is not None:
         level, step, state, mask = order
         restore(work.net, work.sgd, state)
@@ -87,12 +87,12 @@ def _lead(
     with logged(folder):
         work = prepare(config, folder, say, group=group)
     for event in own_levels(work):
-        assert event is not None  # only a member of a stack waits
+        assert event is not None  # only a member of a stack yields None
         yield event
 
 
 def own_levels(work: Run) -> Generator[LevelProgress | None, None, None]:
-    """Run the remaining levels with the run's folder locked; yield None while waiting for the stack."""
+    """Lock the run's folder and run the remaining levels; yield None while waiting for the stack."""
     config, folder, say = work.config, work.folder, work.say
     with layout.lock(folder, say), logged(folder), _room(folder):
         layout.check(config, folder)

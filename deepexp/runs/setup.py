@@ -1,4 +1,4 @@
-"""Prepare a run: load what it needs, and check that it is possible before anything is trained or written."""
+"""Prepare a run: load what it needs and, before anything is trained or written, check that it is possible."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def prepare(
     dataset: data.Dataset | None = None,
     group: ProcessGroup = ALONE,
 ) -> Run:
-    """Load the data, build the network and optimizer, and check everything that does not need training.
+    """Load the data, build the network and optimizer, and check all that can be checked without training.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def prepare(
 
 
 def _set_up(machine: Machine) -> None:
-    """Set torch's threads and, on a GPU, its precision and its choice of algorithms."""
+    """Set the number of torch's threads and, on a GPU, the precision and the choice of algorithms."""
     torch.set_num_threads(machine.threads)
     if machine.compile:
         check_compiler(machine.device)
@@ -87,6 +87,6 @@ def _set_up(machine: Machine) -> None:
         )
     torch.set_float32_matmul_precision("high" if machine.precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = machine.precision == "tf32"
-    # Benchmarking can choose another algorithm in each process, and some algorithms sum in no fixed order.
-    # Either would change the bits of a resumed run.
+    # With benchmarking, cuDNN can choose a different algorithm in each process; and some algorithms sum in no
+    # fixed order. Either could give a resumed run other bits than an uninterrupted one.
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True

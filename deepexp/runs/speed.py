@@ -1,4 +1,4 @@
-"""How many images per second a run trains on, and how many operations its network needs."""
+"""Measure how many images per second a run trains on, and count the operations that this takes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def images_per_second(work: Run | Stack, seconds: float = 1.0) -> float:
     Parameters
     ----------
     work : Run or Stack
-        A prepared run, or a stack of them. It is trained, so its state is lost.
+        A prepared run, or a stack of such runs. The measurement trains it, so its state is lost.
     seconds : float
-        How long to measure; at least one step is measured.
+        How long to measure. At least one step is measured, however long it takes.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def images_per_second(work: Run | Stack, seconds: float = 1.0) -> float:
 
 
 def our_share(work: Run | Stack, mask: masks.Mask, chunk: int) -> Iterator[int]:
-    """Train all epochs of level 0 as a run does, over and over.
+    """Train level 0 as a run does; after its last epoch, start again from the first.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def operations(work: Run) -> float:
     Returns
     -------
     float
-        The operations of the matrix products and convolutions in the forward and backward pass.
+        The number of operations in the matrix products and convolutions of the forward and backward passes.
     """
     from torch.utils.flop_counter import FlopCounterMode
 

@@ -1,14 +1,14 @@
-"""Runs that differ only in their seed, trained as one network with the channels of all of them.
+"""Train runs that differ only in their seeds as one network, which has the channels of all of them.
 
-A small network leaves its device idle between steps. The networks of several seeds, placed side by side in
-the channels of grouped convolutions, take their steps together. No weight is shared, batch normalisation
-treats every channel separately, and each member has the batches of its own seed. So each member computes what
-it would compute on its own, up to the rounding of other kernels.
+A small network leaves its device idle between steps. So the networks of several seeds are placed side by side
+in the channels of grouped convolutions, and take their steps together. No weight is shared, batch
+normalisation treats every channel separately, and each member has the batches of its own seed. So each member
+computes the same as it would by itself, except that the kernels of the stack round differently.
 
 The weights, statistics and momentum of every member are views of the stack's tensors, so that everything but
 the training itself (masks, level policies, evaluation, checkpoints) treats each member as an ordinary run.
-The stack trains together the members that are at the same step of the same level. Its kernels have the same
-shapes whichever members these are, so that a member's bits do not depend on the progress of the others.
+Members that are at the same step of the same level train together. Every kernel computes all members, so its
+shapes are the same whichever of them train. A member's bits therefore do not depend on the others' progress.
 """
 
 from __future__ import annotations
@@ -30,10 +30,13 @@ from deepexp.training import optimizer, steps
 
 
 class Linear(nn.Linear):
-    """`count` linear layers side by side: (B, count into) to (B, count out), weights (count out, into)."""
+    """Several linear layers side by side.
+
+    `count` layers map (B, count into) to (B, count out); their joint weights have shape (count out, into).
+    """
 
     def __init__(self, layer: nn.Linear, count: int) -> None:
-        """Allocate `count` layers of the shape of `layer`, without its values."""
+        """Create `count` layers of the same shape as `layer`, without copying its values."""
         super().__init__(layer.in_features, count * layer.out_features, layer.bias is not None)
         self.count = count
 
@@ -45,10 +48,10 @@ class Linear(nn.Linear):
 
 
 def widened(net: nn.Module, count: int) -> nn.Module:
-    """Make a network that consists of `count` networks like `net` side by side, with arbitrary values.
+    """Build a network that consists of `count` networks shaped like `net`, side by side.
 
-    It maps (B, count C, H, W) to (B, count classes). Every tensor of its state joins the members' tensors
-    along the first dimension.
+    It maps (B, count C, H, W) to (B, count classes). Every tensor of its state is a concatenation of `count`
+    tensors, one per member, along the first dimension. Its values are arbitrary.
     """
     wide = deepcopy(net)
     for name, layer in net.named_modules():
@@ -75,7 +78,7 @@ def widened(net: nn.Module, count: int) -> nn.Module:
 
 @dataclass
 class _Place:
-    """Where a member continues its training, and the report that it has not received yet."""
+    """The point at which a member continues its training, and the report that it has yet to receive."""
 
     level: int
     step: int
@@ -87,12 +90,12 @@ class _Place:
 class Stack:
     """The networks of several runs, joined into one network that takes their steps.
 
-    The members are in the order of `machine.stack`, regardless of the order in which they are passed: a
-    member's place in the stack affects its rounding.
+    The members are in the order of `machine.stack`, whatever the order in which they are passed, because a
+    member's place in the stack affects how its results are rounded.
     """
 
     def __init__(self, works: Sequence[Run]) -> None:
-        """Join runs that `prepare` has returned; from now on the stack trains them."""
+        """Join runs that `prepare` has returned; from then on, the stack trains them."""
         works = sorted(works, key=lambda work: work.config.machine.stack.index(work.config.seed))
         first = works[0]
         self.works, self.config, self.total = works, first.config, first.total
@@ -111,7 +114,7 @@ class Stack:
             work.stacked = functools.partial(self._steps, slot)
 
     def _adopt(self, work: Run, slot: int) -> None:
-        """Turn the tensors of a member's network and optimizer into views of the stack's."""
+        """Turn the tensors of a member's network and optimizer into views of the stack's tensors."""
         state, own, wide = (
             capture(work.net, work.sgd),
             dict(work.net.named_modules()),
@@ -130,7 +133,7 @@ class Stack:
     def _part(self, tensor: Tensor, slot: int) -> Tensor:
         """Return a member's part of a tensor of the stack, as a view."""
         count = len(tensor) // len(self.works)
-        # The only integers are the batch counts of batch normalisation, a scalar for each member.
+        # The only integer tensor is batch normalisation's count of batches, with one scalar per member.
         return tensor[slot] if tensor.dtype == torch.int64 else tensor.narrow(0, slot * count, count)
 
     def _steps(
@@ -153,14 +156,14 @@ class Stack:
         """Train the members that are furthest behind until their next report."""
         level, step = min((place.level, place.step) for place in self._places.values())
         members = {slot for slot, place in self._places.items() if (place.level, place.step) == (level, step)}
-        # Within an epoch the same generator must continue, because it sums the losses of the epoch.
+        # Within an epoch, the same generator must continue, because it sums up the epoch's losses.
         if not (members <= self._trained[0] and (level, step) == self._trained[1:]):
             stops = next(self._places[slot].stops for slot in members)
             self._training = steps.side_by_side(
                 *(self.net, self.forward, self.sgd, self._mask(), self.sources, self.config),
                 *(level, step, stops),
             )
-        # The kernels step every member, so the state of those that are ahead is restored afterwards.
+        # A step changes every member, so the state of those that are further ahead is restored afterwards.
         ahead = [self.works[slot] for slot in self._places if slot not in members]
         kept = [capture(work.net, work.sgd) for work in ahead]
         reports = next(self._training)

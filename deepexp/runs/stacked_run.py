@@ -1,4 +1,4 @@
-"""Several seeds of one configuration, trained as one stacked network."""
+"""Train several seeds of one configuration as one stacked network."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def run_stack(
     Parameters
     ----------
     configs : Sequence[Config]
-        One for each seed of the stack, in any order.
+        One configuration for each seed of the stack, in any order.
     folders : Sequence[Path]
-        Their folders.
+        The folder of each run, in the same order.
     say : Callable[[str], None]
-        Called with each line that the user should see, preceded by the seed; each line is also written to the
-        log of its run.
+        Called with each line that the user should see, preceded by the seed. Each line is also written to the
+        log of the run that it is about.
 
     Yields
     ------
     number : int
         The index of a configuration.
     progress : LevelProgress
-        The progress of its run, after every epoch and every level.
+        The progress of the run with this configuration, after every epoch and every level.
 
     Raises
     ------

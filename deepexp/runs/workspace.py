@@ -1,4 +1,4 @@
-"""What a run works with: data, network, optimizer, and its folder."""
+"""What a run works with: its data, network, optimizer and folder."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ from deepexp.storage import folder as layout
 from deepexp.training import forward as training_forward
 from deepexp.training import steps
 
-# Takes a level, a step, a mask and the steps to report after; yields reports, or None to wait for the stack.
+# Takes a level, a step, a mask and the steps after which to report; yields reports, or None to wait for the
+# stack.
 Stacked = Callable[[int, int, Mask, tuple[int, ...]], Iterator[steps.Report | None]]
 
 
 @dataclass
 class Run:
-    """What a run works with; everything but the network's state is fixed once it starts.
+    """What a run works with.
+
+    Once the run has started, only the state of the network and of the optimizer changes.
 
     Attributes
     ----------
@@ -39,7 +42,7 @@ class Run:
     net : nn.Module
         The network, trained in place.
     forward : Callable[[Tensor], Tensor]
-        The network's forward pass, in the run's precision and compiled if the run asks for it.
+        The network's forward pass in the run's precision, compiled if `config.machine.compile` is set.
     sgd : torch.optim.SGD
         The optimizer of `net`.
     say : Callable[[str], None]
@@ -47,7 +50,7 @@ class Run:
     group : ProcessGroup
         The processes that train the run.
     stacked : Stacked, optional
-        Trains the network if the run is part of a stack.
+        The function that trains the network if the run is part of a stack.
     """
 
     config: Config
@@ -62,7 +65,7 @@ class Run:
 
     @property
     def sources(self) -> list[tuple[data.Dataset, int]]:
-        """The data set and the seed from which `training.steps.side_by_side` draws batches."""
+        """The data set and the seed from which `training.steps.side_by_side` draws the batches of the run."""
         return [(self.dataset, self.config.seed)]
 
     @property
@@ -76,7 +79,7 @@ class Run:
 
     @property
     def rewind(self) -> int:
-        """The step of level 0 that is the rewind point."""
+        """The rewind point, as a number of steps of level 0."""
         return self.config.policy.rewind_epoch * self.per_epoch + self.config.policy.rewind_step
 
     def first(self, level: int) -> int:
@@ -84,16 +87,16 @@ class Run:
         return self.rewind if level > 0 and self.config.policy.schedule == "rewind" else 0
 
     def file(self, kind: str, level: int | str) -> Path:
-        """Return the path of a level's tensors in this run's folder."""
+        """Return the path of a file of tensors in this run's folder."""
         return layout.file(self.folder, kind, level)
 
     def other(self, run_id: str) -> Path:
-        """Return the folder of another run, next to this run's folder."""
+        """Return the folder of another run; it is next to the folder of this run."""
         return self.folder.absolute().parent / run_id
 
 
 def borrowed(work: Run, level: int) -> Mask:
-    """Read the mask that this run takes from `pruning.run` for a level."""
+    """Read the mask of `pruning.run` that this run uses at a level, shuffled if the source says so."""
     pruning = work.config.pruning
     assert pruning.run is not None
     level = level if pruning.run_level is None else pruning.run_level

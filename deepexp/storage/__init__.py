@@ -1,1 +1,1 @@
-"""What a run keeps on disk, and how it is read back."""
+"""The files of a run, and functions that write, read and check them."""

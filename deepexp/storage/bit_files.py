@@ -53,8 +53,8 @@ def unpack(packed: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) ->
     packed : Mapping[str, Tensor]
         The bytes that `pack` returned.
     shapes : Mapping[str, Sequence[int]]
-        The shapes by name, in the order of the layers. The result keeps this order, which decides ties
-        between scores.
+        The shapes by name, in the order of the layers. The result keeps this order, because the order of the
+        layers decides which of several weights with equal scores are kept.
 
     Returns
     -------
@@ -69,14 +69,14 @@ def unpack(packed: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) ->
 
 
 def save(bits: Mapping[str, Tensor], path: str | Path) -> None:
-    """Write masks, or signs (True is negative), bit-packed with their shapes.
+    """Write masks or signs as packed bits, with their shapes; for signs, True means negative.
 
     Parameters
     ----------
     bits : Mapping[str, Tensor]
         Boolean CPU tensors by name.
     path : str or Path
-        The file, written completely or not at all.
+        The file; it is written completely or not at all.
     """
     tensor_files.write(pack(bits), path, {"shapes": shapes(bits)})
 

@@ -28,7 +28,7 @@ def is_recorded(folder: Path, config: Config) -> bool:
 
 
 def is_complete(folder: Path, config: Config) -> bool:
-    """Return whether levels.csv has a row for every level, and none of the run's other files is missing.
+    """Return whether levels.csv has a row for every level, and no table, mask or file of signs is missing.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def is_complete(folder: Path, config: Config) -> bool:
 
 
 def lost(folder: Path, config: Config) -> list[Path]:
-    """List the tables, masks and signs of a complete run that are missing.
+    """List the files that are missing among the tables, masks and signs of a complete run.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def _files(folder: Path, config: Config) -> list[Path]:
 
 
 def damaged(folder: Path, config: Config) -> list[Path]:
-    """List the tables, masks and signs of a complete run that exist but cannot be read to their end.
+    """List the files that are damaged or end too early among the tables, masks and signs of a complete run.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def damaged(folder: Path, config: Config) -> list[Path]:
     -------
     list of Path
     """
-    from deepexp.storage import bit_files  # torch takes seconds to load
+    from deepexp.storage import bit_files  # imported here, because torch takes seconds to load
 
     last = config.pruning.levels
     ends = {"layers.csv": {"level": last}}
@@ -109,7 +109,10 @@ def damaged(folder: Path, config: Config) -> list[Path]:
 
 
 def _check_table(path: Path, ends: Mapping[str, int]) -> None:
-    """Raise ValueError if a value (except layer names) is not a number or the last row is not as `ends`."""
+    """Raise ValueError if a value other than a layer's name is not a number, or if rows are missing.
+
+    `ends` has the values that some columns must have in the last row.
+    """
     found = rows(path)
     columns = [name for name in (found[0] if found else ()) if name != "layer"]
     values = numbers(path, columns)
@@ -118,14 +121,14 @@ def _check_table(path: Path, ends: Mapping[str, int]) -> None:
 
 
 def check_holds(folder: Path, run_id: str) -> Config:
-    """Return the configuration in a folder that must hold the run `run_id`.
+    """Return the configuration from a folder that must hold the run `run_id`.
 
     Parameters
     ----------
     folder : Path
         The folder.
     run_id : str
-        The run that it must hold.
+        The run that the folder must hold.
 
     Returns
     -------
@@ -134,7 +137,7 @@ def check_holds(folder: Path, run_id: str) -> Config:
     Raises
     ------
     ValueError
-        The folder holds no run, or another run.
+        The folder holds no run, or a different one.
     """
     if not (folder / "config.toml").exists():
         raise ValueError(f"there is no run {run_id} in '{folder.parent}'; run it first")

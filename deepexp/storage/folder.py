@@ -1,9 +1,10 @@
-"""The folder of a run: where each of its files is, and which process may write there.
+"""The folder of a run: where each file is, and which process may write there.
 
-It holds config.toml, about.json (the data and software used), levels.csv (one row per level), layers.csv,
-epochs.csv, log.txt and progress.json. masks/ and signs/ (bit-packed) and weights/ (state dicts) have one file
-per level, states/ has the initial state and the rewind point, and checkpoints/ has the states from which a
-stopped run resumes. Every file except the log is written atomically.
+The folder holds config.toml, about.json (the data and software used), levels.csv (one row per level),
+layers.csv, epochs.csv, log.txt and progress.json. There are five subfolders: masks/ and signs/ (bit-packed)
+and weights/ (state dicts) have one file per level, states/ has the initial state and the state at the rewind
+point, and checkpoints/ has the states from which a stopped run resumes. Every file except the log is written
+atomically.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from deepexp.config.settings import Config
 from signflow import locks
 from signflow.files import atomic
 
-RUNS_OWN = ("config.toml", "about.json", "levels.csv", "checkpoints")  # each marks a run's folder
+RUNS_OWN = ("config.toml", "about.json", "levels.csv", "checkpoints")  # any of them marks a run's folder
 # The names that `atomic` gives to unfinished files.
 _TEMPORARY = re.compile(r"\..+-[0-9a-f]{8}(\.\w+)?")
 
@@ -105,14 +106,14 @@ def check(config: Config, folder: Path) -> None:
 
 @contextlib.contextmanager
 def lock(folder: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[None]:
-    """Hold `folder` for this process, and create it if it is missing.
+    """Lock `folder` for this process while the context lasts; create it if it is missing.
 
     Parameters
     ----------
     folder : Path
         The run's folder.
     say : Callable[[str], None]
-        Called with a line of text if the file system has no locks, so that another file serves as one.
+        Called with a line of text if the file system has no locks and another file serves as the lock.
 
     Yields
     ------
@@ -121,7 +122,7 @@ def lock(folder: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[
     Raises
     ------
     ValueError
-        Another process holds the folder, or the folder is not writable.
+        Another process has locked the folder, or the folder is not writable.
     """
     with contextlib.ExitStack() as held:
         try:
@@ -140,7 +141,7 @@ def lock(folder: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[
 
 
 def wait(folder: Path) -> None:
-    """Return once no process holds `folder`.
+    """Wait until no process holds the lock of `folder`.
 
     Parameters
     ----------
@@ -158,12 +159,12 @@ def logger(folder: Path, echo: Callable[[str], None]) -> Callable[[str], None]:
     folder : Path
         The run's folder.
     echo : Callable[[str], None]
-        Called with each line as well.
+        Called with each line as well, without the time.
 
     Returns
     -------
     Callable[[str], None]
-        Appends a line, with the time, to log.txt if that can be written.
+        A function that appends a line, with the time, to log.txt if that file can be written.
     """
 
     def say(line: str) -> None:
@@ -182,12 +183,12 @@ def read_run_text(path: Path) -> str:
 
 
 def damaged_text(path: Path, why: object) -> str:
-    """Return the message about a run's file that cannot be read."""
+    """Return the message for a file of a run that cannot be read; `why` is the reason."""
     return f"'{path}' is damaged ({why}); delete it and resume its run, which writes it again"
 
 
 def clean(folder: Path) -> None:
-    """Remove the temporary files that a killed process has left.
+    """Remove the temporary files that a killed process has left behind.
 
     Parameters
     ----------

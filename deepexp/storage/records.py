@@ -12,7 +12,7 @@ from typing import Any
 from deepexp.storage.folder import damaged_text, read_run_text, write_text
 from signflow.files import atomic
 
-ORIGIN = ("data_variant", "revision", "cpu", "platform")  # what every about.json has besides `versions`
+ORIGIN = ("data_variant", "revision", "cpu", "platform")  # in every about.json, besides `versions`
 _MADE_BY = ("revision", "source_digest", "versions", "cpu", "platform")
 _PROGRESS = ("level", "epoch", "images_per_second", "seconds_left")
 
@@ -56,7 +56,7 @@ def numbers(path: Path, columns: Sequence[str]) -> list[dict[str, float]]:
     Returns
     -------
     list of dict of str to float
-        The rows; an empty value is NaN.
+        The rows; an empty field becomes NaN.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def write_tables(
     epochs : list of dict
         The rows of epochs.csv.
     sizes : Mapping[str, int]
-        The number of all weights by layer.
+        The total number of weights by layer.
     """
     layers = [
         {
@@ -149,14 +149,16 @@ def about(folder: Path) -> dict[str, Any]:
 
 
 def write_about(folder: Path, now: Mapping[str, Any]) -> None:
-    """Write about.json: the origin of the run and, under `continued`, other software or machines used since.
+    """Write about.json: the data, software and hardware of the run.
+
+    If the run was resumed with other software or on another machine, that is added under `continued`.
 
     Parameters
     ----------
     folder : Path
         The run's folder.
     now : Mapping[str, Any]
-        The data, software and hardware of this process, and the time under `created`.
+        The data, software and hardware of this process, and the current time as `created`.
     """
     path, made = folder / "about.json", dict(now)
     if path.exists():
@@ -170,7 +172,7 @@ def write_about(folder: Path, now: Mapping[str, Any]) -> None:
 
 
 def progress(folder: Path) -> dict[str, float]:
-    """Read progress.json, the progress of a run.
+    """Read the progress of a run from progress.json.
 
     Parameters
     ----------
@@ -180,7 +182,7 @@ def progress(folder: Path) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        Its level, epoch, images_per_second and seconds_left; empty if there is no file.
+        The values of 'level', 'epoch', 'images_per_second' and 'seconds_left'; empty if there is no file.
 
     Raises
     ------

@@ -18,15 +18,19 @@ class RunStatus:
     Attributes
     ----------
     run_id : str
-        The run, or the name of its folder if it is damaged.
-    level, epoch : str
-        'done/total', or '-' if the run is damaged.
+        The run_id, or the name of the folder if the run is damaged.
+    level : str
+        The last complete level ('-' if there is none) and the last level of the run, such as '3/20'; '-' if
+        the run is damaged.
+    epoch : str
+        How many epochs of the current level are complete, and how many it has, such as '5/60'; '-' if the run
+        is damaged.
     density, accuracy : float, optional
         The density and test accuracy of the last complete level.
     state : str
         'complete', 'running', 'stopped', or 'damaged: why'.
     seconds_left : float, optional
-        The time left for an incomplete run, by its own last estimate.
+        The time left if the run is incomplete, as the run itself last estimated it.
     """
 
     run_id: str
@@ -49,7 +53,7 @@ def status(runs: Path) -> list[RunStatus]:
     Returns
     -------
     list of RunStatus
-        The runs, sorted by the names of their folders. A run counts as running while a process holds its
+        The runs, sorted by the names of their folders. A run counts as running while a process has locked its
         folder.
     """
     return [

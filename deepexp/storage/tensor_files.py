@@ -1,6 +1,6 @@
-"""Tensors on disk, in safetensors files, which run no code when they are read.
+"""Tensors on disk, in safetensors files: unlike a pickle, such a file cannot run code when it is read.
 
-Files are written atomically, with a checksum. The same tensors with the same metadata give the same bytes.
+Files are written atomically, with a checksum. The same tensors and metadata always give the same bytes.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from torch import Tensor
 
 from signflow.files import atomic
 
-_KEY = "signflow"  # a single key, because the library writes several keys in random order
+_KEY = "signflow"  # only one key, because the library would write several in random order
 
 
 class Damaged(ValueError):
     """A file does not hold what was written to it."""
 
     def __init__(self, path: Path, why: object) -> None:
-        """Say in one line which file is damaged, and why."""
+        """Compose a one-line message that says which file is damaged, and why."""
         reason = " ".join(str(why).split())
         super().__init__(f"'{path}' is damaged ({reason}); restore it, or repeat its run")
 

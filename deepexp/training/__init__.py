@@ -1,1 +1,1 @@
-"""Gradient steps under a mask, one network or several side by side, and their evaluation."""
+"""The training and evaluation of masked networks, one alone or several side by side."""

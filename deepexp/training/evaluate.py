@@ -27,14 +27,16 @@ def evaluate(
     images : Images or Files
         The images, a part of `dataset`.
     dataset : Dataset
-        The data set, which determines their normalisation and the device.
+        The data set, which determines the normalisation and the device.
     machine : Machine
         The precision and the memory format.
 
     Returns
     -------
-    loss, accuracy : float or None
-        The mean cross-entropy, and the fraction of correct answers in [0, 1]; None if there are no images.
+    loss : float or None
+        The mean cross-entropy; None if there are no images.
+    accuracy : float or None
+        The fraction of correct answers, in [0, 1]; None if there are no images.
     """
     if not len(images):
         return None, None

@@ -11,10 +11,10 @@ from signflow.messages import Failure
 
 
 class _Told(Failure):
-    """An error that can be pickled, although its arguments are not its message."""
+    """An error that can be pickled, although its constructor does not accept the message."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Rebuild the error from its message, without its own constructor."""
+        """Rebuild the error from its message, without calling its constructor."""
         return Failure.__new__, (type(self), *self.args)
 
 
@@ -22,7 +22,7 @@ class Diverged(_Told):
     """A loss, a weight or a statistic is no longer finite."""
 
     def __init__(self, what: str, level: int, epoch: int, lr: float) -> None:
-        """Say what is not finite, where, and that only a new run can help."""
+        """Compose a message that says what is not finite and where, and that only a new run can help."""
         super().__init__(
             f"{what} must stay finite, but is not in epoch {epoch} of level {level} at a learning rate of "
             f"{lr:g}; the levels before are complete, but resuming would diverge again: start a new run with "
@@ -34,7 +34,10 @@ class OutOfMemory(_Told):
     """The device has too little memory for a training step."""
 
     def __init__(self, batch: int, fits: int) -> None:
-        """Say how many images did not fit, and how many do (0: not even two for each process)."""
+        """Compose a message that says how many images did not fit, and how many would.
+
+        `fits` is 0 if not even two images for each process would fit.
+        """
         found = f"a batch of {fits:,} fits" if fits else "not even two images for each process fit"
         super().__init__(
             f"the device must have enough memory to train on a batch of {batch:,} images, but it ran out; "

@@ -1,4 +1,4 @@
-"""How a network is called: memory layout, precision and compilation."""
+"""Call a network in the memory layout and precision of a run, compiled or not."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def compiled(net: nn.Module, machine: Machine) -> Forward:
 
 
 def in_precision(run: Forward, machine: Machine) -> Forward:
-    """Make `run` compute in the precision of `machine`, with float32 logits."""
+    """Return `run` changed to compute in the precision of `machine` and to return float32 logits."""
     if machine.precision != "bf16":
         return run
 
@@ -46,8 +46,8 @@ def in_precision(run: Forward, machine: Machine) -> Forward:
 def laid_out(x: Tensor, machine: Machine) -> Tensor:
     """Return a batch in the memory format of `machine`.
 
-    If channels come first, the images are copied: the strides of a single channel satisfy both formats, so
-    `contiguous` would leave them unchanged, and all later layers would be channels_last.
+    If channels come first, the images are always copied. If they have only one channel, their strides satisfy
+    both formats, so `contiguous` would not change them, and all later layers could then be channels_last.
 
     Parameters
     ----------
@@ -69,9 +69,9 @@ def laid_out(x: Tensor, machine: Machine) -> Tensor:
 def _graph(net: nn.Module, machine: Machine) -> Forward:
     """Compile `net` as one graph for each batch shape.
 
-    The graph must not depend on what the process trained before. By default, torch would compile a graph with
-    dynamic shapes from the second shape on, which changes the bits, and no graph at all after the eighth. So
-    shapes are static here, and there may be one graph for every network and shape.
+    The graph must not depend on what the process trained before. By default, torch would compile with dynamic
+    shapes from the second shape on, which changes the results at the bit level, and would stop compiling
+    after the eighth shape. So shapes are static here, and every network and shape can have its own graph.
     """
     from torch._dynamo import config as dynamo  # takes seconds to import
     from torch._inductor import config as inductor
@@ -82,5 +82,6 @@ def _graph(net: nn.Module, machine: Machine) -> Forward:
     # Do not select kernels by speed where the choice would change the sums.
     if hasattr(inductor, "deterministic"):
         inductor.deterministic = True
-    # CUDA graphs replay a step's kernels without launching each one; launches limit the speed of small nets.
+    # The launches of kernels limit the speed of small networks. A CUDA graph replays all kernels of a step
+    # with a single launch.
     return torch.compile(net, fullgraph=True, dynamic=False, mode="reduce-overhead")

@@ -12,13 +12,18 @@ from deepexp.models import prunable
 
 
 def learning_rate(train: Train, step: int, per_epoch: int, *, warm: bool) -> float:
-    """Return the learning rate of a step: a pure function, so that a resumed run has no state to restore.
+    """Return the learning rate of a step.
 
-    With `schedule_per = 'epoch'`, the rate is constant within an epoch. A warm-up is a linear ramp to the
-    peak over the first `warmup_epochs`: step t of a ramp of W steps has (t + 1) / W of the peak, or the ramp
-    rises from `rise_from` at t = 0. After it, a cosine falls to `lr_min` over the remaining epochs. The
-    milestones and the triangle count from the level's start, or from the end of a warm-up that comes before
-    its epochs; with `milestones_after_warmup`, milestones count from the end of any warm-up.
+    This is a pure function, so a resumed run has no scheduler state to restore.
+
+    With `schedule_per = 'epoch'`, the rate is constant within an epoch. A warm-up is a linear rise to the
+    peak during the first `warmup_epochs`. By default, the rate at step t of W warm-up steps is (t + 1) / W of
+    the peak. If `rise_from` is set, the rate at t = 0 is this fraction of the peak. After the warm-up, a
+    cosine schedule falls to `lr_min` over the remaining epochs.
+
+    Milestones and the triangular schedule are timed from the start of the level. If an additional warm-up
+    comes before the level's epochs, they are timed from its end. With `milestones_after_warmup`, milestones
+    are timed from the end of the warm-up in any case.
 
     Parameters
     ----------
@@ -29,7 +34,7 @@ def learning_rate(train: Train, step: int, per_epoch: int, *, warm: bool) -> flo
     per_epoch : int
         The number of steps in an epoch.
     warm : bool
-        Whether the level has the warm-up.
+        Whether the level's schedule includes the warm-up.
 
     Returns
     -------
@@ -58,14 +63,14 @@ def learning_rate(train: Train, step: int, per_epoch: int, *, warm: bool) -> flo
 
 
 def optimizer(net: nn.Module, train: Train) -> torch.optim.SGD:
-    """Create a run's SGD optimizer, with momentum buffers that are zero from the start.
+    """Create the SGD optimizer of a run, with momentum buffers that already exist and are zero.
 
     Parameters
     ----------
     net : nn.Module
-        The network. Its batch normalisation and biases form a separate group with its own weight decay.
+        The network. Parameters that are not prunable form a separate group with a weight decay of its own.
     train : Train
-        Learning rate, momentum and weight decay.
+        The settings for learning rate, momentum and weight decay.
 
     Returns
     -------
@@ -79,7 +84,7 @@ def optimizer(net: nn.Module, train: Train) -> torch.optim.SGD:
             "weight_decay": train.weight_decay if train.decay_norm else 0.0,
         },
     ]
-    on_cpu = next(net.parameters()).device.type == "cpu"  # there the fused kernel would round differently
+    on_cpu = next(net.parameters()).device.type == "cpu"  # on a CPU, the fused kernel would round differently
     sgd = torch.optim.SGD(
         groups,
         lr=train.lr,

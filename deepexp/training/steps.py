@@ -1,4 +1,4 @@
-"""The training loop of a masked network, which is the same for every pruning algorithm."""
+"""The training loop for masked networks; it is the same for every pruning algorithm."""
 
 from __future__ import annotations
 
@@ -26,16 +26,18 @@ from deepexp.training.optimizer import learning_rate
 
 @dataclass(frozen=True)
 class Report:
-    """The progress of training, with means over the current epoch in training mode.
+    """The progress of training.
+
+    The loss and the accuracy are measured in training mode, and averaged over the current epoch so far.
 
     Attributes
     ----------
     step : int
-        The number of steps of the level's schedule so far.
+        The number of steps of the level's schedule that are done.
     lr : float
         The learning rate of the last step.
     loss, accuracy : float
-        The mean loss, and the fraction of correct answers in [0, 1].
+        The mean loss, and the fraction of correct answers, in [0, 1].
     """
 
     step: int
@@ -58,8 +60,8 @@ def steps(
 ) -> Iterator[Report]:
     """Train a network in place from a step of a level's schedule to its end.
 
-    Pruned weights and their momentum, 0 at the start, stay 0: their gradients are set to 0, and 0 has no
-    weight decay.
+    Pruned weights and their momentum must be 0 at the start. They stay 0, because their gradients are set to
+    0 and the weight decay of 0 is 0.
 
     Parameters
     ----------
@@ -82,20 +84,21 @@ def steps(
     stops : Collection[int]
         The steps after which to report, in addition to the ends of epochs.
     group : ProcessGroup
-        The processes that step together.
+        The processes that train the network together.
 
     Yields
     ------
     Report
-        At the end of every epoch and after each of `stops`; in between, nothing waits for the device. Before
-        each report, the running statistics are averaged over the processes, so that all hold the same state.
+        Yielded at the end of every epoch and after each step in `stops`. Between reports, the CPU never waits
+        for the device. Before each report, the running statistics of batch normalisation are averaged over
+        the processes, so that all processes hold the same state.
 
     Raises
     ------
     Diverged
         An epoch's mean loss is not finite.
     OutOfMemory
-        The device cannot hold a step.
+        The device has too little memory for a training step.
     """
     sources = [(dataset, config.seed)]
     for (report,) in side_by_side(net, forward, sgd, mask, sources, config, level, start, stops, group):
@@ -111,11 +114,11 @@ def check_finite(report: Report, train: Train, images: int, level: int) -> None:
     report : Report
         The report to check.
     train : Train
-        The settings of the training.
+        The settings for training.
     images : int
         The number of training images.
     level : int
-        The level, for the message.
+        The level, which is named in the message.
     """
     if not math.isfinite(report.loss):
         epoch = (report.step - 1) // steps_per_epoch(images, train)
@@ -136,8 +139,8 @@ def side_by_side(
 ) -> Iterator[list[Report]]:
     """Train a stacked network in place, as `steps` trains a single one.
 
-    Every member has its own channels, batches, loss and report. A loss that is not finite is reported and
-    raises no error, so that the other members can continue.
+    Every member has its own channels, batches, loss and report. A loss that is not finite is only reported
+    and does not raise an error, so that the other members can continue.
 
     Parameters
     ----------
@@ -152,14 +155,14 @@ def side_by_side(
     sources : Sequence[tuple[Dataset, int]]
         The images and the seed of each member.
     config : Config
-        The configuration of any member; they differ only in their seeds.
+        The configuration of any member; the configurations differ only in their seeds.
     level, start, stops, group
         As for `steps`.
 
     Yields
     ------
     list of Report
-        One for each source.
+        One report for each source.
     """
     train, count = config.train, len(sources[0][0].train)
     per_epoch, device = steps_per_epoch(count, train), sources[0][0].mean.device
@@ -170,7 +173,7 @@ def side_by_side(
     while step < total:
         net.train()
         epoch, first = divmod(step, per_epoch)
-        sums, seen = torch.zeros(2, len(sources), device=device), 0  # sums of losses and of correct answers
+        sums, seen = torch.zeros(2, len(sources), device=device), 0  # of losses and of correct answers
         loaded = [
             training_batches(dataset, config.data, train, seed, level, epoch, first, group)
             for dataset, seed in sources
@@ -199,7 +202,7 @@ def side_by_side(
 
 
 def _stacked(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Join the batches (B, C, H, W), (B,) of S sources into images (B, S C, H, W) and classes (B, S)."""
+    """Join S batches, each (B, C, H, W) and (B,), into images (B, S C, H, W) and classes (B, S)."""
     images, classes = zip(*parts, strict=True)
     return images[0] if len(images) == 1 else torch.cat(images, 1), torch.stack(classes, 1)
 
@@ -214,10 +217,10 @@ def _gradients(
     machine = config.machine
     net.zero_grad(set_to_none=True)
     if machine.compile and machine.device == "cuda":
-        torch.compiler.cudagraph_mark_step_begin()  # lets the graph overwrite what the last step returned
+        torch.compiler.cudagraph_mark_step_begin()  # lets the graph overwrite the last step's results
     with contextlib.suppress(torch.OutOfMemoryError), group.averaging(list(net.parameters())):
         return _backward(forward, laid_out(x, machine), y, config.train)
-    # At this point, no frame of the failed step still holds its memory.
+    # Only here, outside the `with`, do the frames of the failed step no longer hold any memory.
     raise OutOfMemory(len(x) * machine.processes, fitting(net, x, y, config) * machine.processes)
 
 
@@ -225,12 +228,12 @@ def _backward(forward: Forward, x: Tensor, y: Tensor, train: Train) -> tuple[Ten
     logits = forward(x).unflatten(1, (y.shape[1], -1))
     pairs = zip(logits.unbind(1), y.unbind(1), strict=True)
     losses = torch.stack([F.cross_entropy(*pair, label_smoothing=train.label_smoothing) for pair in pairs])
-    losses.sum().backward()  # members share no weight, so each loss only affects its own member's gradients
+    losses.sum().backward()  # members share no weight, so a loss affects only its own member's gradients
     return losses.detach(), logits.detach()
 
 
 def fitting(net: nn.Module, x: Tensor, y: Tensor, config: Config) -> int:
-    """Halve a batch until the device can train on it; return its number of images, or 0 if 2 are too many.
+    """Halve a batch until the device can train on it; return how many images fit, or 0 if 2 are too many.
 
     This changes the running statistics and the gradients of `net`.
     """
@@ -248,7 +251,7 @@ def fitting(net: nn.Module, x: Tensor, y: Tensor, config: Config) -> int:
 
 
 def gradient_masks(net: nn.Module, mask: Mask) -> tuple[list[Any], list[Tensor]]:
-    """Return the weight tensors that are partly pruned, and the masks for their gradients.
+    """Find the weight tensors that are partly pruned, and make masks for their gradients.
 
     Parameters
     ----------
@@ -262,7 +265,7 @@ def gradient_masks(net: nn.Module, mask: Mask) -> tuple[list[Any], list[Tensor]]
     weights : list of Parameter
         The weight tensors that are partly pruned.
     zeroing : list of Tensor
-        Their masks as floats, on the device and in the memory layout of the weights.
+        The mask of each of these tensors as floats, on its device and in its memory layout.
     """
     weights, zeroing = [], []
     for name, weight in prunable(net).items():
