@@ -17,10 +17,11 @@ from signflow.provenance import source_digest
 def makefile(
     recipe: str, runs: Sequence[PlannedRun], folder: Path, options: Sequence[str], build: Path
 ) -> str:
-    """Write a makefile for a plan's runs, result file and figure.
+    """Return a makefile for a plan's runs, result file and figure.
 
-    The target of a run is its levels.csv. An unfinished run may have part of that file, so its target is
-    phony. The result file is phony if it was made from other runs, older sources or an older recipe.
+    The target of a run is its levels.csv. If the run is unfinished, its target is phony, since levels.csv may
+    exist but have only some of the levels. The result file is also a phony target, unless it was made from
+    exactly these runs by the present sources and the present recipe.
 
     Parameters
     ----------
@@ -33,7 +34,7 @@ def makefile(
     options : sequence of str
         The options of the plan, which the makefile passes on to `deepexp run` and `deepexp reduce`.
     build : Path
-        The folder with results/ and figures/.
+        The folder for results/ and figures/.
 
     Returns
     -------
@@ -78,7 +79,7 @@ def makefile(
 
 
 def is_reduced(results: Path, runs: Sequence[PlannedRun]) -> bool:
-    """Return whether `results` was made from exactly these runs and by the present sources."""
+    """Return whether the present sources made `results` from exactly these runs, with all their levels."""
     import h5netcdf
 
     try:
@@ -92,7 +93,10 @@ def is_reduced(results: Path, runs: Sequence[PlannedRun]) -> bool:
 
 
 def _is_newer(recipe: Path, results: Path) -> bool:
-    """Return whether a user's own recipe is newer; the package's recipes are part of its sources."""
+    """Return whether a recipe is a user's own file and newer than `results`.
+
+    A recipe of the package is part of the sources, whose digest `is_reduced` compares.
+    """
     return recipe.suffix == ".toml" and recipe.stat().st_mtime > results.stat().st_mtime
 
 
