@@ -1,1 +1,1 @@
-"""Gather a recipe's runs into tables: accuracies, masks and signs at each level, and their statistics."""
+"""Gather a recipe's runs into tables: accuracies, masks and signs at each level, and statistics of them."""

@@ -23,11 +23,11 @@ START = 4.0  # seconds that it takes to start a run's process on a machine with 
 # which ResNet50 trains on images of 224x224 pixels, on one A100 in mixed precision ('bf16') and in TF32, and
 # on one V100 in float32 (github.com/NVIDIA/DeepLearningExamples,
 # PyTorch/Classification/ConvNets/resnet50v1.5/README.md, results with pytorch-21.03). LAYER_SECONDS is an
-# assumption: the least time that a layer takes in a step. The time depends on machine.compile: if it is False,
-# kernels are launched one by one; if it is True, together as a CUDA graph.
+# assumption: the least time that a layer takes in a step, by machine.compile. If this is False, kernels are
+# launched one by one; if it is True, together as a CUDA graph.
 PUBLISHED = {"float32": 367, "tf32": 938, "bf16": 2470}
 RESNET50_OPERATIONS = 2.43e10  # per training image, as `deepexp.runs.speed.operations` counts them
-LAYER_SECONDS = {False: 3e-4, True: 5e-5}  # by machine.compile
+LAYER_SECONDS = {False: 3e-4, True: 5e-5}
 
 
 # Numbers of training and test images in the data sets that are stored as arrays, so that planning need not
