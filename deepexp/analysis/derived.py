@@ -58,7 +58,8 @@ def _means(levels: xr.Dataset) -> xr.Dataset:
 def _differences(values: xr.DataArray) -> xr.Dataset:
     """Compare all pairs of arms by the differences arm - baseline, each between runs of the same seed.
 
-    The table has the differences' mean, interval and p-value, and the effect: the mean over the deviation.
+    The table has the mean, interval and p-value of the differences, and the effect: the mean divided by the
+    standard deviation.
     """
     import xarray as xr
 

@@ -110,7 +110,8 @@ def again(
     tables : dict of Dataset
         As from `tables`.
     config : dict
-        The configuration stored in the file, plus `reduced_from`: its revision, source digest and date.
+        The configuration stored in the file, plus `reduced_from`: the revision and the digest of the sources
+        that made the file, and the file's date.
 
     Raises
     ------
@@ -231,7 +232,7 @@ def _described(config: Config | None) -> dict[str, Any]:
 
 
 def _network(configs: Sequence[Config]) -> str:
-    """Name the network of a panel, and its width if all runs have the same one and it is not 1."""
+    """Name the network of a panel, and its width if this is the same in all runs and not 1."""
     names = " and ".join(dict.fromkeys(config.model.name for config in configs))
     widths = {config.model.width for config in configs}
     return names if len(widths) > 1 or widths == {1.0} else f"{names}, width {widths.pop():g}"

@@ -39,7 +39,7 @@ def bench_options(bench: argparse.ArgumentParser) -> None:
 
 
 def run_bench(options: argparse.Namespace) -> None:
-    """Measure how fast this machine trains; print the tables, and with --readme write them to a file."""
+    """Measure this machine's training speed and print the tables; with --readme, also write them there."""
     from deepexp.benchmark import loops, report
 
     mark = "deepexp benchmark"

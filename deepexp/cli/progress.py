@@ -27,7 +27,10 @@ def train_together(configs: Sequence[Config], folders: Sequence[Path], quiet: bo
 def _progress(
     configs: Sequence[Config], folders: Sequence[Path], quiet: bool
 ) -> Iterator[tuple[Callable[[str], None], Callable[[int, LevelProgress], None]]]:
-    """Show a bar for each run; yield a function that prints a line above them, and one that updates a bar."""
+    """Show a progress bar for each run.
+
+    Yield two functions: the first prints a line above the bars, the second updates the bar of a run.
+    """
     from rich import progress
 
     columns = (

@@ -188,7 +188,7 @@ def run_recipe(options: argparse.Namespace) -> None:
             )
     if failed:
         (first, error), count = next(iter(failed.items())), sum(map(len, todo))
-        why = str(error).removeprefix(f"{first}: ")  # a stack's error begins with the run_id that diverged
+        why = str(error).removeprefix(f"{first}: ")  # a stack's error begins with the diverged run's id
         raise Failure(f"{len(failed)} of {count} runs failed, starting with {first}: {why}")
 
 
@@ -202,7 +202,7 @@ def _submit(todo: Sequence[Sequence[PlannedRun]], options: argparse.Namespace) -
 
 
 def _chosen(options: argparse.Namespace, runs: Sequence[PlannedRun], name: str) -> set[str]:
-    """Return the run_ids to train: those that --only names, or else all of the recipe's."""
+    """Return the run_ids to train: those that --only names, or else all run_ids of the recipe."""
     known = {run.config.run_id for run in runs}
     if unknown := set(options.only or ()) - known:
         raise ValueError(f"--only must name runs of the recipe {name}, got {', '.join(sorted(unknown))}")

@@ -142,7 +142,7 @@ def _decoded(jobs: Iterable[DecodeJob], images: Files, size: int) -> Iterator[Te
 
 
 def _on(tensor: Tensor, images: Files) -> Tensor:
-    """Copy `tensor` to the device of `images`, while the device continues to compute."""
+    """Copy `tensor` to the device of `images`, without waiting for the device."""
     device = images.y.device
     if device.type == "cuda" and not tensor.is_pinned():
         tensor = tensor.pin_memory()

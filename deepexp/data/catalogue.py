@@ -216,7 +216,7 @@ def _read_batch(path: Path, source: Source) -> np.ndarray:
         rows = np.empty((len(labels[0]), len(labels) + np.prod(source.shape)), np.uint8)
         rows[:, : len(labels)], rows[:, len(labels) :] = np.column_stack(labels), batch[b"data"]
         return rows
-    except Exception as error:  # a damaged pickle can raise anything
+    except Exception as error:  # loading a damaged pickle can raise any exception
         raise ValueError(
             f"'{path}' must be an official python batch, but reading failed: {' '.join(str(error).split())}; "
             "delete it and fetch it again"

@@ -44,7 +44,7 @@ class LabelledFiles:
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a copy, in all of its classes or only the first ones.
+    """The images of all classes of a copy, or of only the first ones.
 
     Attributes
     ----------

@@ -86,7 +86,7 @@ def picture(path: str | Path, size: int | None = None) -> Image:
 
 
 def resident(paths: Sequence[str], size: int) -> tuple[np.ndarray, list[bytes]]:
-    """Decode files of this size; return images (n, size, size, 3) of uint8 and the SHA-1 of each file."""
+    """Decode files of the given size; return images (n, size, size, 3) uint8 and the SHA-1 of each file."""
     import hashlib
 
     pixels, sums = np.empty((len(paths), size, size, 3), np.uint8), [b""] * len(paths)

@@ -10,7 +10,7 @@ import numpy as np
 from deepexp.predictions.statistics import Floats, fieller, moments, quantile
 
 FEWEST, MOST = 3, 1000  # the fewest seeds for a verdict; the most that `needed` considers
-TIE = 1e-11  # smaller estimates count as 0, because rounding in sums can make them out of ties
+TIE = 1e-11  # smaller estimates count as 0: they are ties up to the rounding errors of sums
 
 
 @dataclass(frozen=True)

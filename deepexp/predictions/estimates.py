@@ -90,12 +90,12 @@ def _low(levels: xr.Dataset, name: str, density: float) -> Floats:
 
 
 def gap_of(plus: str, minus: str, density: float = LOW) -> Estimator:
-    """Return the estimator of the gap in accuracy between two arms at low density."""
+    """Return the estimator of the accuracy gap plus - minus between two arms at low density."""
     return lambda levels, _: Estimate(_low(levels, plus, density) - _low(levels, minus, density))
 
 
 def ratio_of(arm: str, base: str, top: str) -> Estimator:
-    """Return the estimator of the share that `arm` closes of the gap in accuracy between `base` and `top`."""
+    """Return the estimator of the ratio (arm - base) / (top - base) of accuracy gaps at low density."""
 
     def estimate(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
         zero = _low(levels, base, LOW)

@@ -189,7 +189,7 @@ def verdict_table(identifiers: tuple[str, ...], tables: RecipeTables) -> xr.Data
     identifiers : tuple of str
         Keys of `PREDICTIONS`; P7 also selects P7b, and P8 also selects P8b.
     tables : mapping of Dataset
-        It must contain `levels` (panel, arm, seed, level) and `signs` (panel, arm, seed).
+        The tables of a recipe, including `levels` (panel, arm, seed, level) and `signs` (panel, arm, seed).
 
     Returns
     -------

@@ -32,7 +32,7 @@ class PlannedRun:
     panel, arm : str
         The names of its panel and arm in the recipe.
     config : Config
-        All its settings.
+        All settings of the run.
     needs : tuple of str
         The run_ids that must be complete before it starts.
     """
@@ -65,9 +65,9 @@ def runs(
     profile : str
         One of the recipe's profiles.
     seeds : sequence of int, optional
-        Default: the profile's seeds.
+        The seeds to run (default: those of the profile).
     panels : sequence of str, optional
-        Default: the profile's panels.
+        The panels to run (default: those of the profile that are not optional).
     device : str
         'cpu' or 'cuda'.
     processes : int

@@ -23,8 +23,8 @@ START = 4.0  # seconds that it takes to start a run's process on a machine with 
 # which ResNet50 trains on images of 224x224 pixels, on one A100 in mixed precision ('bf16') and in TF32, and
 # on one V100 in float32 (github.com/NVIDIA/DeepLearningExamples,
 # PyTorch/Classification/ConvNets/resnet50v1.5/README.md, results with pytorch-21.03). LAYER_SECONDS is an
-# assumption: the least time that a layer takes in a step, by machine.compile. If this is False, kernels are
-# launched one by one; if it is True, together as a CUDA graph.
+# assumption: the least time that a layer takes in a step, for each value of machine.compile. With False, its
+# kernels are launched one by one; with True, all kernels are launched together as a CUDA graph.
 PUBLISHED = {"float32": 367, "tf32": 938, "bf16": 2470}
 RESNET50_OPERATIONS = 2.43e10  # per training image, as `deepexp.runs.speed.operations` counts them
 LAYER_SECONDS = {False: 3e-4, True: 5e-5}
@@ -104,7 +104,7 @@ def images(config: Config) -> int:
 
 
 def left(config: Config, folder: Path) -> float:
-    """Return how many of the images that `images` counts are left for the run in `folder` to process."""
+    """Return how many images, counted as by `images`, the run in `folder` still has to process."""
     if completeness.is_recorded(folder, config):
         return 0.0
     done = _progress(folder)
@@ -130,7 +130,7 @@ def seconds(configs: Iterable[Config], runs: Path, speeds: Mapping[Work, Speed])
 
 
 def observed(configs: Iterable[Config], runs: Path) -> dict[Work, Speed]:
-    """Return the speed of each kind of work, as far as these runs have recorded it in the folder `runs`."""
+    """Return the speeds that these runs have recorded in the folder `runs`, by kind of work."""
     found = {}
     for config in configs:
         rate = _progress(runs / config.run_id).get("images_per_second")
@@ -164,7 +164,7 @@ def speeds(configs: Iterable[Config], runs: Path) -> dict[Work, Speed]:
 
 @functools.cache
 def _counts(name: str, classes: int | None) -> tuple[int, int]:
-    """Return the numbers of training and test images: of this machine's copy, or else as published."""
+    """Return the numbers of training and test images in this machine's copy, or else as published."""
     if name in _IMAGES:
         return _IMAGES[name]
     from deepexp.data import image_folder
@@ -220,7 +220,7 @@ def random_images(config: Config, count: int) -> Dataset:
     Parameters
     ----------
     config : Config
-        The data set determines the images' shape and the number of classes; `machine.device` is used.
+        The configuration that determines the images' shape, the number of classes and the device.
     count : int
         Number of training images; the validation and test sets are empty.
 

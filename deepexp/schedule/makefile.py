@@ -67,7 +67,7 @@ def makefile(
         lines += [
             f"{first}: {' '.join(_target(need, folder) for run in unit for need in run.needs)}",
             f"\t@$(INTERPRETER) -m deepexp run {told} --only {unit[0].config.run_id}",
-            *(f"{other}: {first}" for other in others),  # trained with the first
+            *(f"{other}: {first}" for other in others),  # trained together with the first
         ]
     lines += [
         f"{results}: {' '.join(dict.fromkeys(_target(run.config.run_id, folder) for run in runs))}",
@@ -79,7 +79,10 @@ def makefile(
 
 
 def is_reduced(results: Path, runs: Sequence[PlannedRun]) -> bool:
-    """Return whether the present sources made `results` from exactly these runs, with all their levels."""
+    """Return whether `results` is up to date.
+
+    It must be made from exactly these runs, by the present sources, and without leaving out starved levels.
+    """
     import h5netcdf
 
     try:

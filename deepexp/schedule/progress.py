@@ -74,7 +74,7 @@ def outlook(todo: Sequence[PlannedRun], folder: Path, speeds: Mapping[costs.Work
 
 
 def news(run: PlannedRun, todo: Sequence[PlannedRun], folder: Path) -> str:
-    """Report that a run is complete, how many are left, and how long they will take at the speeds observed.
+    """Report that a run is complete, how many are left, and how long they will take at the observed speeds.
 
     Parameters
     ----------
@@ -97,6 +97,6 @@ def news(run: PlannedRun, todo: Sequence[PlannedRun], folder: Path) -> str:
 
 
 def at_a_time() -> int:
-    """Return how many jobs make runs at a time (its option -j) if it started this process, else 1."""
+    """Return the number of parallel jobs of the `make` that started this process, or 1 if none did."""
     found = re.search(r"-j ?(\d+)", os.environ.get("MAKEFLAGS", ""))
     return int(found[1]) if found else 1
