@@ -1,1 +1,1 @@
-"""Gather a recipe's runs into tables: accuracies, masks and signs at each level, and their statistics."""
+"""Gather a recipe's runs into tables of accuracies, masks and signs at each level, with statistics."""

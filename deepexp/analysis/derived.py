@@ -1,4 +1,4 @@
-"""Tables derived from those of a recipe's runs: means, paired differences, shares of signs."""
+"""Derive tables from `levels` and `signs`: means, paired differences of arms, statistics of sign flips."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def derived(levels: xr.Dataset, signs: xr.Dataset, decides: tuple[str, ...]) -> dict[str, xr.Dataset]:
-    """Return `levels`, `signs` and derived tables; `decides` names the predictions to decide."""
+    """Return `levels`, `signs` and tables derived from them; `decides` names the predictions to decide."""
     made = {
         "levels": levels,
         "signs": signs,
@@ -29,7 +29,7 @@ def derived(levels: xr.Dataset, signs: xr.Dataset, decides: tuple[str, ...]) -> 
 
 
 def averaged(table: xr.Dataset) -> xr.Dataset:
-    """Add the number of survivors, and the means of their last-flip levels and switches, to `table`."""
+    """Add to `table` the number of survivors, their mean last-flip level and their mean number of flips."""
     survivors = table.last_flip.sum("level", skipna=False)
     return table.assign(
         survivors=survivors,
@@ -39,7 +39,7 @@ def averaged(table: xr.Dataset) -> xr.Dataset:
 
 
 def _over(values: xr.DataArray, axis: str, name: str) -> dict[str, Any]:
-    """Return the variables NAME_mean, _low, _high, _deviation and _n of `values` along `axis`."""
+    """Return statistics of `values` along `axis`: the variables NAME_mean, _low, _high, _deviation and _n."""
     found = moments(values.values, values.get_axis_num(axis))
     low, high = found.interval()
     dims = tuple(dim for dim in values.dims if dim != axis)
@@ -56,7 +56,11 @@ def _means(levels: xr.Dataset) -> xr.Dataset:
 
 
 def _differences(values: xr.DataArray) -> xr.Dataset:
-    """Compare arms in pairs, arm - baseline per seed: mean, interval, effect (mean over deviation) and p."""
+    """Compare all pairs of arms by the differences arm - baseline, each between runs of the same seed.
+
+    The table has the mean, interval and p-value of the differences, and the effect: the mean divided by the
+    standard deviation.
+    """
     import xarray as xr
 
     difference = values - values.rename(arm="baseline")
@@ -72,7 +76,7 @@ def _differences(values: xr.DataArray) -> xr.Dataset:
 
 
 def _paired(levels: xr.Dataset) -> xr.Dataset:
-    """Compare all pairs of arms at every level, with Holm's correction over the levels of each pair."""
+    """Compare all pairs of arms at every level, and apply Holm's correction to the levels of each pair."""
     made = _differences(levels.test_accuracy)
     adjusted = np.apply_along_axis(holm, -1, made.p.values)
     return made.assign(p_holm=(made.p.dims, adjusted), density=levels.density.mean("seed"))

@@ -1,4 +1,4 @@
-"""Tabulate when and how often the signs of surviving weights changed: histograms for every run."""
+"""Make histograms of when, and how often, the surviving weights of each run changed their signs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from deepexp.recipes.plan import PlannedRun
 
-AXES = ("panel", "arm", "seed")  # the coordinates of a run in the tables
+AXES = ("panel", "arm", "seed")  # the coordinates that identify a run in the tables
 
 
 def sign_table(levels: xr.Dataset, complete: Sequence[PlannedRun], folder: Path) -> xr.Dataset:
@@ -45,8 +45,8 @@ def sign_table(levels: xr.Dataset, complete: Sequence[PlannedRun], folder: Path)
 def sign_histograms(folder: Path, prunings: int) -> tuple[np.ndarray, np.ndarray]:
     """Count the survivors of the last level by the level of their last flip, and by their number of flips.
 
-    A survivor that never flipped counts at level 0. The counts are int64, of shapes (prunings + 1,) and
-    (prunings + 2,).
+    The two histograms have dtype int64 and shapes (prunings + 1,) and (prunings + 2,). In the first one, a
+    survivor that never flipped counts at level 0.
     """
     from deepexp.pruning import signs
     from deepexp.pruning.masks import Mask
@@ -64,7 +64,7 @@ def sign_histograms(folder: Path, prunings: int) -> tuple[np.ndarray, np.ndarray
         return {name: read[name][there] for name, there in alive.items()}
 
     history = [survivors(level) for level in ("initial", *range(prunings + 1))]
-    # Only survivors are counted, and they were alive at every level: their masks are all true.
+    # `history` has only the signs of survivors. These were alive at every level, so their masks are all true.
     whole = [Mask({name: there[there] for name, there in alive.items()})] * (prunings + 1)
     last, count = (
         np.concatenate([tensor.numpy() for tensor in found(history, whole).values()])

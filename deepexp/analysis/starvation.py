@@ -13,14 +13,15 @@ from deepexp.storage import records
 if TYPE_CHECKING:
     import xarray as xr
 
-FEW = 10, 0.01  # a layer starves if fewer of its weights, or a smaller share of them, are left
+FEW = 10, 0.01  # a pruned layer starves if fewer weights than this, or a smaller share, are left
 
 
 def starving(folder: Path, kept: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Count the layers with few weights left, and those with none, at each level of a run: (levels,) int64.
+    """Count the layers that starve, and the layers with no weights left, at each level of a run.
 
-    `kept` has the number of weights left in the whole network at each level, from levels.csv. Raises
-    ValueError if the layers' numbers do not add up to it, or if layers.csv has different levels.
+    Both counts have shape (levels,) and dtype int64. `kept`, from levels.csv, has the number of weights left
+    in the whole network at each level. Raise ValueError if the numbers of weights in layers.csv do not add up
+    to `kept`, or if its levels are not those of levels.csv.
     """
     path = folder / "layers.csv"
     level, alive, total = (
@@ -50,8 +51,8 @@ def starvation(levels: xr.Dataset) -> list[str]:
     Returns
     -------
     list of str
-        For each panel and arm with starved layers in any run: the level and density at which they begin to
-        starve, and how many do.
+        One line for each panel and arm in which a layer starves in any run. It has the first level at which
+        this happens, the density there, and the largest numbers of starving and of empty layers in a run.
     """
     lines: list[str] = []
     if "starved" not in levels:
@@ -72,5 +73,5 @@ def starvation(levels: xr.Dataset) -> list[str]:
 
 
 def counting_fed(levels: xr.Dataset) -> xr.Dataset:
-    """Add `counted` (panel, level) to `levels`: true where no layer starves in any run of any arm."""
+    """Add `counted` (panel, level) to `levels`: true where no layer starves in any run of the panel."""
     return levels.assign(counted=~(levels.starved > 0).any(("arm", "seed")))

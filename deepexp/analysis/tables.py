@@ -37,35 +37,37 @@ def tables(
     Parameters
     ----------
     recipe : Recipe
-        Its predictions are decided.
+        The recipe, whose predictions are decided.
     runs : sequence of PlannedRun
         The recipe's runs, complete or not.
     folder : Path
         The folder of the runs.
     without_starved : bool
-        Whether means over levels leave out the levels at which a layer of any arm has few weights left.
+        Whether means over levels leave out the levels at which a layer starves in any run of the panel.
 
     Returns
     -------
     dict of Dataset
-        By the name of the group in the result file:
+        The tables by their names in the result file. Statistics over the seeds are the variables NAME_mean,
+        NAME_low and NAME_high (the ends of the 95 % t-interval), NAME_deviation and NAME_n.
 
-        levels      (panel, arm, seed, level): the columns of levels.csv, accuracies as fractions at the end
-                    of the last epoch; `starved`, the number of layers with under 10 or under 1 % of their
-                    weights left, and `empty`, the number with none; with `without_starved`, `counted`
-                    (panel, level), true where no arm has starved layers. Coordinates describe the arms; the
-                    attribute `missing` lists the runs that are not complete
-        means       (panel, arm, level): test accuracy and flips per prunable weight, over the seeds
-        paired      (panel, arm, baseline, level): arm - baseline of the same seed, in test accuracy
-        low         (panel, arm, baseline, at_most): the same for the mean over levels of density <= at_most
-        signs       (panel, arm, seed): last-flip level and switches of the survivors of the last level,
-                    counted (last_flip, flips) and averaged
-        sign_means  (panel, arm): their histograms as shares of the survivors, over the seeds
-        verdicts    (verdict): from `verdict_table`, if the recipe decides predictions
-        reference   (curve, point): published accuracies, if there are any for this protocol and network
-
-        'Over the seeds' means mean, low, high (95 % t-interval), deviation and n, in variables
-        NAME_mean and so on.
+        levels      (panel, arm, seed, level): the columns of levels.csv, with accuracies as fractions after
+                    the level's last epoch. `starved` counts the layers with fewer than 10 or less than 1 % of
+                    their weights left, `empty` the layers with none. With `without_starved`, `counted`
+                    (panel, level) is true where no layer starves in any run. Coordinates describe the arms.
+                    The attribute `missing` lists the runs that are not complete.
+        means       (panel, arm, level): statistics over the seeds of the test accuracy and of the flips per
+                    prunable weight.
+        paired      (panel, arm, baseline, level): statistics over the seeds of the difference in test
+                    accuracy between an arm and a baseline, for runs of the same seed.
+        low         (panel, arm, baseline, at_most): the same for the mean test accuracy over all levels whose
+                    density is at most `at_most`.
+        signs       (panel, arm, seed): histograms of the weights that survive to the last level, by the level
+                    of their last flip (`last_flip`) and by their number of flips (`switches`), and the means.
+        sign_means  (panel, arm): statistics over the seeds of these histograms, as shares of the survivors,
+                    and of these means.
+        verdicts    (verdict): from `verdict_table`, if the recipe decides predictions.
+        reference   (curve, point): published accuracies, if there are any for this protocol and network.
 
     Raises
     ------
@@ -90,14 +92,14 @@ def tables(
 def again(
     recipe: Recipe, path: Path, *, without_starved: bool = False
 ) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
-    """Reduce a result file again from the values per seed that it holds.
+    """Reduce a result file again, starting from the values per seed that it contains.
 
-    Use this to apply changed rules to a file whose runs are gone.
+    Use this to apply new rules to a result file whose runs no longer exist.
 
     Parameters
     ----------
     recipe : Recipe
-        The recipe of the file.
+        The recipe that the file belongs to.
     path : Path
         A result file of `deepexp reduce`.
     without_starved : bool
@@ -108,7 +110,8 @@ def again(
     tables : dict of Dataset
         As from `tables`.
     config : dict
-        The configuration of the file, with its origin under `reduced_from`.
+        The configuration stored in the file, plus `reduced_from`: the revision and the digest of the sources
+        that made the file, and the file's date.
 
     Raises
     ------
@@ -141,7 +144,7 @@ def again(
 
 
 def origins(runs: Sequence[PlannedRun], folder: Path) -> list[dict[str, Any]]:
-    """Find out which data, software and hardware made the complete runs.
+    """List the data, software and hardware with which the complete runs were made.
 
     Parameters
     ----------
@@ -153,7 +156,7 @@ def origins(runs: Sequence[PlannedRun], folder: Path) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        Each combination once, with the number of its runs under 'runs'.
+        Each combination of these once, with the number of runs made with it under 'runs'.
     """
     counted: dict[str, int] = {}
     for run_id, config in {run.config.run_id: run.config for run in runs}.items():
@@ -207,12 +210,12 @@ def _levels(runs: Sequence[PlannedRun], complete: Sequence[PlannedRun], folder: 
 
 
 def _stored(seeds: Sequence[int]) -> Sequence[int] | list[str]:
-    """Return the seeds in a form that a file can store: all as text if any needs more than 63 bits."""
+    """Return the seeds in a form that a file can store: as text if any of them needs more than 63 bits."""
     return seeds if max(seeds) < 2**63 else [str(seed) for seed in seeds]
 
 
 def _described(config: Config | None) -> dict[str, Any]:
-    """Describe an arm by its coordinates; `planned` says whether the panel has it."""
+    """Return the coordinates that describe an arm; `planned` says whether the panel has this arm."""
     return {
         "planned": config is not None,
         "protocol": "" if config is None else config.protocol,
@@ -230,7 +233,7 @@ def _described(config: Config | None) -> dict[str, Any]:
 
 
 def _network(configs: Sequence[Config]) -> str:
-    """Name the network of a panel, with its width if all runs share a non-standard one."""
+    """Name the network of a panel, and its width if this is the same in all runs and not 1."""
     names = " and ".join(dict.fromkeys(config.model.name for config in configs))
     widths = {config.model.width for config in configs}
     return names if len(widths) > 1 or widths == {1.0} else f"{names}, width {widths.pop():g}"

@@ -1,1 +1,1 @@
-"""Compare the speed of training with plain PyTorch, and time its parts: `deepexp bench`."""
+"""`deepexp bench`: compare the speed of training with plain PyTorch, and time the parts of training."""

@@ -1,4 +1,4 @@
-"""Run a loop in a process of its own, to measure its start-up time and memory."""
+"""Run a training loop in a process of its own, to measure the start-up time and memory of the process."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from signflow.messages import Failure
 
 @dataclass(frozen=True)
 class Alone:
-    """Measurements of a loop in a process of its own.
+    """Measurements of a loop that ran in a process of its own.
 
     Attributes
     ----------
     start : float
-        Seconds from the start of the process to the end of its first step.
+        Seconds from the start of the process to the end of the loop's first step.
     memory : float
-        Peak memory of training in MB, without loading the data: device memory on a GPU, else resident
-        memory; NaN if the system does not report it.
+        Peak memory in MB since the data were loaded: device memory on a GPU, else resident memory; NaN if
+        the system does not report it.
     """
 
     start: float
@@ -55,14 +55,14 @@ def alone(name: str, chosen: Mapping[str, Any]) -> Alone:
 
 
 def report_alone(name: str, chosen: Mapping[str, Any]) -> None:
-    """Print when this process's first step was done, and its peak memory in MB."""
+    """Print the time at which this process finished its first step, and the process's peak memory in MB."""
     device = build(chosen).machine.device
     loop = loop_of(name, chosen, chunk=1)
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     else:
         with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")  # resets Linux's VmHWM, the peak
+            Path("/proc/self/clear_refs").write_text("5")  # resets the peak of memory (VmHWM) on Linux
     next(loop)
     wait_for_device(device)
     first = time.time()

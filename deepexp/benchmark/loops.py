@@ -1,4 +1,4 @@
-"""Time the training steps of our loop and of plain ones, in turns."""
+"""Time training loops of this package and of plain PyTorch, which take turns."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from deepexp.runs.stack import Stack
 from deepexp.runs.workspace import Run
 from deepexp.training import forward as train
 
-STEPS_A_TURN = 3  # steps that a loop takes on a CPU before the next loop's turn; on a GPU, an epoch
-PLAIN = 10_000  # the most images that a plain loop keeps in memory as floats (but at least a batch)
+STEPS_A_TURN = 3  # steps in a loop's turn on a CPU; on a GPU, a turn is an epoch
+PLAIN = 10_000  # the most images that a plain loop keeps in memory as floats, unless a batch is larger
 DENSITY = 0.2  # density of the masks in the masked loops
 STACK = 4  # number of seeds in the stacked loops
 
@@ -35,7 +35,7 @@ STACK = 4  # number of seeds in the stacked loops
 def settings(
     dataset: str = "cifar10", model: str = "resnet20", batch: int = 128, **machine: Any
 ) -> dict[str, Any]:
-    """Return the settings of a benchmark, for `config.build`.
+    """Return the settings of a benchmark, in the form that `config.build` expects.
 
     Parameters
     ----------
@@ -64,32 +64,32 @@ def loops(
     only: Sequence[str] | None = None,
     dataset: data.Dataset | None = None,
 ) -> tuple[dict[str, float], int]:
-    """Measure the speed of each loop, in turns.
+    """Measure the speed of several training loops, which take turns.
 
-    The measurement stops after the round in which every loop has trained on `images` images, or in which
-    `seconds` have passed.
+    A round consists of one turn of every loop. The measurement stops at the end of a round, once every loop
+    has trained on `images` images or `seconds` have passed.
 
     Parameters
     ----------
     chosen : mapping
-        Settings, as from `settings`.
+        Settings, as `settings` returns them.
     images : int
-        How many images each loop trains on.
+        Number of images after which a loop has trained enough.
     seconds : float
-        The time for all loops together.
+        Time limit for all loops together.
     compiled : bool
         Whether to measure the compiled loops as well.
     only : sequence of str, optional
-        Measure these loops (default: `loop_names`).
+        Names of the loops to measure (default: those of `loop_names`).
     dataset : Dataset, optional
-        What to train on (default: the data set of the settings).
+        The data set to train on (default: the one that the settings name).
 
     Returns
     -------
     rates : dict of float
-        Median images/s by the name of the loop.
+        Median images/s of each loop, by the name of the loop.
     trained : int
-        The fewest images that any loop has trained on.
+        The smallest number of images that any loop has trained on.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def loops(
 
 
 def loop_names(compiled: bool) -> list[str]:
-    """Return the names of the loops, the reference first."""
+    """Return the names of the loops; the first one is the reference."""
     return [name for name in _LOOPS if compiled or "compiled" not in name]
 
 
@@ -140,10 +140,10 @@ _LOOPS = (
 def loop_of(
     name: str, chosen: Mapping[str, Any], dataset: data.Dataset | None = None, chunk: int | None = None
 ) -> Iterator[int]:
-    """Return the loop called `name`.
+    """Return the loop called `name`, as an iterator that trains.
 
-    After every `chunk` steps, and at the end of an epoch, it yields how many batches it has trained on since
-    the last yield.
+    After every `chunk` steps (default: a turn), the iterator yields the number of batches that it has trained
+    on since it last yielded. A loop of this package also yields at the end of every epoch.
     """
     chosen = {**chosen, "machine.compile": "compiled" in name}
     config = build(chosen)
@@ -167,7 +167,7 @@ def loop_of(
 
 
 def _plain(work: Run, chunk: int, channels_last: bool, pruned: bool) -> Iterator[int]:
-    """Train as one would without this package: normalised float images in memory, no augmentation."""
+    """Train as one would without this package, on normalised float images in memory, without augmentation."""
     config, dataset = work.config, work.dataset
     assert isinstance(dataset.train, data.Images)
     net = models.build(config.model.name, classes=dataset.classes, channels=dataset.train.x.shape[-1])
@@ -179,7 +179,7 @@ def _plain(work: Run, chunk: int, channels_last: bool, pruned: bool) -> Iterator
     if channels_last:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     else:
-        # x.contiguous() would change nothing for one channel, whose strides fit both layouts.
+        # With one channel, the strides fit both layouts, so that x.contiguous() would change nothing.
         x = x.clone(memory_format=torch.contiguous_format)
     forward = train.compiled(net, config.machine)
     sgd = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)

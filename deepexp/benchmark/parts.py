@@ -1,4 +1,4 @@
-"""What masks, checkpoints, pruning and records cost, and how fast the machine is at best."""
+"""Time masks, checkpoints, pruning and records, and measure the highest speed of the machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from deepexp.training import failures, steps
 
 
 def ceiling(machine: Machine, repeats: int = 5) -> float:
-    """Measure the highest rate, in FLOP/s, of multiplying square matrices in `machine`'s precision."""
+    """Measure the highest rate, in FLOP/s, of multiplying square matrices in the precision of `machine`."""
     side = 8192 if machine.device == "cuda" else 2048
     kind = torch.bfloat16 if machine.precision == "bf16" else torch.float32
     left, right = (torch.randn(side, side, device=machine.device, dtype=kind) for _ in range(2))
@@ -37,7 +37,7 @@ def ceiling(machine: Machine, repeats: int = 5) -> float:
 
 
 def costs() -> dict[str, tuple[float, float]]:
-    """Measure the seconds that a level takes besides training, with our code and with PyTorch's functions."""
+    """Measure the seconds to prune and to save a level, with this package's code and with PyTorch's."""
     large, small = models.build("resnet50", classes=100), models.build("resnet18", classes=10)
     dense = masks.dense_mask(large)
     pruned = [(m, "weight") for m in large.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
@@ -58,7 +58,7 @@ def costs() -> dict[str, tuple[float, float]]:
 
 
 def save(net: nn.Module, folder: Path) -> int:
-    """Write the files that a level leaves behind, and return their total size in bytes."""
+    """Write the files of a level (masks, signs and weights), and return their total size in bytes."""
     state = level_start.TrainingState(
         {name: t.cpu().contiguous() for name, t in net.state_dict().items()}, {}
     )
@@ -76,21 +76,21 @@ def pruning_seconds(net: nn.Module) -> float:
 
 
 def keep(work: Run, folder: Path) -> None:
-    """Check a run's state and write it as a checkpoint, as happens after an epoch."""
+    """Check a run's state and write it as a checkpoint, as a run does after an epoch."""
     failures.not_finite(work.net, work.sgd)
     state = level_start.capture(work.net, work.sgd)
     checkpoint.save(Checkpoint(0, 1, state, masks.dense_mask(work.net), [], []), folder, "bench")
 
 
 def recording(net: nn.Module) -> float:
-    """Measure the seconds to write the signs of a network's weights, as happens at the end of every level."""
+    """Measure the seconds to write the signs of a network's weights, as a run does after every level."""
     with tempfile.TemporaryDirectory() as name:
         file = Path(name) / "signs.safetensors"
         return seconds_of(lambda: bit_files.save(signs.of(models.prunable(net)), file), 10)
 
 
 def masking(work: Run, repeats: int = 200) -> float:
-    """Measure the seconds that masking adds to a step: multiplying gradients by masks, timed alone."""
+    """Measure the seconds that masking adds to a step, by timing the product of gradients and masks alone."""
     dense, device = masks.dense_mask(work.net), work.config.machine.device
     mask = masks.top(score("magnitude", work.net, 0), dense, int(dense.total * DENSITY))
     weights, zeroing = steps.gradient_masks(work.net, mask)

@@ -1,8 +1,8 @@
-"""How fast this machine trains compared with a plain PyTorch loop, and what masks and signs cost.
+"""Report how fast this machine trains compared with a plain PyTorch loop, and what masks and signs cost.
 
 All loops take short turns within one process, so that other load on the machine slows all of them alike;
-rates are medians over the turns. Start-up time and memory belong to a whole process, so each loop also runs
-in a process of its own to measure them.
+rates are medians over the turns. Start-up time and memory can be measured only for a whole process, so each
+loop also runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from deepexp.training import evaluate
 from signflow.provenance import provenance
 from signflow.readme import three_digits
 
-STUDY = (26, 150)  # trainings, and epochs of each, in the study whose duration is estimated
+STUDY = (26, 150)  # number of trainings in the study whose duration is estimated, and epochs per training
 
 
 def report(
     chosen: Mapping[str, Any], *, images: int = 5000, seconds: float = 45.0, compiled: bool = False
 ) -> Iterator[str]:
-    """Measure this machine.
+    """Measure how fast this machine trains, and report it in parts.
 
     Parameters
     ----------
     chosen : mapping
-        Settings, as from `loops.settings`.
+        Settings, as `loops.settings` returns them.
     images, seconds, compiled
         As for `loops.loops`.
 
@@ -78,7 +78,7 @@ def _rates(rates: Mapping[str, float], measured: Mapping[str, Alone], batch: int
 
 
 def _shares(work: Run, rates: Mapping[str, float]) -> str:
-    """Report what masks and signs add to a step, and how much of the machine's peak rate a loop reaches."""
+    """Report what masks and signs cost, and what share of the machine's peak rate training reaches."""
     batch, count = work.config.train.batch_size, len(work.dataset.train)
     machine = work.config.machine
     rate = max(rate for name, rate in rates.items() if name in ("deepexp", "deepexp, compiled"))
@@ -102,7 +102,7 @@ def _costs(found: Mapping[str, tuple[float, float]]) -> str:
 
 
 def _study(work: Run, rate: float) -> str:
-    """Estimate how long a study would take at `rate` images/s, with the work between epochs and levels."""
+    """Estimate how long a study takes at `rate` images/s, including the work between epochs and levels."""
     trainings, epochs = STUDY
     epoch = work.per_epoch * work.config.train.batch_size / rate
     with tempfile.TemporaryDirectory() as name:
@@ -124,7 +124,7 @@ def _number(value: float) -> str:
 
 
 def training_hardware(machine: Machine) -> str:
-    """Describe what was measured: the processor, the GPU or the threads used, and the versions.
+    """Describe what was measured: the processor, the GPU or the number of threads, and the versions.
 
     Parameters
     ----------

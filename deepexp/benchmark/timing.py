@@ -10,13 +10,13 @@ import torch
 
 
 def wait_for_device(device: str) -> None:
-    """Wait until a GPU has done all its work."""
+    """Wait until the GPU has finished its work; return at once for a CPU."""
     if device == "cuda":
         torch.cuda.synchronize()
 
 
 def times_of(work: Callable[[], object], repeats: int) -> list[float]:
-    """Measure the seconds of each of `repeats` calls."""
+    """Call `work` `repeats` times, and return the seconds that each call took."""
     times = []
     for _ in range(repeats):
         began = time.perf_counter()
@@ -26,5 +26,5 @@ def times_of(work: Callable[[], object], repeats: int) -> list[float]:
 
 
 def seconds_of(work: Callable[[], object], repeats: int = 3) -> float:
-    """Measure the median time of a call in seconds."""
+    """Call `work` `repeats` times, and return the median of the seconds that a call took."""
     return statistics.median(times_of(work, repeats))

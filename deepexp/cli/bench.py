@@ -1,4 +1,4 @@
-"""`deepexp bench` and `gpu-check`: how fast this machine trains, and whether its GPU agrees with the CPU."""
+"""`deepexp bench` and `gpu-check`: measure how fast this machine trains, and check its GPU against a CPU."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def bench_options(bench: argparse.ArgumentParser) -> None:
 
 
 def run_bench(options: argparse.Namespace) -> None:
-    """Measure this machine, and print the tables or write them into a README."""
+    """Measure this machine's training speed and print the tables; with --readme, also write them there."""
     from deepexp.benchmark import loops, report
 
     mark = "deepexp benchmark"
@@ -63,7 +63,7 @@ def run_bench(options: argparse.Namespace) -> None:
 
 
 def run_gpu_check(options: argparse.Namespace) -> None:
-    """Check this machine's GPU."""
+    """Check this machine's GPU against the CPU, and print the outcome of every check."""
     import torch
 
     if not torch.cuda.is_available():

@@ -11,7 +11,7 @@ RUNS = Path("runs")
 
 
 def settings_of(texts: Sequence[str], option: str, example: str) -> dict[str, Any]:
-    """Read KEY=VALUE texts as settings; a value that is not TOML is a string."""
+    """Read KEY=VALUE texts as settings; a value that is not valid TOML is kept as a string."""
     settings = {}
     for text in texts:
         key, equals, value = text.partition("=")
@@ -25,7 +25,7 @@ def settings_of(texts: Sequence[str], option: str, example: str) -> dict[str, An
 
 
 def device_of(name: str) -> str:
-    """Return the device called `name`; 'auto' is a GPU if there is one, else the CPU."""
+    """Return the device `name`; for 'auto', return 'cuda' if torch finds a GPU, else 'cpu'."""
     if name != "auto":
         return name
     import torch

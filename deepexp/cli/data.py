@@ -7,7 +7,7 @@ import sys
 
 
 def run_data(options: argparse.Namespace) -> None:
-    """Fetch a data set, or verify this machine's copy."""
+    """Verify this machine's copy of a data set, after fetching it if the action is 'fetch'."""
     from deepexp.data import catalogue, download
 
     if options.dataset not in catalogue.SOURCES:

@@ -23,15 +23,16 @@ TORCHRUN_GRACE = 5.0  # seconds within which torchrun stops the other processes 
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run `deepexp`; return 0 when done, 1 after a failure, 2 on bad input, 130 when interrupted."""
+    """Run `deepexp`; return exit code 0 on success, 1 on failure, 2 on bad input, 130 if interrupted."""
     return _follow(arguments) if int(os.environ.get("RANK", 0)) else _lead(arguments)
 
 
 def _follow(arguments: list[str] | None) -> int:
-    """Run `deepexp` silently in a process other than rank 0, which prints for all of them.
+    """Run `deepexp` silently, in a process whose rank is not 0; only rank 0 prints.
 
-    If this process fails, it waits for torchrun to stop it. If it is still alive after the grace period,
-    rank 0 has not failed, and this process prints its own error.
+    If this process fails, it waits for `TORCHRUN_GRACE` seconds. If rank 0 has failed as well, rank 0 prints
+    the error, and torchrun stops this process while it waits. If this process is not stopped, rank 0 has not
+    failed, and so this process prints its own error.
     """
     with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()):
         try:

@@ -27,7 +27,10 @@ def train_together(configs: Sequence[Config], folders: Sequence[Path], quiet: bo
 def _progress(
     configs: Sequence[Config], folders: Sequence[Path], quiet: bool
 ) -> Iterator[tuple[Callable[[str], None], Callable[[int, LevelProgress], None]]]:
-    """Show a bar for each run; yield functions to print a line above the bars and to update a run's bar."""
+    """Show a progress bar for each run.
+
+    Yield two functions: the first prints a line above the bars, the second updates the bar of a run.
+    """
     from rich import progress
 
     columns = (
@@ -56,14 +59,14 @@ def _progress(
 
 
 def _scalars(events: Iterator[tuple[int, Any]], folder: Path, config: Config) -> Iterator[tuple[int, Any]]:
-    """Write the numbers of a run's `events` for TensorBoard, and pass the events on."""
+    """Write the scalars in a run's `events` for TensorBoard, and yield the events unchanged."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise ValueError(
             "--tensorboard needs the package tensorboard; run pip install 'signflow[tensorboard]'"
         ) from None
-    writer = None  # created at the first event, when the run owns its folder
+    writer = None  # created at the first event, because by then the run has locked its folder
     for number, event in events:
         writer = writer or SummaryWriter(str(folder / "tensorboard"))
         if event.report is not None:

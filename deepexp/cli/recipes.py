@@ -1,4 +1,4 @@
-"""`deepexp recipes`, `plan`, `run` and `reduce`: whole experiments."""
+"""`deepexp recipes`, `plan`, `run` and `reduce`: list, plan, train and evaluate whole experiments."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _planned(options: argparse.Namespace) -> list[PlannedRun]:
 
 
 def run_plan(options: argparse.Namespace) -> None:
-    """Print a recipe's runs and their cost, or write them as a makefile."""
+    """Print a recipe's runs and how long they will take; with --make, also write a makefile for them."""
     from deepexp.schedule import costs, makefile, progress, units
     from deepexp.storage.folder import write_text
 
@@ -171,7 +171,8 @@ def run_recipe(options: argparse.Namespace) -> None:
             print(progress.news(run, units.unfinished(runs, options.runs), options.runs), flush=True)
 
     if "WORLD_SIZE" in os.environ or (len(todo) == 1 and options.scheduler is None):
-        for unit in todo:  # without `execute`: torchrun stops all processes of a run when one fails
+        # Not by `execute`, so that an error ends this process, and torchrun can then stop the others.
+        for unit in todo:
             here(unit)
             for run in unit:
                 done(run)
@@ -187,7 +188,7 @@ def run_recipe(options: argparse.Namespace) -> None:
             )
     if failed:
         (first, error), count = next(iter(failed.items())), sum(map(len, todo))
-        why = str(error).removeprefix(f"{first}: ")  # the error of a stack begins with the run that diverged
+        why = str(error).removeprefix(f"{first}: ")  # a stack's error begins with the diverged run's id
         raise Failure(f"{len(failed)} of {count} runs failed, starting with {first}: {why}")
 
 
@@ -201,7 +202,7 @@ def _submit(todo: Sequence[Sequence[PlannedRun]], options: argparse.Namespace) -
 
 
 def _chosen(options: argparse.Namespace, runs: Sequence[PlannedRun], name: str) -> set[str]:
-    """Return the run_ids to train: those of --only, or all."""
+    """Return the run_ids to train: those that --only names, or else all run_ids of the recipe."""
     known = {run.config.run_id for run in runs}
     if unknown := set(options.only or ()) - known:
         raise ValueError(f"--only must name runs of the recipe {name}, got {', '.join(sorted(unknown))}")
@@ -209,7 +210,7 @@ def _chosen(options: argparse.Namespace, runs: Sequence[PlannedRun], name: str) 
 
 
 def run_reduce(options: argparse.Namespace) -> None:
-    """Gather a recipe's runs into a result file, and print its verdicts."""
+    """Write a result file from a recipe's runs or from an earlier result file, and print the verdicts."""
     from deepexp.analysis import starvation
     from deepexp.analysis import tables as analysis
     from deepexp.recipes.recipe import load
@@ -240,7 +241,7 @@ def run_reduce(options: argparse.Namespace) -> None:
 
 
 def _from_runs(options: argparse.Namespace, recipe: Recipe) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
-    """Gather the tables of a recipe's runs, and describe their origin."""
+    """Gather a recipe's runs into tables, and describe what the tables were made from."""
     from deepexp.analysis import tables as analysis
 
     planned = _planned(options)

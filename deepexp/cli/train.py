@@ -62,14 +62,14 @@ def train_options(train: argparse.ArgumentParser) -> None:
 
 
 def _configs(options: argparse.Namespace) -> list[Config]:
-    """Return the configuration of every seed."""
+    """Return the configuration for each seed."""
     from deepexp.config.build import build
 
     settings: dict[str, Any] = {
         "data.dataset": options.dataset,
         "algorithm": options.algorithm,
         "machine.device": device_of(options.device),
-        "machine.processes": int(os.environ.get("WORLD_SIZE", 1)),  # torchrun sets it
+        "machine.processes": int(os.environ.get("WORLD_SIZE", 1)),  # set by torchrun
     }
     if options.model is not None:
         settings["model.name"] = options.model
@@ -99,7 +99,7 @@ def _configs(options: argparse.Namespace) -> list[Config]:
 
 
 def run_train(options: argparse.Namespace) -> None:
-    """Train one run, or several seeds as a stack, or print the plan."""
+    """Train one run, or several seeds as a stack; with --dry-run, only print the plan."""
     configs = _configs(options)
     if options.dry_run:
         _print_plan(configs)

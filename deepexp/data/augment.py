@@ -1,4 +1,4 @@
-"""Augmentation of whole batches on the device that holds the images: padded crops, resized crops, flips."""
+"""Augment whole batches on the device of the images, by padded crops, resized crops and flips."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def augment(x: Tensor, index: Tensor, shifts: Tensor, flips: Tensor, config: Dat
     index : Tensor (B,)
         The numbers of the images to return.
     shifts : Tensor (B, 2)
-        First row and column of each crop within its padded image, 0 to twice the padding.
+        First row and column of each crop in the padded image, from 0 to twice the padding.
     flips : Tensor (B,)
         Whether to mirror each image from left to right.
     config : Data
@@ -38,7 +38,7 @@ def augment(x: Tensor, index: Tensor, shifts: Tensor, flips: Tensor, config: Dat
     outside = ((rows < 0) | (rows >= height))[:, :, None] | ((columns < 0) | (columns >= width))[:, None, :]
     if config.padding_mode == "reflect":
         rows, columns = _reflect(rows, height), _reflect(columns, width)
-    # One gather does it all; a padded copy of the data set would take more memory and a second pass.
+    # One gather pads, crops and flips; a padded copy of the data set would take more memory and another pass.
     picked = x[
         index[:, None, None], rows.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None]
     ]
@@ -59,7 +59,8 @@ def resample(x: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Tensor:
     flips : Tensor (B,)
         Whether to mirror each image from left to right.
     size : int
-        The result's side; at least the boxes' sides, since a pixel of the result averages only four pixels.
+        Side of the result. It must be at least the sides of the boxes, since each pixel of the result is
+        interpolated from only four pixels.
 
     Returns
     -------
@@ -71,7 +72,7 @@ def resample(x: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Tensor:
     columns = torch.where(flips[:, None], step.flip(0), step)
     columns = (left + columns * wide - 0.5).clamp(left, left + wide - 1)  # (B, size)
     rows = (top + step * high - 0.5).clamp(top, top + high - 1)
-    # With align_corners, -1 and 1 are the centres of the first and the last pixel.
+    # With align_corners, grid_sample takes -1 and 1 as the centres of the first and the last pixel.
     grid = torch.stack(
         torch.broadcast_tensors(
             (columns * (2 / (width - 1)) - 1)[:, None, :], (rows * (2 / (height - 1)) - 1)[:, :, None]
@@ -84,4 +85,4 @@ def resample(x: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Tensor:
 
 def _reflect(index: Tensor, size: int) -> Tensor:
     index = index.abs()
-    return torch.where(index >= size, 2 * (size - 1) - index, index)  # the edge itself is not repeated
+    return torch.where(index >= size, 2 * (size - 1) - index, index)  # the edge pixel itself is not repeated

@@ -1,4 +1,4 @@
-"""Batches of images on the data set's device: augmented for training, without randomness for testing."""
+"""Make batches of images on the data set's device: with augmentation to train, without it to test."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ def training_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield an epoch's training batches.
 
-    Order, shifts and flips are functions of (seed, level, epoch) and the image's index: they do not depend on
-    the batch size, the number of processes, the batch that the epoch resumes at, or any other random number
-    drawn in the process.
+    The order is determined by the seed, the level and the epoch, and an image's shift and flip also by its
+    index. None of them depends on the batch size, the number of processes, the batch at which the epoch
+    resumes, or any other random number that the process draws.
 
     Parameters
     ----------
     dataset : Dataset
-        Its training images are used.
+        The data set whose training images are used.
     config : Data
         How to augment them.
     train : Train
         `batch_size` and `drop_last` are used.
     seed, level, epoch : int
-        They determine the order and the augmentation.
+        The numbers that determine the order and the augmentation.
     first : int
         The number of the first batch to yield.
     group : ProcessGroup
-        The processes that share each batch; each gets its own part.
+        The processes that share each batch; each process gets its own part.
 
     Yields
     ------
@@ -89,15 +89,16 @@ def training_batches(
 
 
 def in_order(dataset: Dataset, images: Images | Files, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield images in order, in batches, prepared as for testing.
+    """Yield batches of images in their given order, prepared for testing.
 
-    An image from a file is cropped to its centre. An image in memory is shown whole, resized if `data.size`
-    is set; if `data.test_size` is set, it is resized to that size and cropped to its centre.
+    Images from files are cropped to their centres. Images in memory are used whole, and are resized if
+    `data.size` is set. If `data.test_size` is set, they are instead resized to that size and cropped to their
+    centres.
 
     Parameters
     ----------
     dataset : Dataset
-        Determines how images are resized and normalised.
+        The data set that determines how images are resized and normalised.
     images : Images or Files
         The images to yield.
     size : int
@@ -141,7 +142,7 @@ def _decoded(jobs: Iterable[DecodeJob], images: Files, size: int) -> Iterator[Te
 
 
 def _on(tensor: Tensor, images: Files) -> Tensor:
-    """Copy `tensor` to the device of `images` while the device continues its work."""
+    """Copy `tensor` to the device of `images`, without waiting for the device."""
     device = images.y.device
     if device.type == "cuda" and not tensor.is_pinned():
         tensor = tensor.pin_memory()

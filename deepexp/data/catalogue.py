@@ -1,4 +1,4 @@
-"""Where the images come from, and which copy of them this machine has.
+"""Describe where the data sets come from, and find out which copies of them this machine has.
 
 CIFAR-10 and CIFAR-100 (Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009) are read
 from the official python batches in the folder named by the environment variable SIGNFLOW_DATA, or else in the
@@ -27,19 +27,19 @@ class Source:
     Attributes
     ----------
     folder : str
-        Its folder within the folder of all data sets.
+        The data set's folder, within the folder of all data sets.
     parts : tuple of str
-        Its files or folders; the last one is the test set.
+        The data set's files or folders; the last one is the test set.
     labels : tuple of bytes
-        The keys of the labels in a batch; the last one is the class to learn.
+        The keys of the labels in a file; the last one has the classes to learn.
     classes : int
-        How many classes it has.
+        Number of classes.
     shape : tuple of int
         Height, width and channels of an image.
     variants : dict of tuples
-        The SHA-1 of every part as `read_parts` returns it, for each known copy by name.
+        For each known copy, by name: the SHA-1 of every part as `read_parts` returns it.
     url, md5 : str
-        The archive and its checksum; empty if there is nothing to download.
+        The address and the checksum of the archive; empty if there is nothing to download.
     images : tuple of int
         Numbers of training and test images if the parts are folders of JPEG files, else (0, 0).
     """
@@ -63,8 +63,8 @@ class Source:
 # The archives' MD5 sums: https://www.cs.toronto.edu/~kriz/cifar.html. The SHA-1 sums of the official arrays
 # are those of the official binary version, as Apache MXNet publishes them
 # (python/mxnet/gluon/data/vision/datasets.py). 'approximate-test-20' is a copy in which 20 test images
-# (19 ships, 1 horse) have the right labels but approximate pixels, and all else is official; a test
-# accuracy differs by at most 0.2 percentage points.
+# (19 ships, 1 horse) have the right labels but approximate pixels. Everything else in it is official, so a
+# test accuracy differs by at most 0.2 percentage points.
 _CIFAR10_TRAIN = (
     "aadd24acce27caa71bf4b10992e9e7b2d74c2540",
     "c0ba65cce70568cd57b4e03e9ac8d2a5367c1795",
@@ -113,7 +113,7 @@ SOURCES = {
         (100_000, 10_000),
     ),
     "imagenet": Source("imagenet", ("train", "val"), (), 1000, (224, 224, 3), {}, images=(1_281_167, 50_000)),
-    # scikit-learn has the test part of UCI's optdigits; its copy has not changed since its first release.
+    # scikit-learn has had the test part of UCI's optdigits, unchanged, since its first release.
     "digits": Source(
         "",
         ("digits",),
@@ -131,7 +131,7 @@ def folder() -> Path:
     Returns
     -------
     Path
-        SIGNFLOW_DATA, or the user's cache.
+        The folder named by SIGNFLOW_DATA, or else one in the user's cache.
     """
     if os.environ.get("SIGNFLOW_DATA"):
         return Path(os.environ["SIGNFLOW_DATA"]).expanduser()
@@ -146,7 +146,7 @@ def verify(name: str) -> str:
     Parameters
     ----------
     name : str
-        A key of `SOURCES` whose parts are arrays, not folders of images.
+        A key of `SOURCES`, for a data set that is stored as arrays, not as folders of images.
 
     Returns
     -------
@@ -167,7 +167,7 @@ def check_files(name: str) -> None:
     Parameters
     ----------
     name : str
-        A key of `SOURCES` whose parts are arrays, not folders of images.
+        A key of `SOURCES`, for a data set that is stored as arrays, not as folders of images.
 
     Raises
     ------
@@ -185,7 +185,10 @@ def check_files(name: str) -> None:
 
 
 def read_parts(name: str) -> list[np.ndarray]:
-    """Read each part as uint8 rows of the official binary version: labels, then pixels channel by channel."""
+    """Read each part as uint8 rows, one row per image.
+
+    As in the official binary version, a row has the labels, then the pixels channel by channel.
+    """
     source = SOURCES[name]
     if name == "digits":
         rows = np.loadtxt(_digits(), np.uint8, delimiter=",")
@@ -195,7 +198,10 @@ def read_parts(name: str) -> list[np.ndarray]:
 
 
 def _digits() -> Path:
-    """Find the file that load_digits reads; importing scikit-learn takes as long as training on digits."""
+    """Find the file that scikit-learn's load_digits reads, without importing scikit-learn.
+
+    The import would take as long as training on the digits.
+    """
     found = importlib.util.find_spec("sklearn")
     if found is None or not found.submodule_search_locations:
         raise ModuleNotFoundError("No module named 'sklearn'", name="sklearn")
@@ -210,7 +216,7 @@ def _read_batch(path: Path, source: Source) -> np.ndarray:
         rows = np.empty((len(labels[0]), len(labels) + np.prod(source.shape)), np.uint8)
         rows[:, : len(labels)], rows[:, len(labels) :] = np.column_stack(labels), batch[b"data"]
         return rows
-    except Exception as error:  # a damaged pickle can raise anything
+    except Exception as error:  # loading a damaged pickle can raise any exception
         raise ValueError(
             f"'{path}' must be an official python batch, but reading failed: {' '.join(str(error).split())}; "
             "delete it and fetch it again"
@@ -221,7 +227,7 @@ class _Unpickler(pickle.Unpickler):
     """An unpickler that builds numpy arrays and nothing else, so that no batch can run code."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return one of the names that a pickled array is built from; refuse all others."""
+        """Return the object with this name if a pickled array needs it; refuse all other names."""
         module = module.replace("numpy.core", "numpy._core")
         allowed = (
             ("numpy._core.multiarray", "_reconstruct"),
@@ -240,5 +246,5 @@ def sums(parts: Sequence[np.ndarray]) -> tuple[str, ...]:
 
 
 def variant(name: str, sums: tuple[str, ...]) -> str:
-    """Return the known copy whose parts have these sums, or 'unknown' if there is none."""
+    """Return the name of the known copy whose parts have these sums, or 'unknown' if there is none."""
     return next((copy for copy, known in SOURCES[name].variants.items() if known == sums), "unknown")

@@ -1,7 +1,7 @@
-"""Load data sets for training: verified, divided, and on the device.
+"""Load data sets for training: verify them, divide them, and move them to the device.
 
-Images that fit into the device's memory are kept there; those of `imagenet` stay in files and are decoded as
-needed. Every fifth image of `digits` is a test image.
+Images are kept in the device's memory, except those of `imagenet`, which stay in files and are decoded as
+needed. `digits` has no test set of its own, so every fifth image is used as a test image.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ class Images:
 
 @dataclass(frozen=True)
 class Files:
-    """Images in files, which are decoded as needed, and their classes.
+    """Image files, which are decoded as needed, and the classes of the images.
 
     Attributes
     ----------
     paths : sequence of str
         One file for each image.
     y : Tensor (n,) of int64
-        The classes, on the device that trains.
+        The classes, on the training device.
     """
 
     paths: Sequence[str]
@@ -73,7 +73,7 @@ class Files:
         return Files([self.paths[i] for i in index.tolist()], self.y[index.to(self.y.device)])
 
     def to(self, device: str) -> Files:
-        """Return the images, with their classes on another device."""
+        """Return the same files, with the classes on another device."""
         return Files(self.paths, self.y.to(device))
 
 
@@ -84,20 +84,20 @@ class Dataset:
     Attributes
     ----------
     variant : str
-        Which copy it is, as `catalogue.verify` or `image_folder.Listing` names it.
+        The name of the copy, as returned by `catalogue.verify` or given by `Listing.variant`.
     digest : str
-        SHA-1 of the whole copy's arrays, or of the files that are used.
+        SHA-1 of all arrays of the copy, or of the files that are used.
     classes : int
-        How many classes there are.
+        Number of classes.
     shape : tuple of int
         Height, width and channels of the network's input.
     train, validation, test : Images or Files
         The images.
     mean, deviation : Tensor (C,)
-        Mean and deviation of each channel of the training pixels in [0, 1]; for ImageNet, the usual
-        constants.
+        Mean and standard deviation of each channel over the training images, with pixels scaled to [0, 1];
+        for ImageNet, the usual constants.
     normalised_by : str
-        The images that `mean` and `deviation` are taken from, as text.
+        The images from which `mean` and `deviation` are computed, as text.
     test_size : int, optional
         The side to which a test image is resized before it is cropped to its centre.
     """
@@ -115,7 +115,7 @@ class Dataset:
     test_size: int | None = None
 
     def normalise(self, x: Tensor) -> Tensor:
-        """Turn (B, H, W, C), 0 to 255, into normalised float32 (B, C, H, W), stored channels last."""
+        """Turn images (B, H, W, C) of 0 to 255 into normalised float32 (B, C, H, W), stored channels last."""
         return ((x.float() / 255 - self.mean) / self.deviation).permute(0, 3, 1, 2)
 
 
@@ -131,9 +131,9 @@ def load(config: Data, seed: int, device: str = "cpu") -> Dataset:
     config : Data
         Which images to load.
     seed : int
-        Chooses the validation images, and the training images if their number is limited.
+        The seed that chooses the validation images, and the training images if their number is limited.
     device : str
-        The device of the images, or only of their classes if the images stay in files.
+        The device to which the images are moved, or only their classes if the images stay in files.
 
     Returns
     -------
@@ -142,7 +142,7 @@ def load(config: Data, seed: int, device: str = "cpu") -> Dataset:
     Raises
     ------
     ValueError
-        If the data are missing, damaged or an unknown variant (unless `config.accept_unknown`).
+        If the data are missing or damaged, or match no known variant (unless `config.accept_unknown` is set).
     """
     source, tiny = SOURCES[config.dataset], config.dataset == "tinyimagenet"
     read = _listed if source.in_files else _verified
@@ -191,14 +191,14 @@ def _verified(config: Data) -> tuple[Images, Images, int, str, str]:
 
 
 def _listed(config: Data) -> tuple[Files, Files, int, str, str]:
-    """Return the same as `_verified`, for folders of files; the digest covers their names and lengths."""
+    """List image files, and return the same as `_verified`; the digest covers their names and lengths."""
     found = image_folder.listing(config.dataset, config.classes)
     train, test = (Files(part.paths, torch.from_numpy(part.y)) for part in (found.train, found.test))
     return train, test, len(found.classes), found.variant, found.digest
 
 
 def _resident(parts: Sequence[Images | Files], size: int, digest: str) -> tuple[list[Images], str]:
-    """Decode files, and include their contents in their digest."""
+    """Decode image files into memory; return the images and a digest that also covers the files' contents."""
     decoded, sums = [], hashlib.sha1(digest.encode())
     for part in parts:
         assert isinstance(part, Files)
@@ -209,7 +209,7 @@ def _resident(parts: Sequence[Images | Files], size: int, digest: str) -> tuple[
 
 
 def _divide(images: Images | Files, config: Data, seed: int) -> tuple[Images | Files, Images | Files]:
-    """Choose the training images, at most `config.limit`, and the validation images."""
+    """Divide images into training images, at most `config.limit`, and validation images."""
     if config.validation >= len(images):
         raise ValueError(
             f"data.validation must be less than {len(images):,}, the number of training images, got "
@@ -240,9 +240,9 @@ def _decode(rows: np.ndarray, source: Source, scale: float = 1.0) -> Images:
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and deviation of every channel of (n, H, W, C).
+    """Return the mean and deviation of every channel of images (n, H, W, C), scaled to [0, 1].
 
-    They are computed from the counts of the 256 pixel values, in double precision and without a float copy.
+    They are computed in double precision from the counts of the 256 pixel values, which needs no float copy.
     """
     values = np.arange(256) / 255
     moments = []

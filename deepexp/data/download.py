@@ -1,4 +1,4 @@
-"""Download data sets: resume, verify and unpack."""
+"""Download data sets: resume interrupted transfers, verify archives and unpack them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def fetch(name: str, *, url: str | None = None, progress: bool = True) -> Path:
     name : str
         A key of `SOURCES`.
     url : str, optional
-        A mirror of the archive.
+        The address of a mirror of the archive.
     progress : bool
         Whether to show a progress bar.
 
@@ -78,7 +78,7 @@ def _is_there(source: Source, target: Path) -> bool:
 
 
 def _check_free(source: Source, target: Path) -> None:
-    """Raise ValueError if something else is where a missing data set belongs."""
+    """Raise ValueError if something, such as an incomplete copy, is in the place of a missing data set."""
     place = target / source.folder
     if place.is_symlink() or place.is_file() or (place.is_dir() and any(place.iterdir())):
         missing = next(part for part in source.parts if not (place / part).exists())
@@ -124,7 +124,7 @@ def _resuming(progress: bool) -> Callable[[str, str, Any], None]:
 
 
 def _unpack(archive: Path, target: Path, source: Source) -> None:
-    """Unpack into a temporary folder, then rename it, so that the data set's folder is never incomplete."""
+    """Unpack into a temporary folder, then move the data set, so that its folder is never incomplete."""
     with tempfile.TemporaryDirectory(dir=target) as aside:
         if archive.suffix == ".zip":
             with zipfile.ZipFile(archive) as packed:

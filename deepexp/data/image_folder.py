@@ -1,12 +1,14 @@
-"""Find the images of Tiny ImageNet or ImageNet, which are folders of JPEG files, and their classes.
+"""List the images of Tiny ImageNet and ImageNet, which are folders of JPEG files, and their classes.
 
 Both are in the folder named by the environment variable SIGNFLOW_DATA, or else in the user's cache.
 
 - Tiny ImageNet-200 (Stanford's course CS231n): tiny-imagenet-200/train/CLASS/images/*.JPEG, and
-  val/images/*.JPEG, whose classes are in val/val_annotations.txt because they are not sorted by class.
+  tiny-imagenet-200/val/images/*.JPEG. The latter are not sorted into a folder for each class, so
+  val/val_annotations.txt lists their classes.
 - ImageNet (Russakovsky et al., IJCV 2015): imagenet/train/CLASS/*.JPEG and imagenet/val/CLASS/*.JPEG.
 
-A subset of either in the same layout works as well. Classes are numbered in the sorted order of their names.
+A subset of either data set works as well if it has the same layout. Classes are numbered in the sorted order
+of their names.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ class LabelledFiles:
     paths : list of str
         One path for each image.
     y : ndarray (n,) of int64
-        Their classes.
+        The class of each image.
     """
 
     paths: list[str]
@@ -42,16 +44,16 @@ class LabelledFiles:
 
 @dataclass(frozen=True)
 class Listing:
-    """The images in the first classes of a copy.
+    """The images of all classes of a copy, or of only the first ones.
 
     Attributes
     ----------
     variant : str
-        'complete' if the copy has as many classes and images as were published, else 'subset'.
+        'complete' if the whole copy has as many classes and images as were published, else 'subset'.
     digest : str
-        SHA-1 of every listed file's name, class and length.
+        SHA-1 of the names, classes and lengths of all listed files.
     classes : tuple of str
-        The names of these classes.
+        The names of the listed classes.
     train, test : LabelledFiles
         The images; the test images are the published validation images.
     """
@@ -71,7 +73,7 @@ def listing(name: str, classes: int | None = None) -> Listing:
     name : str
         'tinyimagenet' or 'imagenet'.
     classes : int, optional
-        How many classes to list, from the first on (default: all).
+        Number of classes to list, the first ones by name (default: all).
 
     Returns
     -------
@@ -107,28 +109,28 @@ def listing(name: str, classes: int | None = None) -> Listing:
     digest = hashlib.sha1()
     for part in (train, test):
         for path, label in zip(part.paths, part.y.tolist(), strict=True):
-            digest.update(os.fsencode(Path(path).relative_to(root)))  # the bytes on the disk, UTF-8 or not
+            digest.update(os.fsencode(Path(path).relative_to(root)))  # the name as bytes, UTF-8 or not
             digest.update(f" {label} {os.stat(path).st_size}\n".encode())
     return Listing("complete" if complete else "subset", digest.hexdigest(), names, train, test)
 
 
 def verify(name: str, progress: Callable[[int, int], None] = lambda done, of: None) -> str:
-    """Decode every image in this machine's copy.
+    """Check this machine's copy by decoding every image.
 
-    The pixels are not compared with the published ones, since no checksum of those is known;
-    `download.fetch` checks the archive as a whole.
+    The pixels are not compared with the published ones, since no checksums of the latter are known. Instead,
+    `download.fetch` verifies the checksum of a downloaded archive.
 
     Parameters
     ----------
     name : str
         'tinyimagenet' or 'imagenet'.
     progress : callable
-        Called after each image with the number of images done and the total.
+        Called after each image with the number of images checked so far and the total.
 
     Returns
     -------
     str
-        What the copy contains, as text.
+        A description of what the copy contains.
 
     Raises
     ------
@@ -226,7 +228,7 @@ def _of_the_first(part: LabelledFiles, classes: int) -> LabelledFiles:
 
 
 def _entries(folder: Path) -> Iterable[os.DirEntry[str]]:
-    """List the folder without hidden entries, which editors and file managers create."""
+    """List a folder's entries, except hidden ones, which editors and file managers create."""
     try:
         with os.scandir(folder) as entries:
             return [entry for entry in entries if not entry.name.startswith(".")]

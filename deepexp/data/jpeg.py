@@ -1,6 +1,7 @@
-"""Decode JPEG files into arrays of one size: random and central crops, in processes that work ahead.
+"""Decode JPEG files into arrays of one size, with random or central crops, in processes that work ahead.
 
-No result depends on the number of processes, since each image is sent to them with its random numbers.
+No result depends on the number of processes, since the processes receive the random numbers of each image
+along with its path.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-DRAWS = 22  # uniform numbers for a random crop: ten tries of an area and a ratio, then left and top
+DRAWS = 22  # uniform numbers per random crop: an area and a ratio for each of ten tries, then left and top
 _TRIES = 10
 _AREA = 0.08  # the smallest share of an image that a random crop shows
 _RATIO = 4 / 3  # the largest ratio of a crop's sides; the smallest is its inverse
 
 
 class Unreadable(Failure):
-    """A run needs an image that cannot be decoded."""
+    """Raised if a run needs an image that cannot be decoded."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class DecodeJob:
     paths : sequence of str
         The files.
     draws : ndarray (B, DRAWS), optional
-        Uniform numbers in [0, 1) for random crops; without them each image shows its centre.
+        Uniform numbers in [0, 1) for random crops; without them, images are cropped to their centres.
     flips : ndarray (B,) of bool, optional
         Whether to mirror each image from left to right.
     """
@@ -55,7 +56,7 @@ class DecodeJob:
 
 
 def workers() -> int:
-    """Return how many processes decode: SIGNFLOW_WORKERS, else this process's share of the cores."""
+    """Return how many processes decode images: SIGNFLOW_WORKERS, or else this process's share of cores."""
     text = os.environ.get("SIGNFLOW_WORKERS", "")
     if text and not (text.isdecimal() and int(text) <= 1024):
         raise ValueError(f"SIGNFLOW_WORKERS must be a number of processes, 0 to 1024, got '{text}'")
@@ -65,10 +66,10 @@ def workers() -> int:
 
 
 def picture(path: str | Path, size: int | None = None) -> Image:
-    """Decode a file as RGB; raise ValueError if it is damaged or, if `size` is given, not of that size."""
+    """Decode a file as RGB; raise ValueError if the image is damaged or does not have the given `size`."""
     from PIL import Image
 
-    # Pillow warns of odd EXIF tags and palettes, which change no pixel and which no run can repair.
+    # Pillow warns about odd EXIF tags and palettes, but these change no pixel, and no run can repair them.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         with Image.open(path) as opened:
@@ -85,7 +86,7 @@ def picture(path: str | Path, size: int | None = None) -> Image:
 
 
 def resident(paths: Sequence[str], size: int) -> tuple[np.ndarray, list[bytes]]:
-    """Decode files of exactly this size: images (n, size, size, 3) uint8, and the SHA-1 of each file."""
+    """Decode files of the given size; return images (n, size, size, 3) uint8 and the SHA-1 of each file."""
     import hashlib
 
     pixels, sums = np.empty((len(paths), size, size, 3), np.uint8), [b""] * len(paths)
@@ -104,9 +105,9 @@ def resident(paths: Sequence[str], size: int) -> tuple[np.ndarray, list[bytes]]:
 def random_boxes(draws: np.ndarray, width: int, height: int) -> np.ndarray:
     """Return random boxes (B, 4), as left, top, width and height, in images of `width` x `height` pixels.
 
-    A box covers 8 to 100 % of the area and has sides in a ratio of 3/4 to 4/3; the area and the logarithm of
-    the ratio are uniform. Of ten tries, from `draws` (B, DRAWS), the first that fits into the image is used;
-    if none fits, the box is the largest one of an allowed ratio, centred.
+    A box covers 8 to 100 % of the area, and the ratio of its sides is 3/4 to 4/3; the area and the logarithm
+    of the ratio are uniformly distributed. `draws` (B, DRAWS) has ten tries for each box, and the first try
+    that fits into the image is used. If none fits, the box is the largest centred one with an allowed ratio.
 
     References
     ----------
@@ -128,7 +129,7 @@ def random_boxes(draws: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def crop(image: Image, size: int, draws: np.ndarray | None, flip: bool) -> np.ndarray:
-    """Crop an image to (size, size, 3) uint8: at random by `draws` (DRAWS,), or without them to its centre.
+    """Crop an image to (size, size, 3) uint8: at random if `draws` (DRAWS,) is given, else to its centre.
 
     For a central crop, the image's shorter side is first resized to 8/7 of `size`. The interpolation is
     bilinear; when an image shrinks, each pixel averages all pixels that it covers.
@@ -153,18 +154,18 @@ def decoded(jobs: Iterable[DecodeJob], size: int, *, pinned: bool = False) -> It
     """Yield the images (B, size, size, 3) uint8 of each job, in order, decoded ahead by `workers` processes.
 
     The processes put the images into shared memory, so that only an address passes through a pipe. If
-    `pinned`, a thread also copies them ahead into page-locked memory, which a GPU can read by itself.
-    If a file cannot be decoded, Unreadable, which names it, is raised when its batch is reached.
+    `pinned`, a thread also copies them ahead into page-locked memory, which a GPU can read without the CPU.
+    If a file cannot be decoded, Unreadable is raised when the file's batch is reached, and names the file.
     """
     from torch import Generator, as_tensor
     from torch.utils.data import DataLoader
 
     count, context = workers(), None
-    if count:  # processes of a fork server inherit neither this one's threads nor its device
+    if count:  # the processes of a fork server inherit neither the threads nor the device of this process
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["torch.utils.data", "deepexp.data.jpeg"])
     with warnings.catch_warnings():
-        # SIGNFLOW_WORKERS may ask for more processes than there are cores.
+        # torch warns if SIGNFLOW_WORKERS asks for more processes than there are cores.
         warnings.filterwarnings("ignore", "This DataLoader will create")
         loader: DataLoader[Any] = DataLoader(
             _Decoder(size, count),  # type: ignore[arg-type]
@@ -175,7 +176,7 @@ def decoded(jobs: Iterable[DecodeJob], size: int, *, pinned: bool = False) -> It
             collate_fn=_as_it_is,
             pin_memory=pinned,
             multiprocessing_context=context,
-            generator=Generator(),  # without it, the loader would draw from the global one
+            generator=Generator(),  # without its own generator, the loader would draw from the global one
         )
         batches = iter(loader)
     for found in batches:
@@ -186,7 +187,10 @@ def decoded(jobs: Iterable[DecodeJob], size: int, *, pinned: bool = False) -> It
 
 @dataclass(frozen=True)
 class _Decoder:
-    """A decoder of jobs that returns an error's message, since a raised error would arrive as a traceback."""
+    """A data set for torch's loader, whose items are decoded jobs.
+
+    If decoding fails, the item is the error's message, since a raised error would arrive as a traceback.
+    """
 
     size: int
     processes: int
@@ -203,15 +207,15 @@ class _Decoder:
                 pixels[number] = crop(picture(path), self.size, draws, flip)
         except ValueError as error:
             return str(error)
-        # An array passes through a pipe, which slows training but needs no shared memory.
+        # Tensors pass through shared memory; arrays pass through a pipe, which is slower but needs none.
         return from_numpy(pixels) if _room() > 2 * self.processes * pixels.nbytes else pixels
 
 
 def _room() -> float:
-    """Return the free bytes of shared memory; a container may have few, and using more is fatal."""
+    """Return the free bytes of shared memory; a container may have few, and exceeding them is fatal."""
     try:
         return shutil.disk_usage("/dev/shm").free
-    except OSError:  # the system has no such folder
+    except OSError:  # this system has no such folder
         return math.inf
 
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from deepexp.predictions.statistics import Floats, fieller, moments, quantile
 
-FEWEST, MOST = 3, 1000  # a verdict needs at least FEWEST seeds, and never asks for more than MOST
-TIE = 1e-11  # smaller estimates count as 0: they are ties up to the rounding of sums
+FEWEST, MOST = 3, 1000  # the fewest seeds for a verdict; the most that `needed` considers
+TIE = 1e-11  # smaller estimates count as 0: they are ties up to the rounding errors of sums
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Decision:
     why : str
         A reason or a reservation, if there is one.
     n : int
-        Number of seeds that the estimate is from.
+        Number of seeds on which the estimate is based.
     estimate, low, high : float
         The estimate over the seeds and the ends of its interval.
     needed : str
-        How many seeds would decide, if these do not: a number, '> 1,000' or 'unknown'.
+        If the verdict is INCONCLUSIVE, how many seeds would decide: a number, '> 1,000' or 'unknown'.
     """
 
     word: str
@@ -40,14 +40,14 @@ class Decision:
     needed: str = ""
 
     def __str__(self) -> str:
-        """Return the word, with its reason in parentheses."""
+        """Return the word, with the number of seeds needed or the reason in parentheses."""
         needed = f"n = {self.needed}" if self.needed.isdigit() else f"n {self.needed}"
         why = needed if self.needed else self.why
         return f"{self.word} ({why})" if why else self.word
 
 
 def decide(values: Floats, bound: float, margin: float) -> Decision:
-    """Decide on the mean of `values` (seeds,) by its t-interval."""
+    """Decide a prediction by the t-interval of the mean of `values` (seeds,)."""
     found = moments(_tied(values))
     if found.n == 0:
         return Decision("NOT RUN", "no seed has all the runs that it needs")
@@ -63,10 +63,10 @@ def _tied(values: Floats) -> Floats:
 
 
 def decide_ratio(over: Floats, under: Floats, bound: float, margin: float) -> Decision:
-    """Decide on mean(over) / mean(under) of pairs (seeds,) by Fieller's interval.
+    """Decide a prediction by Fieller's interval for mean(over) / mean(under), with one pair per seed.
 
-    The verdict is NOT RUN unless it is SUPPORTED that mean(under) is above 0, and INCONCLUSIVE if the
-    interval is unbounded.
+    The verdict is NOT RUN unless `decide` finds it SUPPORTED that mean(under) is above 0. The verdict is
+    INCONCLUSIVE if the interval is unbounded.
     """
     paired = np.isfinite(over) & np.isfinite(under)
     over, under = (_tied(values[paired]) for values in (over, under))
@@ -89,7 +89,10 @@ def _decision(
     bound: float,
     margin: float,
 ) -> Decision:
-    """Decide by the interval of n seeds; `ends` are those of FEWEST to MOST seeds with these moments."""
+    """Decide by the interval of n seeds.
+
+    `ends` are the ends of the intervals that FEWEST to MOST seeds would give with the same moments.
+    """
     low, high = interval
     if n >= FEWEST and low > bound:
         why = "below the margin" if high < bound + margin else ""

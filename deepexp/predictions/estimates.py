@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-LOW, HALF = 0.2, 0.5  # means are taken over the levels of at most this density
-PERTURBED = 0.25  # the fraction of signs that P5 flips
+LOW, HALF = 0.2, 0.5  # accuracies are averaged over the levels whose density is at most this
+PERTURBED = 0.25  # the fraction of signs that are flipped in the perturbed arms of P5
 
 
 class NotRun(Exception):
@@ -30,9 +30,9 @@ class Estimate:
     Attributes
     ----------
     values : ndarray (seeds,)
-        The estimate, or the numerator of a ratio of means.
+        The estimate, or its numerator if it is a ratio of means.
     under : ndarray (seeds,), optional
-        The denominator of a ratio of means.
+        The denominator, if the estimate is a ratio of means.
     margin : float, optional
         The prediction's margin, if it depends on the data.
     """
@@ -46,23 +46,24 @@ Estimator = Callable[["xr.Dataset", "xr.Dataset"], Estimate]  # takes a panel's 
 
 
 def at_most(levels: xr.Dataset, density: float) -> xr.DataArray:
-    """Return which levels keep at most this share of the weights, rounded to whole weights as in pruning.
+    """Return whether each level keeps at most the share `density` of the weights.
 
-    If the table has `counted` (level), the levels that it excludes are left out.
+    As in pruning, the share is rounded to a whole number of weights. If the table has `counted` (level), the
+    result is false wherever `counted` is false.
     """
     sparse = levels.kept <= np.floor(density * levels.total + 0.5)
     return sparse & levels.counted if "counted" in levels else sparse
 
 
 def mean_accuracy(levels: xr.Dataset, density: float) -> xr.DataArray:
-    """Average the test accuracy over the levels of at most this density.
+    """Average the test accuracy over the levels whose density is at most `density`.
 
     Parameters
     ----------
     levels : Dataset
-        With a dimension 'level'.
+        The table `levels`, or a part of it that has the dimension 'level'.
     density : float
-        The bound, in [0, 1].
+        The largest density, in [0, 1].
 
     Returns
     -------
@@ -89,12 +90,12 @@ def _low(levels: xr.Dataset, name: str, density: float) -> Floats:
 
 
 def gap_of(plus: str, minus: str, density: float = LOW) -> Estimator:
-    """Return the estimator of the gap in accuracy between two arms at low density."""
+    """Return the estimator of the accuracy gap plus - minus between two arms at low density."""
     return lambda levels, _: Estimate(_low(levels, plus, density) - _low(levels, minus, density))
 
 
 def ratio_of(arm: str, base: str, top: str) -> Estimator:
-    """Return the estimator of the share of the gap from `base` to `top` that `arm` closes."""
+    """Return the estimator of the ratio (arm - base) / (top - base) of accuracy gaps at low density."""
 
     def estimate(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
         zero = _low(levels, base, LOW)
@@ -104,7 +105,7 @@ def ratio_of(arm: str, base: str, top: str) -> Estimator:
 
 
 def settling(levels: xr.Dataset, signs: xr.Dataset) -> Estimate:
-    """Estimate how much earlier LRR's signs settle than IMP's, as a share of the prunings."""
+    """Estimate how many levels earlier LRR's signs settle than IMP's, as a share of all prunings."""
     shares = []
     for name in ("imp", "lrr"):
         prunings = float(_arm(levels, name).prunings)
@@ -127,7 +128,7 @@ def recovery(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
 
 
 def _widths(levels: xr.Dataset) -> dict[str, float]:
-    """Return the widths for which both algorithms have an arm, by the suffix of the arms' names."""
+    """Return the widths for which both IMP and LRR have an arm, by the suffix of these arms' names."""
     planned = [str(name) for name in levels.arm.values[levels.planned.values]]
     suffixes = [name.removeprefix("lrr") for name in planned if name.startswith("lrr-w")]
     widths = {suffix: float(suffix.removeprefix("-w")) for suffix in suffixes if f"imp{suffix}" in planned}
@@ -146,7 +147,7 @@ def _slope(widths: Mapping[str, float], values: list[Floats]) -> Floats:
 def early_flips(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
     """Estimate the slope over log2(width) of the sign flips per weight in level 0."""
     widths = _widths(levels)
-    # Level 0 is trained in the same way by both algorithms, so LRR's arms are enough.
+    # Both algorithms train level 0 in the same way, so LRR's arms are enough.
     arms = [_arm(levels, f"lrr{suffix}").sel(level=0) for suffix in widths]
     flips = [(arm.flips / arm.total).values for arm in arms]
     slope = _slope(widths, flips)

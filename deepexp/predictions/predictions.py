@@ -1,19 +1,20 @@
-"""What the theory predicts for deep networks, as data, and how each prediction is decided.
+"""The theory's predictions for deep networks, as data, and the rule that decides each of them.
 
-The unit is a seed: it fixes initialisation and data order for all arms, so arms are compared in pairs. A
-prediction has one primary estimate per seed, a bound and a margin, and one verdict by the 95 % interval over
-the seeds:
+The statistical unit is a seed. A seed fixes the initialisation and the data order of all arms, so arms are
+compared seed by seed. A prediction has one primary estimate per seed, a bound and a margin. The 95 % interval
+of the estimate over the seeds decides its verdict:
 
-SUPPORTED      its lower end is above the bound ('below the margin': its upper end is below bound + margin);
-NOT SUPPORTED  otherwise, if its upper end is below bound + margin;
+SUPPORTED      if the lower end of the interval is above the bound; if the upper end is then below bound +
+               margin, the verdict adds 'below the margin';
+NOT SUPPORTED  otherwise, if the upper end is below bound + margin;
 INCONCLUSIVE   otherwise, and always with fewer than 3 seeds; the verdict states the smallest number of seeds
                that would decide with the observed mean and deviation;
-NOT RUN        if there is nothing to decide on; the verdict states the reason.
+NOT RUN        if there are no estimates to decide by; the verdict states the reason.
 
-The interval is valid for a number of seeds that was fixed beforehand. Adding seeds until there is a verdict
-(optional stopping) gives false verdicts too often.
+The interval is valid only if the number of seeds was fixed beforehand. Adding seeds until there is a verdict
+(optional stopping) leads to false verdicts too often.
 
-Accuracies are on the test images, after a level's last epoch; differences are in percentage points.
+Accuracies are measured on the test images after a level's last epoch. Differences are in percentage points.
 """
 
 from __future__ import annotations
@@ -49,25 +50,26 @@ if TYPE_CHECKING:
 SCORES = ("magnitude", "random", "snip", "synflow")
 
 RecipeTables = Mapping[str, "xr.Dataset"]
-"""The tables of a recipe by name, as `deepexp.analysis` makes them."""
+"""The tables of a recipe, by name, as `deepexp.analysis` makes them."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A statement and how it is decided.
+    """A statement of the theory, and what decides it.
 
     Attributes
     ----------
     statement : str
         What the theory predicts.
     primary : str
-        The primary estimate in words.
+        The primary estimate, in words.
     unit : str
-        The unit of estimate, bound and margin.
+        The unit of the estimate, the bound and the margin.
     bound, margin : float
-        The module's docstring says how they decide; a margin of NaN comes with the estimate.
+        The thresholds of the verdict (see the module's docstring). If the margin is NaN, the estimator
+        computes it.
     variants : dict of Estimator
-        The ways to estimate it in one panel, by the variant's name; '' if there is only one.
+        One estimator per variant of the prediction, by the variant's name; the main variant is ''.
     """
 
     statement: str
@@ -137,7 +139,7 @@ PREDICTIONS: dict[str, Prediction] = {
 
 @dataclass(frozen=True)
 class Decided:
-    """A verdict on one prediction, panel and variant, with its estimate."""
+    """The verdict on one variant of a prediction in one panel, and the estimate that it is based on."""
 
     prediction: str
     panel: str
@@ -151,7 +153,8 @@ class Decided:
 def decided(identifier: str, tables: RecipeTables) -> list[Decided]:
     """Decide a prediction on each panel (a data set and a network), for each variant that has arms there.
 
-    `tables` needs `levels` (panel, arm, seed, level) and `signs` (panel, arm, seed).
+    If no variant has arms on a panel, the first variant is reported as NOT RUN there. `tables` must contain
+    `levels` (panel, arm, seed, level) and `signs` (panel, arm, seed).
     """
     prediction = PREDICTIONS[identifier]
     found = []
@@ -184,14 +187,15 @@ def verdict_table(identifiers: tuple[str, ...], tables: RecipeTables) -> xr.Data
     Parameters
     ----------
     identifiers : tuple of str
-        Keys of `PREDICTIONS`; P7 and P8 include P7b and P8b.
+        Keys of `PREDICTIONS`; P7 also selects P7b, and P8 also selects P8b.
     tables : mapping of Dataset
-        `levels` (panel, arm, seed, level) and `signs` (panel, arm, seed).
+        The tables of a recipe, including `levels` (panel, arm, seed, level) and `signs` (panel, arm, seed).
 
     Returns
     -------
     Dataset
-        The fields of `PredictionVerdict` (verdict), and the primary estimates (verdict, seed).
+        The fields of `PredictionVerdict`, each of shape (verdict,), and the estimates of every seed: `values`
+        and, for ratios of means, the denominators `under`, both of shape (verdict, seed).
 
     Raises
     ------

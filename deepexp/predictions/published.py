@@ -11,14 +11,14 @@ from deepexp.config.settings import Config
 
 @dataclass(frozen=True)
 class PublishedCurve:
-    """The accuracies of one algorithm, as others published them.
+    """The accuracies of one algorithm as published by others.
 
     Attributes
     ----------
     protocol, dataset, model, algorithm : str
-        Our names for what was run.
+        What was run, in the terms of this project.
     points : dict
-        Test accuracy in percent by density in [0, 1].
+        Test accuracy in percent, by density in (0, 1].
     source : str
         The publication, and how the numbers were taken from it.
     """
@@ -84,12 +84,12 @@ def matching(config: Config) -> PublishedCurve | None:
     Parameters
     ----------
     config : Config
-        The seed, the machine, the number of levels and what is recorded do not matter.
+        The configuration; its seed, machine, number of levels and recording options are ignored.
 
     Returns
     -------
     PublishedCurve or None
-        None unless protocol, network and all other settings agree.
+        The curve for which all other settings agree, or None if there is none.
     """
     named = (config.protocol, config.data.dataset, config.model.name, config.algorithm)
     for curve in CURVES:
@@ -104,7 +104,7 @@ def matching(config: Config) -> PublishedCurve | None:
 
 
 def _alike(one: Config, other: Config) -> bool:
-    """Return whether two runs differ at most in seed, machine, number of levels and what they record."""
+    """Return whether two runs agree in all but their seed, machine, number of levels and what they record."""
     trees = [config.model_dump(exclude={"seed", "machine"}) for config in (one, other)]
     for tree in trees:
         del tree["pruning"]["levels"], tree["train"]["evaluate"], tree["train"]["signs"]

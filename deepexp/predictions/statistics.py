@@ -1,6 +1,7 @@
-"""Intervals and tests over seeds: Student's t, Fieller's ratio, Holm's correction. All at 95 %.
+"""Intervals and tests over seeds: Student's t, Fieller's interval for a ratio, Holm's correction.
 
-Missing values are NaN and are ignored. A result is NaN if its sample is too small.
+All intervals have a confidence of 95 %. Missing values are NaN and are ignored. A result is NaN if there are
+too few values to compute it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Moments:
-    """The moments of samples along an axis; the arrays lack that axis.
+    """The moments of samples along an axis, as arrays that no longer have this axis.
 
     Attributes
     ----------
@@ -47,7 +48,7 @@ def moments(values: ArrayLike, axis: int = -1) -> Moments:
     values : array_like
         The samples.
     axis : int
-        The axis along which the moments are taken.
+        The axis along which the moments are computed.
 
     Returns
     -------
@@ -63,7 +64,7 @@ def moments(values: ArrayLike, axis: int = -1) -> Moments:
 
 
 def quantile(n: ArrayLike) -> Floats:
-    """Return the half-width of a `CONFIDENCE` t-interval in standard errors; NaN where n < 2."""
+    """Return the half-width, in standard errors, of the t-interval from n samples; NaN where n < 2."""
     from scipy.stats import t
 
     n = np.asarray(n)
@@ -71,30 +72,32 @@ def quantile(n: ArrayLike) -> Floats:
 
 
 def fieller(over: Floats, under: Floats, n: ArrayLike | None = None) -> tuple[Floats, Floats]:
-    """Return the ends of Fieller's interval for mean(over) / mean(under) of pairs, with Student's t.
+    """Return the ends of Fieller's interval for mean(over) / mean(under), computed from pairs of samples.
 
-    The interval contains every ratio r for which the t-interval of over - r under contains 0: the solutions
-    of A r^2 - 2 B r + C <= 0. If A <= 0, that is, if 0 is in the interval of mean(under), it is unbounded,
-    and -inf and inf are returned.
+    The interval contains every ratio r for which the t-interval of over - r under contains 0. These r are the
+    solutions of A r^2 - 2 B r + C <= 0. If the t-interval of mean(under) contains 0 (A <= 0), the interval of
+    the ratio is unbounded, and its ends are -inf and inf.
 
     Parameters
     ----------
     over, under : ndarray (pairs,)
         The pairs, without NaNs.
     n : array_like, optional
-        Sample sizes to assume with the moments of these pairs (default: their number).
+        Numbers of pairs to assume, with the moments of the given pairs (default: the number given).
 
     Returns
     -------
     low, high : ndarray
-        The ends, of the shape of `n`.
+        The ends, with the shape of `n`.
     """
     size = np.asarray(len(over) if n is None else n)
     shrunk = quantile(size) ** 2 / size
     (yy, xy), (_, xx) = np.cov(over, under)
     y, x = over.mean(), under.mean()
     a, b, c = x * x - shrunk * xx, x * y - shrunk * xy, y * y - shrunk * yy
-    root = np.sqrt(np.maximum(b * b - a * c, 0))  # y / x is a solution, so only rounding makes this negative
+    root = np.sqrt(
+        np.maximum(b * b - a * c, 0)
+    )  # y / x is a solution, so only rounding can make b b - a c < 0
     bounded = a > 0
     safe = np.where(bounded, a, 1)
     return np.where(bounded, (b - root) / safe, -np.inf), np.where(bounded, (b + root) / safe, np.inf)
@@ -111,8 +114,8 @@ def paired_p(differences: Moments) -> Floats:
     Returns
     -------
     ndarray
-        NaN where n < 2 or all differences are 0: comparing a run with itself tests nothing. 0 where all
-        differences are equal and not 0.
+        The p-values: NaN where n < 2 or where all differences are 0, since comparing a run with itself tests
+        nothing; 0 where all differences are equal but not 0.
     """
     from scipy.stats import t
 
@@ -129,12 +132,12 @@ def holm(p: ArrayLike) -> Floats:
     Parameters
     ----------
     p : array_like (tests,)
-        NaNs do not belong to the family.
+        The p-values; NaNs are not counted as tests.
 
     Returns
     -------
     ndarray (tests,)
-        NaN where `p` is.
+        The adjusted p-values; NaN where `p` is NaN.
     """
     p = np.asarray(p, dtype=float)
     adjusted = np.full(p.shape, np.nan)

@@ -1,1 +1,1 @@
-"""Experiments as lists of runs; one TOML file each."""
+"""Recipes: experiments described as TOML files, and the runs that each of them consists of."""

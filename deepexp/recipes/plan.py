@@ -1,9 +1,10 @@
 """Turn a recipe into a list of runs.
 
-The settings of a run are merged in this order, later ones overriding earlier ones: protocol, `ON_CUDA`,
-`[settings]`, panel, profile, the profile's panel, arm, and the caller's machine settings, which do not change
-the experiment. An arm that borrows masks drops `pruning.keep`, because the masks decide how many weights are
-kept. If the protocol's source does not define an algorithm, this project's own version of it is used.
+A run's settings are merged from these sources, each of which overrides the ones before it: the protocol,
+`ON_CUDA`, the recipe's `settings`, the panel, the profile's `settings`, the profile's settings for the panel,
+the arm, and the caller's machine settings, which do not change the experiment. An arm that borrows masks
+drops `pruning.keep`, because the masks determine how many weights are kept. If a protocol does not define an
+algorithm, this project's own version of it is used.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from deepexp.config.settings import Config
 from deepexp.recipes.recipe import REFERENCES, Recipe, arms_of, flat, load, ordered_arms
 from signflow.messages import unknown
 
-# The defaults on a GPU. The profile 'smoke' ignores them, so that it computes the same on a GPU and a CPU.
+# The defaults on a GPU. The profile 'smoke' ignores them, so that its settings are the same as on a CPU.
 ON_CUDA: dict[str, Any] = {"machine.precision": "bf16", "machine.compile": True}
 
 
@@ -29,9 +30,9 @@ class PlannedRun:
     Attributes
     ----------
     panel, arm : str
-        Its place in the recipe.
+        The names of its panel and arm in the recipe.
     config : Config
-        All its settings.
+        All settings of the run.
     needs : tuple of str
         The run_ids that must be complete before it starts.
     """
@@ -55,26 +56,26 @@ def runs(
 ) -> list[PlannedRun]:
     """Plan the runs of a recipe, each listed after the runs that it needs.
 
-    Runs of equal configuration, even in different arms or recipes, share one run_id and so one folder.
+    Runs with the same configuration, even in different arms or recipes, share one run_id and one folder.
 
     Parameters
     ----------
     recipe : Recipe or str
-        The recipe, or its name or path, as for `load`.
+        The recipe, or its name or path as `load` expects it.
     profile : str
         One of the recipe's profiles.
     seeds : sequence of int, optional
-        Default: the profile's seeds.
+        The seeds to run (default: those of the profile).
     panels : sequence of str, optional
-        Default: the profile's panels.
+        The panels to run (default: those of the profile that are not optional).
     device : str
         'cpu' or 'cuda'.
     processes : int
         How many processes train a run together.
     stack : bool
-        Whether all seeds of an arm train together as a stack, see `deepexp.runs.stack`.
+        Whether all seeds of an arm train together as a stack (see `deepexp.runs.stack`).
     machine : mapping, optional
-        Dotted machine settings ('machine.compile'), which override all others.
+        Machine settings by dotted key, such as 'machine.compile'; they override all other settings.
 
     Returns
     -------
@@ -83,7 +84,7 @@ def runs(
     Raises
     ------
     ValueError
-        If the recipe cannot be planned; the message, one line, names the recipe and the faulty key.
+        If the recipe cannot be planned; the message is one line that names the recipe and the faulty key.
     """
     made = load(recipe) if isinstance(recipe, str) else recipe
     if profile not in made.profiles:
@@ -110,7 +111,7 @@ def runs(
 
 
 def _of_the_machine(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `settings`, but raise ValueError if they change more than the machine."""
+    """Return `settings`, but raise ValueError if any of them is not a machine setting."""
     for key in settings:
         if not key.startswith("machine."):
             raise ValueError(

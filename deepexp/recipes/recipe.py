@@ -1,18 +1,20 @@
-"""Recipes: an experiment as a TOML file, and the arms that it compares.
+"""Recipes: experiments described as TOML files, and the arms that they compare.
 
-A recipe states its question, the predictions that it decides, and its source. It also has
+A recipe states its question, the predictions that it decides, and its source. It also has these tables:
 
-- `[panels.X]`: the settings that distinguish the panels, usually their data set. `arms` lists the arms of a
-  panel that has only some of the recipe's;
-- `[arms.X]`: the settings of an arm. `masks = "Y"` gives it the mask sequence of arm Y's run on the same
-  panel with the same seed (`pruning.source` is then 'run' unless the arm sets it); `donor = "Y"` gives it
-  that run's weights. A name with fields in braces defines one arm for each combination of their values in
-  `[each]`; in its settings, "{field}" is replaced by the arm's value of the field;
+- `[panels.X]`: the settings of panel X, usually its data set. A panel that does not use all arms of the
+  recipe lists its arms under `arms`.
+- `[arms.X]`: the settings of arm X. With `masks = "Y"`, each of its runs uses the mask sequence of the run of
+  arm Y on the same panel with the same seed (`pruning.source` is then 'run' unless the arm sets it). With
+  `donor = "Y"`, it uses the weights of that run. If the name X contains fields in braces, the table defines
+  one arm for each combination of the fields' values in `[each]`, and "{field}" in a setting is replaced by
+  the value.
 - `[profiles.smoke|short|full]`: the protocol, the panels (those under `optional` run only when requested by
   name), the seeds, `settings` for all panels, `panel.X` for panel X, and values that replace those in
-  `[each]`. With `base = "usual"` it inherits what it leaves out from its namesake in profiles.toml.
+  `[each]`. With `base = "usual"`, the profile inherits the keys that it does not set from the profile of the
+  same name in profiles.toml.
 
-`plan` turns a recipe into runs.
+The module `plan` turns a recipe into runs.
 """
 
 from __future__ import annotations
@@ -37,12 +39,12 @@ _PROFILES = "profiles.toml"
 
 
 class Profile(BaseModel):
-    """How much of a recipe is run: the protocol, the panels and the seeds.
+    """The size at which a recipe is run: the protocol, the panels and the seeds.
 
     Attributes
     ----------
     base : 'usual', optional
-        If given, the profile inherits what it leaves out, see the module's docstring.
+        If given, the profile inherits the keys that it does not set (see the module's docstring).
     protocol : str
         A name in `PROTOCOLS`.
     panels : tuple of str
@@ -51,10 +53,12 @@ class Profile(BaseModel):
         Panels that run only when requested by name.
     seeds : tuple of int
         The seeds of every arm.
-    settings, panel : dict
-        Settings for all panels, and for single panels by name.
+    settings : dict
+        Settings for all panels.
+    panel : dict of dicts
+        Further settings for single panels, by the name of the panel.
     each : dict of lists
-        Values that replace those in the recipe's `each`.
+        Values that replace those in the `each` of the recipe.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,7 +83,7 @@ class Recipe(BaseModel):
     question : str
         What the experiment asks.
     predictions : tuple of str
-        The keys in `PREDICTIONS` that it decides.
+        The predictions that the experiment decides, as keys of `PREDICTIONS`.
     source : str
         Where the experiment was published, or 'this project'.
     settings : dict
@@ -87,9 +91,9 @@ class Recipe(BaseModel):
     panels, arms : dict of dicts
         Settings of each panel and of each arm, by name.
     each : dict of lists
-        The values of the fields in braces.
+        The values of each field in braces, by the name of the field.
     profiles : dict of Profile
-        By name: smoke, short, full.
+        The profiles by name: smoke, short, full.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -111,7 +115,7 @@ def recipes() -> dict[str, Recipe]:
     Returns
     -------
     dict of Recipe
-        By name.
+        The recipes by name.
     """
     return {name: load(name) for name in _names()}
 
@@ -178,7 +182,7 @@ def _parse(name: str, text: str) -> Recipe:
 
 
 def _completed(tree: dict[str, Any]) -> dict[str, Any]:
-    """Return the recipe, with the inherited parts of its profiles with `base = "usual"` filled in."""
+    """Return the recipe after filling in the keys that profiles with `base = "usual"` inherit."""
     usual = tomllib.loads(_FOLDER.joinpath(_PROFILES).read_text(encoding="utf-8"))
     profiles = tree.get("profiles")
     if not isinstance(profiles, dict):  # validation reports this
@@ -195,7 +199,7 @@ def _has_base(profile: object) -> bool:
 
 
 def arms_of(recipe: Recipe, profile: Profile) -> dict[str, dict[str, Any]]:
-    """Return the flat settings of every arm by name, with the fields in braces filled in."""
+    """Return the flat settings of every arm, by the arm's name, with the fields in braces filled in."""
     each = {**recipe.each, **profile.each}
     single = {field: values[0] for field, values in each.items() if len(values) == 1}
     arms: dict[str, dict[str, Any]] = {}

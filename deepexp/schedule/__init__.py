@@ -1,1 +1,1 @@
-"""Which runs of a plan are left, how long they take, and where they are trained."""
+"""Find out which runs of a plan are left and how long they will take, and train them here or elsewhere."""

@@ -1,4 +1,4 @@
-"""How long a plan's runs take: the images left, divided by an observed, measured or assumed speed."""
+"""Estimate how long runs take: the images left, divided by an observed, measured or assumed speed."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ if TYPE_CHECKING:
     from deepexp.data.dataset import Dataset
     from deepexp.runs import workspace
 
-START = 4.0  # seconds to start the process of a run, on two cores
-# Speeds assumed for a GPU if this machine has none. PUBLISHED has the training images/s of ResNet50 at 224
-# pixels: on one A100 in mixed precision and in TF32, on one V100 in float32
-# (github.com/NVIDIA/DeepLearningExamples, PyTorch/Classification/ConvNets/resnet50v1.5/README.md, results
-# with pytorch-21.03). LAYER_SECONDS is an assumption: the least time that a layer takes in a step if its
-# kernels are launched one by one, or as a CUDA graph (machine.compile).
+START = 4.0  # seconds that it takes to start a run's process on a machine with two cores
+# If this machine has no GPU, the speed of a GPU is assumed from these numbers. PUBLISHED has the images/s at
+# which ResNet50 trains on images of 224x224 pixels, on one A100 in mixed precision ('bf16') and in TF32, and
+# on one V100 in float32 (github.com/NVIDIA/DeepLearningExamples,
+# PyTorch/Classification/ConvNets/resnet50v1.5/README.md, results with pytorch-21.03). LAYER_SECONDS is an
+# assumption: the least time that a layer takes in a step, for each value of machine.compile. With False, its
+# kernels are launched one by one; with True, all kernels are launched together as a CUDA graph.
 PUBLISHED = {"float32": 367, "tf32": 938, "bf16": 2470}
 RESNET50_OPERATIONS = 2.43e10  # per training image, as `deepexp.runs.speed.operations` counts them
-LAYER_SECONDS = {False: 3e-4, True: 5e-5}  # by machine.compile
+LAYER_SECONDS = {False: 3e-4, True: 5e-5}
 
 
-# The numbers of (training, test) images in the data sets stored as arrays, so that a plan needs no data.
+# Numbers of training and test images in the data sets that are stored as arrays, so that planning need not
+# read them.
 _IMAGES = {"digits": (1_438, 359), "cifar10": (50_000, 10_000), "cifar100": (50_000, 10_000)}
 
 
@@ -42,7 +44,7 @@ class Work:
     dataset : str
         A key of `SOURCES`.
     size : int, optional
-        The images' height and width, if they are resized.
+        Height and width to which the images are resized; None if they are not.
     model, batch_size, machine
         As in the run's configuration.
     """
@@ -69,7 +71,7 @@ class Speed:
     images_per_second : float
         Training images per second; for a stack, summed over its members.
     known : str
-        Where the speed comes from, as text.
+        How the speed was found, as text.
     """
 
     images_per_second: float
@@ -87,7 +89,10 @@ def work(config: Config) -> Work:
 
 
 def images(config: Config) -> int:
-    """Count the images that a run trains on over all its levels; each test image counts as a third of one."""
+    """Count the images that a run processes in all epochs of all its levels.
+
+    A test image counts as a third of a training image each time the network is evaluated.
+    """
     train, test = _counts(config.data.dataset, config.data.classes)
     count = min(train - config.data.validation, config.data.limit or train)
     batch = config.train.batch_size
@@ -99,7 +104,7 @@ def images(config: Config) -> int:
 
 
 def left(config: Config, folder: Path) -> float:
-    """Return how many of these images the run in `folder` has yet to process."""
+    """Return how many images, counted as by `images`, the run in `folder` still has to process."""
     if completeness.is_recorded(folder, config):
         return 0.0
     done = _progress(folder)
@@ -109,9 +114,9 @@ def left(config: Config, folder: Path) -> float:
 
 
 def seconds(configs: Iterable[Config], runs: Path, speeds: Mapping[Work, Speed]) -> float:
-    """Estimate the seconds that the rest of these runs takes, one run after the other.
+    """Estimate how many seconds it takes to finish these runs one after the other.
 
-    Work of a kind that is not in `speeds` is assumed to go at their mean speed.
+    A kind of work that is missing from `speeds` is assumed to have the mean of these speeds.
     """
     mean = sum(speed.images_per_second for speed in speeds.values()) / len(speeds)
     total = 0.0
@@ -125,7 +130,7 @@ def seconds(configs: Iterable[Config], runs: Path, speeds: Mapping[Work, Speed])
 
 
 def observed(configs: Iterable[Config], runs: Path) -> dict[Work, Speed]:
-    """Return the speeds at which these runs, in the folder `runs`, have trained so far."""
+    """Return the speeds that these runs have recorded in the folder `runs`, by kind of work."""
     found = {}
     for config in configs:
         rate = _progress(runs / config.run_id).get("images_per_second")
@@ -147,7 +152,7 @@ def speeds(configs: Iterable[Config], runs: Path) -> dict[Work, Speed]:
     Returns
     -------
     dict of Speed
-        By kind of work.
+        The speed of each kind of work.
     """
     configs = list(configs)
     found = observed(configs, runs)
@@ -159,7 +164,7 @@ def speeds(configs: Iterable[Config], runs: Path) -> dict[Work, Speed]:
 
 @functools.cache
 def _counts(name: str, classes: int | None) -> tuple[int, int]:
-    """Return the numbers of training and test images in this machine's copy, else as published."""
+    """Return the numbers of training and test images in this machine's copy, or else as published."""
     if name in _IMAGES:
         return _IMAGES[name]
     from deepexp.data import image_folder
@@ -174,15 +179,15 @@ def _counts(name: str, classes: int | None) -> tuple[int, int]:
 
 
 def _measured(config: Config) -> Speed:
-    """Measure the speed by training on random images for a second; assume a speed if the GPU is absent."""
+    """Measure the speed by training on random images for a second; if the GPU is missing, assume a speed."""
     import torch
 
     from deepexp.runs import setup
     from deepexp.runs import speed as bench
     from deepexp.runs.stack import Stack
 
-    # A dense run on random images needs neither the data set nor files of other runs. If the GPU is absent,
-    # the run is built on the CPU, only to count its layers and operations.
+    # A dense run on random images needs neither the data set nor the files of other runs. If the GPU is
+    # missing, the run is built on the CPU just so that its layers and operations can be counted.
     device = config.machine.device
     absent = device == "cuda" and not torch.cuda.is_available()
     instead = {"device": "cpu", "compile": False, "precision": "float32"}
@@ -215,7 +220,7 @@ def random_images(config: Config, count: int) -> Dataset:
     Parameters
     ----------
     config : Config
-        Its data set determines shape and classes, its machine the device.
+        The configuration that determines the images' shape, the number of classes and the device.
     count : int
         Number of training images; the validation and test sets are empty.
 
@@ -240,9 +245,9 @@ def random_images(config: Config, count: int) -> Dataset:
 
 
 def _assumed(work: workspace.Run, config: Config, count: int) -> Speed:
-    """Assume a GPU's speed: a step takes a fixed time per layer, or the time of its operations if longer.
+    """Assume a GPU's speed: a step takes a fixed time per layer, or longer if its operations take longer.
 
-    A stack of `count` networks has as many layers as one network, but the operations of all.
+    A stack of `count` networks has as many layers as one network, but `count` times as many operations.
     """
     from deepexp.runs import speed as bench
 
@@ -258,7 +263,7 @@ def _assumed(work: workspace.Run, config: Config, count: int) -> Speed:
 def _progress(folder: Path) -> dict[str, float]:
     try:
         return records.progress(folder)
-    except ValueError:  # an estimate can do without a damaged file
+    except ValueError:  # an estimate does not need the file, so a damaged one is ignored
         return {}
 
 

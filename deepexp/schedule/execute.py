@@ -1,4 +1,4 @@
-"""Train runs, each after the runs that it needs: here, on a Dask cluster or under SLURM."""
+"""Train runs on this machine, on a Dask cluster or under SLURM, each after the runs that it needs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from deepexp.storage import folder as layout
 
 @dataclass(frozen=True)
 class Job:
-    """A callable that trains a run or a stack on any machine with the same files.
+    """A callable that trains a run or a stack on any machine that has access to the same files.
 
     Attributes
     ----------
     configs : tuple of str
-        The configurations as TOML.
+        The configuration of each run, as TOML.
     folders : tuple of str
-        The absolute paths of the runs' folders.
+        The absolute path of each run's folder.
     """
 
     configs: tuple[str, ...]
@@ -40,7 +40,7 @@ class Job:
         return [config.run_id for config in configs]
 
     def checkpoint(self) -> Any:
-        """Return this job, so that submitit requeues it when SLURM stops it early; it then resumes."""
+        """Let submitit requeue this job if SLURM stops it early; the requeued job resumes the run."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
@@ -63,9 +63,9 @@ def trained(
     Yields
     ------
     number : int
-        Which of the runs has progressed.
+        The position in `configs` of the run that has progressed.
     event : LevelProgress
-        Its progress.
+        The progress of that run.
     """
     from deepexp.runs import run as levels
     from deepexp.runs import stacked_run
@@ -107,15 +107,15 @@ def execute(
     Parameters
     ----------
     todo : sequence of sequences of PlannedRun
-        The units: runs that train together.
+        The units; the runs of a unit train together.
     start : callable
-        Starts a unit and returns a future, which is done when the unit ends.
+        Starts to train a unit, and returns a future that is done once the unit has finished or failed.
     done : callable
-        Called with each completed run, even if its unit failed afterwards.
+        Called with each run that is complete, even if another run of its unit failed.
     folder : Path
         The folder of the runs.
     most : int, optional
-        How many units run at a time (default: all).
+        The largest number of units that run at a time (default: no limit).
 
     Returns
     -------

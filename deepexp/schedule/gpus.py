@@ -1,4 +1,4 @@
-"""Choose the GPU of a run: the first that no other run holds."""
+"""Choose the GPU for a run: the first one that no other run has reserved."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from deepexp.config.settings import Config
 def device(config: Config) -> Iterator[None]:
     """Reserve a GPU of this machine for a run on 'cuda', as soon as one is free.
 
-    No GPU is reserved for a run on a CPU, nor for a process of torchrun, which already has one. Users of the
-    same machine do not wait for each other.
+    Nothing is reserved for a run on the CPU, nor for a process started by torchrun, whose local rank already
+    determines its GPU. A run waits only for other runs of the same user.
 
     Parameters
     ----------
     config : Config
-        Its `machine.device` says whether the run needs a GPU.
+        The run's configuration; `machine.device` says whether it needs a GPU.
 
     Yields
     ------
@@ -44,7 +44,8 @@ def device(config: Config) -> Iterator[None]:
         raise ValueError("a run on 'cuda' needs a CUDA device, but torch finds none; use --device cpu")
     names = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     visible = names.split(",") if names else [str(i) for i in range(torch.cuda.device_count())]
-    # A lock's name has the user's id, since a user may not open another's files here for writing.
+    # The names of lock files contain the user's id, because in this folder a user cannot open another user's
+    # files for writing.
     here = Path(tempfile.gettempdir())
     # The name of a GPU partition may contain slashes, as in MIG-GPU-x/1/0.
     named = [name.strip().replace("/", "_") for name in visible]
@@ -56,7 +57,7 @@ def device(config: Config) -> Iterator[None]:
 
 @contextlib.contextmanager
 def first_free(locks: Sequence[Path], pause: float = 0.5) -> Iterator[int]:
-    """Acquire the first lock file that is free, and yield its index; wait if all are held."""
+    """Acquire the first lock file that is free, and yield its index; if all are held, wait for one."""
     with contextlib.ExitStack() as stack:
         files = [
             stack.enter_context(os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666))) for path in locks

@@ -17,10 +17,11 @@ from signflow.provenance import source_digest
 def makefile(
     recipe: str, runs: Sequence[PlannedRun], folder: Path, options: Sequence[str], build: Path
 ) -> str:
-    """Write a makefile for a plan's runs, result file and figure.
+    """Return a makefile for a plan's runs, result file and figure.
 
-    The target of a run is its levels.csv. An unfinished run may have part of that file, so its target is
-    phony. The result file is phony if it was made from other runs, older sources or an older recipe.
+    The target of a run is its levels.csv. If the run is unfinished, its target is phony, since levels.csv may
+    exist but have only some of the levels. The result file is also a phony target, unless it was made from
+    exactly these runs by the present sources and the present recipe.
 
     Parameters
     ----------
@@ -33,7 +34,7 @@ def makefile(
     options : sequence of str
         The options of the plan, which the makefile passes on to `deepexp run` and `deepexp reduce`.
     build : Path
-        The folder with results/ and figures/.
+        The folder for results/ and figures/.
 
     Returns
     -------
@@ -66,7 +67,7 @@ def makefile(
         lines += [
             f"{first}: {' '.join(_target(need, folder) for run in unit for need in run.needs)}",
             f"\t@$(INTERPRETER) -m deepexp run {told} --only {unit[0].config.run_id}",
-            *(f"{other}: {first}" for other in others),  # trained with the first
+            *(f"{other}: {first}" for other in others),  # trained together with the first
         ]
     lines += [
         f"{results}: {' '.join(dict.fromkeys(_target(run.config.run_id, folder) for run in runs))}",
@@ -78,7 +79,10 @@ def makefile(
 
 
 def is_reduced(results: Path, runs: Sequence[PlannedRun]) -> bool:
-    """Return whether `results` was made from exactly these runs and by the present sources."""
+    """Return whether `results` is up to date.
+
+    It must be made from exactly these runs, by the present sources, and without leaving out starved levels.
+    """
     import h5netcdf
 
     try:
@@ -92,7 +96,10 @@ def is_reduced(results: Path, runs: Sequence[PlannedRun]) -> bool:
 
 
 def _is_newer(recipe: Path, results: Path) -> bool:
-    """Return whether a user's own recipe is newer; the package's recipes are part of its sources."""
+    """Return whether a recipe is a user's own file and newer than `results`.
+
+    A recipe of the package is part of the sources, whose digest `is_reduced` compares.
+    """
     return recipe.suffix == ".toml" and recipe.stat().st_mtime > results.stat().st_mtime
 
 

@@ -56,7 +56,7 @@ def outlook(todo: Sequence[PlannedRun], folder: Path, speeds: Mapping[costs.Work
     folder : Path
         The folder of the runs.
     speeds : mapping of Speed
-        By kind of work.
+        The speed of each kind of work.
 
     Returns
     -------
@@ -74,12 +74,12 @@ def outlook(todo: Sequence[PlannedRun], folder: Path, speeds: Mapping[costs.Work
 
 
 def news(run: PlannedRun, todo: Sequence[PlannedRun], folder: Path) -> str:
-    """Report that a run is complete, how many are left, and how long they will take at the speeds so far.
+    """Report that a run is complete, how many are left, and how long they will take at the observed speeds.
 
     Parameters
     ----------
     run : PlannedRun
-        A complete run.
+        The run that is complete.
     todo : sequence of PlannedRun
         The runs that are not complete.
     folder : Path
@@ -97,6 +97,6 @@ def news(run: PlannedRun, todo: Sequence[PlannedRun], folder: Path) -> str:
 
 
 def at_a_time() -> int:
-    """Return how many jobs the make that started this process runs at a time; 1 if no make did."""
+    """Return the number of parallel jobs of the `make` that started this process, or 1 if none did."""
     found = re.search(r"-j ?(\d+)", os.environ.get("MAKEFLAGS", ""))
     return int(found[1]) if found else 1

@@ -13,12 +13,12 @@ from deepexp.schedule.execute import job
 def submit(
     todo: Sequence[Sequence[PlannedRun]], folder: Path, parameters: Mapping[str, Any]
 ) -> dict[str, str]:
-    """Submit units to SLURM, each to start once the runs that it needs are complete.
+    """Submit units to SLURM, so that each starts once the runs that it needs are complete.
 
     Parameters
     ----------
     todo : sequence of sequences of PlannedRun
-        The units (runs that train together), each after the units that it needs.
+        The units, each listed after the units that it needs; the runs of a unit train together.
     folder : Path
         The folder of the runs.
     parameters : mapping

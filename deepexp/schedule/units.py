@@ -1,4 +1,4 @@
-"""The unfinished runs of a plan, grouped into units that train together."""
+"""Group the unfinished runs of a plan into units: single runs, or runs that train together as a stack."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deepexp.storage import completeness
 
 
 def unfinished(runs: Sequence[PlannedRun], folder: Path) -> list[PlannedRun]:
-    """Return the runs that are not complete, each run_id once, in the given order.
+    """Return the runs that are not complete, in the given order and each run_id only once.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def unfinished(runs: Sequence[PlannedRun], folder: Path) -> list[PlannedRun]:
 def units(runs: Sequence[PlannedRun], folder: Path) -> list[list[PlannedRun]]:
     """Return the units left to train: single runs, or the runs of an arm that train as one stack.
 
-    A stack is listed whole, since all its runs resume together if one of them is not complete.
+    If any run of a stack is not complete, its unit has all runs of the stack, since they resume together.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def units(runs: Sequence[PlannedRun], folder: Path) -> list[list[PlannedRun]]:
 
 
 def _once(runs: Sequence[PlannedRun]) -> dict[str, PlannedRun]:
-    """Return the runs by run_id; a run that several arms share is listed for the first of them."""
+    """Map every run_id to the first run that has it; runs in different arms can have the same run_id."""
     once: dict[str, PlannedRun] = {}
     for run in runs:
         once.setdefault(run.config.run_id, run)
