@@ -1,4 +1,4 @@
-"""IMP, WR and LRR: from which weights a level starts after pruning. All other modules ask an `Algorithm`."""
+"""IMP, WR and LRR: which weights a level starts from after pruning. All other modules use `Algorithm`."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Algorithm:
         return trained if self.rewinds_to is None else rewound
 
     def check_times(self, level_time: float, learning_rate: float | None = None) -> None:
-        """Raise ValueError if `rewind_time` is after the level, or if a time is not close to whole steps."""
+        """Raise ValueError if `rewind_time` > `level_time` or a time is not near a whole number of steps."""
         if self.rewind_time is not None:
             if self.rewind_time > level_time:
                 raise ValueError(

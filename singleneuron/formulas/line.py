@@ -28,15 +28,16 @@ def side_flow(a: float, w: float, rate: float, slope: float, t: float) -> tuple[
     a + w and a - w keep their signs, and their squares obey Riccati equations. With kappa = c/(2R),
     sigma = slope/R, R^2 = slope^2 + c^2/4, tau = tanh(rate R t) and
 
-        e1 = 1 + sigma tau + (a - w)^2 tau/(2R),  e2 = 1 - sigma tau + (a + w)^2 tau/(2R):
+        e1 = 1 + sigma tau + (a - w)^2 tau/(2R),  e2 = 1 - sigma tau + (a + w)^2 tau/(2R),
 
-    a + w is multiplied by sqrt(e1/e2), a - w by its inverse, and half their sum and difference are
+    the first form of the solution multiplies a + w by sqrt(e1/e2) and divides a - w by it. The second form is
+    half the sum and half the difference of the results:
 
         a <- (a (1 + kappa tau) + sigma tau w) / sqrt(e1 e2),
         w <- (w (1 - kappa tau) + sigma tau a) / sqrt(e1 e2).
 
     If a w slope >= 0, the second form is used: nothing in it cancels, so that a dying w stays accurate. If
-    a w slope < 0, the first form is used: nothing in it cancels except where a or w passes through 0.
+    a w slope < 0, the first form is used: nothing cancels in it, except where a or w passes through 0.
     """
     if rate == 0.0 or t == 0.0:
         return a, w

@@ -130,7 +130,7 @@ def parts(rhs, gauge):
 
     @routine
     def settle(p, y, error, s, times, out, limit, t_certain, work):
-        """Accept or reject the step to y1, record the state at the times in it, and choose the next step.
+        """Accept or reject the step to y1, record the state at the times within it, choose the next step.
 
         Returns RUNNING, or the reason why the trajectory ends.
         """

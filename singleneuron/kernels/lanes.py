@@ -246,7 +246,7 @@ def build(rhs, watch, size, rows):
         watch(b, bits, w, tolerance, near)
         for lane in range(w):
             error = b[sum5 * LANES + lane]
-            # After a rejected step, and after the step that follows it, the step size must not grow.
+            # The step size must not grow after a rejected step, nor after the step that follows it.
             most = 1.0 if b[rejected * LANES + lane] != 0.0 or not error < 1.0 else 10.0
             b[sum3 * LANES + lane] = b[h * LANES + lane] * min(most, step_factor(error))
         for lane in range(w):

@@ -25,7 +25,7 @@ class Line(NamedTuple):
     c_pos, c_neg : float or ndarray, shape (B,)
         (1/n) sum x^2 over the samples with x > 0 or x < 0, respectively; 0 if there are none.
     s_pos, s_neg : float or ndarray, shape (B,)
-        sum x y / sum x^2 over the same samples: the value of a w that fits them best.
+        sum x y / sum x^2 over the same samples: the value of a w that fits these samples best.
 
     References
     ----------

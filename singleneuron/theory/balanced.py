@@ -59,7 +59,7 @@ def angle_equation() -> Claims:
 def bernoulli_equation() -> Claims:
     """If a = +-rho, u = rho^2 obeys u' = +-2 u k - u^2; ((pi - theta)/sin theta)^2 is an integrating factor.
 
-    If E is this factor, E' = +-2 k E, hence (E/u)' = E.
+    This factor, E(theta), obeys E' = +-2 k E, hence (E/u)' = E.
     """
     claims = []
     E = integrating_factor(theta)

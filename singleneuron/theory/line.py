@@ -70,8 +70,7 @@ def invariants() -> Claims:
     """On either side of w = 0, a + w, a - w and the residual s - a w keep their signs; the residual decays.
 
     The derivative of each of the three is a multiple of that quantity. Since a^2 + w^2 >= |c|, the residual
-    decays exponentially if c != 0.
-    Theorem 2.1 if balanced; beyond the paper otherwise.
+    decays exponentially if c != 0. Theorem 2.1 if balanced; beyond the paper otherwise.
     """
     return (
         Equation(Rate(a + w), C * (s - a * w) * (a + w), rate(a + w, FLOW)),

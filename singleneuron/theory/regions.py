@@ -13,13 +13,13 @@ from singleneuron.theory.line import w as w_line
 from singleneuron.theory.population import POLAR, a, kernel_slope, p, plane_flow, polar_flow, q, rho, theta
 
 a0, w1, norm, s_pos, s_neg = sp.symbols("a_0 w_1 rho s_pos s_neg", real=True)
-"""The start: outer weight, w.v and |w|; and the s of each side of w_1 = 0 (1 and 0 for the population)."""
+"""A start (outer weight, w.v and |w|), and s on either side of w_1 = 0: 1 and 0 for the population."""
 
 
 def line_success(
     a: sp.Expr = a0, w: sp.Expr = w1, s_pos: sp.Expr = sp.S.One, s_neg: sp.Expr = sp.S.Zero
 ) -> Boolean:
-    """State when the flow in one coordinate succeeds, given data on both sides and s_pos != 0.
+    """Return the condition for success in one coordinate, given data on both sides and s_pos != 0.
 
     If s_pos < 0 the sign of a is reversed, since (a, s) -> (-a, -s) is a symmetry of the flow. Theorem 2.1 if
     balanced; beyond the paper otherwise.
@@ -29,7 +29,7 @@ def line_success(
 
 
 def dense_success(a: sp.Expr = a0, p: sp.Expr = w1, norm: sp.Expr = norm) -> Boolean:
-    """State when the population flow in d > 1 succeeds: a > -|w|, with w neither 0 nor antiparallel to v.
+    """Return the condition for success of the population flow in d > 1: a > -|w| and w.v > -|w|.
 
     Lemma 2.2 if balanced; beyond the paper otherwise.
     """
@@ -37,7 +37,7 @@ def dense_success(a: sp.Expr = a0, p: sp.Expr = w1, norm: sp.Expr = norm) -> Boo
 
 
 def success_region(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Zero) -> Boolean:
-    """State the condition under which the start (a_0, w_1, rho) succeeds.
+    """Return the condition under which an algorithm succeeds from the start (a_0, w_1, rho).
 
     Parameters
     ----------
@@ -184,9 +184,9 @@ def nesting() -> Claims:
     """For every rewind time, IMP's region is part of WR's, and WR's of LRR's. Theorem 2.3 if balanced.
 
     Beyond the paper at any other balance. The dense flow never leaves {w_1 > 0, a > -w_1}, so WR's region
-    grows with the rewind time, starting from IMP's. The dense flow never enters LRR's region from outside
-    either, so WR's region is part of LRR's, as IMP's is. Here rho >= |w_1|, with equality only on the line
-    through v. Re-balancing can only shrink a region. Label noise can only enlarge IMP's, within LRR's region.
+    grows with the rewind time, starting from IMP's. Nor does the flow ever enter LRR's region from outside,
+    so WR's region is part of LRR's, as IMP's is. Here rho >= |w_1|, with equality only on the line through v.
+    Re-balancing can only shrink a region. Label noise can only enlarge IMP's, within LRR's region.
     """
     ahead, side = sp.Symbol("w_1", real=True, nonzero=True), sp.Symbol("q", nonnegative=True)
     length = sp.sqrt(ahead**2 + side**2)
@@ -202,7 +202,7 @@ def nesting() -> Claims:
 
 
 def balanced_regions() -> Claims:
-    """From balanced starts off the line through v, LRR succeeds iff a > 0, IMP iff w_1 > 0 too. Theorem 2.3.
+    """From balanced starts not along +-v, LRR succeeds iff a > 0, and IMP iff a > 0 and w_1 > 0. Theorem 2.3.
 
     With label noise and s_neg > 0, IMP only needs a > 0 and w_1 != 0, which is beyond the paper.
     """
