@@ -1,4 +1,4 @@
-"""IMP, WR and LRR: what a level starts from after pruning. All other modules ask an `Algorithm`."""
+"""IMP, WR and LRR: which weights a level starts from after pruning. All other modules use `Algorithm`."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Algorithm:
     Attributes
     ----------
     name : {'imp', 'wr', 'lrr'}
-        IMP takes a and w from the start, WR from the dense level at `rewind_time`, LRR from the end of the
-        previous level.
+        IMP takes a and w from the start of training, WR from the dense level at `rewind_time`, and LRR from
+        the end of the previous level.
     rewind_time : float or None
-        The time, >= 0, that WR rewinds to; with 0, WR is IMP. None for the other algorithms.
+        The time, >= 0, to which WR rewinds; with 0, WR is IMP. None for the other algorithms.
     imp : {'keep', 'rebalance'}
         What IMP and WR do with a after pruning: keep it, or set it to sign(a) |mask * w|.
 
@@ -85,7 +85,7 @@ class Algorithm:
 
     @property
     def rewinds_to(self) -> float | None:
-        """The time in the dense level that a and w are reset to; None for LRR, which resets nothing."""
+        """The time in the dense level to which a and w are reset; None for LRR, which resets nothing."""
         return {"imp": 0.0, "wr": self.rewind_time, "lrr": None}[self.name]
 
     @property
@@ -98,7 +98,7 @@ class Algorithm:
         return trained if self.rewinds_to is None else rewound
 
     def check_times(self, level_time: float, learning_rate: float | None = None) -> None:
-        """Raise ValueError if a time is beyond its level, or not close to a whole number of descent steps."""
+        """Raise ValueError if `rewind_time` > `level_time` or a time is not near a whole number of steps."""
         if self.rewind_time is not None:
             if self.rewind_time > level_time:
                 raise ValueError(
@@ -110,7 +110,7 @@ class Algorithm:
 
 
 def _check_steps(name: str, time: float, learning_rate: float | None) -> None:
-    """Raise ValueError if a time is not close to a whole number of steps."""
+    """Raise ValueError if a time is not close to a whole number of descent steps."""
     if learning_rate is None or not math.isfinite(time):
         return
     reached = learning_rate * round(time / learning_rate)
@@ -136,7 +136,7 @@ def level_counts(d: int, targets: int, levels: int) -> tuple[int, ...]:
     Returns
     -------
     tuple of int
-        The levels + 1 counts, from d to `targets`; only (d,) if d = targets, since nothing is pruned.
+        The `levels` + 1 counts, from d to `targets`; just (d,) if d = targets, since then nothing is pruned.
 
     Raises
     ------

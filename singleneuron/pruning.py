@@ -19,7 +19,7 @@ from singleneuron.problem.status import Status
 from singleneuron.problem.status import success as success_of
 
 NO_OUTCOME = (Status.UNDECIDED, Status.FAILED, Status.AMBIGUOUS)
-"""If a level has one of these statuses, the outcome of its run is open."""
+"""If a level of infinite length ends with one of these statuses, its run has no outcome either."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class PruneResult:
     Attributes
     ----------
     success : ndarray, shape (B,)
-        1 where the run succeeded, 0 where it did not, NaN where it is undecided, ambiguous or failed.
+        1 where the run succeeded, 0 where it did not, NaN where it has no outcome: a level failed, is
+        ambiguous or, if `level_time` was inf, is undecided.
     status : ndarray of int8, shape (B,)
         `Status` code of each run.
     levels : ndarray of int8, shape (B, L + 1)
@@ -70,7 +71,7 @@ class PruneResult:
 
 
 def smallest_pruned(w: Array, mask: BoolArray, count: int) -> BoolArray:
-    """Return the mask (B, d) of the `count` largest kept |w_i| in each row; the lower index wins ties."""
+    """Return the mask (B, d) of each row's `count` largest |w_i| within `mask`; the lower index wins ties."""
     magnitude = np.where(mask, np.abs(w), -1.0)
     order = np.argsort(-magnitude, axis=1, kind="stable")
     kept = np.zeros(mask.shape, dtype=bool)
@@ -79,7 +80,7 @@ def smallest_pruned(w: Array, mask: BoolArray, count: int) -> BoolArray:
 
 
 def rebalanced(starts: State, mask: BoolArray) -> State:
-    """Return the starts with w masked and a = sign(a) |mask * w|, which are balanced by construction."""
+    """Return balanced starts: mask * w in place of w, and sign(a) |mask * w| in place of a."""
     w = np.where(mask, starts.w, 0.0)
     norm = np.abs(w).max(axis=1) if np.all(mask.sum(axis=1) == 1) else np.linalg.norm(w, axis=1)
     return State(np.sign(starts.a) * norm, w, np.zeros(starts.size))
@@ -98,10 +99,10 @@ def prune(
     progress: Progress | None = None,
     **training: Any,
 ) -> PruneResult:
-    """Prune with IMP, WR or LRR from d coordinates to as many as the target has, and train every level.
+    """Prune with IMP, WR or LRR from d coordinates down to as many as the target has; train every level.
 
-    Levels are trained by any method that `integrate` offers. A run of finite levels succeeds if its last
-    level ends within tolerance of the target; a run of infinite levels succeeds if its limit is the target.
+    Levels are trained by any method that `integrate` offers. If `level_time` is finite, a run succeeds if its
+    last level ends within tolerance of the target; if it is inf, a run succeeds if its limit is the target.
 
     Parameters
     ----------
@@ -111,22 +112,23 @@ def prune(
         B starts. Reduced starts work only for the population with one target coordinate, one pruning step and
         infinite levels: then the largest coordinate of a trained w is the target's, whatever the others are.
     algorithm : {'imp', 'wr', 'lrr'} or Algorithm
-        Each level after the first starts from mask * the weights of the start ('imp'), of the dense level at
-        `rewind_time` ('wr'), or of the end of the previous level ('lrr'). If you pass an `Algorithm`, set
-        `imp` and `rewind_time` there, not here.
+        Where each level after the first takes its weights, before w is masked: from the start ('imp'), from
+        the dense level at `rewind_time` ('wr'), or from the end of the previous level ('lrr'). If you pass an
+        `Algorithm`, set `imp` and `rewind_time` there, not here.
     levels : int
-        Number of pruning steps; the counts form a geometric sequence. If d = targets, nothing is pruned.
+        Number of pruning steps; the numbers of coordinates kept form a geometric sequence. If d = targets,
+        nothing is pruned.
     imp : {'keep', 'rebalance'}
         What IMP and WR do with a after pruning: keep it, or set it to sign(a) |mask * w|.
     rewind_time : float, optional
-        Time that WR rewinds to, at most `level_time`; required for WR, not allowed for the other algorithms.
+        Time to which WR rewinds, at most `level_time`; required for WR, not allowed for other algorithms.
     level_time : float
         Length of every level; inf trains each to its limit. Gradient descent rounds this time and
         `rewind_time` to whole steps, and rejects a time that rounding changes by more than 5 %.
     dense : FlowResult, optional
-        The dense level, if it has been trained already: it is the same for every algorithm.
+        Result of the dense level, if you have it already: it is the same for every algorithm.
     progress : callable, optional
-        Called as progress(done, total) with numbers of trained starts, each counted once per level.
+        Called as progress(done, total) with numbers of trained starts; each start counts once per level.
     **training
         Passed to `integrate`: rtol, atol, method, learning_rate, label_noise, seed, tolerance.
 
@@ -205,8 +207,7 @@ def prune(
 def _limit(problem: Problem, starts: Starts, trained: FlowResult[Any]) -> Starts:
     """Return the end of a level, with trapped starts moved to their limit.
 
-    A trapped start ran out of time. Its limit is along the target, with a = 1/rho and the balance c of the
-    start.
+    A trapped start ran out of time. Its limit has w along the target, a = 1/rho and the start's balance c.
     """
     trapped = trained.status == Status.TRAPPED
     if not isinstance(problem, Population) or not trapped.any():
@@ -230,12 +231,12 @@ def _result(
     imp: str,
     to_limit: bool,
 ) -> PruneResult:
-    """Determine the outcome of runs from their levels; `to_limit` says whether the levels were infinite."""
+    """Determine the outcome of runs from their levels; `to_limit` says whether `level_time` was infinite."""
     levels = np.stack([trained.status for trained, _ in history], axis=1)
     status = levels[:, -1].copy()
     if to_limit:
-        # A run that relied on a trapped level is itself trapped, and a level without an outcome leaves the
-        # run without one: the first such level decides.
+        # A run is at best trapped if one of its levels was. It has no outcome if one of its levels has none;
+        # it then gets the status of the first such level.
         trapped = np.any(levels == Status.TRAPPED, axis=1)
         status[trapped & (status == Status.CONVERGED)] = Status.TRAPPED
         for level in levels.T[::-1]:

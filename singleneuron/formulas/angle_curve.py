@@ -1,7 +1,7 @@
-"""Tables of the universal angle curve of balanced flows in d > 1: time, inverse, and norm along the curve.
+"""Tables of the universal angle curve of balanced flows in d > 1: the time on it, its inverse, and the norm.
 
 theta is the angle between w and the target v, delta = pi - theta. Angles are passed as x = log tan(theta/2),
-which keeps the digits of delta when w is nearly antiparallel to v.
+so that delta stays accurate when w is nearly antiparallel to v.
 """
 
 import functools
@@ -17,22 +17,23 @@ from singleneuron.problem.arguments import Array
 class AngleCurve(NamedTuple):
     """The universal angle curve: dx/dT = -delta/(2 pi), T = 0 at x = 0, and the growth of the norm along it.
 
-    The tables hold polynomial coefficients, one row per cell of a uniform grid. Series are used beyond the
-    grid.
+    The tables hold polynomial coefficients, one row per cell of a uniform grid. Beyond the grid, series
+    replace them.
 
     Attributes
     ----------
     time : ndarray, shape (cells, SPLINE_DEGREE + 1)
-        T(x), in cells of width X_STEP from X_MIN on.
+        The time T(x), in cells of width X_STEP that start at X_MIN.
     growth : ndarray, shape (cells, SPLINE_DEGREE + 1)
-        h(x), in the same cells: h = H/E with E = (delta/sin(delta))^2 and H the integral of (E - 1) dT from
-        delta = 0.
+        The growth h(x), in the same cells. h = H/E, where E = (delta/sin(delta))^2 and H is the integral of
+        (E - 1) dT from delta = 0.
     angle : ndarray, shape (cells, SPLINE_DEGREE + 1)
-        x(T), in cells of width T_STEP from `time_min` on.
+        The inverse x(T), in cells of width T_STEP that start at `time_min`.
     time_min, time_max : float
         First and last T of the table `angle`.
     near_pi, near_zero : float
-        Constants of the series T = near_pi - 2 pi/delta + ... and T = -2 x + near_zero - ....
+        Constants of the series T = near_pi - 2 pi/delta + ... near theta = pi and T = near_zero - 2 x - ...
+        near theta = 0.
     """
 
     time: Array
@@ -51,7 +52,7 @@ SPLINE_DEGREE = 7
 @routine
 def _piecewise(rows: Array, position: float) -> float:
     """Evaluate the polynomial of cell floor(position) at the fractional part of `position`."""
-    cell = max(0, min(int(position), rows.shape[0] - 1))  # stays in range at the last cell's end and for NaN
+    cell = max(0, min(int(position), rows.shape[0] - 1))  # in range even at the grid's end and for NaN
     z = position - cell
     value = rows[cell, SPLINE_DEGREE]
     for power in range(SPLINE_DEGREE - 1, -1, -1):
@@ -73,7 +74,7 @@ def delta_of(m: float, x: float) -> float:
     Returns
     -------
     float
-        delta, to full relative accuracy near 0.
+        delta, with a relative error of a few ulp even near 0.
     """
     half = math.atan(m)
     return 2.0 * half if x > 0.0 else math.pi - 2.0 * half
@@ -130,11 +131,11 @@ def growth_of_norm(x: float, delta: float, curve: AngleCurve) -> float:
 
 @functools.cache
 def tabulated_curve() -> AngleCurve:
-    """Tabulate the curve: both integrals over x by quadrature, the inverse of T by Newton's method."""
+    """Tabulate the curve: T and h by quadrature over x, the inverse of T by Newton's method."""
     from scipy.interpolate import make_interp_spline
 
     def cells(grid: Array, values: Array) -> Array:
-        """Return the Taylor coefficients, in units of the cell width, of the spline through the values."""
+        """Return Taylor coefficients of the spline through the values, with the cell width as the unit."""
         spline, step = make_interp_spline(grid, values, k=SPLINE_DEGREE), grid[1] - grid[0]
         columns = [spline(grid[:-1], nu=m) * step**m / math.factorial(m) for m in range(SPLINE_DEGREE + 1)]
         return np.ascontiguousarray(np.stack(columns, axis=1))

@@ -1,7 +1,7 @@
 """The balanced population flow in d > 1 (Lemma 2.2) in closed form: its angle and its state at any time.
 
 Balanced means |a| = |w|. theta is the angle between w and the target v, delta = pi - theta. Angles are passed
-as x = log tan(theta/2), which keeps the digits of delta when w is nearly antiparallel to v.
+as x = log tan(theta/2), so that delta stays accurate when w is nearly antiparallel to v.
 """
 
 import math
@@ -23,7 +23,7 @@ from singleneuron.formulas.line import side_flow
 from singleneuron.kernels.compiling import kernel, routine
 from singleneuron.problem.arguments import Array
 
-M_LINE = 1e-304  # below this sine, w counts as on the line through v
+M_LINE = 1e-304  # w counts as parallel to v or -v if the tangent of half the angle to it is below this
 
 
 @kernel()
@@ -39,7 +39,7 @@ def _angle_kernel(time, curve, x):
 
 
 def angle_time_x(x: ArrayLike) -> Array:
-    """Compute T as in `angle_time`, but from x = log tan(theta/2): accurate even near theta = pi.
+    """Compute T as in `angle_time`, but from x = log tan(theta/2), which is accurate even near theta = pi.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def angle_time_x(x: ArrayLike) -> Array:
     Returns
     -------
     ndarray
-        T, of the same shape; near pi its relative error equals that of delta = pi - theta.
+        T, of the same shape; near theta = pi, it has the relative error of delta = pi - theta.
 
     References
     ----------
@@ -85,9 +85,9 @@ def universal_x(time: ArrayLike) -> Array:
 
 
 def angle_time(theta: ArrayLike) -> Array:
-    """Compute T(theta) = 2 pi int_theta^{pi/2} dphi / ((pi - phi) sin(phi)), a clock for the angle.
+    """Compute T(theta) = 2 pi int_theta^{pi/2} dphi / ((pi - phi) sin(phi)), the angle's time on the curve.
 
-    Balanced population flows (d > 1) satisfy T(theta(t)) = T(theta(0)) + t if a > 0 and T(theta(0)) - t if
+    Along a balanced population flow (d > 1), T(theta(t)) = T(theta(0)) + t if a > 0, and T(theta(0)) - t if
     a < 0, for any d and any norm.
 
     Parameters
@@ -163,8 +163,8 @@ def _balanced_point(a: float, p: float, q: float, t: float, curve: AngleCurve) -
     """Compute `balanced_flow` for one start.
 
     The angle moves along the universal curve: T <- T + sign(a) t. With E and H as in `AngleCurve` and
-    rho = |w|, d(E/rho^2)/dt = E, so E/rho^2 grows by t + |change of H|. The code divides this by the larger E
-    of the two ends, so that nothing overflows. Here m = e^{-|x|}.
+    rho = |w|, d(E/rho^2)/dt = E, so E/rho^2 grows by t + |change of H|. This growth is divided by E at the
+    start or at t, whichever is larger, so that nothing overflows. Here m = e^{-|x|}.
     """
     norm = abs(a)
     if norm == 0.0 or t == 0.0:
@@ -253,8 +253,8 @@ def balanced_flow(a: ArrayLike, p: ArrayLike, q: ArrayLike, t: ArrayLike) -> tup
 def flip_angle(t: ArrayLike) -> Array:
     """Compute the angle from which a balanced flow with a > 0 reaches pi/2 at time t.
 
-    This is the theta* >= pi/2 with T(theta*) = -t. Flows that start below it have w_1 > 0 at t. So with one
-    target coordinate and rewind time t, P(WR succeeds) = P(theta(0) < theta*)/2.
+    This is the angle theta* >= pi/2 with T(theta*) = -t. Flows that start at a smaller angle have w_1 > 0 at
+    t. So with one target coordinate and rewind time t, P(WR succeeds) = P(theta(0) < theta*)/2.
 
     Parameters
     ----------

@@ -9,14 +9,15 @@ from singleneuron.problem.arguments import Array
 
 @routine
 def broadcast_at(values: Array, i: int) -> float:
-    """Return entry i of an array, or its only entry."""
+    """Return entry i of an array, or its only entry if it has just one."""
     return values[i] if values.size > 1 else values[0]
 
 
 def flattened(*arrays: ArrayLike, whole: int = 1) -> tuple[tuple[int, ...], list[Array]]:
     """Broadcast arrays to their common shape and flatten them; return the shape and the arrays.
 
-    After the first `whole` arrays, an array with one entry is not expanded; `broadcast_at` reads it.
+    The first `whole` arrays are always expanded to the common shape. A later array that has only one entry
+    is not; `broadcast_at` reads that entry for every i.
     """
     values = [np.asarray(array, dtype=np.float64) for array in arrays]
     shape = np.broadcast_shapes(*(value.shape for value in values))
@@ -39,7 +40,7 @@ def check_nonnegative_time(t: ArrayLike) -> None:
 
 def check_balanced(a: Array, rho: Array) -> None:
     """Raise a ValueError that names the first start where |a| is not |w|."""
-    # The bound admits states that come from integration: the check is for wrong arguments, not rounding.
+    # The bound is loose, so that integrated states pass: the check is for wrong arguments, not for rounding.
     wrong = np.flatnonzero(np.abs(np.abs(a) - rho) > 1e-6 * rho + 1e-300)
     if wrong.size:
         i = wrong[0]

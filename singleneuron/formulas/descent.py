@@ -7,15 +7,15 @@ from singleneuron.formulas.quadrature import normal_points, uniform_points
 from singleneuron.problem.problem import angle_kernel
 
 STABLE_RATE = 2.0
-"""Descent can settle only below this learning rate: along (a, w_1) the curvature of the population loss at
-its minima a w_1 = 1 is (a^2 + w_1^2)/2 >= 1, and a learning rate above 2/curvature leaves a minimum."""
+"""Descent can settle at a minimum only below this learning rate. At the minima a w_1 = 1 of the population
+loss, its curvature across them is (a^2 + w_1^2)/2 >= 1, and with a rate above 2/curvature descent leaves."""
 
 
 def hop_rate(d: int, algorithm: str, *, learning_rate: float, scale: float = 1.0) -> float:
-    """Compute the share of balanced starts (d > 1) on the side of success after one step of descent.
+    """Compute the share of balanced starts (d > 1) that are on the side of success after one descent step.
 
     This side is w_1 > 0 and a > -w_1 for IMP's last level, and a > 0 for LRR's dense level. The flow never
-    enters it from outside, but a large step may: IMP's w_1 < 0 becomes w_1 (1 - rate a^2/2), and LRR's
+    enters it from outside, but a large step may: with IMP, w_1 < 0 becomes w_1 (1 - rate a^2/2); with LRR,
     a = -rho becomes rho (rate (rho^2/2 + k(theta)) - 1). The share is a mean over 2^15 Sobol points.
 
     Parameters

@@ -1,4 +1,4 @@
-"""The flow in one coordinate (Theorem 2.1) in closed form, at any balance, and when it reaches w = 0."""
+"""The flow in one coordinate (Theorem 2.1) in closed form, at any balance, and the time until w reaches 0."""
 
 import math
 
@@ -13,7 +13,7 @@ from singleneuron.problem.arguments import Array
 
 @routine
 def _saturated(z: float, base: float, span: float) -> float:
-    """Compute z / sqrt(base^2 + (z span)^2), even for tiny z."""
+    """Compute z / sqrt(base^2 + (z span)^2), accurately even for tiny z."""
     if z == 0.0:
         return 0.0
     if abs(z) * span < base:
@@ -23,20 +23,21 @@ def _saturated(z: float, base: float, span: float) -> float:
 
 @routine
 def side_flow(a: float, w: float, rate: float, slope: float, t: float) -> tuple[float, float]:
-    """Compute the state at t while w keeps its sign: a' = rate w (slope - a w), w' = rate a (slope - a w).
+    """Solve a' = rate w (slope - a w), w' = rate a (slope - a w) up to time t, while w keeps its sign.
 
     a + w and a - w keep their signs, and their squares obey Riccati equations. With kappa = c/(2R),
     sigma = slope/R, R^2 = slope^2 + c^2/4, tau = tanh(rate R t) and
 
-        e1 = 1 + sigma tau + (a - w)^2 tau/(2R),  e2 = 1 - sigma tau + (a + w)^2 tau/(2R):
+        e1 = 1 + sigma tau + (a - w)^2 tau/(2R),  e2 = 1 - sigma tau + (a + w)^2 tau/(2R),
 
-    a + w is multiplied by sqrt(e1/e2), a - w by its inverse, and half their sum and difference are
+    the first form of the solution multiplies a + w by sqrt(e1/e2) and divides a - w by it. The second form is
+    half the sum and half the difference of the results:
 
         a <- (a (1 + kappa tau) + sigma tau w) / sqrt(e1 e2),
         w <- (w (1 - kappa tau) + sigma tau a) / sqrt(e1 e2).
 
-    In the second form nothing cancels if a w slope >= 0, so that a dying w keeps its digits. In the first
-    form nothing cancels if a w slope < 0, except in the passage through 0 itself.
+    If a w slope >= 0, the second form is used: nothing in it cancels, so that a dying w stays accurate. If
+    a w slope < 0, the first form is used: nothing cancels in it, except where a or w passes through 0.
     """
     if rate == 0.0 or t == 0.0:
         return a, w
@@ -73,7 +74,7 @@ def side_flow(a: float, w: float, rate: float, slope: float, t: float) -> tuple[
         )
         unit_a, unit_w, lead_t = a / lead, w / lead, lead_t / (root * root)
         a_t, w_t = (unit_a * large + drift * unit_w) * lead_t, (unit_w * small + drift * unit_a) * lead_t
-    # Rounding must never carry a state across an axis: a value that underflows keeps its sign.
+    # Rounding must never carry a state across an axis, so a value that underflows keeps its sign.
     if abs(a) >= abs(w):
         a_t = math.copysign(a_t, a)
     if w_t * math.copysign(1.0, w) <= 0.0:
@@ -83,7 +84,7 @@ def side_flow(a: float, w: float, rate: float, slope: float, t: float) -> tuple[
 
 @routine
 def _crossing(a: float, w: float, rate: float, slope: float) -> float:
-    """Compute the time at which w reaches 0, so that w (1 - kappa tau) = -sigma tau a in `side_flow`."""
+    """Compute the time at which w reaches 0: there w (1 - kappa tau) = -sigma tau a, as in `side_flow`."""
     if w == 0.0:
         return 0.0
     excess = abs(a) - abs(w)
@@ -120,7 +121,7 @@ def _line_kernel(a, w, t, c_pos, s_pos, c_neg, s_neg, balanced, a_t, w_t):
             a_t[i], w_t[i] = side_flow(a0, w0, rate, slope, time)
             continue
         stop = math.copysign(math.sqrt(abs(a0) - abs(w0)) * math.sqrt(abs(a0) + abs(w0)), a0)
-        # Beyond w = 0 the statistics of the other side drive w: onwards, or back to w = 0, where it sticks.
+        # Beyond w = 0 the other side's statistics drive w: onwards, or back to 0, and then w stays at 0.
         if other_rate > 0.0 and np.sign(slope) * np.sign(other_slope) > 0.0:
             a_t[i], w_t[i] = side_flow(stop, math.copysign(0.0, -w0), other_rate, other_slope, time - arrival)
         else:
@@ -154,8 +155,8 @@ def line_flow(
     """Compute (a, w) of the flow in one coordinate at time t; all arguments broadcast.
 
     For w > 0 the flow is a' = c_pos w (s_pos - a w), w' = c_pos a (s_pos - a w); for w < 0 it is the same
-    with c_neg and s_neg. A flow that reaches w = 0 continues if both sides drive it the same way, and sticks
-    if they do not; a start at w = 0 stays there (phi'(0) = 0). Errors are a few ulp of max(|a|, |w|) times
+    with c_neg and s_neg. A w that reaches 0 crosses it if both sides drive it in the same direction, and else
+    stays there; a start at w = 0 stays there too (phi'(0) = 0). Errors are a few ulp of max(|a|, |w|) times
     the condition number of the flow.
 
     Parameters
@@ -167,13 +168,13 @@ def line_flow(
     c_pos, s_pos, c_neg, s_neg : array_like
         Statistics of the data, as in `Line`; the defaults are the population's.
     balanced : array_like of bool
-        True where the start has a = +-w exactly; |w| is then used as |a|. This is never inferred: a start
-        that is balanced only up to rounding escapes eventually.
+        True where the start has a = +-w exactly; |w| is then used as |a|. This is never inferred from a and
+        w, because a start that is balanced only up to rounding escapes eventually.
 
     Returns
     -------
     a, w : ndarray
-        The state at t, each of the common shape. w keeps the sign of its side, even when it is zero.
+        The state at t, each of the common shape. A w of 0 carries the sign of the side that it came from.
 
     Raises
     ------
@@ -215,9 +216,10 @@ def crossing_time(
     *,
     balanced: ArrayLike = False,
 ) -> Array:
-    """Compute the time at which w reaches 0 from the side of its start.
+    """Compute the time at which w first reaches 0.
 
-    With c = a^2 - w^2 and that side's s, the time is finite iff c > 0, a w s < 0 and the side has data.
+    With c = a^2 - w^2, and s for the side on which w starts, the time is finite iff c > 0, a w s < 0 and that
+    side has data.
 
     Parameters
     ----------

@@ -7,9 +7,9 @@ from singleneuron.problem.arguments import Array
 
 
 def population_limit(c: ArrayLike) -> Array:
-    """Compute the limit a > 0, where the target is reached with balance a^2 - |w|^2 = c.
+    """Compute the limit of a for a population flow that reaches the target, from its balance c = a^2 - |w|^2.
 
-    There a |w| = 1, hence a^2 = (c + sqrt(c^2 + 4))/2.
+    At the target a > 0 and a |w| = 1, hence a^2 = (c + sqrt(c^2 + 4))/2.
 
     Parameters
     ----------
@@ -37,14 +37,15 @@ def population_limit(c: ArrayLike) -> Array:
 
 
 def escape_time(a: ArrayLike, rho: ArrayLike, delta: ArrayLike) -> Array:
-    """Compute the time in which a population flow (d > 1) turns from near theta = pi to pi/2.
+    """Compute the time in which a population flow (d > 1) turns from theta near pi to theta = pi/2.
 
-    The formula is the leading order in delta, with c = a^2 - rho^2. While the pull on a, rho k with k ~
-    delta^3/(6 pi), is negligible, a/rho grows like e^{ct/2} and (1/delta)' = -(a/rho)/(2 pi). The turn then
-    takes 2 pi rho/(a delta) if c = 0, else (2/c) log(1 + pi c rho/(a delta)) if that log exists. If it does
-    not (c < 0), delta stalls at delta_1, where 1/delta_1 = 1/delta - a/(pi |c| rho). It then creeps along the
-    slow manifold a = 2 k/rho, rho^2 = |c| with delta' = delta^5/(6 pi^2 |c|), which takes (3 pi^2/2)
-    |c|/delta_1^4.
+    The formula is the leading order in delta, with c = a^2 - rho^2. As long as the term rho k of a' is
+    negligible, where k ~ delta^3/(6 pi), a/rho grows like e^{ct/2} and (1/delta)' = -(a/rho)/(2 pi). The turn
+    then takes 2 pi rho/(a delta) if c = 0, else (2/c) log(1 + pi c rho/(a delta)), if the logarithm exists.
+
+    If it does not (c < 0), delta stalls at delta_1, where 1/delta_1 = 1/delta - a/(pi |c| rho). From there it
+    creeps along the slow manifold a = 2 k/rho, rho^2 = |c| with delta' = delta^5/(6 pi^2 |c|), and the turn
+    takes (3 pi^2/2) |c|/delta_1^4.
 
     Parameters
     ----------

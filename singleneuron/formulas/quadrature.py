@@ -1,4 +1,4 @@
-"""Quadrature points for integrating success rates over random starts and data."""
+"""Quadrature points for success rates, which are averages over random starts and data."""
 
 import functools
 
@@ -8,7 +8,7 @@ from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Line
 
 DRAWN = 8
-"""Coordinates of a point: 3 for a start, including its sign, and 5 for its samples."""
+"""Number of coordinates of a point: 3 for a start, including the sign of a, and 5 for the samples."""
 
 
 @functools.cache
@@ -20,9 +20,9 @@ def uniform_points(dims: int) -> Array:
 
 
 def normal_points(d: int, u: Array) -> tuple[Array, Array, Array]:
-    """Map points u in the unit cube to two N(0, 1) numbers and the norm of d - 1 more.
+    """Map points u in the unit cube to two N(0, 1) numbers and the norm of d - 1 further such numbers.
 
-    The norm and the second number come from the same coordinate: use only one of them.
+    The second number and the norm come from the same coordinate of u, so use only one of them.
     """
     from scipy.special import gammaincinv, ndtri
 
@@ -34,7 +34,8 @@ def normal_points(d: int, u: Array) -> tuple[Array, Array, Array]:
 def _sums_of_squares(n: int) -> tuple[Array, Array]:
     """Draw n samples x ~ N(0, 1); return sum x^2 over those with x > 0, and over the others.
 
-    The draws use the coordinates u[3:6]. The number of samples on a side is binomial, so a side may be empty.
+    There is one draw per Sobol point, from its coordinates 3 to 5. The number of samples on a side is
+    binomial, so a side may be empty.
     """
     from scipy.special import gammaincinv
     from scipy.stats import binom
@@ -51,8 +52,8 @@ def _sums_of_squares(n: int) -> tuple[Array, Array]:
 def drawn_line(n: int, noise: float) -> Line:
     """Draw the statistics of n samples in one coordinate.
 
-    Given sum x^2 on a side, its s is normal; the mean is the population's s, and the variance is noise^2/sum
-    x^2.
+    For a given sum of x^2 on a side, the s of that side is normal. Its mean is the s of the population, and
+    its variance is noise^2 divided by that sum.
     """
     from scipy.special import ndtri
 
@@ -68,7 +69,7 @@ def drawn_line(n: int, noise: float) -> Line:
 def largest_share(d: int) -> Array:
     """Draw max |u_i| of uniform directions u in R^(d - 1): the largest coordinate's share of |w_perp|.
 
-    For d > 64 it is set to 0.
+    For d = 1 and d > 64 it is set to 0.
     """
     if not 1 < d <= 64:
         return np.zeros(1)

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 def dense_rate(d: int, init: str = "balanced") -> float:
     """Compute P(the population flow in d > 1 coordinates reaches the target) = P(a > -|w|).
 
-    Balanced: P(a > 0) = 1/2 (Lemma 2.2). Independent N(0, 1): 1/2 + P(|a| < |w|)/2, where a^2/(a^2 + |w|^2)
-    has the distribution Beta(1/2, d/2). At d = 2 this is (2 + sqrt 2)/4.
+    From balanced starts this is P(a > 0) = 1/2 (Lemma 2.2). From independent N(0, 1) starts it is
+    1/2 + P(|a| < |w|)/2, where a^2/(a^2 + |w|^2) has the distribution Beta(1/2, d/2). At d = 2 this is
+    (2 + sqrt 2)/4.
     """
     from scipy.special import betainc
 
@@ -30,11 +31,11 @@ def dense_rate(d: int, init: str = "balanced") -> float:
 
 
 def _line_rate(base: float, rescued: float, n: int | None, noise: float) -> float:
-    """Compute the rate when one coordinate decides; `base` is P(w > 0, a > -w).
+    """Compute the success rate of the flow in one coordinate, on n samples or (None) the population.
 
-    `rescued` is P(w < 0, a > -w, not balanced). Label noise carries these starts across w = 0 if s_neg > 0,
-    which holds for half of all data sets with samples on both sides. If no sample has x > 0, which has
-    probability 2^-n, nothing is learned.
+    `base` is P(w > 0, a > -w), and `rescued` is P(w < 0, a > -w, not balanced). Label noise carries the
+    starts of the second kind across w = 0 if s_neg > 0, which holds for half of all data sets with samples on
+    both sides. If no sample has x > 0, which has probability 2^-n, nothing is learned.
     """
     if n is None:
         return base
@@ -55,11 +56,12 @@ def _timed_rate(
     keep: bool,
     tolerance: float,
 ) -> float:
-    """Compute P(one coordinate, started from the dense level's (a, w_1) at `moment`, succeeds in time).
+    """Compute P(the last level succeeds within `level_time`), if it has one coordinate.
 
-    Both flows are closed forms: first the balanced one, up to `moment` and up to the choice of the mask, then
-    the flow in one coordinate with the statistics of n samples or of the population. Starts and data are
-    averaged over 2^15 Sobol points, with errors of about 1e-3.
+    It starts from the dense level's (a, w_1) at `moment`. Both levels have closed forms: the dense one is the
+    balanced flow, evaluated at `moment` and, to choose the mask, at `level_time`; the last one is the flow in
+    one coordinate, with the statistics of n samples or of the population. Starts and data are averaged over
+    2^15 Sobol points, with errors of about 1e-3.
     """
     u = uniform_points(3 if n is None else DRAWN)
     p, second, r = normal_points(d, u)
@@ -87,8 +89,8 @@ def _timed_rate(
 def _finds_mask(d: int, n: int, noise: float) -> bool:
     """Return whether the dense level on n samples almost always finds the mask that the population finds.
 
-    The bound is measured, not derived: at the smallest such n, at most 0.002 of all runs lose the mask (d = 2
-    to 10, noise 0 to 3).
+    The bound was measured, not derived: at the smallest n that it allows, at most 0.2 % of all runs miss this
+    mask (d = 2 to 10, noise 0 to 3).
     """
     return n >= 8 * (d + 2) * (1 + 2 * noise**2)
 
@@ -109,7 +111,7 @@ def predicted_rate(
     imp: str = "keep",
     tolerance: float = TOLERANCE,
 ) -> float:
-    """Predict gradient flow's probability of success over starts and data; NaN if there is no formula.
+    """Predict the probability that gradient flow succeeds over random starts and data; NaN without a formula.
 
     IMP and WR succeed iff their last level does, which starts from (a, mask * w) at time 0 or at the rewind
     time; LRR succeeds iff the dense level does. For balanced WR with one target coordinate, the share
@@ -118,9 +120,9 @@ def predicted_rate(
     there is a formula only if theory follows a run to its end: with one target coordinate, and either d = 1
     or a balanced dense level.
 
-    With n > 1 samples, theory follows a single coordinate, at any n. So there is a formula for d = 1, and for
-    IMP's last level from balanced starts with one target coordinate if n is large enough for the dense level
-    to find the target's mask. There is no formula for how often the dense level itself succeeds on samples.
+    With n > 1 samples, theory only covers the flow in one coordinate. So there is a formula for d = 1. There
+    is also one for IMP's last level from balanced starts with one target coordinate, if n is large enough for
+    the dense level to find the target's mask. There is none for how often the dense level itself succeeds.
 
     Parameters
     ----------
@@ -197,8 +199,8 @@ def predicted_rate(
 def crossing_law(d: int, n: int, noise: float) -> float:
     """Compute the median time in which label noise carries w_1 of IMP's last level from w_1(0) < 0 to 0.
 
-    For large d and n it is t* = ln(c |w_1|/(a s_neg))/(C_neg c), the leading order in s_neg << c, with
-    C_neg = 1/2, a^2 = 1, c = 1 - 1/d and the medians of |w_1| and s_neg, whose ratio is sqrt(n/(2 d))/noise.
+    For large d and n, and to leading order for s_neg << c, it is t* = ln(c |w_1|/(a s_neg))/(C_neg c). Here
+    C_neg = 1/2, a^2 = 1, c = 1 - 1/d, and |w_1| and s_neg are medians, whose ratio is sqrt(n/(2 d))/noise.
 
     Parameters
     ----------
@@ -269,7 +271,7 @@ def balanced_angle_cdf(theta: ArrayLike, d: ArrayLike) -> Array:
     theta, d = np.asarray(theta, dtype=np.float64), np.asarray(d, dtype=np.float64)
     freedom = np.maximum(d - 1, 1) / 2
     sine2, cosine2 = np.sin(theta) ** 2, np.cos(theta) ** 2
-    # P(angle < min(theta, pi - theta)), from sin^2 or cos^2, whichever keeps more digits.
+    # P(angle < min(theta, pi - theta)), computed from sin^2 or cos^2, whichever is more accurate.
     tail = np.where(sine2 < 0.5, betainc(freedom, 0.5, sine2), betaincc(0.5, freedom, cosine2)) / 2
     tail = np.where(d > 1, tail, np.where(theta > 0, 0.5, 0.0))
     return np.where((theta > np.pi / 2) & (d > 1), 1 - tail, tail)

@@ -1,4 +1,4 @@
-"""Theoretical predictions for a given start: the limit of each algorithm, from inequalities in the start."""
+"""Theoretical predictions for a given start: inequalities that decide whether each algorithm succeeds."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,10 @@ from singleneuron.problem.state import Reduced, Starts, State, balance, reduce, 
 
 
 def line_success(a: Array, w: Array, line: Line | None = None, c: Array | None = None) -> NDArray[np.bool_]:
-    """Return whether one coordinate succeeds: iff w > 0 and a > -w (Theorem 2.1 if balanced).
+    """Return whether the flow in one coordinate succeeds: iff w > 0 and a > -w (Theorem 2.1 if balanced).
 
-    With samples and s_neg > 0 it also succeeds from w < 0 if a > -w: label noise carries the start across
-    w = 0. All signs are relative to the sign of s_pos. c is the balance of the start, if it is known by
-    construction.
+    On samples with s_neg > 0 it also succeeds from w < 0 if a > -w: label noise carries w across 0. If
+    s_pos < 0, -a and -s_neg replace a and s_neg. c is the balance of the start if known by construction.
     """
     line = line or Line()
     sign = np.sign(line.s_pos)
@@ -28,8 +27,8 @@ def line_success(a: Array, w: Array, line: Line | None = None, c: Array | None =
 def dense_success(a: Array, p: Array, q: Array, c: Array | None = None) -> NDArray[np.bool_]:
     """Return whether the population flow succeeds from (a, p = w.v, q = |w_perp|): iff a > -|w|.
 
-    If q = 0 the problem has one coordinate. Lemma 2.2 if balanced (then a > 0); beyond the paper at any other
-    balance.
+    If q = 0 the problem has one coordinate. From balanced starts the condition is a > 0 (Lemma 2.2); at any
+    other balance it is beyond the paper.
     """
     if c is None:
         c = balance(Reduced(a, p, q))
@@ -46,11 +45,14 @@ def predicted(
 ) -> Array:
     """Predict whether an algorithm succeeds from each start, in the limit of long levels.
 
-    LRR succeeds iff the dense level does. IMP succeeds iff its last level does, which starts at (a(0), mask *
-    w(0)), or with imp = 'rebalance' at a = sign(a(0)) |mask * w(0)|. WR has a formula for balanced starts
-    with one target coordinate: it succeeds iff a > 0, and theta < pi/2 at the rewind time. With samples,
-    theory covers a single coordinate, exactly from its statistics: d = 1, and IMP's last level, *given* that
-    the mask found by the dense level on these samples keeps the target.
+    LRR succeeds iff the dense level does. IMP succeeds iff its last level does, which starts from
+    w = mask * w(0) and from a = a(0) or, with imp = 'rebalance', a = sign(a(0)) |mask * w(0)|. WR has a
+    formula for balanced starts with one target coordinate: it succeeds iff a > 0 and theta < pi/2 at the
+    rewind time.
+
+    On samples, theory covers only the flow in one coordinate, whose statistics decide. This is the case if
+    d = 1, and in IMP's last level with one target coordinate, *given* that the mask which the dense level
+    finds on these samples keeps the target.
 
     Parameters
     ----------
@@ -111,7 +113,7 @@ def predicted(
 
 
 def _imp_success(problem: Problem, starts: Starts, reduced: Reduced, rebalances: bool) -> Array:
-    """Predict whether IMP's last level succeeds, given the target's mask."""
+    """Predict whether IMP's last level succeeds, given that the mask keeps just the target's coordinates."""
     a, p, c = reduced.a, reduced.p, reduced.c
     if problem.targets == 1:
         line = population_line()
@@ -128,7 +130,7 @@ def _imp_success(problem: Problem, starts: Starts, reduced: Reduced, rebalances:
     last = reduce(problem, starts, np.broadcast_to(mask, starts.w.shape))
     if rebalances:
         return dense_success(np.sign(a), last.p, last.q, np.zeros(a.shape)).astype(float)
-    if c is None:  # computed as in the flow
+    if c is None:  # compute it as the flow does
         c = balance(State(a, np.where(mask, starts.w, 0.0)))
     else:
         c = c + reduced.p**2 + reduced.q**2 - last.p**2 - last.q**2

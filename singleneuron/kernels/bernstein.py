@@ -1,7 +1,7 @@
 """Roots of polynomials on a step, from their Bernstein coefficients.
 
 On [0, 1] a polynomial is in the convex hull of its Bernstein coefficients and changes sign at most as often
-as they do. So a search for events within a step that uses them cannot miss a pair of roots.
+as they do. So a search for events that is based on them cannot miss a pair of roots within a step.
 """
 
 import math
@@ -11,10 +11,10 @@ import numpy as np
 from singleneuron.kernels.compiling import routine
 from singleneuron.kernels.vectors import put
 
-NEVER = 2.0  # later than the end of a step, which is 1
+NEVER = 2.0  # later than 1, the end of a step
 
-# The dense output is a sum of multiples of the terms t, t(1-t), t^2(1-t), ... The tables hold the powers in
-# these terms, their Bernstein coefficients, and their largest values on [0, 1].
+# The dense output is a sum of multiples of the terms t, t(1-t), t^2(1-t), ... For each term, POWERS holds the
+# exponents of t and 1-t, TERMS the Bernstein coefficients, and PEAKS the largest value on [0, 1].
 DEGREE = 7
 POWERS = [(r // 2 + 1, (r + 1) // 2) for r in range(DEGREE)]
 TERMS = np.zeros((DEGREE + 1, DEGREE))
@@ -22,7 +22,8 @@ for _r, (_p, _q) in enumerate(POWERS):
     for _k in range(DEGREE - _p - _q + 1):
         TERMS[_p + _k, _r] = math.comb(DEGREE - _p - _q, _k) / math.comb(DEGREE, _p + _k)
 PEAKS = np.array([(p / (p + q)) ** p * (q / (p + q)) ** q for p, q in POWERS])
-# For the Bernstein coefficients c of a product of two such polynomials: c[i + j] += PRODUCT[i, j] p[i] q[j].
+# For the product of two such polynomials with Bernstein coefficients p and q, coefficient k is the sum of
+# PRODUCT[i, j] p[i] q[j] over i + j = k.
 PRODUCT = np.array(
     [[math.comb(7, i) * math.comb(7, j) / math.comb(14, i + j) for j in range(8)] for i in range(8)]
 )
@@ -35,9 +36,9 @@ def bernstein(start, terms, out):
     Parameters
     ----------
     start : float
-        The function's value at the start of the step.
+        Value of the function at the start of the step.
     terms : ndarray, shape (7,)
-        Its dense-output coefficients.
+        Coefficients of its dense output.
     out : ndarray, shape (8,)
         Filled with the Bernstein coefficients.
     """
@@ -74,7 +75,7 @@ def bernstein_value(c, t, scratch):
 
 @routine
 def sign_changes(c):
-    """Count the sign changes of a sequence; 0 counts as negative."""
+    """Count the sign changes between neighbours in a sequence; 0 counts as negative."""
     changes = 0
     for i in range(1, c.size):
         if (c[i] <= 0.0) != (c[i - 1] <= 0.0):
@@ -84,7 +85,7 @@ def sign_changes(c):
 
 @routine
 def only_root(c, scratch):
-    """Locate the root in [0, 1] of a polynomial with one sign change (Illinois form of regula falsi)."""
+    """Locate the only root in [0, 1] of a polynomial that falls through 0 (Illinois form of regula falsi)."""
     left, right, at_left, at_right, last = 0.0, 1.0, c[0], c[c.size - 1], 0
     while right - left > 1e-15:
         middle = right - (right - left) * at_right / (at_right - at_left)
@@ -108,8 +109,8 @@ def only_root(c, scratch):
 def first_root(c, latest, work):
     """Locate the first t in [0, latest] at which a polynomial falls to 0 from above.
 
-    The interval is halved until its first part has at most one root; if it has none, the next part is
-    searched.
+    The interval is halved until its first part has at most one root; if that part has none, the next part is
+    searched in the same way.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
 numba's own cache watches only the file that contains an entry point, so editing a callee in another file
 would leave stale machine code behind. Here the cache folder is named after a digest of the sources: an edit
-to the module, or to any module of this package that it imports, triggers recompilation.
+to a kernel's module, or to any module of this package that this module imports, triggers recompilation.
 """
 
 import ast
@@ -51,10 +51,10 @@ def _top_level_package(module: Path) -> Path:
 
 
 def _imported(path: Path, top: Path) -> Iterator[Path]:
-    """Yield the files of the package `top` that a module imports anywhere, with any form of import.
+    """Yield the files of the package `top` that a module imports, anywhere in it and in any form.
 
-    A package's `__init__.py` is included only if a name is imported from it: `singleneuron/__init__.py` lists
-    everything public and would make every kernel depend on every module.
+    A package's `__init__.py` is included only if a name is imported from it: `singleneuron/__init__.py`
+    imports everything public, and would otherwise make every kernel depend on every module.
     """
     package = path.relative_to(top.parent).parts[:-1]
     for node in ast.walk(ast.parse(path.read_bytes())):
@@ -102,7 +102,7 @@ def cache_directory(module: Path) -> Path:
 
 
 def _private_directory() -> Path:
-    """Return a temporary folder that nobody else can write to, since numba runs whatever is in its cache."""
+    """Return a temporary folder that no other user can write to, since numba runs what its cache holds."""
     root = Path(tempfile.gettempdir()) / f"signflow-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = root.stat()
@@ -122,25 +122,28 @@ def routine(function: Callable[..., Any]) -> Any:
     Returns
     -------
     numba dispatcher
-        Called like `function`. A division by 0 gives inf or NaN, as in numpy.
+        Takes the arguments of `function`. A division by 0 gives inf or NaN, as in numpy.
     """
     return numba.njit(error_model="numpy")(function)
 
 
 def template(function: Callable[..., Any]) -> Any:
-    """Compile a routine that takes functions as arguments; it is inlined, since addresses prevent caching."""
+    """Compile a routine that takes functions as arguments.
+
+    It is inlined into its callers, because numba cannot cache code that contains addresses of functions.
+    """
     return numba.njit(error_model="numpy", forceinline=True)(function)
 
 
 class _Cache(FunctionCache):
-    """numba's cache, but damaged entries are recompiled, and a full disk does not stop a computation."""
+    """numba's cache, but damaged entries are recompiled, and if the disk is full, computations continue."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Load compiled code; warn and return None if it cannot be read."""
         try:
             with self._alone():
                 return super().load_overload(sig, target_context)
-        except Exception as error:  # a damaged pickle may raise anything
+        except Exception as error:  # a damaged pickle may raise any exception
             self._warn("read from", error, "recompiling them")
             with contextlib.suppress(OSError):
                 self.flush()
@@ -156,7 +159,7 @@ class _Cache(FunctionCache):
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keep other processes out: if two save at once, numba writes the code of both to one file."""
+        """Keep other processes out: if two saved at once, numba would write the code of both to one file."""
         with contextlib.ExitStack() as stack:
             if fcntl is not None:
                 os.makedirs(self.cache_path, exist_ok=True)
@@ -178,7 +181,7 @@ def kernel(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
     Parameters
     ----------
     parallel : bool
-        Run the loops over `numba.prange` on all threads.
+        Whether to run the loops over `numba.prange` on all threads.
 
     Returns
     -------
@@ -192,7 +195,7 @@ def kernel(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
         before, config.CACHE_DIR = config.CACHE_DIR, str(cache_directory(Path(function.__code__.co_filename)))
         try:
             dispatcher: Any = numba.njit(error_model="numpy", nogil=True, parallel=parallel)(function)
-            dispatcher._cache = _Cache(function)  # as `cache=True` would
+            dispatcher._cache = _Cache(function)  # `cache=True` would set numba's own cache here
             return dispatcher
         finally:
             config.CACHE_DIR = before

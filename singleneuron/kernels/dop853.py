@@ -1,4 +1,4 @@
-"""The embedded Runge-Kutta pair DOP853 for autonomous systems, with its own step size per trajectory.
+"""The embedded Runge-Kutta pair DOP853 for autonomous systems, with a separate step size for each trajectory.
 
 Hairer, Norsett & Wanner, *Solving Ordinary Differential Equations I*, sections II.5 and II.6: order 8, error
 estimates of order 5 and 3, dense output of order 7. The tableau is scipy's. A right-hand side is a compiled
@@ -23,21 +23,22 @@ from singleneuron.kernels.dop853_step import (
 )
 
 MAX_STEPS = 2_000_000  # a trajectory that needs more fails
-MAX_CERTAIN_STEPS = 100_000  # with `limit`, stop after this many if the limit is certain
+MAX_CERTAIN_STEPS = 100_000  # with `limit`, a trajectory whose limit is certain stops after this many
 LEAST_STEP = 1e-290
 
 # The reasons for which `solve` returns.
 END, EVENT, CONVERGED, CERTAIN, FAILED, AMBIGUOUS, RUNNING = 0, 1, 2, 3, 4, 5, 6
 
-# The error estimate is at least this share of the last accepted step's error, scaled to the size of this
-# step; the comment on `dop853_step.FLOOR_OF_THREE` says why.
+# The error estimate of a step is at least this share of the last accepted step's error, scaled to the size of
+# the new step; the comment on `dop853_step.FLOOR_OF_THREE` says why.
 FLOOR_OF_LAST = 0.1
 
-# Indices into s, an array of KNOWN numbers that describes a trajectory between two steps. T: its time. STEP:
-# the size of the next step. LAST: whether that step ends at the last time. SINCE: the time since which the
-# state has been within tolerance of its target, NaN while it is not. INSIDE: whether it is. REJECTED: whether
-# the last step was rejected. FILLED: the number of times recorded. TRIED: the number of steps tried. ERROR,
-# SIZE: the error and size of the last accepted step.
+# Indices into s, an array of KNOWN numbers that describes a trajectory between two steps:
+# T, FILLED, TRIED: the time, the number of recorded times, and the number of steps tried.
+# STEP, LAST: the size of the next step, and whether it ends at the last time.
+# INSIDE: whether the state is within tolerance of its target.
+# SINCE: the time since which the state has been within tolerance, NaN if it is not.
+# REJECTED: whether the last step was rejected. ERROR, SIZE: the error and size of the last accepted step.
 T, STEP, LAST, SINCE, INSIDE, REJECTED, FILLED, TRIED, ERROR, SIZE, KNOWN = range(11)
 
 
@@ -62,17 +63,21 @@ def parts(rhs, gauge):
     rhs : routine
         ``rhs(y, p, out)``, the right-hand side: fills `out` with y' for the parameters p.
     gauge : routine
-        ``gauge(y, p, g)`` measures a state y. g[0] <= 0: an event, at which the step ends; NaN: the flow
-        cannot reach the state, and the step is repeated at half its size. g[1] <= 0: y is within tolerance
-        of its target. g[2] > 0: its limit is certain.
+        ``gauge(y, p, g)`` measures a state y. g[0] <= 0 means an event, at which the step ends. If g[0] is
+        NaN, the flow cannot reach the state, and the step is repeated with half the size. g[1] <= 0 means
+        that y is within tolerance of its target, g[2] > 0 that the limit of the trajectory is certain.
 
     Returns
     -------
-    begin, step, settle : routine
-        Routines that start a trajectory, try a step of it, and accept or reject the step.
+    begin : routine
+        Starts a trajectory.
+    step : routine
+        Tries a step.
+    settle : routine
+        Accepts or rejects the step.
     """
     # Long because the routines are closures over rhs and gauge. Templates, which take functions as arguments,
-    # are inlined wherever they are called; here each is called once, in a routine of its own.
+    # are inlined wherever they are called; to keep the code small, each is called only here, in one routine.
 
     @routine
     def step(p, y, h, k, y1):
@@ -83,8 +88,8 @@ def parts(rhs, gauge):
     def within(p, y, h, k, k_within, out):
         """Compute y(h) within an accepted step by a separate step, given k[0] = rhs(y).
 
-        The dense output is *not* used: its order is lower and nothing controls its error, which on long
-        smooth steps reaches hundreds of times the tolerance. It serves only to locate events.
+        The dense output is *not* used here, only to locate events: its order is lower, and nothing controls
+        its error, which on long smooth steps reaches hundreds of times the tolerance.
         """
         k_within[0] = k[0]
         step(p, y, h, k_within, out)
@@ -106,7 +111,7 @@ def parts(rhs, gauge):
 
     @routine
     def begin(p, y, s, times, out, rtol, atol, limit, work):
-        """Prepare to follow y from s[T] on, given s[SINCE] and s[FILLED]; return codes as `settle` does."""
+        """Prepare to follow y from s[T] on, given s[SINCE] and s[FILLED]; return a code as `settle` does."""
         k, _, y1, _, _, g = work
         filled = int(s[FILLED])
         while filled < times.size and times[filled] <= s[T]:
@@ -125,11 +130,11 @@ def parts(rhs, gauge):
 
     @routine
     def settle(p, y, error, s, times, out, limit, t_certain, work):
-        """Accept or reject the step to y1, record the times it passed, and choose the next step.
+        """Accept or reject the step to y1, record the state at the times within it, choose the next step.
 
         Returns RUNNING, or the reason why the trajectory ends.
         """
-        # Long because its parts share state: where on the step the trajectory ends, the times passed, and s.
+        # Long because its parts share state: s, the number of recorded times, and the fraction of the step.
         k, k_within, y1, dense, scratch, g = work
         h, t, t_end = s[STEP], s[T], times[-1]
         s[TRIED] += 1
@@ -193,13 +198,13 @@ def no_gauge(y, p, g):
     y, p : ndarray
         State and parameters; unused.
     g : ndarray, shape (3,)
-        Filled as `parts` requires: no event, off the target, no certain limit.
+        Filled as `parts` requires: no event, not near a target, no certain limit.
     """
     g[0], g[1], g[2] = 1.0, 1.0, -1.0
 
 
 def build(rhs, gauge):
-    """Compile the solver of one flow.
+    """Compile the solver for one flow.
 
     Parameters
     ----------
@@ -217,11 +222,12 @@ def build(rhs, gauge):
     def solve(y, p, t, times, filled, out, rtol, atol, limit, t_certain, since, work):
         """Follow one trajectory of y' = rhs(y, p) from (t, y) to times[-1], recording y(times) in `out`.
 
-        With `limit`, the trajectory ends as soon as it has converged or, from t_certain on, its limit is
-        certain. `work` is a `dop853_step.workspace`.
+        With `limit`, the trajectory ends as soon as it has converged or, from t_certain on, as soon as its
+        limit is certain. `work` is a `dop853_step.workspace`.
 
-        Returns (reason, t, filled, since): y is then the state at t, out[:filled] is recorded, and `since` is
-        the time since which the state has been within tolerance (NaN if it is not).
+        Returns (reason, t, filled, since): why the trajectory ended, its last time, the number of recorded
+        times, and the time since which the state has been within tolerance (NaN if it is not). y is set to
+        the state at t.
         """
         k, y1 = work[0], work[2]
         s = np.empty(KNOWN)

@@ -19,7 +19,7 @@ ORDER = 8
 
 @template
 def stage(rhs, p, y, h, k, s, y_stage):
-    """Compute stage s of a step of size h from y: fill k[s] and its argument, y_stage."""
+    """Compute stage s of a step of size h from y: fill y_stage, the state there, and k[s] = rhs(y_stage)."""
     n = y.size
     for i in range(n):
         y_stage[i] = 0.0
@@ -42,7 +42,7 @@ def attempt(rhs, p, y, h, k, y1):
     rhs : routine
         Right-hand side ``rhs(y, p, out)``.
     p : ndarray
-        Its parameters.
+        Parameters of the right-hand side.
     y : ndarray, shape (n,)
         State at the start of the step.
     h : float
@@ -56,9 +56,10 @@ def attempt(rhs, p, y, h, k, y1):
         stage(rhs, p, y, h, k, s, y1)
 
 
-# DOP853's error estimate passes through 0 where its part of order 5 changes sign. There it accepts steps with
-# errors of hundreds of times the tolerance, in about one of 10,000 balanced population flows. Two more
-# estimates of the same order in h bound it from below: one from the part of order 3, one from the last step.
+# DOP853's error estimate passes through 0 where its part of order 5 changes sign. There, steps with errors of
+# hundreds of times the tolerance would be accepted, in about one in 10,000 balanced population flows. So two
+# more estimates of the same order in h bound it from below: one from the part of order 3, one from the last
+# step.
 FLOOR_OF_THREE = 0.1
 
 
@@ -89,7 +90,7 @@ def error_norm(y, y1, h, k, rtol, atol):
         scale = atol + rtol * max(abs(y[i]), abs(y1[i]))
         e5 = 0.0
         e3 = 0.0
-        # Checked separately, because a stage that overflows would make the scale infinite and the error 0.
+        # Checked separately, because a stage that overflows can make the scale infinite and the error 0.
         finite = math.isfinite(y1[i])
         for j in range(STAGES + 1):
             value = k[j, i]
@@ -100,7 +101,7 @@ def error_norm(y, y1, h, k, rtol, atol):
             return math.inf
         sum5 += (e5 / scale) ** 2
         sum3 += (e3 / scale) ** 2
-    # Use the sum over the coordinates, not the mean: those at rest must not hide errors of those that move.
+    # Use the sum over the coordinates, not the mean: those at rest must not hide the errors of the others.
     error = abs(h) * sum5 / math.sqrt(sum5 + 0.01 * sum3) if sum5 > 0.0 else 0.0
     return max(error, FLOOR_OF_THREE * rtol * h * h * sum3)
 
@@ -132,7 +133,7 @@ def first_step(rhs, p, y, rtol, atol, k, y1):
     rhs : routine
         Right-hand side ``rhs(y, p, out)``.
     p : ndarray
-        Its parameters.
+        Parameters of the right-hand side.
     y : ndarray, shape (n,)
         Start.
     rtol, atol : float
@@ -181,7 +182,7 @@ def prepare_dense(rhs, p, y, y1, h, k, dense, scratch):
     rhs : routine
         Right-hand side ``rhs(y, p, out)``.
     p : ndarray
-        Its parameters.
+        Parameters of the right-hand side.
     y, y1 : ndarray, shape (n,)
         States at the two ends of the step.
     h : float
@@ -223,7 +224,8 @@ def interpolate(y, dense, fraction, out):
 def locate(gauge, which, p, y, y1, dense, g, scratch):
     """Locate the fraction of the step at which g[which], > 0 at the start and <= 0 at the end, falls to 0.
 
-    It uses the Illinois form of regula falsi, which keeps a bracket, is superlinear, and needs no derivative.
+    The Illinois form of regula falsi is used: it keeps a bracket, converges superlinearly, and needs no
+    derivative.
     """
     low, high = 0.0, 1.0
     gauge(y, p, g)
@@ -268,8 +270,15 @@ def workspace(n):
 
     Returns
     -------
-    tuple of ndarray
-        Stages of a step and of a step within it, each (ROWS, n); y1 (n,); dense output (7, n);
-        scratch (n,); gauge (3,).
+    k, k_within : ndarray, shape (ROWS, n)
+        Stages of a step, and of a shorter step within it.
+    y1 : ndarray, shape (n,)
+        State at the end of the step.
+    dense : ndarray, shape (7, n)
+        Coefficients of the dense output.
+    scratch : ndarray, shape (n,)
+        Scratch.
+    g : ndarray, shape (3,)
+        Values of the gauge.
     """
     return np.empty((ROWS, n)), np.empty((ROWS, n)), np.empty(n), np.empty((7, n)), np.empty(n), np.empty(3)

@@ -1,17 +1,18 @@
 """Steps of the Runge-Kutta pair for several trajectories side by side, in loops that the compiler vectorises.
 
-The trajectories of an ensemble are independent: `LANES` of them compute their stages together, each with its
-own step size. Steps in which nothing happens are also accepted or rejected together; `dop853` handles the
-others one by one. A lane whose trajectory has ended takes the next trajectory, so no lane waits for the
-slowest.
+The trajectories of an ensemble are independent, so the stages of `LANES` of them are computed together, each
+with its own step size. Steps in which nothing happens are also accepted or rejected together; `dop853`
+handles the others one by one. A lane whose trajectory has ended gets the next trajectory, so no lane waits
+for the slowest.
 
-All numbers are in one flat array b, in rows of LANES numbers: with several arrays the compiler must assume
-aliasing. The first rows belong to the right-hand side ``rhs(b, bits, w)``: the state, the derivative that it
-fills in, its parameters, and its scratch rows. `bits` is b read as integers. w is LANES, passed as an
-argument because the compiler would unroll loops over a constant. After a step, ``watch(b, bits, w, tolerance,
-near)`` measures the lanes. It sets the first row of the derivative to whether the state is within tolerance
-of its target, and the second to whether there is an event, a state that the flow cannot reach, or a state so
-near the target that the rest is known.
+All numbers are in one flat array b, in rows of LANES numbers: with several arrays, the compiler would have to
+assume that they overlap. The first rows belong to the right-hand side ``rhs(b, bits, w)``: the state, the
+derivative that rhs fills in, its parameters, and its scratch rows. `bits` is the memory of b read as
+integers. w is LANES, passed as an argument because the compiler would unroll loops over a constant.
+
+After a step, ``watch(b, bits, w, tolerance, near)`` measures the lanes. It sets the first row of the
+derivative to 1 if the state is within tolerance of its target, and the second row to 1 if there is an event,
+if the flow cannot reach the state, or if the state is so near the target that the rest is known; else to 0.
 """
 
 import math
@@ -38,7 +39,7 @@ from singleneuron.kernels.dop853_step import E3, E5, FLOOR_OF_THREE, STAGES, A, 
 LANES = 64
 
 LOG2_E, LOG_2_HIGH, LOG_2_LOW = 1.4426950408889634, 6.93147180369123816490e-01, 1.90821492927058770002e-10
-ROUND = 1.5 * 2.0**52  # add this to a number: the last bits of the sum are the nearest integer
+ROUND = 1.5 * 2.0**52  # when this is added to a number, the last bits of the sum hold the nearest integer
 ONE = 0x3FF0000000000000  # the bits of 1.0
 
 
@@ -46,7 +47,7 @@ ONE = 0x3FF0000000000000  # the bits of 1.0
 def exp_row(b, bits, source, target, spare, w):
     """Compute exp of a row to about an ulp, in a form that vectorises: 2^n exp(r), |r| <= log(2)/2.
 
-    exp(r) is its Taylor polynomial of degree 13; 2^n is built from its bits.
+    exp(r) is computed as its Taylor polynomial of degree 13; 2^n is built by setting the bits of a float.
 
     Parameters
     ----------
@@ -117,7 +118,7 @@ def arctan(x, inverse):
 
 
 def build(rhs, watch, size, rows):
-    """Compile the steps of the lanes for one flow.
+    """Compile the routines that step all lanes, for one flow.
 
     Parameters
     ----------
@@ -130,13 +131,18 @@ def build(rhs, watch, size, rows):
 
     Returns
     -------
-    buffer, load, step, happened, unload : routine
-        Routines that allocate b, put a trajectory into a lane, try a step in every lane, return whether
-        something happened in a lane, and take a trajectory out of its lane.
+    buffer : routine
+        Allocates b.
+    load, unload : routine
+        Copy a trajectory into a lane, and out of it.
+    step : routine
+        Tries a step in every lane.
+    happened : routine
+        Returns whether `dop853.settle` must handle the step of a lane.
     """
-    # Long because the routines are closures over rhs, watch and the numbers of the rows, which numba compiles
-    # as constants. The rows of rhs are followed by the states, the record of each trajectory (as in `dop853`;
-    # `due` is the time at which something happens next), rows for intermediate results, and k[0], ..., k[12].
+    # Long because the routines are closures over rhs, watch and the row numbers, which numba compiles as
+    # constants. After the rows of rhs come the states, the record of each trajectory (as in `dop853`; `due`
+    # is the time at which something happens next), rows for intermediate results, and k[0], ..., k[12].
     y0 = rows
     k = y0 + size + 11
     h, t, due, inside, rejected, tried, last_error, last_h, loud, sum3, sum5 = range(y0 + size, k)
@@ -149,7 +155,7 @@ def build(rhs, watch, size, rows):
 
     @routine
     def load(b, lane, y, s, times, limit, t_certain, slope):
-        """Put a trajectory that is at y, with slope = rhs(y), into a lane."""
+        """Copy a trajectory that is at y, with slope = rhs(y), into a lane."""
         b[h * LANES + lane], b[t * LANES + lane] = s[STEP], s[T]
         b[inside * LANES + lane], b[rejected * LANES + lane] = s[INSIDE], s[REJECTED]
         b[tried * LANES + lane] = s[TRIED]
@@ -161,7 +167,7 @@ def build(rhs, watch, size, rows):
 
     @routine
     def unload(b, lane, y, s, t_end, y1, slopes):
-        """Take a trajectory and its tried step out of a lane for `dop853.settle`; return the step's error."""
+        """Copy a trajectory and its tried step out of a lane for `dop853.settle`; return the step's error."""
         s[STEP], s[T] = b[h * LANES + lane], b[t * LANES + lane]
         s[LAST] = s[STEP] >= t_end - s[T]
         s[REJECTED], s[TRIED] = b[rejected * LANES + lane], b[tried * LANES + lane]
@@ -179,7 +185,7 @@ def build(rhs, watch, size, rows):
             for i in range(size):
                 for lane in range(w):
                     slope = 0.0
-                    for j in range(STAGES):  # constant, so that it is unrolled; weights from s on are 0
+                    for j in range(STAGES):  # not range(s), so that the loop is unrolled; A[s, s:] is 0
                         slope += A[s, j] * b[(k + j * size + i) * LANES + lane]
                     b[i * LANES + lane] = b[(y0 + i) * LANES + lane] + b[h * LANES + lane] * slope
             rhs(b, bits, w)
@@ -215,12 +221,12 @@ def build(rhs, watch, size, rows):
             ratio *= ratio
             ratio *= ratio
             error = max(error, FLOOR_OF_LAST * b[last_error * LANES + lane] * ratio * ratio)
-            # For NaN both comparisons are false.
+            # If the error or `three` is NaN, its comparison is false and the error becomes infinite.
             b[sum5 * LANES + lane] = error if error < math.inf and three >= 0.0 else math.inf
 
     @routine
     def clear(b, w):
-        """Set a lane's stages to 0 if one is not finite: the next step multiplies some of them by 0."""
+        """Set a lane's stages to 0 if one is not finite, since the next step multiplies some stages by 0."""
         broken = 0.0
         for lane in range(w):
             broken += 1.0 if b[sum5 * LANES + lane] == math.inf else 0.0
@@ -240,7 +246,7 @@ def build(rhs, watch, size, rows):
         watch(b, bits, w, tolerance, near)
         for lane in range(w):
             error = b[sum5 * LANES + lane]
-            # After a rejected step, and after the step that follows it, the step size must not grow.
+            # The step size must not grow after a rejected step, nor after the step that follows it.
             most = 1.0 if b[rejected * LANES + lane] != 0.0 or not error < 1.0 else 10.0
             b[sum3 * LANES + lane] = b[h * LANES + lane] * min(most, step_factor(error))
         for lane in range(w):
@@ -280,7 +286,7 @@ def build(rhs, watch, size, rows):
 
     @routine
     def happened(b, lane):
-        """Return whether something happened in a lane."""
+        """Return whether `dop853.settle` must handle the step of a lane."""
         return b[loud * LANES + lane] != 0.0
 
     return buffer, load, step, happened, unload

@@ -1,4 +1,4 @@
-"""Vector operations for kernels: as array expressions they would take ten times as long to compile."""
+"""Vector operations for kernels, as loops: array expressions would take ten times as long to compile."""
 
 from singleneuron.kernels.compiling import routine
 

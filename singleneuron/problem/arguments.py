@@ -28,7 +28,7 @@ def integer_in_range(name: str, value: Any, least: int, most: float = np.inf) ->
     Raises
     ------
     ValueError
-        If `value` is not an integer or is out of range; the message shows it.
+        If `value` is not an integer or is out of range; the message shows the value.
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
         bound = f">= {least}" if most == np.inf else f"from {least} to {most}"
@@ -50,9 +50,9 @@ def number(
     least : float
         Lower bound.
     finite : bool
-        Reject infinity.
+        Whether to reject infinity.
     open_end : bool
-        Reject `least` itself.
+        Whether to reject `least` itself.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def number(
     Raises
     ------
     ValueError
-        If `value` is not such a number; the message shows it.
+        If `value` is not such a number; the message shows the value.
     """
     kinds = int | float | np.integer | np.floating
     ok = isinstance(value, kinds) and not isinstance(value, bool) and not np.isnan(value)
@@ -91,7 +91,7 @@ def finite_array(name: str, value: ArrayLike) -> Array:
     Raises
     ------
     ValueError
-        If `value` is ragged, not real, or not finite; the message names the first bad entry.
+        If `value` is ragged, not real, or not finite; the message names the first entry that is not finite.
     """
     try:
         given = np.asarray(value)
@@ -110,7 +110,7 @@ def finite_array(name: str, value: ArrayLike) -> Array:
 
 
 def freeze(instance: object, **arrays: Array | None) -> None:
-    """Set read-only arrays as attributes of a frozen dataclass."""
+    """Make arrays read-only and set them as attributes of a frozen dataclass."""
     for name, array in arrays.items():
         if array is not None:
             array.flags.writeable = False

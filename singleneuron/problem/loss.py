@@ -8,14 +8,16 @@ from singleneuron.problem.state import Starts, State, reduce
 
 
 def loss(problem: Problem, state: Starts) -> Array:
-    """Compute L(a, w), half the mean squared error; for the population, omit the constant sigma^2/2.
+    """Compute the loss L(a, w), half the mean squared error.
+
+    For the population, the constant sigma^2/2 that label noise adds is left out.
 
     Parameters
     ----------
     problem : Population or Sample
         The problem that defines the loss.
     state : State or Reduced
-        Students (..., B); samples need a `State`.
+        Students (..., B); must be a `State` if `problem` is a `Sample`.
 
     Returns
     -------
@@ -55,7 +57,7 @@ def loss(problem: Problem, state: Starts) -> Array:
 
 
 def gradient(problem: Problem, state: State) -> tuple[Array, Array]:
-    """Compute (dL/da, dL/dw), with the subgradient phi'(0) = 0; the flow follows its negative.
+    """Compute the gradient (dL/da, dL/dw), with phi'(0) = 0; the flow follows the negative gradient.
 
     Parameters
     ----------
@@ -96,7 +98,7 @@ def gradient(problem: Problem, state: State) -> tuple[Array, Array]:
     reduced = reduce(problem, state)
     theta = np.arctan2(reduced.q, reduced.p)
     direction = np.divide(state.w, rho[..., None], out=np.zeros_like(state.w), where=rho[..., None] > 0)
-    # d(rho k)/dw = ((pi - theta) v + sin(theta) w/rho) / (2 pi); at w = 0 the subgradient 0 is used.
+    # d(rho k)/dw = ((pi - theta) v + sin(theta) w/rho) / (2 pi); at w = 0 it is set to 0.
     pull = (np.pi - theta)[..., None] * problem.v + np.sin(theta)[..., None] * direction
     pull = np.where(rho[..., None] > 0, pull, 0.0) / (2 * np.pi)
     da = state.a * rho**2 / 2 - rho * angle_kernel(theta)

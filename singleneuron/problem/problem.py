@@ -11,7 +11,7 @@ from signflow.machine import check_memory
 from singleneuron.problem.arguments import Array, finite_array, freeze, integer_in_range, number
 
 LEAST_BALANCE = 1e-280
-"""If |c| is below this, the squares whose difference is c underflow."""
+"""If |c| is below this but not 0, no digit of c is right: the squares whose difference it is underflow."""
 
 
 class Line(NamedTuple):
@@ -25,7 +25,7 @@ class Line(NamedTuple):
     c_pos, c_neg : float or ndarray, shape (B,)
         (1/n) sum x^2 over the samples with x > 0 or x < 0, respectively; 0 if there are none.
     s_pos, s_neg : float or ndarray, shape (B,)
-        sum x y / sum x^2 over the same samples: the value of a w that fits them best.
+        sum x y / sum x^2 over the same samples: the value of a w that fits these samples best.
 
     References
     ----------
@@ -102,7 +102,7 @@ class Population:
     d : int
         Number of input coordinates, below 2^63.
     targets : int
-        Number k of coordinates of the target v = (1, ..., 1, 0, ...)/sqrt(k).
+        Number k of coordinates that the target v = (1, ..., 1, 0, ...)/sqrt(k) uses.
 
     Raises
     ------
@@ -148,9 +148,9 @@ class Sample:
     y : ndarray, shape (n,)
         Labels; copied and made read-only.
     targets : int
-        The target v uses the first `targets` coordinates; success is judged against it.
+        Number of coordinates that the target v uses (the first ones); success means reaching v.
     provenance : dict
-        How the samples were drawn (see `draw`), for the record; empty for your own data.
+        How the samples were drawn (see `draw`), as a record; empty for your own data.
 
     Raises
     ------
@@ -198,7 +198,7 @@ class Sample:
         noise : float
             Standard deviation of the label noise, >= 0.
         seed : int
-            Seed of the draw, >= 0.
+            Seed, >= 0.
         targets : int
             Number of coordinates of the target.
 
@@ -251,7 +251,7 @@ class Sample:
         for active in (self.x > 0, self.x < 0):
             squares = np.sum(np.where(active, self.x, 0) ** 2, axis=0)
             products = np.where(active, self.x, 0).T @ self.y
-            # On a side without samples nothing moves: c = 0, and s, which is undefined there, is set to 0.
+            # On a side without samples nothing moves: there c = 0, and s, which is undefined, is set to 0.
             slope = np.divide(products, squares, out=np.zeros(self.d), where=squares > 0)
             sides += [squares / self.n, slope]
         return Line(*sides)
@@ -266,8 +266,7 @@ def population_line(overlap: Any = 1.0) -> Line:
     Parameters
     ----------
     overlap : float or ndarray, shape (B,)
-        Component of the unit target along the coordinate, in [-1, 1]; 1 if the coordinate is the whole
-        target.
+        Component of the unit target v along the coordinate, in [-1, 1]; 1 if v has no other component.
 
     Returns
     -------

@@ -15,7 +15,7 @@ def derived_seed(key: Sequence[int], *more: int) -> int:
     key : sequence of int
         Numbers >= 0 that identify the work.
     *more : int
-        Numbers >= 0 that identify a part of it.
+        Numbers >= 0 that identify a part of that work.
 
     Returns
     -------
@@ -26,12 +26,14 @@ def derived_seed(key: Sequence[int], *more: int) -> int:
 
 
 def child_seed(seed: int, run: int) -> int:
-    """Derive the seed for one run's samples; no other run, whatever its study's seed, shares it.
+    """Derive the seed for the samples of one run; no other run of this or any other study has the same seed.
 
     Parameters
     ----------
-    seed, run : int
-        Seed of the study, and number of the run, both >= 0.
+    seed : int
+        Seed of the study, >= 0.
+    run : int
+        Number of the run, >= 0.
 
     Returns
     -------

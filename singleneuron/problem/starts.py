@@ -10,7 +10,7 @@ from singleneuron.problem.state import Reduced, Starts, State
 
 
 def _draw(rng: np.random.Generator, d: int, size: int, reduced: bool) -> tuple[Array, Array]:
-    """Draw (w, |w|) or (p, q) of `size` standard Gaussian vectors in R^d; (p, q) cost the same for any d."""
+    """Draw `size` vectors w ~ N(0, I_d), as (w, |w|) or, at a cost that does not depend on d, as (p, q)."""
     if not reduced:
         w = rng.standard_normal((size, d))
         return w, np.abs(w[:, 0]) if d == 1 else np.linalg.norm(w, axis=1)
@@ -50,7 +50,7 @@ def balanced_starts(d: int, size: int, seed: int = 0, *, scale: float = 1.0, red
     Returns
     -------
     State or Reduced
-        The starts (B,), whose balance c is 0 by construction.
+        The starts (B,), with c = 0: they are balanced by construction.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def independent_starts(
     Returns
     -------
     State or Reduced
-        The starts (B,), without a known balance c.
+        The starts (B,), with c = None: their balance is not known by construction.
 
     Raises
     ------

@@ -29,7 +29,7 @@ def _norm(w: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """Parameters of a batch of students; a path has a leading time axis.
+    """The parameters (a, w) of B students, or their path over time, with time as the first axis.
 
     Attributes
     ----------
@@ -38,8 +38,8 @@ class State:
     w : ndarray, shape (..., B, d)
         Inner weights.
     c : ndarray, shape (B,), optional
-        The balance a^2 - |w|^2 if it is known by construction (0: balanced); a single number applies to all.
-        The flow conserves it, but rounding does not: one ulp of imbalance decides between death and escape.
+        The balance a^2 - |w|^2 if it is known by construction (0 if balanced); one number applies to all. The
+        flow conserves it, but rounding of a and w does not, and one ulp decides between death and escape.
 
     Raises
     ------
@@ -88,7 +88,7 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Reduced:
-    """States up to rotations about the target v, which is all that matters to the population flow in any d.
+    """States up to rotations about the target v: the population flow depends on nothing else, in any d.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class Reduced:
     p : ndarray, shape (..., B)
         w.v, the part of w along the target.
     q : ndarray, shape (..., B)
-        |w - p v| >= 0, the length of the remainder.
+        |w - p v| >= 0, the length of the rest of w.
     c : ndarray, shape (B,), optional
         The balance a^2 - p^2 - q^2 if it is known by construction, as in `State`.
 
@@ -180,7 +180,7 @@ def reduce(problem: Problem, state: State, mask: NDArray[np.bool_] | None = None
     Returns
     -------
     Reduced
-        Coordinates of shape (..., B), with the balance c of `state`.
+        (a, p, q), each of shape (..., B), with the balance c of `state`.
 
     Raises
     ------
@@ -203,10 +203,10 @@ def reduce(problem: Problem, state: State, mask: NDArray[np.bool_] | None = None
 
 
 def _projection(w: Array, kept: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Return p = w.v and p v, for v the unit vector over the coordinates `kept`.
+    """Return p = w.v and p v, where v is the unit vector with equal entries in the coordinates `kept`.
 
-    The mean is computed from differences to one target coordinate. So for w parallel to v, whose target
-    entries are all equal, the remainder is exactly 0.
+    The mean of w over these coordinates is computed from the differences to its first entry there. So if w is
+    parallel to v, and its entries there are all equal, w - p v is exactly 0.
     """
     count = kept.sum(axis=-1)
     first = np.take_along_axis(w, np.broadcast_to(np.argmax(kept, axis=-1), w.shape[:-1])[..., None], axis=-1)
@@ -217,16 +217,16 @@ def _projection(w: Array, kept: NDArray[np.bool_]) -> tuple[Array, Array]:
 
 
 def expand(problem: Problem, reduced: Reduced, origin: State, mask: NDArray[np.bool_] | None = None) -> State:
-    """Rebuild full states from (a, p, q) in the plane of v and the starting w.
+    """Rebuild full states (a, w) from (a, p, q), with w in the plane of v and the start's w.
 
     Parameters
     ----------
     problem : Population or Sample
         The problem, which defines the target v.
     reduced : Reduced
-        Coordinates (..., B) at any time.
+        Reduced states (..., B) at any time.
     origin : State
-        Starts with w (B, d): the population flow stays in the plane of v and w.
+        Starts with w (B, d), which fix the plane: the population flow never leaves the plane of v and w.
     mask : ndarray of bool, shape (B, d), optional
         The mask that was passed to `reduce`.
 
@@ -248,8 +248,8 @@ def expand(problem: Problem, reduced: Reduced, origin: State, mask: NDArray[np.b
 def balance(state: Starts) -> Array:
     """Compute the balance c = a^2 - |w|^2, which every gradient flow of L conserves.
 
-    If |a| equals the largest |w_i| to the last bit, c is minus the sum of the other squares. The norm would
-    round them away, although the sign of c decides the limit.
+    If |a| equals the largest |w_i| to the last bit, c is computed as minus the sum of the other w_i^2. In the
+    norm |w| they could be lost to rounding, but the sign of c decides the limit.
 
     Parameters
     ----------
@@ -259,7 +259,7 @@ def balance(state: Starts) -> Array:
     Returns
     -------
     ndarray, shape (..., B)
-        c, infinite where the squares overflow.
+        c; infinite where the squares overflow.
 
     Examples
     --------

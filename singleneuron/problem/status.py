@@ -18,17 +18,18 @@ TINY_NORM = 1e-12
 """A neuron with a < 0 and |w| below this is dead: it has left the active side of every sample for good."""
 
 DEAD_RATIO = 1e6
-"""Gradient descent does not conserve c, so a small |w| counts as dead only if |a| is this many times
-larger; otherwise every small start would count."""
+"""In gradient descent, which does not conserve c, a neuron with a small |w| counts as dead only if |a| is
+this many times larger; otherwise every small start would count as dead."""
+
 EQUAL = 1e-6
 """If the balance is not known, |a| and |w| count as equal up to this relative difference."""
 
 EDGE = 1e-9
-"""Below this multiple of |w| |v|, w.v counts as 0: limits are known only to about this accuracy, and some lie
-exactly on the edge of the target's side."""
+"""Below this multiple of |w| |v|, w.v counts as 0: limits are known only to about this accuracy, and some are
+exactly on the boundary w.v = 0 of the target's side."""
 
 ON_PLANE = 1e-12
-"""Below this multiple of |w| |x_i|, w.x_i counts as 0: rounding moves a slide off its hyperplanes."""
+"""Below this multiple of |w| |x_i|, w.x_i counts as 0: rounding moves a sliding w off its hyperplanes."""
 
 
 class Status(IntEnum):
@@ -46,19 +47,20 @@ class Status(IntEnum):
     CONVERGED = 0
     """Within tolerance of the target."""
     TRAPPED = 1
-    """Not there yet, but its limit is the target: a > 0 and 0 < theta < pi."""
+    """Not yet within tolerance of the target, but its limit is the target: a > 0 and 0 < theta < pi."""
     DEAD = 2
-    """The neuron dies: a < 0 with c >= 0 or with |w| below `TINY_NORM`; or no sample activates it, or only
-    samples with label 0 ever will; or it is held at w = 0."""
+    """The neuron dies: a < 0, and c >= 0 or |w| is below `TINY_NORM`; or no sample activates it; or only
+    samples with label 0 will ever activate it; or it is held at w = 0."""
     STUCK = 3
-    """Permanently at rest away from the target; with one coordinate also at w = 0, on the wrong side, or with
-    nothing to learn (s_pos = 0); or the mask lost part of the target."""
+    """Permanently at rest away from the target, or the mask lost part of the target. With one coordinate
+    also: at w = 0, on a side from which w never reaches the target, or with nothing to learn (s_pos = 0)."""
     UNDECIDED = 4
     """None of the above by the end of the run."""
     FAILED = 5
-    """The integrator gave up: the flow is too stiff for its step budget, or numbers overflow or underflow."""
+    """The integrator gave up: the flow is too stiff for the allowed number of steps, or numbers overflow or
+    underflow."""
     AMBIGUOUS = 6
-    """The sample flow has no unique continuation: a passed 0 while sliding."""
+    """The flow on samples has no unique continuation, because the weight a passed 0 while w was sliding."""
 
     @property
     def label(self) -> str:
@@ -137,7 +139,7 @@ def population_status(
     theta = 2 * np.arctan(np.exp(np.clip(x, -700, 700)))
     near = (np.abs(a * np.exp(log_rho) - 1) <= tolerance) & (theta <= tolerance)
     # If c < 0, a small w does not mean death: a changes sign and w grows again. The sign bit is tested
-    # because a balanced a < 0 has the limit -0.0.
+    # because from a balanced start with a < 0, a tends to -0.0.
     dies = np.signbit(a) & (c >= 0)
     return np.select(
         [overlap < 1, near, dies, a > 0],
@@ -180,7 +182,7 @@ def line_status(
     """
     s_pos, s_neg = np.asarray(line.s_pos), np.asarray(line.s_neg)
     near = (w > 0) & (np.abs(a * w - s_pos) <= tolerance) & (a * s_pos > 0) & (np.asarray(line.c_pos) > 0)
-    towards = a * np.sign(s_pos)  # > 0: for w > 0, a w moves towards s_pos
+    towards = a * np.sign(s_pos)  # if this is > 0, a w moves towards s_pos wherever w > 0
     # From w < 0 the line w = 0 is reached iff c > 0 and a s_neg > 0, and then crossed iff a s_pos > 0.
     crosses_up = (w < 0) & (c > 0) & (a * s_neg > 0) & (towards > 0)
     crosses_up &= (np.asarray(line.c_neg) > 0) & (np.asarray(line.c_pos) > 0)
@@ -193,10 +195,10 @@ def line_status(
 
 
 def _on(problem: Sample, a: float, z: Array, near: NDArray[np.bool_], step: float) -> NDArray[np.intp]:
-    """Return the indices of the hyperplanes that a state is on; `near` (n,) marks those near it individually.
+    """Return the indices of the hyperplanes that a state slides on: those that `near` (n,) marks, and more.
 
-    Descent hops back and forth across them. A step across some of them changes each w.x_i by at most the
-    contribution of all their labels, step |a/n| sum_j |y_j x_j.x_i|.
+    Descent (step > 0) hops back and forth across the marked hyperplanes. A hop changes w.x_i by at most
+    step |a/n| sum_j |y_j x_j.x_i| over the marked j. Every attracting hyperplane within that reach is added.
     """
     on = np.flatnonzero(near)
     if step:
@@ -206,9 +208,10 @@ def _on(problem: Sample, a: float, z: Array, near: NDArray[np.bool_], step: floa
 
 
 def _pull(problem: Sample, state: State, z: Array, rounding: Array, step: float) -> Array:
-    """Compute A u - b (B, d) in the cell of each state.
+    """Compute A u - b (B, d), with u = a w, in the cell of each state.
 
-    On a slide, the samples count with the shares in [0, 1] that minimise the norm of the result.
+    If w slides on hyperplanes, their samples count with the shares in [0, 1] that minimise the norm of the
+    result.
     """
     residual = state.a[:, None] * z - problem.y
     active = z > rounding
@@ -235,14 +238,14 @@ def sample_status(
 ) -> NDArray[np.int8]:
     """Determine the status of states for n samples in d > 1, from the least-squares problem of their cell.
 
-    In the cell where S = {i: w.x_i > 0} are the active samples, the loss is quadratic in u = a w: dL/dw = a
-    (A_S u - b_S), where A_S is about s I/2 and s is the mean square of x. The flow slides on hyperplanes
-    w.x_i = 0 that attract (a y_i < 0); each of their samples then counts with a share in [0, 1].
+    In the cell where S = {i: w.x_i > 0} are the active samples, the loss is quadratic in u = a w, with
+    dL/dw = a (A_S u - b_S). Here A_S is about s I/2, where s is the mean square of x. The flow slides on
+    hyperplanes w.x_i = 0 that attract (a y_i < 0); sample i then counts with a share in [0, 1].
 
     A state has converged if |A_S u - b_S| <= tolerance s/2 and it is on the target's side: a > 0 and w.v > 0.
     A state at rest elsewhere is stuck. A state is dead if no sample is active (one with w.x_i = 0 up to
     `ON_PLANE` counts as inactive); if a < 0 <= c, since a never changes sign; if a < 0 and |w| is below
-    `TINY_NORM`; or if it is a limit whose active labels are all 0, since its output is 0.
+    `TINY_NORM`; or if it is a limit at which all active samples have label 0, since its output is then 0.
 
     Parameters
     ----------
@@ -257,7 +260,7 @@ def sample_status(
     tolerance : float
         Tolerance for convergence, as above.
     settled : ndarray of bool, shape (B,), optional
-        True where the state is certainly a limit. If given, only such states count as stuck: with a small a,
+        True where the state is certainly a limit. If given, only such states count as stuck: if |a| is small,
         a state that still creeps looks as if it were at rest.
     step : float
         Learning rate if the states come from descent, which hops across the hyperplanes; 0 for a flow, which

@@ -1,10 +1,9 @@
 """The theory, derived with sympy from nothing but the loss: exact claims, each with its proof.
 
-`derivations()` lists the derivations in reading order. Each is a function that returns its claims. A claim
-has a `statement` (a sympy expression), a `residual` (0 or false once simplified) and `proved`. The docstring
-of a derivation is its theorem in words; reports print its first paragraph. It names the source: a theorem of
-Gadhikar & Burkholz (ICLR 2024), or "beyond the paper". `regions.success_region` states where each algorithm
-succeeds.
+`derivations()` lists the derivations in reading order. Each is a function that returns its claims; see
+`claims` for what a claim holds. The docstring of a derivation states its theorem in words, and reports print
+the first paragraph. The docstring also names the source: a theorem or lemma of Gadhikar & Burkholz (ICLR
+2024), or "beyond the paper". `regions.success_region` states where each algorithm succeeds.
 """
 
 from collections.abc import Callable

@@ -36,8 +36,8 @@ def balanced_flow(sign: int) -> Flow:
 def angle_equation() -> Claims:
     """If a = +-rho, theta' = +-k'(theta): the angle decouples from the norm and d, and T(theta)' = +-1.
 
-    So all flows lie on one curve: theta(t) = Theta(T(theta_0) +- t), where Theta is the inverse of T,
-    with + for a > 0 and - for a < 0.
+    So all flows lie on one curve: theta(t) = Theta(T(theta_0) +- t), where Theta is the inverse of T. Each +-
+    is + for a > 0 and - for a < 0.
     """
     claims = [
         Equation(
@@ -59,7 +59,7 @@ def angle_equation() -> Claims:
 def bernoulli_equation() -> Claims:
     """If a = +-rho, u = rho^2 obeys u' = +-2 u k - u^2; ((pi - theta)/sin theta)^2 is an integrating factor.
 
-    If E is this factor, E' = +-2 k E, hence (E/u)' = E.
+    This factor, E(theta), obeys E' = +-2 k E, hence (E/u)' = E.
     """
     claims = []
     E = integrating_factor(theta)
@@ -78,7 +78,7 @@ def bernoulli_equation() -> Claims:
 def bernoulli_solution() -> Claims:
     """For either sign of a, 1/u(t) = (E(theta_0)/u_0 + int_0^t E(theta) dt') / E(theta(t)).
 
-    With e^K = E(theta)/E(theta_0) this reads e^(-K) (1/u_0 + int e^K). For a < 0, K decreases.
+    With e^K = E(theta)/E(theta_0), the right-hand side is e^(-K) (1/u_0 + int e^K). For a < 0, K decreases.
     """
     u0, E0 = sp.symbols("u_0 E_0", positive=True)
     time, path = sp.Symbol("t'", nonnegative=True), sp.Function("theta", positive=True)
@@ -97,7 +97,7 @@ def flip_time() -> Claims:
     """From theta_0 = pi/2 + z, w_1 turns positive after 4 z + (4/pi) z^2 + ((2/3) + 16/(3 pi^2)) z^3 + ...
 
     This time is -T(theta_0), and theta' = -1/4 at pi/2 for a > 0. For random directions z is about
-    N(0, 1/d): the wider the input, the earlier the flip.
+    N(0, 1/d): the larger d is, the earlier the flip.
     """
     z = sp.Symbol("z", positive=True)
     speed = -sp.diff(angle_time(theta), theta).subs(theta, sp.pi / 2 + z)
@@ -110,7 +110,7 @@ def flip_time() -> Claims:
 
 
 def _time_near_pi(order: int) -> sp.Expr:
-    """Expand T in delta = pi - theta, without its constant."""
+    """Expand T in delta = pi - theta, without the constant term."""
     speed = -sp.diff(angle_time(theta), theta).subs(theta, sp.pi - delta)  # dT/d delta
     return sp.integrate(sp.expand(sp.series(speed, delta, 0, order).removeO()), delta)
 
@@ -125,8 +125,8 @@ def _growth_near_pi(order: int) -> sp.Expr:
 def series_near_antiparallel() -> Claims:
     """Near delta = 0, T = const - 2 pi/delta + 2 pi (delta/6 + 7 delta^3/1080 + ...), with a known inverse.
 
-    With p = 2 pi/(const - T) the inverse is x = log tan(theta/2) = log(2/p) + p^2/12 - 53 p^4/4320 + ... The
-    growth of the norm is h = (1/E) int_0^delta (E - 1) dT = 2 pi delta (1/3 - 19 delta^2/270 + ...).
+    With p = 2 pi/(const - T), the inverse is x = log tan(theta/2) = log(2/p) + p^2/12 - 53 p^4/4320 + ....
+    The growth of the norm is h = (1/E) int_0^delta (E - 1) dT = 2 pi delta (1/3 - 19 delta^2/270 + ...).
     """
     p = sp.Symbol("p", positive=True)
     odd = delta / 6 + 7 * delta**3 / 1080 + 31 * delta**5 / 75600 + 127 * delta**7 / 4233600

@@ -1,7 +1,8 @@
 """The claims that derivations return: exact and symbolic, each with its own proof.
 
-A reader sees the `statement`. The `residual` is what simplification leaves of the claim (0 or false if it
-holds), and `proved` says whether that settles the claim.
+`statement` is the claim as readers see it. `residual` is the simplified difference between the derived and
+the claimed expression (0 if they agree) or, for an implication, the condition that a counterexample must
+satisfy (false if there is none). `proved` says whether the claim is proved.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,7 +19,7 @@ ROUTES: tuple[Callable[[Any], Any], ...] = (
     sp.trigsimp,
     sp.simplify,
 )
-# The sympy property that is true if an expression has this relation to 0.
+# For each relation, the sympy property that is true if an expression has this relation to 0.
 SIGN_PREDICATES = {
     sp.Gt: "is_positive",
     sp.Ge: "is_nonnegative",
@@ -28,7 +29,7 @@ SIGN_PREDICATES = {
 
 
 def simplified(expression: sp.Expr) -> sp.Expr:
-    """Simplify `expression` by the cheapest route that shows it to be 0, or else by all routes."""
+    """Apply the routes to `expression` one after the other, from the cheapest, until it is 0."""
     for route in ROUTES:
         expression = route(expression)
         if expression == 0:
@@ -42,7 +43,7 @@ def _under(given: Boolean, statement: Boolean) -> Boolean:
 
 @dataclass(frozen=True)
 class Equation:
-    """The claim that `quantity` equals `stated`, because `derived`, its value from the loss, does.
+    """The claim that `quantity` equals `stated`; the proof is that `derived` simplifies to `stated`.
 
     Attributes
     ----------
@@ -53,7 +54,7 @@ class Equation:
     derived : sympy.Expr
         The quantity as derived from the loss; must equal `stated`.
     where : dict of sympy.Symbol to sympy.Expr
-        Symbols of `stated` in terms of those in `derived`.
+        What the symbols of `stated` are in terms of the symbols of `derived`.
     given : sympy.Boolean
         Condition under which the claim holds, for display.
     """
@@ -71,20 +72,20 @@ class Equation:
 
     @cached_property
     def residual(self) -> sp.Expr:
-        """Derived minus claimed, simplified; 0 if the claim holds."""
+        """`derived` minus `stated`, simplified; 0 if the claim holds."""
         return simplified(sp.sympify(self.derived - self.stated).subs(self.where))
 
     @property
     def proved(self) -> bool:
-        """Whether the residual settles the claim."""
+        """Whether the residual is 0."""
         return bool(self.residual == 0)
 
 
 @dataclass(frozen=True)
 class Inequality:
-    """The claim that `quantity` has the given `relation` to 0, because it equals `form`.
+    """The claim that `quantity` has the given `relation` to 0, because it equals `form`, whose sign is known.
 
-    The symbols of `form` have the ranges that the claim is about; sympy finds the sign from them.
+    The symbols of `form` are declared with the ranges that the claim assumes; sympy finds the sign from them.
 
     Attributes
     ----------
@@ -113,12 +114,12 @@ class Inequality:
 
     @cached_property
     def residual(self) -> sp.Expr:
-        """Derived minus claimed, simplified; 0 if the claim holds."""
+        """`derived` minus `form`, simplified; 0 if they are equal."""
         return simplified(sp.sympify(self.derived - self.form))
 
     @property
     def proved(self) -> bool:
-        """Whether the residual and the sign of `form` settle the claim."""
+        """Whether the residual is 0 and sympy finds that `form` has the claimed sign."""
         return bool(self.residual == 0) and getattr(self.form, SIGN_PREDICATES[self.relation]) is True
 
 
@@ -134,7 +135,7 @@ def consistent(condition: Boolean) -> bool:
 
 def _feasible(relations: Iterable[Boolean]) -> bool:
     """Return whether any real numbers satisfy all of the relations."""
-    rows: set[tuple[sp.Expr, bool]] = set()  # (e, strict): e > 0, or e >= 0
+    rows: set[tuple[sp.Expr, bool]] = set()  # (e, strict): e > 0 if strict, else e >= 0
     for relation in relations:
         if isinstance(relation, sp.Eq):
             gap = sp.expand(relation.lhs - relation.rhs)
@@ -159,7 +160,7 @@ def _feasible(relations: Iterable[Boolean]) -> bool:
 
 @dataclass(frozen=True)
 class Implication:
-    """The claim that `premise` implies `conclusion`: no state satisfies the first but not the second.
+    """The claim that `premise` implies `conclusion`: no state satisfies the premise but not the conclusion.
 
     Attributes
     ----------
@@ -183,7 +184,7 @@ class Implication:
 
     @property
     def proved(self) -> bool:
-        """Whether the residual settles the claim."""
+        """Whether there is no counterexample."""
         return self.residual is sp.false
 
 

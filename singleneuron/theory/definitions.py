@@ -8,7 +8,7 @@ import sympy as sp
 t = sp.Symbol("t", nonnegative=True)
 
 Flow = dict[sp.Symbol, sp.Expr]
-"""The time derivative of each variable of a state."""
+"""The time derivative of each variable that makes up a state."""
 
 
 def relu(z: sp.Expr, active: bool) -> sp.Expr:
@@ -22,7 +22,7 @@ def student(a: sp.Expr, z: sp.Expr, active: bool = True) -> sp.Expr:
 
 
 def error(output: sp.Expr, y: sp.Expr) -> sp.Expr:
-    """Return the contribution of a sample to n L: half its squared error."""
+    """Return the contribution of one sample to n L: half the squared error of the output."""
     return (output - y) ** 2 / 2
 
 
@@ -32,7 +32,7 @@ def gradient_flow(loss: sp.Expr, variables: Iterable[sp.Symbol]) -> Flow:
 
 
 def rate(quantity: sp.Expr, flow: Flow) -> sp.Expr:
-    """Derive the time derivative of a function of the state along a flow."""
+    """Compute the time derivative, along a flow, of a function of the state."""
     return sum((sp.diff(quantity, variable) * speed for variable, speed in flow.items()), sp.Integer(0))
 
 

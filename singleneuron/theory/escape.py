@@ -47,8 +47,9 @@ def _fast_phase() -> tuple[sp.Expr, sp.Expr]:
 def fast_escape() -> Claims:
     """While a/rho = (a_0/rho_0) e^(ct/2), 1/delta reaches 0 at t = (2/c) log(1 + pi c rho_0/(a_0 delta_0)).
 
-    As c -> 0 this is 2 pi rho_0/(a_0 delta_0), and 2 pi/delta_0 if balanced: the leading order of the
-    universal angle curve. The log exists for c > 0 if a_0 > 0, and for c < 0 iff a_0 delta_0 > pi |c| rho_0.
+    As c -> 0, this time tends to 2 pi rho_0/(a_0 delta_0). From balanced starts it is 2 pi/delta_0, the
+    leading order of the universal angle curve. The log exists for c > 0 if a_0 > 0, and for c < 0 iff
+    a_0 delta_0 > pi |c| rho_0.
     """
     ratio, inverse = _fast_phase()
     up = sp.Symbol("a_0", positive=True)
@@ -68,8 +69,8 @@ def fast_escape() -> Claims:
 def slow_escape() -> Claims:
     """If c < 0 and a_0 delta_0 < pi |c| rho_0, delta stalls at delta_1, then creeps along the slow manifold.
 
-    1/delta_1 = 1/delta_0 - a_0/(pi |c| rho_0). On the slow manifold rho^2 = |c| and a = 2k/rho, where a' = 0;
-    there delta' = delta^5/(6 pi^2 |c|), so the escape takes (3 pi^2/2) |c|/delta_1^4.
+    1/delta_1 = 1/delta_0 - a_0/(pi |c| rho_0). On the slow manifold, rho^2 = |c| and a = 2k/rho, the value at
+    which a' = 0. There delta' = delta^5/(6 pi^2 |c|), so the escape takes (3 pi^2/2) |c|/delta_1^4.
     """
     _, inverse = _fast_phase()
     stalled = sp.limit(inverse.subs(c, -deficit), t, sp.oo)
@@ -92,9 +93,9 @@ def slow_escape() -> Claims:
 def sign_change_of_a() -> Claims:
     """If a < 0 and c < 0, a crosses 0 in finite time: with m = -a, m' < -|c| m/2 and x' < m/(2 sqrt|c|).
 
-    So m decays exponentially while x = log tan(theta/2) stays bounded. Hence k has a lower bound, and
-    m' < -sqrt|c| k. If rho^2 = |c| and k were constant, m would reach 0 after (2/|c|) log(1 + sqrt|c| m_0/(2
-    k)).
+    So m decays exponentially while x = log tan(theta/2) stays bounded. Hence k has a positive lower bound,
+    and m' < -sqrt|c| k. If rho^2 = |c| and k were constant, m would reach 0 after the time
+    (2/|c|) log(1 + sqrt|c| m_0/(2 k)).
     """
     m, k, m0 = sp.symbols("m k m_0", positive=True)
     polar = polar_flow(k, kernel_slope(theta))

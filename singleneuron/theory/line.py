@@ -1,4 +1,4 @@
-"""One coordinate (Theorem 2.1): the flow from the loss, its solution at any balance, and crossing w = 0."""
+"""One coordinate (Theorem 2.1): the flow from the loss, its solution at any balance, and when w crosses 0."""
 
 import sympy as sp
 
@@ -17,8 +17,8 @@ R = sp.Symbol("R", positive=True)
 def gradient_flow_of_samples() -> Claims:
     """On either side of w = 0, a' = C w (s - a w) and w' = C a (s - a w): Theorem 2.1.
 
-    C = (1/n) sum x^2 and s = sum x y / sum x^2 over the samples i = 1..k that this side activates. For the
-    other samples the output is 0, so they add a constant to L.
+    The sums in C = (1/n) sum x^2 and s = sum x y / sum x^2 are over the samples i = 1..k that are active on
+    this side. On the other samples the output is 0, so they add a constant to L.
     """
     n, k = sp.symbols("n k", integer=True, positive=True)
     i = sp.Symbol("i", integer=True)
@@ -69,8 +69,8 @@ def label_noise() -> Claims:
 def invariants() -> Claims:
     """On either side of w = 0, a + w, a - w and the residual s - a w keep their signs; the residual decays.
 
-    The derivative of each is a multiple of it. Since a^2 + w^2 >= |c|, the decay is exponential if c != 0.
-    Theorem 2.1 if balanced; beyond the paper otherwise.
+    The derivative of each of the three is a multiple of that quantity. Since a^2 + w^2 >= |c|, the residual
+    decays exponentially if c != 0. Theorem 2.1 if balanced; beyond the paper otherwise.
     """
     return (
         Equation(Rate(a + w), C * (s - a * w) * (a + w), rate(a + w, FLOW)),
@@ -82,8 +82,8 @@ def invariants() -> Claims:
 def switching_line() -> Claims:
     """At w = 0 each side gives w' = C a s: the signs of a s_pos and a s_neg decide if w crosses or sticks.
 
-    The population flow (s_pos = 1, s_neg = 0) sticks if a < 0. From w < 0 it has (log |w|)' = -C a^2 and
-    never reaches w = 0. This holds at any balance, which is beyond the paper.
+    The population flow (s_pos = 1, s_neg = 0) sticks if a < 0. From w < 0 it has (log |w|)' = -C a^2, so it
+    never reaches w = 0. All this holds at any balance; for balances other than 0 it is beyond the paper.
     """
     down, arrived = sp.Symbol("|a|", positive=True), sp.Eq(w, 0)
     return (
@@ -101,9 +101,9 @@ def switching_line() -> Claims:
 
 
 def riccati_equation() -> Claims:
-    """With U = (a + w)^2, U' = 2C (s U - U^2/4 + c^2/4), and V = (a - w)^2 obeys this with -s.
+    """U = (a + w)^2 obeys U' = 2C (s U - U^2/4 + c^2/4); V = (a - w)^2 obeys the same equation with -s.
 
-    This holds at any balance, which is beyond the paper.
+    This holds at any balance c; beyond the paper.
     """
     c = a**2 - w**2
     U, V = (a + w) ** 2, (a - w) ** 2
@@ -116,8 +116,8 @@ def riccati_equation() -> Claims:
 def riccati_solution() -> Claims:
     """With tau = tanh(C R t), X(t) = (X_0 (R + S tau) + (c^2/2) tau) / (R - S tau + (X_0/2) tau).
 
-    R^2 = S^2 + c^2/4. X solves the equation for U with S = s, and the one for V with S = -s, at any balance
-    c. Beyond the paper.
+    Here R^2 = S^2 + c^2/4. With S = s, X solves the equation for U in `riccati_equation`; with S = -s, it
+    solves the equation for V. Both hold at any balance c. Beyond the paper.
     """
     X0, S, X = sp.Symbol("X_0", positive=True), sp.Symbol("S", real=True), sp.Symbol("X", positive=True)
     c2 = 4 * (R**2 - S**2)
@@ -135,9 +135,9 @@ def riccati_solution() -> Claims:
 def half_sums() -> Claims:
     """At time t, (a, w) is (a (1 + kappa tau) + sigma tau w, w (1 - kappa tau) + sigma tau a)/sqrt(e1 e2).
 
-    On the right, a and w are the initial values, kappa = c/(2R), sigma = s/R, e1 = 1 + sigma tau + (a - w)^2
-    tau/(2R) and e2 = 1 - sigma tau + (a + w)^2 tau/(2R). The flow multiplies a + w by sqrt(e1/e2) and divides
-    a - w by it. Beyond the paper.
+    On the right, a and w are the initial values, kappa = c/(2R), sigma = s/R,
+    e1 = 1 + sigma tau + (a - w)^2 tau/(2R) and e2 = 1 - sigma tau + (a + w)^2 tau/(2R). The flow multiplies
+    a + w by sqrt(e1/e2) and divides a - w by the same factor. Beyond the paper.
     """
     c, U, V = a**2 - w**2, (a + w) ** 2, (a - w) ** 2
     kappa, sigma = c / (2 * R), s / R
@@ -159,15 +159,15 @@ def half_sums() -> Claims:
 def crossing_time() -> Claims:
     """When U = V = c > 0, w reaches 0: this takes log(1 + (1 - z)(Z + 1/Z)/((z + 1/Z)(Z - 1)))/(2 C R).
 
-    Here z = U_0/c = |a + w|/|a - w| < 1 and Z = 2(s + R)/c, for a w < 0 < s (reflect w for s < 0). This time
-    also equals log(1 + 2|w|/(sigma gap))/(2 C R) with
+    Here a w < 0 < s, z = U_0/c = |a + w|/|a - w| < 1 and Z = 2(s + R)/c; for s < 0, reverse the signs of w
+    and s. This time also equals log(1 + 2|w|/(sigma gap))/(2 C R) with
     gap = |a| - |w| + |w| kappa (1 + sigma + kappa)/((1 + sigma)(1 + kappa)). Beyond the paper.
     """
     z, Z, c, m = sp.symbols("z Z c m", positive=True)
     S, R_ = c * (Z - 1 / Z) / 4, c * (Z + 1 / Z) / 4
     U = (c * z * (R_ + S * tau) + c**2 / 2 * tau) / (R_ - S * tau + c * z / 2 * tau)
     arrival = sp.solve(sp.numer(sp.together(U - c)), tau)[0]
-    # The second form: w (1 - kappa tau) = -sigma tau a, with kappa^2 + sigma^2 = 1 by a half angle.
+    # The second form: w (1 - kappa tau) = -sigma tau a. Half-angle formulas ensure kappa^2 + sigma^2 = 1.
     kappa, sigma = (1 - m**2) / (1 + m**2), 2 * m / (1 + m**2)
     up, down, U_0 = sp.symbols("|a| |w| U_0", positive=True)
     turn = sp.solve(-down * (1 - kappa * tau) + sigma * tau * up, tau)[0]
@@ -186,8 +186,8 @@ def crossing_time() -> Claims:
 def noise_wedge() -> Claims:
     """If only label noise (0 < s << c) drives w from w_0 < 0 < a_0, w = 0 after log(c |w_0|/(a_0 s))/(C c).
 
-    This is the leading order of the crossing time: s e^(2 C R t) -> c |w_0|/a_0 as s -> 0, and 2R -> c fast
-    enough for (2R - c) log s -> 0. Beyond the paper.
+    This is the leading order of the crossing time: as s -> 0, s e^(2 C R t) -> c |w_0|/a_0, and 2R -> c so
+    fast that (2R - c) log s -> 0. Beyond the paper.
     """
     up, w0 = sp.Symbol("a_0", positive=True), sp.Symbol("w_0", negative=True)
     small, c = sp.symbols("s c", positive=True)

@@ -45,7 +45,7 @@ def plane_flow() -> Flow:
 
 
 def sector_mean(integrand: sp.Expr, start: sp.Expr, end: sp.Expr) -> sp.Expr:
-    """Integrate E[integrand] over inputs whose direction in the plane of v and w is in (start, end).
+    """Integrate the part of E[integrand] from inputs whose direction in the plane of v, w is in (start, end).
 
     The part of an input in that plane, r (cos alpha, sin alpha) with v at angle 0 and w at theta, is
     N(0, I_2).
@@ -61,8 +61,8 @@ Z_TARGET, Z_STUDENT = r * sp.cos(angle), rho * r * sp.cos(angle - theta)
 def active_sectors() -> list[tuple[bool, bool, sp.Expr, sp.Expr]]:
     """List (v.x > 0, w.x > 0, start, end) for the four sectors, given 0 < theta < pi.
 
-    cos(alpha - beta) > 0 within pi/2 of beta and nowhere else, so the sectors end at beta -+ pi/2 for
-    beta = 0 and beta = theta.
+    cos(alpha - beta) > 0 iff alpha is within pi/2 of beta, so the sectors end at beta -+ pi/2 for beta = 0
+    and beta = theta.
     """
     half = sp.pi / 2
     return [
@@ -76,7 +76,7 @@ def active_sectors() -> list[tuple[bool, bool, sp.Expr, sp.Expr]]:
 def active_half_planes() -> Claims:
     """phi(w.x) is active within pi/2 of w and off elsewhere, which gives the sectors of the integrals.
 
-    A direction within pi/2 of w is at arctan(s) from it; the others are at pi + arctan(s).
+    The directions within pi/2 of w are at angles arctan(s) to w, for real s; the others at pi + arctan(s).
     """
     s = sp.Symbol("s", real=True)
     return tuple(
@@ -120,8 +120,8 @@ def loss_from_definition() -> Claims:
 def one_kept_coordinate() -> Claims:
     """In one coordinate z at angle theta to the target, s_pos = 2 k(theta) and s_neg = -2 k(pi - theta).
 
-    A mask may leave only one of several target coordinates. Here s = E[z y]/E[z^2] over one side of z = 0,
-    and C = 1/2 on both sides. Beyond the paper.
+    This is the case if a mask keeps only one of several target coordinates. Here s = E[z y]/E[z^2] over one
+    side of z = 0, and C = 1/2 on both sides. Beyond the paper.
     """
     z = Z_STUDENT / rho
     claims: list[Equation] = []
@@ -167,8 +167,8 @@ def kernel_shape() -> Claims:
 def correlation_gradient() -> Claims:
     """In any d, rho k(theta) has the gradient ((pi - theta) v + sin(theta) w/rho) / (2 pi). Lemma 2.2.
 
-    rho k depends on w through p = w.v and rho = |w|, whose gradients are v and w/rho, so the two partial
-    derivatives of rho k are the coefficients.
+    rho k depends on w through p = w.v and rho = |w|, whose gradients are v and w/rho. So the coefficients of
+    v and w/rho are the two partial derivatives of rho k.
     """
     pull = rho * angle_kernel(sp.acos(p / rho))
     where = {theta: sp.acos(p / rho)}
@@ -273,7 +273,7 @@ def critical_points() -> Claims:
 def limit_state() -> Claims:
     """In the limit a rho = 1, so a^2 = (c + sqrt(c^2 + 4))/2; the flow stays bounded. Theorem A.1.
 
-    L = (a rho - 2k)^2/4 + (1 - 4k^2)/4 never grows and bounds a rho; c fixes the difference a^2 - rho^2.
+    L = (a rho - 2k)^2/4 + (1 - 4k^2)/4 never grows, which bounds a rho; the difference a^2 - rho^2 is c.
     """
     k, c = sp.Symbol("k", positive=True), sp.Symbol("c", real=True)
     square = (c + sp.sqrt(c**2 + 4)) / 2

@@ -13,13 +13,13 @@ from singleneuron.theory.line import w as w_line
 from singleneuron.theory.population import POLAR, a, kernel_slope, p, plane_flow, polar_flow, q, rho, theta
 
 a0, w1, norm, s_pos, s_neg = sp.symbols("a_0 w_1 rho s_pos s_neg", real=True)
-"""The start: outer weight, w.v and |w|; and the s of each side of w_1 = 0 (1 and 0 for the population)."""
+"""A start (outer weight, w.v and |w|), and s on either side of w_1 = 0: 1 and 0 for the population."""
 
 
 def line_success(
     a: sp.Expr = a0, w: sp.Expr = w1, s_pos: sp.Expr = sp.S.One, s_neg: sp.Expr = sp.S.Zero
 ) -> Boolean:
-    """State when one coordinate succeeds, given data on both sides and s_pos != 0.
+    """Return the condition for success in one coordinate, given data on both sides and s_pos != 0.
 
     If s_pos < 0 the sign of a is reversed, since (a, s) -> (-a, -s) is a symmetry of the flow. Theorem 2.1 if
     balanced; beyond the paper otherwise.
@@ -29,7 +29,7 @@ def line_success(
 
 
 def dense_success(a: sp.Expr = a0, p: sp.Expr = w1, norm: sp.Expr = norm) -> Boolean:
-    """State when the population flow in d > 1 succeeds: a > -|w|, with w neither 0 nor antiparallel to v.
+    """Return the condition for success of the population flow in d > 1: a > -|w| and w.v > -|w|.
 
     Lemma 2.2 if balanced; beyond the paper otherwise.
     """
@@ -37,15 +37,15 @@ def dense_success(a: sp.Expr = a0, p: sp.Expr = w1, norm: sp.Expr = norm) -> Boo
 
 
 def success_region(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Zero) -> Boolean:
-    """State the condition under which the start (a_0, w_1, rho) succeeds.
+    """Return the condition under which an algorithm succeeds from the start (a_0, w_1, rho).
 
     Parameters
     ----------
     algorithm : str
         'imp', 'lrr' or 'wr'; for 'wr', a_0 and w_1 are the values at the rewind time.
     imp : str
-        'keep' a(0) after pruning, or 'rebalance' it to sign(a(0)) |w_1(0)|; WR uses the values at the
-        rewind time.
+        'keep' a(0) after pruning, or 'rebalance' it to sign(a(0)) |w_1(0)|; for WR, a and w_1 are again the
+        values at the rewind time.
     s_neg : sympy.Expr
         s of the side w_1 < 0; s_pos is set to 1.
 
@@ -80,8 +80,8 @@ def line_region() -> Claims:
 
     a + w and s - a w keep their signs (`line.invariants`). Let a + w > 0. A flow with w > 0 could leave this
     side only at w = 0 with a > 0, but there w' = C a s_pos > 0. A flow with w < 0 has a > 0: if s_neg > 0,
-    then w' > 0 and it crosses; if s_neg <= 0, w stays < 0. Let a + w < 0. Then w > 0 means a w < 0, which
-    never reaches s_pos, and at w = 0, w' < 0.
+    then w' > 0 and w crosses 0; if s_neg <= 0, w stays < 0. Now let a + w < 0. If w > 0, then a w < 0, so a w
+    never reaches s_pos; at w = 0, w' < 0.
     """
     a, w, s = a_line, w_line, slope
     size, depth, drive = sp.symbols("|a| |w| |s|", positive=True)
@@ -129,8 +129,8 @@ def line_region() -> Claims:
 def dense_region() -> Claims:
     """In d > 1 the population flow succeeds iff a > -|w|, that is, a > 0 or c < 0. Lemma 2.2 if balanced.
 
-    Beyond the paper at any other balance. At a = 0, a' = rho k > 0, so a stays positive once it is. Then
-    theta falls, k and with it rho stay away from 0, and the only critical point left is the minimum
+    Beyond the paper at any other balance. At a = 0, a' = rho k > 0, so once a is positive, it stays positive.
+    Then theta falls, k and therefore rho stay away from 0, and the only critical point left is the minimum
     (`population.critical_points`). If c < 0, a crosses 0 in finite time (`escape.sign_change_of_a`). If
     a < 0 <= c, training fails: a = -sqrt(c + rho^2) <= -sqrt(c) at all times, and (log rho)' < -a^2/2.
     """
@@ -184,9 +184,9 @@ def nesting() -> Claims:
     """For every rewind time, IMP's region is part of WR's, and WR's of LRR's. Theorem 2.3 if balanced.
 
     Beyond the paper at any other balance. The dense flow never leaves {w_1 > 0, a > -w_1}, so WR's region
-    grows with the rewind time, starting from IMP's. Nor does it leave the complement of LRR's region, so WR's
-    region is part of LRR's, as IMP's is. Here rho >= |w_1|, strictly so off the line through v. Re-balancing
-    only loses starts; label noise only adds some, within LRR's region.
+    grows with the rewind time, starting from IMP's. Nor does the flow ever enter LRR's region from outside,
+    so WR's region is part of LRR's, as IMP's is. Here rho >= |w_1|, with equality only on the line through v.
+    Re-balancing can only shrink a region. Label noise can only enlarge IMP's, within LRR's region.
     """
     ahead, side = sp.Symbol("w_1", real=True, nonzero=True), sp.Symbol("q", nonnegative=True)
     length = sp.sqrt(ahead**2 + side**2)
@@ -202,7 +202,7 @@ def nesting() -> Claims:
 
 
 def balanced_regions() -> Claims:
-    """From balanced starts off the line through v, LRR succeeds iff a > 0, IMP iff w_1 > 0 too. Theorem 2.3.
+    """From balanced starts not along +-v, LRR succeeds iff a > 0, and IMP iff a > 0 and w_1 > 0. Theorem 2.3.
 
     With label noise and s_neg > 0, IMP only needs a > 0 and w_1 != 0, which is beyond the paper.
     """
@@ -222,7 +222,7 @@ def balanced_regions() -> Claims:
 def _balanced_probability(region: Boolean) -> sp.Expr:
     """Compute P(region) for balanced starts, a = +-|w| with equal probability.
 
-    The region must be a union of the quarters given by the signs of a and w_1; otherwise return NaN.
+    The region must be a union of quadrants, given by the signs of a and w_1; otherwise return NaN.
     """
     w = sp.Symbol("w", real=True)
     total = sp.Integer(0)
