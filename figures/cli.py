@@ -1,4 +1,4 @@
-"""The commands `figures draw` and `figures report`: draw result files as PDF and PNG, and write the report."""
+"""The commands `figures draw`, which draws result files as PDF and PNG, and `figures report`."""
 
 from __future__ import annotations
 

@@ -76,9 +76,10 @@ def styled(**more: Any) -> Iterator[None]:
 
 
 def save(figure: Figure, directory: str | Path, name: str) -> list[Path]:
-    """Write `figure` to NAME.pdf and NAME.png in `directory`, each completely or not at all; return the paths.
+    """Write `figure` to NAME.pdf and NAME.png in `directory` and return the paths.
 
-    The same figure gives the same bytes, since the files contain neither dates nor program names.
+    Each file is written completely or not at all. The same figure gives the same bytes, since the files
+    contain neither dates nor program names.
     """
     pdf, png = (Path(directory) / f"{name}.{suffix}" for suffix in ("pdf", "png"))
     vector, raster = io.BytesIO(), io.BytesIO()

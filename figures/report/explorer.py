@@ -31,8 +31,8 @@ def embedded(tables: Mapping[str, xr.Dataset]) -> dict[str, Any]:
     Returns
     -------
     dict[str, Any]
-        Entries for JSON. Outcomes are stored as bytes, and paths and log10 losses as `quantised` returns them;
-        all of these are in base64.
+        Entries for JSON. Outcomes are stored as bytes, paths and log10 losses as `quantised` returns them.
+        All of these are in base64.
     """
     import numpy as np
 
