@@ -80,7 +80,7 @@ def rate_rewind(data: ResultTables) -> Figure:
 
 @style.styled()
 def rate_samples(data: ResultTables) -> Figure:
-    """Draw maps of the success rates of IMP and LRR: training time per level by number of samples, or noise.
+    """Draw maps of the success rates of IMP and LRR over time per level and number of samples, or noise.
 
     The tables `samples` (algorithm, n, noise, level_time) and `noise` (algorithm, noise, level_time) each
     have a curve over curve_level_time; `samples_law` and `noise_law` (n, noise) have the time from the
