@@ -85,7 +85,7 @@ The function returns a number or, for bool, a pair (is true, is false), with bot
 
 @dataclass(frozen=True)
 class Atom:
-    """A single comparison; called with values for the names in it, it returns left side minus right side.
+    """A single comparison; called with values for its names, it returns the left minus the right side.
 
     The comparison can become true, false or undefined only where the sign of this difference changes, or
     where the difference becomes NaN.
@@ -95,7 +95,7 @@ class Atom:
     text : str
         The comparison.
     point : bool
-        Whether the comparison is == or !=, whose value is special only where the difference is 0.
+        Whether the comparison is == or !=, so that starts exactly at the difference 0 matter.
     """
 
     text: str

@@ -1,4 +1,4 @@
-"""Turn runs and compared laws into evidence, and confirm counterexamples with the independent solver."""
+"""Turn counted runs and comparisons of laws into evidence; confirm counterexamples with a second solver."""
 
 import numpy as np
 

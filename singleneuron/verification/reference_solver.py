@@ -3,7 +3,7 @@
 On samples in d > 1, where the gradient jumps, it uses gradient descent with small steps instead.
 
 This solver shares no stepping, coordinates or events with the kernels, and is a thousand times slower. It
-therefore repeats only a few runs, before they refute a statement.
+therefore repeats only the few runs that would refute a statement.
 """
 
 import math

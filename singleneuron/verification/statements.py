@@ -171,7 +171,7 @@ class Experiment:
     nested : bool
         Whether the algorithm of each claim must succeed from every start from which the previous one does.
     weight : int
-        Weight with which the statement's runs are divided among its experiments.
+        Weight of the experiment when the statement's runs are divided among all its experiments.
     """
 
     setting: Setting

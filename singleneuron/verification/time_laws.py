@@ -1,4 +1,4 @@
-"""Compare laws for times with integration: the sign flip of w_1, the crossing of w = 0, and the escape."""
+"""Laws for times, compared with integration: when w_1 changes sign, when w crosses 0, when a flow escapes."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Verdicts on statements from four kinds of evidence: derivations, compared laws, runs and a figure."""
+"""Verdicts on statements, based on derivations, on laws compared with integration, and on counted runs."""
 
 import functools
 import zlib

@@ -45,8 +45,8 @@ class Near(NamedTuple):
         (B,) boundary and side of each start: twice the number of the comparison, plus 1 for starts above its
         boundary; `ELSEWHERE` if the region does not change there.
     distance : Array
-        (B,) distance from the boundary along the coordinate that was moved; NaN for starts placed exactly on
-        a boundary or anywhere.
+        (B,) distance from the boundary along the coordinate that was moved; NaN for starts exactly on a
+        boundary and for starts that `anywhere` placed.
     """
 
     batch: Batch

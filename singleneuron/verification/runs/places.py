@@ -127,7 +127,7 @@ def join_places(parts: Sequence[Places]) -> Places:
 
 
 def batch_at(setting: Setting, places: Places, rng: np.random.Generator) -> Batch:
-    """Build the starts at these places; a full w gets random directions orthogonal to the target."""
+    """Build the starts at these places; full states get random directions orthogonal to the target."""
     balanced = setting.init == "balanced"
     a = np.copysign(places.rho, places.a) if balanced else places.a
     c = np.zeros(a.size) if balanced else None

@@ -28,7 +28,7 @@ from singleneuron.verification.statements import Claim, Setting, Statement
 RUNS, SAMPLED_RUNS = 1_000_000, 4_000
 """Starts drawn per statement: in general, and for training on samples in d > 1 (about 40 ms per run)."""
 NEAR, NEAR_MOST = 0.25, 20_000
-"""Starts placed beside the boundaries of a region: as a share of the starts drawn, and their maximum."""
+"""Number of starts placed beside the boundaries of a region: relative to the drawn starts, and at most."""
 RTOL, NEAR_RTOL, TIGHT = 1e-6, 1e-9, 1e-13
 """Tolerances: for drawn starts, near boundaries, and for a second look at runs that contradict a claim."""
 SECOND_LOOKS = 100
