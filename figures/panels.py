@@ -54,7 +54,7 @@ def draw_success_map(axes: Axes, space: xr.Dataset) -> list[Artist]:
 
 
 def _edge(axes: Axes, space: xr.Dataset) -> list[Artist]:
-    """Draw the edge of the predicted region as the curve in the result or, without one, between cells.
+    """Draw the edge of the predicted region as the curve in the result; if it has none, between cells.
 
     If the curve is the edge for the population instead of the samples, it is drawn as a dotted line.
     """

@@ -22,8 +22,8 @@ UNDECIDED_LABEL = "_open"
 def draw_rates(axes: Axes, x: xr.DataArray, rates: xr.Dataset, **look: Any) -> None:
     """Draw measured rates with their confidence intervals.
 
-    A bar is thick between two rates: with all undecided runs counted as failures, and as successes. If too
-    many runs are undecided for a rate to be given, only the bar is drawn.
+    A bar is thick from the rate with all undecided runs counted as failures to the rate with all of them
+    counted as successes. If too many runs are undecided for a rate to be given, only the bar is drawn.
     """
     middle = rates.rate.fillna((rates.rate_low + rates.rate_high) / 2)
     bars = [middle - rates.ci_low, rates.ci_high - middle]

@@ -88,7 +88,7 @@ def fig2a(data: ResultTables) -> Figure:
 
 @style.styled()
 def unbalanced(data: ResultTables) -> Figure:
-    """Draw unbalanced starts in one coordinate: the wedge that succeeds with a(0) < 0, and a(t) crossing 0.
+    """Draw success in one coordinate at any balance, with the wedge a(0) < 0 hatched, and a(t) against t.
 
     The tables are `map` (algorithm, a0, w0) and `paths` (start, time, coordinate).
     """
@@ -112,7 +112,9 @@ def unbalanced(data: ResultTables) -> Figure:
 
 @style.styled()
 def noise_wedge(data: ResultTables) -> Figure:
-    """Draw noisy samples in one coordinate: starts w(0) < 0 that succeed if s_neg > 0, and when w crosses 0.
+    """Draw success in one coordinate on noisy samples, and the time at which w crosses 0 from w(0) < 0.
+
+    Since s_neg > 0, starts in a wedge with w(0) < 0 succeed.
 
     The tables are `map` (algorithm, a0, w0), and `crossings` with s_neg (draw), a0 and w0 (start), and the
     crossing times `simulated` (start, draw) and `predicted` (start, s) in units of 1/(2 C_neg).

@@ -58,7 +58,7 @@ def embedded(tables: Mapping[str, xr.Dataset]) -> dict[str, Any]:
 
 
 def quantised(values: Any) -> dict[str, Any]:
-    """Quantise values to 16-bit little-endian codes in base64: value = low + step * code, to step / 2."""
+    """Quantise values to 16-bit little-endian codes in base64: value = low + step * code +- step / 2."""
     import numpy as np
 
     finite = np.isfinite(values)

@@ -57,7 +57,7 @@ def mathml(formula: str) -> str:
     """
     tokens = [(match.lastgroup or "", match[0]) for match in _TOKEN.finditer(formula)]
     row: list[str] = []
-    bars, root, power, operand = 0, False, False, False  # operand: does an operand end here?
+    bars, root, power, operand = 0, False, False, False  # operand: the last token ended an operand
     for kind, token in tokens:
         if kind == "operator" and token in ("^", "**"):
             power = True
