@@ -1,4 +1,4 @@
-"""The command `figures`; Ctrl-C also works while it is still importing."""
+"""The command `figures`, which handles Ctrl-C even while its modules are still being imported."""
 
 from signflow.interrupt import program
 

@@ -1,4 +1,4 @@
-"""The commands `figures draw` and `figures report`: draw result files as PDF and PNG, write the report."""
+"""The commands `figures draw`, which draws result files as PDF and PNG, and `figures report`."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run `figures`; return 0 on success, 1 after a failure, 2 on bad input, 130 when interrupted."""
     options = _parser().parse_args(arguments)
-    # A notebook passes its backend on to the programs it starts, but that backend may not be installed here.
-    # No backend is needed, since nothing is shown.
+    # A notebook passes the name of its matplotlib backend on to the programs that it starts, but that backend
+    # may not be installed here. None is needed, since no window is shown.
     os.environ.pop("MPLBACKEND", None)
-    # Problems that matplotlib reports with a matplotlibrc or its folder do not affect the pictures.
+    # Matplotlib may warn about a matplotlibrc or about its own folder; neither affects the figures.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     return command_line.finish("figures", lambda: options.run(options))
 
@@ -147,7 +147,7 @@ def _drawn(name: str, source: Path, draw: Draw) -> report.Drawn:
 
 
 def _figures() -> tuple[dict[str, list[str]], dict[str, Draw]]:
-    """Return the figures meant by 'all' (the theorems) and 'studies', and each figure's drawing function."""
+    """Return the figures in the sets 'all' (the theorems) and 'studies', and the function that draws each."""
     from figures.deep import experiments
     from figures.neuron import samples, studies
     from figures.neuron import theorems as toy

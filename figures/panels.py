@@ -30,8 +30,8 @@ def draw_success_map(axes: Axes, space: xr.Dataset) -> list[Artist]:
     axes : Axes
         Where to draw.
     space : xr.Dataset
-        The map of one algorithm: `success` (a0, w0) in [0, 1], or NaN where undecided (drawn white); and
-        `predicted` (a0, w0) or `edge` (edge_w0).
+        The map of one algorithm, with `success` (a0, w0) in [0, 1], or NaN where undecided (drawn white), and
+        with either `predicted` (a0, w0) or `edge` (edge_w0).
 
     Returns
     -------
@@ -54,9 +54,9 @@ def draw_success_map(axes: Axes, space: xr.Dataset) -> list[Artist]:
 
 
 def _edge(axes: Axes, space: xr.Dataset) -> list[Artist]:
-    """Draw the edge of the predicted region: its curve if the result has one, else a line between cells.
+    """Draw the edge of the predicted region as the curve in the result; if it has none, between cells.
 
-    For samples without a predicted edge the edge of the population is drawn instead, as a dotted line.
+    If the curve is the edge for the population instead of the samples, it is drawn as a dotted line.
     """
     look: dict[str, Any] = {
         "color": style.BLACK,
@@ -114,7 +114,7 @@ def trajectories(axes: Axes, paths: xr.Dataset, label: str = "trajectory") -> li
     paths : xr.Dataset
         A (start, time), w (start, time, coordinate) and success (start) of each trajectory.
     label : str
-        What the legend calls a trajectory.
+        The word for a trajectory in the legend.
 
     Returns
     -------
@@ -152,7 +152,7 @@ def outcome_colour(path: xr.Dataset) -> str:
 
 
 def draw_plane(axes: Axes, x: str, y: str, moving: bool = False) -> None:
-    """Draw the zero lines and label the axes of a map over the start.
+    """Draw lines at 0 and label the axes of a map whose points are starts.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def draw_plane(axes: Axes, x: str, y: str, moving: bool = False) -> None:
     x, y : str
         Names of the two coordinates, such as 'a' and 'w_1'.
     moving : bool
-        Whether the plane also shows trajectories, so that the axes show values at t as well as at 0.
+        Whether the plane also shows trajectories, so that the axes are labelled for time t as well as 0.
     """
     axes.axhline(0, color=style.GREY, linewidth=0.5, zorder=1.5)
     axes.axvline(0, color=style.GREY, linewidth=0.5, zorder=1.5)
@@ -172,7 +172,7 @@ def draw_plane(axes: Axes, x: str, y: str, moving: bool = False) -> None:
 
 
 def letters(panels: Mapping[str, Axes]) -> None:
-    """Give panels titles with the letters (a), (b), and so on.
+    """Give panels titles that begin with the letters (a), (b), and so on.
 
     Parameters
     ----------

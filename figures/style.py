@@ -16,7 +16,7 @@ from signflow.files import atomic
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Widths in inches. Text is set at its printed size, so figures must not be scaled afterwards.
+# Widths in inches. Text is drawn at its printed size, so figures must not be scaled afterwards.
 COLUMN, PAGE = 3.25, 6.75
 
 # The palette of Okabe and Ito, whose colours remain distinguishable under the common colour blindnesses.
@@ -29,7 +29,7 @@ ALGORITHM = {"imp": VERMILION, "wr": GREEN, "lrr": BLUE}
 LABEL = {"imp": "IMP", "wr": "WR", "lrr": "LRR"}
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, VERMILION, SKY)
 
-# Pale, so that lines on top stay legible, and different in lightness, so that they differ in greyscale.
+# These are pale, so that lines on top stay legible, and differ in lightness, to be distinct in greyscale.
 SUCCESS_FILL, FAILURE_FILL = "#A9D3EE", "#FBE8DA"
 RATE = LinearSegmentedColormap.from_list("rate", [FAILURE_FILL, SUCCESS_FILL]).with_extremes(bad="white")
 
@@ -76,9 +76,10 @@ def styled(**more: Any) -> Iterator[None]:
 
 
 def save(figure: Figure, directory: str | Path, name: str) -> list[Path]:
-    """Write `figure` to NAME.pdf and NAME.png in `directory`, each whole or not at all; return the paths.
+    """Write `figure` to NAME.pdf and NAME.png in `directory` and return the paths.
 
-    The same figure gives the same bytes, since the files contain neither dates nor program names.
+    Each file is written completely or not at all. The same figure gives the same bytes, since the files
+    contain neither dates nor program names.
     """
     pdf, png = (Path(directory) / f"{name}.{suffix}" for suffix in ("pdf", "png"))
     vector, raster = io.BytesIO(), io.BytesIO()

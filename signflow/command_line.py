@@ -1,4 +1,4 @@
-"""What the command lines share: the parser, `--version`, paths, numbers, exit codes and error messages.
+"""Code shared by all command lines: the parser, `--version`, paths, numbers, exit codes and error messages.
 
 Exit codes: 0 success, 1 failure during the run, 2 bad input, 130 interrupted. An error is one line on stderr.
 """
@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
     """A parser for a program or subcommand that reports errors on one line and accepts no abbreviations."""
 
     def __init__(self, *, prog: str, description: str | None = None, **options: object) -> None:
-        """Set the program's name and description; other options of argparse are ignored."""
+        """Set the name and description of the program; ignore any other options that argparse passes."""
         super().__init__(prog=prog, description=description, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
@@ -75,7 +75,7 @@ def path(text: str) -> Path:
     Raises
     ------
     argparse.ArgumentTypeError
-        If it cannot name a file or folder.
+        If the text cannot be the name of a file or folder.
     """
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError(f"a path must be the name of a file or a folder, got {text!r}")
@@ -104,7 +104,7 @@ def integer(text: str) -> int:
     Raises
     ------
     argparse.ArgumentTypeError
-        If it is not a whole number, or has more than 100 digits.
+        If the text is not a whole number, or the number has more than 100 digits.
     """
     try:
         value = Decimal(text)
@@ -151,7 +151,8 @@ def finish(prog: str, action: Callable[[], int | None]) -> int:
     int
         The exit code of `action`, or the code for the exception it raised.
     """
-    for stream in (sys.stdout, sys.stderr):  # escape characters that the terminal cannot show
+    for stream in (sys.stdout, sys.stderr):
+        # Characters that the terminal cannot show are printed as backslash escapes.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     before = heed()
@@ -162,7 +163,7 @@ def finish(prog: str, action: Callable[[], int | None]) -> int:
         code = fail(prog, 2, str(error))
     except KeyboardInterrupt as error:
         code = fail(prog, 130, f"interrupted{error}")
-    except BrokenPipeError:  # the reader, such as `head`, has closed its end
+    except BrokenPipeError:  # the program that reads the output, such as `head`, has ended
         code = 141  # 128 + SIGPIPE, as shells report it
     except OSError as error:
         code = fail(prog, 1, f"'{error.filename}': {error.strerror}" if error.filename else str(error))
@@ -172,7 +173,7 @@ def finish(prog: str, action: Callable[[], int | None]) -> int:
         code = fail(prog, 1, f"{type(error).__name__}: {error}")
     try:
         sys.stdout.flush()
-    except OSError:  # Python flushes again on exit, and that must not fail
+    except OSError:  # Python flushes once more on exit, which must not fail
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if before is not None:
         signal.signal(signal.SIGINT, before)

@@ -1,4 +1,4 @@
-"""Write files completely or not at all, and check beforehand that they can be written."""
+"""Write files completely or not at all, and check in advance that they can be written."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SUFFIXES = (".nc", ".csv")
 
 
 def check_output(path: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> Path:
-    """Make sure that a result can be written to `path`, without leaving anything behind.
+    """Make sure that a result can be written to `path`; leave no file behind.
 
     Parameters
     ----------
     path : str | Path
         File to be written later.
     suffixes : tuple[str, ...]
-        The endings allowed; if empty, any ending.
+        The allowed endings; if empty, any ending is allowed.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def check_output(path: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> Path
         If the path has another ending, is a folder, or its folder cannot be written to.
     """
     path = Path(path)
-    started_with()  # take the digest now: the sources may be edited before the result is complete
+    started_with()  # computes the digest now, since the sources may be edited during the run
     if suffixes and path.suffix not in suffixes:
         raise ValueError(f"the output must end in {' or '.join(suffixes)}, got '{path}'")
     if path.is_dir():
@@ -45,7 +45,7 @@ def check_output(path: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> Path
 
 
 def check_folder(folder: str | Path, name: str = "the output's folder") -> None:
-    """Make sure that files can be written into `folder`, without creating it.
+    """Make sure that files can be written into `folder`; do not create the folder.
 
     Parameters
     ----------
@@ -82,12 +82,12 @@ def read_text(path: str | Path) -> str:
     Returns
     -------
     str
-        Its text, with newlines as the only line endings.
+        The text, in which every line ends with a newline character only.
 
     Raises
     ------
     ValueError
-        If it cannot be read, or is not UTF-8.
+        If the file cannot be read, or is not UTF-8.
     """
     try:
         return Path(path).read_text(encoding="utf-8-sig")
@@ -113,8 +113,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        A temporary path beside `path`, to be written in the block. It replaces `path` if the block
-        succeeds, and is removed if it fails.
+        A temporary path in the same folder, to be written in the block. The temporary file replaces `path` if
+        the block succeeds, and is removed if the block fails.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

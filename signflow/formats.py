@@ -1,6 +1,6 @@
-"""Convert Datasets to the bytes of a file, and back: NetCDF (one Dataset, or named groups) and CSV.
+"""Convert Datasets to the bytes of a file and back, as NetCDF (one Dataset or named groups) or CSV.
 
-The bytes are assembled in memory, since HDF5 crashes if the disk fills up while it writes.
+The bytes are assembled in memory, since HDF5 crashes if the disk becomes full while it writes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import xarray as xr
 
-_UTF8 = "utf-8-sig"  # skips the byte-order mark that some editors write first
+_UTF8 = "utf-8-sig"  # skips the byte-order mark with which some editors begin a file
 
 
 def netcdf(data: xr.Dataset | Mapping[str, xr.Dataset], attributes: Mapping[str, Any]) -> bytes:
@@ -76,7 +76,7 @@ def csv(dataset: xr.Dataset) -> bytes:
 
 
 def csv_attributes(path: Path) -> dict[str, str]:
-    """Return the attributes above a table, including `dims`."""
+    """Return the attributes above the table in a CSV file, including `dims`."""
     attributes: dict[str, str] = {}
     with path.open(encoding=_UTF8) as file:
         for line in file:
@@ -88,7 +88,7 @@ def csv_attributes(path: Path) -> dict[str, str]:
 
 
 def read_csv(path: Path) -> xr.Dataset:
-    """Return the Dataset in a table: every variable over all dimensions, in the order of the rows."""
+    """Return the Dataset in a CSV file; variables have all dimensions, and coordinates keep their order."""
     import numpy as np
     import pandas as pd  # type: ignore[import-untyped]
     import xarray as xr
@@ -97,7 +97,7 @@ def read_csv(path: Path) -> xr.Dataset:
     # The python engine reads floats exactly in every version of pandas.
     table = pd.read_csv(path, skiprows=len(attributes), engine="python", encoding=_UTF8)
     dims = json.loads(attributes.pop("dims"))
-    # Rows are placed by integer codes, since a coordinate may be NaN, as for a run without a learning rate.
+    # Rows are placed by integer codes, since a coordinate may be NaN: a run may have no learning rate.
     factors = {dim: pd.factorize(table.pop(dim), use_na_sentinel=False) for dim in dims}
     coords = {dim: np.asarray(values) for dim, (_, values) in factors.items()}
     shape = tuple(map(len, coords.values()))

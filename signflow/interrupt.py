@@ -1,8 +1,9 @@
 """Ctrl-C ends a program with one line and exit code 130, however often it is pressed.
 
-The first press raises KeyboardInterrupt. A second would interrupt the clean-up, or print a traceback while
-Python exits. It is therefore ignored until the clean-up has taken longer than `GRACE`; then it kills the
-process at once. That damages no file, since every file is written completely or not at all.
+The first press raises KeyboardInterrupt. A second press would interrupt the clean-up, or print a traceback
+while Python exits. Further presses are therefore ignored until the clean-up has taken longer than `GRACE`;
+after that, a press kills the process at once. This damages no file, since every file is written completely
+or not at all.
 """
 
 import atexit
@@ -17,15 +18,15 @@ from typing import Any
 GRACE = 2.0
 """Seconds that an interrupted program has to exit by itself before another Ctrl-C kills it."""
 
-# When the program began to exit. A module variable, since a process has only one handler for Ctrl-C.
+# Time at which the program began to exit. It is global, since a process has only one handler for Ctrl-C.
 _ends_since: float | None = None
 
 
 def heed() -> Any:
     """Install the handler for Ctrl-C, and return the previous one.
 
-    Return None and change nothing if Ctrl-C is ignored, already has a custom handler, or is not delivered to
-    this thread.
+    If Ctrl-C is ignored, already has a custom handler, or is not delivered to this thread, return None and
+    change nothing.
     """
     global _ends_since
     if threading.current_thread() is not threading.main_thread():
@@ -48,8 +49,8 @@ def _interrupt(*_: object) -> None:
 def program(name: str, module: str) -> int:
     """Run the `main` of a module, and handle Ctrl-C from before its imports until Python exits.
 
-    The digest of the sources is taken before the program imports them, so that provenance names the sources
-    it runs with even if they are edited meanwhile.
+    The digest of the sources is computed before the program imports them, so that the provenance of its
+    results is right even if the sources are edited while it runs.
 
     Parameters
     ----------
@@ -65,7 +66,8 @@ def program(name: str, module: str) -> int:
     """
     global _ends_since
     if heed() is not None:
-        # On exit Python removes handlers, but ignored signals stay ignored. Registered first, this runs last.
+        # On exit, Python removes handlers, but ignored signals stay ignored. The function that is registered
+        # first runs last.
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     try:
         from signflow.provenance import started_with

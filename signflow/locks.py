@@ -1,9 +1,9 @@
 """Locks: files that only one process can hold at a time, so that two processes never work in one folder.
 
 The kernel releases a lock however the process ends. But Lustre and NFS are often mounted without locks
-(ENOSYS, ENOLCK, EOPNOTSUPP), and Windows has none of this kind. A second file, `NAME.held`, then serves as
-the lock: only one process can create it, and it names its owner. If the owner ran on this machine and is
-gone, the next process takes over. A process on another machine cannot be checked from here.
+(ENOSYS, ENOLCK, EOPNOTSUPP), and Windows lacks this kind of lock. A second file, `NAME.held`, then serves as
+the lock: only one process can create it, and it names that process, its owner. If the owner ran on this
+machine and has ended, the next process takes over. An owner on another machine cannot be checked from here.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def hold(path: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[No
     """
     with contextlib.ExitStack() as stack:
         file = _open(path, stack, say)
-        # If the disk is full, the name of the holder is lost, but the file is still locked.
+        # If the disk is full, the name of this process cannot be written, but the file is still locked.
         with contextlib.suppress(OSError):
             file.truncate(0)
             os.write(file.fileno(), _this_process().encode())
@@ -67,7 +67,7 @@ def hold(path: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[No
 
 
 def is_held(path: Path) -> bool:
-    """Return whether a process holds a file; read permission is enough.
+    """Return whether any process holds the file `path`; the check needs only permission to read the file.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def is_held(path: Path) -> bool:
     Returns
     -------
     bool
-        Whether it is held.
+        Whether the file is held.
     """
     if not path.is_file():
         return False
@@ -92,7 +92,7 @@ def is_held(path: Path) -> bool:
 
 
 def wait(path: Path, pause: float = 0.5) -> None:
-    """Wait until no process holds a file.
+    """Wait until no process holds the file `path`.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def _open(path: Path, stack: contextlib.ExitStack, say: Callable[[str], None]) -
                     raise
                 attempt.enter_context(_created(beside(path)))
                 say(f"this file system has no locks ({error.strerror}); using '{beside(path)}' as the lock")
-            # The last holder may have removed the file between `open` and the lock.
+            # The previous holder may have removed the file between `open` and the lock.
             if _stands_at(path, file):
                 stack.push(attempt.pop_all())
                 return file
@@ -203,11 +203,11 @@ def _created(path: Path) -> Iterator[None]:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove the file if its owner is gone; raise Busy if the owner may still be running.
+    """Remove the file if its owner has ended; raise Busy if the owner may still be running.
 
     Two processes may find the same stale file, and the slower one must not remove the new file that the
-    faster one has created since. Therefore a process first makes a link named after the stale owner, which
-    only one can do, and removes the file only if the link still leads to the stale text.
+    faster one has created since. A process therefore first links the file to a name made from the stale text,
+    which only one process can do. It removes the file only if the link still leads to the stale text.
     """
     stale = _read(path)
     if stale is None:
@@ -249,7 +249,7 @@ def _read_name(text: str) -> str:
 
 
 def _running(text: str | None) -> str | None:
-    """Return the name of the process in the text, or None if there is no text or that process is gone."""
+    """Return the name of the process in the text, or None if there is no text or that process has ended."""
     if text is None:
         return None
     number, _, host = text.removeprefix("process ").partition(" on ")

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 PATIENCE = 30 * 86400.0
-"""Seconds on one core; a request for more work than this is surely a mistake."""
+"""The most seconds on one core; a request for more work than this is surely a mistake."""
 
 
 def processor() -> str:
@@ -50,7 +50,7 @@ def memory() -> float:
     limits = [math.inf]
     with contextlib.suppress(ValueError, OSError, AttributeError):
         limits.append(float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")))
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroups, version 2 and version 1
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroups, versions 2 and 1
         with contextlib.suppress(ValueError, OSError):  # 'max' means no limit
             limits.append(float(Path("/sys/fs/cgroup", name).read_text()))
     return min(limits)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 MISTAKES_SHOWN = 3
 """The most mistakes that one message lists."""
-# Phrases of pydantic, and their wording in our messages.
+# Patterns for phrases in pydantic's messages, and the text that replaces them in ours.
 _WORDING = (
     (r"^\w+ should (?=be|have|match)", "must "),
     ("be a valid (?=[aeiou])", "be an "),
@@ -38,7 +38,7 @@ def unknown(must: str, given: object, known: Iterable[str], more: str = "") -> N
     known : Iterable[str]
         All known names.
     more : str
-        Text after the list of names.
+        Text to insert after the list of names.
 
     Returns
     -------
@@ -68,12 +68,12 @@ def invalid(error: ValidationError, model: type[BaseModel] | None = None) -> str
     error : ValidationError
         The mistakes.
     model : type[BaseModel] | None
-        The model that was validated; an unknown key is compared with its keys.
+        The model that was validated; its keys are suggested in place of an unknown one.
 
     Returns
     -------
     str
-        The first MISTAKES_SHOWN mistakes, and how many more there are.
+        The first MISTAKES_SHOWN mistakes, and the number of further ones.
     """
     found = [_mistake(dict(item), model) for item in error.errors()]
     return "; ".join(found[:MISTAKES_SHOWN]) + (

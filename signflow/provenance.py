@@ -50,13 +50,13 @@ def source_digest() -> str:
 
 @functools.cache
 def started_with() -> tuple[str, str]:
-    """Return the digest and revision of the sources that this process runs, as of the first call."""
+    """Return the digest and revision that the sources had when this process first called this function."""
     return source_digest(), revision()
 
 
 @functools.cache
 def revision() -> str:
-    """Return the git revision of the source tree, '-dirty' if edited; without git, part of the digest."""
+    """Return the git revision, ending in '-dirty' if sources were edited; without git, part of the digest."""
     if (_ROOT / ".git").exists():
         command = [
             "git",
@@ -84,8 +84,8 @@ def version(package: str) -> str:
 def provenance(config: Mapping[str, Any], seed: int | None = None) -> dict[str, str | int]:
     """Record how a result was made.
 
-    If the sources were edited meanwhile, `source_digest` says so, since the result may come from either
-    version.
+    If the sources were edited during the run, the entry `source_digest` says so, since the result may come
+    from either version.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def provenance(config: Mapping[str, Any], seed: int | None = None) -> dict[str, 
     Returns
     -------
     dict[str, str | int]
-        Attributes of a result file: configuration, seed, versions, revision, digest, time, platform,
+        Attributes for a result file: configuration, seed, versions, revision, digest, time, platform and
         processor.
     """
     digest, made = started_with()
@@ -121,7 +121,7 @@ def provenance(config: Mapping[str, Any], seed: int | None = None) -> dict[str, 
 
 
 def canonical(config: Mapping[str, Any]) -> str:
-    """Return a configuration as JSON with sorted keys; values that JSON lacks (infinity, NaN) become text."""
+    """Return a configuration as JSON with sorted keys; values that it lacks, such as NaN, become text."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, Mapping):

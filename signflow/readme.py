@@ -37,12 +37,12 @@ def section(path: Path, mark: str) -> tuple[str, str]:
     Returns
     -------
     tuple[str, str]
-        The text up to and including the first of these lines, and the text from the second line on.
+        The text up to and including the `begin` line, and the text from the `end` line on.
 
     Raises
     ------
     ValueError
-        If the file cannot be read, or lacks one of the lines.
+        If the file cannot be read, or lacks one of these lines.
     """
     opening, closing = (f"<!-- {mark}: {side} -->" for side in ("begin", "end"))
     before, begin, rest = read_text(path).partition(opening)
@@ -55,7 +55,7 @@ def section(path: Path, mark: str) -> tuple[str, str]:
 
 
 def replace_section(path: Path, mark: str, text: str) -> None:
-    """Replace a marked section of a file, as `section` finds it.
+    """Replace the text between the two lines that mark a section of a file.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def replace_section(path: Path, mark: str, text: str) -> None:
     mark : str
         Name of the section.
     text : str
-        Its new content.
+        The new text.
 
     Raises
     ------

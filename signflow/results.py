@@ -18,7 +18,7 @@ from signflow.provenance import canonical, provenance, source_digest
 if TYPE_CHECKING:
     import xarray as xr
 
-# Entries of a configuration that only describe the result; its numbers do not depend on them.
+# Entries of a configuration that only describe the result; the numbers in it do not depend on them.
 _WORDS = ("title", "shows", "figure")
 
 
@@ -36,8 +36,8 @@ def write(
     data : xr.Dataset | Mapping[str, xr.Dataset]
         A Dataset, or several by name, each of which becomes a NetCDF group.
     path : str | Path
-        A file that ends in .nc or .csv. A CSV file holds one Dataset: its provenance as '# key: value'
-        lines, then one row per point of the product of its dimensions.
+        A file whose name ends in .nc or .csv. A CSV file holds one Dataset: the provenance as '# key: value'
+        lines, then one row for each combination of coordinates.
     config : Mapping[str, Any]
         Configuration of the result.
     seed : int | None
@@ -86,8 +86,8 @@ def read(path: str | Path) -> xr.Dataset | dict[str, xr.Dataset]:
     Returns
     -------
     xr.Dataset | dict[str, xr.Dataset]
-        Its Dataset, or its Datasets by name, each with the provenance in its attributes. Every variable
-        read from a CSV file has all dimensions of the table.
+        The Dataset in the file, or the Datasets by name, each with the provenance as attributes. A variable
+        that is read from a CSV file has all dimensions of the table.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def is_current(path: str | Path, *, config: Mapping[str, Any]) -> bool:
     Returns
     -------
     bool
-        Whether it was; also False if the file is missing or cannot be read.
+        Whether it was; False if the file is missing or cannot be read.
     """
     path = Path(path)
     try:
@@ -146,9 +146,9 @@ def claim(
         Configuration of the result.
     overwrite : bool
         Whether any existing file may be replaced. If False, only an earlier result of the same
-        configuration may.
+        configuration may be replaced.
     suffixes : tuple[str, ...]
-        The endings allowed.
+        The allowed endings.
 
     Returns
     -------
@@ -158,7 +158,7 @@ def claim(
     Raises
     ------
     ValueError
-        If the path cannot be written to (see `check_output`), or if another file would be lost.
+        If the path cannot be written to (see `check_output`), or holds a file that may not be replaced.
     """
     path = check_output(path, suffixes)
     if overwrite or not path.exists():
@@ -226,6 +226,6 @@ def _named(path: Path, remedy: str = _AGAIN) -> Iterator[None]:
             f"the result file '{path}' must be readable, but is not ({error.strerror}); "
             "change its permissions, or choose another"
         ) from None
-    except Exception as error:  # for a damaged file h5py, h5netcdf, xarray and pandas each raise their own
+    except Exception as error:  # the libraries that read a file raise many kinds of error if it is damaged
         reason = " ".join(str(error).split())
         raise ValueError(f"cannot read the result file '{path}' ({reason}); {remedy}") from None

@@ -1,4 +1,4 @@
-"""Executors: this process, processes on this machine, or a cluster; and a limit on the work they accept."""
+"""Executors that use this process, several processes, or a cluster; and a limit on the amount of work."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _start_worker() -> None:
 def processes(workers: int) -> Iterator[Executor]:
     """Start processes that share work, and stop them at the end of the block.
 
-    They are spawned, since a process forked after a parallel kernel has run hangs.
+    The processes are spawned: if they were forked after a parallel kernel has run, they would hang.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def cluster(address: str, timeout: float = 5.0) -> Iterator[Executor]:
         # Ask before connecting: a client that finds no scheduler takes long to give up and logs a lot.
         try:
             asyncio.run(ask_in_time())
-        except Exception as error:  # another program may answer with anything
+        except Exception as error:  # a program other than Dask may answer with anything
             reason = " ".join(str(error).split()) or "no answer in time"
             raise ValueError(
                 f"a Dask scheduler must answer at '{address}', but none does ({reason}); "

@@ -1,1 +1,1 @@
-"""Figures of the deep experiments."""
+"""Figures for the deep experiments."""

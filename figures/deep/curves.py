@@ -1,4 +1,4 @@
-"""Panels of the deep experiments: the look of each arm, curves against density, histograms of sign flips."""
+"""Panels for the deep experiments: looks of arms, curves against density, and histograms of sign flips."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-FEWEST = 3  # the fewest seeds for which an interval is drawn
+FEWEST = 3  # seeds needed for an interval to be drawn
 
 
 @dataclass(frozen=True)
 class Look:
-    """How an arm is drawn: the colour shows what is trained, line and marker show what it starts from."""
+    """How an arm is drawn: the colour usually shows the algorithm, line and marker the variant."""
 
     label: str
     colour: str
@@ -58,9 +58,10 @@ def look_of(name: str) -> Look:
 
 
 def curves(axes: Axes, data: ResultTables, panel: str, arms: Mapping[str, str], ticks: int = 7) -> None:
-    """Draw accuracy against density for the arms that have runs, each with the look given by `arms`.
+    """Draw accuracy against density for those of the `arms` that have runs.
 
-    For an arm with constant density, only the last level is shown.
+    `arms` maps each arm to the name whose look it gets. An arm of constant density is drawn only at its last
+    level.
     """
     means, levels = (data[name].sel(panel=panel) for name in ("means", "levels"))
     for position, (arm, shown) in enumerate(arms.items()):
@@ -98,7 +99,7 @@ def _published(axes: Axes, data: ResultTables, panel: str, arm: str, look: Look)
 
 
 def gaps(axes: Axes, data: ResultTables, panel: str, arms: Iterable[str], baseline: str) -> None:
-    """Draw paired differences in accuracy from `baseline` against density."""
+    """Draw the paired differences in accuracy between each arm and `baseline` against density."""
     paired = data["paired"].sel(panel=panel, baseline=baseline)
     axes.axhline(0, color=style.GREY, linewidth=0.5)
     shown = list(arms)
@@ -111,7 +112,10 @@ def gaps(axes: Axes, data: ResultTables, panel: str, arms: Iterable[str], baseli
 
 
 def draw_line(axes: Axes, x: Any, points: xr.Dataset, name: str, look: Look, scale: float) -> None:
-    """Draw NAME_mean over x, with its interval if there are enough seeds; a negative scale swaps the ends."""
+    """Draw the values NAME_mean over x, with their intervals if there are enough seeds.
+
+    All values are multiplied by `scale`; a negative scale swaps the ends of the intervals.
+    """
     ends = ("low", "high") if scale > 0 else ("high", "low")
     mean, low, high = (scale * points[f"{name}_{part}"].values for part in ("mean", *ends))
     axes.plot(x, mean, label=look.label, **look.artist())
@@ -158,7 +162,7 @@ def _density_axis(axes: Axes, densities: Any, most: int = 7) -> None:
 
 
 def _spread(densities: np.ndarray, most: int = 8) -> list[float]:
-    """Choose densities to label on a log axis with room for `most`: the first, then each that fits."""
+    """Choose densities to label on a log axis with room for `most` labels: the first, then all that fit."""
     room = np.log(densities[0] / densities[-1]) / (most - 0.5)
     chosen = [float(densities[0])]
     for density in densities[1:]:

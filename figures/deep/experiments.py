@@ -1,7 +1,7 @@
-"""The figures of the deep experiments: pure functions from the Datasets in a result file to a Figure.
+"""The figures for the deep experiments: pure functions from the Datasets in a result file to a Figure.
 
 Means over the seeds and their 95 % intervals are taken from the file. With two seeds an interval would be
-meaningless, so each seed is drawn as a dot instead.
+too wide to be useful, so each seed is drawn as a dot instead.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ def accuracy(data: ResultTables) -> Figure:
 
 @style.styled()
 def warmup(data: ResultTables) -> Figure:
-    """Draw as `accuracy` does, with the arms without warm-up above those with warm-up (NAME-warmup)."""
+    """Draw test accuracy against density: arms without warm-up above, arms with it (NAME-warmup) below.
+
+    The tables are the same as for `accuracy`.
+    """
     panels = panels_of(data)
     figure = Figure(figsize=(style.COLUMN if len(panels) == 1 else style.PAGE, 5.0))
     grid = figure.subplots(2, len(panels), squeeze=False, sharex="col", sharey="col")
@@ -69,7 +72,8 @@ def warmup(data: ResultTables) -> Figure:
 def by_suffix(data: ResultTables) -> Figure:
     """Draw test accuracy against density, with one column for each NAME in the arms imp-NAME and lrr-NAME.
 
-    The arms imp-NAME-initial and lrr-NAME-initial share that column. `means` and `levels` as for `accuracy`.
+    The arms imp-NAME-initial and lrr-NAME-initial are drawn in the same column. The tables are `means` and
+    `levels`, as for `accuracy`.
     """
     panel = panels_of(data)[0]
     names = [str(name).partition("-") for name in data["means"].arm.values]
@@ -88,7 +92,8 @@ def by_suffix(data: ResultTables) -> Figure:
 def signs(data: ResultTables) -> Figure:
     """Draw when the surviving weights last flipped their signs, and how often, for IMP and LRR.
 
-    `sign_means` (panel, arm, level | flips): shares of the survivors.
+    The table `sign_means` has the shares of the surviving weights by last level with a flip (panel, arm,
+    level) and by number of flips (panel, arm, flips).
     """
     panels = panels_of(data)
     figure = Figure(figsize=(style.COLUMN if len(panels) == 1 else style.PAGE, 4.6))
@@ -108,8 +113,8 @@ def signs(data: ResultTables) -> Figure:
 def perturb(data: ResultTables) -> Figure:
     """Draw the accuracy lost at the last level against the fraction of signs flipped.
 
-    Each column is one way of choosing the signs. `paired` (panel, arm, baseline, level) holds the perturbed
-    arms, with coordinates that describe the perturbation; their baseline is imp or lrr.
+    Each column shows one way of choosing the signs. The table `paired` (panel, arm, baseline, level) compares
+    each perturbed arm with its baseline, imp or lrr, and has coordinates that describe the perturbation.
     """
     panel = panels_of(data)[0]
     paired = data["paired"].sel(panel=panel)
@@ -128,9 +133,9 @@ def perturb(data: ResultTables) -> Figure:
 
 @style.styled()
 def transplants(data: ResultTables) -> Figure:
-    """Draw the accuracy of signs and amplitudes transplanted to LRR's masks, and the gap to IMP on them.
+    """Draw the accuracy after transplanting signs or amplitudes to LRR's masks, and the gap to IMP there.
 
-    `means` and `levels` as for `accuracy`; `paired` (panel, arm, baseline, level).
+    The tables are `means` and `levels`, as for `accuracy`, and `paired` (panel, arm, baseline, level).
     """
     panel = panels_of(data)[0]
     figure = Figure(figsize=(style.COLUMN, 5.6))
@@ -147,7 +152,8 @@ def transplants(data: ResultTables) -> Figure:
 def width(data: ResultTables) -> Figure:
     """Draw sign flips per weight during level 0, and the gap between LRR and IMP, against the width.
 
-    `means` (panel, arm, level): flips; `low` (panel, arm, baseline, at_most) for the arms lrr-wW and imp-wW.
+    The arms are lrr-wW and imp-wW for the width W. The tables are `means` (panel, arm, level) with the flips,
+    and `low` (panel, arm, baseline, at_most) with the mean differences over low densities.
     """
     panel = panels_of(data)[0]
     means, low = data["means"].sel(panel=panel), data["low"].sel(panel=panel)
@@ -174,9 +180,9 @@ def width(data: ResultTables) -> Figure:
 
 @style.styled()
 def study(data: ResultTables) -> Figure:
-    """Draw a study at a glance: accuracy, its difference from IMP, and when the survivors' signs settle.
+    """Draw three rows: accuracy, the difference in accuracy from IMP, and when signs flip for the last time.
 
-    `means`, `levels`, `paired` and `sign_means` as for the other figures.
+    The tables are `means`, `levels`, `paired` and `sign_means`, as for the other figures.
     """
     panels = panels_of(data)
     figure = Figure(figsize=(style.COLUMN if len(panels) == 1 else style.PAGE, 7.4))

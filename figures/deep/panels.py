@@ -58,7 +58,7 @@ def _config(data: ResultTables) -> dict[str, Any]:
 
 
 def stripped(data: ResultTables, suffix: str, plain: bool = False) -> dict[str, str]:
-    """Return the arms with `suffix`, each mapped to its name without the suffix, whose look it uses.
+    """Return the arms with `suffix`, each mapped to the arm without the suffix, whose look it gets.
 
     With `plain`, return the arms without the suffix '-warmup' instead.
     """
@@ -71,7 +71,7 @@ def stripped(data: ResultTables, suffix: str, plain: bool = False) -> dict[str, 
 def draw_values(
     axes: Axes, x: list[float], rows: list[xr.Dataset], name: str, look: Look, scale: float
 ) -> None:
-    """Draw a line through the value NAME of each row, with `draw_line`."""
+    """Draw one line through the values NAME of all rows, as `draw_line` does."""
     import xarray as xr
 
     kept = [f"{name}_{part}" for part in ("mean", "low", "high", "n")]
@@ -80,9 +80,9 @@ def draw_values(
 
 
 def draw_losses(axes: Axes, shaken: xr.Dataset) -> None:
-    """Draw a line for each algorithm and each level at which it was perturbed.
+    """Draw a line for each algorithm and each level at which its signs were flipped.
 
-    Lines have points at the same fractions, so each is shifted slightly sideways.
+    The points of all lines are at the same fractions, so each line is shifted a little sideways.
     """
     axes.axhline(0, color=style.GREY, linewidth=0.5)
     times = sorted(set(shaken.perturbed.values))
@@ -124,15 +124,16 @@ def finish_figure(
     panel: str = "",
     dots: str = "; dots: the seeds",
 ) -> Figure:
-    """Add a common legend below the panels, and label a smoke run above them; return the figure.
+    """Add a common legend below the panels, and a warning above them if this is a smoke run.
 
-    The title of the legend names the `panel` that all axes show, explains bars and dots, and cites sources.
+    The title of the legend names `panel` (if given, all axes show it), explains bars and dots, and cites
+    the sources of published curves. Returns the figure.
     """
     handles: dict[str, Artist] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    # Bars are collected after the line for their mean: put 'mean' last.
+    # Matplotlib lists lines before bars, so that 'mean' comes first: move it to the end.
     handles = dict(sorted(handles.items(), key=lambda item: item[0] == "mean"))
     counts = data["means"].accuracy_n.values
     seeds = int(counts.max())

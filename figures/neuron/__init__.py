@@ -1,1 +1,1 @@
-"""Figures of the single neuron."""
+"""Figures for the single neuron."""

@@ -1,4 +1,4 @@
-"""Elements shared by figures for success rates: points with intervals, the legend, the number of runs."""
+"""Elements shared by figures of success rates: points with intervals, the legend, the number of runs."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ UNDECIDED_LABEL = "_open"
 def draw_rates(axes: Axes, x: xr.DataArray, rates: xr.Dataset, **look: Any) -> None:
     """Draw measured rates with their confidence intervals.
 
-    The bar is thick between the rate if all undecided runs fail and the rate if they all succeed. If too many
-    runs are undecided to give a rate, only the bars are drawn.
+    A bar is thick from the rate with all undecided runs counted as failures to the rate with all of them
+    counted as successes. If too many runs are undecided for a rate to be given, only the bar is drawn.
     """
     middle = rates.rate.fillna((rates.rate_low + rates.rate_high) / 2)
     bars = [middle - rates.ci_low, rates.ci_high - middle]
@@ -39,7 +39,10 @@ def draw_rates(axes: Axes, x: xr.DataArray, rates: xr.Dataset, **look: Any) -> N
 def add_rate_legend(
     figure: Figure, rates: xr.Dataset, axes: Axes, *more: Line2D, ncols: int = 4, before: str = ""
 ) -> None:
-    """Add a legend below with the entries of `axes` and `more`, titled by `before` and a note on the bars."""
+    """Add a legend below the panels, with the entries of `axes` and `more`.
+
+    Its title consists of `before` and a note on the bars.
+    """
     handles, _ = axes.get_legend_handles_labels()
     bars = f"bars: {rates.attrs['interval']} intervals; seed {rates.attrs['seed']}"
     if any(item.get_label() == UNDECIDED_LABEL for shown in figure.axes for item in shown.collections):

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 @style.styled()
 def sliding(data: ResultTables) -> Figure:
-    """Draw a sample flow that slides in hyperplanes w.x_i = 0, and descent that hops across one of them.
+    """Draw a flow that slides in hyperplanes w.x_i = 0, and gradient descent that hops across one of them.
 
-    `slide`: share (time, sample) and distance (time) of the flow; hop and hop_time (hop_rate, step);
-    error (learning_rate). `distance` and `hop` refer to the hyperplane of the sample attrs['watched'].
+    The table `slide` has share (time, sample) and distance (time) of the flow, hop and hop_time
+    (hop_rate, step) of descent, and the error of descent (learning_rate). `distance` and `hop` are the
+    distances of flow and descent from the hyperplane of the sample attrs['watched'].
     """
     slide = data["slide"]
     figure = Figure(figsize=(style.PAGE, 4.6))
@@ -47,7 +48,7 @@ def sliding(data: ResultTables) -> Figure:
 def noise_map(data: ResultTables) -> Figure:
     """Draw IMP and LRR over (a(0), w_1(0)) on noisy samples: noise lets IMP succeed in a wedge at w_1(0) < 0.
 
-    `map` (algorithm, a0, w0).
+    The table is `map` (algorithm, a0, w0).
     """
     imp, lrr = (data["map"].sel(algorithm=name) for name in ("imp", "lrr"))
     figure = Figure(figsize=(style.PAGE, 4.0))
@@ -68,7 +69,7 @@ FIGURES = {function.__name__: function for function in (sliding, noise_map)}
 
 
 def _shares(axes: Axes, slide: xr.Dataset) -> None:
-    """Draw the share of each sample in whose hyperplane the flow slides, filled while it is in (0, 1)."""
+    """Draw the share of each sample in whose hyperplane the flow slides, shaded while it slides there."""
     between = (slide.share > 0) & (slide.share < 1)
     slid = slide.sample[between.any("time")].values
     for sample, colour, line in zip(slid, style.SERIES, ("-", "--", "-.", ":", "-", "--"), strict=False):
@@ -83,7 +84,7 @@ def _shares(axes: Axes, slide: xr.Dataset) -> None:
 
 
 def _hops(axes: Axes, slide: xr.Dataset) -> None:
-    """Draw the distance from the watched hyperplane while the flow slides in it."""
+    """Draw how far flow and descent are from the watched hyperplane while the flow slides in it."""
     share = slide.share.sel(sample=slide.attrs["watched"])
     inside = slide.time.values[(share > 0) & (share < 1)]
     first, last = inside[0], inside[-1]

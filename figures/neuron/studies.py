@@ -1,4 +1,4 @@
-"""The figures of the studies: pure functions from the Datasets in a result file to a Figure."""
+"""The figures for the studies: pure functions from the Datasets in a result file to a Figure."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ HALFWAY: dict[str, Any] = {"color": style.BLACK, "linewidth": 1.0, "linestyle": 
 
 @style.styled()
 def rate_d(data: ResultTables) -> Figure:
-    """Draw the success of IMP and LRR against d, and the theoretical rates.
+    """Draw the success rates of IMP and LRR against d, with the rates from theory.
 
-    `balanced`, `independent` (d, algorithm); curve (curve_d, algorithm).
+    The tables are `balanced` and `independent` (d, algorithm), each with a curve (curve_d, algorithm).
     """
     figure = Figure(figsize=(style.PAGE, 2.9))
     panels = dict(zip(("balanced", "independent"), figure.subplots(1, 2, sharey=True), strict=True))
@@ -50,9 +50,11 @@ def rate_d(data: ResultTables) -> Figure:
 
 @style.styled()
 def rate_rewind(data: ResultTables) -> Figure:
-    """Draw the success of WR against its rewind time for several values of d, with the rates of IMP and LRR.
+    """Draw the success rate of WR against the rewind time, for several values of d.
 
-    `rates` (d, algorithm, rewind_time); curve (d, algorithm, curve_rewind_time).
+    Horizontal lines show the rates of IMP and LRR.
+
+    The table is `rates` (d, algorithm, rewind_time), with a curve (d, algorithm, curve_rewind_time).
     """
     rates = data["rates"]
     figure = Figure(figsize=(style.COLUMN, 3.3))
@@ -78,10 +80,11 @@ def rate_rewind(data: ResultTables) -> Figure:
 
 @style.styled()
 def rate_samples(data: ResultTables) -> Figure:
-    """Draw the success of IMP and LRR (rows) against training time per level and number of samples or noise.
+    """Draw maps of the success rates of IMP and LRR over time per level and number of samples, or noise.
 
-    `samples` (algorithm, n, noise, level_time), `noise` (algorithm, noise, level_time) with a curve over
-    curve_level_time; `samples_law`, `noise_law` (n, noise): time given by the logarithmic law.
+    The tables `samples` (algorithm, n, noise, level_time) and `noise` (algorithm, noise, level_time) each
+    have a curve over curve_level_time; `samples_law` and `noise_law` (n, noise) have the time from the
+    logarithmic law.
     """
     cells, by_noise, law = data["samples"], data["noise"], data["samples_law"]
     figure = Figure(figsize=(style.PAGE, 4.9))
@@ -123,9 +126,10 @@ def rate_samples(data: ResultTables) -> Figure:
 
 @style.styled()
 def rate_step(data: ResultTables) -> Figure:
-    """Draw the success of IMP and LRR with descent against the learning rate, one panel per scale of starts.
+    """Draw the success rates of IMP and LRR with gradient descent against the learning rate.
 
-    `descent` (algorithm, scale, learning_rate, level_time); `hops` (algorithm, scale, learning_rate): rate.
+    Each panel shows one scale of the starts. The tables are `descent` (algorithm, scale, learning_rate,
+    level_time), and `hops` (algorithm, scale, learning_rate) with the rate after one step.
     """
     rates, hops = data["descent"], data["hops"]
     figure = Figure(figsize=(style.PAGE, 3.2))
@@ -154,10 +158,10 @@ def rate_step(data: ResultTables) -> Figure:
 
 @style.styled()
 def rate_scale(data: ResultTables) -> Figure:
-    """Draw the success of IMP and LRR against the scale of the starts, on the population and on samples.
+    """Draw the success rates of IMP and LRR against the scale of the starts, on population and samples.
 
-    `population` (algorithm, init, scale, level_time), `samples` (algorithm, scale, level_time); both have a
-    curve over curve_scale.
+    The tables are `population` (algorithm, init, scale, level_time) and `samples` (algorithm, scale,
+    level_time); both have a curve over curve_scale.
     """
     population, noisy = data["population"], data["samples"]
     tables = {f"{init}, population": population.sel(init=init) for init in population.init.values}
@@ -171,7 +175,7 @@ def rate_scale(data: ResultTables) -> Figure:
                 colour = style.ALGORITHM[str(algorithm)]
                 axes.plot(line.curve_scale, line.curve, color=colour, linestyle="--", linewidth=0.8)
                 label = f"{style.LABEL[str(algorithm)]}, $t = {time:g}$"
-                fill = "white" if size > 2 else colour  # dots on rings: both stay visible where they coincide
+                fill = "white" if size > 2 else colour  # dots on rings: where they coincide, both are visible
                 look = {"marker": marker, "color": colour, "markersize": size, "markerfacecolor": fill}
                 draw_rates(axes, line.scale, line, label=label, **look)
         axes.set(xscale="log", xlabel="scale of the starts", ylim=(-0.03, 1.04))
@@ -185,9 +189,9 @@ def rate_scale(data: ResultTables) -> Figure:
 
 @style.styled()
 def rate_time(data: ResultTables) -> Figure:
-    """Draw the success of IMP, WR and LRR against the time per level, for one pruning step and for several.
+    """Draw the success rates of IMP, WR and LRR against the time per level, with one or more pruning steps.
 
-    `one`, `several` (d, algorithm, level_time); `one` also has a curve over curve_level_time.
+    The tables are `one` and `several` (d, algorithm, level_time); `one` has a curve over curve_level_time.
     """
     one, several = data["one"], data["several"]
     figure = Figure(figsize=(style.PAGE, 3.1))
@@ -197,7 +201,7 @@ def rate_time(data: ResultTables) -> Figure:
             colour, label = style.ALGORITHM[str(algorithm)], style.LABEL[str(algorithm)]
             line = one.sel(d=d, algorithm=algorithm)
             axes.plot(line.curve_level_time, line.curve, color=colour, linestyle="--", linewidth=0.8)
-            # Dots on rings: both stay visible where they coincide.
+            # Dots on rings: where they coincide, both are visible.
             for table, fill, size in ((one, "white", 4.5), (several, colour, 2)):
                 points, levels = table.sel(d=d, algorithm=algorithm), table.attrs["levels"]
                 name = f"{label}, {levels} pruning step{'s' if levels > 1 else ''}"
@@ -214,9 +218,10 @@ def rate_time(data: ResultTables) -> Figure:
 
 @style.styled()
 def rate_targets(data: ResultTables) -> Figure:
-    """Draw the success of IMP and LRR against the time per level, one panel per number of targets.
+    """Draw the success rates of IMP and LRR against the time per level, one panel per number of targets.
 
-    `rates`, `rebalanced` (algorithm, targets, level_time); `limit` (algorithm, targets).
+    The tables are `rates` and `rebalanced` (algorithm, targets, level_time), and `limit` (algorithm,
+    targets).
     """
     rates = data["rates"]
     figure = Figure(figsize=(style.PAGE, 2.9))
@@ -251,7 +256,10 @@ FIGURES = {
 
 
 def _phases(axes: Axes, rates: xr.Dataset, factor: str, x: xr.DataArray) -> QuadMesh:
-    """Draw rates over (factor, level_time), and for IMP the line where theory is halfway from 1/4 to 3/8."""
+    """Draw rates over (factor, level_time).
+
+    For IMP, a line shows where the rate from theory is halfway from 1/4 to 3/8.
+    """
     shown = rates.rate.transpose("level_time", factor)
     edges = [_edges(np.log(x.values)), _edges(rates.level_time.values)]
     look: dict[str, Any] = {"cmap": "cividis", "vmin": 0, "vmax": 0.55, "rasterized": True}

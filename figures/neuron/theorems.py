@@ -25,14 +25,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HEIGHT = 3.95
-"""Height of a square map at column width with three rows of legend, in inches."""
+"""Height, in inches, of a square map at column width with a legend of three rows."""
 
 
 @style.styled()
 def fig1a(data: ResultTables) -> Figure:
-    """Draw one coordinate: simulated success over (a(0), w(0)), the predicted edge, and paths on the field.
+    """Draw, for one coordinate, success over (a(0), w(0)), the predicted edge, and paths in the field.
 
-    `map` (algorithm, a0, w0), `field` (a, w) with da, dw; `paths` (start, time, coordinate).
+    The tables are `map` (algorithm, a0, w0), `field` (a, w) with da and dw, and `paths` (start, time,
+    coordinate).
     """
     figure = Figure(figsize=(style.COLUMN, HEIGHT))
     axes = figure.subplots()
@@ -47,21 +48,22 @@ def fig1a(data: ResultTables) -> Figure:
 
 @style.styled()
 def fig1b(data: ResultTables) -> Figure:
-    """Draw IMP over (a(0), w_1(0)) for d > 1, with last-level flows from the initial values it rewinds to."""
+    """Draw the success map of IMP for d > 1, with the last-level flows, which begin at the initial values."""
     return _pruned(data, "flow after pruning")
 
 
 @style.styled()
 def fig1c(data: ResultTables) -> Figure:
-    """Draw LRR over (a(0), w_1(0)) for d > 1, with the dense flows, whose final sign of w_1 it keeps."""
+    """Draw the success map of LRR for d > 1, with the dense flows; LRR keeps the final sign of w_1."""
     return _pruned(data, "dense flow")
 
 
 @style.styled()
 def fig2a(data: ResultTables) -> Figure:
-    """Draw the loss of IMP and LRR against the pruning level, one panel per sign pattern of the start.
+    """Draw the loss of IMP and LRR against the pruning level, one column per sign pattern of the start.
 
-    `population`, `samples`, `sample_flow` (algorithm, a_sign, w_sign, seed, level): loss; kept (level).
+    The tables `population`, `samples` and `sample_flow` have loss (algorithm, a_sign, w_sign, seed, level)
+    and kept (level).
     """
     rows = [
         ("population", "population,\ngradient flow"),
@@ -86,9 +88,9 @@ def fig2a(data: ResultTables) -> Figure:
 
 @style.styled()
 def unbalanced(data: ResultTables) -> Figure:
-    """Draw one coordinate off balance: the wedge a(0) < 0 that still succeeds, and how a(t) crosses 0 there.
+    """Draw success in one coordinate at any balance, with the wedge a(0) < 0 hatched, and a(t) against t.
 
-    `map` (algorithm, a0, w0) and `paths` (start, time, coordinate).
+    The tables are `map` (algorithm, a0, w0) and `paths` (start, time, coordinate).
     """
     figure = Figure(figsize=(style.PAGE, 3.4))
     left, right = figure.subplots(1, 2)
@@ -110,10 +112,12 @@ def unbalanced(data: ResultTables) -> Figure:
 
 @style.styled()
 def noise_wedge(data: ResultTables) -> Figure:
-    """Draw one coordinate on noisy samples: where s_neg > 0 lets w(0) < 0 succeed, and when w crosses 0.
+    """Draw success in one coordinate on noisy samples, and the time at which w crosses 0 from w(0) < 0.
 
-    `map` (algorithm, a0, w0); `crossings`: s_neg (draw), simulated (start, draw), predicted (start, s),
-    times in units of 1/(2 C_neg); a0 and w0 (start).
+    Since s_neg > 0, starts in a wedge with w(0) < 0 succeed.
+
+    The tables are `map` (algorithm, a0, w0), and `crossings` with s_neg (draw), a0 and w0 (start), and the
+    crossing times `simulated` (start, draw) and `predicted` (start, s) in units of 1/(2 C_neg).
     """
     figure = Figure(figsize=(style.PAGE, 3.4))
     left, right = figure.subplots(1, 2)
@@ -143,9 +147,9 @@ def noise_wedge(data: ResultTables) -> Figure:
 
 @style.styled()
 def angle(data: ResultTables) -> Figure:
-    """Draw balanced flows for several values of d: theta against t, and all on the universal angle curve.
+    """Draw theta in balanced flows for several values of d: against t, and on the universal angle curve.
 
-    `flows`: theta and the shifted time tau (d, start, time), and the curve (s).
+    The table `flows` has theta and the shifted time tau (d, start, time), and the curve (s).
     """
     figure = Figure(figsize=(style.PAGE, 2.9))
     left, right = figure.subplots(1, 2, sharey=True)
@@ -170,7 +174,7 @@ def angle(data: ResultTables) -> Figure:
 def conservation(data: ResultTables) -> Figure:
     """Draw the drift of c = a^2 - |w|^2 along ODE solutions against t, for several tolerances.
 
-    One table per problem (rtol, start, time) with drift = |c(t) - c(0)| / max(1, a^2 + |w|^2).
+    There is one table per problem (rtol, start, time), with drift = |c(t) - c(0)| / max(1, a^2 + |w|^2).
     """
     figure = Figure(figsize=(style.PAGE, 2.9))
     panels = figure.subplots(1, len(data), sharey=True, squeeze=False)[0]
@@ -215,7 +219,7 @@ def _field(axes: Axes, field: xr.Dataset) -> None:
 
 
 def _levels(axes: Axes, group: xr.Dataset) -> None:
-    """Draw every seed, and the median; the rings are open, so that curves beneath them stay visible."""
+    """Draw every seed and the median; IMP has open markers, so that the curves beneath them stay visible."""
     for algorithm, look in (("lrr", "o-"), ("imp", "o--")):
         loss, colour = group.loss.sel(algorithm=algorithm), style.ALGORITHM[algorithm]
         ring = {"markersize": 5, "markerfacecolor": "none"} if algorithm == "imp" else {"markersize": 2.5}

@@ -1,4 +1,4 @@
-"""The explorer's data: maps and paths, quantised for the page."""
+"""The data of the explorer in the report: maps and paths, quantised to keep the page small."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NO_VALUE = 65535
 
 
 FAINTEST = 1e-16
-"""Smaller losses, which are only rounding errors, are replaced by this."""
+"""The smallest loss to show; smaller ones are only rounding errors and are replaced by it."""
 
 
 def embedded(tables: Mapping[str, xr.Dataset]) -> dict[str, Any]:
@@ -31,7 +31,8 @@ def embedded(tables: Mapping[str, xr.Dataset]) -> dict[str, Any]:
     Returns
     -------
     dict[str, Any]
-        Entries for JSON. Outcomes are bytes; paths and log10 losses are `quantised`; all are in base64.
+        Entries for JSON. Outcomes are stored as bytes, paths and log10 losses as `quantised` returns them.
+        All of these are in base64.
     """
     import numpy as np
 
@@ -57,7 +58,7 @@ def embedded(tables: Mapping[str, xr.Dataset]) -> dict[str, Any]:
 
 
 def quantised(values: Any) -> dict[str, Any]:
-    """Quantise values to 16-bit little-endian codes in base64: value = low + step * code, within step / 2."""
+    """Quantise values to 16-bit little-endian codes in base64: value = low + step * code +- step / 2."""
     import numpy as np
 
     finite = np.isfinite(values)

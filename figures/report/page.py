@@ -86,8 +86,8 @@ def page(
     drawn : Sequence[Drawn]
         Figures in the order of their numbers.
     explorer : tuple[Mapping[str, Any], Mapping[str, Any]] | None
-        Data from `explorer.embedded`, and the attributes of their result file; None if there is no such
-        file, in which case the page says how to create it.
+        Data from `explorer.embedded`, and the attributes of the result file that holds the data. None if the
+        file does not exist; the page then says how to create it.
     missing : Sequence[str]
         Names of the figures without a result file.
 
@@ -105,7 +105,7 @@ def page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    safe = {"prose": prose, "condition": condition, "math": mathml}  # each escapes its argument
+    safe = {"prose": prose, "condition": condition, "math": mathml}  # each of them escapes its argument
     environment.filters.update({name: _marked(function) for name, function in safe.items()})
     environment.filters.update(
         count="{:,}".format, number=_number, counterexample=_counterexample, runs=_runs
@@ -157,7 +157,8 @@ def _number(value: float) -> str:
 
 def _image(figure: Figure, name: str) -> dict[str, Any]:
     file = io.BytesIO()
-    # Text becomes paths, to look the same on every machine. A fixed salt and no date keep the bytes the same.
+    # Text is drawn as paths, so that it looks the same on every machine. With a fixed salt and no date, the
+    # same figure gives the same file.
     with style.styled(**{"svg.fonttype": "path", "svg.hashsalt": name}):
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     width, height = figure.get_size_inches()
@@ -182,7 +183,7 @@ def _caption(item: Drawn) -> dict[str, Any]:
 
 
 def _runs(count: Count) -> str:
-    """Describe the runs that were counted."""
+    """Describe the runs in a count: the algorithm and setting, or the law."""
     name = count.label.partition(",")[0].partition(" ")[0]
     words = style.LABEL.get(name, name) + count.label.removeprefix(name)
     return words.replace(" = ", "\u00a0=\u00a0") or count.law
@@ -232,7 +233,7 @@ def _verdict_sources(verdicts: Sequence[Verdict]) -> list[tuple[str, Mapping[str
 
 
 def _provenance(sources: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
-    """Return a row for each source, and the environments (versions, machine) in which they were made."""
+    """Return a row for each result, and the environments (versions, machine) in which results were made."""
     environments: list[dict[str, str]] = []
     rows = []
     for name, attributes in sources:

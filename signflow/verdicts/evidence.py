@@ -10,7 +10,7 @@ Interval = tuple[float, float]
 
 
 class Part(BaseModel):
-    """A part of a verdict file: fields that were not set are not written, unknown fields are ignored."""
+    """A part of a verdict file; unset fields are not written, and unknown ones are ignored when read."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -21,11 +21,12 @@ class Derivation(Part):
     Attributes
     ----------
     derivation, shows : str
-        Its name, and what it shows, in words.
+        The name of the derivation, and a sentence that says what it shows.
     proved : bool
-        Whether all its claims hold.
+        Whether all claims of the derivation are proved.
     residuals : list of str
-        What simplification leaves of each claim: 0, or false if the negation of the claim is simplified.
+        For each claim the derived minus the claimed expression, simplified (0 if they agree); for an
+        implication the condition that a counterexample must satisfy (false if there is none).
     """
 
     derivation: str
@@ -35,12 +36,12 @@ class Derivation(Part):
 
 
 class Law(Part):
-    """A law compared with integration from `starts` starts.
+    """A law, compared with integration from a number of starts.
 
     Attributes
     ----------
     error, limit : float
-        The largest |stated - integrated|, and the largest allowed, in multiples of `unit`.
+        The largest |stated - integrated| that was found, and the largest allowed, in multiples of `unit`.
     beyond : int
         The number of starts whose error exceeds the limit.
     worst : dict of str to float
@@ -87,7 +88,8 @@ class CountedRate(Part):
     Attributes
     ----------
     interval : tuple of float
-        Interval for the rate: its lower end counts undecided runs as failures, its upper end as successes.
+        Confidence interval for the rate, whose lower end counts undecided runs as failures, and whose upper
+        end counts them as successes.
     """
 
     stated: float
@@ -103,17 +105,17 @@ class Count(Part):
     Attributes
     ----------
     starts, near_boundary : int
-        Numbers of all starts, and of those placed near a boundary of the region instead of drawn.
+        Number of all starts, and number of those that were placed near a boundary of the region, not drawn.
     decided, undecided, trapped : int
-        Numbers of runs; trapped runs succeed in the limit, but have not converged.
+        Numbers of runs. Trapped runs succeed in the limit, but have not converged; they count as decided.
     label, law : str
         The claim and its setting, or the law, in words.
     claim : Stated or None
         The claim.
     setting : dict
-        The values of its experiment.
+        The setting of the runs, as values by name.
     counterexamples, in_limit : int
-        Runs that contradict the region, and those among them whose end no solver reaches in time.
+        Runs that contradict the region, and those among them that do so only in the limit, by theory.
     undefined : int
         Starts at which the condition of the region is neither true nor false.
     second_looks : int
@@ -121,9 +123,12 @@ class Count(Part):
     shift : float or None
         The largest error in a boundary of the region that could go unnoticed.
     interval : tuple of float
-        Interval for the probability of a counterexample; its upper end counts undecided runs as such.
-    undecided_starts, against : list of dict
-        The first few starts whose runs are undecided, or contradict the region.
+        Confidence interval for the probability of a counterexample; the upper end counts undecided runs as
+        counterexamples.
+    undecided_starts : list of dict
+        The first few starts whose runs are undecided.
+    against : list of dict
+        The first few starts whose runs contradict the region.
     rate : CountedRate or None
         The counted rate.
     """
@@ -169,7 +174,7 @@ class WrongRate(Part):
     Attributes
     ----------
     repeated, agree : int
-        Runs repeated with the independent solver, and how many of them had the same outcome.
+        Number of runs repeated with the independent solver, and number of those with the same outcome.
     """
 
     claim: Stated
@@ -183,7 +188,7 @@ class WrongRate(Part):
 
 
 class WrongOutcome(Part):
-    """A start whose run does not end as stated, as the independent solver confirms.
+    """A start whose run does not end as stated, which the independent solver confirms.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Verdicts on statements and predictions, and the files of verdicts on statements."""
+"""Verdicts on statements and predictions; functions that read and write verdicts on statements."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from signflow.messages import invalid
 from signflow.verdicts.evidence import BrokenLaw, Evidence, Part, WrongOutcome, WrongRate
 
 DONE = ("VERIFIED", "NOT REFUTED")
-"""Verdicts that count as success; with any other the command exits with code 1."""
+"""The verdicts that count as success; after any other verdict the command exits with code 1."""
 
 
 class Verdict(Part):
@@ -22,9 +22,9 @@ class Verdict(Part):
     Attributes
     ----------
     verdict : str
-        A word such as VERIFIED, and its reason in brackets if it needs one.
+        A word such as VERIFIED, followed by the reason in brackets if there is one.
     provenance : dict
-        How the verdict was made, as `provenance.provenance` records it.
+        A record of how the verdict was reached, from `provenance.provenance`.
     """
 
     id: str
@@ -57,13 +57,13 @@ class PredictionVerdict(Part):
     statement, primary : str
         The prediction and its primary estimate, in words.
     text, word : str
-        The verdict with its reason in brackets, and without it.
+        The verdict with the reason in brackets, and the verdict without the reason.
     seeds, needed : int, str
         The number of seeds used, and the number that would decide an inconclusive prediction.
     estimate, low, high : float
         Mean over the seeds, and the ends of its 95 % interval, in multiples of `unit`.
     bound, margin : float
-        Supported if low > bound, else not supported if high < bound + margin.
+        The prediction is supported if low > bound; otherwise it is not supported if high < bound + margin.
     """
 
     prediction: str
@@ -120,7 +120,7 @@ def read_verdicts(path: Path) -> list[Verdict]:
     Raises
     ------
     ValueError
-        If the file is missing, cannot be read, or holds anything else.
+        If the file is missing, cannot be read, or does not hold verdicts.
     """
     if not path.is_file():
         raise ValueError(f"the verdict file '{path}' does not exist; run `singleneuron verify` to create it")

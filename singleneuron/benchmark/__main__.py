@@ -18,11 +18,14 @@ from singleneuron.benchmark.measure import markdown_table, measure
 from singleneuron.experiments.success_rate import success_rate
 
 STUDIES = "studies"
-"""The value of `--cases` that measures studies instead of solvers."""
+"""The name in `--cases` for measuring studies instead of solvers."""
 
 
 def study_costs(share: float = 1.0, rounds: int = 3) -> str:
-    """Measure the cost of studies of balanced population runs by d and by runs; return a Markdown table."""
+    """Measure how long studies on the population with balanced starts take; return a Markdown table.
+
+    The table has a row for each d, and rows for more runs at d = 100.
+    """
     lines = [
         f"**Studies: IMP and LRR from balanced starts, long levels, {machine.cores()} processes**",
         "",

@@ -1,13 +1,13 @@
-"""The cases of the benchmark: every solver must compute the same states at the same time.
+"""The cases of the benchmark: each is one problem, for which all solvers compute the states at one time t.
 
 Each tool gets the loosest tolerance with which all its end states differ from a reference at rtol 1e-12 by
-at most `ERROR`. Then the tools take turns, and medians are reported. Compilation is not counted.
+at most `ERROR`. Then the tools are timed in turn, and medians are reported. Compilation is not counted.
 
-The other solvers integrate the equations of `line`, or for the population those of `free_balance`. Our own
-`population` uses coordinates in which the balance is constant, and covers the last part of a flow with its
-closed form. Each solver has the set-up that was fastest for it: scipy solves one trajectory after another,
-with a right-hand side either compiled or in plain Python as most people write it; diffrax and heyoka solve
-chunks in threads. Tools that are too slow for all starts get only the first ones.
+In one coordinate the other solvers integrate the equations of `line`; for the population, those of
+`free_balance`. Our own `population` uses coordinates in which the balance is constant, and replaces the last
+part of a flow by a closed form. Each solver has the set-up that was fastest for it: scipy solves one
+trajectory after another, with a right-hand side either compiled or in plain Python as most people write it;
+diffrax and heyoka solve chunks in threads. A tool that is too slow for all starts gets only the first few.
 """
 
 import functools
@@ -35,12 +35,12 @@ from singleneuron.problem.status import counts
 
 
 def line_case(share: float = 1.0) -> Case:
-    """Build the case in one coordinate: starts on the plane (a(0), w(0)), and a flow with the event w = 0."""
+    """Build the case in one coordinate: a grid of starts (a(0), w(0)), and flows with the event w = 0."""
+    # Over 50 lines, because it states the equations of one problem in the form that each tool needs.
     side = max(4, round(512 * math.sqrt(share)))
     axis = np.linspace(-2.0, 2.0, side + side % 2)
     grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
-    # Over 50 lines: the equations of one problem, in the form that each tool needs.
-    # Shuffle, so that tools that get only the first starts cover the whole plane.
+    # Shuffled, so that a tool that gets only the first few starts still covers the whole plane.
     grid = np.random.default_rng(0).permutation(grid)
     starts, t = State(grid[:, 0], grid[:, 1:]), 40.0
     slopes = np.where(grid[:, 1:] > 0, 1.0, 0.0)
@@ -65,8 +65,8 @@ def line_case(share: float = 1.0) -> Case:
             pull = 0.5 * (heyoka.par[0] - a * w)
             return [(a, w * pull), (w, a * pull)]
 
-        # Batches larger than the SIMD width are faster, since every stop at an event loops over the batch in
-        # Python.
+        # Batches larger than the SIMD width are faster, since Python handles every stop at an event, for the
+        # whole batch at a time.
         run = other_solvers.heyoka_run(
             equations, grid, slopes, t, lambda heyoka: heyoka.make_vars("w"), lanes=16
         )
@@ -147,7 +147,7 @@ def population_case(share: float = 1.0) -> Case:
 
 @routine
 def dense_field(y: Any, p: Any, out: Any) -> None:
-    """Evaluate the flow on n samples p = (x, y) as a sum over all of them, at cost O(n d)."""
+    """Evaluate the right-hand side of the flow on p = (x, y) as a sum over all n samples, at cost O(n d)."""
     x, targets = p
     n, d = x.shape
     for j in range(d + 1):
@@ -176,7 +176,7 @@ def dense_flow(x: Any, targets: Any, end: Any, t: Any, tolerance: Any) -> None:
 
 
 DRAWN_STARTS = 1_000
-"""Starts drawn, of which each tool uses the first; drawing another number would give other starts."""
+"""Starts drawn, of which each tool gets the first few; a different number would change them all."""
 
 
 def sample_problem(d: int, n: int, size: int) -> tuple[Sample, State, float]:
@@ -201,9 +201,9 @@ def integrate_dense(d: int, n: int, size: int, tolerance: float) -> Array:
 
 
 def sample_case(d: int, n: int, size: int, dense_size: int, share: float = 1.0) -> Case:
-    """Build a case with noisy samples: the event-driven solver, and one with the dense right-hand side.
+    """Build a case with noisy samples, for the event-driven solver and one with the dense right-hand side.
 
-    The latter gets `dense_size` starts, and is omitted if that is 0.
+    The event-driven solver gets `size` starts, the other one `dense_size`; with 0 the other one is omitted.
     """
     size, dense_size = max(4, round(size * share)), max(min(2, dense_size), round(dense_size * share))
 
@@ -233,6 +233,7 @@ CASES: dict[str, Callable[[float], Case]] = {
     "population": population_case,
     "samples": functools.partial(sample_case, 10, 1_000, 1_000, 8),
     "many-samples": functools.partial(sample_case, 10, 100_000, 40, 2),
-    "many-coordinates": functools.partial(sample_case, 100, 1_000, 20, 0),  # dense: minutes per start
+    # Without the dense right-hand side, which takes minutes per start.
+    "many-coordinates": functools.partial(sample_case, 100, 1_000, 20, 0),
 }
 """Functions that build the cases, by name; each is called with the share of the starts to use."""

@@ -1,4 +1,4 @@
-"""Measure the trajectories per second of any solver, at an error that all solvers must meet."""
+"""Measure how many trajectories per second each solver computes within the same error limit."""
 
 import functools
 import multiprocessing
@@ -18,7 +18,7 @@ from singleneuron.problem.arguments import Array
 ERROR = 1e-6
 """The largest error allowed in an end state."""
 SHORTEST = 0.5
-"""The least duration of a timing in seconds; a shorter run is repeated until it takes this long."""
+"""The shortest timing in seconds; a shorter run is repeated until all repetitions take this long."""
 TOLERANCES = tuple(ERROR * 10.0 ** (-half / 2) for half in range(13))
 """The tolerances to try with a tool, from 1e-6 to 1e-12."""
 
@@ -32,7 +32,7 @@ class Tool:
     name : str
         The name in the table.
     size : int
-        Number of starts to solve: the first ones of the case.
+        Number of starts to solve, counted from the first one of the case.
     run : Callable[[float], Array]
         Maps a tolerance to the end states (size, k).
     tolerances : Sequence[float]
@@ -80,7 +80,7 @@ class Row:
     rate : float
         Trajectories per second, the median over the rounds.
     median, largest : float
-        Errors of the end states.
+        The median and the largest error of the end states.
     """
 
     tool: Tool
@@ -115,8 +115,8 @@ def measure(case: Case, rounds: int = 3) -> list[Row]:
 def _loosest(tool: Tool, reference: Array) -> tuple[float, Array]:
     """Return the loosest tolerance with which no error of a tool exceeds `ERROR`, and the errors (size,).
 
-    For a tool that uses `TOLERANCES`, values between the tolerance found and the one before it are tried as
-    well, in steps of an eighth of a decade.
+    If there is none, the last tolerance is returned. For a tool that uses `TOLERANCES`, values between the
+    tolerance found and the next looser one are tried as well, in steps of an eighth of a decade.
     """
 
     def errors(tolerance: float) -> Array:
@@ -160,7 +160,7 @@ def _peak_after(function: Callable[..., Any], *arguments: Any) -> float:
 
 
 def markdown_table(case: Case, rows: Sequence[Row]) -> str:
-    """Format the rows as a Markdown table, which also gives each rate relative to that of the last tool."""
+    """Format the rows as a Markdown table, including each rate relative to the rate of the last tool."""
     lines = [
         f"**{case.title[0].upper()}{case.title[1:]}**",
         "",

@@ -1,6 +1,6 @@
 """The solvers to compare with (scipy, diffrax and heyoka), and the equations that they integrate.
 
-Each `*_run` returns a function that maps a tolerance to the end states of the starts.
+Each function `*_run` returns a function that maps a tolerance to the end states of all trajectories.
 """
 
 import copy
@@ -32,7 +32,7 @@ def in_chunks(run: Callable[[Any], None], chunks: Iterable[Any]) -> None:
 
 
 def scipy_run(field: Any, parameters: Array, starts: Array, t: float, event: Any = None) -> Any:
-    """Set up a loop over the starts with scipy's `solve_ivp` (DOP853) and right-hand side field(t, y, p)."""
+    """Set up a loop over the starts that calls scipy's `solve_ivp` (DOP853) for dy/dt = field(t, y, p)."""
     from scipy.integrate import solve_ivp
 
     if event is not None:
@@ -65,7 +65,7 @@ def diffrax_run(
 ) -> Any:
     """Set up diffrax's `diffeqsolve` in float64 under vmap.
 
-    Chunks are small, since each waits for its slowest member.
+    Chunks are small, since a chunk takes as long as the slowest trajectory in it.
     """
     import diffrax
     import jax
@@ -112,7 +112,7 @@ def heyoka_run(
 
     A batch has `lanes` starts (0: the machine's SIMD width). Once an event has triggered, heyoka ignores it
     for a while (the cooldown). The next start must not inherit the cooldown, or it would miss its own event
-    and end on the wrong side.
+    and end on the wrong side of it.
     """
     import heyoka
 
@@ -143,7 +143,7 @@ def heyoka_run(
                     flow.pars[:] = parameters[batch].T
                 target = np.full(lanes, t)
                 flow.propagate_until(target)
-                # An event stops all lanes of the batch; lanes without one must continue.
+                # An event in one lane stops all lanes of the batch; the lanes without an event must continue.
                 while event is not None:
                     stopped = [i for i, (why, *_) in enumerate(flow.propagate_res) if why.value == -1]
                     if not stopped:
@@ -172,7 +172,7 @@ def population_python(_: float, y: Array, p: Array) -> tuple[float, float, float
 
 
 def population_heyoka(heyoka: Any) -> Any:
-    """Write `free_balance.field` in heyoka expressions."""
+    """Express `free_balance.field` with heyoka's symbols."""
     a, log_rho, x = heyoka.make_vars("a", "log_rho", "x")
     rho = heyoka.exp(heyoka.select(heyoka.gt(log_rho, -690.0), log_rho, -690.0))
     above = heyoka.gt(x, 0.0)

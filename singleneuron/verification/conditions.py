@@ -1,10 +1,11 @@
-"""Conditions on a start, such as 'a0 > -rho and w1 > 0': parsed against a white list, never run as code.
+"""Conditions on a start, such as 'a0 > -rho and w1 > 0': checked against an allowlist, never run as code.
 
 The syntax allows numbers, the names in `NAMES`, pi, the functions in `FUNCTIONS`, + - * / **, comparisons
 (including chains), `and`, `or`, `not` and parentheses.
 
 A comparison with something that is not a number, such as log(-1), is undefined: neither true nor false. So is
-its negation. This is Kleene's logic: `false and undefined` is false, and `true or undefined` is true.
+its negation. These are the rules of Kleene's logic: `false and undefined` is false, and `true or undefined`
+is true.
 """
 
 import ast
@@ -76,21 +77,25 @@ These limits bound the recursion over the nodes, and keep every number finite in
 NamedValues = Mapping[str, Any]
 """Values for the names in `NAMES`, each an array (B,) or a number."""
 _Part = tuple[type, Callable[[NamedValues], Any]]
-"""The type of a subexpression, and its evaluator: to a float, or for bool to (surely true, surely false)."""
+"""The type of a subexpression, and a function that evaluates it.
+
+The function returns a number or, for bool, a pair (is true, is false), with both False where undefined.
+"""
 
 
 @dataclass(frozen=True)
 class Atom:
-    """A single comparison; calling it with values for its names returns the difference of its sides.
+    """A single comparison; called with values for its names, it returns the left minus the right side.
 
-    The comparison changes or becomes undefined only where the sign of the difference does.
+    The comparison can become true, false or undefined only where the sign of this difference changes, or
+    where the difference becomes NaN.
 
     Attributes
     ----------
     text : str
         The comparison.
     point : bool
-        Whether only the difference 0 is special (== and !=).
+        Whether the comparison is == or !=, so that starts exactly at the difference 0 matter.
     """
 
     text: str
@@ -105,16 +110,16 @@ class Atom:
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition on a start; calling it with values for its names returns where it is true.
+    """A condition on a start; called with values for the names in it, it returns where it is true.
 
     Attributes
     ----------
     text : str
         The condition as given.
     names : frozenset[str]
-        The names in `NAMES` that it uses.
+        The names from `NAMES` that the condition uses.
     atoms : tuple[Atom, ...]
-        Its comparisons; each link of a chain is one of them.
+        The comparisons in it; a chain such as 0 < q < 1 counts as two.
     """
 
     text: str
@@ -148,7 +153,7 @@ def parse(text: str) -> Condition:
     Parameters
     ----------
     text : str
-        The condition, in the syntax described above.
+        The condition, in the syntax that the docstring of this module describes.
 
     Returns
     -------
@@ -194,8 +199,8 @@ def _atoms(node: ast.Compare) -> list[Atom]:
 
 
 def _build(node: ast.expr) -> _Part:
-    """Return the type and the evaluation of a node; reject everything that is not listed here."""
-    # Over 50 lines, since this white list shows at a glance what a condition may contain.
+    """Return the type and the evaluator of a node; raise ValueError for syntax that is not listed here."""
+    # Over 50 lines: kept in one piece, this allowlist shows at a glance what a condition may contain.
     match node:
         case ast.Constant(value=bool() as truth):
             return bool, lambda values: (truth, not truth)
@@ -253,7 +258,7 @@ def _build(node: ast.expr) -> _Part:
 
 
 def _check_constants(body: ast.expr) -> None:
-    """Raise ValueError for a subexpression that is not a finite number for any start: 1/0, a0/0 or 1e400."""
+    """Raise ValueError if a subexpression, such as 1/0, a0/0 or 1e400, is not finite for any start."""
     for node in ast.walk(body):
         if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and node.value > LARGEST:
             raise ValueError(f"numbers in a condition must be at most {LARGEST:g}, but one is larger")
@@ -273,7 +278,7 @@ def _constant(node: ast.expr, otherwise: float) -> float:
 
 
 def _apply(function: Callable[..., Any], kind: type, *nodes: ast.expr) -> Callable[[NamedValues], Any]:
-    """Apply a function to nodes that must all be of one kind, bool or float."""
+    """Return an evaluator that applies `function` to nodes, which must all have the type `kind`."""
     parts = [_build(node) for node in nodes]
     for node, (given, _) in zip(nodes, parts, strict=True):
         if given is not kind:

@@ -1,4 +1,4 @@
-"""Evidence from runs and laws about a statement, and counterexamples confirmed by a second solver."""
+"""Turn counted runs and comparisons of laws into evidence; confirm counterexamples with a second solver."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from singleneuron.verification.statements import Setting
 LEVEL = 0.9999
 """Confidence level of the intervals that must contain a stated rate."""
 CONFIRMING = 5
-"""Most counterexamples to a claim that the independent solver repeats; it stops once one is confirmed."""
+"""The most counterexamples to a claim that the independent solver tries to confirm; one is enough."""
 
 
 def counted(setting: Setting, tally: Tally) -> Count:
@@ -56,7 +56,7 @@ def counted(setting: Setting, tally: Tally) -> Count:
 
 
 def counted_law(law: Law) -> Count:
-    """Turn the comparison of a law into a count of counterexamples."""
+    """Turn the comparison of a law with integration into a count of starts that contradict the law."""
     return Count(
         law=law.law,
         starts=law.starts,
@@ -68,7 +68,7 @@ def counted_law(law: Law) -> Count:
 
 
 def judge(setting: Setting, tally: Tally) -> tuple[list[WrongOutcome | WrongRate], list[str]]:
-    """Return the counterexamples that the independent solver confirms, and the doubts that remain."""
+    """Return the counterexamples that the independent solver confirms, and the remaining doubts in words."""
     refuting: list[WrongOutcome | WrongRate] = []
     doubts: list[str] = []
     number = tally.counterexamples + tally.in_limit
@@ -105,7 +105,7 @@ def _wrong_outcome(setting: Setting, tally: Tally) -> WrongOutcome | None:
 
 
 def _wrong_rate(setting: Setting, tally: Tally) -> WrongRate | str:
-    """Return the stated rate, which its interval excludes, or a doubt if repeated runs end differently."""
+    """Return a stated rate outside its interval as refuted, or a doubt if repeated runs end differently."""
     again = [
         (repeat(setting, tally.claim, batch)[0], float(status in SUCCESS))
         for batch, status in tally.sample[:REPEATED]
@@ -131,14 +131,17 @@ def _rate_interval(tally: Tally) -> Interval:
 
 
 def _bounds(counted: int, undecided: int, trials: int) -> Interval:
-    """Compute the interval for a probability; undecided runs count only towards its upper end."""
+    """Compute a confidence interval for a probability; undecided runs count only towards the upper end."""
     low, _ = clopper_pearson(counted, trials, LEVEL)
     _, high = clopper_pearson(counted + undecided, trials, LEVEL)
     return float(low), float(high)
 
 
 def _start(setting: Setting, batch: Batch, found: bool = True) -> Values:
-    """Return a start as numbers: everything that a condition may use, w if it was drawn, the data's seed."""
+    """Return a start as values by name, as a counterexample lists it.
+
+    These are the values that a condition may use, w if the start is a full state, and the seed of samples.
+    """
     values: Values = {name: float(v[0]) for name, v in values_of(setting, batch, float(found)).items()}
     if isinstance(batch.starts, State):
         values["w"] = batch.starts.w[0].tolist()

@@ -11,9 +11,9 @@ COST: dict[Comparing, int] = {
     flip_times: 500,
     escape_times: 10_000,
 }
-"""How many starts of a sweep take about as long as one of a comparison; 1 for comparisons not listed."""
+"""Time per start of each comparison, relative to a start of a sweep; 1 for comparisons not listed."""
 LEAST = 100
-"""The fewest starts of a comparison, unless the sweep itself has fewer."""
+"""The fewest starts for a comparison, unless the sweep itself has fewer."""
 
 
 def starts(comparison: Comparing, runs: int) -> int:

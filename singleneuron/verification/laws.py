@@ -1,7 +1,7 @@
-"""Laws compared with integration: the formula for random starts against the solution of the ODE.
+"""Compare laws with integration: for random starts, a formula with the solution of the ODE.
 
 Each comparison takes a number of starts and a seed. It reports the largest error, in units of the
-integrator's tolerance or of the order that the law neglects.
+integrator's tolerance or, for a law to leading order, of the size of the terms that the law neglects.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +27,8 @@ RTOL = 1e-8
 LIMIT = 100.0
 """Largest error allowed for a law, in tolerances.
 
-Local errors of one tolerance per step add up to tens of tolerances on these flows; a wrong law is off by 1e5.
+Local errors of one tolerance per step add up to tens of tolerances on these flows; the error of a wrong law
+is about 1e5 tolerances.
 """
 ODE: dict[str, Any] = {
     "rtol": RTOL, "atol": RTOL, "limit": False, "t_certain": np.inf, "tolerance": TOLERANCE
@@ -70,8 +71,8 @@ def compare(
     Returns
     -------
     Law
-        The largest error and its start; if it exceeds `limit`, also whether the independent solver
-        confirms it.
+        The largest error, and the start at which it occurs; if the error exceeds `limit`, also whether the
+        independent solver confirms this.
     """
 
     def error(stated: Array, found: Array, unit: Array | None) -> Array:
@@ -96,7 +97,7 @@ def compare(
 def line_flows(starts: int, seed: int) -> Law:
     """Compare the closed form in one coordinate with the flow, at any balance and at six times.
 
-    Each statistic of the data equals that of the population for half of the starts.
+    Each statistic of the data has the population's value with probability 1/2, otherwise a random value.
     """
     size, rng = starts, generator(seed)
     a, w = rng.standard_normal((2, size))

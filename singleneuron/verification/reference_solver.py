@@ -1,9 +1,9 @@
-"""A second opinion: single runs with scipy's LSODA, on the gradient itself in (a, w), in plain Python.
+"""An independent solver for single runs: scipy's LSODA on the gradient in (a, w), in plain Python.
 
-On samples in d > 1, where the field jumps, it uses gradient descent with small steps instead.
+On samples in d > 1, where the gradient jumps, it uses gradient descent with small steps instead.
 
-This solver shares no steps, coordinates or events with the kernels, and is a thousand times slower. It
-repeats only the few runs that refute a statement.
+This solver shares no stepping, coordinates or events with the kernels, and is a thousand times slower. It
+therefore repeats only the few runs that would refute a statement.
 """
 
 import math
@@ -21,9 +21,12 @@ from singleneuron.problem.status import line_status, success
 
 RTOL, ATOL = 1e-10, 1e-12
 T_END = 1e4
-"""Time up to which outcomes are integrated; theory gives the limit of the state reached."""
+"""Time up to which runs are integrated; theory then gives the limit from the state at this time."""
 SHARE, LEAD, DENSE_TIMES = 0.05, 0.02, (100.0, 1000.0)
-"""For gradient descent on samples: step times curvature, and the lead and times that make a mask certain."""
+"""For gradient descent on samples: step size times curvature, and two settings of `train_dense`.
+
+They are the fraction by which the largest |w_i| must exceed the others, and the training times to try.
+"""
 TIP = 1e-9
 """|w| below which the direction of w is unreliable for a neuron with a < 0."""
 VANISHED = 1e-4
@@ -47,13 +50,13 @@ def _solve(field: Callable[[float, Array], Any], y: Any, t_end: float, *events: 
 
 
 def _plane_field(t: float, y: Array) -> Array:
-    """Return minus the gradient of the population loss in (a, p, q); by symmetry the same for any d > 1."""
+    """Return minus the gradient of the population loss in (a, p, q), which is the same for all d > 1."""
     da, dw = gradient(Population(2), State(y[:1], y[None, 1:]))
     return -np.concatenate([da, dw[0]])
 
 
 def _alive(t: float, y: Array) -> float:
-    """Return a value that falls to 0, as an event, when a neuron with a < 0 has all but vanished."""
+    """Evaluate the event function that falls to 0 when a neuron with a < 0 has almost vanished."""
     return math.hypot(y[1], y[2]) - TIP if y[0] < 0 else 1.0
 
 
@@ -70,7 +73,7 @@ def solve_plane(a: float, p: float, q: float, t_end: float) -> tuple[float, floa
     Returns
     -------
     tuple[float, float, float]
-        (a, p, q) at t_end, or when the neuron has all but vanished if that is earlier; NaN if the solver
+        (a, p, q) at t_end, or at the earlier time at which the neuron has almost vanished; NaN if the solver
         gives up.
     """
     if t_end == 0:
@@ -82,8 +85,8 @@ def solve_plane(a: float, p: float, q: float, t_end: float) -> tuple[float, floa
 def plane_outcome(a: float, p: float, q: float, c: float) -> float:
     """Decide whether the population flow in d > 1 reaches the target in the limit.
 
-    Theory gives the limit of the state at T_END: for a > 0 it is the target. For a < 0 the flow will still
-    cross a = 0 if c < 0, and will never cross it if c >= 0.
+    By theory, the state at T_END determines the limit. If a > 0, the limit is the target. If a < 0, the flow
+    will still cross a = 0 if c < 0, but never if c >= 0.
 
     Parameters
     ----------
@@ -95,7 +98,7 @@ def plane_outcome(a: float, p: float, q: float, c: float) -> float:
     Returns
     -------
     float
-        1 if it does, 0 if not, NaN if the solver gives up or its errors make the answer unreliable.
+        1 if it does, 0 if not, NaN if the solver gives up or if its errors make the outcome unreliable.
 
     References
     ----------
@@ -111,7 +114,7 @@ def plane_outcome(a: float, p: float, q: float, c: float) -> float:
 
 
 def turning_time(a: float, p: float, q: float, t_end: float) -> float:
-    """Return when w.v becomes positive along the population flow; inf if that does not happen by t_end."""
+    """Return the time at which w.v becomes positive along the population flow; inf if it has not by t_end."""
     times = _solve(_plane_field, (a, p, q), t_end, lambda t, y: float(y[1])).t_events[0]
     return float(times[0]) if times.size else math.inf
 
@@ -119,7 +122,9 @@ def turning_time(a: float, p: float, q: float, t_end: float) -> float:
 def solve_line(
     a: float, w: float, data: Line, t_end: float, *, balanced: bool = False
 ) -> tuple[float, float]:
-    """Integrate the flow in one coordinate, one side of w = 0 at a time; at w = 0 it crosses or stops.
+    """Integrate the flow in one coordinate.
+
+    Each side of w = 0 is integrated by itself; on reaching w = 0 the flow crosses to the other side or stops.
 
     Parameters
     ----------
@@ -130,8 +135,8 @@ def solve_line(
     t_end : float
         The final time.
     balanced : bool
-        Whether to stop the flow at |w| = VANISHED. A balanced flow never reaches w = 0, but near it rounding
-        would let it escape.
+        Whether to stop the flow at |w| = VANISHED. A balanced flow towards w = 0 never reaches it, but close
+        to w = 0 rounding errors would drive the flow away again.
 
     Returns
     -------
@@ -160,15 +165,15 @@ def solve_line(
             rate * a * slope,
             a * (data.c_neg * data.s_neg if side > 0 else data.c_pos * data.s_pos),
         )
-        # It crosses if the fields on both sides of w = 0 push w in the same direction.
+        # The flow crosses if the fields on both sides of w = 0 push w in the same direction.
         w = -side * np.finfo(float).tiny if here * beyond > 0 else 0.0
     return a, w
 
 
 def line_outcome(a: float, w: float, data: Line, *, balanced: bool = False) -> float:
-    """Decide whether the flow in one coordinate ends on w > 0 with a w = s_pos.
+    """Decide whether the flow in one coordinate converges to a w = s_pos with w > 0.
 
-    The limit of the state at T_END follows from theory: `line_status` with the balance of the start.
+    By theory, the state at T_END and the balance of the start determine the limit, which `line_status` gives.
 
     Parameters
     ----------
@@ -208,7 +213,7 @@ def descend(problem: Sample, a: float, w: Array, t_end: float, share: float = SH
     t_end : float
         The final time, which is the sum of all steps.
     share : float
-        Step times curvature.
+        Step size times curvature.
 
     Returns
     -------
@@ -232,7 +237,8 @@ def descend(problem: Sample, a: float, w: Array, t_end: float, share: float = SH
 def train_dense(problem: Sample, a: float, w: Array) -> tuple[float, Array]:
     """Train on samples in d > 1 until it is certain which |w_i| is the largest.
 
-    It is certain if the same |w_i| leads by the fraction LEAD at two times, and also with half the step size.
+    It counts as certain if the same |w_i| exceeds all others by the fraction LEAD at the end of training,
+    halfway through, and at the end of a run with half the step size.
 
     Parameters
     ----------
@@ -246,7 +252,7 @@ def train_dense(problem: Sample, a: float, w: Array) -> tuple[float, Array]:
     Returns
     -------
     tuple[float, Array]
-        a and w (d,) after training; NaN and the initial w if it never becomes certain.
+        a and w (d,) after training; NaN and the initial w if the largest |w_i| never becomes certain.
     """
     for t_end in DENSE_TIMES:
         ends = [descend(problem, a, w, time, share) for time, share in

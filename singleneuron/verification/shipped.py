@@ -1,4 +1,4 @@
-"""The statements that `verify` decides."""
+"""The shipped statements, which are verified by default."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ IN_PLANE = (
 """Derivations that every statement about the population in d > 1 rests on."""
 
 NESTED = ("The one-coordinate region is never left", "IMP within WR within LRR")
-"""Derivations of the order of the algorithms: each succeeds wherever the previous one does."""
+"""Derivations which show that LRR succeeds wherever WR does, and WR wherever IMP does."""
 
 
 def _theorems() -> tuple[Statement, ...]:
@@ -100,7 +100,8 @@ def _theorems() -> tuple[Statement, ...]:
 
 def _unbalanced() -> tuple[Statement, ...]:
     # Over 50 lines, for the same reason as `_theorems`.
-    # Regions and rates do not depend on the scale; smaller weights make the slow manifold less stiff.
+
+    # Smaller weights make the slow manifold less stiff; the regions and rates do not depend on the scale.
     plane = Setting(d=2, init="independent", scale=0.7)
     line = Claim(algorithm="lrr", success="w1 > 0 and a0 > -w1", rate=0.375)
     last = Claim(algorithm="imp", success="w1 > 0 and a0 > -w1", rate=0.375)

@@ -17,18 +17,18 @@ from singleneuron.verification.laws import Comparing
 MAX_BYTES = 65_536
 """Largest size of a user's file."""
 MOST_NUMBERS = 10**7
-"""Largest n d, the count of numbers in the samples that each run draws in d > 1 coordinates."""
+"""Largest product n d: the most numbers that a run may draw for its samples in d > 1 coordinates."""
 
 
 class Setting(BaseModel):
     """The runs that a claim is about: the problem, and the law of the starts.
 
-    With n samples each run draws its own data and trains all its levels on them.
+    If n is set, each run draws its own n samples, and trains on them at every level.
 
     Attributes
     ----------
     d, targets : int
-        Number of coordinates, and how many of them are in the target.
+        Number of coordinates, and number of those that the target uses.
     init : {'balanced', 'independent'}
         Law of the starts, drawn by `balanced_starts` or `independent_starts`.
     scale : float
@@ -169,9 +169,9 @@ class Experiment:
     claims : tuple[Claim, ...]
         The claims.
     nested : bool
-        Whether each algorithm must succeed from every start from which the previous one does.
+        Whether the algorithm of each claim must succeed from every start from which the previous one does.
     weight : int
-        Share of the statement's runs, relative to the statement's other experiments.
+        Weight of the experiment when the statement's runs are divided among all its experiments.
     """
 
     setting: Setting
@@ -217,7 +217,7 @@ def read(path: Path) -> Statement:
     Returns
     -------
     Statement
-        The statement, named after the file: one claim, the law to compare, and no derivation.
+        The statement, named after the file, with one claim, one law to compare, and no derivation.
 
     Raises
     ------
@@ -246,7 +246,7 @@ def read(path: Path) -> Statement:
         }
     )
     comparison = laws.limit_states
-    if setting.d == 1 or setting.n is not None:  # the last level has one coordinate
+    if setting.d == 1 or setting.n is not None:  # the last level trains a single coordinate
         comparison = laws.line_flows
     elif setting.init == "balanced":
         comparison = laws.balanced_flows

@@ -1,4 +1,4 @@
-"""Laws for the times at which a trajectory turns, crosses w = 0 or escapes, compared with integration."""
+"""Laws for times, compared with integration: when w_1 changes sign, when w crosses 0, when a flow escapes."""
 
 import numpy as np
 
@@ -15,10 +15,10 @@ from singleneuron.verification.laws import ODE, RTOL, compare, start_values
 
 
 def flip_times(starts: int, seed: int) -> Law:
-    """Compare the time at which w_1 changes sign with its series in z = theta(0) - pi/2.
+    """Compare the time at which w_1 changes sign with a series for it in z = theta(0) - pi/2.
 
-    The series is 4 z + (4/pi) z^2 + (2/3 + 16/(3 pi^2)) z^3, with an error of at most 2 z^4, for balanced
-    starts with a > 0.
+    For balanced starts with a > 0 the series is 4 z + (4/pi) z^2 + (2/3 + 16/(3 pi^2)) z^3, with an error of
+    at most 2 z^4.
     """
     size, rng = starts, generator(seed)
     z = np.exp(rng.uniform(np.log(0.02), np.log(0.4), size))
@@ -43,10 +43,11 @@ def flip_times(starts: int, seed: int) -> Law:
 
 
 def wedge_times(starts: int, seed: int) -> Law:
-    """Compare the time at which label noise alone drives w from w_0 < 0 to 0, for s_neg from 1e-3 to 1.
+    """Compare the time in which label noise alone drives w from w_0 < 0 to 0 with its closed form.
 
-    The rate C for each start is set to its crossing time at C = 1. The law then states that every start
-    crosses at t = 1, and the error is w at that time.
+    The slope s_neg is between 1e-3 and 1. The crossing time is proportional to 1/C, so the rate C of each
+    start is set to the time that the closed form gives for C = 1. The law then states that every start
+    crosses at t = 1, and its error is the value of w at that time.
     """
     rng = generator(seed)
     w, slope = -rng.uniform(0.05, 1, starts), 10 ** rng.uniform(-3, 0, starts)
@@ -68,9 +69,9 @@ def wedge_times(starts: int, seed: int) -> Law:
 def wedge_logarithm(starts: int, seed: int) -> Law:
     """Compare the crossing time with log(c |w_0|/(a_0 s_neg))/(C c), its leading order for s_neg << c.
 
-    It holds up to 3 (s_neg/c)(1 + a_0/|w_0|) in units of 1/(C c). The rate C is chosen so that the stated
-    time is 1. With s_pos = s_neg, w continues beyond 0 at the same rate, so that w(1)/(a s_neg) is C times
-    the error in the time.
+    The leading order is off by at most 3 (s_neg/c)(1 + a_0/|w_0|), in units of 1/(C c). The rate C of each
+    start is chosen so that the stated time is 1. Since s_pos = s_neg, w keeps its speed C a s_neg as it
+    crosses 0, so w(1)/(a s_neg) is C times the error in the time.
     """
     size, rng = starts, generator(seed)
     w = -rng.uniform(0.2, 1, size)
@@ -96,10 +97,11 @@ def wedge_logarithm(starts: int, seed: int) -> Law:
 
 
 def escape_times(starts: int, seed: int) -> Law:
-    """Compare the time from delta = pi - theta to pi/2 with its leading order, at any balance.
+    """Compare the time in which delta = pi - theta grows from delta_0 to pi/2 with its leading order.
 
-    The relative error is at most delta. Starts with c < 0 for which a_0 delta_0 is within a factor of 3 of
-    pi |c| rho_0 are excluded, since the two branches meet there.
+    The starts have any balance c, and the relative error is at most delta_0. Starts with c < 0 for which
+    a_0 delta_0 is within a factor of 3 of pi |c| rho_0 are excluded, since two branches of the formula meet
+    there.
     """
     size, rng = starts, generator(seed)
     delta = 10 ** rng.uniform(-3, -1, size)
@@ -110,7 +112,7 @@ def escape_times(starts: int, seed: int) -> Law:
         -1.0,
     )
     a = norm * (1 + excess)
-    # On the slow manifold a_0 is about 0; with a smaller delta the escape would take too long to integrate.
+    # On the slow manifold a_0 is about 0; from a smaller delta the escape would take too long to integrate.
     slow = branch == 3
     delta = np.where(slow, rng.uniform(0.1, 0.2, size), delta)
     a = np.where(slow, rng.uniform(-0.2, 0.2, size), a)
@@ -130,9 +132,9 @@ def escape_times(starts: int, seed: int) -> Law:
 
 
 def _turning_times(first: Reduced, times: Array) -> Array:
-    """Return when x = log tan(theta/2) falls through 0, by inverse cubic interpolation between `times`.
+    """Return the times at which x = log tan(theta/2) falls through 0, by cubic interpolation of t(x).
 
-    The result is inf for a start that does not turn by the last of these times.
+    The nodes are the given `times`; a start for which x is still positive at the last of them gets inf.
     """
     start = population.log_coordinates(first)
     path = population.population_flow(start, np.ones(first.size), start_balance(first), times, **ODE)[0]
@@ -140,7 +142,7 @@ def _turning_times(first: Reduced, times: Array) -> Array:
     x = y[..., 2]
     k, i = np.argmax(x <= 0, axis=0) - 1, np.arange(first.size)
     x0, x1 = x[k, i], x[k + 1, i]
-    with np.errstate(all="ignore"):  # starts that do not turn may divide by 0
+    with np.errstate(all="ignore"):  # divides by 0 for some starts whose x stays positive
         m0, m1 = (
             -np.pi * np.exp(y[j, i, 1]) / (y[j, i, 0] * np.arctan(np.exp(-x[j, i]))) for j in (k, k + 1)
         )  # dt/dx

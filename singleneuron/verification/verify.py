@@ -1,4 +1,4 @@
-"""Verdicts on statements from four kinds of evidence: derivations, laws against ODE, runs, and a figure."""
+"""Verdicts on statements, based on derivations, on laws compared with integration, and on counted runs."""
 
 import functools
 import zlib
@@ -16,7 +16,7 @@ from singleneuron.verification.runs.tally import Sweep
 from singleneuron.verification.statements import Setting, Statement
 
 OPEN_SHARE = 1e-3
-"""A statement is not verified if at least this share of its drawn runs is undecided or could not finish."""
+"""A statement is not VERIFIED if, for some claim, at least this share of the drawn runs is undecided."""
 
 
 def verify(
@@ -29,39 +29,39 @@ def verify(
     """Reach a verdict on each statement.
 
     In addition to the starts that are drawn, a quarter as many (at most 20,000) are placed beside the
-    boundaries of each stated region. Statements about the same setting share its runs. The more a law costs
-    per start, the fewer starts it is compared from.
+    boundaries of each stated region. Statements about the same setting share its runs. A law that costs more
+    per start is compared with integration from fewer starts.
 
     Parameters
     ----------
     statements : Sequence[Statement]
         The statements.
     runs : int or None
-        Starts per statement, >= 100, drawn from its law and integrated with the ODE. None: 1,000,000, or
-        4,000 for training on samples in d > 1, where a shipped statement never gets more.
+        Starts per statement, >= 100, drawn at random as its setting specifies. None: 1,000,000, or 4,000 for
+        training on samples in d > 1. For such training a shipped statement never gets more than 4,000.
     seed : int
         Seed of all random draws, >= 0.
     progress : Progress or None
-        Called with the number of runs done and their total.
+        Called with the number of runs done and the total number of runs.
 
     Returns
     -------
     list[Verdict]
         One verdict per statement, with its evidence and any counterexample:
 
-        - REFUTED: the independent solver confirms a start or a law that contradicts the statement, or its
-          rate is outside the 99.99 % Clopper-Pearson interval, with undecided runs counted both ways;
-        - NOT RUN (why): there is no evidence;
-        - UNDECIDED (why): the evidence contradicts itself, or a contradiction is not confirmed;
+        - REFUTED: the independent solver confirms that a run or a law contradicts the statement, or the
+          stated rate is outside its 99.99 % Clopper-Pearson interval, however the undecided runs would end;
+        - NOT RUN (why): no run was decided, or there is nothing to run;
+        - UNDECIDED (why): the evidence is inconsistent or incomplete, or a contradiction is not confirmed;
         - NOT REFUTED (which errors would have been seen): nothing contradicts the statement, but no
           derivation proves it, and Monte Carlo alone cannot verify it;
-        - VERIFIED: none of these.
+        - VERIFIED: the statement is proved by derivations, and nothing contradicts it.
 
     Raises
     ------
     ValueError
-        If an argument is out of range, the runs would take too long, or `given` holds for too few starts; the
-        message is one line.
+        If an argument is out of range, the runs would take too long, or a condition `given` holds for too few
+        starts; the message is one line.
     """
     runs = None if runs is None else integer_in_range("runs", runs, 100)
     seed = integer_in_range("seed", seed, 0)
@@ -90,7 +90,7 @@ def summary(verdict: Verdict) -> dict[str, str]:
     Returns
     -------
     dict[str, str]
-        The cells of its table row, by column.
+        The text in each cell of the verdict's table row, by column.
     """
     evidence = verdict.evidence
     proved = sum(len(item.residuals) for item in evidence.symbolic if item.proved)

@@ -1,1 +1,5 @@
-"""Runs of experiments: starts drawn or placed beside boundaries, integrated, counted, and singly repeated."""
+"""Run experiments: draw or place starts, integrate them, count the outcomes, and repeat single runs.
+
+Starts are drawn from a law or placed beside the boundaries of a region. Single runs are repeated with the
+independent solver.
+"""

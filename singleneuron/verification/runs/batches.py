@@ -15,7 +15,7 @@ from singleneuron.verification.conditions import Condition
 from singleneuron.verification.statements import Setting
 
 BATCH_SIZE, SAMPLED_BATCH_SIZE = 50_000, 256
-"""Most starts in a batch, in general and if each run trains on samples in d > 1."""
+"""The most starts in a batch: in general, and for training on samples in d > 1."""
 LEAST_GIVEN = 1e-3
 """`given` must hold for at least this share of the starts, or drawing them would take too long."""
 
@@ -28,7 +28,7 @@ class Batch(NamedTuple):
     starts : Starts
         The starts (B,).
     data : Line | None
-        Statistics (B,) for the target's coordinate; None for the population.
+        Statistics (B,) along the target's coordinate; None for the population.
     seeds : NDArray[np.int64] | None
         Seeds (B,) of the samples, for `Sample.draw`; None unless there are samples in d > 1.
     """
@@ -136,6 +136,6 @@ def values_of(setting: Setting, batch: Batch, found: Any = 1.0) -> dict[str, Any
 
 
 def part(batch: Batch, index: Any) -> Batch:
-    """Select runs of a batch by anything that can index an array (B,)."""
+    """Select runs of a batch by any index that an array (B,) accepts."""
     data = None if batch.data is None else Line(*(value[index] for value in batch.data))
     return Batch(batch.starts[index], data, None if batch.seeds is None else batch.seeds[index])

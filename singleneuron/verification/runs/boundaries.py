@@ -1,8 +1,8 @@
-"""Starts where a condition changes: on both sides of each of its comparisons, at distances down to 1e-7.
+"""Starts beside the boundaries of a condition: on both sides of each comparison, as close as 1e-7.
 
 Starts drawn from the law miss most of the places that a statement is about, and hardly ever come close to a
-boundary. Here a start is moved along one of its coordinates (a0, w1, rho, theta, ...) to where the two sides
-of a comparison are equal, and is placed next to that point. Other starts are placed anywhere.
+boundary. Here a start is moved along one of its coordinates (a0, w1, rho, theta, ...) to a point where the
+two sides of a comparison are equal, and is placed next to that point. Other starts are placed anywhere.
 """
 
 import itertools
@@ -22,14 +22,14 @@ from singleneuron.verification.runs.places import Places, anywhere, batch_at, jo
 from singleneuron.verification.statements import Setting
 
 SPAN = (1e-7, 1e-1)
-"""Range of distances from a boundary, drawn log-uniformly: lengths in units of `reach`; angles; slopes."""
+"""Range of the distances from a boundary, drawn log-uniformly; `_unit` defines their unit."""
 LOG_SPAN = (float(np.log(SPAN[0])), float(np.log(SPAN[1])))
 ROUNDS = 8
-"""Attempts to find enough starts at boundaries where the region changes."""
+"""The most attempts to find enough starts at boundaries where the region changes."""
 ELSEWHERE = -1
-"""The face of a start that is not beside such a boundary."""
+"""The value of `Near.face` for a start that is not beside a boundary of the region."""
 BISECTIONS = 60
-"""Steps of a bisection, enough for the precision of float64, and of a ternary search."""
+"""Steps of a bisection (enough to reach float64 precision) or of a ternary search."""
 _UNDEFINED = 2
 """The sign of an undefined difference; other signs are -1, 0 and 1."""
 
@@ -42,10 +42,11 @@ class Near(NamedTuple):
     batch : Batch
         The starts (B,) and their data.
     face : NDArray[np.intp]
-        (B,) twice the comparison's number, plus 1 for starts above its boundary, if the region changes with
-        the comparison; else `ELSEWHERE`.
+        (B,) boundary and side of each start: twice the number of the comparison, plus 1 for starts above its
+        boundary; `ELSEWHERE` if the region does not change there.
     distance : Array
-        (B,) distance from the boundary along the coordinate that was moved; NaN if there is none.
+        (B,) distance from the boundary along the coordinate that was moved; NaN for starts exactly on a
+        boundary and for starts that `anywhere` placed.
     """
 
     batch: Batch
@@ -54,7 +55,7 @@ class Near(NamedTuple):
 
 
 def near(setting: Setting, given: Condition, region: Condition, runs: int, key: list[int]) -> Iterator[Near]:
-    """Yield about `runs` starts that satisfy `given`, in batches: beside each comparison, then anywhere."""
+    """Yield about `runs` starts that satisfy `given`, in batches: beside boundaries, then anywhere."""
     atoms = [*region.atoms, *given.atoms]
     share = -(-runs // (len(atoms) + 1))
     most = batches.SAMPLED_BATCH_SIZE if setting.sampled else batches.BATCH_SIZE // 5
@@ -85,14 +86,14 @@ def _coordinates(setting: Setting) -> list[str]:
 
 
 def _unit(setting: Setting, name: str) -> float:
-    """Return the unit of distances along a coordinate."""
+    """Return the unit of distances along a coordinate: 1 for angles (radians) and slopes, else `reach`."""
     return 1.0 if name == "theta" or name in Line._fields else reach(setting)
 
 
 def _grid(setting: Setting, name: str, rng: np.random.Generator) -> Array:
-    """Return values over the range of a coordinate, (G, 1), denser near 0 and, for theta, near pi.
+    """Return a grid (G, 1) over the range of a coordinate, denser near 0 and, for theta, near pi.
 
-    Lengths extend ten times as far as the starts, so that distant boundaries are found as well.
+    For lengths it extends ten times as far as the starts, so that distant boundaries are found as well.
     """
     jitter = np.exp(rng.uniform(-0.05, 0.05))
     if name == "theta":
@@ -115,10 +116,11 @@ def _exists(places: Places, name: str, value: Array) -> NDArray[np.bool_]:
 def _beside(
     setting: Setting, given: Condition, region: Condition, atom: Atom, size: int, rng: np.random.Generator
 ) -> tuple[Places, NDArray[np.intp], Array] | None:
-    """Place up to `size` starts beside points where a comparison changes, if possible where the region does.
+    """Place up to `size` starts beside points where a comparison changes.
 
-    Returns the starts, their face (1 above the point, 0 below it, `ELSEWHERE` if the region does not change
-    there) and their distance from the point; None if the comparison never changes.
+    Points where the region changes as well are preferred. Returns None if the comparison never changes, else
+    the starts, their faces and their distances from the points. Here a face is 1 above a point and 0 below
+    it, or `ELSEWHERE` if the region does not change there.
     """
     found: list[tuple[Places, NDArray[np.intp], Array]] = []
     names = _coordinates(setting)
@@ -157,10 +159,11 @@ def _crossings(
 ) -> tuple[Places, Array, Array, Array]:
     """Find starts for which the comparison changes along the coordinate `name`.
 
-    Returns the starts, and the values of the coordinate just below, at and just above the change. On a grid
-    the comparison changes between two neighbours, or it dips: the difference of its sides approaches 0 and
-    turns back, perhaps after crossing 0. For each start, one change or dip is chosen at random and bisected;
-    a start without any is dropped.
+    Returns the starts, and the values of the coordinate just below, at and just above the change. Changes are
+    looked for on a grid, in two forms: the difference of the two sides changes sign between neighbouring
+    points, or it dips, which means that it approaches 0 and turns back, and may cross 0 in between. For each
+    start, one change or dip is chosen at random. The change is then located by bisection; starts without one
+    are dropped.
     """
     places, grid = anywhere(setting, size, rng), _grid(setting, name, rng)
 
@@ -200,7 +203,7 @@ def _sign(difference: Array) -> NDArray[np.int8]:
 
 
 def _lowest(difference: Callable[[Array], Array], left: Array, right: Array) -> Array:
-    """Find the smallest difference between left and right by ternary search, assuming a single minimum."""
+    """Return where in [left, right] `difference` is smallest: a ternary search that assumes one minimum."""
     for _ in range(BISECTIONS):
         third = (right - left) / 3
         falls = difference(left + third) > difference(right - third)

@@ -17,18 +17,19 @@ from singleneuron.verification.statements import Setting
 
 @dataclass(frozen=True)
 class Places:
-    """Starts given by coordinates, each of shape (B,) or one that broadcasts with it.
+    """Starts given by coordinates, each of shape (B,) or of a shape that broadcasts to it.
 
     Attributes
     ----------
     a, w1 : array_like
         Outer weight, and component of w along the target. In a balanced start only the sign of a matters.
     inner, outer : array_like
-        Norms of the two parts of w orthogonal to the target: in the target's coordinates, and in the others.
+        Norm of the part of w orthogonal to the target, within the coordinates that the target uses (inner),
+        and norm of w in the other coordinates (outer).
     data : Line
-        Statistics for the target's coordinate.
+        Statistics of the data along the target's coordinate.
     seeds : NDArray[np.int64] | None
-        Seeds of the samples in d > 1; None if there are none.
+        Seeds of the samples in d > 1; None if there are no such samples.
     """
 
     a: Any
@@ -66,7 +67,11 @@ class Places:
         return named | {"d": setting.d, "s_pos": self.data.s_pos, "s_neg": self.data.s_neg, "found": 1.0}
 
     def moved(self, name: str, value: Any) -> "Places":
-        """Return the places with the coordinate `name` changed and the others of its chart kept."""
+        """Return the places with the coordinate `name` set to `value`.
+
+        The others of (a0, w1, q) or (a0, rho, theta), whichever contains `name`, stay the same. A change of
+        `kept` rescales w in the coordinates that the target uses.
+        """
         if name == "a0":
             return replace(self, a=value)
         if name == "w1":
@@ -85,13 +90,16 @@ class Places:
 
 
 def reach(setting: Setting) -> float:
-    """Return the largest distance from 0 at which starts are placed: about the largest |w| under the law."""
+    """Return the largest distance from 0 at which starts are placed: about the largest |w| that is drawn."""
     norm = setting.scale * (1.0 if setting.init == "balanced" else np.sqrt(setting.d))
     return float(norm * (1 + 2 / np.sqrt(setting.d)))
 
 
 def anywhere(setting: Setting, size: int, rng: np.random.Generator) -> Places:
-    """Draw starts with data: each from the law, uniform in (a0, w1, q), or uniform in (a0, rho, theta)."""
+    """Draw starts with data, each in one of three ways chosen at random.
+
+    A start is drawn from the law, uniformly in (a0, w1, q), or uniformly in (a0, rho, theta).
+    """
     far, origin = reach(setting), batches.draw(setting, size, rng)
     law = batches.values_of(setting, origin)
     kind = rng.integers(3, size=size)
@@ -101,7 +109,7 @@ def anywhere(setting: Setting, size: int, rng: np.random.Generator) -> Places:
     q = np.choose(kind, [law["q"], rng.uniform(0, far, size), rho * np.sin(theta)])
     if setting.d == 1:
         q = np.zeros(size)
-    if setting.targets in (1, setting.d):  # one of the two parts is 0
+    if setting.targets in (1, setting.d):  # `inner` or `outer` is 0
         angle = np.full(size, 0.0 if setting.targets == 1 else np.pi / 2)
     inner = q * np.sin(angle) if setting.targets > 1 else np.zeros(size)
     outer = q * np.cos(angle) if setting.targets < setting.d else np.zeros(size)
@@ -119,7 +127,7 @@ def join_places(parts: Sequence[Places]) -> Places:
 
 
 def batch_at(setting: Setting, places: Places, rng: np.random.Generator) -> Batch:
-    """Build the starts at these places; if w is needed in full, its part across the target is random."""
+    """Build the starts at these places; full states get random directions orthogonal to the target."""
     balanced = setting.init == "balanced"
     a = np.copysign(places.rho, places.a) if balanced else places.a
     c = np.zeros(a.size) if balanced else None

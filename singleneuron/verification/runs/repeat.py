@@ -1,4 +1,4 @@
-"""Repetition of single runs of an experiment with the independent solver."""
+"""Repeat single runs of an experiment with the independent solver."""
 
 import numpy as np
 
@@ -32,7 +32,7 @@ def repeat(setting: Setting, claim: Claim, batch: Batch) -> tuple[float, bool]:
         return _repeat_on_samples(setting, claim, batch)
     problem, starts = Population(setting.d, setting.targets), batch.starts
     data = Line() if batch.data is None else Line(*(float(value[0]) for value in batch.data))
-    share = 1.0  # the share of w_perp that the mask keeps
+    share = 1.0  # the fraction of |w_perp| that the mask keeps
     reduced = starts
     if isinstance(starts, State):
         reduced = reduce(problem, starts)

@@ -14,7 +14,7 @@ RUNS_A_TASK = 32
 """Runs passed to a process at a time: about one second of work."""
 
 Outcomes = tuple[NDArray[np.int8], NDArray[np.bool_]]
-"""Status of each run for each claim, (claims, B), and whether its mask keeps the target, (B,)."""
+"""Status of each run for each claim, (claims, B), and whether the mask of each run keeps the target, (B,)."""
 
 
 def train(

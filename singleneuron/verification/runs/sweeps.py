@@ -26,19 +26,19 @@ from singleneuron.verification.runs.tally import SEEN, Sweep, Tally
 from singleneuron.verification.statements import Claim, Setting, Statement
 
 RUNS, SAMPLED_RUNS = 1_000_000, 4_000
-"""Starts drawn per statement, in general and on samples in d > 1, where a run takes about 40 ms."""
+"""Starts drawn per statement: in general, and for training on samples in d > 1 (about 40 ms per run)."""
 NEAR, NEAR_MOST = 0.25, 20_000
-"""Starts placed beside the boundaries of a region: as a share of the starts drawn, and at most."""
+"""Number of starts placed beside the boundaries of a region: relative to the drawn starts, and at most."""
 RTOL, NEAR_RTOL, TIGHT = 1e-6, 1e-9, 1e-13
 """Tolerances: for drawn starts, near boundaries, and for a second look at runs that contradict a claim."""
 SECOND_LOOKS = 100
 """Most second looks in a batch; if more runs contradict the statement, the tolerance is not the cause."""
 LISTED, REPEATED = 20, 20
-"""Runs listed as examples, and runs that the independent solver repeats before a rate is refuted."""
+"""The most runs listed as examples, and the most that the second solver repeats before it refutes a rate."""
 
 
 def plan(statements: Sequence[Statement], runs: int | None) -> dict[Setting, Sweep]:
-    """Plan the sweeps that give each statement its starts; claims about the same setting share its runs.
+    """Plan the sweeps that give each statement its starts; claims about the same setting share runs.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def run(sweep: Sweep, seed: int, report: Callable[[int], None]) -> None:
 def _starts(sweep: Sweep, seed: int) -> Iterator[tuple[Batch, str | None, boundaries.Near | None]]:
     """Yield batches drawn from the law, then batches beside the boundaries of each stated region.
 
-    Each batch comes with its region and the distances from the boundaries; both are None if it was drawn.
+    Each batch comes with its region and its `Near`; both are None for a batch drawn from the law.
     """
     setting, given = sweep.setting, conditions.parse(sweep.setting.given)
     key = [seed, zlib.crc32(setting.model_dump_json().encode())]
@@ -125,7 +125,7 @@ def _starts(sweep: Sweep, seed: int) -> Iterator[tuple[Batch, str | None, bounda
 
 
 _Truth = tuple[NDArray[np.bool_], NDArray[np.bool_]]
-"""Where the condition of the region is true, and where it is neither true nor false, each (B,)."""
+"""For which starts the condition of the region is true, and for which it is undefined, each (B,)."""
 
 
 def _stated(setting: Setting, claim: Claim, batch: Batch, found: NDArray[np.bool_]) -> _Truth | None:
@@ -170,10 +170,10 @@ def _second_look(
     stated: _Truth | None,
     executor: Executor,
 ) -> int:
-    """Repeat the runs that contradict the region with the tolerance TIGHT, and return their number.
+    """Repeat, with the tolerance TIGHT, the runs that contradict the region, and return their number.
 
-    The new outcomes replace the old ones in `status` and `stated`. A flow that passes a saddle closer than
-    the error of the first integration may leave it on either side.
+    The new outcomes replace the old ones in `status` and `stated`. The first ones may be wrong, since a flow
+    may leave a saddle on the wrong side if it passes the saddle closer than the error of the integration.
     """
     again = np.flatnonzero(_wrong(status, stated))
     if stated is None or not 0 < again.size <= SECOND_LOOKS:
@@ -196,7 +196,7 @@ def _run(setting: Setting, claims: tuple[Claim, ...], batch: Batch, rtol: float)
         problem, rules = Population(setting.d, setting.targets), [claim.rule for claim in claims]
         ends = engine.train_and_prune(problem, batch.starts, rules, method="ode", rtol=rtol)
         return [end.status.copy() for end in ends]
-    # In one coordinate nothing is pruned: a single flow, on the data of each run, serves all claims.
+    # In one coordinate nothing is pruned: one flow per run, on its own data, serves all claims.
     starts = batch.starts
     assert isinstance(starts, Reduced)
     c = start_balance(starts)
@@ -210,7 +210,7 @@ def _run(setting: Setting, claims: tuple[Claim, ...], batch: Batch, rtol: float)
 
 
 def _limit(setting: Setting, claim: Claim, batch: Batch) -> Array:
-    """Return the outcome that theory predicts where no solver reaches the limit: 1 or 0, NaN if unknown."""
+    """Return the outcome of undecided runs in the limit, as theory predicts it: 1 or 0, NaN if unknown."""
     if batch.data is not None:
         return np.full(batch.starts.size, np.nan)
     return predicted(
@@ -227,7 +227,7 @@ def _add(
     stated: _Truth | None,
     near: boundaries.Near | None,
 ) -> None:
-    """Count a batch; `near` describes starts beside a boundary of the claim's own region."""
+    """Count a batch; `near` is given if its starts are beside boundaries of the claim's own region."""
     _, trapped, number, *_ = engine.tally(success(status), status).tolist()
     decided = ~np.isnan(success(status))
     wrong, late = _wrong(status, stated), np.zeros(status.size, dtype=bool)
@@ -245,7 +245,7 @@ def _add(
             tally.in_limit += int(late.sum())
     if near is not None:
         for face in np.unique(near.face[near.face >= 0]):
-            # A face without decided starts gets an entry as well: no shift of it would have been seen.
+            # A face without decided starts also gets an entry: a shift of this boundary would not be noticed.
             seen = near.distance[(near.face == face) & decided & ~np.isnan(near.distance)]
             known = tally.faces.get(int(face), np.empty(0))
             tally.faces[int(face)] = np.sort(np.append(known, seen))[:SEEN]
@@ -267,7 +267,7 @@ def _add_drawn(tally: Tally, batch: Batch, status: NDArray[np.int8], stated: _Tr
 def _list(
     batch: Batch, status: NDArray[np.int8], chosen: NDArray[np.bool_], into: list[tuple[Batch, int]]
 ) -> None:
-    """Append the first few of the chosen runs; trapped runs, decided by their limit, come last."""
+    """Append the first few chosen runs to `into`; trapped runs, which only theory decides, come last."""
     order = np.argsort(status == Status.TRAPPED, kind="stable")
     for i in order[chosen[order]][: LISTED - len(into)]:
         into.append((part(batch, slice(i, i + 1)), int(status[i])))
@@ -292,7 +292,7 @@ def contradicts(setting: Setting, claim: Claim, batch: Batch, found: bool, wins:
     Returns
     -------
     bool
-        False if the outcome is unknown, or the region is undefined or not stated.
+        Whether it does; False if the outcome is unknown, or if the region is undefined here or not stated.
     """
     stated = _stated(setting, claim, batch, np.array([found]))
     return stated is not None and not np.isnan(wins) and not stated[1][0] and bool(stated[0][0]) != bool(wins)

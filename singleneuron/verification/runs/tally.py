@@ -29,12 +29,15 @@ class Tally:
     second_looks : int
         Runs that contradicted the region and were integrated again with a smaller tolerance.
     drawn_decided, drawn_open, drawn_successes, drawn_counterexamples : int
-        Counts over only the starts drawn from the law.
-    against, undecided, sample : list[tuple[Batch, int]]
-        The first few runs that contradict the region, that are undecided, and that are decided and were
-        drawn: each as a batch of one start, with its status.
+        Counts of only those runs whose starts were drawn from the law.
+    against : list[tuple[Batch, int]]
+        The first few runs that contradict the region, each as a batch of one start, with its status.
+    undecided : list[tuple[Batch, int]]
+        The first few undecided runs, in the same form.
+    sample : list[tuple[Batch, int]]
+        The first few decided runs from drawn starts, in the same form.
     faces : dict[int, Array]
-        For each side of each comparison, the smallest distances of decided starts from the boundary.
+        For each face (see `boundaries.Near`), the SEEN smallest distances of decided starts from it.
     """
 
     claim: Claim
@@ -57,7 +60,7 @@ class Tally:
 
     @property
     def shift(self) -> float | None:
-        """The largest error in a boundary that could go unnoticed; None if one has too few starts."""
+        """The largest error in a boundary that could go unnoticed; None if a face has too few starts."""
         if not self.faces or any(distances.size < SEEN for distances in self.faces.values()):
             return None
         return float(max(distances[SEEN - 1] for distances in self.faces.values()))
@@ -65,7 +68,7 @@ class Tally:
 
 @dataclass
 class Sweep:
-    """All claims about the runs of one setting, and the counts of their outcomes.
+    """All claims about the runs of one setting, and the counts of the outcomes.
 
     Attributes
     ----------
@@ -78,7 +81,7 @@ class Sweep:
     chains : list[tuple[Claim, ...]]
         Claims ordered so that each algorithm should succeed wherever the previous one does.
     unnested : dict[tuple[Claim, ...], int]
-        Number of runs that break each chain.
+        For each chain, the number of runs that succeed under one algorithm but not under the next.
     """
 
     setting: Setting
