@@ -1,8 +1,8 @@
 """Check that a GPU trains as a CPU does, and measure its speed.
 
 This is the first thing to run on a new GPU; it takes six minutes. Every check takes the device as an
-argument, so that all of the code can be tested on a CPU. If a check fails, this is reported, and the next
-check starts. No check starts after a time limit.
+argument, so that all of the code can be tested on a CPU. A failed check is reported, and the next one starts.
+Once the time limit `LAST_START` has passed, no further check starts.
 """
 
 from __future__ import annotations

@@ -150,7 +150,8 @@ def level_counts(d: int, targets: int, levels: int) -> tuple[int, ...]:
         raise ValueError(f"levels must be <= {MOST_LEVELS:,}, got {levels}")
     if levels > d - targets:
         raise ValueError(
-            f"levels must be <= d - targets = {d - targets}, since each prunes a coordinate, but is {levels}"
+            f"levels must be <= d - targets = {d - targets}, got {levels}; each level prunes at least one "
+            "coordinate"
         )
     counts = [d]
     for level in range(1, levels + 1):

@@ -99,7 +99,9 @@ class Pruning(Section):
     def kept(self, level: int, total: int) -> int:
         """Return how many of `total` weights `level` keeps, in exact decimal arithmetic."""
         if self.source == "fixed":
-            raise ValueError("source must not be 'fixed' here: then the other run's mask sets the count")
+            raise ValueError(
+                "source must not be 'fixed', because the mask of the other run sets how many weights are kept"
+            )
         exact = Fraction(repr(self.initial_density)) * Fraction(repr(self.keep)) ** level * total
         return int(exact + Fraction(1, 2))
 

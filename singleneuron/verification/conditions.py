@@ -179,7 +179,7 @@ def parse(text: str) -> Condition:
     _check_constants(body)
     kind, evaluate = _build(body)
     if kind is not bool:
-        raise ValueError(f"a condition must be true or false for a start, but {text!r} is a number")
+        raise ValueError(f"a condition must be true or false at every start, but {text!r} is a number")
     names = frozenset(node.id for node in nodes if isinstance(node, ast.Name)) & NAMES.keys()
     atoms = tuple(atom for node in nodes if isinstance(node, ast.Compare) for atom in _atoms(node))
     return Condition(text, names, atoms, evaluate)
