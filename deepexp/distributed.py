@@ -1,13 +1,13 @@
 """The processes that train one run together, and how they exchange data.
 
-torchrun starts the processes, and sets environment variables that tell each one its rank and the number of
-processes. Every process holds the whole network, and trains on its own part of every batch. Rank 0 makes all
-decisions, evaluates the network and writes the files; the other processes only train.
+torchrun starts the processes. It sets environment variables from which each process reads its rank and the
+number of processes. Every process holds the whole network, and trains on its own part of every batch. Rank 0
+makes all decisions, evaluates the network and writes the files; the other processes only train.
 
-Gradients are averaged in buffers whose layout is fixed; on a GPU, this happens during the backward pass. The
-buffers of torch's own DistributedDataParallel change their layout after the first step of every process. This
-changes the order of sums over three or more ranks, so a resumed run would not have the same bits as an
-uninterrupted one.
+Gradients are averaged in buffers of fixed layout; on a GPU, they are exchanged during the backward pass.
+torch's own DistributedDataParallel is not used, because it changes the layout of its buffers after the first
+step of every process. With three or more ranks, the new layout changes the order of sums, so the results of a
+resumed run would not be bit for bit those of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from torch import Tensor
 from deepexp.config.sections import Machine
 from signflow.messages import Failure
 
-TIMEOUT = timedelta(minutes=30)  # longer than anything that rank 0 does while the others wait
-# How many gradients are exchanged at once, by device. With 25 MB, there are few exchanges, and the last one,
-# which cannot overlap with computation, is short. On a CPU, all gradients are exchanged together after the
-# backward pass, because earlier exchanges would take cores away from it.
+TIMEOUT = timedelta(minutes=30)  # longer than rank 0 ever keeps the others waiting
+# How many gradients are exchanged at once, by device. On a GPU, 25 MB keeps the number of exchanges low, and
+# also keeps the last one short, which cannot overlap with computation. On a CPU, all gradients are exchanged
+# together after the backward pass, because exchanges during that pass would take cores away from it.
 BUCKET = {"cuda": 25 << 18}
 
 
@@ -41,7 +41,7 @@ class Lost(Failure):
     """Another process of the run has ended."""
 
     def __init__(self, why: object) -> None:
-        """Compose a one-line message that says why it ended, and how to resume."""
+        """Compose a one-line message that says why the process ended, and how to resume the run."""
         reason = " ".join(str(why).split())
         super().__init__(
             f"every process of the run must stay alive, but another one ended ({reason}); run the same "
@@ -84,11 +84,11 @@ class ProcessGroup:
 
     @contextlib.contextmanager
     def averaging(self, parameters: Sequence[Tensor]) -> Iterator[None]:
-        """Average the gradients of a backward pass in this context over the processes.
+        """Average, over the processes, the gradients of the backward pass within this context.
 
-        A bucket of gradients is exchanged as soon as it is complete and the buckets before it have been sent.
-        So all processes send their buckets in the same order, which is necessary because torch matches the
-        exchanges of different processes only by this order.
+        A bucket of gradients is sent as soon as it is complete and all buckets before it have been sent. All
+        processes therefore send their buckets in the same order. They must do so, because torch pairs the
+        exchanges of different processes by their order alone.
         """
         if self.size == 1:
             yield
@@ -116,7 +116,7 @@ class ProcessGroup:
             self._spread(flat, _gradients(bucket))
 
     def _spread(self, flat: Tensor, tensors: Sequence[Tensor]) -> None:
-        """Replace the tensors by their means; `flat` holds the sums."""
+        """Replace the tensors by their means; `flat` holds their sums over the processes."""
         means = (flat / self.size).split([tensor.numel() for tensor in tensors])
         with torch.no_grad():
             for tensor, mean in zip(tensors, means, strict=True):
@@ -219,19 +219,19 @@ def joined(machine: Machine) -> Iterator[ProcessGroup]:
         group.sum(torch.zeros(()))
         yield group
     except Exception:
-        # Rank 0 is stopping anyway, and torchrun must not terminate it before it has reported why.
+        # Rank 0 is stopping anyway. Ignore SIGTERM, so that it can still report why.
         _on_termination(signal.SIG_IGN if rank == 0 else before)
-        atexit.unregister(dist.destroy_process_group)  # which would wait for processes that may be gone
+        atexit.unregister(dist.destroy_process_group)  # it would wait for processes that may be gone
         raise
     _on_termination(before)
 
 
 @contextlib.contextmanager
 def _together() -> Iterator[None]:
-    """Raise Lost if an exchange within this context fails; torch raises a RuntimeError for every cause."""
+    """Raise Lost if an exchange within this context fails; torch itself raises RuntimeError for any cause."""
     try:
         yield
-    except Lost:  # from the signal handler `_terminated`
+    except Lost:  # raised by the signal handler `_terminated`
         raise
     except RuntimeError as error:
         raise Lost(error) from None

@@ -1,4 +1,4 @@
-"""Report what this machine can run: its processor, torch and its instruction sets, the data, the disk."""
+"""Report on this machine: processor, torch and the instructions it uses, data sets, free disk space."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def lines() -> Iterator[str]:
     Yields
     ------
     str
-        One line of the report. Packages that are not installed are reported as well.
+        One line of the report. A package that is not installed is reported on its line; no error is raised.
     """
     yield f"python {platform.python_version()}, {processor()}, {os.cpu_count()} logical cores"
     yield from _torch()
@@ -50,7 +50,7 @@ def _torch() -> Iterator[str]:
 
 
 def _copy(name: str) -> str:
-    """Describe the copy of a data set that is available, or say why none is."""
+    """Describe the local copy of a data set, or say why there is none."""
     try:
         return (
             image_folder.listing(name).variant if catalogue.SOURCES[name].in_files else catalogue.verify(name)

@@ -1,8 +1,8 @@
 """Check that a GPU trains as a CPU does, and measure its speed.
 
-This is the first thing to run on a new GPU; it takes six minutes. Every check takes the device as an
-argument, so that all of the code can be tested on a CPU. A failed check is reported, and the next one starts.
-Once the time limit `LAST_START` has passed, no further check starts.
+Run this first on a new GPU; it takes six minutes. Every check takes the device as an argument, so that all of
+the code can be tested on a CPU. A failed check is reported, and the next one starts. Once the time limit
+`LAST_START` has passed, no further check starts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from deepexp.storage import folder as layout
 from deepexp.training import steps as train
 from signflow.provenance import provenance
 
-# Seconds after which no check starts. The longest check, which compiles two graphs, takes 90 s.
+# Seconds after which no further check starts. The longest check compiles two graphs, and takes 90 s.
 LAST_START = 270.0
 PRECISIONS = {"float32": 1e-3, "tf32": 2e-2, "bf16": 5e-2}  # the allowed relative error of the loss
 FAST = {"machine.precision": "bf16", "machine.compile": True}  # the settings of the recipes on a GPU
@@ -87,7 +87,7 @@ def run(device: str, out: Path, last_start: float = LAST_START) -> Iterator[Foun
     out : Path
         The JSON file to write.
     last_start : float
-        The time in seconds after which no check starts.
+        The time in seconds after which no further check starts.
 
     Yields
     ------
@@ -106,9 +106,9 @@ def run(device: str, out: Path, last_start: float = LAST_START) -> Iterator[Foun
 
 
 def checks(device: str) -> dict[str, Callable[[], Mapping[str, float]]]:
-    """Return the checks by name, the most important first.
+    """Return the checks by name, with the most important ones first.
 
-    A check returns its measurements, and raises an error if it fails.
+    Each check returns its measurements, and raises an error if it fails.
     """
     eager = {f"{kind} against the CPU": partial(agreement, device, kind) for kind in PRECISIONS}
     runs = {f"{name} of two levels": partial(two_levels, device, name, FAST) for name in ("imp", "lrr")}
@@ -131,7 +131,7 @@ def _made(name: str, check: Callable[[], Mapping[str, float]]) -> Found:
     began = time.perf_counter()
     try:
         numbers, why = check(), ""
-    except Exception as error:  # of any kind, so that later checks still run
+    except Exception as error:  # whatever the error, the later checks must still run
         numbers, why = {}, f"{type(error).__name__}: {' '.join(str(error).split())}"
     return Found(name, not why, why, time.perf_counter() - began, numbers)
 
@@ -172,7 +172,7 @@ def _five_steps(machine: Mapping[str, Any]) -> tuple[float, level_start.Training
 
 
 def two_levels(device: str, algorithm: str, machine: Mapping[str, Any]) -> dict[str, float]:
-    """Run two levels of pruning on digits; raise if a density is not exact, or if nothing was learned."""
+    """Run two levels of pruning on digits; fail if a density is not exact, or if nothing was learned."""
     config = build(
         {**SMALL_RUN, **machine, "machine.device": device, "algorithm": algorithm, "data.limit": None}
     )
@@ -192,7 +192,7 @@ def two_levels(device: str, algorithm: str, machine: Mapping[str, Any]) -> dict[
 
 
 def resumed(device: str, machine: Mapping[str, Any]) -> dict[str, float]:
-    """Stop a run in its second level and resume it; raise if its weights differ from an unstopped run's."""
+    """Stop a run in its second level and resume it; fail if its weights differ from an unstopped run's."""
     config = build({**SMALL_RUN, **machine, "machine.device": device, "algorithm": "wr"})
     with tempfile.TemporaryDirectory() as name:
         whole, stopped = Path(name) / "whole", Path(name) / "stopped"
@@ -218,7 +218,7 @@ def throughput(
     images: int = 50_000,
     seconds: float = 12.0,
 ) -> dict[str, float]:
-    """Measure how many images/s each training loop in `LOOPS` processes, on random images like CIFAR-10's."""
+    """Measure the images per second of each training loop in `LOOPS`, on random images of CIFAR-10's size."""
     chosen = {**loops.settings("cifar10", model, batch, device=device), **machine, "machine.compile": False}
     dataset = costs.random_images(build(chosen), images)
     rates, _ = loops.loops(chosen, images=10**9, seconds=seconds, only=LOOPS, dataset=dataset)

@@ -1,4 +1,4 @@
-"""Residual and VGG networks for small and large images, and which of their tensors are pruned.
+"""Residual and VGG networks for small and large images, and the choice of the tensors that are pruned.
 
 The ResNets, including those of 6n + 2 layers for 32x32 images, follow He et al., CVPR 2016. VGG follows
 Simonyan & Zisserman, ICLR 2015, with batch normalisation and a single linear layer after global average
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from deepexp.config.seeds import stream
 
-# Blocks in each stage. Small nets have 16, 32 and 64 channels, large ones 64 to 512 (times 4 in bottlenecks).
+# Blocks per stage. Stages of small networks have 16, 32 and 64 channels; those of large ones have 64 to 512
+# (four times as many at the output of a bottleneck).
 _SMALL = {"resnet8": 1, "resnet20": 3, "resnet56": 9}
 _LARGE = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
 _VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -160,7 +161,7 @@ class ResNet(nn.Module):
         width: float,
         channels: int,
     ) -> None:
-        """Create the layers; `blocks` and `widths` are the numbers of blocks and channels of the stages."""
+        """Create the layers; `blocks` and `widths` give each stage's number of blocks and of channels."""
         super().__init__()
         widths = [round(w * width) for w in widths]
         large = stem == "imagenet"
@@ -190,7 +191,7 @@ class Basic(nn.Module):
     expansion = 1
 
     def __init__(self, into: int, out: int, stride: int) -> None:
-        """Create the layers, from `into` to `out` channels."""
+        """Create the layers for `into` input channels and `out` output channels."""
         super().__init__()
         self.conv1, self.norm1 = _conv(into, out, 3, stride), nn.BatchNorm2d(out)
         self.conv2, self.norm2 = _conv(out, out, 3), nn.BatchNorm2d(out)
@@ -208,7 +209,7 @@ class Bottleneck(nn.Module):
     expansion = 4
 
     def __init__(self, into: int, out: int, stride: int) -> None:
-        """Create the layers, from `into` to 4 `out` channels."""
+        """Create the layers for `into` input channels and 4 * `out` output channels."""
         super().__init__()
         self.conv1, self.norm1 = _conv(into, out, 1), nn.BatchNorm2d(out)
         self.conv2, self.norm2 = _conv(out, out, 3, stride), nn.BatchNorm2d(out)
@@ -233,7 +234,7 @@ class VGG(nn.Module):
             for out in (round(w * width) for w in stage):
                 layers += [_conv(channels, out, 3), nn.BatchNorm2d(out), nn.ReLU()]
                 channels = out
-            layers.append(nn.MaxPool2d(2, ceil_mode=True))  # keeps a pixel of images below 32x32
+            layers.append(nn.MaxPool2d(2, ceil_mode=True))  # rounding up leaves at least one pixel
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Linear(channels, classes)
 
@@ -243,7 +244,7 @@ class VGG(nn.Module):
 
 
 class Pointwise(nn.Conv2d):
-    """A 1x1 convolution that, on a CPU, selects the pixels to which it applies before it multiplies.
+    """A 1x1 convolution that, on a CPU, first selects the pixels at its stride and then multiplies.
 
     The result is the same, but a bug in oneDNN is avoided. For strided 1x1 convolutions in channels_last
     layout with fewer input channels than a vector register holds, oneDNN's weight gradient writes past the
@@ -255,7 +256,8 @@ class Pointwise(nn.Conv2d):
         """Map (B, into, H, W) to (B, out, H / stride, W / stride)."""
         if x.device.type != "cpu":
             return super().forward(x)
-        # Pooling over one pixel selects every stride-th pixel; the backward pass of a slice would be slower.
+        # Pooling with a window of one pixel selects every `stride`-th pixel. A slice would do so as well, but
+        # its backward pass is slower.
         return F.conv2d(F.avg_pool2d(x, 1, self.stride), self.weight, self.bias, groups=self.groups)
 
 

@@ -57,7 +57,7 @@ class LevelPolicy(Section):
     rewind_step: int = Field(0, ge=0)
 
     def rewinds(self) -> bool:
-        """Return whether anything is restored from the rewind point, or the schedule starts there."""
+        """Return whether anything is restored from the rewind point, or whether the schedule starts there."""
         return "rewind" in (
             self.amplitude,
             self.sign,
@@ -80,7 +80,7 @@ def _row(base: dict[str, Any], **changes: Any) -> LevelPolicy:
     return LevelPolicy(**base | changes)
 
 
-# What each algorithm resets, by public code. The codes differ, so none of them defines 'the' algorithm.
+# What each algorithm resets, by public code. The codes differ, so none of them is the reference.
 POLICIES: dict[str, dict[str, LevelPolicy]] = {
     "signflow": {
         "imp": _row(_IMP),
@@ -115,9 +115,9 @@ POLICIES: dict[str, dict[str, LevelPolicy]] = {
         "wr": _row(_WR, momentum="initial", schedule="start"),
         "lrr": _row(_LRR, momentum="initial"),
     },
-    # In this code, every reset loads the state saved after the warm-up, including that of the optimizer, so
-    # IMP and WR coincide. The last six rows are our algorithms, adapted to this code so that all arms of an
-    # experiment return to that state.
+    # In this code, every reset loads the network and optimizer saved after the warm-up, so IMP and WR
+    # coincide. The last six rows are our own algorithms, adapted to this code: their resets load the same
+    # saved state, so that all algorithms of an experiment are comparable.
     "s2s": {
         "imp": _row(_SNAPSHOT),
         "wr": _row(_SNAPSHOT),

@@ -18,12 +18,12 @@ from signflow.messages import invalid, unknown
 
 
 def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: str = "full") -> Config:
-    """Build a configuration from a protocol, a profile of it, and settings that override both.
+    """Build a configuration from a protocol, a profile, and settings that override both.
 
-    Values come from the defaults, the protocol, the profile and `settings`, and each of these overrides the
-    ones before it. If the profile or `settings` changes `train.epochs`, the protocol's milestones, warm-up
-    and rewind epoch are rescaled in proportion and rounded to whole epochs (at least one), unless they are
-    set explicitly.
+    Values come from the defaults, the protocol, the profile and `settings`, in this order; later ones
+    override earlier ones. If the profile or `settings` changes `train.epochs`, the protocol's milestones,
+    warm-up and rewind epoch are rescaled in proportion and rounded to whole epochs (at least one), unless
+    they are set explicitly.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
         flat |= _rescale(flat, shorter["train.epochs"])
     without = flat.get("train.warmup") == "before" and shorter.get("train.warmup") == "none"
     if without and algorithm in POLICIES[protocol]:
-        flat["policy.rewind_epoch"] = 0  # the source rewinds to the end of the warm-up; here there is none
+        flat["policy.rewind_epoch"] = 0  # the protocol rewinds to the end of the warm-up, which was left out
     return parse(_nest({**flat, **shorter}))
 
 
@@ -123,12 +123,12 @@ def to_toml(config: Config) -> str:
 
 
 def _defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Add an empty section for each one that `tree` leaves out, so that the defaults of its fields apply."""
+    """Add an empty section for each one missing from `tree`, so that the defaults of its fields apply."""
     return {"data": {}, "model": {}, "train": {}, "pruning": {}} | dict(tree)
 
 
 def _rescale(flat: Mapping[str, Any], epochs: Any) -> dict[str, Any]:
-    """Return the protocol's settings that are times in epochs, rescaled to levels of `epochs` epochs."""
+    """Rescale the protocol's settings that count epochs to a level of `epochs` epochs, and return them."""
     old = flat.get("train.epochs", Train.model_fields["epochs"].default)
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1 or epochs == old:
         return {}

@@ -1,4 +1,4 @@
-"""The settings of public codes (protocols), and how much of them to run (profiles).
+"""The settings of public codes (protocols), and how much of each to run (profiles).
 
 This module holds only data. `deepexp.config.algorithms` lists what the algorithms of each code reset, and
 `deepexp.config.build` makes configurations from both modules.
@@ -14,8 +14,9 @@ from typing import Any
 class Protocol:
     """The settings of one public code.
 
-    Whatever its source does, every protocol normalises pixels by the statistics of the training images, and
-    computes in float32 unless `machine.precision` is set. Comments note all other differences from a source.
+    Every protocol normalises pixels by the statistics of the training images, and computes in float32 unless
+    `machine.precision` is set, even if the public code does otherwise. Comments note all other differences
+    from the public code (the source).
 
     Attributes
     ----------
@@ -41,7 +42,8 @@ PROTOCOLS: dict[str, Protocol] = {
             "digits": {},
             "cifar10": _CROP_FLIP,
             "cifar100": _CROP_FLIP,
-            # Images keep their 64x64 pixels. As on CIFAR, the stem is 'cifar', and padding 1/8 of the side.
+            # Images keep their 64x64 pixels. As for CIFAR, the stem is 'cifar', and the padding is 1/8 of the
+            # image's side.
             "tinyimagenet": {"data.crop_padding": 8, "data.flip": "random"},
             "imagenet": {**_RESIZED_CROP, "model.name": "resnet18", "model.stem": "imagenet"},
         },
@@ -74,9 +76,9 @@ PROTOCOLS: dict[str, Protocol] = {
             "policy.rewind_epoch": 10,  # the end of the warm-up
         },
     ),
-    # The source trains in bf16 (here: machine.precision). It updates its schedule after each epoch, so that
-    # the first epoch of every level runs at the peak learning rate, and all later changes come one epoch too
-    # late. Here the learning rate follows the formula.
+    # The source trains in bf16 (set machine.precision for this). It updates its schedule only after each
+    # epoch, so the first epoch of every level runs at the peak learning rate, and all later changes come one
+    # epoch too late. This protocol does not reproduce that delay.
     "turboprune24": Protocol(
         "github.com/nelaturuharsha/TurboPrune, tag of 2024",
         {"cifar10": {}, "cifar100": {}},
@@ -94,8 +96,8 @@ PROTOCOLS: dict[str, Protocol] = {
             "policy.rewind_epoch": 10,
         },
     ),
-    # The source trains in bf16 (here: machine.precision), and prunes until at most 0.1 % of the weights are
-    # alive, which takes 31 levels.
+    # The source trains in bf16 (set machine.precision for this), and prunes until at most 0.1 % of the
+    # weights are alive, which takes 31 levels.
     "turboprune": Protocol(
         "github.com/nelaturuharsha/TurboPrune, HEAD",
         {"cifar10": {}},
@@ -113,8 +115,8 @@ PROTOCOLS: dict[str, Protocol] = {
             "policy.rewind_epoch": 10,
         },
     ),
-    # In the source, every level including the first starts at the rewind point with a new optimizer. Here
-    # level 0 trains past that point without interruption.
+    # In the source, every level starts at the rewind point with a new optimizer, even level 0. In this
+    # protocol, level 0 trains past that point without interruption.
     "openlth": Protocol(
         "github.com/facebookresearch/open_lth",
         {"cifar10": {}},
@@ -130,14 +132,15 @@ PROTOCOLS: dict[str, Protocol] = {
             "policy.rewind_epoch": 10,
         },
     ),
-    # In the source, a batch may span two epochs. Here an epoch's last batch is left out if it is smaller.
+    # In the source, a batch may span two epochs. In this protocol, an epoch's last batch is left out if it is
+    # smaller than the others.
     "renda20": Protocol(
         "github.com/lottery-ticket/rewinding-iclr20-public; Renda, Frankle & Carbin, ICLR 2020",
         {
             "cifar10": {},
             # Every level's schedule includes the warm-up, even if the level starts at a later point of the
-            # schedule. The source exempts only batch normalisation from weight decay; here biases are exempt
-            # as well.
+            # schedule. The source exempts only batch normalisation from weight decay; this protocol also
+            # exempts biases.
             "imagenet": {
                 **_RESIZED_CROP,
                 "model.name": "resnet50",

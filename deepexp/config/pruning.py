@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from deepexp.config.algorithms import Section
 from deepexp.config.sections import Fraction01
 
-SCORE_SETTINGS = {"snip": "snip_batches", "synflow": "synflow_steps"}  # fields that one score uses
+SCORE_SETTINGS = {"snip": "snip_batches", "synflow": "synflow_steps"}  # each field is used by one score only
 
 
 class Pruning(Section):
@@ -37,8 +37,8 @@ class Pruning(Section):
     source : {'own', 'run', 'shuffled', 'random', 'fixed'}
         Where the masks come from. 'own': this run's scores; 'run': the masks of another run, level by level;
         'shuffled': as 'own', or as 'run' if `run` is given, and then shuffled within each layer; 'random':
-        weights chosen at random, as many in each layer as `budget` allows; 'fixed': in every level, the mask
-        of one level of another run.
+        weights chosen at random, with the number in each layer set by `budget`; 'fixed': in every level, the
+        mask of one level of another run.
     run : str, optional
         The run_id of the other run, for the sources 'run', 'shuffled' and 'fixed'.
     run_level : int, optional
@@ -97,7 +97,7 @@ class Pruning(Section):
         return settings if self.scope == "layer" else ("budget", *settings)
 
     def kept(self, level: int, total: int) -> int:
-        """Return how many of `total` weights `level` keeps, in exact decimal arithmetic."""
+        """Return how many of `total` weights are kept at `level`, computed in exact decimal arithmetic."""
         if self.source == "fixed":
             raise ValueError(
                 "source must not be 'fixed', because the mask of the other run sets how many weights are kept"
@@ -107,12 +107,12 @@ class Pruning(Section):
 
 
 class Perturbation(Section):
-    """The signs of living weights that flip at the start of one level; the seed chooses them.
+    """A random flip of the signs of some living weights, at the start of one level.
 
     Attributes
     ----------
     fraction : float
-        The fraction of the weights whose signs flip, in [0, 1].
+        The fraction of the living weights whose signs flip, in [0, 1]; the seed chooses the weights.
     level : int
         The signs flip at the start of this level.
     scope : {'global', 'layer'}

@@ -36,16 +36,16 @@ class Data(Section):
     resized_crop : bool
         Whether to train on random crops that cover 8 to 100 % of an image's area and are then resized.
     test_size : int, optional
-        The height and width in pixels to which a test image is resized before its central `size` x `size`
-        pixels are cut out. By default, the whole image is resized to `size`. For imagenet, whose test images
-        are always cropped to their centre, this must be left out.
+        The height and width in pixels to which a test image is resized before it is cropped to its central
+        `size` x `size` pixels. By default, the whole image is resized to `size`, without a crop. For
+        imagenet, whose test images are always cropped to their centre, this must be left out.
     crop_padding : int
         The number of pixels added on every side before a random crop of the original size.
     padding_mode : {'zero', 'reflect'}
         What fills the added pixels.
     flip : {'none', 'random', 'alternating'}
-        Horizontal flips. 'random': at random in every epoch; 'alternating': at random in the first epoch, and
-        in every later epoch the opposite of the epoch before.
+        Horizontal flips. 'random': each image is flipped at random in every epoch; 'alternating': at random
+        in the first epoch, and from then on its orientation changes with every epoch.
     accept_unknown : bool
         Whether to train even if the copy of the data matches no known variant.
     """
@@ -226,16 +226,16 @@ class Machine(Section):
         The number of processes that share every batch. In training, batch normalisation uses only the images
         of its own process.
     threads : int
-        The number of threads in each process. The upper limit exceeds the core count of any machine. It keeps
-        a mistyped number from starting so many threads that the process dies.
+        The number of threads in each process. It is limited to 1024, more than any machine has cores, because
+        a mistyped number could start so many threads that the process dies.
     channels_last : bool
         Whether images and weights are stored with channels last.
     compile : bool
         Whether to compile the network; on 'cuda' it is compiled into CUDA graphs.
     precision : {'float32', 'tf32', 'bf16'}
-        How products are computed. 'float32': in float32; 'tf32', on 'cuda' only: in float32, with the
-        factors' mantissas rounded to 10 bits; 'bf16': under torch's autocast to bfloat16. Weights, momentum,
-        scores and gradient masks are float32 in every case.
+        How matrix products and convolutions are computed. 'float32': in float32; 'tf32' (only on 'cuda'): in
+        float32, with the factors' mantissas rounded to 10 bits; 'bf16': under torch's autocast to bfloat16.
+        Weights, momentum, scores and gradient masks are float32 in every case.
     """
 
     device: Literal["cpu", "cuda"] = "cpu"

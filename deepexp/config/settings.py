@@ -19,8 +19,8 @@ from deepexp.config.pruning import Perturbation, Pruning
 from deepexp.config.sections import Data, Machine, Model, Train
 from signflow.messages import unknown
 
-# Fields that were added later. A field that has the value given here is left out of the run_id. Runs from
-# before the field existed behaved as if it had this value, and in this way they keep their run_id.
+# Fields that were added later, each with the value that earlier runs implicitly used. A field with this value
+# is left out of the run_id, so that earlier runs keep their run_ids.
 LATER: dict[str, Any] = {
     "pruning.snip_batches": 10,
     "pruning.synflow_steps": 100,
@@ -111,13 +111,13 @@ class Config(Section):
         return self
 
     def warms_up(self, level: int) -> bool:
-        """Return whether the level's schedule includes the warm-up; rewound levels use level 0's schedule."""
+        """Return whether a level's schedule includes the warm-up; rewound levels use level 0's schedule."""
         if self.train.warmup in ("none", "every"):
             return self.train.warmup == "every"
         return level == 0 or self.policy.schedule == "rewind"
 
     def epochs(self, level: int) -> int:
-        """Return the length of the level's whole schedule in epochs, even if the level starts within it."""
+        """Return the length of a level's whole schedule in epochs, even if the level starts within it."""
         before = self.train.warmup == "before" and self.warms_up(level)
         return self.train.epochs + (int(self.train.warmup_epochs) if before else 0)
 
@@ -126,8 +126,8 @@ class Config(Section):
         """A readable name with a digest of all fields, including defaults except those in `LATER`."""
         tree = self.model_dump()
         if self.train.warmup == "first" and self.policy.schedule == "rewind":
-            # In earlier runs with these settings, rewound levels did not follow level 0's schedule. This mark
-            # gives the runs that do another run_id.
+            # With these settings, rewound levels follow level 0's schedule. In earlier runs they did not, so
+            # this mark gives new runs a different run_id.
             tree["policy"]["schedule"] = "rewind to level 0"
         for key, value in LATER.items():
             section, _, name = key.rpartition(".")

@@ -59,7 +59,7 @@ def apportion(total: int, shares: Sequence[float], capacities: Sequence[int]) ->
 
 
 def _fill(counts: np.ndarray, capacity: np.ndarray, total: int) -> list[int]:
-    """If all parts with a share are full, give the remainder to the first of the others that have room."""
+    """If all parts with a positive share are full, fill the other parts in order until `total` is reached."""
     for index in range(len(counts)):
         room = min(int(capacity[index] - counts[index]), total - int(counts.sum()))
         counts[index] += room

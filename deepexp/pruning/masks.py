@@ -177,14 +177,14 @@ def _values(score: Tensor) -> np.ndarray:
 def _select(layers: Sequence[tuple[np.ndarray, np.ndarray]], keep: int) -> list[np.ndarray]:
     """Choose the `keep` highest living values of all layers; each layer is a pair (values, living).
 
-    A histogram of the values' 16 high bits shows which bin has the keep-th largest value, and a partition of
-    that bin finds the value itself. This is several times faster than one partition of all values, because
-    no array is larger than a layer.
+    A histogram over the 16 high bits of the values shows which bin contains the keep-th largest value, and a
+    partition of that bin finds the value itself. This is several times faster than a partition of all values,
+    because no array is larger than a layer.
     """
     living = sum(int(np.count_nonzero(alive)) for _, alive in layers)
     if not 0 <= keep <= living:
         raise ValueError(f"a mask must keep between 0 and {living:,} weights (all those alive), got {keep:,}")
-    if any(values.size and math.isnan(values.max()) for values, _ in layers):  # max returns any NaN
+    if any(values.size and math.isnan(values.max()) for values, _ in layers):  # max is NaN if any value is
         raise ValueError("every score must be a number, got NaN; the network has diverged")
     if keep in (0, living):
         return [alive & (keep > 0) for _, alive in layers]
@@ -192,7 +192,7 @@ def _select(layers: Sequence[tuple[np.ndarray, np.ndarray]], keep: int) -> list[
     for values, alive in layers:
         bins = _bins(values)
         counts += np.bincount(bins if alive.all() else bins[alive], minlength=len(counts))
-    at_least = np.append(np.cumsum(counts[::-1])[::-1], 0)  # living values in each bin and above
+    at_least = np.append(np.cumsum(counts[::-1])[::-1], 0)  # living values in or above each bin
     edge = int(np.flatnonzero(at_least >= keep)[-1])
     inside = np.concatenate([values[(_bins(values) == edge) & alive] for values, alive in layers])
     rank = len(inside) - (keep - int(at_least[edge + 1]))
@@ -220,7 +220,7 @@ def _bins(values: np.ndarray) -> np.ndarray:
 
 
 def shuffle(mask: Mask, seed: int) -> Mask:
-    """Shuffle a mask within each layer, whose number of living weights stays the same.
+    """Shuffle a mask within each layer, so that every layer keeps its number of living weights.
 
     The permutation depends only on the layer and the seed, so a nested sequence of masks stays nested.
 

@@ -86,11 +86,11 @@ def synflow(net: nn.Module, alive: Mask, shape: tuple[int, int, int]) -> dict[st
     a pruned one. Batch normalisation, in evaluation mode, is reduced to its scale
     |gamma| / sqrt(running variance + eps), and biases are 0.
 
-    At initialisation, this is the published form. In a trained network, it keeps R linear in the weights of
-    every layer, so that the scores of a layer add up to the part of R that flows through the layer. In a
-    network without shortcuts, this part is all of R; the published proof that no layer loses all its weights
-    relies on this. If a shortcut bypasses a layer, less than R flows through the layer, and it can lose all
-    its weights.
+    At initialisation, this is the published form. In a trained network, this form keeps R linear in the
+    weights of every layer, so that the scores of a layer add up to the part of R that flows through the
+    layer. In a network without shortcuts, this part is all of R; the published proof that no layer loses all
+    its weights relies on this. If a shortcut bypasses a layer, less than R flows through the layer, and it
+    can lose all its weights.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def synflow(net: nn.Module, alive: Mask, shape: tuple[int, int, int]) -> dict[st
         copy(torch.ones(1, channels, height, width, dtype=torch.float64, device=device)).sum().backward()
     flow = _products(copy)
     largest = max(float(tensor.max()) for tensor in flow.values())
-    scale = 2.0 ** (100 - math.frexp(largest)[1])  # puts the largest in [2^99, 2^100); float32 ends at 2^128
+    scale = 2.0 ** (100 - math.frexp(largest)[1])  # the largest becomes 2^99 to 2^100; float32 ends at 2^128
     return {name: (tensor * scale).float() for name, tensor in flow.items()}
 
 
@@ -141,7 +141,7 @@ def densities(kind: str, living: int, keep: int, steps: int) -> list[int]:
         The score. With 'synflow', every step multiplies the density by the same factor; with any other score,
         there is only one step.
     living, keep : int
-        The number of weights before the first step, and after the last one.
+        The number of living weights before the first step, and after the last one.
     steps : int
         How many steps 'synflow' takes.
 
@@ -158,7 +158,7 @@ def densities(kind: str, living: int, keep: int, steps: int) -> list[int]:
 
 @contextlib.contextmanager
 def _exact() -> Iterator[None]:
-    """Compute float32 products without tensor cores, which would round the factors' mantissas to 10 bits."""
+    """Compute in float32 without tensor cores, which would round the factors' mantissas to 10 bits."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:

@@ -67,7 +67,7 @@ def last_flip(signs: Sequence[Signs], masks: Sequence[Mask]) -> dict[str, Tensor
     Returns
     -------
     dict of str to Tensor
-        The levels, as int64 tensors by layer; 0 also for weights that never flipped.
+        The levels, as int64 tensors by layer. A 0 means that a weight last flipped at level 0, or never.
     """
     last = {name: torch.zeros(tensor.shape, dtype=torch.int64) for name, tensor in masks[0]}
     for level, flipped in enumerate(_by_level(signs, masks)):
@@ -105,15 +105,15 @@ def _by_level(signs: Sequence[Signs], masks: Sequence[Mask]) -> Iterator[dict[st
             f"{len(masks)}"
         )
     for level, mask in enumerate(masks):
-        # The masks are nested, so a weight alive now was alive before.
+        # The masks are nested, so a weight that is alive at this level was also alive at the one before.
         yield flips(signs[level], signs[level + 1], mask)
 
 
 def perturbation(mask: Mask, config: Perturbation, seed: int) -> dict[str, Tensor]:
     """Choose the signs to flip: floor(fraction * n + 1/2) of n living weights, overall or in each layer.
 
-    The choice depends only on the arguments. If the signs are restored later, the same ones can therefore be
-    flipped again.
+    The choice depends only on the arguments, so the same signs can be flipped again after they have been
+    restored.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Checkpoints: everything that a run needs to resume.
 
 Each file contains the run_id of its configuration. Two or three checkpoints are kept, so that the run can
-fall back to an older one if the latest is damaged. The times at which they are written do not affect results:
-a run that resumes from any of them ends with the same bits.
+fall back to an older one if the latest is damaged. A run that resumes from any of them gives bit for bit the
+same results, so it does not matter when they are written.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from deepexp.runs.level_start import TrainingState
 from deepexp.storage import tensor_files
 from deepexp.storage.bit_files import pack, shapes, unpack
 
-# The minimum number of seconds between two checkpoints within a level. More of them would write too much: the
-# state of a large network takes 90 MB.
+# The minimum number of seconds between two checkpoints within a level. More frequent ones would write too
+# much to the disk, because the state of a large network takes 90 MB.
 PAUSE = 60.0
-_NAME = re.compile(r"\d+-\d+")  # level, step
+_NAME = re.compile(r"\d+-\d+")  # level-step
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Checkpoint:
     mask : Mask
         The level's living weights.
     levels, epochs : list of dict
-        The rows so far of levels.csv (each with the living weights by layer as 'layers') and of epochs.csv.
+        The rows so far of levels.csv and of epochs.csv. Under 'layers', each row of `levels` also has the
+        number of living weights by layer.
     """
 
     level: int
@@ -95,9 +96,9 @@ def load_state(path: Path, run_id: str | None = None) -> TrainingState:
 def save(checkpoint: Checkpoint, folder: Path, run_id: str, *, end: bool = False) -> None:
     """Add a checkpoint to `folder` and remove those that it replaces.
 
-    Two older checkpoints stay: the last one of the earlier levels, and the one before the new one. When a
-    level is complete, all other checkpoints of that level are removed. The folder of a finished run therefore
-    holds the same files, no matter when checkpoints were written.
+    Two older checkpoints stay: the last one of all earlier levels, and the one directly before the new one.
+    When a level is complete, all other checkpoints of that level are removed. The folder of a finished run
+    therefore holds the same files, no matter when checkpoints were written.
 
     Parameters
     ----------
@@ -129,8 +130,8 @@ def save(checkpoint: Checkpoint, folder: Path, run_id: str, *, end: bool = False
 def _keep(path: Path, end: bool) -> None:
     """Remove the checkpoints that the one at `path` replaces.
 
-    `save` says which older ones stay. Checkpoints of later steps are removed: they are damaged, since `load`
-    skipped them.
+    `save` explains which older ones stay. Checkpoints of later steps are removed: `load` skipped them,
+    so they must be damaged.
     """
     files = _files(path.parent)
     before = files[: files.index(path)]
@@ -154,7 +155,7 @@ def load(folder: Path, run_id: str, say: Callable[[str], None]) -> Checkpoint | 
         except tensor_files.Damaged:
             say(f"'{path}' is damaged; falling back to the previous checkpoint")
             continue
-        if path == files[-1]:  # if `save` was killed, files that this one replaces may be left
+        if path == files[-1]:  # if `save` was killed, files that this one replaces may remain
             _keep(path, meta.get("end", False))
         mask = Mask(unpack(_under(found, "mask/"), meta["shapes"]))
         return Checkpoint(meta["level"], meta["step"], _state(found), mask, meta["levels"], meta["epochs"])

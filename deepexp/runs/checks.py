@@ -1,4 +1,4 @@
-"""Check, before any training, for everything that can make a run impossible."""
+"""Check before any training whether something makes the run impossible."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def without_bf16() -> bool:
 
 def check_compiler(device: str) -> None:
     """Raise ValueError if the compiler that torch.compile calls is not installed."""
-    # torch.compile calls a C++ compiler for a CPU, and for a GPU Triton, which calls a C compiler.
+    # On a CPU, torch.compile calls a C++ compiler. On a GPU, it calls Triton, which calls a C compiler.
     variable, names = ("CXX", _CXX) if device == "cpu" else ("CC", ("gcc", "clang"))
     names = (os.environ[variable],) if os.environ.get(variable) else names
     if not any(map(shutil.which, names)):
@@ -46,9 +46,9 @@ def check_compiler(device: str) -> None:
 
 
 def check_device_memory(config: Config) -> None:
-    """Raise ValueError if the device has less memory than the run needs at the very least.
+    """Raise ValueError if the device has less memory than the minimum that the run needs.
 
-    The minimum counted here is the weights, gradients and momentum in float32, plus one batch of images.
+    The minimum consists of the weights, gradients and momentum in float32, and one batch of images.
     """
     source, machine, model = catalogue.SOURCES[config.data.dataset], config.machine, config.model
     height, _, channels = source.shape
@@ -123,7 +123,7 @@ def check_possible(work: Run) -> None:
 def _check_images(work: Run, smallest: int) -> None:
     """Raise ValueError if images are too small to be cropped, or a batch too small to be normalised.
 
-    `smallest` is the least number of images that a process gets from a batch.
+    `smallest` is the number of images that a process gets from the smallest batch.
     """
     config, (height, width, channels) = work.config, work.dataset.shape
     if config.data.crop_padding >= min(height, width):

@@ -36,7 +36,7 @@ class LevelProgress:
     level : int
         The level that is being trained.
     step, total : int
-        The number of steps of the level's schedule that are done, and the number of all its steps.
+        The number of steps of the level's schedule that are done, and the total number of its steps.
     report : Report, optional
         The report of the epoch that has just ended.
     row : Mapping[str, Any], optional
@@ -92,7 +92,7 @@ def begin_level(
 
 
 def choose(work: Run, level: int, previous: Mask) -> Mask:
-    """Choose a level's mask within `previous`, based on the settings and the network's current state."""
+    """Choose a level's mask within `previous`, by the settings and the current state of the network."""
     pruning, seed = work.config.pruning, work.config.seed
     if pruning.run is not None:
         mask = borrowed(work, level)
@@ -121,7 +121,7 @@ def choose(work: Run, level: int, previous: Mask) -> Mask:
 
 
 def _scores(work: Run, level: int, alive: Mask) -> dict[str, torch.Tensor]:
-    """Score the current network; SNIP uses the first batches of `level`."""
+    """Score the network in its current state; SNIP uses the first training batches of `level`."""
     config, dataset = work.config, work.dataset
     if config.pruning.score == "snip":
         first = training_batches(dataset, config.data, config.train, config.seed, level, 0)
@@ -153,8 +153,8 @@ def train_level(work: Run, start: Checkpoint, clock: Clock) -> Iterator[LevelPro
     """Train a level; yield None whenever it must wait for the rest of a stack.
 
     A checkpoint is written at the end of the level, and after an earlier epoch if the last checkpoint is at
-    least `checkpoint.PAUSE` seconds old. If an error or an interrupt stops the training, the last complete
-    epoch is saved as well; epochs are lost only if the process is killed.
+    least `checkpoint.PAUSE` seconds old. If an error or an interrupt stops the training, the state after the
+    last complete epoch is saved as well, so complete epochs are lost only if the process is killed.
     """
     config, level = work.config, start.level
     unsaved: Checkpoint | None = None
@@ -177,7 +177,7 @@ def train_level(work: Run, start: Checkpoint, clock: Clock) -> Iterator[LevelPro
             if config.train.signs == "epoch":
                 now = signs.of(models.prunable(work.net))
                 bit_files.save(now, work.file("signs", f"{level:02d}-{epoch:04d}"))
-            epochs = list(start.epochs)  # a copy: the list may grow before this checkpoint is written
+            epochs = list(start.epochs)  # a copy, since the list may grow before it is written
             unsaved = Checkpoint(level, report.step, state, start.mask, start.levels, epochs)
             if report.step == work.total(level) or time.monotonic() - clock.saved >= checkpoint.PAUSE:
                 _keep(work, unsaved)
@@ -205,7 +205,7 @@ def level_steps(work: Run, level: int, first: int, mask: Mask) -> Iterator[steps
 
 
 def _stops(work: Run, level: int) -> tuple[int, ...]:
-    """Return the steps after which the state is saved even within an epoch: only the rewind point, if any."""
+    """Return the steps after which the state is saved even within an epoch: the rewind point, or none."""
     return (work.rewind,) if level == 0 and work.config.policy.rewinds() else ()
 
 
@@ -235,7 +235,7 @@ def _evaluation(work: Run, level: int, epoch: int, lr: float) -> dict[str, float
 
 
 def finish_level(work: Run, done: Checkpoint) -> Checkpoint:
-    """Evaluate a trained level and write its records; the same state always gives the same files."""
+    """Evaluate a trained level and write its records; the same state always results in the same files."""
     level, mask = done.level, done.mask
     state = capture(work.net, work.sgd)
     now = signs.of(models.prunable(work.net))
@@ -266,7 +266,7 @@ class Clock:
     def __init__(self, work: Run) -> None:
         """Start measuring."""
         self.work, self.began, self.steps = work, time.monotonic(), 0
-        self.saved = self.began  # when the last checkpoint was written
+        self.saved = self.began  # the time of the last checkpoint
 
     def tick(self, level: int, step: int) -> None:
         """Write the run's progress, and the time left if it continues at its average speed so far."""

@@ -1,4 +1,4 @@
-"""Where a stopped run resumes."""
+"""Find the point at which a stopped run resumes, and load the state there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deepexp.storage import bit_files
 
 
 def resume_from(work: Run, initial: TrainingState) -> Checkpoint:
-    """Load the state at which a run resumes: its latest checkpoint or, if files are lost, a level's start."""
+    """Load the state where a run resumes: its latest checkpoint or, if files are lost, the start of a level."""
     config, previous, state = work.config, masks.dense_mask(work.net), initial
     saved = checkpoint.load(work.folder / "checkpoints", config.run_id, work.say)
     if saved is None:
@@ -39,7 +39,7 @@ def resume_from(work: Run, initial: TrainingState) -> Checkpoint:
 
 
 def _lost(work: Run, saved: Checkpoint) -> int | None:
-    """Return the first level of which a needed file can be neither read nor recreated, or None.
+    """Return the first level with a needed file that can be neither read nor recreated, or None.
 
     If the signs at the end of a level are lost, they are recreated from the level's weights.
     """

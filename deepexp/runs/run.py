@@ -1,7 +1,7 @@
 """A run: one level after another, each with its mask, its initial state and its training.
 
-A run can be stopped at any point. When it is resumed, it ends with the same bits as an uninterrupted run.
-`deepexp.storage.folder` lists the files of a run.
+A run can be stopped at any point. After it is resumed, its results have the same bits as those of an
+uninterrupted run. `deepexp.storage.folder` lists the files of a run.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: Non
     Raises
     ------
     ValueError
-        The run is impossible. If this can be known beforehand, nothing has been trained or written.
+        The run is impossible. If that can be known before training, nothing has been trained or written.
     Diverged
         The training of a level diverged; the levels before it are kept.
     """
@@ -87,7 +87,7 @@ def _lead(
     with logged(folder):
         work = prepare(config, folder, say, group=group)
     for event in own_levels(work):
-        assert event is not None  # only a member of a stack yields None
+        assert event is not None  # None occurs only in a stack
         yield event
 
 
@@ -155,7 +155,7 @@ def _room(folder: Path) -> Iterator[None]:
 
 
 def _check_same_origin(folder: Path, about: Mapping[str, Any], say: Callable[[str], None]) -> None:
-    """Refuse to resume a run with different data, and report if it resumes with another version of torch."""
+    """Refuse to resume a run with different data, and warn if the version of torch is different."""
     if not (folder / "about.json").exists():
         return
     there = records.about(folder)

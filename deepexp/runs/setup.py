@@ -75,7 +75,7 @@ def prepare(
 
 
 def _set_up(machine: Machine) -> None:
-    """Set the number of torch's threads and, on a GPU, the precision and the choice of algorithms."""
+    """Set the number of torch's threads and, on a GPU, the precision and how cuDNN chooses its algorithms."""
     torch.set_num_threads(machine.threads)
     if machine.compile:
         check_compiler(machine.device)
@@ -87,6 +87,7 @@ def _set_up(machine: Machine) -> None:
         )
     torch.set_float32_matmul_precision("high" if machine.precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = machine.precision == "tf32"
-    # With benchmarking, cuDNN can choose a different algorithm in each process; and some algorithms sum in no
-    # fixed order. Either could give a resumed run other bits than an uninterrupted one.
+    # With `benchmark`, cuDNN can choose different algorithms in different processes. Without `deterministic`,
+    # it can choose algorithms that sum in varying order. Either way, the results of a resumed run could
+    # differ from those of an uninterrupted one at the bit level.
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True

@@ -1,4 +1,4 @@
-"""Measure how many images per second a run trains on, and count the operations that this takes."""
+"""Measure how many images per second a run trains on, and count the operations per image."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def our_share(work: Run | Stack, mask: masks.Mask, chunk: int) -> Iterator[int]:
     mask : Mask
         The living weights.
     chunk : int
-        The number of steps between two reports.
+        The number of steps from one yield to the next; the last part of the level may be shorter.
 
     Yields
     ------
     int
-        The number of steps since the last report, summed over the members of a stack.
+        The number of steps since the last yield, summed over the members of a stack.
     """
     while True:
         before, stops = 0, range(chunk, work.total(0), chunk)

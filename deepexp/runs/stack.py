@@ -1,14 +1,16 @@
-"""Train runs that differ only in their seeds as one network, which has the channels of all of them.
+"""Train runs that differ only in their seeds together, as one network that contains all of theirs.
 
-A small network leaves its device idle between steps. So the networks of several seeds are placed side by side
-in the channels of grouped convolutions, and take their steps together. No weight is shared, batch
-normalisation treats every channel separately, and each member has the batches of its own seed. So each member
-computes the same as it would by itself, except that the kernels of the stack round differently.
+A small network leaves its device idle between steps. Therefore the networks of several seeds are placed side
+by side in the channels of grouped convolutions, and take their steps together. No weight is shared, batch
+normalisation treats every channel separately, and each network (a member of the stack) has the batches of its
+own seed. So each member computes the same as it would by itself, except that the kernels of the stack round
+differently.
 
 The weights, statistics and momentum of every member are views of the stack's tensors, so that everything but
 the training itself (masks, level policies, evaluation, checkpoints) treats each member as an ordinary run.
 Members that are at the same step of the same level train together. Every kernel computes all members, so its
-shapes are the same whichever of them train. A member's bits therefore do not depend on the others' progress.
+shapes do not depend on which of them train. A member's results therefore do not depend on the progress of the
+others, not even at the bit level.
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ def widened(net: nn.Module, count: int) -> nn.Module:
     """Build a network that consists of `count` networks shaped like `net`, side by side.
 
     It maps (B, count C, H, W) to (B, count classes). Every tensor of its state is a concatenation of `count`
-    tensors, one per member, along the first dimension. Its values are arbitrary.
+    tensors, one per member, along the first dimension. The tensors have arbitrary values.
     """
     wide = deepcopy(net)
     for name, layer in net.named_modules():
@@ -90,8 +92,8 @@ class _Place:
 class Stack:
     """The networks of several runs, joined into one network that takes their steps.
 
-    The members are in the order of `machine.stack`, whatever the order in which they are passed, because a
-    member's place in the stack affects how its results are rounded.
+    The members are put in the order of `machine.stack`, in whatever order they are passed, because a member's
+    place in the stack affects how its results are rounded.
     """
 
     def __init__(self, works: Sequence[Run]) -> None:
@@ -156,7 +158,8 @@ class Stack:
         """Train the members that are furthest behind until their next report."""
         level, step = min((place.level, place.step) for place in self._places.values())
         members = {slot for slot, place in self._places.items() if (place.level, place.step) == (level, step)}
-        # Within an epoch, the same generator must continue, because it sums up the epoch's losses.
+        # Within an epoch, training must continue with the same generator, because it sums up the epoch's
+        # losses.
         if not (members <= self._trained[0] and (level, step) == self._trained[1:]):
             stops = next(self._places[slot].stops for slot in members)
             self._training = steps.side_by_side(

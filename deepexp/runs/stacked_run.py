@@ -30,8 +30,8 @@ def run_stack(
     folders : Sequence[Path]
         The folder of each run, in the same order.
     say : Callable[[str], None]
-        Called with each line that the user should see, preceded by the seed. Each line is also written to the
-        log of the run that it is about.
+        Called with each line that the user should see, preceded by the seed of the run that the line is
+        about. The line is also written to the log of that run.
 
     Yields
     ------
@@ -69,7 +69,7 @@ def _together(
     stack: Stack,
     say: Callable[[str], None],
 ) -> Iterator[tuple[int, LevelProgress]]:
-    """Advance the runs in turn, and the stack whenever all of them are waiting for it."""
+    """Advance the runs in turn; whenever all of them are waiting for the stack, advance the stack."""
     diverged = None
     while going:
         for number, lead in list(going.items()):

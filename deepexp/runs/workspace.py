@@ -20,8 +20,8 @@ from deepexp.storage import folder as layout
 from deepexp.training import forward as training_forward
 from deepexp.training import steps
 
-# Takes a level, a step, a mask and the steps after which to report; yields reports, or None to wait for the
-# stack.
+# A function of a level, a step, a mask and the steps after which to report. It yields a report, or None while
+# it waits for the stack.
 Stacked = Callable[[int, int, Mask, tuple[int, ...]], Iterator[steps.Report | None]]
 
 

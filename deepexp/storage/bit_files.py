@@ -53,8 +53,8 @@ def unpack(packed: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) ->
     packed : Mapping[str, Tensor]
         The bytes that `pack` returned.
     shapes : Mapping[str, Sequence[int]]
-        The shapes by name, in the order of the layers. The result keeps this order, because the order of the
-        layers decides which of several weights with equal scores are kept.
+        The shapes by name, in the order of the layers. The result keeps this order, because among weights
+        with equal scores those of the first layers are kept.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Whether a run is complete, and which of its files are missing or damaged."""
+"""Check whether a run is complete, and which of its files are missing or damaged."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def is_complete(folder: Path, config: Config) -> bool:
 
 
 def lost(folder: Path, config: Config) -> list[Path]:
-    """List the files that are missing among the tables, masks and signs of a complete run.
+    """List the missing tables, masks and sign files of a run whose levels are all recorded.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def _files(folder: Path, config: Config) -> list[Path]:
 
 
 def damaged(folder: Path, config: Config) -> list[Path]:
-    """List the files that are damaged or end too early among the tables, masks and signs of a complete run.
+    """List the damaged or truncated tables, masks and sign files of a run whose levels are all recorded.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def damaged(folder: Path, config: Config) -> list[Path]:
 def _check_table(path: Path, ends: Mapping[str, int]) -> None:
     """Raise ValueError if a value other than a layer's name is not a number, or if rows are missing.
 
-    `ends` has the values that some columns must have in the last row.
+    `ends` maps the names of some columns to the values that they must have in the last row.
     """
     found = rows(path)
     columns = [name for name in (found[0] if found else ()) if name != "layer"]

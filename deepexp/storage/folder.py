@@ -20,8 +20,8 @@ from deepexp.config.settings import Config
 from signflow import locks
 from signflow.files import atomic
 
-RUNS_OWN = ("config.toml", "about.json", "levels.csv", "checkpoints")  # any of them marks a run's folder
-# The names that `atomic` gives to unfinished files.
+RUNS_OWN = ("config.toml", "about.json", "levels.csv", "checkpoints")  # a folder with any of them is a run's
+# The pattern of the names that `atomic` gives to unfinished files.
 _TEMPORARY = re.compile(r"\..+-[0-9a-f]{8}(\.\w+)?")
 
 
@@ -159,7 +159,7 @@ def logger(folder: Path, echo: Callable[[str], None]) -> Callable[[str], None]:
     folder : Path
         The run's folder.
     echo : Callable[[str], None]
-        Called with each line as well, without the time.
+        Also called with each line, but without the time.
 
     Returns
     -------
@@ -168,7 +168,7 @@ def logger(folder: Path, echo: Callable[[str], None]) -> Callable[[str], None]:
     """
 
     def say(line: str) -> None:
-        with contextlib.suppress(OSError):  # a full disk must not hide the message
+        with contextlib.suppress(OSError):  # even if the disk is full, the line must reach `echo`
             if folder.is_dir():
                 with (folder / "log.txt").open("a", encoding="utf-8", errors="backslashreplace") as file:
                     file.write(f"{datetime.now().isoformat(timespec='seconds')} {line}\n")
@@ -183,7 +183,7 @@ def read_run_text(path: Path) -> str:
 
 
 def damaged_text(path: Path, why: object) -> str:
-    """Return the message for a file of a run that cannot be read; `why` is the reason."""
+    """Return the message for a damaged file of a run; `why` says why it cannot be read."""
     return f"'{path}' is damaged ({why}); delete it and resume its run, which writes it again"
 
 

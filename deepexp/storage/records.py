@@ -12,7 +12,7 @@ from typing import Any
 from deepexp.storage.folder import damaged_text, read_run_text, write_text
 from signflow.files import atomic
 
-ORIGIN = ("data_variant", "revision", "cpu", "platform")  # in every about.json, besides `versions`
+ORIGIN = ("data_variant", "revision", "cpu", "platform")  # keys of every about.json, besides `versions`
 _MADE_BY = ("revision", "source_digest", "versions", "cpu", "platform")
 _PROGRESS = ("level", "epoch", "images_per_second", "seconds_left")
 
@@ -151,7 +151,8 @@ def about(folder: Path) -> dict[str, Any]:
 def write_about(folder: Path, now: Mapping[str, Any]) -> None:
     """Write about.json: the data, software and hardware of the run.
 
-    If the run was resumed with other software or on another machine, that is added under `continued`.
+    If the run was resumed with different software or on a different machine, these are added under
+    `continued`.
 
     Parameters
     ----------

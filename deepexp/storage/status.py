@@ -1,4 +1,4 @@
-"""Whether the runs in a folder are complete, running, stopped or damaged."""
+"""List the runs in a folder, and whether each is complete, running, stopped or damaged."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class RunStatus:
     density, accuracy : float, optional
         The density and test accuracy of the last complete level.
     state : str
-        'complete', 'running', 'stopped', or 'damaged: why'.
+        'complete', 'running', 'stopped', or 'damaged: ' and the reason.
     seconds_left : float, optional
-        The time left if the run is incomplete, as the run itself last estimated it.
+        The run's last estimate of its remaining time, in seconds; None if the run is complete.
     """
 
     run_id: str

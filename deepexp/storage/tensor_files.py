@@ -17,7 +17,7 @@ from torch import Tensor
 
 from signflow.files import atomic
 
-_KEY = "signflow"  # only one key, because the library would write several in random order
+_KEY = "signflow"  # one key only, because the library writes several in random order
 
 
 class Damaged(ValueError):

@@ -22,7 +22,7 @@ class Diverged(_Told):
     """A loss, a weight or a statistic is no longer finite."""
 
     def __init__(self, what: str, level: int, epoch: int, lr: float) -> None:
-        """Compose a message that says what is not finite and where, and that only a new run can help."""
+        """Compose a message that says what is not finite, in which epoch, and that a new run is needed."""
         super().__init__(
             f"{what} must stay finite, but is not in epoch {epoch} of level {level} at a learning rate of "
             f"{lr:g}; the levels before are complete, but resuming would diverge again: start a new run with "
@@ -34,7 +34,7 @@ class OutOfMemory(_Told):
     """The device has too little memory for a training step."""
 
     def __init__(self, batch: int, fits: int) -> None:
-        """Compose a message that says how many images did not fit, and how many would.
+        """Compose a message that says how many images did not fit in memory, and how many would.
 
         `fits` is 0 if not even two images for each process would fit.
         """

@@ -46,8 +46,9 @@ def in_precision(run: Forward, machine: Machine) -> Forward:
 def laid_out(x: Tensor, machine: Machine) -> Tensor:
     """Return a batch in the memory format of `machine`.
 
-    If channels come first, the images are always copied. If they have only one channel, their strides satisfy
-    both formats, so `contiguous` would not change them, and all later layers could then be channels_last.
+    If channels come first, the images are always copied. `contiguous` would not suffice: the strides of
+    images with one channel satisfy both formats, so it would keep them, and all later layers could use
+    channels_last.
 
     Parameters
     ----------
@@ -82,6 +83,6 @@ def _graph(net: nn.Module, machine: Machine) -> Forward:
     # Do not select kernels by speed where the choice would change the sums.
     if hasattr(inductor, "deterministic"):
         inductor.deterministic = True
-    # The launches of kernels limit the speed of small networks. A CUDA graph replays all kernels of a step
-    # with a single launch.
+    # The speed of small networks is limited by the time that kernel launches take. A CUDA graph launches all
+    # kernels of a step at once.
     return torch.compile(net, fullgraph=True, dynamic=False, mode="reduce-overhead")

@@ -21,9 +21,9 @@ def learning_rate(train: Train, step: int, per_epoch: int, *, warm: bool) -> flo
     the peak. If `rise_from` is set, the rate at t = 0 is this fraction of the peak. After the warm-up, a
     cosine schedule falls to `lr_min` over the remaining epochs.
 
-    Milestones and the triangular schedule are timed from the start of the level. If an additional warm-up
-    comes before the level's epochs, they are timed from its end. With `milestones_after_warmup`, milestones
-    are timed from the end of the warm-up in any case.
+    Milestones and the triangular schedule are timed from the start of the level, or from the end of the
+    warm-up if it comes in additional epochs before those of the level. With `milestones_after_warmup`,
+    milestones are always timed from the end of the warm-up.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def learning_rate(train: Train, step: int, per_epoch: int, *, warm: bool) -> flo
 
 
 def optimizer(net: nn.Module, train: Train) -> torch.optim.SGD:
-    """Create the SGD optimizer of a run, with momentum buffers that already exist and are zero.
+    """Create the SGD optimizer of a run, with momentum buffers already allocated and set to zero.
 
     Parameters
     ----------

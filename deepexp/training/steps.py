@@ -58,7 +58,7 @@ def steps(
     stops: Collection[int] = (),
     group: ProcessGroup = ALONE,
 ) -> Iterator[Report]:
-    """Train a network in place from a step of a level's schedule to its end.
+    """Train a network in place, from a given step of a level's schedule to the end of the schedule.
 
     Pruned weights and their momentum must be 0 at the start. They stay 0, because their gradients are set to
     0 and the weight decay of 0 is 0.
@@ -173,7 +173,7 @@ def side_by_side(
     while step < total:
         net.train()
         epoch, first = divmod(step, per_epoch)
-        sums, seen = torch.zeros(2, len(sources), device=device), 0  # of losses and of correct answers
+        sums, seen = torch.zeros(2, len(sources), device=device), 0  # sums of losses and of correct answers
         loaded = [
             training_batches(dataset, config.data, train, seed, level, epoch, first, group)
             for dataset, seed in sources
@@ -217,10 +217,10 @@ def _gradients(
     machine = config.machine
     net.zero_grad(set_to_none=True)
     if machine.compile and machine.device == "cuda":
-        torch.compiler.cudagraph_mark_step_begin()  # lets the graph overwrite the last step's results
+        torch.compiler.cudagraph_mark_step_begin()  # lets the graph overwrite the results of the last step
     with contextlib.suppress(torch.OutOfMemoryError), group.averaging(list(net.parameters())):
         return _backward(forward, laid_out(x, machine), y, config.train)
-    # Only here, outside the `with`, do the frames of the failed step no longer hold any memory.
+    # Call `fitting` outside the `with`, where the stack frames of the failed step no longer hold any memory.
     raise OutOfMemory(len(x) * machine.processes, fitting(net, x, y, config) * machine.processes)
 
 
@@ -233,7 +233,7 @@ def _backward(forward: Forward, x: Tensor, y: Tensor, train: Train) -> tuple[Ten
 
 
 def fitting(net: nn.Module, x: Tensor, y: Tensor, config: Config) -> int:
-    """Halve a batch until the device can train on it; return how many images fit, or 0 if 2 are too many.
+    """Halve a batch until it fits the device's memory; return its size, or 0 if even two images are too many.
 
     This changes the running statistics and the gradients of `net`.
     """
