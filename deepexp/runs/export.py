@@ -67,5 +67,5 @@ def export(run: Path, level: int, out: Path) -> list[Path]:
     paths = [out / "state_dict.pt", out / "pruned_state_dict.pt"]
     for path, tensors in zip(paths, (state, pruned), strict=True):
         with atomic(path) as temporary, temporary.open("wb") as file:
-            torch.save(tensors, file)  # given a path, torch would store the temporary name
+            torch.save(tensors, file)  # given a path, torch would store its temporary name
     return paths

@@ -12,7 +12,7 @@ from deepexp.storage import bit_files
 
 
 def resume_from(work: Run, initial: TrainingState) -> Checkpoint:
-    """Load the state where a run resumes: its latest checkpoint or, if files are lost, the start of a level."""
+    """Load the state at which a run resumes: its latest checkpoint, or a level's start if files are lost."""
     config, previous, state = work.config, masks.dense_mask(work.net), initial
     saved = checkpoint.load(work.folder / "checkpoints", config.run_id, work.say)
     if saved is None:
