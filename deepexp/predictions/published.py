@@ -84,7 +84,7 @@ def matching(config: Config) -> PublishedCurve | None:
     Parameters
     ----------
     config : Config
-        The configuration; its seed, machine, number of levels and recording options are ignored.
+        The configuration; `_alike` lists the settings that are ignored.
 
     Returns
     -------
@@ -104,7 +104,10 @@ def matching(config: Config) -> PublishedCurve | None:
 
 
 def _alike(one: Config, other: Config) -> bool:
-    """Return whether two runs agree in all but their seed, machine, number of levels and what they record."""
+    """Return whether two runs agree in all settings that can change the accuracies at a level.
+
+    The seed, the machine, the number of levels, `data.accept_unknown` and what is recorded are ignored.
+    """
     trees = [config.model_dump(exclude={"seed", "machine"}) for config in (one, other)]
     for tree in trees:
         del tree["pruning"]["levels"], tree["train"]["evaluate"], tree["train"]["signs"]
