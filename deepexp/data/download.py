@@ -124,7 +124,7 @@ def _resuming(progress: bool) -> Callable[[str, str, Any], None]:
 
 
 def _unpack(archive: Path, target: Path, source: Source) -> None:
-    """Unpack into a temporary folder, then move the data set into place, where it is thus never incomplete."""
+    """Unpack into a temporary folder, then move the data set, so that its own folder is never incomplete."""
     with tempfile.TemporaryDirectory(dir=target) as aside:
         if archive.suffix == ".zip":
             with zipfile.ZipFile(archive) as packed:

@@ -207,7 +207,7 @@ class _Decoder:
                 pixels[number] = crop(picture(path), self.size, draws, flip)
         except ValueError as error:
             return str(error)
-        # Tensors pass through shared memory; arrays pass through a pipe, which is slower but needs none of it.
+        # Tensors pass through shared memory. Arrays pass through a pipe: slower, but without shared memory.
         return from_numpy(pixels) if _room() > 2 * self.processes * pixels.nbytes else pixels
 
 

@@ -95,7 +95,7 @@ def gap_of(plus: str, minus: str, density: float = LOW) -> Estimator:
 
 
 def ratio_of(arm: str, base: str, top: str) -> Estimator:
-    """Return the estimator of (`arm` - `base`) / (`top` - `base`), a ratio of accuracy gaps at low density."""
+    """Return the estimator of the ratio (`arm` - `base`) / (`top` - `base`) of accuracies at low density."""
 
     def estimate(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
         zero = _low(levels, base, LOW)
