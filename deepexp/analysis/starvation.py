@@ -13,10 +13,8 @@ from deepexp.storage import records
 if TYPE_CHECKING:
     import xarray as xr
 
-FEW = (
-    10,
-    0.01,
-)  # a pruned layer starves if it keeps fewer weights than this, or a smaller share
+# A pruned layer starves if it keeps fewer weights than the first number, or a share below the second.
+FEW = 10, 0.01
 
 
 def starving(folder: Path, kept: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -83,7 +83,7 @@ def keep(work: Run, folder: Path) -> None:
 
 
 def recording(net: nn.Module) -> float:
-    """Measure how many seconds it takes to write the signs of a network's weights, as after every level."""
+    """Measure how many seconds it takes to write the signs of a network, as a run does after every level."""
     with tempfile.TemporaryDirectory() as name:
         file = Path(name) / "signs.safetensors"
         return seconds_of(lambda: bit_files.save(signs.of(models.prunable(net)), file), 10)

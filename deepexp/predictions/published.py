@@ -84,7 +84,8 @@ def matching(config: Config) -> PublishedCurve | None:
     Parameters
     ----------
     config : Config
-        The configuration; `_alike` lists the settings that are ignored.
+        The configuration; its seed, machine, number of levels, recording options and `data.accept_unknown`
+        are ignored.
 
     Returns
     -------
@@ -104,10 +105,7 @@ def matching(config: Config) -> PublishedCurve | None:
 
 
 def _alike(one: Config, other: Config) -> bool:
-    """Return whether two runs agree in all settings that can change the accuracies at a level.
-
-    The seed, the machine, the number of levels, `data.accept_unknown` and what is recorded are ignored.
-    """
+    """Return whether two runs have the same settings, apart from those that `matching` ignores."""
     trees = [config.model_dump(exclude={"seed", "machine"}) for config in (one, other)]
     for tree in trees:
         del tree["pruning"]["levels"], tree["train"]["evaluate"], tree["train"]["signs"]
