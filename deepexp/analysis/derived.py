@@ -56,10 +56,10 @@ def _means(levels: xr.Dataset) -> xr.Dataset:
 
 
 def _differences(values: xr.DataArray) -> xr.Dataset:
-    """Compare all pairs of arms by the differences arm - baseline, each between runs of the same seed.
+    """Compare all pairs of arms by the difference `arm` - `baseline` between runs of the same seed.
 
-    The table has the mean, interval and p-value of the differences, and the effect: the mean divided by the
-    standard deviation.
+    The table has the mean, the interval and the p-value of the differences, and the effect size: the mean
+    divided by the standard deviation.
     """
     import xarray as xr
 
@@ -76,7 +76,7 @@ def _differences(values: xr.DataArray) -> xr.Dataset:
 
 
 def _paired(levels: xr.Dataset) -> xr.Dataset:
-    """Compare all pairs of arms at every level, and apply Holm's correction to the levels of each pair."""
+    """Compare all pairs of arms at every level, with Holm's correction across the levels of each pair."""
     made = _differences(levels.test_accuracy)
     adjusted = np.apply_along_axis(holm, -1, made.p.values)
     return made.assign(p_holm=(made.p.dims, adjusted), density=levels.density.mean("seed"))

@@ -1,4 +1,4 @@
-"""Make histograms of when, and how often, the surviving weights of each run changed their signs."""
+"""Make histograms of when, and how often, the surviving weights of each run changed sign."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AXES = ("panel", "arm", "seed")  # the coordinates that identify a run in the ta
 
 
 def sign_table(levels: xr.Dataset, complete: Sequence[PlannedRun], folder: Path) -> xr.Dataset:
-    """Gather the histograms of complete runs into a table with the coordinates of `levels`."""
+    """Gather the histograms of complete runs into a table with the coordinates of `levels` and `flips`."""
     import xarray as xr
 
     panels, arms, seeds = (levels[axis].astype(str).values.tolist() for axis in AXES)
@@ -46,7 +46,7 @@ def sign_histograms(folder: Path, prunings: int) -> tuple[np.ndarray, np.ndarray
     """Count the survivors of the last level by the level of their last flip, and by their number of flips.
 
     The two histograms have dtype int64 and shapes (prunings + 1,) and (prunings + 2,). In the first one, a
-    survivor that never flipped counts at level 0.
+    survivor that never flipped is counted at level 0.
     """
     from deepexp.pruning import signs
     from deepexp.pruning.masks import Mask
@@ -64,7 +64,7 @@ def sign_histograms(folder: Path, prunings: int) -> tuple[np.ndarray, np.ndarray
         return {name: read[name][there] for name, there in alive.items()}
 
     history = [survivors(level) for level in ("initial", *range(prunings + 1))]
-    # `history` has only the signs of survivors. These were alive at every level, so their masks are all true.
+    # `history` has only the signs of survivors. They are alive at every level, so their masks are all true.
     whole = [Mask({name: there[there] for name, there in alive.items()})] * (prunings + 1)
     last, count = (
         np.concatenate([tensor.numpy() for tensor in found(history, whole).values()])

@@ -13,7 +13,8 @@ from deepexp.storage import records
 if TYPE_CHECKING:
     import xarray as xr
 
-FEW = 10, 0.01  # a pruned layer starves if fewer weights than this, or a smaller share, are left
+# A pruned layer starves if it keeps fewer weights than the first number, or a share below the second.
+FEW = 10, 0.01
 
 
 def starving(folder: Path, kept: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -21,7 +22,7 @@ def starving(folder: Path, kept: Sequence[float]) -> tuple[np.ndarray, np.ndarra
 
     Both counts have shape (levels,) and dtype int64. `kept`, from levels.csv, has the number of weights left
     in the whole network at each level. Raise ValueError if the numbers of weights in layers.csv do not add up
-    to `kept`, or if its levels are not those of levels.csv.
+    to `kept`, or if the two files do not have the same levels.
     """
     path = folder / "layers.csv"
     level, alive, total = (
@@ -51,8 +52,9 @@ def starvation(levels: xr.Dataset) -> list[str]:
     Returns
     -------
     list of str
-        One line for each panel and arm in which a layer starves in any run. It has the first level at which
-        this happens, the density there, and the largest numbers of starving and of empty layers in a run.
+        One line for each panel and arm in which a layer starves in any run. It states the first level at
+        which a layer starves, the density at that level, and the largest numbers of starving and of empty
+        layers in a run.
     """
     lines: list[str] = []
     if "starved" not in levels:

@@ -51,11 +51,11 @@ def tables(
         The tables by their names in the result file. Statistics over the seeds are the variables NAME_mean,
         NAME_low and NAME_high (the ends of the 95 % t-interval), NAME_deviation and NAME_n.
 
-        levels      (panel, arm, seed, level): the columns of levels.csv, with accuracies as fractions after
-                    the level's last epoch. `starved` counts the layers with fewer than 10 or less than 1 % of
-                    their weights left, `empty` the layers with none. With `without_starved`, `counted`
-                    (panel, level) is true where no layer starves in any run. Coordinates describe the arms.
-                    The attribute `missing` lists the runs that are not complete.
+        levels      (panel, arm, seed, level): the columns of levels.csv; accuracies are fractions, measured
+                    after the level's last epoch. `starved` counts the layers with fewer than 10 or less than
+                    1 % of their weights left; `empty` counts those with no weights left. With
+                    `without_starved`, `counted` (panel, level) is true where no layer starves in any run.
+                    Coordinates describe the arms. The attribute `missing` lists the incomplete runs.
         means       (panel, arm, level): statistics over the seeds of the test accuracy and of the flips per
                     prunable weight.
         paired      (panel, arm, baseline, level): statistics over the seeds of the difference in test
@@ -110,8 +110,8 @@ def again(
     tables : dict of Dataset
         As from `tables`.
     config : dict
-        The configuration stored in the file, plus `reduced_from`: the revision and the digest of the sources
-        that made the file, and the file's date.
+        The configuration stored in the file, plus `reduced_from`: the date of the file, and the revision
+        and the digest of the sources that made it.
 
     Raises
     ------
@@ -156,7 +156,7 @@ def origins(runs: Sequence[PlannedRun], folder: Path) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        Each combination of these once, with the number of runs made with it under 'runs'.
+        Each combination of data, software and hardware once; 'runs' is the number of runs made with it.
     """
     counted: dict[str, int] = {}
     for run_id, config in {run.config.run_id: run.config for run in runs}.items():
@@ -233,7 +233,7 @@ def _described(config: Config | None) -> dict[str, Any]:
 
 
 def _network(configs: Sequence[Config]) -> str:
-    """Name the network of a panel, and its width if this is the same in all runs and not 1."""
+    """Name the network of a panel, and add its width if all runs have the same width and it is not 1."""
     names = " and ".join(dict.fromkeys(config.model.name for config in configs))
     widths = {config.model.width for config in configs}
     return names if len(widths) > 1 or widths == {1.0} else f"{names}, width {widths.pop():g}"

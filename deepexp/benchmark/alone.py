@@ -62,7 +62,7 @@ def report_alone(name: str, chosen: Mapping[str, Any]) -> None:
         torch.cuda.reset_peak_memory_stats()
     else:
         with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")  # resets the peak of memory (VmHWM) on Linux
+            Path("/proc/self/clear_refs").write_text("5")  # on Linux, this resets the peak (VmHWM)
     next(loop)
     wait_for_device(device)
     first = time.time()

@@ -27,7 +27,7 @@ from deepexp.runs.workspace import Run
 from deepexp.training import forward as train
 
 STEPS_A_TURN = 3  # steps in a loop's turn on a CPU; on a GPU, a turn is an epoch
-PLAIN = 10_000  # the most images that a plain loop keeps in memory as floats, unless a batch is larger
+PLAIN = 10_000  # a plain loop keeps this many images in memory as floats, or one batch if that is more
 DENSITY = 0.2  # density of the masks in the masked loops
 STACK = 4  # number of seeds in the stacked loops
 
@@ -173,7 +173,7 @@ def _plain(work: Run, chunk: int, channels_last: bool, pruned: bool) -> Iterator
     net = models.build(config.model.name, classes=dataset.classes, channels=dataset.train.x.shape[-1])
     net.to(config.machine.device)
     x = dataset.normalise(dataset.train.x[: max(PLAIN, config.train.batch_size)])
-    if pruned:  # before channels_last, since prune calls view(-1), which fails in that layout
+    if pruned:  # before changing the layout to channels_last, in which the view(-1) of prune fails
         for module in [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]:
             prune.l1_unstructured(module, "weight", amount=1 - DENSITY)
     if channels_last:

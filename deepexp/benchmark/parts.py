@@ -37,7 +37,7 @@ def ceiling(machine: Machine, repeats: int = 5) -> float:
 
 
 def costs() -> dict[str, tuple[float, float]]:
-    """Measure the seconds to prune and to save a level, with this package's code and with PyTorch's."""
+    """Measure how many seconds pruning and saving a level take, with this package and with plain PyTorch."""
     large, small = models.build("resnet50", classes=100), models.build("resnet18", classes=10)
     dense = masks.dense_mask(large)
     pruned = [(m, "weight") for m in large.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
@@ -70,27 +70,27 @@ def save(net: nn.Module, folder: Path) -> int:
 
 
 def pruning_seconds(net: nn.Module) -> float:
-    """Measure the seconds to score a network's weights and find the mask that keeps 80 % of them."""
+    """Measure how many seconds it takes to score a network's weights and find the mask that keeps 80 %."""
     dense = masks.dense_mask(net)
     return seconds_of(lambda: masks.top(score("magnitude", net, 0), dense, dense.total * 4 // 5))
 
 
 def keep(work: Run, folder: Path) -> None:
-    """Check a run's state and write it as a checkpoint, as a run does after an epoch."""
+    """Check a run's state and write it as a checkpoint, as a run does between epochs."""
     failures.not_finite(work.net, work.sgd)
     state = level_start.capture(work.net, work.sgd)
     checkpoint.save(Checkpoint(0, 1, state, masks.dense_mask(work.net), [], []), folder, "bench")
 
 
 def recording(net: nn.Module) -> float:
-    """Measure the seconds to write the signs of a network's weights, as a run does after every level."""
+    """Measure how many seconds it takes to write the signs of a network, as a run does after every level."""
     with tempfile.TemporaryDirectory() as name:
         file = Path(name) / "signs.safetensors"
         return seconds_of(lambda: bit_files.save(signs.of(models.prunable(net)), file), 10)
 
 
 def masking(work: Run, repeats: int = 200) -> float:
-    """Measure the seconds that masking adds to a step, by timing the product of gradients and masks alone."""
+    """Measure how many seconds masking adds to a step, by timing only the products of gradients and masks."""
     dense, device = masks.dense_mask(work.net), work.config.machine.device
     mask = masks.top(score("magnitude", work.net, 0), dense, int(dense.total * DENSITY))
     weights, zeroing = steps.gradient_masks(work.net, mask)

@@ -31,7 +31,7 @@ from deepexp.training import evaluate
 from signflow.provenance import provenance
 from signflow.readme import three_digits
 
-STUDY = (26, 150)  # number of trainings in the study whose duration is estimated, and epochs per training
+STUDY = (26, 150)  # the study whose duration is estimated: number of trainings, epochs per training
 
 
 def report(
@@ -78,7 +78,7 @@ def _rates(rates: Mapping[str, float], measured: Mapping[str, Alone], batch: int
 
 
 def _shares(work: Run, rates: Mapping[str, float]) -> str:
-    """Report what masks and signs cost, and what share of the machine's peak rate training reaches."""
+    """Report what masks and signs cost, and what share of the machine's peak rate the training reaches."""
     batch, count = work.config.train.batch_size, len(work.dataset.train)
     machine = work.config.machine
     rate = max(rate for name, rate in rates.items() if name in ("deepexp", "deepexp, compiled"))
@@ -124,7 +124,7 @@ def _number(value: float) -> str:
 
 
 def training_hardware(machine: Machine) -> str:
-    """Describe what was measured: the processor, the GPU or the number of threads, and the versions.
+    """Describe the machine that was measured: processor, GPU or number of threads, and software versions.
 
     Parameters
     ----------

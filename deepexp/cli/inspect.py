@@ -32,7 +32,7 @@ def run_status(options: argparse.Namespace) -> None:
 
 
 def run_export(options: argparse.Namespace) -> None:
-    """Write a level's weights and mask in files that other programs can read."""
+    """Write a level's weights and mask to files that other programs can read."""
     from deepexp.runs.export import export
 
     for path in export(options.folder, options.level, options.out):

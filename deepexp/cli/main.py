@@ -31,8 +31,8 @@ def _follow(arguments: list[str] | None) -> int:
     """Run `deepexp` silently, in a process whose rank is not 0; only rank 0 prints.
 
     If this process fails, it waits for `TORCHRUN_GRACE` seconds. If rank 0 has failed as well, rank 0 prints
-    the error, and torchrun stops this process while it waits. If this process is not stopped, rank 0 has not
-    failed, and so this process prints its own error.
+    the error, and torchrun stops this process during the wait. If this process still runs after the wait,
+    rank 0 has not failed, so this process prints its own error.
     """
     with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()):
         try:

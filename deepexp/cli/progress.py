@@ -66,7 +66,7 @@ def _scalars(events: Iterator[tuple[int, Any]], folder: Path, config: Config) ->
         raise ValueError(
             "--tensorboard needs the package tensorboard; run pip install 'signflow[tensorboard]'"
         ) from None
-    writer = None  # created at the first event, because by then the run has locked its folder
+    writer = None  # created at the first event: only then is it certain that the run has locked its folder
     for number, event in events:
         writer = writer or SummaryWriter(str(folder / "tensorboard"))
         if event.report is not None:

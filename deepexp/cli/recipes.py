@@ -171,7 +171,7 @@ def run_recipe(options: argparse.Namespace) -> None:
             print(progress.news(run, units.unfinished(runs, options.runs), options.runs), flush=True)
 
     if "WORLD_SIZE" in os.environ or (len(todo) == 1 and options.scheduler is None):
-        # Not by `execute`, so that an error ends this process, and torchrun can then stop the others.
+        # `execute` is not used: an error must end this process, so that torchrun stops the others.
         for unit in todo:
             here(unit)
             for run in unit:
@@ -188,7 +188,8 @@ def run_recipe(options: argparse.Namespace) -> None:
             )
     if failed:
         (first, error), count = next(iter(failed.items())), sum(map(len, todo))
-        why = str(error).removeprefix(f"{first}: ")  # a stack's error begins with the diverged run's id
+        # The error of a stack begins with the id of the run that diverged.
+        why = str(error).removeprefix(f"{first}: ")
         raise Failure(f"{len(failed)} of {count} runs failed, starting with {first}: {why}")
 
 

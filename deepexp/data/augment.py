@@ -48,7 +48,7 @@ def augment(x: Tensor, index: Tensor, shifts: Tensor, flips: Tensor, config: Dat
 def resample(x: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Tensor:
     """Cut a box out of each image and resize it to `size` x `size` pixels.
 
-    The interpolation is bilinear between the centres of the pixels in the box; pixels outside are ignored.
+    The interpolation is bilinear between the centres of the pixels in the box, and ignores all other pixels.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def resample(x: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Tensor:
     flips : Tensor (B,)
         Whether to mirror each image from left to right.
     size : int
-        Side of the result. It must be at least the sides of the boxes, since each pixel of the result is
+        Side of the result in pixels. No box may have a longer side, since each pixel of the result is
         interpolated from only four pixels.
 
     Returns
@@ -72,7 +72,7 @@ def resample(x: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Tensor:
     columns = torch.where(flips[:, None], step.flip(0), step)
     columns = (left + columns * wide - 0.5).clamp(left, left + wide - 1)  # (B, size)
     rows = (top + step * high - 0.5).clamp(top, top + high - 1)
-    # With align_corners, grid_sample takes -1 and 1 as the centres of the first and the last pixel.
+    # With align_corners, the coordinates -1 and 1 of grid_sample are the centres of the outermost pixels.
     grid = torch.stack(
         torch.broadcast_tensors(
             (columns * (2 / (width - 1)) - 1)[:, None, :], (rows * (2 / (height - 1)) - 1)[:, :, None]
@@ -85,4 +85,5 @@ def resample(x: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Tensor:
 
 def _reflect(index: Tensor, size: int) -> Tensor:
     index = index.abs()
-    return torch.where(index >= size, 2 * (size - 1) - index, index)  # the edge pixel itself is not repeated
+    # The edge pixel itself is not repeated.
+    return torch.where(index >= size, 2 * (size - 1) - index, index)

@@ -30,9 +30,9 @@ def training_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield an epoch's training batches.
 
-    The order is determined by the seed, the level and the epoch, and an image's shift and flip also by its
-    index. None of them depends on the batch size, the number of processes, the batch at which the epoch
-    resumes, or any other random number that the process draws.
+    The seed, the level and the epoch determine the order of the images and, together with an image's index,
+    how the image is cropped and flipped. Neither depends on the batch size, the number of processes, the
+    batch at which the epoch resumes, or any other random number that the process draws.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def _decoded(jobs: Iterable[DecodeJob], images: Files, size: int) -> Iterator[Te
 
 
 def _on(tensor: Tensor, images: Files) -> Tensor:
-    """Copy `tensor` to the device of `images`, without waiting for the device."""
+    """Copy `tensor` to the device of `images`, without waiting until the copy is complete."""
     device = images.y.device
     if device.type == "cuda" and not tensor.is_pinned():
         tensor = tensor.pin_memory()

@@ -31,7 +31,7 @@ class Source:
     parts : tuple of str
         The data set's files or folders; the last one is the test set.
     labels : tuple of bytes
-        The keys of the labels in a file; the last one has the classes to learn.
+        The keys under which a file stores labels; the labels of the last one are the classes to learn.
     classes : int
         Number of classes.
     shape : tuple of int
@@ -113,7 +113,7 @@ SOURCES = {
         (100_000, 10_000),
     ),
     "imagenet": Source("imagenet", ("train", "val"), (), 1000, (224, 224, 3), {}, images=(1_281_167, 50_000)),
-    # scikit-learn has had the test part of UCI's optdigits, unchanged, since its first release.
+    # scikit-learn has included the test part of UCI's optdigits, unchanged, since its first release.
     "digits": Source(
         "",
         ("digits",),
@@ -224,7 +224,7 @@ def _read_batch(path: Path, source: Source) -> np.ndarray:
 
 
 class _Unpickler(pickle.Unpickler):
-    """An unpickler that builds numpy arrays and nothing else, so that no batch can run code."""
+    """An unpickler that builds only numpy arrays, so that no file can run code when it is loaded."""
 
     def find_class(self, module: str, name: str) -> Any:
         """Return the object with this name if a pickled array needs it; refuse all other names."""

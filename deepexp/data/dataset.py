@@ -41,7 +41,7 @@ class Images:
         return len(self.y)
 
     def __getitem__(self, index: Any) -> Images:
-        """Return the images at `index`: a slice, or a tensor of numbers or of bools."""
+        """Return the images at `index`: a slice, or a tensor of integers or of bools."""
         return Images(self.x[index], self.y[index])
 
     def to(self, device: str) -> Images:
@@ -191,7 +191,7 @@ def _verified(config: Data) -> tuple[Images, Images, int, str, str]:
 
 
 def _listed(config: Data) -> tuple[Files, Files, int, str, str]:
-    """List image files, and return the same as `_verified`; the digest covers their names and lengths."""
+    """List image files, and return what `_verified` does; the digest covers the files' names and lengths."""
     found = image_folder.listing(config.dataset, config.classes)
     train, test = (Files(part.paths, torch.from_numpy(part.y)) for part in (found.train, found.test))
     return train, test, len(found.classes), found.variant, found.digest
@@ -242,7 +242,7 @@ def _decode(rows: np.ndarray, source: Source, scale: float = 1.0) -> Images:
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean and deviation of every channel of images (n, H, W, C), scaled to [0, 1].
 
-    They are computed in double precision from the counts of the 256 pixel values, which needs no float copy.
+    They are computed in double precision from the counts of the 256 pixel values, without a float copy of x.
     """
     values = np.arange(256) / 255
     moments = []

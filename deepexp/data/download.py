@@ -78,7 +78,7 @@ def _is_there(source: Source, target: Path) -> bool:
 
 
 def _check_free(source: Source, target: Path) -> None:
-    """Raise ValueError if something, such as an incomplete copy, is in the place of a missing data set."""
+    """Raise ValueError if the place of a missing data set is taken, for example by an incomplete copy."""
     place = target / source.folder
     if place.is_symlink() or place.is_file() or (place.is_dir() and any(place.iterdir())):
         missing = next(part for part in source.parts if not (place / part).exists())
@@ -89,7 +89,7 @@ def _check_free(source: Source, target: Path) -> None:
 
 
 def _resuming(progress: bool) -> Callable[[str, str, Any], None]:
-    """Return a downloader for pooch that keeps received data in a '.part' file and requests the rest."""
+    """Return a downloader for pooch that keeps received data in a '.part' file and requests only the rest."""
 
     def download(url: str, output: str, pooch: Any) -> None:
         import requests
@@ -124,14 +124,14 @@ def _resuming(progress: bool) -> Callable[[str, str, Any], None]:
 
 
 def _unpack(archive: Path, target: Path, source: Source) -> None:
-    """Unpack into a temporary folder, then move the data set, so that its folder is never incomplete."""
+    """Unpack into a temporary folder, then move the data set, so that its own folder is never incomplete."""
     with tempfile.TemporaryDirectory(dir=target) as aside:
         if archive.suffix == ".zip":
             with zipfile.ZipFile(archive) as packed:
                 packed.extractall(aside)
         else:
             with tarfile.open(archive) as file:
-                # Python before 3.11.4 lacks this filter and must rely on the archive's known hash.
+                # Python before 3.11.4 lacks this filter; only the archive's verified checksum protects it.
                 file.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
                 file.extractall(aside)
         if not _is_there(source, target):  # another process may have unpacked it meanwhile

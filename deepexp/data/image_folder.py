@@ -44,7 +44,7 @@ class LabelledFiles:
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of all classes of a copy, or of only the first ones.
+    """The images in a copy: those of all classes, or only those of the first few.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ def listing(name: str, classes: int | None = None) -> Listing:
     name : str
         'tinyimagenet' or 'imagenet'.
     classes : int, optional
-        Number of classes to list, the first ones by name (default: all).
+        How many classes to list, in the order of their names (default: all).
 
     Returns
     -------
@@ -109,7 +109,7 @@ def listing(name: str, classes: int | None = None) -> Listing:
     digest = hashlib.sha1()
     for part in (train, test):
         for path, label in zip(part.paths, part.y.tolist(), strict=True):
-            digest.update(os.fsencode(Path(path).relative_to(root)))  # the name as bytes, UTF-8 or not
+            digest.update(os.fsencode(Path(path).relative_to(root)))  # any name, UTF-8 or not, as bytes
             digest.update(f" {label} {os.stat(path).st_size}\n".encode())
     return Listing("complete" if complete else "subset", digest.hexdigest(), names, train, test)
 
@@ -117,8 +117,8 @@ def listing(name: str, classes: int | None = None) -> Listing:
 def verify(name: str, progress: Callable[[int, int], None] = lambda done, of: None) -> str:
     """Check this machine's copy by decoding every image.
 
-    The pixels are not compared with the published ones, since no checksums of the latter are known. Instead,
-    `download.fetch` verifies the checksum of a downloaded archive.
+    The pixels are not compared with the published ones, since no checksums of the images are known. Only the
+    checksum of a downloaded archive is known; `download.fetch` verifies it.
 
     Parameters
     ----------

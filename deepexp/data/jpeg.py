@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-DRAWS = 22  # uniform numbers per random crop: an area and a ratio for each of ten tries, then left and top
+DRAWS = 22  # random numbers per crop: an area and a ratio for each of ten tries, then the left and top
 _TRIES = 10
 _AREA = 0.08  # the smallest share of an image that a random crop shows
 _RATIO = 4 / 3  # the largest ratio of a crop's sides; the smallest is its inverse
@@ -69,7 +69,7 @@ def picture(path: str | Path, size: int | None = None) -> Image:
     """Decode a file as RGB; raise ValueError if the image is damaged or does not have the given `size`."""
     from PIL import Image
 
-    # Pillow warns about odd EXIF tags and palettes, but these change no pixel, and no run can repair them.
+    # Pillow warns about odd EXIF tags and palettes, but these do not affect the pixels.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         with Image.open(path) as opened:
@@ -105,7 +105,7 @@ def resident(paths: Sequence[str], size: int) -> tuple[np.ndarray, list[bytes]]:
 def random_boxes(draws: np.ndarray, width: int, height: int) -> np.ndarray:
     """Return random boxes (B, 4), as left, top, width and height, in images of `width` x `height` pixels.
 
-    A box covers 8 to 100 % of the area, and the ratio of its sides is 3/4 to 4/3; the area and the logarithm
+    A box covers 8 to 100 % of the image, and the ratio of its sides is 3/4 to 4/3; the area and the logarithm
     of the ratio are uniformly distributed. `draws` (B, DRAWS) has ten tries for each box, and the first try
     that fits into the image is used. If none fits, the box is the largest centred one with an allowed ratio.
 
@@ -155,7 +155,7 @@ def decoded(jobs: Iterable[DecodeJob], size: int, *, pinned: bool = False) -> It
 
     The processes put the images into shared memory, so that only an address passes through a pipe. If
     `pinned`, a thread also copies them ahead into page-locked memory, which a GPU can read without the CPU.
-    If a file cannot be decoded, Unreadable is raised when the file's batch is reached, and names the file.
+    If a file cannot be decoded, Unreadable is raised in place of its batch; the message names the file.
     """
     from torch import Generator, as_tensor
     from torch.utils.data import DataLoader
@@ -189,14 +189,14 @@ def decoded(jobs: Iterable[DecodeJob], size: int, *, pinned: bool = False) -> It
 class _Decoder:
     """A data set for torch's loader, whose items are decoded jobs.
 
-    If decoding fails, the item is the error's message, since a raised error would arrive as a traceback.
+    If decoding fails, the item is the error's message, since the loader would turn an error into a traceback.
     """
 
     size: int
     processes: int
 
     def __getitem__(self, job: DecodeJob) -> Tensor | np.ndarray | str:
-        """Return the images of a job, or what is wrong with one of its files."""
+        """Return the images of a job, or an error message if one of its files cannot be decoded."""
         from torch import from_numpy
 
         pixels = np.empty((len(job.paths), self.size, self.size, 3), np.uint8)
@@ -207,12 +207,12 @@ class _Decoder:
                 pixels[number] = crop(picture(path), self.size, draws, flip)
         except ValueError as error:
             return str(error)
-        # Tensors pass through shared memory; arrays pass through a pipe, which is slower but needs none.
+        # Tensors pass through shared memory. Arrays pass through a pipe: slower, but without shared memory.
         return from_numpy(pixels) if _room() > 2 * self.processes * pixels.nbytes else pixels
 
 
 def _room() -> float:
-    """Return the free bytes of shared memory; a container may have few, and exceeding them is fatal."""
+    """Return the free bytes of shared memory; a container may have little, and running out of it is fatal."""
     try:
         return shutil.disk_usage("/dev/shm").free
     except OSError:  # this system has no such folder

@@ -9,8 +9,8 @@ import numpy as np
 
 from deepexp.predictions.statistics import Floats, fieller, moments, quantile
 
-FEWEST, MOST = 3, 1000  # the fewest seeds for a verdict; the most that `needed` considers
-TIE = 1e-11  # smaller estimates count as 0: they are ties up to the rounding errors of sums
+FEWEST, MOST = 3, 1000  # the fewest seeds that allow a verdict, and the most that `needed` considers
+TIE = 1e-11  # values closer to 0 than this count as 0: they are ties, up to rounding errors in sums
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Decision:
     word : str
         SUPPORTED, NOT SUPPORTED, INCONCLUSIVE or NOT RUN.
     why : str
-        A reason or a reservation, if there is one.
+        The reason for the verdict or a reservation about it, if there is one.
     n : int
         Number of seeds on which the estimate is based.
     estimate, low, high : float
@@ -89,9 +89,9 @@ def _decision(
     bound: float,
     margin: float,
 ) -> Decision:
-    """Decide by the interval of n seeds.
+    """Decide a prediction by the interval that n seeds gave.
 
-    `ends` are the ends of the intervals that FEWEST to MOST seeds would give with the same moments.
+    `ends` are the ends of the intervals that `FEWEST` to `MOST` seeds would give with the same moments.
     """
     low, high = interval
     if n >= FEWEST and low > bound:

@@ -1,4 +1,4 @@
-"""The primary estimates of the predictions: one number per seed, from the tables of a recipe."""
+"""The primary estimate for each prediction: one number per seed, from a recipe's tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-LOW, HALF = 0.2, 0.5  # accuracies are averaged over the levels whose density is at most this
+LOW, HALF = 0.2, 0.5  # density bounds: accuracies are averaged over the levels that do not exceed the bound
 PERTURBED = 0.25  # the fraction of signs that are flipped in the perturbed arms of P5
 
 
@@ -25,7 +25,7 @@ class NotRun(Exception):
 
 @dataclass(frozen=True)
 class Estimate:
-    """The primary estimate of a prediction for each seed, NaN where it is missing.
+    """The primary estimate for a prediction, with one value per seed: NaN if the seed has none.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ Estimator = Callable[["xr.Dataset", "xr.Dataset"], Estimate]  # takes a panel's 
 
 
 def at_most(levels: xr.Dataset, density: float) -> xr.DataArray:
-    """Return whether each level keeps at most the share `density` of the weights.
+    """Return for each level whether it keeps at most the share `density` of the weights.
 
     As in pruning, the share is rounded to a whole number of weights. If the table has `counted` (level), the
     result is false wherever `counted` is false.
@@ -68,7 +68,7 @@ def mean_accuracy(levels: xr.Dataset, density: float) -> xr.DataArray:
     Returns
     -------
     DataArray
-        In percent, without the dimension 'level'; NaN where there is no such level.
+        The mean in percent, without the dimension 'level'; NaN where no level has so low a density.
     """
     return 100 * levels.test_accuracy.where(at_most(levels, density)).mean("level")
 
@@ -90,12 +90,12 @@ def _low(levels: xr.Dataset, name: str, density: float) -> Floats:
 
 
 def gap_of(plus: str, minus: str, density: float = LOW) -> Estimator:
-    """Return the estimator of the accuracy gap plus - minus between two arms at low density."""
+    """Return the estimator of the accuracy gap `plus` - `minus` between two arms at low density."""
     return lambda levels, _: Estimate(_low(levels, plus, density) - _low(levels, minus, density))
 
 
 def ratio_of(arm: str, base: str, top: str) -> Estimator:
-    """Return the estimator of the ratio (arm - base) / (top - base) of accuracy gaps at low density."""
+    """Return the estimator of the ratio (`arm` - `base`) / (`top` - `base`) of accuracies at low density."""
 
     def estimate(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
         zero = _low(levels, base, LOW)
@@ -105,7 +105,7 @@ def ratio_of(arm: str, base: str, top: str) -> Estimator:
 
 
 def settling(levels: xr.Dataset, signs: xr.Dataset) -> Estimate:
-    """Estimate how many levels earlier LRR's signs settle than IMP's, as a share of all prunings."""
+    """Estimate how much earlier LRR's signs settle than IMP's, in levels as a share of all prunings."""
     shares = []
     for name in ("imp", "lrr"):
         prunings = float(_arm(levels, name).prunings)
@@ -128,7 +128,7 @@ def recovery(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
 
 
 def _widths(levels: xr.Dataset) -> dict[str, float]:
-    """Return the widths for which both IMP and LRR have an arm, by the suffix of these arms' names."""
+    """Return the widths at which both IMP and LRR have an arm, keyed by the suffix of the arms' names."""
     planned = [str(name) for name in levels.arm.values[levels.planned.values]]
     suffixes = [name.removeprefix("lrr") for name in planned if name.startswith("lrr-w")]
     widths = {suffix: float(suffix.removeprefix("-w")) for suffix in suffixes if f"imp{suffix}" in planned}

@@ -139,7 +139,7 @@ PREDICTIONS: dict[str, Prediction] = {
 
 @dataclass(frozen=True)
 class Decided:
-    """The verdict on one variant of a prediction in one panel, and the estimate that it is based on."""
+    """The verdict on one variant of a prediction on one panel, and the estimate that it is based on."""
 
     prediction: str
     panel: str

@@ -84,7 +84,8 @@ def matching(config: Config) -> PublishedCurve | None:
     Parameters
     ----------
     config : Config
-        The configuration; its seed, machine, number of levels and recording options are ignored.
+        The configuration; its seed, machine, number of levels, recording options and `data.accept_unknown`
+        are ignored.
 
     Returns
     -------
@@ -104,7 +105,7 @@ def matching(config: Config) -> PublishedCurve | None:
 
 
 def _alike(one: Config, other: Config) -> bool:
-    """Return whether two runs agree in all but their seed, machine, number of levels and what they record."""
+    """Return whether two runs have the same settings, apart from those that `matching` ignores."""
     trees = [config.model_dump(exclude={"seed", "machine"}) for config in (one, other)]
     for tree in trees:
         del tree["pruning"]["levels"], tree["train"]["evaluate"], tree["train"]["signs"]

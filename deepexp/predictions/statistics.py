@@ -74,16 +74,17 @@ def quantile(n: ArrayLike) -> Floats:
 def fieller(over: Floats, under: Floats, n: ArrayLike | None = None) -> tuple[Floats, Floats]:
     """Return the ends of Fieller's interval for mean(over) / mean(under), computed from pairs of samples.
 
-    The interval contains every ratio r for which the t-interval of over - r under contains 0. These r are the
-    solutions of A r^2 - 2 B r + C <= 0. If the t-interval of mean(under) contains 0 (A <= 0), the interval of
-    the ratio is unbounded, and its ends are -inf and inf.
+    The interval contains every ratio r for which the t-interval of `over - r * under` contains 0. These r are
+    the solutions of `a * r**2 - 2 * b * r + c <= 0`, with `a`, `b` and `c` as in the code. If the t-interval
+    of mean(under) contains 0 (`a <= 0`), the interval of the ratio is unbounded: its ends are -inf and inf.
 
     Parameters
     ----------
     over, under : ndarray (pairs,)
         The pairs, without NaNs.
     n : array_like, optional
-        Numbers of pairs to assume, with the moments of the given pairs (default: the number given).
+        Numbers of pairs to assume for the interval, which keeps the moments of the given pairs (default: the
+        number of given pairs).
 
     Returns
     -------
@@ -95,9 +96,8 @@ def fieller(over: Floats, under: Floats, n: ArrayLike | None = None) -> tuple[Fl
     (yy, xy), (_, xx) = np.cov(over, under)
     y, x = over.mean(), under.mean()
     a, b, c = x * x - shrunk * xx, x * y - shrunk * xy, y * y - shrunk * yy
-    root = np.sqrt(
-        np.maximum(b * b - a * c, 0)
-    )  # y / x is a solution, so only rounding can make b b - a c < 0
+    # The ratio y / x is always a solution, so `b * b - a * c` can be negative only because of rounding.
+    root = np.sqrt(np.maximum(b * b - a * c, 0))
     bounded = a > 0
     safe = np.where(bounded, a, 1)
     return np.where(bounded, (b - root) / safe, -np.inf), np.where(bounded, (b + root) / safe, np.inf)
@@ -114,8 +114,8 @@ def paired_p(differences: Moments) -> Floats:
     Returns
     -------
     ndarray
-        The p-values: NaN where n < 2 or where all differences are 0, since comparing a run with itself tests
-        nothing; 0 where all differences are equal but not 0.
+        The p-values. They are NaN where n < 2, and where all differences are 0, since comparing a run with
+        itself tests nothing. They are 0 where all differences are equal but not 0.
     """
     from scipy.stats import t
 
@@ -141,7 +141,7 @@ def holm(p: ArrayLike) -> Floats:
     """
     p = np.asarray(p, dtype=float)
     adjusted = np.full(p.shape, np.nan)
-    order = np.argsort(p)[: int(np.isfinite(p).sum())]  # NaN sorts last
+    order = np.argsort(p)[: int(np.isfinite(p).sum())]  # argsort puts NaNs last
     steps = p[order] * np.arange(len(order), 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1) if len(order) else steps
     return adjusted

@@ -185,7 +185,7 @@ def _completed(tree: dict[str, Any]) -> dict[str, Any]:
     """Return the recipe after filling in the keys that profiles with `base = "usual"` inherit."""
     usual = tomllib.loads(_FOLDER.joinpath(_PROFILES).read_text(encoding="utf-8"))
     profiles = tree.get("profiles")
-    if not isinstance(profiles, dict):  # validation reports this
+    if not isinstance(profiles, dict):  # validation reports the wrong type later
         return tree
     for name, stated in profiles.items():
         if _has_base(stated) and name not in usual:
@@ -260,7 +260,7 @@ def ordered_arms(recipe: Recipe, panel: str, arms: Mapping[str, Mapping[str, Any
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested settings into one level of dotted keys."""
+    """Flatten nested settings into one dictionary with dotted keys."""
     found: dict[str, Any] = {}
     for key, value in tree.items():
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}

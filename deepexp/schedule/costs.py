@@ -1,4 +1,4 @@
-"""Estimate how long runs take: the images left, divided by an observed, measured or assumed speed."""
+"""Estimate how long runs take, from the number of images left and an observed, measured or assumed speed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from deepexp.data.dataset import Dataset
     from deepexp.runs import workspace
 
-START = 4.0  # seconds that it takes to start a run's process on a machine with two cores
+START = 4.0  # seconds that a run's process takes to start on a machine with two cores
 # If this machine has no GPU, the speed of a GPU is assumed from these numbers. PUBLISHED has the images/s at
 # which ResNet50 trains on images of 224x224 pixels, on one A100 in mixed precision ('bf16') and in TF32, and
 # on one V100 in float32 (github.com/NVIDIA/DeepLearningExamples,

@@ -109,9 +109,10 @@ def execute(
     todo : sequence of sequences of PlannedRun
         The units; the runs of a unit train together.
     start : callable
-        Starts to train a unit, and returns a future that is done once the unit has finished or failed.
+        Called with a unit, to start its training. It returns a future, which is done when the training ends,
+        whether or not it fails.
     done : callable
-        Called with each run that is complete, even if another run of its unit failed.
+        Called with each run as soon as it is known to be complete, even if another run of its unit failed.
     folder : Path
         The folder of the runs.
     most : int, optional

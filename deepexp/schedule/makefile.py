@@ -21,7 +21,7 @@ def makefile(
 
     The target of a run is its levels.csv. If the run is unfinished, its target is phony, since levels.csv may
     exist but have only some of the levels. The result file is also a phony target, unless it was made from
-    exactly these runs by the present sources and the present recipe.
+    exactly these runs by the current sources and the current recipe.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def makefile(
     options : sequence of str
         The options of the plan, which the makefile passes on to `deepexp run` and `deepexp reduce`.
     build : Path
-        The folder for results/ and figures/.
+        The folder that contains results/ and figures/.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def makefile(
         lines += [
             f"{first}: {' '.join(_target(need, folder) for run in unit for need in run.needs)}",
             f"\t@$(INTERPRETER) -m deepexp run {told} --only {unit[0].config.run_id}",
-            *(f"{other}: {first}" for other in others),  # trained together with the first
+            *(f"{other}: {first}" for other in others),  # the first one's command trains the whole stack
         ]
     lines += [
         f"{results}: {' '.join(dict.fromkeys(_target(run.config.run_id, folder) for run in runs))}",
@@ -81,7 +81,7 @@ def makefile(
 def is_reduced(results: Path, runs: Sequence[PlannedRun]) -> bool:
     """Return whether `results` is up to date.
 
-    It must be made from exactly these runs, by the present sources, and without leaving out starved levels.
+    It must have been made from exactly these runs by the current sources, with starved levels included.
     """
     import h5netcdf
 

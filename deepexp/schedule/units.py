@@ -33,7 +33,7 @@ def unfinished(runs: Sequence[PlannedRun], folder: Path) -> list[PlannedRun]:
 def units(runs: Sequence[PlannedRun], folder: Path) -> list[list[PlannedRun]]:
     """Return the units left to train: single runs, or the runs of an arm that train as one stack.
 
-    If any run of a stack is not complete, its unit has all runs of the stack, since they resume together.
+    If any run of a stack is incomplete, its unit includes all runs of the stack, since they resume together.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def check_data(recipe: str, runs: Sequence[PlannedRun]) -> None:
     Parameters
     ----------
     recipe : str
-        The recipe's name, for the message.
+        The recipe's name, for the error message.
     runs : sequence of PlannedRun
         The runs of a plan.
 
