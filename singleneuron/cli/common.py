@@ -24,7 +24,8 @@ RESULTS = Path("build/results")
 def add_options(parser: argparse.ArgumentParser, record: type, only: Sequence[str] = ()) -> None:
     """Add an option for every field of a settings record, or only for those named in `only`.
 
-    Factors get no default here: if one is not given, the default of the record applies, without a dimension.
+    Factors get no default here: a factor that is not given keeps the record's default and adds no dimension
+    to the result.
     """
     groups: dict[str, argparse._MutuallyExclusiveGroup] = {}
     for item in options_of(record):
@@ -91,7 +92,7 @@ def config_of(options: argparse.Namespace) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def progress_bar(label: str, quiet: bool) -> Iterator[Progress]:
-    """Show a progress bar on stderr if that is a terminal; yield the function that moves it."""
+    """Show a progress bar on stderr if that is a terminal; yield the function that updates it."""
     if quiet or not sys.stderr.isatty():
         yield lambda done, total: None
         return

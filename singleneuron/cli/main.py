@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     def run() -> int | None:
         with warnings.catch_warnings():
-            # No warnings of overflow: the status of a trajectory shows it.
+            # Overflow needs no warning, since the status of the trajectory shows it.
             warnings.simplefilter("ignore", RuntimeWarning)
             return cast("int | None", options.run(options))
 

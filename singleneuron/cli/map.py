@@ -1,4 +1,4 @@
-"""`singleneuron map`: where in the plane of starts training succeeds."""
+"""`singleneuron map`: the starts in a plane from which training succeeds."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ def run_map(options: argparse.Namespace) -> int:
 
 
 def _summary(cells: xr.Dataset, options: argparse.Namespace) -> str:
-    """Summarise the cells: statuses and differences from the prediction, or means if runs are averaged."""
+    """Summarise the cells: statuses and differences from the prediction or, with `average`, mean rates."""
     from singleneuron.problem.status import Status, counts
 
     decided = cells.success.notnull()
     codes = cells.status.values
     name = cells.algorithm.item()
-    # Theory describes the flow in the limit, from which finite levels and gradient descent may well differ.
+    # Theory describes the flow in the limit of long levels; finite levels or gradient descent may differ.
     finite = math.isfinite(options.level_time) or options.learning_rate is not None
     what = " (for the flow in the limit of long levels)" if finite else ""
     if options.average is not None:

@@ -45,10 +45,10 @@ def confidence_sequence(successes: ArrayLike, trials: ArrayLike, level: float = 
     """Compute confidence limits that hold for all numbers of trials at once, and so at any stopping time.
 
     If the true probability is p, the ratio B(s + 1, f + 1)/(p^s (1 - p)^f) after s successes and f failures
-    is a martingale with mean 1: the likelihood of a uniform mixture of probabilities over that of p. By
-    Ville's inequality, the ratio ever reaches 1/(1 - level) with probability <= 1 - level; the interval holds
-    the p for which it is below that. The interval is about twice as wide as the exact one for a fixed number
-    of trials.
+    is a martingale with mean 1: it divides the likelihood of a uniform mixture of probabilities by that of p.
+    By Ville's inequality, the ratio ever reaches 1/(1 - level) with probability <= 1 - level. The interval
+    contains every p whose ratio is below this bound. It is about twice as wide as the exact interval for a
+    fixed number of trials.
 
     Parameters
     ----------

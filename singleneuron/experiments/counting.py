@@ -18,7 +18,7 @@ from singleneuron.problem.arguments import Array
 
 
 class GroupCounts:
-    """The counts of a group: of all its runs, or of those up to the first chunk after which it may stop.
+    """The counts of a group: over all its runs, or up to the first chunk after which the group may stop.
 
     Chunks may arrive in any order but are added in the order of their runs, so that the point where a group
     stops depends only on the counts.
@@ -54,7 +54,7 @@ class GroupCounts:
 
     @property
     def runs(self) -> int:
-        """Number of runs to count, as far as it is known by now."""
+        """Number of runs to count; it shrinks once the group may stop early."""
         return self.ranges[-1][1]
 
 
@@ -101,7 +101,7 @@ def count_chunks(
 
 
 def _todo(counts: list[GroupCounts], store: Store) -> Iterator[tuple[int, int]]:
-    """Yield chunks to count as (group, index), from each group in turn; add stored chunks to the counts."""
+    """Yield (group, index) of each chunk that the store lacks, from each group in turn; add those it has."""
     for index in range(max(len(c.ranges) for c in counts)):
         for g, c in enumerate(counts):
             if index < len(c.ranges):

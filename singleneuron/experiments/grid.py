@@ -19,7 +19,7 @@ FACTORS = (
 )  # fmt: skip
 
 LARGEST_SCALE = 1e100
-"""Largest scale factor of the starts: squares of the weights must stay within double precision."""
+"""Largest scale factor of the starts: squares of the weights must not overflow."""
 
 BLOCK = 4096
 """Number of starts drawn at a time. The start of a run depends on this number, but not on the chunks."""
@@ -67,8 +67,8 @@ def _samples(value: Any) -> int | None:
 class Group:
     """Points of a study's grid that share their dense level, with everything that their runs depend on.
 
-    The points of a group differ only in their algorithm. The other fields hold their values of the other
-    factors, and the settings that all points of the grid have in common.
+    The points of a group differ only in their algorithm. The other fields hold the group's values of
+    the other factors, and the settings that all points of the grid have in common.
     """
 
     d: int
@@ -98,7 +98,7 @@ class Group:
 
     @property
     def chunk(self) -> int:
-        """Number of runs in a chunk, which takes about a second."""
+        """Number of runs in a chunk, chosen so that counting a chunk takes about a second."""
         return 64 if self.n is not None else 2 * self.block
 
 
@@ -137,7 +137,7 @@ class Grid:
 def grid_of(factors: Mapping[str, Any], imp: str, common: Mapping[str, Any]) -> Grid:
     """Lay out the grid of a study, and group its points.
 
-    Points whose runs cannot differ are counted once: without samples, for instance, noise changes nothing.
+    Points whose runs cannot differ are counted only once: without samples, for instance, noise has no effect.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def grid_of(factors: Mapping[str, Any], imp: str, common: Mapping[str, Any]) -> 
 def check_study_size(groups: Sequence[Group], runs: int, at_most: bool) -> None:
     """Raise a one-line ValueError for a study that does not fit in memory or takes too long.
 
-    With `at_most`, the study stops once its intervals are narrow, so `runs` says nothing about its time.
+    With `at_most`, a study stops once its intervals are narrow; its time cannot be estimated from `runs`.
     """
     if not at_most:
         check_runs(runs * len(groups))

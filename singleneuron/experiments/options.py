@@ -84,12 +84,12 @@ def _check_known(name: str, names: Sequence[str]) -> None:
 def settle(record: Any) -> None:
     """Make the fields of a record immutable and plain, and check their types.
 
-    Lists and arrays become tuples, numbers of numpy those of Python, and `training` sorted pairs.
+    Lists and arrays become tuples, numpy's numbers become Python's, and `training` becomes sorted pairs.
 
     Parameters
     ----------
     record : MapSettings or StudySettings
-        The record, while it is being made.
+        The record under construction.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def _plain(value: Any) -> Any:
 
 
 def _check_type(item: Field[Any], value: Any) -> None:
-    """Raise ValueError unless the value, or each value of a list where one is allowed, has the right type."""
+    """Raise ValueError if the value has the wrong type; if a list is allowed, check each of its values."""
     how = item.metadata
     many = how.get("several") or how.get("factor")
     optional = item.default is None

@@ -22,7 +22,7 @@ from singleneuron.problem.state import Reduced, Starts, State
 def draw_starts(group: Group, first: int, last: int) -> Starts:
     """Return the starts of the runs first, ..., last - 1.
 
-    They depend only on d, init, seed, scale, and whether the starts are reduced.
+    The start of a run depends only on its index, d, init, seed and scale, and on whether starts are reduced.
     """
     draw = START_LAWS[group.init]
     stream, size, parts = INITS.index(group.init), group.block, []

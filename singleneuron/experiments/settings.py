@@ -255,7 +255,7 @@ FACTOR_FIELDS = (
 
 
 def _check_variant(imp: str, algorithms: Sequence[str]) -> None:
-    """Raise ValueError for a variant of IMP if no algorithm takes it."""
+    """Raise ValueError if a variant of IMP is chosen, but the only algorithm is LRR."""
     if imp != "keep" and algorithms and all(name == "lrr" for name in algorithms):
         raise ValueError(f"imp is for 'imp' and 'wr', but is {imp!r} with 'lrr' only; leave it out")
 

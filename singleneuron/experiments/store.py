@@ -17,12 +17,12 @@ from signflow.provenance import source_digest
 MANIFEST = "study.json"
 """File that states which study the chunks in a folder belong to."""
 LOCK = "lock"
-"""File that the process using a folder keeps locked."""
+"""File that a process keeps locked while it uses the folder."""
 _CHUNK = re.compile(r"\d{4,}-\d{12,}-\d{12,}\.json")
 
 
 def _text(value: Any) -> str:
-    """Return `value` as JSON, the same text for equal values."""
+    """Return `value` as JSON text, which is the same for equal values."""
     return json.dumps(value, sort_keys=True, indent=1)
 
 

@@ -62,7 +62,8 @@ def success_map(
     w_perp : float, optional
         Norm of w_2, ..., w_d; by default sqrt(1 - 1/d).
     balanced : bool
-        Choose that norm so that |w| = |a|, which is possible where |a| >= |w_1|; all other cells are NaN.
+        Choose the norm of w_2, ..., w_d so that |w| = |a|, which is possible where |a| >= |w_1|;
+        all other cells are NaN.
     average : int, optional
         Draw w_2, ..., w_d this many times from N(0, 1/d), and average the outcomes.
     targets : int

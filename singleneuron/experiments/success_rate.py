@@ -71,8 +71,8 @@ def success_rate(
     The start and the data of a run depend only on its point, its number and the seed, so the counts are
     exactly the same for any number of workers, in any order, and after interruptions. Points with the same d,
     init and seed share their starts, with one exception: the population with one target, at most one pruning
-    step and infinite levels needs only (a, p, q), and these starts are drawn differently. The data with a
-    smaller n are the first samples of the data with a larger n.
+    step and levels of infinite length needs only (a, p, q), and these starts are drawn differently. The data
+    with a smaller n are the first samples of the data with a larger n.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""Training by gradient flow or gradient descent: a file per problem or method, all called by `integrate`."""
+"""Training by gradient flow or gradient descent: one file per problem or method; `integrate` calls them."""

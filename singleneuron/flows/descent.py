@@ -18,7 +18,7 @@ from singleneuron.problem.status import DEAD_RATIO, TINY_NORM
 BLOCKS = 64
 """Largest number of parts into which a batch is split, to share it among threads."""
 HUGE = 1e30
-"""A larger state counts as diverged. Losses and squared gradients of smaller states do not overflow."""
+"""A state larger than this has diverged. Losses and squared gradients of smaller states do not overflow."""
 SETTLED = 1e-3
 """With `limit`, descent on samples stops once |grad L| has fallen to this multiple of the tolerance."""
 
@@ -50,7 +50,7 @@ def population_gradient(a, p, q, nu):
 
 @kernel(parallel=True)
 def _descend_population(start, nu, steps_at, rate, limit, tolerance, path, end, reason, step):
-    """Descend from every start (a, p, q). It is within tolerance since step `since`, or not at all (-1)."""
+    """Descend from every start (a, p, q); `since` is the step since which it is within tolerance, or -1."""
     blocks = min(start.shape[0], BLOCKS)
     for block in prange(blocks):
         for b in range(block, start.shape[0], blocks):

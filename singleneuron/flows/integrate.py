@@ -48,9 +48,9 @@ def integrate(
         d. If the starts have a c, it must be a^2 - |w|^2.
     t_end : float | None
         Final time, or inf for the limit. With inf, a trajectory ends when it has converged, died or got
-        stuck; from CERTAIN_TIME on, it also ends when its limit is certain. If it is still open at HORIZON,
-        it is undecided. Gradient descent does not conserve c, so no limit is certain in advance, and a
-        trajectory still open at CERTAIN_TIME is undecided.
+        stuck; from CERTAIN_TIME on, it also ends when its limit is certain. If it has not ended by
+        HORIZON, it is undecided. Gradient descent does not conserve c, so no limit is certain in advance,
+        and a trajectory that has not ended by CERTAIN_TIME is undecided.
     t_eval : ArrayLike | None
         (T,) increasing times >= 0 at which to report states, instead of t_end; the state then has
         shape (T, B, ...).

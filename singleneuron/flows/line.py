@@ -54,9 +54,9 @@ def gauge(y, p, g):
     else:
         g[0] = p[SIDE] * w - LEAST_W
     towards = a * p[TARGET]
-    # At w = 0 the flow only enters this side, but a target s below the tolerance would count as reached.
+    # At w = 0 the flow is only entering this side: do not count a target s below the tolerance as reached.
     outside = p[SIDE] * w <= 0.0
-    # If the flow will leave this side again, its limit is not here.
+    # If the flow will leave this side again, its limit is not on this side.
     settles = towards >= 0.0 if p[SIDE] > 0.0 else p[LEAVES] == 0.0
     g[1] = abs(a * w - p[TARGET]) - p[TOL] if settles and not outside else 1.0
     # The limit is uncertain only if w > 0, c < 0 and a does not have the sign of the target yet.

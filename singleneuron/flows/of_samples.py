@@ -69,7 +69,7 @@ def train_samples(
             settled = reason != END if task.limit and method != "descent" else None
             hop = task.learning_rate or 0.0
             found = sample_status(part, end, known, overlap, task.tolerance, settled, hop)
-            if overlap == 1:  # a state that moves slowly looks like one at rest; its fate tells them apart
+            if overlap == 1:  # a slow state may look as if it were at rest; its fate decides
                 found[(found == Status.STUCK) & (fate == MOVING)] = Status.UNDECIDED
                 found[fate == FADES] = Status.DEAD
             status[i] = found

@@ -1,14 +1,15 @@
 """The population flow at any balance, in two coordinates: x = log tan(theta/2), and u at the given c.
 
-In theta, a solver would step over pi if a < 0 < c, and report a false success. x has no end to step over, and
-keeps the digits of delta = pi - theta and of rho as they decay together. Since c = a^2 - rho^2 is conserved,
-one more coordinate u suffices. With pull = k(theta) - a rho/2, so that a' = rho pull and rho' = a pull:
+In theta, a solver would step over pi if a < 0 < c, and report a false success. x is unbounded, so there
+is nothing to step over, and it keeps the digits of delta = pi - theta and of rho as they decay together.
+Since c = a^2 - rho^2 is conserved, one more coordinate u suffices. With
+pull = k(theta) - a rho/2, so that a' = rho pull and rho' = a pull:
 
     c >= 0:  u = log rho,  a = +-sqrt(c + rho^2),  u' = (a/rho) pull
     c < 0:   a = sqrt(-c) sinh u,  rho = sqrt(-c) cosh u,  u' = pull
     x' = -(a/rho) (pi - theta)/(2 pi)
 
-If c < 0, max(1, sqrt(-c)) u is stored in place of u, so that it has the scale of a.
+If c < 0, max(1, sqrt(-c)) u is stored in place of u, so that the stored value has the scale of a.
 
 c is a parameter and cannot drift. Therefore, however small rho becomes, a neuron keeps its balance exactly, a
 dead neuron stays dead and, if c >= 0, a keeps its sign.
@@ -143,7 +144,7 @@ def follow_lanes(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, p
     y, p, s = np.empty((LANES, 2)), np.empty((LANES, 6)), np.empty((LANES, KNOWN))
     index = np.full(LANES, -1)
     busy, following = 0, 0
-    # From this distance to the target, `approach` finishes a trajectory; its error is below a tenth of rtol.
+    # Within this distance of the target, `approach` finishes a trajectory; its error is below rtol/10.
     near = 0.0 if limit else math.sqrt(rtol)
     while busy > 0 or following < reason.size:
         for lane in range(LANES):

@@ -68,8 +68,8 @@ class FlowResult(Generic[S]):
 def balance_at_end(starts: Starts, end: Starts, status: NDArray[np.int8], method: str) -> Array | None:
     """Return c at the end, or None if it is not known.
 
-    It is the c of the starts, which the flow conserves. Descent does not, so c is then not known; if
-    trajectories failed, their c is computed from their end states.
+    The flow conserves c, so this is the c of the starts, but for failed trajectories c is computed from the
+    end states. Descent does not conserve c, so c is then not known.
     """
     if starts.c is None or method == "descent":
         return None
@@ -121,7 +121,7 @@ def times_reached(task: Task, method: str) -> Array:
 
 
 def descent_steps(task: Task) -> tuple[float, NDArray[np.int64]]:
-    """Return the learning rate and the step counts (T,) to report: with t_end = inf, that of CERTAIN_TIME."""
+    """Return the learning rate and the step counts (T,) to report; with t_end = inf, only CERTAIN_TIME's."""
     rate = task.learning_rate or 0.0
     times = np.array([CERTAIN_TIME]) if task.limit else task.times
     steps = np.rint(times / rate)

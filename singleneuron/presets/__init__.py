@@ -44,7 +44,7 @@ class Preset(BaseModel):
     parts: dict[str, Table]
 
     def with_runs(self, runs: int) -> Preset:
-        """Return the preset with `runs` runs per point of its studies; raise ValueError if there are none."""
+        """Return the preset with `runs` runs per point of a study; if it has no study, raise ValueError."""
         if not any(isinstance(part, Study) for part in self.parts.values()):
             raise ValueError(f"runs are for studies, but '{self.title}' has none; leave them out")
         parts = {
@@ -136,7 +136,7 @@ def run(
     directory : Path, optional
         Folder in which studies keep and find their finished chunks, in subfolders named by `chunks`.
     progress : callable, optional
-        Called as progress(done, total) with thousandths of a table.
+        Called as progress(done, total), both counted in thousandths of a table.
 
     Returns
     -------

@@ -8,9 +8,9 @@ does come back proves that the hull contains 0. The flow then stays at w = 0, an
 
 The flow has several continuations if several rays lead away from w = 0, or if one ray does although the hull
 contains 0, so that w may also stay. Going straight across is then a convention. Gradient descent, which
-overshoots, usually agrees with this convention: with small steps, which hop about the slides of the flow, it
-ended elsewhere from 1 of 5,100 starts (a > 0, d = 2, n = 10 to 50, noise 1), and from 7 of 5,683 in another
-draw.
+overshoots, usually agrees with this convention: with small steps, which hop to and fro across the slides of
+the flow, descent ended elsewhere than the flow from 1 of 5,100 starts (a > 0, d = 2, n = 10 to 50, noise 1),
+and from 7 of 5,683 in another draw.
 """
 
 import math

@@ -18,10 +18,10 @@ from singleneuron.kernels.vectors import add, dot
 from singleneuron.problem.arguments import Array
 
 OFF, ON, SLIDING = 0, 1, 2
-# Entries of `Cell.counts`: the numbers of hyperplanes slid in, of hyperplanes on, and of updates of A and b.
+# Entries of `Cell.counts`: how many hyperplanes are slid in, how many are on, how often A and b were updated.
 SLID, ACTIVE, UPDATES = 0, 1, 2
 SHARE_SLACK = 1e-12
-"""How far outside [0, 1] rounding may take the share of a sample in whose hyperplane the flow slides."""
+"""How far outside [0, 1] rounding may carry a sample's share while the flow slides in its hyperplane."""
 
 
 class Hyperplanes(NamedTuple):
@@ -57,7 +57,8 @@ def hyperplanes(x: Array, y: Array) -> tuple[Hyperplanes, NDArray[np.int64], Arr
     norms = np.linalg.norm(x, axis=1)
     kept = np.flatnonzero(norms > 0)
     unit = x[kept] / norms[kept, None]
-    # A generic linear function is equal, up to sign, on parallel unit rows: sorting by its size groups them.
+    # A generic linear function takes the same value, up to sign, on parallel unit rows, so sorting the rows
+    # by its absolute value puts parallel ones together.
     key = unit @ np.sin(1.0 + np.arange(x.shape[1]))
     unit *= np.where(key < 0, -1.0, 1.0)[:, None]
     order = np.argsort(np.abs(key), kind="stable")

@@ -1,4 +1,4 @@
-"""Events, at which a trajectory enters another cell: find the first in a step, its state, and the next cell.
+"""Events that take a trajectory to another cell: find the first in a step, its state, and the cell after it.
 
 The side of a sample is stored and never inferred from the sign of w.x_i: after a release from a slide, w.x_i
 grows only as t^2, so rounding would decide its sign.
@@ -114,7 +114,7 @@ def first_release(cell, y, dense, coefficients, latest):
             size += abs(value)
             for i in range(DEGREE + 1):
                 alpha[i + j] += PRODUCT[i, j] * coefficients.y[i, 0] * value
-        # alpha is known only up to rounding errors of its terms.
+        # alpha is known only up to the rounding errors in its terms.
         slack = SHARE_SLACK + 1e-15 * y.size * size
         for target in (EMPTY, FULL):
             for i in range(alpha.size):
@@ -154,7 +154,7 @@ def leads_across(planes, cell, y, which, rate):
     """Return whether the flow at y, on hyperplane `which`, leads to its other side; `rate` is scratch.
 
     The flow may merely tend to a hyperplane, for instance if the label is 0. Then its speed there is 0 up to
-    rounding, and it is only the error of the step that has carried w onto the hyperplane.
+    rounding, and only the error of the step has carried w onto the hyperplane.
     """
     cell_field(y, cell, rate)
     a, w = y[0], y[1:]

@@ -109,8 +109,8 @@ def fades(planes, cell, y):
 def fade_out(cell, y, c):
     """Move y to the limit of its path e^{-P A P tau} w.
 
-    If the path reaches |w|^2 = -c, where a = 0, tau stops growing there; bisection finds this tau. The part
-    of w on which A does not act never changes.
+    If the path reaches |w|^2 = -c, where a = 0, it ends there; bisection finds the tau of that point. The
+    part of w on which A does not act never changes.
     """
     d = y.size - 1
     A, b, parts = np.empty((d, d)), np.empty(d), np.empty(d)
@@ -241,7 +241,7 @@ def at_rest(cell, y, rate, c):
                 return EVENT
             if c == 0.0:
                 return APEX
-    # w' = a r and a' = w.r, where r is a difference of terms of size |b|. At a = 0, w' = 0 proves no rest.
+    # w' = a r and a' = w.r, where r is a difference of terms of size |b|. At a = 0, w' = 0 for any r.
     slow = ROUNDING * pull
     return CONVERGED if turn <= slow * abs(a) and abs(rate[0]) <= slow * math.sqrt(square) else MOVING
 
@@ -263,7 +263,7 @@ def at_apex(planes, cell, watch, y, c):
 
 @routine
 def ending(planes, cell, watch, options, y, rate, c, t, look, scratch):
-    """Return why a trajectory ends at y, or MOVING. With `look`, a certain limit ends it, and replaces y."""
+    """Return why a trajectory ends at y, or MOVING. With `look`, y is set to its limit if it ends there."""
     rest = at_rest(cell, y, rate, c)
     if rest == APEX:
         rest = at_apex(planes, cell, watch, y, c)

@@ -14,7 +14,7 @@ from singleneuron.problem.arguments import Array
 class Watch(NamedTuple):
     """The hyperplanes nearest to a reference direction e of w; w must turn before it can reach any other.
 
-    All others have |x.e| >= reach |x|. Arrays over the watched hyperplanes use only their first `size`
+    All others have |x.e| >= `reach` |x|. Arrays over the watched hyperplanes use only their first `size`
     entries.
     """
 
@@ -54,10 +54,10 @@ def watch_all(planes, y, watch):
 
 @routine
 def look_around(planes, y, watch):
-    """Choose the hyperplanes to watch from state y on: those within reach."""
+    """Choose the hyperplanes to watch from now on: those within reach of the state y."""
     m, d = planes.x.shape
-    # Looking at all hyperplanes costs O(m), watching `most` of them costs O(most) per step, and about `most`
-    # steps pass between two looks, so most ~ sqrt(m) balances the two costs.
+    # A look at all hyperplanes costs O(m) and is needed about once every `most` steps; watching `most`
+    # hyperplanes costs O(`most`) per step. `most` ~ sqrt(m) balances the two.
     most = 16.0 + 4.0 * math.sqrt(m)
     watch_all(planes, y, watch)
     rho = math.sqrt(dot(y[1:], y[1:]))
@@ -103,5 +103,5 @@ def room(watch, y):
         return math.inf
     w = y[1:]
     along = dot(watch.reference, w)
-    # |x.w|/|x| >= (along) reach - |w - along e|
+    # |x.w|/|x| >= `along` * `reach` - |w - `along` * e|
     return along * watch.reach[0] - math.sqrt(max(dot(w, w) - along * along, 0.0))

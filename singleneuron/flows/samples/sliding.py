@@ -1,10 +1,11 @@
 """Sliding in hyperplanes (Filippov): decide in which ones, and compute the multipliers and the flow there.
 
 w' jumps by a y_i x_i/n across w.x_i = 0. If a y_i > 0, the flow crosses. If a y_i < 0, both sides may push
-towards the hyperplane, and the flow then slides in it. Let J be the hyperplanes that w lies in, and g = a r
-the w' with all of them off. Filippov's solution is the point w' = g - sum_J gamma_j x_j nearest to 0 for
-which 0 <= gamma_j <= -a y_j/n. The share of the active side of hyperplane j is alpha_j = gamma_j n/(-a y_j).
-When it reaches 1, w is released to the active side; when it reaches 0, to the other side.
+towards the hyperplane, and the flow then slides in it. Let J be the hyperplanes in which w lies, and g = a r
+the value of w' with all of them off. Filippov's solution is the point w' = g - sum_J gamma_j x_j nearest to
+0 for which 0 <= gamma_j <= -a y_j/n. The share of the active side of hyperplane j is
+alpha_j = gamma_j n/(-a y_j). When it reaches 1, w is released to the active side; when it reaches 0, to the
+other side.
 """
 
 import math

@@ -39,9 +39,9 @@ class Explorer(PresetPart):
     def compute(self, progress: Progress) -> xr.Dataset:
         """Compute the table.
 
-        Variables: success and status over (algorithm, a0, w0); loss over (algorithm, a0, w0, level); time, a
-        and w over (path, a0, w0, point). The coordinate `path` is 'dense', or the algorithm whose last level
-        the path shows; `kept` is the number of coordinates left at each level.
+        Variables: `success` and `status` over (algorithm, a0, w0); `loss` over (algorithm, a0, w0, level);
+        `time`, `a` and `w` over (path, a0, w0, point). The coordinate `path` is 'dense', or the
+        algorithm whose last level the path shows; `kept` is the number of coordinates left at each level.
         """
         axis = grid_axis(self.extent, self.resolution)
         a, w = (grid.ravel() for grid in np.meshgrid(axis, axis, indexing="ij"))

@@ -31,7 +31,7 @@ class Levels(PresetPart):
     seed: int = 0
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Compute loss over (algorithm, a_sign, w_sign, seed, level).
+        """Compute `loss` over (algorithm, a_sign, w_sign, seed, level).
 
         The coordinate `kept` is the number of coordinates left at each level.
         """

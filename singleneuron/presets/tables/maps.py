@@ -24,8 +24,8 @@ class Map(ExperimentPart):
     def compute(self, progress: Progress) -> xr.Dataset:
         """Compute the variables of `success_map` over (algorithm, a0, w0), and add the predicted edge.
 
-        edge, over (algorithm, edge_w0), comes from `predicted_edge`. edge_of, over (algorithm), is
-        'prediction', or 'population' if theory gives no edge for samples, so that edge is the population's.
+        `edge`, over (algorithm, edge_w0), comes from `predicted_edge`. `edge_of`, over (algorithm), is
+        'prediction' or, if theory gives no edge for samples and `edge` is the population's, 'population'.
         """
         settings: MapSettings = self.settings
         data = sn.success_map(**self.arguments, progress=progress)
@@ -35,8 +35,8 @@ class Map(ExperimentPart):
         problem = problem_of(settings.d, settings.n, settings.noise, settings.seed)
         w_perp = math.sqrt(1 - 1 / settings.d) if settings.w_perp is None else settings.w_perp
         extent = float(abs(data.a0).max())
-        # w_1 = 0 is left out, as predictions there are special. The edge may jump there, so a point is added
-        # on either side, so close to 0 that no figure shows the gap.
+        # w_1 = 0 is left out, as predictions there are special. Since the edge may jump there, a point is
+        # added on either side, close enough to 0 that no figure shows the gap.
         w = np.sort(np.append(np.linspace(-extent, extent, 800), [-1e-9, 1e-9]))
         population = sn.Population(settings.d)
         edges, of = [], []
@@ -56,7 +56,7 @@ class VectorField(PresetPart):
     resolution: int
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Compute da and dw over (a, w)."""
+        """Compute `da` and `dw` over (a, w)."""
         axis = np.linspace(-self.extent, self.extent, self.resolution)
         a, w = (grid.ravel() for grid in np.meshgrid(axis, axis, indexing="ij"))
         da, dw = sn.gradient(sn.Population(1), sn.State(a=a, w=w[:, None]))

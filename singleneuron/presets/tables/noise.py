@@ -34,8 +34,8 @@ class Crossings(PresetPart):
     def compute(self, progress: Progress) -> xr.Dataset:
         """Compute the crossing times: simulated over (start, draw), predicted over (start, s).
 
-        s_neg, over (draw), is the s of each data set for w < 0. Times are in units of 1/(2 C_neg), which is 1
-        for the population; they are NaN if w does not cross before t_end.
+        `s_neg`, over (draw), is the s of each data set for w < 0. Times are in units of 1/(2 C_neg), which is
+        1 for the population; they are NaN if w does not cross before t_end.
         """
         starts = sn.State(a=np.array(self.a), w=np.array(self.w)[:, None])
         times = time_points(self.t_end, self.points)
@@ -89,10 +89,10 @@ class Slide(PresetPart):
 
         Variables:
 
-        - share, over (time, sample): the degree to which each sample is active.
-        - distance, over (time): w.x/|x| for the watched sample.
-        - hop, over (hop_rate, step): that distance under gradient descent, at the times hop_time.
-        - error, over (learning_rate): the largest difference in (a, w) between descent and the flow.
+        - `share`, over (time, sample): the degree to which each sample is active.
+        - `distance`, over (time): w.x/|x| for the watched sample.
+        - `hop`, over (hop_rate, step): the same distance under gradient descent, at the times `hop_time`.
+        - `error`, over (learning_rate): the largest difference in (a, w) between descent and the flow.
         """
         from singleneuron.flows.samples.ensemble import sample_trace
 

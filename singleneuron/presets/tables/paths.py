@@ -53,9 +53,9 @@ class Paths(PresetPart):
     learning_rate: float | None = None
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Compute a, w, loss, and the status and success at the end.
+        """Compute `a`, `w` and `loss`, and the `status` and `success` at the end.
 
-        a and loss are over (start, time), w is over (start, time, coordinate).
+        `a` and `loss` are over (start, time); `w` is over (start, time, coordinate).
         """
         size = 8 * self.points * len(self.a) * (self.d + 2)
         check_memory(f"a path with points = {self.points}, d = {self.d}", size)
@@ -95,9 +95,9 @@ class AngleFlows(PresetPart):
     seed: int = 0
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Compute the angle theta, its universal time tau, and the universal curve.
+        """Compute the angle `theta`, its universal time `tau`, and the universal `curve`.
 
-        theta and tau = angle_time(theta(0)) +- t are over (d, time, start), curve is over (s).
+        `theta` and `tau` = angle_time(theta(0)) +- t are over (d, time, start); `curve` is over (s).
         """
         times = time_points(self.t_end, self.points)
         theta, tau = [], []
@@ -135,7 +135,7 @@ class Conservation(PresetPart):
     seed: int = 0
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Compute drift = |c(t) - c(0)| / max(1, a^2 + |w|^2) over (rtol, start, time)."""
+        """Compute `drift` = |c(t) - c(0)| / max(1, a^2 + |w|^2) over (rtol, start, time)."""
         problem = sn.Population(self.d)
         starts = sn.independent_starts(d=self.d, size=self.starts, seed=self.seed)
         times = np.geomspace(1e-2, self.t_end, self.points)

@@ -44,7 +44,7 @@ class Study(ExperimentPart):
     def compute(
         self, progress: Progress, *, directory: Path | None = None, workers: int | None = None
     ) -> xr.Dataset:
-        """Compute the data of `success_rate`; if `along` is F, add curve, a predicted rate, over curve_F."""
+        """Compute the data of `success_rate`; if `along` is F, add predicted rates, `curve`, over curve_F."""
         given = self.arguments
         data = sn.success_rate(**given, directory=directory, workers=workers, progress=progress)
         if self.along is None:
@@ -70,7 +70,7 @@ class Hops(PresetPart):
     learning_rate: tuple[float, float]
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Compute rate by `hop_rate`; the attribute `stable` is the rate below which minima are stable."""
+        """Compute `rate` by `hop_rate`; minima are stable at learning rates below the attribute `stable`."""
         steps = np.geomspace(*self.learning_rate, CURVE_POINTS)
         rate = [
             [[hop_rate(self.d, name, learning_rate=step, scale=s) for step in steps] for s in self.scale]
@@ -90,6 +90,6 @@ class CrossingLaw(PresetPart):
     noise: tuple[float, ...]
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Compute time over (n, noise)."""
+        """Compute `time` over (n, noise)."""
         time = [[crossing_law(self.d, n, noise) for noise in self.noise] for n in self.n]
         return xr.Dataset({"time": (("n", "noise"), time)}, {"n": list(self.n), "noise": list(self.noise)})
