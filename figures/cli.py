@@ -95,7 +95,7 @@ def _draw(options: argparse.Namespace) -> None:
         raise ValueError(
             f"a figure must be given by its name, not as a path, got {', '.join(map(repr, odd))}"
         )
-    # A user's own recipe has a result file but no figure of its own; draw it with `accuracy`.
+    # A user's own recipe has no figure function of its own; its result file is drawn with `accuracy`.
     files = {name: options.results / f"{name}.nc" for name in names}
     if missing := sorted(name for name in set(names) - set(known) if not files[name].is_file()):
         unknown("a figure must be", missing[0], (*known, *sets))
@@ -147,7 +147,7 @@ def _drawn(name: str, source: Path, draw: Draw) -> report.Drawn:
 
 
 def _figures() -> tuple[dict[str, list[str]], dict[str, Draw]]:
-    """Return the figures in the sets 'all' (the theorems) and 'studies', and the function that draws each."""
+    """Return the names in the sets 'all' (theorems) and 'studies', and the function that draws each name."""
     from figures.deep import experiments
     from figures.neuron import samples, studies
     from figures.neuron import theorems as toy

@@ -112,7 +112,7 @@ def trajectories(axes: Axes, paths: xr.Dataset, label: str = "trajectory") -> li
     axes : Axes
         Where to draw.
     paths : xr.Dataset
-        A (start, time), w (start, time, coordinate) and success (start) of each trajectory.
+        `a` (start, time), `w` (start, time, coordinate) and `success` (start) of each trajectory.
     label : str
         The word for a trajectory in the legend.
 

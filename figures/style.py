@@ -34,7 +34,7 @@ SUCCESS_FILL, FAILURE_FILL = "#A9D3EE", "#FBE8DA"
 RATE = LinearSegmentedColormap.from_list("rate", [FAILURE_FILL, SUCCESS_FILL]).with_extremes(bad="white")
 
 RC: dict[Any, Any] = {
-    "font.family": "STIXGeneral",  # shipped with matplotlib, so every machine draws the same picture
+    "font.family": "STIXGeneral",  # matplotlib includes this font, so every machine draws the same picture
     "mathtext.fontset": "stix",
     "font.size": 9,
     "axes.titlesize": 9,

@@ -99,7 +99,7 @@ def integer(text: str) -> int:
     Returns
     -------
     int
-        The number, exact whatever its size.
+        The number, exact even if it is large.
 
     Raises
     ------
@@ -173,7 +173,7 @@ def finish(prog: str, action: Callable[[], int | None]) -> int:
         code = fail(prog, 1, f"{type(error).__name__}: {error}")
     try:
         sys.stdout.flush()
-    except OSError:  # Python flushes once more on exit, which must not fail
+    except OSError:  # Python flushes again on exit, and that flush must not fail
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if before is not None:
         signal.signal(signal.SIGINT, before)

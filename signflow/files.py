@@ -35,7 +35,7 @@ def check_output(path: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> Path
         If the path has another ending, is a folder, or its folder cannot be written to.
     """
     path = Path(path)
-    started_with()  # computes the digest now, since the sources may be edited during the run
+    started_with()  # compute the digest now, since the sources may be edited during the run
     if suffixes and path.suffix not in suffixes:
         raise ValueError(f"the output must end in {' or '.join(suffixes)}, got '{path}'")
     if path.is_dir():
@@ -50,7 +50,7 @@ def check_folder(folder: str | Path, name: str = "the output's folder") -> None:
     Parameters
     ----------
     folder : str | Path
-        Folder to be used later. If it does not exist yet, its nearest parent must be writable.
+        Folder to be used later. If it does not exist yet, its nearest existing parent must be writable.
     name : str
         What the error message calls the folder.
 

@@ -66,8 +66,8 @@ def program(name: str, module: str) -> int:
     """
     global _ends_since
     if heed() is not None:
-        # On exit, Python removes handlers, but ignored signals stay ignored. The function that is registered
-        # first runs last.
+        # On exit, Python removes handlers, but ignored signals stay ignored. `atexit` runs functions in
+        # reverse order, so this one, which is registered first, runs last.
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     try:
         from signflow.provenance import started_with

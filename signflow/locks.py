@@ -128,7 +128,7 @@ def _open(path: Path, stack: contextlib.ExitStack, say: Callable[[str], None]) -
         try:
             file = path.open("a+", encoding="utf-8")
         except FileNotFoundError:  # the last holder has just removed the folder
-            if path.is_symlink():  # a link to nowhere stays
+            if path.is_symlink():  # a broken link, which would fail again
                 raise
             continue
         attempt = contextlib.ExitStack()
@@ -151,9 +151,9 @@ def _open(path: Path, stack: contextlib.ExitStack, say: Callable[[str], None]) -
 
 
 def _lock_once_unobserved(file: IO[Any]) -> None:
-    """Lock an open file; try again for a moment if its holder has not signed it.
+    """Lock an open file; keep trying briefly if another process holds it but has not written its name in it.
 
-    `is_held` also holds the file, for microseconds and without a signature.
+    That process may only be checking the file with `is_held`, which locks it for microseconds.
     """
     for _ in range(20):
         try:
@@ -167,7 +167,7 @@ def _lock_once_unobserved(file: IO[Any]) -> None:
 
 
 def _text(file: IO[Any]) -> str:
-    """Return what the open file holds now."""
+    """Return the present text of an open file."""
     file.seek(0)
     return str(file.read())
 
@@ -206,8 +206,9 @@ def _remove_stale(path: Path) -> None:
     """Remove the file if its owner has ended; raise Busy if the owner may still be running.
 
     Two processes may find the same stale file, and the slower one must not remove the new file that the
-    faster one has created since. A process therefore first links the file to a name made from the stale text,
-    which only one process can do. It removes the file only if the link still leads to the stale text.
+    faster one has created since. A process therefore first makes a hard link to the file, with a name derived
+    from the stale text, which only one process can do. It then removes the file only if the text read through
+    the link is still the stale one.
     """
     stale = _read(path)
     if stale is None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
 MISTAKES_SHOWN = 3
-"""The most mistakes that one message lists."""
+"""Maximum number of mistakes that one message lists."""
 # Patterns for phrases in pydantic's messages, and the text that replaces them in ours.
 _WORDING = (
     (r"^\w+ should (?=be|have|match)", "must "),
@@ -143,6 +143,6 @@ def _members(model: Any) -> list[Any]:
 
 
 def _tags(model: Any) -> set[Any]:
-    """Return the tags that identify a model in its union: the values of its single-literal fields."""
+    """Return the tags that identify a model in its union: the values of fields with one allowed value."""
     kinds = (field.annotation for field in model.model_fields.values())
     return {get_args(kind)[0] for kind in kinds if get_origin(kind) is Literal and len(get_args(kind)) == 1}

@@ -121,7 +121,7 @@ def provenance(config: Mapping[str, Any], seed: int | None = None) -> dict[str, 
 
 
 def canonical(config: Mapping[str, Any]) -> str:
-    """Return a configuration as JSON with sorted keys; values that it lacks, such as NaN, become text."""
+    """Return a configuration as JSON with sorted keys; values that JSON lacks, such as NaN, become text."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, Mapping):

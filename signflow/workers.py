@@ -30,7 +30,7 @@ def check_runs(runs: int) -> None:
     Raises
     ------
     ValueError
-        If they would take longer even at the speed FASTEST.
+        If they would take longer even at the speed `FASTEST`.
     """
     check_time(f"{runs:.3g} runs", runs / FASTEST)
 
@@ -39,7 +39,7 @@ class Here(Executor):
     """An executor that runs its work immediately, in this thread."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Call the function and return a finished future; exceptions are raised here, not stored in it."""
+        """Call the function and return a finished future; exceptions are raised at once, not stored in it."""
         future: Future[Any] = Future()
         future.set_result(fn(*args, **kwargs))
         return future

@@ -1,4 +1,4 @@
-"""Panels for the deep experiments: looks of arms, curves against density, and histograms of sign flips."""
+"""Panels for the deep experiments: the look of each arm, curves against density, histograms of sign flips."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Look:
     marker: str = "o"
 
     def artist(self, **more: Any) -> dict[str, Any]:
-        """Return the look as keyword arguments of a line."""
+        """Return the look as keyword arguments for a matplotlib line."""
         return {"color": self.colour, "linestyle": self.line, "marker": self.marker, "ms": 3, "lw": 1} | more
 
 
@@ -162,7 +162,10 @@ def _density_axis(axes: Axes, densities: Any, most: int = 7) -> None:
 
 
 def _spread(densities: np.ndarray, most: int = 8) -> list[float]:
-    """Choose densities to label on a log axis with room for `most` labels: the first, then all that fit."""
+    """Choose which densities to label on a log axis with room for `most` labels.
+
+    The first one is chosen, then each one that is far enough from the one chosen before it.
+    """
     room = np.log(densities[0] / densities[-1]) / (most - 0.5)
     chosen = [float(densities[0])]
     for density in densities[1:]:

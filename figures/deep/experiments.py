@@ -90,10 +90,10 @@ def by_suffix(data: ResultTables) -> Figure:
 
 @style.styled()
 def signs(data: ResultTables) -> Figure:
-    """Draw when the surviving weights last flipped their signs, and how often, for IMP and LRR.
+    """Draw, for IMP and LRR, how often the surviving weights flipped their signs, and when they last did so.
 
-    The table `sign_means` has the shares of the surviving weights by last level with a flip (panel, arm,
-    level) and by number of flips (panel, arm, flips).
+    The table `sign_means` has shares of the surviving weights: by the last level at which they flipped
+    (panel, arm, level), and by their number of flips (panel, arm, flips).
     """
     panels = panels_of(data)
     figure = Figure(figsize=(style.COLUMN if len(panels) == 1 else style.PAGE, 4.6))
@@ -133,9 +133,10 @@ def perturb(data: ResultTables) -> Figure:
 
 @style.styled()
 def transplants(data: ResultTables) -> Figure:
-    """Draw the accuracy after transplanting signs or amplitudes to LRR's masks, and the gap to IMP there.
+    """Draw the accuracy after transplanting signs or amplitudes to networks with LRR's masks.
 
-    The tables are `means` and `levels`, as for `accuracy`, and `paired` (panel, arm, baseline, level).
+    A second panel shows the differences from IMP on the same masks. The tables are `means` and `levels`, as
+    for `accuracy`, and `paired` (panel, arm, baseline, level).
     """
     panel = panels_of(data)[0]
     figure = Figure(figsize=(style.COLUMN, 5.6))
@@ -153,7 +154,7 @@ def width(data: ResultTables) -> Figure:
     """Draw sign flips per weight during level 0, and the gap between LRR and IMP, against the width.
 
     The arms are lrr-wW and imp-wW for the width W. The tables are `means` (panel, arm, level) with the flips,
-    and `low` (panel, arm, baseline, at_most) with the mean differences over low densities.
+    and `low` (panel, arm, baseline, at_most) with differences averaged over low densities.
     """
     panel = panels_of(data)[0]
     means, low = data["means"].sel(panel=panel), data["low"].sel(panel=panel)

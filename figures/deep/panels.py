@@ -71,7 +71,7 @@ def stripped(data: ResultTables, suffix: str, plain: bool = False) -> dict[str, 
 def draw_values(
     axes: Axes, x: list[float], rows: list[xr.Dataset], name: str, look: Look, scale: float
 ) -> None:
-    """Draw one line through the values NAME of all rows, as `draw_line` does."""
+    """Draw one line, as `draw_line` does, through the values called `name` in the rows."""
     import xarray as xr
 
     kept = [f"{name}_{part}" for part in ("mean", "low", "high", "n")]
@@ -80,9 +80,9 @@ def draw_values(
 
 
 def draw_losses(axes: Axes, shaken: xr.Dataset) -> None:
-    """Draw a line for each algorithm and each level at which its signs were flipped.
+    """Draw one line for each algorithm and each level at which signs were flipped.
 
-    The points of all lines are at the same fractions, so each line is shifted a little sideways.
+    All lines have points at the same fractions; each line is shifted a little sideways to keep them apart.
     """
     axes.axhline(0, color=style.GREY, linewidth=0.5)
     times = sorted(set(shaken.perturbed.values))
@@ -126,14 +126,14 @@ def finish_figure(
 ) -> Figure:
     """Add a common legend below the panels, and a warning above them if this is a smoke run.
 
-    The title of the legend names `panel` (if given, all axes show it), explains bars and dots, and cites
-    the sources of published curves. Returns the figure.
+    The title of the legend explains bars and dots, and cites the sources of published curves. It also names
+    `panel`, which is given if all axes show the same one. Returns the figure.
     """
     handles: dict[str, Artist] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    # Matplotlib lists lines before bars, so that 'mean' comes first: move it to the end.
+    # Matplotlib lists lines before bars, so 'mean' is the first entry; this moves it to the end.
     handles = dict(sorted(handles.items(), key=lambda item: item[0] == "mean"))
     counts = data["means"].accuracy_n.values
     seeds = int(counts.max())

@@ -23,7 +23,7 @@ def draw_rates(axes: Axes, x: xr.DataArray, rates: xr.Dataset, **look: Any) -> N
     """Draw measured rates with their confidence intervals.
 
     A bar is thick from the rate with all undecided runs counted as failures to the rate with all of them
-    counted as successes. If too many runs are undecided for a rate to be given, only the bar is drawn.
+    counted as successes. A point without a rate, because too many runs are undecided, gets only its bar.
     """
     middle = rates.rate.fillna((rates.rate_low + rates.rate_high) / 2)
     bars = [middle - rates.ci_low, rates.ci_high - middle]

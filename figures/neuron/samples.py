@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def sliding(data: ResultTables) -> Figure:
     """Draw a flow that slides in hyperplanes w.x_i = 0, and gradient descent that hops across one of them.
 
-    The table `slide` has share (time, sample) and distance (time) of the flow, hop and hop_time
-    (hop_rate, step) of descent, and the error of descent (learning_rate). `distance` and `hop` are the
-    distances of flow and descent from the hyperplane of the sample attrs['watched'].
+    The table `slide` has `share` (time, sample) and `distance` (time) for the flow; for descent it has `hop`
+    and `hop_time` (hop_rate, step), and `error` (learning_rate). `distance` and `hop` are the distances of
+    the flow and of descent from one hyperplane, which belongs to the sample attrs['watched'].
     """
     slide = data["slide"]
     figure = Figure(figsize=(style.PAGE, 4.6))
@@ -69,7 +69,7 @@ FIGURES = {function.__name__: function for function in (sliding, noise_map)}
 
 
 def _shares(axes: Axes, slide: xr.Dataset) -> None:
-    """Draw the share of each sample in whose hyperplane the flow slides, shaded while it slides there."""
+    """Draw the shares of those samples in whose hyperplanes the flow slides, shaded while it does."""
     between = (slide.share > 0) & (slide.share < 1)
     slid = slide.sample[between.any("time")].values
     for sample, colour, line in zip(slid, style.SERIES, ("-", "--", "-.", ":", "-", "--"), strict=False):
@@ -84,7 +84,7 @@ def _shares(axes: Axes, slide: xr.Dataset) -> None:
 
 
 def _hops(axes: Axes, slide: xr.Dataset) -> None:
-    """Draw how far flow and descent are from the watched hyperplane while the flow slides in it."""
+    """Draw the distances of flow and descent from the watched hyperplane while the flow slides in it."""
     share = slide.share.sel(sample=slide.attrs["watched"])
     inside = slide.time.values[(share > 0) & (share < 1)]
     first, last = inside[0], inside[-1]

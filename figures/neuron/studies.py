@@ -80,11 +80,11 @@ def rate_rewind(data: ResultTables) -> Figure:
 
 @style.styled()
 def rate_samples(data: ResultTables) -> Figure:
-    """Draw maps of the success rates of IMP and LRR over time per level and number of samples, or noise.
+    """Draw maps of the success rates of IMP and LRR: time per level against number of samples, or noise.
 
     The tables `samples` (algorithm, n, noise, level_time) and `noise` (algorithm, noise, level_time) each
-    have a curve over curve_level_time; `samples_law` and `noise_law` (n, noise) have the time from the
-    logarithmic law.
+    have a curve over curve_level_time. `samples_law` and `noise_law` (n, noise) have the time that the
+    logarithmic law predicts.
     """
     cells, by_noise, law = data["samples"], data["noise"], data["samples_law"]
     figure = Figure(figsize=(style.PAGE, 4.9))
@@ -175,7 +175,7 @@ def rate_scale(data: ResultTables) -> Figure:
                 colour = style.ALGORITHM[str(algorithm)]
                 axes.plot(line.curve_scale, line.curve, color=colour, linestyle="--", linewidth=0.8)
                 label = f"{style.LABEL[str(algorithm)]}, $t = {time:g}$"
-                fill = "white" if size > 2 else colour  # dots on rings: where they coincide, both are visible
+                fill = "white" if size > 2 else colour  # dots on rings: both stay visible if they coincide
                 look = {"marker": marker, "color": colour, "markersize": size, "markerfacecolor": fill}
                 draw_rates(axes, line.scale, line, label=label, **look)
         axes.set(xscale="log", xlabel="scale of the starts", ylim=(-0.03, 1.04))
@@ -201,7 +201,7 @@ def rate_time(data: ResultTables) -> Figure:
             colour, label = style.ALGORITHM[str(algorithm)], style.LABEL[str(algorithm)]
             line = one.sel(d=d, algorithm=algorithm)
             axes.plot(line.curve_level_time, line.curve, color=colour, linestyle="--", linewidth=0.8)
-            # Dots on rings: where they coincide, both are visible.
+            # Dots on rings: both stay visible if they coincide.
             for table, fill, size in ((one, "white", 4.5), (several, colour, 2)):
                 points, levels = table.sel(d=d, algorithm=algorithm), table.attrs["levels"]
                 name = f"{label}, {levels} pruning step{'s' if levels > 1 else ''}"

@@ -48,13 +48,13 @@ def fig1a(data: ResultTables) -> Figure:
 
 @style.styled()
 def fig1b(data: ResultTables) -> Figure:
-    """Draw the success map of IMP for d > 1, with the last-level flows, which begin at the initial values."""
+    """Draw the success map of IMP for d > 1, with last-level flows; these begin at the initial weights."""
     return _pruned(data, "flow after pruning")
 
 
 @style.styled()
 def fig1c(data: ResultTables) -> Figure:
-    """Draw the success map of LRR for d > 1, with the dense flows; LRR keeps the final sign of w_1."""
+    """Draw the success map of LRR for d > 1, with dense flows; LRR keeps the sign that w_1 ends with."""
     return _pruned(data, "dense flow")
 
 
@@ -174,7 +174,7 @@ def angle(data: ResultTables) -> Figure:
 def conservation(data: ResultTables) -> Figure:
     """Draw the drift of c = a^2 - |w|^2 along ODE solutions against t, for several tolerances.
 
-    There is one table per problem (rtol, start, time), with drift = |c(t) - c(0)| / max(1, a^2 + |w|^2).
+    There is one table per problem, with `drift` (rtol, start, time) = |c(t) - c(0)| / max(1, a^2 + |w|^2).
     """
     figure = Figure(figsize=(style.PAGE, 2.9))
     panels = figure.subplots(1, len(data), sharey=True, squeeze=False)[0]

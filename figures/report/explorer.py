@@ -31,8 +31,8 @@ def embedded(tables: Mapping[str, xr.Dataset]) -> dict[str, Any]:
     Returns
     -------
     dict[str, Any]
-        Entries for JSON. Outcomes are stored as bytes, paths and log10 losses as `quantised` returns them.
-        All of these are in base64.
+        Entries for JSON. Outcomes are stored as bytes in base64; paths and log10 losses are stored in the
+        form that `quantised` returns.
     """
     import numpy as np
 
@@ -58,7 +58,10 @@ def embedded(tables: Mapping[str, xr.Dataset]) -> dict[str, Any]:
 
 
 def quantised(values: Any) -> dict[str, Any]:
-    """Quantise values to 16-bit little-endian codes in base64: value = low + step * code +- step / 2."""
+    """Quantise values to 16-bit little-endian codes in base64.
+
+    A value is low + step * code, to within step / 2.
+    """
     import numpy as np
 
     finite = np.isfinite(values)

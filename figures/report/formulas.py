@@ -36,7 +36,7 @@ def prose(text: str) -> str:
     html = escape(parts[0])
     for formula, rest in zip(parts[1::2], parts[2::2], strict=True):
         words = rest.lstrip(",.;:)")
-        mark = rest[: len(rest) - len(words)]  # stays with the formula, so that no line begins with a comma
+        mark = rest[: len(rest) - len(words)]  # kept with the formula, so that no line begins with it
         html += f'<span class="whole">{mathml(formula)}{mark}</span>{escape(words)}'
     return html
 
@@ -53,11 +53,11 @@ def condition(text: str) -> str:
 def mathml(formula: str) -> str:
     """Convert a formula to a `<math>` element, or to an empty string if the formula is empty.
 
-    Adjacent symbols form a product, `_` and `^` apply to the next symbol only, and bars | come in pairs.
+    Adjacent symbols form a product, `_` and `^` apply to the next symbol only, and bars `|` come in pairs.
     """
     tokens = [(match.lastgroup or "", match[0]) for match in _TOKEN.finditer(formula)]
     row: list[str] = []
-    bars, root, power, operand = 0, False, False, False  # operand: the last token ended an operand
+    bars, root, power, operand = 0, False, False, False  # `operand`: the last token ended one
     for kind, token in tokens:
         if kind == "operator" and token in ("^", "**"):
             power = True

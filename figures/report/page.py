@@ -105,7 +105,7 @@ def page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    safe = {"prose": prose, "condition": condition, "math": mathml}  # each of them escapes its argument
+    safe = {"prose": prose, "condition": condition, "math": mathml}  # these functions escape HTML themselves
     environment.filters.update({name: _marked(function) for name, function in safe.items()})
     environment.filters.update(
         count="{:,}".format, number=_number, counterexample=_counterexample, runs=_runs

@@ -41,7 +41,7 @@ class Law(Part):
     Attributes
     ----------
     error, limit : float
-        The largest |stated - integrated| that was found, and the largest allowed, in multiples of `unit`.
+        The largest value of |stated - integrated| found, and the largest allowed, in multiples of `unit`.
     beyond : int
         The number of starts whose error exceeds the limit.
     worst : dict of str to float
@@ -105,7 +105,8 @@ class Count(Part):
     Attributes
     ----------
     starts, near_boundary : int
-        Number of all starts, and number of those that were placed near a boundary of the region, not drawn.
+        Number of all starts, and number of those that were placed near a boundary of the region instead of
+        being drawn.
     decided, undecided, trapped : int
         Numbers of runs. Trapped runs succeed in the limit, but have not converged; they count as decided.
     label, law : str

@@ -22,7 +22,7 @@ STUDIES = "studies"
 
 
 def study_costs(share: float = 1.0, rounds: int = 3) -> str:
-    """Measure how long studies on the population with balanced starts take; return a Markdown table.
+    """Time studies of balanced starts on the population; return a Markdown table.
 
     The table has a row for each d, and rows for more runs at d = 100.
     """
@@ -45,7 +45,7 @@ def study_costs(share: float = 1.0, rounds: int = 3) -> str:
 
 
 def hardware() -> str:
-    """Describe the processor, the number of threads, and the versions measured."""
+    """Describe the processor, the number of threads, and the versions of Python and the packages."""
     made = provenance({})
     versions = json.loads(str(made["versions"]))
     names = ("python", "numpy", "scipy", "numba")

@@ -3,11 +3,12 @@
 Each tool gets the loosest tolerance with which all its end states differ from a reference at rtol 1e-12 by
 at most `ERROR`. Then the tools are timed in turn, and medians are reported. Compilation is not counted.
 
-In one coordinate the other solvers integrate the equations of `line`; for the population, those of
-`free_balance`. Our own `population` uses coordinates in which the balance is constant, and replaces the last
-part of a flow by a closed form. Each solver has the set-up that was fastest for it: scipy solves one
-trajectory after another, with a right-hand side either compiled or in plain Python as most people write it;
-diffrax and heyoka solve chunks in threads. A tool that is too slow for all starts gets only the first few.
+In the case of one coordinate, the other solvers integrate the equations of `line`; for the population, they
+integrate those of `free_balance`. Our own `population` uses coordinates in which the balance is constant, and
+replaces the last part of a flow by a closed form. Each solver has the set-up that was fastest for it: scipy
+solves one trajectory after another, with a right-hand side either compiled or in plain Python as most people
+write it; diffrax and heyoka solve chunks in threads. A tool that is too slow for all starts
+gets only the first few.
 """
 
 import functools
@@ -65,8 +66,8 @@ def line_case(share: float = 1.0) -> Case:
             pull = 0.5 * (heyoka.par[0] - a * w)
             return [(a, w * pull), (w, a * pull)]
 
-        # Batches larger than the SIMD width are faster, since Python handles every stop at an event, for the
-        # whole batch at a time.
+        # An event stops the whole batch, and Python handles each stop for all its starts at once. Batches
+        # larger than the SIMD width are therefore faster.
         run = other_solvers.heyoka_run(
             equations, grid, slopes, t, lambda heyoka: heyoka.make_vars("w"), lanes=16
         )
@@ -176,7 +177,7 @@ def dense_flow(x: Any, targets: Any, end: Any, t: Any, tolerance: Any) -> None:
 
 
 DRAWN_STARTS = 1_000
-"""Starts drawn, of which each tool gets the first few; a different number would change them all."""
+"""Number of starts drawn; each tool gets only the first few. A different number would change all starts."""
 
 
 def sample_problem(d: int, n: int, size: int) -> tuple[Sample, State, float]:
@@ -203,7 +204,8 @@ def integrate_dense(d: int, n: int, size: int, tolerance: float) -> Array:
 def sample_case(d: int, n: int, size: int, dense_size: int, share: float = 1.0) -> Case:
     """Build a case with noisy samples, for the event-driven solver and one with the dense right-hand side.
 
-    The event-driven solver gets `size` starts, the other one `dense_size`; with 0 the other one is omitted.
+    The event-driven solver gets `size` starts, and the dense one gets `dense_size`; if that is 0, only the
+    event-driven solver is measured.
     """
     size, dense_size = max(4, round(size * share)), max(min(2, dense_size), round(dense_size * share))
 
@@ -233,7 +235,7 @@ CASES: dict[str, Callable[[float], Case]] = {
     "population": population_case,
     "samples": functools.partial(sample_case, 10, 1_000, 1_000, 8),
     "many-samples": functools.partial(sample_case, 10, 100_000, 40, 2),
-    # Without the dense right-hand side, which takes minutes per start.
+    # The dense right-hand side is omitted: it would take minutes per start.
     "many-coordinates": functools.partial(sample_case, 100, 1_000, 20, 0),
 }
 """Functions that build the cases, by name; each is called with the share of the starts to use."""

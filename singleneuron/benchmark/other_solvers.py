@@ -110,9 +110,9 @@ def heyoka_run(
 ) -> Any:
     """Set up heyoka's `taylor_adaptive_batch`, with one copy per thread.
 
-    A batch has `lanes` starts (0: the machine's SIMD width). Once an event has triggered, heyoka ignores it
-    for a while (the cooldown). The next start must not inherit the cooldown, or it would miss its own event
-    and end on the wrong side of it.
+    A batch has `lanes` starts (0: the machine's SIMD width). After an event, heyoka ignores further events
+    for a while (the cooldown). The next start must not inherit the cooldown, or it could miss its own event
+    and continue past it.
     """
     import heyoka
 

@@ -69,7 +69,7 @@ _COMPARISONS: dict[type, Callable[..., Any]] = {
     ast.NotEq: np.not_equal,
 }
 MAX_LENGTH, MAX_NODES, LARGEST = 1000, 300, 1e300
-"""The most characters and syntax nodes that a condition may have, and the largest number in it.
+"""Upper limits for a condition: its number of characters, its number of syntax nodes, and any number in it.
 
 These limits bound the recursion over the nodes, and keep every number finite in float64.
 """
@@ -87,15 +87,15 @@ The function returns a number or, for bool, a pair (is true, is false), with bot
 class Atom:
     """A single comparison; called with values for its names, it returns the left minus the right side.
 
-    The comparison can become true, false or undefined only where the sign of this difference changes, or
-    where the difference becomes NaN.
+    Whether the comparison is true, false or undefined can change only where the sign of this difference
+    changes, or where the difference becomes NaN.
 
     Attributes
     ----------
     text : str
         The comparison.
     point : bool
-        Whether the comparison is == or !=, so that starts exactly at the difference 0 matter.
+        Whether the comparison is == or !=, so that starts at which the difference is exactly 0 matter.
     """
 
     text: str
@@ -110,7 +110,7 @@ class Atom:
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition on a start; called with values for the names in it, it returns where it is true.
+    """A condition on a start; called with values for its names, it returns for which starts it is true.
 
     Attributes
     ----------
@@ -128,11 +128,11 @@ class Condition:
     _evaluate: Callable[[NamedValues], Any]
 
     def __call__(self, values: NamedValues) -> NDArray[np.bool_]:
-        """Return where the condition is true, (B,)."""
+        """Return for which starts the condition is true, (B,)."""
         return self._truth(values)[0]
 
     def undefined(self, values: NamedValues) -> NDArray[np.bool_]:
-        """Return where the condition is neither true nor false, (B,)."""
+        """Return for which starts the condition is neither true nor false, (B,)."""
         true, false = self._truth(values)
         return ~(true | false)
 
@@ -199,7 +199,7 @@ def _atoms(node: ast.Compare) -> list[Atom]:
 
 
 def _build(node: ast.expr) -> _Part:
-    """Return the type and the evaluator of a node; raise ValueError for syntax that is not listed here."""
+    """Return the type and the evaluator of a node; raise ValueError for any other syntax."""
     # Over 50 lines: kept in one piece, this allowlist shows at a glance what a condition may contain.
     match node:
         case ast.Constant(value=bool() as truth):
@@ -258,7 +258,7 @@ def _build(node: ast.expr) -> _Part:
 
 
 def _check_constants(body: ast.expr) -> None:
-    """Raise ValueError if a subexpression, such as 1/0, a0/0 or 1e400, is not finite for any start."""
+    """Raise ValueError for numbers above `LARGEST`, constants that are not finite, and division by 0."""
     for node in ast.walk(body):
         if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and node.value > LARGEST:
             raise ValueError(f"numbers in a condition must be at most {LARGEST:g}, but one is larger")

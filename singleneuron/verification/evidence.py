@@ -15,7 +15,7 @@ from singleneuron.verification.statements import Setting
 LEVEL = 0.9999
 """Confidence level of the intervals that must contain a stated rate."""
 CONFIRMING = 5
-"""The most counterexamples to a claim that the independent solver tries to confirm; one is enough."""
+"""Maximum number of counterexamples per claim that the independent solver repeats until it confirms one."""
 
 
 def counted(setting: Setting, tally: Tally) -> Count:
@@ -105,7 +105,7 @@ def _wrong_outcome(setting: Setting, tally: Tally) -> WrongOutcome | None:
 
 
 def _wrong_rate(setting: Setting, tally: Tally) -> WrongRate | str:
-    """Return a stated rate outside its interval as refuted, or a doubt if repeated runs end differently."""
+    """Return evidence against a rate outside its interval, or a doubt if repeated runs end differently."""
     again = [
         (repeat(setting, tally.claim, batch)[0], float(status in SUCCESS))
         for batch, status in tally.sample[:REPEATED]

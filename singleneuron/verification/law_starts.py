@@ -13,7 +13,7 @@ COST: dict[Comparing, int] = {
 }
 """Time per start of each comparison, relative to a start of a sweep; 1 for comparisons not listed."""
 LEAST = 100
-"""The fewest starts for a comparison, unless the sweep itself has fewer."""
+"""Minimum number of starts for a comparison, unless the sweep itself has fewer."""
 
 
 def starts(comparison: Comparing, runs: int) -> int:

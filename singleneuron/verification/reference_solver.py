@@ -23,9 +23,10 @@ RTOL, ATOL = 1e-10, 1e-12
 T_END = 1e4
 """Time up to which runs are integrated; theory then gives the limit from the state at this time."""
 SHARE, LEAD, DENSE_TIMES = 0.05, 0.02, (100.0, 1000.0)
-"""For gradient descent on samples: step size times curvature, and two settings of `train_dense`.
+"""Settings of gradient descent on samples.
 
-They are the fraction by which the largest |w_i| must exceed the others, and the training times to try.
+`SHARE` is step size times curvature. In `train_dense`, `LEAD` is the fraction by which the largest |w_i| must
+exceed the others, and `DENSE_TIMES` are the training times to try.
 """
 TIP = 1e-9
 """|w| below which the direction of w is unreliable for a neuron with a < 0."""
@@ -114,7 +115,7 @@ def plane_outcome(a: float, p: float, q: float, c: float) -> float:
 
 
 def turning_time(a: float, p: float, q: float, t_end: float) -> float:
-    """Return the time at which w.v becomes positive along the population flow; inf if it has not by t_end."""
+    """Return the time at which w.v becomes positive along the population flow; inf if not by t_end."""
     times = _solve(_plane_field, (a, p, q), t_end, lambda t, y: float(y[1])).t_events[0]
     return float(times[0]) if times.size else math.inf
 
@@ -124,7 +125,7 @@ def solve_line(
 ) -> tuple[float, float]:
     """Integrate the flow in one coordinate.
 
-    Each side of w = 0 is integrated by itself; on reaching w = 0 the flow crosses to the other side or stops.
+    Each side of w = 0 is integrated separately; on reaching w = 0, the flow crosses it or stops.
 
     Parameters
     ----------
@@ -237,7 +238,7 @@ def descend(problem: Sample, a: float, w: Array, t_end: float, share: float = SH
 def train_dense(problem: Sample, a: float, w: Array) -> tuple[float, Array]:
     """Train on samples in d > 1 until it is certain which |w_i| is the largest.
 
-    It counts as certain if the same |w_i| exceeds all others by the fraction LEAD at the end of training,
+    It counts as certain if the same |w_i| exceeds all others by the fraction `LEAD` at the end of training,
     halfway through, and at the end of a run with half the step size.
 
     Parameters

@@ -15,9 +15,9 @@ from singleneuron.verification import conditions, laws
 from singleneuron.verification.laws import Comparing
 
 MAX_BYTES = 65_536
-"""Largest size of a user's file."""
+"""Largest size of a user's file, in bytes."""
 MOST_NUMBERS = 10**7
-"""Largest product n d: the most numbers that a run may draw for its samples in d > 1 coordinates."""
+"""Largest product n d for samples in d > 1; each run draws about n d numbers."""
 
 
 class Setting(BaseModel):
@@ -246,7 +246,7 @@ def read(path: Path) -> Statement:
         }
     )
     comparison = laws.limit_states
-    if setting.d == 1 or setting.n is not None:  # the last level trains a single coordinate
+    if setting.d == 1 or setting.n is not None:  # the last level trains only one coordinate
         comparison = laws.line_flows
     elif setting.init == "balanced":
         comparison = laws.balanced_flows

@@ -15,7 +15,7 @@ from singleneuron.verification.conditions import Condition
 from singleneuron.verification.statements import Setting
 
 BATCH_SIZE, SAMPLED_BATCH_SIZE = 50_000, 256
-"""The most starts in a batch: in general, and for training on samples in d > 1."""
+"""Maximum number of starts in a batch: in general, and for training on samples in d > 1."""
 LEAST_GIVEN = 1e-3
 """`given` must hold for at least this share of the starts, or drawing them would take too long."""
 

@@ -1,8 +1,9 @@
 """Starts beside the boundaries of a condition: on both sides of each comparison, as close as 1e-7.
 
 Starts drawn from the law miss most of the places that a statement is about, and hardly ever come close to a
-boundary. Here a start is moved along one of its coordinates (a0, w1, rho, theta, ...) to a point where the
-two sides of a comparison are equal, and is placed next to that point. Other starts are placed anywhere.
+boundary. In this module, a start is moved along one of its coordinates (a0, w1, rho, theta, ...) to a point
+where the two sides of a comparison are equal, and is placed next to that point. Other starts are placed
+anywhere.
 """
 
 import itertools
@@ -25,7 +26,7 @@ SPAN = (1e-7, 1e-1)
 """Range of the distances from a boundary, drawn log-uniformly; `_unit` defines their unit."""
 LOG_SPAN = (float(np.log(SPAN[0])), float(np.log(SPAN[1])))
 ROUNDS = 8
-"""The most attempts to find enough starts at boundaries where the region changes."""
+"""Maximum number of attempts to find enough starts at boundaries where the region changes."""
 ELSEWHERE = -1
 """The value of `Near.face` for a start that is not beside a boundary of the region."""
 BISECTIONS = 60
@@ -119,8 +120,8 @@ def _beside(
     """Place up to `size` starts beside points where a comparison changes.
 
     Points where the region changes as well are preferred. Returns None if the comparison never changes, else
-    the starts, their faces and their distances from the points. Here a face is 1 above a point and 0 below
-    it, or `ELSEWHERE` if the region does not change there.
+    the starts, their faces and their distances from the points. A face returned is 1 above a point and 0
+    below it, or `ELSEWHERE` if the region does not change there.
     """
     found: list[tuple[Places, NDArray[np.intp], Array]] = []
     names = _coordinates(setting)
@@ -203,7 +204,7 @@ def _sign(difference: Array) -> NDArray[np.int8]:
 
 
 def _lowest(difference: Callable[[Array], Array], left: Array, right: Array) -> Array:
-    """Return where in [left, right] `difference` is smallest: a ternary search that assumes one minimum."""
+    """Find where in [left, right] `difference` is smallest, by a ternary search that assumes one minimum."""
     for _ in range(BISECTIONS):
         third = (right - left) / 3
         falls = difference(left + third) > difference(right - third)

@@ -109,7 +109,7 @@ def anywhere(setting: Setting, size: int, rng: np.random.Generator) -> Places:
     q = np.choose(kind, [law["q"], rng.uniform(0, far, size), rho * np.sin(theta)])
     if setting.d == 1:
         q = np.zeros(size)
-    if setting.targets in (1, setting.d):  # `inner` or `outer` is 0
+    if setting.targets in (1, setting.d):  # then `inner` or `outer` must be 0
         angle = np.full(size, 0.0 if setting.targets == 1 else np.pi / 2)
     inner = q * np.sin(angle) if setting.targets > 1 else np.zeros(size)
     outer = q * np.cos(angle) if setting.targets < setting.d else np.zeros(size)

@@ -55,7 +55,7 @@ def repeat(setting: Setting, claim: Claim, batch: Batch) -> tuple[float, bool]:
 
 
 def _repeat_on_samples(setting: Setting, claim: Claim, batch: Batch) -> tuple[float, bool]:
-    """Repeat a run with gradient descent up to its mask, then with LSODA on the one remaining coordinate."""
+    """Repeat a run: gradient descent up to the pruning, then LSODA on the one coordinate that remains."""
     assert isinstance(batch.starts, State)
     assert batch.seeds is not None
     problem = sample_of(setting, batch.seeds[0])

@@ -28,13 +28,13 @@ from singleneuron.verification.statements import Claim, Setting, Statement
 RUNS, SAMPLED_RUNS = 1_000_000, 4_000
 """Starts drawn per statement: in general, and for training on samples in d > 1 (about 40 ms per run)."""
 NEAR, NEAR_MOST = 0.25, 20_000
-"""Number of starts placed beside the boundaries of a region: relative to the drawn starts, and at most."""
+"""Starts placed beside a region's boundaries: their number relative to the drawn starts, and its maximum."""
 RTOL, NEAR_RTOL, TIGHT = 1e-6, 1e-9, 1e-13
 """Tolerances: for drawn starts, near boundaries, and for a second look at runs that contradict a claim."""
 SECOND_LOOKS = 100
-"""Most second looks in a batch; if more runs contradict the statement, the tolerance is not the cause."""
+"""Upper limit of second looks per batch; if more runs contradict a claim, the cause is not the tolerance."""
 LISTED, REPEATED = 20, 20
-"""The most runs listed as examples, and the most that the second solver repeats before it refutes a rate."""
+"""Upper limits: runs listed as examples, and runs that the second solver repeats before it refutes a rate."""
 
 
 def plan(statements: Sequence[Statement], runs: int | None) -> dict[Setting, Sweep]:
@@ -245,7 +245,7 @@ def _add(
             tally.in_limit += int(late.sum())
     if near is not None:
         for face in np.unique(near.face[near.face >= 0]):
-            # A face without decided starts also gets an entry: a shift of this boundary would not be noticed.
+            # A face without decided starts gets an entry too: it shows that a shift there would go unnoticed.
             seen = near.distance[(near.face == face) & decided & ~np.isnan(near.distance)]
             known = tally.faces.get(int(face), np.empty(0))
             tally.faces[int(face)] = np.sort(np.append(known, seen))[:SEEN]
@@ -292,7 +292,7 @@ def contradicts(setting: Setting, claim: Claim, batch: Batch, found: bool, wins:
     Returns
     -------
     bool
-        Whether it does; False if the outcome is unknown, or if the region is undefined here or not stated.
+        Whether it does; False if the outcome is unknown, or the region not stated or undefined at the start.
     """
     stated = _stated(setting, claim, batch, np.array([found]))
     return stated is not None and not np.isnan(wins) and not stated[1][0] and bool(stated[0][0]) != bool(wins)
