@@ -1,4 +1,4 @@
-"""IMP, WR and LRR: which weights a level starts from after pruning. All other modules use `Algorithm`."""
+"""IMP, WR and LRR: which weights a level starts from, and how many coordinates each level keeps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Variant = Literal["keep", "rebalance"]
 ALGORITHMS: tuple[str, ...] = get_args(Name)
 IMP_VARIANTS: tuple[str, ...] = get_args(Variant)
 MOST_LEVELS = 10_000
-"""Most prunings of a run: each trains all starts once."""
+"""Largest number of pruning steps in a run; every step trains all starts once more."""
 STEPS_MISS = 0.05
 """Largest relative error allowed when gradient descent rounds a time to whole steps."""
 
@@ -94,7 +94,7 @@ class Algorithm:
         return self.imp == "rebalance"
 
     def source(self, rewound: Weights, trained: Weights) -> Weights:
-        """Return what a level starts from: the state at `rewinds_to`, or the end of the previous level."""
+        """Return the start of a level: the state at `rewinds_to`, or the end of the previous level."""
         return trained if self.rewinds_to is None else rewound
 
     def check_times(self, level_time: float, learning_rate: float | None = None) -> None:
@@ -136,7 +136,7 @@ def level_counts(d: int, targets: int, levels: int) -> tuple[int, ...]:
     Returns
     -------
     tuple of int
-        The `levels` + 1 counts, from d to `targets`; just (d,) if d = targets, since then nothing is pruned.
+        The `levels` + 1 counts, from d to `targets`; if d = targets, nothing is pruned and this is (d,).
 
     Raises
     ------

@@ -42,7 +42,7 @@ class PruneResult:
     a : ndarray, shape (B, L + 1)
         Outer weight at the end of each level.
     w : ndarray, shape (B, L + 1, d)
-        Inner weights at the end of each level; for reduced starts (p, q), of shape (B, L + 1, 2).
+        Inner weights at the end of each level; for reduced starts, (p, q) with shape (B, L + 1, 2).
     counts : tuple of int
         Number of coordinates kept at each level.
     imp : {'keep', 'rebalance'}
@@ -110,7 +110,7 @@ def prune(
         The problem that every level is trained on.
     starts : State or Reduced
         B starts. Reduced starts work only for the population with one target coordinate, one pruning step and
-        infinite levels: then the largest coordinate of a trained w is the target's, whatever the others are.
+        infinite levels: the target's coordinate of a trained w is then the largest, whatever the others are.
     algorithm : {'imp', 'wr', 'lrr'} or Algorithm
         Where each level after the first takes its weights, before w is masked: from the start ('imp'), from
         the dense level at `rewind_time` ('wr'), or from the end of the previous level ('lrr'). If you pass an
@@ -235,8 +235,8 @@ def _result(
     levels = np.stack([trained.status for trained, _ in history], axis=1)
     status = levels[:, -1].copy()
     if to_limit:
-        # A run is at best trapped if one of its levels was. It has no outcome if one of its levels has none;
-        # it then gets the status of the first such level.
+        # A run with a trapped level is at best trapped. If a level has no outcome, neither has the run, which
+        # gets the status of the first such level.
         trapped = np.any(levels == Status.TRAPPED, axis=1)
         status[trapped & (status == Status.CONVERGED)] = Status.TRAPPED
         for level in levels.T[::-1]:
@@ -269,7 +269,7 @@ def _prune_reduced(
     level_time: float,
     train: Callable[[Starts, float, BoolArray | None], FlowResult[Any]],
 ) -> PruneResult:
-    """Prune reduced starts once, to one coordinate: where |p| > q, the largest |w_i| is the target's."""
+    """Prune reduced starts once, to one coordinate; if |p| > q, this is the target's (largest |w_i|)."""
     if (
         not isinstance(problem, Population)
         or problem.targets > 1

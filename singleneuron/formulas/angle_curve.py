@@ -1,4 +1,4 @@
-"""Tables of the universal angle curve of balanced flows in d > 1: the time on it, its inverse, and the norm.
+"""Tables of the universal angle curve of balanced flows in d > 1: angle to time, time to angle, and the norm.
 
 theta is the angle between w and the target v, delta = pi - theta. Angles are passed as x = log tan(theta/2),
 so that delta stays accurate when w is nearly antiparallel to v.
@@ -15,7 +15,7 @@ from singleneuron.problem.arguments import Array
 
 
 class AngleCurve(NamedTuple):
-    """The universal angle curve: dx/dT = -delta/(2 pi), T = 0 at x = 0, and the growth of the norm along it.
+    """The universal angle curve, dx/dT = -delta/(2 pi) with T = 0 at x = 0, and the norm along it.
 
     The tables hold polynomial coefficients, one row per cell of a uniform grid. Beyond the grid, series
     replace them.
@@ -32,7 +32,7 @@ class AngleCurve(NamedTuple):
     time_min, time_max : float
         First and last T of the table `angle`.
     near_pi, near_zero : float
-        Constants of the series T = near_pi - 2 pi/delta + ... near theta = pi and T = near_zero - 2 x - ...
+        Constants in the series T = near_pi - 2 pi/delta + ... near theta = pi and T = near_zero - 2 x - ...
         near theta = 0.
     """
 
@@ -52,7 +52,7 @@ SPLINE_DEGREE = 7
 @routine
 def _piecewise(rows: Array, position: float) -> float:
     """Evaluate the polynomial of cell floor(position) at the fractional part of `position`."""
-    cell = max(0, min(int(position), rows.shape[0] - 1))  # in range even at the grid's end and for NaN
+    cell = max(0, min(int(position), rows.shape[0] - 1))  # a valid row even at the grid's end and for NaN
     z = position - cell
     value = rows[cell, SPLINE_DEGREE]
     for power in range(SPLINE_DEGREE - 1, -1, -1):

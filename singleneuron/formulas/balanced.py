@@ -23,7 +23,7 @@ from singleneuron.formulas.line import side_flow
 from singleneuron.kernels.compiling import kernel, routine
 from singleneuron.problem.arguments import Array
 
-M_LINE = 1e-304  # w counts as parallel to v or -v if the tangent of half the angle to it is below this
+M_LINE = 1e-304  # w counts as parallel to v or -v if the tangent of half the angle between them is below this
 
 
 @kernel()
@@ -49,7 +49,7 @@ def angle_time_x(x: ArrayLike) -> Array:
     Returns
     -------
     ndarray
-        T, of the same shape; near theta = pi, it has the relative error of delta = pi - theta.
+        T, of the same shape; near theta = pi, its relative error is the same as that of delta = pi - theta.
 
     References
     ----------
@@ -85,7 +85,7 @@ def universal_x(time: ArrayLike) -> Array:
 
 
 def angle_time(theta: ArrayLike) -> Array:
-    """Compute T(theta) = 2 pi int_theta^{pi/2} dphi / ((pi - phi) sin(phi)), the angle's time on the curve.
+    """Compute T(theta) = 2 pi int_theta^{pi/2} dphi / ((pi - phi) sin(phi)), the time on the curve.
 
     Along a balanced population flow (d > 1), T(theta(t)) = T(theta(0)) + t if a > 0, and T(theta(0)) - t if
     a < 0, for any d and any norm.
@@ -163,8 +163,8 @@ def _balanced_point(a: float, p: float, q: float, t: float, curve: AngleCurve) -
     """Compute `balanced_flow` for one start.
 
     The angle moves along the universal curve: T <- T + sign(a) t. With E and H as in `AngleCurve` and
-    rho = |w|, d(E/rho^2)/dt = E, so E/rho^2 grows by t + |change of H|. This growth is divided by E at the
-    start or at t, whichever is larger, so that nothing overflows. Here m = e^{-|x|}.
+    rho = |w|, d(E/rho^2)/dt = E, so E/rho^2 grows by t + |change of H|. This growth is divided by the
+    larger of E at the start and E at t, so that nothing overflows. In the code, m = e^{-|x|}.
     """
     norm = abs(a)
     if norm == 0.0 or t == 0.0:
@@ -205,8 +205,8 @@ def _balanced_kernel(a, p, q, t, curve, a_t, p_t, q_t):
 def balanced_flow(a: ArrayLike, p: ArrayLike, q: ArrayLike, t: ArrayLike) -> tuple[Array, Array, Array]:
     """Compute (a, p, q) of the balanced population flow in d > 1 at time t; all arguments broadcast.
 
-    At q = 0 the problem has one coordinate, as in `line_flow`. Relative errors are about 1e-13 times the
-    condition number of the flow.
+    If q = 0, w stays on the line through v, and the result is the same as from `line_flow`. Relative errors
+    are about 1e-13 times the condition number of the flow.
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ def flip_angle(t: ArrayLike) -> Array:
     """Compute the angle from which a balanced flow with a > 0 reaches pi/2 at time t.
 
     This is the angle theta* >= pi/2 with T(theta*) = -t. Flows that start at a smaller angle have w_1 > 0 at
-    t. So with one target coordinate and rewind time t, P(WR succeeds) = P(theta(0) < theta*)/2.
+    time t. So with one target coordinate and rewind time t, P(WR succeeds) = P(theta(0) < theta*)/2.
 
     Parameters
     ----------

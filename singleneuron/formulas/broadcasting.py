@@ -17,7 +17,7 @@ def flattened(*arrays: ArrayLike, whole: int = 1) -> tuple[tuple[int, ...], list
     """Broadcast arrays to their common shape and flatten them; return the shape and the arrays.
 
     The first `whole` arrays are always expanded to the common shape. A later array that has only one entry
-    is not; `broadcast_at` reads that entry for every i.
+    keeps it; `broadcast_at` then reads this entry for every i.
     """
     values = [np.asarray(array, dtype=np.float64) for array in arrays]
     shape = np.broadcast_shapes(*(value.shape for value in values))
@@ -39,7 +39,7 @@ def check_nonnegative_time(t: ArrayLike) -> None:
 
 
 def check_balanced(a: Array, rho: Array) -> None:
-    """Raise a ValueError that names the first start where |a| is not |w|."""
+    """Raise a ValueError if |a| and |w| differ at some start; the message names the first one."""
     # The bound is loose, so that integrated states pass: the check is for wrong arguments, not for rounding.
     wrong = np.flatnonzero(np.abs(np.abs(a) - rho) > 1e-6 * rho + 1e-300)
     if wrong.size:

@@ -1,4 +1,4 @@
-"""Gradient descent in closed form: what one step does to random starts, and when descent cannot settle."""
+"""Gradient descent in closed form: the effect of one step on random starts, and the stable learning rates."""
 
 import numpy as np
 
@@ -8,15 +8,16 @@ from singleneuron.problem.problem import angle_kernel
 
 STABLE_RATE = 2.0
 """Descent can settle at a minimum only below this learning rate. At the minima a w_1 = 1 of the population
-loss, its curvature across them is (a^2 + w_1^2)/2 >= 1, and with a rate above 2/curvature descent leaves."""
+loss, its curvature across them is (a^2 + w_1^2)/2 >= 1; a rate above 2/curvature drives descent away."""
 
 
 def hop_rate(d: int, algorithm: str, *, learning_rate: float, scale: float = 1.0) -> float:
     """Compute the share of balanced starts (d > 1) that are on the side of success after one descent step.
 
-    This side is w_1 > 0 and a > -w_1 for IMP's last level, and a > 0 for LRR's dense level. The flow never
-    enters it from outside, but a large step may: with IMP, w_1 < 0 becomes w_1 (1 - rate a^2/2); with LRR,
-    a = -rho becomes rho (rate (rho^2/2 + k(theta)) - 1). The share is a mean over 2^15 Sobol points.
+    The side of success is w_1 > 0 and a > -w_1 for IMP's last level, and a > 0 for LRR's dense level. The
+    flow never enters it from outside, but a large step may: with IMP, w_1 < 0 becomes
+    w_1 (1 - rate a^2/2); with LRR, a = -rho becomes rho (rate (rho^2/2 + k(theta)) - 1). The share is a mean
+    over 2^15 Sobol points.
 
     Parameters
     ----------

@@ -84,7 +84,7 @@ def side_flow(a: float, w: float, rate: float, slope: float, t: float) -> tuple[
 
 @routine
 def _crossing(a: float, w: float, rate: float, slope: float) -> float:
-    """Compute the time at which w reaches 0: there w (1 - kappa tau) = -sigma tau a, as in `side_flow`."""
+    """Compute when w reaches 0, that is, w (1 - kappa tau) = -sigma tau a in the symbols of `side_flow`."""
     if w == 0.0:
         return 0.0
     excess = abs(a) - abs(w)
@@ -121,7 +121,7 @@ def _line_kernel(a, w, t, c_pos, s_pos, c_neg, s_neg, balanced, a_t, w_t):
             a_t[i], w_t[i] = side_flow(a0, w0, rate, slope, time)
             continue
         stop = math.copysign(math.sqrt(abs(a0) - abs(w0)) * math.sqrt(abs(a0) + abs(w0)), a0)
-        # Beyond w = 0 the other side's statistics drive w: onwards, or back to 0, and then w stays at 0.
+        # Beyond w = 0 the statistics of the other side apply. They drive w onwards, or hold it at 0.
         if other_rate > 0.0 and np.sign(slope) * np.sign(other_slope) > 0.0:
             a_t[i], w_t[i] = side_flow(stop, math.copysign(0.0, -w0), other_rate, other_slope, time - arrival)
         else:
@@ -155,9 +155,9 @@ def line_flow(
     """Compute (a, w) of the flow in one coordinate at time t; all arguments broadcast.
 
     For w > 0 the flow is a' = c_pos w (s_pos - a w), w' = c_pos a (s_pos - a w); for w < 0 it is the same
-    with c_neg and s_neg. A w that reaches 0 crosses it if both sides drive it in the same direction, and else
-    stays there; a start at w = 0 stays there too (phi'(0) = 0). Errors are a few ulp of max(|a|, |w|) times
-    the condition number of the flow.
+    with c_neg and s_neg. When w reaches 0, it crosses if both sides drive it in the same direction;
+    otherwise it stays at 0, as does a start with w = 0 (phi'(0) = 0). Errors are a few ulp of max(|a|, |w|)
+    times the condition number of the flow.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def line_flow(
     Returns
     -------
     a, w : ndarray
-        The state at t, each of the common shape. A w of 0 carries the sign of the side that it came from.
+        The state at t, each of the common shape. If w is 0, its sign bit shows the side that it came from.
 
     Raises
     ------
@@ -218,8 +218,8 @@ def crossing_time(
 ) -> Array:
     """Compute the time at which w first reaches 0.
 
-    With c = a^2 - w^2, and s for the side on which w starts, the time is finite iff c > 0, a w s < 0 and that
-    side has data.
+    Let c = a^2 - w^2, and let s be `s_pos` or `s_neg`, for the side on which w starts. The time is
+    finite iff c > 0, a w s < 0 and this side has data.
 
     Parameters
     ----------

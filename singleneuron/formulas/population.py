@@ -7,7 +7,7 @@ from singleneuron.problem.arguments import Array
 
 
 def population_limit(c: ArrayLike) -> Array:
-    """Compute the limit of a for a population flow that reaches the target, from its balance c = a^2 - |w|^2.
+    """Compute lim a(t) for population flows that reach the target, from the balance c = a^2 - |w|^2.
 
     At the target a > 0 and a |w| = 1, hence a^2 = (c + sqrt(c^2 + 4))/2.
 

@@ -52,8 +52,8 @@ def _sums_of_squares(n: int) -> tuple[Array, Array]:
 def drawn_line(n: int, noise: float) -> Line:
     """Draw the statistics of n samples in one coordinate.
 
-    For a given sum of x^2 on a side, the s of that side is normal. Its mean is the s of the population, and
-    its variance is noise^2 divided by that sum.
+    Given the sum of x^2 on a side, `s` on that side is normal. Its mean is the population's `s`, and its
+    variance is noise^2 divided by the sum.
     """
     from scipy.special import ndtri
 

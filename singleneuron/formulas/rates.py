@@ -35,7 +35,7 @@ def _line_rate(base: float, rescued: float, n: int | None, noise: float) -> floa
 
     `base` is P(w > 0, a > -w), and `rescued` is P(w < 0, a > -w, not balanced). Label noise carries the
     starts of the second kind across w = 0 if s_neg > 0, which holds for half of all data sets with samples on
-    both sides. If no sample has x > 0, which has probability 2^-n, nothing is learned.
+    both sides. With probability 2^-n, no sample has x > 0, and nothing is learned.
     """
     if n is None:
         return base
@@ -58,10 +58,10 @@ def _timed_rate(
 ) -> float:
     """Compute P(the last level succeeds within `level_time`), if it has one coordinate.
 
-    It starts from the dense level's (a, w_1) at `moment`. Both levels have closed forms: the dense one is the
-    balanced flow, evaluated at `moment` and, to choose the mask, at `level_time`; the last one is the flow in
-    one coordinate, with the statistics of n samples or of the population. Starts and data are averaged over
-    2^15 Sobol points, with errors of about 1e-3.
+    The last level starts from the dense level's (a, w_1) at `moment`. Both levels have closed forms: the
+    dense one is the balanced flow, evaluated at `moment` and, to choose the mask, at `level_time`; the last
+    one is the flow in one coordinate, with the statistics of n samples or of the population. Starts and data
+    are averaged over 2^15 Sobol points, with errors of about 1e-3.
     """
     u = uniform_points(3 if n is None else DRAWN)
     p, second, r = normal_points(d, u)
@@ -111,7 +111,7 @@ def predicted_rate(
     imp: str = "keep",
     tolerance: float = TOLERANCE,
 ) -> float:
-    """Predict the probability that gradient flow succeeds over random starts and data; NaN without a formula.
+    """Predict the probability that gradient flow succeeds over random starts and data; NaN if unknown.
 
     IMP and WR succeed iff their last level does, which starts from (a, mask * w) at time 0 or at the rewind
     time; LRR succeeds iff the dense level does. For balanced WR with one target coordinate, the share
@@ -120,9 +120,9 @@ def predicted_rate(
     there is a formula only if theory follows a run to its end: with one target coordinate, and either d = 1
     or a balanced dense level.
 
-    With n > 1 samples, theory only covers the flow in one coordinate. So there is a formula for d = 1. There
-    is also one for IMP's last level from balanced starts with one target coordinate, if n is large enough for
-    the dense level to find the target's mask. There is none for how often the dense level itself succeeds.
+    With n > 1 samples, theory only covers the flow in one coordinate. So there is a formula for d = 1, and
+    another for IMP's last level from balanced starts with one target coordinate, if n is large enough for the
+    dense level to find the target's mask. There is no formula for the success rate of the dense level itself.
 
     Parameters
     ----------

@@ -27,8 +27,8 @@ def line_success(a: Array, w: Array, line: Line | None = None, c: Array | None =
 def dense_success(a: Array, p: Array, q: Array, c: Array | None = None) -> NDArray[np.bool_]:
     """Return whether the population flow succeeds from (a, p = w.v, q = |w_perp|): iff a > -|w|.
 
-    If q = 0 the problem has one coordinate. From balanced starts the condition is a > 0 (Lemma 2.2); at any
-    other balance it is beyond the paper.
+    From balanced starts with q > 0 the condition is a > 0 (Lemma 2.2); at any other balance it is beyond the
+    paper. If q = 0, `line_success` gives the condition.
     """
     if c is None:
         c = balance(Reduced(a, p, q))
@@ -50,9 +50,9 @@ def predicted(
     formula for balanced starts with one target coordinate: it succeeds iff a > 0 and theta < pi/2 at the
     rewind time.
 
-    On samples, theory covers only the flow in one coordinate, whose statistics decide. This is the case if
-    d = 1, and in IMP's last level with one target coordinate, *given* that the mask which the dense level
-    finds on these samples keeps the target.
+    On samples, theory covers only the flow in one coordinate: all levels if d = 1, and IMP's last level if
+    the target has one coordinate. The prediction for that level *assumes* that the mask which the dense
+    level finds on these samples keeps the target.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def _imp_success(problem: Problem, starts: Starts, reduced: Reduced, rebalances:
     last = reduce(problem, starts, np.broadcast_to(mask, starts.w.shape))
     if rebalances:
         return dense_success(np.sign(a), last.p, last.q, np.zeros(a.shape)).astype(float)
-    if c is None:  # compute it as the flow does
+    if c is None:  # compute c as the flow does
         c = balance(State(a, np.where(mask, starts.w, 0.0)))
     else:
         c = c + reduced.p**2 + reduced.q**2 - last.p**2 - last.q**2

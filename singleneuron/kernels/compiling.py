@@ -2,7 +2,7 @@
 
 numba's own cache watches only the file that contains an entry point, so editing a callee in another file
 would leave stale machine code behind. Here the cache folder is named after a digest of the sources: an edit
-to a kernel's module, or to any module of this package that this module imports, triggers recompilation.
+to a kernel's module, or to any module of this package that it imports, triggers recompilation.
 """
 
 import ast
@@ -51,7 +51,7 @@ def _top_level_package(module: Path) -> Path:
 
 
 def _imported(path: Path, top: Path) -> Iterator[Path]:
-    """Yield the files of the package `top` that a module imports, anywhere in it and in any form.
+    """Yield the files of the package `top` that a module imports, in any form, at the top or in functions.
 
     A package's `__init__.py` is included only if a name is imported from it: `singleneuron/__init__.py`
     imports everything public, and would otherwise make every kernel depend on every module.
@@ -195,7 +195,7 @@ def kernel(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
         before, config.CACHE_DIR = config.CACHE_DIR, str(cache_directory(Path(function.__code__.co_filename)))
         try:
             dispatcher: Any = numba.njit(error_model="numpy", nogil=True, parallel=parallel)(function)
-            dispatcher._cache = _Cache(function)  # `cache=True` would set numba's own cache here
+            dispatcher._cache = _Cache(function)  # `cache=True` would select numba's own cache instead
             return dispatcher
         finally:
             config.CACHE_DIR = before

@@ -22,8 +22,8 @@ from singleneuron.kernels.dop853_step import (
     step_factor,
 )
 
-MAX_STEPS = 2_000_000  # a trajectory that needs more fails
-MAX_CERTAIN_STEPS = 100_000  # with `limit`, a trajectory whose limit is certain stops after this many
+MAX_STEPS = 2_000_000  # a trajectory fails if it needs more
+MAX_CERTAIN_STEPS = 100_000  # with `limit`, a trajectory stops after this many once its limit is certain
 LEAST_STEP = 1e-290
 
 # The reasons for which `solve` returns.
@@ -33,7 +33,7 @@ END, EVENT, CONVERGED, CERTAIN, FAILED, AMBIGUOUS, RUNNING = 0, 1, 2, 3, 4, 5, 6
 # the new step; the comment on `dop853_step.FLOOR_OF_THREE` says why.
 FLOOR_OF_LAST = 0.1
 
-# Indices into s, an array of KNOWN numbers that describes a trajectory between two steps:
+# Indices into `s`, an array of `KNOWN` numbers that describes a trajectory between two steps:
 # T, FILLED, TRIED: the time, the number of recorded times, and the number of steps tried.
 # STEP, LAST: the size of the next step, and whether it ends at the last time.
 # INSIDE: whether the state is within tolerance of its target.
@@ -88,8 +88,8 @@ def parts(rhs, gauge):
     def within(p, y, h, k, k_within, out):
         """Compute y(h) within an accepted step by a separate step, given k[0] = rhs(y).
 
-        The dense output is *not* used here, only to locate events: its order is lower, and nothing controls
-        its error, which on long smooth steps reaches hundreds of times the tolerance.
+        The dense output is used only to locate events, *not* to compute states: its order is lower, and
+        nothing controls its error, which on long smooth steps reaches hundreds of times the tolerance.
         """
         k_within[0] = k[0]
         step(p, y, h, k_within, out)

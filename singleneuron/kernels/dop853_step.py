@@ -56,10 +56,10 @@ def attempt(rhs, p, y, h, k, y1):
         stage(rhs, p, y, h, k, s, y1)
 
 
-# DOP853's error estimate passes through 0 where its part of order 5 changes sign. There, steps with errors of
-# hundreds of times the tolerance would be accepted, in about one in 10,000 balanced population flows. So two
-# more estimates of the same order in h bound it from below: one from the part of order 3, one from the last
-# step.
+# DOP853's error estimate passes through 0 where its part of order 5 changes sign. On its own it would accept
+# steps there whose errors are hundreds of times the tolerance, in about one of 10,000 balanced population
+# flows. So two more estimates of the same order in h bound it from below: one from the part of order 3, one
+# from the last step.
 FLOOR_OF_THREE = 0.1
 
 
@@ -222,7 +222,7 @@ def interpolate(y, dense, fraction, out):
 
 @template
 def locate(gauge, which, p, y, y1, dense, g, scratch):
-    """Locate the fraction of the step at which g[which], > 0 at the start and <= 0 at the end, falls to 0.
+    """Locate the fraction of the step at which g[which] falls to 0, from > 0 at the start to <= 0 at the end.
 
     The Illinois form of regula falsi is used: it keeps a bracket, converges superlinearly, and needs no
     derivative.

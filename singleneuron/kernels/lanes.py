@@ -12,7 +12,8 @@ integers. w is LANES, passed as an argument because the compiler would unroll lo
 
 After a step, ``watch(b, bits, w, tolerance, near)`` measures the lanes. It sets the first row of the
 derivative to 1 if the state is within tolerance of its target, and the second row to 1 if there is an event,
-if the flow cannot reach the state, or if the state is so near the target that the rest is known; else to 0.
+if the flow cannot reach the state, or if the state is so near the target that the rest of the trajectory is
+known. Otherwise, each is set to 0.
 """
 
 import math
@@ -221,12 +222,12 @@ def build(rhs, watch, size, rows):
             ratio *= ratio
             ratio *= ratio
             error = max(error, FLOOR_OF_LAST * b[last_error * LANES + lane] * ratio * ratio)
-            # If the error or `three` is NaN, its comparison is false and the error becomes infinite.
+            # If the error or `three` is NaN, its comparison is false, and the error is set to infinity.
             b[sum5 * LANES + lane] = error if error < math.inf and three >= 0.0 else math.inf
 
     @routine
     def clear(b, w):
-        """Set a lane's stages to 0 if one is not finite, since the next step multiplies some stages by 0."""
+        """Set a lane's stages to 0 if any is not finite, since the next step multiplies some of them by 0."""
         broken = 0.0
         for lane in range(w):
             broken += 1.0 if b[sum5 * LANES + lane] == math.inf else 0.0

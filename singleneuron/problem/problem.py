@@ -11,7 +11,7 @@ from signflow.machine import check_memory
 from singleneuron.problem.arguments import Array, finite_array, freeze, integer_in_range, number
 
 LEAST_BALANCE = 1e-280
-"""If |c| is below this but not 0, no digit of c is right: the squares whose difference it is underflow."""
+"""If 0 < |c| < LEAST_BALANCE, no digit of c is right: c is a difference of squares, and they underflow."""
 
 
 class Line(NamedTuple):
@@ -25,7 +25,7 @@ class Line(NamedTuple):
     c_pos, c_neg : float or ndarray, shape (B,)
         (1/n) sum x^2 over the samples with x > 0 or x < 0, respectively; 0 if there are none.
     s_pos, s_neg : float or ndarray, shape (B,)
-        sum x y / sum x^2 over the same samples: the value of a w that fits these samples best.
+        sum x y / sum x^2 over the same samples: the product `a w` that fits these samples best.
 
     References
     ----------

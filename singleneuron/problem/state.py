@@ -39,7 +39,7 @@ class State:
         Inner weights.
     c : ndarray, shape (B,), optional
         The balance a^2 - |w|^2 if it is known by construction (0 if balanced); one number applies to all. The
-        flow conserves it, but rounding of a and w does not, and one ulp decides between death and escape.
+        flow conserves it, but rounding of a and w changes it, and an ulp can decide between death and escape.
 
     Raises
     ------
@@ -77,7 +77,7 @@ class State:
 
     @property
     def size(self) -> int:
-        """Number of students, not counting times."""
+        """Number of students B, at each time of a path."""
         return int(self.a.shape[-1])
 
     def __getitem__(self, index: Any) -> "State":
@@ -130,7 +130,7 @@ class Reduced:
 
     @property
     def size(self) -> int:
-        """Number of students, not counting times."""
+        """Number of students B, at each time of a path."""
         return int(self.a.shape[-1])
 
     def __getitem__(self, index: Any) -> "Reduced":
@@ -166,7 +166,7 @@ def unit_overlap(problem: Problem, mask: NDArray[np.bool_] | None = None) -> tup
 
 
 def reduce(problem: Problem, state: State, mask: NDArray[np.bool_] | None = None) -> Reduced:
-    """Reduce a state to (a, p, q) about v, or about mask * v, the part of the target that a mask keeps.
+    """Reduce a state to (a, p, q) relative to v or, with a mask, to mask * v, the part of v that it keeps.
 
     Parameters
     ----------
@@ -205,8 +205,8 @@ def reduce(problem: Problem, state: State, mask: NDArray[np.bool_] | None = None
 def _projection(w: Array, kept: NDArray[np.bool_]) -> tuple[Array, Array]:
     """Return p = w.v and p v, where v is the unit vector with equal entries in the coordinates `kept`.
 
-    The mean of w over these coordinates is computed from the differences to its first entry there. So if w is
-    parallel to v, and its entries there are all equal, w - p v is exactly 0.
+    The mean of w over these coordinates is computed as its first entry there plus the mean difference from
+    that entry. So if w is parallel to v, which makes these entries equal, w - p v is exactly 0.
     """
     count = kept.sum(axis=-1)
     first = np.take_along_axis(w, np.broadcast_to(np.argmax(kept, axis=-1), w.shape[:-1])[..., None], axis=-1)
@@ -248,8 +248,8 @@ def expand(problem: Problem, reduced: Reduced, origin: State, mask: NDArray[np.b
 def balance(state: Starts) -> Array:
     """Compute the balance c = a^2 - |w|^2, which every gradient flow of L conserves.
 
-    If |a| equals the largest |w_i| to the last bit, c is computed as minus the sum of the other w_i^2. In the
-    norm |w| they could be lost to rounding, but the sign of c decides the limit.
+    If |a| equals the largest |w_i| to the last bit, c is computed as minus the sum of the other w_i^2.
+    Computed from |w|, c could lose them to rounding, and with them its sign, which decides the limit.
 
     Parameters
     ----------
@@ -275,7 +275,7 @@ def balance(state: Starts) -> Array:
     level = a == size.max(axis=-1)
     if level.any():
         others = np.sort(size[level], axis=-1)[..., :-1]
-        # Where the other squares underflow, keep the sign of c: it decides the limit.
+        # If the other squares underflow, keep the sign of c, because it decides the limit.
         least = np.minimum(LEAST_BALANCE, 1e-20 * a[level] ** 2) * others.any(axis=-1)
         c[level] = 0.0 - np.maximum(np.sum(others**2, axis=-1), least)
     return c

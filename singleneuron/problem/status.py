@@ -33,7 +33,7 @@ ON_PLANE = 1e-12
 
 
 class Status(IntEnum):
-    """Outcome of a trajectory; the first two count as success, the next two as failure.
+    """Outcome of a trajectory; CONVERGED and TRAPPED count as success, DEAD and STUCK as failure.
 
     Examples
     --------
@@ -60,7 +60,7 @@ class Status(IntEnum):
     """The integrator gave up: the flow is too stiff for the allowed number of steps, or numbers overflow or
     underflow."""
     AMBIGUOUS = 6
-    """The flow on samples has no unique continuation, because the weight a passed 0 while w was sliding."""
+    """The flow on samples has no unique continuation, because the weight `a` passed 0 while w was sliding."""
 
     @property
     def label(self) -> str:
@@ -138,8 +138,8 @@ def population_status(
     """
     theta = 2 * np.arctan(np.exp(np.clip(x, -700, 700)))
     near = (np.abs(a * np.exp(log_rho) - 1) <= tolerance) & (theta <= tolerance)
-    # If c < 0, a small w does not mean death: a changes sign and w grows again. The sign bit is tested
-    # because from a balanced start with a < 0, a tends to -0.0.
+    # If c < 0, a small w does not mean death: `a` changes sign, and w grows again. The sign bit is tested
+    # because `a` tends to -0.0 from a balanced start with a < 0.
     dies = np.signbit(a) & (c >= 0)
     return np.select(
         [overlap < 1, near, dies, a > 0],
@@ -182,7 +182,7 @@ def line_status(
     """
     s_pos, s_neg = np.asarray(line.s_pos), np.asarray(line.s_neg)
     near = (w > 0) & (np.abs(a * w - s_pos) <= tolerance) & (a * s_pos > 0) & (np.asarray(line.c_pos) > 0)
-    towards = a * np.sign(s_pos)  # if this is > 0, a w moves towards s_pos wherever w > 0
+    towards = a * np.sign(s_pos)  # if this is > 0, the product `a w` moves towards s_pos wherever w > 0
     # From w < 0 the line w = 0 is reached iff c > 0 and a s_neg > 0, and then crossed iff a s_pos > 0.
     crosses_up = (w < 0) & (c > 0) & (a * s_neg > 0) & (towards > 0)
     crosses_up &= (np.asarray(line.c_neg) > 0) & (np.asarray(line.c_pos) > 0)
@@ -195,10 +195,10 @@ def line_status(
 
 
 def _on(problem: Sample, a: float, z: Array, near: NDArray[np.bool_], step: float) -> NDArray[np.intp]:
-    """Return the indices of the hyperplanes that a state slides on: those that `near` (n,) marks, and more.
+    """Return the indices of the hyperplanes on which a state slides: those marked in `near` (n,), and others.
 
     Descent (step > 0) hops back and forth across the marked hyperplanes. A hop changes w.x_i by at most
-    step |a/n| sum_j |y_j x_j.x_i| over the marked j. Every attracting hyperplane within that reach is added.
+    step |a/n| sum_j |y_j x_j.x_i| over the marked j. Attracting hyperplanes within reach are added.
     """
     on = np.flatnonzero(near)
     if step:
@@ -244,7 +244,7 @@ def sample_status(
 
     A state has converged if |A_S u - b_S| <= tolerance s/2 and it is on the target's side: a > 0 and w.v > 0.
     A state at rest elsewhere is stuck. A state is dead if no sample is active (one with w.x_i = 0 up to
-    `ON_PLANE` counts as inactive); if a < 0 <= c, since a never changes sign; if a < 0 and |w| is below
+    `ON_PLANE` counts as inactive); if a < 0 <= c, since `a` never changes sign; if a < 0 and |w| is below
     `TINY_NORM`; or if it is a limit at which all active samples have label 0, since its output is then 0.
 
     Parameters

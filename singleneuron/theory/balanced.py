@@ -1,6 +1,6 @@
 """Balanced population flows in d > 1 (Lemma 2.2): one universal angle curve, and the norm along it.
 
-Here a = sign * rho with sign = +1 or -1. Everything here is beyond the paper.
+In this module, a = sign * rho with sign = +1 or -1. All its results are beyond the paper.
 """
 
 import sympy as sp
@@ -34,7 +34,7 @@ def balanced_flow(sign: int) -> Flow:
 
 
 def angle_equation() -> Claims:
-    """If a = +-rho, theta' = +-k'(theta): the angle decouples from the norm and d, and T(theta)' = +-1.
+    """If a = +-rho, theta' = +-k'(theta), which depends on neither the norm nor d, and T(theta)' = +-1.
 
     So all flows lie on one curve: theta(t) = Theta(T(theta_0) +- t), where Theta is the inverse of T. Each +-
     is + for a > 0 and - for a < 0.
@@ -96,8 +96,8 @@ def bernoulli_solution() -> Claims:
 def flip_time() -> Claims:
     """From theta_0 = pi/2 + z, w_1 turns positive after 4 z + (4/pi) z^2 + ((2/3) + 16/(3 pi^2)) z^3 + ...
 
-    This time is -T(theta_0), and theta' = -1/4 at pi/2 for a > 0. For random directions z is about
-    N(0, 1/d): the larger d is, the earlier the flip.
+    This time is -T(theta_0), and theta' = -1/4 at pi/2 for a > 0. For random directions, z is
+    approximately N(0, 1/d): the larger d is, the earlier the flip.
     """
     z = sp.Symbol("z", positive=True)
     speed = -sp.diff(angle_time(theta), theta).subs(theta, sp.pi / 2 + z)

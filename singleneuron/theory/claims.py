@@ -29,7 +29,7 @@ SIGN_PREDICATES = {
 
 
 def simplified(expression: sp.Expr) -> sp.Expr:
-    """Apply the routes to `expression` one after the other, from the cheapest, until it is 0."""
+    """Apply sympy's simplifications to `expression` in turn, the cheapest first, until the result is 0."""
     for route in ROUTES:
         expression = route(expression)
         if expression == 0:
@@ -54,7 +54,7 @@ class Equation:
     derived : sympy.Expr
         The quantity as derived from the loss; must equal `stated`.
     where : dict of sympy.Symbol to sympy.Expr
-        What the symbols of `stated` are in terms of the symbols of `derived`.
+        Definitions of symbols in `stated` in terms of the symbols in `derived`.
     given : sympy.Boolean
         Condition under which the claim holds, for display.
     """
@@ -124,7 +124,7 @@ class Inequality:
 
 
 def consistent(condition: Boolean) -> bool:
-    """Return whether any real numbers satisfy a condition made of linear relations.
+    """Return whether any real numbers satisfy a condition built from linear relations.
 
     The test, Fourier-Motzkin elimination, is exact. (sympy's own procedure, `satisfiable` with
     `use_lra_theory`, calls some conditions inconsistent although real numbers satisfy them.)
@@ -160,12 +160,12 @@ def _feasible(relations: Iterable[Boolean]) -> bool:
 
 @dataclass(frozen=True)
 class Implication:
-    """The claim that `premise` implies `conclusion`: no state satisfies the premise but not the conclusion.
+    """The claim that `premise` implies `conclusion`: every state that satisfies the one satisfies the other.
 
     Attributes
     ----------
     premise, conclusion : sympy.Boolean
-        Conditions made of linear relations.
+        Conditions built from linear relations.
     """
 
     premise: Boolean

@@ -1,7 +1,7 @@
 """Flows nearly antiparallel to the target: how long they take to turn, and how a neuron dies.
 
-The leading orders of the exact flow in delta = pi - theta give a reduced system, which is solved exactly.
-Everything here is beyond the paper.
+To leading order in delta = pi - theta, the exact flow becomes a reduced system, which is solved exactly.
+All results of this module are beyond the paper.
 """
 
 import sympy as sp
@@ -67,10 +67,11 @@ def fast_escape() -> Claims:
 
 
 def slow_escape() -> Claims:
-    """If c < 0 and a_0 delta_0 < pi |c| rho_0, delta stalls at delta_1, then creeps along the slow manifold.
+    """If c < 0 and a_0 delta_0 < pi |c| rho_0, delta stalls at delta_1, then falls slowly.
 
-    1/delta_1 = 1/delta_0 - a_0/(pi |c| rho_0). On the slow manifold, rho^2 = |c| and a = 2k/rho, the value at
-    which a' = 0. There delta' = delta^5/(6 pi^2 |c|), so the escape takes (3 pi^2/2) |c|/delta_1^4.
+    1/delta_1 = 1/delta_0 - a_0/(pi |c| rho_0). The flow then follows a slow manifold: rho^2 = |c|, and
+    a = 2k/rho, the value at which a' = 0. On it, delta' = delta^5/(6 pi^2 |c|), so the escape takes
+    (3 pi^2/2) |c|/delta_1^4.
     """
     _, inverse = _fast_phase()
     stalled = sp.limit(inverse.subs(c, -deficit), t, sp.oo)
@@ -94,7 +95,7 @@ def sign_change_of_a() -> Claims:
     """If a < 0 and c < 0, a crosses 0 in finite time: with m = -a, m' < -|c| m/2 and x' < m/(2 sqrt|c|).
 
     So m decays exponentially while x = log tan(theta/2) stays bounded. Hence k has a positive lower bound,
-    and m' < -sqrt|c| k. If rho^2 = |c| and k were constant, m would reach 0 after the time
+    and m' < -sqrt|c| k. If rho^2 were |c| and k were constant, m would reach 0 after the time
     (2/|c|) log(1 + sqrt|c| m_0/(2 k)).
     """
     m, k, m0 = sp.symbols("m k m_0", positive=True)

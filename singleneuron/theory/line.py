@@ -69,8 +69,8 @@ def label_noise() -> Claims:
 def invariants() -> Claims:
     """On either side of w = 0, a + w, a - w and the residual s - a w keep their signs; the residual decays.
 
-    The derivative of each of the three is a multiple of that quantity. Since a^2 + w^2 >= |c|, the residual
-    decays exponentially if c != 0. Theorem 2.1 if balanced; beyond the paper otherwise.
+    The derivative of each of these quantities is a multiple of the quantity itself. Since a^2 + w^2 >= |c|,
+    the residual decays exponentially if c != 0. Theorem 2.1 if balanced; beyond the paper otherwise.
     """
     return (
         Equation(Rate(a + w), C * (s - a * w) * (a + w), rate(a + w, FLOW)),
@@ -80,10 +80,10 @@ def invariants() -> Claims:
 
 
 def switching_line() -> Claims:
-    """At w = 0 each side gives w' = C a s: the signs of a s_pos and a s_neg decide if w crosses or sticks.
+    """At w = 0 each side gives w' = C s a: the signs of s_pos a and s_neg a decide if w crosses or sticks.
 
-    The population flow (s_pos = 1, s_neg = 0) sticks if a < 0. From w < 0 it has (log |w|)' = -C a^2, so it
-    never reaches w = 0. All this holds at any balance; for balances other than 0 it is beyond the paper.
+    In the population flow (s_pos = 1, s_neg = 0), w sticks if a < 0. If w < 0, then (log |w|)' = -C a^2, so w
+    never reaches 0. All this holds at any balance; for balances other than 0 it is beyond the paper.
     """
     down, arrived = sp.Symbol("|a|", positive=True), sp.Eq(w, 0)
     return (
@@ -157,10 +157,10 @@ def half_sums() -> Claims:
 
 
 def crossing_time() -> Claims:
-    """When U = V = c > 0, w reaches 0: this takes log(1 + (1 - z)(Z + 1/Z)/((z + 1/Z)(Z - 1)))/(2 C R).
+    """When U = V = c > 0, w reaches 0, at t = log(1 + (1 - z)(Z + 1/Z)/((z + 1/Z)(Z - 1)))/(2 C R).
 
-    Here a w < 0 < s, z = U_0/c = |a + w|/|a - w| < 1 and Z = 2(s + R)/c; for s < 0, reverse the signs of w
-    and s. This time also equals log(1 + 2|w|/(sigma gap))/(2 C R) with
+    This is for a w < 0 < s, with z = U_0/c = |a + w|/|a - w| < 1 and Z = 2(s + R)/c; for s < 0, reverse the
+    signs of w and s. The time also equals log(1 + 2|w|/(sigma gap))/(2 C R) with
     gap = |a| - |w| + |w| kappa (1 + sigma + kappa)/((1 + sigma)(1 + kappa)). Beyond the paper.
     """
     z, Z, c, m = sp.symbols("z Z c m", positive=True)
@@ -184,7 +184,7 @@ def crossing_time() -> Claims:
 
 
 def noise_wedge() -> Claims:
-    """If only label noise (0 < s << c) drives w from w_0 < 0 < a_0, w = 0 after log(c |w_0|/(a_0 s))/(C c).
+    """Label noise (0 < s << c) drives w from w_0 < 0 < a_0 to 0 in the time log(c |w_0|/(a_0 s))/(C c).
 
     This is the leading order of the crossing time: as s -> 0, s e^(2 C R t) -> c |w_0|/a_0, and 2R -> c so
     fast that (2R - c) log s -> 0. Beyond the paper.

@@ -74,7 +74,7 @@ def active_sectors() -> list[tuple[bool, bool, sp.Expr, sp.Expr]]:
 
 
 def active_half_planes() -> Claims:
-    """phi(w.x) is active within pi/2 of w and off elsewhere, which gives the sectors of the integrals.
+    """phi(w.x) is active if the angle between x and w is below pi/2; this gives the sectors of the integrals.
 
     The directions within pi/2 of w are at angles arctan(s) to w, for real s; the others at pi + arctan(s).
     """
@@ -120,8 +120,8 @@ def loss_from_definition() -> Claims:
 def one_kept_coordinate() -> Claims:
     """In one coordinate z at angle theta to the target, s_pos = 2 k(theta) and s_neg = -2 k(pi - theta).
 
-    This is the case if a mask keeps only one of several target coordinates. Here s = E[z y]/E[z^2] over one
-    side of z = 0, and C = 1/2 on both sides. Beyond the paper.
+    This applies if a mask keeps only one of several target coordinates. In the statement, s is
+    E[z y]/E[z^2] over one side of z = 0, and C = 1/2 on both sides. Beyond the paper.
     """
     z = Z_STUDENT / rho
     claims: list[Equation] = []
@@ -231,8 +231,8 @@ def masked_target() -> Claims:
     Beyond the paper.
     """
     nu = sp.Symbol("nu", positive=True)
-    # p = w.u, with u the unit vector along mask * v. In the masked space p has the gradient u, and rho has
-    # the gradient w/rho.
+    # p = w.u, with u the unit vector along mask * v. In the masked space, grad p = u and
+    # grad rho = w/rho.
     kept = sp.acos(nu * p / rho)
     along_w, along_u = (-sp.diff(loss().subs(theta, kept), variable) for variable in (rho, p))
     flow = {rho: along_w + along_u * p / rho, p: along_u + along_w * p / rho}
@@ -273,7 +273,8 @@ def critical_points() -> Claims:
 def limit_state() -> Claims:
     """In the limit a rho = 1, so a^2 = (c + sqrt(c^2 + 4))/2; the flow stays bounded. Theorem A.1.
 
-    L = (a rho - 2k)^2/4 + (1 - 4k^2)/4 never grows, which bounds a rho; the difference a^2 - rho^2 is c.
+    L = (a rho - 2k)^2/4 + (1 - 4k^2)/4 never grows, which bounds the product of a and rho. Their squares
+    differ by c.
     """
     k, c = sp.Symbol("k", positive=True), sp.Symbol("c", real=True)
     square = (c + sp.sqrt(c**2 + 4)) / 2

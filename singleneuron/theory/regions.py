@@ -76,12 +76,12 @@ def success_region(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Z
 
 
 def line_region() -> Claims:
-    """One coordinate succeeds iff w > 0 and a > -w; if s_neg > 0, also from w < 0 < a + w. Theorem 2.1.
+    """In one coordinate, training succeeds iff w > 0 and a > -w or, if s_neg > 0, w < 0 < a + w. Theorem 2.1.
 
     a + w and s - a w keep their signs (`line.invariants`). Let a + w > 0. A flow with w > 0 could leave this
     side only at w = 0 with a > 0, but there w' = C a s_pos > 0. A flow with w < 0 has a > 0: if s_neg > 0,
-    then w' > 0 and w crosses 0; if s_neg <= 0, w stays < 0. Now let a + w < 0. If w > 0, then a w < 0, so a w
-    never reaches s_pos; at w = 0, w' < 0.
+    then w' > 0 and w crosses 0; if s_neg <= 0, w stays < 0. Now let a + w < 0. If w > 0, then a < 0, so the
+    product of a and w never reaches s_pos > 0; at w = 0, w' < 0.
     """
     a, w, s = a_line, w_line, slope
     size, depth, drive = sp.symbols("|a| |w| |s|", positive=True)
@@ -149,7 +149,7 @@ def dense_region() -> Claims:
 
 
 def line_region_in_the_plane() -> Claims:
-    """Once in {w_1 > 0, a > -w_1}, the dense flow stays there: what one coordinate can learn stays learnable.
+    """Once in {w_1 > 0, a > -w_1}, from which one coordinate succeeds, the dense flow stays in this region.
 
     On the boundary a = -w_1 <= 0, (a + w_1)' > 0. If a > 0, (w_1 e^(int a^2/2))' > 0: this derivative is a
     positive multiple of pi - theta + sin theta cos theta, which falls to 0 at theta = pi. Beyond the paper.

@@ -11,7 +11,7 @@ alpha = sp.Symbol("alpha", nonnegative=True)
 
 
 def sample_pull(active: bool) -> tuple[sp.Expr, sp.Expr]:
-    """Derive what a sample (x, y) with w.x = z adds to a', and the g for which it adds g x to w'."""
+    """Derive the contribution of a sample (x, y) with w.x = z to a', and g in its contribution g x to w'."""
     loss = error(student(a, z, active), y) / n
     return -sp.diff(loss, a), -sp.diff(loss, z)
 
