@@ -20,7 +20,7 @@ AXES = ("panel", "arm", "seed")  # the coordinates that identify a run in the ta
 
 
 def sign_table(levels: xr.Dataset, complete: Sequence[PlannedRun], folder: Path) -> xr.Dataset:
-    """Gather the histograms of complete runs into a table with the coordinates of `levels` and `flips`."""
+    """Gather the histograms of complete runs into a table with the coordinates of `levels`, and `flips`."""
     import xarray as xr
 
     panels, arms, seeds = (levels[axis].astype(str).values.tolist() for axis in AXES)

@@ -13,7 +13,7 @@ from deepexp.storage import records
 if TYPE_CHECKING:
     import xarray as xr
 
-# A pruned layer starves if it keeps fewer weights than the first number, or a share below the second.
+# A pruned layer starves if it keeps fewer than FEW[0] weights, or less than the fraction FEW[1] of them.
 FEW = 10, 0.01
 
 

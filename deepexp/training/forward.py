@@ -32,7 +32,7 @@ def compiled(net: nn.Module, machine: Machine) -> Forward:
 
 
 def in_precision(run: Forward, machine: Machine) -> Forward:
-    """Return `run` changed to compute in the precision of `machine` and to return float32 logits."""
+    """Make `run` compute in the precision of `machine` and return float32 logits."""
     if machine.precision != "bf16":
         return run
 

@@ -136,7 +136,7 @@ def _kept(problem: Problem, starts: Starts, mask: ArrayLike | None) -> BoolArray
     if mask is None:
         return None
     if not isinstance(starts, State):
-        raise ValueError("a mask needs starts with all their coordinates: pass them as State, not as Reduced")
+        raise ValueError("mask needs full states: pass starts as State, not as Reduced")
     kept = np.asarray(mask)
     if kept.dtype != bool or kept.shape not in (starts.w.shape, (starts.d,)):
         raise ValueError(

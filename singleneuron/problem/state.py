@@ -205,8 +205,8 @@ def reduce(problem: Problem, state: State, mask: NDArray[np.bool_] | None = None
 def _projection(w: Array, kept: NDArray[np.bool_]) -> tuple[Array, Array]:
     """Return p = w.v and p v, where v is the unit vector with equal entries in the coordinates `kept`.
 
-    The mean of w over these coordinates is computed as its first entry there plus the mean difference from
-    that entry. So if w is parallel to v, which makes these entries equal, w - p v is exactly 0.
+    The mean of these entries of w is computed as the first of them plus the mean difference from it. If w is
+    parallel to v, these entries are all equal, and w - p v is then exactly 0.
     """
     count = kept.sum(axis=-1)
     first = np.take_along_axis(w, np.broadcast_to(np.argmax(kept, axis=-1), w.shape[:-1])[..., None], axis=-1)

@@ -156,14 +156,14 @@ def square_at(values, parts, tau):
 
 @routine
 def limit_of(planes, cell, watch, y, c, close, goal):
-    """Return (whether y is certain to tend to the critical point of its cell, distance of a w from there).
+    """Return whether y is certain to tend to the critical point of its cell, and the distance |u - u*|.
 
     `goal` is set to that point. In a cell, L is quadratic in u = a w with a minimiser u*, and
     |grad L|^2 >= 2 a^2 lambda (L - L*), where lambda is the smallest positive eigenvalue of P A P. The
     remaining path is therefore no longer than sqrt(2 (L - L*)/lambda)/min|a|, and the flow stays in its cell
     if no event lies within that length. This proves nothing if the critical point is on the edge of the cell
-    (common with fewer samples than coordinates). A path shorter than `close` is then taken as certain, unless
-    w tends to 0, since another cell may lead away from there: see `fades`.
+    (common with fewer samples than coordinates). So y also counts as certain if this bound is below `close`.
+    The exception is w tending to 0: another cell may then lead away from the critical point (see `fades`).
     """
     # Over 50 lines: one proof, whose cases share the eigenvectors and the sums over them.
     d = y.size - 1

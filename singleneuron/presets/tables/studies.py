@@ -44,7 +44,7 @@ class Study(ExperimentPart):
     def compute(
         self, progress: Progress, *, directory: Path | None = None, workers: int | None = None
     ) -> xr.Dataset:
-        """Compute the data of `success_rate`; if `along` is F, add predicted rates, `curve`, over curve_F."""
+        """Compute the data of `success_rate`; if `along` names a factor F, add `curve` over curve_F."""
         given = self.arguments
         data = sn.success_rate(**given, directory=directory, workers=workers, progress=progress)
         if self.along is None:

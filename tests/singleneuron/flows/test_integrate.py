@@ -205,7 +205,7 @@ START = State([1.0], [[0.5, 0.5]])
         (
             (Population(2), Reduced([1.0], [1.0], [1.0]), 1.0),
             {"mask": [True, False]},
-            "pass them as State, not as Reduced",
+            "pass starts as State, not as Reduced",
         ),
         (
             (Population(2), START, np.inf),
