@@ -42,8 +42,8 @@ PROTOCOLS: dict[str, Protocol] = {
             "digits": {},
             "cifar10": _CROP_FLIP,
             "cifar100": _CROP_FLIP,
-            # Images stay at 64x64 pixels. The stem is 'cifar' and the padding is 1/8 of the image's side, just
-            # as with CIFAR.
+            # Images stay at 64x64 pixels. The stem is 'cifar' and the padding is 1/8 of the image's side, as
+            # with CIFAR.
             "tinyimagenet": {"data.crop_padding": 8, "data.flip": "random"},
             "imagenet": {**_RESIZED_CROP, "model.name": "resnet18", "model.stem": "imagenet"},
         },

@@ -164,8 +164,8 @@ def _classes(folder: Path) -> tuple[str, ...]:
     names = tuple(sorted(entry.name for entry in _entries(folder) if entry.is_dir()))
     if len(names) < 2:
         raise ValueError(
-            f"'{folder}' must contain at least two class folders of images, found {len(names)}; unpack the data "
-            "set there with its published folder structure"
+            f"'{folder}' must contain at least two class folders of images, found {len(names)}; unpack the "
+            "data set there with its published folder structure"
         )
     return names
 
