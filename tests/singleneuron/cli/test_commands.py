@@ -330,7 +330,7 @@ def test_every_study_option_reaches_success_rate(tmp_path, monkeypatch):
     line = (
         "study --d 5 --n inf 50 --noise 0.2 --algorithm imp wr --init independent --scale 2"
         " --learning-rate 0.1 --level-time 20 --rewind-time 0.5 --targets 2 --levels 2 --imp rebalance"
-        " --runs 7 --ci-width 0.1 --seed 9 --method exact --workers 3"
+        " --runs 7 --ci-width 0.1 --seed 9 --method ode --workers 3"
     )
     out = tmp_path / "study.nc"
     assert _run([*line.split(), "--out", str(out)]) == 1
@@ -338,7 +338,7 @@ def test_every_study_option_reaches_success_rate(tmp_path, monkeypatch):
     assert seen == {
         "d": [5], "n": [np.inf, 50], "noise": [0.2], "algorithms": ["imp", "wr"], "init": ["independent"],
         "scale": [2.0], "learning_rate": [0.1], "level_time": [20.0], "rewind_time": [0.5], "targets": [2],
-        "levels": 2, "imp": "rebalance", "runs": 7, "ci_width": 0.1, "seed": 9, "method": "exact",
+        "levels": 2, "imp": "rebalance", "runs": 7, "ci_width": 0.1, "seed": 9, "method": "ode",
         "workers": 3, "directory": tmp_path / "study.nc.chunks",
     }  # fmt: skip
 

@@ -260,5 +260,5 @@ def test_reduced_descent_is_the_full_one_in_its_plane():
 
 @pytest.mark.parametrize("steps", [[3, 2], [-1, 2], [], [[1]]])
 def test_bad_steps(steps):
-    with pytest.raises(ValueError, match="steps_at must be non-negative"):
+    with pytest.raises(ValueError, match="steps_at must be step counts >= 0"):
         descend_population(np.ones(1), np.ones(1), np.ones(1), np.ones(1), np.array(steps), 0.1)
