@@ -30,9 +30,6 @@ BLOCK_NUMBERS = 2**22
 
 def _values(name: str, value: Any) -> list[Any]:
     """Check the values of a factor and return them as a list; a single value becomes a list of one."""
-    listed = isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
-    values = list(value) if listed else [value]
-    values = [item.item() if isinstance(item, np.generic) else item for item in values]
     check: Mapping[str, Callable[[Any], Any]] = {
         "d": lambda v: integer_in_range("d", v, 1),
         "n": _samples,
@@ -43,7 +40,8 @@ def _values(name: str, value: Any) -> list[Any]:
         "targets": lambda v: integer_in_range("targets", v, 1),
         "rewind_time": lambda v: v if v is None else number("rewind_time", v, least=0.0),
     }
-    values = [check.get(name, lambda v: v)(item) for item in values]
+    listed = value if isinstance(value, tuple) else (value,)
+    values = [check.get(name, lambda v: v)(item) for item in listed]
     if not values or len(set(values)) < len(values):
         raise ValueError(f"{name} must have one or more distinct values, but has {values}")
     return values
@@ -142,7 +140,7 @@ def grid_of(factors: Mapping[str, Any], imp: str, common: Mapping[str, Any]) -> 
     Parameters
     ----------
     factors : Mapping
-        A value, or a sequence of values, for every factor of `FACTORS`.
+        A value, or a tuple of values, for every factor of `FACTORS`.
     imp : str
         What IMP and WR do with a after pruning.
     common : Mapping
@@ -159,7 +157,7 @@ def grid_of(factors: Mapping[str, Any], imp: str, common: Mapping[str, Any]) -> 
         If a value is out of range, or if values do not fit each other.
     """
     values = {name: _values(name, factors[name]) for name in FACTORS}
-    grid = Grid(values, [name for name in FACTORS if len(np.shape(factors[name])) == 1])
+    grid = Grid(values, [name for name in FACTORS if isinstance(factors[name], tuple)])
     found: dict[Group, list[Algorithm]] = {}
     places = []
     for point in grid.points():

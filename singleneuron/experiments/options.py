@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, field, fields
 from typing import Any, TypeVar
 
@@ -65,20 +65,15 @@ def made(record: Callable[..., Record], arguments: Mapping[str, Any]) -> Record:
     ValueError
         If an argument is not a field, if a field without a default is missing, or if a value is invalid.
     """
-    known = [item for item in fields(record) if item.name != "training"]  # type: ignore[arg-type]
+    known = {item.name: item for item in fields(record) if item.name != "training"}  # type: ignore[arg-type]
     for name in arguments:
-        if name not in TRAINING:
-            _check_known(name, [item.name for item in known])
-    for item in known:
-        if item.default is MISSING and item.name not in arguments:
-            raise ValueError(f"{item.name} must be given, but is missing")
-    own = {name: value for name, value in arguments.items() if name not in TRAINING}
+        if name not in known and name not in TRAINING:
+            unknown("a setting must be", name, [*known, *TRAINING])
+    for name, item in known.items():
+        if item.default is MISSING and name not in arguments:
+            raise ValueError(f"{name} must be given, but is missing")
+    own = {name: value for name, value in arguments.items() if name in known}
     return record(**own, training={name: arguments[name] for name in arguments.keys() - own.keys()})
-
-
-def _check_known(name: str, names: Sequence[str]) -> None:
-    if name not in names:
-        unknown("a setting must be", name, [*names, *TRAINING])
 
 
 def settle(record: Any) -> None:

@@ -240,18 +240,12 @@ class StudySettings:
     @functools.cached_property
     def grid(self) -> Grid:
         """The points of the study, and the groups in which their runs are counted."""
-        from singleneuron.experiments.grid import grid_of
+        from singleneuron.experiments.grid import FACTORS, grid_of
 
-        factors = {name: getattr(self, name) for name in FACTOR_FIELDS}
-        factors["algorithm"] = factors.pop("algorithms")
+        fields_of = {name: name for name in FACTORS} | {"algorithm": "algorithms"}
+        factors = {name: getattr(self, field) for name, field in fields_of.items()}
         common = {"levels": self.levels, "method": self.method, "seed": self.seed}
         return grid_of(factors, self.imp, common | {"training": self.training})
-
-
-FACTOR_FIELDS = (
-    "d", "n", "noise", "init", "scale", "learning_rate", "level_time", "targets", "algorithms", "rewind_time",
-)  # fmt: skip
-"""The fields of `StudySettings` that may span a dimension of the result."""
 
 
 def _check_variant(imp: str, algorithms: Sequence[str]) -> None:

@@ -37,6 +37,8 @@ class Study(ExperimentPart):
         """Check that `along` spans a dimension of numbers."""
         grid = self.settings.grid
         known = [name for name in grid.dims if name not in ("algorithm", "init")]
+        if self.along is not None and not known:
+            raise ValueError(f"along = {self.along!r} needs a factor with a list of numbers; leave along out")
         if self.along is not None and self.along not in known:
             unknown("along must be a factor with a list of numbers,", self.along, known)
         return self

@@ -228,8 +228,9 @@ def _add(
     near: boundaries.Near | None,
 ) -> None:
     """Count a batch; `near` is given if its starts are beside boundaries of the claim's own region."""
-    _, trapped, number, *_ = engine.tally(success(status), status).tolist()
-    decided = ~np.isnan(success(status))
+    outcome = success(status)
+    _, trapped, number, *_ = engine.tally(outcome, status).tolist()
+    decided = ~np.isnan(outcome)
     wrong, late = _wrong(status, stated), np.zeros(status.size, dtype=bool)
     open_runs = np.flatnonzero(~decided)
     tally.starts += status.size
@@ -256,12 +257,13 @@ def _add(
 
 def _add_drawn(tally: Tally, batch: Batch, status: NDArray[np.int8], stated: _Truth | None) -> None:
     """Count a batch drawn from the law towards the estimated probabilities."""
-    successes, _, decided, undecided, *_ = engine.tally(success(status), status).tolist()
+    outcome = success(status)
+    successes, _, decided, undecided, *_ = engine.tally(outcome, status).tolist()
     tally.drawn_decided += decided
     tally.drawn_open += undecided
     tally.drawn_successes += successes
     tally.drawn_counterexamples += int(_wrong(status, stated).sum())
-    _list(batch, status, ~np.isnan(success(status)), tally.sample)
+    _list(batch, status, ~np.isnan(outcome), tally.sample)
 
 
 def _list(

@@ -317,6 +317,12 @@ def test_a_curve_runs_along_a_factor_of_its_study(along):
         presets.parse(text, "study")
 
 
+def test_a_curve_needs_a_list_of_numbers():
+    text = STUDY.replace("rewind_time = [0.1, 1.0]", "rewind_time = 0.1").replace("d = [2, 3, 4]", "d = 2")
+    with pytest.raises(ValueError, match="along = 'rewind_time' needs a factor with a list of numbers"):
+        presets.parse(text, "study")
+
+
 def test_the_runs_of_a_preset_are_checked():
     with pytest.raises(ValueError, match="runs must be an integer >= 1, but is -5"):
         presets.parse(STUDY, "study").with_runs(-5)
