@@ -75,6 +75,7 @@ class MapSettings:
     def __post_init__(self) -> None:
         """Check every field, and the fields against each other."""
         from singleneuron.algorithms import level_counts
+        from singleneuron.flows.task import check_method
         from singleneuron.problem.arguments import integer_in_range, number
 
         settle(self)
@@ -109,7 +110,7 @@ class MapSettings:
             )
         level_counts(self.d, self.targets, self.levels)
         number("level_time", self.level_time, least=0.0, finite=False, open_end=True)
-        _check_method(self.method)
+        check_method(self.method)
         if self.method == "exact" and self.learning_rate is not None:
             raise ValueError("gradient descent has no closed form; use method 'ode', or no learning_rate")
         _check_variant(self.imp, self.algorithms)
@@ -215,13 +216,14 @@ class StudySettings:
 
     def __post_init__(self) -> None:
         """Check every field, and the fields against each other."""
+        from singleneuron.flows.task import check_method
         from singleneuron.problem.arguments import integer_in_range, number
 
         settle(self)
         integer_in_range("runs", self.runs, 1)
         integer_in_range("levels", self.levels, 1)
         integer_in_range("seed", self.seed, 0)
-        _check_method(self.method)
+        check_method(self.method)
         if self.ci_width is not None:
             number("ci_width", self.ci_width, least=0.0, open_end=True)
         rates = self.learning_rate if isinstance(self.learning_rate, tuple) else (self.learning_rate,)
@@ -252,11 +254,3 @@ def _check_variant(imp: str, algorithms: Sequence[str]) -> None:
     """Raise ValueError if a variant of IMP is chosen, but the only algorithm is LRR."""
     if imp != "keep" and algorithms and all(name == "lrr" for name in algorithms):
         raise ValueError(f"imp is for 'imp' and 'wr', but is {imp!r} with 'lrr' only; leave it out")
-
-
-def _check_method(method: object) -> None:
-    """Raise ValueError unless `integrate` has this method."""
-    from singleneuron.flows.task import METHODS
-
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, but is {method!r}")

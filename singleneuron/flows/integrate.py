@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from singleneuron.flows.of_population import train_population
 from singleneuron.flows.of_samples import train_samples
 from singleneuron.flows.result import BoolArray, FlowResult, Progress, S
-from singleneuron.flows.task import METHODS, make_task
+from singleneuron.flows.task import check_method, make_task
 from singleneuron.problem.problem import Population, Problem, Sample
 from singleneuron.problem.state import Starts, State, balance
 from singleneuron.problem.status import TOLERANCE
@@ -94,8 +94,7 @@ def integrate(
     ['converged', 'dead']
     """
     task = make_task(t_end, t_eval, rtol, atol, tolerance, learning_rate, label_noise, seed)
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, but is {method!r}")
+    check_method(method)
     if not isinstance(problem, Population | Sample):
         raise ValueError(f"the problem must be a Population or a Sample, but is {problem!r}")
     if isinstance(starts, State) and starts.d != problem.d:

@@ -81,7 +81,7 @@ def make_task(
     if t_eval is not None:
         times = np.atleast_1d(finite_array("t_eval", t_eval))
         if times.ndim != 1 or not times.size or times[0] < 0 or np.any(np.diff(times) < 0):
-            raise ValueError("t_eval must be at least one time >= 0, and times that never decrease")
+            raise ValueError("t_eval must be one or more times >= 0 that never decrease")
     else:
         times = np.array([number("t_end", t_end, least=0.0, finite=False)])
     limit = bool(np.isinf(times[-1]))
@@ -97,6 +97,18 @@ def make_task(
         number("label_noise", label_noise, least=0.0),
         integer_in_range("seed", seed, 0),
     )
+
+
+def check_method(method: object) -> None:
+    """Raise ValueError unless `integrate` has this method.
+
+    Parameters
+    ----------
+    method : object
+        The name that was given.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, but is {method!r}")
 
 
 def check_length(task: Task) -> None:

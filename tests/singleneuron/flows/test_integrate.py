@@ -188,7 +188,11 @@ START = State([1.0], [[0.5, 0.5]])
         ((Population(2), START), {}, "exactly one of t_end"),
         ((Population(2), START, -1.0), {}, "t_end must be a number >= 0"),
         ((Population(2), START, np.nan), {}, "t_end must be a number >= 0, but is nan"),
-        ((Population(2), START), {"t_eval": [2.0, 1.0]}, "t_eval must be .* times that never decrease"),
+        (
+            (Population(2), START),
+            {"t_eval": [2.0, 1.0]},
+            "must be one or more times >= 0 that never decrease",
+        ),
         ((Population(3), START, 1.0), {}, "w must have d = 3 coordinates, but has 2"),
         ((Population(2), START, 1.0), {"method": "rk4"}, "method must be one of auto, ode, exact"),
         ((Population(2), START, 1.0), {"method": "exact"}, "use 'ode'"),
