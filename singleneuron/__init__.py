@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from singleneuron.formulas.population import escape_time, population_limit
     from singleneuron.formulas.rates import balanced_angle_cdf
     from singleneuron.formulas.regions import predicted
+    from singleneuron.parameterization import Parameterization
     from singleneuron.problem.loss import gradient, loss
     from singleneuron.problem.problem import Line, Population, Sample
     from singleneuron.problem.starts import balanced_starts, independent_starts
@@ -48,6 +49,7 @@ _HOME = {
     ),
     "formulas.rates": ("balanced_angle_cdf",),
     "formulas.regions": ("predicted",),
+    "parameterization": ("Parameterization",),
     "problem.loss": (
         "gradient",
         "loss",

@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 ORDER = {
     "signflow": "messages machine provenance interrupt files locks formats workers verdicts results "
     "readme command_line",
-    "singleneuron": "kernels problem algorithms theory formulas flows pruning experiments verification "
-    "presets tutorial benchmark cli __main__",
+    "singleneuron": "kernels problem algorithms parameterization theory formulas flows pruning experiments "
+    "verification presets tutorial benchmark cli __main__",
     "deepexp": "config storage distributed models pruning data training runs predictions recipes analysis "
     "benchmark doctor schedule gpu_check cli __main__",
     "figures": "style panels neuron deep report cli __main__",
