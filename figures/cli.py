@@ -149,12 +149,12 @@ def _drawn(name: str, source: Path, draw: Draw) -> report.Drawn:
 def _figures() -> tuple[dict[str, list[str]], dict[str, Draw]]:
     """Return the names in the sets 'all' (theorems) and 'studies', and the function that draws each name."""
     from figures.deep import experiments
-    from figures.neuron import samples, studies
+    from figures.neuron import samples, sign_in, studies
     from figures.neuron import theorems as toy
 
-    theorems: dict[str, Draw] = {**toy.FIGURES, **samples.FIGURES}
-    sets = {"all": list(theorems), "studies": list(studies.FIGURES)}
-    return sets, theorems | studies.FIGURES | experiments.FIGURES
+    theorems: dict[str, Draw] = {**toy.FIGURES, **samples.FIGURES, **sign_in.THEOREMS}
+    rates: dict[str, Draw] = {**studies.FIGURES, **sign_in.STUDIES}
+    return {"all": list(theorems), "studies": list(rates)}, theorems | rates | experiments.FIGURES
 
 
 def _draw_from(source: Path, draw: Callable[[ResultTables], _Made]) -> tuple[_Made, Mapping[str, Any]]:

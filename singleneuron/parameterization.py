@@ -72,6 +72,15 @@ class Parameterization:
         """Whether each weight is its own parameter."""
         return self.name == "plain"
 
+    def check_method(self, method: str, learning_rate: float | None) -> None:
+        """Raise ValueError if the method has no Sign-In, or if resets are asked for without descent."""
+        if not self.plain and method == "exact":
+            raise ValueError(
+                "Sign-In has no closed form, but method is 'exact'; use 'ode', or leave it at 'auto'"
+            )
+        if self.reset_every is not None and learning_rate is None:
+            raise ValueError("reset_every counts steps of gradient descent; give a learning_rate too")
+
     def balance(self, starts: Starts) -> Array:
         """Return what the flow conserves: the lead of `a` over w in distance from 0.
 

@@ -11,6 +11,7 @@ from singleneuron.algorithms import Algorithm, level_counts
 from singleneuron.flows.integrate import integrate
 from singleneuron.flows.result import BoolArray, FlowResult, Progress
 from singleneuron.formulas.population import population_limit
+from singleneuron.parameterization import PLAIN, Parameterization
 from singleneuron.problem.arguments import Array, number
 from singleneuron.problem.loss import loss
 from singleneuron.problem.problem import Population, Problem
@@ -95,6 +96,7 @@ def prune(
     imp: str = "keep",
     rewind_time: float | None = None,
     level_time: float = np.inf,
+    parameterization: Parameterization = PLAIN,
     dense: FlowResult[Any] | None = None,
     progress: Progress | None = None,
     **training: Any,
@@ -125,6 +127,8 @@ def prune(
     level_time : float
         Length of every level; inf trains each to its limit. Gradient descent rounds this time and
         `rewind_time` to whole steps, and rejects a time that rounding changes by more than 5 %.
+    parameterization : Parameterization
+        Plain weights, or the products of Sign-In, which every level starts with the given betas.
     dense : FlowResult, optional
         Result of the dense level, if you have it already: it is the same for every algorithm.
     progress : callable, optional
@@ -174,7 +178,9 @@ def prune(
         nonlocal position
         base, position = position, position + starts.size
         report = None if progress is None else lambda done, _: progress(base + done, total)
-        return integrate(problem, state, t_end, mask=mask, progress=report, **training)
+        return integrate(
+            problem, state, t_end, mask=mask, parameterization=parameterization, progress=report, **training
+        )
 
     rewound = train(starts, float(algorithm.rewind_time or 0.0), None).state if rewinds else starts
     trained = dense or train(starts, level_time, None)

@@ -42,6 +42,7 @@ def embedded(tables: Mapping[str, xr.Dataset]) -> dict[str, Any]:
     return {
         "d": int(explorer.attrs["d"]),
         "rewind_time": float(explorer.attrs["rewind_time"]),
+        "parameterizations": explorer.parameterization.values.tolist(),
         "algorithms": explorer.algorithm.values.tolist(),
         "labels": [style.LABEL[name] for name in explorer.algorithm.values.tolist()],
         "a0": explorer.a0.values.tolist(),

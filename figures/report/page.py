@@ -131,12 +131,23 @@ def page(
             }
             for number, item in enumerate(drawn, 1)
         },
+        beside=_beside(verdicts, drawn),
         missing=missing,
         explorer=None if explorer is None else explorer[0],
         explorer_shows="" if explorer is None else json.loads(explorer[1]["config"]).get("shows", ""),
         made=_provenance(sources),
         style=style,
     )
+
+
+def _beside(verdicts: Sequence[Verdict], drawn: Sequence[Drawn]) -> dict[int, str]:
+    """Return the figure that stands beside each statement, by the statement's index; each stands once."""
+    there, placed = {item.name for item in drawn}, dict[int, str]()
+    for index, verdict in enumerate(verdicts):
+        name = verdict.evidence.figure
+        if name in there and name not in placed.values():
+            placed[index] = str(name)
+    return placed
 
 
 def _marked(function: Any) -> Any:
@@ -178,6 +189,7 @@ def _caption(item: Drawn) -> dict[str, Any]:
     return {
         "title": title,
         "shows": (config.get("shows") or title) + recipe,
+        "alt": " ".join(f"{title}. {config.get('shows', '')}".replace("`", "").split()),
         "smoke": config.get("profile") == "smoke",
     }
 

@@ -48,15 +48,21 @@
     ["IMP, WR and LRR", "#69aed9", "111"],
     ["other, or undecided", "#fff", ""],
   ];
-  const outcome = (i) => data.algorithms.map((_, k) => success[k * cells + i]).join("");
+  // Arrays have the parameterization as their first axis; `shown` is the index of the one on the page.
+  let shown = 0;
+  const run = (k) => shown * data.algorithms.length + k, track = (k) => shown * paths.length + k;
+  const outcome = (i) => data.algorithms.map((_, k) => success[run(k) * cells + i]).join("");
   const kind = (i) => (kinds.findIndex(([, , code]) => code === outcome(i)) + kinds.length) % kinds.length;
-  const squares = kinds.map(() => "");
   const width = cell * scale + 0.3; // no seams between cells
-  for (let i = 0; i < cells; i++) {
-    const left = x(data.a0[Math.floor(i / columns)] - cell / 2), top = y(data.w0[i % columns] + cell / 2);
-    squares[kind(i)] += `M${left.toFixed(2)} ${top.toFixed(2)}h${width}v${width}h-${width}z`;
-  }
-  squares.forEach((d, k) => draw(map, "path", { d, fill: kinds[k][1] }));
+  const fills = kinds.map(([, fill]) => draw(map, "path", { fill }));
+  const paint = () => {
+    const squares = kinds.map(() => "");
+    for (let i = 0; i < cells; i++) {
+      const left = x(data.a0[Math.floor(i / columns)] - cell / 2), top = y(data.w0[i % columns] + cell / 2);
+      squares[kind(i)] += `M${left.toFixed(2)} ${top.toFixed(2)}h${width}v${width}h-${width}z`;
+    }
+    squares.forEach((d, k) => fills[k].setAttribute("d", d));
+  };
   const line = (parent, x1, y1, x2, y2, colour = "var(--grey)") =>
     draw(parent, "line", { x1, y1, x2, y2, stroke: colour, "stroke-width": 0.7 });
   line(map, x(-largest), y(0), x(largest), y(0));
@@ -100,9 +106,7 @@
     item.append(text);
     get(list).append(item);
   };
-  const used = new Set(Array.from({ length: cells }, (_, i) => kind(i)));
-  kinds.forEach(([text, fill], k) => {
-    if (!used.has(k)) return;
+  kinds.forEach(([text, fill]) => {
     swatch("explorer-fills", text, "rect", { x: 1, y: 1, width: 30, height: 12, fill, stroke: "#999", "stroke-width": 0.6 });
   });
   paths.forEach((text, k) => {
@@ -139,13 +143,13 @@
     const i = chosen[0] * columns + chosen[1], a0 = data.a0[chosen[0]], w0 = data.w0[chosen[1]];
     marker.setAttribute("x", x(a0 - cell / 2));
     marker.setAttribute("y", y(w0 + cell / 2));
-    tracks.forEach((track, k) => {
-      const first = (k * cells + i) * data.points, last = first + data.points - 1;
+    tracks.forEach((lines, k) => {
+      const first = (track(k) * cells + i) * data.points, last = first + data.points - 1;
       let points = "";
       for (let j = first; j <= last; j++) if (!isNaN(a[j] + w[j])) points += `${x(a[j]).toFixed(1)},${y(w[j]).toFixed(1)} `;
-      track.casing.setAttribute("points", points);
-      track.line.setAttribute("points", points);
-      for (const [dot, j] of [[track.start, first], [track.end, last]]) {
+      lines.casing.setAttribute("points", points);
+      lines.line.setAttribute("points", points);
+      for (const [dot, j] of [[lines.start, first], [lines.end, last]]) {
         dot.setAttribute("cx", x(a[j]));
         dot.setAttribute("cy", y(w[j]));
       }
@@ -155,7 +159,7 @@
     const head = table.createTHead().insertRow(), body = table.createTBody();
     ["Loss", ...data.kept.map((kept, k) => `${k} (${kept})`)].forEach((text) => (add(head, "th", text).scope = "col"));
     const said = data.algorithms.map((_, k) => {
-      const from = (k * cells + i) * levels, losses = loss.slice(from, from + levels).map((value) => 10 ** value);
+      const from = (run(k) * cells + i) * levels, losses = loss.slice(from, from + levels).map((value) => 10 ** value);
       falls[k].line.setAttribute("points", [...losses].map((value, j) => `${level(j)},${height(value)}`).join(" "));
       falls[k].dots.forEach((dot, j) => {
         dot.setAttribute("cx", level(j));
@@ -164,7 +168,7 @@
       const row = body.insertRow();
       add(row, "th", data.labels[k]).scope = "row";
       losses.forEach((value) => add(row, "td", value.toExponential(1).replace("-", "−")));
-      return `${data.labels[k]} ${words[success[k * cells + i]]} (${data.codes[status[k * cells + i]]})`;
+      return `${data.labels[k]} ${words[success[run(k) * cells + i]]} (${data.codes[status[run(k) * cells + i]]})`;
     });
     get("explorer-text").textContent =
       `From a(0) = ${signed(a0)}, w₁(0) = ${signed(w0)}, d = ${data.d}: ${said.join(", ")}. WR rewinds to t = ${data.rewind_time}.`;
@@ -175,8 +179,21 @@
     const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(map.getScreenCTM().inverse());
     choose(nearest(data.a0, (at.x - edge) / scale - largest), nearest(data.w0, largest - (at.y - 8) / scale));
   };
-  map.addEventListener("pointermove", point);
-  map.addEventListener("pointerdown", point);
+  // A click pins a start, and writes it into the address; a click on the pinned start lets it go.
+  let pinned = false;
+  const pin = (on) => {
+    pinned = on;
+    marker.setAttribute("stroke-width", on ? 3 : 1.6);
+    const start = `#start=${data.a0[chosen[0]].toFixed(3)},${data.w0[chosen[1]].toFixed(3)},${data.parameterizations[shown]}`;
+    if (on) history.replaceState(null, "", start);
+    else if (location.hash.startsWith("#start=")) history.replaceState(null, "", location.pathname + location.search);
+  };
+  map.addEventListener("pointermove", (event) => pinned || point(event));
+  map.addEventListener("click", (event) => {
+    const before = String(chosen), was = pinned;
+    point(event);
+    pin(!(was && before === String(chosen)));
+  });
   map.addEventListener("keydown", (event) => {
     const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
     const move = moves[event.key];
@@ -184,11 +201,31 @@
     event.preventDefault();
     const steps = event.shiftKey ? 5 : 1;
     choose(chosen[0] + steps * move[0], chosen[1] + steps * move[1]);
+    pin(true);
   });
-  // A link can select a start: #start=0.8,-0.6
+  // One button for each parameterization; the map and the chosen start are drawn anew.
+  const names = { plain: "plain weights", "sign-in": "Sign-In" };
+  data.parameterizations.forEach((name, index) => {
+    const label = add(get("explorer-switch"), "label", ` ${names[name] || name}`);
+    const button = document.createElement("input");
+    Object.assign(button, { type: "radio", name: "parameterization", value: name, checked: index === shown });
+    button.addEventListener("change", () => {
+      shown = index;
+      paint();
+      choose(...chosen);
+      if (pinned) pin(true);
+    });
+    label.prepend(button);
+  });
+
+  // A link can select a start, and a parameterization: #start=0.8,-0.6,sign-in
   const linked = () => {
-    const [, a0, w0] = location.hash.match(/^#start=(-?[\d.]+),(-?[\d.]+)$/) || [0, 0.8, -0.6];
+    const [found, a0, w0, name] = location.hash.match(/^#start=(-?[\d.]+),(-?[\d.]+)(?:,([a-z-]+))?$/) || [null, 0.8, -0.6];
+    shown = Math.max(data.parameterizations.indexOf(name), 0);
+    document.getElementsByName("parameterization").forEach((button, index) => (button.checked = index === shown));
+    paint();
     choose(nearest(data.a0, Number(a0)), nearest(data.w0, Number(w0)));
+    if (found) pin(true);
   };
   addEventListener("hashchange", () => location.hash.startsWith("#start=") && linked());
   get("explorer-view").hidden = false;

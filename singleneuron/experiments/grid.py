@@ -10,12 +10,14 @@ import numpy as np
 from signflow.machine import check_memory
 from signflow.workers import check_runs
 from singleneuron.algorithms import Algorithm, level_counts
+from singleneuron.parameterization import Parameterization
 from singleneuron.problem.arguments import integer_in_range, number
 from singleneuron.problem.problem import Population
 from singleneuron.problem.starts import INITS
 
 FACTORS = (
-    "d", "n", "noise", "init", "scale", "learning_rate", "level_time", "targets", "algorithm", "rewind_time",
+    "d", "n", "noise", "init", "scale", "learning_rate", "level_time", "targets", "parameterization",
+    "beta_a", "beta_w", "algorithm", "rewind_time",
 )  # fmt: skip
 
 LARGEST_SCALE = 1e100
@@ -39,6 +41,8 @@ def _values(name: str, value: Any) -> list[Any]:
         "level_time": lambda v: number("level_time", v, least=0.0, finite=False, open_end=True),
         "targets": lambda v: integer_in_range("targets", v, 1),
         "rewind_time": lambda v: v if v is None else number("rewind_time", v, least=0.0),
+        "beta_a": lambda v: number("beta_a", v, least=0.0, open_end=True),
+        "beta_w": lambda v: number("beta_w", v, least=0.0, open_end=True),
     }
     listed = value if isinstance(value, tuple) else (value,)
     values = [check.get(name, lambda v: v)(item) for item in listed]
@@ -77,6 +81,7 @@ class Group:
     learning_rate: float | None
     level_time: float
     targets: int
+    parameterization: Parameterization
     levels: int
     method: str
     seed: int
@@ -87,7 +92,8 @@ class Group:
     def reduced(self) -> bool:
         """Whether a run needs only (a, p, q), so that its cost does not grow with d."""
         one_pruning = len(level_counts(self.d, self.targets, self.levels)) <= 2
-        return self.n is None and self.targets == 1 and one_pruning and np.isinf(self.level_time)
+        symmetric = self.n is None and self.targets == 1 and self.parameterization.plain
+        return symmetric and one_pruning and np.isinf(self.level_time)
 
     @property
     def block(self) -> int:
@@ -132,7 +138,9 @@ class Grid:
             yield dict(zip(FACTORS, point, strict=True))
 
 
-def grid_of(factors: Mapping[str, Any], imp: str, common: Mapping[str, Any]) -> Grid:
+def grid_of(
+    factors: Mapping[str, Any], imp: str, common: Mapping[str, Any], reset_every: int | None = None
+) -> Grid:
     """Lay out the grid of a study, and group its points.
 
     Points whose runs cannot differ are counted only once: without samples, for instance, noise has no effect.
@@ -145,6 +153,8 @@ def grid_of(factors: Mapping[str, Any], imp: str, common: Mapping[str, Any]) -> 
         What IMP and WR do with a after pruning.
     common : Mapping
         The fields of `Group` that all points have in common.
+    reset_every : int, optional
+        Steps of descent between resets of Sign-In's betas.
 
     Returns
     -------
@@ -168,6 +178,9 @@ def grid_of(factors: Mapping[str, Any], imp: str, common: Mapping[str, Any]) -> 
         name, rewind_time = point.pop("algorithm"), point.pop("rewind_time")
         algorithm = Algorithm.fitting(name, imp=imp, rewind_time=rewind_time)
         algorithm.check_times(point["level_time"], point["learning_rate"])
+        product = {name: point.pop(name) for name in ("parameterization", "beta_a", "beta_w")}
+        point["parameterization"] = _product(*product.values(), reset_every)
+        point["parameterization"].check_method(common["method"], point["learning_rate"])
         group = Group(**point | ({"noise": 0.0} if point["n"] is None else {}), **common)
         known = found.setdefault(group, [])
         if algorithm not in known:
@@ -175,12 +188,27 @@ def grid_of(factors: Mapping[str, Any], imp: str, common: Mapping[str, Any]) -> 
         places.append((group, algorithm))
     if values["rewind_time"] != [None] and "wr" not in values["algorithm"]:
         raise ValueError("rewind_time is for 'wr', which is not among the algorithms; add 'wr' to them")
+    if "sign-in" not in values["parameterization"]:
+        Parameterization("plain", values["beta_a"][0], values["beta_w"][0], reset_every)
+        if len(values["beta_a"]) * len(values["beta_w"]) > 1:
+            raise ValueError(
+                "beta_a and beta_w are for 'sign-in', which is not among the parameterizations; add it"
+            )
     if values["n"] == [None] and any(values["noise"]):
         raise ValueError("noise needs samples; give their number n as well, or leave noise out")
     index = {group: i for i, group in enumerate(found)}
     grid.where = [(index[group], found[group].index(algorithm)) for group, algorithm in places]
     grid.groups = [replace(group, algorithms=tuple(known)) for group, known in found.items()]
     return grid
+
+
+def _product(name: str, beta_a: float, beta_w: float, reset_every: int | None) -> Parameterization:
+    """Return the parameterization of a point; plain weights have no betas, so theirs make no difference."""
+    return (
+        Parameterization("sign-in", beta_a, beta_w, reset_every)
+        if name == "sign-in"
+        else Parameterization(name)
+    )
 
 
 def check_study_size(groups: Sequence[Group], runs: int, at_most: bool) -> None:

@@ -19,6 +19,7 @@ from singleneuron.experiments.options import option, settle, training_option
 if TYPE_CHECKING:
     from singleneuron.algorithms import Algorithm
     from singleneuron.experiments.grid import Grid
+    from singleneuron.parameterization import Parameterization
 
 CELLS = 8192
 """Number of cells of a map that are integrated at a time, between two reports of progress."""
@@ -69,6 +70,14 @@ class MapSettings:
     method: str = option(
         "ode", text="integrate, or use closed forms (%(default)s)", kind=str, choices=("ode", "exact")
     )
+    parameterization: str = option(
+        "plain", text="weights as they are, or products (%(default)s)", kind=str, choices=("plain", "sign-in")
+    )
+    beta_a: float = option(1.0, text="m^2 - u^2 of a with sign-in (%(default)g)", metavar="B")
+    beta_w: float = option(1.0, text="m^2 - u^2 of every w_i with sign-in (%(default)g)", metavar="B")
+    reset_every: int | None = option(
+        None, text="steps of descent between resets of the betas (never)", kind=int, metavar="STEPS"
+    )
     targets: int = 1
     training: Mapping[str, Any] | tuple[tuple[str, Any], ...] = training_option()
 
@@ -116,6 +125,7 @@ class MapSettings:
         _check_variant(self.imp, self.algorithms)
         for rule in self.rules:
             rule.check_times(self.level_time, self.learning_rate)
+        self.product.check_method(self.method, self.learning_rate)
 
     def _check_others(self) -> None:
         """Check the three ways to choose the other coordinates w_2, ..., w_d: at most one may be given."""
@@ -151,10 +161,17 @@ class MapSettings:
         ]
 
     @property
+    def product(self) -> Parameterization:
+        """The parameterization with its betas."""
+        from singleneuron.parameterization import Parameterization
+
+        return Parameterization(self.parameterization, self.beta_a, self.beta_w, self.reset_every)
+
+    @property
     def how(self) -> dict[str, Any]:
         """The arguments of `integrate` other than the problem, the starts and the time."""
         own = {"method": self.method, "seed": self.seed, "learning_rate": self.learning_rate}
-        return dict(self.training) | own
+        return dict(self.training) | own | {"parameterization": self.product}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +219,19 @@ class StudySettings:
     targets: int | Sequence[int] = option(
         1, text="coordinates of the target (1)", kind=int, factor=True, metavar="K"
     )
+    parameterization: str | Sequence[str] = option(
+        "plain", text="weights as they are, or products (plain)", kind=str, factor=True,
+        metavar="plain|sign-in",
+    )  # fmt: skip
+    beta_a: float | Sequence[float] = option(
+        1.0, text="m^2 - u^2 of a with sign-in (1)", factor=True, metavar="B"
+    )
+    beta_w: float | Sequence[float] = option(
+        1.0, text="m^2 - u^2 of every w_i with sign-in (1)", factor=True, metavar="B"
+    )
+    reset_every: int | None = option(
+        None, text="steps of descent between resets of the betas (never)", kind=int, metavar="STEPS"
+    )
     levels: int = option(1, text="number of prunings, in geometric steps from d to K (%(default)s)", kind=int)
     imp: str = option(
         "keep", text="a after pruning by IMP and WR (%(default)s)", kind=str, choices=("keep", "rebalance")
@@ -247,7 +277,8 @@ class StudySettings:
         fields_of = {name: name for name in FACTORS} | {"algorithm": "algorithms"}
         factors = {name: getattr(self, field) for name, field in fields_of.items()}
         common = {"levels": self.levels, "method": self.method, "seed": self.seed}
-        return grid_of(factors, self.imp, common | {"training": self.training})
+        common |= {"training": self.training}
+        return grid_of(factors, self.imp, common, self.reset_every)
 
 
 def _check_variant(imp: str, algorithms: Sequence[str]) -> None:

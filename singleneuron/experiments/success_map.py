@@ -1,6 +1,6 @@
 """Success maps: where in the plane (a(0), w_1(0)) IMP, WR and LRR succeed, simulated and predicted."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,10 +8,12 @@ from numpy.typing import NDArray
 
 from singleneuron.algorithms import Algorithm
 from singleneuron.experiments.engine import train_and_prune
-from singleneuron.experiments.settings import CELLS, MapSettings
+from singleneuron.experiments.plane import grid_axis, plane_starts
+from singleneuron.experiments.settings import MapSettings
 from singleneuron.flows.result import Progress
 from singleneuron.formulas.regions import predicted
-from singleneuron.problem.arguments import Array, number
+from singleneuron.parameterization import Parameterization
+from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Population, Problem, Sample
 from singleneuron.problem.seeds import child_seed
 from singleneuron.problem.state import State
@@ -41,6 +43,10 @@ def success_map(
     level_time: float = np.inf,
     learning_rate: float | None = None,
     method: str = "ode",
+    parameterization: str = "plain",
+    beta_a: float = 1.0,
+    beta_w: float = 1.0,
+    reset_every: int | None = None,
     progress: Progress | None = None,
     **training: Any,
 ) -> "xr.Dataset":
@@ -86,6 +92,13 @@ def success_map(
         Step size of gradient descent; by default the flow is followed.
     method : {'ode', 'exact', 'auto'}
         How `integrate` follows the flow; 'exact' uses closed forms.
+    parameterization : {'plain', 'sign-in'}
+        Weights as they are, or products m u as in `Parameterization`.
+    beta_a, beta_w : float
+        m^2 - u^2 of `a` and of every w_i under Sign-In, > 0.
+    reset_every : int, optional
+        Under Sign-In, steps of gradient descent after which the betas are reset; by default only each level
+        starts with them.
     progress : callable, optional
         Called as progress(done, total) with numbers of runs, including those of cells without a start.
     **training
@@ -146,7 +159,7 @@ def _cells(settings: MapSettings, progress: Progress) -> tuple[dict[str, Array],
     exists = np.zeros(shape[1], dtype=bool)
     for run in range(runs):
         data = _data(settings, run)
-        for cells, starts in _starts(settings, axis, run):
+        for cells, starts in plane_starts(settings, axis, run):
             exists[cells] = True
             ends = train_and_prune(
                 data, starts, rules, levels=settings.levels, level_time=settings.level_time, **settings.how
@@ -156,7 +169,7 @@ def _cells(settings: MapSettings, progress: Progress) -> tuple[dict[str, Array],
                 for name, reading in zip(bounds, (0.0, 1.0), strict=False):
                     total[name][row, cells] += np.where(np.isnan(end.success), reading, end.success)
                 total["loss"][row, cells] += end.loss[:, -1]
-                total["predicted"][row, cells] += _predicted(data, starts, end, algorithm)
+                total["predicted"][row, cells] += _predicted(data, starts, end, algorithm, settings.product)
                 failed = end.status == Status.FAILED
                 status[row, cells] = np.where(failed | (average is None), end.status, status[row, cells])
             # All cells up to the last of these are done, or have no start.
@@ -179,7 +192,12 @@ def _table(settings: MapSettings, means: dict[str, Array], status: NDArray[np.in
         {name: (dims, values.reshape(grid)) for name, values in means.items()}
         | {"status": (dims, status.reshape(grid))},
         coords={"algorithm": list(settings.algorithms), "a0": axis, "w0": axis},
-        attrs={"status_codes": codes, "d": settings.d, "imp": settings.imp},
+        attrs={
+            "status_codes": codes,
+            "d": settings.d,
+            "imp": settings.imp,
+            "parameterization": settings.parameterization,
+        },
     )
 
 
@@ -191,97 +209,14 @@ def _data(settings: MapSettings, run: int) -> Problem:
     return Sample.draw(settings.d, settings.n, settings.noise, seed, settings.targets)
 
 
-def _predicted(data: Problem, starts: State, end: PruneResult, algorithm: Algorithm) -> Array:
+def _predicted(
+    data: Problem, starts: State, end: PruneResult, algorithm: Algorithm, product: Parameterization
+) -> Array:
     """Predict success as `predicted` does; with samples, only where the mask keeps the target.
 
     No formula describes the dense level on samples in d > 1, so the mask comes from the simulation.
     """
-    found = predicted(data, starts, algorithm)
+    found = predicted(data, starts, algorithm, parameterization=product)
     if isinstance(data, Population) or end.mask is None:
         return found
     return np.where(end.mask[:, : data.targets].all(axis=1), found, np.nan)
-
-
-def grid_axis(extent: float, resolution: int) -> Array:
-    """Return linspace(-extent, extent, resolution), exactly symmetric.
-
-    The symmetry matters: starts on the line a(0) = -w_1(0) must lie exactly on it.
-
-    Parameters
-    ----------
-    extent : float
-        Largest value, > 0.
-    resolution : int
-        Number of points.
-
-    Returns
-    -------
-    ndarray, shape (resolution,)
-        The points.
-    """
-    axis = np.linspace(-1.0, 1.0, resolution) * number("extent", extent, least=0.0, open_end=True)
-    return (axis - axis[::-1]) / 2
-
-
-def predicted_edge(
-    problem: Problem, algorithm: str | Algorithm, w: Array, w_perp: float, extent: float
-) -> Array:
-    """Find the a(0) at which predicted success begins, for each w_1(0).
-
-    If s_pos > 0, a larger a(0) never turns predicted success into failure, so bisection finds the edge up to
-    rounding. For IMP on samples, the edge holds for starts whose mask keeps the target.
-
-    Parameters
-    ----------
-    problem : Population or Sample
-        The training data.
-    algorithm : {'imp', 'wr', 'lrr'} or Algorithm
-        The algorithm.
-    w : ndarray, shape (W,)
-        Values of w_1(0).
-    w_perp : float
-        Norm of the other coordinates, which have equal size.
-    extent : float
-        The edge is sought in [-extent, extent].
-
-    Returns
-    -------
-    ndarray, shape (W,)
-        The edge; -inf if all a(0) succeed, inf if none does, NaN if there is no formula.
-    """
-    rest = np.full((w.size, problem.d - 1), w_perp / np.sqrt(max(problem.d - 1, 1)))
-
-    def success(a: Array) -> Array:
-        return predicted(problem, State(a, np.column_stack([w, rest])), algorithm)
-
-    low, high = np.full(w.shape, -extent), np.full(w.shape, extent)
-    first, last = success(low), success(high)
-    for _ in range(60):
-        middle = (low + high) / 2
-        beyond = success(middle) == 1
-        low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
-    edge = np.select([first == 1, last == 0], [-np.inf, np.inf], high)
-    return np.where(np.isnan(first + last), np.nan, edge)
-
-
-def _starts(settings: MapSettings, axis: Array, run: int) -> Iterator[tuple[NDArray[np.intp], State]]:
-    """Yield the grid in chunks: flat indices of the cells that have a start, and these starts."""
-    d, resolution, rng = settings.d, axis.size, None
-    if settings.average is not None:
-        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([settings.seed, run])))
-    others = max(d - 1, 1)
-    for first in range(0, resolution**2, CELLS):
-        cells = np.arange(first, min(first + CELLS, resolution**2))
-        a, w = axis[cells // resolution], axis[cells % resolution]
-        norm = np.full(a.shape, np.sqrt(1 - 1 / d) if settings.w_perp is None else settings.w_perp)
-        if settings.balanced:
-            # With d = 1 there is no other coordinate that could make |w| equal to |a|.
-            on_cone = np.abs(a) == np.abs(w) if d == 1 else np.abs(a) >= np.abs(w)
-            cells, a, w = cells[on_cone], a[on_cone], w[on_cone]
-            norm = np.sqrt((np.abs(a) - np.abs(w)) * (np.abs(a) + np.abs(w)))
-        rest = np.repeat(norm[:, None] / np.sqrt(others), d - 1, axis=1)
-        if rng is not None:
-            rest = rng.standard_normal((a.size, d - 1)) / np.sqrt(d)
-        if cells.size:
-            c = np.zeros(a.size) if settings.balanced else None
-            yield cells, State(a, np.column_stack([w, rest]), c)

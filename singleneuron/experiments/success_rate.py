@@ -51,6 +51,10 @@ def success_rate(
     level_time: float | Sequence[float] = np.inf,
     rewind_time: float | Sequence[float | None] | None = None,
     targets: int | Sequence[int] = 1,
+    parameterization: str | Sequence[str] = "plain",
+    beta_a: float | Sequence[float] = 1.0,
+    beta_w: float | Sequence[float] = 1.0,
+    reset_every: int | None = None,
     levels: int = 1,
     imp: str = "keep",
     runs: int = 10_000,
@@ -65,13 +69,15 @@ def success_rate(
 ) -> "xr.Dataset":
     """Run pruning algorithms from random starts, and count how often they succeed over a grid of factors.
 
-    Each of the factors d, n, noise, init, scale, learning_rate, level_time, rewind_time, targets and
-    `algorithms` is a value, or a sequence of values, which becomes a dimension of the result.
+    Each of the factors d, n, noise, init, scale, learning_rate, level_time, rewind_time, targets,
+    parameterization, beta_a, beta_w and `algorithms` is a value, or a sequence of values, which becomes a
+    dimension of the result.
 
     The start and the data of a run depend only on its point, its number and the seed, so the counts are
     exactly the same for any number of workers, in any order, and after interruptions. Points with the same d,
-    init and seed share their starts, with one exception: the population with one target, at most one pruning
-    step and levels of infinite length needs only (a, p, q), and these starts are drawn differently. The data
+    init and seed share their starts, with one exception: plain weights on the population with one target, at
+    most one pruning step and levels of infinite length need only (a, p, q), and these starts are drawn
+    differently. The data
     with a smaller n are the first samples of the data with a larger n.
 
     Parameters
@@ -96,6 +102,13 @@ def success_rate(
         Time that WR rewinds to; WR needs it, and the other algorithms ignore it.
     targets : int or sequence of int
         Number of coordinates of the target.
+    parameterization : {'plain', 'sign-in'} or sequence of them
+        Weights as they are, or products m u as in `Parameterization`.
+    beta_a, beta_w : float or sequence of float
+        m^2 - u^2 of `a` and of every w_i under Sign-In, > 0.
+    reset_every : int, optional
+        Under Sign-In, steps of gradient descent after which the betas are reset; by default only each level
+        starts with them.
     levels : int
         Number of pruning steps, which lead geometrically from d to `targets` coordinates.
     imp : {'keep', 'rebalance'}

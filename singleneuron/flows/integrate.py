@@ -8,7 +8,9 @@ from numpy.typing import ArrayLike
 from singleneuron.flows.of_population import train_population
 from singleneuron.flows.of_samples import train_samples
 from singleneuron.flows.result import BoolArray, FlowResult, Progress, S
+from singleneuron.flows.sign_in.train import train_sign_in
 from singleneuron.flows.task import check_method, make_task
+from singleneuron.parameterization import PLAIN, Parameterization
 from singleneuron.problem.problem import Population, Problem, Sample
 from singleneuron.problem.state import Starts, State, balance
 from singleneuron.problem.status import TOLERANCE
@@ -31,6 +33,7 @@ def integrate(
     atol: float | None = None,
     method: str = "auto",
     mask: ArrayLike | None = None,
+    parameterization: Parameterization = PLAIN,
     learning_rate: float | None = None,
     label_noise: float = 0.0,
     seed: int = 0,
@@ -61,6 +64,9 @@ def integrate(
         which is 'exact' if possible, else 'ode'.
     mask : ArrayLike | None
         (B, d) or (d,) bool, True for the coordinates to keep. Pruned weights start at 0 and stay there.
+    parameterization : Parameterization
+        Plain weights, or the products m u of Sign-In. Sign-In needs full states and has no closed forms; its
+        descent steps m and u.
     learning_rate : float | None
         Step size of gradient descent; None for the flow.
     label_noise : float
@@ -105,12 +111,16 @@ def integrate(
     kept = _kept(problem, starts, mask)
     if task.learning_rate is None and label_noise:
         raise ValueError("label_noise is drawn at every step of gradient descent; give a learning_rate too")
-    if isinstance(problem, Population):
-        if label_noise:
-            raise ValueError("the population averages label_noise away; pass a Sample, or no label_noise")
+    if isinstance(problem, Population) and label_noise:
+        raise ValueError("the population averages label_noise away; pass a Sample, or no label_noise")
+    parameterization.check_method(method, task.learning_rate)
+    if isinstance(problem, Population) and parameterization.plain:
         return cast(FlowResult[S], train_population(problem, starts, kept, task, method, progress))
     if not isinstance(starts, State):
-        raise ValueError("samples need full states with w (B, d), but got reduced ones (a, p, q); use State")
+        who = "samples need" if parameterization.plain else "Sign-In needs"
+        raise ValueError(f"{who} full states with w (B, d), but got reduced ones (a, p, q); use State")
+    if not parameterization.plain:
+        return cast(FlowResult[S], train_sign_in(problem, starts, kept, task, progress, parameterization))
     return cast(FlowResult[S], train_samples(problem, starts, kept, task, method, progress))
 
 

@@ -134,19 +134,44 @@ def _descend_population(starts: Reduced, overlap: Array, c: Array, task: Task) -
     path, end, reason, step = descent.descend_population(
         starts.a, starts.p, starts.q, overlap, steps, rate, limit=task.limit, tolerance=task.tolerance
     )
-    a, rho, theta = end[:, 0], np.hypot(end[:, 1], end[:, 2]), np.arctan2(end[:, 2], end[:, 1])
-    near = (np.abs(a * rho - 1) <= task.tolerance) & (theta <= task.tolerance)
-    # Descent does not conserve c, so neither death nor success is certain until it has happened.
-    status = np.select(
+    status = descent_status(Reduced(end[:, 0], end[:, 1], end[:, 2]), reason, overlap, task.tolerance)
+    states = np.moveaxis(end[:, None] if task.limit else path, (2, 1), (0, 1))
+    return states, status, step.astype(np.float64) * rate
+
+
+def descent_status(
+    end: Reduced, reason: NDArray[np.int64], overlap: Array, tolerance: float
+) -> NDArray[np.int8]:
+    """Determine the status of states that gradient descent on the population ended in.
+
+    Descent does not conserve c, so neither death nor success is certain until it has happened.
+
+    Parameters
+    ----------
+    end : Reduced
+        End states (B,).
+    reason : ndarray of int, shape (B,)
+        Why each trajectory ended, as in `dop853`.
+    overlap : ndarray, shape (B,)
+        |mask * v|, below 1 where the mask lost a target coordinate.
+    tolerance : float
+        Largest |a rho - 1| and theta that count as converged.
+
+    Returns
+    -------
+    ndarray of int8, shape (B,)
+        Codes of `Status`.
+    """
+    rho, theta = np.hypot(end.p, end.q), np.arctan2(end.q, end.p)
+    near = (np.abs(end.a * rho - 1) <= tolerance) & (theta <= tolerance)
+    return np.select(
         [
             reason == FAILED,
             overlap < 1,
             near,
-            (rho == 0) | ((a <= -DEAD_RATIO * rho) & (rho <= TINY_NORM)),
+            (rho == 0) | ((end.a <= -DEAD_RATIO * rho) & (rho <= TINY_NORM)),
             reason == CERTAIN,
         ],
         [Status.FAILED, Status.STUCK, Status.CONVERGED, Status.DEAD, Status.STUCK],
         Status.UNDECIDED,
     ).astype(np.int8)
-    states = np.moveaxis(end[:, None] if task.limit else path, (2, 1), (0, 1))
-    return states, status, step.astype(np.float64) * rate

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
 import singleneuron as sn
 from singleneuron.algorithms import ALGORITHMS, Algorithm
-from singleneuron.experiments.success_map import grid_axis
+from singleneuron.experiments.plane import grid_axis
 from singleneuron.flows.result import Progress
 from singleneuron.presets.tables.common import PresetPart, full_states
 from singleneuron.problem.status import Status
@@ -19,7 +20,7 @@ from singleneuron.problem.status import Status
 class Explorer(PresetPart):
     """Each start of a map over (a(0), w_1(0)), with its path in the plane (a, w_1) and its loss by level.
 
-    The starts are those of `success_map`, trained on the population. IMP, WR (rewound to `rewind_time`) and
+    The starts are those of `success_map`, trained on the population under each of `parameterizations`. IMP, WR (rewound to `rewind_time`) and
     LRR share the path of the dense level; each has its own path for the last level. Paths are integrated at
     `fine` geometrically spaced times from `first` to `t_end`. Each path keeps `points` of these times, chosen
     so that they divide its length about evenly.
@@ -35,30 +36,44 @@ class Explorer(PresetPart):
     fine: int
     points: int
     extent: float = 2.0
+    parameterizations: tuple[str, ...] = ("plain", "sign-in")
 
     def compute(self, progress: Progress) -> xr.Dataset:
         """Compute the table.
 
-        Variables: `success` and `status` over (algorithm, a0, w0); `loss` over (algorithm, a0, w0, level);
-        `time`, `a` and `w` over (path, a0, w0, point). The coordinate `path` is 'dense', or the
+        Variables, all with a first dimension `parameterization`: `success` and `status` over (algorithm, a0,
+        w0); `loss` over (algorithm, a0, w0, level); `time`, `a` and `w` over (path, a0, w0, point). The
+        coordinate `path` is 'dense', or the
         algorithm whose last level the path shows; `kept` is the number of coordinates left at each level.
         """
+        total, tables = len(self.parameterizations), []
+        for index, name in enumerate(self.parameterizations):
+
+            def advance(done: int, of: int, index: int = index) -> None:
+                progress(index * of + done, total * of)
+
+            tables.append(self._table(sn.Parameterization(name), advance))
+        names = xr.DataArray(list(self.parameterizations), dims="parameterization", name="parameterization")
+        return xr.concat(tables, names)
+
+    def _table(self, product: sn.Parameterization, progress: Progress) -> xr.Dataset:
+        """Compute the table of one parameterization."""
+        how: dict[str, Any] = {"method": "ode", "parameterization": product}
         axis = grid_axis(self.extent, self.resolution)
         a, w = (grid.ravel() for grid in np.meshgrid(axis, axis, indexing="ij"))
         rest = np.full((a.size, self.d - 1), math.sqrt(1 - 1 / self.d) / math.sqrt(max(self.d - 1, 1)))
         problem, starts = sn.Population(self.d), sn.State(a=a, w=np.column_stack([w, rest]))
-        dense = sn.integrate(problem, starts, math.inf, method="ode")
-        rewound = full_states(sn.integrate(problem, starts, self.rewind_time, method="ode").state)
-        runs, paths = [], [self._path(problem, starts)]
+        dense = sn.integrate(problem, starts, math.inf, **how)
+        rewound = full_states(sn.integrate(problem, starts, self.rewind_time, **how).state)
+        runs, paths = [], [self._path(problem, starts, how)]
         for index, name in enumerate(ALGORITHMS):
             algorithm = Algorithm.fitting(name, rewind_time=self.rewind_time)
-            run = sn.prune(
-                problem, starts, algorithm=algorithm, levels=self.levels, dense=dense, method="ode"
-            )
+            run = sn.prune(problem, starts, algorithm=algorithm, levels=self.levels, dense=dense, **how)
             assert run.mask is not None
             before = sn.State(run.a[:, -2], run.w[:, -2])
             source = algorithm.source(rewound if algorithm.rewinds_to else starts, before)
-            paths.append(self._path(problem, sn.State(source.a, np.where(run.mask, source.w, 0.0)), run.mask))
+            begin = sn.State(source.a, np.where(run.mask, source.w, 0.0))
+            paths.append(self._path(problem, begin, how, run.mask))
             runs.append(run)
             progress(index + 1, len(ALGORITHMS))
         cells = (self.resolution, self.resolution)
@@ -86,11 +101,15 @@ class Explorer(PresetPart):
         )
 
     def _path(
-        self, problem: sn.Population, starts: sn.State, mask: np.ndarray | None = None
+        self,
+        problem: sn.Population,
+        starts: sn.State,
+        how: Mapping[str, Any],
+        mask: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Integrate paths; return time, a and w_1 at the points kept, each of shape (starts, points)."""
         times = np.append(0.0, np.geomspace(self.first, self.t_end, self.fine))
-        path = full_states(sn.integrate(problem, starts, t_eval=times, mask=mask, method="ode").state)
+        path = full_states(sn.integrate(problem, starts, t_eval=times, mask=mask, **how).state)
         a, w = path.a.T, path.w[..., 0].T
         length = np.cumsum(np.hypot(np.diff(a, prepend=a[:, :1]), np.diff(w, prepend=w[:, :1])), axis=1)
         wanted = length[:, -1:] * np.linspace(0, 1, self.points)

@@ -10,7 +10,7 @@ import xarray as xr
 
 import singleneuron as sn
 from singleneuron.experiments.settings import MapSettings
-from singleneuron.experiments.success_map import predicted_edge
+from singleneuron.experiments.plane import predicted_edge
 from singleneuron.flows.result import Progress
 from singleneuron.presets.tables.common import ExperimentPart, PresetPart, problem_of
 
@@ -42,7 +42,8 @@ class Map(ExperimentPart):
         edges, of = [], []
         for rule in settings.rules:
             sampled = settings.n is not None and settings.d > 1 and rule.name != "imp"
-            edges.append(predicted_edge(population if sampled else problem, rule, w, w_perp, extent))
+            where = population if sampled else problem
+            edges.append(predicted_edge(where, rule, w, w_perp, extent, settings.product))
             of.append("population" if sampled else "prediction")
         edge = {"edge": (("algorithm", "edge_w0"), edges), "edge_of": ("algorithm", of)}
         return data.assign(edge).assign_coords(edge_w0=w)

@@ -39,6 +39,8 @@ class Paths(PresetPart):
         Seed of the samples.
     learning_rate : float or None
         Step size of gradient descent; None for the flow.
+    parameterization, beta_a, beta_w, reset_every
+        The parameterization, as in `success_map`.
     """
 
     kind: Literal["paths"] = "paths"
@@ -51,6 +53,15 @@ class Paths(PresetPart):
     noise: float = 0.0
     seed: int = 0
     learning_rate: float | None = None
+    parameterization: str = "plain"
+    beta_a: float = 1.0
+    beta_w: float = 1.0
+    reset_every: int | None = None
+
+    @property
+    def product(self) -> sn.Parameterization:
+        """The parameterization with its betas."""
+        return sn.Parameterization(self.parameterization, self.beta_a, self.beta_w, self.reset_every)
 
     def compute(self, progress: Progress) -> xr.Dataset:
         """Compute `a`, `w` and `loss`, and the `status` and `success` at the end.
@@ -67,6 +78,7 @@ class Paths(PresetPart):
             a=np.array(self.a), w=np.array([row + (0.0,) * (self.d - len(row)) for row in self.w])
         )
         training: dict[str, Any] = {"method": "ode", "learning_rate": self.learning_rate}
+        training |= {"parameterization": self.product}
         end = sn.integrate(problem, starts, t_eval=times, progress=progress, **training)
         # Descent takes whole steps, so several of the times may fall on the same step: keep each step once.
         times, rows = np.unique(end.times, return_index=True)

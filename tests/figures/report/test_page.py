@@ -105,21 +105,23 @@ LAW = {"law": "angle", "start": {"a0": 0.375}, "error": 5.5e5, "unit": "toleranc
 
 
 def _explorer(rng):
-    grid, along = (3, 5, 5), (4, 5, 5, 6)
+    grid, along = (2, 3, 5, 5), (2, 4, 5, 5, 6)
     loss = 10 ** rng.uniform(-20, 0, (*grid, 3))
     path = rng.normal(size=along)
-    path[2, 1, 3, 4] = np.nan
+    path[0, 2, 1, 3, 4] = np.nan
     success = rng.integers(0, 2, grid).astype(float)
-    success[0, 0, 0] = np.nan
+    success[0, 0, 0, 0] = np.nan
+    one = "parameterization"
     return xr.Dataset(
         {
-            "success": (("algorithm", "a0", "w0"), success),
-            "status": (("algorithm", "a0", "w0"), rng.integers(0, 7, grid).astype("int8")),
-            "loss": (("algorithm", "a0", "w0", "level"), loss),
-            "a": (("path", "a0", "w0", "point"), path),
-            "w": (("path", "a0", "w0", "point"), 3 * path),
+            "success": ((one, "algorithm", "a0", "w0"), success),
+            "status": ((one, "algorithm", "a0", "w0"), rng.integers(0, 7, grid).astype("int8")),
+            "loss": ((one, "algorithm", "a0", "w0", "level"), loss),
+            "a": ((one, "path", "a0", "w0", "point"), path),
+            "w": ((one, "path", "a0", "w0", "point"), 3 * path),
         },
         coords={
+            "parameterization": ["plain", "sign-in"],
             "algorithm": ["imp", "wr", "lrr"],
             "a0": np.linspace(-2, 2, 5),
             "w0": np.linspace(-2, 2, 5),

@@ -1,0 +1,124 @@
+"""The plane of a success map: its grid, the starts on it, and the predicted edges of its regions."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from singleneuron.algorithms import Algorithm
+from singleneuron.experiments.settings import CELLS, MapSettings
+from singleneuron.formulas.regions import predicted
+from singleneuron.parameterization import PLAIN, Parameterization
+from singleneuron.problem.arguments import Array, number
+from singleneuron.problem.problem import Problem
+from singleneuron.problem.state import State
+
+
+def grid_axis(extent: float, resolution: int) -> Array:
+    """Return linspace(-extent, extent, resolution), exactly symmetric.
+
+    The symmetry matters: starts on the line a(0) = -w_1(0) must lie exactly on it.
+
+    Parameters
+    ----------
+    extent : float
+        Largest value, > 0.
+    resolution : int
+        Number of points.
+
+    Returns
+    -------
+    ndarray, shape (resolution,)
+        The points.
+    """
+    axis = np.linspace(-1.0, 1.0, resolution) * number("extent", extent, least=0.0, open_end=True)
+    return (axis - axis[::-1]) / 2
+
+
+def predicted_edge(
+    problem: Problem,
+    algorithm: str | Algorithm,
+    w: Array,
+    w_perp: float,
+    extent: float,
+    product: Parameterization = PLAIN,
+) -> Array:
+    """Find the a(0) at which predicted success begins, for each w_1(0).
+
+    If s_pos > 0, a larger a(0) never turns predicted success into failure, so bisection finds the edge up to
+    rounding. For IMP on samples, the edge holds for starts whose mask keeps the target.
+
+    Parameters
+    ----------
+    problem : Population or Sample
+        The training data.
+    algorithm : {'imp', 'wr', 'lrr'} or Algorithm
+        The algorithm.
+    w : ndarray, shape (W,)
+        Values of w_1(0).
+    w_perp : float
+        Norm of the other coordinates, which have equal size.
+    extent : float
+        The edge is sought in [-extent, extent].
+    product : Parameterization
+        The parameterization.
+
+    Returns
+    -------
+    ndarray, shape (W,)
+        The edge; -inf if all a(0) succeed, inf if none does, NaN if there is no formula.
+    """
+    rest = np.full((w.size, problem.d - 1), w_perp / np.sqrt(max(problem.d - 1, 1)))
+
+    def success(a: Array) -> Array:
+        starts = State(a, np.column_stack([w, rest]))
+        return predicted(problem, starts, algorithm, parameterization=product)
+
+    low, high = np.full(w.shape, -extent), np.full(w.shape, extent)
+    first, last = success(low), success(high)
+    for _ in range(60):
+        middle = (low + high) / 2
+        beyond = success(middle) == 1
+        low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
+    edge = np.select([first == 1, last == 0], [-np.inf, np.inf], high)
+    return np.where(np.isnan(first + last), np.nan, edge)
+
+
+def plane_starts(settings: MapSettings, axis: Array, run: int) -> Iterator[tuple[NDArray[np.intp], State]]:
+    """Generate the starts of a map in chunks.
+
+    Parameters
+    ----------
+    settings : MapSettings
+        The settings of the map.
+    axis : ndarray
+        The points of each axis.
+    run : int
+        Number of the run, on which the other coordinates depend if they are drawn.
+
+    Yields
+    ------
+    cells : ndarray of int
+        Flat indices of cells that have a start.
+    starts : State
+        Their starts.
+    """
+    d, resolution, rng = settings.d, axis.size, None
+    if settings.average is not None:
+        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([settings.seed, run])))
+    others = max(d - 1, 1)
+    for first in range(0, resolution**2, CELLS):
+        cells = np.arange(first, min(first + CELLS, resolution**2))
+        a, w = axis[cells // resolution], axis[cells % resolution]
+        norm = np.full(a.shape, np.sqrt(1 - 1 / d) if settings.w_perp is None else settings.w_perp)
+        if settings.balanced:
+            # With d = 1 there is no other coordinate that could make |w| equal to |a|.
+            on_cone = np.abs(a) == np.abs(w) if d == 1 else np.abs(a) >= np.abs(w)
+            cells, a, w = cells[on_cone], a[on_cone], w[on_cone]
+            norm = np.sqrt((np.abs(a) - np.abs(w)) * (np.abs(a) + np.abs(w)))
+        rest = np.repeat(norm[:, None] / np.sqrt(others), d - 1, axis=1)
+        if rng is not None:
+            rest = rng.standard_normal((a.size, d - 1)) / np.sqrt(d)
+        if cells.size:
+            c = np.zeros(a.size) if settings.balanced else None
+            yield cells, State(a, np.column_stack([w, rest]), c)

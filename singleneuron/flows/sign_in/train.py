@@ -1,0 +1,180 @@
+"""Train a batch of states whose weights are products m u, by the flow of Sign-In or by descent on (m, u).
+
+The metric of Sign-In is diagonal, not rotationally invariant: starts are full states, and starts that keep
+the same coordinates run together. Statuses follow from the same rules as for plain weights, with the balance
+of Sign-In in place of a^2 - |w|^2.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from singleneuron.flows.of_population import descent_status
+from singleneuron.flows.result import (
+    CHUNK,
+    SLOW_CHUNK,
+    BoolArray,
+    FlowResult,
+    Progress,
+    descent_steps,
+    masked_start,
+    reported_chunks,
+    times_reached,
+)
+from singleneuron.flows.sign_in import descent, line, population
+from singleneuron.flows.task import Task, check_length
+from singleneuron.kernels.dop853 import FAILED
+from singleneuron.parameterization import Parameterization
+from singleneuron.problem.arguments import Array
+from singleneuron.problem.problem import Line, Population, Problem, Sample, population_line
+from singleneuron.problem.state import State, unit_overlap
+from singleneuron.problem.status import Status, line_status, population_status
+
+Ends = tuple[Array, NDArray[np.int8], Array]
+"""Path (T, B, 1 + d) of (a, w), status (B,) and time (B,)."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The problem in the coordinates that one mask keeps.
+
+    Attributes
+    ----------
+    problem : Population or Sample
+        The whole problem.
+    columns : NDArray
+        The coordinates that are kept.
+    v : Array
+        The target's entries in these coordinates.
+    overlap : float
+        |mask * v|, below 1 where the mask lost a target coordinate.
+    product : Parameterization
+        The parameterization.
+    task : Task
+        The times and tolerances.
+    """
+
+    problem: Problem
+    columns: NDArray[np.intp]
+    v: Array
+    overlap: float
+    product: Parameterization
+    task: Task
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """beta_a and beta_w."""
+        return self.product.beta_a, self.product.beta_w
+
+
+def train_sign_in(
+    problem: Problem,
+    starts: State,
+    kept: BoolArray | None,
+    task: Task,
+    progress: Progress | None,
+    product: Parameterization,
+) -> FlowResult[Any]:
+    """Train starts by Sign-In; return their states at the times of the task."""
+    method = "ode" if task.learning_rate is None else "descent"
+    if method == "ode":
+        check_length(task)
+    starts = masked_start(starts, kept)
+    c = product.balance(starts)
+    patterns, member = np.ones((1, starts.d), dtype=bool), np.zeros(starts.size, dtype=np.intp)
+    if kept is not None:
+        patterns, member = np.unique(kept, axis=0, return_inverse=True)
+
+    rows = len(task.times)
+    path = np.zeros((rows, starts.size, 1 + starts.d))
+    status, time = np.empty(starts.size, dtype=np.int8), np.empty(starts.size)
+    done = 0
+    for index, pattern in enumerate(patterns):
+        columns = np.flatnonzero(pattern)
+        overlap = float(unit_overlap(problem, pattern)[0])
+        part = Part(problem, columns, problem.v[columns], overlap, product, task)
+        for alone, group in _by_kind(part, starts, np.flatnonzero(member == index)):
+            run = _method_of(part, alone)
+            size = CHUNK if run is _line else SLOW_CHUNK
+            for i in reported_chunks(group, done, starts.size, size, progress):
+                found, status[i], time[i] = run(part, starts.a[i], starts.w[np.ix_(i, columns)], c[i], i)
+                path[:, i, 0], path[np.ix_(range(rows), i, columns + 1)] = found[..., 0], found[..., 1:]
+            done += group.size
+    path[task.times == 0, :, 0], path[task.times == 0, :, 1:] = starts.a, starts.w
+    path = path if task.path else path[-1]
+    return FlowResult(State(path[..., 0], path[..., 1:]), status, time, times_reached(task, method), method)
+
+
+def _by_kind(part: Part, starts: State, group: NDArray[np.intp]) -> list[tuple[bool, NDArray[np.intp]]]:
+    """Divide a group of starts into those whose only weight is the target's, which move on a line, and others.
+
+    On samples a start moves on a line only if the mask leaves nothing else.
+    """
+    alone = np.full(group.size, part.columns.size == 1)
+    if isinstance(part.problem, Population) and part.problem.targets == 1:
+        others = part.columns[part.v == 0]
+        alone |= ~starts.w[np.ix_(group, others)].any(axis=1)
+    return [(kind, group[alone == kind]) for kind in (True, False) if np.any(alone == kind)]
+
+
+def _method_of(part: Part, alone: bool) -> Callable[..., Ends]:
+    """Return the function that trains a group of starts."""
+    sample = isinstance(part.problem, Sample)
+    if part.task.learning_rate is not None:
+        return _descend_sample if sample else _descend_population
+    if alone:
+        return _line
+    return _sample if sample else _population
+
+
+def _line(part: Part, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> Ends:
+    """Follow the flow of one coordinate; the others are 0, and stay there."""
+    own = int(np.argmax(part.v != 0))
+    data = population_line(np.full(a.size, part.overlap))
+    if isinstance(part.problem, Sample):
+        data = Line(*(value[part.columns[own]] for value in part.problem.statistics))
+    path, end, reason, time = line.line_flow(
+        a, w[:, own], c, data, *part.betas, part.task.times, **part.task.ode
+    )
+    path = end[None] if part.task.limit else np.moveaxis(path, 1, 0)
+    status = line_status(path[-1, :, 0], path[-1, :, 1], c, data, part.overlap, part.task.tolerance)
+    status[reason == FAILED] = Status.FAILED
+    full = np.zeros((len(path), a.size, 1 + w.shape[1]))
+    full[..., 0], full[..., 1 + own] = path[..., 0], path[..., 1]
+    return full, status, time
+
+
+def _population(part: Part, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> Ends:
+    """Follow the population flow in d > 1."""
+    path, end, reason, time = population.population_flow(
+        a, w, part.v, *part.betas, part.task.times, **part.task.ode
+    )
+    path = end[None] if part.task.limit else np.moveaxis(path, 1, 0)
+    log_rho, x = population.log_angles(path[-1, :, 1:], part.v)
+    overlap = np.full(a.size, part.overlap)
+    status = population_status(path[-1, :, 0], log_rho, x, c, overlap, part.task.tolerance)
+    status[reason == FAILED] = Status.FAILED
+    return path, status, time
+
+
+def _sample(part: Part, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> Ends:
+    """Follow the flow of n samples in d > 1, from event to event."""
+    raise NotImplementedError
+
+
+def _descend_population(part: Part, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> Ends:
+    """Run gradient descent on (m, u) and the population loss."""
+    rate, steps = descent_steps(part.task)
+    path, end, reason, step = descent.descend_population(
+        a, w, part.v, *part.betas, steps, rate,
+        reset_every=part.product.reset_every, limit=part.task.limit, tolerance=part.task.tolerance,
+    )  # fmt: skip
+    raise NotImplementedError
+
+
+def _descend_sample(part: Part, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> Ends:
+    """Run gradient descent on (m, u) and the loss of n samples."""
+    raise NotImplementedError
