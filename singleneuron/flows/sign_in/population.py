@@ -1,0 +1,287 @@
+"""The population flow of Sign-In, theta' = -sqrt(beta^2 + 4 theta^2) dL/dtheta for every weight theta.
+
+With theta the angle between w and the target v, |v| = nu <= 1, and rho = |w|,
+
+    dL/da   = a rho^2/2 - rho k(theta)
+    dL/dw_i = s w_i - a (pi - theta)/(2 pi) v_i,    s = a^2/2 - a sin(theta)/(2 pi rho).
+
+The metric S(theta) = sqrt(beta^2 + 4 theta^2) is not invariant under rotations, but few unknowns suffice:
+
+- All weights across the target, those with v_i = 0, follow the same s. z_i = asinh(beta/(2 |w_i|)) grows by
+  the same amount for each, so they are functions of the largest of them, W:
+  |w_i| = W/(C_i + D_i S(W)), with C_i = cosh(z_i - z_W) and D_i = sinh(z_i - z_W)/beta.
+- The entries of v that are not 0 are equal. Let w_1 and w_j be two target weights. Then w_j - w_1 has a
+  logarithmic derivative without poles, so it never reaches 0, just as W.
+
+The unknowns are a, w_1, log W and log |w_j - w_1|: three for one target weight. |w_perp| consists of
+W and the differences, so it keeps its relative precision near theta = pi, however small it is. a and w_1 are
+stored in a large unit, to give them a relative tolerance as well. That is what the passage near the saddle
+(a = 0, theta = pi) needs: `a` follows 2 k(theta)/rho ~ (pi - theta)^3 there, and the passage takes
+a time that is inversely proportional to `a` (pi - theta).
+
+c = S(a) - beta_a - sum_i (S(w_i) - beta_w) is conserved. If c >= 0, `a` keeps its sign and is computed from
+c and w. So a dead neuron stays dead, however small w becomes.
+"""
+
+import math
+
+import numpy as np
+from numba import prange
+from numpy.typing import NDArray
+
+from singleneuron.flows.sign_in.population_field import (
+    BETA_A,
+    BETA_W,
+    COSH,
+    ENTRY,
+    FADE,
+    FIRST,
+    LOG_LARGEST,
+    LOST,
+    NEAR,
+    NUMBERS,
+    SIGMA,
+    SINH,
+    TOL,
+    UNIT,
+    A,
+    C,
+    approach,
+    field,
+    gauge,
+    metric_of,
+    weights,
+)
+from singleneuron.kernels.compiling import kernel, routine
+from singleneuron.kernels.dop853 import END, EVENT, FAILED, build
+from singleneuron.kernels.dop853_step import workspace
+from singleneuron.parameterization import distance
+from singleneuron.problem.arguments import Array
+from singleneuron.problem.problem import LEAST_BALANCE
+from singleneuron.problem.status import TINY_NORM
+
+ROUNDING = 1e-12
+"""If 1 - |v|^2 is below this, v is complete: near theta = pi, its rounding error would replace the angle."""
+
+solve = build(field, gauge)
+
+
+@routine
+def enter(a, w, v, c, beta_a, beta_w, lost, tolerance, near, y, p):
+    """Set the unknowns y and the parameters p of the trajectory from (a, w)."""
+    numbers, ratios, signs, targets = p
+    numbers[BETA_A], numbers[BETA_W], numbers[C], numbers[LOST] = beta_a, beta_w, c, lost
+    numbers[SIGMA] = np.sign(a) if c >= 0.0 else 0.0
+    numbers[TOL], numbers[NEAR] = tolerance, near
+    largest, first, j = 0.0, 0.0, 0
+    for i in range(w.size):
+        if v[i] == 0.0:
+            largest = max(largest, abs(w[i]))
+            continue
+        if j == 0:
+            first, numbers[ENTRY] = w[i], v[i]
+        else:
+            difference = w[i] - first
+            signs[j] = np.sign(difference)
+            y[LOG_LARGEST + j] = math.log(abs(difference)) if difference != 0.0 else 0.0
+        j += 1
+    y[LOG_LARGEST] = math.log(largest) if largest > 0.0 else 0.0
+    numbers[UNIT] = 1.0
+    y[A], y[FIRST] = a, first
+    set_ratios(w, v, largest, beta_w, ratios)
+    numbers[UNIT] = 1.0 / (TINY_NORM * min(1.0, weights(y, p)[4]))
+    y[A], y[FIRST] = a * numbers[UNIT], first * numbers[UNIT]
+
+
+@routine
+def set_ratios(w, v, largest, beta, ratios):
+    """Set C, D and e^(z_W - z_i) of every weight across the target that is not 0."""
+    n, metric = 0, metric_of(largest, beta)
+    for i in range(w.size):
+        if v[i] == 0.0 and w[i] != 0.0:
+            size = abs(w[i])
+            ratios[SINH, n] = (
+                (largest - size) / size * (1.0 + size / largest) / (metric_of(size, beta) + metric)
+            )
+            ratios[COSH, n] = math.hypot(1.0, beta * ratios[SINH, n])
+            ratios[FADE, n] = 1.0 / (ratios[COSH, n] + beta * ratios[SINH, n])
+            n += 1
+
+
+@routine
+def outer(y, p, w, v, out):
+    """Fill `out` with (a, w) of the state y, given the signs of the starting weights w."""
+    _, ratios, _, targets = p
+    out[0], largest, metric, _, _ = weights(y, p)
+    n, j = 0, 0
+    for i in range(w.size):
+        out[1 + i] = 0.0
+        if v[i] != 0.0:
+            out[1 + i] = targets[j]
+            j += 1
+        elif w[i] != 0.0:
+            out[1 + i] = np.sign(w[i]) * largest / (ratios[COSH, n] + ratios[SINH, n] * metric)
+            n += 1
+
+
+@routine
+def leave(y, p, w, v, reason, t, filled, times, limit, record, path, end):
+    """Write the `path` and `end` of a trajectory that ended at y at time t; `record` is its path in y."""
+    for i in range(filled):
+        outer(record[i], p, w, v, path[i])
+    outer(y, p, w, v, end)
+    later = np.empty(y.size)
+    for i in range(filled, times.size):
+        path[i] = end
+        if reason == EVENT and end[0] > 0.0:
+            approach(y, p, times[i] - t, later)
+            outer(later, p, w, v, path[i])
+        elif reason == EVENT:
+            # w is so small that its metric is beta_w, and that it fades at the rate beta_w a^2/2.
+            path[i, 1:] *= math.exp(-0.5 * p[0][BETA_W] * end[0] * end[0] * (times[i] - t))
+    if not limit:
+        end[:] = path[-1]
+
+
+@kernel(parallel=True)
+def _follow(a, w, v, c, betas, lost, times, rtol, atol, limit, t_certain, tolerance, path, end, reason, time):
+    """Follow each start separately, with one workspace per block of starts."""
+    k, blocks = int(np.count_nonzero(v)), min(a.size, 64)
+    unknowns = 2 + max(k, 1)
+    # From here on `approach` finishes a trajectory; its error is below rtol/10.
+    near = 0.0 if limit else min(0.1 * math.sqrt(rtol), tolerance)
+    for block in prange(blocks):
+        record, work, y = np.empty((times.size, unknowns)), workspace(unknowns), np.empty(unknowns)
+        for b in range(block, a.size, blocks):
+            n = 0
+            for i in range(v.size):
+                n += 1 if v[i] == 0.0 and w[b, i] != 0.0 else 0
+            p = (np.zeros(NUMBERS), np.empty((3, n)), np.zeros(k), np.empty(k))
+            enter(a[b], w[b], v, c[b], betas[0], betas[1], lost, tolerance, near, y, p)
+            reason[b], t, filled, since = solve(
+                y, p, 0.0, times, 0, record, rtol, atol, limit, t_certain, math.nan, work
+            )
+            leave(y, p, w[b], v, reason[b], t, filled, times, limit, record, path[b], end[b])
+            time[b] = t if math.isnan(since) else since
+
+
+def population_flow(
+    a: Array,
+    w: Array,
+    v: Array,
+    beta_a: float,
+    beta_w: float,
+    times: Array,
+    *,
+    rtol: float,
+    atol: float,
+    limit: bool,
+    t_certain: float,
+    tolerance: float,
+) -> tuple[Array, Array, NDArray[np.int64], Array]:
+    """Integrate Sign-In's population flow.
+
+    Parameters
+    ----------
+    a, w : Array
+        (B,) and (B, d) starts, 0 at pruned weights. A start that is parallel to v, so with one target weight
+        and no other weight, stays on a line. It is one of `sign_in.line`, not of this flow.
+    v : Array
+        (d,) the target, 0 where it is pruned. Its other entries are equal, and |v| <= 1.
+    beta_a, beta_w : float
+        m^2 - u^2 of `a`, and of every coordinate of w.
+    times : Array
+        (T,) increasing times at which to report the state.
+    rtol, atol : float
+        Tolerances of the integrator.
+    limit : bool
+        End a trajectory as soon as it has converged or died.
+    t_certain : float
+        With `limit`, the time from which a trajectory also ends when its limit is certain.
+    tolerance : float
+        A state with theta and |a rho - 1| up to this counts as converged.
+
+    Returns
+    -------
+    path : Array
+        (B, T, 1 + d) states (a, w) at `times`.
+    end : Array
+        (B, 1 + d) end states (a, w).
+    reason : NDArray[np.int64]
+        (B,) why each trajectory ended.
+    time : Array
+        (B,) the time since which the outcome was decided.
+
+    Raises
+    ------
+    ValueError
+        If a start is parallel to v, or if the target's entries are not equal.
+    """
+    target = v[v != 0.0]
+    if np.any(target != target[:1]):
+        raise ValueError(
+            f"the entries of v must be equal or 0, but are {target.tolist()}; rotate the problem"
+        )
+    if not across(w, v)[1].all():
+        raise ValueError("no start may be parallel to v, but one is; use the flow of one coordinate")
+    size, c = a.size, distance(a, beta_a) - distance(w, beta_w).sum(axis=-1)
+    path, end = np.empty((size, times.size, 1 + v.size)), np.empty((size, 1 + v.size))
+    reason, time = np.full(size, FAILED), np.zeros(size)
+    lost = 1.0 - float(target @ target)
+    options = (float(rtol), float(atol), limit, float(t_certain), float(tolerance))
+    # Give up on starts whose squares overflow, or whose c has no correct digit.
+    fine = np.isfinite(c) & ((c == 0.0) | (np.abs(c) >= LEAST_BALANCE))
+    end[~fine] = np.column_stack([a, w])[~fine]
+    path[~fine] = end[~fine, None]
+    part = path[fine], end[fine], reason[fine], time[fine]
+    _follow(
+        a[fine], w[fine], v, c[fine], (float(beta_a), float(beta_w)), lost if lost > ROUNDING else 0.0,
+        times, *options, *part,
+    )  # fmt: skip
+    path[fine], end[fine], reason[fine], time[fine] = part
+    return path, end, reason, time
+
+
+def across(w: Array, v: Array) -> tuple[Array, Array]:
+    """Return the part of w along the target, and the norm of the rest.
+
+    Parameters
+    ----------
+    w : Array
+        (B, d) weights.
+    v : Array
+        (d,) the target, as in `population_flow`.
+
+    Returns
+    -------
+    p, q : Array
+        (B,) w.v/|v| (0 if v is 0) and |w - p v/|v||, which is exactly 0 if w is parallel to v.
+    """
+    on = w[:, v != 0.0]
+    if not on.size:
+        return np.zeros(len(w)), np.hypot.reduce(w, axis=1)
+    offsets = on - on[:, :1]
+    mean = offsets.mean(axis=1, keepdims=True)
+    p = (on[:, 0] + mean[:, 0]) * math.sqrt(on.shape[1])
+    return p, np.hypot.reduce(np.column_stack([w[:, v == 0.0], offsets - mean]), axis=1)
+
+
+def status_coordinates(w: Array, v: Array) -> tuple[Array, Array]:
+    """Return log |w| and x = log tan(angle/2) for `problem.status.population_status`.
+
+    Parameters
+    ----------
+    w : Array
+        (B, d) weights.
+    v : Array
+        (d,) the target, as in `population_flow`.
+
+    Returns
+    -------
+    log_rho, x : Array
+        (B,) log |w|, and -asinh(p/q), which loses no digits near the angle pi; infinite at q = 0.
+    """
+    p, q = across(w, v)
+    rho = np.hypot(p, q)
+    x = -np.arcsinh(np.divide(p, q, out=np.copysign(np.inf, p), where=q > 0.0))
+    return np.log(rho, out=np.full(rho.shape, -np.inf), where=rho > 0.0), x

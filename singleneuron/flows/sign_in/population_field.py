@@ -1,0 +1,168 @@
+"""The population flow of Sign-In in the coordinates of `sign_in.population`: its field and its events."""
+
+import math
+
+from singleneuron.kernels.compiling import routine
+from singleneuron.kernels.philox import TWO_PI
+from singleneuron.problem.status import TINY_NORM
+
+# Unknowns: a and the first target weight in units of p[UNIT], the logarithm of the largest weight across the
+# target, and from FIRST + k on the logarithms of the differences of target weights.
+A, FIRST, LOG_LARGEST = range(3)
+
+# Rows of `ratios`: C, D and e^(-(z - z_max)) of each weight across the target.
+COSH, SINH, FADE = range(3)
+
+# Numbers: the betas; the sign of a if c >= 0 (else 0); c; the unit of a and of the first target weight; an
+# entry of the target and 1 - nu^2; the tolerance; the distance from the target at which `approach` takes over.
+BETA_A, BETA_W, SIGMA, C, UNIT, ENTRY, LOST, TOL, NEAR, NUMBERS = range(10)
+
+LOG_TINY = math.log(TINY_NORM)
+
+
+@routine
+def metric_of(theta, beta):
+    """Return sqrt(beta^2 + 4 theta^2)."""
+    return math.sqrt(beta * beta + 4.0 * theta * theta)
+
+
+@routine
+def distance_of(theta, beta):
+    """Return sqrt(beta^2 + 4 theta^2) - beta without cancellation."""
+    return 4.0 * theta * theta / (metric_of(theta, beta) + beta)
+
+
+@routine
+def weights(y, p):
+    """Fill the target weights; return (a, |largest|, its metric, w.v/|v|, |w_perp|).
+
+    Parameters
+    ----------
+    y
+        (2 + max(k, 1),) state.
+    p
+        Numbers; ratios (3, n) of the n weights across the target; signs (k,) of the differences of target
+        weights; and an array (k,), which is filled with the target weights.
+    """
+    numbers, ratios, signs, targets = p
+    beta, k, held = numbers[BETA_W], targets.size, numbers[C]
+    largest, metric, norm = 0.0, beta, 0.0
+    if ratios.shape[1] > 0:
+        largest = math.exp(y[LOG_LARGEST])
+        metric = metric_of(largest, beta)
+        squares, distances = 0.0, 0.0
+        for i in range(ratios.shape[1]):
+            ratio = 1.0 / (ratios[COSH, i] + ratios[SINH, i] * metric)
+            squares += ratio * ratio
+            distances += ratio * ratios[FADE, i]
+        norm = largest * math.sqrt(squares)
+        held += distance_of(largest, beta) * distances
+    if k > 0:
+        along, norm = spread(y, numbers, signs, targets, norm)
+    else:
+        along = 0.0
+    if numbers[SIGMA] == 0.0:
+        return y[A] / numbers[UNIT], largest, metric, along, norm
+    for j in range(k):
+        held += distance_of(targets[j], beta)
+    a = 0.5 * numbers[SIGMA] * math.sqrt(held * (held + 2.0 * numbers[BETA_A]))
+    return a, largest, metric, along, norm
+
+
+@routine
+def spread(y, numbers, signs, targets, norm):
+    """Fill the target weights; return (w.v/|v|, |w_perp|), given the norm of the weights across the target."""
+    k = targets.size
+    first = y[FIRST] / numbers[UNIT]
+    mean = 0.0
+    targets[0] = 0.0
+    for j in range(1, k):
+        targets[j] = signs[j] * math.exp(y[LOG_LARGEST + j])
+        mean += targets[j] / k
+    for j in range(k):
+        norm = math.hypot(norm, targets[j] - mean) if k > 1 else norm
+        targets[j] += first
+    return math.sqrt(k) * (first + mean), norm
+
+
+@routine
+def angle(along, norm, lost):
+    """Return (|w|, pi - theta, sin(theta), k(theta)), all precise near theta = pi."""
+    size = max(abs(along), norm)
+    rho = size * math.sqrt((along / size) ** 2 + (norm / size) ** 2)
+    cosine = -along / rho
+    sine = norm / rho
+    if lost > 0.0:
+        sine = math.sqrt(sine * sine + lost * cosine * cosine)
+        cosine *= math.sqrt(1.0 - lost)
+    delta = math.atan2(sine, cosine)
+    if delta < 0.2:
+        # The power series of sin(delta) - delta cos(delta), whose two terms nearly cancel here.
+        d2 = delta * delta
+        k = delta * d2 * (1.0 / 3.0 - d2 * (1.0 / 30.0 - d2 * (1.0 / 840.0 - d2 / 45360.0)))
+    else:
+        k = sine - delta * cosine
+    return rho, delta, sine, k / TWO_PI
+
+
+@routine
+def field(y, p, out):
+    """Fill `out` with the time derivative of y; p as in `weights`."""
+    numbers, ratios, signs, targets = p
+    a, _, metric, along, norm = weights(y, p)
+    rho, delta, sine, k = angle(along, norm, numbers[LOST])
+    out[A] = 0.0
+    if numbers[SIGMA] == 0.0:
+        out[A] = numbers[UNIT] * metric_of(a, numbers[BETA_A]) * rho * (k - 0.5 * a * rho)
+    # dL/dw_i = shrink w_i - pull v_i
+    shrink = a * (0.5 * a - sine / (TWO_PI * rho))
+    out[FIRST] = 0.0
+    out[LOG_LARGEST] = -metric * shrink if ratios.shape[1] > 0 else 0.0
+    if targets.size == 0:
+        return
+    first, beta = targets[0], numbers[BETA_W]
+    slope, own = shrink * first - a * delta * numbers[ENTRY] / TWO_PI, metric_of(first, beta)
+    out[FIRST] = -numbers[UNIT] * own * slope
+    for j in range(1, targets.size):
+        other = metric_of(targets[j], beta)
+        rate = -other * shrink - 4.0 * slope * (targets[j] + first) / (other + own)
+        out[LOG_LARGEST + j] = rate if signs[j] != 0.0 else 0.0
+
+
+@routine
+def gauge(y, p, g):
+    """Fill g as `dop853.parts` says: death or the last approach, the target, whether the limit is certain."""
+    numbers = p[0]
+    a, _, _, along, norm = weights(y, p)
+    rho = math.hypot(along, norm)
+    g[0], g[1] = 1.0, 1.0
+    if a < 0.0 and numbers[SIGMA] != 0.0:
+        g[0] = math.log(rho) - LOG_TINY
+    if numbers[LOST] == 0.0 and along > 0.0:
+        away = max(math.atan2(norm, along), abs(a * rho - 1.0))
+        g[1] = away - numbers[TOL]
+        if numbers[NEAR] > 0.0:
+            g[0] = away - numbers[NEAR]
+    g[2] = 1.0 if a > 0.0 or numbers[SIGMA] != 0.0 else -1.0
+
+
+@routine
+def approach(y, p, lapse, out):
+    """Fill `out` with the state at the time `lapse` after a state y near its target, where |v| = 1.
+
+    The error is of second order in theta and in miss = a rho - 1, which relaxes at `rate`.
+    """
+    numbers, _, _, targets = p
+    a, _, metric, along, norm = weights(y, p)
+    miss, root = a * math.hypot(along, norm) - 1.0, math.sqrt(targets.size)
+    outer, inner = metric_of(a, numbers[BETA_A]), metric_of(along / root, numbers[BETA_W])
+    rate = 0.5 * (outer * along * along + inner * a * a)
+    shift = -0.5 * miss * math.expm1(-rate * lapse) / rate
+    mean = along / root - targets[0]  # of the differences, which decay
+    out[A] = y[A] - numbers[UNIT] * outer * along * shift
+    out[FIRST] = y[FIRST] - numbers[UNIT] * (
+        inner * a * shift / root + mean * math.expm1(-0.5 * inner * a * a * lapse)
+    )
+    out[LOG_LARGEST] = y[LOG_LARGEST] - 0.5 * metric * a * a * lapse
+    for j in range(1, targets.size):
+        out[LOG_LARGEST + j] = y[LOG_LARGEST + j] - 0.5 * inner * a * a * lapse
