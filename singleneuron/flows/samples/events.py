@@ -61,11 +61,23 @@ def bend_of(dense):
 
 @routine
 def next_event(planes, cell, watch, y, dense, bend, coefficients):
-    """Return (fraction, kind, which) of the first event in the step, or (NEVER, NOTHING, 0) if there is none.
+    """Return (fraction, kind, which) of the first event in the step, or (NEVER, NOTHING, 0) if there is none."""
+    best, which = first_reached(planes, cell, watch, y, dense, bend, coefficients)
+    kind = REACHED if best < NEVER else NOTHING
+    if cell.counts[SLID] > 0:
+        t, ending, member = first_release(cell, y, dense, coefficients, best)
+        if t < best:
+            return t, ending, member
+    return best, kind, which
+
+
+@routine
+def first_reached(planes, cell, watch, y, dense, bend, coefficients):
+    """Return (fraction, which) of the first hyperplane reached in the step, or (NEVER, 0) if none is.
 
     A hyperplane farther from the chord than the path bends cannot be reached: no root is sought for it.
     """
-    best, kind, which = NEVER, NOTHING, 0
+    best, which = NEVER, 0
     rho = math.sqrt(dot(y[1:], y[1:]))
     for slot in range(watch.size[0]):
         index = watch.near[slot]
@@ -82,12 +94,8 @@ def next_event(planes, cell, watch, y, dense, bend, coefficients):
         bernstein(v0, coefficients.terms, coefficients.linear[0])
         t = first_root(coefficients.linear[0], best, coefficients.linear[1:])
         if t < best:
-            best, kind, which = t, REACHED, index
-    if cell.counts[SLID] > 0:
-        t, ending, member = first_release(cell, y, dense, coefficients, best)
-        if t < best:
-            return t, ending, member
-    return best, kind, which
+            best, which = t, index
+    return best, which
 
 
 @routine
