@@ -25,6 +25,7 @@ from singleneuron.flows.samples import ensemble as samples
 from singleneuron.flows.samples.limits import FADES, MOVING
 from singleneuron.flows.task import Task
 from singleneuron.kernels.dop853 import AMBIGUOUS, CERTAIN, CONVERGED, END, FAILED
+from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Line, Sample
 from singleneuron.problem.state import State, start_balance, unit_overlap
 from singleneuron.problem.status import Status, sample_status
@@ -63,18 +64,11 @@ def train_samples(
             a[:, i], w[np.ix_(np.arange(rows), i, columns)], reason, time[i], fate = train(
                 part, start, i, task
             )
-            end = State(a[-1, i], w[-1][np.ix_(i, columns)])
+            end = np.column_stack([a[-1, i], w[-1][np.ix_(i, columns)]])
             # Descent does not conserve c.
             known = np.full(i.size, -np.inf) if method == "descent" else c[i]
             settled = reason != END if task.limit and method != "descent" else None
-            hop = task.learning_rate or 0.0
-            found = sample_status(part, end, known, overlap, task.tolerance, settled, hop)
-            if overlap == 1:  # a slow state may look as if it were at rest; its fate decides
-                found[(found == Status.STUCK) & (fate == MOVING)] = Status.UNDECIDED
-                found[fate == FADES] = Status.DEAD
-            status[i] = found
-            status[i[reason == FAILED]] = Status.FAILED
-            status[i[reason == AMBIGUOUS]] = Status.AMBIGUOUS
+            status[i] = fated_status(part, end, known, overlap, task, reason, fate, settled)
         done += group.size
     a[task.times == 0], w[task.times == 0] = starts.a, starts.w
     state = State(a, w) if task.path else State(a[-1], w[-1])
@@ -103,3 +97,47 @@ def _flow_sample(part: Sample, starts: State, index: NDArray[np.intp], task: Tas
     reason = np.where(flow.ambiguous, AMBIGUOUS, flow.reason)
     fate = np.where(flow.reason == END, MOVING, CONVERGED) if task.limit else flow.fate
     return path[..., 0], path[..., 1:], reason, flow.time, fate
+
+
+def fated_status(
+    part: Sample,
+    end: Array,
+    c: Array,
+    overlap: float,
+    task: Task,
+    reason: NDArray[np.int64],
+    fate: NDArray[np.int64],
+    settled: BoolArray | None,
+) -> NDArray[np.int8]:
+    """Determine the status of end states on samples, given why they ended and where they would go.
+
+    Parameters
+    ----------
+    part : Sample
+        The samples, in the coordinates that are kept.
+    end : ndarray, shape (B, 1 + d)
+        End states (a, w).
+    c : ndarray, shape (B,)
+        Balance of the starts; -inf if it is not conserved.
+    overlap : float
+        |mask * v|.
+    task : Task
+        The tolerance and the learning rate.
+    reason, fate : ndarray of int, shape (B,)
+        Why each trajectory ended, and its fate as in `samples.limits`.
+    settled : ndarray of bool, shape (B,), optional
+        True where the state is certainly a limit.
+
+    Returns
+    -------
+    ndarray of int8, shape (B,)
+        Codes of `Status`.
+    """
+    state = State(end[:, 0], end[:, 1:])
+    found = sample_status(part, state, c, overlap, task.tolerance, settled, task.learning_rate or 0.0)
+    if overlap == 1:  # a slow state may look as if it were at rest; its fate decides
+        found[(found == Status.STUCK) & (fate == MOVING)] = Status.UNDECIDED
+        found[fate == FADES] = Status.DEAD
+    found[reason == FAILED] = Status.FAILED
+    found[reason == AMBIGUOUS] = Status.AMBIGUOUS
+    return found

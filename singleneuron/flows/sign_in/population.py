@@ -184,8 +184,8 @@ def population_flow(
     Parameters
     ----------
     a, w : Array
-        (B,) and (B, d) starts, 0 at pruned weights. A start that is parallel to v, so with one target weight
-        and no other weight, stays on a line. It is one of `sign_in.line`, not of this flow.
+        (B,) and (B, d) starts, 0 at pruned weights, but not w = 0. A start whose only weight is the one
+        target weight stays on a line. It is one of `sign_in.line`, not of this flow.
     v : Array
         (d,) the target, 0 where it is pruned. Its other entries are equal, and |v| <= 1.
     beta_a, beta_w : float
@@ -215,15 +215,16 @@ def population_flow(
     Raises
     ------
     ValueError
-        If a start is parallel to v, or if the target's entries are not equal.
+        If w is 0 or a start has no weight but the one target weight, or if the target's entries differ.
     """
     target = v[v != 0.0]
     if np.any(target != target[:1]):
         raise ValueError(
             f"the entries of v must be equal or 0, but are {target.tolist()}; rotate the problem"
         )
-    if not across(w, v)[1].all():
-        raise ValueError("no start may be parallel to v, but one is; use the flow of one coordinate")
+    p, q = across(w, v)
+    if np.any((q == 0.0) & ((p == 0.0) | (target.size < 2))):
+        raise ValueError("a start must have a weight across v, but one has none; use the flow of one coordinate")
     size, c = a.size, distance(a, beta_a) - distance(w, beta_w).sum(axis=-1)
     path, end = np.empty((size, times.size, 1 + v.size)), np.empty((size, 1 + v.size))
     reason, time = np.full(size, FAILED), np.zeros(size)

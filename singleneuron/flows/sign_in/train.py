@@ -6,13 +6,14 @@ of Sign-In in place of a^2 - |w|^2.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from singleneuron.flows.of_population import descent_status
+from singleneuron.flows.of_samples import fated_status
 from singleneuron.flows.result import (
     CHUNK,
     SLOW_CHUNK,
@@ -24,9 +25,10 @@ from singleneuron.flows.result import (
     reported_chunks,
     times_reached,
 )
-from singleneuron.flows.sign_in import descent, line, population
+from singleneuron.flows.sign_in import descent, line, population, samples
 from singleneuron.flows.task import Task, check_length
-from singleneuron.kernels.dop853 import FAILED
+from singleneuron.flows.samples.limits import MOVING
+from singleneuron.kernels.dop853 import AMBIGUOUS, CONVERGED, END, FAILED
 from singleneuron.parameterization import Parameterization
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Line, Population, Problem, Sample, population_line
@@ -63,6 +65,13 @@ class Part:
     overlap: float
     product: Parameterization
     task: Task
+
+    @property
+    def sample(self) -> Sample:
+        """The samples in these coordinates."""
+        assert isinstance(self.problem, Sample)
+        targets = max(1, int(np.count_nonzero(self.v)))
+        return replace(self.problem, x=self.problem.x[:, self.columns], targets=targets)
 
     @property
     def betas(self) -> tuple[float, float]:
@@ -109,13 +118,13 @@ def train_sign_in(
 
 
 def _by_kind(part: Part, starts: State, group: NDArray[np.intp]) -> list[tuple[bool, NDArray[np.intp]]]:
-    """Divide a group of starts into those whose only weight is the target's, which move on a line, and others.
+    """Divide starts into those that move on a line, because their only weight is the target's, and others.
 
-    On samples a start moves on a line only if the mask leaves nothing else.
+    On samples a start moves on a line only if the mask leaves no other coordinate.
     """
     alone = np.full(group.size, part.columns.size == 1)
-    if isinstance(part.problem, Population) and part.problem.targets == 1:
-        others = part.columns[part.v == 0]
+    if isinstance(part.problem, Population):
+        others = part.columns[part.v == 0] if np.count_nonzero(part.v) == 1 else part.columns
         alone |= ~starts.w[np.ix_(group, others)].any(axis=1)
     return [(kind, group[alone == kind]) for kind in (True, False) if np.any(alone == kind)]
 
@@ -135,7 +144,7 @@ def _line(part: Part, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> 
     own = int(np.argmax(part.v != 0))
     data = population_line(np.full(a.size, part.overlap))
     if isinstance(part.problem, Sample):
-        data = Line(*(value[part.columns[own]] for value in part.problem.statistics))
+        data = Line(*(value[own] for value in part.sample.statistics))
     path, end, reason, time = line.line_flow(
         a, w[:, own], c, data, *part.betas, part.task.times, **part.task.ode
     )
@@ -153,16 +162,24 @@ def _population(part: Part, a: Array, w: Array, c: Array, index: NDArray[np.intp
         a, w, part.v, *part.betas, part.task.times, **part.task.ode
     )
     path = end[None] if part.task.limit else np.moveaxis(path, 1, 0)
-    log_rho, x = population.log_angles(path[-1, :, 1:], part.v)
     overlap = np.full(a.size, part.overlap)
+    log_rho, x = population.status_coordinates(path[-1, :, 1:], part.v)
     status = population_status(path[-1, :, 0], log_rho, x, c, overlap, part.task.tolerance)
+    status[(x == np.inf) & (status != Status.DEAD)] = Status.STUCK  # exactly antiparallel, it never turns
     status[reason == FAILED] = Status.FAILED
     return path, status, time
 
 
 def _sample(part: Part, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> Ends:
     """Follow the flow of n samples in d > 1, from event to event."""
-    raise NotImplementedError
+    data, task = part.sample, part.task
+    flow = samples.sample_flow(data.x, data.y, a, w, *part.betas, task.times, c=c, **task.ode)
+    path = flow.end[None] if task.limit else np.moveaxis(flow.path, 1, 0)
+    reason = np.where(flow.ambiguous, AMBIGUOUS, flow.reason)
+    fate = np.where(flow.reason == END, MOVING, CONVERGED) if task.limit else flow.fate
+    settled = reason != END if task.limit else None
+    status = fated_status(data, path[-1], c, part.overlap, task, reason, fate, settled)
+    return path, status, flow.time
 
 
 def _descend_population(part: Part, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> Ends:
