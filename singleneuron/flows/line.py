@@ -44,9 +44,18 @@ def field(y, p, out):
 
 
 @routine
-def gauge(y, p, g):
-    """Fill g as `dop853.parts` says: the event w = 0, the target, and whether the limit is certain."""
-    a, w = y[0], y[1]
+def measure(a, w, p, g):
+    """Measure a state on one side of w = 0 for the solver.
+
+    Parameters
+    ----------
+    a, w
+        The state.
+    p
+        (6,) parameters of the side, as in `field`.
+    g
+        (3,) filled as `dop853.parts` says: the event w = 0, the target, and whether the limit is certain.
+    """
     if p[LEAVES] > 0.0:
         g[0] = p[SIDE] * w
     elif p[SIDE] * w <= 0.0:
@@ -63,7 +72,53 @@ def gauge(y, p, g):
     g[2] = -1.0 if p[SIDE] > 0.0 and p[NEGATIVE] > 0.0 and towards <= 0.0 else 1.0
 
 
+@routine
+def gauge(y, p, g):
+    """Measure the state y = (a, w)."""
+    measure(y[0], y[1], p, g)
+
+
 solve = build(field, gauge)
+
+
+@routine
+def push(statistics, side, a):
+    """Return side w' at w = 0 by the formula of one side: > 0 if it leads onto that side, < 0 if off it.
+
+    Parameters
+    ----------
+    statistics
+        (4,) C and s for w > 0, then for w < 0.
+    side
+        1 for w > 0, -1 for w < 0.
+    a
+        Outer weight at w = 0; only the sign of the result matters, so its sign is enough.
+
+    Returns
+    -------
+    float
+        C a s side.
+    """
+    column = 0 if side > 0 else 2
+    return statistics[column] * a * statistics[column + 1] * side
+
+
+@routine
+def enter_side(statistics, side, a, c, p):
+    """Set the parameters of a side.
+
+    Parameters
+    ----------
+    statistics, side, a
+        As in `push`.
+    c
+        Balance of the start.
+    p
+        (6,) parameters of the side; SLOPE, TARGET, SIDE and LEAVES are set.
+    """
+    column = 0 if side > 0 else 2
+    p[SLOPE], p[TARGET], p[SIDE] = statistics[column], statistics[column + 1], side
+    p[LEAVES] = 1.0 if c > 0.0 and push(statistics, side, a) < 0.0 else 0.0
 
 
 @routine
@@ -76,10 +131,7 @@ def follow(y, statistics, c, times, rtol, atol, limit, t_certain, tolerance, pat
     t, filled, since, reason = 0.0, 0, math.nan, END
     moving = y[1] != 0.0  # phi'(0) = 0: a start at w = 0 stays
     while moving:
-        column = 0 if side > 0 else 2
-        p[SLOPE], p[TARGET], p[SIDE] = statistics[column], statistics[column + 1], side
-        # w' = C a s at w = 0
-        p[LEAVES] = 1.0 if c > 0.0 and p[SLOPE] * y[0] * p[TARGET] * side < 0.0 else 0.0
+        enter_side(statistics, side, y[0], c, p)
         if p[SLOPE] == 0.0:
             break
         # Passing the saddle (0, 0) multiplies errors by 1/|y|, so a small start needs a small tolerance.
@@ -90,8 +142,8 @@ def follow(y, statistics, c, times, rtol, atol, limit, t_certain, tolerance, pat
         moving = reason == EVENT and p[LEAVES] > 0.0
         if moving:
             y[1] = 0.0
-            moving = statistics[2 - column] * y[0] * statistics[3 - column] * side < 0.0
             side = -side
+            moving = push(statistics, side, y[0]) > 0.0
     while filled < times.size:
         path[filled] = y
         filled += 1
@@ -109,6 +161,27 @@ def _follow(start, statistics, c, times, rtol, atol, limit, t_certain, tolerance
             reason[b], time[b] = follow(
                 end[b], statistics[b], c[b], times, rtol, atol, limit, t_certain, tolerance, path[b], work
             )
+
+
+def broadcast_line(line: Line, size: int) -> Array:
+    """Return the statistics of a batch as one array.
+
+    Parameters
+    ----------
+    line : Line
+        Statistics of the data; every field is a number or has shape (B,).
+    size : int
+        Number of trajectories, B.
+
+    Returns
+    -------
+    Array
+        (B, 4) C and s for w > 0, then for w < 0.
+    """
+    statistics = np.empty((size, 4))
+    for column, value in enumerate(line):
+        statistics[:, column] = value
+    return statistics
 
 
 def line_flow(
@@ -158,9 +231,7 @@ def line_flow(
     """
     size = a.size
     start = np.stack([a, w], axis=-1)
-    statistics = np.empty((size, 4))
-    for column, value in enumerate(line):
-        statistics[:, column] = value
+    statistics = broadcast_line(line, size)
     path, end = np.empty((size, times.size, 2)), np.empty((size, 2))
     reason, time = np.empty(size, dtype=np.int64), np.empty(size)
     c = np.ascontiguousarray(np.broadcast_to(c, size), dtype=float)
