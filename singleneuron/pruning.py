@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from singleneuron.algorithms import Algorithm, level_counts
 from singleneuron.flows.integrate import integrate
-from singleneuron.flows.result import BoolArray, FlowResult, Progress
-from singleneuron.formulas.population import population_limit
+from singleneuron.flows.result import BoolArray, FlowResult, Progress, masked_start
+from singleneuron.flows.trapped import at_limit
 from singleneuron.parameterization import PLAIN, Parameterization
 from singleneuron.problem.arguments import Array, number
 from singleneuron.problem.loss import loss
@@ -187,17 +187,20 @@ def prune(
     if isinstance(starts, Reduced):
         return _prune_reduced(problem, starts, trained, rewound, counts, algorithm, level_time, train)
 
-    mask = np.ones(starts.w.shape, dtype=bool)
+    mask, begun = np.ones(starts.w.shape, dtype=bool), starts
     history = [(trained, loss(problem, trained.state))]
     for count in counts[1:]:
-        end = _limit(problem, starts, trained) if np.isinf(level_time) else trained.state
+        end = trained.state
+        if np.isinf(level_time):
+            end = at_limit(problem, begun, trained, parameterization)
         assert isinstance(end, State)
         assert isinstance(rewound, State)
         mask = smallest_pruned(end.w, mask, count)
         source = algorithm.source(rewound, end)
         if algorithm.rebalances:
             source = rebalanced(source, mask)
-        trained = train(source, level_time, mask)
+        begun = masked_start(source, mask)
+        trained = train(begun, level_time, mask)
         history.append((trained, loss(problem, trained.state)))
     states = [result.state for result, _ in history]
     return _result(
@@ -208,25 +211,6 @@ def prune(
         algorithm.imp,
         np.isinf(level_time),
     )
-
-
-def _limit(problem: Problem, starts: Starts, trained: FlowResult[Any]) -> Starts:
-    """Return the end of a level, with trapped starts moved to their limit.
-
-    A trapped start ran out of time. Its limit has w along the target, a = 1/rho and the start's balance c.
-    """
-    trapped = trained.status == Status.TRAPPED
-    if not isinstance(problem, Population) or not trapped.any():
-        return trained.state
-    a = np.where(trapped, population_limit(start_balance(starts)), trained.state.a)
-    rho = 1 / np.where(trapped, a, 1.0)
-    if isinstance(trained.state, Reduced):
-        p, q = (
-            np.where(trapped, limit, now) for limit, now in ((rho, trained.state.p), (0.0, trained.state.q))
-        )
-        return Reduced(a, p, q, trained.state.c)
-    w = np.where(trapped[:, None], rho[:, None] * problem.v, trained.state.w)
-    return State(a, w, trained.state.c)
 
 
 def _result(
@@ -288,7 +272,7 @@ def _prune_reduced(
         )
     history = [(dense, loss(problem, dense.state))]
     if len(counts) > 1:
-        end = _limit(problem, starts, dense)
+        end = at_limit(problem, starts, dense, PLAIN)
         source = algorithm.source(rewound, end)
         assert isinstance(end, Reduced)
         assert isinstance(source, Reduced)
