@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from singleneuron.formulas.population import escape_time, population_limit
     from singleneuron.formulas.rates import balanced_angle_cdf
     from singleneuron.formulas.regions import predicted
+    from singleneuron.formulas.sign_in import sign_in_limit, sign_in_rate
     from singleneuron.parameterization import Parameterization
     from singleneuron.problem.loss import gradient, loss
     from singleneuron.problem.problem import Line, Population, Sample
@@ -49,6 +50,10 @@ _HOME = {
     ),
     "formulas.rates": ("balanced_angle_cdf",),
     "formulas.regions": ("predicted",),
+    "formulas.sign_in": (
+        "sign_in_limit",
+        "sign_in_rate",
+    ),
     "parameterization": ("Parameterization",),
     "problem.loss": (
         "gradient",

@@ -10,6 +10,8 @@ from singleneuron.algorithms import Algorithm
 from singleneuron.formulas import balanced as exact
 from singleneuron.formulas import line as formulas_line
 from singleneuron.formulas.quadrature import DRAWN, drawn_line, largest_share, normal_points, uniform_points
+from singleneuron.formulas.sign_in import sign_in_rate
+from singleneuron.parameterization import PLAIN, Parameterization
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Line
 from singleneuron.problem.status import TOLERANCE
@@ -110,6 +112,7 @@ def predicted_rate(
     levels: int = 1,
     imp: str = "keep",
     tolerance: float = TOLERANCE,
+    parameterization: Parameterization = PLAIN,
 ) -> float:
     """Predict the probability that gradient flow succeeds over random starts and data; NaN if unknown.
 
@@ -152,6 +155,8 @@ def predicted_rate(
         What IMP and WR do with a after pruning: 'keep' or 'rebalance' it.
     tolerance : float
         Largest |a w - s_pos| that counts as success after levels of finite length.
+    parameterization : Parameterization
+        Plain weights, or Sign-In, which has a formula in the limit of long levels only; see `sign_in_rate`.
 
     Returns
     -------
@@ -167,6 +172,13 @@ def predicted_rate(
     balanced, keep = init == "balanced", imp == "keep"
     if learning_rate is not None or n == 1:
         return np.nan
+    if not parameterization.plain:
+        if np.isfinite(level_time) or (n is not None and d > 1):
+            return np.nan
+        base = sign_in_rate(d, rule, parameterization, init=init, scale=scale, targets=targets).rate
+        even = balanced and parameterization.beta_a == parameterization.beta_w
+        # Label noise rescues w < 0 < a with c > 0: as many starts as w > 0 > a has with c > 0.
+        return _line_rate(base, 0.0 if even else 0.5 - base, n, noise)
     moment = level_time if rule.rewinds_to is None else rule.rewinds_to
     if n is not None and d > 1:
         alone = balanced and moment == 0 and targets == 1

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from singleneuron.algorithms import Algorithm
 from singleneuron.formulas import balanced
+from singleneuron.parameterization import PLAIN, Parameterization
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Line, Problem, Sample, population_line
 from singleneuron.problem.state import Reduced, Starts, State, balance, reduce, start_balance, unit_overlap
@@ -14,7 +15,8 @@ def line_success(a: Array, w: Array, line: Line | None = None, c: Array | None =
     """Return whether the flow in one coordinate succeeds: iff w > 0 and a > -w (Theorem 2.1 if balanced).
 
     On samples with s_neg > 0 it also succeeds from w < 0 if a > -w: label noise carries w across 0. If
-    s_pos < 0, -a and -s_neg replace a and s_neg. c is the balance of the start if known by construction.
+    s_pos < 0, -a and -s_neg replace a and s_neg. c is the balance of the start if known by construction, or
+    the one that another parameterization conserves: the flow succeeds iff w > 0 and (a >= 0 or c < 0).
     """
     line = line or Line()
     sign = np.sign(line.s_pos)
@@ -28,7 +30,7 @@ def dense_success(a: Array, p: Array, q: Array, c: Array | None = None) -> NDArr
     """Return whether the population flow succeeds from (a, p = w.v, q = |w_perp|): iff a > -|w|.
 
     From balanced starts with q > 0 the condition is a > 0 (Lemma 2.2); at any other balance it is beyond the
-    paper. If q = 0, `line_success` gives the condition.
+    paper. If q = 0, `line_success` gives the condition. c is as there: success iff a >= 0 or c < 0.
     """
     if c is None:
         c = balance(Reduced(a, p, q))
@@ -42,6 +44,7 @@ def predicted(
     *,
     imp: str = "keep",
     rewind_time: float | None = None,
+    parameterization: Parameterization = PLAIN,
 ) -> Array:
     """Predict whether an algorithm succeeds from each start, in the limit of long levels.
 
@@ -53,6 +56,9 @@ def predicted(
     On samples, theory covers only the flow in one coordinate: all levels if d = 1, and IMP's last level if
     the target has one coordinate. The prediction for that level *assumes* that the mask which the dense
     level finds on these samples keeps the target.
+
+    Sign-In has the same regions, with the balance c that its own flow conserves in place of a^2 - |w|^2, and
+    no formula for WR, except at rewind time 0.
 
     Parameters
     ----------
@@ -66,6 +72,8 @@ def predicted(
         What IMP and WR do with a after pruning: 'keep' or 'rebalance' it.
     rewind_time : float, optional
         Time to which WR rewinds.
+    parameterization : Parameterization
+        Plain weights, or the products of Sign-In; Sign-In needs full states.
 
     Returns
     -------
@@ -75,11 +83,11 @@ def predicted(
     Raises
     ------
     ValueError
-        If the name or an option of the algorithm is invalid.
+        If the name or an option of the algorithm is invalid, or if starts under Sign-In are reduced.
 
     References
     ----------
-    Theorem 2.3 of Gadhikar & Burkholz (ICLR 2024) if balanced; beyond the paper otherwise.
+    Theorem 2.3 of Gadhikar & Burkholz (ICLR 2024) if balanced; beyond the paper otherwise, and for Sign-In.
 
     Examples
     --------
@@ -92,6 +100,8 @@ def predicted(
     """
     if not isinstance(algorithm, Algorithm):
         algorithm = Algorithm.fitting(algorithm, imp=imp, rewind_time=rewind_time)
+    if not parameterization.plain:
+        return _sign_in_success(problem, starts, algorithm, parameterization)
     name, rewind_time, rebalances = algorithm.name, algorithm.rewind_time, algorithm.rebalances
     reduced = reduce(problem, starts) if isinstance(starts, State) else starts
     a, p, q, c = reduced.a, reduced.p, reduced.q, start_balance(starts)
@@ -135,3 +145,26 @@ def _imp_success(problem: Problem, starts: Starts, reduced: Reduced, rebalances:
     else:
         c = c + reduced.p**2 + reduced.q**2 - last.p**2 - last.q**2
     return dense_success(a, last.p, last.q, c).astype(float)
+
+
+def _sign_in_success(
+    problem: Problem, starts: Starts, algorithm: Algorithm, parameterization: Parameterization
+) -> Array:
+    """Predict success under Sign-In from the start of the level that decides: IMP's last, LRR's first."""
+    last, unknown = starts, np.full(starts.size, np.nan)
+    c = parameterization.balance(last)
+    assert isinstance(last, State)
+    if algorithm.rewinds_to is not None and problem.d > problem.targets:
+        if algorithm.rewinds_to > 0:
+            return unknown
+        w = np.where(unit_overlap(problem)[1], last.w, 0.0)
+        # |w| of one coordinate exactly, not the root of its square: at equal betas c must be 0.
+        norm = np.abs(w).max(axis=1) if problem.targets == 1 else np.linalg.norm(w, axis=1)
+        last = State(np.sign(last.a) * norm if algorithm.rebalances else last.a, w)
+        c = parameterization.balance(last)
+    reduced = reduce(problem, last)
+    if not isinstance(problem, Sample):
+        return dense_success(reduced.a, reduced.p, reduced.q, c).astype(float)
+    if problem.targets > 1 or (problem.d > 1 and last is starts):
+        return unknown
+    return line_success(reduced.a, reduced.p, Line(*(s[0] for s in problem.statistics)), c).astype(float)

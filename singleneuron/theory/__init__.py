@@ -8,7 +8,16 @@ the first paragraph. The docstring also names the source: a theorem or lemma of 
 
 from collections.abc import Callable
 
-from singleneuron.theory import balanced, escape, line, population, regions, samples
+from singleneuron.theory import (
+    balanced,
+    escape,
+    line,
+    population,
+    regions,
+    samples,
+    sign_in,
+    sign_in_regions,
+)
 from singleneuron.theory.claims import Claims, Equation, Implication, Inequality, SymbolicClaim
 
 __all__ = ["Claims", "Equation", "Implication", "Inequality", "SymbolicClaim", "derivations"]
@@ -69,4 +78,18 @@ def derivations() -> dict[str, Callable[[], Claims]]:
         "IMP within WR within LRR": regions.nesting,
         "Success from balanced starts": regions.balanced_regions,
         "Probabilities of success": regions.probabilities,
+        "Sign-In: products and their metric": sign_in.products,
+        "Sign-In: conservation law": sign_in.conservation,
+        "Sign-In: sliding along a hyperplane": sign_in.sliding,
+        "Sign-In: small and large betas": sign_in.limits,
+        "Sign-In: distances from 0": sign_in.distances,
+        "Sign-In: invariants in one coordinate": sign_in.line_invariants,
+        "Sign-In: the axes of one coordinate": sign_in.line_axes,
+        "Sign-In: success in one coordinate": sign_in_regions.line_region,
+        "Sign-In: common slope of the other coordinates": sign_in_regions.common_slope,
+        "Sign-In: from a < 0 in d > 1": sign_in_regions.dense_region_below,
+        "Sign-In: from a > 0 in d > 1": sign_in_regions.dense_region_above,
+        "Sign-In: limit of the flow": sign_in_regions.limit_state,
+        "Sign-In: IMP within LRR": sign_in_regions.nesting,
+        "Sign-In: success from balanced starts": sign_in_regions.balanced_rates,
     }

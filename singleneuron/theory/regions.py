@@ -219,16 +219,17 @@ def balanced_regions() -> Claims:
     )
 
 
-def _balanced_probability(region: Boolean) -> sp.Expr:
+def balanced_probability(region: Boolean, given: Boolean = sp.true) -> sp.Expr:
     """Compute P(region) for balanced starts, a = +-|w| with equal probability.
 
-    The region must be a union of quadrants, given by the signs of a and w_1; otherwise return NaN.
+    The region must be a union of quadrants of the signs of a and w_1, as far as `given` implies; otherwise
+    return NaN.
     """
     w = sp.Symbol("w", real=True)
     total = sp.Integer(0)
     for sign in (1, -1):
         for ahead, span in ((w1 > 0, (0, sp.oo)), (w1 < 0, (-sp.oo, 0))):
-            quarter = sp.And(norm > w1, norm > -w1, sp.Eq(a0, sign * norm), ahead)
+            quarter = sp.And(given, norm > w1, norm > -w1, sp.Eq(a0, sign * norm), ahead)
             if Implication(quarter, region).proved:
                 total += sp.integrate(gaussian(w), (w, *span)) / 2
             elif not Implication(quarter, sp.Not(region)).proved:
@@ -249,12 +250,12 @@ def probabilities() -> Claims:
     imp, lrr = (
         sp.integrate(sp.expand(above * density), (w, 0, sp.oo)) for density in (gaussian(w), rayleigh)
     )
-    quiet, noisy = (_balanced_probability(success_region("imp", s_neg=sp.Integer(s))) for s in (0, 1))
+    quiet, noisy = (balanced_probability(success_region("imp", s_neg=sp.Integer(s))) for s in (0, 1))
     return (
         Equation(sp.Symbol("P(IMP)"), sp.Rational(3, 8), imp),
         Equation(sp.Symbol("P(IMP; balanced)"), sp.Rational(1, 4), quiet),
         Equation(
-            sp.Symbol("P(LRR; balanced)"), sp.Rational(1, 2), _balanced_probability(success_region("lrr"))
+            sp.Symbol("P(LRR; balanced)"), sp.Rational(1, 2), balanced_probability(success_region("lrr"))
         ),
         Equation(sp.Symbol("P(IMP; balanced, noise)"), sp.Rational(3, 8), (quiet + noisy) / 2),
         Equation(sp.Symbol("P(LRR; d = 2)"), (2 + sp.sqrt(2)) / 4, lrr),

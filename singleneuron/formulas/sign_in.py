@@ -1,0 +1,257 @@
+"""Sign-In: the limit of a successful start, and success rates from random starts.
+
+`regions.predicted` says which starts succeed. All results are beyond the paper; the products are those of
+Gadhikar, Jacobs, Zhou & Burkholz, *Sign-In to the Lottery* (NeurIPS 2025).
+"""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from singleneuron.algorithms import Algorithm
+from singleneuron.parameterization import Parameterization, distance, metric
+from singleneuron.problem.arguments import Array
+
+NEWTON_STEPS = 200
+"""Upper limit; about 10 steps suffice unless the betas or c are extreme."""
+MOST_STARTS, LEAST_STARTS, NUMBERS = 2**17, 2**8, 2**23
+"""Starts of a sampled rate: as many as take about NUMBERS random numbers, within these limits."""
+
+
+class PredictedRate(NamedTuple):
+    """A rate and its standard error.
+
+    Attributes
+    ----------
+    rate : float
+        The rate; NaN if there is no formula.
+    error : float
+        Its standard error; 0 if the rate is exact or a quadrature.
+    """
+
+    rate: float
+    error: float
+
+
+def weight_at(g: ArrayLike, beta: float) -> Array:
+    """Return the weight theta >= 0 at a distance g from 0, the inverse of `parameterization.distance`.
+
+    Parameters
+    ----------
+    g : array_like
+        Distances sqrt(beta^2 + 4 theta^2) - beta, >= 0.
+    beta : float
+        m^2 - u^2 of these weights, > 0.
+
+    Returns
+    -------
+    ndarray
+        theta = sqrt(g (g + 2 beta))/2, of the same shape.
+    """
+    g = np.asarray(g, dtype=np.float64)
+    return np.sqrt(g) * np.sqrt(g + 2 * beta) / 2
+
+
+def sign_in_limit(c: ArrayLike, parameterization: Parameterization, targets: int = 1) -> Array:
+    """Compute lim a(t) for flows under Sign-In that reach the target, from the conserved balance c.
+
+    At the target w = rho v and a rho = 1, so c = g(a, beta_a) - k g(rho/sqrt k, beta_w) for k target
+    coordinates. The right side grows with a.
+
+    Parameters
+    ----------
+    c : array_like
+        Balance of the start, as `Parameterization.balance` returns it.
+    parameterization : Parameterization
+        Sign-In and its betas.
+    targets : int
+        Number of target coordinates k.
+
+    Returns
+    -------
+    ndarray
+        a, of the same shape; |w| is its inverse.
+
+    Raises
+    ------
+    ValueError
+        If the parameterization is plain, which has a limit of its own: `population_limit`.
+
+    References
+    ----------
+    Beyond Gadhikar, Jacobs, Zhou & Burkholz (NeurIPS 2025).
+
+    Examples
+    --------
+    >>> import singleneuron as sn
+    >>> product = sn.Parameterization("sign-in")
+    >>> sn.sign_in_limit([0.0, 1.0, -1.0], product).round(4).tolist()
+    [1.0, 1.3173, 0.7591]
+    """
+    if parameterization.plain:
+        raise ValueError("sign_in_limit needs the parameterization 'sign-in'; use population_limit for plain")
+    c = np.asarray(c, dtype=np.float64)
+    own, other = (1, parameterization.beta_a), (targets, parameterization.beta_w)
+    even = _total(1.0, *own) - _total(1.0, *other)
+    # Solve for the larger one of a and rho, in units in which the other one has little influence.
+    above = c >= even
+    a = _root(np.where(above, c, even), own, other)
+    rho = _root(np.where(above, -even, -c), other, own)
+    return np.where(above, a, 1 / rho)
+
+
+def _total(size: ArrayLike, count: int, beta: float) -> Array:
+    """Return the sum of the distances of `count` equal weights whose norm is `size`."""
+    return count * distance(np.asarray(size) / np.sqrt(count), beta)
+
+
+def _root(c: Array, own: tuple[int, float], other: tuple[int, float]) -> Array:
+    """Solve total(r, own) - total(1/r, other) = c for r >= 1, by Newton's method in x = total(r, own).
+
+    The left side is x - h(x) with h convex (see "Sign-In: limit of the flow" in `theory`), so it is concave
+    and increasing, and the steps from a point below the root never pass the root.
+    """
+    (count, beta), (others, beta_other) = own, other
+    x = np.maximum(c, _total(1.0, *own))
+    for _ in range(NEWTON_STEPS):
+        r = np.sqrt(count) * weight_at(x / count, beta)
+        # dx/dlog r = 4 r^2/S(r/sqrt count), and likewise for h.
+        slope = 4 * r**2 / metric(r / np.sqrt(count), beta)
+        fall = 4 / (r**2 * metric(1 / (r * np.sqrt(others)), beta_other))
+        step = (c - x + _total(1 / r, *other)) / (1 + fall / slope)
+        x = x + np.maximum(step, 0.0)
+        if np.all(step <= 4 * np.finfo(float).eps * x):
+            break
+    return np.sqrt(count) * weight_at(x / count, beta)
+
+
+def sign_in_rate(
+    d: int,
+    algorithm: str | Algorithm,
+    parameterization: Parameterization,
+    *,
+    init: str = "balanced",
+    scale: float = 1.0,
+    targets: int = 1,
+    imp: str = "keep",
+    rewind_time: float | None = None,
+) -> PredictedRate:
+    """Compute the probability that the population flow under Sign-In succeeds, in the limit of long levels.
+
+    An algorithm succeeds iff its deciding level does: IMP's last, LRR's first. From a(0) >= 0 it does, unless
+    w_1(0) < 0 in one coordinate; from a(0) < 0 it also needs g(a) < sum_i g(w_i) at the start of that level.
+    The probability of the latter is exact or a quadrature for one coordinate, exact for balanced levels with
+    beta_a >= beta_w, and otherwise an average over starts alone, drawn with a fixed seed.
+
+    Parameters
+    ----------
+    d : int
+        Number of input coordinates.
+    algorithm : str or Algorithm
+        'imp', 'wr' or 'lrr', or an `Algorithm` with its options. WR has a formula at rewind time 0 only.
+    parameterization : Parameterization
+        Sign-In and its betas.
+    init : str
+        'balanced' or 'independent' starts.
+    scale : float
+        Factor for the starts (a, w).
+    targets : int
+        Number of coordinates of the target.
+    imp : str
+        What IMP does with a after pruning: 'keep' or 'rebalance' it.
+    rewind_time : float, optional
+        Time to which WR rewinds.
+
+    Returns
+    -------
+    PredictedRate
+        The rate and its standard error.
+
+    References
+    ----------
+    Beyond Gadhikar, Jacobs, Zhou & Burkholz (NeurIPS 2025).
+
+    Examples
+    --------
+    With one beta for all weights, company fixes every sign; alone, no weight can:
+
+    >>> import singleneuron as sn
+    >>> product = sn.Parameterization("sign-in")
+    >>> [sn.sign_in_rate(d, "lrr", product).rate for d in (1, 2)]
+    [0.25, 1.0]
+    """
+    if not isinstance(algorithm, Algorithm):
+        algorithm = Algorithm.fitting(algorithm, imp=imp, rewind_time=rewind_time)
+    pruned = d > targets and algorithm.rewinds_to is not None
+    if pruned and algorithm.rewinds_to:
+        return PredictedRate(np.nan, 0.0)
+    count = targets if pruned else d
+    betas = parameterization.beta_a, parameterization.beta_w
+    deviation = scale / np.sqrt(d) if init == "balanced" else scale
+    if (init == "balanced" and count == d) or (pruned and algorithm.rebalances):
+        lead = _even_lead(count, deviation, *betas)
+    else:
+        lead = _kept_lead(d, count, deviation, *betas, init == "balanced")
+    share = 0.5 if count == 1 else 1.0
+    return PredictedRate(share * (1 + lead.rate) / 2, share * lead.error / 2)
+
+
+def _even_lead(count: int, deviation: float, beta_a: float, beta_w: float) -> PredictedRate:
+    """Compute P(g(|w|, beta_a) < sum_i g(w_i, beta_w)) for `count` coordinates w_i ~ N(0, deviation^2)."""
+    if beta_a >= beta_w:
+        return PredictedRate(float(count > 1 or beta_a > beta_w), 0.0)
+    if count == 1:
+        return PredictedRate(0.0, 0.0)
+    return _sampled_lead(count, count, deviation, beta_a, beta_w, True)
+
+
+def _kept_lead(
+    d: int, count: int, deviation: float, beta_a: float, beta_w: float, balanced: bool
+) -> PredictedRate:
+    """Compute P(g(a, beta_a) < the sum of g(w_i, beta_w) over `count` of the d coordinates).
+
+    |a| is |w| if `balanced`, otherwise it is a Gaussian of the same deviation as the w_i.
+    """
+    if count > 1:
+        return _sampled_lead(d, count, deviation, beta_a, beta_w, balanced)
+    if balanced and beta_a <= beta_w:
+        return PredictedRate(0.0, 0.0)
+    from scipy.integrate import quad
+    from scipy.special import erf, gammainc
+
+    def lead(z: float) -> float:
+        g = distance(deviation * z, beta_w)
+        if balanced:  # iff |w_perp|^2 < (beta_a - beta_w) g/2, with |w_perp|^2/deviation^2 ~ chi^2
+            chance = gammainc((d - 1) / 2, (beta_a - beta_w) * g / (2 * deviation) ** 2)
+        else:
+            chance = erf(weight_at(g, beta_a) / (np.sqrt(2) * deviation))
+        return float(np.sqrt(2 / np.pi) * np.exp(-(z**2) / 2) * chance)
+
+    return PredictedRate(quad(lead, 0, 9, epsabs=1e-10, limit=200)[0], 0.0)
+
+
+@functools.lru_cache(maxsize=256)
+def _sampled_lead(
+    d: int, count: int, deviation: float, beta_a: float, beta_w: float, balanced: bool
+) -> PredictedRate:
+    """PredictedRate the probability that `_kept_lead` describes from starts drawn with a fixed seed."""
+    from scipy.special import erf
+
+    size = int(np.clip(NUMBERS // count, LEAST_STARTS, MOST_STARTS))
+    rng = np.random.Generator(np.random.Philox(0))
+    leads = []
+    for part in np.array_split(np.arange(size), -(-size * count // 2**21)):
+        w = deviation * rng.standard_normal((part.size, count))
+        total = distance(w, beta_w).sum(axis=1)
+        if balanced:
+            square = np.sum(w**2, axis=1)
+            if d > count:
+                square += deviation**2 * rng.chisquare(d - count, part.size)
+            leads.append((distance(np.sqrt(square), beta_a) < total).astype(float))
+        else:  # a is averaged exactly, given w
+            leads.append(erf(weight_at(total, beta_a) / (np.sqrt(2) * deviation)))
+    lead = np.concatenate(leads)
+    # 1/size: a rate of 0 or 1 is not exact either.
+    return PredictedRate(float(lead.mean()), float(np.sqrt((lead.var() + 1 / size) / size)))

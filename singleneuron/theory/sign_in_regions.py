@@ -1,0 +1,248 @@
+"""Where Sign-In succeeds: one coordinate, the population in d > 1, and each algorithm from balanced starts.
+
+All results are beyond the paper. `sign_in` gives the metric S, the distance g and the conserved c_S.
+"""
+
+import sympy as sp
+from sympy.logic.boolalg import Boolean
+
+from singleneuron.algorithms import ALGORITHMS, IMP_VARIANTS
+from singleneuron.theory.claims import Claims, Equation, Implication, Inequality
+from singleneuron.theory.definitions import Rate
+from singleneuron.theory.population import a, angle_kernel, loss, p, rho, theta
+from singleneuron.theory.regions import a0, balanced_probability, norm, w1
+from singleneuron.theory.sign_in import beta, beta_a, beta_w, distance, metric
+
+g_a, g_w, g_1, g_even = sp.symbols("g_a g_w g_1 g_even", real=True)
+"""Distances of a start: g(a), sum_i g(w_i), g(w_1) in the metric of w, and g(|w_1|) in the metric of a."""
+S_a, S_1, S_i, m = sp.symbols("S_a S_1 S_i |a|", positive=True)
+BRACKET = sp.pi - theta + sp.sin(theta) * sp.cos(theta)
+EDGE = sp.sin(theta) / (sp.pi * rho)
+"""The value of a at which the common slope s of dL/dw_i = w_i s is 0."""
+
+
+def line_success(own: sp.Expr = g_a, other: sp.Expr = g_1, s_neg: sp.Expr = sp.S.Zero) -> Boolean:
+    """Return the condition for success in one coordinate, from the distances of a and w_1; s_pos is 1."""
+    right = sp.And(w1 > 0, sp.Or(a0 >= 0, own < other))
+    return sp.Or(right, sp.And(w1 < 0, s_neg > 0, a0 > 0, own > other))
+
+
+def dense_success() -> Boolean:
+    """Return the condition for success of the population flow in d > 1, from w that is not 0."""
+    return sp.And(w1 > -norm, sp.Or(a0 >= 0, g_a < g_w))
+
+
+def success_region(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Zero) -> Boolean:
+    """Return the condition under which an algorithm succeeds under Sign-In, for one target coordinate.
+
+    Parameters
+    ----------
+    algorithm : str
+        'imp', 'lrr' or 'wr'; for 'wr', a_0, w_1 and the distances are those at the rewind time.
+    imp : str
+        'keep' a(0) after pruning, or 'rebalance' it to sign(a(0)) |w_1(0)|.
+    s_neg : sympy.Expr
+        s of the side w_1 < 0; s_pos is set to 1.
+
+    Returns
+    -------
+    sympy.Boolean
+        The condition on the start (a_0, w_1, rho) and its distances.
+
+    Raises
+    ------
+    ValueError
+        If `algorithm` or `imp` does not exist.
+
+    References
+    ----------
+    Beyond Gadhikar, Jacobs, Zhou & Burkholz (NeurIPS 2025).
+    """
+    if algorithm not in ALGORITHMS or imp not in IMP_VARIANTS:
+        raise ValueError(
+            f"algorithm must be one of {ALGORITHMS} and imp one of {IMP_VARIANTS}, "
+            f"got {algorithm!r} and {imp!r}"
+        )
+    if algorithm == "lrr":
+        return dense_success()
+    return line_success(g_even if imp == "rebalance" else g_a, s_neg=s_neg)
+
+
+def line_region() -> Claims:
+    """In one coordinate, Sign-In succeeds iff w > 0 and (a >= 0 or g(a) < g(w)); no beta helps w <= 0.
+
+    The proof is in `sign_in.line_invariants` and `sign_in.line_axes`. The population has s = 0 at w < 0, so w
+    stays there. If s_neg > 0, the mirrored flow from w < 0 < a reaches w = 0 iff g(a) > g(w), and crosses. So
+    from balanced starts a < 0 < w, success needs beta_a > beta_w, because g falls with beta.
+    """
+    noise = sp.Integer(1)
+    even = sp.And(sp.Eq(a0, -w1), w1 > 0)
+    return (
+        Implication(line_success(), w1 > 0),
+        Implication(line_success(), line_success(s_neg=noise)),
+        Implication(sp.And(line_success(s_neg=noise), sp.Not(line_success())), sp.And(w1 < 0, a0 > 0)),
+        Implication(sp.And(even, g_a < g_1), line_success()),
+        Implication(sp.And(even, g_a >= g_1), sp.Not(line_success())),
+    )
+
+
+def common_slope() -> Claims:
+    """All coordinates beyond the target have dL/dw_i = w_i s with one s: population, any d.
+
+    s = a^2/2 - a sin(theta)/(2 pi rho), and w_1' = S_1 (a (pi - theta)/(2 pi) - w_1 s). Hence
+    asinh(beta/(2 |w_i|)) = asinh(beta/(2 |w_i(0)|)) + beta int s, and no w_i changes its sign.
+    """
+    kept, x = {theta: sp.acos(p / rho)}, sp.Symbol("w_i", positive=True)
+    energy, slope = loss().subs(kept), sp.Symbol("s", real=True)
+    s = a**2 / 2 - a * sp.sin(theta) / (2 * sp.pi * rho)
+    # w_i enters L only through rho, whose gradient is w/rho; w_1 enters through p as well.
+    common, along = sp.diff(energy, rho) / rho, sp.diff(energy, p)
+    clock = sp.asinh(beta / (2 * x))
+    return (
+        Equation(slope, s, common, kept),
+        Equation(Rate(sp.Symbol("w_1")), S_1 * (a * (sp.pi - theta) / (2 * sp.pi) - p * s),
+                 -S_1 * (along + p * common), kept),
+        Equation(Rate(clock), beta * slope, sp.diff(clock, x) * (-metric(x, beta) * x * slope)),
+    )  # fmt: skip
+
+
+def _turn(angle: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
+    """Return s, and a'/S_a, at an angle between w and the target."""
+    s = a**2 / 2 - a * sp.sin(angle) / (2 * sp.pi * rho)
+    return s, -a * rho**2 / 2 + rho * angle_kernel(angle)
+
+
+def dense_region_below() -> Claims:
+    """In d > 1, from a < 0 the population flow reaches a = 0 iff g(a) < sum_i g(w_i): c_S < 0.
+
+    At a = 0, c_S = -sum_i g(w_i) <= 0, so c_S > 0 keeps a < 0 for ever; if c_S = 0, a and w only vanish
+    together. Let c_S < 0 and m = -a > 0. Then rho has a positive lower bound, and m decays exponentially:
+    m' <= -S_a rho^2 m/2. So log |w_i| falls by a bounded amount, theta stays away from pi, k has a positive
+    lower bound, and m' <= -S_a rho k reaches m = 0 in finite time.
+    """
+    k, u = sp.symbols("k u", positive=True)
+    half = 2 * sp.atan(u)
+    s, _ = _turn(half)
+    fall = S_a * (a * rho**2 / 2 - rho * k)  # m' = -a'
+    shrink = -S_i * s.subs(a, -m)
+    loss_rate = m / 2 + 1 / (2 * sp.pi * rho)
+    return (
+        Inequality(Rate(m) + S_a * rho**2 * m / 2, sp.Lt, -S_a * rho * k,
+                   fall.subs(a, -m) + S_a * rho**2 * m / 2, given=a < 0),
+        Inequality(Rate(m) + S_a * rho * k, sp.Lt, -S_a * rho**2 * m / 2,
+                   fall.subs(a, -m) + S_a * rho * k, given=a < 0),
+        Inequality(Rate(sp.log(sp.Symbol("|w_i|"))) + S_i * m * loss_rate, sp.Ge,
+                   S_i * m * (1 - u) ** 2 / (2 * sp.pi * rho * (1 + u**2)),
+                   sp.expand_trig(shrink + S_i * m * loss_rate), given=a < 0),
+        Inequality(Rate(a), sp.Gt, beta_a * rho * k, -beta_a * fall.subs(a, 0) / S_a, given=sp.Eq(a, 0)),
+    )  # fmt: skip
+
+
+def dense_region_above() -> Claims:
+    """In d > 1, from a > 0 and w not antiparallel to v, the population flow reaches the target.
+
+    a stays > 0, since a' > 0 at a = 0. While w_1 < 0, |w_1| falls, and the curve a = sin(theta)/(pi rho),
+    where s = 0, can only be crossed downwards. Below it all other |w_i| grow, so theta falls below pi/2.
+    Above it they fall; were the flow to stay there, its limit would be a = 0, theta = pi or w = 0. But near
+    the former, a falls exponentially faster than any w_i, so it ends up below the curve. Near w = 0, theta
+    would tend to pi, and yet |w_1| falls faster than the other |w_i|. Once w_1 >= 0, it grows near w = 0, and
+    a near a = 0, and L has no critical point but the target there; c_S keeps a and w bounded.
+    """
+    u, delta = sp.symbols("u delta", positive=True)
+    back = sp.pi - sp.atan(u)  # theta in (pi/2, pi)
+    s, lift = _turn(theta)
+    ahead = S_1 * (a * (sp.pi - theta) / (2 * sp.pi) - p * s)
+    where = {p: rho * sp.cos(theta)}
+    behind = sp.And(p < 0, a > 0)
+    edge = _turn(back)[1].subs(a, EDGE.subs(theta, back))
+    # Above the curve rho k/a < pi rho^2 k/sin(theta).
+    bound = sp.pi * rho**2 * (angle_kernel(theta) / sp.sin(theta)).subs(theta, sp.pi - delta)
+    return (
+        Equation(Rate(sp.Symbol("w_1")) / S_1 + a**2 * p / 2, a / (2 * sp.pi) * BRACKET,
+                 (ahead / S_1 + a**2 * p / 2).subs(where), where),
+        Inequality(sp.Derivative(BRACKET, theta), sp.Le, -2 * sp.sin(theta) ** 2, sp.diff(BRACKET, theta)),
+        Equation(sp.Subs(BRACKET, theta, sp.pi), sp.Integer(0), BRACKET.subs(theta, sp.pi)),
+        Equation(sp.Symbol("s"), sp.Integer(0), s.subs(a, EDGE), given=sp.Eq(a, EDGE)),
+        Equation(Rate(a) / S_a, rho * (sp.pi - theta) * sp.cos(theta) / (2 * sp.pi), lift.subs(a, EDGE),
+                 given=sp.Eq(a, EDGE)),
+        Inequality(Rate(a) / S_a, sp.Lt, -rho * sp.atan(u) / (2 * sp.pi * sp.sqrt(1 + u**2)), edge,
+                   given=sp.And(behind, sp.Eq(a, EDGE))),
+        Equation(Rate(sp.log(a)) / S_a, -(rho**2) / 2 + rho * angle_kernel(theta) / a, lift / a),
+        Equation(sp.Limit(bound, delta, 0), sp.Integer(0), sp.limit(bound, delta, 0)),
+        Equation(Rate(sp.log(sp.Symbol("|w_i|"))) / S_i + a**2 / 2, a * sp.sin(theta) / (2 * sp.pi * rho),
+                 a**2 / 2 - s),
+    )  # fmt: skip
+
+
+def limit_state() -> Claims:
+    """At the target a rho = 1, w = rho v, and g(a) - k g(rho/sqrt k) = c_S, which has one root; k targets.
+
+    The left side grows with a. In x = g(a), the second term h(x) falls and is convex, so x - h(x) - c_S is
+    concave, and Newton's method converges monotonically from any point below the root.
+    """
+    up, k, x = sp.symbols("a k x", positive=True)
+    gap = distance(up, beta_a) - k * distance(1 / (up * sp.sqrt(k)), beta_w)
+    ends = up**2 / metric(up, beta_a) + 1 / (up**2 * metric(1 / (up * sp.sqrt(k)), beta_w))
+    inverse = sp.sqrt(x * (x + 2 * beta_a)) / 2
+    # With phi = rho^2/4 = 1/(4 a^2) as a function of x, w_i^2 = 4 phi/k.
+    phi, stated = sp.Function("phi", positive=True)(x), 1 / (x * (x + 2 * beta_a))
+    h = k * distance(2 * sp.sqrt(phi / k), beta_w)
+    S = metric(2 * sp.sqrt(phi / k), beta_w)
+    slope, bend = phi.diff(x), phi.diff(x, 2)
+    own_slope, own_bend = stated.diff(x), stated.diff(x, 2)
+    convex = 2 * stated * own_bend - own_slope**2
+    return (
+        Inequality(sp.Derivative(sp.Function("c_S")(up), up), sp.Gt, 4 / up * ends, sp.diff(gap, up)),
+        Equation(metric(up, beta_a) ** 2, (x + beta_a) ** 2, metric(inverse, beta_a) ** 2,
+                 given=sp.Eq(up, inverse)),
+        Equation(phi, stated, 1 / (4 * inverse**2), given=sp.Eq(up, inverse)),
+        Equation(sp.Derivative(sp.Function("h")(x), x), 8 * slope / S, h.diff(x)),
+        Equation(sp.Derivative(sp.Function("h")(x), (x, 2)),
+                 8 / S**3 * (beta_w**2 * bend + 8 / k * (2 * phi * bend - slope**2)), h.diff(x, 2)),
+        Inequality(slope, sp.Lt, sp.factor(own_slope), own_slope),
+        Inequality(bend, sp.Gt, sp.factor(own_bend), own_bend),
+        Inequality(2 * phi * bend - slope**2, sp.Gt, sp.factor(convex), convex),
+    )  # fmt: skip
+
+
+def nesting() -> Claims:
+    """Under Sign-In, IMP succeeds only where LRR does, since g(w_1) <= sum_i g(w_i).
+
+    From balanced starts, re-balancing can only enlarge IMP's region: g(|w_1|) <= g(a) in the metric of a.
+    Label noise with s_neg > 0 enlarges IMP's region, within LRR's.
+    """
+    noise = sp.Integer(1)
+    start = sp.And(norm >= w1, norm > -w1, g_1 <= g_w)
+    keep, even = (success_region("imp", imp=imp) for imp in ("keep", "rebalance"))
+    return (
+        Implication(sp.And(start, keep), success_region("lrr")),
+        Implication(sp.And(start, success_region("imp", s_neg=noise)), success_region("lrr")),
+        Implication(sp.And(g_even <= g_a, keep), even),
+    )
+
+
+def balanced_rates() -> Claims:
+    """From balanced starts in d > 1 with beta_a >= beta_w, P(LRR) = 1; at equal betas, P(IMP) = 1/4.
+
+    Re-balanced IMP has P = 1/2 if beta_a > beta_w, else 1/4. From a < 0 < w_1, IMP that keeps a(0) succeeds
+    iff |w_perp|^2 < (beta_a - beta_w) g(w_1)/2: never at equal betas. See `sign_in.distances` for the
+    premises: g(|w_1|) < g(|w|) < sum_i g(w_i), and g falls with beta.
+    """
+    q, ahead = sp.symbols("q w_1", positive=True)
+    G = distance(ahead, beta_w)
+    gap = (G + beta_a) ** 2 - metric(sp.sqrt(ahead**2 + q**2), beta_a) ** 2
+    lrr, keep = success_region("lrr"), success_region("imp")
+    even = success_region("imp", imp="rebalance")
+    cases = (
+        ("LRR; beta_a >= beta_w", lrr, g_a < g_w, sp.Integer(1)),
+        ("LRR; never from a < 0", lrr, g_a >= g_w, sp.Rational(1, 2)),
+        ("IMP; beta_a = beta_w", keep, g_1 < g_a, sp.Rational(1, 4)),
+        ("IMP re-balanced; beta_a > beta_w", even, g_even < g_1, sp.Rational(1, 2)),
+        ("IMP re-balanced; beta_a <= beta_w", even, g_even >= g_1, sp.Rational(1, 4)),
+    )
+    return (
+        *(Equation(sp.Symbol(f"P({name})"), rate, balanced_probability(region, given))
+          for name, region, given, rate in cases),
+        Equation((sp.Symbol("g_1") + beta_a) ** 2 - sp.Symbol("S_a") ** 2,
+                 4 * ((beta_a - beta_w) * G / 2 - q**2), gap),
+    )  # fmt: skip
