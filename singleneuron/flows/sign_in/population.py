@@ -224,7 +224,9 @@ def population_flow(
         )
     p, q = across(w, v)
     if np.any((q == 0.0) & ((p == 0.0) | (target.size < 2))):
-        raise ValueError("a start must have a weight across v, but one has none; use the flow of one coordinate")
+        raise ValueError(
+            "a start must have a weight across v, but one has none; use the flow of one coordinate"
+        )
     size, c = a.size, distance(a, beta_a) - distance(w, beta_w).sum(axis=-1)
     path, end = np.empty((size, times.size, 1 + v.size)), np.empty((size, 1 + v.size))
     reason, time = np.full(size, FAILED), np.zeros(size)
