@@ -40,6 +40,7 @@ from singleneuron.flows.sign_in.population_field import (
     LOST,
     NEAR,
     NUMBERS,
+    PER_UNIT,
     SIGMA,
     SINH,
     TOL,
@@ -53,7 +54,7 @@ from singleneuron.flows.sign_in.population_field import (
     weights,
 )
 from singleneuron.kernels.compiling import kernel, routine
-from singleneuron.kernels.dop853 import END, EVENT, FAILED, build
+from singleneuron.kernels.dop853 import EVENT, FAILED, build
 from singleneuron.kernels.dop853_step import workspace
 from singleneuron.parameterization import distance
 from singleneuron.problem.arguments import Array
@@ -69,7 +70,7 @@ solve = build(field, gauge)
 @routine
 def enter(a, w, v, c, beta_a, beta_w, lost, tolerance, near, y, p):
     """Set the unknowns y and the parameters p of the trajectory from (a, w)."""
-    numbers, ratios, signs, targets = p
+    numbers, ratios, signs, _ = p
     numbers[BETA_A], numbers[BETA_W], numbers[C], numbers[LOST] = beta_a, beta_w, c, lost
     numbers[SIGMA] = np.sign(a) if c >= 0.0 else 0.0
     numbers[TOL], numbers[NEAR] = tolerance, near
@@ -86,10 +87,11 @@ def enter(a, w, v, c, beta_a, beta_w, lost, tolerance, near, y, p):
             y[LOG_LARGEST + j] = math.log(abs(difference)) if difference != 0.0 else 0.0
         j += 1
     y[LOG_LARGEST] = math.log(largest) if largest > 0.0 else 0.0
-    numbers[UNIT] = 1.0
+    numbers[UNIT] = numbers[PER_UNIT] = 1.0
     y[A], y[FIRST] = a, first
     set_ratios(w, v, largest, beta_w, ratios)
     numbers[UNIT] = 1.0 / (TINY_NORM * min(1.0, weights(y, p)[4]))
+    numbers[PER_UNIT] = 1.0 / numbers[UNIT]
     y[A], y[FIRST] = a * numbers[UNIT], first * numbers[UNIT]
 
 
