@@ -6,15 +6,15 @@ from singleneuron.kernels.compiling import routine
 from singleneuron.kernels.philox import TWO_PI
 from singleneuron.problem.status import TINY_NORM
 
-# Unknowns: a and the first target weight in units of p[UNIT], the logarithm of the largest weight across the
-# target, and from FIRST + k on the logarithms of the differences of target weights.
+# Unknowns: a and the first target weight, both multiplied by UNIT; the logarithm of the largest weight across
+# the target; then the logarithms of the differences of the target weights from the first.
 A, FIRST, LOG_LARGEST = range(3)
 
 # Rows of `ratios`: C, D and e^(-(z - z_max)) of each weight across the target.
 COSH, SINH, FADE = range(3)
 
-# Numbers: the betas; the sign of a if c >= 0 (else 0); c; the unit of a and of the first target weight, and its
-# inverse; an entry of the target; 1 - nu^2; the tolerance; the distance from the target for `approach`.
+# Numbers: the betas; the sign of a if c >= 0 (else 0); c; the unknown that stands for a = 1, and its inverse; an
+# entry of the target; 1 - nu^2; the tolerance; the distance from the target for `approach`.
 BETA_A, BETA_W, SIGMA, C, UNIT, PER_UNIT, ENTRY, LOST, TOL, NEAR, NUMBERS = range(11)
 
 LOG_TINY = math.log(TINY_NORM)
