@@ -25,9 +25,9 @@ from singleneuron.flows.result import (
     reported_chunks,
     times_reached,
 )
+from singleneuron.flows.samples.limits import MOVING
 from singleneuron.flows.sign_in import descent, line, population, samples
 from singleneuron.flows.task import Task, check_length
-from singleneuron.flows.samples.limits import MOVING
 from singleneuron.kernels.dop853 import AMBIGUOUS, CERTAIN, CONVERGED, END, FAILED
 from singleneuron.parameterization import Parameterization
 from singleneuron.problem.arguments import Array
@@ -38,8 +38,8 @@ from singleneuron.problem.status import Status, line_status, population_status
 HORIZON = 1e10
 """With t_end = inf, a trajectory on the population whose outcome is still open at this time is undecided.
 
-It is later than `task.HORIZON`: Sign-In passes near the saddle a = 0, w antiparallel to the target, where all is
-slow. So are the steps: a later horizon costs next to nothing.
+It is later than `task.HORIZON`, because Sign-In passes near the saddle a = 0, theta = pi, where everything is
+slow. The solver's steps grow there, so that a later horizon costs next to nothing.
 """
 
 Ends = tuple[Array, NDArray[np.int8], Array]
@@ -86,7 +86,7 @@ class Part:
         return replace(self.problem, x=self.problem.x[:, self.columns], targets=targets)
 
     def balance(self, ends: Array) -> Array:
-        """The balance of states (B, 1 + d)."""
+        """Compute the balance of states (B, 1 + d)."""
         return self.product.balance(State(ends[:, 0], ends[:, 1:]))
 
     @property
@@ -126,7 +126,7 @@ def train_sign_in(
             size = CHUNK if run is _line else SLOW_CHUNK
             for i in reported_chunks(group, done, starts.size, size, progress):
                 found, status[i], time[i] = run(part, starts.a[i], starts.w[np.ix_(i, columns)], c[i], i)
-                path[:, i, 0], path[np.ix_(range(rows), i, columns + 1)] = found[..., 0], found[..., 1:]
+                path[:, i, 0], path[np.ix_(np.arange(rows), i, columns + 1)] = found[..., 0], found[..., 1:]
             done += group.size
     path[task.times == 0, :, 0], path[task.times == 0, :, 1:] = starts.a, starts.w
     path = path if task.path else path[-1]
