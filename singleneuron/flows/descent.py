@@ -170,8 +170,8 @@ def _descend_sample(
             step[b] = since if since >= 0 else done
 
 
-def _outputs(size: int, steps_at: NDArray[np.int64], width: int) -> tuple[NDArray[np.int64], tuple]:
-    """Check `steps_at`; return it, and uninitialised arrays for the path, end states, reasons and steps."""
+def outputs(size: int, steps_at: NDArray[np.int64], width: int) -> tuple[NDArray[np.int64], tuple]:
+    """Check `steps_at`; return it, and uninitialised arrays for path, end, reason and step."""
     steps_at = np.array(steps_at, dtype=np.int64)
     if steps_at.ndim != 1 or steps_at.size == 0 or steps_at[0] < 0 or np.any(np.diff(steps_at) < 0):
         raise ValueError(f"steps_at must be step counts >= 0 that never decrease, but is {steps_at}")
@@ -220,14 +220,14 @@ def descend_population(
         step if it was not.
     """
     start = np.stack(np.broadcast_arrays(a, p, q), axis=-1).astype(np.float64)
-    steps_at, outputs = _outputs(len(start), steps_at, 3)
+    steps_at, found = outputs(len(start), steps_at, 3)
     # Always copy: a read-only view has another type, for which numba would compile the kernel again.
     overlap = np.array(np.broadcast_to(nu, len(start)), dtype=np.float64)
-    _descend_population(start, overlap, steps_at, float(learning_rate), limit, float(tolerance), *outputs)
-    return outputs
+    _descend_population(start, overlap, steps_at, float(learning_rate), limit, float(tolerance), *found)
+    return found
 
 
-def _word(seed: int) -> int:
+def word(seed: int) -> int:
     """Return a seed as the 64-bit key of the random generator; a longer seed is hashed to 64 bits."""
     if seed < 2**64:
         return int(seed)
@@ -286,14 +286,14 @@ def descend_sample(
     """
     x, labels = np.array(x, dtype=np.float64, order="C"), np.array(y, dtype=np.float64)
     start = np.concatenate([np.reshape(a, (-1, 1)), w], axis=1).astype(np.float64)
-    steps_at, outputs = _outputs(len(start), steps_at, start.shape[1])
+    steps_at, found = outputs(len(start), steps_at, start.shape[1])
     options = (
         float(learning_rate),
         float(label_noise),
-        _word(seed),
+        word(seed),
         np.arange(len(start)) if trajectory is None else np.ascontiguousarray(trajectory, dtype=np.int64),
         limit,
         float(tolerance),
     )
-    _descend_sample(x, x.T.copy(), labels, start, steps_at, *options, *outputs)
-    return outputs
+    _descend_sample(x, x.T.copy(), labels, start, steps_at, *options, *found)
+    return found
