@@ -1,8 +1,9 @@
-"""Gradient descent on the factors m and u of every weight theta = m u, with resets of beta = m^2 - u^2.
+"""Gradient descent on the factors of Sign-In: full-batch, with a fixed learning rate and phi'(0) = 0.
 
-A step moves m by -rate u g and u by -rate m g, where g = dL/dtheta; then theta = m u. It multiplies
-m^2 - u^2 by 1 - (rate g)^2, so that beta fades; a reset sets m and u back to the given beta without changing
-theta. The flow conserves beta, so that resets make no difference to it.
+Every weight is a product theta = m u. With g = dL/dtheta, a step is m -= rate u g, u -= rate m g, so that
+theta -= rate S g - rate^2 g^2 theta, where S = m^2 + u^2: to first order, a step along the Sign-In flow.
+But beta = m^2 - u^2 becomes beta (1 - rate^2 g^2). A reset restores it, and leaves theta as it is:
+m = sqrt((beta + S)/2) and u = theta/m, with S = sqrt(beta^2 + 4 theta^2).
 """
 
 import math
@@ -11,212 +12,227 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from singleneuron.flows.descent import BLOCKS, HUGE, SETTLED, outputs, sample_gradient, word
-from singleneuron.flows.sign_in.population_field import angle
-from singleneuron.kernels.compiling import kernel, routine
+from singleneuron.flows.descent import BLOCKS, HUGE, SETTLED, make_outputs
+from singleneuron.kernels.compiling import kernel, routine, template
 from singleneuron.kernels.dop853 import CERTAIN, CONVERGED, END, EVENT, FAILED
-from singleneuron.kernels.philox import TWO_PI, normal_pair
+from singleneuron.kernels.gradients import population_gradient, sample_gradient
+from singleneuron.kernels.philox import normals, seed_word
+from singleneuron.kernels.vectors import dot, put
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.status import DEAD_RATIO, TINY_NORM
 
 
 @routine
-def reset(theta, betas, m, u):
-    """Set m and u so that m u = theta and m^2 - u^2 = beta; betas are those of `a` and of w."""
+def factorize(theta, betas, m, u):
+    """Set m and u to the factors of theta = (a, w), with m^2 - u^2 = beta; betas = (beta_a, beta_w)."""
     for i in range(theta.size):
-        beta = betas[min(i, 1)]
+        beta = betas[0] if i == 0 else betas[1]
         m[i] = math.sqrt(0.5 * (beta + math.hypot(beta, 2.0 * theta[i])))
         u[i] = theta[i] / m[i]
 
 
 @routine
-def advance(theta, m, u, gradient, rate):
-    """Take a step from m and u; return (whether all stay below HUGE, whether any changes)."""
+def move(m, u, gradient, rate, theta):
+    """Step m and u, and set theta to m u; return whether all are finite, and whether m or u changed."""
     finite, moved = True, False
     for i in range(theta.size):
-        down = rate * gradient[i]
-        m1, u1 = m[i] - down * u[i], u[i] - down * m[i]
-        # `not ... <= HUGE` instead of `> HUGE`, so that NaN counts as diverged.
-        finite = finite and abs(m1 * u1) <= HUGE
+        pull = rate * gradient[i]
+        m1, u1 = m[i] - pull * u[i], u[i] - pull * m[i]
         moved = moved or m1 != m[i] or u1 != u[i]
-    if finite and moved:
-        for i in range(theta.size):
-            down = rate * gradient[i]
-            m[i], u[i] = m[i] - down * u[i], u[i] - down * m[i]
-            theta[i] = m[i] * u[i]
+        m[i], u[i], theta[i] = m1, u1, m1 * u1
+        # `<= HUGE` is false for NaN.
+        finite = finite and abs(m1) + abs(u1) <= HUGE and abs(theta[i]) <= HUGE
     return finite, moved
 
 
-@routine
-def population_slope(theta, v, lost, gradient):
-    """Fill `gradient` with dL/dtheta at theta = (a, w); return (|w|, angle to the target).
+@template
+def descend(look, problem, theta, betas, steps_at, rate, reset_every, limit, tolerance, path, work):
+    """Descend from theta, which is set to the end state; return why it ended, and the step.
 
-    At w = 0 the gradient is 0, since phi'(0) = 0.
+    ``look(problem, theta, betas, done, tolerance, gradient)`` fills the gradient. It returns whether theta is
+    within tolerance, why a trajectory to the limit ends here (END if it goes on), and whether the gradient
+    depends on nothing but theta. reset_every = 0: only at the start.
     """
-    a, along, square, norm = theta[0], 0.0, 0.0, 0.0
-    for i in range(v.size):
-        along += theta[1 + i] * v[i]
-        square += v[i] * v[i]
-    for i in range(v.size):
-        norm = math.hypot(norm, theta[1 + i] - (along / square * v[i] if square > 0.0 else 0.0))
-    if along == 0.0 and norm == 0.0:
-        gradient[:] = 0.0
-        return 0.0, 0.5 * math.pi
-    along = along / math.sqrt(square) if square > 0.0 else 0.0
-    rho, inverse, delta, sine, k = angle(along, norm, lost)
-    gradient[0] = rho * (0.5 * a * rho - k)
-    for i in range(v.size):
-        gradient[1 + i] = a * (theta[1 + i] * (0.5 * a - sine * inverse / TWO_PI) - delta / TWO_PI * v[i])
-    return rho, math.atan2(sine, math.sqrt(1.0 - lost) * along / rho)
+    m, u, gradient, then = work
+    filled, since, done, still = 0, -1, 0, 0
+    while True:
+        if done == 0 or (reset_every > 0 and done % reset_every == 0):
+            factorize(theta, betas, m, u)
+        near, reached, steady = look(problem, theta, betas, done, tolerance, gradient)
+        since = (done if since < 0 else since) if near else -1
+        why = reached if limit else END
+        while filled < steps_at.size and steps_at[filled] == done:
+            path[filled] = theta
+            filled += 1
+        if why != END or filled == steps_at.size:
+            break
+        finite, moved = move(m, u, gradient, rate, then)
+        if not finite:
+            why = FAILED
+            break
+        # A reset changes m and u, so a trajectory at rest has to stay at rest after one as well.
+        still = still + 1 if steady and not moved else 0
+        if still > reset_every:
+            why = CERTAIN if limit else END
+            break
+        put(theta, then)
+        done += 1
+    for index in range(filled, steps_at.size):
+        path[index] = theta
+    return why, since if since >= 0 else done
+
+
+@routine
+def is_dead(theta, rho, betas):
+    """Return whether a < 0 and w is negligible, in its norm rho and in the distances of the conserved law."""
+    if rho > TINY_NORM or theta[0] > -DEAD_RATIO * rho:
+        return False
+    lead = 0.0
+    for i in range(theta.size):
+        beta, size = betas[0] if i == 0 else betas[1], 2.0 * abs(theta[i])
+        distance = size * (size / (math.hypot(beta, size) + beta))
+        lead += distance if i == 0 else -DEAD_RATIO * distance
+    return lead > 0.0
+
+
+@routine
+def look_population(problem, theta, betas, done, tolerance, gradient):
+    """Look at a state on the population; `problem` is the unit vector along mask * v, and nu = |mask * v|."""
+    target, nu = problem
+    w, dw = theta[1:], gradient[1:]
+    p = dot(w, target)
+    for i in range(w.size):
+        dw[i] = w[i] - p * target[i]
+    q = math.sqrt(dot(dw, dw))
+    gradient[0], dp, dq, angle = population_gradient(theta[0], p, q, nu)
+    share = dq / q if q > 0.0 else 0.0
+    for i in range(w.size):
+        dw[i] = dp * target[i] + share * dw[i]
+    rho = math.hypot(p, q)
+    near = nu == 1.0 and angle <= tolerance and abs(theta[0] * rho - 1.0) <= tolerance
+    return near, CONVERGED if near else EVENT if is_dead(theta, rho, betas) else END, True
+
+
+@routine
+def look_samples(problem, theta, betas, done, tolerance, gradient):
+    """Look at a state on samples, with new noise on their labels."""
+    x, xt, y, noise, z, label_noise, seed, trajectory = problem
+    if label_noise > 0.0:
+        normals(seed, trajectory, done, label_noise, noise)
+    gradient[0] = sample_gradient(x, xt, y, noise, theta[0], theta[1:], z, gradient[1:])
+    size = math.sqrt(dot(gradient, gradient))
+    near = label_noise == 0.0 and size <= tolerance
+    # A neuron that no sample activates never moves again, whatever the labels.
+    steady = label_noise == 0.0 or np.max(z) <= 0.0
+    return near, CONVERGED if near and size <= SETTLED * tolerance else END, steady
+
+
+@routine
+def follow_population(problem, theta, betas, options, path, work):
+    """Follow one trajectory on the population; return as `descend` does."""
+    steps_at, rate, reset_every, limit, tolerance = options
+    return descend(
+        look_population, problem, theta, betas, steps_at, rate, reset_every, limit, tolerance, path, work
+    )
+
+
+@routine
+def follow_samples(problem, theta, betas, options, path, work):
+    """Follow one trajectory on samples; return as `descend` does."""
+    steps_at, rate, reset_every, limit, tolerance = options
+    return descend(
+        look_samples, problem, theta, betas, steps_at, rate, reset_every, limit, tolerance, path, work
+    )
 
 
 @kernel(parallel=True)
-def _descend_population(
-    start, v, lost, betas, every, steps_at, rate, limit, tolerance, path, end, reason, step
-):
-    """Descend from every start (a, w); `since` is the step since which it is within tolerance, or -1."""
-    blocks = min(start.shape[0], BLOCKS)
+def _descend_population(target, nu, betas, options, path, end, reason, step):
+    """Descend from every start, given in `end`."""
+    blocks = min(end.shape[0], BLOCKS)
     for block in prange(blocks):
-        theta, m, u, gradient = np.empty((4, start.shape[1]))
-        for b in range(block, start.shape[0], blocks):
-            theta[:] = start[b]
-            reset(theta, betas, m, u)
-            filled, since, done, why = 0, -1, 0, END
-            while True:
-                rho, away = population_slope(theta, v, lost, gradient)
-                if lost == 0.0 and away <= tolerance and abs(theta[0] * rho - 1.0) <= tolerance:
-                    since = done if since < 0 else since
-                    why = CONVERGED if limit else why
-                else:
-                    since = -1
-                    if limit and theta[0] <= -DEAD_RATIO * rho and rho <= TINY_NORM:
-                        why = EVENT
-                while filled < steps_at.size and steps_at[filled] == done:
-                    path[b, filled] = theta
-                    filled += 1
-                if why != END or filled == steps_at.size:
-                    break
-                finite, moved = advance(theta, m, u, gradient, rate)
-                if not finite:
-                    why = FAILED
-                    break
-                if not moved:
-                    why = CERTAIN if limit else END
-                    break
-                done += 1
-                if every > 0 and done % every == 0:
-                    reset(theta, betas, m, u)
-            end[b] = theta
-            for index in range(filled, steps_at.size):
-                path[b, index] = theta
-            reason[b] = why
-            step[b] = since if since >= 0 else done
+        work = np.empty((4, end.shape[1]))
+        for b in range(block, end.shape[0], blocks):
+            reason[b], step[b] = follow_population((target, nu), end[b], betas, options, path[b], work)
 
 
 @kernel(parallel=True)
-def _descend_sample(
-    x, xt, y, start, betas, every, steps_at, rate, label_noise, seed, trajectory, limit, tolerance, path, end,
-    reason, step,
-):  # fmt: skip
-    """Descend from every start (a, w) on samples x (n, d) with labels y (n,)."""
-    n = x.shape[0]
-    blocks = min(start.shape[0], BLOCKS)
+def _descend_samples(x, xt, y, label_noise, seed, trajectory, betas, options, path, end, reason, step):
+    """Descend from every start, given in `end`."""
+    blocks = min(end.shape[0], BLOCKS)
     for block in prange(blocks):
-        z, noise = np.empty(n), np.zeros(n)
-        theta, m, u, gradient = np.empty((4, start.shape[1]))
-        for b in range(block, start.shape[0], blocks):
-            theta[:] = start[b]
-            reset(theta, betas, m, u)
-            filled, since, done, why = 0, -1, 0, END
-            while True:
-                if label_noise > 0.0:
-                    for i in range(0, n, 2):
-                        one, two = normal_pair(seed, trajectory[b], done, i // 2)
-                        noise[i] = label_noise * one
-                        if i + 1 < n:
-                            noise[i + 1] = label_noise * two
-                gradient[0] = sample_gradient(x, xt, y, noise, theta[0], theta[1:], z, gradient[1:])
-                square = 0.0
-                for k in range(gradient.size):
-                    square += gradient[k] * gradient[k]
-                if label_noise == 0.0 and square <= tolerance * tolerance:
-                    since = done if since < 0 else since
-                    if limit and square <= (SETTLED * tolerance) ** 2:
-                        why = CONVERGED
-                else:
-                    since = -1
-                while filled < steps_at.size and steps_at[filled] == done:
-                    path[b, filled] = theta
-                    filled += 1
-                if why != END or filled == steps_at.size:
-                    break
-                finite, moved = advance(theta, m, u, gradient, rate)
-                if not finite:
-                    why = FAILED
-                    break
-                # A neuron that no sample activates never moves again, whatever the labels.
-                if not moved and (label_noise == 0.0 or np.max(z) <= 0.0):
-                    why = CERTAIN if limit else END
-                    break
-                done += 1
-                if every > 0 and done % every == 0:
-                    reset(theta, betas, m, u)
-            end[b] = theta
-            for index in range(filled, steps_at.size):
-                path[b, index] = theta
-            reason[b] = why
-            step[b] = since if since >= 0 else done
+        work, noise, z = np.empty((4, end.shape[1])), np.zeros(y.size), np.empty(y.size)
+        for b in range(block, end.shape[0], blocks):
+            problem = x, xt, y, noise, z, label_noise, seed, trajectory[b]
+            reason[b], step[b] = follow_samples(problem, end[b], betas, options, path[b], work)
+
+
+def _prepare(a: Array, w: Array, steps_at: NDArray[np.int64]) -> tuple[NDArray[np.int64], tuple]:
+    """Return the checked steps and the outputs of `make_outputs`, the end states being set to the starts."""
+    steps_at, outputs = make_outputs(len(w), steps_at, 1 + np.shape(w)[1])
+    outputs[1][:, 0], outputs[1][:, 1:] = a, w
+    return steps_at, outputs
 
 
 def descend_population(
     a: Array,
     w: Array,
     v: Array,
-    beta_a: float,
-    beta_w: float,
+    overlap: float,
     steps_at: NDArray[np.int64],
     learning_rate: float,
     *,
-    tolerance: float,
+    beta_a: float,
+    beta_w: float,
     reset_every: int | None = None,
+    tolerance: float,
     limit: bool = False,
 ) -> tuple[Array, Array, NDArray[np.int64], NDArray[np.int64]]:
-    """Run gradient descent on (m, u) and the population loss.
+    """Run gradient descent on the factors of Sign-In, on the population loss.
+
+    To train under a mask, pass only the coordinates of w and of v that it keeps. A trajectory that would grow
+    beyond HUGE ends as FAILED, in its last state below HUGE.
 
     Parameters
     ----------
     a, w : Array
         (B,) and (B, d) starts.
     v : Array
-        (d,) the target, 0 where it is pruned; |v| <= 1.
-    beta_a, beta_w : float
-        m^2 - u^2 of `a` and of every w_i, at the start and after a reset.
+        (d,) the unit target in the coordinates of w, or what the mask keeps of it.
+    overlap : float
+        |v|, exactly 1 if it is the whole target (`problem.state.unit_overlap`).
     steps_at : NDArray[np.int64]
         (T,) step counts at which to record the state; they never decrease.
     learning_rate : float
         Step size.
-    tolerance, limit
-        As in `flows.descent.descend_population`.
+    beta_a, beta_w : float
+        m^2 - u^2 of `a`, and of every coordinate of w, at the start and after a reset; > 0.
     reset_every : int | None
-        Number of steps between resets; None resets only at the start.
+        Reset m and u after every so many steps; None for only at the start.
+    tolerance : float
+        A state with max(|a rho - 1|, theta) up to this counts as having reached the target.
+    limit : bool
+        End a trajectory as soon as it is within tolerance (CONVERGED), is dead (EVENT), or no longer moves
+        (CERTAIN).
 
     Returns
     -------
     path, end : Array
         States (a, w): (B, T, 1 + d) at the steps to record, and (B, 1 + d) at the end.
     reason, step : NDArray[np.int64]
-        As in `flows.descent.descend_population`.
+        (B,) each: why each trajectory ended, and the step since which it was within tolerance, or its last
+        step if it was not.
+
+    References
+    ----------
+    Gadhikar, Jacobs, Zhou & Burkholz, *Sign-In to the Lottery* (NeurIPS 2025).
     """
-    start = np.column_stack([a, w]).astype(np.float64)
-    steps_at, found = outputs(len(start), steps_at, start.shape[1])
-    v = np.array(v, dtype=np.float64)
-    missing = 1.0 - float(v @ v)
-    lost = missing if missing > 1e-12 else 0.0  # a rounding error would replace the angle near pi
-    _descend_population(
-        start, v, lost, np.array([beta_a, beta_w], dtype=np.float64), reset_every or 0, steps_at,
-        float(learning_rate), limit, float(tolerance), *found,
-    )  # fmt: skip
-    return found
+    steps_at, outputs = _prepare(a, w, steps_at)
+    norm = float(np.linalg.norm(v))
+    target = np.divide(v, norm, out=np.zeros(len(v)), where=norm > 0)
+    betas = float(beta_a), float(beta_w)
+    options = steps_at, float(learning_rate), reset_every or 0, limit, float(tolerance)
+    _descend_population(target, float(overlap), betas, options, *outputs)
+    return outputs
 
 
 def descend_sample(
@@ -224,43 +240,43 @@ def descend_sample(
     y: Array,
     a: Array,
     w: Array,
-    beta_a: float,
-    beta_w: float,
     steps_at: NDArray[np.int64],
     learning_rate: float,
     *,
-    tolerance: float,
+    beta_a: float,
+    beta_w: float,
     reset_every: int | None = None,
+    tolerance: float,
     label_noise: float = 0.0,
     seed: int = 0,
     trajectory: NDArray[np.int64] | None = None,
     limit: bool = False,
 ) -> tuple[Array, Array, NDArray[np.int64], NDArray[np.int64]]:
-    """Run gradient descent on (m, u) and the loss of samples.
+    """Run gradient descent on the factors of Sign-In, on samples.
 
     Parameters
     ----------
     x, y : Array
         (n, d) inputs and (n,) labels.
-    a, w, beta_a, beta_w, reset_every
+    a, w : Array
+        (B,) and (B, d) starts.
+    steps_at, learning_rate, beta_a, beta_w, reset_every
         As in `descend_population`.
-    steps_at, learning_rate, tolerance, label_noise, seed, trajectory, limit
-        As in `flows.descent.descend_sample`; the same seed draws the same noise.
+    tolerance, label_noise, seed, trajectory, limit
+        As in `flows.descent.descend_sample`, with the same noise for the same seed.
 
     Returns
     -------
     path, end : Array
         States (a, w): (B, T, 1 + d) at the steps to record, and (B, 1 + d) at the end.
     reason, step : NDArray[np.int64]
-        As in `flows.descent.descend_sample`.
+        As in `descend_population`.
     """
     x, labels = np.array(x, dtype=np.float64, order="C"), np.array(y, dtype=np.float64)
-    start = np.column_stack([a, w]).astype(np.float64)
-    steps_at, found = outputs(len(start), steps_at, start.shape[1])
-    which = np.arange(len(start)) if trajectory is None else np.array(trajectory, dtype=np.int64)
-    _descend_sample(
-        x, x.T.copy(), labels, start, np.array([beta_a, beta_w], dtype=np.float64), reset_every or 0,
-        steps_at, float(learning_rate), float(label_noise), word(seed), which, limit, float(tolerance),
-        *found,
-    )  # fmt: skip
-    return found
+    steps_at, outputs = _prepare(a, w, steps_at)
+    index = np.arange(len(w)) if trajectory is None else np.ascontiguousarray(trajectory, dtype=np.int64)
+    noise = float(label_noise), seed_word(seed), index
+    betas = float(beta_a), float(beta_w)
+    options = steps_at, float(learning_rate), reset_every or 0, limit, float(tolerance)
+    _descend_samples(x, x.T.copy(), labels, *noise, betas, options, *outputs)
+    return outputs

@@ -85,6 +85,12 @@ class Part:
         targets = max(1, int(np.count_nonzero(self.v)))
         return replace(self.problem, x=self.problem.x[:, self.columns], targets=targets)
 
+    @property
+    def factors(self) -> dict[str, Any]:
+        """The arguments of descent on m and u."""
+        betas = {"beta_a": self.product.beta_a, "beta_w": self.product.beta_w}
+        return betas | {"reset_every": self.product.reset_every}
+
     def balance(self, ends: Array) -> Array:
         """Compute the balance of states (B, 1 + d)."""
         return self.product.balance(State(ends[:, 0], ends[:, 1:]))
@@ -202,8 +208,8 @@ def _descend_population(part: Part, a: Array, w: Array, c: Array, index: NDArray
     """Run gradient descent on (m, u) and the population loss."""
     rate, steps = descent_steps(part.task)
     path, end, reason, step = descent.descend_population(
-        a, w, part.v, *part.betas, steps, rate,
-        reset_every=part.product.reset_every, limit=part.task.limit, tolerance=part.task.tolerance,
+        a, w, part.v, part.overlap, steps, rate, **part.factors, limit=part.task.limit,
+        tolerance=part.task.tolerance,
     )  # fmt: skip
     path = end[None] if part.task.limit else np.moveaxis(path, 1, 0)
     p, q = population.across(end[:, 1:], part.v)
@@ -217,9 +223,8 @@ def _descend_sample(part: Part, a: Array, w: Array, c: Array, index: NDArray[np.
     data, task = part.sample, part.task
     rate, steps = descent_steps(task)
     path, end, reason, step = descent.descend_sample(
-        data.x, data.y, a, w, *part.betas, steps, rate, reset_every=part.product.reset_every,
-        label_noise=task.label_noise, seed=task.seed, trajectory=index, limit=task.limit,
-        tolerance=task.tolerance,
+        data.x, data.y, a, w, steps, rate, **part.factors, label_noise=task.label_noise, seed=task.seed,
+        trajectory=index, limit=task.limit, tolerance=task.tolerance,
     )  # fmt: skip
     path = end[None] if task.limit else np.moveaxis(path, 1, 0)
     fate = np.full(a.size, MOVING)  # with label noise, a trajectory never comes to rest for good

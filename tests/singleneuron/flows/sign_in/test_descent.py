@@ -9,6 +9,7 @@ from singleneuron.parameterization import Parameterization, metric
 from singleneuron.problem.loss import gradient
 
 BETAS = (0.7, 1.3)
+GIVEN = {"beta_a": BETAS[0], "beta_w": BETAS[1]}
 RATE, STEPS = 0.05, 40
 
 
@@ -48,7 +49,15 @@ def sample():
 def test_the_population_takes_the_steps_of_a_clear_loop(starts, every, targets):
     problem = sn.Population(3, targets)
     _, end, _, _ = descend_population(
-        starts.a, starts.w, problem.v, *BETAS, np.array([STEPS]), RATE, tolerance=1e-9, reset_every=every
+        starts.a,
+        starts.w,
+        problem.v,
+        1.0,
+        np.array([STEPS]),
+        RATE,
+        **GIVEN,
+        tolerance=1e-9,
+        reset_every=every,
     )
     np.testing.assert_allclose(end, reference(problem, starts, every=every), rtol=1e-11, atol=1e-13)
 
@@ -56,7 +65,7 @@ def test_the_population_takes_the_steps_of_a_clear_loop(starts, every, targets):
 @pytest.mark.parametrize("every", [None, 3])
 def test_samples_take_the_steps_of_a_clear_loop(starts, sample, every):
     _, end, _, _ = descend_sample(
-        sample.x, sample.y, starts.a, starts.w, *BETAS, np.array([STEPS]), RATE, tolerance=1e-12,
+        sample.x, sample.y, starts.a, starts.w, np.array([STEPS]), RATE, **GIVEN, tolerance=1e-12,
         reset_every=every,
     )  # fmt: skip
     np.testing.assert_allclose(end, reference(sample, starts, every=every), rtol=1e-11, atol=1e-13)
@@ -99,7 +108,7 @@ def test_label_noise_is_that_of_plain_descent(starts, sample):
     """beta -> infinity at the learning rate rate/beta is plain descent, with the same noise."""
     beta, steps = 1e7, np.array([STEPS])
     _, product, _, _ = descend_sample(
-        sample.x, sample.y, starts.a, starts.w, beta, beta, steps, RATE / beta, tolerance=1e-12,
+        sample.x, sample.y, starts.a, starts.w, steps, RATE / beta, beta_a=beta, beta_w=beta, tolerance=1e-12,
         label_noise=0.5, seed=4,
     )  # fmt: skip
     plain = sn.integrate(sample, starts, STEPS * RATE, learning_rate=RATE, label_noise=0.5, seed=4).state
