@@ -29,7 +29,7 @@ def compile_kernels() -> None:
         (small_steps, sample, start),
         (small_steps, Population(2), start),
     ]
-    cases = plain + [(functools.partial(train, **product), *rest) for train, *rest in plain]
+    cases = plain + [(functools.partial(train, **product), problem, start) for train, problem, start in plain]
     with processes(min(cores(), len(cases))) as pool:
         for done in [pool.submit(train, problem, starts) for train, problem, starts in cases]:
             done.result()

@@ -215,7 +215,7 @@ def _descend_population(part: Part, a: Array, w: Array, c: Array, index: NDArray
     p, q = population.across(end[:, 1:], part.v)
     overlap = np.full(a.size, part.overlap)
     status = descent_status(Reduced(end[:, 0], p, q), reason, overlap, part.task.tolerance)
-    return path, status, step * rate
+    return path, status, step.astype(np.float64) * rate
 
 
 def _descend_sample(part: Part, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> Ends:
@@ -237,4 +237,8 @@ def _descend_sample(part: Part, a: Array, w: Array, c: Array, index: NDArray[np.
     fate = np.where(reason == CERTAIN, CONVERGED, fate)  # further steps change nothing
     # Descent does not conserve the balance.
     open_end = np.full(a.size, -np.inf)
-    return path, fated_status(data, end, open_end, part.overlap, task, reason, fate, None), step * rate
+    return (
+        path,
+        fated_status(data, end, open_end, part.overlap, task, reason, fate, None),
+        step.astype(np.float64) * rate,
+    )
