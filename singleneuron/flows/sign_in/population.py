@@ -95,7 +95,8 @@ def enter(a, w, v, c, betas, lost, tolerance, near, y, p):
     numbers[UNIT] = numbers[PER_UNIT] = 1.0
     y[A], y[FIRST] = a, first
     set_ratios(w, v, largest, betas[1], ratios)
-    numbers[UNIT] = 1.0 / (TINY_NORM * min(1.0, weights(y, p)[4]))
+    rest = weights(y, p)[4]
+    numbers[UNIT] = 1.0 / (TINY_NORM * (min(1.0, rest) if rest > 0.0 else 1.0))
     numbers[PER_UNIT] = 1.0 / numbers[UNIT]
     y[A], y[FIRST] = a * numbers[UNIT], first * numbers[UNIT]
 
