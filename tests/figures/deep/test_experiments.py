@@ -97,7 +97,8 @@ def test_every_recipe_has_a_figure_with_labels_units_and_a_legend(recipe, tmp_pa
         below = axes.get_subplotspec().is_last_row()
         assert axes.get_xlabel() or not below
         if axes.get_subplotspec().is_first_col():
-            assert "%" in axes.get_ylabel() or "pp" in axes.get_ylabel() or "per weight" in axes.get_ylabel()
+            units = ("%", "pp", "per weight", "per surviving weight")
+            assert any(unit in axes.get_ylabel() for unit in units)
         assert any(np.isfinite(line.get_ydata()).any() for line in axes.lines)
     assert not any("SMOKE" in text.get_text() for text in figure.texts)
     figure.savefig(tmp_path / "figure.pdf")
