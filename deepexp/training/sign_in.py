@@ -72,6 +72,12 @@ class SignIn(torch.optim.SGD):
         torch._foreach_copy_(weights, torch._foreach_mul(m, u))
         return loss
 
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Clear the gradients of the weights as well, since it is they that a backward pass adds to."""
+        super().zero_grad(set_to_none)
+        for weight in self.factors:
+            weight.grad = None
+
     @torch.no_grad()
     def reset(self) -> None:
         """Set m^2 - u^2 = beta for every weight, without changing the weight or its velocity."""
