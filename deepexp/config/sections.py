@@ -125,7 +125,8 @@ class Train(Section):
         How the weights of convolutions and linear layers are trained: as they are, or as products
         theta = m u (see `deepexp.training.sign_in`).
     beta : float
-        With 'sign-in', the value of m^2 - u^2 at the start of every level and after every reset.
+        With 'sign-in', the value of m^2 - u^2 at the start of every level and after every reset; between
+        1e-6 and 1e6.
     reset_epochs : int
         With 'sign-in', the number of epochs from one reset to the next; with 0, only levels reset.
     batch_size : int
@@ -193,7 +194,7 @@ class Train(Section):
     signs: Literal["level", "epoch"] = "level"
     cycles: Literal["one", "cumulative"] = "one"
     parameterization: Literal["plain", "sign-in"] = "plain"
-    beta: Positive = 1.0
+    beta: float = Field(1.0, ge=1e-6, le=1e6)  # far beyond, beta^2 leaves the range of float32
     reset_epochs: int = Field(0, ge=0, le=1_000_000)
 
     @model_validator(mode="after")

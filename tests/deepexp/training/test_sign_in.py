@@ -127,7 +127,7 @@ def test_a_step_changes_beta_by_its_law():
     assert torch.equal(weight, m * u)
 
 
-@pytest.mark.parametrize("beta", [1e-3, 1.0, 30.0])
+@pytest.mark.parametrize("beta", [1e-6, 1.0, 1e6])
 def test_a_reset_changes_neither_the_weight_nor_its_velocity(beta):
     """In float32, to a few roundings; where m is negative, too."""
     generator = torch.Generator().manual_seed(1)
