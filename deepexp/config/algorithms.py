@@ -130,6 +130,7 @@ POLICIES: dict[str, dict[str, LevelPolicy]] = {
         "imp-keep-bn": _row(_SNAPSHOT, norm_affine="keep"),
     },
 }
+POLICIES["laptop-converged"] = POLICIES["signflow"]  # two protocols of this project
 
 
 def policy(protocol: str, algorithm: str) -> LevelPolicy:

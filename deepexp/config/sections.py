@@ -14,6 +14,14 @@ from deepexp.config.algorithms import Section
 DatasetName = Literal["digits", "cifar10", "cifar100", "tinyimagenet", "imagenet"]
 Fraction01 = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+# The height and width of the images as published, in pixels; ImageNet's vary, and are cropped to 224.
+SIDES: dict[DatasetName, int] = {
+    "digits": 8,
+    "cifar10": 32,
+    "cifar100": 32,
+    "tinyimagenet": 64,
+    "imagenet": 224,
+}
 
 
 class Data(Section):
@@ -30,6 +38,9 @@ class Data(Section):
     classes : int, optional
         For tinyimagenet and imagenet, the number of classes to use: the first ones, sorted by name. By
         default, all are used.
+    side : int, optional
+        The height and width in pixels to which images are averaged down: each pixel is the mean of a square
+        block of the original pixels. It must divide the original side, and does not apply to imagenet.
     size : int, optional
         The height and width in pixels to which images are resized. By default 224 for imagenet, and the
         original size for the other data sets.
@@ -40,7 +51,8 @@ class Data(Section):
         `size` x `size` pixels. By default, the whole image is resized to `size`, without a crop. For
         imagenet, whose test images are always cropped to their centre, this must be left out.
     crop_padding : int
-        The number of pixels added on every side before a random crop of the original size.
+        The number of pixels added on every side before a random crop of the original size. Protocols state
+        it for images of the original side; `build` scales it with `side`.
     padding_mode : {'zero', 'reflect'}
         What fills the added pixels.
     flip : {'none', 'random', 'alternating'}
@@ -54,6 +66,7 @@ class Data(Section):
     validation: int = Field(0, ge=0)
     limit: int | None = Field(None, ge=1)
     classes: int | None = Field(None, ge=2)
+    side: int | None = Field(None, ge=1)
     size: int | None = Field(None, ge=8)
     resized_crop: bool = False
     test_size: int | None = Field(None, ge=8)
@@ -66,6 +79,20 @@ class Data(Section):
     def depends_on_seed(self) -> bool:
         """Whether the choice of training images depends on the seed."""
         return self.validation > 0 or self.limit is not None
+
+    @model_validator(mode="after")
+    def _side_fits(self) -> Self:
+        if self.side is None:
+            return self
+        if self.dataset == "imagenet" or self.size is not None or self.resized_crop:
+            reason = "for imagenet" if self.dataset == "imagenet" else "with size or resized_crop"
+            raise ValueError(f"side must be left out {reason}, got {self.side}")
+        if SIDES[self.dataset] % self.side:  # also if it is larger
+            raise ValueError(
+                f"side must divide {SIDES[self.dataset]}, the side of the images of {self.dataset}, got "
+                f"{self.side}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _parts_apply(self) -> Self:

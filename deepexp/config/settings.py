@@ -25,6 +25,7 @@ LATER: dict[str, Any] = {
     "pruning.snip_batches": 10,
     "pruning.synflow_steps": 100,
     "data.classes": None,
+    "data.side": None,
     "data.size": None,
     "data.resized_crop": False,
     "data.test_size": None,
