@@ -13,7 +13,7 @@ PYTEST := NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WOR
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help figures gallery study verify report test test-slow mutants deep deep-smoke bench bench-deep check \
-        gpu-check format clean
+        dist gpu-check format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,6 +89,13 @@ check: .venv/.dev .venv/.deep ## check lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_typing.py
+
+dist: .venv/.dev ## build dist/*.tar.gz and dist/*.whl, and test them in a clean environment
+	$(PIP) build
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m pytest -q -m slow tests/test_distribution.py
 
 bench: .venv/.bench ## compare trajectories/s with other solvers; update the README's tables
 	$(BIN)/python -m singleneuron.benchmark --readme README.md
