@@ -13,6 +13,7 @@ import numpy as np
 import singleneuron as sn
 from signflow import command_line
 from signflow.results import claim, write
+from singleneuron.experiments.labels import with_labels
 from singleneuron.presets import Paths
 
 if TYPE_CHECKING:
@@ -215,6 +216,7 @@ def tour(out: Path, overwrite: bool = False) -> Tour:
         {"map": noisy},
     ]
     for name, table in zip(MAPS, tables, strict=True):
+        table = {label: with_labels(part) for label, part in table.items()}
         write(table, out / f"{name}.nc", config={"tutorial": name}, seed=SEED)
     _say(
         "6. See it",

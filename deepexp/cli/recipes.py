@@ -214,6 +214,7 @@ def run_reduce(options: argparse.Namespace) -> None:
     """Write a result file from a recipe's runs or from an earlier result file, and print the verdicts."""
     from deepexp.analysis import starvation
     from deepexp.analysis import tables as analysis
+    from deepexp.analysis.labels import with_labels
     from deepexp.recipes.recipe import load
     from signflow.results import write
 
@@ -225,7 +226,7 @@ def run_reduce(options: argparse.Namespace) -> None:
         tables, made_of = analysis.again(recipe, options.result, without_starved=options.without_starved)
     else:
         tables, made_of = _from_runs(options, recipe)
-    print(write(tables, out, config=made_of))
+    print(write(with_labels(tables), out, config=made_of))
     missing = json.loads(tables["levels"].attrs["missing"])
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
