@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -52,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         type=command_line.path,
         nargs="+",
         metavar="FILE",
-        help="verdict files (verdicts.json in the folder of the results)",
+        help="verdict files (all verdicts*.json in the folder of the results)",
     )
     report.add_argument(
         "--out",
@@ -183,8 +184,15 @@ def _report(options: argparse.Namespace) -> None:
     from signflow import verdicts as signflow_verdicts
 
     check_output(options.out, (".html",))
-    files = options.verdicts or [options.results / "verdicts.json"]
+    shipped = options.results / "verdicts.json"
+    files = options.verdicts or [shipped, *sorted(options.results.glob("verdicts-*.json"))]
     verdicts = [verdict for file in files for verdict in signflow_verdicts.read_verdicts(file)]
+    counted = Counter(verdict.id for verdict in verdicts)
+    if twice := [name for name, number in counted.items() if number > 1]:
+        raise ValueError(
+            f"a report must hold one verdict on a statement, but {' and '.join(map(str, files))} have "
+            f"{counted[twice[0]]} on '{twice[0]}'; choose files with --verdicts, or rename the statement"
+        )
     known = kinds.NAMED
     sources = {name: options.results / f"{name}.nc" for name in known}
     there = [name for name, source in sources.items() if source.is_file()]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import tomllib
 from typing import TYPE_CHECKING
 
 from signflow import command_line
+from signflow.files import read_text
 from signflow.provenance import provenance
 from signflow.results import claim
 from singleneuron.cli.common import RESULTS, config_of, progress_bar
@@ -38,13 +40,19 @@ def verify_options(parser: argparse.ArgumentParser) -> None:
 def run_verify(options: argparse.Namespace) -> int:
     """Verify statements, write the verdicts, and print them; return 0 if every verdict is in DONE, else 1."""
     # The verdict on a user's own statement must not replace the verdicts on the shipped statements.
-    name = "verdicts" if options.statement is None else f"verdicts-{options.statement.stem}"
-    config, out = config_of(options), options.out or RESULTS / f"{name}.json"
-    claim(out, config=config, overwrite=options.overwrite, suffixes=(".json",))
-    from signflow.verdicts import DONE, write_verdicts
     from singleneuron.verification import shipped, statements, verify
 
+    name, config = "verdicts", config_of(options)
     wanted = shipped.shipped() if options.statement is None else (statements.read(options.statement),)
+    if options.statement is not None:
+        name = f"verdicts-{options.statement.stem}"
+        # The contents count: an edited statement is another one.
+        contents = tomllib.loads(read_text(options.statement))
+        config["statement"] = {"file": options.statement.name, **contents}
+    out = options.out or RESULTS / f"{name}.json"
+    claim(out, config=config, overwrite=options.overwrite, suffixes=(".json",))
+    from signflow.verdicts import DONE, write_verdicts
+
     with progress_bar("verify", options.quiet) as progress:
         verdicts = verify.verify(wanted, runs=options.runs, seed=options.seed, progress=progress)
     made = provenance(config, options.seed)

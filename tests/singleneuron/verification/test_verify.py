@@ -381,7 +381,14 @@ def test_a_statement_has_verdicts_of_its_own(tmp_path, monkeypatch, capsys):
     assert sorted(path.name for path in folder.iterdir()) == ["verdicts-mine.json", "verdicts.json"]
     assert (folder / "verdicts.json").read_text() == "[]"
     capsys.readouterr()
+    assert main.main(line) == 0  # the same again
+    capsys.readouterr()
     monkeypatch.setattr(verify, "verify", lambda *_, **__: pytest.fail("worked in vain"))
+    (tmp_path / "other").mkdir()
+    edited = tmp_path / "other/mine.toml"
+    edited.write_text(mine.read_text("utf-8").replace("0.25", "0.3"), "utf-8")
+    assert main.main([*line, "--statement", str(edited)]) == 2
+    assert "another configuration (different: statement.rate)" in capsys.readouterr().err
     for more, message in (
         (["--seed", "3"], "another configuration (different: seed)"),
         (["--out", "build/results/verdicts.json"], "cannot read the result file"),
