@@ -6,12 +6,14 @@ import argparse
 import contextlib
 import logging
 import os
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from signflow import command_line
+from signflow import command_line, waiting
+from signflow.command_line import opener
 from signflow.files import SUFFIXES, atomic, check_output
 from signflow.messages import unknown
 from signflow.results import read
@@ -36,7 +38,8 @@ def _parser() -> argparse.ArgumentParser:
         "names",
         nargs="*",
         metavar="FILE|NAME",
-        help="a result file, a figure by its name, 'all' (the theorem figures), or 'studies'",
+        help="a result file, a figure by its name, 'all' (the theorem figures), 'studies', or - (files that "
+        "stdin names)",
     )
     draw.add_argument("--list", action="store_true", help="list what can be drawn")
     draw.add_argument(
@@ -87,14 +90,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _draw(options: argparse.Namespace) -> None:
-    from figures import style
-
     if options.list:
         return _list(options.results)
     if not options.names:
         raise ValueError(
             "draw needs a result file or the name of a figure, but got none; `figures draw --list` lists them"
         )
+    if options.names == ["-"]:
+        check_output(options.out / "probe.nc")
+        return _draw_all(_arriving(), options.out, options.quiet)
     files = [text for text in options.names if Path(text).suffix in SUFFIXES]
     names = _names([text for text in options.names if text not in files], options.results)
     if len({Path(text).stem for text in files} | set(names)) < len(files) + len(names):
@@ -105,11 +109,31 @@ def _draw(options: argparse.Namespace) -> None:
     check_output(options.out / "probe.nc")
     sources = [(command_line.path(text), "") for text in files]
     sources += [(options.results / f"{name}.nc", name) for name in names]
-    for source, name in sources:
-        for path in style.save(_picture(source, name), options.out, name or source.stem):
-            if not options.quiet:
-                print(path, flush=True)
+    _draw_all(sources, options.out, options.quiet)
     return None
+
+
+def _draw_all(sources: Iterable[tuple[Path, str]], out: Path, quiet: bool) -> None:
+    """Draw results, each as a figure of a name or else by what it holds; print the pictures as they come."""
+    from figures import style
+
+    drawn: list[Path] = []
+    for source, name in sources:
+        with waiting.watch(f"drawing '{source}'", quiet):
+            drawn += style.save(_picture(source, name), out, name or source.stem)
+        if not quiet:
+            print(*drawn[-2:], sep="\n", flush=True)
+    if drawn and not quiet:
+        one = len(drawn) == 2  # a PDF and a PNG
+        command_line.say_next("see it" if one else "see them", opener(), drawn[-1] if one else out)
+
+
+def _arriving() -> Iterator[tuple[Path, str]]:
+    """Yield the result files that stdin names, one a line, as `singleneuron preset` prints them."""
+    for line in sys.stdin:
+        path = Path(line.rstrip("\n").removesuffix(" (up to date)"))
+        if path.suffix in SUFFIXES and path.is_file():
+            yield path, ""
 
 
 def _picture(source: Path, name: str) -> Figure:
@@ -165,8 +189,10 @@ def _list(results: Path) -> None:
     for name, members in _sets().items():
         print(f"    {name:<20} {members[0]} to {members[-1]}, {len(members)} figures")
     others = sorted(path for path in results.glob("*.[nc][cs]*") if path.suffix in SUFFIXES)
-    if mine := [str(path) for path in others if path.stem not in (*kinds.NAMED, "explorer")]:
+    mine = [str(path) for path in others if path.stem not in (*kinds.NAMED, "explorer")]
+    if mine:
         print(f"your own results: {' '.join(mine)}")
+    command_line.say_next("draw one", "figures", "draw", next(iter(mine), "fig1b"))
 
 
 def _sets() -> dict[str, list[str]]:
@@ -196,12 +222,14 @@ def _report(options: argparse.Namespace) -> None:
     known = kinds.NAMED
     sources = {name: options.results / f"{name}.nc" for name in known}
     there = [name for name, source in sources.items() if source.is_file()]
-    drawn = [_drawn(name, sources[name], known[name]) for name in there]
     explorer = options.results / "explorer.nc"
-    embedded = _draw_from(explorer, report_explorer.embedded) if explorer.is_file() else None
     missing = [name for name in known if name not in there]
     try:
-        page = report.page(verdicts, drawn, explorer=embedded, missing=missing)
+        with waiting.watch("figures", options.quiet) as watch:
+            watch.report(f"drawing {len(there)} figures into the page")
+            drawn = [_drawn(name, sources[name], known[name]) for name in there]
+            embedded = _draw_from(explorer, report_explorer.embedded) if explorer.is_file() else None
+            page = report.page(verdicts, drawn, explorer=embedded, missing=missing)
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(
             f"a verdict in {' or '.join(map(str, files))} is not valid output of `singleneuron verify` "
@@ -211,6 +239,7 @@ def _report(options: argparse.Namespace) -> None:
         temporary.write_text(page, "utf-8")
     if not options.quiet:
         print(options.out)
+        command_line.say_next("read it", opener(), options.out)
 
 
 def _drawn(name: str, source: Path, draw: Draw) -> report.Drawn:

@@ -58,6 +58,7 @@ def run_map(options: argparse.Namespace) -> int:
         for algorithm in data.algorithm.values:
             print(_summary(data.sel(algorithm=algorithm), options))
         print(options.out)
+        command_line.say_next("draw it", "figures", "draw", options.out)
     failed = int((data.status == sn.Status.FAILED).sum())
     cells = int((data.status >= 0).sum() if options.average is None else data.status.size)
     if failed > FAILED_SHARE * cells:

@@ -56,6 +56,7 @@ def run_study(options: argparse.Namespace) -> None:
     if not options.quiet:
         print("\n".join(_rates(data)))
         print(options.out)
+        command_line.say_next("draw it", "figures", "draw", options.out)
 
 
 def _rates(data: xr.Dataset) -> Iterator[str]:

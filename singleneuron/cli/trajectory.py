@@ -42,6 +42,7 @@ def run_trajectory(options: argparse.Namespace) -> int:
         w = " ".join(f"{value:.6g}" for value in last.w.values)
         print(f"{status}: a = {last.a.item():.6g}, w = {w}, loss = {last.loss.item():.3g}")
         print(options.out)
+        command_line.say_next("draw it", "figures", "draw", options.out)
     if status == "failed":
         return report_failure(f"the integrator gave up; the path until then is kept in {options.out}")
     return 0

@@ -16,6 +16,7 @@ import singleneuron as sn
 from figures import cli, kinds, plotting, style
 from figures.deep import experiments
 from figures.neuron import rates
+from signflow.command_line import opener
 from singleneuron.cli import main
 
 LAPTOP = Path(kinds.__file__).parent / "gallery/laptop.nc"
@@ -146,7 +147,9 @@ def test_the_result_of_a_recipe_is_known_under_any_name(tmp_path, capsys):
     data = signflow.read(tmp_path / "mine.nc")
     assert kinds._layout(data) is experiments.study
     assert cli.main(["draw", str(tmp_path / "mine.nc"), "--out", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.splitlines() == [str(tmp_path / f"mine.{end}") for end in ("pdf", "png")]
+    *drawn, hint = capsys.readouterr().out.splitlines()
+    assert drawn == [str(tmp_path / f"mine.{end}") for end in ("pdf", "png")]
+    assert hint == f"see it: {opener()} {tmp_path / 'mine.png'}"
 
 
 def test_what_cannot_be_drawn_is_one_line(tmp_path, capsys):
@@ -181,6 +184,20 @@ def test_a_result_of_other_sources_is_drawn_with_a_warning(tmp_path, monkeypatch
     assert all("was made by other sources" in line and "\n" not in line for line in caplog.messages)
 
 
+def test_results_are_drawn_as_they_arrive(tmp_path, monkeypatch, capsys):
+    """`figures draw -` reads what `singleneuron preset` prints, and draws before the next line comes."""
+    file = signflow.write(_map(), tmp_path / "map.nc")
+
+    def lines():
+        yield f"{file} (up to date)\n"
+        assert (tmp_path / "map.png").is_file()
+        yield f"draw it: figures draw {file}\n"
+
+    monkeypatch.setattr("sys.stdin", lines())
+    assert cli.main(["draw", "-", "--out", str(tmp_path)]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
 def test_a_file_from_before_the_labels_is_drawn(tmp_path):
     old = _map().drop_attrs().assign_attrs(d=2, imp="keep", status_codes="")
     file = signflow.write(old, tmp_path / "old.nc", config={"d": 2})
@@ -202,7 +219,10 @@ def test_the_list_names_every_kind_and_figure(tmp_path, capsys):
     named = {words[-1 if len(words) == 1 else 1 if words[0] == "*" else 0] for words in map(str.split, lines)}
     assert {*kinds.NAMED, "map", "study", "trajectory", "all", "studies"} <= named
     assert [line.split()[1] for line in lines if line.startswith("  * ")] == ["fig1b"]
-    assert lines[-1] == f"your own results: {tmp_path / 'mine.nc'}"
+    assert lines[-2:] == [
+        f"your own results: {tmp_path / 'mine.nc'}",
+        f"draw one: figures draw {tmp_path / 'mine.nc'}",
+    ]
     assert cli.main(["draw"]) == 2
     assert "figures draw --list" in capsys.readouterr().err
 
