@@ -57,8 +57,10 @@ demo: .venv/.base ## run the tutorial and draw its pictures (a few minutes): bui
 study: .venv/.base ## measure and draw the success rates that no formula gives (under 30 minutes on 2 cores)
 	@$(BIN)/singleneuron preset --studies | $(BIN)/figures draw -
 
-gallery: figures study ## redraw the README's pictures
-	cp $(addprefix build/figures/,fig1b.png fig1c.png rate_step.png) figures/gallery/
+gallery: figures study ## redraw the pictures of the README and the documentation
+	@$(BIN)/figures draw all --out build/gallery
+	@$(BIN)/figures draw studies --out build/gallery
+	cp build/gallery/*.png figures/gallery/
 
 verify: .venv/.base ## verify every theorem [VERBOSE=1]; exit code 0 if none is refuted or open, else 2
 	@$(BIN)/singleneuron verify $(if $(VERBOSE),--verbose)
