@@ -60,6 +60,7 @@ def run_bench(options: argparse.Namespace) -> None:
         parts.append(part)
     if options.readme:
         readme.replace_section(options.readme, mark, "\n\n".join(parts))
+    command_line.say_next("plan a recipe at these speeds", "deepexp", "plan", "fig3", "--profile", "short")
 
 
 def run_gpu_check(options: argparse.Namespace) -> None:
@@ -78,3 +79,4 @@ def run_gpu_check(options: argparse.Namespace) -> None:
     print(options.out)
     if failed:
         raise Failure(f"{len(failed)} of {count} checks failed, starting with {failed[0]}")
+    command_line.say_next("plan a recipe", "deepexp", "plan", "fig3", "--profile", "short")
