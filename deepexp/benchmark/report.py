@@ -22,7 +22,7 @@ from deepexp.benchmark.loops import loops
 from deepexp.benchmark.parts import ceiling, costs, keep, masking, pruning_seconds, recording, save
 from deepexp.benchmark.timing import seconds_of
 from deepexp.config.build import build
-from deepexp.config.sections import Machine
+from deepexp.config.machine import Machine
 from deepexp.runs import checkpoint
 from deepexp.runs.setup import prepare
 from deepexp.runs.speed import operations

@@ -14,9 +14,10 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from deepexp.config.algorithms import LevelPolicy, Section
+from deepexp.config.machine import Machine
 from deepexp.config.protocols import PROTOCOLS
 from deepexp.config.pruning import Perturbation, Pruning
-from deepexp.config.sections import Data, Machine, Model, Train
+from deepexp.config.sections import Data, Model, Train
 from signflow.messages import unknown
 
 # Fields that were added later, each with the value that earlier runs implicitly used. A field with this value

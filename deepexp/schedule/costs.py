@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepexp.config.machine import Machine
 from deepexp.config.pruning import Perturbation, Pruning
-from deepexp.config.sections import Machine, Model
+from deepexp.config.sections import Model
 from deepexp.config.settings import Config
 from deepexp.data.catalogue import SOURCES
 from deepexp.storage import completeness, records

@@ -10,7 +10,7 @@ from deepexp import models
 from deepexp.benchmark import alone, loops, parts, report
 from deepexp.cli import main
 from deepexp.config.build import build
-from deepexp.config.sections import Machine
+from deepexp.config.machine import Machine
 from deepexp.data import dataset
 from deepexp.runs import speed
 from deepexp.runs.setup import prepare

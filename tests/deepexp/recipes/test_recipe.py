@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from deepexp.cli import main
+from deepexp.config.machine import Machine
 from deepexp.config.protocols import PROTOCOLS
-from deepexp.config.sections import Machine
 from deepexp.predictions import published
 from deepexp.recipes import plan, recipe
 from deepexp.schedule import costs
