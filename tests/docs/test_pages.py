@@ -133,7 +133,9 @@ def parse(line):
         targets = [word for word in words if "=" not in word and not word.startswith("-")]
         assert all(re.search(rf"^{target}:", made, re.MULTILINE) for target in targets), line
     elif program == "pip":
-        extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+        extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
+            "optional-dependencies"
+        ]
         assert set(re.findall(r"[\w]+", "".join(re.findall(r"\[(.*?)\]", line)))) <= extras.keys()
     elif program == "python":
         assert importlib.util.find_spec(words[words.index("-m") + 1]), line
