@@ -73,6 +73,16 @@ report: figures build/results/verdicts.json ## write verdicts and figures as one
 	$(BIN)/singleneuron preset explorer --overwrite
 	$(BIN)/figures report
 
+.venv/.docs: .venv/.deep
+	@echo "installing Sphinx into .venv, once, under a minute"
+	@$(PIP) --editable ".[docs]"
+	@touch $@
+
+docs: .venv/.docs ## build the documentation, offline: build/docs/index.html
+	@echo "building the documentation, under a minute"
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo "read it: build/docs/index.html"
+
 test: .venv/.dev .venv/.deep ## run the tests (under 5 minutes on 2 cores)
 	$(BIN)/python -m singleneuron.flows
 	$(PYTEST) -m "not slow"
@@ -109,11 +119,11 @@ dist: .venv/.dev ## build dist/*.tar.gz and dist/*.whl, and test them in a clean
 	$(BIN)/python -m build
 	$(BIN)/python -m pytest -q -m slow tests/test_distribution.py
 
-bench: .venv/.bench ## compare trajectories/s with other solvers; update the README's tables
-	$(BIN)/python -m singleneuron.benchmark --readme README.md
+bench: .venv/.bench ## compare trajectories/s with other solvers; update docs/benchmarks.md
+	$(BIN)/python -m singleneuron.benchmark --into docs/benchmarks.md
 
-bench-deep: .venv/.deep ## compare training images/s with plain PyTorch; update the README's table
-	$(BIN)/deepexp bench --readme README.md
+bench-deep: .venv/.deep ## compare training images/s with plain PyTorch; update docs/benchmarks.md
+	$(BIN)/deepexp bench --into docs/benchmarks.md
 
 gpu-check: .venv/.deep ## run this first on a GPU: checks results, measures speed, writes build/gpu-check.json (six minutes)
 	@$(BIN)/deepexp gpu-check

@@ -37,7 +37,7 @@ html_show_sphinx = False
 
 
 def _escape(_app, _what, _name, _obj, _options, lines):
-    """Escape the bars of formulas such as |w| in a docstring; in reStructuredText they would be references."""
+    """Escape the bars of formulas such as |w| in a docstring, which would be references otherwise."""
     for number, line in enumerate(lines):
         if not line.lstrip().startswith((">>>", "...")):
             parts = line.split("`")

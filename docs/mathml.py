@@ -8,7 +8,7 @@ from latex2mathml.converter import convert
 _FUNCTION = re.compile(r"<mi>(sin|cos|tan|cot|tanh|log|ln)</mi>(?!<mo stretchy=\"false\">&#x00028;)")
 _BAR = '<mo stretchy="false">&#x0007C;</mo>'
 _TIGHT_BAR = '<mo stretchy="false" lspace="0" rspace="0">&#x0007C;</mo>'
-# A sign that begins a group, or follows an operator other than a closing bracket, belongs to what it precedes.
+# A sign that begins a group, or follows an operator other than a closing bracket, belongs to what follows.
 _SIGN = re.compile(
     r"(<mrow>|<mo[^>]*>(?!&#x00029;|&#x0005D;|&#x0007C;)[^<]*</mo>)<mo>(&#x02212;|&#x000B1;|&#x02213;)</mo>"
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 
 from figures import style
 from figures.deep import experiments
@@ -167,13 +167,16 @@ def _table_figure(tables: ResultTables, name: str) -> Figure:
     shapes = [kind.panels(table) for kind, table in zip(kinds, tables.values(), strict=True)]
     heights = [height for *_, height in shapes]
     figure = Figure(figsize=(max(width for *_, width, _ in shapes), sum(heights)))
-    parts = figure.subfigures(len(tables), 1, height_ratios=heights, squeeze=False)[:, 0]
+    several = len(tables) > 1
+    parts: list[FigureBase] = [figure]
+    if several:
+        parts = [*figure.subfigures(len(tables), 1, height_ratios=heights, squeeze=False)[:, 0]]
     for part, kind, (rows, columns, width, _), (label, table) in zip(
         parts, kinds, shapes, tables.items(), strict=True
     ):
-        panels = part.subplots(rows, columns, squeeze=False).ravel()
+        panels = [*part.subplots(rows, columns, squeeze=False).ravel()]
         handles, note = kind.draw(table, panels)
-        if len(tables) > 1:
+        if several:
             part.suptitle(label, fontsize=9)
         look: dict[str, Any] = {"ncols": 2 if width == style.COLUMN else 4, "title_fontsize": 8}
         part.legend(handles=handles, loc="outside lower center", title=_wrapped(note, width), **look)

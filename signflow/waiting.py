@@ -17,7 +17,7 @@ LONGEST = 60.0
 """Seconds: the pause between two lines doubles from `patience` up to this."""
 
 _reasons: list[str] = []
-_watches: list[Speaker] = []
+_watches: list[Silence] = []
 
 
 def patience() -> float:
@@ -65,7 +65,7 @@ def heard() -> None:
         item.restart()
 
 
-class Speaker:
+class Silence:
     """Prints a line on stderr whenever the command has been silent for too long."""
 
     def __init__(self, label: str) -> None:
@@ -100,7 +100,7 @@ class Speaker:
 
 
 @contextlib.contextmanager
-def watch(label: str, quiet: bool = False) -> Iterator[Speaker]:
+def watch(label: str, quiet: bool = False) -> Iterator[Silence]:
     """Say what a block waits for whenever it is silent for longer than `patience`.
 
     Parameters
@@ -112,10 +112,10 @@ def watch(label: str, quiet: bool = False) -> Iterator[Speaker]:
 
     Yields
     ------
-    Speaker
+    Silence
         To tell how far the block has come.
     """
-    found = Speaker(label)
+    found = Silence(label)
     if quiet:
         yield found
         return

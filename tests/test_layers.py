@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # A folder may import, within its package, only what stands above it.
 ORDER = {
-    "signflow": "messages machine waiting provenance interrupt files locks formats workers verdicts labels "
-    "results readme command_line",
+    "signflow": "messages machine waiting provenance interrupt files locks formats workers verdicts "
+    "results sections command_line",
     "singleneuron": "kernels problem algorithms parameterization theory formulas flows pruning experiments "
     "verification presets tutorial benchmark cli __main__",
     "deepexp": "config storage distributed models pruning data training runs predictions recipes analysis "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from signflow.labels import labelled
+from signflow.formats import labelled
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -29,7 +29,7 @@ from deepexp.runs.speed import operations
 from deepexp.runs.workspace import Run
 from deepexp.training import evaluate
 from signflow.provenance import provenance
-from signflow.readme import three_digits
+from signflow.sections import three_digits
 
 STUDY = (26, 150)  # the study whose duration is estimated: number of trainings, epochs per training
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from signflow.labels import labelled
+from signflow.formats import labelled
 from singleneuron.problem.status import Status
 
 if TYPE_CHECKING:

@@ -70,7 +70,7 @@ def test_cells_without_a_start_and_without_a_verdict_are_told_apart():
     data.success[0, 2, 2] = np.nan
     data.status[0, 2, 2] = sn.Status.UNDECIDED
     figure = kinds.figure_of(data)
-    labels = [text.get_text() for legend in figure.subfigs[0].legends for text in legend.get_texts()]
+    labels = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
     assert "no such start" in labels
     assert "no verdict (1 cell)" in labels
 
@@ -232,7 +232,7 @@ def test_the_note_names_settings_that_are_no_defaults():
     config = json.loads(data.attrs["config"])
     assert (config["n"], config["level_time"]) == (10, 3.0)
     figure = kinds.figure_of(data)
-    note = " ".join(figure.subfigs[0].legends[0].get_title().get_text().split())
+    note = " ".join(figure.legends[0].get_title().get_text().split())
     assert note == "$n = 10$ samples; noise 0.5; time per level 3; seed 4"
 
 

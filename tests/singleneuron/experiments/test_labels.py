@@ -9,7 +9,7 @@ import xarray as xr
 import signflow
 import singleneuron as sn
 from signflow import files, provenance
-from signflow.labels import labelled
+from signflow.formats import labelled
 from singleneuron.cli import main
 
 MAP = {"d": 2, "resolution": 5, "algorithms": ("imp", "lrr")}
