@@ -12,6 +12,7 @@ from singleneuron.problem.seeds import derived_seed
 from singleneuron.verification import law_starts
 from singleneuron.verification.evidence import counted, counted_law, judge
 from singleneuron.verification.runs import sweeps
+from singleneuron.verification.runs.plan import RUNS, plan
 from singleneuron.verification.runs.tally import Sweep
 from singleneuron.verification.statements import Setting, Statement
 
@@ -37,8 +38,9 @@ def verify(
     statements : Sequence[Statement]
         The statements.
     runs : int or None
-        Starts per statement, >= 100, drawn at random as its setting specifies. None: 1,000,000, or 4,000 for
-        training on samples in d > 1. For such training a shipped statement never gets more than 4,000.
+        Starts per statement, >= 100, drawn at random as its setting specifies. None: 1,000,000, or per
+        setting 4,000 for training on samples in d > 1 and 20,000 for Sign-In, where a shipped statement never
+        gets more.
     seed : int
         Seed of all random draws, >= 0.
     progress : Progress or None
@@ -65,7 +67,7 @@ def verify(
     """
     runs = None if runs is None else integer_in_range("runs", runs, 100)
     seed = integer_in_range("seed", seed, 0)
-    planned = sweeps.plan(statements, runs)
+    planned = plan(statements, runs)
     total, before = sum(sweep.runs for sweep in planned.values()), 0
     check_runs(total)
     for sweep in planned.values():
@@ -76,7 +78,7 @@ def verify(
 
         sweeps.run(sweep, seed, report)
         before += sweep.runs
-    return [_verdict(statement, planned, runs or sweeps.RUNS, seed) for statement in statements]
+    return [_verdict(statement, planned, runs or RUNS, seed) for statement in statements]
 
 
 def summary(verdict: Verdict) -> dict[str, str]:
