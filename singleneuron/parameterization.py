@@ -67,6 +67,13 @@ class Parameterization:
                 "'plain'; leave them out"
             )
 
+    @classmethod
+    def fitting(
+        cls, name: str, *, beta_a: float = 1.0, beta_w: float = 1.0, reset_every: int | None = None
+    ) -> "Parameterization":
+        """Return the parameterization with the options that apply to it; plain weights ignore them all."""
+        return cls(name) if name == "plain" else cls(name, beta_a, beta_w, reset_every)
+
     @property
     def plain(self) -> bool:
         """Whether each weight is its own parameter."""

@@ -178,8 +178,10 @@ def grid_of(
         name, rewind_time = point.pop("algorithm"), point.pop("rewind_time")
         algorithm = Algorithm.fitting(name, imp=imp, rewind_time=rewind_time)
         algorithm.check_times(point["level_time"], point["learning_rate"])
-        product = {name: point.pop(name) for name in ("parameterization", "beta_a", "beta_w")}
-        point["parameterization"] = _product(*product.values(), reset_every)
+        betas = {name: point.pop(name) for name in ("beta_a", "beta_w")}
+        point["parameterization"] = Parameterization.fitting(
+            point["parameterization"], **betas, reset_every=reset_every
+        )
         point["parameterization"].check_method(common["method"], point["learning_rate"])
         group = Group(**point | ({"noise": 0.0} if point["n"] is None else {}), **common)
         known = found.setdefault(group, [])
@@ -200,15 +202,6 @@ def grid_of(
     grid.where = [(index[group], found[group].index(algorithm)) for group, algorithm in places]
     grid.groups = [replace(group, algorithms=tuple(known)) for group, known in found.items()]
     return grid
-
-
-def _product(name: str, beta_a: float, beta_w: float, reset_every: int | None) -> Parameterization:
-    """Return the parameterization of a point; plain weights have no betas, so theirs make no difference."""
-    return (
-        Parameterization("sign-in", beta_a, beta_w, reset_every)
-        if name == "sign-in"
-        else Parameterization(name)
-    )
 
 
 def check_study_size(groups: Sequence[Group], runs: int, at_most: bool) -> None:

@@ -112,7 +112,9 @@ def predicted_rate(
     levels: int = 1,
     imp: str = "keep",
     tolerance: float = TOLERANCE,
-    parameterization: Parameterization = PLAIN,
+    parameterization: str | Parameterization = PLAIN,
+    beta_a: float = 1.0,
+    beta_w: float = 1.0,
 ) -> float:
     """Predict the probability that gradient flow succeeds over random starts and data; NaN if unknown.
 
@@ -155,8 +157,10 @@ def predicted_rate(
         What IMP and WR do with a after pruning: 'keep' or 'rebalance' it.
     tolerance : float
         Largest |a w - s_pos| that counts as success after levels of finite length.
-    parameterization : Parameterization
+    parameterization : str or Parameterization
         Plain weights, or Sign-In, which has a formula in the limit of long levels only; see `sign_in_rate`.
+    beta_a, beta_w : float
+        The betas of Sign-In, if it is given by its name.
 
     Returns
     -------
@@ -172,6 +176,8 @@ def predicted_rate(
     balanced, keep = init == "balanced", imp == "keep"
     if learning_rate is not None or n == 1:
         return np.nan
+    if isinstance(parameterization, str):
+        parameterization = Parameterization.fitting(parameterization, beta_a=beta_a, beta_w=beta_w)
     if not parameterization.plain:
         if np.isfinite(level_time) or (n is not None and d > 1):
             return np.nan

@@ -182,13 +182,14 @@ def line_status(
     """
     s_pos, s_neg = np.asarray(line.s_pos), np.asarray(line.s_neg)
     near = (w > 0) & (np.abs(a * w - s_pos) <= tolerance) & (a * s_pos > 0) & (np.asarray(line.c_pos) > 0)
-    towards = a * np.sign(s_pos)  # if this is > 0, the product `a w` moves towards s_pos wherever w > 0
+    # If this is > 0, the product `a w` moves towards s_pos wherever w > 0. A balanced start may end at -0.0.
+    towards = a * np.sign(s_pos)
     # From w < 0 the line w = 0 is reached iff c > 0 and a s_neg > 0, and then crossed iff a s_pos > 0.
     crosses_up = (w < 0) & (c > 0) & (a * s_neg > 0) & (towards > 0)
     crosses_up &= (np.asarray(line.c_neg) > 0) & (np.asarray(line.c_pos) > 0)
     never = (w == 0) | (s_pos == 0) | ((w < 0) & ~crosses_up) | ((w > 0) & (np.asarray(line.c_pos) == 0))
     return np.select(
-        [np.asarray(overlap) < 1, near, never, (w > 0) & (towards < 0) & (c >= 0), (towards > 0)],
+        [np.asarray(overlap) < 1, near, never, (w > 0) & np.signbit(towards) & (c >= 0), (towards > 0)],
         [Status.STUCK, Status.CONVERGED, Status.STUCK, Status.DEAD, Status.TRAPPED],
         Status.UNDECIDED,
     ).astype(np.int8)

@@ -61,7 +61,7 @@ def bend_of(dense):
 
 @routine
 def next_event(planes, cell, watch, y, dense, bend, coefficients):
-    """Return (fraction, kind, which) of the first event in the step, or (NEVER, NOTHING, 0) if there is none."""
+    """Return (fraction, kind, which) of the first event in the step, or (NEVER, NOTHING, 0) if none is."""
     best, which = first_reached(planes, cell, watch, y, dense, bend, coefficients)
     kind = REACHED if best < NEVER else NOTHING
     if cell.counts[SLID] > 0:

@@ -1,4 +1,4 @@
-"""How a Sign-In trajectory on samples ends: at rest, dead, or certain to tend to the critical point of its cell.
+"""How a Sign-In trajectory on samples ends: at rest, dead, or certain to tend to its cell's critical point.
 
 Near w = 0 the metric D is beta_w times the identity, so the plain reasoning about w = 0 applies there.
 """
@@ -52,10 +52,11 @@ def largest_scale(p, y):
 
 @routine
 def shares_stay(planes, p, y, rest, spread, pull):
-    """Return whether all shares stay in (0, 1) while (a, w) moves by `rest`, a w by `spread`, and |P r| <= pull.
+    """Return whether all shares stay in (0, 1) while (a, w) moves by `rest` and a w by `spread`.
 
-    r is X_J^T mu + P r. The share of sample j is -(n/y_j) (mu_j + e_j), where mu is linear in a w, and e is
-    the weighted least-squares solution of X_J^T e = P r, so |e| <= sqrt(cond D) |P r| / sigma_min(X_J).
+    `pull` is a bound on |P r|. r is X_J^T mu + P r. The share of sample j is -(n/y_j) (mu_j + e_j), where mu
+    is linear in a w, and e is the weighted least-squares solution of X_J^T e = P r, so that
+    |e| <= sqrt(cond D) |P r| / sigma_min(X_J).
     """
     cell = p.cell
     count, inverse = cell.counts[SLID], 0.0
@@ -150,25 +151,24 @@ def limit_in_cell(planes, p, watch, y, c, tolerance, goal):
     distance = math.sqrt(apart2)
     if rank == 0 or a == 0.0:
         return False, math.inf
-    silent = math.sqrt(dot(b, b)) <= ROUNDING * strength(planes)
     close, spread = 1e-3 * tolerance, 2.0 * math.sqrt(energy / least)
-    if silent and c < 0.0:
-        rest = silent_rest(p, A, y)
-        goal[0] = 0.0
-    else:
-        reach = spread / (math.sqrt(p.beta[1]) * abs(a))
-        rest = reach * (reach + math.sqrt(reach * reach + largest_scale(p, y)))
-        if rest > 0.5 * abs(a):
-            return False, math.inf
-        if silent:
-            if math.sqrt(dot(w, w)) <= FLAT * p.beta[1]:
-                return fades(planes, cell, y), distance
-        elif rank == d - cell.counts[SLID]:
-            goal[0] = math.copysign(balanced_size(p, target, c, abs(a)), a)
-            for i in range(d):
-                goal[1 + i] = target[i] / goal[0]
-        elif distance > tolerance:
+    reach = spread / (math.sqrt(p.beta[1]) * abs(a))
+    rest = reach * (reach + math.sqrt(reach * reach + largest_scale(p, y)))
+    silent = math.sqrt(dot(b, b)) <= ROUNDING * strength(planes)
+    if rest > 0.5 * abs(a):
+        # `a` may tend to 0.
+        if not silent or c >= 0.0:
             return False, distance
+        rest, goal[0] = silent_rest(p, A, y), 0.0
+    elif silent and math.sqrt(dot(w, w)) <= FLAT * p.beta[1]:
+        return fades(planes, cell, y), distance
+    elif silent or rank < d - cell.counts[SLID]:
+        if distance > tolerance:
+            return False, distance
+    else:
+        goal[0] = math.copysign(balanced_size(p, target, c, abs(a)), a)
+        for i in range(d):
+            goal[1 + i] = target[i] / goal[0]
     if rest <= close:
         return True, distance
     if rest == math.inf or not stays(planes, cell, watch, y, rest, spread):
@@ -193,11 +193,14 @@ def at_rest_in_cell(p, y, rate, c):
         if c > 0.0 and square <= (tiny * min(1.0, abs(a))) ** 2:
             return APEX
         if c <= 0.0 and square <= tiny * tiny:
-            # Near 0 the law reads a^2/beta_a - |w|^2/beta_w = c/2: with c = 0 up to rounding, this neuron dies.
+            # Near 0, c is 2 a^2/beta_a - 2 |w|^2/beta_w. If it is 0 up to rounding, this neuron dies.
             if a < 0.0 and a * a * p.beta[1] >= (1.0 - 2.0 * EQUAL) * square * p.beta[0]:
                 return EVENT
             if c == 0.0:
                 return APEX
+    # r = b - A a w is known only up to the rounding errors in its terms.
+    for j in range(w.size):
+        pull += p.cell.A[j, j] * abs(a) * math.sqrt(square)
     slow = ROUNDING * pull * largest_scale(p, y)
     return CONVERGED if turn <= slow * abs(a) and abs(rate[0]) <= slow * math.sqrt(square) else MOVING
 
@@ -223,10 +226,14 @@ def ending_in_cell(planes, p, watch, options, y, rate, c, t, look, scratch):
 
 @routine
 def fate_in_cell(planes, p, watch, options, y, rate, c, scratch):
-    """Return FADES or CONVERGED (at rest or near its limit) if this fate of y is certain, else MOVING."""
+    """Return FADES or CONVERGED (at rest or near its limit) if this fate of y is certain, else MOVING.
+
+    It fades if its output tends to 0 because all active labels are 0.
+    """
+    A, b = np.empty((y.size - 1, y.size - 1)), np.empty(y.size - 1)
+    projected(p.cell, A, b)
+    known = FADES if math.sqrt(dot(b, b)) <= ROUNDING * strength(planes) else CONVERGED
     if at_rest_in_cell(p, y, rate, c) in (EVENT, CONVERGED):
-        return CONVERGED
+        return known
     certain, distance = limit_in_cell(planes, p, watch, y, c, options.tolerance, scratch)
-    if not certain or distance > options.tolerance:
-        return MOVING
-    return CONVERGED if scratch[0] != 0.0 else FADES
+    return known if certain and distance <= options.tolerance else MOVING

@@ -143,7 +143,21 @@ def leave(y, p, reason, t, filled, times, limit, record, path, end):
 
 @routine
 def follow(
-    start, c, beta_a, beta_w, statistics, times, rtol, atol, limit, t_certain, tolerance, path, end, record, work
+    start,
+    c,
+    beta_a,
+    beta_w,
+    statistics,
+    times,
+    rtol,
+    atol,
+    limit,
+    t_certain,
+    tolerance,
+    path,
+    end,
+    record,
+    work,
 ):
     """Follow one trajectory across w = 0; return (reason, time decided)."""
     side = 1 if start[1] > 0.0 else -1
@@ -173,7 +187,21 @@ def follow(
 
 @kernel(parallel=True)
 def _follow(
-    start, c, beta_a, beta_w, statistics, times, rtol, atol, limit, t_certain, tolerance, path, end, reason, time
+    start,
+    c,
+    beta_a,
+    beta_w,
+    statistics,
+    times,
+    rtol,
+    atol,
+    limit,
+    t_certain,
+    tolerance,
+    path,
+    end,
+    reason,
+    time,
 ):
     """Follow each start separately, with one workspace per block of starts."""
     blocks = min(start.shape[0], 64)

@@ -1,26 +1,29 @@
-"""The population flow of Sign-In, theta' = -sqrt(beta^2 + 4 theta^2) dL/dtheta for every weight theta.
+"""The population flow of Sign-In: every weight y follows y' = -S(y) dL/dy, with S(y) = sqrt(beta^2 + 4 y^2).
 
-With theta the angle between w and the target v, |v| = nu <= 1, and rho = |w|,
+Let theta be the angle between w and the target v, rho = |w|, and nu = |v| <= 1. Then
 
-    dL/da   = a rho^2/2 - rho k(theta)
-    dL/dw_i = s w_i - a (pi - theta)/(2 pi) v_i,    s = a^2/2 - a sin(theta)/(2 pi rho).
+    dL/da = a rho^2/2 - rho k(theta),    dL/dw_i = s w_i - a (pi - theta)/(2 pi) v_i,
 
-The metric S(theta) = sqrt(beta^2 + 4 theta^2) is not invariant under rotations, but few unknowns suffice:
+with s = a^2/2 - a sin(theta)/(2 pi rho). The metric S is not invariant under rotations, so (a, rho, theta) do
+not suffice, but few unknowns do:
 
-- All weights across the target, those with v_i = 0, follow the same s. z_i = asinh(beta/(2 |w_i|)) grows by
-  the same amount for each, so they are functions of the largest of them, W:
-  |w_i| = W/(C_i + D_i S(W)), with C_i = cosh(z_i - z_W) and D_i = sinh(z_i - z_W)/beta.
-- The entries of v that are not 0 are equal. Let w_1 and w_j be two target weights. Then w_j - w_1 has a
-  logarithmic derivative without poles, so it never reaches 0, just as W.
+- All weights across the target, those with v_i = 0, have the same s. For each of them,
+  z_i = asinh(beta/(2 |w_i|)) grows by the same amount. They are therefore functions of the largest one, W:
+  |w_i| = W/(C_i + D_i S(W)), where C_i = cosh(z_i - z_W) and D_i = sinh(z_i - z_W)/beta are constant.
+- The target weights w_1, ..., w_k have equal v_i. Their differences w_j - w_1 grow and fade at a finite
+  relative rate, so they keep their signs.
 
-The unknowns are a, w_1, log W and log |w_j - w_1|: three for one target weight. |w_perp| consists of
-W and the differences, so it keeps its relative precision near theta = pi, however small it is. a and w_1 are
-stored in a large unit, to give them a relative tolerance as well. That is what the passage near the saddle
-(a = 0, theta = pi) needs: `a` follows 2 k(theta)/rho ~ (pi - theta)^3 there, and the passage takes
-a time that is inversely proportional to `a` (pi - theta).
+The unknowns are a, w_1, log W and log |w_j - w_1|: three for one target weight. The part of w orthogonal to v
+consists of W and the differences. The logarithms keep its relative precision, and with it that of pi - theta,
+however small it becomes.
 
-c = S(a) - beta_a - sum_i (S(w_i) - beta_w) is conserved. If c >= 0, `a` keeps its sign and is computed from
-c and w. So a dead neuron stays dead, however small w becomes.
+Near the saddle a = 0, theta = pi, the flow is slow. There `a` decays at the rate S(a) rho^2/2 to
+2 k(theta)/rho, which is of order (pi - theta)^3, and the time to leave is inversely proportional to it. An
+absolute tolerance would allow errors of that size. Therefore a and w_1 are stored in a unit so small that
+only the relative tolerance counts.
+
+c = S(a) - beta_a - sum_i (S(w_i) - beta_w) is conserved. If c >= 0, `a` keeps its sign and is computed from c
+and w, so a dead neuron stays dead, however small w becomes.
 """
 
 import math
@@ -40,6 +43,7 @@ from singleneuron.flows.sign_in.population_field import (
     LOST,
     NEAR,
     NUMBERS,
+    PER_UNIT,
     SIGMA,
     SINH,
     TOL,
@@ -53,11 +57,12 @@ from singleneuron.flows.sign_in.population_field import (
     weights,
 )
 from singleneuron.kernels.compiling import kernel, routine
-from singleneuron.kernels.dop853 import END, EVENT, FAILED, build
+from singleneuron.kernels.dop853 import EVENT, FAILED, build
 from singleneuron.kernels.dop853_step import workspace
-from singleneuron.parameterization import distance
+from singleneuron.parameterization import Parameterization, distance
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import LEAST_BALANCE
+from singleneuron.problem.state import State
 from singleneuron.problem.status import TINY_NORM
 
 ROUNDING = 1e-12
@@ -67,10 +72,10 @@ solve = build(field, gauge)
 
 
 @routine
-def enter(a, w, v, c, beta_a, beta_w, lost, tolerance, near, y, p):
+def enter(a, w, v, c, betas, lost, tolerance, near, y, p):
     """Set the unknowns y and the parameters p of the trajectory from (a, w)."""
-    numbers, ratios, signs, targets = p
-    numbers[BETA_A], numbers[BETA_W], numbers[C], numbers[LOST] = beta_a, beta_w, c, lost
+    numbers, ratios, signs, _ = p
+    numbers[BETA_A], numbers[BETA_W], numbers[C], numbers[LOST] = betas[0], betas[1], c, lost
     numbers[SIGMA] = np.sign(a) if c >= 0.0 else 0.0
     numbers[TOL], numbers[NEAR] = tolerance, near
     largest, first, j = 0.0, 0.0, 0
@@ -86,10 +91,11 @@ def enter(a, w, v, c, beta_a, beta_w, lost, tolerance, near, y, p):
             y[LOG_LARGEST + j] = math.log(abs(difference)) if difference != 0.0 else 0.0
         j += 1
     y[LOG_LARGEST] = math.log(largest) if largest > 0.0 else 0.0
-    numbers[UNIT] = 1.0
+    numbers[UNIT] = numbers[PER_UNIT] = 1.0
     y[A], y[FIRST] = a, first
-    set_ratios(w, v, largest, beta_w, ratios)
+    set_ratios(w, v, largest, betas[1], ratios)
     numbers[UNIT] = 1.0 / (TINY_NORM * min(1.0, weights(y, p)[4]))
+    numbers[PER_UNIT] = 1.0 / numbers[UNIT]
     y[A], y[FIRST] = a * numbers[UNIT], first * numbers[UNIT]
 
 
@@ -153,11 +159,13 @@ def _follow(a, w, v, c, betas, lost, times, rtol, atol, limit, t_certain, tolera
     for block in prange(blocks):
         record, work, y = np.empty((times.size, unknowns)), workspace(unknowns), np.empty(unknowns)
         for b in range(block, a.size, blocks):
+            if math.isnan(c[b]):
+                continue
             n = 0
             for i in range(v.size):
                 n += 1 if v[i] == 0.0 and w[b, i] != 0.0 else 0
             p = (np.zeros(NUMBERS), np.empty((3, n)), np.zeros(k), np.empty(k))
-            enter(a[b], w[b], v, c[b], betas[0], betas[1], lost, tolerance, near, y, p)
+            enter(a[b], w[b], v, c[b], betas, lost, tolerance, near, y, p)
             reason[b], t, filled, since = solve(
                 y, p, 0.0, times, 0, record, rtol, atol, limit, t_certain, math.nan, work
             )
@@ -224,22 +232,22 @@ def population_flow(
         )
     p, q = across(w, v)
     if np.any((q == 0.0) & ((p == 0.0) | (target.size < 2))):
-        raise ValueError("a start must have a weight across v, but one has none; use the flow of one coordinate")
-    size, c = a.size, distance(a, beta_a) - distance(w, beta_w).sum(axis=-1)
-    path, end = np.empty((size, times.size, 1 + v.size)), np.empty((size, 1 + v.size))
-    reason, time = np.full(size, FAILED), np.zeros(size)
-    lost = 1.0 - float(target @ target)
-    options = (float(rtol), float(atol), limit, float(t_certain), float(tolerance))
-    # Give up on starts whose squares overflow, or whose c has no correct digit.
-    fine = np.isfinite(c) & ((c == 0.0) | (np.abs(c) >= LEAST_BALANCE))
-    end[~fine] = np.column_stack([a, w])[~fine]
-    path[~fine] = end[~fine, None]
-    part = path[fine], end[fine], reason[fine], time[fine]
-    _follow(
-        a[fine], w[fine], v, c[fine], (float(beta_a), float(beta_w)), lost if lost > ROUNDING else 0.0,
-        times, *options, *part,
-    )  # fmt: skip
-    path[fine], end[fine], reason[fine], time[fine] = part
+        raise ValueError(
+            "a start must have a weight across v, but one has none; use the flow of one coordinate"
+        )
+    c = Parameterization("sign-in", beta_a, beta_w).balance(State(a, w))
+    path, end = np.empty((a.size, times.size, 1 + v.size)), np.column_stack([a, w])
+    reason, time = np.full(a.size, FAILED), np.zeros(a.size)
+    # Give up on starts whose squares overflow, or are so small that c has no correct digit.
+    with np.errstate(over="ignore"):
+        total = 2 * distance(a, beta_a) - c
+        lost = ~np.isfinite(total**2) | (total < LEAST_BALANCE)
+    c[lost], path[lost] = np.nan, end[lost, None]
+    missing = 1.0 - float(target @ target)
+    # The copies are writable and contiguous, so that the kernel is compiled once.
+    start = np.array(a), np.array(w), np.array(v), c, (float(beta_a), float(beta_w))
+    task = np.array(times), float(rtol), float(atol), limit, float(t_certain), float(tolerance)
+    _follow(*start, missing if missing > ROUNDING else 0.0, *task, path, end, reason, time)
     return path, end, reason, time
 
 

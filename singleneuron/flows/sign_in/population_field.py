@@ -6,16 +6,16 @@ from singleneuron.kernels.compiling import routine
 from singleneuron.kernels.philox import TWO_PI
 from singleneuron.problem.status import TINY_NORM
 
-# Unknowns: a and the first target weight in units of p[UNIT], the logarithm of the largest weight across the
-# target, and from FIRST + k on the logarithms of the differences of target weights.
+# Unknowns: a and the first target weight, both multiplied by UNIT; the logarithm of the largest weight across
+# the target; then the logarithms of the differences of the target weights from the first.
 A, FIRST, LOG_LARGEST = range(3)
 
 # Rows of `ratios`: C, D and e^(-(z - z_max)) of each weight across the target.
 COSH, SINH, FADE = range(3)
 
-# Numbers: the betas; the sign of a if c >= 0 (else 0); c; the unit of a and of the first target weight; an
-# entry of the target and 1 - nu^2; the tolerance; the distance from the target at which `approach` takes over.
-BETA_A, BETA_W, SIGMA, C, UNIT, ENTRY, LOST, TOL, NEAR, NUMBERS = range(10)
+# Numbers: the betas; the sign of a if c >= 0 (else 0); c; the unknown that stands for a = 1, and its inverse; an
+# entry of the target; 1 - nu^2; the tolerance; the distance from the target for `approach`.
+BETA_A, BETA_W, SIGMA, C, UNIT, PER_UNIT, ENTRY, LOST, TOL, NEAR, NUMBERS = range(11)
 
 LOG_TINY = math.log(TINY_NORM)
 
@@ -24,12 +24,6 @@ LOG_TINY = math.log(TINY_NORM)
 def metric_of(theta, beta):
     """Return sqrt(beta^2 + 4 theta^2)."""
     return math.sqrt(beta * beta + 4.0 * theta * theta)
-
-
-@routine
-def distance_of(theta, beta):
-    """Return sqrt(beta^2 + 4 theta^2) - beta without cancellation."""
-    return 4.0 * theta * theta / (metric_of(theta, beta) + beta)
 
 
 @routine
@@ -45,8 +39,8 @@ def weights(y, p):
         weights; and an array (k,), which is filled with the target weights.
     """
     numbers, ratios, signs, targets = p
-    beta, k, held = numbers[BETA_W], targets.size, numbers[C]
-    largest, metric, norm = 0.0, beta, 0.0
+    beta, k = numbers[BETA_W], targets.size
+    largest, metric, norm, along, held = 0.0, beta, 0.0, 0.0, numbers[C]
     if ratios.shape[1] > 0:
         largest = math.exp(y[LOG_LARGEST])
         metric = metric_of(largest, beta)
@@ -56,53 +50,54 @@ def weights(y, p):
             squares += ratio * ratio
             distances += ratio * ratios[FADE, i]
         norm = largest * math.sqrt(squares)
-        held += distance_of(largest, beta) * distances
-    if k > 0:
+        held += 4.0 * largest * largest / (metric + beta) * distances
+    if k == 1:
+        along = targets[0] = y[FIRST] * numbers[PER_UNIT]
+    elif k > 1:
         along, norm = spread(y, numbers, signs, targets, norm)
-    else:
-        along = 0.0
     if numbers[SIGMA] == 0.0:
-        return y[A] / numbers[UNIT], largest, metric, along, norm
+        return y[A] * numbers[PER_UNIT], largest, metric, along, norm
     for j in range(k):
-        held += distance_of(targets[j], beta)
+        held += 4.0 * targets[j] * targets[j] / (metric_of(targets[j], beta) + beta)
     a = 0.5 * numbers[SIGMA] * math.sqrt(held * (held + 2.0 * numbers[BETA_A]))
     return a, largest, metric, along, norm
 
 
 @routine
 def spread(y, numbers, signs, targets, norm):
-    """Fill the target weights; return (w.v/|v|, |w_perp|), given the norm of the weights across the target."""
+    """Fill the k > 1 target weights; return (w.v/|v|, |w_perp|), given the norm of the other weights."""
     k = targets.size
-    first = y[FIRST] / numbers[UNIT]
-    mean = 0.0
+    first, mean = y[FIRST] * numbers[PER_UNIT], 0.0
     targets[0] = 0.0
     for j in range(1, k):
         targets[j] = signs[j] * math.exp(y[LOG_LARGEST + j])
         mean += targets[j] / k
     for j in range(k):
-        norm = math.hypot(norm, targets[j] - mean) if k > 1 else norm
+        norm = math.hypot(norm, targets[j] - mean)
         targets[j] += first
     return math.sqrt(k) * (first + mean), norm
 
 
 @routine
 def angle(along, norm, lost):
-    """Return (|w|, pi - theta, sin(theta), k(theta)), all precise near theta = pi."""
+    """Return (|w|, 1/|w|, pi - theta, sin(theta), k(theta)), all precise near theta = pi."""
     size = max(abs(along), norm)
-    rho = size * math.sqrt((along / size) ** 2 + (norm / size) ** 2)
-    cosine = -along / rho
-    sine = norm / rho
+    scale = 1.0 / size
+    cosine, sine = -along * scale, norm * scale
+    root = math.sqrt(cosine * cosine + sine * sine)
+    shrunk = 1.0 / root
     if lost > 0.0:
         sine = math.sqrt(sine * sine + lost * cosine * cosine)
         cosine *= math.sqrt(1.0 - lost)
     delta = math.atan2(sine, cosine)
+    sine, cosine = sine * shrunk, cosine * shrunk
     if delta < 0.2:
         # The power series of sin(delta) - delta cos(delta), whose two terms nearly cancel here.
         d2 = delta * delta
-        k = delta * d2 * (1.0 / 3.0 - d2 * (1.0 / 30.0 - d2 * (1.0 / 840.0 - d2 / 45360.0)))
+        k = delta * d2 * (1.0 / 3.0 - d2 * (1.0 / 30.0 - d2 * (1.0 / 840.0 - d2 * (1.0 / 45360.0))))
     else:
         k = sine - delta * cosine
-    return rho, delta, sine, k / TWO_PI
+    return size * root, scale * shrunk, delta, sine, k * (1.0 / TWO_PI)
 
 
 @routine
@@ -110,18 +105,18 @@ def field(y, p, out):
     """Fill `out` with the time derivative of y; p as in `weights`."""
     numbers, ratios, signs, targets = p
     a, _, metric, along, norm = weights(y, p)
-    rho, delta, sine, k = angle(along, norm, numbers[LOST])
+    rho, inverse, delta, sine, k = angle(along, norm, numbers[LOST])
     out[A] = 0.0
     if numbers[SIGMA] == 0.0:
         out[A] = numbers[UNIT] * metric_of(a, numbers[BETA_A]) * rho * (k - 0.5 * a * rho)
     # dL/dw_i = shrink w_i - pull v_i
-    shrink = a * (0.5 * a - sine / (TWO_PI * rho))
-    out[FIRST] = 0.0
+    shrink = a * (0.5 * a - sine * inverse * (1.0 / TWO_PI))
     out[LOG_LARGEST] = -metric * shrink if ratios.shape[1] > 0 else 0.0
+    out[FIRST] = 0.0
     if targets.size == 0:
         return
     first, beta = targets[0], numbers[BETA_W]
-    slope, own = shrink * first - a * delta * numbers[ENTRY] / TWO_PI, metric_of(first, beta)
+    slope, own = shrink * first - a * delta * numbers[ENTRY] * (1.0 / TWO_PI), metric_of(first, beta)
     out[FIRST] = -numbers[UNIT] * own * slope
     for j in range(1, targets.size):
         other = metric_of(targets[j], beta)

@@ -1,7 +1,7 @@
 """The Sign-In flow of n samples inside a cell, its slides, and the events that lead to the next cell.
 
-Sign-In multiplies the gradient by S(theta, beta) = sqrt(beta^2 + 4 theta^2). With D = diag(S(w_i, beta_w)) and
-r = b - a A w, the flow in a cell is
+Sign-In multiplies the gradient by S(theta, beta) = sqrt(beta^2 + 4 theta^2). With D = diag(S(w_i, beta_w))
+and r = b - a A w, the flow in a cell is
 
     a' = S(a, beta_a) w.r,  w' = D (a r + sum_J lambda_j x_j),  x_j.w' = 0 for every j of the slide J.
 

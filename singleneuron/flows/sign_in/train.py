@@ -28,12 +28,19 @@ from singleneuron.flows.result import (
 from singleneuron.flows.sign_in import descent, line, population, samples
 from singleneuron.flows.task import Task, check_length
 from singleneuron.flows.samples.limits import MOVING
-from singleneuron.kernels.dop853 import AMBIGUOUS, CONVERGED, END, FAILED
+from singleneuron.kernels.dop853 import AMBIGUOUS, CERTAIN, CONVERGED, END, FAILED
 from singleneuron.parameterization import Parameterization
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Line, Population, Problem, Sample, population_line
-from singleneuron.problem.state import State, unit_overlap
+from singleneuron.problem.state import Reduced, State, unit_overlap
 from singleneuron.problem.status import Status, line_status, population_status
+
+HORIZON = 1e10
+"""With t_end = inf, a trajectory on the population whose outcome is still open at this time is undecided.
+
+It is later than `task.HORIZON`: Sign-In passes near the saddle a = 0, w antiparallel to the target, where all is
+slow. So are the steps: a later horizon costs next to nothing.
+"""
 
 Ends = tuple[Array, NDArray[np.int8], Array]
 """Path (T, B, 1 + d) of (a, w), status (B,) and time (B,)."""
@@ -67,11 +74,20 @@ class Part:
     task: Task
 
     @property
+    def times(self) -> Array:
+        """The times at which to report the states of the population; in the limit, only the horizon."""
+        return np.array([HORIZON]) if self.task.limit else self.task.times
+
+    @property
     def sample(self) -> Sample:
         """The samples in these coordinates."""
         assert isinstance(self.problem, Sample)
         targets = max(1, int(np.count_nonzero(self.v)))
         return replace(self.problem, x=self.problem.x[:, self.columns], targets=targets)
+
+    def balance(self, ends: Array) -> Array:
+        """The balance of states (B, 1 + d)."""
+        return self.product.balance(State(ends[:, 0], ends[:, 1:]))
 
     @property
     def betas(self) -> tuple[float, float]:
@@ -159,7 +175,7 @@ def _line(part: Part, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> 
 def _population(part: Part, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> Ends:
     """Follow the population flow in d > 1."""
     path, end, reason, time = population.population_flow(
-        a, w, part.v, *part.betas, part.task.times, **part.task.ode
+        a, w, part.v, *part.betas, part.times, **part.task.ode
     )
     path = end[None] if part.task.limit else np.moveaxis(path, 1, 0)
     overlap = np.full(a.size, part.overlap)
@@ -189,9 +205,31 @@ def _descend_population(part: Part, a: Array, w: Array, c: Array, index: NDArray
         a, w, part.v, *part.betas, steps, rate,
         reset_every=part.product.reset_every, limit=part.task.limit, tolerance=part.task.tolerance,
     )  # fmt: skip
-    raise NotImplementedError
+    path = end[None] if part.task.limit else np.moveaxis(path, 1, 0)
+    p, q = population.across(end[:, 1:], part.v)
+    overlap = np.full(a.size, part.overlap)
+    status = descent_status(Reduced(end[:, 0], p, q), reason, overlap, part.task.tolerance)
+    return path, status, step * rate
 
 
 def _descend_sample(part: Part, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> Ends:
     """Run gradient descent on (m, u) and the loss of n samples."""
-    raise NotImplementedError
+    data, task = part.sample, part.task
+    rate, steps = descent_steps(task)
+    path, end, reason, step = descent.descend_sample(
+        data.x, data.y, a, w, *part.betas, steps, rate, reset_every=part.product.reset_every,
+        label_noise=task.label_noise, seed=task.seed, trajectory=index, limit=task.limit,
+        tolerance=task.tolerance,
+    )  # fmt: skip
+    path = end[None] if task.limit else np.moveaxis(path, 1, 0)
+    fate = np.full(a.size, MOVING)  # with label noise, a trajectory never comes to rest for good
+    if not task.label_noise and a.size and w.shape[1] > 1:
+        from_end = replace(task, times=np.zeros(1), limit=False).ode
+        flow = samples.sample_flow(
+            data.x, data.y, end[:, 0], end[:, 1:], *part.betas, np.zeros(1), c=part.balance(end), **from_end
+        )
+        fate = flow.fate
+    fate = np.where(reason == CERTAIN, CONVERGED, fate)  # further steps change nothing
+    # Descent does not conserve the balance.
+    open_end = np.full(a.size, -np.inf)
+    return path, fated_status(data, end, open_end, part.overlap, task, reason, fate, None), step * rate
