@@ -39,7 +39,7 @@ def verify(
         The statements.
     runs : int or None
         Starts per statement, >= 100, drawn at random as its setting specifies. None: 1,000,000, or per
-        setting 4,000 for training on samples in d > 1 and 20,000 for Sign-In, where a shipped statement never
+        setting 4,000 for training on samples in d > 1 and 10,000 for Sign-In, where a shipped statement never
         gets more.
     seed : int
         Seed of all random draws, >= 0.

@@ -150,10 +150,12 @@ def join_places(parts: Sequence[Places]) -> Places:
     data = Line(*(np.concatenate([part.data[k] for part in parts]) for k in range(4)))
     seeds = [part.seeds for part in parts if part.seeds is not None]
     ways = [part.ways for part in parts if part.ways is not None]
-    all_ways = (np.concatenate([way[0] for way in ways]), np.concatenate([way[1] for way in ways]))
+    inner_ways, outer_ways = ([way[i] for way in ways] for i in range(2))
     return Places(
-        a, w1, inner, outer, data, np.concatenate(seeds) if seeds else None, all_ways if ways else None
-    )
+        a, w1, inner, outer, data,
+        np.concatenate(seeds) if seeds else None,
+        (np.concatenate(inner_ways), np.concatenate(outer_ways)) if ways else None,
+    )  # fmt: skip
 
 
 def batch_at(setting: Setting, places: Places, rng: np.random.Generator) -> Batch:

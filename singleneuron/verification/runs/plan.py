@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from singleneuron.verification.runs.tally import Sweep, Tally
 from singleneuron.verification.statements import Setting, Statement
 
-RUNS, SAMPLED_RUNS, SIGN_IN_RUNS = 1_000_000, 4_000, 20_000
+RUNS, SAMPLED_RUNS, SIGN_IN_RUNS = 1_000_000, 4_000, 10_000
 """Starts drawn: in general, for training on samples (about 40 ms per run), and for Sign-In (about 0.2 ms)."""
 
 
