@@ -233,8 +233,8 @@ TRAPS: dict[int, tuple[str, tuple[Mutant, ...]]] = {
             ),
             Mutant(
                 "a restored state has none",
-                "runs/level_start.py",
-                ".copy_(state.momentum[name])",
+                "training/optimizer.py",
+                ".copy_(momentum)",
                 ".zero_()",
                 "test_train.py::test_a_training_entered_anywhere_is_the_uninterrupted_one",
             ),
@@ -625,6 +625,102 @@ TRAPS: dict[int, tuple[str, tuple[Mutant, ...]]] = {
                 "flips = torch.rand(count, generator=generator) < 0.5",
                 "flips = torch.rand(count) < 0.5",
                 "data/test_dataset.py::test_batches_depend_on_seed_level_and_epoch_alone",
+            ),
+        ),
+    ),
+    17: (
+        "Sign-In and cycles",
+        (
+            Mutant(
+                "a reset changes theta",
+                "training/sign_in.py",
+                "u.copy_(weight / m)",
+                "u.copy_(weight)",
+                "training/test_sign_in.py::test_a_reset_changes_neither_the_weight_nor_its_velocity",
+            ),
+            Mutant(
+                "a reset misses beta",
+                "training/sign_in.py",
+                "(self.beta**2 + 4 * weight.square()).sqrt()",
+                "(self.beta + 4 * weight.square()).sqrt()",
+                "training/test_sign_in.py::test_a_reset_changes_neither_the_weight_nor_its_velocity",
+            ),
+            Mutant(
+                "a reset keeps the momentum of the old factors",
+                "training/sign_in.py",
+                "        dm.copy_(u * velocity / speed)\n        du.copy_(m * velocity / speed)\n",
+                "",
+                "training/test_sign_in.py::test_a_reset_changes_neither_the_weight_nor_its_velocity",
+            ),
+            Mutant(
+                "a reset moves beta",
+                "training/sign_in.py",
+                "        dm.copy_(u * velocity / speed)\n        du.copy_(m * velocity / speed)\n",
+                "        dm.zero_()\n        du.copy_(velocity / m)\n",
+                "training/test_sign_in.py::test_a_reset_changes_neither_the_weight_nor_its_velocity",
+            ),
+            Mutant(
+                "the mask acts on the gradient of m only",
+                "training/sign_in.py",
+                "products = torch._foreach_mul(partners, gradients)",
+                "products = [p * (g if factors is m else g + (g == 0)) for p, g in zip(partners, gradients)]",
+                "training/test_sign_in.py::test_the_trajectory_is_that_of_a_functional_implementation",
+            ),
+            Mutant(
+                "weight decay on theta",
+                "training/sign_in.py",
+                "        loss = super().step(closure)\n",
+                "        group, kept = self.param_groups[0], self.param_groups[0]['weight_decay']\n"
+                "        for weight, a, b in zip(weights, m, u, strict=True):\n"
+                "            a.grad += kept * weight * b\n"
+                "            b.grad += kept * weight * a\n"
+                "        group['weight_decay'] = 0.0\n"
+                "        loss = super().step(closure)\n"
+                "        group['weight_decay'] = kept\n",
+                "training/test_sign_in.py::test_the_trajectory_is_that_of_a_functional_implementation",
+            ),
+            Mutant(
+                "beta is not reset at a level's start",
+                "training/optimizer.py",
+                "        sgd.move(parameter, momentum.to(parameter.device))\n",
+                "        pass\n",
+                "training/test_sign_in.py"
+                "::test_every_level_starts_at_beta_with_the_weights_and_the_momentum_of_its_policy",
+            ),
+            Mutant(
+                "nothing is reset within a level",
+                "training/steps.py",
+                "            sgd.reset()\n",
+                "            pass\n",
+                "training/test_sign_in.py::test_resets_come_when_they_are_due",
+            ),
+            Mutant(
+                "factors lost on resume",
+                "runs/checkpoint.py",
+                '("net/", "momentum/", "factor/")',
+                '("net/", "momentum/")',
+                "training/test_sign_in.py::test_a_run_stopped_after_any_event_ends_as_the_uninterrupted",
+            ),
+            Mutant(
+                "a stack trains factors of its own",
+                "runs/stack.py",
+                "                    variable.data = self._part(theirs.data, slot)\n",
+                "                    pass\n",
+                "runs/test_stack.py::test_five_steps_are_those_of_each_alone",
+            ),
+            Mutant(
+                "several cycles are one long one",
+                "config/settings.py",
+                "return self.train.epochs + (int",
+                "return (level + 1) * self.train.epochs + (int",
+                "training/test_sign_in.py::test_a_cumulative_level_repeats_its_schedule",
+            ),
+            Mutant(
+                "a cycle's rate goes on where the last one ended",
+                "training/steps.py",
+                "learning_rate(train, step % cycle, per_epoch, warm=warm)",
+                "learning_rate(train, step, per_epoch, warm=warm)",
+                "training/test_sign_in.py::test_a_cumulative_level_repeats_its_schedule",
             ),
         ),
     ),

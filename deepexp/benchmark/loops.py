@@ -130,6 +130,7 @@ _LOOPS = (
     "plain, channels_last, prune masks",
     "deepexp",
     "deepexp, masked",
+    "deepexp, Sign-In",
     f"deepexp, {STACK} seeds stacked",
     "deepexp, compiled",
     "deepexp, masked, compiled",
@@ -146,6 +147,8 @@ def loop_of(
     on since it last yielded. A loop of this package also yields at the end of every epoch.
     """
     chosen = {**chosen, "machine.compile": "compiled" in name}
+    if "Sign-In" in name:
+        chosen["train.parameterization"] = "sign-in"
     config = build(chosen)
     work = prepare(config, Path(), dataset=dataset)
     if chunk is None:

@@ -78,15 +78,17 @@ def _rates(rates: Mapping[str, float], measured: Mapping[str, Alone], batch: int
 
 
 def _shares(work: Run, rates: Mapping[str, float]) -> str:
-    """Report what masks and signs cost, and what share of the machine's peak rate the training reaches."""
+    """Report what masks, signs and Sign-In cost, and the share of the machine's peak rate that is reached."""
     batch, count = work.config.train.batch_size, len(work.dataset.train)
     machine = work.config.machine
     rate = max(rate for name, rate in rates.items() if name in ("deepexp", "deepexp, compiled"))
     done, most = operations(work), ceiling(machine)
+    sign_in = rates["deepexp"] / rates["deepexp, Sign-In"]
     masked, signed = masking(work) * rates["deepexp"] / batch, recording(work.net) * rates["deepexp"] / count
     return "\n".join(
         [
             f"- masking: {masked:.3%} of a step; recording the signs: {signed:.3%} of a level of one epoch",
+            f"- Sign-In: a step takes {sign_in:.3g} times as long as a plain one",
             f"- {done / 1e9:.3g} GFLOP to train on an image: {_number(done * rate / 1e9)} GFLOP/s, "
             f"{done * rate / most:.1%} of the {_number(most / 1e9)} that a {machine.precision} matrix "
             "product reaches here",

@@ -70,8 +70,8 @@ def _scalars(events: Iterator[tuple[int, Any]], folder: Path, config: Config) ->
     for number, event in events:
         writer = writer or SummaryWriter(str(folder / "tensorboard"))
         if event.report is not None:
-            longest = event.total * config.epochs(0) // config.epochs(event.level)
-            step = event.level * longest + event.step
+            per_epoch = event.total // config.epochs(event.level)
+            step = event.step + per_epoch * sum(map(config.epochs, range(event.level)))
             writer.add_scalar("train/loss", event.report.loss, step)
             writer.add_scalar("train/accuracy", event.report.accuracy, step)
             writer.add_scalar("train/lr", event.report.lr, step)

@@ -117,7 +117,18 @@ class Train(Section):
     Attributes
     ----------
     epochs : int
-        The length of a level, in epochs.
+        The length of a level, in epochs; with several cycles, that of each cycle.
+    cycles : {'one', 'cumulative'}
+        How often a level repeats its schedule. 'cumulative': level l trains for l + 1 cycles, as many as LRR
+        has trained by the end of that level.
+    parameterization : {'plain', 'sign-in'}
+        How the weights of convolutions and linear layers are trained: as they are, or as products
+        theta = m u (see `deepexp.training.sign_in`).
+    beta : float
+        With 'sign-in', the value of m^2 - u^2 at the start of every level and after every reset; between
+        1e-6 and 1e6.
+    reset_epochs : int
+        With 'sign-in', the number of epochs from one reset to the next; with 0, only levels reset.
     batch_size : int
         The number of images in a batch, summed over all processes.
     drop_last : bool
@@ -181,6 +192,20 @@ class Train(Section):
     warmup_epochs: float = Field(0.0, ge=0, le=1_000_000)
     evaluate: Literal["level", "epoch"] = "level"
     signs: Literal["level", "epoch"] = "level"
+    cycles: Literal["one", "cumulative"] = "one"
+    parameterization: Literal["plain", "sign-in"] = "plain"
+    beta: float = Field(1.0, ge=1e-6, le=1e6)  # far beyond, beta^2 leaves the range of float32
+    reset_epochs: int = Field(0, ge=0, le=1_000_000)
+
+    @model_validator(mode="after")
+    def _factors_are_used(self) -> Self:
+        for name in ("beta", "reset_epochs") if self.parameterization == "plain" else ():
+            if getattr(self, name) != Train.model_fields[name].default:
+                raise ValueError(
+                    f"{name} has no effect with parameterization = 'plain', got {getattr(self, name)!r}; "
+                    "leave it out, or set train.parameterization to 'sign-in'"
+                )
+        return self
 
     @model_validator(mode="after")
     def _times_fit(self) -> Self:

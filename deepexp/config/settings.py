@@ -32,6 +32,10 @@ LATER: dict[str, Any] = {
     "train.lr_min": 0.0,
     "train.rise_from": None,
     "train.milestones_after_warmup": False,
+    "train.cycles": "one",
+    "train.parameterization": "plain",
+    "train.beta": 1.0,
+    "train.reset_epochs": 0,
     "machine.processes": 1,
     "machine.precision": "float32",
     "machine.stack": (),
@@ -103,6 +107,11 @@ class Config(Section):
                 f"policy.rewind_epoch must be at most train.epochs{before} = {self.epochs(0)}, "
                 f"got {self.policy.rewind_epoch}"
             )
+        if self.train.cycles == "cumulative" and self.policy.schedule == "rewind":
+            raise ValueError(
+                "train.cycles = 'cumulative' needs policy.schedule = 'start', because its cycles are whole, "
+                "got 'rewind'; choose another algorithm"
+            )
         if self.perturbation.fraction and self.perturbation.level > self.pruning.levels:
             raise ValueError(
                 f"perturbation.level must be at most pruning.levels = {self.pruning.levels}, "
@@ -116,10 +125,14 @@ class Config(Section):
             return self.train.warmup == "every"
         return level == 0 or self.policy.schedule == "rewind"
 
-    def epochs(self, level: int) -> int:
-        """Return the length of a level's whole schedule in epochs, even if the level starts within it."""
+    def cycle(self, level: int) -> int:
+        """Return the length of one cycle of a level's schedule in epochs."""
         before = self.train.warmup == "before" and self.warms_up(level)
         return self.train.epochs + (int(self.train.warmup_epochs) if before else 0)
+
+    def epochs(self, level: int) -> int:
+        """Return the length of a level's whole schedule in epochs, even if the level starts within it."""
+        return self.cycle(level) * (level + 1 if self.train.cycles == "cumulative" else 1)
 
     @property
     def run_id(self) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 LOW, HALF = 0.2, 0.5  # density bounds: accuracies are averaged over the levels that do not exceed the bound
 PERTURBED = 0.25  # the fraction of signs that are flipped in the perturbed arms of P5
+DENSITIES = (0.2, 0.1, 0.05)  # the densities of the networks that P9 and P10 prune at initialisation
 
 
 class NotRun(Exception):
@@ -94,12 +95,12 @@ def gap_of(plus: str, minus: str, density: float = LOW) -> Estimator:
     return lambda levels, _: Estimate(_low(levels, plus, density) - _low(levels, minus, density))
 
 
-def ratio_of(arm: str, base: str, top: str) -> Estimator:
-    """Return the estimator of the ratio (`arm` - `base`) / (`top` - `base`) of accuracies at low density."""
+def ratio_of(plus: str, minus: str, top: str, base: str) -> Estimator:
+    """Return the estimator of (`plus` - `minus`) / (`top` - `base`), accuracies of arms at low density."""
 
     def estimate(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
-        zero = _low(levels, base, LOW)
-        return Estimate(_low(levels, arm, LOW) - zero, under=_low(levels, top, LOW) - zero)
+        accuracy = {name: _low(levels, name, LOW) for name in dict.fromkeys((base, plus, minus, top))}
+        return Estimate(accuracy[plus] - accuracy[minus], under=accuracy[top] - accuracy[base])
 
     return estimate
 
@@ -160,3 +161,25 @@ def widening_gap(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
     widths = _widths(levels)
     gaps = [_low(levels, f"lrr{suffix}", LOW) - _low(levels, f"imp{suffix}", LOW) for suffix in widths]
     return Estimate(_slope(widths, gaps))
+
+
+def sign_in_gain(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
+    """Estimate how much accuracy Sign-In adds to networks that are pruned at random at initialisation."""
+    gains = [_low(levels, f"erk-sign-in-{d:g}", d) - _low(levels, f"erk-{d:g}", d) for d in DENSITIES]
+    return Estimate(np.mean(gains, axis=0))
+
+
+def sign_in_flips(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
+    """Estimate how many more signs per surviving weight flip in these networks with Sign-In."""
+    plain, sign_in = (
+        np.mean([_flips_of_survivors(levels, f"{name}-{d:g}") for d in DENSITIES], axis=0)
+        for name in ("erk", "erk-sign-in")
+    )
+    there = np.array([plain, sign_in])[:, np.isfinite(sign_in - plain)]
+    return Estimate(sign_in - plain, margin=0.05 * float(there.mean()) if there.size else None)
+
+
+def _flips_of_survivors(levels: xr.Dataset, name: str) -> Floats:
+    """Return the sign flips per surviving weight of an arm from initialisation to the end of level 0."""
+    arm = _arm(levels, name).sel(level=0)
+    return (arm.flips / arm.kept).values

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from deepexp.predictions.decide import Decision, decide, decide_ratio
 from deepexp.predictions.estimates import (
+    DENSITIES,
     HALF,
     LOW,
     PERTURBED,
@@ -40,6 +41,8 @@ from deepexp.predictions.estimates import (
     ratio_of,
     recovery,
     settling,
+    sign_in_flips,
+    sign_in_gain,
     widening_gap,
 )
 from signflow.verdicts import PredictionVerdict
@@ -81,6 +84,7 @@ class Prediction:
 
 
 _AT_LOW = f"mean over the levels of density at most {LOW:g}"
+_RANDOM = f"ERK masks at initialisation, mean over the densities {', '.join(map(str, DENSITIES))}"
 PREDICTIONS: dict[str, Prediction] = {
     "P1": Prediction(
         "LRR is more accurate than IMP at low density.",
@@ -127,12 +131,33 @@ PREDICTIONS: dict[str, Prediction] = {
     "P8": Prediction(
         "What IMP lacks is LRR's signs: with its masks and initial amplitudes they recover most of the lead.",
         f"(LRR's signs on initial amplitudes and LRR's masks - IMP) / (LRR - IMP), accuracies, {_AT_LOW}",
-        "of LRR's lead over IMP", 0.5, 0.0, {"": ratio_of("signs-on-lrr", "imp", "lrr")},
+        "of LRR's lead over IMP", 0.5, 0.0, {"": ratio_of("signs-on-lrr", "imp", "lrr", "imp")},
     ),
     "P8b": Prediction(
         "On LRR's masks, LRR's signs on initial amplitudes recover most of what IMP loses to LRR there.",
         f"on LRR's masks, (LRR's signs on initial amplitudes - IMP) / (LRR - IMP), accuracies, {_AT_LOW}",
-        "of the gap on LRR's masks", 0.5, 0.0, {"": ratio_of("signs-on-lrr", "imp-on-lrr", "lrr")},
+        "of the gap on LRR's masks", 0.5, 0.0,
+        {"": ratio_of("signs-on-lrr", "imp-on-lrr", "lrr", "imp-on-lrr")},
+    ),
+    "P9": Prediction(
+        "Sign-In improves sparse networks with random masks.",
+        f"accuracy of Sign-In - plain, {_RANDOM}",
+        "pp", 0.0, 0.2, {"": sign_in_gain},
+    ),
+    "P10": Prediction(
+        "Sign-In flips more signs of sparse networks with random masks.",
+        f"sign flips per surviving weight from initialisation to the end, Sign-In - plain, {_RANDOM}",
+        "flips per weight", 0.0, math.nan, {"": sign_in_flips},
+    ),
+    "P11": Prediction(
+        "LRR's cycles of the learning rate do not explain most of its lead.",
+        f"(LRR - IMP with LRR's number of cycles) / (LRR - IMP), accuracies, {_AT_LOW}",
+        "of LRR's lead over IMP", 0.5, 0.0, {"": ratio_of("lrr", "imp-cycles", "lrr", "imp")},
+    ),
+    "P12": Prediction(
+        "Sign-In improves LRR: the two mechanisms complement each other.",
+        f"accuracy of LRR with Sign-In - LRR, {_AT_LOW}",
+        "pp", 0.0, 0.2, {"": gap_of("lrr-sign-in", "lrr")},
     ),
 }  # fmt: skip
 

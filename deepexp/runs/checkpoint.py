@@ -40,7 +40,7 @@ class Checkpoint:
     step : int
         The number of optimizer steps of the level's schedule that are done.
     state : TrainingState
-        The network and its momentum.
+        The network, its momentum and, with Sign-In, the factors of its weights.
     mask : Mask
         The level's living weights.
     levels, epochs : list of dict
@@ -57,7 +57,9 @@ class Checkpoint:
 
 
 def save_state(state: TrainingState, path: Path, run_id: str) -> None:
-    """Write a state, completely or not at all.
+    """Write a state from which levels start, completely or not at all.
+
+    Factors are left out, because every level starts with new ones.
 
     Parameters
     ----------
@@ -68,7 +70,8 @@ def save_state(state: TrainingState, path: Path, run_id: str) -> None:
     run_id : str
         The run that the state belongs to.
     """
-    tensor_files.write(_tensors(state), path, {"run_id": run_id})
+    start = TrainingState(state.tensors, state.momentum)
+    tensor_files.write(_tensors(start), path, {"run_id": run_id})
 
 
 def load_state(path: Path, run_id: str | None = None) -> TrainingState:
@@ -188,12 +191,12 @@ def _read(path: Path, run_id: str | None) -> tuple[dict[str, Tensor], dict[str, 
 
 
 def _tensors(state: TrainingState) -> dict[str, Tensor]:
-    net = {f"net/{name}": tensor for name, tensor in state.tensors.items()}
-    return net | {f"momentum/{name}": tensor for name, tensor in state.momentum.items()}
+    parts = {"net": state.tensors, "momentum": state.momentum, "factor": state.factors}
+    return {f"{part}/{name}": tensor for part, some in parts.items() for name, tensor in some.items()}
 
 
 def _state(found: Mapping[str, Tensor]) -> TrainingState:
-    return TrainingState(_under(found, "net/"), _under(found, "momentum/"))
+    return TrainingState(*(_under(found, part) for part in ("net/", "momentum/", "factor/")))
 
 
 def _under(found: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -274,7 +274,8 @@ class Clock:
         self.steps += work.per_epoch
         rate = self.steps / (time.monotonic() - self.began)
         levels = work.config.pruning.levels
-        left = work.total(level) - step + (levels - level) * (work.total(1) - work.first(1))
+        later = range(level + 1, levels + 1)
+        left = work.total(level) - step + sum(work.total(n) - work.first(n) for n in later)
         state = {
             "level": level,
             "epoch": step // work.per_epoch,

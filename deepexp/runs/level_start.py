@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from deepexp.config.algorithms import LevelPolicy
 from deepexp.models import norms, prunable
 from deepexp.pruning import signs
 from deepexp.pruning.masks import Mask
+from deepexp.training.optimizer import momentum, start_from, variables
 
 
 @dataclass(frozen=True)
@@ -23,21 +24,26 @@ class TrainingState:
     tensors : Mapping[str, Tensor]
         The network's state dict.
     momentum : Mapping[str, Tensor]
-        The momentum of the parameters, by name; empty if only the network's tensors are kept.
+        The momentum of the parameters, by name; empty if only the network's tensors are kept. That of a
+        weight trained by Sign-In is the velocity of the weight itself.
+    factors : Mapping[str, Tensor]
+        With Sign-In, the factors of every weight and their momentum. Without them, training starts with
+        freshly reset factors, as every level does.
     """
 
     tensors: Mapping[str, Tensor]
     momentum: Mapping[str, Tensor]
+    factors: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-def capture(net: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
+def capture(net: nn.Module, sgd: torch.optim.Optimizer) -> TrainingState:
     """Copy the state of a network and its optimizer.
 
     Parameters
     ----------
     net : nn.Module
         The network.
-    optimizer : torch.optim.Optimizer
+    sgd : torch.optim.Optimizer
         The optimizer that `training.optimizer` created for `net`, with momentum buffers.
 
     Returns
@@ -45,12 +51,11 @@ def capture(net: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
     TrainingState
     """
     tensors = {name: _copy(tensor) for name, tensor in net.state_dict().items()}
-    buffers = optimizer.state
-    momentum = {name: _copy(buffers[p]["momentum_buffer"]) for name, p in net.named_parameters()}
-    return TrainingState(tensors, momentum)
+    momenta = {name: _copy(momentum(sgd, p)) for name, p in net.named_parameters()}
+    return TrainingState(tensors, momenta, {name: _copy(t) for name, t in _factors(net, sgd).items()})
 
 
-def restore(net: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
+def restore(net: nn.Module, sgd: torch.optim.Optimizer, state: TrainingState) -> None:
     """Copy a state into a network and its optimizer.
 
     The tensors keep their memory and layout, so that compiled code stays valid.
@@ -59,14 +64,27 @@ def restore(net: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingSta
     ----------
     net : nn.Module
         The network.
-    optimizer : torch.optim.Optimizer
+    sgd : torch.optim.Optimizer
         The optimizer of `net`, with momentum buffers.
     state : TrainingState
         The state to load.
     """
     net.load_state_dict(dict(state.tensors))
     for name, parameter in net.named_parameters():
-        optimizer.state[parameter]["momentum_buffer"].copy_(state.momentum[name])
+        start_from(sgd, parameter, state.momentum[name])
+    for name, factor in _factors(net, sgd).items() if state.factors else ():
+        factor.copy_(state.factors[name])
+
+
+def _factors(net: nn.Module, sgd: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the factors of a network's weights and their momentum; empty if weights are no products."""
+    found = {}
+    for name, parameter in net.named_parameters():
+        pair = variables(sgd, parameter)
+        for factor, tensor in zip("mu", pair if len(pair) > 1 else (), strict=False):
+            found[f"{factor}/{name}"] = tensor
+            found[f"{factor}-momentum/{name}"] = sgd.state[tensor]["momentum_buffer"]
+    return found
 
 
 def policy_parts(net: nn.Module) -> dict[str, str]:
@@ -100,12 +118,12 @@ def compose(
         weights = signs.transplant(weights, states[policy.sign].tensors)
     if policy.shuffle_amplitude:
         weights = signs.shuffle_amplitudes(weights, mask, seed)
-    momentum = {name: tensor.clone() for name, tensor in states[policy.momentum].momentum.items()}
-    return masked(TrainingState(tensors | weights, momentum), mask)
+    momenta = {name: tensor.clone() for name, tensor in states[policy.momentum].momentum.items()}
+    return masked(TrainingState(tensors | weights, momenta), mask)
 
 
 def masked(state: TrainingState, mask: Mask) -> TrainingState:
-    """Set every pruned weight and its momentum to exactly 0.
+    """Set every pruned weight and its momentum to exactly 0, and leave out the factors.
 
     Parameters
     ----------
@@ -119,8 +137,8 @@ def masked(state: TrainingState, mask: Mask) -> TrainingState:
     TrainingState
     """
     tensors = {name: state.tensors[name].masked_fill(~alive, 0) for name, alive in mask}
-    momentum = {name: state.momentum[name].masked_fill(~alive, 0) for name, alive in mask}
-    return TrainingState({**state.tensors, **tensors}, {**state.momentum, **momentum})
+    momenta = {name: state.momentum[name].masked_fill(~alive, 0) for name, alive in mask}
+    return TrainingState({**state.tensors, **tensors}, {**state.momentum, **momenta})
 
 
 def _copy(tensor: Tensor) -> Tensor:

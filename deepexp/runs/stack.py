@@ -126,8 +126,15 @@ class Stack:
             for key, parameter in module.named_parameters(recurse=False):
                 mine = getattr(own[name], key)
                 mine.data = self._part(parameter.data, slot)
-                momentum = self.sgd.state[parameter]["momentum_buffer"]
-                work.sgd.state[mine]["momentum_buffer"] = self._part(momentum, slot)
+                pairs = zip(
+                    optimizer.variables(work.sgd, mine),
+                    optimizer.variables(self.sgd, parameter),
+                    strict=True,
+                )
+                for variable, theirs in pairs:  # the parameter itself, or its factors
+                    variable.data = self._part(theirs.data, slot)
+                    momentum = self.sgd.state[theirs]["momentum_buffer"]
+                    work.sgd.state[variable]["momentum_buffer"] = self._part(momentum, slot)
             for key, buffer in module.named_buffers(recurse=False):
                 setattr(own[name], key, self._part(buffer, slot))
         restore(work.net, work.sgd, state)

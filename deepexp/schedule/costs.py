@@ -97,10 +97,15 @@ def images(config: Config) -> int:
     count = min(train - config.data.validation, config.data.limit or train)
     batch = config.train.batch_size
     per_epoch = count // batch * batch if config.train.drop_last else count
-    rewound = config.policy.rewind_epoch if config.policy.schedule == "rewind" else 0
-    epochs = config.epochs(0) + config.pruning.levels * (config.epochs(1) - rewound)
+    epochs = sum(_epochs(config, level) for level in range(config.pruning.levels + 1))
     tested = config.pruning.levels + 1 if config.train.evaluate == "level" else epochs
     return per_epoch * epochs + test * tested // 3
+
+
+def _epochs(config: Config, level: int) -> int:
+    """Return how many epochs a level trains for."""
+    rewound = level > 0 and config.policy.schedule == "rewind"
+    return config.epochs(level) - (config.policy.rewind_epoch if rewound else 0)
 
 
 def left(config: Config, folder: Path) -> float:
@@ -108,9 +113,9 @@ def left(config: Config, folder: Path) -> float:
     if completeness.is_recorded(folder, config):
         return 0.0
     done = _progress(folder)
-    level = int(done.get("level", 0))
-    share = (level + done.get("epoch", 0) / config.epochs(level)) / (config.pruning.levels + 1)
-    return images(config) * (1 - share)
+    level, levels = int(done.get("level", 0)), [_epochs(config, n) for n in range(config.pruning.levels + 1)]
+    past = sum(levels[:level]) + done.get("epoch", 0) / config.epochs(level) * levels[level]
+    return images(config) * (1 - past / sum(levels))
 
 
 def seconds(configs: Iterable[Config], runs: Path, speeds: Mapping[Work, Speed]) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from deepexp.training.optimizer import variables
 from signflow.messages import Failure
 
 
@@ -62,6 +63,7 @@ def not_finite(net: nn.Module, sgd: torch.optim.SGD) -> str | None:
         The tensor's name, or None if all are finite.
     """
     named = [*net.state_dict().items()]
-    named += [(name, sgd.state[p]["momentum_buffer"]) for name, p in net.named_parameters()]
+    for name, parameter in net.named_parameters():
+        named += [(name, sgd.state[v]["momentum_buffer"]) for v in variables(sgd, parameter)]
     finite = torch.stack([tensor.isfinite().all() for _, tensor in named]).tolist()
     return None if all(finite) else named[finite.index(False)][0]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from deepexp.config.sections import Train
 from deepexp.models import prunable
+from deepexp.training.sign_in import SignIn
 
 
 def learning_rate(train: Train, step: int, per_epoch: int, *, warm: bool) -> float:
@@ -70,29 +72,82 @@ def optimizer(net: nn.Module, train: Train) -> torch.optim.SGD:
     net : nn.Module
         The network. Parameters that are not prunable form a separate group with a weight decay of its own.
     train : Train
-        The settings for learning rate, momentum and weight decay.
+        The settings for learning rate, momentum, weight decay and parameterization.
 
     Returns
     -------
     torch.optim.SGD
+        A `SignIn` if the prunable weights are trained as products.
     """
-    weights = {id(p) for p in prunable(net).values()}
-    groups = [
-        {"params": [p for p in net.parameters() if id(p) in weights], "weight_decay": train.weight_decay},
-        {
-            "params": [p for p in net.parameters() if id(p) not in weights],
-            "weight_decay": train.weight_decay if train.decay_norm else 0.0,
-        },
-    ]
-    on_cpu = next(net.parameters()).device.type == "cpu"  # on a CPU, the fused kernel would round differently
-    sgd = torch.optim.SGD(
-        groups,
-        lr=train.lr,
-        momentum=train.momentum,
-        nesterov=train.nesterov,
-        foreach=on_cpu,
-        fused=not on_cpu,
-    )
-    for parameter in net.parameters():
-        sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    weights = list(prunable(net).values())
+    prunables = set(map(id, weights))
+    others = {
+        "params": [p for p in net.parameters() if id(p) not in prunables],
+        "weight_decay": train.weight_decay if train.decay_norm else 0.0,
+    }
+    on_cpu = weights[0].device.type == "cpu"  # on a CPU, the fused kernel would round differently
+    options: dict[str, Any] = {"lr": train.lr, "momentum": train.momentum, "nesterov": train.nesterov}
+    options |= {"foreach": on_cpu, "fused": not on_cpu}
+    sgd: torch.optim.SGD
+    if train.parameterization == "sign-in":
+        sgd = SignIn(weights, others, train.beta, train.weight_decay, **options)
+    else:
+        sgd = torch.optim.SGD([{"params": weights, "weight_decay": train.weight_decay}, others], **options)
+    for group in sgd.param_groups:
+        for variable in group["params"]:
+            sgd.state[variable]["momentum_buffer"] = torch.zeros_like(variable)
+    if isinstance(sgd, SignIn):
+        sgd.reset()
     return sgd
+
+
+def variables(sgd: torch.optim.Optimizer, parameter: Tensor) -> tuple[Tensor, ...]:
+    """Return the tensors that an optimizer updates to train a parameter.
+
+    Parameters
+    ----------
+    sgd : torch.optim.Optimizer
+        The optimizer that `optimizer` returned for the network.
+    parameter : Tensor
+        A parameter of the network.
+
+    Returns
+    -------
+    tuple of Tensor
+        The parameter itself or, with Sign-In, the factors m and u of a weight.
+    """
+    return sgd.factors.get(parameter, (parameter,)) if isinstance(sgd, SignIn) else (parameter,)
+
+
+def momentum(sgd: torch.optim.Optimizer, parameter: Tensor) -> Tensor:
+    """Return the momentum of a parameter: the next step subtracts the learning rate times this from it.
+
+    Parameters
+    ----------
+    sgd, parameter
+        As for `variables`.
+
+    Returns
+    -------
+    Tensor
+        The momentum buffer or, with Sign-In, the velocity of a weight, to first order in the learning rate.
+    """
+    if isinstance(sgd, SignIn) and parameter in sgd.factors:
+        return sgd.velocity(parameter)
+    return sgd.state[parameter]["momentum_buffer"]
+
+
+def start_from(sgd: torch.optim.Optimizer, parameter: Tensor, momentum: Tensor) -> None:
+    """Set the momentum of a parameter; with Sign-In, reset the factors of a weight to fit its value.
+
+    Parameters
+    ----------
+    sgd, parameter
+        As for `variables`.
+    momentum : Tensor
+        The momentum, as the function `momentum` returns it, on any device.
+    """
+    if isinstance(sgd, SignIn) and parameter in sgd.factors:
+        sgd.move(parameter, momentum.to(parameter.device))
+    else:
+        sgd.state[parameter]["momentum_buffer"].copy_(momentum)

@@ -22,6 +22,7 @@ from deepexp.pruning.masks import Mask
 from deepexp.training.failures import Diverged, OutOfMemory
 from deepexp.training.forward import Forward, compiled, laid_out
 from deepexp.training.optimizer import learning_rate
+from deepexp.training.sign_in import SignIn
 
 
 @dataclass(frozen=True)
@@ -169,8 +170,11 @@ def side_by_side(
     warm = config.warms_up(level)
     weights, zeroing = gradient_masks(net, mask)
     statistics = [s for norm in norms(net).values() for s in norm.buffers() if s.is_floating_point()]
-    step, total = start, config.epochs(level) * per_epoch
+    step, total, cycle = start, config.epochs(level) * per_epoch, config.cycle(level) * per_epoch
+    period = train.reset_epochs * per_epoch
     while step < total:
+        if isinstance(sgd, SignIn) and period and step % period == 0:
+            sgd.reset()
         net.train()
         epoch, first = divmod(step, per_epoch)
         sums, seen = torch.zeros(2, len(sources), device=device), 0  # sums of losses and of correct answers
@@ -180,7 +184,7 @@ def side_by_side(
         ]
         for parts in zip(*loaded, strict=True):
             x, y = _stacked(parts)
-            rate = learning_rate(train, step, per_epoch, warm=warm)
+            rate = learning_rate(train, step % cycle, per_epoch, warm=warm)
             for options in sgd.param_groups:
                 options["lr"] = rate
             losses, logits = _gradients(net, forward, x, y, config, group)

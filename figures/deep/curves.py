@@ -49,6 +49,10 @@ LOOKS = {
     "shuffled-on-lrr": Look("LRR, amplitudes shuffled", style.BLACK, ":", "D"),
     "imp-initial": Look("IMP, pruned at the start", _IMP, "--", "v"),
     "lrr-initial": Look("LRR, pruned at the start", _LRR, "--", "D"),
+    "imp-cycles": Look("IMP, LRR's number of cycles", style.ORANGE, "--", "v"),
+    "lrr-sign-in": Look("LRR, Sign-In", style.SKY, "--", "D"),
+    "erk": Look("random ERK masks", style.BLACK, "-", "^"),
+    "erk-sign-in": Look("random ERK masks, Sign-In", style.PURPLE, "--", "v"),
 }
 
 
@@ -64,22 +68,40 @@ def curves(axes: Axes, data: ResultTables, panel: str, arms: Mapping[str, str], 
     level.
     """
     means, levels = (data[name].sel(panel=panel) for name in ("means", "levels"))
+    _against_density(axes, means, levels.test_accuracy, "accuracy", arms, 100)
+    for arm, shown in arms.items():
+        _published(axes, data, panel, arm, look_of(shown))
+    _density_axis(axes, means.density.values[np.isfinite(means.density.values)], ticks)
+    axes.set_ylabel("test accuracy (%)")
+
+
+def flips(axes: Axes, data: ResultTables, panel: str, arms: Mapping[str, str]) -> None:
+    """Draw the sign flips per surviving weight during each level against density, as `curves` does."""
+    means, levels = (data[name].sel(panel=panel) for name in ("means", "levels"))
+    shares = {f"share_{part}": means[f"flips_{part}"] / means.density for part in ("mean", "low", "high")}
+    shown = means.assign(share_n=means.flips_n, **shares)
+    _against_density(axes, shown, levels.flips / levels.kept, "share", arms, 1)
+    _density_axis(axes, means.density.values[np.isfinite(means.density.values)])
+    axes.set_ylabel("sign flips per surviving weight")
+
+
+def _against_density(
+    axes: Axes, means: xr.Dataset, runs: xr.DataArray, name: str, arms: Mapping[str, str], scale: float
+) -> None:
+    """Draw the values NAME_mean of each arm over its densities; of two seeds, also the values in `runs`."""
     for position, (arm, shown) in enumerate(arms.items()):
         points = means.sel(arm=arm)
-        points = points.isel(level=np.flatnonzero(points.accuracy_mean.notnull().values))
+        points = points.isel(level=np.flatnonzero(points[f"{name}_mean"].notnull().values))
         if not points.sizes["level"]:
             continue
         if points.sizes["level"] > 1 and float(points.density.min()) == float(points.density.max()):
             points = points.isel(level=[-1])
         look = look_of(shown)
         x = 100 * points.density.values * _dodge(position, len(arms))
-        draw_line(axes, x, points, "accuracy", look, 100)
-        if int(points.accuracy_n.max()) == FEWEST - 1:
-            runs = 100 * levels.test_accuracy.sel(arm=arm, level=points.level).values
-            axes.plot(x, runs.T, ".", color=look.colour, ms=2, alpha=0.6)
-        _published(axes, data, panel, arm, look)
-    _density_axis(axes, means.density.values[np.isfinite(means.density.values)], ticks)
-    axes.set_ylabel("test accuracy (%)")
+        draw_line(axes, x, points, name, look, scale)
+        if int(points[f"{name}_n"].max()) == FEWEST - 1:
+            seeds = scale * runs.sel(arm=arm, level=points.level).transpose("level", "seed").values
+            axes.plot(x, seeds, ".", color=look.colour, ms=2, alpha=0.6)
 
 
 def _dodge(position: int, number: int) -> float:

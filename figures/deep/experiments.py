@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from figures import style
-from figures.deep.curves import LOOKS, curves, gaps, histogram
+from figures.deep.curves import LOOKS, curves, flips, gaps, histogram
 from figures.deep.panels import (
     TITLES,
     draw_losses,
@@ -20,6 +20,7 @@ from figures.deep.panels import (
     panels_of,
     set_titles,
     stripped,
+    with_series,
 )
 from figures.panels import ResultTables, letters
 
@@ -150,6 +151,25 @@ def transplants(data: ResultTables) -> Figure:
 
 
 @style.styled()
+def accuracy_and_flips(data: ResultTables) -> Figure:
+    """Draw test accuracy and, below, the sign flips per surviving weight during each level, against density.
+
+    Arms NAME-DENSITY that are pruned at initialisation are joined to a line. The tables are `means` and
+    `levels`, as for `accuracy`.
+    """
+    panels = panels_of(data)
+    figure = Figure(figsize=(style.COLUMN if len(panels) == 1 else style.PAGE, 5.6))
+    grid = figure.subplots(2, len(panels), squeeze=False, sharex="col")
+    joined, arms = with_series(data)
+    for (above, below), panel in zip(grid.T, panels, strict=True):
+        curves(above, joined, panel, arms)
+        flips(below, joined, panel, arms)
+        above.set_xlabel("")
+    set_titles(data, dict(zip(panels, grid[0], strict=True)))
+    return finish_figure(figure, data, grid.ravel())
+
+
+@style.styled()
 def width(data: ResultTables) -> Figure:
     """Draw sign flips per weight during level 0, and the gap between LRR and IMP, against the width.
 
@@ -216,4 +236,6 @@ FIGURES = {
     "width": width,
     "imagenet": accuracy,
     "laptop": study,
+    "sign-in": accuracy_and_flips,
+    "cyclic": accuracy_and_flips,
 }

@@ -68,6 +68,30 @@ def stripped(data: ResultTables, suffix: str, plain: bool = False) -> dict[str, 
     return {name: name.replace(suffix, "") for name in arms if f"{name}-".find(f"{suffix}-") > 0}
 
 
+def with_series(data: ResultTables) -> tuple[ResultTables, dict[str, str]]:
+    """Join the arms NAME-DENSITY, which are pruned only once, to one arm NAME with a level for each density.
+
+    Returns the tables `means` and `levels` with these arms instead, and the arms as `drawn_arms` does.
+    """
+    import xarray as xr
+
+    series: dict[str, list[str]] = {}
+    for arm in drawn_arms(data):
+        name, _, last = arm.rpartition("-")
+        joined = name and last.replace(".", "").isdigit()
+        series.setdefault(name if joined else arm, []).append(arm)
+    tables = {}
+    for key in ("means", "levels"):
+        plain = data[key].reset_coords(drop=True)
+        whole = [plain.sel(arm=[arm]) for arm, parts in series.items() if parts == [arm]]
+        for arm, parts in series.items():
+            if parts != [arm]:
+                first = plain.sel(arm=parts, level=0).drop_vars("level").rename(arm="level")
+                whole.append(first.assign_coords(level=range(len(parts))).expand_dims(arm=[arm]))
+        tables[key] = xr.concat(whole, "arm", join="outer", data_vars="all")
+    return {**data, **tables}, {arm: arm for arm in series}
+
+
 def draw_values(
     axes: Axes, x: list[float], rows: list[xr.Dataset], name: str, look: Look, scale: float
 ) -> None:

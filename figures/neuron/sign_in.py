@@ -13,6 +13,7 @@ from figures.panels import ResultTables, draw_plane, draw_success_map, letters
 
 if TYPE_CHECKING:
     import xarray as xr
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
 
@@ -24,7 +25,8 @@ def sign_in(data: ResultTables) -> Figure:
     """
     figure = Figure(figsize=(style.PAGE * 0.8, style.PAGE * 0.8 + 0.5))
     grid = figure.subplots(2, 2, sharex=True, sharey=True)
-    titles, handles = {}, {}
+    titles: dict[str, Axes] = {}
+    handles: dict[object, Artist] = {}
     for line, (table, name) in zip(grid, (("plain", "plain"), ("sign_in", "Sign-In")), strict=True):
         for axes, algorithm in zip(line, ("imp", "lrr"), strict=True):
             space = data[table].sel(algorithm=algorithm)

@@ -5,10 +5,10 @@ at most `ERROR`. Then the tools are timed in turn, and medians are reported. Com
 
 In the case of one coordinate, the other solvers integrate the equations of `line`; for the population, they
 integrate those of `free_balance`. Our own `population` uses coordinates in which the balance is constant, and
-replaces the last part of a flow by a closed form. Each solver has the set-up that was fastest for it: scipy
-solves one trajectory after another, with a right-hand side either compiled or in plain Python as most people
-write it; diffrax and heyoka solve chunks in threads. A tool that is too slow for all starts
-gets only the first few.
+replaces the last part of a flow by a closed form. For Sign-In, scipy integrates all weights (`sign_in`). Each
+solver has the set-up that was fastest for it: scipy solves one trajectory after another, with a right-hand
+side either compiled or in plain Python as most people write it; diffrax and heyoka solve chunks in threads. A
+tool that is too slow for all starts gets only the first few.
 """
 
 import functools
@@ -21,6 +21,7 @@ from numba import prange
 
 from singleneuron.benchmark import other_solvers
 from singleneuron.benchmark.measure import ERROR, Case, Tool, peak_memory_of_call
+from singleneuron.benchmark.sign_in import sign_in_case
 from singleneuron.flows import free_balance, line, population
 from singleneuron.flows.integrate import integrate
 from singleneuron.flows.result import FlowResult
@@ -233,6 +234,7 @@ def sample_case(d: int, n: int, size: int, dense_size: int, share: float = 1.0) 
 CASES: dict[str, Callable[[float], Case]] = {
     "line": line_case,
     "population": population_case,
+    "sign-in": sign_in_case,
     "samples": functools.partial(sample_case, 10, 1_000, 1_000, 8),
     "many-samples": functools.partial(sample_case, 10, 100_000, 40, 2),
     # The dense right-hand side is omitted: it would take minutes per start.

@@ -64,8 +64,7 @@ def count_runs(group: Group, first: int, last: int) -> list[list[int]]:
 def _training(group: Group, seed: int) -> dict[str, Any]:
     """Return the arguments of `integrate` that are the same at every level."""
     own = {"learning_rate": group.learning_rate, "method": group.method, "seed": seed}
-    own |= {"parameterization": group.parameterization}
-    return dict(group.training) | own
+    return dict(group.training) | own | {"parameterization": group.parameterization}
 
 
 def check_training(group: Group) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from singleneuron.kernels.compiling import kernel, routine
+from singleneuron.kernels.compiling import kernel
 from singleneuron.kernels.dop853 import CERTAIN, CONVERGED, END, EVENT, FAILED
-from singleneuron.kernels.philox import TWO_PI, normal_pair
+from singleneuron.kernels.gradients import population_gradient, sample_gradient
+from singleneuron.kernels.philox import normals, seed_word
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.status import DEAD_RATIO, TINY_NORM
 
@@ -21,31 +22,6 @@ HUGE = 1e30
 """A state larger than this has diverged. Losses and squared gradients of smaller states do not overflow."""
 SETTLED = 1e-3
 """With `limit`, descent on samples stops once |grad L| has fallen to this multiple of the tolerance."""
-
-
-@routine
-def population_gradient(a, p, q, nu):
-    """Return (dL/da, dL/dp, dL/dq, theta); at rho = 0 the derivatives are 0, since phi'(0) = 0.
-
-    L = a^2 rho^2/4 - a rho k(theta) up to a constant, with cos(theta) = nu p/rho.
-    """
-    rho = math.hypot(p, q)
-    if rho == 0.0:
-        return 0.0, 0.0, 0.0, 0.5 * math.pi
-    sine = math.hypot(q, math.sqrt((1.0 - nu) * (1.0 + nu)) * p) / rho
-    cosine = nu * p / rho
-    # delta is pi - theta, computed without this subtraction, which would lose digits near theta = pi.
-    delta = math.atan2(sine, -cosine)
-    if delta < 0.2:
-        # The power series of sin(delta) - delta cos(delta), whose two terms nearly cancel here.
-        d2 = delta * delta
-        k = delta * d2 * (1.0 / 3.0 - d2 * (1.0 / 30.0 - d2 * (1.0 / 840.0 - d2 / 45360.0)))
-    else:
-        k = sine + delta * cosine
-    da = rho * (0.5 * a * rho - k / TWO_PI)
-    dp = a * (0.5 * a * p - (delta * nu + sine * p / rho) / TWO_PI)
-    dq = a * q * (0.5 * a - sine / (TWO_PI * rho))
-    return da, dp, dq, math.atan2(sine, cosine)
 
 
 @kernel(parallel=True)
@@ -88,30 +64,6 @@ def _descend_population(start, nu, steps_at, rate, limit, tolerance, path, end, 
             step[b] = since if since >= 0 else done
 
 
-@routine
-def sample_gradient(x, xt, y, noise, a, w, z, dw):
-    """Return dL/da and fill dw (d,) with dL/dw, for samples x (n, d), xt = x^T, and labels y + noise (n,).
-
-    z (n,) is filled with w.x_i, row by row of xt, so that the inner loop reads contiguous memory for any d.
-    """
-    n, d = x.shape
-    z[:] = 0.0
-    for k in range(d):
-        for i in range(n):
-            z[i] += w[k] * xt[k, i]
-    dw[:] = 0.0
-    da = 0.0
-    for i in range(n):
-        if z[i] > 0.0:
-            residual = a * z[i] - y[i] - noise[i]
-            da += residual * z[i]
-            for k in range(d):
-                dw[k] += residual * x[i, k]
-    for k in range(d):
-        dw[k] *= a / n
-    return da / n
-
-
 @kernel(parallel=True)
 def _descend_sample(
     x, xt, y, start, steps_at, rate, label_noise, seed, trajectory, limit, tolerance, path, end, reason, step
@@ -128,11 +80,7 @@ def _descend_sample(
             filled, since, done, why = 0, -1, 0, END
             while True:
                 if label_noise > 0.0:
-                    for i in range(0, n, 2):
-                        one, two = normal_pair(seed, trajectory[b], done, i // 2)
-                        noise[i] = label_noise * one
-                        if i + 1 < n:
-                            noise[i + 1] = label_noise * two
+                    normals(seed, trajectory[b], done, label_noise, noise)
                 da = sample_gradient(x, xt, y, noise, now[0], now[1:], z, dw)
                 square = da * da
                 for k in range(d):
@@ -170,8 +118,28 @@ def _descend_sample(
             step[b] = since if since >= 0 else done
 
 
-def _outputs(size: int, steps_at: NDArray[np.int64], width: int) -> tuple[NDArray[np.int64], tuple]:
-    """Check `steps_at`; return it, and uninitialised arrays for the path, end states, reasons and steps."""
+def make_outputs(size: int, steps_at: NDArray[np.int64], width: int) -> tuple[NDArray[np.int64], tuple]:
+    """Check the step counts, and allocate what a descent returns.
+
+    Parameters
+    ----------
+    size, width : int
+        Numbers of trajectories, B, and of weights of each, D.
+    steps_at : NDArray[np.int64]
+        (T,) step counts at which to record the state.
+
+    Returns
+    -------
+    steps_at : NDArray[np.int64]
+        A copy of the step counts.
+    outputs : tuple
+        Uninitialised arrays: path (B, T, D), end states (B, D), reasons (B,) and steps (B,).
+
+    Raises
+    ------
+    ValueError
+        If there are no step counts, or if they are negative or decrease.
+    """
     steps_at = np.array(steps_at, dtype=np.int64)
     if steps_at.ndim != 1 or steps_at.size == 0 or steps_at[0] < 0 or np.any(np.diff(steps_at) < 0):
         raise ValueError(f"steps_at must be step counts >= 0 that never decrease, but is {steps_at}")
@@ -220,18 +188,11 @@ def descend_population(
         step if it was not.
     """
     start = np.stack(np.broadcast_arrays(a, p, q), axis=-1).astype(np.float64)
-    steps_at, outputs = _outputs(len(start), steps_at, 3)
+    steps_at, outputs = make_outputs(len(start), steps_at, 3)
     # Always copy: a read-only view has another type, for which numba would compile the kernel again.
     overlap = np.array(np.broadcast_to(nu, len(start)), dtype=np.float64)
     _descend_population(start, overlap, steps_at, float(learning_rate), limit, float(tolerance), *outputs)
     return outputs
-
-
-def _word(seed: int) -> int:
-    """Return a seed as the 64-bit key of the random generator; a longer seed is hashed to 64 bits."""
-    if seed < 2**64:
-        return int(seed)
-    return int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
 
 
 def descend_sample(
@@ -286,11 +247,11 @@ def descend_sample(
     """
     x, labels = np.array(x, dtype=np.float64, order="C"), np.array(y, dtype=np.float64)
     start = np.concatenate([np.reshape(a, (-1, 1)), w], axis=1).astype(np.float64)
-    steps_at, outputs = _outputs(len(start), steps_at, start.shape[1])
+    steps_at, outputs = make_outputs(len(start), steps_at, start.shape[1])
     options = (
         float(learning_rate),
         float(label_noise),
-        _word(seed),
+        seed_word(seed),
         np.arange(len(start)) if trajectory is None else np.ascontiguousarray(trajectory, dtype=np.int64),
         limit,
         float(tolerance),

@@ -114,14 +114,20 @@ def integrate(
     if isinstance(problem, Population) and label_noise:
         raise ValueError("the population averages label_noise away; pass a Sample, or no label_noise")
     parameterization.check_method(method, task.learning_rate)
-    if isinstance(problem, Population) and parameterization.plain:
-        return cast(FlowResult[S], train_population(problem, starts, kept, task, method, progress))
-    if not isinstance(starts, State):
-        who = "samples need" if parameterization.plain else "Sign-In needs"
-        raise ValueError(f"{who} full states with w (B, d), but got reduced ones (a, p, q); use State")
     if not parameterization.plain:
-        return cast(FlowResult[S], train_sign_in(problem, starts, kept, task, progress, parameterization))
-    return cast(FlowResult[S], train_samples(problem, starts, kept, task, method, progress))
+        full = _full(starts, "Sign-In needs")
+        return cast(FlowResult[S], train_sign_in(problem, full, kept, task, progress, parameterization))
+    if isinstance(problem, Population):
+        return cast(FlowResult[S], train_population(problem, starts, kept, task, method, progress))
+    full = _full(starts, "samples need")
+    return cast(FlowResult[S], train_samples(problem, full, kept, task, method, progress))
+
+
+def _full(starts: Starts, who: str) -> State:
+    """Return the starts, which must be full states."""
+    if not isinstance(starts, State):
+        raise ValueError(f"{who} full states with w (B, d), but got reduced ones (a, p, q); use State")
+    return starts
 
 
 def _check_balance(starts: Starts) -> None:

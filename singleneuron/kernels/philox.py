@@ -64,3 +64,39 @@ def normal_pair(seed, trajectory, step, pair):
     second = float(((r2 << shift) | r3) >> np.uint64(11)) * unit
     radius = math.sqrt(-2.0 * math.log(first))
     return radius * math.cos(TWO_PI * second), radius * math.sin(TWO_PI * second)
+
+
+@routine
+def normals(seed, trajectory, step, scale, out):
+    """Fill an array with N(0, scale^2) numbers that depend only on the arguments and on their place in it.
+
+    Parameters
+    ----------
+    seed, trajectory, step : int
+        As in `normal_pair`.
+    scale : float
+        Standard deviation.
+    out : ndarray, shape (n,)
+        The array to fill.
+    """
+    for i in range(0, out.size, 2):
+        one, two = normal_pair(seed, trajectory, step, i // 2)
+        out[i] = scale * one
+        if i + 1 < out.size:
+            out[i + 1] = scale * two
+
+
+def seed_word(seed: int) -> np.uint64:
+    """Return a seed as the 64-bit key of the generator.
+
+    Parameters
+    ----------
+    seed : int
+        Seed >= 0.
+
+    Returns
+    -------
+    uint64
+        The seed itself or, if it is longer, a hash; always of one type, so that kernels compile only once.
+    """
+    return np.uint64(seed) if seed < 2**64 else np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]

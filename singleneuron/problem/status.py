@@ -158,12 +158,15 @@ def line_status(
 ) -> NDArray[np.int8]:
     """Determine the status of states with one coordinate; the target is w > 0 with a w = s_pos.
 
+    The flow of plain weights and that of Sign-In meet the line w = 0 in the same cases, each with the c that
+    it conserves; `flows.sign_in.line` derives them.
+
     Parameters
     ----------
     a, w : ndarray, shape (B,)
         Outer and inner weight.
     c : ndarray, shape (B,)
-        Balance of the start.
+        Balance of the start: `Parameterization.balance`.
     line : Line
         Statistics of the data.
     overlap : array_like

@@ -13,7 +13,8 @@ def levels(panels, keep=0.5, flips=None, missing=()):
     """`levels` as deepexp.analysis makes it of panels {panel: {arm: accuracies (seeds, levels)}}.
 
     keep : the share that every level keeps; flips : {arm: (seeds,)} at level 0, a tenth of the weights
-    elsewhere; missing : (panel, arm, seed) without a complete run. Accuracies are fractions.
+    elsewhere; missing : (panel, arm, seed) without a complete run. Accuracies are fractions. An arm
+    NAME-DENSITY trains at this density only, at level 0.
     """
     arms = list(dict.fromkeys(arm for panel in panels.values() for arm in panel))
     sample = np.array(next(iter(next(iter(panels.values())).values())))
@@ -25,7 +26,7 @@ def levels(panels, keep=0.5, flips=None, missing=()):
             for k in range(shape[2]):
                 if arm not in here or (panel, arm, k) in missing:
                     continue
-                initial = keep ** (shape[3] - 1) if "-initial" in arm else 1.0
+                initial = keep ** (shape[3] - 1) if "-initial" in arm else _once(arm) or 1.0
                 density = initial * (1.0 if "-initial" in arm else keep) ** np.arange(shape[3])
                 values["test_accuracy"][i, j, k] = here[arm][k]
                 values["total"][i, j, k] = TOTAL
@@ -33,6 +34,9 @@ def levels(panels, keep=0.5, flips=None, missing=()):
                 values["flips"][i, j, k] = TOTAL / 10
                 if flips is not None:
                     values["flips"][i, j, k, 0] = flips[arm][k]
+                if _once(arm):
+                    for array in values.values():
+                        array[i, j, k, 1:] = np.nan
     values["density"] = values["kept"] / values["total"]
     about = {
         "planned": np.array([[arm in here for arm in arms] for here in panels.values()]),
@@ -50,6 +54,12 @@ def levels(panels, keep=0.5, flips=None, missing=()):
         | {name: (("panel", "arm"), array) for name, array in about.items()},
         {"missing": "[]"},
     )
+
+
+def _once(arm):
+    """The density of an arm NAME-DENSITY, or None."""
+    last = arm.split("-")[-1]
+    return float(last) if last.replace(".", "").isdigit() else None
 
 
 def _after(arm, key, default):

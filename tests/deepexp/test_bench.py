@@ -79,6 +79,9 @@ def test_the_command_writes_its_tables_into_the_readme(capsys, monkeypatch, tmp_
     for _, rate, _, step, start, memory in rows:
         assert float(rate.replace(",", "")) * float(step) == pytest.approx(32e3, rel=0.02)
         assert (start, memory) == ("2.50", "346 |")
+    rates = {row[0]: float(row[1].replace(",", "")) for row in rows}
+    (ratio,) = (float(line.split("takes ")[1].split()[0]) for line in lines if line.startswith("- Sign-In: "))
+    assert ratio == pytest.approx(rates["| deepexp"] / rates["| deepexp, Sign-In"], rel=0.02)
     assert "| prune | 0.250 |  |" in lines
     assert f"torch {torch.__version__}." in lines[-1]
     shares = [float(line.split("masking: ")[1].split("%")[0]) for line in lines if "masking: " in line]

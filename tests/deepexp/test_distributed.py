@@ -149,8 +149,9 @@ def _halves(work, mask):
     return sum(losses) / 10, right / 160
 
 
-def test_two_ranks_are_one_process_that_normalises_the_halves(tmp_path, tiny):
-    settings = {**tiny, **AUGMENTED, "data.limit": 200}
+@pytest.mark.parametrize("parameterization", ["plain", pytest.param("sign-in", marks=pytest.mark.slow)])
+def test_two_ranks_are_one_process_that_normalises_the_halves(tmp_path, tiny, parameterization):
+    settings = {**tiny, **AUGMENTED, "data.limit": 200, "train.parameterization": parameterization}
     (tmp_path / "config.toml").write_text(to_toml(build({**settings, "machine.processes": 2})))
     _ranks(FIVE_STEPS, tmp_path / "config.toml", tmp_path)
     found, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))

@@ -1,27 +1,27 @@
 """The Sign-In flow of one coordinate as an ODE, on the population or on samples.
 
 On either side of w = 0, a' = S_a C w (s - a w) and w' = S_w C a (s - a w), with the C and s of that side and
-the metric S = sqrt(beta^2 + 4 theta^2) >= beta > 0 of each weight. With g = S - beta, c = g(a) - g(w) is
-conserved on both sides, as g_a' = 4 a w C (s - a w) = g_w'; and g >= 0 grows with |theta|. Therefore:
+the metric S = sqrt(beta^2 + 4 theta^2) >= beta > 0 of each weight. The distance g = S - beta grows with
+|theta|, and g_a' = 4 C a w (s - a w) = g_w'. So c = g(a) - g(w) is conserved, on both sides of w = 0.
+The product obeys (a w)' = C (S_w a^2 + S_a w^2) (s - a w): it always moves to s. The cases are:
 
-- c > 0: g(a) >= c, so `a` keeps its sign. w = 0 means a = +-a_0 with g(a_0) = c, and there w' = beta_w C a s.
-  As (a w)' = C (S_w a^2 + S_a w^2) (s - a w), a product with the sign of s goes to s, and never passes 0; one
-  with the opposite sign rises to 0 at a speed of at least C S_w a^2 |s|, hence in finite time. If s = 0, a w
-  and w decay, but never reach 0. So w = 0 is reached from the side sign(w) iff C > 0 and a w s < 0. There the
-  other side decides: if its w' = beta_w C a s leads on, w crosses, and then a w has the sign of that side's s,
-  so w never returns; if not, or if C = 0 or s = 0 there, both sides push to w = 0, and w sticks.
-- c = 0: |a| and |w| reach 0 together, at the saddle (0, 0), where they decay like
-  exp(-C |s| sqrt(beta_a beta_w) t), or more slowly if s = 0: never in finite time. `a` and w keep their signs.
-- c < 0: g(w) >= -c, so w keeps its sign. If a w s < 0, `a` passes 0, where a' = beta_a C w s, and a w goes to
-  s; a start at a = 0 moves at once.
-- A start at w = 0 stays, because phi'(0) = 0; so does any start on a side with C = 0.
+- c > 0: g(a) >= c, so `a` keeps its sign and |a| >= a_0, where g(a_0) = c. If a w has the sign of s, it keeps
+  it, and w never reaches 0. If it has the opposite sign, its speed is at least C beta_w a_0^2 |s|, so it
+  reaches 0 in finite time, with a = +-a_0. If s = 0, w decays and never reaches 0. So w = 0 is reached iff
+  C > 0 and a w s < 0. There w' = beta_w C a s with the C and s of the other side. If it leads onto that side,
+  w crosses; then a w has the sign of that side's s, so w does not return. Otherwise w sticks at 0.
+- c = 0: `a` and w can only reach 0 together, at the saddle (0, 0), where they decay like
+  exp(-C |s| sqrt(beta_a beta_w) t), or more slowly if s = 0. It takes for ever, and both keep their signs.
+- c < 0: g(w) >= -c, so w keeps its sign. If a w s < 0, `a` passes 0, where a' = beta_a C w s, and then a w
+  goes to s. A start at a = 0 does the same.
+- A start at w = 0 stays, because phi'(0) = 0. A start on a side with C = 0 stays as well.
 
-These are the cases of plain weights, with this c in place of a^2 - w^2: `problem.status.line_status` holds.
+These are the cases of plain weights, but for the definition of c, so `problem.status.line_status` applies.
 
-The conserved law leaves one ODE: for p_w = asinh(2 w/beta_w)/2 if c >= 0, with p_w' = C a (s - a w); for p_a
-if c < 0. The other weight has a constant sign, and the law gives its size without cancellation, as g adds to
-|c|. So c cannot drift, and the flow to the saddle stays on its way. For theta >> beta, p is a logarithm and
-resolves a sign change at the scale beta; max(1, beta) p is stored, which is theta for theta << beta.
+The conserved law leaves one ODE, for p_w = asinh(2 w/beta_w)/2 if c >= 0, with p_w' = C a (s - a w), and for
+p_a if c < 0. The other weight keeps its sign; its size follows from g, to which |c| is added, so no digits
+cancel. c cannot drift, and a start with c = 0 cannot miss the saddle. If theta >> beta, p is a logarithm, so
+the ODE stays smooth where a weight passes 0. The solver uses max(1, beta) p, which is theta if theta << beta.
 """
 
 import math
@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from singleneuron.flows.line import (
     ATOL_PER_SIZE,
+    LEAST_W,
     LEAVES,
     NEGATIVE,
     SLOPE,
@@ -48,22 +49,21 @@ from singleneuron.kernels.dop853_step import workspace
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Line
 
-# Further parameters: beta of the weight in y, beta and sign of the other weight, |c|, the factor y/p of the
-# coordinate, and how near to its target a trajectory must be to be finished by `approach`; 0 for never.
-OWN, OTHER, SIGN, BALANCE, UNIT, NEAR, PARAMETERS = range(6, 13)
+# Further parameters: beta of the weight in y, beta and sign of the other weight, the root of |c|, the factor
+# y/p of the coordinate, and how near to its target `approach` finishes a trajectory; 0 for never.
+OWN, OTHER, SIGN, ROOT, UNIT, NEAR, PARAMETERS = range(6, 13)
 NEAR_PER_ROOT = 0.1
 """`approach` takes over within NEAR_PER_ROOT sqrt(rtol) of the target; its error is of second order."""
-LEAST_RTOL = 1e-13
-"""Small starts need a smaller rtol, but none below this is of use, because of rounding."""
 
 
 @routine
 def weights(y, p):
     """Return (own, other): the weight with the coordinate y, and the weight that the conserved law gives."""
     x = math.sinh(y / p[UNIT])
-    distance = p[BALANCE] + 2.0 * (p[OWN] * x) * x
+    # The square root of |c| + g(own), as g = 2 beta x^2 underflows where the weights do not.
+    root = math.hypot(p[ROOT], math.sqrt(2.0 * p[OWN]) * x)
     own = p[OWN] * x * math.sqrt(1.0 + x * x)
-    return own, 0.5 * p[SIGN] * math.sqrt(distance) * math.sqrt(distance + 2.0 * p[OTHER])
+    return own, 0.5 * p[SIGN] * root * math.hypot(root, math.sqrt(2.0 * p[OTHER]))
 
 
 @routine
@@ -94,16 +94,25 @@ def field(y, p, out):
 
 
 @routine
+def remaining(y, own, other, p):
+    """Return how far the coordinate y is from where `approach` takes over: <= 0 where it may, else > 0."""
+    if p[TARGET] == 0.0:
+        return abs(y) - p[NEAR] * min(1.0, p[ROOT])
+    if own * other * p[TARGET] <= 0.0:
+        return 1.0
+    return abs(speed(own, other, p)) / rate(own, other, p) - p[NEAR] * min(1.0, abs(y))
+
+
+@routine
 def gauge(y, p, g):
-    """Fill g as `line.measure` does; near the target, `approach` is an event as well."""
+    """Fill g as `line.measure` does; near the target, it is also an event that `approach` takes over."""
     own, other = weights(y[0], p)
     if p[NEGATIVE] > 0.0:
         measure(own, other, p, g)
     else:
         measure(other, own, p, g)
-    if p[NEAR] > 0.0 and g[0] > 0.0 and own * other * p[TARGET] > 0.0:
-        reach = p[NEAR] * rate(own, other, p) * min(1.0, abs(y[0]))
-        g[0] = min(g[0], max(g[1], abs(speed(own, other, p)) - reach))
+    if p[NEAR] > 0.0 and g[0] > 0.0:
+        g[0] = min(g[0], max(g[1], remaining(y[0], own, other, p)))
 
 
 solve = build(field, gauge)
@@ -111,19 +120,21 @@ solve = build(field, gauge)
 
 @routine
 def approach(y, p, t):
-    """Return the coordinate a time t after y, linearized at y: at a target, an explicit solver is slow."""
+    """Return the coordinate a time t after y, linearized about a target, where an explicit solver is slow."""
     own, other = weights(y, p)
-    decay = rate(own, other, p)
-    return y - speed(own, other, p) * math.expm1(-decay * t) / decay
+    decay = rate(own, other, p) * t
+    if p[TARGET] == 0.0:
+        return y * max(math.exp(-decay), LEAST_W)  # 0 is not reached, and the sign stays
+    return y - speed(own, other, p) * math.expm1(-decay) / rate(own, other, p)
 
 
 @routine
-def enter(start, c, beta_a, beta_w, y, p):
+def enter(start, c, betas, y, p):
     """Set the coordinate y and the parameters, other than those of a side, of the trajectory from `start`."""
     negative = c < 0.0
     own, other = (start[0], start[1]) if negative else (start[1], start[0])
-    p[NEGATIVE], p[BALANCE] = 1.0 if negative else 0.0, abs(c)
-    p[OWN], p[OTHER] = (beta_a, beta_w) if negative else (beta_w, beta_a)
+    p[NEGATIVE], p[ROOT] = 1.0 if negative else 0.0, math.sqrt(abs(c))
+    p[OWN], p[OTHER] = betas if negative else (betas[1], betas[0])
     p[SIGN], p[UNIT] = np.sign(other), max(1.0, p[OWN])
     y[0] = 0.5 * p[UNIT] * math.asinh(2.0 * own / p[OWN])
 
@@ -134,7 +145,7 @@ def leave(y, p, reason, t, filled, times, limit, record, path, end):
     for i in range(filled):
         pair(record[i, 0], p, path[i])
     pair(y[0], p, end)
-    approaches = reason == EVENT and p[NEAR] > 0.0 and end[0] * end[1] * p[TARGET] > 0.0
+    approaches = reason == EVENT and p[NEAR] > 0.0 and remaining(y[0], *weights(y[0], p), p) <= p[NEAR]
     for i in range(filled, times.size):
         pair(approach(y[0], p, times[i] - t) if approaches else y[0], p, path[i])
     if not limit:
@@ -142,31 +153,16 @@ def leave(y, p, reason, t, filled, times, limit, record, path, end):
 
 
 @routine
-def follow(
-    start,
-    c,
-    beta_a,
-    beta_w,
-    statistics,
-    times,
-    rtol,
-    atol,
-    limit,
-    t_certain,
-    tolerance,
-    path,
-    end,
-    record,
-    work,
-):
+def follow(start, c, betas, statistics, times, options, path, end, record, work):
     """Follow one trajectory across w = 0; return (reason, time decided)."""
+    rtol, atol, limit, t_certain, tolerance = options
     side = 1 if start[1] > 0.0 else -1
     # phi'(0) = 0: a start at w = 0 stays.
     if start[1] == 0.0 or statistics[0 if side > 0 else 2] == 0.0:
         path[:], end[:] = start, start
         return END, 0.0
     y, p = np.empty(1), np.empty(PARAMETERS)
-    enter(start, c, beta_a, beta_w, y, p)
+    enter(start, c, betas, y, p)
     p[TOL], p[NEAR] = tolerance, 0.0 if limit else NEAR_PER_ROOT * math.sqrt(rtol)
     # Passing the saddle (0, 0) multiplies errors by 1/|y|, so a small start needs a small tolerance.
     near = atol * min(1.0, ATOL_PER_SIZE * max(abs(start[0]), abs(start[1])))
@@ -186,32 +182,15 @@ def follow(
 
 
 @kernel(parallel=True)
-def _follow(
-    start,
-    c,
-    beta_a,
-    beta_w,
-    statistics,
-    times,
-    rtol,
-    atol,
-    limit,
-    t_certain,
-    tolerance,
-    path,
-    end,
-    reason,
-    time,
-):
+def _follow(start, c, betas, statistics, times, options, path, end, reason, time):
     """Follow each start separately, with one workspace per block of starts."""
     blocks = min(start.shape[0], 64)
     for block in prange(blocks):
         record, work = np.empty((times.size, 1)), workspace(1)
         for b in range(block, start.shape[0], blocks):
             reason[b], time[b] = follow(
-                start[b], c[b], beta_a, beta_w, statistics[b], times, rtol, atol, limit, t_certain, tolerance,
-                path[b], end[b], record, work,
-            )  # fmt: skip
+                start[b], c[b], betas, statistics[b], times, options, path[b], end[b], record, work
+            )
 
 
 def line_flow(
@@ -273,7 +252,7 @@ def line_flow(
     c = np.array(np.broadcast_to(c, size), dtype=float)
     path, end = np.empty((size, times.size, 2)), np.empty((size, 2))
     reason, time = np.empty(size, dtype=np.int64), np.empty(size)
-    problem = float(beta_a), float(beta_w), broadcast_line(line, size)
+    betas, statistics = (float(beta_a), float(beta_w)), broadcast_line(line, size)
     options = float(rtol), float(atol), limit, float(t_certain), float(tolerance)
-    _follow(start, c, *problem, times, *options, path, end, reason, time)
+    _follow(start, c, betas, statistics, times, options, path, end, reason, time)
     return path, end, reason, time

@@ -59,6 +59,7 @@ from singleneuron.flows.sign_in.population_field import (
 from singleneuron.kernels.compiling import kernel, routine
 from singleneuron.kernels.dop853 import EVENT, FAILED, build
 from singleneuron.kernels.dop853_step import workspace
+from singleneuron.kernels.vectors import put
 from singleneuron.parameterization import Parameterization, distance
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import LEAST_BALANCE
@@ -94,7 +95,8 @@ def enter(a, w, v, c, betas, lost, tolerance, near, y, p):
     numbers[UNIT] = numbers[PER_UNIT] = 1.0
     y[A], y[FIRST] = a, first
     set_ratios(w, v, largest, betas[1], ratios)
-    numbers[UNIT] = 1.0 / (TINY_NORM * min(1.0, weights(y, p)[4]))
+    rest = weights(y, p)[4]
+    numbers[UNIT] = 1.0 / (TINY_NORM * (min(1.0, rest) if rest > 0.0 else 1.0))
     numbers[PER_UNIT] = 1.0 / numbers[UNIT]
     y[A], y[FIRST] = a * numbers[UNIT], first * numbers[UNIT]
 
@@ -138,21 +140,25 @@ def leave(y, p, w, v, reason, t, filled, times, limit, record, path, end):
     outer(y, p, w, v, end)
     later = np.empty(y.size)
     for i in range(filled, times.size):
-        path[i] = end
+        put(path[i], end)
         if reason == EVENT and end[0] > 0.0:
             approach(y, p, times[i] - t, later)
             outer(later, p, w, v, path[i])
         elif reason == EVENT:
             # w is so small that its metric is beta_w, and that it fades at the rate beta_w a^2/2.
-            path[i, 1:] *= math.exp(-0.5 * p[0][BETA_W] * end[0] * end[0] * (times[i] - t))
+            fade = math.exp(-0.5 * p[0][BETA_W] * end[0] * end[0] * (times[i] - t))
+            for j in range(w.size):
+                path[i, 1 + j] *= fade
     if not limit:
-        end[:] = path[-1]
+        put(end, path[-1])
 
 
 @kernel(parallel=True)
 def _follow(a, w, v, c, betas, lost, times, rtol, atol, limit, t_certain, tolerance, path, end, reason, time):
     """Follow each start separately, with one workspace per block of starts."""
-    k, blocks = int(np.count_nonzero(v)), min(a.size, 64)
+    k, blocks = 0, min(a.size, 64)
+    for i in range(v.size):
+        k += 1 if v[i] != 0.0 else 0
     unknowns = 2 + max(k, 1)
     # From here on `approach` finishes a trajectory; its error is below rtol/10.
     near = 0.0 if limit else min(0.1 * math.sqrt(rtol), tolerance)

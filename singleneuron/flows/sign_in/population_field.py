@@ -13,8 +13,8 @@ A, FIRST, LOG_LARGEST = range(3)
 # Rows of `ratios`: C, D and e^(-(z - z_max)) of each weight across the target.
 COSH, SINH, FADE = range(3)
 
-# Numbers: the betas; the sign of a if c >= 0 (else 0); c; the unknown that stands for a = 1, and its inverse; an
-# entry of the target; 1 - nu^2; the tolerance; the distance from the target for `approach`.
+# Numbers: the betas; the sign of a if c >= 0 (else 0); c; UNIT and its inverse; an entry of the target;
+# 1 - nu^2; the tolerance; the distance from the target at which `approach` takes over.
 BETA_A, BETA_W, SIGMA, C, UNIT, PER_UNIT, ENTRY, LOST, TOL, NEAR, NUMBERS = range(11)
 
 LOG_TINY = math.log(TINY_NORM)

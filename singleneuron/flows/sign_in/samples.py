@@ -234,8 +234,8 @@ def sample_flow(
 
     def run(part: range) -> None:
         m, d = planes.x.shape
-        work = tuple(np.empty((rows, width)) for rows in (ROWS, ROWS, DEGREE))
-        work = work[0], work[1], np.empty(width), work[2], np.empty(width)
+        stages, state = (ROWS, width), (width,)
+        work = tuple(np.empty(shape) for shape in (stages, stages, state, (DEGREE, width), state))
         p = metric_cell(empty_cell(m, d), planes, beta_a, beta_w)
         scratch = empty_watch(m, d), empty_coefficients(d), work
         for i in part:

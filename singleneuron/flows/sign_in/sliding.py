@@ -58,13 +58,15 @@ def metric_cell(cell: Cell, planes: Hyperplanes, beta_a: float, beta_w: float) -
     """Give a cell the metric of Sign-In."""
     most, d = cell.basis.shape
     return MetricCell(
-        cell,
-        planes.x,
-        np.array([beta_a, beta_w], dtype=np.float64),
-        *np.empty((2, d)),
-        *np.empty((2, most, d)),
-        np.zeros((most, most)),
-        np.arange(most),
+        cell=cell,
+        x=planes.x,
+        beta=np.array([beta_a, beta_w], dtype=np.float64),
+        root=np.empty(d),
+        force=np.empty(d),
+        rows=np.empty((most, d)),
+        basis=np.empty((most, d)),
+        lower=np.zeros((most, most)),
+        order=np.arange(most),
     )
 
 

@@ -25,9 +25,9 @@ from singleneuron.flows.result import (
     reported_chunks,
     times_reached,
 )
+from singleneuron.flows.samples.limits import MOVING
 from singleneuron.flows.sign_in import descent, line, population, samples
 from singleneuron.flows.task import Task, check_length
-from singleneuron.flows.samples.limits import MOVING
 from singleneuron.kernels.dop853 import AMBIGUOUS, CERTAIN, CONVERGED, END, FAILED
 from singleneuron.parameterization import Parameterization
 from singleneuron.problem.arguments import Array
@@ -38,8 +38,8 @@ from singleneuron.problem.status import Status, line_status, population_status
 HORIZON = 1e10
 """With t_end = inf, a trajectory on the population whose outcome is still open at this time is undecided.
 
-It is later than `task.HORIZON`: Sign-In passes near the saddle a = 0, w antiparallel to the target, where all is
-slow. So are the steps: a later horizon costs next to nothing.
+It is later than `task.HORIZON`, because Sign-In passes near the saddle a = 0, theta = pi, where everything is
+slow. The solver's steps grow there, so that a later horizon costs next to nothing.
 """
 
 Ends = tuple[Array, NDArray[np.int8], Array]
@@ -85,8 +85,14 @@ class Part:
         targets = max(1, int(np.count_nonzero(self.v)))
         return replace(self.problem, x=self.problem.x[:, self.columns], targets=targets)
 
+    @property
+    def factors(self) -> dict[str, Any]:
+        """The arguments of descent on m and u."""
+        betas = {"beta_a": self.product.beta_a, "beta_w": self.product.beta_w}
+        return betas | {"reset_every": self.product.reset_every}
+
     def balance(self, ends: Array) -> Array:
-        """The balance of states (B, 1 + d)."""
+        """Compute the balance of states (B, 1 + d)."""
         return self.product.balance(State(ends[:, 0], ends[:, 1:]))
 
     @property
@@ -126,7 +132,7 @@ def train_sign_in(
             size = CHUNK if run is _line else SLOW_CHUNK
             for i in reported_chunks(group, done, starts.size, size, progress):
                 found, status[i], time[i] = run(part, starts.a[i], starts.w[np.ix_(i, columns)], c[i], i)
-                path[:, i, 0], path[np.ix_(range(rows), i, columns + 1)] = found[..., 0], found[..., 1:]
+                path[:, i, 0], path[np.ix_(np.arange(rows), i, columns + 1)] = found[..., 0], found[..., 1:]
             done += group.size
     path[task.times == 0, :, 0], path[task.times == 0, :, 1:] = starts.a, starts.w
     path = path if task.path else path[-1]
@@ -202,14 +208,14 @@ def _descend_population(part: Part, a: Array, w: Array, c: Array, index: NDArray
     """Run gradient descent on (m, u) and the population loss."""
     rate, steps = descent_steps(part.task)
     path, end, reason, step = descent.descend_population(
-        a, w, part.v, *part.betas, steps, rate,
-        reset_every=part.product.reset_every, limit=part.task.limit, tolerance=part.task.tolerance,
+        a, w, part.v, part.overlap, steps, rate, **part.factors, limit=part.task.limit,
+        tolerance=part.task.tolerance,
     )  # fmt: skip
     path = end[None] if part.task.limit else np.moveaxis(path, 1, 0)
     p, q = population.across(end[:, 1:], part.v)
     overlap = np.full(a.size, part.overlap)
     status = descent_status(Reduced(end[:, 0], p, q), reason, overlap, part.task.tolerance)
-    return path, status, step * rate
+    return path, status, step.astype(np.float64) * rate
 
 
 def _descend_sample(part: Part, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> Ends:
@@ -217,9 +223,8 @@ def _descend_sample(part: Part, a: Array, w: Array, c: Array, index: NDArray[np.
     data, task = part.sample, part.task
     rate, steps = descent_steps(task)
     path, end, reason, step = descent.descend_sample(
-        data.x, data.y, a, w, *part.betas, steps, rate, reset_every=part.product.reset_every,
-        label_noise=task.label_noise, seed=task.seed, trajectory=index, limit=task.limit,
-        tolerance=task.tolerance,
+        data.x, data.y, a, w, steps, rate, **part.factors, label_noise=task.label_noise, seed=task.seed,
+        trajectory=index, limit=task.limit, tolerance=task.tolerance,
     )  # fmt: skip
     path = end[None] if task.limit else np.moveaxis(path, 1, 0)
     fate = np.full(a.size, MOVING)  # with label noise, a trajectory never comes to rest for good
@@ -232,4 +237,8 @@ def _descend_sample(part: Part, a: Array, w: Array, c: Array, index: NDArray[np.
     fate = np.where(reason == CERTAIN, CONVERGED, fate)  # further steps change nothing
     # Descent does not conserve the balance.
     open_end = np.full(a.size, -np.inf)
-    return path, fated_status(data, end, open_end, part.overlap, task, reason, fate, None), step * rate
+    return (
+        path,
+        fated_status(data, end, open_end, part.overlap, task, reason, fate, None),
+        step.astype(np.float64) * rate,
+    )

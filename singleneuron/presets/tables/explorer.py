@@ -20,10 +20,10 @@ from singleneuron.problem.status import Status
 class Explorer(PresetPart):
     """Each start of a map over (a(0), w_1(0)), with its path in the plane (a, w_1) and its loss by level.
 
-    The starts are those of `success_map`, trained on the population under each of `parameterizations`. IMP, WR (rewound to `rewind_time`) and
-    LRR share the path of the dense level; each has its own path for the last level. Paths are integrated at
-    `fine` geometrically spaced times from `first` to `t_end`. Each path keeps `points` of these times, chosen
-    so that they divide its length about evenly.
+    The starts are those of `success_map`, trained on the population under each of `parameterizations`. IMP,
+    WR (rewound to `rewind_time`) and LRR share the path of the dense level; each has its own path for the
+    last level. Paths are integrated at `fine` geometrically spaced times from `first` to `t_end`. Each path
+    keeps `points` of these times, chosen so that they divide its length about evenly.
     """
 
     kind: Literal["explorer"]

@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 
 import singleneuron as sn
-from singleneuron.experiments.settings import MapSettings
 from singleneuron.experiments.plane import predicted_edge
+from singleneuron.experiments.settings import MapSettings
 from singleneuron.flows.result import Progress
 from singleneuron.presets.tables.common import ExperimentPart, PresetPart, problem_of
 

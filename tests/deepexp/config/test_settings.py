@@ -12,6 +12,8 @@ from deepexp.config.algorithms import POLICIES, LevelPolicy, policy
 from deepexp.config.build import build
 from deepexp.config.protocols import PROFILES, PROTOCOLS
 
+SIGN_IN = {"train.parameterization": "sign-in"}
+
 
 def _leaves(tree, prefix=""):
     for key, value in tree.items():
@@ -63,6 +65,7 @@ def test_run_id_depends_on_every_field():
         "train.schedule_per": "step",
         "train.evaluate": "epoch",
         "train.signs": "epoch",
+        "train.cycles": "cumulative",
         "pruning.score": "random",
         "pruning.scope": "layer",
         "perturbation.scope": "layer",
@@ -81,6 +84,7 @@ def test_run_id_depends_on_every_field():
     skip |= {"data.classes", "data.size", "data.resized_crop", "data.test_size"}
     skip |= {"pruning.budget", "pruning.snip_batches", "pruning.synflow_steps"}
     skip |= {"train.warmup", "train.warmup_epochs", "machine.stack"}
+    skip |= {"train.parameterization", "train.beta", "train.reset_epochs"}
     for key, value in _leaves(base):
         if key in skip:  # valid only together with others; below
             continue
@@ -125,6 +129,9 @@ def test_run_id_depends_on_every_field():
         {"algorithm": "donor-signs", "donor": "b"},
         {"machine.stack": [0, 1]},
         {"machine.stack": [0, 2]},
+        {"train.parameterization": "sign-in"},
+        {"train.parameterization": "sign-in", "train.beta": 2.0},
+        {"train.parameterization": "sign-in", "train.reset_epochs": 1},
     ):
         run_id = build(settings).run_id
         assert run_id not in seen
@@ -155,6 +162,15 @@ def test_run_id_depends_on_every_field():
         ({"train.warmup": "before", "train.warmup_epochs": 1.5}, "must be a whole number"),
         ({"train.lr_min": 0.1}, "lr_min must be below lr = 0.1, got 0.1"),
         ({"train.rise_from": 1.0}, "train.rise_from must be less than 1"),
+        ({"train.parameterization": "signin"}, "train.parameterization must be 'plain' or 'sign-in'"),
+        ({**SIGN_IN, "train.beta": 0.0}, "train.beta must be greater than or equal to 0.000001, got 0.0"),
+        ({**SIGN_IN, "train.beta": 1e20}, "train.beta must be less than or equal to 1000000, got 1e+20"),
+        ({**SIGN_IN, "train.beta": math.nan}, "train.beta must be"),
+        ({**SIGN_IN, "train.reset_epochs": -1}, "train.reset_epochs must be greater than or equal to 0"),
+        ({**SIGN_IN, "train.reset_epochs": 1.5}, "train.reset_epochs must be"),
+        ({"train.beta": 2.0}, "beta has no effect with parameterization = 'plain', got 2.0; leave it out"),
+        ({"train.reset_epochs": 3}, "reset_epochs has no effect with parameterization = 'plain', got 3"),
+        ({"algorithm": "wr", "train.cycles": "cumulative"}, "needs policy.schedule = 'start'"),
         ({"seed": -1}, "seed must be greater than or equal to 0"),
         ({"machine.threads": 100_000}, "machine.threads must be less than or equal to 1024, got 100000"),
         ({"machine.stack": [0]}, "stack must have at least two seeds, all different, got [0]"),

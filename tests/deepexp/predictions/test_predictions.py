@@ -10,6 +10,7 @@ from scipy import stats
 from deepexp.predictions import decide as decide_module
 from deepexp.predictions import estimates, predictions
 from deepexp.predictions.decide import decide, decide_ratio
+from deepexp.predictions.statistics import fieller
 from tests.deepexp import planted
 
 HALF = stats.t.ppf(0.975, 2) / math.sqrt(3)  # of three values: interval = mean +- HALF * deviation
@@ -108,9 +109,14 @@ ZERO = (0.0, 0.0, 0.0)
 @pytest.mark.parametrize(("planted_gap", "text"), ANSWERS)
 @pytest.mark.parametrize(
     ("identifier", "plus", "minus"),
-    [("P1", "lrr", "imp"), ("P2", "imp_on_lrr", "imp"), ("P3", "lrr_on_imp", "imp")],
+    [
+        ("P1", "lrr", "imp"),
+        ("P2", "imp_on_lrr", "imp"),
+        ("P3", "lrr_on_imp", "imp"),
+        ("P12", "lrr_sign_in", "lrr"),
+    ],
 )
-def test_p1_to_p3_compare_at_low_density(identifier, plus, minus, planted_gap, text):
+def test_p1_to_p3_and_p12_compare_at_low_density(identifier, plus, minus, planted_gap, text):
     common = np.array([1.0, -2.0, 7.0])  # what a seed brings all its arms takes no part
     found = _one(identifier, _arms(**{plus: common + planted_gap, minus: common}))
     assert str(found.verdict) == text
@@ -244,6 +250,76 @@ def test_p8_is_the_share_of_lrrs_lead_and_p8b_of_the_gap_on_its_masks(identifier
         assert int(found.verdict.needed) > 3
 
 
+def _random_arms(gain):
+    """Networks pruned at initialisation: gains of half, once and one and a half times `gain`, in points."""
+    arms = {}
+    for density, share in ((0.2, 0.5), (0.1, 1.0), (0.05, 1.5)):
+        common = np.array([0.7, 0.6, 0.8])[:, None] * density + np.zeros(SHAPE)
+        arms |= {
+            f"erk-{density}": common,
+            f"erk-sign-in-{density}": common + share * np.array(gain)[:, None] / 100,
+        }
+    return arms
+
+
+@pytest.mark.parametrize(("planted_gain", "text"), ANSWERS)
+def test_p9_is_the_mean_gain_of_networks_pruned_at_initialisation(planted_gain, text):
+    """All three densities count, one of 0.2 too; LRR's arms in the same tables take no part."""
+    found = _one("P9", {**_random_arms(planted_gain), **_arms(lrr=SUPPORTED, lrr_sign_in=NOT_SUPPORTED)})
+    assert str(found.verdict) == text
+    assert found.estimate is not None
+    np.testing.assert_allclose(found.estimate.values, planted_gain, atol=1e-12)
+
+
+def test_p9_takes_no_seed_that_lacks_a_density():
+    found = _one("P9", _random_arms(SUPPORTED), missing=[("digits", "erk-sign-in-0.05", 1)])
+    assert (found.verdict.n, found.verdict.word) == (2, "INCONCLUSIVE")
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        ((0.100, 0.102, 0.098), "SUPPORTED"),
+        ((0.0060, 0.0061, 0.0059), "SUPPORTED (below the margin)"),
+        ((0.0, 0.001, -0.001), "NOT SUPPORTED"),
+        ((0.1, -0.1, 0.05), "INCONCLUSIVE"),
+    ],
+)
+def test_p10_counts_flips_per_survivor_from_initialisation(more, text):
+    """0.2 flips per survivor without Sign-In, a few more with it; 5 % of the mean of all networks."""
+    arms, flips = _random_arms(ZERO), {}
+    for name in arms:
+        kept = np.floor(float(name.split("-")[-1]) * planted.TOTAL + 0.5)
+        flips[name] = kept * (0.2 + np.array(more) * ("sign-in" in name))
+    found = _one("P10", arms, flips=flips)
+    np.testing.assert_allclose(found.estimate.values, more, atol=1e-12)
+    assert found.margin == pytest.approx(0.05 * (0.2 + np.mean(more) / 2))
+    assert str(found.verdict).removesuffix(f" (n = {found.verdict.needed})") == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        ((0.8, 0.82, 0.78), "SUPPORTED"),
+        ((0.2, 0.22, 0.18), "NOT SUPPORTED"),
+        ((0.55, 0.75, 0.35), "INCONCLUSIVE"),
+    ],
+)
+def test_p11_is_the_share_of_lrrs_lead_that_cycles_do_not_explain(share, text):
+    common = np.array([1.0, -2.0, 7.0])
+    arms = {"imp": common, "lrr": common + GAP, "imp_cycles": common + GAP * (1 - np.array(share))}
+    found = _one("P11", _arms(**arms))
+    assert found.verdict.word == text
+    assert found.verdict.estimate == pytest.approx((GAP * share).mean() / GAP.mean())
+    low, high = fieller(GAP * share, GAP)
+    assert (found.verdict.low, found.verdict.high) == pytest.approx((float(low), float(high)))
+
+
+def test_p11_is_not_run_without_a_lead():
+    found = _one("P11", _arms(imp=ZERO, lrr=INCONCLUSIVE, imp_cycles=ZERO))
+    assert str(found.verdict).startswith("NOT RUN (the denominator must be SUPPORTED > 0")
+
+
 def test_p8_is_not_run_unless_the_gap_is_there():
     over = np.array([0.5, 0.6, 0.4])
     for gap, word in ((INCONCLUSIVE, "INCONCLUSIVE (n = 18)"), (NOT_SUPPORTED, "NOT SUPPORTED")):
@@ -277,6 +353,10 @@ def test_a_seed_without_all_its_runs_takes_no_part():
         ("P7", {"imp_w1": ZERO, "lrr_w1": ZERO}, "a slope needs arms of at least two widths, got 1"),
         ("P8", {"imp": ZERO, "lrr": ZERO}, "there is no arm signs-on-lrr here"),
         ("P8b", {"imp": ZERO, "lrr": ZERO}, "there is no arm imp-on-lrr here"),
+        ("P9", {"erk_0.2": ZERO, "erk_sign_in_0.2": ZERO}, "there is no arm erk-sign-in-0.1 here"),
+        ("P10", {"erk_0.2": ZERO, "erk_0.1": ZERO}, "there is no arm erk-0.05 here"),
+        ("P11", {"imp": ZERO, "lrr": ZERO}, "there is no arm imp-cycles here"),
+        ("P12", {"lrr": ZERO}, "there is no arm lrr-sign-in here"),
     ],
 )
 def test_what_cannot_be_decided_is_not_run_and_says_why(identifier, arms, why):
@@ -305,8 +385,8 @@ def test_the_table_has_a_row_a_panel_and_p7b_with_p7():
         *[(name, panel, "NOT RUN") for name in ("P7", "P7b") for panel in ("cifar10", "cifar100")],
     ]
     np.testing.assert_allclose(table["values"][0], SUPPORTED)
-    with pytest.raises(ValueError, match=r"predictions must be among P1, .*, got P9$"):
-        predictions.verdict_table(("P9",), {"levels": levels, "signs": planted.signs(levels)})
+    with pytest.raises(ValueError, match=r"predictions must be among P1, .*, got P99$"):
+        predictions.verdict_table(("P99",), {"levels": levels, "signs": planted.signs(levels)})
     assert np.isnan(table["values"][3:]).all()
 
 

@@ -8,12 +8,13 @@ import pytest
 from deepexp.cli import main
 from deepexp.config.protocols import PROTOCOLS
 from deepexp.config.sections import Machine
+from deepexp.predictions import published
 from deepexp.recipes import plan, recipe
 from deepexp.schedule import costs
 
 RECIPES = [
-    *("criteria", "fig2b", "fig2c", "fig2d", "fig3", "fig4", "fig5", "imagenet", "laptop", "perturb"),
-    *("random", "signs-vs-amplitudes", "smoke", "width"),
+    *("criteria", "cyclic", "fig2b", "fig2c", "fig2d", "fig3", "fig4", "fig5", "imagenet", "laptop"),
+    *("perturb", "random", "sign-in", "signs-vs-amplitudes", "smoke", "width"),
 ]
 SMALL = """
 question = "Which?"
@@ -82,7 +83,14 @@ def test_smoke_is_digits_for_two_seeds_on_one_thread(name):
     assert {run.config.seed for run in runs} == {0, 1}
     for run in runs:
         config = run.config
-        assert (config.data.dataset, config.machine.threads, config.pruning.levels) == ("digits", 1, 3)
+        assert (config.data.dataset, config.machine.threads) == ("digits", 1)
+        if run.arm.startswith("erk-"):  # pruned once, at initialisation
+            assert (config.pruning.levels, config.pruning.initial_density) == (
+                0,
+                float(run.arm.split("-")[-1]),
+            )
+            continue
+        assert config.pruning.levels == 3
         assert config.pruning.run or config.pruning.keep == 0.5 or config.pruning.initial_density == 0.125
 
 
@@ -286,7 +294,7 @@ def test_a_recipe_may_be_a_file(tmp_path):
         ),
         (
             'source = "a test"',
-            'source = "a test"\npredictions = ["P12"]',
+            'source = "a test"\npredictions = ["P99"]',
             "every prediction must be one of P1, ",
         ),
     ],
@@ -355,3 +363,40 @@ def test_a_missing_data_set_names_recipe_and_key(tmp_path, capsys, monkeypatch):
         assert error.count("\n") == 1
         assert error.startswith("deepexp: recipe fig3: panels.cifar10.data.dataset: cifar10 must be in ")
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("profile", ["smoke", "short", "full"])
+def test_sign_in_compares_arms_that_differ_in_the_parameterization_alone(profile):
+    runs = {(run.arm, run.config.seed): run.config for run in plan.runs("sign-in", profile=profile)}
+    assert {arm for arm, _ in runs} == {
+        *(f"erk{name}-{density}" for name in ("", "-sign-in") for density in (0.2, 0.1, 0.05)),
+        *("lrr", "lrr-sign-in"),
+    }
+    for (arm, seed), config in runs.items():
+        if "sign-in" in arm:
+            plain = runs[arm.replace("-sign-in", ""), seed]
+            assert _differ(config, plain) == {"train.parameterization", "train.reset_epochs"}
+            assert (config.train.beta, config.train.reset_epochs > 0) == (1.0, True)
+        if arm.startswith("erk-"):
+            assert config.pruning.initial_density == float(arm.split("-")[-1])
+            assert (config.pruning.source, config.pruning.budget) == ("random", "erk")
+    assert runs["lrr", 0].pruning.kept(runs["lrr", 0].pruning.levels, 10**6) <= 126_000
+
+
+@pytest.mark.parametrize("profile", ["smoke", "short", "full"])
+def test_the_control_of_cyclic_has_imps_masks_and_as_many_cycles_as_lrr(profile):
+    runs = {(run.arm, run.config.seed): run.config for run in plan.runs("cyclic", profile=profile)}
+    for seed in {seed for _, seed in runs}:
+        imp, lrr, control = (runs[arm, seed] for arm in ("imp", "lrr", "imp-cycles"))
+        assert control.pruning.run == imp.run_id
+        assert (control.policy, control.train.cycles) == (imp.policy, "cumulative")
+        for level in range(imp.pruning.levels + 1):
+            assert control.epochs(level) == sum(lrr.epochs(n) for n in range(level + 1))
+
+
+@pytest.mark.parametrize("name", ["sign-in", "cyclic"])
+def test_published_curves_stand_beside_the_arms_of_their_protocol_and_network(name):
+    found = {run.arm: published.matching(run.config) for run in plan.runs(name, profile="full")}
+    plain = {"sign-in": {"lrr"}, "cyclic": {"imp", "lrr"}}[name]
+    assert {arm for arm, curve in found.items() if curve} == plain
+    assert all(found[arm].algorithm == arm for arm in plain)

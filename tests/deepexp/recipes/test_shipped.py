@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -132,3 +133,19 @@ def _fig2d(folder, seeds, epochs):
     assert table.panel.values.tolist() == ["tinyimagenet"]
     assert table.arm.values.tolist() == ["imp", "lrr", "lrr-on-imp"]
     assert table.test_accuracy.notnull().all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "decided"), [("sign-in", ["P9", "P10", "P12"]), ("cyclic", ["P11"])])
+def test_smoke_profiles_of_beyond_the_paper_end_in_verdicts(tmp_path, monkeypatch, name, decided):
+    monkeypatch.chdir(tmp_path)
+    smoke = [name, "--profile", "smoke"]
+    assert main.main(["run", *smoke, "--device", "cpu", "--quiet"]) == 0
+    assert main.main(["reduce", *smoke, "--device", "cpu"]) == 0
+    tables = results.read(tmp_path / f"build/results/{name}.nc")
+    assert tables["verdicts"].prediction.values.tolist() == decided
+    assert set(tables["verdicts"].word.values) <= {"INCONCLUSIVE", "NOT RUN"}  # of two seeds
+    assert np.isfinite(tables["verdicts"]["values"]).all()
+    levels = tables["levels"].sel(panel="digits")
+    last = levels.isel(level=levels.prunings.astype(int))
+    assert (last.test_accuracy > 0.5).all()

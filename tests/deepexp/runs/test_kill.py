@@ -21,8 +21,8 @@ from deepexp.storage import completeness
 DRIVER = """
 import os, signal, sys
 from pathlib import Path
-from deepexp import checkpoint, levels
-from deepexp.config import read
+from deepexp.config.build import read
+from deepexp.runs import checkpoint, run
 deadly, share, checkpoint.PAUSE = int(sys.argv[3]), float(sys.argv[4]), float(sys.argv[5])
 real = os.replace
 def replace(*paths):
@@ -35,14 +35,19 @@ def replace(*paths):
 os.replace = replace
 config = read(Path(sys.argv[1]).read_text())
 print("begins", flush=True)
-for event in levels.run(config, Path(sys.argv[2])):
+for event in run.run(config, Path(sys.argv[2])):
     pass
 """
 
 
 @pytest.mark.slow
-def test_twenty_kills_change_no_bit(tmp_path, same_run):
-    """Ten at any time from the run's start on, ten while a file is written, the very first one among them."""
+@pytest.mark.parametrize(
+    ("parameters", "count"),
+    [({}, 20), ({"train.parameterization": "sign-in", "train.reset_epochs": 3}, 10)],
+    ids=["plain", "sign-in"],
+)
+def test_kills_change_no_bit(tmp_path, same_run, parameters, count):
+    """Half of them at any time, half while a file is written, the very first one among them."""
     settings = {
         "algorithm": "wr",
         "policy.rewind_step": 7,
@@ -50,6 +55,7 @@ def test_twenty_kills_change_no_bit(tmp_path, same_run):
         "data.flip": "random",
         "train.epochs": 10,
         "pruning.levels": 4,
+        **parameters,
     }
     config = build(settings)
     (tmp_path / "config.toml").write_text(to_toml(config))
@@ -57,25 +63,25 @@ def test_twenty_kills_change_no_bit(tmp_path, same_run):
         pass
     killed, dice, kills = tmp_path / "killed", random.Random(0), 0
     while not completeness.is_complete(killed, config):
-        writing = kills % 2 == 0 and kills < 20
+        writing = kills % 2 == 0 and kills < count
         deadly = 0 if not writing else 1 if kills == 0 else dice.randrange(1, 14)
         arguments = [str(tmp_path / "config.toml"), str(killed), str(deadly), str(dice.choice([0, 0.5, 1]))]
         arguments.append(str(dice.choice([0, 0.3, 60])))
         process = subprocess.Popen([sys.executable, "-c", DRIVER, *arguments], stdout=subprocess.PIPE)
         assert process.stdout.readline()
-        if kills < 20 and not writing:
+        if kills < count and not writing:
             time.sleep(dice.uniform(0, 2))
             os.kill(process.pid, signal.SIGKILL)
         process.wait(timeout=120)
         process.stdout.close()
-        if kills >= 20:
+        if kills >= count:
             assert process.returncode == 0
             continue
         assert process.returncode == -signal.SIGKILL, f"the run was over after {kills} kills; make it longer"
         kills += 1
         if kills == 1:  # nothing but the lock and the first file's temporary one
             assert sorted(path.name[:8] for path in killed.iterdir()) == [".config-", "lock"]
-    assert kills == 20
+    assert kills == count
     same_run(tmp_path / "whole", killed)
 
 

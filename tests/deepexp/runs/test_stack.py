@@ -63,8 +63,10 @@ def test_a_stack_is_its_members_side_by_side(name, stem, size, layout):
         torch.testing.assert_close(buffer, torch.stack(own) if own[0].dim() == 0 else torch.cat(own))
 
 
-def test_five_steps_are_those_of_each_alone(tmp_path, tiny):
+@pytest.mark.parametrize("parameterization", ["plain", "sign-in"])
+def test_five_steps_are_those_of_each_alone(tmp_path, tiny, parameterization):
     settings = {**tiny, "data.crop_padding": 1, "data.flip": "random", "train.batch_size": 32}
+    settings["train.parameterization"] = parameterization
     works = [prepare(config, tmp_path) for config in _configs(settings)]
     dense = masks.dense_mask(works[0].net)
     scores = [{name: weight.detach().abs() for name, weight in models.prunable(w.net).items()} for w in works]
@@ -100,11 +102,16 @@ def test_five_steps_are_those_of_each_alone(tmp_path, tiny):
             assert not found.momentum[name][~alive].any()
 
 
-@pytest.mark.parametrize(("algorithm", "rewind_step"), [("imp", 0), ("wr", 2)])
+SIGN_IN = {"train.parameterization": "sign-in", "train.reset_epochs": 1}
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "rewind_step", "more"), [("imp", 0, {}), ("wr", 2, {}), ("lrr", 0, SIGN_IN)]
+)
 def test_a_stack_stopped_after_any_event_ends_as_the_uninterrupted(
-    tmp_path, tiny, algorithm, rewind_step, same_run
+    tmp_path, tiny, algorithm, rewind_step, more, same_run
 ):
-    settings = {"train.epochs": 2, "data.validation": 20, "policy.rewind_step": rewind_step}
+    settings = {"train.epochs": 2, "data.validation": 20, "policy.rewind_step": rewind_step, **more}
     configs = _configs({**tiny, **settings}, algorithm=algorithm)
     whole = _run(configs, tmp_path / "whole")
     assert [[row["kept"] for row in rows] for rows in whole] == [[row["kept"] for row in whole[0]]] * 3

@@ -38,6 +38,14 @@ RECIPES = {
     "width": {"cifar10": [f"{a}-w{w}" for a in ("imp", "lrr") for w in (0.25, 0.5, 1, 2)]},
     "imagenet": {"imagenet": ("imp", "wr", "lrr")},
     "laptop": {"cifar10": STUDY, "cifar100": ("imp", "lrr")},
+    "sign-in": {
+        "cifar10": (
+            *(f"erk{s}-{d}" for s in ("", "-sign-in") for d in (0.2, 0.1, 0.05)),
+            "lrr",
+            "lrr-sign-in",
+        )
+    },
+    "cyclic": {"cifar10": ("imp", "lrr", "imp-cycles")},
 }
 PREDICTIONS = {"laptop": ("P1", "P2", "P3", "P4", "P8"), "width": ("P7",), "criteria": ("P1",)}
 
@@ -89,7 +97,8 @@ def test_every_recipe_has_a_figure_with_labels_units_and_a_legend(recipe, tmp_pa
         below = axes.get_subplotspec().is_last_row()
         assert axes.get_xlabel() or not below
         if axes.get_subplotspec().is_first_col():
-            assert "%" in axes.get_ylabel() or "pp" in axes.get_ylabel() or "per weight" in axes.get_ylabel()
+            units = ("%", "pp", "per weight", "per surviving weight")
+            assert any(unit in axes.get_ylabel() for unit in units)
         assert any(np.isfinite(line.get_ydata()).any() for line in axes.lines)
     assert not any("SMOKE" in text.get_text() for text in figure.texts)
     figure.savefig(tmp_path / "figure.pdf")
@@ -99,7 +108,7 @@ def test_figures_are_of_all_recipes_and_of_nothing_else():
     assert list(experiments.FIGURES) == list(RECIPES)
 
 
-@pytest.mark.parametrize("recipe", ["fig2b", "fig5", "width", "perturb"])
+@pytest.mark.parametrize("recipe", ["fig2b", "fig5", "width", "perturb", "cyclic"])
 def test_smoke_is_marked_and_two_seeds_have_no_bars(recipe):
     figure = experiments.FIGURES[recipe](tables(recipe, seeds=2, profile="smoke"))
     assert figure.get_suptitle() == "SMOKE RUN: says nothing about the methods"
@@ -217,6 +226,26 @@ def test_width_shows_early_flips_and_the_gap():
     low = data["levels"].isel(level=slice(6, None)).test_accuracy.mean(("level", "seed"))  # 0.75^6 <= 0.2
     gaps = [100 * float((low.sel(arm=f"lrr-w{w}") - low.sel(arm=f"imp-w{w}"))[0]) for w in widths]
     np.testing.assert_allclose(right.lines[0].get_ydata(), gaps)
+
+
+def test_networks_pruned_at_initialisation_are_one_line():
+    """Above their accuracies, below the sign flips per surviving weight from initialisation to the end."""
+    data = tables("sign-in")
+    above, below = experiments.accuracy_and_flips(data).axes
+    levels, densities = data["levels"].sel(panel="cifar10"), (0.2, 0.1, 0.05)
+    first = levels.sel(arm=[f"erk-sign-in-{density}" for density in densities], level=0)
+    label, names = LOOKS["erk-sign-in"].label, ("erk", "erk-sign-in", "lrr", "lrr-sign-in")
+    for axes in (above, below):
+        assert set(_drawn(axes)) == {LOOKS[name].label for name in names}
+        np.testing.assert_allclose(
+            _drawn(axes)[label].get_xdata(), 100 * first.density.mean("seed"), rtol=0.02
+        )
+    accuracy = 100 * first.test_accuracy.mean("seed")
+    np.testing.assert_allclose(_drawn(above)[label].get_ydata(), accuracy)
+    np.testing.assert_allclose(_drawn(below)[label].get_ydata(), (first.flips / first.kept).mean("seed"))
+    lrr = levels.sel(arm="lrr")
+    flips = (lrr.flips / lrr.kept).mean("seed")
+    np.testing.assert_allclose(_drawn(below)["LRR"].get_ydata(), flips)
 
 
 def test_a_study_shows_accuracy_differences_and_signs():

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
-from singleneuron.benchmark import __main__, cases, measure, other_solvers
+from singleneuron.benchmark import __main__, cases, measure, other_solvers, sign_in
+from singleneuron.parameterization import metric
 from singleneuron.problem.loss import gradient
+from singleneuron.problem.problem import Population
+from singleneuron.problem.starts import independent_starts
 
 
 def tools_of(case):
@@ -12,7 +15,7 @@ def tools_of(case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["line", "population"])
+@pytest.mark.parametrize("name", ["line", "population", "sign-in"])
 def test_every_tool_meets_the_error(name):
     case = cases.CASES[name](2e-4)
     rows = measure.measure(case, rounds=1)
@@ -20,7 +23,7 @@ def test_every_tool_meets_the_error(name):
     for row in rows:
         assert 0 <= row.median <= row.largest <= measure.ERROR, row.tool.name
         assert row.rate > 0
-    for peer in ("diffrax", "heyoka"):
+    for peer in ("diffrax", "heyoka") if name != "sign-in" else ():
         assert any(tool.startswith(peer) for tool in tools_of(case)) == other_solvers.installed(peer)
 
 
@@ -47,6 +50,15 @@ def test_dense_right_hand_side_is_the_gradient():
         out = np.empty(6)
         cases.dense_field.py_func(np.append(starts.a[i], starts.w[i]), (problem.x, problem.y), out)
         assert np.allclose(out, -np.append(da[i], dw[i]), rtol=1e-13, atol=1e-15)
+
+
+def test_sign_in_right_hand_sides_are_the_gradient_in_the_metric():
+    starts, betas = independent_starts(6, 8, seed=1), np.array([1.5, 0.7])
+    da, dw = gradient(Population(6), starts)
+    expected = -np.column_stack([metric(starts.a, 1.5) * da, metric(starts.w, 0.7) * dw])
+    for i, y in enumerate(np.column_stack([starts.a, starts.w])):
+        for field in (other_solvers.in_place(sign_in.field), sign_in.field_python):
+            assert np.allclose(field(0.0, y, betas), expected[i], rtol=1e-13, atol=1e-15)
 
 
 def test_tolerance_is_the_loosest_that_meets_the_error():

@@ -59,7 +59,7 @@ def test_agrees_with_the_slow_integrator(noise, beta, chosen):
 
 @pytest.mark.slow
 def test_agrees_with_the_slow_integrator_from_many_starts():
-    times, sliding, turned = np.linspace(0, 6, 13), 0, 0
+    times, sliding = np.linspace(0, 6, 13), 0
     for d, n, beta in ((2, 10, (1.0, 1.0)), (3, 20, (0.1, 0.3)), (4, 40, (2.0, 0.5))):
         for noise in (0.0, 0.5):
             problem, starts = (
@@ -72,9 +72,19 @@ def test_agrees_with_the_slow_integrator_from_many_starts():
                 assert np.abs(flow.path[b] - slow.path).max() <= 1e-8
                 assert slow.ambiguous == flow.ambiguous[b]
                 sliding += np.any((slow.shares > 0) & (slow.shares < 1))
-                turned += slow.ambiguous
     assert sliding >= 10
-    assert turned >= 1
+
+
+def test_ambiguous_where_a_passes_zero_while_sliding():
+    problem, times = Sample.draw(d=3, n=40, noise=0.3, seed=5), np.linspace(0, 12, 25)
+    starts = independent_starts(d=3, size=100, seed=5)
+    starts = State(starts.a[[71]], starts.w[[71]])
+    flow = flow_of(problem, starts, (1.0, 1.0), times, **TIGHT)
+    slow = reference_flow(problem.x, problem.y, starts.a[0], starts.w[0], (1.0, 1.0), times)
+    assert flow.ambiguous[0]
+    assert slow.ambiguous
+    assert slow.path[0, 0] < 0 < slow.path[-1, 0]
+    assert np.abs(flow.path[0] - slow.path).max() <= 1e-8
 
 
 @pytest.mark.parametrize("beta", [(1.0, 1.0), (2.0, 0.01)])
@@ -217,13 +227,13 @@ def test_balanced_starts_with_negative_a_learn_with_equal_betas():
 def test_a_limit_is_where_the_flow_goes():
     problem, starts, beta = (
         Sample.draw(d=4, n=60, noise=0.2, seed=3),
-        independent_starts(d=4, size=60, seed=4),
+        independent_starts(d=4, size=36, seed=4),
         (1.0, 0.3),
     )
     flow, _, _ = limits_of(problem, starts, beta)
     later = flow_of(problem, starts, beta, 2e3, **USUAL)
     done = (flow.reason == CONVERGED) & (later.fate == CONVERGED) & ~flow.ambiguous
-    assert done.sum() >= 45
+    assert done.sum() >= 25
     # Both are within the tolerance of one point; what the limit of a rank-deficient cell lacks is below it.
     assert np.median(np.abs(later.path[done, -1] - flow.end[done]).max(axis=1)) <= 1e-7
     assert np.abs(later.path[done, -1] - flow.end[done]).max() <= 1e-2

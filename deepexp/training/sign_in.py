@@ -1,0 +1,116 @@
+"""Sign-In: train every weight theta as a product m u of two factors.
+
+The network computes with theta, so masks, scores, signs, evaluation and files see ordinary weights. Only the
+optimizer knows the factors. With g = dL/dtheta, their gradients are u g and m g, to which SGD applies weight
+decay and momentum; then theta = m u. Gradient flow conserves beta = m^2 - u^2, and moves theta by
+theta' = -(m^2 + u^2) g = -sqrt(beta^2 + 4 theta^2) g: a weight near 0 keeps a speed of beta, so it can change
+its sign [1]_. Weight decay and noise shrink beta. A reset restores it.
+
+A pruned weight has u = 0. Its g is masked to 0, so u stays 0, and so does theta.
+
+References
+----------
+.. [1] Gadhikar, Jacobs, Zhou & Burkholz, Sign-In to the Lottery, NeurIPS 2025, arXiv 2504.12801.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class SignIn(torch.optim.SGD):
+    """SGD on the factors of some weights of a network, and on its other parameters as usual.
+
+    Attributes
+    ----------
+    beta : float
+        The value to which a reset sets m^2 - u^2.
+    factors : dict of Tensor to (Tensor, Tensor)
+        The factors m and u of each weight, with its shape and layout.
+    """
+
+    def __init__(
+        self, weights: Sequence[Tensor], others: dict[str, Any], beta: float, weight_decay: float, **more: Any
+    ) -> None:
+        """Create factors of 0; once momentum buffers exist, `reset` sets them.
+
+        Parameters
+        ----------
+        weights : Sequence[Tensor]
+            The weights to train as products.
+        others : dict
+            The other parameters, as a group of torch.optim.SGD.
+        beta : float
+            The value of m^2 - u^2 after a reset.
+        weight_decay : float
+            The weight decay of the factors.
+        **more
+            As for torch.optim.SGD.
+        """
+        self.beta = beta
+        self.factors = {
+            weight: (torch.zeros_like(weight).detach(), torch.zeros_like(weight).detach())
+            for weight in weights
+        }
+        both = [factor for pair in self.factors.values() for factor in pair]
+        super().__init__([{"params": both, "weight_decay": weight_decay}, others], **more)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Turn the gradients of the weights into those of the factors, update these, and multiply them."""
+        weights, (m, u) = list(self.factors), zip(*self.factors.values(), strict=True)
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        for factors, partners in ((m, u), (u, m)):
+            products = torch._foreach_mul(partners, gradients)
+            for factor, product in zip(factors, products, strict=True):
+                factor.grad = product
+        loss = super().step(closure)
+        torch._foreach_copy_(weights, torch._foreach_mul(m, u))
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Clear the gradients of the weights as well, since it is they that a backward pass adds to."""
+        super().zero_grad(set_to_none)
+        for weight in self.factors:
+            weight.grad = None
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Set m^2 - u^2 = beta for every weight, without changing the weight or its velocity."""
+        for weight in self.factors:
+            self.move(weight, self.velocity(weight))
+
+    def velocity(self, weight: Tensor) -> Tensor:
+        """Return the momentum of a weight: to first order, the next step subtracts lr times this from it."""
+        (m, u), (dm, du) = self.factors[weight], self._momenta(weight)
+        return u * dm + m * du
+
+    @torch.no_grad()
+    def move(self, weight: Tensor, velocity: Tensor) -> None:
+        """Set the factors of a weight to m^2 - u^2 = beta, and their momentum to the velocity of the weight.
+
+        A reset changes coordinates, not the motion, so the momentum must change with the factors: kept as it
+        was, it would give the weight another velocity, even the opposite one if the old m was negative. Of
+        all momenta with the given velocity, those chosen here leave beta at rest. They are a multiple of
+        (u, m), as gradients are.
+
+        Parameters
+        ----------
+        weight : Tensor
+            The weight theta, which is not changed; m u equals it up to rounding.
+        velocity : Tensor
+            The velocity of theta, with the shape of the weight.
+        """
+        (m, u), (dm, du) = self.factors[weight], self._momenta(weight)
+        speed = (self.beta**2 + 4 * weight.square()).sqrt()  # m^2 + u^2
+        m.copy_(((self.beta + speed) / 2).sqrt())
+        u.copy_(weight / m)
+        dm.copy_(u * velocity / speed)
+        du.copy_(m * velocity / speed)
+
+    def _momenta(self, weight: Tensor) -> list[Tensor]:
+        return [self.state[factor]["momentum_buffer"] for factor in self.factors[weight]]
