@@ -238,7 +238,7 @@ def descend(
     mean_square = float(np.mean(problem.x**2))
     t, w = 0.0, np.array(w)
     while t < t_end:
-        own, each = np.ones(1), np.ones(1)
+        own, each = np.array(1.0), np.ones(1)
         if not weights.plain:
             own, each = metric(a, weights.beta_a), metric(w, weights.beta_w)
         steepest = max(own.max(), each.max())

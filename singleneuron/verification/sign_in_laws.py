@@ -48,7 +48,7 @@ def balances(starts: int, seed: int) -> Law:
             sign_in_solver.solve_products(Population(3), float(a[i]), w[i], t, PRODUCTS[kind[i]])
             for t in times
         )
-        return np.array([PRODUCTS[kind[i]].balance(State([a], [w]))[0] for a, w in ends])
+        return np.array([PRODUCTS[kind[i]].balance(State(np.array([a]), w[None]))[0] for a, w in ends])
 
     return compare("balance under Sign-In", stated, integrated, _values(a, w, kind), again)
 

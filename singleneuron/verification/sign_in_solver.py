@@ -118,12 +118,12 @@ def products_outcome(problem: Population, a: float, w: Array, product: Parameter
     ----------
     The derivations "Sign-In: from a < 0 in d > 1" and "... from a > 0 ..." in `singleneuron.theory`.
     """
-    c = float(product.balance(State([a], [w]))[0])
+    c = float(product.balance(State(np.array([a]), w[None]))[0])
     end, w_end = solve_products(problem, a, w, T_END, product)
     if math.isnan(end) or (end > 0 > a and c >= 0):
         return math.nan
     if end > 0:
-        last = reduce(problem, State([end], [w_end]))
+        last = reduce(problem, State(np.array([end]), w_end[None]))
         return 1.0 if last.q[0] > 0 or last.p[0] > 0 else math.nan
     return 0.0 if c >= 0 else 1.0
 
@@ -191,7 +191,7 @@ def product_line_outcome(a: float, w: float, data: Line, product: Parameterizati
     float
         1 if it does, 0 if not, NaN if the solver gives up or the limit is undecided.
     """
-    c = product.balance(State([a], [[w]]))
+    c = product.balance(State(np.array([a]), np.array([[w]])))
     even = c[0] == 0  # a and w tend to 0 together, where rounding errors would drive the flow away again
     a, w = solve_product_line(a, w, data, T_END, product, floor=VANISHED if even else 0.0)
     if even and w <= VANISHED:
