@@ -1,6 +1,7 @@
 """The number of starts from which a law is compared with integration."""
 
 from singleneuron.verification.laws import Comparing, balanced_flows, limit_states, line_flows
+from singleneuron.verification.sign_in_laws import balances, line_limits, plane_limits
 from singleneuron.verification.time_laws import escape_times, flip_times, wedge_logarithm
 
 COST: dict[Comparing, int] = {
@@ -10,6 +11,9 @@ COST: dict[Comparing, int] = {
     limit_states: 200,
     flip_times: 500,
     escape_times: 10_000,
+    line_limits: 500,
+    balances: 500,
+    plane_limits: 2_000,
 }
 """Time per start of each comparison, relative to a start of a sweep; 1 for comparisons not listed."""
 LEAST = 100

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from singleneuron.parameterization import PLAIN, Parameterization, metric
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.loss import gradient
 from singleneuron.problem.problem import Line, Population, Sample
@@ -36,7 +37,7 @@ VANISHED = 1e-4
 _Event = Callable[[float, Array], float]
 
 
-def _solve(field: Callable[[float, Array], Any], y: Any, t_end: float, *events: _Event) -> Any:
+def solve_ode(field: Callable[[float, Array], Any], y: Any, t_end: float, *events: _Event) -> Any:
     """Solve with scipy up to t_end or the first event; the final state is NaN if the solver gives up."""
     from scipy.integrate import solve_ivp
 
@@ -79,7 +80,7 @@ def solve_plane(a: float, p: float, q: float, t_end: float) -> tuple[float, floa
     """
     if t_end == 0:
         return a, p, q
-    a, p, q = _solve(_plane_field, (a, p, q), t_end, _alive).y[:, -1].tolist()
+    a, p, q = solve_ode(_plane_field, (a, p, q), t_end, _alive).y[:, -1].tolist()
     return a, p, abs(q)
 
 
@@ -116,7 +117,7 @@ def plane_outcome(a: float, p: float, q: float, c: float) -> float:
 
 def turning_time(a: float, p: float, q: float, t_end: float) -> float:
     """Return the time at which w.v becomes positive along the population flow; inf if not by t_end."""
-    times = _solve(_plane_field, (a, p, q), t_end, lambda t, y: float(y[1])).t_events[0]
+    times = solve_ode(_plane_field, (a, p, q), t_end, lambda t, y: float(y[1])).t_events[0]
     return float(times[0]) if times.size else math.inf
 
 
@@ -158,17 +159,21 @@ def solve_line(
             return float(side * y[1] - floor)
 
         reached.direction = -1  # type: ignore[attr-defined]
-        path = _solve(field, (a, w), t_end - t, reached)
+        path = solve_ode(field, (a, w), t_end - t, reached)
         t, (a, w) = t + path.t[-1], path.y[:, -1].tolist()
         if balanced or not path.t_events[0].size:
             break
-        here, beyond = (
-            rate * a * slope,
-            a * (data.c_neg * data.s_neg if side > 0 else data.c_pos * data.s_pos),
-        )
-        # The flow crosses if the fields on both sides of w = 0 push w in the same direction.
-        w = -side * np.finfo(float).tiny if here * beyond > 0 else 0.0
+        w = across_zero(a, side, data)
     return a, w
+
+
+def across_zero(a: float, side: float, data: Line) -> float:
+    """Return w just after the flow in one coordinate has reached 0 from a side, w = 0+ (1) or w = 0- (-1).
+
+    The flow crosses if the fields on both sides of w = 0 push w in the same direction; otherwise w stays 0.
+    """
+    pushes = a * data.c_pos * data.s_pos, a * data.c_neg * data.s_neg
+    return -side * float(np.finfo(float).tiny) if pushes[0] * pushes[1] > 0 else 0.0
 
 
 def line_outcome(a: float, w: float, data: Line, *, balanced: bool = False) -> float:
@@ -200,7 +205,14 @@ def line_outcome(a: float, w: float, data: Line, *, balanced: bool = False) -> f
     return float(success(end)[0])
 
 
-def descend(problem: Sample, a: float, w: Array, t_end: float, share: float = SHARE) -> tuple[float, Array]:
+def descend(
+    problem: Sample,
+    a: float,
+    w: Array,
+    t_end: float,
+    share: float = SHARE,
+    weights: Parameterization = PLAIN,
+) -> tuple[float, Array]:
     """Train on samples by gradient descent with small steps.
 
     Parameters
@@ -215,6 +227,8 @@ def descend(problem: Sample, a: float, w: Array, t_end: float, share: float = SH
         The final time, which is the sum of all steps.
     share : float
         Step size times curvature.
+    weights : Parameterization
+        Plain weights, or Sign-In, whose steps are those of gradient descent in its metric.
 
     Returns
     -------
@@ -224,18 +238,25 @@ def descend(problem: Sample, a: float, w: Array, t_end: float, share: float = SH
     mean_square = float(np.mean(problem.x**2))
     t, w = 0.0, np.array(w)
     while t < t_end:
-        step = min(share / (mean_square * max(1.0, a * a, float(w @ w)) * problem.d**0.5), t_end - t)
+        own, each = np.array(1.0), np.ones(1)
+        if not weights.plain:
+            own, each = metric(a, weights.beta_a), metric(w, weights.beta_w)
+        steepest = max(own.max(), each.max())
+        step = share / (mean_square * max(1.0, a * a, float(w @ w)) * problem.d**0.5 * steepest)
+        step = min(step, t_end - t)
         output = np.maximum(problem.x @ w, 0)
         error = (a * output - problem.y) / problem.n
         a, w = (
-            a - step * float(error @ output),
-            w - step * a * ((error * (output > 0)) @ problem.x),
+            a - step * float(own * (error @ output)),
+            w - step * a * each * ((error * (output > 0)) @ problem.x),
         )
         t += step
     return a, w
 
 
-def train_dense(problem: Sample, a: float, w: Array) -> tuple[float, Array]:
+def train_dense(
+    problem: Sample, a: float, w: Array, weights: Parameterization = PLAIN
+) -> tuple[float, Array]:
     """Train on samples in d > 1 until it is certain which |w_i| is the largest.
 
     It counts as certain if the same |w_i| exceeds all others by the fraction `LEAD` at the end of training,
@@ -249,6 +270,8 @@ def train_dense(problem: Sample, a: float, w: Array) -> tuple[float, Array]:
         Outer weight of the start.
     w : ndarray, shape (d,)
         Inner weights of the start.
+    weights : Parameterization
+        Plain weights, or Sign-In.
 
     Returns
     -------
@@ -256,9 +279,9 @@ def train_dense(problem: Sample, a: float, w: Array) -> tuple[float, Array]:
         a and w (d,) after training; NaN and the initial w if the largest |w_i| never becomes certain.
     """
     for t_end in DENSE_TIMES:
-        ends = [descend(problem, a, w, time, share) for time, share in
+        ends = [descend(problem, a, w, time, share, weights) for time, share in
                 ((t_end / 2, SHARE), (t_end, SHARE), (t_end, SHARE / 2))]  # fmt: skip
-        sizes = [np.abs(weights) for _, weights in ends]
+        sizes = [np.abs(end) for _, end in ends]
         largest = {int(np.argmax(size)) for size in sizes}
         if len(largest) == 1 and all(np.sort(size)[-2] <= (1 - LEAD) * size.max() for size in sizes):
             return ends[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from singleneuron.formulas.rates import predicted_rate
 from singleneuron.verification import laws, time_laws
+from singleneuron.verification.sign_in_statements import sign_in_statements
 from singleneuron.verification.statements import Claim, Experiment, Setting, Statement
 
 
@@ -19,7 +20,7 @@ def shipped() -> tuple[Statement, ...]:
     ----------
     Gadhikar & Burkholz, ICLR 2024.
     """
-    return (*_theorems(), *_unbalanced(), *_balanced(), *_noise(), *_more())
+    return (*_theorems(), *_unbalanced(), *_balanced(), *_noise(), *_more(), *sign_in_statements())
 
 
 IN_LINE = ("Gradient flow in one coordinate", "Statistics of the population in one coordinate")

@@ -10,8 +10,10 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from signflow.messages import invalid
+from singleneuron import parameterization as parameterizations
 from singleneuron.algorithms import Algorithm, Name, Variant
-from singleneuron.verification import conditions, laws
+from singleneuron.parameterization import Parameterization
+from singleneuron.verification import conditions, laws, sign_in_laws
 from singleneuron.verification.laws import Comparing
 
 MAX_BYTES = 65_536
@@ -39,6 +41,10 @@ class Setting(BaseModel):
         Standard deviation of the label noise.
     given : str
         Condition on the starts; starts that do not satisfy it are excluded.
+    parameterization : {'plain', 'sign-in'}
+        How the weights are parameterized; a balanced start has |a| = |w| under Sign-In as well.
+    beta_a, beta_w : float
+        Sign-In's m^2 - u^2 of a, and of every coordinate of w, > 0.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -50,6 +56,9 @@ class Setting(BaseModel):
     n: int | None = Field(default=None, ge=1, le=10**12)
     noise: float = Field(default=0.0, ge=0)
     given: str = "True"
+    parameterization: parameterizations.Name = "plain"
+    beta_a: float = Field(default=1.0, gt=0)
+    beta_w: float = Field(default=1.0, gt=0)
 
     @field_validator("given", "success", check_fields=False)
     @classmethod
@@ -60,9 +69,10 @@ class Setting(BaseModel):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.targets > self.d or (self.targets > 1 and self.d > 1000):
+        full = self.targets > 1 or not self.weights.plain
+        if self.targets > self.d or (full and self.d > 1000):
             raise ValueError(
-                "targets must be <= d, and d must be <= 1000 if targets > 1, "
+                "targets must be <= d, and d must be <= 1000 if targets > 1 or for 'sign-in', "
                 f"got targets = {self.targets} and d = {self.d}"
             )
         if self.n is None and self.noise:
@@ -79,21 +89,30 @@ class Setting(BaseModel):
         return self
 
     @property
+    def weights(self) -> Parameterization:
+        """The parameterization of the weights."""
+        return Parameterization(self.parameterization, self.beta_a, self.beta_w)
+
+    @property
     def sampled(self) -> bool:
-        """Whether runs train on samples in d > 1; in one coordinate the samples' statistics suffice."""
-        return self.n is not None and self.d > 1
+        """Whether each run trains on its own samples.
+
+        For plain weights in one coordinate the samples' statistics suffice.
+        """
+        return self.n is not None and (self.d > 1 or not self.weights.plain)
 
     @property
     def reduced(self) -> bool:
         """Whether a start is drawn as (a, p, q)."""
-        return self.targets == 1 and not self.sampled
+        return self.targets == 1 and not self.sampled and self.weights.plain
 
     @property
     def label(self) -> str:
         """The setting in words."""
         samples = "" if self.n is None else f" n = {self.n:,} noise = {self.noise:g}"
         targets = "" if self.targets == 1 else f" k = {self.targets}"
-        return f"{self.init} d = {self.d:,}{targets}{samples}"
+        betas = "" if self.weights.plain else f" sign-in beta_a = {self.beta_a:g} beta_w = {self.beta_w:g}"
+        return f"{self.init} d = {self.d:,}{targets}{samples}{betas}"
 
 
 class Claim(BaseModel):
@@ -153,7 +172,8 @@ class Conjecture(Setting, Claim):
     def _known_data(self) -> Self:
         if not self.statement.isprintable():
             raise ValueError("a statement must be one line of printable characters")
-        if self.success is not None and "found" in conditions.parse(self.success).names and not self.sampled:
+        pruned = self.n is not None and self.d > 1
+        if self.success is not None and "found" in conditions.parse(self.success).names and not pruned:
             raise ValueError("found needs d > 1 and n samples: otherwise no mask can miss the target")
         return self
 
@@ -246,7 +266,9 @@ def read(path: Path) -> Statement:
         }
     )
     comparison = laws.limit_states
-    if setting.d == 1 or setting.n is not None:  # the last level trains only one coordinate
+    if not setting.weights.plain:
+        comparison = sign_in_laws.balances
+    elif setting.d == 1 or setting.n is not None:  # the last level trains only one coordinate
         comparison = laws.line_flows
     elif setting.init == "balanced":
         comparison = laws.balanced_flows

@@ -12,6 +12,7 @@ from singleneuron.problem.seeds import derived_seed
 from singleneuron.verification import law_starts
 from singleneuron.verification.evidence import counted, counted_law, judge
 from singleneuron.verification.runs import sweeps
+from singleneuron.verification.runs.plan import RUNS, plan
 from singleneuron.verification.runs.tally import Sweep
 from singleneuron.verification.statements import Setting, Statement
 
@@ -64,8 +65,9 @@ def verdicts(
     statements : Sequence[Statement]
         The statements.
     runs : int or None
-        Starts per statement, >= 100, drawn at random as its setting specifies. None: 1,000,000, or 4,000 for
-        training on samples in d > 1. For such training a shipped statement never gets more than 4,000.
+        Starts per statement, >= 100, drawn at random as its setting specifies. None: 1,000,000, or per
+        setting 4,000 for training on samples in d > 1 and 10,000 for Sign-In, where a shipped statement never
+        gets more.
     seed : int
         Seed of all random draws, >= 0.
     progress : Progress or None
@@ -92,7 +94,7 @@ def verdicts(
     """
     runs = None if runs is None else integer_in_range("runs", runs, 100)
     seed = integer_in_range("seed", seed, 0)
-    planned = sweeps.plan(statements, runs)
+    planned = plan(statements, runs)
     total, before = sum(sweep.runs for sweep in planned.values()), 0
     check_runs(total)
     finished: set[Setting] = set()
@@ -108,7 +110,7 @@ def verdicts(
             sweeps.run(planned[setting], seed, report)
             before += planned[setting].runs
             finished.add(setting)
-        yield _verdict(statement, planned, runs or sweeps.RUNS, seed)
+        yield _verdict(statement, planned, runs or RUNS, seed)
 
 
 def summary(verdict: Verdict) -> dict[str, str]:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from singleneuron.experiments.engine import START_LAWS
+from singleneuron.parameterization import distance
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Line, Population, Sample
 from singleneuron.problem.seeds import derived_seed
@@ -115,24 +116,54 @@ def values_of(setting: Setting, batch: Batch, found: Any = 1.0) -> dict[str, Any
         An array (B,) for each name in `conditions.NAMES`.
     """
     starts, data = batch.starts, batch.data or Line()
-    kept = None
+    w, kept = None, None
     if isinstance(starts, State):
-        kept = np.linalg.norm(starts.w[:, : setting.targets], axis=1)
+        w = starts.w
+        kept = np.linalg.norm(w[:, : setting.targets], axis=1)
         starts = reduce(Population(setting.d, setting.targets), starts)
-    ones = np.ones(starts.size)
+    kept = np.abs(starts.p) if kept is None else kept
+    ones, rho = np.ones(starts.size), np.hypot(starts.p, starts.q)
     return {
         "a0": starts.a,
         "w1": starts.p,
         "q": starts.q,
-        "rho": np.hypot(starts.p, starts.q),
-        "kept": np.abs(starts.p) if kept is None else kept,
+        "rho": rho,
+        "kept": kept,
         "theta": np.arctan2(starts.q, starts.p),
-        "c": start_balance(starts),
+        **distances(setting, starts.a, rho, kept, w, start_balance(starts)),
         "d": setting.d * ones,
         "s_pos": data.s_pos * ones,
         "s_neg": data.s_neg * ones,
         "found": found * ones,
     }
+
+
+def distances(setting: Setting, a: Any, rho: Any, kept: Any, w: Any, c: Any) -> dict[str, Any]:
+    """Compute the values of the names in a condition that depend on the parameterization.
+
+    Parameters
+    ----------
+    setting : Setting
+        The setting of the starts.
+    a, rho, kept : array_like
+        Outer weights, |w| and |mask * w|, of a common shape (..., B).
+    w : ndarray, shape (..., B, d), or None
+        Inner weights; plain weights do without them.
+    c : array_like
+        Balance a^2 - |w|^2 of plain weights.
+
+    Returns
+    -------
+    dict[str, Any]
+        The distances from 0 and the balance that the flow conserves.
+    """
+    weights = setting.weights
+    if weights.plain:
+        return {"g_a": a**2, "g_w": rho**2, "g_kept": kept**2, "c": c}
+    own, each = distance(a, weights.beta_a), distance(w, weights.beta_w)
+    total = each.sum(axis=-1)
+    kept_total = each[..., : setting.targets].sum(axis=-1)
+    return {"g_a": own, "g_w": total, "g_kept": kept_total, "c": own - total}
 
 
 def part(batch: Batch, index: Any) -> Batch:

@@ -60,6 +60,8 @@ def near(setting: Setting, given: Condition, region: Condition, runs: int, key: 
     atoms = [*region.atoms, *given.atoms]
     share = -(-runs // (len(atoms) + 1))
     most = batches.SAMPLED_BATCH_SIZE if setting.sampled else batches.BATCH_SIZE // 5
+    if not setting.weights.plain:  # the grid of a coordinate holds all of w
+        most = min(most, max(batches.BATCH_SIZE // (5 * setting.d), 50))
     for number, first in itertools.product(range(len(atoms) + 1), range(0, share, most)):
         rng = np.random.Generator(np.random.Philox(problem_seeds.derived_seed(key, number, first)))
         size = min(most, share - first)
@@ -79,11 +81,11 @@ def near(setting: Setting, given: Condition, region: Condition, runs: int, key: 
 
 
 def _coordinates(setting: Setting) -> list[str]:
-    """Return the coordinates along which a start may be moved; in d > 1 the samples fix the slopes."""
+    """Return the coordinates along which a start may be moved; samples fix the slopes."""
     names = ["w1"] if setting.init == "balanced" else ["a0", "w1"]
     names += ["q", "rho", "theta"] if setting.d > 1 else []
     names += ["kept"] if 1 < setting.targets < setting.d else []
-    return names + (["s_pos", "s_neg"] if setting.n and setting.noise and setting.d == 1 else [])
+    return names + (["s_pos", "s_neg"] if setting.n and setting.noise and not setting.sampled else [])
 
 
 def _unit(setting: Setting, name: str) -> float:

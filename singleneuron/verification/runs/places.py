@@ -30,6 +30,9 @@ class Places:
         Statistics of the data along the target's coordinate.
     seeds : NDArray[np.int64] | None
         Seeds of the samples in d > 1; None if there are no such samples.
+    ways : tuple[Array, Array] | None
+        Directions (B, d) of the inner and of the outer part of w; None for plain weights, for which they do
+        not matter.
     """
 
     a: Any
@@ -38,12 +41,14 @@ class Places:
     outer: Any
     data: Line
     seeds: NDArray[np.int64] | None
+    ways: tuple[Array, Array] | None = None
 
     def __getitem__(self, index: NDArray[np.intp]) -> "Places":
         """Select places."""
         data = Line(*(np.broadcast_to(value, self.a.shape)[index] for value in self.data))
         seeds = None if self.seeds is None else self.seeds[index]
-        return Places(self.a[index], self.w1[index], self.inner[index], self.outer[index], data, seeds)
+        ways = None if self.ways is None else (self.ways[0][index], self.ways[1][index])
+        return Places(self.a[index], self.w1[index], self.inner[index], self.outer[index], data, seeds, ways)
 
     @property
     def q(self) -> Array:
@@ -63,8 +68,16 @@ class Places:
         else:
             c = (np.abs(a) - rho) * (np.abs(a) + rho)
         kept, theta = np.hypot(self.w1, self.inner), np.arctan2(self.q, self.w1)
-        named = {"a0": a, "w1": self.w1, "q": self.q, "rho": rho, "kept": kept, "theta": theta, "c": c}
+        named = {"a0": a, "w1": self.w1, "q": self.q, "rho": rho, "kept": kept, "theta": theta}
+        w = None if self.ways is None else self.w(setting, self.ways)
+        named |= batches.distances(setting, a, rho, kept, w, c)
         return named | {"d": setting.d, "s_pos": self.data.s_pos, "s_neg": self.data.s_neg, "found": 1.0}
+
+    def w(self, setting: Setting, ways: tuple[Array, Array]) -> Array:
+        """Return w (..., B, d), given the directions of its inner and outer part."""
+        parts = zip((self.inner, self.outer), ways, strict=True)
+        along = np.asarray(self.w1)[..., None] * target_vector(setting.d, setting.targets)
+        return along + sum(np.asarray(norm)[..., None] * way for norm, way in parts)
 
     def moved(self, name: str, value: Any) -> "Places":
         """Return the places with the coordinate `name` set to `value`.
@@ -113,7 +126,20 @@ def anywhere(setting: Setting, size: int, rng: np.random.Generator) -> Places:
         angle = np.full(size, 0.0 if setting.targets == 1 else np.pi / 2)
     inner = q * np.sin(angle) if setting.targets > 1 else np.zeros(size)
     outer = q * np.cos(angle) if setting.targets < setting.d else np.zeros(size)
-    return Places(a, w1, inner, outer, origin.data or Line(), origin.seeds)
+    ways = None if setting.weights.plain else _ways(setting, size, rng)
+    return Places(a, w1, inner, outer, origin.data or Line(), origin.seeds, ways)
+
+
+def _ways(setting: Setting, size: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Draw directions (B, d) orthogonal to the target: within its coordinates, and in the others."""
+    v = target_vector(setting.d, setting.targets)
+    ways = []
+    for kept in (v > 0, v == 0):
+        across = rng.standard_normal((size, setting.d)) * kept
+        across -= (across @ v)[:, None] * v
+        length = np.linalg.norm(across, axis=1)[:, None]
+        ways.append(np.divide(across, length, out=np.zeros_like(across), where=length > 0))
+    return ways[0], ways[1]
 
 
 def join_places(parts: Sequence[Places]) -> Places:
@@ -123,7 +149,13 @@ def join_places(parts: Sequence[Places]) -> Places:
     )
     data = Line(*(np.concatenate([part.data[k] for part in parts]) for k in range(4)))
     seeds = [part.seeds for part in parts if part.seeds is not None]
-    return Places(a, w1, inner, outer, data, np.concatenate(seeds) if seeds else None)
+    ways = [part.ways for part in parts if part.ways is not None]
+    inner_ways, outer_ways = ([way[i] for way in ways] for i in range(2))
+    return Places(
+        a, w1, inner, outer, data,
+        np.concatenate(seeds) if seeds else None,
+        (np.concatenate(inner_ways), np.concatenate(outer_ways)) if ways else None,
+    )  # fmt: skip
 
 
 def batch_at(setting: Setting, places: Places, rng: np.random.Generator) -> Batch:
@@ -134,11 +166,5 @@ def batch_at(setting: Setting, places: Places, rng: np.random.Generator) -> Batc
     data = None if setting.n is None else places.data
     if setting.reduced:
         return Batch(Reduced(a, places.w1, places.outer, c), data, places.seeds)
-    v = target_vector(setting.d, setting.targets)
-    w = places.w1[:, None] * v
-    for norm, kept in ((places.inner, v > 0), (places.outer, v == 0)):
-        across = rng.standard_normal((a.size, setting.d)) * kept
-        across -= (across @ v)[:, None] * v
-        length = np.linalg.norm(across, axis=1)[:, None]
-        w += norm[:, None] * np.divide(across, length, out=np.zeros_like(across), where=length > 0)
+    w = places.w(setting, places.ways or _ways(setting, a.size, rng))
     return Batch(State(a, w, c), data, places.seeds)

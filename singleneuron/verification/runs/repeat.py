@@ -4,7 +4,7 @@ import numpy as np
 
 from singleneuron.problem.problem import Line, Population
 from singleneuron.problem.state import Reduced, State, reduce, start_balance, unit_overlap
-from singleneuron.verification import reference_solver
+from singleneuron.verification import reference_solver, sign_in_solver
 from singleneuron.verification.runs.batches import Batch, sample_of
 from singleneuron.verification.statements import Claim, Setting
 
@@ -30,6 +30,8 @@ def repeat(setting: Setting, claim: Claim, batch: Batch) -> tuple[float, bool]:
     """
     if setting.sampled:
         return _repeat_on_samples(setting, claim, batch)
+    if not setting.weights.plain:
+        return _repeat_under_sign_in(setting, claim, batch), True
     problem, starts = Population(setting.d, setting.targets), batch.starts
     data = Line() if batch.data is None else Line(*(float(value[0]) for value in batch.data))
     share = 1.0  # the fraction of |w_perp| that the mask keeps
@@ -54,21 +56,41 @@ def repeat(setting: Setting, claim: Claim, batch: Batch) -> tuple[float, bool]:
     return reference_solver.plane_outcome(a, p, q, c), True
 
 
+def _repeat_under_sign_in(setting: Setting, claim: Claim, batch: Batch) -> float:
+    """Repeat a run on the population: LSODA on the factors m and u up to the pruning, and after it."""
+    assert isinstance(batch.starts, State)
+    problem, product = Population(setting.d, setting.targets), setting.weights
+    a, w, rule = float(batch.starts.a[0]), batch.starts.w[0], claim.rule
+    if rule.rewinds_to is not None and setting.d > setting.targets:
+        a, w = sign_in_solver.solve_products(problem, a, w, rule.rewinds_to, product)
+        w, problem = w[: setting.targets], Population(setting.targets, setting.targets)
+        # |w_1| exactly, not the root of its square: at equal betas the balance must be 0.
+        norm = float(np.abs(w[0]) if w.size == 1 else np.linalg.norm(w))
+        a = float(np.sign(a)) * norm if rule.rebalances else a
+    if setting.targets == 1 and not w[1:].any():
+        return sign_in_solver.product_line_outcome(a, float(w[0]), Line(), product)
+    return sign_in_solver.products_outcome(problem, a, w, product)
+
+
 def _repeat_on_samples(setting: Setting, claim: Claim, batch: Batch) -> tuple[float, bool]:
     """Repeat a run: gradient descent up to the pruning, then LSODA on the one coordinate that remains."""
     assert isinstance(batch.starts, State)
     assert batch.seeds is not None
-    problem = sample_of(setting, batch.seeds[0])
-    start_a, start_w = float(batch.starts.a[0]), batch.starts.w[0]
-    end_a, end_w = reference_solver.train_dense(problem, start_a, start_w)
-    largest = int(np.argmax(np.abs(end_w)))
-    if np.isnan(end_a) or largest >= setting.targets:
-        return (np.nan if np.isnan(end_a) else 0.0), False
-    rule, rewound = claim.rule, (start_a, start_w)
-    if rule.rewinds_to:
-        rewound = reference_solver.descend(problem, start_a, start_w, rule.rewinds_to)
-    a, w = rule.source(rewound, (end_a, end_w))
-    balanced = rule.rebalances
-    a = float(np.sign(a) * abs(w[0])) if balanced else a
+    problem, weights = sample_of(setting, batch.seeds[0]), setting.weights
+    a, w = float(batch.starts.a[0]), batch.starts.w[0]
+    rule, balanced = claim.rule, setting.init == "balanced"
+    if setting.d > 1:
+        start = a, w
+        end_a, end_w = reference_solver.train_dense(problem, *start, weights)
+        largest = int(np.argmax(np.abs(end_w)))
+        if np.isnan(end_a) or largest >= setting.targets:
+            return (np.nan if np.isnan(end_a) else 0.0), False
+        if rule.rewinds_to:
+            start = reference_solver.descend(problem, *start, rule.rewinds_to, weights=weights)
+        a, w = rule.source(start, (end_a, end_w))
+        balanced = rule.rebalances
+        a = float(np.sign(a) * abs(w[0])) if balanced else a
     data = Line(*(float(value[0]) for value in problem.statistics))
+    if not weights.plain:
+        return sign_in_solver.product_line_outcome(a, float(w[0]), data, weights), True
     return reference_solver.line_outcome(a, float(w[0]), data, balanced=balanced), True

@@ -34,7 +34,11 @@ def _train(setting: Setting, claims: tuple[Claim, ...], batch: Batch, rtol: floa
     found = np.empty(batch.starts.size, dtype=bool)
     for i, seed in enumerate(batch.seeds):
         ends = train_and_prune(
-            sample_of(setting, seed), batch.starts[i : i + 1], [claim.rule for claim in claims], rtol=rtol
+            sample_of(setting, seed),
+            batch.starts[i : i + 1],
+            [claim.rule for claim in claims],
+            rtol=rtol,
+            parameterization=setting.weights,
         )
         for k, end in enumerate(ends):
             assert end.mask is not None

@@ -1,7 +1,7 @@
 """Integrate and count the runs of experiments."""
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from itertools import pairwise
 
@@ -23,10 +23,8 @@ from singleneuron.verification import conditions
 from singleneuron.verification.runs import boundaries, sampled
 from singleneuron.verification.runs.batches import Batch, batches, part, values_of
 from singleneuron.verification.runs.tally import SEEN, Sweep, Tally
-from singleneuron.verification.statements import Claim, Setting, Statement
+from singleneuron.verification.statements import Claim, Setting
 
-RUNS, SAMPLED_RUNS = 1_000_000, 4_000
-"""Starts drawn per statement: in general, and for training on samples in d > 1 (about 40 ms per run)."""
 NEAR, NEAR_MOST = 0.25, 20_000
 """Starts placed beside a region's boundaries: their number relative to the drawn starts, and its maximum."""
 RTOL, NEAR_RTOL, TIGHT = 1e-6, 1e-9, 1e-13
@@ -35,42 +33,6 @@ SECOND_LOOKS = 100
 """Upper limit of second looks per batch; if more runs contradict a claim, the cause is not the tolerance."""
 LISTED, REPEATED = 20, 20
 """Upper limits: runs listed as examples, and runs that the second solver repeats before it refutes a rate."""
-
-
-def plan(statements: Sequence[Statement], runs: int | None) -> dict[Setting, Sweep]:
-    """Plan the sweeps that give each statement its starts; claims about the same setting share runs.
-
-    Parameters
-    ----------
-    statements : Sequence[Statement]
-        The statements to verify.
-    runs : int or None
-        Starts per statement; None: RUNS, or SAMPLED_RUNS for training on samples in d > 1.
-
-    Returns
-    -------
-    dict[Setting, Sweep]
-        A sweep for each setting, with nothing counted yet.
-    """
-    sweeps: dict[Setting, Sweep] = {}
-    for statement in statements:
-        weights = sum(experiment.weight for experiment in statement.experiments)
-        for experiment in statement.experiments:
-            setting = experiment.setting
-            sweep = sweeps.setdefault(setting, Sweep(setting))
-            if setting.sampled:
-                # Only a user's own statement gets more than SAMPLED_RUNS: all shipped statements share one
-                # value of `runs`, and a large value is meant for the statements without samples.
-                few = runs is None or statement.derivations
-                wanted = min(runs or RUNS, SAMPLED_RUNS) if few else runs or 0
-            else:
-                wanted = -(-(runs or RUNS) * experiment.weight // weights)
-            sweep.runs = max(sweep.runs, wanted)
-            for claim in experiment.claims:
-                sweep.tallies.setdefault(claim, Tally(claim))
-            if experiment.nested:
-                sweep.chains.append(experiment.claims)
-    return sweeps
 
 
 def run(sweep: Sweep, seed: int, report: Callable[[int], None]) -> None:
@@ -194,7 +156,9 @@ def _run(setting: Setting, claims: tuple[Claim, ...], batch: Batch, rtol: float)
     """Integrate the runs under each claim's algorithm, and return their statuses for each claim."""
     if batch.data is None:
         problem, rules = Population(setting.d, setting.targets), [claim.rule for claim in claims]
-        ends = engine.train_and_prune(problem, batch.starts, rules, method="ode", rtol=rtol)
+        ends = engine.train_and_prune(
+            problem, batch.starts, rules, method="ode", rtol=rtol, parameterization=setting.weights
+        )
         return [end.status.copy() for end in ends]
     # In one coordinate nothing is pruned: one flow per run, on its own data, serves all claims.
     starts = batch.starts
@@ -215,7 +179,7 @@ def _limit(setting: Setting, claim: Claim, batch: Batch) -> Array:
         return np.full(batch.starts.size, np.nan)
     return predicted(
         Population(setting.d, setting.targets), batch.starts, claim.algorithm, imp=claim.imp,
-        rewind_time=claim.rewind_time,
+        rewind_time=claim.rewind_time, parameterization=setting.weights,
     )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from singleneuron.verification import (
     time_laws,
     verify,
 )
-from singleneuron.verification.runs import batches, boundaries, repeat, sampled
+from singleneuron.verification.runs import batches, boundaries, plan, repeat, sampled
 from singleneuron.verification.runs import sweeps as trials
 from singleneuron.verification.statements import Claim, Experiment, Setting, Statement
 
@@ -496,7 +496,7 @@ def test_claims_about_one_setting_share_its_runs():
         "one", "", experiments=(Experiment(SMALL, (lrr,)), Experiment(Setting(d=3), (imp,), weight=3))
     )
     two = Statement("two", "", experiments=(Experiment(SMALL, (imp, lrr), nested=True),))
-    sweeps = trials.plan([one, two], 1000)
+    sweeps = plan.plan([one, two], 1000)
     assert {setting.d: sweep.runs for setting, sweep in sweeps.items()} == {10: 1000, 3: 750}
     assert list(sweeps[SMALL].tallies) == [lrr, imp]
     assert sweeps[SMALL].chains == [(imp, lrr)]
