@@ -669,13 +669,13 @@ TRAPS: dict[int, tuple[str, tuple[Mutant, ...]]] = {
             Mutant(
                 "weight decay on theta",
                 "training/sign_in.py",
-                "        loss = super().step(closure)\n",
+                "        super().step()\n",
                 "        group, kept = self.param_groups[0], self.param_groups[0]['weight_decay']\n"
                 "        for weight, a, b in zip(weights, m, u, strict=True):\n"
                 "            a.grad += kept * weight * b\n"
                 "            b.grad += kept * weight * a\n"
                 "        group['weight_decay'] = 0.0\n"
-                "        loss = super().step(closure)\n"
+                "        super().step()\n"
                 "        group['weight_decay'] = kept\n",
                 "training/test_sign_in.py::test_the_trajectory_is_that_of_a_functional_implementation",
             ),

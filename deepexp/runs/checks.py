@@ -48,7 +48,8 @@ def check_compiler(device: str) -> None:
 def check_device_memory(config: Config) -> None:
     """Raise ValueError if the device has less memory than the minimum that the run needs.
 
-    The minimum consists of the weights, gradients and momentum in float32, and one batch of images.
+    The minimum consists of the weights, gradients and momentum in float32, and one batch of images; with
+    Sign-In, also of the factors of the weights, and of a momentum for each of them.
     """
     source, machine, model = catalogue.SOURCES[config.data.dataset], config.machine, config.model
     height, _, channels = source.shape
@@ -64,7 +65,8 @@ def check_device_memory(config: Config) -> None:
     wider = model.width / counted  # the number of weights grows with the square of the width
     count = sum(parameter.numel() for parameter in net.parameters()) * wider * wider
     images = config.train.batch_size // machine.processes
-    values = 3 * count + images * channels * size * size
+    copies = 6 if config.train.parameterization == "sign-in" else 3
+    values = copies * count + images * channels * size * size
     need = 4 * max(1, len(machine.stack)) * values
     have = memory()
     if machine.device == "cuda":

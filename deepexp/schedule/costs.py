@@ -115,7 +115,8 @@ def left(config: Config, folder: Path) -> float:
         return 0.0
     done = _progress(folder)
     level, levels = int(done.get("level", 0)), [_epochs(config, n) for n in range(config.pruning.levels + 1)]
-    past = sum(levels[:level]) + done.get("epoch", 0) / config.epochs(level) * levels[level]
+    first = config.epochs(level) - levels[level]  # where the level enters its schedule
+    past = sum(levels[:level]) + max(0.0, done.get("epoch", 0) - first)
     return images(config) * (1 - past / sum(levels))
 
 

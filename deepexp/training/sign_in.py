@@ -62,13 +62,17 @@ class SignIn(torch.optim.SGD):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Turn the gradients of the weights into those of the factors, update these, and multiply them."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         weights, (m, u) = list(self.factors), zip(*self.factors.values(), strict=True)
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         for factors, partners in ((m, u), (u, m)):
             products = torch._foreach_mul(partners, gradients)
             for factor, product in zip(factors, products, strict=True):
                 factor.grad = product
-        loss = super().step(closure)
+        super().step()
         torch._foreach_copy_(weights, torch._foreach_mul(m, u))
         return loss
 

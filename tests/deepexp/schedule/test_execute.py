@@ -426,24 +426,28 @@ def test_slurm_gets_jobs_that_wait_for_their_needs(recipe, tmp_path, capsys, mon
 
 
 @pytest.mark.parametrize("warmup", [0.0, 2.0])
-@pytest.mark.parametrize("algorithm", ["imp", "wr"])
-def test_the_cost_counts_the_images_that_training_sees(tmp_path, algorithm, warmup):
+@pytest.mark.parametrize(("algorithm", "cycles"), [("imp", "one"), ("wr", "one"), ("imp", "cumulative")])
+def test_the_cost_counts_the_images_that_training_sees(tmp_path, algorithm, cycles, warmup):
     settings = {"algorithm": algorithm, "train.epochs": 5, "pruning.levels": 3, "data.limit": 1000}
+    settings["train.cycles"] = cycles
     settings |= {"train.warmup": "before", "train.warmup_epochs": warmup} if warmup else {}
     config = build(settings)
     work = prepare(config, tmp_path)
-    steps = sum(work.total(level) - work.first(level) for level in range(4))
-    assert costs.images(config) == steps * 64 + 4 * 359 // 3
+    each = [work.total(level) - work.first(level) for level in range(4)]
+    assert costs.images(config) == sum(each) * 64 + 4 * 359 // 3
     speeds = {costs.work(config): costs.Speed(1000.0, "given")}
     whole = costs.seconds([config], tmp_path, speeds)
     assert whole == pytest.approx(costs.START + costs.images(config) / 1000)
     run = tmp_path / config.run_id
     run.mkdir()
-    told = {"level": 2, "epoch": 0, "images_per_second": 500.0, "seconds_left": 9}
-    (run / "progress.json").write_text(json.dumps(told))
-    assert costs.seconds([config], tmp_path, speeds) == pytest.approx(
-        costs.START + costs.images(config) / 2000
-    )
+    for epochs in (0, 2):  # of level 2
+        epoch = work.first(2) // work.per_epoch + epochs
+        told = {"level": 2, "epoch": epoch, "images_per_second": 500.0, "seconds_left": 9}
+        (run / "progress.json").write_text(json.dumps(told))
+        left = (each[2] + each[3] - epochs * work.per_epoch) / sum(each)
+        assert costs.seconds([config], tmp_path, speeds) == pytest.approx(
+            costs.START + left * costs.images(config) / 1000
+        )
     assert costs.observed([config], tmp_path)[costs.work(config)].images_per_second == 500.0
     (run / "levels.csv").write_text("level\n" + "0\n" * 4)
     assert costs.seconds([config], tmp_path, speeds) == 0

@@ -151,10 +151,18 @@ def test_a_reset_changes_neither_the_weight_nor_its_velocity(beta):
 
 
 def test_a_weight_at_0_can_start():
+    """From m = 1, u = 0 by a step of 0.1 along the slope; the loss of a closure is returned."""
     weight, sgd = _one_weight(torch.zeros(1))
-    weight.grad = torch.ones(1)
-    sgd.step()
-    assert weight < 0
+
+    def closure():
+        sgd.zero_grad()
+        loss = weight.sum() + 3
+        loss.backward()
+        return loss
+
+    weight.grad = torch.full((1,), 7.0)
+    assert sgd.step(closure).item() == 3
+    assert weight.item() == pytest.approx(-0.1)
 
 
 def test_every_level_starts_at_beta_with_the_weights_and_the_momentum_of_its_policy(
