@@ -27,7 +27,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from deepexp.config.sections import Machine
+from deepexp.config.machine import Machine
 from signflow.messages import Failure
 
 TIMEOUT = timedelta(minutes=30)  # longer than rank 0 ever keeps the others waiting

@@ -35,7 +35,7 @@ def build(
 ) -> nn.Module:
     """Build a network whose initial values depend only on `seed`.
 
-    Weights are drawn from N(0, 2 / fan_in) [1]_, and biases are 0. Batch normalisation has scales 1 and
+    Weights are drawn from N(0, 2 / fan_in), and biases are 0. Batch normalisation has scales 1 and
     shifts 0.
 
     Parameters
@@ -54,7 +54,7 @@ def build(
 
     References
     ----------
-    .. [1] He et al., ICCV 2015.
+    The variance of the weights: He et al., ICCV 2015.
     """
     net = outline(name, classes=classes, stem=stem, width=width, channels=channels)
     net.to_empty(device="cpu")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
-from collections.abc import Callable, Mapping
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from signflow import command_line
-from signflow.files import atomic, check_output
+from signflow import command_line, waiting
+from signflow.command_line import opener
+from signflow.files import SUFFIXES, atomic, check_output
 from signflow.messages import unknown
 from signflow.results import read
 
@@ -27,12 +31,17 @@ _Made = TypeVar("_Made")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_line.parser("figures", "Draw figures and the report from result files.")
+    parser = command_line.parser("figures", "Draw results, and the report of all figures and verdicts.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    draw = commands.add_parser("draw", help="draw figures to PDF and PNG")
+    draw = commands.add_parser("draw", help="draw results to PDF and PNG")
     draw.add_argument(
-        "names", nargs="+", metavar="NAME", help="a figure, 'all' (the theorem figures), or 'studies'"
+        "names",
+        nargs="*",
+        metavar="FILE|NAME",
+        help="a result file, a figure by its name, 'all' (the theorem figures), 'studies', or - (files that "
+        "stdin names)",
     )
+    draw.add_argument("--list", action="store_true", help="list what can be drawn")
     draw.add_argument(
         "--out",
         type=command_line.path,
@@ -47,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         type=command_line.path,
         nargs="+",
         metavar="FILE",
-        help="verdict files (verdicts.json in the folder of the results)",
+        help="verdict files (all verdicts*.json in the folder of the results)",
     )
     report.add_argument(
         "--out",
@@ -81,49 +90,145 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _draw(options: argparse.Namespace) -> None:
-    from figures import style
-    from figures.deep import experiments
-
-    sets, known = _figures()
-    if len(options.names) > 1 and (several := [name for name in options.names if name in sets]):
+    if options.list:
+        return _list(options.results)
+    if not options.names:
         raise ValueError(
-            f"'{several[0]}' must be the only name, got {' '.join(options.names)}; pass it alone, or pass "
+            "draw needs a result file or the name of a figure, but got none; `figures draw --list` lists them"
+        )
+    if options.names == ["-"]:
+        check_output(options.out / "probe.nc")
+        return _draw_all(_arriving(), options.out, options.quiet)
+    files = [text for text in options.names if Path(text).suffix in SUFFIXES]
+    names = _names([text for text in options.names if text not in files], options.results)
+    if len({Path(text).stem for text in files} | set(names)) < len(files) + len(names):
+        raise ValueError(
+            f"pictures are named after their results, which must differ in name, got "
+            f"{' '.join(options.names)}; draw them into different folders (--out)"
+        )
+    check_output(options.out / "probe.nc")
+    sources = [(command_line.path(text), "") for text in files]
+    sources += [(options.results / f"{name}.nc", name) for name in names]
+    _draw_all(sources, options.out, options.quiet)
+    return None
+
+
+def _draw_all(sources: Iterable[tuple[Path, str]], out: Path, quiet: bool) -> None:
+    """Draw results, each as a figure of a name or else by what it holds; print the pictures as they come."""
+    from figures import style
+
+    drawn: list[Path] = []
+    for source, name in sources:
+        with waiting.watch(f"drawing '{source}'", quiet):
+            drawn += style.save(_picture(source, name), out, name or source.stem)
+        if not quiet:
+            print(*drawn[-2:], sep="\n", flush=True)
+    if drawn and not quiet:
+        one = len(drawn) == 2  # a PDF and a PNG
+        command_line.say_next("see it" if one else "see them", opener(), drawn[-1] if one else out)
+
+
+def _arriving() -> Iterator[tuple[Path, str]]:
+    """Yield the result files that stdin names, one a line, as `singleneuron preset` prints them."""
+    for line in sys.stdin:
+        path = Path(line.rstrip("\n").removesuffix(" (up to date)"))
+        if path.suffix in SUFFIXES and path.is_file():
+            yield path, ""
+
+
+def _picture(source: Path, name: str) -> Figure:
+    """Draw a result file as the figure of a name, or, without a name, by what the file holds."""
+    from figures import kinds
+    from figures.deep import experiments
+    from figures.plotting import warn_if_outdated
+
+    tables = read(source)
+    warn_if_outdated(f"'{source}'", tables)
+    if not name:
+        with _described(source, "hold what a command writes"):
+            return kinds.figure_of(tables, f"'{source}'")
+    # A user's own recipe has no figure function of its own; its result file is drawn with `accuracy`.
+    figure, _ = _draw_from(source, kinds.NAMED.get(name, experiments.accuracy))
+    return figure
+
+
+def _names(given: list[str], results: Path) -> list[str]:
+    """Return the names of figures, with sets of them spelled out."""
+    from figures import kinds
+
+    sets = _sets()
+    if len(given) > 1 and (several := [name for name in given if name in sets]):
+        raise ValueError(
+            f"'{several[0]}' must be the only name, got {' '.join(given)}; pass it alone, or pass "
             "the names of figures"
         )
-    names = sets.get(options.names[0], options.names)
+    names = sets.get(given[0], given) if given else []
     if odd := [name for name in names if not name or Path(name).name != name]:
         raise ValueError(
-            f"a figure must be given by its name, not as a path, got {', '.join(map(repr, odd))}"
+            f"a figure must be given by its name, or as a file that ends in .nc or .csv, got "
+            f"{', '.join(map(repr, odd))}"
         )
-    # A user's own recipe has no figure function of its own; its result file is drawn with `accuracy`.
-    files = {name: options.results / f"{name}.nc" for name in names}
-    if missing := sorted(name for name in set(names) - set(known) if not files[name].is_file()):
-        unknown("a figure must be", missing[0], (*known, *sets))
-    check_output(options.out / "probe.nc")
-    for name in names:
-        figure, _ = _draw_from(files[name], known.get(name, experiments.accuracy))
-        for path in style.save(figure, options.out, name):
-            if not options.quiet:
-                print(path)
+    known = set(kinds.NAMED)
+    if missing := sorted(name for name in set(names) - known if not (results / f"{name}.nc").is_file()):
+        unknown("a figure must be", missing[0], (*kinds.NAMED, *sets))
+    return names
+
+
+def _list(results: Path) -> None:
+    """List the kinds of file that can be drawn, the figures by name, and which results exist."""
+    from figures import kinds
+
+    print("figures draw FILE draws a file by what it holds:")
+    for kind in kinds.KINDS:
+        print(f"    {kind.name:<20} {kind.shows}")
+    print(f"    {'preset, recipe':<20} the figure of its name, below")
+    print(f"figures draw NAME draws {results}/NAME.nc (* if it has been made):")
+    for name, draw in kinds.NAMED.items():
+        words = (draw.__doc__ or "").partition("\n")[0].removeprefix("Draw").lstrip(", ").rstrip(".")
+        print(f"  {'*' if (results / f'{name}.nc').is_file() else ' '} {name:<20} {words}")
+    for name, members in _sets().items():
+        print(f"    {name:<20} {members[0]} to {members[-1]}, {len(members)} figures")
+    others = sorted(path for path in results.glob("*.[nc][cs]*") if path.suffix in SUFFIXES)
+    mine = [str(path) for path in others if path.stem not in (*kinds.NAMED, "explorer")]
+    if mine:
+        print(f"your own results: {' '.join(mine)}")
+    command_line.say_next("draw one", "figures", "draw", next(iter(mine), "fig1b"))
+
+
+def _sets() -> dict[str, list[str]]:
+    """Return the names in the sets 'all' (theorems) and 'studies'."""
+    from figures import kinds
+
+    return {"all": list(kinds.THEOREMS), "studies": list(kinds.STUDIES)}
 
 
 def _report(options: argparse.Namespace) -> None:
+    from figures import kinds
     from figures.report import explorer as report_explorer
     from figures.report import page as report
     from signflow import verdicts as signflow_verdicts
 
     check_output(options.out, (".html",))
-    files = options.verdicts or [options.results / "verdicts.json"]
+    shipped = options.results / "verdicts.json"
+    files = options.verdicts or [shipped, *sorted(options.results.glob("verdicts-*.json"))]
     verdicts = [verdict for file in files for verdict in signflow_verdicts.read_verdicts(file)]
-    _, known = _figures()
+    counted = Counter(verdict.id for verdict in verdicts)
+    if twice := [name for name, number in counted.items() if number > 1]:
+        raise ValueError(
+            f"a report must hold one verdict on a statement, but {' and '.join(map(str, files))} have "
+            f"{counted[twice[0]]} on '{twice[0]}'; choose files with --verdicts, or rename the statement"
+        )
+    known = kinds.NAMED
     sources = {name: options.results / f"{name}.nc" for name in known}
     there = [name for name, source in sources.items() if source.is_file()]
-    drawn = [_drawn(name, sources[name], known[name]) for name in there]
     explorer = options.results / "explorer.nc"
-    embedded = _draw_from(explorer, report_explorer.embedded) if explorer.is_file() else None
     missing = [name for name in known if name not in there]
     try:
-        page = report.page(verdicts, drawn, explorer=embedded, missing=missing)
+        with waiting.watch("figures", options.quiet) as watch:
+            watch.report(f"drawing {len(there)} figures into the page")
+            drawn = [_drawn(name, sources[name], known[name]) for name in there]
+            embedded = _draw_from(explorer, report_explorer.embedded) if explorer.is_file() else None
+            page = report.page(verdicts, drawn, explorer=embedded, missing=missing)
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(
             f"a verdict in {' or '.join(map(str, files))} is not valid output of `singleneuron verify` "
@@ -133,6 +238,7 @@ def _report(options: argparse.Namespace) -> None:
         temporary.write_text(page, "utf-8")
     if not options.quiet:
         print(options.out)
+        command_line.say_next("read it", opener(), options.out)
 
 
 def _drawn(name: str, source: Path, draw: Draw) -> report.Drawn:
@@ -146,27 +252,24 @@ def _drawn(name: str, source: Path, draw: Draw) -> report.Drawn:
     return report.Drawn(name, figure, attributes, decided)
 
 
-def _figures() -> tuple[dict[str, list[str]], dict[str, Draw]]:
-    """Return the names in the sets 'all' (theorems) and 'studies', and the function that draws each name."""
-    from figures.deep import experiments
-    from figures.neuron import samples, sign_in, studies
-    from figures.neuron import theorems as toy
-
-    theorems: dict[str, Draw] = {**toy.FIGURES, **samples.FIGURES, **sign_in.THEOREMS}
-    rates: dict[str, Draw] = {**studies.FIGURES, **sign_in.STUDIES}
-    return {"all": list(theorems), "studies": list(rates)}, theorems | rates | experiments.FIGURES
-
-
 def _draw_from(source: Path, draw: Callable[[ResultTables], _Made]) -> tuple[_Made, Mapping[str, Any]]:
     """Apply `draw` to the tables in a result file; return the outcome and the attributes of the file."""
     tables = read(source)
-    try:
+    with _described(source, f"hold the tables that {source.stem} draws", ValueError):
         if not isinstance(tables, dict):
             raise KeyError("groups")
         return draw(tables), next(iter(tables.values())).attrs
-    except (AttributeError, KeyError, ValueError) as error:  # xarray raises these for a missing variable
+
+
+@contextlib.contextmanager
+def _described(source: Path, expected: str, *more: type[Exception]) -> Iterator[None]:
+    """Turn what xarray raises for a missing variable, and `more`, into one line that names the file."""
+    missing: tuple[type[Exception], ...] = (AttributeError, KeyError, IndexError, *more)
+    try:
+        yield
+    except missing as error:
         raise ValueError(
-            f"'{source}' does not hold the tables that {source.stem} draws ({error}); recreate it"
+            f"'{source}' must {expected}, but something is missing ({error}); recreate the file"
         ) from None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from matplotlib.colors import ListedColormap
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MultipleLocator
@@ -30,8 +31,9 @@ def draw_success_map(axes: Axes, space: xr.Dataset) -> list[Artist]:
     axes : Axes
         Where to draw.
     space : xr.Dataset
-        The map of one algorithm, with `success` (a0, w0) in [0, 1], or NaN where undecided (drawn white), and
-        with either `predicted` (a0, w0) or `edge` (edge_w0).
+        The map of one algorithm, with `success` (a0, w0) in [0, 1], or NaN where undecided (drawn white) or
+        where `status` (a0, w0) is -1 as there is no start (drawn grey), and with either `predicted` (a0, w0)
+        or `edge` (edge_w0). With `success_low` it is a map of means.
 
     Returns
     -------
@@ -42,15 +44,27 @@ def draw_success_map(axes: Axes, space: xr.Dataset) -> list[Artist]:
     axes.pcolormesh(
         space.a0, space.w0, success, cmap=style.RATE, vmin=0, vmax=1, shading="nearest", rasterized=True
     )
+    means = "success_low" in space
+    absent = success.isnull() & (space.status == -1 if "status" in space and not means else False)
     handles: list[Artist] = [
-        Patch(facecolor=style.SUCCESS_FILL, label="success (simulated)"),
-        Patch(facecolor=style.FAILURE_FILL, label="failure (simulated)"),
+        Patch(facecolor=style.SUCCESS_FILL, label="success (simulated)" if not means else "mean success 1"),
+        Patch(facecolor=style.FAILURE_FILL, label="failure (simulated)" if not means else "mean success 0"),
         *_edge(axes, space),
     ]
-    if undecided := int(success.isnull().sum()):
+    if bool(absent.any()):
+        handles.append(_no_start(axes, absent))
+    if undecided := int((success.isnull() & ~absent).sum()):
         label = f"no verdict ({undecided} cell{'s' if undecided > 1 else ''})"
         handles.append(Patch(facecolor="white", edgecolor=style.GREY, linewidth=0.5, label=label))
     return handles
+
+
+def _no_start(axes: Axes, cells: xr.DataArray) -> Artist:
+    """Colour the cells that have no start."""
+    shown = cells.where(cells).astype(float)
+    grey = ListedColormap([style.ABSENT_FILL])
+    axes.pcolormesh(cells.a0, cells.w0, shown, cmap=grey, shading="nearest", rasterized=True)
+    return Patch(facecolor=style.ABSENT_FILL, label="no such start")
 
 
 def _edge(axes: Axes, space: xr.Dataset) -> list[Artist]:
@@ -62,7 +76,7 @@ def _edge(axes: Axes, space: xr.Dataset) -> list[Artist]:
         "color": style.BLACK,
         "linestyle": "--",
         "linewidth": 1,
-        "label": "predicted edge",
+        "label": "predicted mean 1/2" if "success_low" in space else "predicted edge",
     }
     if "edge" in space:
         if "edge_of" in space and space.edge_of == "population":
@@ -72,7 +86,7 @@ def _edge(axes: Axes, space: xr.Dataset) -> list[Artist]:
         outside = 2 * float(space.a0[-1])
         edge = space.edge.clip(-outside, outside)
         axes.add_artist(Line2D(edge, space.edge_w0, **look))
-    elif bool(space.predicted.notnull().any()):
+    elif float(space.predicted.min()) < 0.5 < float(space.predicted.max()):
         predicted = space.predicted.transpose("w0", "a0").astype(float)
         axes.contour(
             space.a0, space.w0, predicted, levels=[0.5], colors=style.BLACK, linestyles="--", linewidths=1
@@ -127,7 +141,7 @@ def trajectories(axes: Axes, paths: xr.Dataset, label: str = "trajectory") -> li
         axes.plot(path.a, w, color=colour)
         axes.plot(path.a[0], w[0], color=colour, **DOT)
         axes.plot(path.a[-1], w[-1], "o", color=colour, markersize=3.5)
-    words = {style.SUCCESS: "succeeds", style.FAILURE: "fails"}
+    words = {style.SUCCESS: "succeeds", style.FAILURE: "fails", style.GREY: "undecided"}
     drawn = {outcome_colour(paths.isel(start=start)) for start in range(paths.sizes["start"])}
     return [
         *(Line2D([], [], color=key, label=f"{label} {word}") for key, word in words.items() if key in drawn),
@@ -146,8 +160,10 @@ def outcome_colour(path: xr.Dataset) -> str:
     Returns
     -------
     str
-        `style.SUCCESS` or `style.FAILURE`.
+        `style.SUCCESS`, `style.FAILURE` or, if it has no outcome, `style.GREY`.
     """
+    if bool(path.success.isnull()):
+        return style.GREY
     return style.SUCCESS if path.success == 1 else style.FAILURE
 
 
@@ -179,5 +195,5 @@ def letters(panels: Mapping[str, Axes]) -> None:
     panels : Mapping[str, Axes]
         Axes by title, in the order of the letters.
     """
-    for letter, (title, axes) in zip("abcdef", panels.items(), strict=False):
+    for letter, (title, axes) in zip("abcdefghi", panels.items(), strict=False):
         axes.set_title(f"({letter}) {title}", loc="left")

@@ -31,6 +31,7 @@ SERIES = (BLUE, ORANGE, GREEN, PURPLE, VERMILION, SKY)
 
 # These are pale, so that lines on top stay legible, and differ in lightness, to be distinct in greyscale.
 SUCCESS_FILL, FAILURE_FILL = "#A9D3EE", "#FBE8DA"
+ABSENT_FILL = "#E4E4E4"
 RATE = LinearSegmentedColormap.from_list("rate", [FAILURE_FILL, SUCCESS_FILL]).with_extremes(bad="white")
 
 RC: dict[Any, Any] = {

@@ -3,14 +3,14 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from signflow.results import read
+    from signflow.results import read, write
 
-__all__ = ["read"]
+__all__ = ["read", "write"]
 
 
 def __getattr__(name: str) -> Any:
-    if name != "read":
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from signflow.results import read
+    from signflow import results
 
-    return read
+    return getattr(results, name)

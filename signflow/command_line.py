@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -113,6 +114,24 @@ def integer(text: str) -> int:
     except InvalidOperation:
         pass
     raise argparse.ArgumentTypeError(f"must be a whole number of at most 100 digits, got {text!r}")
+
+
+def say_next(what: str, *words: object) -> None:
+    """Print the command to type next.
+
+    Parameters
+    ----------
+    what : str
+        What it does, as in 'draw it'.
+    *words : object
+        The words of the command; a shell can read them as printed.
+    """
+    print(f"{what}: {shlex.join(map(str, words))}", flush=True)
+
+
+def opener() -> str:
+    """Return the command with which this system opens a file or a folder."""
+    return {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
 
 
 def fail(prog: str, code: int, message: str) -> int:

@@ -1,4 +1,4 @@
-"""Convert Datasets to the bytes of a file and back, as NetCDF (one Dataset or named groups) or CSV.
+"""Label Datasets, and convert them to the bytes of a file and back: NetCDF (one, or named groups) or CSV.
 
 The bytes are assembled in memory, since HDF5 crashes if the disk becomes full while it writes.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,14 +69,20 @@ def netcdf_attributes(path: Path) -> dict[str, Any]:
 
 def csv(dataset: xr.Dataset) -> bytes:
     """Return the bytes of a CSV file: '# key: value' lines, then one row per point of all dimensions."""
-    header = {**dataset.attrs, "dims": json.dumps(list(dataset.sizes))}
+    header = {**dataset.attrs, "dims": json.dumps(list(dataset.sizes)), "variables": _about(dataset)}
     lines = "".join(f"# {key}: {' '.join(str(value).splitlines())}\n" for key, value in header.items())
     table = dataset.to_dataframe(dim_order=list(dataset.sizes)).reset_index()
     return (lines + table.to_csv(index=False, lineterminator="\n")).encode()
 
 
+def _about(dataset: xr.Dataset) -> str:
+    """Return the attributes of every variable, as JSON."""
+    found = {name: item.attrs for name, item in dataset.variables.items() if item.attrs}
+    return json.dumps(found, default=lambda value: value.tolist())  # flags are arrays
+
+
 def csv_attributes(path: Path) -> dict[str, str]:
-    """Return the attributes above the table in a CSV file, including `dims`."""
+    """Return the attributes above the table in a CSV file, including `dims` and `variables`."""
     attributes: dict[str, str] = {}
     with path.open(encoding=_UTF8) as file:
         for line in file:
@@ -96,7 +102,7 @@ def read_csv(path: Path) -> xr.Dataset:
     attributes = csv_attributes(path)
     # The python engine reads floats exactly in every version of pandas.
     table = pd.read_csv(path, skiprows=len(attributes), engine="python", encoding=_UTF8)
-    dims = json.loads(attributes.pop("dims"))
+    dims, about = json.loads(attributes.pop("dims")), json.loads(attributes.pop("variables", "{}"))
     # Rows are placed by integer codes, since a coordinate may be NaN: a run may have no learning rate.
     factors = {dim: pd.factorize(table.pop(dim), use_na_sentinel=False) for dim in dims}
     coords = {dim: np.asarray(values) for dim, (_, values) in factors.items()}
@@ -106,4 +112,46 @@ def read_csv(path: Path) -> xr.Dataset:
         raise ValueError("the table must have exactly one row for every point of its dimensions")
     order = np.argsort(place)
     variables = {name: (dims, np.asarray(table[name])[order].reshape(shape)) for name in table}
-    return xr.Dataset(variables, coords, attributes)
+    dataset = xr.Dataset(variables, coords, attributes)
+    for name in about.keys() & dataset.variables.keys():
+        dataset[name].attrs = about[name]
+    return dataset
+
+
+def labelled(
+    data: xr.Dataset, names: Mapping[str, str], flags: Mapping[str, Sequence[str]] | None = None
+) -> xr.Dataset:
+    """Give variables and coordinates their attributes.
+
+    Parameters
+    ----------
+    data : xr.Dataset
+        The data.
+    names : Mapping[str, str]
+        A `long_name` by the name of a variable; names that the data lack are ignored. The unit of a number is
+        '1' unless its `long_name` ends with another in brackets, as in 'gap [percentage points]'.
+    flags : Mapping[str, Sequence[str]] | None
+        For variables of int8 codes, the meanings of the codes -1, 0, 1, ... in order.
+
+    Returns
+    -------
+    xr.Dataset
+        The data, with attributes by the CF conventions.
+
+    References
+    ----------
+    NetCDF Climate and Forecast (CF) Metadata Conventions, version 1.11, sections 3.1, 3.2 and 3.5.
+    """
+    import numpy as np
+
+    made = data.copy()
+    for name in made.variables.keys() & names.keys():
+        text, _, unit = names[str(name)].partition(" [")
+        about: dict[str, Any] = {"long_name": text}
+        if flags and name in flags:
+            codes = np.arange(-1, len(flags[str(name)]) - 1, dtype=np.int8)
+            about |= {"flag_values": codes, "flag_meanings": " ".join(flags[str(name)])}
+        elif made[name].dtype.kind in "iuf":
+            about["units"] = unit.removesuffix("]") or "1"
+        made[name].attrs |= about
+    return made

@@ -81,8 +81,35 @@ def version(package: str) -> str:
         return "unknown"
 
 
+RECORDED = ("config", "versions", "revision", "source_digest", "created", "platform", "cpu")
+"""The attributes that only `provenance` sets; `seed` may also be an attribute of the data."""
+
+
 def provenance(config: Mapping[str, Any], seed: int | None = None) -> dict[str, str | int]:
-    """Record how a result was made.
+    """Record how and when a result was made.
+
+    Parameters
+    ----------
+    config : Mapping[str, Any]
+        Configuration of the result; `canonical` turns it into JSON.
+    seed : int | None
+        Seed of the result, if it has one.
+
+    Returns
+    -------
+    dict[str, str | int]
+        The attributes that `origin` gives, and the time (`created`).
+    """
+    return {**origin(config, seed), "created": now()}
+
+
+def now() -> str:
+    """Return the time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def origin(config: Mapping[str, Any], seed: int | None = None) -> dict[str, str | int]:
+    """Record how a result was made, but not when: the same arguments give the same attributes.
 
     If the sources were edited during the run, the entry `source_digest` says so, since the result may come
     from either version.
@@ -97,8 +124,7 @@ def provenance(config: Mapping[str, Any], seed: int | None = None) -> dict[str, 
     Returns
     -------
     dict[str, str | int]
-        Attributes for a result file: configuration, seed, versions, revision, digest, time, platform and
-        processor.
+        Attributes for a result: configuration, seed, versions, revision, digest, platform and processor.
     """
     digest, made = started_with()
     if source_digest() != digest:
@@ -114,7 +140,6 @@ def provenance(config: Mapping[str, Any], seed: int | None = None) -> dict[str, 
         "versions": json.dumps(versions),
         "revision": made,
         "source_digest": digest,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "platform": platform.platform(),
         "cpu": f"{processor()}, {os.cpu_count()} logical cores",
     }

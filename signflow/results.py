@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from signflow.files import SUFFIXES, atomic, check_output
-from signflow.provenance import canonical, provenance, source_digest
+from signflow.provenance import RECORDED, canonical, now, provenance, source_digest
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -26,7 +26,7 @@ def write(
     data: xr.Dataset | Mapping[str, xr.Dataset],
     path: str | Path,
     *,
-    config: Mapping[str, Any],
+    config: Mapping[str, Any] | None = None,
     seed: int | None = None,
 ) -> Path:
     """Write a result with its provenance, completely or not at all.
@@ -38,8 +38,9 @@ def write(
     path : str | Path
         A file whose name ends in .nc or .csv. A CSV file holds one Dataset: the provenance as '# key: value'
         lines, then one row for each combination of coordinates.
-    config : Mapping[str, Any]
-        Configuration of the result.
+    config : Mapping[str, Any] | None
+        Configuration of the result. By default the file keeps the provenance that the data carry, as they do
+        when `success_map`, `success_rate`, `presets.run` or `read` returned them.
     seed : int | None
         Seed of the result, if it has one.
 
@@ -51,28 +52,53 @@ def write(
     Raises
     ------
     ValueError
-        If the file cannot hold the data, or cannot be written.
+        If the data carry no provenance and `config` is not given, or the file cannot hold the data or cannot
+        be written.
     """
     import xarray as xr
 
     from signflow import formats
 
     path = check_output(path)
-    if not isinstance(data, xr.Dataset):
-        if path.suffix != ".nc":
-            raise ValueError(
-                f"a .csv holds one table, but the result has {len(data)}; write '{path.stem}.nc'"
-            )
-        if not data:
-            raise ValueError("a result must hold at least one dataset, got none")
-        content = formats.netcdf(data, provenance(config, seed))
-    elif path.suffix == ".nc":
-        content = formats.netcdf(data, provenance(config, seed))
+    several = not isinstance(data, xr.Dataset)
+    if several and path.suffix != ".nc":
+        raise ValueError(f"a .csv holds one table, but the result has {len(data)}; write '{path.stem}.nc'")
+    if several and not data:
+        raise ValueError("a result must hold at least one dataset, got none")
+    made = _carried(data) if config is None else provenance(config, seed)
+    if isinstance(data, xr.Dataset):
+        content = formats.netcdf(data, made) if path.suffix == ".nc" else formats.csv(data.assign_attrs(made))
     else:
-        content = formats.csv(data.assign_attrs(provenance(config, seed)))
+        content = formats.netcdf({name: _bare(table) for name, table in data.items()}, made)
     with atomic(path) as temporary:
         temporary.write_bytes(content)
     return path
+
+
+def _bare(table: xr.Dataset) -> xr.Dataset:
+    """Return a table without provenance, which a file of several tables keeps only once."""
+    return table.drop_attrs(deep=False).assign_attrs(
+        {key: value for key, value in table.attrs.items() if key not in RECORDED}
+    )
+
+
+def _carried(data: xr.Dataset | Mapping[str, xr.Dataset]) -> dict[str, Any]:
+    """Return the provenance that the data carry; tables of several origins are configured by their names."""
+    import xarray as xr
+
+    tables = {"": data} if isinstance(data, xr.Dataset) else data
+    if bare := [name for name, table in tables.items() if "config" not in table.attrs]:
+        which = f"the table '{bare[0]}'" if bare[0] else "the Dataset"
+        raise ValueError(
+            f"a result must record its configuration, but {which} carries none; pass it as config={{...}}"
+        )
+    first = next(iter(tables.values())).attrs
+    made = {"created": now()} | {key: first[key] for key in (*RECORDED, "seed") if key in first}
+    configs = {name: table.attrs["config"] for name, table in tables.items()}
+    if len(set(configs.values())) > 1:
+        made["config"] = canonical({name: json.loads(config) for name, config in configs.items()})
+        made.pop("seed", None)
+    return made
 
 
 def read(path: str | Path) -> xr.Dataset | dict[str, xr.Dataset]:

@@ -82,7 +82,38 @@ _HOME = {
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 
-__all__ = sorted(_MODULE)
+__all__ = [
+    "Algorithm",
+    "FlowResult",
+    "Line",
+    "Parameterization",
+    "Population",
+    "PruneResult",
+    "Reduced",
+    "Sample",
+    "State",
+    "Status",
+    "angle_time",
+    "balance",
+    "balanced_angle_cdf",
+    "balanced_flow",
+    "balanced_starts",
+    "crossing_time",
+    "escape_time",
+    "flip_angle",
+    "gradient",
+    "independent_starts",
+    "integrate",
+    "line_flow",
+    "loss",
+    "population_limit",
+    "predicted",
+    "prune",
+    "reduce",
+    "success_map",
+    "success_rate",
+    "universal_angle",
+]
 
 
 def __getattr__(name: str) -> Any:

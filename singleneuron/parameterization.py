@@ -118,7 +118,9 @@ class Parameterization:
                 "the parameterization 'sign-in' needs full states with w (B, d), but got reduced ones "
                 "(a, p, q); use State"
             )
-        return distance(starts.a, self.beta_a) - distance(starts.w, self.beta_w).sum(axis=-1)
+        # Subtract the largest first: if it cancels, the others keep their digits, and c its sign.
+        inner = np.sort(distance(starts.w, self.beta_w), axis=-1)
+        return distance(starts.a, self.beta_a) - inner[..., -1] - inner[..., :-1].sum(axis=-1)
 
 
 def metric(theta: Any, beta: float) -> Array:

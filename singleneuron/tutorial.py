@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 import singleneuron as sn
-from signflow import command_line
+from signflow import command_line, waiting
 from signflow.results import claim, write
+from singleneuron.experiments.labels import with_labels
 from singleneuron.presets import Paths
 
 if TYPE_CHECKING:
@@ -215,6 +216,7 @@ def tour(out: Path, overwrite: bool = False) -> Tour:
         {"map": noisy},
     ]
     for name, table in zip(MAPS, tables, strict=True):
+        table = {label: with_labels(part) for label, part in table.items()}
         write(table, out / f"{name}.nc", config={"tutorial": name}, seed=SEED)
     _say(
         "6. See it",
@@ -236,16 +238,19 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     def run() -> None:
-        tour(options.out, options.overwrite)
+        with waiting.watch("tutorial"):
+            tour(options.out, options.overwrite)
 
     return command_line.finish("tutorial", run)
 
 
 def _say(title: str, text: str) -> None:
     """Print a chapter: paragraphs are wrapped, and indented blocks stay as they are."""
+    waiting.heard()
     print(f"{title}\n{'-' * len(title)}")
     for block in textwrap.dedent(text).strip("\n").split("\n\n"):
-        print(block if block.startswith(" ") else textwrap.fill(" ".join(block.split()), 100), end="\n\n")
+        text = block if block.startswith(" ") else textwrap.fill(" ".join(block.split()), 100)
+        print(text, end="\n\n", flush=True)
 
 
 def _rest(state: sn.State) -> np.ndarray:

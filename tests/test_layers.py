@@ -10,13 +10,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # A folder may import, within its package, only what stands above it.
 ORDER = {
-    "signflow": "messages machine provenance interrupt files locks formats workers verdicts results "
-    "readme command_line",
+    "signflow": "messages machine waiting provenance interrupt files locks formats workers verdicts "
+    "results sections command_line",
     "singleneuron": "kernels problem algorithms parameterization theory formulas flows pruning experiments "
     "verification presets tutorial benchmark cli __main__",
     "deepexp": "config storage distributed models pruning data training runs predictions recipes analysis "
     "benchmark doctor schedule gpu_check cli __main__",
-    "figures": "style panels neuron deep report cli __main__",
+    "figures": "style panels neuron deep kinds plotting report cli __main__",
 }
 PACKAGES = tuple(name for name in ORDER if any((ROOT / name).glob("*.py")))
 HOMES = {"sympy": "singleneuron/theory/", "matplotlib": "figures/", "torch": "deepexp/"}

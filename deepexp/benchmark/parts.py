@@ -12,7 +12,7 @@ from torch.nn.utils import prune
 from deepexp import models
 from deepexp.benchmark.loops import DENSITY
 from deepexp.benchmark.timing import seconds_of, times_of, wait_for_device
-from deepexp.config.sections import Machine
+from deepexp.config.machine import Machine
 from deepexp.pruning import masks, signs
 from deepexp.pruning.scores import score
 from deepexp.runs import checkpoint, level_start

@@ -22,14 +22,14 @@ from deepexp.benchmark.loops import loops
 from deepexp.benchmark.parts import ceiling, costs, keep, masking, pruning_seconds, recording, save
 from deepexp.benchmark.timing import seconds_of
 from deepexp.config.build import build
-from deepexp.config.sections import Machine
+from deepexp.config.machine import Machine
 from deepexp.runs import checkpoint
 from deepexp.runs.setup import prepare
 from deepexp.runs.speed import operations
 from deepexp.runs.workspace import Run
 from deepexp.training import evaluate
 from signflow.provenance import provenance
-from signflow.readme import three_digits
+from signflow.sections import three_digits
 
 STUDY = (26, 150)  # the study whose duration is estimated: number of trainings, epochs per training
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from deepexp.cli.common import device_of
-from signflow import command_line, readme
+from signflow import command_line, sections
 from signflow.messages import Failure
 
 
@@ -31,7 +31,7 @@ def bench_options(bench: argparse.ArgumentParser) -> None:
         help="also measure compiled loops (a minute each); on a GPU they are always measured",
     )
     bench.add_argument(
-        "--readme",
+        "--into",
         type=command_line.path,
         metavar="FILE",
         help="write the tables into the marked section of FILE",
@@ -39,12 +39,12 @@ def bench_options(bench: argparse.ArgumentParser) -> None:
 
 
 def run_bench(options: argparse.Namespace) -> None:
-    """Measure this machine's training speed and print the tables; with --readme, also write them there."""
+    """Measure this machine's training speed and print the tables; with --into, also write them there."""
     from deepexp.benchmark import loops, report
 
     mark = "deepexp benchmark"
-    if options.readme:
-        readme.section(options.readme, mark)
+    if options.into:
+        sections.section(options.into, mark)
     device = device_of(options.device)
     chosen = loops.settings(
         *(options.dataset, options.model, options.batch),
@@ -58,8 +58,9 @@ def run_bench(options: argparse.Namespace) -> None:
     for part in report.report(chosen, images=images, seconds=options.seconds, compiled=compiled):
         print(part, end="\n\n", flush=True)
         parts.append(part)
-    if options.readme:
-        readme.replace_section(options.readme, mark, "\n\n".join(parts))
+    if options.into:
+        sections.replace_section(options.into, mark, "\n\n".join(parts))
+    command_line.say_next("plan a recipe at these speeds", "deepexp", "plan", "fig3", "--profile", "short")
 
 
 def run_gpu_check(options: argparse.Namespace) -> None:
@@ -78,3 +79,4 @@ def run_gpu_check(options: argparse.Namespace) -> None:
     print(options.out)
     if failed:
         raise Failure(f"{len(failed)} of {count} checks failed, starting with {failed[0]}")
+    command_line.say_next("plan a recipe", "deepexp", "plan", "fig3", "--profile", "short")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from signflow.command_line import say_next
+
 
 def run_data(options: argparse.Namespace) -> None:
     """Verify this machine's copy of a data set, after fetching it if the action is 'fetch'."""
@@ -26,6 +28,8 @@ def run_data(options: argparse.Namespace) -> None:
         return
     variant = catalogue.verify(options.dataset)
     print(f"{options.dataset}: {variant}")
+    if variant != "unknown":
+        say_next("plan a run on it", "deepexp", "train", "--dataset", options.dataset, "--dry-run")
     if variant == "unknown":
         known = ", ".join(catalogue.SOURCES[options.dataset].variants)
         raise ValueError(
@@ -44,3 +48,4 @@ def _verify_folder(options: argparse.Namespace) -> None:
             options.dataset, lambda done, of: bar.update(task, completed=done, total=of)
         )
     print(f"{options.dataset}: {found}")
+    say_next("plan a run on it", "deepexp", "train", "--dataset", options.dataset, "--dry-run")

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from deepexp.cli.common import RUNS
+from signflow.command_line import say_next
 
 
 def run_status(options: argparse.Namespace) -> None:
@@ -21,6 +22,7 @@ def run_status(options: argparse.Namespace) -> None:
     found = status(options.runs)
     if not found:
         print(f"no runs in '{options.runs}'")
+        say_next("plan one", "deepexp", "train", "--dataset", "digits", "--profile", "smoke", "--dry-run")
         return
     table = Table("run", "level", "epoch", "density", "test accuracy", "state", "time left")
     for run in found:
@@ -29,6 +31,8 @@ def run_status(options: argparse.Namespace) -> None:
         density = "" if run.density is None else f"{run.density:.2%}"
         table.add_row(run.run_id, run.level, run.epoch, density, accuracy, run.state, left)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
+    level = ["--level", 0, "--out", "exported"]
+    say_next("export a level", "deepexp", "export", options.runs / found[0].run_id, *level)
 
 
 def run_export(options: argparse.Namespace) -> None:
@@ -37,6 +41,7 @@ def run_export(options: argparse.Namespace) -> None:
 
     for path in export(options.folder, options.level, options.out):
         print(path)
+    say_next("see all runs", "deepexp", "status")
 
 
 def run_doctor(_: argparse.Namespace) -> None:
@@ -45,3 +50,4 @@ def run_doctor(_: argparse.Namespace) -> None:
 
     for line in doctor.lines():
         print(line)
+    say_next("train something small", "deepexp", "train", "--dataset", "digits", "--profile", "smoke")

@@ -15,7 +15,8 @@ from deepexp.cli.bench import bench_options, run_bench, run_gpu_check
 from deepexp.cli.common import RUNS
 from deepexp.cli.data import run_data
 from deepexp.cli.inspect import run_doctor, run_export, run_status
-from deepexp.cli.recipes import recipe_options, run_plan, run_recipe, run_recipes, run_reduce
+from deepexp.cli.recipes import recipe_options, run_plan, run_recipe, run_recipes
+from deepexp.cli.reduce import run_reduce
 from deepexp.cli.train import run_train, train_options
 from signflow import command_line
 

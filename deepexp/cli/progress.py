@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from signflow import waiting
+
 if TYPE_CHECKING:
     from deepexp.config.settings import Config
     from deepexp.runs.level import LevelProgress
@@ -38,10 +40,16 @@ def _progress(
         progress.BarColumn(),
         progress.TimeRemainingColumn(),
     )
-    with progress.Progress(*columns, transient=True, disable=quiet or not sys.stderr.isatty()) as bar:
+    terminal = sys.stderr.isatty()
+    with (
+        waiting.watch(configs[0].run_id, quiet or terminal) as watch,
+        progress.Progress(*columns, transient=True, disable=quiet or not terminal) as bar,
+    ):
+        watch.report("loading data and network")
 
         def tell(line: str) -> None:
             if not quiet:
+                watch.restart()
                 bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
         tasks = [bar.add_task(config.run_id, total=config.pruning.levels + 1) for config in configs]
@@ -49,6 +57,7 @@ def _progress(
         def show(number: int, event: LevelProgress) -> None:
             name = f"seed {configs[number].seed}, " if len(configs) > 1 else ""
             done = event.level + event.step / event.total
+            watch.report(f"{name}level {event.level}, step {event.step:,} of {event.total:,}")
             bar.update(tasks[number], completed=done, description=f"{name}level {event.level}")
 
         try:

@@ -1,14 +1,12 @@
-"""`deepexp recipes`, `plan`, `run` and `reduce`: list, plan, train and evaluate whole experiments."""
+"""`deepexp recipes`, `plan` and `run`: list, plan and train whole experiments."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deepexp.cli.common import RUNS, device_of, settings_of
 from deepexp.cli.progress import train_together
@@ -17,10 +15,7 @@ from signflow.files import check_folder, check_output
 from signflow.messages import Failure
 
 if TYPE_CHECKING:
-    import xarray as xr
-
     from deepexp.recipes.plan import PlannedRun
-    from deepexp.recipes.recipe import Recipe
 
 
 def recipe_options(
@@ -87,9 +82,11 @@ def run_recipes(_: argparse.Namespace) -> None:
 
     for name, recipe in recipes().items():
         print(f"{name:20s} {recipe.question}")
+    command_line.say_next("plan one", "deepexp", "plan", "smoke", "--profile", "smoke")
 
 
-def _planned(options: argparse.Namespace) -> list[PlannedRun]:
+def planned_runs(options: argparse.Namespace) -> list[PlannedRun]:
+    """Return the runs of a recipe that the options select."""
     from deepexp.recipes.plan import runs
 
     return runs(
@@ -109,7 +106,7 @@ def run_plan(options: argparse.Namespace) -> None:
     from deepexp.schedule import costs, makefile, progress, units
     from deepexp.storage.folder import write_text
 
-    runs, name = _planned(options), Path(options.recipe).stem
+    runs, name = planned_runs(options), Path(options.recipe).stem
     out = options.out or Path("build/deep") / f"{name}.mk"
     if options.make:
         check_output(out, ())
@@ -134,15 +131,36 @@ def run_plan(options: argparse.Namespace) -> None:
         told += ["--stack"] if options.stack else []
         text = makefile.makefile(options.recipe, runs, options.runs, told, Path("build"))
         write_text(out, text)
+    elif not options.quiet:
+        command_line.say_next("train them" if todo else "gather them", "deepexp", *_same(options, bool(todo)))
+
+
+def _same(options: argparse.Namespace, train: bool = False) -> list[str]:
+    """Return the command that trains or reduces what the options of another command select."""
+    words = ["run" if train else "reduce", options.recipe, "--profile", options.profile]
+    for name in ("seed", "panel", "set"):
+        if values := getattr(options, name):
+            words += [f"--{name}", *map(str, values)]
+    words += ["--runs", str(options.runs)] if options.runs != RUNS else []
+    words += ["--device", options.device] if options.device != "auto" else []
+    return words + (["--stack"] if options.stack else [])
 
 
 def run_recipe(options: argparse.Namespace) -> None:
     """Train the unfinished runs of a recipe, on this machine or elsewhere."""
+    _train(options)
+    if options.slurm is not None:
+        command_line.say_next("see how far they are", "deepexp", "status", options.runs)
+    elif not (options.quiet or options.only):
+        command_line.say_next("gather them", "deepexp", *_same(options))
+
+
+def _train(options: argparse.Namespace) -> None:
     from deepexp.schedule import execute, gpus, progress, units
     from deepexp.storage import folder as layout
     from signflow import workers
 
-    runs, name = _planned(options), Path(options.recipe).stem
+    runs, name = planned_runs(options), Path(options.recipe).stem
     only = _chosen(options, runs, name)
     todo = [
         unit
@@ -208,69 +226,3 @@ def _chosen(options: argparse.Namespace, runs: Sequence[PlannedRun], name: str) 
     if unknown := set(options.only or ()) - known:
         raise ValueError(f"--only must name runs of the recipe {name}, got {', '.join(sorted(unknown))}")
     return set(options.only or known)
-
-
-def run_reduce(options: argparse.Namespace) -> None:
-    """Write a result file from a recipe's runs or from an earlier result file, and print the verdicts."""
-    from deepexp.analysis import starvation
-    from deepexp.analysis import tables as analysis
-    from deepexp.recipes.recipe import load
-    from signflow.results import write
-
-    recipe = load(options.recipe)
-    out = check_output(options.out or Path("build/results") / f"{recipe.name}.nc", (".nc",))
-    if options.result is not None:
-        if options.seed or options.panel:
-            raise ValueError("--from uses every seed and panel in the file; leave out --seed and --panel")
-        tables, made_of = analysis.again(recipe, options.result, without_starved=options.without_starved)
-    else:
-        tables, made_of = _from_runs(options, recipe)
-    print(write(tables, out, config=made_of))
-    missing = json.loads(tables["levels"].attrs["missing"])
-    if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        print(f"not complete: {len(missing)} of {len(made_of['runs'])} runs, {', '.join(missing[:3])}{more}")
-    for line in starvation.starvation(tables["levels"]):
-        print(line)
-    if "verdicts" in tables:
-        _print_verdicts(tables["verdicts"])
-        if added := made_of.get("added_seeds"):
-            print(
-                f"seeds added to the profile's: {' '.join(map(str, added))}; if a verdict was the reason, "
-                "the intervals are overconfident (optional stopping); fix the seeds before the first verdict"
-            )
-
-
-def _from_runs(options: argparse.Namespace, recipe: Recipe) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
-    """Gather a recipe's runs into tables, and describe what the tables were made from."""
-    from deepexp.analysis import tables as analysis
-
-    planned = _planned(options)
-    tables = analysis.tables(recipe, planned, options.runs, without_starved=options.without_starved)
-    seeds = sorted({run.config.seed for run in planned})
-    return tables, {
-        "recipe": recipe.name,
-        "title": recipe.question,
-        "source": recipe.source,
-        "profile": options.profile,
-        "protocol": recipe.profiles[options.profile].protocol,
-        "seed": ", ".join(map(str, seeds)),
-        "added_seeds": [seed for seed in seeds if seed not in recipe.profiles[options.profile].seeds],
-        "without_starved": options.without_starved,
-        "runs": list(dict.fromkeys(run.config.run_id for run in planned)),
-        "trained": analysis.origins(planned, options.runs),
-    }
-
-
-def _print_verdicts(verdicts: xr.Dataset) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("prediction", "on", "primary estimate", "seeds", "verdict")
-    for number in range(verdicts.sizes["verdict"]):
-        row = {str(name): verdicts[name].values[number] for name in verdicts.data_vars}
-        name = f"{row['prediction']} ({row['variant']})" if row["variant"] else str(row["prediction"])
-        interval = f" [{row['low']:.3g}, {row['high']:.3g}]" if row["seeds"] > 1 else ""
-        found = "" if row["word"] == "NOT RUN" else f"{row['estimate']:.3g}{interval} {row['unit']}"
-        table.add_row(name, f"{row['panel']}, {row['network']}", found, str(row["seeds"]), str(row["text"]))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)

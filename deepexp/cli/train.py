@@ -110,6 +110,9 @@ def run_train(options: argparse.Namespace) -> None:
     if options.out is not None and len(configs) == 1:
         folders = [options.out]
     train_together(configs, folders, options.quiet, options.tensorboard)
+    if not options.quiet:
+        last = ["--level", configs[0].pruning.levels, "--out", "exported"]
+        command_line.say_next("export the last level", "deepexp", "export", folders[0], *last)
 
 
 def _print_plan(configs: Sequence[Config]) -> None:

@@ -32,7 +32,7 @@ class LevelPolicy(Section):
     ----------
     amplitude, sign : {'keep', 'initial', 'rewind', 'donor'}
         The origins of the weights' amplitudes and signs. If the two origins differ, a weight becomes
-        copysign(|amplitude|, sign).
+        copysign(abs(amplitude), sign).
     bias, norm_affine, norm_statistics : {'keep', 'initial', 'rewind'}
         The origins of the biases, and of the parameters and running statistics of batch normalisation.
     momentum : {'keep', 'initial', 'rewind'}
@@ -130,6 +130,7 @@ POLICIES: dict[str, dict[str, LevelPolicy]] = {
         "imp-keep-bn": _row(_SNAPSHOT, norm_affine="keep"),
     },
 }
+POLICIES["laptop-converged"] = POLICIES["signflow"]  # two protocols of this project
 
 
 def policy(protocol: str, algorithm: str) -> LevelPolicy:

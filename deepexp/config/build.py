@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from deepexp.config.algorithms import POLICIES, policy
 from deepexp.config.protocols import PROFILES, PROTOCOLS
-from deepexp.config.sections import DatasetName, Train
+from deepexp.config.sections import SIDES, DatasetName, Train
 from deepexp.config.settings import Config
 from signflow.messages import invalid, unknown
 
@@ -23,7 +23,7 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
     Values come from the defaults, the protocol, the profile and `settings`, in this order; later ones
     override earlier ones. If the profile or `settings` changes `train.epochs`, the protocol's milestones,
     warm-up and rewind epoch are rescaled in proportion and rounded to whole epochs (at least one), unless
-    they are set explicitly.
+    they are set explicitly. In the same way, `data.side` rescales the protocol's padding.
 
     Parameters
     ----------
@@ -63,6 +63,8 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
     shorter = {**PROFILES[profile][dataset], **settings}
     if "train.epochs" in shorter:
         flat |= _rescale(flat, shorter["train.epochs"])
+    if flat.get("data.crop_padding"):
+        flat["data.crop_padding"] = _padding(flat, shorter.get("data.side"))
     without = flat.get("train.warmup") == "before" and shorter.get("train.warmup") == "none"
     if without and algorithm in POLICIES[protocol]:
         flat["policy.rewind_epoch"] = 0  # the protocol rewinds to the end of the warm-up, which was left out
@@ -149,6 +151,13 @@ def _rescale(flat: Mapping[str, Any], epochs: Any) -> dict[str, Any]:
         ramp = float(scaled(flat["train.warmup_epochs"]))
         times["train.warmup_epochs"] = ramp if on_top else min(ramp, epochs / 2)
     return times
+
+
+def _padding(flat: Mapping[str, Any], side: Any) -> int:
+    """Return the protocol's padding for images of `side` pixels: the same share of them, in pixels."""
+    padding, own = flat["data.crop_padding"], flat.get("data.side") or SIDES[flat["data.dataset"]]
+    valid = isinstance(side, int) and not isinstance(side, bool) and side >= 1
+    return max(1, round(Fraction(padding * side, own))) if valid else padding
 
 
 def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""The settings for a run's data, network, training and machine. Each section is validated on its own.
+"""The settings for a run's data, network and training. Each section is validated on its own.
 
-Defaults are defined only in the sections themselves, here and in `deepexp.config.pruning`.
+Defaults are defined only in the sections themselves, here and in `deepexp.config.pruning` and `machine`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,14 @@ from deepexp.config.algorithms import Section
 DatasetName = Literal["digits", "cifar10", "cifar100", "tinyimagenet", "imagenet"]
 Fraction01 = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+# The height and width of the images as published, in pixels; ImageNet's vary, and are cropped to 224.
+SIDES: dict[DatasetName, int] = {
+    "digits": 8,
+    "cifar10": 32,
+    "cifar100": 32,
+    "tinyimagenet": 64,
+    "imagenet": 224,
+}
 
 
 class Data(Section):
@@ -30,6 +38,9 @@ class Data(Section):
     classes : int, optional
         For tinyimagenet and imagenet, the number of classes to use: the first ones, sorted by name. By
         default, all are used.
+    side : int, optional
+        The height and width in pixels to which images are averaged down: each pixel is the mean of a square
+        block of the original pixels. It must divide the original side, and does not apply to imagenet.
     size : int, optional
         The height and width in pixels to which images are resized. By default 224 for imagenet, and the
         original size for the other data sets.
@@ -40,7 +51,8 @@ class Data(Section):
         `size` x `size` pixels. By default, the whole image is resized to `size`, without a crop. For
         imagenet, whose test images are always cropped to their centre, this must be left out.
     crop_padding : int
-        The number of pixels added on every side before a random crop of the original size.
+        The number of pixels added on every side before a random crop of the original size. Protocols state
+        it for images of the original side; `build` scales it with `side`.
     padding_mode : {'zero', 'reflect'}
         What fills the added pixels.
     flip : {'none', 'random', 'alternating'}
@@ -54,6 +66,7 @@ class Data(Section):
     validation: int = Field(0, ge=0)
     limit: int | None = Field(None, ge=1)
     classes: int | None = Field(None, ge=2)
+    side: int | None = Field(None, ge=1)
     size: int | None = Field(None, ge=8)
     resized_crop: bool = False
     test_size: int | None = Field(None, ge=8)
@@ -66,6 +79,20 @@ class Data(Section):
     def depends_on_seed(self) -> bool:
         """Whether the choice of training images depends on the seed."""
         return self.validation > 0 or self.limit is not None
+
+    @model_validator(mode="after")
+    def _side_fits(self) -> Self:
+        if self.side is None:
+            return self
+        if self.dataset == "imagenet" or self.size is not None or self.resized_crop:
+            reason = "for imagenet" if self.dataset == "imagenet" else "with size or resized_crop"
+            raise ValueError(f"side must be left out {reason}, got {self.side}")
+        if SIDES[self.dataset] % self.side:  # also if it is larger
+            raise ValueError(
+                f"side must divide {SIDES[self.dataset]}, the side of the images of {self.dataset}, got "
+                f"{self.side}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _parts_apply(self) -> Self:
@@ -233,59 +260,4 @@ class Train(Section):
             )
         if self.lr_min >= self.lr:
             raise ValueError(f"lr_min must be below lr = {self.lr:g}, got {self.lr_min:g}")
-        return self
-
-
-class Machine(Section):
-    """How a run uses the machine.
-
-    These settings are part of a run's identity, since even the number of threads changes the order of sums.
-
-    Attributes
-    ----------
-    device : {'cpu', 'cuda'}
-        The device to train on.
-    stack : tuple of int
-        The seeds whose runs train together as one stacked network; with (), this run trains by itself.
-    processes : int
-        The number of processes that share every batch. In training, batch normalisation uses only the images
-        of its own process.
-    threads : int
-        The number of threads in each process. It is limited to 1024, more than any machine has cores, because
-        a mistyped number could start so many threads that the process dies.
-    channels_last : bool
-        Whether images and weights are stored with channels last.
-    compile : bool
-        Whether to compile the network; on 'cuda' it is compiled into CUDA graphs.
-    precision : {'float32', 'tf32', 'bf16'}
-        How matrix products and convolutions are computed. 'float32': in float32; 'tf32' (only on 'cuda'): in
-        float32, with the factors' mantissas rounded to 10 bits; 'bf16': under torch's autocast to bfloat16.
-        Weights, momentum, scores and gradient masks are float32 in every case.
-    """
-
-    device: Literal["cpu", "cuda"] = "cpu"
-    stack: tuple[int, ...] = Field((), strict=False)
-    processes: int = Field(1, ge=1)
-    threads: int = Field(1, ge=1, le=1024)
-    channels_last: bool = True
-    compile: bool = False
-    precision: Literal["float32", "tf32", "bf16"] = "float32"
-
-    @model_validator(mode="after")
-    def _stack_is_one_process(self) -> Self:
-        if self.stack and (len(set(self.stack)) < 2 or len(set(self.stack)) < len(self.stack)):
-            raise ValueError(f"stack must have at least two seeds, all different, got {list(self.stack)}")
-        if self.stack and self.processes > 1:
-            raise ValueError(
-                "processes must be 1 with machine.stack, because several seeds train in one process, got "
-                f"{self.processes}; set it to 1, or leave machine.stack out"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _device_has_precision(self) -> Self:
-        if self.precision == "tf32" and self.device != "cuda":
-            raise ValueError(
-                f"precision = 'tf32' needs device = 'cuda', got '{self.device}'; use 'float32' or 'bf16'"
-            )
         return self

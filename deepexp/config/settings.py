@@ -14,9 +14,10 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from deepexp.config.algorithms import LevelPolicy, Section
+from deepexp.config.machine import Machine
 from deepexp.config.protocols import PROTOCOLS
 from deepexp.config.pruning import Perturbation, Pruning
-from deepexp.config.sections import Data, Machine, Model, Train
+from deepexp.config.sections import Data, Model, Train
 from signflow.messages import unknown
 
 # Fields that were added later, each with the value that earlier runs implicitly used. A field with this value
@@ -25,6 +26,7 @@ LATER: dict[str, Any] = {
     "pruning.snip_batches": 10,
     "pruning.synflow_steps": 100,
     "data.classes": None,
+    "data.side": None,
     "data.size": None,
     "data.resized_crop": False,
     "data.test_size": None,

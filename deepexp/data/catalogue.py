@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from deepexp.config.sections import SIDES, DatasetName
+
 
 @dataclass(frozen=True)
 class Source:
@@ -60,6 +62,10 @@ class Source:
         return self.images != (0, 0)
 
 
+def _shape(name: DatasetName, channels: int = 3) -> tuple[int, int, int]:
+    return SIDES[name], SIDES[name], channels
+
+
 # The archives' MD5 sums: https://www.cs.toronto.edu/~kriz/cifar.html. The SHA-1 sums of the official arrays
 # are those of the official binary version, as Apache MXNet publishes them
 # (python/mxnet/gluon/data/vision/datasets.py). 'approximate-test-20' is a copy in which 20 test images
@@ -78,7 +84,7 @@ SOURCES = {
         (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"),
         (b"labels",),
         10,
-        (32, 32, 3),
+        _shape("cifar10"),
         {
             "official": (*_CIFAR10_TRAIN, "67eb016db431130d61cd03c7ad570b013799c88c"),
             "approximate-test-20": (*_CIFAR10_TRAIN, "cbea4389ae3e377c0090406f1f786efe5ded9c7e"),
@@ -91,7 +97,7 @@ SOURCES = {
         ("train", "test"),
         (b"coarse_labels", b"fine_labels"),
         100,
-        (32, 32, 3),
+        _shape("cifar100"),
         {
             "official": (
                 "e207cd2e05b73b1393c74c7f5e7bea451d63e08e",
@@ -106,20 +112,22 @@ SOURCES = {
         ("train", "val"),
         (),
         200,
-        (64, 64, 3),
+        _shape("tinyimagenet"),
         {},
         "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
         "90528d7ca1a48142e341f4ef8d21d0de",
         (100_000, 10_000),
     ),
-    "imagenet": Source("imagenet", ("train", "val"), (), 1000, (224, 224, 3), {}, images=(1_281_167, 50_000)),
+    "imagenet": Source(
+        "imagenet", ("train", "val"), (), 1000, _shape("imagenet"), {}, images=(1_281_167, 50_000)
+    ),
     # scikit-learn has included the test part of UCI's optdigits, unchanged, since its first release.
     "digits": Source(
         "",
         ("digits",),
         (b"labels",),
         10,
-        (8, 8, 1),
+        _shape("digits", 1),
         {"scikit-learn": ("bc428fba04444bed9a9489170eb9b3003d88bdd9",)},
     ),
 }

@@ -18,6 +18,7 @@ from torch import Tensor
 from deepexp.config.sections import Data
 from deepexp.config.seeds import stream
 from deepexp.data import catalogue, image_folder, jpeg
+from deepexp.data.averaging import WHITE, averaged
 from deepexp.data.catalogue import SOURCES, Source
 
 
@@ -27,8 +28,8 @@ class Images:
 
     Attributes
     ----------
-    x : Tensor (n, H, W, C) of uint8
-        The pixels.
+    x : Tensor (n, H, W, C) of uint8 or int32
+        The pixels, from 0 to 255 if they have not been averaged (see `averaged`).
     y : Tensor (n,) of int64
         The classes.
     """
@@ -100,6 +101,8 @@ class Dataset:
         The images from which `mean` and `deviation` are computed, as text.
     test_size : int, optional
         The side to which a test image is resized before it is cropped to its centre.
+    white : int
+        The largest value that a pixel can have.
     """
 
     variant: str
@@ -113,10 +116,11 @@ class Dataset:
     deviation: Tensor
     normalised_by: str
     test_size: int | None = None
+    white: int = WHITE
 
     def normalise(self, x: Tensor) -> Tensor:
-        """Turn images (B, H, W, C) of 0 to 255 into normalised float32 (B, C, H, W), stored channels last."""
-        return ((x.float() / 255 - self.mean) / self.deviation).permute(0, 3, 1, 2)
+        """Turn images (B, H, W, C) of 0 to `white` into normalised float32 (B, C, H, W), channels last."""
+        return ((x.float() / self.white - self.mean) / self.deviation).permute(0, 3, 1, 2)
 
 
 # Mean and deviation of ImageNet's training images at 224 pixels: the usual constants of public code.
@@ -150,9 +154,11 @@ def load(config: Data, seed: int, device: str = "cpu") -> Dataset:
     train, validation = _divide(images, config, seed)
     if tiny:
         (train, validation, test), digest = _resident((train, validation, test), source.shape[0], digest)
-    size, own = config.size or source.shape[0], source.shape[0]
+    own = config.side or source.shape[0]
+    size, white = config.size or own, WHITE * (source.shape[0] // own) ** 2
     if isinstance(train, Images):
-        mean, deviation = _moments(train.x)
+        train, validation, test = (_averaged(part, own) for part in (train, validation, test))
+        mean, deviation = _moments(train.x, white)
         normalised_by = f"the {len(train):,} training images"
         if size < own:
             raise ValueError(f"data.size must be at least {own}, the size of the images, got {size}")
@@ -171,7 +177,13 @@ def load(config: Data, seed: int, device: str = "cpu") -> Dataset:
         deviation.to(device),
         normalised_by,
         config.test_size,
+        white,
     )
+
+
+def _averaged(images: Images | Files, side: int) -> Images:
+    assert isinstance(images, Images)
+    return Images(averaged(images.x, side), images.y)
 
 
 def _verified(config: Data) -> tuple[Images, Images, int, str, str]:
@@ -239,15 +251,15 @@ def _decode(rows: np.ndarray, source: Source, scale: float = 1.0) -> Images:
     return Images(pixels.contiguous(), torch.from_numpy(rows[:, count - 1].astype(np.int64)))
 
 
-def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean and deviation of every channel of images (n, H, W, C), scaled to [0, 1].
+def _moments(x: Tensor, white: int) -> tuple[Tensor, Tensor]:
+    """Return the mean and deviation of every channel of images (n, H, W, C), with `white` scaled to 1.
 
-    They are computed in double precision from the counts of the 256 pixel values, without a float copy of x.
+    They are computed in double precision from the counts of the pixel values, without a float copy of x.
     """
-    values = np.arange(256) / 255
+    values = np.arange(white + 1) / white
     moments = []
     for channel in x.unbind(-1):
-        weights = np.bincount(channel.numpy().ravel(), minlength=256) / channel.numel()
+        weights = np.bincount(channel.numpy().ravel(), minlength=white + 1) / channel.numel()
         mean = weights @ values
         moments.append((mean, np.sqrt(weights @ (values - mean) ** 2)))
     mean, deviation = torch.tensor(np.array(moments).T, dtype=torch.float32)

@@ -52,7 +52,7 @@ def check_device_memory(config: Config) -> None:
     """
     source, machine, model = catalogue.SOURCES[config.data.dataset], config.machine, config.model
     height, _, channels = source.shape
-    size = config.data.size or height
+    size = config.data.size or config.data.side or height
     counted = min(model.width, _COUNTED)
     net = models.outline(
         model.name,

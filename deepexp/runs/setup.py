@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from deepexp import models
-from deepexp.config.sections import Machine
+from deepexp.config.machine import Machine
 from deepexp.config.settings import Config
 from deepexp.data import dataset as data
 from deepexp.distributed import ALONE, ProcessGroup

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepexp.config.machine import Machine
 from deepexp.config.pruning import Perturbation, Pruning
-from deepexp.config.sections import Machine, Model
+from deepexp.config.sections import Model
 from deepexp.config.settings import Config
 from deepexp.data.catalogue import SOURCES
 from deepexp.storage import completeness, records
@@ -44,7 +45,7 @@ class Work:
     dataset : str
         A key of `SOURCES`.
     size : int, optional
-        Height and width to which the images are resized; None if they are not.
+        Height and width to which the images are resized or averaged; None if they are not.
     model, batch_size, machine
         As in the run's configuration.
     """
@@ -85,7 +86,7 @@ class Speed:
 def work(config: Config) -> Work:
     """Return the kind of work that a run of `config` does."""
     data = config.data
-    return Work(data.dataset, data.size, config.model, config.train.batch_size, config.machine)
+    return Work(data.dataset, data.size or data.side, config.model, config.train.batch_size, config.machine)
 
 
 def images(config: Config) -> int:
@@ -239,11 +240,12 @@ def random_images(config: Config, count: int) -> Dataset:
 
     source, device = SOURCES[config.data.dataset], config.machine.device
     generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(256, (count, *source.shape), generator=generator, dtype=torch.uint8)
+    own = config.data.side or source.shape[0]
+    pixels = torch.randint(256, (count, own, own, source.shape[2]), generator=generator, dtype=torch.uint8)
     labels = torch.randint(source.classes, (count,), generator=generator)
     images = Images(pixels, labels).to(device)
     half = torch.full((source.shape[2],), 0.5, device=device)
-    size = config.data.size or source.shape[0]
+    size = config.data.size or own
     shape = (size, size, source.shape[2])
     none = images[:0]
     return Dataset("random", "", source.classes, shape, images, none, none, half, half, "nothing")

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from deepexp.config.sections import Machine
+from deepexp.config.machine import Machine
 from deepexp.data.batches import in_order
 from deepexp.data.dataset import Dataset, Files, Images
 from deepexp.training.forward import in_precision, laid_out

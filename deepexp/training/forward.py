@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from deepexp.config.sections import Machine
+from deepexp.config.machine import Machine
 
 GRAPHS = 1 << 16  # how many graphs a process may compile; beyond that, torch raises an error
 Forward = Callable[[Tensor], Tensor]

@@ -55,4 +55,4 @@ def add_rate_legend(
 
 def runs_of(rates: xr.Dataset) -> str:
     """Return the number of runs per point, in words."""
-    return f"$n = {rates.attrs['runs']:,}$".replace(",", "{,}") + " runs a point"
+    return f"$n = {int(rates.attrs['runs']):,}$".replace(",", "{,}") + " runs a point"

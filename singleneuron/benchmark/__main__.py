@@ -11,7 +11,7 @@ from pathlib import Path
 
 from signflow import machine
 from signflow.provenance import provenance
-from signflow.readme import replace_section, section, three_digits
+from signflow.sections import replace_section, section, three_digits
 from singleneuron.benchmark import other_solvers
 from singleneuron.benchmark.cases import CASES
 from singleneuron.benchmark.measure import markdown_table, measure
@@ -66,10 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--rounds", type=int, default=3, help="number of rounds of measurements; the tables report medians"
     )
     parser.add_argument("--share", type=float, default=1.0, help="share of each case's starts to use")
-    parser.add_argument("--readme", type=Path, help="file in which the tables replace the marked section")
+    parser.add_argument("--into", type=Path, help="file in which the tables replace the marked section")
     options = parser.parse_args(arguments)
-    if options.readme:
-        section(options.readme, "benchmark")
+    if options.into:
+        section(options.into, "benchmark")
     parts = []
     for name in options.cases:
         if name == STUDIES:
@@ -80,8 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(parts[-1], end="\n\n", flush=True)
     parts.append(hardware() + ".")
     print(parts[-1])
-    if options.readme:
-        replace_section(options.readme, "benchmark", "\n\n".join(parts))
+    if options.into:
+        replace_section(options.into, "benchmark", "\n\n".join(parts))
 
 
 if __name__ == "__main__":

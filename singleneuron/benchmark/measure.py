@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from signflow import machine
-from signflow.readme import three_digits
+from signflow.sections import three_digits
 from singleneuron.problem.arguments import Array
 
 ERROR = 1e-6

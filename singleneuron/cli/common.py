@@ -6,12 +6,13 @@ import argparse
 import contextlib
 import math
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from signflow import command_line
+from signflow import command_line, waiting
 from singleneuron.experiments.options import options_of
 
 if TYPE_CHECKING:
@@ -86,26 +87,42 @@ def report_failure(message: str) -> int:
 
 def config_of(options: argparse.Namespace) -> dict[str, Any]:
     """Return the options that determine the result."""
-    others = ("run", "quiet", "out", "overwrite", "workers", "scheduler", "fresh")
+    others = ("run", "quiet", "verbose", "out", "overwrite", "workers", "scheduler", "fresh")
     return {key: value for key, value in vars(options).items() if key not in others}
 
 
 @contextlib.contextmanager
 def progress_bar(label: str, quiet: bool) -> Iterator[Progress]:
-    """Show a progress bar on stderr if that is a terminal; yield the function that updates it."""
+    """Show a progress bar on stderr, or lines there if it is no terminal; yield the function to update it."""
     if quiet or not sys.stderr.isatty():
-        yield lambda done, total: None
+        with waiting.watch(label, quiet) as watch:
+            began = time.monotonic()
+
+            def note(done: int, total: int) -> None:
+                left = (time.monotonic() - began) * (total - done) / done if done else math.inf
+                rest = f", about {left:.0f} s left" if left < math.inf else ""
+                watch.report(f"{done / max(total, 1):.0%} done{rest}")
+
+            yield note
         return
     from rich.console import Console
     from rich.progress import Progress as Bar
     from rich.progress import ProgressColumn, Task
     from rich.text import Text
 
+    class Doing(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(waiting.reason() or task.description)
+
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
             return Text(f"{task.speed:,.0f}/s" if task.speed else "")
 
-    with Bar(*Bar.get_default_columns(), Rate(), console=Console(stderr=True), transient=True) as bar:
+    columns = (Doing(), *Bar.get_default_columns()[1:], Rate())
+    # A line that is printed meanwhile appears above the bar, but must reach stdout if that is redirected.
+    above = sys.stdout.isatty()
+    console = Console(stderr=True)
+    with Bar(*columns, console=console, transient=True, redirect_stdout=above) as bar:
         task = bar.add_task(label, total=None)
         started = False
 

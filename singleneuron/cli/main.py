@@ -28,7 +28,8 @@ def _parser() -> argparse.ArgumentParser:
         ("preset", run_preset, preset_options, "the results that the figures are drawn from"),
         (
             "verify", run_verify, verify_options,
-            "verdicts on the theorems and on what goes beyond them, or on a statement of your own",
+            "verdicts on the theorems and on what goes beyond them, or on a statement of your own "
+            "(exit code 0: every one is VERIFIED or NOT REFUTED, 1: another verdict, 2: bad input)",
         ),
     ):  # fmt: skip
         sub = commands.add_parser(name, help=summary, description=summary)

@@ -11,11 +11,11 @@ from signflow.results import claim, write
 from singleneuron.cli.common import (
     add_options,
     arguments_of,
-    config_of,
     out_option,
     progress_bar,
     report_failure,
 )
+from singleneuron.experiments.options import configuration_of
 from singleneuron.experiments.settings import MapSettings
 
 if TYPE_CHECKING:
@@ -35,9 +35,10 @@ def map_options(parser: argparse.ArgumentParser) -> None:
 
 def run_map(options: argparse.Namespace) -> int:
     """Compute a map, write it, and print what it shows."""
-    config = config_of(options)
     arguments = arguments_of(MapSettings, options)
-    MapSettings(**arguments).check_size()
+    settings = MapSettings(**arguments)
+    settings.check_size()
+    config = configuration_of(settings)
     claim(options.out, config=config, overwrite=options.overwrite)
     import singleneuron as sn
 
@@ -57,6 +58,7 @@ def run_map(options: argparse.Namespace) -> int:
         for algorithm in data.algorithm.values:
             print(_summary(data.sel(algorithm=algorithm), options))
         print(options.out)
+        command_line.say_next("draw it", "figures", "draw", options.out)
     failed = int((data.status == sn.Status.FAILED).sum())
     cells = int((data.status >= 0).sum() if options.average is None else data.status.size)
     if failed > FAILED_SHARE * cells:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from signflow import command_line
+from signflow import command_line, waiting
 from signflow.results import claim, is_current, write
 from singleneuron.cli.common import RESULTS, progress_bar
 
@@ -41,6 +41,7 @@ def run_preset(options: argparse.Namespace) -> None:
     if options.list:
         for name in presets.names():
             print(f"{name:14} {presets.load(name).title}")
+        command_line.say_next("make one", "singleneuron", "preset", presets.names()[0])
         return
     found = {name: presets.load(name) for name in options.names or presets.names()}
     if not options.names:
@@ -72,3 +73,7 @@ def run_preset(options: argparse.Namespace) -> None:
             message = str(path)
         if not options.quiet:
             print(message, flush=True)
+            waiting.heard()
+    if not options.quiet:
+        shown = "draw it" if len(paths) == 1 else "draw them"
+        command_line.say_next(shown, "figures", "draw", *paths.values())

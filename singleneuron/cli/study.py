@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from signflow import command_line, workers
 from signflow.results import claim, write
-from singleneuron.cli.common import add_options, arguments_of, config_of, out_option, progress_bar
+from singleneuron.cli.common import add_options, arguments_of, out_option, progress_bar
+from singleneuron.experiments.options import configuration_of
 from singleneuron.experiments.settings import StudySettings
 
 if TYPE_CHECKING:
@@ -33,9 +34,10 @@ def study_options(parser: argparse.ArgumentParser) -> None:
 
 def run_study(options: argparse.Namespace) -> None:
     """Run a study, or resume it from its chunks; write the result, and print the rates."""
-    config = config_of(options)
     arguments = arguments_of(StudySettings, options)
-    StudySettings(**arguments).check_size()
+    settings = StudySettings(**arguments)
+    settings.check_size()
+    config = configuration_of(settings)
     claim(options.out, config=config, overwrite=options.overwrite)
     import singleneuron as sn
     from singleneuron.experiments import store
@@ -54,6 +56,7 @@ def run_study(options: argparse.Namespace) -> None:
     if not options.quiet:
         print("\n".join(_rates(data)))
         print(options.out)
+        command_line.say_next("draw it", "figures", "draw", options.out)
 
 
 def _rates(data: xr.Dataset) -> Iterator[str]:

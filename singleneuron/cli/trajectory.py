@@ -29,6 +29,7 @@ def run_trajectory(options: argparse.Namespace) -> int:
     claim(options.out, config=config, overwrite=options.overwrite)
     if len(options.w) != options.d:
         raise ValueError(f"--w must be d = {options.d} numbers, got {len(options.w)}")
+    from singleneuron.experiments.labels import with_labels
     from singleneuron.presets import Paths
 
     settings = config | {"a": (options.a,), "w": (tuple(options.w),)}
@@ -36,12 +37,13 @@ def run_trajectory(options: argparse.Namespace) -> int:
         path = Paths(**settings).compute(progress).isel(start=0, drop=True)
     status = path.status.item()
     data = path.drop_vars(["status", "success"]).assign_attrs(status=status)
-    write(data, options.out, config=config, seed=options.seed)
+    write(with_labels(data), options.out, config=config, seed=options.seed)
     if not options.quiet:
         last = data.isel(time=-1)
         w = " ".join(f"{value:.6g}" for value in last.w.values)
         print(f"{status}: a = {last.a.item():.6g}, w = {w}, loss = {last.loss.item():.3g}")
         print(options.out)
+        command_line.say_next("draw it", "figures", "draw", options.out)
     if status == "failed":
         return report_failure(f"the integrator gave up; the path until then is kept in {options.out}")
     return 0

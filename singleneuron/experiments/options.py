@@ -45,6 +45,30 @@ def options_of(record: type) -> list[Field[Any]]:
     return [item for item in fields(record) if "text" in item.metadata]
 
 
+def configuration_of(record: Any) -> dict[str, Any]:
+    """Return the configuration that a result stores, by the names that the command line uses.
+
+    Parameters
+    ----------
+    record : MapSettings or StudySettings
+        The settings.
+
+    Returns
+    -------
+    dict
+        Every option with its value; of the other fields and of `training`, those that do not have their
+        default.
+    """
+    found: dict[str, Any] = {}
+    for item in fields(record):
+        value = getattr(record, item.name)
+        if item.name == "training":
+            found |= dict(value)
+        elif "text" in item.metadata or value != item.default:
+            found[item.metadata.get("name", item.name)] = value
+    return found
+
+
 def made(record: Callable[..., Record], arguments: Mapping[str, Any]) -> Record:
     """Make a settings record from arguments.
 

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from signflow.provenance import origin
 from singleneuron.algorithms import Algorithm
 from singleneuron.experiments.engine import train_and_prune
+from singleneuron.experiments.labels import with_labels
+from singleneuron.experiments.options import configuration_of
 from singleneuron.experiments.plane import grid_axis, plane_starts
 from singleneuron.experiments.settings import MapSettings
 from singleneuron.flows.result import Progress
@@ -107,7 +110,8 @@ def success_map(
     Returns
     -------
     Dataset
-        Coordinates `algorithm`, `a0` and `w0`, which is w_1(0); attributes `d`, `imp` and `status_codes`.
+        Coordinates `algorithm`, `a0` and `w0`, which is w_1(0); attributes `d`, `imp` and `status_codes`, and
+        the provenance that `signflow.write` stores.
         Variables over (algorithm, a0, w0):
 
         - `success`: 1 or 0, or the mean with `average`; NaN if there is no such start, or no outcome.
@@ -144,7 +148,8 @@ def success_map(
     arguments = {name: value for name, value in locals().items() if name != "progress"}
     settings = MapSettings(**arguments)
     settings.check_size()
-    return _table(settings, *_cells(settings, progress or (lambda done, total: None)))
+    made = origin(configuration_of(settings), settings.seed)
+    return _table(settings, *_cells(settings, progress or (lambda done, total: None))).assign_attrs(made)
 
 
 def _cells(settings: MapSettings, progress: Progress) -> tuple[dict[str, Array], NDArray[np.int8]]:
@@ -188,7 +193,7 @@ def _table(settings: MapSettings, means: dict[str, Array], status: NDArray[np.in
     grid = (len(settings.algorithms), axis.size, axis.size)
     dims = ("algorithm", "a0", "w0")
     codes = ", ".join(f"{s.value} {s.label}" for s in Status)
-    return xr.Dataset(
+    table = xr.Dataset(
         {name: (dims, values.reshape(grid)) for name, values in means.items()}
         | {"status": (dims, status.reshape(grid))},
         coords={"algorithm": list(settings.algorithms), "a0": axis, "w0": axis},
@@ -199,6 +204,7 @@ def _table(settings: MapSettings, means: dict[str, Array], status: NDArray[np.in
             "parameterization": settings.parameterization,
         },
     )
+    return with_labels(table)
 
 
 def _data(settings: MapSettings, run: int) -> Problem:

@@ -15,11 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from signflow.machine import cores
+from signflow.provenance import origin
 from signflow.workers import MOST_WORKERS, processes
 from singleneuron.experiments.binomial import clopper_pearson, confidence_sequence
 from singleneuron.experiments.counting import GroupCounts, confidence_limits, count_chunks
 from singleneuron.experiments.engine import COUNTS
 from singleneuron.experiments.grid import FACTORS
+from singleneuron.experiments.labels import with_labels
+from singleneuron.experiments.options import configuration_of
 from singleneuron.experiments.runs import check_training
 from singleneuron.experiments.settings import StudySettings
 from singleneuron.experiments.store import opened
@@ -140,7 +143,8 @@ def success_rate(
     Dataset
         Every factor is a coordinate (`algorithms` is named `algorithm`), and those given as sequences are
         dimensions. None becomes inf for n, and NaN for learning_rate and rewind_time. Attributes: `runs`,
-        `seed`, `interval`, `levels`, `imp` and `method`. Variables:
+        `seed`, `interval`, `levels`, `imp` and `method`, and the provenance that `signflow.write` stores.
+        Variables:
 
         - `decided`, `undecided`: runs with and without an outcome, which add up to all runs counted. A run
           whose gradient descent diverges is decided: it fails.
@@ -180,6 +184,7 @@ def success_rate(
     settings = StudySettings(**arguments)
     workers = cores() if workers is None else integer_in_range("workers", workers, 1, MOST_WORKERS)
     settings.check_size()
+    made = origin(configuration_of(settings), settings.seed)
     groups = settings.grid.groups
     counts = [GroupCounts(group, runs, ci_width) for group in groups]
     for group in groups:
@@ -194,7 +199,7 @@ def success_rate(
         if executor is None:
             executor = stack.enter_context(processes(min(workers, chunks)))
         count_chunks(groups, counts, store, executor, width, report)
-    data = _dataset(settings, counts)
+    data = _dataset(settings, counts).assign_attrs(made)
     if vague := int(data.rate.isnull().sum()):
         logging.getLogger(__name__).warning(
             "more than %g %% of the runs are undecided at %d of %d points; their rates are known only "
@@ -236,4 +241,4 @@ def _dataset(settings: StudySettings, counts: list[GroupCounts]) -> "xr.Dataset"
             "imp": settings.imp, "method": settings.method,
         },
     )  # fmt: skip
-    return dataset.squeeze([name for name in FACTORS if name not in grid.dims])
+    return with_labels(dataset.squeeze([name for name in FACTORS if name not in grid.dims]))

@@ -21,10 +21,16 @@ import numba
 import numba.core.config
 from numba.core.caching import FunctionCache
 
+from signflow import waiting
+
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+
+COMPILING = "compiling kernels, once, about 40 s"
+"""What a command says that waits for kernels which are not in the cache."""
 
 
 def kernel_digest(module: Path) -> str:
@@ -140,6 +146,12 @@ class _Cache(FunctionCache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Load compiled code; warn and return None if it cannot be read."""
+        found = self._load(sig, target_context)
+        if found is None:  # numba compiles now, and then calls `save_overload`
+            waiting.begin(COMPILING)
+        return found
+
+    def _load(self, sig: Any, target_context: Any) -> Any:
         try:
             with self._alone():
                 return super().load_overload(sig, target_context)
@@ -151,6 +163,7 @@ class _Cache(FunctionCache):
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Save compiled code; warn if it cannot be written."""
+        waiting.end(COMPILING)
         try:
             with self._alone():
                 super().save_overload(sig, data)

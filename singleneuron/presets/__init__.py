@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from signflow.messages import invalid, unknown
+from signflow.provenance import origin
+from singleneuron.experiments.labels import with_labels
 from singleneuron.flows.result import Progress
 from singleneuron.presets.tables.kinds import Table
 from singleneuron.presets.tables.paths import Paths
@@ -141,10 +143,11 @@ def run(
     Returns
     -------
     dict of str to Dataset
-        The tables, by label.
+        The tables, by label, each with the provenance that `signflow.write` stores.
     """
     report = progress or (lambda done, total: None)
     preset = load(name) if runs is None else load(name).with_runs(runs)
+    made = origin(preset.model_dump(mode="json", exclude_none=True))
     parts = preset.parts
     tables = {}
     for index, (label, part) in enumerate(parts.items()):
@@ -154,8 +157,9 @@ def run(
 
         if isinstance(part, Study):
             folder = None if directory is None else directory / chunks(name, label)
-            tables[label] = part.compute(advance, directory=folder, workers=workers)
+            table = part.compute(advance, directory=folder, workers=workers)
         else:
-            tables[label] = part.compute(advance)
+            table = part.compute(advance)
+        tables[label] = with_labels(table).assign_attrs(made)
         advance(1, 1)
     return tables

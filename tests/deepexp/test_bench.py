@@ -10,7 +10,7 @@ from deepexp import models
 from deepexp.benchmark import alone, loops, parts, report
 from deepexp.cli import main
 from deepexp.config.build import build
-from deepexp.config.sections import Machine
+from deepexp.config.machine import Machine
 from deepexp.data import dataset
 from deepexp.runs import speed
 from deepexp.runs.setup import prepare
@@ -67,7 +67,7 @@ def test_the_command_writes_its_tables_into_the_readme(capsys, monkeypatch, tmp_
     readme.write_text("a\n<!-- deepexp benchmark: begin -->\nold\n<!-- deepexp benchmark: end -->\nz\n")
     options = ["--dataset", "digits", "--model", "resnet8", "--batch", "32", "--images", "96"]
     options += ["--seconds", "0", "--threads", "1", "--device", "cpu", "--precision", "bf16"]
-    assert main.main(["bench", *options, "--readme", str(readme)]) == 0
+    assert main.main(["bench", *options, "--into", str(readme)]) == 0
     told = capsys.readouterr().out.strip()
     assert readme.read_text() == (
         f"a\n<!-- deepexp benchmark: begin -->\n{told}\n<!-- deepexp benchmark: end -->\nz\n"
@@ -92,7 +92,7 @@ def test_the_command_writes_its_tables_into_the_readme(capsys, monkeypatch, tmp_
 def test_a_readme_without_the_section_is_bad_input(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(report, "report", lambda *_, **__: iter(["measured"]))
     (tmp_path / "README.md").write_text("nothing")
-    assert main.main(["bench", "--readme", str(tmp_path / "README.md")]) == 2
+    assert main.main(["bench", "--into", str(tmp_path / "README.md")]) == 2
     assert "must hold the lines <!-- deepexp benchmark: begin -->" in capsys.readouterr().err
 
 

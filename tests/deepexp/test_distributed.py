@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from deepexp import distributed, models
 from deepexp.cli import main
 from deepexp.config.build import build, to_toml
-from deepexp.config.sections import Machine
+from deepexp.config.machine import Machine
 from deepexp.data import dataset, jpeg
 from deepexp.data.batches import training_batches
 from deepexp.distributed import ALONE, ProcessGroup

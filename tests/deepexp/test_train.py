@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from deepexp import models
 from deepexp.config.build import build
-from deepexp.config.sections import Machine
+from deepexp.config.machine import Machine
 from deepexp.data.batches import training_batches
 from deepexp.distributed import ALONE
 from deepexp.pruning import masks

@@ -1,4 +1,4 @@
-"""What the command lines share: paths, numbers, and sections for the README."""
+"""What the command lines share: paths, numbers, and sections of a page."""
 
 import argparse
 import os
@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from signflow import command_line
-from signflow import readme as signflow_readme
+from signflow import command_line, sections
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_rates_have_three_digits():
-    assert [signflow_readme.three_digits(rate) for rate in (123456.0, 98.76, 1.0, 0.012345)] == [
+    assert [sections.three_digits(rate) for rate in (123456.0, 98.76, 1.0, 0.012345)] == [
         *("123,000", "98.8", "1.00", "0.0123")
     ]
 
@@ -24,12 +23,12 @@ def test_a_marked_section_of_the_readme_is_replaced(tmp_path):
     readme = tmp_path / "README.md"
     one, two = ("<!-- a: begin -->", "<!-- a: end -->"), ("<!-- b: begin -->", "<!-- b: end -->")
     readme.write_text("\n".join(["before", one[0], "old", one[1], two[0], "kept", two[1], ""]))
-    signflow_readme.replace_section(readme, "a", "new")
+    sections.replace_section(readme, "a", "new")
     assert readme.read_text() == "\n".join(["before", one[0], "new", one[1], two[0], "kept", two[1], ""])
     with pytest.raises(
         ValueError, match="must hold the lines <!-- c: begin --> and <!-- c: end -->; add them"
     ):
-        signflow_readme.replace_section(readme, "c", "new")
+        sections.replace_section(readme, "c", "new")
 
 
 def test_a_path_begins_at_home_where_it_says_so(monkeypatch):
@@ -54,13 +53,13 @@ def test_whole_numbers_may_have_an_exponent():
 def test_a_marked_file_is_looked_at_before_there_is_anything_to_write(tmp_path):
     readme = tmp_path / "README.md"
     with pytest.raises(ValueError, match=r"README\.md' must be a readable file"):
-        signflow_readme.section(readme, "a")
+        sections.section(readme, "a")
     readme.write_bytes(b"\xef\xbb\xbf<!-- a: begin -->\r\n<!-- a: end -->\r\n")
-    signflow_readme.replace_section(readme, "a", "\N{GREEK SMALL LETTER ETA}")
+    sections.replace_section(readme, "a", "\N{GREEK SMALL LETTER ETA}")
     assert readme.read_text("utf-8").splitlines()[1] == "\N{GREEK SMALL LETTER ETA}"
     readme.write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match=r"README\.md' must be UTF-8 text, but is invalid at byte 0"):
-        signflow_readme.section(readme, "a")
+        sections.section(readme, "a")
 
 
 def test_output_fails_for_no_character_and_no_full_disk():

@@ -55,3 +55,8 @@ def test_small_betas_measure_the_one_norm():
     starts = sn.State(a=[1.5], w=[[0.5, -0.25]])
     product = Parameterization("sign-in", beta_a=1e-9, beta_w=1e-9)
     np.testing.assert_allclose(product.balance(starts), 2 * (1.5 - 0.75), atol=1e-8)
+
+
+def test_the_balance_keeps_its_sign_where_the_largest_weights_cancel():
+    starts = sn.State(a=[-0.7], w=[[0.7, 1e-9, 1e-9]])
+    assert Parameterization("sign-in").balance(starts)[0] == pytest.approx(-4e-18, rel=1e-12)

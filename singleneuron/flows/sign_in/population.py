@@ -66,8 +66,7 @@ from singleneuron.problem.problem import LEAST_BALANCE
 from singleneuron.problem.state import State
 from singleneuron.problem.status import TINY_NORM
 
-ROUNDING = 1e-12
-"""If 1 - |v|^2 is below this, v is complete: near theta = pi, its rounding error would replace the angle."""
+ROUNDING = 1e-12  # below this, 1 - |v|^2 is rounding, which near theta = pi would replace the angle
 
 solve = build(field, gauge)
 
@@ -95,8 +94,7 @@ def enter(a, w, v, c, betas, lost, tolerance, near, y, p):
     numbers[UNIT] = numbers[PER_UNIT] = 1.0
     y[A], y[FIRST] = a, first
     set_ratios(w, v, largest, betas[1], ratios)
-    rest = weights(y, p)[4]
-    numbers[UNIT] = 1.0 / (TINY_NORM * (min(1.0, rest) if rest > 0.0 else 1.0))
+    numbers[UNIT] = 1.0 / (TINY_NORM * min(1.0, weights(y, p)[4] or 1.0))
     numbers[PER_UNIT] = 1.0 / numbers[UNIT]
     y[A], y[FIRST] = a * numbers[UNIT], first * numbers[UNIT]
 

@@ -22,7 +22,18 @@ LOG_TINY = math.log(TINY_NORM)
 
 @routine
 def metric_of(theta, beta):
-    """Return sqrt(beta^2 + 4 theta^2)."""
+    """Return `parameterization.metric` of one weight, in a kernel.
+
+    Parameters
+    ----------
+    theta, beta : float
+        A weight, and its m^2 - u^2.
+
+    Returns
+    -------
+    float
+        sqrt(beta^2 + 4 theta^2).
+    """
     return math.sqrt(beta * beta + 4.0 * theta * theta)
 
 
@@ -80,7 +91,22 @@ def spread(y, numbers, signs, targets, norm):
 
 @routine
 def angle(along, norm, lost):
-    """Return (|w|, 1/|w|, pi - theta, sin(theta), k(theta)), all precise near theta = pi."""
+    """Measure w and its angle theta to the target, precisely also near theta = pi.
+
+    Parameters
+    ----------
+    along, norm : float
+        w.v/|v|, and the norm of the rest of w.
+    lost : float
+        1 - |v|^2.
+
+    Returns
+    -------
+    rho, inverse : float
+        |w| and 1/|w|.
+    delta, sine, k : float
+        pi - theta, sin(theta) and k(theta).
+    """
     size = max(abs(along), norm)
     scale = 1.0 / size
     cosine, sine = -along * scale, norm * scale

@@ -47,7 +47,7 @@ Ends = tuple[Array, NDArray[np.int8], Array]
 
 
 @dataclass(frozen=True)
-class Part:
+class Restricted:
     """The problem in the coordinates that one mask keeps.
 
     Attributes
@@ -126,7 +126,7 @@ def train_sign_in(
     for index, pattern in enumerate(patterns):
         columns = np.flatnonzero(pattern)
         overlap = float(unit_overlap(problem, pattern)[0])
-        part = Part(problem, columns, problem.v[columns], overlap, product, task)
+        part = Restricted(problem, columns, problem.v[columns], overlap, product, task)
         for alone, group in _by_kind(part, starts, np.flatnonzero(member == index)):
             run = _method_of(part, alone)
             size = CHUNK if run is _line else SLOW_CHUNK
@@ -139,7 +139,7 @@ def train_sign_in(
     return FlowResult(State(path[..., 0], path[..., 1:]), status, time, times_reached(task, method), method)
 
 
-def _by_kind(part: Part, starts: State, group: NDArray[np.intp]) -> list[tuple[bool, NDArray[np.intp]]]:
+def _by_kind(part: Restricted, starts: State, group: NDArray[np.intp]) -> list[tuple[bool, NDArray[np.intp]]]:
     """Divide starts into those that move on a line, because their only weight is the target's, and others.
 
     On samples a start moves on a line only if the mask leaves no other coordinate.
@@ -151,7 +151,7 @@ def _by_kind(part: Part, starts: State, group: NDArray[np.intp]) -> list[tuple[b
     return [(kind, group[alone == kind]) for kind in (True, False) if np.any(alone == kind)]
 
 
-def _method_of(part: Part, alone: bool) -> Callable[..., Ends]:
+def _method_of(part: Restricted, alone: bool) -> Callable[..., Ends]:
     """Return the function that trains a group of starts."""
     sample = isinstance(part.problem, Sample)
     if part.task.learning_rate is not None:
@@ -161,7 +161,7 @@ def _method_of(part: Part, alone: bool) -> Callable[..., Ends]:
     return _sample if sample else _population
 
 
-def _line(part: Part, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> Ends:
+def _line(part: Restricted, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> Ends:
     """Follow the flow of one coordinate; the others are 0, and stay there."""
     own = int(np.argmax(part.v != 0))
     data = population_line(np.full(a.size, part.overlap))
@@ -178,7 +178,7 @@ def _line(part: Part, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> 
     return full, status, time
 
 
-def _population(part: Part, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> Ends:
+def _population(part: Restricted, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> Ends:
     """Follow the population flow in d > 1."""
     path, end, reason, time = population.population_flow(
         a, w, part.v, *part.betas, part.times, **part.task.ode
@@ -192,7 +192,7 @@ def _population(part: Part, a: Array, w: Array, c: Array, index: NDArray[np.intp
     return path, status, time
 
 
-def _sample(part: Part, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> Ends:
+def _sample(part: Restricted, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> Ends:
     """Follow the flow of n samples in d > 1, from event to event."""
     data, task = part.sample, part.task
     flow = samples.sample_flow(data.x, data.y, a, w, *part.betas, task.times, c=c, **task.ode)
@@ -204,7 +204,7 @@ def _sample(part: Part, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -
     return path, status, flow.time
 
 
-def _descend_population(part: Part, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> Ends:
+def _descend_population(part: Restricted, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> Ends:
     """Run gradient descent on (m, u) and the population loss."""
     rate, steps = descent_steps(part.task)
     path, end, reason, step = descent.descend_population(
@@ -218,7 +218,7 @@ def _descend_population(part: Part, a: Array, w: Array, c: Array, index: NDArray
     return path, status, step.astype(np.float64) * rate
 
 
-def _descend_sample(part: Part, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> Ends:
+def _descend_sample(part: Restricted, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> Ends:
     """Run gradient descent on (m, u) and the loss of n samples."""
     data, task = part.sample, part.task
     rate, steps = descent_steps(task)

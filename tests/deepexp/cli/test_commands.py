@@ -157,8 +157,8 @@ def test_places_that_cannot_be_are_told_before_any_work(run, tmp_path, capsys, m
     _fails(capsys, ["export", str(run), "--level", "0", "--out", "file"], "must be writable, but '")
     _fails(capsys, ["status", "file"], "'file' must be a folder of runs, but there is no such folder")
     _fails(capsys, ["status", "nowhere"], "'nowhere' must be a folder of runs, but there is no such folder")
-    _fails(capsys, ["bench", "--readme", "nowhere"], "'nowhere' must be a readable file")
-    _fails(capsys, ["bench", "--readme", "file"], "must hold the lines <!-- deepexp benchmark: begin -->")
+    _fails(capsys, ["bench", "--into", "nowhere"], "'nowhere' must be a readable file")
+    _fails(capsys, ["bench", "--into", "file"], "must hold the lines <!-- deepexp benchmark: begin -->")
     assert main.main(["status"]) == 0
     assert capsys.readouterr().out == "no runs in 'runs'\n"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

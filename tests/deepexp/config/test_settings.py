@@ -77,6 +77,7 @@ def test_run_id_depends_on_every_field():
         "train.milestones": (3.0,),
         "perturbation.layers": ("conv.weight",),
         "data.limit": 5,
+        "data.side": 4,
         "algorithm": "x",
     }
     other |= {f"policy.{part}": "initial" for part in list(LevelPolicy.model_fields)[:6]}

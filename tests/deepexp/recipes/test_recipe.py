@@ -6,16 +6,17 @@ from pathlib import Path
 import pytest
 
 from deepexp.cli import main
+from deepexp.config.machine import Machine
 from deepexp.config.protocols import PROTOCOLS
-from deepexp.config.sections import Machine
 from deepexp.predictions import published
 from deepexp.recipes import plan, recipe
 from deepexp.schedule import costs
 
 RECIPES = [
     *("criteria", "cyclic", "fig2b", "fig2c", "fig2d", "fig3", "fig4", "fig5", "imagenet", "laptop"),
-    *("perturb", "random", "sign-in", "signs-vs-amplitudes", "smoke", "width"),
+    *("laptop-converged", "perturb", "random", "sign-in", "signs-vs-amplitudes", "smoke", "width"),
 ]
+OURS = ("laptop", "laptop-converged", "smoke")  # the others follow a public code
 SMALL = """
 question = "Which?"
 source = "a test"
@@ -62,12 +63,14 @@ def test_every_recipe_is_runs_in_an_order_that_works(name, profile):
         assert set(run.needs) == {run.config.pruning.run, run.config.donor} - {None}
         assert set(run.needs) <= before, f"{run.arm} stands before what it needs"
         before.add(run.config.run_id)
-    assert len(before) == len(runs) > 0
+    configs = {run.config for run in runs}
+    assert len(before) == len(configs) > 0
+    assert len(configs) == len(runs) or name == "laptop-converged"  # whose widths include the main one
     made = recipe.load(name)
     assert set(made.profiles) == {"smoke", "short", "full"}
     assert {run.config.protocol for run in runs} == {made.profiles[profile].protocol}
-    published = {"laptop", "smoke"}.isdisjoint({name})
-    assert (made.profiles["full"].protocol != "signflow") == published
+    ours = made.profiles["full"].protocol in ("signflow", "laptop-converged")
+    assert ours == (name in OURS)
     assert made.profiles["full"].protocol in PROTOCOLS
     assert made.question.endswith((".", "?")) or "?" in made.question
 
@@ -94,7 +97,7 @@ def test_smoke_is_digits_for_two_seeds_on_one_thread(name):
         assert config.pruning.run or config.pruning.keep == 0.5 or config.pruning.initial_density == 0.125
 
 
-@pytest.mark.parametrize("name", [name for name in RECIPES if name not in ("laptop", "smoke")])
+@pytest.mark.parametrize("name", [name for name in RECIPES if name not in OURS])
 def test_short_takes_a_gpu_under_an_hour(name, tmp_path):
     runs = plan.runs(name, profile="short", device="cuda")
     assert {run.config.seed for run in runs} == {0, 1, 2}
@@ -150,6 +153,23 @@ def test_the_laptop_study_keeps_its_names():
     assert found["cifar10", "imp-on-lrr", 0] == "cifar10-resnet8-imp-s0-0be5dc4230"
     assert found["cifar10", "lrr-on-imp", 2] == "cifar10-resnet8-lrr-s2-938def26bc"
     assert found["cifar100", "lrr", 1] == "cifar100-resnet8-lrr-s1-de91b87544"
+
+
+@pytest.mark.parametrize("profile", ["short", "full"])
+def test_the_converged_study_has_the_arms_that_its_predictions_ask_for(profile):
+    arms = _arms("laptop-converged", profile, panel="cifar10")
+    lrr, seeds = arms["lrr"], {run.config.seed for run in plan.runs("laptop-converged", profile=profile)}
+    assert len(seeds) >= (5 if profile == "full" else 3)
+    assert lrr.pruning.levels >= 8
+    assert lrr.pruning.kept(lrr.pruning.levels, 10**6) <= 0.06 * 10**6
+    assert (lrr.data.side, lrr.data.limit) == (16, 15_000)
+    for name in ("imp", "lrr"):
+        perturbed = arms[f"{name}-p0.25-l{math.ceil(lrr.pruning.levels / 3)}"]
+        assert _differ(arms[name], perturbed) == {"perturbation.fraction", "perturbation.level"}
+        assert _differ(arms[name], arms[f"{name}-erk"]) == {"pruning.source", "pruning.budget"}
+        widths = {arm.model.width for other, arm in arms.items() if other.startswith(f"{name}-w")}
+        assert len(widths) == 3
+        assert arms[f"{name}-w{lrr.model.width}"] == arms[name]
 
 
 def _arms(name, profile="smoke", seed=0, panel="digits"):

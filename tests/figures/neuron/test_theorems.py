@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from matplotlib.collections import QuadMesh
 
-from figures import style
+from figures import kinds, style
 from figures.neuron import samples, studies, theorems
 from signflow import results
 from singleneuron import presets
+from singleneuron.experiments.labels import with_labels
 from singleneuron.presets.tables import common
 from singleneuron.presets.tables import studies as tables_studies
 
@@ -70,6 +71,14 @@ def test_figure_survives_its_file_and_fits_the_page(name, tmp_path):
     sizes = [text.get_fontsize() for text in figure.findobj(lambda item: hasattr(item, "get_fontsize"))]
     assert min(sizes) >= 7
     assert len(set(_labels(figure))) == len(_labels(figure)) > 0
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_result_is_known_by_its_tables_and_every_variable_has_a_name(name):
+    assert kinds._layout(_data(name)) is FIGURES[name]
+    for table in _data(name).values():
+        labels = with_labels(table)
+        assert {key for key, item in labels.variables.items() if "long_name" not in item.attrs} == set()
 
 
 @pytest.mark.parametrize("name", MAPS)

@@ -363,6 +363,20 @@ def test_the_same_results_give_the_same_page(html, folder, tmp_path):
     assert out.read_text("utf-8") == html
 
 
+def test_the_report_gathers_the_verdicts_on_statements_of_ones_own(folder, tmp_path, capsys):
+    for name, row in (("verdicts", _verdict()), ("verdicts-mine", _verdict("mine", "REFUTED", REFUTING))):
+        (tmp_path / f"{name}.json").write_text(json.dumps([row]))
+    line = ["report", "--results", str(tmp_path), "--out", str(tmp_path / "index.html")]
+    assert cli.main(line) == 0
+    words = Page((tmp_path / "index.html").read_text("utf-8")).words()
+    assert "mine" in words
+    (tmp_path / "verdicts-twice.json").write_text(json.dumps([_verdict("mine")]))
+    assert cli.main(line) == 2
+    err = capsys.readouterr().err
+    assert "have 2 on 'mine'; choose files with --verdicts" in err
+    assert err.count("\n") == 1
+
+
 def test_a_report_without_its_inputs_is_one_line_and_code_2(folder, tmp_path, capsys):
     out = tmp_path / "index.html"
 
@@ -393,7 +407,7 @@ def test_a_report_without_its_inputs_is_one_line_and_code_2(folder, tmp_path, ca
     (damaged / "fig1a.nc").unlink()
     results.write({"map": xr.Dataset()}, damaged / "explorer.nc", config={})
     fails(
-        "does not hold the tables that explorer draws",
+        "must hold the tables that explorer draws",
         "--results",
         str(damaged),
         "--verdicts",

@@ -195,7 +195,7 @@ def test_map_writes_what_success_map_returns(suffix, tmp_path, capsys):
     assert _run(["map", "--d", "3", "--algorithm", "imp", "lrr", "--resolution", "8", "--out", str(out)]) == 0
     streams = capsys.readouterr()
     assert streams.err == ""
-    assert streams.out.splitlines()[-1] == str(out)
+    assert streams.out.splitlines()[-2:] == [str(out), f"draw it: figures draw {out}"]
     assert "0 of 64 cells differ" in streams.out
     written = results.read(out)
     direct = sn.success_map(d=3, algorithms=("imp", "lrr"), resolution=8)
@@ -287,11 +287,11 @@ def test_study_writes_what_success_rate_returns_and_leaves_no_chunks(tmp_path, c
         np.testing.assert_array_equal(written[name], direct[name])
     assert written.rate.dims == ("d", "n", "algorithm", "rewind_time")
     lines = streams.out.splitlines()
-    assert len(lines) == 6 + 1
+    assert len(lines) == 6 + 2
     first = direct.isel(d=0, n=0, algorithm=0, rewind_time=0)
     assert lines[0].startswith(f"d 2 n inf algorithm imp rewind_time 0.5: {first.rate.item():.4f} [")
     assert f"{first.successes.item()} of 300 decided" in lines[0]
-    assert lines[-1] == str(out)
+    assert lines[-2:] == [str(out), f"draw it: figures draw {out}"]
 
 
 def test_undecided_runs_are_told_as_bounds(tmp_path, capsys):
@@ -313,7 +313,7 @@ def test_a_map_says_what_its_prediction_is_of(tmp_path, capsys):
     for line in capsys.readouterr().out.splitlines()[:2]:
         assert line.endswith("differ from the prediction (for the flow in the limit of long levels)")
     assert _run(["map", "--d", "3", "--n", "2", "--overwrite", *out]) == 0
-    imp, lrr, _ = capsys.readouterr().out.splitlines()
+    imp, lrr, *_ = capsys.readouterr().out.splitlines()
     assert "; 0 of " in imp
     assert imp.endswith("cells differ from the prediction")
     assert lrr.endswith("; no prediction")
@@ -363,7 +363,7 @@ def test_trajectory_is_the_integrated_path(tmp_path, capsys):
     out = tmp_path / "path.csv"
     line = "trajectory --d 2 --a 1 --w -0.5 0.5 --t-end 5 --points 6"
     assert _run([*line.split(), "--out", str(out)]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == str(out)
+    assert capsys.readouterr().out.splitlines()[-2] == str(out)
     written = results.read(out)
     path = sn.integrate(
         sn.Population(2), sn.State(a=np.array([1.0]), w=np.array([[-0.5, 0.5]])), t_eval=np.linspace(0, 5, 6)

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ import pytest
 from scipy import stats
 
 import singleneuron as sn
-from signflow.verdicts import Law
+from signflow.verdicts import Count, Derivation, Evidence, Law, Verdict
 from signflow.workers import Here
 from singleneuron.cli import main
 from singleneuron.problem.problem import Line
@@ -366,7 +367,46 @@ def test_command_writes_verdicts_and_says_by_its_code(tmp_path, capsys):
         assert set(result["evidence"]) == {"symbolic", "exact_vs_ode", "monte_carlo", "figure"}
         assert result["verdict"].startswith(("NOT REFUTED (", "REFUTED")[code])
         assert result["verdict"][:7].strip() in streams.out
-        assert str(out) in streams.out
+        said, *_, where, hint = streams.out.splitlines()
+        word = "REFUTED" if code else "NOT REFUTED"
+        assert re.fullmatch(rf"{name} {word} {'1.0' if code else '1.2'} k starts, \d+ s", said)
+        assert f"1 statement: 1 {word}" in streams.out
+        assert (where, hint) == (str(out), f"read it as a page: figures report --verdicts {out}")
+        assert "┃" not in streams.out  # no table of the evidence
+
+
+def test_a_verdict_is_told_as_soon_as_it_is_decided():
+    claims = [Claim(algorithm=name, rate=rate) for name, rate in (("imp", 0.25), ("lrr", 0.5))]
+    statements = [
+        Statement(claim.algorithm, "", experiments=(Experiment(Setting(d=d), (claim,)),))
+        for d, claim in enumerate(claims, 3)
+    ]
+    seen = []
+    told = verify.verdicts(statements, runs=1000, progress=lambda done, _: seen.append(done))
+    assert next(told).id == "imp"
+    assert max(seen) == 1000  # the runs of the other statement have not begun
+    assert [verdict.id for verdict in told] == ["lrr"]
+    assert max(seen) == 2000
+
+
+@pytest.mark.parametrize(
+    ("starts", "text"), [(100, "100"), (1250, "1.2 k"), (20_000, "20 k"), (3_340_000, "3.3 M")]
+)
+def test_a_line_sums_up_a_verdict(starts, text):
+    count = Count(starts=starts, decided=starts, undecided=0)
+    proof = Derivation(derivation="one", shows="", proved=True, residuals=["0", "0"])
+    evidence = Evidence(symbolic=[proof], exact_vs_ode=[], monte_carlo=[count], figure=None)
+    verdict = Verdict(id="mine", statement="", verdict="VERIFIED", evidence=evidence, counterexample=None)
+    assert verify.brief(verdict, 12.3) == f"mine VERIFIED 2 claims, {text} starts, 12 s"
+
+
+def test_details_are_printed_on_request(tmp_path, capsys):
+    path = tmp_path / "mine.toml"
+    path.write_text('algorithm = "imp"\nd = 4\nrate = 0.25\n')
+    line = ["verify", "--statement", str(path), "--runs", "100", "--out", str(tmp_path / "v.json")]
+    assert main.main([*line, "--verbose"]) == 0
+    assert "┃ symbolic ┃" in capsys.readouterr().out
+    assert main.main(line) == 0  # --verbose is no part of the configuration
 
 
 def test_a_statement_has_verdicts_of_its_own(tmp_path, monkeypatch, capsys):
@@ -381,7 +421,14 @@ def test_a_statement_has_verdicts_of_its_own(tmp_path, monkeypatch, capsys):
     assert sorted(path.name for path in folder.iterdir()) == ["verdicts-mine.json", "verdicts.json"]
     assert (folder / "verdicts.json").read_text() == "[]"
     capsys.readouterr()
-    monkeypatch.setattr(verify, "verify", lambda *_, **__: pytest.fail("worked in vain"))
+    assert main.main(line) == 0  # the same again
+    capsys.readouterr()
+    monkeypatch.setattr(verify, "verdicts", lambda *_, **__: pytest.fail("worked in vain"))
+    (tmp_path / "other").mkdir()
+    edited = tmp_path / "other/mine.toml"
+    edited.write_text(mine.read_text("utf-8").replace("0.25", "0.3"), "utf-8")
+    assert main.main([*line, "--statement", str(edited)]) == 2
+    assert "another configuration (different: statement.rate)" in capsys.readouterr().err
     for more, message in (
         (["--seed", "3"], "another configuration (different: seed)"),
         (["--out", "build/results/verdicts.json"], "cannot read the result file"),

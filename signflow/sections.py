@@ -1,4 +1,4 @@
-"""Replace the tables of measurements in the README, each between two marker lines."""
+"""Replace the tables of measurements on a page, each between two marker lines."""
 
 from __future__ import annotations
 

@@ -1,0 +1,16 @@
+"""A user's script with correct types: type checkers must accept it."""
+
+import numpy as np
+import xarray as xr
+
+import signflow
+import singleneuron as sn
+
+problem = sn.Population(d=2)
+starts = sn.balanced_starts(d=2, size=10, seed=1)
+end: sn.FlowResult[sn.State] = sn.integrate(problem, starts, t_end=float("inf"))
+run = sn.prune(problem, starts, algorithm=sn.Algorithm("imp"))
+success: np.ndarray = run.success
+space: xr.Dataset = sn.success_map(d=2, resolution=5)
+table = signflow.read("map.nc")
+product = sn.Parameterization("sign-in", beta_a=2.0)
