@@ -141,7 +141,7 @@ def _equal_betas() -> Statement:
 
 
 def _table() -> Statement:
-    larger, equal = _sign_in(10, 10.0), _sign_in(10)
+    larger, equal = _sign_in(10, 5.0), _sign_in(10)
     quadrant = "a0 > 0 and w1 > 0"
     plain = (
         Claim(algorithm="imp", success=quadrant, rate=0.25),
