@@ -89,6 +89,7 @@ def derivations() -> dict[str, Callable[[], Claims]]:
         "Sign-In: common slope of the other coordinates": sign_in_regions.common_slope,
         "Sign-In: from a < 0 in d > 1": sign_in_regions.dense_region_below,
         "Sign-In: from a > 0 in d > 1": sign_in_regions.dense_region_above,
+        "Sign-In: several target coordinates": sign_in_regions.several_targets,
         "Sign-In: limit of the flow": sign_in_regions.limit_state,
         "Sign-In: IMP within LRR": sign_in_regions.nesting,
         "Sign-In: success from balanced starts": sign_in_regions.balanced_rates,

@@ -198,11 +198,12 @@ def line_invariants() -> Claims:
 
 
 def line_axes() -> Claims:
-    """From a < 0 < w with s > 0, |a| and w both fall: a reaches 0 first if c_S < 0, w if c_S > 0.
+    """From a < 0 < w with s > 0, |a| and w both fall: a reaches 0 first if g(a) < g(w), w if g(a) > g(w).
 
-    At w = 0, c_S = g(a) >= 0, and at a = 0, c_S = -g(w) <= 0. At a = 0 < w, a' > 0: the flow goes on to
-    a w = s. At w = 0, w' = C beta_w a s has the sign of a s, as for plain weights: if a < 0, w sticks or goes
-    on to w < 0. If c_S = 0, both tend to 0 together; at equal betas a = -w and w' = -C S w (s + w^2).
+    The flow conserves c = g(a) - g(w). At w = 0, c = g(a) >= 0, and at a = 0, c = -g(w) <= 0. At a = 0 < w,
+    a' > 0: the flow goes on to a w = s. At w = 0, w' = C beta_w a s has the sign of a s, as for plain
+    weights: if a < 0, w sticks or goes on to w < 0. If c = 0, both tend to 0 together; at equal betas a = -w
+    and w' = -C S w (s + w^2).
     """
     flow, w, s, C = line_flow(), line.w, line.s, line.C
     below = {line.a: -down, w: ahead, s: drive}

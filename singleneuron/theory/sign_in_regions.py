@@ -1,6 +1,7 @@
 """Where Sign-In succeeds: one coordinate, the population in d > 1, and each algorithm from balanced starts.
 
-All results are beyond the paper. `sign_in` gives the metric S, the distance g and the conserved c_S.
+All results are beyond the paper. `sign_in` gives the metric S and the distance g. The flow conserves
+c = g(a) - sum_i g(w_i), which differs from c_S by a constant.
 """
 
 import sympy as sp
@@ -113,12 +114,12 @@ def _turn(angle: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
 
 
 def dense_region_below() -> Claims:
-    """In d > 1, from a < 0 the population flow reaches a = 0 iff g(a) < sum_i g(w_i): c_S < 0.
+    """In d > 1, from a < 0 the population flow reaches a = 0 iff g(a) < sum_i g(w_i). One target coordinate.
 
-    At a = 0, c_S = -sum_i g(w_i) <= 0, so c_S > 0 keeps a < 0 for ever; if c_S = 0, a and w only vanish
-    together. Let c_S < 0 and m = -a > 0. Then rho has a positive lower bound, and m decays exponentially:
-    m' <= -S_a rho^2 m/2. So log |w_i| falls by a bounded amount, theta stays away from pi, k has a positive
-    lower bound, and m' <= -S_a rho k reaches m = 0 in finite time.
+    Let c = g(a) - sum_i g(w_i). At a = 0, c <= 0, so c > 0 keeps a < 0 for ever; if c = 0, a and w only
+    vanish together. Let c < 0 and m = -a > 0. Then rho has a positive lower bound, and m decays
+    exponentially: m' <= -S_a rho^2 m/2. So log |w_i| falls by a bounded amount, theta stays away from pi, k
+    has a positive lower bound, and m' <= -S_a rho k reaches m = 0 in finite time.
     """
     k, u = sp.symbols("k u", positive=True)
     half = 2 * sp.atan(u)
@@ -139,14 +140,14 @@ def dense_region_below() -> Claims:
 
 
 def dense_region_above() -> Claims:
-    """In d > 1, from a > 0 and w not antiparallel to v, the population flow reaches the target.
+    """In d > 1, from a > 0 and w not antiparallel to v, the flow reaches the target, if v = e_1.
 
     a stays > 0, since a' > 0 at a = 0. While w_1 < 0, |w_1| falls, and the curve a = sin(theta)/(pi rho),
     where s = 0, can only be crossed downwards. Below it all other |w_i| grow, so theta falls below pi/2.
     Above it they fall; were the flow to stay there, its limit would be a = 0, theta = pi or w = 0. But near
     the former, a falls exponentially faster than any w_i, so it ends up below the curve. Near w = 0, theta
     would tend to pi, and yet |w_1| falls faster than the other |w_i|. Once w_1 >= 0, it grows near w = 0, and
-    a near a = 0, and L has no critical point but the target there; c_S keeps a and w bounded.
+    a near a = 0, and L has no critical point but the target there; the law keeps a and w bounded.
     """
     u, delta = sp.symbols("u delta", positive=True)
     back = sp.pi - sp.atan(u)  # theta in (pi/2, pi)
@@ -174,10 +175,38 @@ def dense_region_above() -> Claims:
     )  # fmt: skip
 
 
-def limit_state() -> Claims:
-    """At the target a rho = 1, w = rho v, and g(a) - k g(rho/sqrt k) = c_S, which has one root; k targets.
+def several_targets() -> Claims:
+    """For k target coordinates, v_i = 1/sqrt k, the region in d > 1 is the same.
 
-    The left side grows with a. In x = g(a), the second term h(x) falls and is convex, so x - h(x) - c_S is
+    Across the target lie the w_i with v_i = 0, and D = w_j - w_1 for two target weights. (log D)' has no
+    pole, so D never changes its sign, and it is at most of order |s| + |a|. So from a < 0, log |D| falls by a
+    bounded amount, as log |w_i| does. Near a = 0, theta = pi, to first order in a and delta = pi - theta, all
+    of them grow: (log D)' and (log |w_i|)' are S a delta/(2 pi rho), each with its own S. Near w = 0 every S
+    is about beta_w, and the plain flow's reasons apply.
+    """
+    first, other, s, v = sp.symbols("w_1 w_j s v", real=True)
+    size, delta, k = sp.symbols("a delta k", positive=True)
+    S_first, S_other = (metric(weight, beta_w) for weight in (first, other))
+    total, turn = S_first + S_other, size * (sp.pi - theta) / (2 * sp.pi)
+    apart = -s * (S_other * other - S_first * first) + turn * v * (S_other - S_first)
+    rate_apart = -s * (total / 2 + 2 * (other + first) ** 2 / total) + 4 * turn * v * (other + first) / total
+    tip = -rho / sp.sqrt(k)
+    near = rate_apart.subs({first: tip, other: tip, v: 1 / sp.sqrt(k), theta: sp.pi - delta})
+    near = near.subs(s, -size * delta / (2 * sp.pi * rho))  # sin(theta) = delta, and a^2 is of second order
+    return (
+        Equation(Rate(other - first), (other - first) * rate_apart, apart),
+        Inequality(total, sp.Gt, total, S_first + S_other),
+        Equation(
+            Rate(sp.log(other - first)), metric(tip, beta_w) * size * delta / (2 * sp.pi * rho), near,
+            given=sp.And(sp.Eq(first, tip), sp.Eq(other, tip)),
+        ),
+    )  # fmt: skip
+
+
+def limit_state() -> Claims:
+    """At the target a rho = 1, w = rho v, and g(a) - k g(rho/sqrt k) = c, which has one root; k targets.
+
+    The left side grows with a. In x = g(a), the second term h(x) falls and is convex, so x - h(x) - c is
     concave, and Newton's method converges monotonically from any point below the root.
     """
     up, k, x = sp.symbols("a k x", positive=True)
@@ -192,7 +221,7 @@ def limit_state() -> Claims:
     own_slope, own_bend = stated.diff(x), stated.diff(x, 2)
     convex = 2 * stated * own_bend - own_slope**2
     return (
-        Inequality(sp.Derivative(sp.Function("c_S")(up), up), sp.Gt, 4 / up * ends, sp.diff(gap, up)),
+        Inequality(sp.Derivative(sp.Function("c")(up), up), sp.Gt, 4 / up * ends, sp.diff(gap, up)),
         Equation(metric(up, beta_a) ** 2, (x + beta_a) ** 2, metric(inverse, beta_a) ** 2,
                  given=sp.Eq(up, inverse)),
         Equation(phi, stated, 1 / (4 * inverse**2), given=sp.Eq(up, inverse)),

@@ -99,7 +99,13 @@ def _space() -> Statement:
         "Beyond: `d > 1` under Sign-In, `w(0)` not antiparallel to `v`: LRR succeeds iff `a(0) >= 0` or "
         "`g(a(0), beta_a) < sum_i g(w_i(0), beta_w)`; IMP iff this holds for the kept coordinates, and "
         "`w_1(0) > 0` if there is one.",
-        (*IN_SPACE, *IN_LINE[-3:], "Sign-In: limit of the flow", "Sign-In: IMP within LRR"),
+        (
+            *IN_SPACE,
+            *IN_LINE[-3:],
+            "Sign-In: several target coordinates",
+            "Sign-In: limit of the flow",
+            "Sign-In: IMP within LRR",
+        ),
         (sign_in_laws.balances, sign_in_laws.plane_limits),
         (
             *(
@@ -135,7 +141,7 @@ def _equal_betas() -> Statement:
 
 
 def _table() -> Statement:
-    larger, equal = _sign_in(10, 10.0), _sign_in(10)
+    larger, equal = _sign_in(10, 5.0), _sign_in(10)
     quadrant = "a0 > 0 and w1 > 0"
     plain = (
         Claim(algorithm="imp", success=quadrant, rate=0.25),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import singleneuron as sn
+from signflow.workers import Here
 from singleneuron.formulas.sign_in import weight_at
 from singleneuron.parameterization import Parameterization
 from singleneuron.problem.problem import Line
@@ -17,7 +18,7 @@ from singleneuron.verification import (
     statements,
     verify,
 )
-from singleneuron.verification.runs import batches, places, plan, repeat
+from singleneuron.verification.runs import batches, places, plan, repeat, sampled
 from singleneuron.verification.statements import Claim, Experiment, Setting, Statement
 
 
@@ -161,6 +162,15 @@ def test_repeated_runs_end_as_those_of_prune(setting, claim):
         again, has_target = repeat.repeat(setting, claim, one)
         assert has_target
         assert np.isnan(again) or again == success(run.status)[0]
+
+
+def test_repeated_runs_on_samples_end_as_those_of_prune():
+    setting, claim = sign_in(2, 2.0, n=20, noise=0.5), Claim(algorithm="imp", rate=0.5)
+    batch = batches.draw(setting, 2, np.random.default_rng(4))
+    (status,), found = sampled.train(setting, (claim,), batch, 1e-8, Here())
+    for i in range(2):
+        again, has_target = repeat.repeat(setting, claim, batches.part(batch, slice(i, i + 1)))
+        assert np.isnan(again) or (again, has_target) == (success(status)[i], found[i])
 
 
 @pytest.mark.parametrize("law", [sign_in_laws.balances, sign_in_laws.line_limits, sign_in_laws.plane_limits])
