@@ -68,7 +68,9 @@ def test_the_command_writes_its_tables_into_the_readme(capsys, monkeypatch, tmp_
     options = ["--dataset", "digits", "--model", "resnet8", "--batch", "32", "--images", "96"]
     options += ["--seconds", "0", "--threads", "1", "--device", "cpu", "--precision", "bf16"]
     assert main.main(["bench", *options, "--into", str(readme)]) == 0
-    told = capsys.readouterr().out.strip()
+    told, _, hint = capsys.readouterr().out.strip().rpartition("\n")
+    assert hint == "plan a recipe at these speeds: deepexp plan fig3 --profile short"
+    told = told.strip()
     assert readme.read_text() == (
         f"a\n<!-- deepexp benchmark: begin -->\n{told}\n<!-- deepexp benchmark: end -->\nz\n"
     )

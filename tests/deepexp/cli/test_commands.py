@@ -160,7 +160,8 @@ def test_places_that_cannot_be_are_told_before_any_work(run, tmp_path, capsys, m
     _fails(capsys, ["bench", "--into", "nowhere"], "'nowhere' must be a readable file")
     _fails(capsys, ["bench", "--into", "file"], "must hold the lines <!-- deepexp benchmark: begin -->")
     assert main.main(["status"]) == 0
-    assert capsys.readouterr().out == "no runs in 'runs'\n"
+    hint = "plan one: deepexp train --dataset digits --profile smoke --dry-run"
+    assert capsys.readouterr().out.splitlines() == ["no runs in 'runs'", hint]
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -282,7 +283,8 @@ def test_several_seeds_train_together_and_every_line_names_its_own(tmp_path, mon
     monkeypatch.chdir(tmp_path)
     out = "[b]" + "x" * 100  # neither a markup nor broken where a line of a terminal would end
     assert main.main([*RUN, "--seed", "2", "0", "--out", out]) == 0
-    told = capsys.readouterr().out.splitlines()
+    *told, hint = capsys.readouterr().out.splitlines()
+    assert hint.startswith("export the last level: deepexp export")
     assert [line.partition(" in ")[2][:103] for line in told[:2]] == [out, out]
     assert [line[:15] for line in told[2:]] == [f"seed {s}: level {n}" for n in (0, 1) for s in (0, 2)]
     folders = sorted((tmp_path / out).iterdir())
@@ -434,7 +436,8 @@ def test_export_refuses_pruned_weights_that_are_not_zero_and_damaged_masks(run, 
 def test_data_verify_and_doctor(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("SIGNFLOW_DATA", str(tmp_path))
     assert main.main(["data", "verify", "digits"]) == 0
-    assert capsys.readouterr().out == "digits: scikit-learn\n"
+    hint = "plan a run on it: deepexp train --dataset digits --dry-run"
+    assert capsys.readouterr().out.splitlines() == ["digits: scikit-learn", hint]
     _fails(capsys, ["data", "verify", "cifar10"], "deepexp data fetch cifar10")
     _fails(capsys, ["data", "verify", "mnist"], "the data set must be one of")
     assert main.main(["doctor"]) == 0

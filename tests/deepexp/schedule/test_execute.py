@@ -102,7 +102,10 @@ def test_run_trains_all_and_the_next_call_nothing(recipe, capsys):
     assert not schedule_units.unfinished(recipe, Path("runs"))
     before = {path: path.stat().st_mtime_ns for path in Path("runs").rglob("*")}
     assert main.main(["run", "tiny.toml", "--profile", "smoke"]) == 0
-    assert capsys.readouterr().out == "tiny, profile smoke: 6 of 6 runs are complete\n"
+    assert capsys.readouterr().out.splitlines() == [
+        "tiny, profile smoke: 6 of 6 runs are complete",
+        "gather them: deepexp reduce tiny.toml --profile smoke",
+    ]
     assert main.main(["plan", "tiny.toml", "--profile", "smoke", "--make"]) == 0
     text = capsys.readouterr().out
     assert "6 of 6 runs are complete" in text

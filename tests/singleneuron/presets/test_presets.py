@@ -131,7 +131,9 @@ def test_result_is_made_once_for_a_configuration(tiny, tmp_path, monkeypatch, ca
 
 def test_list_names_every_preset(capsys):
     assert main.main(["preset", "--list"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == presets.names()
+    *listed, hint = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in listed] == presets.names()
+    assert hint == f"make one: singleneuron preset {presets.names()[0]}"
 
 
 def test_levels_pair_seeds_across_the_signs():
