@@ -120,6 +120,7 @@ def _space() -> Statement:
                 nested=True,
             ),
         ),
+        "sign_in",
     )
 
 
@@ -177,4 +178,5 @@ def _table() -> Statement:
                 for setting, even in ((larger, "w1 > 0"), (equal, quadrant))
             ),
         ),
+        "sign_in",
     )
