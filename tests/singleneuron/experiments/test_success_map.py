@@ -8,7 +8,8 @@ import pytest
 from singleneuron.algorithms import Algorithm
 from singleneuron.experiments import success_map as maps
 from singleneuron.experiments.engine import train_and_prune
-from singleneuron.experiments.plane import predicted_edge, success_map
+from singleneuron.experiments.plane import predicted_edge
+from singleneuron.experiments.success_map import success_map
 from singleneuron.problem.problem import Population, Sample
 from singleneuron.problem.status import Status
 
