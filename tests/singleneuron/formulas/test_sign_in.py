@@ -31,16 +31,13 @@ def grid(d: int) -> sn.State:
 
 
 def stated(predicate: sp.Basic, starts: sn.State, betas: Parameterization) -> np.ndarray:
-    first = starts.w[:, 0]
-    values = (
-        starts.a,
-        first,
-        np.where(np.any(starts.w[:, 1:] != 0, axis=1), np.linalg.norm(starts.w, axis=1), np.abs(first)),
-        distance(starts.a, betas.beta_a),
-        distance(starts.w, betas.beta_w).sum(axis=1),
-        distance(first, betas.beta_w),
-        distance(first, betas.beta_a),
-    )
+    """Evaluate a region; only differences of distances matter, and `balance` rounds them in its own way."""
+    first, size = starts.w[:, 0], np.linalg.norm(starts.w, axis=1)
+    of_first = starts.w[:, :1]
+    lead = betas.balance(starts if theory.g_w in predicate.free_symbols else sn.State(starts.a, of_first))
+    even = betas.balance(sn.State(np.abs(first), of_first))
+    rho = np.where(np.any(starts.w[:, 1:] != 0, axis=1), size, np.abs(first))
+    values = (starts.a, first, rho, lead, 0 * lead, 0 * lead, even)
     return np.broadcast_to(sp.lambdify(SYMBOLS, predicate, "numpy")(*values), starts.a.shape).astype(float)
 
 
