@@ -81,6 +81,9 @@ def _note(data: xr.Dataset) -> str:
         for key, value in known.items()
         if value not in (None, 0.0, "inf") and (key, value) != ("levels", 1)
     ]
+    if config.get("parameterization") == "sign-in":
+        betas = (f"{float(config.get(name, 1.0)):g}" for name in ("beta_a", "beta_w"))
+        said.append(r"Sign-In, $\beta_a = {}$, $\beta_w = {}$".format(*betas))
     if config.get("imp") == "rebalance":
         said.append("IMP rebalanced")
     if config.get("n") is not None:

@@ -29,6 +29,9 @@ _FACTORS = {
     "level_time": ("training time per level", "time {}"),
     "targets": ("target coordinates $k$", "$k = {}$"),
     "rewind_time": ("rewind time $t_k$", "$t_k = {}$"),
+    "parameterization": ("parameterization", "{}"),
+    "beta_a": (r"$\beta_a$", r"$\beta_a = {}$"),
+    "beta_w": (r"$\beta_w$", r"$\beta_w = {}$"),
 }
 """The factors of a study: the label of an axis, and the title of a panel."""
 _ABSENT = {

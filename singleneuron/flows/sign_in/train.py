@@ -26,7 +26,7 @@ from singleneuron.flows.result import (
     times_reached,
 )
 from singleneuron.flows.samples.limits import MOVING
-from singleneuron.flows.sign_in import descent, line, population, samples
+from singleneuron.flows.sign_in import descent, directions, line, population, samples
 from singleneuron.flows.task import Task, check_length
 from singleneuron.kernels.dop853 import AMBIGUOUS, CERTAIN, CONVERGED, END, FAILED
 from singleneuron.parameterization import Parameterization
@@ -185,7 +185,7 @@ def _population(part: Restricted, a: Array, w: Array, c: Array, index: NDArray[n
     )
     path = end[None] if part.task.limit else np.moveaxis(path, 1, 0)
     overlap = np.full(a.size, part.overlap)
-    log_rho, x = population.status_coordinates(path[-1, :, 1:], part.v)
+    log_rho, x = directions.status_coordinates(path[-1, :, 1:], part.v)
     status = population_status(path[-1, :, 0], log_rho, x, c, overlap, part.task.tolerance)
     status[(x == np.inf) & (status != Status.DEAD)] = Status.STUCK  # exactly antiparallel, it never turns
     status[reason == FAILED] = Status.FAILED
@@ -212,7 +212,7 @@ def _descend_population(part: Restricted, a: Array, w: Array, c: Array, index: N
         tolerance=part.task.tolerance,
     )  # fmt: skip
     path = end[None] if part.task.limit else np.moveaxis(path, 1, 0)
-    p, q = population.across(end[:, 1:], part.v)
+    p, q = directions.across(end[:, 1:], part.v)
     overlap = np.full(a.size, part.overlap)
     status = descent_status(Reduced(end[:, 0], p, q), reason, overlap, part.task.tolerance)
     return path, status, step.astype(np.float64) * rate

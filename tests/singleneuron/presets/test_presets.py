@@ -349,9 +349,12 @@ def test_the_theorem_presets_are_no_studies(tmp_path, monkeypatch):
 
 def test_the_explorer_agrees_with_maps_losses_and_flows():
     part = presets.load("explorer").parts["grid"].model_copy(update={"resolution": 5, "points": 9})
-    data = _compute(part)
-    assert data.loss.sizes == {"algorithm": 3, "a0": 5, "w0": 5, "level": 4}
+    both = _compute(part)
+    assert both.loss.sizes == {"parameterization": 2, "algorithm": 3, "a0": 5, "w0": 5, "level": 4}
+    data = both.sel(parameterization="plain")
     for name in ("imp", "lrr"):
+        space = sn.success_map(10, (name,), resolution=5, parameterization="sign-in").success[0]
+        np.testing.assert_array_equal(both.success.sel(algorithm=name, parameterization="sign-in"), space)
         space = sn.success_map(10, (name,), resolution=5).success[0]
         np.testing.assert_array_equal(data.success.sel(algorithm=name), space)
     # The dense level is one for all; where a run succeeds, its last loss is that of the target, within 1e-3.

@@ -7,7 +7,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from singleneuron.flows import population as plain
-from singleneuron.flows.sign_in import population
+from singleneuron.flows.sign_in import directions, population
 from singleneuron.kernels.dop853 import CERTAIN, CONVERGED, EVENT, FAILED
 from singleneuron.parameterization import Parameterization, distance, metric
 from singleneuron.problem.loss import gradient, loss
@@ -56,7 +56,7 @@ def statuses(problem, starts, end, betas, overlap=1.0, tolerance=1e-3):
     c = Parameterization("sign-in", *betas).balance(starts)
     v = problem.v * (np.arange(problem.d) < round(overlap**2 * problem.targets))
     overlap = np.full(starts.size, overlap)
-    return population_status(end[:, 0], *population.status_coordinates(end[:, 1:], v), c, overlap, tolerance)
+    return population_status(end[:, 0], *directions.status_coordinates(end[:, 1:], v), c, overlap, tolerance)
 
 
 @pytest.mark.parametrize("targets", [1, 2, 3])
@@ -318,9 +318,9 @@ def test_the_status_coordinates_keep_their_digits_near_antiparallel():
     for targets in (1, 2):
         v = Population(4, targets).v
         w = -v + delta[:, None] * np.array([0.0, 0.0, 0.6, -0.8])
-        log_rho, x = population.status_coordinates(w, v)
+        log_rho, x = directions.status_coordinates(w, v)
         assert np.allclose(x, -np.log(np.tan(np.arctan(delta) / 2)), rtol=1e-14, atol=0)
         assert np.allclose(log_rho, np.log(np.hypot(1, delta)), rtol=0, atol=1e-15)
-    log_rho, x = population.status_coordinates(np.array([[1.0, 0.0], [0.0, 0.0]]), Population(2).v)
+    log_rho, x = directions.status_coordinates(np.array([[1.0, 0.0], [0.0, 0.0]]), Population(2).v)
     assert x.tolist() == [-np.inf, -np.inf]
     assert log_rho.tolist() == [0.0, -np.inf]
