@@ -80,15 +80,15 @@ def test_a_derivation_and_runs_verify():
     assert result.verdict == "VERIFIED"
 
 
-def test_what_would_have_been_seen_stands_beside_a_statement_that_is_not_refuted():
+def test_what_would_have_been_revealed_stands_beside_a_statement_that_is_not_refuted():
     claim = Claim(algorithm="imp", success="w1 > 0 and a0 > -w1", rate=0.375)
     result = verdict_on(Setting(d=1, init="independent"), claim, runs=20_000)
     (count,) = result.evidence.monte_carlo
     assert count.shift < 1e-5
     low, high = count.rate.interval
     assert result.verdict == (
-        f"NOT REFUTED (no derivation; {count.starts:,} starts, a region off by a probability of "
-        f"{count.interval[1]:.1e} would have been seen, and so would a boundary off by {count.shift:.1e}, "
+        f"NOT REFUTED (no derivation; {count.starts:,} starts would have revealed a region off by a "
+        f"probability of {count.interval[1]:.1e} and a boundary off by {count.shift:.1e}, "
         f"the rate is in [{low:.5f}, {high:.5f}])"
     )
 
