@@ -250,7 +250,7 @@ def _seen(count: Count) -> str:
             parts[0] += f" and a boundary off by {count.shift:.1e}"
     if count.rate is not None:
         low, high = count.rate.interval
-        parts.append(f"the rate is in [{low:.5f}, {high:.5f}]")
+        parts.append(f"with the rate in [{low:.5f}, {high:.5f}]")
     return ", ".join(parts)
 
 
