@@ -100,7 +100,7 @@ def its_levels(start: sn.State, flip: float) -> dict[str, sn.PruneResult]:
 
         On its own, w_1 can no longer pass 0. LRR keeps the sign that w_1 learned while the others were
         present, and IMP restores the wrong sign of the start. WR succeeds only if it rewinds to a time after
-        the change at t = {flip:.2f}. For IMP and LRR this is Theorem 2.3; for WR it goes beyond the paper.""",
+        the change at t = {flip:.2f}. For IMP and LRR this is Theorem 2.3; for WR it is beyond the paper.""",
     )
     return runs
 
@@ -170,7 +170,7 @@ def noisy_data(
         "5. Noise to the rescue",
         f"""
         Now draw {N} samples, with label noise of standard deviation {NOISE}. s_neg is the least-squares slope
-        of the samples with x_1 < 0, where the target is 0: it is pure noise, and its sign is a fair coin toss.
+        of the samples with x_1 < 0, where the target is 0: it is pure noise with a random sign.
 
             seed     s_neg   IMP        w_1 = 0 at t =
 {rows}
