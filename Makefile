@@ -94,7 +94,7 @@ test-slow: .venv/.dev .venv/.deep .venv/.cluster ## run the slow tests
 	$(PYTEST) -m slow
 
 # `deepexp plan --make` writes a makefile, so that the runs share the job server of `make -jN deep`.
-deep: .venv/.deep ## run a whole experiment, up to its figure and verdicts: RECIPE= PROFILE=smoke|short|full [SEEDS= PANELS= STACK=1 SET=]
+deep: .venv/.deep ## run a whole experiment, including its figure and verdicts: RECIPE= PROFILE=smoke|short|full [SEEDS= PANELS= STACK=1 SET=]
 	@test -n "$(RECIPE)" || { echo "make deep needs RECIPE=NAME, with NAME one of:" >&2; $(BIN)/deepexp recipes >&2; exit 2; }
 	@$(BIN)/deepexp plan $(RECIPE) --profile $(PROFILE) $(if $(SEEDS),--seed $(SEEDS)) $(if $(PANELS),--panel $(PANELS)) $(if $(STACK),--stack) $(if $(SET),--set $(SET)) --make
 	@$(MAKE) --no-print-directory --keep-going --file build/deep/$(notdir $(RECIPE:.toml=)).mk

@@ -72,7 +72,7 @@ def commands() -> Iterator[str]:
     yield (
         "\nExit codes: 0 done, 1 a failure in the run (for `singleneuron verify` also a verdict other than "
         "VERIFIED and NOT REFUTED), 2 bad input, 130 interrupted. An error is one line on stderr. A command "
-        "that is silent for five seconds says there what it waits for; the environment variable "
+        "that has been silent for five seconds says there what it is waiting for; the environment variable "
         "`SIGNFLOW_PATIENCE` sets another number of seconds. `--version` prints the version and the "
         "revision, `--quiet` leaves only errors."
     )
@@ -120,7 +120,7 @@ def preset_page() -> Iterator[str]:
 
 def recipe_page() -> Iterator[str]:
     """Yield the reference of all recipes, of the predictions they decide, and of the protocols."""
-    yield "# Recipes\n\nA recipe is a TOML file in `deepexp/recipes/`; one of your own is given as a path.\n"
+    yield "# Recipes\n\nA recipe is a TOML file in `deepexp/recipes/`; give a recipe of your own as a path.\n"
     for name, recipe in recipes().items():
         yield from _recipe(name, recipe)
     yield "\n## Predictions\n"
@@ -138,7 +138,8 @@ def recipe_page() -> Iterator[str]:
 
 
 def _recipe(name: str, recipe: Recipe) -> Iterator[str]:
-    yield f"\n## {name}\n\n{_plain(recipe.question)}.\n\nSource: {_plain(recipe.source)}."
+    stop = "" if recipe.question.endswith("?") else "."
+    yield f"\n## {name}\n\n{_plain(recipe.question)}{stop}\n\nSource: {_plain(recipe.source)}."
     if recipe.predictions:
         yield f"\nDecides {', '.join(recipe.predictions)}."
     yield f"\nArms: {', '.join(f'`{arm}`' for arm in recipe.arms)}.\n"

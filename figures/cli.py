@@ -33,13 +33,13 @@ _Made = TypeVar("_Made")
 def _parser() -> argparse.ArgumentParser:
     parser = command_line.parser("figures", "Draw results, and the report of all figures and verdicts.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    draw = commands.add_parser("draw", help="draw results to PDF and PNG")
+    draw = commands.add_parser("draw", help="draw results as PDF and PNG")
     draw.add_argument(
         "names",
         nargs="*",
         metavar="FILE|NAME",
-        help="a result file, a figure by its name, 'all' (the theorem figures), 'studies', or - (files that "
-        "stdin names)",
+        help="a result file, the name of a figure, 'all' (the theorem figures), 'studies', or - (the files "
+        "that stdin names)",
     )
     draw.add_argument("--list", action="store_true", help="list what can be drawn")
     draw.add_argument(
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         type=command_line.path,
         nargs="+",
         metavar="FILE",
-        help="verdict files (all verdicts*.json in the folder of the results)",
+        help="verdict files (default: all verdicts*.json in the folder of the results)",
     )
     report.add_argument(
         "--out",
@@ -103,7 +103,7 @@ def _draw(options: argparse.Namespace) -> None:
     names = _names([text for text in options.names if text not in files], options.results)
     if len({Path(text).stem for text in files} | set(names)) < len(files) + len(names):
         raise ValueError(
-            f"pictures are named after their results, which must differ in name, got "
+            f"results must differ in name, since their pictures are named after them, got "
             f"{' '.join(options.names)}; draw them into different folders (--out)"
         )
     check_output(options.out / "probe.nc")
@@ -178,10 +178,10 @@ def _list(results: Path) -> None:
     """List the kinds of file that can be drawn, the figures by name, and which results exist."""
     from figures import kinds
 
-    print("figures draw FILE draws a file by what it holds:")
+    print("figures draw FILE draws a file according to what it holds:")
     for kind in kinds.KINDS:
         print(f"    {kind.name:<20} {kind.shows}")
-    print(f"    {'preset, recipe':<20} the figure of its name, below")
+    print(f"    {'preset, recipe':<20} the figure of that name, listed below")
     print(f"figures draw NAME draws {results}/NAME.nc (* if it has been made):")
     for name, draw in kinds.NAMED.items():
         words = (draw.__doc__ or "").partition("\n")[0].removeprefix("Draw").lstrip(", ").rstrip(".")

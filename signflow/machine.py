@@ -94,4 +94,4 @@ def check_memory(what: str, size: int) -> None:
 def check_time(what: str, seconds: float) -> None:
     """Raise ValueError if the work described by `what` would take one core more than `PATIENCE` seconds."""
     if seconds > PATIENCE:
-        raise ValueError(f"{what} would take one core at least {seconds / 86400:.3g} days; ask for fewer")
+        raise ValueError(f"{what} would take one core at least {seconds / 86400:.3g} days; ask for less work")

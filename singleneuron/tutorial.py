@@ -33,8 +33,8 @@ def one_start() -> sn.State:
     _say(
         "1. One start",
         f"""
-        The student a relu(w.x) has d = {D} inputs; the target relu(x_1) uses only the first. A random
-        balanced start, a^2 = |w|^2:
+        The student a relu(w.x) has d = {D} inputs; the target relu(x_1) uses only the first. This is a random
+        balanced start, with a^2 = |w|^2:
 
             a = {start.a[0]:.3f},  w_1 = {start.w[0, 0]:.3f},  |w_2, ..., w_{D}| = {_rest(start)[0]:.3f}
 
@@ -60,7 +60,7 @@ def its_flow(start: sn.State) -> tuple[sn.FlowResult[sn.State], float]:
     _say(
         "2. Its flow",
         f"""
-        Gradient flow on infinitely many samples x ~ N(0, I), by an adaptive Runge-Kutta method:
+        An adaptive Runge-Kutta method follows gradient flow on infinitely many samples x ~ N(0, I):
 
                t        a      w_1     |others|       loss
 {rows}
@@ -91,15 +91,16 @@ def its_levels(start: sn.State, flip: float) -> dict[str, sn.PruneResult]:
     _say(
         "3. Its pruning levels",
         f"""
-        Train, prune the smallest |w_i|, train again: IMP from the initial values, weight rewinding (WR) from
-        those at an early time, learning-rate rewinding (LRR) from the trained ones. Loss after each level:
+        Train, prune the smallest |w_i|, and train again. IMP restarts from the initial values, weight
+        rewinding (WR) from those at an early time, and learning-rate rewinding (LRR) from the trained ones.
+        The loss after each level:
 
             {"kept":<15} {kept}
 {rows}
 
         On its own, w_1 can no longer pass 0. LRR keeps the sign that w_1 learned while the others were
-        present, and IMP restores the wrong sign of the start. WR succeeds only if it rewinds to a time
-        after the change at t = {flip:.2f} (Theorem 2.3 for IMP and LRR; for WR this goes beyond it).""",
+        present, and IMP restores the wrong sign of the start. WR succeeds only if it rewinds to a time after
+        the change at t = {flip:.2f}. For IMP and LRR this is Theorem 2.3; for WR it is beyond the paper.""",
     )
     return runs
 
@@ -116,7 +117,7 @@ def its_place(start: sn.State) -> "xr.Dataset":
     _say(
         "4. Its place in the map",
         f"""
-        Now the same for {space.a0.size * space.w0.size} starts: a grid of (a(0), w_1(0)) in [-2, 2]^2,
+        Now do the same for {space.a0.size * space.w0.size} starts: a grid of (a(0), w_1(0)) in [-2, 2]^2,
         balanced or not. IMP succeeds from {share["imp"]:.0%} of them, LRR from {share["lrr"]:.0%}. In the
         cell of our start IMP {_verb(here, "imp")} and LRR {_verb(here, "lrr")}.
 
@@ -168,9 +169,8 @@ def noisy_data(
     _say(
         "5. Noise to the rescue",
         f"""
-        {N} samples, with label noise of standard deviation {NOISE}. s_neg is the slope that least squares
-        fits to the samples with x_1 < 0, where the target is 0: it is pure noise, and its
-        sign is a fair coin toss.
+        Now draw {N} samples, with label noise of standard deviation {NOISE}. s_neg is the least-squares slope
+        of the samples with x_1 < 0, where the target is 0: it is pure noise with a random sign.
 
             seed     s_neg   IMP        w_1 = 0 at t =
 {rows}

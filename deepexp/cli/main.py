@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     train_options(train)
     add("recipes", run_recipes, "list the experiments")
     plan = add("plan", run_plan, "list a recipe's runs, how many are left, and how long they will take")
-    run = add("run", run_recipe, "train all runs of a recipe, one after the other or on a cluster")
+    run = add("run", run_recipe, "train all runs of a recipe, one after another or on a cluster")
     reduce = add("reduce", run_reduce, "gather a recipe's runs into one result file")
     recipe_options(plan, run, reduce)
     status = add("status", run_status, "list all runs: level, accuracy, time left")

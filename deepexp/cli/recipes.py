@@ -67,7 +67,7 @@ def recipe_options(
         dest="result",
         type=command_line.path,
         metavar="FILE",
-        help="reduce an earlier result file again, instead of the runs",
+        help="decide again from an earlier result file instead of the runs",
     )
     reduce.add_argument(
         "--without-starved",

@@ -52,8 +52,9 @@ def _say_what_it_holds(tables: dict[str, xr.Dataset], made_of: dict[str, Any]) -
         _print_verdicts(tables["verdicts"])
         if added := made_of.get("added_seeds"):
             print(
-                f"seeds added to the profile's: {' '.join(map(str, added))}; if a verdict was the reason, "
-                "the intervals are overconfident (optional stopping); fix the seeds before the first verdict"
+                f"seeds added to the profile's: {' '.join(map(str, added))}; if a verdict was the reason "
+                "for this, the intervals are overconfident (optional stopping); fix the seeds before the "
+                "first verdict"
             )
 
 

@@ -20,7 +20,7 @@ def train_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("--dataset", default="digits", help="digits (default), cifar10, tinyimagenet, ...")
     train.add_argument("--model", help="resnet18, ... (default: the protocol's, else resnet8)")
     train.add_argument("--algorithm", default="lrr", help="imp, wr, lrr (default), or another level policy")
-    train.add_argument("--protocol", default="signflow", metavar="NAME", help="the source of the settings")
+    train.add_argument("--protocol", default="signflow", metavar="NAME", help="the protocol of the settings")
     train.add_argument(
         "--profile", default="full", help="the size of the run: smoke, short or full (default)"
     )

@@ -1,4 +1,4 @@
-"""The picture of a study: success rates against the factor with most values, a panel for the others."""
+"""The picture of a study: success rates against the factor with the most values, a panel for the others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FACTORS = {
     "d": ("input coordinates $d$", "$d = {}$"),
     "n": ("samples $n$", "$n = {}$"),
     "noise": ("label noise", "noise {}"),
-    "init": ("law of the starts", "{} starts"),
+    "init": ("distribution of the starts", "{} starts"),
     "scale": ("scale of the starts", "scale {}"),
     "learning_rate": ("learning rate", "rate {}"),
     "level_time": ("training time per level", "time {}"),

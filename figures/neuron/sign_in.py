@@ -43,7 +43,7 @@ def sign_in(data: ResultTables) -> Figure:
 
 @style.styled()
 def rate_beta(data: ResultTables) -> Figure:
-    """Draw success rates by Sign-In against beta_a / beta_w: LRR, IMP that keeps a, IMP re-balanced.
+    """Draw success rates with Sign-In against beta_a / beta_w: LRR, IMP that keeps a, IMP rebalanced.
 
     The tables are `keep` (algorithm, d, beta_a, level_time), and `rebalanced` with IMP alone; each has a
     curve over curve_beta_a.

@@ -227,7 +227,7 @@ def sample_case(d: int, n: int, size: int, dense_size: int, share: float = 1.0) 
         f"{n:,} samples, d = {d}, noise 0.1, balanced starts to t = 50",
         np.column_stack([reference.state.a, reference.state.w]),
         tools,
-        f"of the {size:,} event-driven starts {outcomes}; peak memory {memory:.0f} MB",
+        f"End states of the {size:,} event-driven starts: {outcomes}; peak memory {memory:.0f} MB",
     )  # fmt: skip
 
 

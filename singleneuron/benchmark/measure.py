@@ -58,7 +58,7 @@ class Case:
     tools : Sequence[Tool]
         The tools; rates are relative to the last one.
     remark : str
-        A remark on the outcome, printed after 'Here' below the table.
+        A remark on the outcome, printed below the table.
     """
 
     title: str
@@ -174,5 +174,5 @@ def markdown_table(case: Case, rows: Sequence[Row]) -> str:
             f"| {three_digits(row.rate / rows[-1].rate)} | {row.median:.0e} | {row.largest:.0e} |"
         )
     if case.remark:
-        lines += ["", f"Here {case.remark}."]
+        lines += ["", f"{case.remark}."]
     return "\n".join(lines)

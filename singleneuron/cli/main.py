@@ -16,19 +16,19 @@ from singleneuron.cli.verify import run_verify, verify_options
 
 def _parser() -> argparse.ArgumentParser:
     """Build the parser of all commands."""
-    parser = command_line.parser("singleneuron", "The single hidden neuron, trained and pruned.")
+    parser = command_line.parser("singleneuron", "Train and prune a single hidden neuron.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, run, options, summary in (
         ("map", run_map, map_options, "success of pruning algorithms over a grid of (a(0), w_1(0))"),
         (
             "study", run_study, study_options,
-            "success rates from random starts; every factor given spans a dimension of the result",
+            "success rates from random starts; every factor given becomes a dimension of the result",
         ),
         ("trajectory", run_trajectory, trajectory_options, "one trajectory, at evenly spaced times"),
         ("preset", run_preset, preset_options, "the results that the figures are drawn from"),
         (
             "verify", run_verify, verify_options,
-            "verdicts on the theorems and on what goes beyond them, or on a statement of your own "
+            "verdicts on the theorems and the results beyond them, or on a statement of your own "
             "(exit code 0: every one is VERIFIED or NOT REFUTED, 1: another verdict, 2: bad input)",
         ),
     ):  # fmt: skip

@@ -29,7 +29,7 @@ FAILED_SHARE = 0.01
 def map_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `singleneuron map`."""
     add_options(parser, MapSettings)
-    parser.add_argument("--workers", type=command_line.integer, help="threads (default: all cores)")
+    parser.add_argument("--workers", type=command_line.integer, help="number of threads (default: all cores)")
     out_option(parser, "map.nc")
 
 

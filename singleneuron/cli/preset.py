@@ -29,7 +29,7 @@ def preset_options(parser: argparse.ArgumentParser) -> None:
         type=command_line.integer,
         help="runs per point of a study (default: as in the preset)",
     )
-    add("--workers", type=command_line.integer, help="processes of a study (default: all cores)")
+    add("--workers", type=command_line.integer, help="number of processes for a study (default: all cores)")
     add("--fresh", action="store_true", help="discard the chunks left by an interrupted study")
 
 

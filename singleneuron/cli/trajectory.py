@@ -13,7 +13,7 @@ from singleneuron.experiments.settings import MapSettings
 def trajectory_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `singleneuron trajectory`."""
     add = parser.add_argument
-    add("--d", type=command_line.integer, required=True, help="input coordinates")
+    add("--d", type=command_line.integer, required=True, help="number of input coordinates")
     add("--a", type=float, required=True, help="outer weight at the start")
     add("--w", type=float, required=True, nargs="+", help="inner weights at the start, d numbers")
     product = ("parameterization", "beta_a", "beta_w", "reset_every")

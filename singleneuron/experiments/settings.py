@@ -40,7 +40,7 @@ class MapSettings:
         If a value is out of range, or if values do not fit each other; the message is one line.
     """
 
-    d: int = option(text="input coordinates", kind=int)
+    d: int = option(text="number of input coordinates", kind=int)
     algorithms: Sequence[str] = option(
         ("imp", "lrr"), text="one or more algorithms (imp lrr)", kind=str, name="algorithm", several=True,
         metavar="imp|wr|lrr",
@@ -50,15 +50,16 @@ class MapSettings:
     w_perp: float | None = option(
         None, text="norm of w_2, ..., w_d (default: sqrt(1 - 1/d))", metavar="R", exclusive="others"
     )
-    balanced: bool = option(False, text="choose that norm so that |w| = |a|", kind=bool, exclusive="others")
+    balanced: bool = option(False, text="choose this norm so that |w| = |a|", kind=bool, exclusive="others")
     average: int | None = option(
         None, text="draw w_2, ..., w_d from N(0, 1/d), RUNS times", kind=int, metavar="RUNS",
         exclusive="others",
     )  # fmt: skip
     imp: str = option(
-        "keep", text="a after pruning by IMP and WR (%(default)s)", kind=str, choices=("keep", "rebalance")
-    )
-    rewind_time: float | None = option(None, text="the time WR rewinds to", metavar="T")
+        "keep", text="what IMP and WR do with a after pruning (%(default)s)", kind=str,
+        choices=("keep", "rebalance"),
+    )  # fmt: skip
+    rewind_time: float | None = option(None, text="the time that WR rewinds to", metavar="T")
     levels: int = option(1, text="number of prunings, in geometric steps from d to 1 (%(default)s)", kind=int)
     n: int | None = option(None, text="train on this many samples (default: the population)", kind=int)
     noise: float = option(0.0, text="standard deviation of the samples' label noise (%(default)g)")
@@ -66,17 +67,18 @@ class MapSettings:
         None, text="step size of gradient descent (default: the flow)", metavar="LR"
     )
     seed: int = option(0, text="seed of all random draws (%(default)s)", kind=int)
-    level_time: float = option(math.inf, text="training time per level (default: to its limit)", metavar="T")
+    level_time: float = option(math.inf, text="training time per level (default: to the limit)", metavar="T")
     method: str = option(
         "ode", text="integrate, or use closed forms (%(default)s)", kind=str, choices=("ode", "exact")
     )
     parameterization: str = option(
-        "plain", text="weights as they are, or products (%(default)s)", kind=str, choices=("plain", "sign-in")
-    )
+        "plain", text="train weights directly, or as products m u (%(default)s)", kind=str,
+        choices=("plain", "sign-in"),
+    )  # fmt: skip
     beta_a: float = option(1.0, text="m^2 - u^2 of a with sign-in (%(default)g)", metavar="B")
     beta_w: float = option(1.0, text="m^2 - u^2 of every w_i with sign-in (%(default)g)", metavar="B")
     reset_every: int | None = option(
-        None, text="steps of descent between resets of the betas (never)", kind=int, metavar="STEPS"
+        None, text="reset the betas every STEPS steps of descent (default: never)", kind=int, metavar="STEPS"
     )
     targets: int = 1
     training: Mapping[str, Any] | tuple[tuple[str, Any], ...] = training_option()
@@ -115,7 +117,7 @@ class MapSettings:
             )
         if integer_in_range("levels", self.levels, 1) > 1 and self.d == self.targets:
             raise ValueError(
-                f"levels must be 1 if d = targets = {self.d}, as nothing is pruned, but is {self.levels}"
+                f"levels must be 1 if d = targets = {self.d}, since nothing is pruned, but is {self.levels}"
             )
         level_counts(self.d, self.targets, self.levels)
         number("level_time", self.level_time, least=0.0, finite=False, open_end=True)
@@ -191,9 +193,9 @@ class StudySettings:
         If a value is out of range, or if values do not fit each other; the message is one line.
     """
 
-    d: int | Sequence[int] = option(text="input coordinates", kind=int, factor=True)
+    d: int | Sequence[int] = option(text="number of input coordinates", kind=int, factor=True)
     n: float | Sequence[float | None] | None = option(
-        None, text="number of samples per run; inf: the population (default)", kind=int, factor=True,
+        None, text="number of samples per run; inf means the population (default)", kind=int, factor=True,
         infinite=True,
     )  # fmt: skip
     noise: float | Sequence[float] = option(
@@ -204,23 +206,24 @@ class StudySettings:
         metavar="imp|wr|lrr",
     )  # fmt: skip
     init: str | Sequence[str] = option(
-        "balanced", text="law of the starts (balanced)", kind=str, factor=True, metavar="balanced|independent"
-    )
+        "balanced", text="distribution of the starts (balanced)", kind=str, factor=True,
+        metavar="balanced|independent",
+    )  # fmt: skip
     scale: float | Sequence[float] = option(1.0, text="scale factor of the starts (1)", factor=True)
     learning_rate: float | Sequence[float | None] | None = option(
         None, text="step size of gradient descent (default: the flow)", factor=True, metavar="LR"
     )
     level_time: float | Sequence[float] = option(
-        math.inf, text="training time per level (default: to its limit)", factor=True, metavar="T"
+        math.inf, text="training time per level (default: to the limit)", factor=True, metavar="T"
     )
     rewind_time: float | Sequence[float | None] | None = option(
-        None, text="the time WR rewinds to", factor=True, metavar="T"
+        None, text="the time that WR rewinds to", factor=True, metavar="T"
     )
     targets: int | Sequence[int] = option(
-        1, text="coordinates of the target (1)", kind=int, factor=True, metavar="K"
+        1, text="number of target coordinates (1)", kind=int, factor=True, metavar="K"
     )
     parameterization: str | Sequence[str] = option(
-        "plain", text="weights as they are, or products (plain)", kind=str, factor=True,
+        "plain", text="train weights directly, or as products m u (plain)", kind=str, factor=True,
         metavar="plain|sign-in",
     )  # fmt: skip
     beta_a: float | Sequence[float] = option(
@@ -230,12 +233,13 @@ class StudySettings:
         1.0, text="m^2 - u^2 of every w_i with sign-in (1)", factor=True, metavar="B"
     )
     reset_every: int | None = option(
-        None, text="steps of descent between resets of the betas (never)", kind=int, metavar="STEPS"
+        None, text="reset the betas every STEPS steps of descent (default: never)", kind=int, metavar="STEPS"
     )
     levels: int = option(1, text="number of prunings, in geometric steps from d to K (%(default)s)", kind=int)
     imp: str = option(
-        "keep", text="a after pruning by IMP and WR (%(default)s)", kind=str, choices=("keep", "rebalance")
-    )
+        "keep", text="what IMP and WR do with a after pruning (%(default)s)", kind=str,
+        choices=("keep", "rebalance"),
+    )  # fmt: skip
     runs: int = option(10_000, text="runs per point (%(default)s), a maximum with --ci-width", kind=int)
     ci_width: float | None = option(None, text="stop once every interval is narrower than W", metavar="W")
     seed: int = option(0, text="seed of all random draws (%(default)s)", kind=int)

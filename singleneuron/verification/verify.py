@@ -82,7 +82,7 @@ def verdicts(
           stated rate is outside its 99.99 % Clopper-Pearson interval, however the undecided runs would end;
         - NOT RUN (why): no run was decided, or there is nothing to run;
         - UNDECIDED (why): the evidence is inconsistent or incomplete, or a contradiction is not confirmed;
-        - NOT REFUTED (which errors would have been seen): nothing contradicts the statement, but no
+        - NOT REFUTED (which errors would have been revealed): nothing contradicts the statement, but no
           derivation proves it, and Monte Carlo alone cannot verify it;
         - VERIFIED: the statement is proved by derivations, and nothing contradicts it.
 
@@ -245,12 +245,12 @@ def _seen(count: Count) -> str:
     """Describe the errors in the statement that the runs would have revealed."""
     parts = [f"no derivation; {count.starts:,} starts"]
     if count.counterexamples is not None:
-        parts.append(f"a region off by a probability of {count.interval[1]:.1e} would have been seen")
+        parts[0] += f" would have revealed a region off by a probability of {count.interval[1]:.1e}"
         if count.shift is not None:
-            parts.append(f"and so would a boundary off by {count.shift:.1e}")
+            parts[0] += f" and a boundary off by {count.shift:.1e}"
     if count.rate is not None:
         low, high = count.rate.interval
-        parts.append(f"the rate is in [{low:.5f}, {high:.5f}]")
+        parts.append(f"with the rate in [{low:.5f}, {high:.5f}]")
     return ", ".join(parts)
 
 

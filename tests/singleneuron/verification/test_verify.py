@@ -80,16 +80,16 @@ def test_a_derivation_and_runs_verify():
     assert result.verdict == "VERIFIED"
 
 
-def test_what_would_have_been_seen_stands_beside_a_statement_that_is_not_refuted():
+def test_what_would_have_been_revealed_stands_beside_a_statement_that_is_not_refuted():
     claim = Claim(algorithm="imp", success="w1 > 0 and a0 > -w1", rate=0.375)
     result = verdict_on(Setting(d=1, init="independent"), claim, runs=20_000)
     (count,) = result.evidence.monte_carlo
     assert count.shift < 1e-5
     low, high = count.rate.interval
     assert result.verdict == (
-        f"NOT REFUTED (no derivation; {count.starts:,} starts, a region off by a probability of "
-        f"{count.interval[1]:.1e} would have been seen, and so would a boundary off by {count.shift:.1e}, "
-        f"the rate is in [{low:.5f}, {high:.5f}])"
+        f"NOT REFUTED (no derivation; {count.starts:,} starts would have revealed a region off by a "
+        f"probability of {count.interval[1]:.1e} and a boundary off by {count.shift:.1e}, "
+        f"with the rate in [{low:.5f}, {high:.5f}])"
     )
 
 
@@ -120,7 +120,7 @@ def test_a_falsehood_where_the_law_hardly_goes_is_refuted(setting, claim):
 
 def test_a_rate_slightly_wrong_is_never_verified_and_its_interval_is_told():
     for claim in (Claim(algorithm="lrr", rate=0.503), Claim(algorithm="imp", rate=0.2515)):
-        assert "the rate is in [0." in verdict_on(SMALL, claim).verdict
+        assert "with the rate in [0." in verdict_on(SMALL, claim).verdict
 
 
 def test_samples_train_their_dense_level_and_its_mask():
