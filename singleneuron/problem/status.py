@@ -158,8 +158,8 @@ def line_status(
 ) -> NDArray[np.int8]:
     """Determine the status of states with one coordinate; the target is w > 0 with a w = s_pos.
 
-    The flow of plain weights and that of Sign-In meet the line w = 0 in the same cases, each with the c that
-    it conserves; `flows.sign_in.line` derives them.
+    Plain weights and Sign-In reach and cross w = 0 under the same conditions, each with the c that its own
+    flow conserves; `flows.sign_in.line` derives these conditions.
 
     Parameters
     ----------
@@ -185,7 +185,8 @@ def line_status(
     """
     s_pos, s_neg = np.asarray(line.s_pos), np.asarray(line.s_neg)
     near = (w > 0) & (np.abs(a * w - s_pos) <= tolerance) & (a * s_pos > 0) & (np.asarray(line.c_pos) > 0)
-    # If this is > 0, the product `a w` moves towards s_pos wherever w > 0. A balanced start may end at -0.0.
+    # If this is > 0, the product `a w` moves towards s_pos wherever w > 0. From a balanced start, `a` may end
+    # at -0.0.
     towards = a * np.sign(s_pos)
     # From w < 0 the line w = 0 is reached iff c > 0 and a s_neg > 0, and then crossed iff a s_pos > 0.
     crosses_up = (w < 0) & (c > 0) & (a * s_neg > 0) & (towards > 0)
@@ -199,10 +200,11 @@ def line_status(
 
 
 def _on(problem: Sample, a: float, z: Array, near: NDArray[np.bool_], step: float) -> NDArray[np.intp]:
-    """Return the indices of the hyperplanes on which a state slides: those marked in `near` (n,), and others.
+    """Return the indices of the hyperplanes on which a state slides: those in `near` (n,), and some others.
 
-    Descent (step > 0) hops back and forth across the marked hyperplanes. A hop changes w.x_i by at most
-    step |a/n| sum_j |y_j x_j.x_i| over the marked j. Attracting hyperplanes within reach are added.
+    Descent (step > 0) hops back and forth across the hyperplanes that `near` marks. A hop changes w.x_i by at
+    most step |a/n| sum_j |y_j x_j.x_i| over the marked j. All attracting hyperplanes within this reach are
+    added.
     """
     on = np.flatnonzero(near)
     if step:
@@ -214,8 +216,8 @@ def _on(problem: Sample, a: float, z: Array, near: NDArray[np.bool_], step: floa
 def _pull(problem: Sample, state: State, z: Array, rounding: Array, step: float) -> Array:
     """Compute A u - b (B, d), with u = a w, in the cell of each state.
 
-    If w slides on hyperplanes, their samples count with the shares in [0, 1] that minimise the norm of the
-    result.
+    If w slides on hyperplanes, each of their samples counts with a share in [0, 1]; the shares minimise the
+    norm of the result.
     """
     residual = state.a[:, None] * z - problem.y
     active = z > rounding
