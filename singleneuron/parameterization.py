@@ -144,7 +144,7 @@ def metric(theta: Any, beta: float) -> Array:
 
 
 def distance(theta: Any, beta: float) -> Array:
-    """Return g = sqrt(beta^2 + 4 theta^2) - beta, the distance from 0 in terms of which c is conserved.
+    """Return g = sqrt(beta^2 + 4 theta^2) - beta, the distance from 0 used in the conservation law.
 
     Parameters
     ----------

@@ -259,7 +259,7 @@ def _prune_reduced(
     level_time: float,
     train: Callable[[Starts, float, BoolArray | None], FlowResult[Any]],
 ) -> PruneResult:
-    """Prune reduced starts once, to one coordinate; if |p| > q, it is the target's, whose |w_i| is largest."""
+    """Prune reduced starts once, to one coordinate: if |p| > q, the target's, whose |w_i| is largest."""
     if (
         not isinstance(problem, Population)
         or problem.targets > 1

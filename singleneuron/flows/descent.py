@@ -124,7 +124,7 @@ def make_outputs(size: int, steps_at: NDArray[np.int64], width: int) -> tuple[ND
     Parameters
     ----------
     size, width : int
-        Numbers of trajectories, B, and of weights of each, D.
+        The number B of trajectories, and the number D of weights in each.
     steps_at : NDArray[np.int64]
         (T,) step counts at which to record the state.
 

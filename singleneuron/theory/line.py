@@ -80,7 +80,7 @@ def invariants() -> Claims:
 
 
 def switching_line() -> Claims:
-    """At w = 0 each side gives w' = C s a: the signs of s_pos a and s_neg a decide if w crosses or sticks.
+    """At w = 0 each side gives w' = C s a: the signs of s_pos a and s_neg a decide whether w crosses.
 
     In the population flow (s_pos = 1, s_neg = 0), w sticks if a < 0. If w < 0, then (log |w|)' = -C a^2, so w
     never reaches 0. All this holds at any balance; for balances other than 0 it is beyond the paper.

@@ -149,7 +149,7 @@ def dense_region() -> Claims:
 
 
 def line_region_in_the_plane() -> Claims:
-    """Once in {w_1 > 0, a > -w_1}, from which one coordinate succeeds, the dense flow stays in this region.
+    """The dense flow never leaves {w_1 > 0, a > -w_1}, the region from which one coordinate succeeds.
 
     On the boundary a = -w_1 <= 0, (a + w_1)' > 0. If a > 0, (w_1 e^(int a^2/2))' > 0: this derivative is a
     positive multiple of pi - theta + sin theta cos theta, which falls to 0 at theta = pi. Beyond the paper.
@@ -222,8 +222,8 @@ def balanced_regions() -> Claims:
 def balanced_probability(region: Boolean, given: Boolean = sp.true) -> sp.Expr:
     """Compute P(region) for balanced starts, a = +-|w| with equal probability.
 
-    The region must be a union of quadrants of the signs of a and w_1, as far as `given` implies; otherwise
-    return NaN.
+    Among the starts that satisfy `given`, the signs of a and w_1 must decide whether a start is in the
+    region; otherwise return NaN.
     """
     w = sp.Symbol("w", real=True)
     total = sp.Integer(0)

@@ -1,4 +1,4 @@
-"""Sign-In, where each weight is a product theta = m u: its metric, its conserved law, and one coordinate.
+"""Sign-In, where each weight is a product theta = m u: its metric, its conservation law, and one coordinate.
 
 The products are those of Gadhikar, Jacobs, Zhou & Burkholz (NeurIPS 2025). All results are beyond the paper.
 In this module, S = sqrt(beta^2 + 4 theta^2) and g = S - beta, with one beta for a and one for all of w.
@@ -32,7 +32,7 @@ def products() -> Claims:
     """With theta = m u, the flow conserves beta = m^2 - u^2, and theta' = -S dL/dtheta.
 
     Here S = m^2 + u^2 = sqrt(beta^2 + 4 theta^2). A reset sets m = sqrt((beta + S)/2) and u = theta/m, which
-    restores beta and leaves theta alone. In p = asinh(2 theta/beta)/2, the flow is p' = -dL/dtheta.
+    restores beta and leaves theta unchanged. In p = asinh(2 theta/beta)/2, the flow is p' = -dL/dtheta.
     """
     m, u = sp.Symbol("m", positive=True), sp.Symbol("u", real=True)
     loss = sp.Function("L")
@@ -104,7 +104,7 @@ def sliding() -> Claims:
 
 
 def limits() -> Claims:
-    """As beta -> 0, S -> 2 |theta|: the law measures 1-norms. As beta -> infinity, beta g/2 -> theta^2.
+    """As beta -> 0, S -> 2 |theta|, so c_S involves a 1-norm. As beta -> infinity, beta g/2 -> theta^2.
 
     So c_S tends to 2 (|a| - |w|_1) for small betas. For large equal betas beta c_S/2 tends to a^2 - |w|^2,
     the balance of plain weights, and S/beta tends to 1: the flow becomes the plain one, beta times as fast.
@@ -129,7 +129,7 @@ def limits() -> Claims:
 
 
 def distances() -> Claims:
-    """G grows with |theta| from 0 and falls with beta; g(sqrt x) is concave: sum_i g(w_i) >= g(|w|).
+    """As |theta| grows, g grows from 0; as beta grows, g falls. g(sqrt x) is concave: sum_i g(w_i) >= g(|w|).
 
     The inequality is strict if two coordinates differ from 0: coordinates merge one by one, and each merger
     of x = w_i^2 > 0 and y > 0 into x + y loses g(sqrt x) + g(sqrt y) - g(sqrt(x + y)) > 0. So balanced

@@ -1,4 +1,4 @@
-"""The apex w = 0, where all hyperplanes meet: whether, and how, a sample flow that arrives there leaves it.
+"""The apex w = 0, where all hyperplanes meet: whether and how a sample flow leaves it after arriving there.
 
 Next to w = 0 the flow is w' = a b_S, which is piecewise constant, so its paths are polygons. A path that
 arrives at 0 is continued straight across, from w to -w. If 0 lies outside the convex hull of the fields

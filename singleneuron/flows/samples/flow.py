@@ -28,7 +28,7 @@ from singleneuron.kernels.vectors import dot, fill, put
 from singleneuron.problem.status import TINY_NORM
 
 BUDGET = 200_000
-"""Most steps that a trajectory may take. If it needs more, it is too stiff for an explicit method: FAILED."""
+"""Most steps that a trajectory may take. One that needs more is too stiff for an explicit method: FAILED."""
 
 
 class Options(NamedTuple):

@@ -250,7 +250,7 @@ def at_rest(cell, y, rate, c):
 def at_apex(planes, cell, watch, y, c):
     """Return EVENT if a neuron next to w = 0 dies, MOVED if y or its cell changed, else MOVING or FAILED."""
     if c == 0.0:
-        # w and a tend to 0 together, and never reach it.
+        # w and a tend to 0 together but never reach it.
         dies = comes_back(planes, cell, watch, y) or (y[0] > 0.0 and fades(planes, cell, y))
         return EVENT if dies else MOVING
     end, changed = pass_apex(planes, cell, watch, y)

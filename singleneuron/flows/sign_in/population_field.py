@@ -91,7 +91,7 @@ def spread(y, numbers, signs, targets, norm):
 
 @routine
 def angle(along, norm, lost):
-    """Measure w and its angle theta to the target, precisely also near theta = pi.
+    """Measure w and its angle theta to the target, accurately even near theta = pi.
 
     Parameters
     ----------
