@@ -42,7 +42,7 @@ def line_case(share: float = 1.0) -> Case:
     side = max(4, round(512 * math.sqrt(share)))
     axis = np.linspace(-2.0, 2.0, side + side % 2)
     grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
-    # Shuffled, so that a tool that gets only the first few starts still covers the whole plane.
+    # Shuffle the grid, so that a tool that gets only the first few starts still covers the whole plane.
     grid = np.random.default_rng(0).permutation(grid)
     starts, t = State(grid[:, 0], grid[:, 1:]), 40.0
     slopes = np.where(grid[:, 1:] > 0, 1.0, 0.0)

@@ -17,7 +17,7 @@ from singleneuron.problem.arguments import Array
 NEWTON_STEPS = 200
 """Largest number of Newton steps; about 10 suffice unless the betas or c are extreme."""
 MOST_STARTS, LEAST_STARTS, NUMBERS = 2**17, 2**8, 2**23
-"""A sampled rate uses about NUMBERS random numbers, but at least LEAST_STARTS and at most MOST_STARTS starts."""
+"""A sampled rate uses about NUMBERS random numbers, but from LEAST_STARTS to MOST_STARTS starts."""
 
 
 class PredictedRate(NamedTuple):

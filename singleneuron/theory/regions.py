@@ -149,7 +149,7 @@ def dense_region() -> Claims:
 
 
 def line_region_in_the_plane() -> Claims:
-    """The dense flow never leaves {w_1 > 0, a > -w_1}, the region from which one coordinate succeeds.
+    """Once in {w_1 > 0, a > -w_1}, the region from which one coordinate succeeds, the dense flow stays there.
 
     On the boundary a = -w_1 <= 0, (a + w_1)' > 0. If a > 0, (w_1 e^(int a^2/2))' > 0: this derivative is a
     positive multiple of pi - theta + sin theta cos theta, which falls to 0 at theta = pi. Beyond the paper.

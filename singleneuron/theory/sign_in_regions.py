@@ -70,7 +70,7 @@ def success_region(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Z
 
 
 def line_region() -> Claims:
-    """In one coordinate, Sign-In succeeds iff w > 0 and (a >= 0 or g(a) < g(w)), whatever the betas.
+    """In one coordinate, Sign-In succeeds iff w > 0 and (a >= 0 or g(a) < g(w)); no beta rescues w <= 0.
 
     The proof is in `sign_in.line_invariants` and `sign_in.line_axes`. The population has s = 0 at w < 0, so w
     stays there. If s_neg > 0, the mirrored flow from w < 0 < a reaches w = 0 iff g(a) > g(w), and crosses. So

@@ -106,7 +106,7 @@ def remaining(y, own, other, p):
 
 @routine
 def gauge(y, p, g):
-    """Fill g as `line.measure` does; the point near the target where `approach` takes over is also an event."""
+    """Fill g as `line.measure` does; near the target, the point where `approach` takes over is an event."""
     own, other = weights(y[0], p)
     if p[NEGATIVE] > 0.0:
         measure(own, other, p, g)
