@@ -68,7 +68,8 @@ def _descend_population(start, nu, steps_at, rate, limit, tolerance, path, end, 
 def _descend_sample(
     x, xt, y, start, steps_at, rate, label_noise, seed, trajectory, limit, tolerance, path, end, reason, step
 ):
-    # Over 50 lines: routines for the parts of a step would all need the block's scratch arrays as arguments.
+    # This function is long: routines for the parts of a step would all need the block's scratch arrays as
+    # arguments.
     n, d = x.shape
     blocks = min(start.shape[0], BLOCKS)
     for block in prange(blocks):

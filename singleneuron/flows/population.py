@@ -199,7 +199,7 @@ def _follow_lanes(
 
 
 def _in_lanes(start: Array, *arguments: Any) -> None:
-    """Call `_follow_lanes` with few blocks, since lanes idle at the end of each, but one or more per thread."""
+    """Call `_follow_lanes` with few blocks, as lanes idle at the end of each, but at least one per thread."""
     size = len(start)
     blocks = max(size // (64 * LANES), min(numba.get_num_threads(), -(-size // (4 * LANES))))
     _follow_lanes(start, *arguments, blocks)

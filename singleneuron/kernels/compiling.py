@@ -142,7 +142,7 @@ def template(function: Callable[..., Any]) -> Any:
 
 
 class _Cache(FunctionCache):
-    """numba's cache, made robust: it recompiles damaged entries, and a full disk does not stop computations."""
+    """numba's cache, made robust: damaged entries are recompiled, and a full disk stops no computation."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Load compiled code; warn and return None if it cannot be read."""

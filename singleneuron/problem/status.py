@@ -52,9 +52,9 @@ class Status(IntEnum):
     """The neuron dies: a < 0, and c >= 0 or |w| is below `TINY_NORM`; or no sample activates it; or only
     samples with label 0 will ever activate it; or it is held at w = 0."""
     STUCK = 3
-    """Permanently at rest away from the target, or the mask lost part of the target. With one coordinate
-    also: at w = 0, on a side from which w never reaches the target, or with nothing to learn (s_pos = 0)."""
-    UNDECIDED = 4
+    """Permanently at rest away from the target, or the mask lost part of the target. In one coordinate, also
+    if w is 0 or on a side from which it never reaches the target, or if nothing can be learned (s_pos =
+    0).""" UNDECIDED = 4
     """None of the above by the end of the run."""
     FAILED = 5
     """The integrator gave up: the flow is too stiff for the allowed number of steps, or numbers overflow or

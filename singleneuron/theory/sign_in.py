@@ -54,8 +54,9 @@ def products() -> Claims:
 def conservation() -> Claims:
     """For any data, d, activation pattern and shares, c_S = S(a) - sum_i S(w_i) is conserved.
 
-    Since S' = 4 theta theta'/S = -4 theta dL/dtheta, this is homogeneity: a dL/da = w.dL/dw. It holds for
-    every sample, whatever its label and its share alpha, hence on a slide and under label noise as well.
+    Since S' = 4 theta theta'/S = -4 theta dL/dtheta, this follows from homogeneity: a dL/da = w.dL/dw. It
+    holds for every sample, whatever its label and its share alpha, hence on a slide and under label noise as
+    well.
     """
     i = sp.Symbol("i", integer=True)
     d = sp.Symbol("d", integer=True, positive=True)
@@ -131,9 +132,9 @@ def limits() -> Claims:
 def distances() -> Claims:
     """As |theta| grows, g grows from 0; as beta grows, g falls. g(sqrt x) is concave: sum_i g(w_i) >= g(|w|).
 
-    The inequality is strict if two coordinates differ from 0: coordinates merge one by one, and each merger
-    of x = w_i^2 > 0 and y > 0 into x + y loses g(sqrt x) + g(sqrt y) - g(sqrt(x + y)) > 0. So balanced
-    starts have g(a) < sum_i g(w_i) at equal betas in d > 1, and with beta_a > beta_w in any d.
+    The inequality is strict if two coordinates differ from 0: merge the coordinates one by one. Merging
+    x = w_i^2 > 0 and y > 0 into x + y lowers the sum by g(sqrt x) + g(sqrt y) - g(sqrt(x + y)) > 0. So
+    balanced starts have g(a) < sum_i g(w_i) at equal betas in d > 1, and with beta_a > beta_w in any d.
     """
     size, x, y = sp.symbols("|theta| x y", positive=True)
     g = sp.Function("g")
@@ -176,8 +177,8 @@ def line_flow() -> Flow:
 def line_invariants() -> Claims:
     """On a side of w = 0, c_S is conserved, and the residual s - a w decays without changing sign.
 
-    If s = 0, (log |w|)' = -C S a^2: w never reaches 0, and a w tends to 0. The map (a, w) -> (-a, -w) carries
-    the flow on one side to the flow on the other, if C and s are equal there.
+    If s = 0, (log |w|)' = -C S a^2: w never reaches 0, and a w tends to 0. If C and s are equal on both
+    sides, the map (a, w) -> (-a, -w) takes the flow on one side to the flow on the other.
     """
     flow, w, s, C = line_flow(), line.w, line.s, line.C
     c = metric(line.a, beta_a) - metric(w, beta_w)

@@ -179,7 +179,7 @@ def dense_region_above() -> Claims:
 def several_targets() -> Claims:
     """For k target coordinates, v_i = 1/sqrt k, the region in d > 1 is the same.
 
-    The part of w across the target consists of the w_i with v_i = 0, and of differences D = w_j - w_1 of
+    The part of w orthogonal to v is made up of the w_i with v_i = 0 and of differences D = w_j - w_1 of
     target weights. (log D)' has no pole, so D never changes its sign, and (log D)' is at most of order
     |s| + |a|. So from a < 0, log |D| falls by a bounded amount, as log |w_i| does. Near a = 0, theta = pi, to
     first order in a and delta = pi - theta, all D and w_i grow: (log D)' and (log |w_i|)' are

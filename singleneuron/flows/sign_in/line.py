@@ -51,7 +51,7 @@ from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Line
 
 # Further parameters: beta of the weight in y, beta and sign of the other weight, the root of |c|, the factor
-# y/p of the coordinate, and how near to its target `approach` finishes a trajectory; 0 for never.
+# y/p of the coordinate, and the distance from the target at which `approach` takes over; 0 for never.
 OWN, OTHER, SIGN, ROOT, UNIT, NEAR, PARAMETERS = range(6, 13)
 NEAR_PER_ROOT = 0.1
 """`approach` takes over within NEAR_PER_ROOT sqrt(rtol) of the target; its error is of second order."""

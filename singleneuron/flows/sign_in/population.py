@@ -7,7 +7,7 @@ Let theta be the angle between w and the target v, rho = |w|, and nu = |v| <= 1.
 with s = a^2/2 - a sin(theta)/(2 pi rho). The metric S is not invariant under rotations, so (a, rho, theta) do
 not suffice, but a few unknowns do:
 
-- All weights across the target, those with v_i = 0, have the same s. For each of them,
+- All off-target weights (those with v_i = 0) have the same s. For each of them,
   z_i = asinh(beta/(2 |w_i|)) grows by the same amount. They are therefore functions of the largest one, W:
   |w_i| = W/(C_i + D_i S(W)), where C_i = cosh(z_i - z_W) and D_i = sinh(z_i - z_W)/beta are constant.
 - The target weights w_1, ..., w_k have equal v_i. Their differences w_j - w_1 grow and fade at a finite
@@ -101,7 +101,7 @@ def enter(a, w, v, c, betas, lost, tolerance, near, y, p):
 
 @routine
 def set_ratios(w, v, largest, beta, ratios):
-    """Set C, D and e^(z_W - z_i) of every weight across the target that is not 0."""
+    """Set C, D and e^(z_W - z_i) of every off-target weight that is not 0."""
     n, metric = 0, metric_of(largest, beta)
     for i in range(w.size):
         if v[i] == 0.0 and w[i] != 0.0:

@@ -59,8 +59,8 @@ def restore(p, y, c):
 @kernel()
 def follow_metric(planes, p, options, y, c, times, path, watch, coefficients, work):
     """Follow one trajectory; return (reason, t, events, ambiguous, fate) and leave its last state in y."""
-    # Over 50 lines: this is the loop of an integrator, as in `samples.flow.follow`, and every branch reads
-    # and writes its dozen local variables.
+    # This function is long: it is the loop of an integrator, as in `samples.flow.follow`, and every branch
+    # reads and writes its dozen local variables.
     k, k_within, y1, dense, scratch = work
     cell = p.cell
     t, t_end, filled, events, ambiguous = 0.0, times[-1], 0, 0, False
