@@ -53,8 +53,8 @@ class Status(IntEnum):
     samples with label 0 will ever activate it; or it is held at w = 0."""
     STUCK = 3
     """Permanently at rest away from the target, or the mask lost part of the target. In one coordinate, also
-    if w is 0 or on a side from which it never reaches the target, or if nothing can be learned (s_pos =
-    0).""" UNDECIDED = 4
+    if w is 0, if w is on a side from which it never reaches the target, or if s_pos = 0: nothing to learn."""
+    UNDECIDED = 4
     """None of the above by the end of the run."""
     FAILED = 5
     """The integrator gave up: the flow is too stiff for the allowed number of steps, or numbers overflow or

@@ -128,8 +128,7 @@ def limit_in_cell(planes, p, watch, y, c, tolerance, goal):
     if no event lies within R; as in `limits.limit_of`, y also counts as certain if R is far below the
     tolerance.
     """
-    # This function is long because it is one proof, whose cases share the eigenvectors and the sums over
-    # them.
+    # This function is long: it is one proof, whose cases share the eigenvectors and the sums over them.
     cell = p.cell
     d, a, w = y.size - 1, y[0], y[1:]
     A, b, target = np.empty((d, d)), np.empty(d), np.empty(d)
