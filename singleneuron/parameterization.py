@@ -25,8 +25,7 @@ class Parameterization:
     name : {'plain', 'sign-in'}
         The parameterization.
     beta_a, beta_w : float
-        m^2 - u^2 of `a`, and of every coordinate of w; both > 0. Plain weights have no betas: leave both at
-        1.
+        m^2 - u^2 of `a`, and of every coordinate of w; both > 0. Plain weights have none: leave both at 1.
     reset_every : int, optional
         Gradient descent on (m, u) does not conserve beta. After every `reset_every` steps, m and u are
         reset: they get the given betas again, and theta does not change. None: only at the start of a level.
@@ -99,8 +98,8 @@ class Parameterization:
         Parameters
         ----------
         starts : State or Reduced
-            States (B,), or paths (T, B). Sign-In needs a `State`, because its metric depends on the
-            direction.
+            States (B,), or paths (T, B). Sign-In needs a `State`, because its metric is not the same in all
+            directions.
 
         Returns
         -------

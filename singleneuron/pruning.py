@@ -112,7 +112,7 @@ def prune(
         The problem that every level is trained on.
     starts : State or Reduced
         B starts. Reduced starts work only for the population with one target coordinate, one pruning step and
-        infinite levels: in this case the target's coordinate of a trained w is always the largest.
+        infinite levels: in this case, the largest coordinate of a trained w is always the target's.
     algorithm : {'imp', 'wr', 'lrr'} or Algorithm
         Where each level after the first takes its weights, before w is masked: from the start ('imp'), from
         the dense level at `rewind_time` ('wr'), or from the end of the previous level ('lrr'). If you pass an

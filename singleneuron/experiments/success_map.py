@@ -101,8 +101,8 @@ def success_map(
     beta_a, beta_w : float
         m^2 - u^2 of `a` and of every w_i under Sign-In, > 0.
     reset_every : int, optional
-        Under Sign-In, number of gradient-descent steps after which the betas are reset, repeatedly; by
-        default, they are set only at the start of each level.
+        Under Sign-In, reset the betas after every `reset_every` steps of gradient descent; by default, they
+        are set only at the start of each level.
     progress : callable, optional
         Called as progress(done, total) with numbers of runs, including those of cells without a start.
     **training

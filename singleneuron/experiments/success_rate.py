@@ -109,8 +109,8 @@ def success_rate(
     beta_a, beta_w : float or sequence of float
         m^2 - u^2 of `a` and of every w_i under Sign-In, > 0.
     reset_every : int, optional
-        Under Sign-In, number of gradient-descent steps after which the betas are reset, repeatedly; by
-        default, they are set only at the start of each level.
+        Under Sign-In, reset the betas after every `reset_every` steps of gradient descent; by default, they
+        are set only at the start of each level.
     levels : int
         Number of pruning steps; the numbers of coordinates kept form a geometric sequence from d to
         `targets`.

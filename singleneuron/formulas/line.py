@@ -183,7 +183,8 @@ def line_flow(
 
     References
     ----------
-    Theorem 2.1 of Gadhikar & Burkholz (ICLR 2024) if balanced; beyond the paper at any other balance.
+    Theorem 2.1 of Gadhikar & Burkholz (ICLR 2024) covers balanced starts; other balances are beyond the
+    paper.
 
     Examples
     --------

@@ -89,7 +89,8 @@ def predicted(
 
     References
     ----------
-    Theorem 2.3 of Gadhikar & Burkholz (ICLR 2024) if balanced; beyond the paper otherwise, and for Sign-In.
+    Theorem 2.3 of Gadhikar & Burkholz (ICLR 2024) covers balanced starts; other balances and Sign-In are
+    beyond the paper.
 
     Examples
     --------

@@ -134,7 +134,7 @@ def population_status(
 
     References
     ----------
-    Lemma 2.2 of Gadhikar & Burkholz (ICLR 2024) if balanced; beyond the paper at any other balance.
+    Lemma 2.2 of Gadhikar & Burkholz (ICLR 2024) covers balanced starts; other balances are beyond the paper.
     """
     theta = 2 * np.arctan(np.exp(np.clip(x, -700, 700)))
     near = (np.abs(a * np.exp(log_rho) - 1) <= tolerance) & (theta <= tolerance)
@@ -181,7 +181,8 @@ def line_status(
 
     References
     ----------
-    Theorem 2.1 of Gadhikar & Burkholz (ICLR 2024) if balanced; beyond the paper at any other balance.
+    Theorem 2.1 of Gadhikar & Burkholz (ICLR 2024) covers balanced starts; other balances are beyond the
+    paper.
     """
     s_pos, s_neg = np.asarray(line.s_pos), np.asarray(line.s_neg)
     near = (w > 0) & (np.abs(a * w - s_pos) <= tolerance) & (a * s_pos > 0) & (np.asarray(line.c_pos) > 0)

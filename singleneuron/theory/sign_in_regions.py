@@ -206,7 +206,7 @@ def several_targets() -> Claims:
 
 
 def limit_state() -> Claims:
-    """At k targets, a rho = 1, w = rho v, and g(a) - k g(rho/sqrt k) = c, an equation with only one root.
+    """With k targets, the limit has a rho = 1, w = rho v and g(a) - k g(rho/sqrt k) = c, which has one root.
 
     The left side grows with a. In x = g(a), the second term h(x) falls and is convex, so x - h(x) - c is
     concave, and Newton's method converges monotonically from any point below the root.

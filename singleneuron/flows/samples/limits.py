@@ -162,9 +162,8 @@ def limit_of(planes, cell, watch, y, c, close, goal):
     |grad L|^2 >= 2 a^2 lambda (L - L*), where lambda is the smallest positive eigenvalue of P A P. The
     remaining path is therefore no longer than sqrt(2 (L - L*)/lambda)/min|a|, and the flow stays in its cell
     if no event lies within that length. This proves nothing if the critical point is on the edge of the cell
-    (common with fewer samples than coordinates). So this limit also counts as certain if the bound is <
-    `close`. The exception is w tending to 0: another cell may then lead away from the critical point (see
-    `fades`).
+    (common with fewer samples than coordinates). So a bound below `close` also counts as proof.
+    The exception is w tending to 0: another cell may then lead away from the critical point (see `fades`).
     """
     # This function is long: it is one proof, whose cases share the eigenvectors and the sums over them.
     d = y.size - 1

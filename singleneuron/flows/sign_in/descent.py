@@ -167,7 +167,7 @@ def _descend_samples(x, xt, y, label_noise, seed, trajectory, betas, options, pa
 
 
 def _prepare(a: Array, w: Array, steps_at: NDArray[np.int64]) -> tuple[NDArray[np.int64], tuple]:
-    """Return the checked steps and the outputs of `make_outputs`, with the starts as end states."""
+    """Return the checked steps, and the outputs of `make_outputs` with the end states set to the starts."""
     steps_at, outputs = make_outputs(len(w), steps_at, 1 + np.shape(w)[1])
     outputs[1][:, 0], outputs[1][:, 1:] = a, w
     return steps_at, outputs
