@@ -12,7 +12,7 @@ from singleneuron.problem.state import Reduced, Starts, State, balance, reduce, 
 
 
 def line_success(a: Array, w: Array, line: Line | None = None, c: Array | None = None) -> NDArray[np.bool_]:
-    """Return whether the flow in one coordinate succeeds: iff w > 0 and a > -w (Theorem 2.1 if balanced).
+    """Return whether the flow in one coordinate succeeds: iff w > 0 and a > -w (Theorem 2.1, for c = 0).
 
     On samples with s_neg > 0 it also succeeds from w < 0 if a > -w: label noise carries w across 0. If
     s_pos < 0, -a and -s_neg replace a and s_neg. c is the balance of the start if known by construction, or

@@ -70,7 +70,8 @@ def invariants() -> Claims:
     """On either side of w = 0, a + w, a - w and the residual s - a w keep their signs; the residual decays.
 
     The derivative of each of these quantities is a multiple of the quantity itself. Since a^2 + w^2 >= |c|,
-    the residual decays exponentially if c != 0. Theorem 2.1 if balanced; beyond the paper otherwise.
+    the residual decays exponentially if c != 0. Theorem 2.1 covers balanced starts; other balances are beyond
+    the paper.
     """
     return (
         Equation(Rate(a + w), C * (s - a * w) * (a + w), rate(a + w, FLOW)),

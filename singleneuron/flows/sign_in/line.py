@@ -13,8 +13,8 @@ The product obeys (a w)' = C (S_w a^2 + S_a w^2) (s - a w), so it always moves t
 - c = 0: `a` and w can only reach 0 together, at the saddle (0, 0), where they decay like
   exp(-C |s| sqrt(beta_a beta_w) t), or more slowly if s = 0. This takes forever, and both keep their signs.
 - c < 0: g(w) >= -c, so w keeps its sign. If a w s < 0, `a` passes 0, where a' = beta_a C w s, and then a w
-  goes to s. A start at a = 0 does the same.
-- A start at w = 0 stays, because phi'(0) = 0. A start on a side with C = 0 stays as well.
+  tends to s. A start at a = 0 does the same.
+- A start at w = 0 stays there, because phi'(0) = 0. A start on a side with C = 0 does not move either.
 
 Except for the definition of c, plain weights have the same cases, so `problem.status.line_status` applies.
 
