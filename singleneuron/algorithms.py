@@ -30,14 +30,14 @@ class Algorithm:
         IMP takes a and w from the start of training, WR from the dense level at `rewind_time`, and LRR from
         the end of the previous level.
     rewind_time : float or None
-        The time, >= 0, to which WR rewinds; with 0, WR is IMP. None for the other algorithms.
+        The time, >= 0, to which WR rewinds; with 0, WR is the same as IMP. None for the other algorithms.
     imp : {'keep', 'rebalance'}
         What IMP and WR do with a after pruning: keep it, or set it to sign(a) |mask * w|.
 
     Raises
     ------
     ValueError
-        If there is no such algorithm, or if an option does not fit it; the message is one line.
+        If the name is unknown, or if an option does not fit the algorithm; the message is one line.
 
     References
     ----------

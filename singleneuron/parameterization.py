@@ -1,4 +1,4 @@
-"""Plain weights, or the products of Sign-In: what a trained parameter is, and what its flow conserves."""
+"""How weights are parameterized, plainly or as the products of Sign-In, and what their flow conserves."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -14,26 +14,27 @@ PARAMETERIZATIONS: tuple[str, ...] = get_args(Name)
 
 @dataclass(frozen=True)
 class Parameterization:
-    """How each weight theta of the neuron is parameterized: as itself, or as a product m u (Sign-In).
+    """How each weight theta of the neuron is parameterized: by itself, or by a product m u (Sign-In).
 
-    The gradient flow in (m, u) conserves beta = m^2 - u^2. It moves theta by
-    theta' = -sqrt(beta^2 + 4 theta^2) dL/dtheta, the gradient flow of the loss in a metric.
+    The gradient flow in (m, u) conserves beta = m^2 - u^2. Under this flow,
+    theta' = -sqrt(beta^2 + 4 theta^2) dL/dtheta: theta follows the gradient flow of the loss in a metric that
+    depends on theta.
 
     Attributes
     ----------
     name : {'plain', 'sign-in'}
         The parameterization.
     beta_a, beta_w : float
-        m^2 - u^2 of `a`, and of every coordinate of w; > 0, and 1 for plain weights, which have none.
+        m^2 - u^2 of `a`, and of every coordinate of w; both > 0. Plain weights have none: leave both at 1.
     reset_every : int, optional
-        Gradient descent on (m, u) does not conserve beta. After every so many steps, m and u are set back
-        to the given betas, without changing theta. None: only at the start of a level.
+        Gradient descent on (m, u) does not conserve beta. After every `reset_every` steps, m and u are
+        reset: they get the given betas again, and theta does not change. None: only at the start of a level.
 
     Raises
     ------
     ValueError
-        If there is no such parameterization, if a beta is not positive and finite, or if plain weights are
-        given an option; the message is one line.
+        If the name is unknown, if a beta is not positive and finite, or if an option is given for plain
+        weights; the message is one line.
 
     References
     ----------
@@ -80,7 +81,7 @@ class Parameterization:
         return self.name == "plain"
 
     def check_method(self, method: str, learning_rate: float | None) -> None:
-        """Raise ValueError if the method has no Sign-In, or if resets are asked for without descent."""
+        """Raise ValueError if Sign-In lacks the method, or if resets are requested without descent."""
         if not self.plain and method == "exact":
             raise ValueError(
                 "Sign-In has no closed form, but method is 'exact'; use 'ode', or leave it at 'auto'"
@@ -89,22 +90,22 @@ class Parameterization:
             raise ValueError("reset_every counts steps of gradient descent; give a learning_rate too")
 
     def balance(self, starts: Starts) -> Array:
-        """Return what the flow conserves: the lead of `a` over w in distance from 0.
+        """Return what the flow conserves: how much farther `a` is from 0 than w is.
 
-        From starts that are not antiparallel to the target, in d > 1, the flow succeeds iff a >= 0 (plain:
-        a > 0) or this balance is < 0.
+        In d > 1, the flow from a start that is not antiparallel to the target succeeds iff a >= 0 (for plain
+        weights, a > 0) or this balance is < 0.
 
         Parameters
         ----------
         starts : State or Reduced
-            States (B,), or paths (T, B). Sign-In needs a `State`: its metric is not the same in all
+            States (B,), or paths (T, B). Sign-In needs a `State`, because its metric is not the same in all
             directions.
 
         Returns
         -------
         ndarray, shape (B,)
-            a^2 - |w|^2 for plain weights, or the c that the starts have by construction; for Sign-In,
-            distance(a, beta_a) - sum_i distance(w_i, beta_w).
+            For plain weights, a^2 - |w|^2, or the c of the starts if it is known by construction; for
+            Sign-In, distance(a, beta_a) - sum_i distance(w_i, beta_w).
 
         Raises
         ------
@@ -118,7 +119,7 @@ class Parameterization:
                 "the parameterization 'sign-in' needs full states with w (B, d), but got reduced ones "
                 "(a, p, q); use State"
             )
-        # Subtract the largest first: if it cancels, the others keep their digits, and c its sign.
+        # Subtract the largest first: if it cancels, the others keep their digits, and c keeps its sign.
         inner = np.sort(distance(starts.w, self.beta_w), axis=-1)
         return distance(starts.a, self.beta_a) - inner[..., -1] - inner[..., :-1].sum(axis=-1)
 
@@ -142,7 +143,7 @@ def metric(theta: Any, beta: float) -> Array:
 
 
 def distance(theta: Any, beta: float) -> Array:
-    """Return g = sqrt(beta^2 + 4 theta^2) - beta, the distance from 0 that the conserved law measures.
+    """Return g = sqrt(beta^2 + 4 theta^2) - beta, the distance from 0 used in the conservation law.
 
     Parameters
     ----------
@@ -154,7 +155,7 @@ def distance(theta: Any, beta: float) -> Array:
     Returns
     -------
     ndarray
-        g >= 0, of the same shape, without the cancellation of the difference.
+        g >= 0, of the same shape, computed without the cancellation in the difference.
     """
     theta = np.asarray(theta, dtype=float)
     return 2 * np.abs(theta) * (2 * np.abs(theta) / (metric(theta, beta) + beta))

@@ -20,7 +20,7 @@ from singleneuron.problem.status import Status
 from singleneuron.problem.status import success as success_of
 
 NO_OUTCOME = (Status.UNDECIDED, Status.FAILED, Status.AMBIGUOUS)
-"""If a level of infinite length ends with one of these statuses, its run has no outcome either."""
+"""A run has no outcome if one of its levels is infinitely long and ends with one of these statuses."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def prune(
     progress: Progress | None = None,
     **training: Any,
 ) -> PruneResult:
-    """Prune with IMP, WR or LRR from d coordinates down to as many as the target has; train every level.
+    """Prune with IMP, WR or LRR from d coordinates to as many as the target has, and train every level.
 
     Levels are trained by any method that `integrate` offers. If `level_time` is finite, a run succeeds if its
     last level ends within tolerance of the target; if it is inf, a run succeeds if its limit is the target.
@@ -112,7 +112,7 @@ def prune(
         The problem that every level is trained on.
     starts : State or Reduced
         B starts. Reduced starts work only for the population with one target coordinate, one pruning step and
-        infinite levels: the target's coordinate of a trained w is then the largest, whatever the others are.
+        infinite levels: in this case, the largest coordinate of a trained w is always the target's.
     algorithm : {'imp', 'wr', 'lrr'} or Algorithm
         Where each level after the first takes its weights, before w is masked: from the start ('imp'), from
         the dense level at `rewind_time` ('wr'), or from the end of the previous level ('lrr'). If you pass an
@@ -128,7 +128,7 @@ def prune(
         Length of every level; inf trains each to its limit. Gradient descent rounds this time and
         `rewind_time` to whole steps, and rejects a time that rounding changes by more than 5 %.
     parameterization : Parameterization
-        Plain weights, or the products of Sign-In, which every level starts with the given betas.
+        Plain weights, or the products of Sign-In. Under Sign-In, every level starts with the given betas.
     dense : FlowResult, optional
         Result of the dense level, if you have it already: it is the same for every algorithm.
     progress : callable, optional
@@ -152,7 +152,7 @@ def prune(
 
     Examples
     --------
-    From w_1 < 0 LRR succeeds and IMP fails; from a < 0 both fail.
+    From w_1 < 0, LRR succeeds and IMP fails; from a < 0, both fail.
 
     >>> import singleneuron as sn
     >>> problem = sn.Population(d=2)
@@ -162,7 +162,7 @@ def prune(
     >>> sn.prune(problem, starts, algorithm="lrr").success.tolist()
     [1.0, 1.0, 0.0]
     """
-    # Long because half of it is the signature and the two calls that pass on all of its arguments.
+    # This function is long because half of it is its signature and two calls that pass on all arguments.
     level_time = number("level_time", level_time, least=0.0, finite=False, open_end=True)
     if not isinstance(algorithm, Algorithm):
         algorithm = Algorithm(algorithm, rewind_time, imp)
@@ -259,7 +259,7 @@ def _prune_reduced(
     level_time: float,
     train: Callable[[Starts, float, BoolArray | None], FlowResult[Any]],
 ) -> PruneResult:
-    """Prune reduced starts once, to one coordinate; if |p| > q, this is the target's (largest |w_i|)."""
+    """Prune reduced starts once, to one coordinate: if |p| > q, the target's, whose |w_i| is largest."""
     if (
         not isinstance(problem, Population)
         or problem.targets > 1

@@ -73,7 +73,7 @@ def its_flow(start: sn.State) -> tuple[sn.FlowResult[sn.State], float]:
 
 
 def its_levels(start: sn.State, flip: float) -> dict[str, sn.PruneResult]:
-    """Prune three times, from all coordinates to one, by every algorithm; each run has losses (1, 4)."""
+    """Prune three times, from all coordinates to one, with each algorithm; `loss` then has shape (1, 4)."""
     runs = {
         "IMP": sn.prune(sn.Population(D), start, algorithm="imp", levels=3, method="ode"),
         "LRR": sn.prune(sn.Population(D), start, algorithm="lrr", levels=3, method="ode"),
@@ -144,7 +144,7 @@ def noisy_data(
     noisy : Dataset
         The map of that data set.
     outcomes : dict of int to tuple
-        By seed: s_neg, the success of IMP, and the time of the rescue.
+        For each seed: s_neg, the success of IMP, and the time of the rescue.
     """
     outcomes = {}
     for seed in DATA_SEEDS:

@@ -38,11 +38,11 @@ from singleneuron.problem.status import counts
 
 def line_case(share: float = 1.0) -> Case:
     """Build the case in one coordinate: a grid of starts (a(0), w(0)), and flows with the event w = 0."""
-    # Over 50 lines, because it states the equations of one problem in the form that each tool needs.
+    # This function is long because it states the equations of one problem in the form that each tool needs.
     side = max(4, round(512 * math.sqrt(share)))
     axis = np.linspace(-2.0, 2.0, side + side % 2)
     grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
-    # Shuffled, so that a tool that gets only the first few starts still covers the whole plane.
+    # Shuffle the grid, so that a tool that gets only the first few starts still covers the whole plane.
     grid = np.random.default_rng(0).permutation(grid)
     starts, t = State(grid[:, 0], grid[:, 1:]), 40.0
     slopes = np.where(grid[:, 1:] > 0, 1.0, 0.0)

@@ -1,4 +1,4 @@
-"""The case of Sign-In on the population: scipy integrates a and all d weights, ours three unknowns."""
+"""The case of Sign-In on the population: scipy integrates a and all d weights, our solver three unknowns."""
 
 import math
 from typing import Any

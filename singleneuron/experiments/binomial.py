@@ -90,9 +90,9 @@ def with_undecided(
 
     Undecided trials count as failures for the lower limit, and as successes for the upper one. Both limits
     grow with the number of successes, so this interval contains the one that the true outcomes would give,
-    and covers the probability at least as often as that one. If `limits` holds for all numbers of trials at
-    once, so does this interval. An interval computed from only the decided trials has no such guarantee,
-    because trials that are slow to decide are not a random sample.
+    and covers the probability at least as often. If `limits` holds for all numbers of trials at once, so does
+    this interval. An interval computed from only the decided trials has no such guarantee, because trials
+    that are slow to decide are not a random sample.
 
     Parameters
     ----------

@@ -101,7 +101,7 @@ def count_chunks(
 
 
 def _todo(counts: list[GroupCounts], store: Store) -> Iterator[tuple[int, int]]:
-    """Yield (group, index) of each chunk that the store lacks, from each group in turn; add those it has."""
+    """Yield (group, index) of each chunk missing from the store, from each group in turn; add the others."""
     for index in range(max(len(c.ranges) for c in counts)):
         for g, c in enumerate(counts):
             if index < len(c.ranges):

@@ -24,7 +24,7 @@ START_LAWS: Mapping[str, Callable[..., Starts]] = dict(
 """The functions that draw starts, by the name of the initialisation."""
 
 COUNTS = ("successes", "trapped", "decided", "undecided", "ambiguous", "failed")
-"""What `tally` counts, in this order."""
+"""The outcomes that `tally` counts, in this order."""
 
 
 def train_and_prune(

@@ -24,7 +24,7 @@ LARGEST_SCALE = 1e100
 """Largest scale factor of the starts: squares of the weights must not overflow."""
 
 BLOCK = 4096
-"""Number of starts drawn at a time. The start of a run depends on this number, but not on the chunks."""
+"""Number of starts drawn at a time. It affects the start of a run, whereas the size of a chunk does not."""
 
 BLOCK_NUMBERS = 2**22
 """Largest number of random numbers drawn at a time; it limits the size of a block if d is large."""

@@ -1,4 +1,4 @@
-"""The words for the variables of a result: `long_name` and `units`, and the meanings of status codes."""
+"""Labels for the variables of a result: `long_name`, `units`, and the meanings of status codes."""
 
 from typing import TYPE_CHECKING
 
@@ -84,7 +84,7 @@ NAMES = {
 """The `long_name` of every variable that `singleneuron` writes. Weights and times have the unit 1."""
 
 MEANINGS = ("none", *(status.label for status in Status))
-"""The meanings of the status codes -1, 0, 1, ...; -1 stands where there is no start or no failure."""
+"""The meanings of the status codes -1, 0, 1, ...; -1 means that there is no start or no failure."""
 
 
 def with_labels(data: "xr.Dataset") -> "xr.Dataset":

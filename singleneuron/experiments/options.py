@@ -56,8 +56,8 @@ def configuration_of(record: Any) -> dict[str, Any]:
     Returns
     -------
     dict
-        Every option with its value; of the other fields and of `training`, those that do not have their
-        default.
+        Every option with its value. Other fields and entries of `training` are included only if they differ
+        from their defaults.
     """
     found: dict[str, Any] = {}
     for item in fields(record):
@@ -101,7 +101,7 @@ def made(record: Callable[..., Record], arguments: Mapping[str, Any]) -> Record:
 
 
 def settle(record: Any) -> None:
-    """Make the fields of a record immutable and plain, and check their types.
+    """Convert the fields of a record to plain immutable values, and check their types.
 
     Lists and arrays become tuples, numpy's numbers become Python's, and `training` becomes sorted pairs.
 

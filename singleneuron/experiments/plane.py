@@ -59,7 +59,7 @@ def predicted_edge(
     w_perp : float
         Norm of the other coordinates, which have equal size.
     extent : float
-        The edge is sought in [-extent, extent].
+        Search for the edge in [-extent, extent].
     product : Parameterization
         The parameterization.
 

@@ -1,6 +1,6 @@
 """The runs of a study: draw their starts and data, train them, and count how they end.
 
-What run i draws depends only on the seed, the problem and i, so that any range of runs may be counted
+The random draws of run i depend only on the seed, the problem and i, so any range of runs may be counted
 anywhere, in any order.
 """
 

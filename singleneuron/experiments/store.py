@@ -64,7 +64,7 @@ def opened(folder: Path | None, config: Mapping[str, Any]) -> Iterator[Store]:
     Yields
     ------
     Store
-        The chunks.
+        The store of the chunks.
 
     Raises
     ------
@@ -202,14 +202,14 @@ def discard(folder: Path) -> None:
 
 
 def _remove_lock(folder: Path) -> None:
-    """Remove the lock's file from a folder that this process holds."""
+    """Remove the lock file from a folder that this process holds."""
     with contextlib.suppress(OSError):  # on Windows an open file cannot be removed
         (folder / LOCK).unlink()
 
 
 @contextlib.contextmanager
 def _removed_if_empty(folder: Path) -> Iterator[None]:
-    """After the context, when the folder is no longer held, remove it unless something is in it."""
+    """On leaving the context, when the folder is no longer locked, remove it if it is empty."""
     try:
         yield
     finally:

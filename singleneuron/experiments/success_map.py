@@ -86,22 +86,23 @@ def success_map(
     imp : {'keep', 'rebalance'}
         What IMP and WR do with a after pruning: keep it, or set it to sign(a) |mask * w|.
     rewind_time : float, optional
-        Time that WR rewinds to; WR needs it.
+        Time to which WR rewinds; required for WR.
     levels : int
-        Number of pruning steps, which lead geometrically from d to `targets` coordinates.
+        Number of pruning steps; the numbers of coordinates kept form a geometric sequence from d to
+        `targets`.
     level_time : float
         Length of every level; inf trains each to its limit.
     learning_rate : float, optional
-        Step size of gradient descent; by default the flow is followed.
+        Step size of gradient descent; by default, weights follow the gradient flow.
     method : {'ode', 'exact', 'auto'}
-        How `integrate` follows the flow; 'exact' uses closed forms.
+        How `integrate` computes the flow; 'exact' uses closed forms.
     parameterization : {'plain', 'sign-in'}
         Weights as they are, or products m u as in `Parameterization`.
     beta_a, beta_w : float
         m^2 - u^2 of `a` and of every w_i under Sign-In, > 0.
     reset_every : int, optional
-        Under Sign-In, steps of gradient descent after which the betas are reset; by default only each level
-        starts with them.
+        Under Sign-In, reset the betas after every `reset_every` steps of gradient descent; by default, they
+        are set only at the start of each level.
     progress : callable, optional
         Called as progress(done, total) with numbers of runs, including those of cells without a start.
     **training

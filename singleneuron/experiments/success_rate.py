@@ -73,15 +73,14 @@ def success_rate(
     """Run pruning algorithms from random starts, and count how often they succeed over a grid of factors.
 
     Each of the factors d, n, noise, init, scale, learning_rate, level_time, rewind_time, targets,
-    parameterization, beta_a, beta_w and `algorithms` is a value, or a sequence of values, which becomes a
-    dimension of the result.
+    parameterization, beta_a, beta_w and `algorithms` is a single value, or a sequence of values, which
+    becomes a dimension of the result.
 
     The start and the data of a run depend only on its point, its number and the seed, so the counts are
     exactly the same for any number of workers, in any order, and after interruptions. Points with the same d,
-    init and seed share their starts, with one exception: plain weights on the population with one target, at
-    most one pruning step and levels of infinite length need only (a, p, q), and these starts are drawn
-    differently. The data
-    with a smaller n are the first samples of the data with a larger n.
+    init and seed share their starts, with one exception: plain weights on the population with one target
+    coordinate, at most one pruning step and levels of infinite length need only (a, p, q), and these starts
+    are drawn differently. The data with a smaller n are the first samples of the data with a larger n.
 
     Parameters
     ----------
@@ -98,11 +97,11 @@ def success_rate(
     scale : float or sequence of float
         Scale factor of the starts (a, w), > 0.
     learning_rate : float or None, or sequence of them
-        Step size of gradient descent; None follows the flow.
+        Step size of gradient descent; None for the gradient flow.
     level_time : float or sequence of float
         Length of every level; inf trains each to its limit.
     rewind_time : float or None, or sequence of them
-        Time that WR rewinds to; WR needs it, and the other algorithms ignore it.
+        Time to which WR rewinds; required for WR, ignored by the other algorithms.
     targets : int or sequence of int
         Number of coordinates of the target.
     parameterization : {'plain', 'sign-in'} or sequence of them
@@ -110,10 +109,11 @@ def success_rate(
     beta_a, beta_w : float or sequence of float
         m^2 - u^2 of `a` and of every w_i under Sign-In, > 0.
     reset_every : int, optional
-        Under Sign-In, steps of gradient descent after which the betas are reset; by default only each level
-        starts with them.
+        Under Sign-In, reset the betas after every `reset_every` steps of gradient descent; by default, they
+        are set only at the start of each level.
     levels : int
-        Number of pruning steps, which lead geometrically from d to `targets` coordinates.
+        Number of pruning steps; the numbers of coordinates kept form a geometric sequence from d to
+        `targets`.
     imp : {'keep', 'rebalance'}
         What IMP and WR do with a after pruning: keep it, or set it to sign(a) |mask * w|.
     runs : int
@@ -121,11 +121,11 @@ def success_rate(
     seed : int
         Seed of all random draws, >= 0.
     ci_width : float, optional
-        Stop the points that share a dense level at the first chunk after which all their intervals are
-        narrower than this. Undecided runs may keep an interval from ever getting that narrow. By default all
-        runs are counted.
+        Stop counting the points that share a dense level at the first chunk after which all their intervals
+        are narrower than this. Undecided runs may keep an interval from ever getting that narrow. By default
+        all runs are counted.
     method : {'ode', 'exact', 'auto'}
-        How `integrate` follows the flow; 'exact' uses closed forms.
+        How `integrate` computes the flow; 'exact' uses closed forms.
     workers : int, optional
         Number of processes that do the work, by default one per core; 1 uses only this process.
     executor : concurrent.futures.Executor, optional
@@ -179,7 +179,7 @@ def success_rate(
     >>> data.predicted.values.tolist()
     [0.25, 0.5]
     """
-    # Over 50 lines, half of which are the signature.
+    # This function is over 50 lines long, but half of them are its signature.
     arguments = {name: value for name, value in locals().items() if name not in _NOT_SETTINGS}
     settings = StudySettings(**arguments)
     workers = cores() if workers is None else integer_in_range("workers", workers, 1, MOST_WORKERS)

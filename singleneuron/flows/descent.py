@@ -68,7 +68,8 @@ def _descend_population(start, nu, steps_at, rate, limit, tolerance, path, end, 
 def _descend_sample(
     x, xt, y, start, steps_at, rate, label_noise, seed, trajectory, limit, tolerance, path, end, reason, step
 ):
-    # Over 50 lines: routines for the parts of a step would all need the block's scratch arrays as arguments.
+    # This function is long: routines for the parts of a step would all need the block's scratch arrays as
+    # arguments.
     n, d = x.shape
     blocks = min(start.shape[0], BLOCKS)
     for block in prange(blocks):
@@ -124,7 +125,7 @@ def make_outputs(size: int, steps_at: NDArray[np.int64], width: int) -> tuple[ND
     Parameters
     ----------
     size, width : int
-        Numbers of trajectories, B, and of weights of each, D.
+        The number B of trajectories, and the number D of weights in each.
     steps_at : NDArray[np.int64]
         (T,) step counts at which to record the state.
 

@@ -1,4 +1,4 @@
-"""The population flow in (a, log rho, x), integrated without using that c = a^2 - rho^2 is conserved.
+"""The population flow in (a, log rho, x), integrated without using the conservation of c = a^2 - rho^2.
 
 `population` keeps c fixed. Here c is free to drift, and its drift measures the error of the integrator.
 Comparing the end states of the two modules tests the coordinates that `population` uses.

@@ -66,7 +66,7 @@ def integrate(
         (B, d) or (d,) bool, True for the coordinates to keep. Pruned weights start at 0 and stay there.
     parameterization : Parameterization
         Plain weights, or the products m u of Sign-In. Sign-In needs full states and has no closed forms; its
-        descent steps m and u.
+        gradient descent updates m and u.
     learning_rate : float | None
         Step size of gradient descent; None for the flow.
     label_noise : float

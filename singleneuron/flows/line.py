@@ -59,7 +59,7 @@ def measure(a, w, p, g):
     if p[LEAVES] > 0.0:
         g[0] = p[SIDE] * w
     elif p[SIDE] * w <= 0.0:
-        g[0] = math.nan  # the flow never leaves this side: reject the step that did
+        g[0] = math.nan  # the flow never leaves this side: reject a step that did
     else:
         g[0] = p[SIDE] * w - LEAST_W
     towards = a * p[TARGET]
@@ -83,7 +83,7 @@ solve = build(field, gauge)
 
 @routine
 def push(statistics, side, a):
-    """Return side w' at w = 0 by the formula of one side: > 0 if it leads onto that side, < 0 if off it.
+    """Return side * w' at w = 0 by the formula of one side: > 0 if w moves into that side, < 0 if out of it.
 
     Parameters
     ----------

@@ -56,8 +56,8 @@ def train_population(
     progress: Progress | None,
 ) -> FlowResult[Any]:
     """Train starts on the population; return their states at the times of the task."""
-    # Over 50 lines: each group of starts writes into the arrays below, and a function for the loop would need
-    # all these arrays and the task as arguments.
+    # This function is long: each group of starts writes into the arrays below, and a function for the loop
+    # would need all these arrays and the task as arguments.
     overlap = np.ones(starts.size)
     if isinstance(starts, State):
         starts = masked_start(starts, kept)

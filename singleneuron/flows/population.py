@@ -1,9 +1,10 @@
-"""The population flow at any balance, in two coordinates: x = log tan(theta/2), and u at the given c.
+"""The population flow at any balance, in two coordinates: x = log tan(theta/2), and u, which depends on c.
 
-In theta, a solver would step over pi if a < 0 < c, and report a false success. x is unbounded, so there
-is nothing to step over, and it keeps the digits of delta = pi - theta and of rho as they decay together.
-Since c = a^2 - rho^2 is conserved, one more coordinate u suffices. With
-pull = k(theta) - a rho/2, so that a' = rho pull and rho' = a pull:
+With theta as a coordinate, a solver would step over pi if a < 0 < c, and report a false success. x is
+unbounded, so there is nothing to step over, and x keeps the digits of delta = pi - theta as delta and rho
+decay together.
+Since c = a^2 - rho^2 is conserved, one more coordinate u suffices. Let pull = k(theta) - a rho/2, so that
+a' = rho pull and rho' = a pull. Then
 
     c >= 0:  u = log rho,  a = +-sqrt(c + rho^2),  u' = (a/rho) pull
     c < 0:   a = sqrt(-c) sinh u,  rho = sqrt(-c) cosh u,  u' = pull
@@ -198,7 +199,7 @@ def _follow_lanes(
 
 
 def _in_lanes(start: Array, *arguments: Any) -> None:
-    """Call `_follow_lanes` with few blocks, since lanes idle at the end of each, but with one per thread."""
+    """Call `_follow_lanes` with few blocks, as lanes idle at the end of each, but at least one per thread."""
     size = len(start)
     blocks = max(size // (64 * LANES), min(numba.get_num_threads(), -(-size // (4 * LANES))))
     _follow_lanes(start, *arguments, blocks)

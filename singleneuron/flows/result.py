@@ -40,7 +40,7 @@ class FlowResult(Generic[S]):
     status : NDArray[np.int8]
         (B,) int8 codes of the `Status` of the last states.
     time : Array
-        (B,) the time since which that status has held or, if it is not known, the time at which the
+        (B,) the time since which that status has held or, if this is not known, the time at which the
         integration ended; for descent on samples, the time since which |grad L| <= tolerance.
     times : Array
         (T,) the times of the states: t_end or t_eval. For descent, the multiples of the learning rate
@@ -121,7 +121,7 @@ def times_reached(task: Task, method: str) -> Array:
 
 
 def descent_steps(task: Task) -> tuple[float, NDArray[np.int64]]:
-    """Return the learning rate and the step counts (T,) to report; with t_end = inf, only CERTAIN_TIME's."""
+    """Return the learning rate and the step counts (T,) to report; for t_end = inf, that of CERTAIN_TIME."""
     rate = task.learning_rate or 0.0
     times = np.array([CERTAIN_TIME]) if task.limit else task.times
     steps = np.rint(times / rate)

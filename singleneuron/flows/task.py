@@ -23,14 +23,14 @@ MAX_DESCENT = 1e12
 
 @dataclass(frozen=True)
 class Task:
-    """What a method is asked to do.
+    """The checked arguments of `integrate`, as each training method receives them.
 
     Attributes
     ----------
     times : Array
         (T,) times at which to report the states; with t_end = inf, only HORIZON.
     limit : bool
-        Whether t_end = inf was asked for.
+        Whether t_end is inf.
     path : bool
         Whether t_eval was given, so that the states have a leading time axis.
     rtol, atol : float

@@ -1,4 +1,4 @@
-"""The limit of trapped trajectories: they ran out of time, but where they go is known."""
+"""The limits of trapped trajectories, which ran out of time but are known to tend to the target."""
 
 from typing import Any
 

@@ -16,8 +16,8 @@ def broadcast_at(values: Array, i: int) -> float:
 def flattened(*arrays: ArrayLike, whole: int = 1) -> tuple[tuple[int, ...], list[Array]]:
     """Broadcast arrays to their common shape and flatten them; return the shape and the arrays.
 
-    The first `whole` arrays are always expanded to the common shape. A later array that has only one entry
-    keeps it; `broadcast_at` then reads this entry for every i.
+    The first `whole` arrays are always expanded to the common shape. A later array that has only one entry is
+    not expanded; `broadcast_at` then reads this entry for every i.
     """
     values = [np.asarray(array, dtype=np.float64) for array in arrays]
     shape = np.broadcast_shapes(*(value.shape for value in values))
@@ -27,7 +27,7 @@ def flattened(*arrays: ArrayLike, whole: int = 1) -> tuple[tuple[int, ...], list
             value = value.reshape(1)
         elif value.shape != shape:
             value = np.broadcast_to(value, shape)
-        # Copy read-only arrays: numba would recompile for every mixture of read-only and writable arguments.
+        # Copy read-only arrays: numba would recompile for every mix of read-only and writable arguments.
         flat.append((value if value.flags.carray else np.array(value)).reshape(-1))
     return shape, flat
 

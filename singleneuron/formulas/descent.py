@@ -7,8 +7,9 @@ from singleneuron.formulas.quadrature import normal_points, uniform_points
 from singleneuron.problem.problem import angle_kernel
 
 STABLE_RATE = 2.0
-"""Descent can settle at a minimum only below this learning rate. At the minima a w_1 = 1 of the population
-loss, its curvature across them is (a^2 + w_1^2)/2 >= 1; a rate above 2/curvature drives descent away."""
+"""Descent can settle at a minimum only below this learning rate. The minima of the population loss form the
+curve a w_1 = 1. Across this curve, the loss has the curvature (a^2 + w_1^2)/2 >= 1, and a rate above
+2/curvature drives descent away."""
 
 
 def hop_rate(d: int, algorithm: str, *, learning_rate: float, scale: float = 1.0) -> float:

@@ -84,7 +84,7 @@ def side_flow(a: float, w: float, rate: float, slope: float, t: float) -> tuple[
 
 @routine
 def _crossing(a: float, w: float, rate: float, slope: float) -> float:
-    """Compute when w reaches 0, that is, w (1 - kappa tau) = -sigma tau a in the symbols of `side_flow`."""
+    """Compute when w reaches 0: when w (1 - kappa tau) = -sigma tau a, in the symbols of `side_flow`."""
     if w == 0.0:
         return 0.0
     excess = abs(a) - abs(w)
@@ -183,7 +183,8 @@ def line_flow(
 
     References
     ----------
-    Theorem 2.1 of Gadhikar & Burkholz (ICLR 2024) if balanced; beyond the paper at any other balance.
+    Theorem 2.1 of Gadhikar & Burkholz (ICLR 2024) covers balanced starts; other balances are beyond the
+    paper.
 
     Examples
     --------

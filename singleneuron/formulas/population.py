@@ -23,7 +23,8 @@ def population_limit(c: ArrayLike) -> Array:
 
     References
     ----------
-    Theorem A.1 of Gadhikar & Burkholz (ICLR 2024) if balanced; beyond the paper at any other balance.
+    Theorem A.1 of Gadhikar & Burkholz (ICLR 2024) covers balanced starts; other balances are beyond the
+    paper.
 
     Examples
     --------

@@ -183,7 +183,7 @@ def predicted_rate(
             return np.nan
         base = sign_in_rate(d, rule, parameterization, init=init, scale=scale, targets=targets).rate
         even = balanced and parameterization.beta_a == parameterization.beta_w
-        # Label noise rescues w < 0 < a with c > 0: as many starts as w > 0 > a has with c > 0.
+        # Label noise rescues starts with w < 0 < a and c > 0. They are as likely as w > 0 > a with c > 0.
         return _line_rate(base, 0.0 if even else 0.5 - base, n, noise)
     moment = level_time if rule.rewinds_to is None else rule.rewinds_to
     if n is not None and d > 1:

@@ -12,11 +12,12 @@ from singleneuron.problem.state import Reduced, Starts, State, balance, reduce, 
 
 
 def line_success(a: Array, w: Array, line: Line | None = None, c: Array | None = None) -> NDArray[np.bool_]:
-    """Return whether the flow in one coordinate succeeds: iff w > 0 and a > -w (Theorem 2.1 if balanced).
+    """Return whether the flow in one coordinate succeeds: iff w > 0 and a > -w (Theorem 2.1, for c = 0).
 
     On samples with s_neg > 0 it also succeeds from w < 0 if a > -w: label noise carries w across 0. If
     s_pos < 0, -a and -s_neg replace a and s_neg. c is the balance of the start if known by construction, or
-    the one that another parameterization conserves: the flow succeeds iff w > 0 and (a >= 0 or c < 0).
+    the one that another parameterization conserves; given c, the flow succeeds iff w > 0 and (a >= 0 or
+    c < 0).
     """
     line = line or Line()
     sign = np.sign(line.s_pos)
@@ -30,7 +31,8 @@ def dense_success(a: Array, p: Array, q: Array, c: Array | None = None) -> NDArr
     """Return whether the population flow succeeds from (a, p = w.v, q = |w_perp|): iff a > -|w|.
 
     From balanced starts with q > 0 the condition is a > 0 (Lemma 2.2); at any other balance it is beyond the
-    paper. If q = 0, `line_success` gives the condition. c is as there: success iff a >= 0 or c < 0.
+    paper. If q = 0, `line_success` gives the condition. c is as in `line_success`; given c, the flow succeeds
+    iff a >= 0 or c < 0.
     """
     if c is None:
         c = balance(Reduced(a, p, q))
@@ -87,7 +89,8 @@ def predicted(
 
     References
     ----------
-    Theorem 2.3 of Gadhikar & Burkholz (ICLR 2024) if balanced; beyond the paper otherwise, and for Sign-In.
+    Theorem 2.3 of Gadhikar & Burkholz (ICLR 2024) covers balanced starts; other balances and Sign-In are
+    beyond the paper.
 
     Examples
     --------
@@ -158,7 +161,7 @@ def _sign_in_success(
         if algorithm.rewinds_to > 0:
             return unknown
         w = np.where(unit_overlap(problem)[1], last.w, 0.0)
-        # |w| of one coordinate exactly, not the root of its square: at equal betas c must be 0.
+        # In one coordinate use |w_1|, not the rounded root of its square: at equal betas c must be exactly 0.
         norm = np.abs(w).max(axis=1) if problem.targets == 1 else np.linalg.norm(w, axis=1)
         last = State(np.sign(last.a) * norm if algorithm.rebalances else last.a, w)
         c = parameterization.balance(last)

@@ -15,9 +15,9 @@ from singleneuron.parameterization import Parameterization, distance, metric
 from singleneuron.problem.arguments import Array
 
 NEWTON_STEPS = 200
-"""Upper limit; about 10 steps suffice unless the betas or c are extreme."""
+"""Largest number of Newton steps; about 10 suffice unless the betas or c are extreme."""
 MOST_STARTS, LEAST_STARTS, NUMBERS = 2**17, 2**8, 2**23
-"""Starts of a sampled rate: as many as take about NUMBERS random numbers, within these limits."""
+"""A sampled rate uses about NUMBERS random numbers, but from LEAST_STARTS to MOST_STARTS starts."""
 
 
 class PredictedRate(NamedTuple):
@@ -140,10 +140,10 @@ def sign_in_rate(
 ) -> PredictedRate:
     """Compute the probability that the population flow under Sign-In succeeds, in the limit of long levels.
 
-    An algorithm succeeds iff its deciding level does: IMP's last, LRR's first. From a(0) >= 0 it does, unless
-    w_1(0) < 0 in one coordinate; from a(0) < 0 it also needs g(a) < sum_i g(w_i) at the start of that level.
-    The probability of the latter is exact or a quadrature for one coordinate, exact for balanced levels with
-    beta_a >= beta_w, and otherwise an average over starts alone, drawn with a fixed seed.
+    An algorithm succeeds iff its deciding level does: IMP's last, LRR's first. From a(0) >= 0 this level
+    succeeds, unless w_1(0) < 0 in one coordinate. From a(0) < 0 it also needs g(a) < sum_i g(w_i) at its
+    start. The probability of this inequality is exact or a quadrature for one coordinate, exact for balanced
+    levels with beta_a >= beta_w, and otherwise an average over starts only, drawn with a fixed seed.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def sign_in_rate(
 
     Examples
     --------
-    With one beta for all weights, company fixes every sign; alone, no weight can:
+    With equal betas, LRR corrects every wrong sign if d = 2, but none if d = 1:
 
     >>> import singleneuron as sn
     >>> product = sn.Parameterization("sign-in")
@@ -236,7 +236,7 @@ def _kept_lead(
 def _sampled_lead(
     d: int, count: int, deviation: float, beta_a: float, beta_w: float, balanced: bool
 ) -> PredictedRate:
-    """PredictedRate the probability that `_kept_lead` describes from starts drawn with a fixed seed."""
+    """Estimate the probability that `_kept_lead` describes, from starts drawn with a fixed seed."""
     from scipy.special import erf
 
     size = int(np.clip(NUMBERS // count, LEAST_STARTS, MOST_STARTS))
@@ -253,5 +253,5 @@ def _sampled_lead(
         else:  # a is averaged exactly, given w
             leads.append(erf(weight_at(total, beta_a) / (np.sqrt(2) * deviation)))
     lead = np.concatenate(leads)
-    # 1/size: a rate of 0 or 1 is not exact either.
+    # Add 1/size to the variance, since a sampled rate of 0 or 1 is not exact either.
     return PredictedRate(float(lead.mean()), float(np.sqrt((lead.var() + 1 / size) / size)))

@@ -1,7 +1,8 @@
 """Roots of polynomials on a step, from their Bernstein coefficients.
 
-On [0, 1] a polynomial is in the convex hull of its Bernstein coefficients and changes sign at most as often
-as they do. So a search for events that is based on them cannot miss a pair of roots within a step.
+On [0, 1] a polynomial is in the convex hull of its Bernstein coefficients, and it changes sign at most as
+often as the sequence of these coefficients. So a search for events that is based on them cannot miss a pair
+of roots within a step.
 """
 
 import math

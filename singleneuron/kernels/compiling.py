@@ -30,7 +30,7 @@ except ImportError:  # Windows
 
 
 COMPILING = "compiling kernels, once, about 40 s"
-"""What a command says that waits for kernels which are not in the cache."""
+"""The message of a command that is waiting for kernels that are not in the cache."""
 
 
 def kernel_digest(module: Path) -> str:
@@ -142,7 +142,7 @@ def template(function: Callable[..., Any]) -> Any:
 
 
 class _Cache(FunctionCache):
-    """numba's cache, but damaged entries are recompiled, and if the disk is full, computations continue."""
+    """numba's cache, made robust: damaged entries are recompiled, and a full disk stops no computation."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Load compiled code; warn and return None if it cannot be read."""

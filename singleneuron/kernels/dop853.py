@@ -76,8 +76,9 @@ def parts(rhs, gauge):
     settle : routine
         Accepts or rejects the step.
     """
-    # Long because the routines are closures over rhs and gauge. Templates, which take functions as arguments,
-    # are inlined wherever they are called; to keep the code small, each is called only here, in one routine.
+    # This function is long because the routines are closures over rhs and gauge. Templates, which take
+    # functions as arguments, are inlined wherever they are called; to keep the code small, each is called
+    # only here, in one routine.
 
     @routine
     def step(p, y, h, k, y1):
@@ -134,7 +135,8 @@ def parts(rhs, gauge):
 
         Returns RUNNING, or the reason why the trajectory ends.
         """
-        # Long because its parts share state: s, the number of recorded times, and the fraction of the step.
+        # This function is long because its parts share state: s, the number of recorded times, and the
+        # fraction of the step.
         k, k_within, y1, dense, scratch, g = work
         h, t, t_end = s[STEP], s[T], times[-1]
         s[TRIED] += 1

@@ -1,4 +1,4 @@
-"""The gradient of the loss for kernels, as the clear `problem.loss.gradient` computes it for arrays."""
+"""The gradient of the loss, for use in kernels; `problem.loss.gradient` is the clear version, for arrays."""
 
 import math
 
@@ -48,7 +48,7 @@ def sample_gradient(x, xt, y, noise, a, w, z, dw):
     Parameters
     ----------
     x, xt : ndarray, shape (n, d) and (d, n)
-        Inputs, and their transpose, by whose rows w.x_i is summed: contiguous memory for any d.
+        Inputs, and their transpose. The sums w.x_i run over rows of the transpose, which are contiguous.
     y, noise : ndarray, shape (n,)
         Labels are y + noise.
     a : float

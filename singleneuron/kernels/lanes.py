@@ -141,9 +141,10 @@ def build(rhs, watch, size, rows):
     happened : routine
         Returns whether `dop853.settle` must handle the step of a lane.
     """
-    # Long because the routines are closures over rhs, watch and the row numbers, which numba compiles as
-    # constants. After the rows of rhs come the states, the record of each trajectory (as in `dop853`; `due`
-    # is the time at which something happens next), rows for intermediate results, and k[0], ..., k[12].
+    # This function is long because the routines are closures over rhs, watch and the row numbers, which numba
+    # compiles as constants. After the rows of rhs come the states, the record of each trajectory (as in
+    # `dop853`; `due` is the time at which something happens next), rows for intermediate results, and k[0],
+    # ..., k[12].
     y0 = rows
     k = y0 + size + 11
     h, t, due, inside, rejected, tried, last_error, last_h, loud, sum3, sum5 = range(y0 + size, k)

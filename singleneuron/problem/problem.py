@@ -11,7 +11,7 @@ from signflow.machine import check_memory
 from singleneuron.problem.arguments import Array, finite_array, freeze, integer_in_range, number
 
 LEAST_BALANCE = 1e-280
-"""If 0 < |c| < LEAST_BALANCE, no digit of c is right: c is a difference of squares, and they underflow."""
+"""If 0 < |c| < LEAST_BALANCE, no digit of c is right: c is a difference of squares, which underflow."""
 
 
 class Line(NamedTuple):
@@ -150,7 +150,7 @@ class Sample:
     targets : int
         Number of coordinates that the target v uses (the first ones); success means reaching v.
     provenance : dict
-        How the samples were drawn (see `draw`), as a record; empty for your own data.
+        A record of how the samples were drawn (see `draw`); empty for your own data.
 
     Raises
     ------
@@ -251,7 +251,7 @@ class Sample:
         for active in (self.x > 0, self.x < 0):
             squares = np.sum(np.where(active, self.x, 0) ** 2, axis=0)
             products = np.where(active, self.x, 0).T @ self.y
-            # On a side without samples nothing moves: there c = 0, and s, which is undefined, is set to 0.
+            # On a side without samples nothing moves, because c = 0 there; s is undefined and is set to 0.
             slope = np.divide(products, squares, out=np.zeros(self.d), where=squares > 0)
             sides += [squares / self.n, slope]
         return Line(*sides)

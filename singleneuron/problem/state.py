@@ -249,7 +249,8 @@ def balance(state: Starts) -> Array:
     """Compute the balance c = a^2 - |w|^2, which every gradient flow of L conserves.
 
     If |a| equals the largest |w_i| to the last bit, c is computed as minus the sum of the other w_i^2.
-    Computed from |w|, c could lose them to rounding, and with them its sign, which decides the limit.
+    If c were computed from |w|, rounding could lose these squares and so the sign of c, which decides the
+    limit.
 
     Parameters
     ----------

@@ -52,8 +52,8 @@ class Status(IntEnum):
     """The neuron dies: a < 0, and c >= 0 or |w| is below `TINY_NORM`; or no sample activates it; or only
     samples with label 0 will ever activate it; or it is held at w = 0."""
     STUCK = 3
-    """Permanently at rest away from the target, or the mask lost part of the target. With one coordinate
-    also: at w = 0, on a side from which w never reaches the target, or with nothing to learn (s_pos = 0)."""
+    """Permanently at rest away from the target, or the mask lost part of the target. In one coordinate, also
+    if w is 0, if w is on a side from which it never reaches the target, or if s_pos = 0: nothing to learn."""
     UNDECIDED = 4
     """None of the above by the end of the run."""
     FAILED = 5
@@ -134,7 +134,7 @@ def population_status(
 
     References
     ----------
-    Lemma 2.2 of Gadhikar & Burkholz (ICLR 2024) if balanced; beyond the paper at any other balance.
+    Lemma 2.2 of Gadhikar & Burkholz (ICLR 2024) covers balanced starts; other balances are beyond the paper.
     """
     theta = 2 * np.arctan(np.exp(np.clip(x, -700, 700)))
     near = (np.abs(a * np.exp(log_rho) - 1) <= tolerance) & (theta <= tolerance)
@@ -158,8 +158,8 @@ def line_status(
 ) -> NDArray[np.int8]:
     """Determine the status of states with one coordinate; the target is w > 0 with a w = s_pos.
 
-    The flow of plain weights and that of Sign-In meet the line w = 0 in the same cases, each with the c that
-    it conserves; `flows.sign_in.line` derives them.
+    Plain weights and Sign-In reach and cross w = 0 under the same conditions, each with the c that its own
+    flow conserves; `flows.sign_in.line` derives these conditions.
 
     Parameters
     ----------
@@ -181,11 +181,13 @@ def line_status(
 
     References
     ----------
-    Theorem 2.1 of Gadhikar & Burkholz (ICLR 2024) if balanced; beyond the paper at any other balance.
+    Theorem 2.1 of Gadhikar & Burkholz (ICLR 2024) covers balanced starts; other balances are beyond the
+    paper.
     """
     s_pos, s_neg = np.asarray(line.s_pos), np.asarray(line.s_neg)
     near = (w > 0) & (np.abs(a * w - s_pos) <= tolerance) & (a * s_pos > 0) & (np.asarray(line.c_pos) > 0)
-    # If this is > 0, the product `a w` moves towards s_pos wherever w > 0. A balanced start may end at -0.0.
+    # If this is > 0, the product `a w` moves towards s_pos wherever w > 0. From a balanced start, `a` may end
+    # at -0.0.
     towards = a * np.sign(s_pos)
     # From w < 0 the line w = 0 is reached iff c > 0 and a s_neg > 0, and then crossed iff a s_pos > 0.
     crosses_up = (w < 0) & (c > 0) & (a * s_neg > 0) & (towards > 0)
@@ -199,10 +201,11 @@ def line_status(
 
 
 def _on(problem: Sample, a: float, z: Array, near: NDArray[np.bool_], step: float) -> NDArray[np.intp]:
-    """Return the indices of the hyperplanes on which a state slides: those marked in `near` (n,), and others.
+    """Return the indices of the hyperplanes on which a state slides: those in `near` (n,), and some others.
 
-    Descent (step > 0) hops back and forth across the marked hyperplanes. A hop changes w.x_i by at most
-    step |a/n| sum_j |y_j x_j.x_i| over the marked j. Attracting hyperplanes within reach are added.
+    Descent (step > 0) hops back and forth across the hyperplanes that `near` marks. A hop changes w.x_i by at
+    most step |a/n| sum_j |y_j x_j.x_i| over the marked j. All attracting hyperplanes within this reach are
+    added.
     """
     on = np.flatnonzero(near)
     if step:
@@ -214,8 +217,8 @@ def _on(problem: Sample, a: float, z: Array, near: NDArray[np.bool_], step: floa
 def _pull(problem: Sample, state: State, z: Array, rounding: Array, step: float) -> Array:
     """Compute A u - b (B, d), with u = a w, in the cell of each state.
 
-    If w slides on hyperplanes, their samples count with the shares in [0, 1] that minimise the norm of the
-    result.
+    If w slides on hyperplanes, each of their samples counts with a share in [0, 1]; the shares minimise the
+    norm of the result.
     """
     residual = state.a[:, None] * z - problem.y
     active = z > rounding

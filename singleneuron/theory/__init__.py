@@ -31,7 +31,7 @@ def derivations() -> dict[str, Callable[[], Claims]]:
     dict of str to callable
         Functions without arguments, each of which returns its claims.
     """
-    # Long because it is a table, in reading order, with one entry per derivation.
+    # This function is long because it is a table, in reading order, with one entry per derivation.
     return {
         "Gradient flow of samples in a cell": samples.cell_flow,
         "Conservation of the balance": samples.conservation,

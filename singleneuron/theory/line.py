@@ -70,7 +70,8 @@ def invariants() -> Claims:
     """On either side of w = 0, a + w, a - w and the residual s - a w keep their signs; the residual decays.
 
     The derivative of each of these quantities is a multiple of the quantity itself. Since a^2 + w^2 >= |c|,
-    the residual decays exponentially if c != 0. Theorem 2.1 if balanced; beyond the paper otherwise.
+    the residual decays exponentially if c != 0. Theorem 2.1 covers balanced starts; other balances are beyond
+    the paper.
     """
     return (
         Equation(Rate(a + w), C * (s - a * w) * (a + w), rate(a + w, FLOW)),
@@ -80,7 +81,7 @@ def invariants() -> Claims:
 
 
 def switching_line() -> Claims:
-    """At w = 0 each side gives w' = C s a: the signs of s_pos a and s_neg a decide if w crosses or sticks.
+    """At w = 0 each side gives w' = C s a: the signs of s_pos a and s_neg a decide whether w crosses.
 
     In the population flow (s_pos = 1, s_neg = 0), w sticks if a < 0. If w < 0, then (log |w|)' = -C a^2, so w
     never reaches 0. All this holds at any balance; for balances other than 0 it is beyond the paper.

@@ -21,8 +21,8 @@ def line_success(
 ) -> Boolean:
     """Return the condition for success in one coordinate, given data on both sides and s_pos != 0.
 
-    If s_pos < 0 the sign of a is reversed, since (a, s) -> (-a, -s) is a symmetry of the flow. Theorem 2.1 if
-    balanced; beyond the paper otherwise.
+    If s_pos < 0 the sign of a is reversed, since (a, s) -> (-a, -s) is a symmetry of the flow. Theorem 2.1
+    covers balanced starts; other balances are beyond the paper.
     """
     towards, across = sp.sign(s_pos), sp.sign(s_pos) * s_neg
     return sp.And(towards * a + w > 0, sp.Or(w > 0, sp.And(w < 0, across > 0)))
@@ -31,7 +31,7 @@ def line_success(
 def dense_success(a: sp.Expr = a0, p: sp.Expr = w1, norm: sp.Expr = norm) -> Boolean:
     """Return the condition for success of the population flow in d > 1: a > -|w| and w.v > -|w|.
 
-    Lemma 2.2 if balanced; beyond the paper otherwise.
+    Lemma 2.2 covers balanced starts; other balances are beyond the paper.
     """
     return sp.And(a > -norm, p > -norm)
 
@@ -61,7 +61,8 @@ def success_region(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Z
 
     References
     ----------
-    Theorem 2.3 of Gadhikar & Burkholz (ICLR 2024) if balanced; beyond the paper otherwise.
+    Theorem 2.3 of Gadhikar & Burkholz (ICLR 2024) covers balanced starts; other balances are beyond the
+    paper.
     """
     if algorithm not in ALGORITHMS or imp not in IMP_VARIANTS:
         raise ValueError(
@@ -149,7 +150,7 @@ def dense_region() -> Claims:
 
 
 def line_region_in_the_plane() -> Claims:
-    """Once in {w_1 > 0, a > -w_1}, from which one coordinate succeeds, the dense flow stays in this region.
+    """Once in {w_1 > 0, a > -w_1}, the region from which one coordinate succeeds, the dense flow stays there.
 
     On the boundary a = -w_1 <= 0, (a + w_1)' > 0. If a > 0, (w_1 e^(int a^2/2))' > 0: this derivative is a
     positive multiple of pi - theta + sin theta cos theta, which falls to 0 at theta = pi. Beyond the paper.
@@ -222,8 +223,8 @@ def balanced_regions() -> Claims:
 def balanced_probability(region: Boolean, given: Boolean = sp.true) -> sp.Expr:
     """Compute P(region) for balanced starts, a = +-|w| with equal probability.
 
-    The region must be a union of quadrants of the signs of a and w_1, as far as `given` implies; otherwise
-    return NaN.
+    Among the starts that satisfy `given`, the signs of a and w_1 must decide whether a start is in the
+    region; otherwise return NaN.
     """
     w = sp.Symbol("w", real=True)
     total = sp.Integer(0)
@@ -242,7 +243,7 @@ def probabilities() -> Claims:
 
     From balanced starts, label noise makes P(IMP) = 1/2 for the half of all data sets with s_neg > 0, which
     gives 3/8 on average. From independent starts at d = 2, where |w| has the density r e^(-r^2/2),
-    P(LRR) = (2 + sqrt 2)/4. Theorem 2.3 if balanced; beyond the paper otherwise.
+    P(LRR) = (2 + sqrt 2)/4. Theorem 2.3 covers balanced starts; the rest is beyond the paper.
     """
     x, w = sp.symbols("x w", real=True)
     above = sp.integrate(gaussian(x), (x, -w, sp.oo))  # P(a > -w)

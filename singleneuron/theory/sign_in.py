@@ -1,4 +1,4 @@
-"""Sign-In, where each weight is a product theta = m u: its metric, its conserved law, and one coordinate.
+"""Sign-In, where each weight is a product theta = m u: its metric, its conservation law, and one coordinate.
 
 The products are those of Gadhikar, Jacobs, Zhou & Burkholz (NeurIPS 2025). All results are beyond the paper.
 In this module, S = sqrt(beta^2 + 4 theta^2) and g = S - beta, with one beta for a and one for all of w.
@@ -32,7 +32,7 @@ def products() -> Claims:
     """With theta = m u, the flow conserves beta = m^2 - u^2, and theta' = -S dL/dtheta.
 
     Here S = m^2 + u^2 = sqrt(beta^2 + 4 theta^2). A reset sets m = sqrt((beta + S)/2) and u = theta/m, which
-    restores beta and leaves theta alone. In p = asinh(2 theta/beta)/2, the flow is p' = -dL/dtheta.
+    restores beta and leaves theta unchanged. In p = asinh(2 theta/beta)/2, the flow is p' = -dL/dtheta.
     """
     m, u = sp.Symbol("m", positive=True), sp.Symbol("u", real=True)
     loss = sp.Function("L")
@@ -54,8 +54,9 @@ def products() -> Claims:
 def conservation() -> Claims:
     """For any data, d, activation pattern and shares, c_S = S(a) - sum_i S(w_i) is conserved.
 
-    Since S' = 4 theta theta'/S = -4 theta dL/dtheta, this is homogeneity: a dL/da = w.dL/dw. It holds for
-    every sample, whatever its label and its share alpha, hence on a slide and under label noise as well.
+    Since S' = 4 theta theta'/S = -4 theta dL/dtheta, this follows from homogeneity: a dL/da = w.dL/dw. It
+    holds for every sample, whatever its label and its share alpha, hence on a slide and under label noise as
+    well.
     """
     i = sp.Symbol("i", integer=True)
     d = sp.Symbol("d", integer=True, positive=True)
@@ -104,7 +105,7 @@ def sliding() -> Claims:
 
 
 def limits() -> Claims:
-    """As beta -> 0, S -> 2 |theta|: the law measures 1-norms. As beta -> infinity, beta g/2 -> theta^2.
+    """As beta -> 0, S -> 2 |theta|, so c_S involves a 1-norm. As beta -> infinity, beta g/2 -> theta^2.
 
     So c_S tends to 2 (|a| - |w|_1) for small betas. For large equal betas beta c_S/2 tends to a^2 - |w|^2,
     the balance of plain weights, and S/beta tends to 1: the flow becomes the plain one, beta times as fast.
@@ -129,11 +130,11 @@ def limits() -> Claims:
 
 
 def distances() -> Claims:
-    """G grows with |theta| from 0 and falls with beta; g(sqrt x) is concave: sum_i g(w_i) >= g(|w|).
+    """As |theta| grows, g grows from 0; as beta grows, g falls. g(sqrt x) is concave: sum_i g(w_i) >= g(|w|).
 
-    The inequality is strict if two coordinates differ from 0: coordinates merge one by one, and each merger
-    of x = w_i^2 > 0 and y > 0 into x + y loses g(sqrt x) + g(sqrt y) - g(sqrt(x + y)) > 0. So balanced
-    starts have g(a) < sum_i g(w_i) at equal betas in d > 1, and with beta_a > beta_w in any d.
+    The inequality is strict if two coordinates differ from 0: merge the coordinates one by one. Merging
+    x = w_i^2 > 0 and y > 0 into x + y lowers the sum by g(sqrt x) + g(sqrt y) - g(sqrt(x + y)) > 0. So
+    balanced starts have g(a) < sum_i g(w_i) at equal betas in d > 1, and with beta_a > beta_w in any d.
     """
     size, x, y = sp.symbols("|theta| x y", positive=True)
     g = sp.Function("g")
@@ -176,8 +177,8 @@ def line_flow() -> Flow:
 def line_invariants() -> Claims:
     """On a side of w = 0, c_S is conserved, and the residual s - a w decays without changing sign.
 
-    If s = 0, (log |w|)' = -C S a^2: w never reaches 0, and a w tends to 0. The map (a, w) -> (-a, -w) carries
-    the flow on one side to the flow on the other, if C and s are equal there.
+    If s = 0, (log |w|)' = -C S a^2: w never reaches 0, and a w tends to 0. If C and s are equal on both
+    sides, the map (a, w) -> (-a, -w) takes the flow on one side to the flow on the other.
     """
     flow, w, s, C = line_flow(), line.w, line.s, line.C
     c = metric(line.a, beta_a) - metric(w, beta_w)

@@ -70,7 +70,7 @@ def success_region(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Z
 
 
 def line_region() -> Claims:
-    """In one coordinate, Sign-In succeeds iff w > 0 and (a >= 0 or g(a) < g(w)); no beta helps w <= 0.
+    """In one coordinate, Sign-In succeeds iff w > 0 and (a >= 0 or g(a) < g(w)); no beta rescues w <= 0.
 
     The proof is in `sign_in.line_invariants` and `sign_in.line_axes`. The population has s = 0 at w < 0, so w
     stays there. If s_neg > 0, the mirrored flow from w < 0 < a reaches w = 0 iff g(a) > g(w), and crosses. So
@@ -88,7 +88,7 @@ def line_region() -> Claims:
 
 
 def common_slope() -> Claims:
-    """All coordinates beyond the target have dL/dw_i = w_i s with one s: population, any d.
+    """On the population in any d, all coordinates outside the target have dL/dw_i = w_i s with the same s.
 
     s = a^2/2 - a sin(theta)/(2 pi rho), and w_1' = S_1 (a (pi - theta)/(2 pi) - w_1 s). Hence
     asinh(beta/(2 |w_i|)) = asinh(beta/(2 |w_i(0)|)) + beta int s, and no w_i changes its sign.
@@ -114,10 +114,10 @@ def _turn(angle: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
 
 
 def dense_region_below() -> Claims:
-    """In d > 1, from a < 0 the population flow reaches a = 0 iff g(a) < sum_i g(w_i). One target coordinate.
+    """In d > 1, from a < 0 the population flow with one target reaches a = 0 iff g(a) < sum_i g(w_i).
 
-    Let c = g(a) - sum_i g(w_i). At a = 0, c <= 0, so c > 0 keeps a < 0 for ever; if c = 0, a and w only
-    vanish together. Let c < 0 and m = -a > 0. Then rho has a positive lower bound, and m decays
+    Let c = g(a) - sum_i g(w_i). At a = 0, c <= 0, so if c > 0, a < 0 forever; if c = 0, a and w can
+    vanish only together. Let c < 0 and m = -a > 0. Then rho has a positive lower bound, and m decays
     exponentially: m' <= -S_a rho^2 m/2. So log |w_i| falls by a bounded amount, theta stays away from pi, k
     has a positive lower bound, and m' <= -S_a rho k reaches m = 0 in finite time.
     """
@@ -144,10 +144,11 @@ def dense_region_above() -> Claims:
 
     a stays > 0, since a' > 0 at a = 0. While w_1 < 0, |w_1| falls, and the curve a = sin(theta)/(pi rho),
     where s = 0, can only be crossed downwards. Below it all other |w_i| grow, so theta falls below pi/2.
-    Above it they fall; were the flow to stay there, its limit would be a = 0, theta = pi or w = 0. But near
-    the former, a falls exponentially faster than any w_i, so it ends up below the curve. Near w = 0, theta
-    would tend to pi, and yet |w_1| falls faster than the other |w_i|. Once w_1 >= 0, it grows near w = 0, and
-    a near a = 0, and L has no critical point but the target there; the law keeps a and w bounded.
+    Above it they fall. If the flow stayed there, its limit would be either (a = 0, theta = pi) or w = 0. But
+    near a = 0, theta = pi, a falls exponentially faster than any w_i, so it ends up below the curve. Near
+    w = 0, theta would tend to pi, and yet |w_1| falls faster than the other |w_i|. Once w_1 >= 0, w_1 grows
+    near w = 0, a grows near a = 0, and L has no critical point there except the target. Conservation of c
+    keeps a and w bounded.
     """
     u, delta = sp.symbols("u delta", positive=True)
     back = sp.pi - sp.atan(u)  # theta in (pi/2, pi)
@@ -178,11 +179,12 @@ def dense_region_above() -> Claims:
 def several_targets() -> Claims:
     """For k target coordinates, v_i = 1/sqrt k, the region in d > 1 is the same.
 
-    Across the target lie the w_i with v_i = 0, and D = w_j - w_1 for two target weights. (log D)' has no
-    pole, so D never changes its sign, and it is at most of order |s| + |a|. So from a < 0, log |D| falls by a
-    bounded amount, as log |w_i| does. Near a = 0, theta = pi, to first order in a and delta = pi - theta, all
-    of them grow: (log D)' and (log |w_i|)' are S a delta/(2 pi rho), each with its own S. Near w = 0 every S
-    is about beta_w, and the plain flow's reasons apply.
+    The part of w orthogonal to v is made up of the w_i with v_i = 0 and of differences D = w_j - w_1 of
+    target weights. (log D)' has no pole, so D never changes its sign, and (log D)' is at most of order
+    |s| + |a|. So from a < 0, log |D| falls by a bounded amount, as log |w_i| does. Near a = 0, theta = pi, to
+    first order in a and delta = pi - theta, all D and w_i grow: (log D)' and (log |w_i|)' are
+    S a delta/(2 pi rho), each with its own S. Near w = 0 every S is about beta_w, and the argument for the
+    plain flow applies.
     """
     first, other, s, v = sp.symbols("w_1 w_j s v", real=True)
     size, delta, k = sp.symbols("a delta k", positive=True)
@@ -204,7 +206,7 @@ def several_targets() -> Claims:
 
 
 def limit_state() -> Claims:
-    """At the target a rho = 1, w = rho v, and g(a) - k g(rho/sqrt k) = c, which has one root; k targets.
+    """With k targets, the limit has a rho = 1, w = rho v and g(a) - k g(rho/sqrt k) = c, which has one root.
 
     The left side grows with a. In x = g(a), the second term h(x) falls and is convex, so x - h(x) - c is
     concave, and Newton's method converges monotonically from any point below the root.

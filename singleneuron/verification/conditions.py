@@ -88,7 +88,7 @@ The function returns a number or, for bool, a pair (is true, is false), with bot
 
 @dataclass(frozen=True)
 class Atom:
-    """A single comparison; called with values for its names, it returns the left minus the right side.
+    """A single comparison; called with values for its names, it returns its left side minus its right side.
 
     Whether the comparison is true, false or undefined can change only where the sign of this difference
     changes, or where the difference becomes NaN.
@@ -113,7 +113,7 @@ class Atom:
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition on a start; called with values for its names, it returns for which starts it is true.
+    """A condition on a start; called with values for its names, it returns whether it is true for each start.
 
     Attributes
     ----------
@@ -131,11 +131,11 @@ class Condition:
     _evaluate: Callable[[NamedValues], Any]
 
     def __call__(self, values: NamedValues) -> NDArray[np.bool_]:
-        """Return for which starts the condition is true, (B,)."""
+        """Return whether the condition is true for each start, (B,)."""
         return self._truth(values)[0]
 
     def undefined(self, values: NamedValues) -> NDArray[np.bool_]:
-        """Return for which starts the condition is neither true nor false, (B,)."""
+        """Return whether the condition is neither true nor false for each start, (B,)."""
         true, false = self._truth(values)
         return ~(true | false)
 
@@ -203,7 +203,7 @@ def _atoms(node: ast.Compare) -> list[Atom]:
 
 def _build(node: ast.expr) -> _Part:
     """Return the type and the evaluator of a node; raise ValueError for any other syntax."""
-    # Over 50 lines: kept in one piece, this allowlist shows at a glance what a condition may contain.
+    # This function is long: kept in one piece, this allowlist shows at a glance what a condition may contain.
     match node:
         case ast.Constant(value=bool() as truth):
             return bool, lambda values: (truth, not truth)

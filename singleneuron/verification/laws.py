@@ -1,4 +1,4 @@
-"""Compare laws with integration: the values that formulas give for random starts, with solutions of the ODE.
+"""Compare laws with integration: check the values that formulas give for random starts against the ODE.
 
 Each comparison takes a number of starts and a seed. It reports the largest error, in units of the
 integrator's tolerance or, for a law to leading order, of the size of the terms that the law neglects.

@@ -26,8 +26,8 @@ T_END = 1e4
 SHARE, LEAD, DENSE_TIMES = 0.05, 0.02, (100.0, 1000.0)
 """Settings of gradient descent on samples.
 
-`SHARE` is step size times curvature. In `train_dense`, `LEAD` is the fraction by which the largest |w_i| must
-exceed the others, and `DENSE_TIMES` are the training times to try.
+`SHARE` is the step size times the curvature. In `train_dense`, `LEAD` is the fraction by which the largest
+|w_i| must exceed the others, and `DENSE_TIMES` are the training times to try.
 """
 TIP = 1e-9
 """|w| below which the direction of w is unreliable for a neuron with a < 0."""

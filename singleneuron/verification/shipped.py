@@ -42,7 +42,7 @@ NESTED = ("The one-coordinate region is never left", "IMP within WR within LRR")
 
 
 def _theorems() -> tuple[Statement, ...]:
-    # Over 50 lines: statements are data, and similar ones are easiest to read side by side.
+    # This function is long: statements are data, and similar ones are easiest to read side by side.
     wide = [Setting(d=d) for d in (2, 10, 1000)]
     dense = Claim(algorithm="lrr", success="a0 > 0", rate=0.5)
     last = Claim(algorithm="imp", success="a0 > 0 and w1 > 0", rate=0.25)
@@ -100,7 +100,7 @@ def _theorems() -> tuple[Statement, ...]:
 
 
 def _unbalanced() -> tuple[Statement, ...]:
-    # Over 50 lines, for the same reason as `_theorems`.
+    # This function is long for the same reason as `_theorems`.
 
     # Smaller weights make the slow manifold less stiff; the regions and rates do not depend on the scale.
     plane = Setting(d=2, init="independent", scale=0.7)

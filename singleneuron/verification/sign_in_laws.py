@@ -1,4 +1,4 @@
-"""Laws of Sign-In, compared with integration: the conserved balance, and the limit of a success."""
+"""Laws of Sign-In, compared with integration: the conserved balance, and the limit of successful flows."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,13 @@ PRODUCTS = (
 )
 """Sign-In with equal betas, and with either beta the larger one."""
 LATE = 400.0
-"""Time at which flows from a > 0 are at their limit, within a small part of a tolerance."""
+"""By this time, flows from a > 0 have reached their limit to within a small fraction of the tolerance."""
 
 
 def balances(starts: int, seed: int) -> Law:
     """Compare the balance S(a) - sum_i S(w_i) at four times with that of the start, in d = 3.
 
-    The balance is negative: at any other, the integrator itself relies on the law.
+    The balances are negative, since for other balances the integrator itself relies on this law.
     """
     times, rng = np.array([0.5, 1.0, 2.0, 5.0]), generator(seed)
     w, kind = rng.standard_normal((starts, 3)), np.arange(starts) % len(PRODUCTS)
@@ -62,7 +62,7 @@ def line_limits(starts: int, seed: int) -> Law:
 def plane_limits(starts: int, seed: int) -> Law:
     """Compare the limit a rho = 1, w = rho v of successes in d = 3, at any balance, with flows at t = 400.
 
-    At the start 0.7 < a < 2, 0.7 < |w| < 1.2, and the angle to the target is below 2.
+    The starts have 0.7 < a < 2, 0.7 < |w| < 1.2, and an angle to the target below 2.
     """
     rng = generator(seed)
     theta, rho, turn = rng.uniform(0.1, 2.0, starts), rng.uniform(0.7, 1.2, starts), rng.uniform(0, 7, starts)

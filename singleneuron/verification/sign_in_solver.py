@@ -1,6 +1,6 @@
 """The independent solver for Sign-In: LSODA on the factors m and u of every weight, from the loss alone.
 
-It uses neither the metric, nor the conserved law, nor the coordinates of the kernels. As in
+It uses neither the metric, nor the conservation law, nor the coordinates of the kernels. As in
 `reference_solver`, theory gives the limit from the state at the end of the integration.
 """
 

@@ -41,7 +41,8 @@ def sign_in_statements() -> tuple[Statement, ...]:
 
     References
     ----------
-    Gadhikar, Jacobs, Zhou & Burkholz, NeurIPS 2025, whose claims about one coordinate they make precise.
+    Gadhikar, Jacobs, Zhou & Burkholz, NeurIPS 2025. The statements make its claims about one coordinate
+    precise.
     """
     return (_line(), _no_beta(), _space(), _equal_betas(), _table())
 

@@ -23,7 +23,7 @@ MOST_NUMBERS = 10**7
 
 
 class Setting(BaseModel):
-    """The runs that a claim is about: the problem, and the law of the starts.
+    """The runs that a claim is about: the problem, and the distribution of the starts.
 
     If n is set, each run draws its own n samples, and trains on them at every level.
 
@@ -32,7 +32,7 @@ class Setting(BaseModel):
     d, targets : int
         Number of coordinates, and number of those that the target uses.
     init : {'balanced', 'independent'}
-        Law of the starts, drawn by `balanced_starts` or `independent_starts`.
+        Distribution of the starts, drawn by `balanced_starts` or `independent_starts`.
     scale : float
         Factor applied to all weights of a start, > 0.
     n : int | None
@@ -125,7 +125,7 @@ class Claim(BaseModel):
     imp : {'keep', 'rebalance'}
         What IMP and WR do with the outer weight a after pruning.
     rewind_time : float | None
-        The time that WR rewinds to.
+        The time to which WR rewinds.
     success : str | None
         Condition on a start that holds iff the algorithm succeeds.
     rate : float | None
@@ -189,7 +189,7 @@ class Experiment:
     claims : tuple[Claim, ...]
         The claims.
     nested : bool
-        Whether the algorithm of each claim must succeed from every start from which the previous one does.
+        Whether the algorithm of each claim must succeed wherever that of the previous claim does.
     weight : int
         Weight of the experiment when the statement's runs are divided among all its experiments.
     """

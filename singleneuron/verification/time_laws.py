@@ -15,7 +15,7 @@ from singleneuron.verification.laws import ODE, RTOL, compare, start_values
 
 
 def flip_times(starts: int, seed: int) -> Law:
-    """Compare the time at which w_1 changes sign with a series for it in z = theta(0) - pi/2.
+    """Compare the time at which w_1 changes sign with its series in z = theta(0) - pi/2.
 
     For balanced starts with a > 0 the series is 4 z + (4/pi) z^2 + (2/3 + 16/(3 pi^2)) z^3, with an error of
     at most 2 z^4.

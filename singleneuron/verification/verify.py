@@ -54,7 +54,7 @@ def verdicts(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Iterator[Verdict]:
-    """Reach a verdict on one statement after the other.
+    """Reach a verdict on one statement after another.
 
     In addition to the starts that are drawn, a quarter as many (at most 20,000) are placed beside the
     boundaries of each stated region. Statements about the same setting share its runs. A law that costs more
@@ -65,9 +65,9 @@ def verdicts(
     statements : Sequence[Statement]
         The statements.
     runs : int or None
-        Starts per statement, >= 100, drawn at random as its setting specifies. None: 1,000,000, or per
-        setting 4,000 for training on samples in d > 1 and 10,000 for Sign-In, where a shipped statement never
-        gets more.
+        Starts per statement, >= 100, drawn at random as its setting specifies. None: 1,000,000, except for
+        two kinds of setting: 4,000 for training on samples in d > 1, and 10,000 for Sign-In. In such a
+        setting, a shipped statement never gets more.
     seed : int
         Seed of all random draws, >= 0.
     progress : Progress or None
@@ -149,7 +149,7 @@ def brief(verdict: Verdict, seconds: float) -> str:
     verdict : Verdict
         The verdict.
     seconds : float
-        The time that it took.
+        The time that the verdict took.
 
     Returns
     -------

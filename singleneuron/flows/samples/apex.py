@@ -1,16 +1,17 @@
-"""The apex w = 0, where all hyperplanes meet: whether, and how, a sample flow that arrives there leaves it.
+"""The apex w = 0, where all hyperplanes meet: whether and how a sample flow leaves it after arriving there.
 
-Next to w = 0 the flow is w' = a b_S, which is piecewise constant, so its paths are polygons. A path that
-arrives at 0 is continued straight across, from w to -w. If 0 lies outside the convex hull of the fields
-a b_S, let g be the point of the hull nearest to 0. Every field f in the hull has f.g >= |g|^2, so w.g grows
-along every path: it is negative on arrival and positive beyond 0, so the path cannot come back. A path that
-does come back proves that the hull contains 0. The flow then stays at w = 0, and the neuron is dead.
+Next to w = 0 the flow is w' = a b_S, where b_S is the b of the cell (see `cells`). This velocity is piecewise
+constant, so paths are polygons. A path that arrives at 0 is continued straight across, from w to -w. If 0
+lies outside the convex hull of the fields a b_S, let g be the point of the hull nearest to 0. Every field f
+in the hull has f.g >= |g|^2, so w.g grows along every path: it is negative on arrival and positive beyond 0,
+so the path cannot come back. A path that does come back proves that the hull contains 0. The flow then stays
+at w = 0, and the neuron is dead.
 
 The flow has several continuations if several rays lead away from w = 0, or if one ray does although the hull
 contains 0, so that w may also stay. Going straight across is then a convention. Gradient descent, which
-overshoots, usually agrees with this convention: with small steps, which hop to and fro across the slides of
-the flow, descent ended elsewhere than the flow from 1 of 5,100 starts (a > 0, d = 2, n = 10 to 50, noise 1),
-and from 7 of 5,683 in another draw.
+overshoots, usually agrees with this convention. With small steps, which hop to and fro across the slides of
+the flow, descent did not end where the flow did for 1 of 5,100 starts (a > 0, d = 2, n = 10 to 50, noise 1),
+and for 7 of 5,683 starts in another draw.
 """
 
 import math

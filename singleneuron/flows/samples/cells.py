@@ -18,7 +18,8 @@ from singleneuron.kernels.vectors import add, dot
 from singleneuron.problem.arguments import Array
 
 OFF, ON, SLIDING = 0, 1, 2
-# Entries of `Cell.counts`: how many hyperplanes are slid in, how many are on, how often A and b were updated.
+# Entries of `Cell.counts`: how many hyperplanes are in the slide, how many are ON, and how often A and b were
+# updated.
 SLID, ACTIVE, UPDATES = 0, 1, 2
 SHARE_SLACK = 1e-12
 """How far outside [0, 1] rounding may carry a sample's share while the flow slides in its hyperplane."""

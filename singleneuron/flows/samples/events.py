@@ -61,7 +61,7 @@ def bend_of(dense):
 
 @routine
 def next_event(planes, cell, watch, y, dense, bend, coefficients):
-    """Return (fraction, kind, which) of the first event in the step, or (NEVER, NOTHING, 0) if none is."""
+    """Return (fraction, kind, which) of the first event in the step; if none occurs, (NEVER, NOTHING, 0)."""
     best, which = first_reached(planes, cell, watch, y, dense, bend, coefficients)
     kind = REACHED if best < NEVER else NOTHING
     if cell.counts[SLID] > 0:
@@ -73,9 +73,9 @@ def next_event(planes, cell, watch, y, dense, bend, coefficients):
 
 @routine
 def first_reached(planes, cell, watch, y, dense, bend, coefficients):
-    """Return (fraction, which) of the first hyperplane reached in the step, or (NEVER, 0) if none is.
+    """Return (fraction, which) of the first hyperplane reached in the step, or (NEVER, 0) if none is reached.
 
-    A hyperplane farther from the chord than the path bends cannot be reached: no root is sought for it.
+    The path stays within `bend` of its chord, so no root is sought for hyperplanes farther away than that.
     """
     best, which = NEVER, 0
     rho = math.sqrt(dot(y[1:], y[1:]))

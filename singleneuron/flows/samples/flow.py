@@ -28,7 +28,7 @@ from singleneuron.kernels.vectors import dot, fill, put
 from singleneuron.problem.status import TINY_NORM
 
 BUDGET = 200_000
-"""Most steps that a trajectory may take. If it needs more, it is too stiff for an explicit method: FAILED."""
+"""Most steps that a trajectory may take. One that needs more is too stiff for an explicit method: FAILED."""
 
 
 class Options(NamedTuple):
@@ -44,8 +44,9 @@ class Options(NamedTuple):
 @kernel()
 def follow(planes, options, y, c, times, path, shares, log, cell, watch, coefficients, work):
     """Follow one trajectory; return (reason, t, events, ambiguous, fate) and leave its last state in y."""
-    # Over 50 lines: this is the loop of an integrator, and every branch reads and writes its dozen local
-    # variables (step size, spacing of events, counters). Parts that need only a few of them are routines.
+    # This function is long: it is the loop of an integrator, and every branch reads and writes its dozen
+    # local variables (step size, spacing of events, counters). Parts that need only a few of them are
+    # separate routines.
     k, k_within, y1, dense, scratch = work
     t, t_end, filled, events, ambiguous = 0.0, times[-1], 0, 0, False
     spacing, gap, calm, rejected = math.inf, 0.0, 0, False

@@ -162,10 +162,10 @@ def limit_of(planes, cell, watch, y, c, close, goal):
     |grad L|^2 >= 2 a^2 lambda (L - L*), where lambda is the smallest positive eigenvalue of P A P. The
     remaining path is therefore no longer than sqrt(2 (L - L*)/lambda)/min|a|, and the flow stays in its cell
     if no event lies within that length. This proves nothing if the critical point is on the edge of the cell
-    (common with fewer samples than coordinates). So y also counts as certain if this bound is below `close`.
+    (common with fewer samples than coordinates). So a bound below `close` also counts as proof.
     The exception is w tending to 0: another cell may then lead away from the critical point (see `fades`).
     """
-    # Over 50 lines: one proof, whose cases share the eigenvectors and the sums over them.
+    # This function is long: it is one proof, whose cases share the eigenvectors and the sums over them.
     d = y.size - 1
     a, w = y[0], y[1:]
     A, b, target = np.empty((d, d)), np.empty(d), np.empty(d)
@@ -250,7 +250,7 @@ def at_rest(cell, y, rate, c):
 def at_apex(planes, cell, watch, y, c):
     """Return EVENT if a neuron next to w = 0 dies, MOVED if y or its cell changed, else MOVING or FAILED."""
     if c == 0.0:
-        # w and a tend to 0 together, and never reach it.
+        # w and a tend to 0 together but never reach it.
         dies = comes_back(planes, cell, watch, y) or (y[0] > 0.0 and fades(planes, cell, y))
         return EVENT if dies else MOVING
     end, changed = pass_apex(planes, cell, watch, y)

@@ -1,4 +1,4 @@
-"""Sliding in hyperplanes (Filippov): decide in which ones, and compute the multipliers and the flow there.
+"""Sliding in hyperplanes (Filippov): decide which ones, and compute the multipliers and the flow in them.
 
 w' jumps by a y_i x_i/n across w.x_i = 0. If a y_i > 0, the flow crosses. If a y_i < 0, both sides may push
 towards the hyperplane, and the flow then slides in it. Let J be the hyperplanes in which w lies, and g = a r

@@ -2,7 +2,7 @@
 
 Every weight is a product theta = m u. With g = dL/dtheta, a step is m -= rate u g, u -= rate m g, so that
 theta -= rate S g - rate^2 g^2 theta, where S = m^2 + u^2: to first order, a step along the Sign-In flow.
-But beta = m^2 - u^2 becomes beta (1 - rate^2 g^2). A reset restores it, and leaves theta as it is:
+However, beta = m^2 - u^2 becomes beta (1 - rate^2 g^2). A reset restores beta and leaves theta unchanged:
 m = sqrt((beta + S)/2) and u = theta/m, with S = sqrt(beta^2 + 4 theta^2).
 """
 
@@ -51,7 +51,7 @@ def descend(look, problem, theta, betas, steps_at, rate, reset_every, limit, tol
 
     ``look(problem, theta, betas, done, tolerance, gradient)`` fills the gradient. It returns whether theta is
     within tolerance, why a trajectory to the limit ends here (END if it goes on), and whether the gradient
-    depends on nothing but theta. reset_every = 0: only at the start.
+    depends on nothing but theta. If reset_every = 0, m and u are set only at the start.
     """
     m, u, gradient, then = work
     filled, since, done, still = 0, -1, 0, 0
@@ -70,7 +70,7 @@ def descend(look, problem, theta, betas, steps_at, rate, reset_every, limit, tol
         if not finite:
             why = FAILED
             break
-        # A reset changes m and u, so a trajectory at rest has to stay at rest after one as well.
+        # A reset changes m and u, so a trajectory at rest must also stay at rest after a reset.
         still = still + 1 if steady and not moved else 0
         if still > reset_every:
             why = CERTAIN if limit else END
@@ -84,7 +84,7 @@ def descend(look, problem, theta, betas, steps_at, rate, reset_every, limit, tol
 
 @routine
 def is_dead(theta, rho, betas):
-    """Return whether a < 0 and w is negligible, in its norm rho and in the distances of the conserved law."""
+    """Return whether a < 0 and w is negligible, both in its norm rho and in its distances from 0."""
     if rho > TINY_NORM or theta[0] > -DEAD_RATIO * rho:
         return False
     lead = 0.0
@@ -97,7 +97,7 @@ def is_dead(theta, rho, betas):
 
 @routine
 def look_population(problem, theta, betas, done, tolerance, gradient):
-    """Look at a state on the population; `problem` is the unit vector along mask * v, and nu = |mask * v|."""
+    """Examine a state on the population; `problem` is the unit vector along mask * v, and nu = |mask * v|."""
     target, nu = problem
     w, dw = theta[1:], gradient[1:]
     p = dot(w, target)
@@ -115,7 +115,7 @@ def look_population(problem, theta, betas, done, tolerance, gradient):
 
 @routine
 def look_samples(problem, theta, betas, done, tolerance, gradient):
-    """Look at a state on samples, with new noise on their labels."""
+    """Examine a state on samples, with new noise on their labels."""
     x, xt, y, noise, z, label_noise, seed, trajectory = problem
     if label_noise > 0.0:
         normals(seed, trajectory, done, label_noise, noise)
@@ -167,7 +167,7 @@ def _descend_samples(x, xt, y, label_noise, seed, trajectory, betas, options, pa
 
 
 def _prepare(a: Array, w: Array, steps_at: NDArray[np.int64]) -> tuple[NDArray[np.int64], tuple]:
-    """Return the checked steps and the outputs of `make_outputs`, the end states being set to the starts."""
+    """Return the checked steps, and the outputs of `make_outputs` with the end states set to the starts."""
     steps_at, outputs = make_outputs(len(w), steps_at, 1 + np.shape(w)[1])
     outputs[1][:, 0], outputs[1][:, 1:] = a, w
     return steps_at, outputs
@@ -207,7 +207,7 @@ def descend_population(
     beta_a, beta_w : float
         m^2 - u^2 of `a`, and of every coordinate of w, at the start and after a reset; > 0.
     reset_every : int | None
-        Reset m and u after every so many steps; None for only at the start.
+        Reset m and u after every `reset_every` steps; None: set them only at the start.
     tolerance : float
         A state with max(|a rho - 1|, theta) up to this counts as having reached the target.
     limit : bool

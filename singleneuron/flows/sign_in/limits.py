@@ -96,8 +96,9 @@ def balanced_size(p, target, c, near):
 def silent_rest(p, A, y):
     """Return a bound on how far w still moves if b = 0 and a tends to 0, or inf if there is none.
 
-    dw/da = a D A w/(S(a) w.A w) there. As long as w moves by less than a hundredth, of |w|, of D A w and of
-    w.A w, the bound's factor 2 covers the change of this ratio, so the bound is valid if it is that small.
+    In that case dw/da = a D A w/(S(a) w.A w). The bound contains a factor 2 to allow for changes of this
+    ratio. The factor suffices while w moves by so little that |w|, D A w and w.A w change by less than a
+    hundredth. If the bound does not guarantee this, inf is returned.
     """
     a, w = y[0], y[1:]
     push = np.empty(w.size)
@@ -119,14 +120,15 @@ def silent_rest(p, A, y):
 def limit_in_cell(planes, p, watch, y, c, tolerance, goal):
     """Return whether y is certain to tend to the critical point of its cell, and the distance |u - u*|.
 
-    `goal` is set to that point, or to y where nothing but the path determines it. In a cell, L is quadratic
-    in u = a w with a minimiser u*. The flow is the gradient flow of L in the metric G = diag(S), and its
-    energy -dL/dt is at least beta_w |P dL/dw|^2 >= 2 beta_w a^2 lambda (L - L*). So its remaining length in
-    the norm of G^-1 is at most sqrt(2 (L - L*)/(beta_w lambda))/min|a|, and R, its length proper, at most
-    sqrt(max S) times that, where max S grows by at most 2 R. The flow stays in its cell if no event lies
-    within R; as in `limits.limit_of`, y also counts as certain if R is far below the tolerance.
+    `goal` is set to that point, or to y if the point depends on the path taken. In a cell, L is quadratic in
+    u = a w with a minimiser u*. The flow is the gradient flow of L in the metric G = diag(S), and L falls at
+    the rate -dL/dt, which is at least beta_w |P dL/dw|^2 >= 2 beta_w a^2 lambda (L - L*). So the remaining
+    path has a length of at most sqrt(2 (L - L*)/(beta_w lambda))/min|a| in the norm of G^-1. Its Euclidean
+    length R is at most sqrt(max S) times that, where max S grows by at most 2 R. The flow stays in its cell
+    if no event lies within R; as in `limits.limit_of`, y also counts as certain if R is far below the
+    tolerance.
     """
-    # Over 50 lines: one proof, whose cases share the eigenvectors and the sums over them.
+    # This function is long: it is one proof, whose cases share the eigenvectors and the sums over them.
     cell = p.cell
     d, a, w = y.size - 1, y[0], y[1:]
     A, b, target = np.empty((d, d)), np.empty(d), np.empty(d)

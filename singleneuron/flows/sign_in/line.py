@@ -3,7 +3,7 @@
 On either side of w = 0, a' = S_a C w (s - a w) and w' = S_w C a (s - a w), with the C and s of that side and
 the metric S = sqrt(beta^2 + 4 theta^2) >= beta > 0 of each weight. The distance g = S - beta grows with
 |theta|, and g_a' = 4 C a w (s - a w) = g_w'. So c = g(a) - g(w) is conserved, on both sides of w = 0.
-The product obeys (a w)' = C (S_w a^2 + S_a w^2) (s - a w): it always moves to s. The cases are:
+The product obeys (a w)' = C (S_w a^2 + S_a w^2) (s - a w), so it always moves towards s. The cases are:
 
 - c > 0: g(a) >= c, so `a` keeps its sign and |a| >= a_0, where g(a_0) = c. If a w has the sign of s, it keeps
   it, and w never reaches 0. If it has the opposite sign, its speed is at least C beta_w a_0^2 |s|, so it
@@ -11,17 +11,18 @@ The product obeys (a w)' = C (S_w a^2 + S_a w^2) (s - a w): it always moves to s
   C > 0 and a w s < 0. There w' = beta_w C a s with the C and s of the other side. If it leads onto that side,
   w crosses; then a w has the sign of that side's s, so w does not return. Otherwise w sticks at 0.
 - c = 0: `a` and w can only reach 0 together, at the saddle (0, 0), where they decay like
-  exp(-C |s| sqrt(beta_a beta_w) t), or more slowly if s = 0. It takes for ever, and both keep their signs.
+  exp(-C |s| sqrt(beta_a beta_w) t), or more slowly if s = 0. This takes forever, and both keep their signs.
 - c < 0: g(w) >= -c, so w keeps its sign. If a w s < 0, `a` passes 0, where a' = beta_a C w s, and then a w
-  goes to s. A start at a = 0 does the same.
-- A start at w = 0 stays, because phi'(0) = 0. A start on a side with C = 0 stays as well.
+  tends to s. A start at a = 0 does the same.
+- A start at w = 0 stays there, because phi'(0) = 0. A start on a side with C = 0 does not move either.
 
-These are the cases of plain weights, but for the definition of c, so `problem.status.line_status` applies.
+Except for the definition of c, plain weights have the same cases, so `problem.status.line_status` applies.
 
-The conserved law leaves one ODE, for p_w = asinh(2 w/beta_w)/2 if c >= 0, with p_w' = C a (s - a w), and for
-p_a if c < 0. The other weight keeps its sign; its size follows from g, to which |c| is added, so no digits
-cancel. c cannot drift, and a start with c = 0 cannot miss the saddle. If theta >> beta, p is a logarithm, so
-the ODE stays smooth where a weight passes 0. The solver uses max(1, beta) p, which is theta if theta << beta.
+The conservation law leaves one ODE, for p_w = asinh(2 w/beta_w)/2 if c >= 0, with p_w' = C a (s - a w), and
+for p_a if c < 0. The other weight keeps its sign; its size follows from g, to which |c| is added, so no
+digits cancel. c cannot drift, and a start with c = 0 cannot miss the saddle. If theta >> beta, p is a
+logarithm, so the ODE stays smooth where a weight passes 0. The solver uses max(1, beta) p, which is theta if
+theta << beta.
 """
 
 import math
@@ -50,7 +51,7 @@ from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Line
 
 # Further parameters: beta of the weight in y, beta and sign of the other weight, the root of |c|, the factor
-# y/p of the coordinate, and how near to its target `approach` finishes a trajectory; 0 for never.
+# y/p of the coordinate, and the distance from the target at which `approach` takes over; 0 for never.
 OWN, OTHER, SIGN, ROOT, UNIT, NEAR, PARAMETERS = range(6, 13)
 NEAR_PER_ROOT = 0.1
 """`approach` takes over within NEAR_PER_ROOT sqrt(rtol) of the target; its error is of second order."""
@@ -58,9 +59,9 @@ NEAR_PER_ROOT = 0.1
 
 @routine
 def weights(y, p):
-    """Return (own, other): the weight with the coordinate y, and the weight that the conserved law gives."""
+    """Return (own, other): the weight with the coordinate y, and the weight that conservation of c gives."""
     x = math.sinh(y / p[UNIT])
-    # The square root of |c| + g(own), as g = 2 beta x^2 underflows where the weights do not.
+    # `root` is sqrt(|c| + g(own)). It is computed without g = 2 beta x^2, which may underflow.
     root = math.hypot(p[ROOT], math.sqrt(2.0 * p[OWN]) * x)
     own = p[OWN] * x * math.sqrt(1.0 + x * x)
     return own, 0.5 * p[SIGN] * root * math.hypot(root, math.sqrt(2.0 * p[OTHER]))
@@ -105,7 +106,7 @@ def remaining(y, own, other, p):
 
 @routine
 def gauge(y, p, g):
-    """Fill g as `line.measure` does; near the target, it is also an event that `approach` takes over."""
+    """Fill g as `line.measure` does; near the target, the point where `approach` takes over is an event."""
     own, other = weights(y[0], p)
     if p[NEGATIVE] > 0.0:
         measure(own, other, p, g)

@@ -5,21 +5,21 @@ Let theta be the angle between w and the target v, rho = |w|, and nu = |v| <= 1.
     dL/da = a rho^2/2 - rho k(theta),    dL/dw_i = s w_i - a (pi - theta)/(2 pi) v_i,
 
 with s = a^2/2 - a sin(theta)/(2 pi rho). The metric S is not invariant under rotations, so (a, rho, theta) do
-not suffice, but few unknowns do:
+not suffice, but a few unknowns do:
 
-- All weights across the target, those with v_i = 0, have the same s. For each of them,
+- All off-target weights (those with v_i = 0) have the same s. For each of them,
   z_i = asinh(beta/(2 |w_i|)) grows by the same amount. They are therefore functions of the largest one, W:
   |w_i| = W/(C_i + D_i S(W)), where C_i = cosh(z_i - z_W) and D_i = sinh(z_i - z_W)/beta are constant.
 - The target weights w_1, ..., w_k have equal v_i. Their differences w_j - w_1 grow and fade at a finite
   relative rate, so they keep their signs.
 
-The unknowns are a, w_1, log W and log |w_j - w_1|: three for one target weight. The part of w orthogonal to v
-consists of W and the differences. The logarithms keep its relative precision, and with it that of pi - theta,
-however small it becomes.
+The unknowns are a, w_1, log W and log |w_j - w_1|: three for one target weight. W and the differences
+determine the part of w orthogonal to v. The logarithms preserve the relative precision of this part, and thus
+of pi - theta, however small it becomes.
 
 Near the saddle a = 0, theta = pi, the flow is slow. There `a` decays at the rate S(a) rho^2/2 to
-2 k(theta)/rho, which is of order (pi - theta)^3, and the time to leave is inversely proportional to it. An
-absolute tolerance would allow errors of that size. Therefore a and w_1 are stored in a unit so small that
+2 k(theta)/rho, which is of order (pi - theta)^3; the time to leave is inversely proportional to this value.
+An absolute tolerance would allow errors of that size. Therefore a and w_1 are stored in a unit so small that
 only the relative tolerance counts.
 
 c = S(a) - beta_a - sum_i (S(w_i) - beta_w) is conserved. If c >= 0, `a` keeps its sign and is computed from c
@@ -102,7 +102,7 @@ def enter(a, w, v, c, betas, lost, tolerance, near, y, p):
 
 @routine
 def set_ratios(w, v, largest, beta, ratios):
-    """Set C, D and e^(z_W - z_i) of every weight across the target that is not 0."""
+    """Set C, D and e^(z_W - z_i) of every off-target weight that is not 0."""
     n, metric = 0, metric_of(largest, beta)
     for i in range(w.size):
         if v[i] == 0.0 and w[i] != 0.0:
@@ -144,7 +144,7 @@ def leave(y, p, w, v, reason, t, filled, times, limit, record, path, end):
             approach(y, p, times[i] - t, later)
             outer(later, p, w, v, path[i])
         elif reason == EVENT:
-            # w is so small that its metric is beta_w, and that it fades at the rate beta_w a^2/2.
+            # w is so small that its metric is beta_w; it therefore fades at the rate beta_w a^2/2.
             fade = math.exp(-0.5 * p[0][BETA_W] * end[0] * end[0] * (times[i] - t))
             for j in range(w.size):
                 path[i, 1 + j] *= fade
@@ -198,7 +198,7 @@ def population_flow(
     ----------
     a, w : Array
         (B,) and (B, d) starts, 0 at pruned weights, but not w = 0. A start whose only weight is the one
-        target weight stays on a line. It is one of `sign_in.line`, not of this flow.
+        target weight stays on a line: use `sign_in.line` for it.
     v : Array
         (d,) the target, 0 where it is pruned. Its other entries are equal, and |v| <= 1.
     beta_a, beta_w : float

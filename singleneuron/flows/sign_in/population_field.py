@@ -6,11 +6,11 @@ from singleneuron.kernels.compiling import routine
 from singleneuron.kernels.philox import TWO_PI
 from singleneuron.problem.status import TINY_NORM
 
-# Unknowns: a and the first target weight, both multiplied by UNIT; the logarithm of the largest weight across
-# the target; then the logarithms of the differences of the target weights from the first.
+# Unknowns: a and the first target weight, both multiplied by UNIT; the logarithm of the largest off-target
+# weight; then the logarithms of the differences of the target weights from the first.
 A, FIRST, LOG_LARGEST = range(3)
 
-# Rows of `ratios`: C, D and e^(-(z - z_max)) of each weight across the target.
+# Rows of `ratios`: C, D and e^(-(z - z_max)) of each off-target weight.
 COSH, SINH, FADE = range(3)
 
 # Numbers: the betas; the sign of a if c >= 0 (else 0); c; UNIT and its inverse; an entry of the target;
@@ -46,7 +46,7 @@ def weights(y, p):
     y
         (2 + max(k, 1),) state.
     p
-        Numbers; ratios (3, n) of the n weights across the target; signs (k,) of the differences of target
+        Numbers; ratios (3, n) of the n off-target weights; signs (k,) of the differences of target
         weights; and an array (k,), which is filled with the target weights.
     """
     numbers, ratios, signs, targets = p
@@ -91,7 +91,7 @@ def spread(y, numbers, signs, targets, norm):
 
 @routine
 def angle(along, norm, lost):
-    """Measure w and its angle theta to the target, precisely also near theta = pi.
+    """Measure w and its angle theta to the target, accurately even near theta = pi.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """The Sign-In gradient flow of n samples in d > 1 coordinates: event-driven, with Filippov sliding.
 
-It follows the plan of the plain flow (`singleneuron.flows.samples`) and shares its cells, its hyperplanes and
-its search for crossings. The field, the slides and the limits are those of the metric.
+It is computed like the plain flow (`singleneuron.flows.samples`), whose cells, hyperplanes and search for
+crossings it shares. The field, the slides and the limits depend on the metric and are specific to Sign-In.
 """
 
 import math
@@ -45,7 +45,7 @@ from singleneuron.problem.status import TINY_NORM
 
 @routine
 def restore(p, y, c):
-    """Remove the drift of a step: put w back on its slide and, if c >= 0, let `a` obey the conserved law.
+    """Remove the drift of a step: put w back on its slide and, if c >= 0, set `a` so that c is conserved.
 
     If c >= 0, a never passes 0, but near w = 0 a drift of c could make it do so.
     """
@@ -59,8 +59,8 @@ def restore(p, y, c):
 @kernel()
 def follow_metric(planes, p, options, y, c, times, path, watch, coefficients, work):
     """Follow one trajectory; return (reason, t, events, ambiguous, fate) and leave its last state in y."""
-    # Over 50 lines: this is the loop of an integrator, as in `samples.flow.follow`, and every branch reads
-    # and writes its dozen local variables.
+    # This function is long: it is the loop of an integrator, as in `samples.flow.follow`, and every branch
+    # reads and writes its dozen local variables.
     k, k_within, y1, dense, scratch = work
     cell = p.cell
     t, t_end, filled, events, ambiguous = 0.0, times[-1], 0, 0, False
@@ -68,7 +68,7 @@ def follow_metric(planes, p, options, y, c, times, path, watch, coefficients, wo
     begin(planes, cell, watch, y)
     metric_field(y, p, k[0])
     h = first_step(metric_field, p, y, options.rtol, options.atol, k, y1)
-    # A component of w that passes 0 is of the size of beta there, and must not drown in the tolerance.
+    # Where a component of w passes 0, it varies on the scale of beta; the tolerance must be finer than that.
     atol = options.atol * min(1.0, p.beta[0], p.beta[1])
     reason = FAILED
     if dot(y[1:], y[1:]) > 0.0:

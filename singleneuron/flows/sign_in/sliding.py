@@ -144,8 +144,8 @@ def next_metric_event(planes, p, watch, y, dense, bend, coefficients):
 def first_metric_release(planes, p, y, dense, coefficients, latest):
     """Return (fraction, kind, which) of the first end of a slide (a = 0, alpha = 0 or 1) before `latest`.
 
-    An error e of the interpolated share delays the release by an amount of order e, over which the flow on
-    the slide differs from the flow beside it by as much: the state changes by order e^2 only.
+    An error e of the interpolated share shifts the release by a time of order e. During this time, the flow
+    on the slide differs from the flow beside it by order e, so the state changes only by order e^2.
     """
     cell, best, kind, which = p.cell, latest, NOTHING, 0
     sign = 1.0 if y[0] > 0.0 else -1.0
@@ -200,7 +200,7 @@ def metric_arrive(planes, p, y, lapse, kind, which, k, k_within, out):
 def metric_leads_across(planes, p, y, which, rate):
     """Return whether the flow at y, on hyperplane `which`, leads to its other side; `rate` is scratch.
 
-    As in `leads_across`, a speed of 0 up to rounding does not.
+    As in `leads_across`, a flow whose speed there is 0 up to rounding does not lead across.
     """
     cell = p.cell
     metric_field(y, p, rate)
@@ -218,7 +218,7 @@ def metric_leads_across(planes, p, y, which, rate):
 def metric_settle(planes, p, y):
     """Decide whether each hyperplane of the slide stays in it or becomes ON or OFF; prepare the new slide.
 
-    It is the plain rule for the rows x_j D^(1/2) and the force a D^(1/2) r.
+    This is the plain rule, applied to the rows x_j D^(1/2) and the force a D^(1/2) r.
     """
     cell = p.cell
     count = cell.counts[SLID]

@@ -1,8 +1,8 @@
 """Train a batch of states whose weights are products m u, by the flow of Sign-In or by descent on (m, u).
 
-The metric of Sign-In is diagonal, not rotationally invariant: starts are full states, and starts that keep
-the same coordinates run together. Statuses follow from the same rules as for plain weights, with the balance
-of Sign-In in place of a^2 - |w|^2.
+The metric of Sign-In is diagonal, not rotationally invariant, so starts must be full states. Starts whose
+masks keep the same coordinates run together. Statuses follow from the same rules as for plain weights, with
+the balance of Sign-In in place of a^2 - |w|^2.
 """
 
 from collections.abc import Callable
@@ -140,7 +140,7 @@ def train_sign_in(
 
 
 def _by_kind(part: Restricted, starts: State, group: NDArray[np.intp]) -> list[tuple[bool, NDArray[np.intp]]]:
-    """Divide starts into those that move on a line, because their only weight is the target's, and others.
+    """Divide starts into those that move on a line, because their only weight is the target's, and the rest.
 
     On samples a start moves on a line only if the mask leaves no other coordinate.
     """

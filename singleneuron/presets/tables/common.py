@@ -1,4 +1,4 @@
-"""What the kinds of table share."""
+"""Base classes and functions that the kinds of table share."""
 
 from __future__ import annotations
 

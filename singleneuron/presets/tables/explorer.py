@@ -43,8 +43,8 @@ class Explorer(PresetPart):
 
         Variables, all with a first dimension `parameterization`: `success` and `status` over (algorithm, a0,
         w0); `loss` over (algorithm, a0, w0, level); `time`, `a` and `w` over (path, a0, w0, point). The
-        coordinate `path` is 'dense', or the
-        algorithm whose last level the path shows; `kept` is the number of coordinates left at each level.
+        coordinate `path` is 'dense', or the algorithm whose last level the path shows; `kept` is the number
+        of coordinates left at each level.
         """
         total, tables = len(self.parameterizations), []
         for index, name in enumerate(self.parameterizations):

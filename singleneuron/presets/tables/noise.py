@@ -141,8 +141,8 @@ class Slide(PresetPart):
 def _upward(times: np.ndarray, w: np.ndarray) -> float:
     """Return the time at which w passes 0 upwards, or NaN if it never does.
 
-    It is extrapolated from the last two times before the crossing: w has a kink at 0, so interpolation across
-    the kink would be less accurate.
+    The time is extrapolated from the last two points before the crossing, because w has a kink at 0 and
+    interpolation across the kink would be less accurate.
     """
     last = int(np.argmax(w > 0)) - 1
     if last < 1:

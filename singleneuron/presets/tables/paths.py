@@ -136,7 +136,7 @@ class AngleFlows(PresetPart):
 
 
 class Conservation(PresetPart):
-    """Drift of c = a^2 - |w|^2 along ODE solutions that do not hold it fixed, from independent starts."""
+    """Drift of c = a^2 - |w|^2 along ODE solutions that do not hold c fixed, from independent starts."""
 
     kind: Literal["conservation"]
     d: int

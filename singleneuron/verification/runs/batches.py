@@ -1,4 +1,4 @@
-"""Random runs in a setting: starts from its law, and the data that each run trains on."""
+"""Random runs in a setting: starts from its distribution, and the data that each run trains on."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -40,7 +40,7 @@ class Batch(NamedTuple):
 
 
 def batches(setting: Setting, given: Condition, runs: int, key: list[int]) -> Iterator[Batch]:
-    """Yield batches with a total of `runs` starts, drawn from the law and satisfying `given`."""
+    """Yield batches with a total of `runs` starts, drawn at random and satisfying `given`."""
     # With several targets a start is a whole w (d,), not (a, p, q): draw fewer at a time.
     chunk = SAMPLED_BATCH_SIZE if setting.sampled else BATCH_SIZE if setting.targets == 1 else BATCH_SIZE // 5
     done = seen = attempts = 0
@@ -65,7 +65,7 @@ def batches(setting: Setting, given: Condition, runs: int, key: list[int]) -> It
 
 
 def draw(setting: Setting, size: int, rng: np.random.Generator) -> Batch:
-    """Draw starts and their data from the law of the setting, regardless of `given`."""
+    """Draw starts and their data from the setting's distribution, regardless of `given`."""
     seed = int(rng.integers(2**62))
     starts = START_LAWS[setting.init](setting.d, size, seed, scale=setting.scale, reduced=setting.reduced)
     if setting.n is None:
@@ -148,7 +148,7 @@ def distances(setting: Setting, a: Any, rho: Any, kept: Any, w: Any, c: Any) -> 
     a, rho, kept : array_like
         Outer weights, |w| and |mask * w|, of a common shape (..., B).
     w : ndarray, shape (..., B, d), or None
-        Inner weights; plain weights do without them.
+        Inner weights; not needed for plain weights.
     c : array_like
         Balance a^2 - |w|^2 of plain weights.
 

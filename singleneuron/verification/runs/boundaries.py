@@ -1,6 +1,6 @@
 """Starts beside the boundaries of a condition: on both sides of each comparison, as close as 1e-7.
 
-Starts drawn from the law miss most of the places that a statement is about, and hardly ever come close to a
+Starts drawn at random miss most of the places that a statement is about, and hardly ever come close to a
 boundary. In this module, a start is moved along one of its coordinates (a0, w1, rho, theta, ...) to a point
 where the two sides of a comparison are equal, and is placed next to that point. Other starts are placed
 anywhere.
@@ -60,7 +60,7 @@ def near(setting: Setting, given: Condition, region: Condition, runs: int, key: 
     atoms = [*region.atoms, *given.atoms]
     share = -(-runs // (len(atoms) + 1))
     most = batches.SAMPLED_BATCH_SIZE if setting.sampled else batches.BATCH_SIZE // 5
-    if not setting.weights.plain:  # the grid of a coordinate holds all of w
+    if not setting.weights.plain:  # every point of a coordinate's grid holds a whole w
         most = min(most, max(batches.BATCH_SIZE // (5 * setting.d), 50))
     for number, first in itertools.product(range(len(atoms) + 1), range(0, share, most)):
         rng = np.random.Generator(np.random.Philox(problem_seeds.derived_seed(key, number, first)))
@@ -81,7 +81,7 @@ def near(setting: Setting, given: Condition, region: Condition, runs: int, key: 
 
 
 def _coordinates(setting: Setting) -> list[str]:
-    """Return the coordinates along which a start may be moved; samples fix the slopes."""
+    """Return the coordinates along which a start may be moved; on samples, the slopes are fixed."""
     names = ["w1"] if setting.init == "balanced" else ["a0", "w1"]
     names += ["q", "rho", "theta"] if setting.d > 1 else []
     names += ["kept"] if 1 < setting.targets < setting.d else []
@@ -162,11 +162,11 @@ def _crossings(
 ) -> tuple[Places, Array, Array, Array]:
     """Find starts for which the comparison changes along the coordinate `name`.
 
-    Returns the starts, and the values of the coordinate just below, at and just above the change. Changes are
-    looked for on a grid, in two forms: the difference of the two sides changes sign between neighbouring
-    points, or it dips, which means that it approaches 0 and turns back, and may cross 0 in between. For each
-    start, one change or dip is chosen at random. The change is then located by bisection; starts without one
-    are dropped.
+    Returns the starts, and the values of the coordinate just below, at and just above the change. A grid is
+    searched for two kinds of place: where the difference of the two sides changes sign between neighbouring
+    points, and where it dips, that is, approaches 0 and turns back, so that it may cross 0 in between. For
+    each start, one such place is chosen at random. The change there is located by bisection; starts without a
+    change are dropped.
     """
     places, grid = anywhere(setting, size, rng), _grid(setting, name, rng)
 

@@ -82,8 +82,8 @@ class Places:
     def moved(self, name: str, value: Any) -> "Places":
         """Return the places with the coordinate `name` set to `value`.
 
-        The others of (a0, w1, q) or (a0, rho, theta), whichever contains `name`, stay the same. A change of
-        `kept` rescales w in the coordinates that the target uses.
+        `name` belongs to (a0, w1, q) or to (a0, rho, theta); the other two coordinates there stay the same. A
+        change of `kept` rescales w in the coordinates that the target uses.
         """
         if name == "a0":
             return replace(self, a=value)
@@ -111,7 +111,8 @@ def reach(setting: Setting) -> float:
 def anywhere(setting: Setting, size: int, rng: np.random.Generator) -> Places:
     """Draw starts with data, each in one of three ways chosen at random.
 
-    A start is drawn from the law, uniformly in (a0, w1, q), or uniformly in (a0, rho, theta).
+    A start is drawn from the setting's distribution, uniformly in (a0, w1, q), or uniformly in
+    (a0, rho, theta).
     """
     far, origin = reach(setting), batches.draw(setting, size, rng)
     law = batches.values_of(setting, origin)

@@ -70,9 +70,9 @@ def run(sweep: Sweep, seed: int, report: Callable[[int], None]) -> None:
 
 
 def _starts(sweep: Sweep, seed: int) -> Iterator[tuple[Batch, str | None, boundaries.Near | None]]:
-    """Yield batches drawn from the law, then batches beside the boundaries of each stated region.
+    """Yield batches drawn at random, then batches beside the boundaries of each stated region.
 
-    Each batch comes with its region and its `Near`; both are None for a batch drawn from the law.
+    Each batch comes with its region and its `Near`; both are None for a batch drawn at random.
     """
     setting, given = sweep.setting, conditions.parse(sweep.setting.given)
     key = [seed, zlib.crc32(setting.model_dump_json().encode())]
@@ -134,7 +134,7 @@ def _second_look(
 ) -> int:
     """Repeat, with the tolerance TIGHT, the runs that contradict the region, and return their number.
 
-    The new outcomes replace the old ones in `status` and `stated`. The first ones may be wrong, since a flow
+    The new outcomes replace the old ones in `status` and `stated`. The old ones may be wrong, since a flow
     may leave a saddle on the wrong side if it passes the saddle closer than the error of the integration.
     """
     again = np.flatnonzero(_wrong(status, stated))
@@ -220,7 +220,7 @@ def _add(
 
 
 def _add_drawn(tally: Tally, batch: Batch, status: NDArray[np.int8], stated: _Truth | None) -> None:
-    """Count a batch drawn from the law towards the estimated probabilities."""
+    """Count a batch drawn at random towards the estimated probabilities."""
     outcome = success(status)
     successes, _, decided, undecided, *_ = engine.tally(outcome, status).tolist()
     tally.drawn_decided += decided
@@ -258,7 +258,8 @@ def contradicts(setting: Setting, claim: Claim, batch: Batch, found: bool, wins:
     Returns
     -------
     bool
-        Whether it does; False if the outcome is unknown, or the region not stated or undefined at the start.
+        Whether it does; False if the outcome is unknown, or if the region is not stated, or is undefined at
+        the start.
     """
     stated = _stated(setting, claim, batch, np.array([found]))
     return stated is not None and not np.isnan(wins) and not stated[1][0] and bool(stated[0][0]) != bool(wins)

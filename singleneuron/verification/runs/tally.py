@@ -19,7 +19,7 @@ class Tally:
     claim : Claim
         The claim.
     starts : int
-        All starts: drawn from the law, or placed near a boundary.
+        All starts: drawn at random, or placed near a boundary.
     decided, trapped, open : int
         Runs that succeeded or failed, the trapped runs among them, and undecided runs.
     undefined : int
@@ -29,7 +29,7 @@ class Tally:
     second_looks : int
         Runs that contradicted the region and were integrated again with a smaller tolerance.
     drawn_decided, drawn_open, drawn_successes, drawn_counterexamples : int
-        Counts of only those runs whose starts were drawn from the law.
+        Counts of only those runs whose starts were drawn at random from the setting's distribution.
     against : list[tuple[Batch, int]]
         The first few runs that contradict the region, each as a batch of one start, with its status.
     undecided : list[tuple[Batch, int]]
