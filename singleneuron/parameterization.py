@@ -10,6 +10,8 @@ from singleneuron.problem.state import Reduced, Starts, start_balance
 
 Name = Literal["plain", "sign-in"]
 PARAMETERIZATIONS: tuple[str, ...] = get_args(Name)
+LEAST_BETA, MOST_BETA = 1e-9, 1e9
+"""The range of the betas. Beyond it, their squares and ratios leave the range or the precision of floats."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Parameterization:
                 f"parameterization must be one of {', '.join(PARAMETERIZATIONS)}, but is {self.name!r}"
             )
         for beta in ("beta_a", "beta_w"):
-            object.__setattr__(self, beta, number(beta, getattr(self, beta), least=0.0, open_end=True))
+            object.__setattr__(self, beta, _checked(beta, getattr(self, beta)))
         if self.reset_every is not None:
             integer_in_range("reset_every", self.reset_every, 1)
         if self.plain and (self.beta_a, self.beta_w, self.reset_every) != (1.0, 1.0, None):
@@ -67,6 +69,11 @@ class Parameterization:
                 "beta_a, beta_w and reset_every only apply to the parameterization 'sign-in', but it is "
                 "'plain'; leave them out"
             )
+
+    @classmethod
+    def of(cls, given: "str | Parameterization") -> "Parameterization":
+        """Return a parameterization that is given as it is, or by its name, with betas of 1."""
+        return given if isinstance(given, cls) else cls(given)  # type: ignore[arg-type]
 
     @classmethod
     def fitting(
@@ -83,9 +90,7 @@ class Parameterization:
     def check_method(self, method: str, learning_rate: float | None) -> None:
         """Raise ValueError if Sign-In lacks the method, or if resets are requested without descent."""
         if not self.plain and method == "exact":
-            raise ValueError(
-                "Sign-In has no closed form, but method is 'exact'; use 'ode', or leave it at 'auto'"
-            )
+            raise ValueError("Sign-In has no closed form, but method is 'exact'; use 'ode'")
         if self.reset_every is not None and learning_rate is None:
             raise ValueError("reset_every counts steps of gradient descent; give a learning_rate too")
 
@@ -122,6 +127,13 @@ class Parameterization:
         # Subtract the largest first: if it cancels, the others keep their digits, and c keeps its sign.
         inner = np.sort(distance(starts.w, self.beta_w), axis=-1)
         return distance(starts.a, self.beta_a) - inner[..., -1] - inner[..., :-1].sum(axis=-1)
+
+
+def _checked(name: str, beta: float) -> float:
+    """Return a beta as a float; raise ValueError unless it is positive and within range."""
+    if not LEAST_BETA <= number(name, beta, least=0.0, open_end=True) <= MOST_BETA:
+        raise ValueError(f"{name} must be from {LEAST_BETA:g} to {MOST_BETA:g}, but is {beta:g}")
+    return float(beta)
 
 
 def metric(theta: Any, beta: float) -> Array:

@@ -96,7 +96,7 @@ def prune(
     imp: str = "keep",
     rewind_time: float | None = None,
     level_time: float = np.inf,
-    parameterization: Parameterization = PLAIN,
+    parameterization: str | Parameterization = PLAIN,
     dense: FlowResult[Any] | None = None,
     progress: Progress | None = None,
     **training: Any,
@@ -127,7 +127,7 @@ def prune(
     level_time : float
         Length of every level; inf trains each to its limit. Gradient descent rounds this time and
         `rewind_time` to whole steps, and rejects a time that rounding changes by more than 5 %.
-    parameterization : Parameterization
+    parameterization : str or Parameterization
         Plain weights, or the products of Sign-In. Under Sign-In, every level starts with the given betas.
     dense : FlowResult, optional
         Result of the dense level, if you have it already: it is the same for every algorithm.
@@ -163,6 +163,7 @@ def prune(
     [1.0, 1.0, 0.0]
     """
     # This function is long because half of it is its signature and two calls that pass on all arguments.
+    product = Parameterization.of(parameterization)
     level_time = number("level_time", level_time, least=0.0, finite=False, open_end=True)
     if not isinstance(algorithm, Algorithm):
         algorithm = Algorithm(algorithm, rewind_time, imp)
@@ -179,7 +180,7 @@ def prune(
         base, position = position, position + starts.size
         report = None if progress is None else lambda done, _: progress(base + done, total)
         return integrate(
-            problem, state, t_end, mask=mask, parameterization=parameterization, progress=report, **training
+            problem, state, t_end, mask=mask, parameterization=product, progress=report, **training
         )
 
     rewound = train(starts, float(algorithm.rewind_time or 0.0), None).state if rewinds else starts
@@ -192,7 +193,7 @@ def prune(
     for count in counts[1:]:
         end = trained.state
         if np.isinf(level_time):
-            end = at_limit(problem, begun, trained, parameterization)
+            end = at_limit(problem, begun, trained, product)
         assert isinstance(end, State)
         assert isinstance(rewound, State)
         mask = smallest_pruned(end.w, mask, count)

@@ -8,8 +8,9 @@ import numpy as np
 from singleneuron.benchmark import other_solvers
 from singleneuron.benchmark.measure import Case, Tool
 from singleneuron.flows.sign_in.population import population_flow
-from singleneuron.flows.sign_in.population_field import angle, metric_of
+from singleneuron.flows.sign_in.population_field import angle
 from singleneuron.kernels.compiling import routine
+from singleneuron.kernels.metric import metric_of
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import target_vector
 from singleneuron.problem.starts import balanced_starts

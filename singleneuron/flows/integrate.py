@@ -33,7 +33,7 @@ def integrate(
     atol: float | None = None,
     method: str = "auto",
     mask: ArrayLike | None = None,
-    parameterization: Parameterization = PLAIN,
+    parameterization: str | Parameterization = PLAIN,
     learning_rate: float | None = None,
     label_noise: float = 0.0,
     seed: int = 0,
@@ -52,7 +52,7 @@ def integrate(
     t_end : float | None
         Final time, or inf for the limit. With inf, a trajectory ends when it has converged, died or got
         stuck; from CERTAIN_TIME on, it also ends when its limit is certain. If it has not ended by
-        HORIZON, it is undecided. Gradient descent does not conserve c, so no limit is certain in advance,
+        HORIZON (Sign-In on the population: a later one), it is undecided. Gradient descent does not conserve c, so no limit is certain in advance,
         and a trajectory that has not ended by CERTAIN_TIME is undecided.
     t_eval : ArrayLike | None
         (T,) increasing times >= 0 at which to report states, instead of t_end; the state then has
@@ -64,7 +64,7 @@ def integrate(
         which is 'exact' if possible, else 'ode'.
     mask : ArrayLike | None
         (B, d) or (d,) bool, True for the coordinates to keep. Pruned weights start at 0 and stay there.
-    parameterization : Parameterization
+    parameterization : str | Parameterization
         Plain weights, or the products m u of Sign-In. Sign-In needs full states and has no closed forms; its
         gradient descent updates m and u.
     learning_rate : float | None
@@ -113,10 +113,11 @@ def integrate(
         raise ValueError("label_noise is drawn at every step of gradient descent; give a learning_rate too")
     if isinstance(problem, Population) and label_noise:
         raise ValueError("the population averages label_noise away; pass a Sample, or no label_noise")
-    parameterization.check_method(method, task.learning_rate)
-    if not parameterization.plain:
+    product = Parameterization.of(parameterization)
+    product.check_method(method, task.learning_rate)
+    if not product.plain:
         full = _full(starts, "Sign-In needs")
-        return cast(FlowResult[S], train_sign_in(problem, full, kept, task, progress, parameterization))
+        return cast(FlowResult[S], train_sign_in(problem, full, kept, task, progress, product))
     if isinstance(problem, Population):
         return cast(FlowResult[S], train_population(problem, starts, kept, task, method, progress))
     full = _full(starts, "samples need")

@@ -108,6 +108,7 @@ def fated_status(
     reason: NDArray[np.int64],
     fate: NDArray[np.int64],
     settled: BoolArray | None,
+    ratio: float = 1.0,
 ) -> NDArray[np.int8]:
     """Determine the status of end states on samples, given why they ended and where they would go.
 
@@ -127,6 +128,8 @@ def fated_status(
         Why each trajectory ended, and its fate as in `samples.limits`.
     settled : ndarray of bool, shape (B,), optional
         True where the state is certainly a limit.
+    ratio : float
+        beta_a / beta_w under Sign-In, 1 for plain weights.
 
     Returns
     -------
@@ -134,7 +137,7 @@ def fated_status(
         Codes of `Status`.
     """
     state = State(end[:, 0], end[:, 1:])
-    found = sample_status(part, state, c, overlap, task.tolerance, settled, task.learning_rate or 0.0)
+    found = sample_status(part, state, c, overlap, task.tolerance, settled, task.learning_rate or 0.0, ratio)
     if overlap == 1:  # a slow state may look as if it were at rest; its fate decides
         found[(found == Status.STUCK) & (fate == MOVING)] = Status.UNDECIDED
         found[fate == FADES] = Status.DEAD

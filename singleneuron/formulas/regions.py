@@ -46,7 +46,7 @@ def predicted(
     *,
     imp: str = "keep",
     rewind_time: float | None = None,
-    parameterization: Parameterization = PLAIN,
+    parameterization: str | Parameterization = PLAIN,
 ) -> Array:
     """Predict whether an algorithm succeeds from each start, in the limit of long levels.
 
@@ -74,7 +74,7 @@ def predicted(
         What IMP and WR do with a after pruning: 'keep' or 'rebalance' it.
     rewind_time : float, optional
         Time to which WR rewinds.
-    parameterization : Parameterization
+    parameterization : str or Parameterization
         Plain weights, or the products of Sign-In; Sign-In needs full states.
 
     Returns
@@ -103,8 +103,9 @@ def predicted(
     """
     if not isinstance(algorithm, Algorithm):
         algorithm = Algorithm.fitting(algorithm, imp=imp, rewind_time=rewind_time)
-    if not parameterization.plain:
-        return _sign_in_success(problem, starts, algorithm, parameterization)
+    product = Parameterization.of(parameterization)
+    if not product.plain:
+        return _sign_in_success(problem, starts, algorithm, product)
     name, rewind_time, rebalances = algorithm.name, algorithm.rewind_time, algorithm.rebalances
     reduced = reduce(problem, starts) if isinstance(starts, State) else starts
     a, p, q, c = reduced.a, reduced.p, reduced.q, start_balance(starts)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from singleneuron.algorithms import Algorithm
 from singleneuron.parameterization import Parameterization, distance, metric
 from singleneuron.problem.arguments import Array
+from singleneuron.problem.starts import INITS
 
 NEWTON_STEPS = 200
 """Largest number of Newton steps; about 10 suffice unless the betas or c are extreme."""
@@ -169,6 +170,11 @@ def sign_in_rate(
     PredictedRate
         The rate and its standard error.
 
+    Raises
+    ------
+    ValueError
+        If the parameterization is plain, or if `init` does not exist.
+
     References
     ----------
     Beyond Gadhikar, Jacobs, Zhou & Burkholz (NeurIPS 2025).
@@ -182,6 +188,12 @@ def sign_in_rate(
     >>> [sn.sign_in_rate(d, "lrr", product).rate for d in (1, 2)]
     [0.25, 1.0]
     """
+    if parameterization.plain:
+        raise ValueError(
+            "sign_in_rate is for 'sign-in', but the parameterization is 'plain'; use predicted_rate"
+        )
+    if init not in INITS:
+        raise ValueError(f"init must be one of {', '.join(INITS)}, but is {init!r}")
     if not isinstance(algorithm, Algorithm):
         algorithm = Algorithm.fitting(algorithm, imp=imp, rewind_time=rewind_time)
     pruned = d > targets and algorithm.rewinds_to is not None

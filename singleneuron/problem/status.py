@@ -242,6 +242,7 @@ def sample_status(
     tolerance: float = TOLERANCE,
     settled: NDArray[np.bool_] | None = None,
     step: float = 0.0,
+    ratio: float = 1.0,
 ) -> NDArray[np.int8]:
     """Determine the status of states for n samples in d > 1, from the least-squares problem of their cell.
 
@@ -270,8 +271,9 @@ def sample_status(
         True where the state is certainly a limit. If given, only such states count as stuck: if |a| is small,
         a state that still creeps looks as if it were at rest.
     step : float
-        Learning rate if the states come from descent, which hops across the hyperplanes; 0 for a flow, which
-        slides on them.
+        Learning rate if the states come from descent, which hops across hyperplanes; 0 for a flow.
+    ratio : float
+        beta_a / beta_w under Sign-In, else 1; near 0, a^2/beta_a - |w|^2/beta_w is conserved.
 
     Returns
     -------
@@ -287,7 +289,7 @@ def sample_status(
     rests = np.linalg.norm(pull, axis=-1) <= tolerance / 2 * np.mean(problem.x**2)
     stays = rests if settled is None else settled
     right = (state.a > 0) & (state.w @ problem.v > EDGE * rho) & ~silent
-    tiny = (rho <= TINY_NORM) & (-state.a >= (1 - EQUAL) * rho)
+    tiny = (rho <= TINY_NORM) & (-state.a >= (1 - EQUAL) * rho * np.sqrt(ratio))
     dies = inactive | ((state.a < 0) & ((c >= 0) | tiny))
     if settled is not None:
         dies |= silent & settled

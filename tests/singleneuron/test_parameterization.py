@@ -7,7 +7,7 @@ import singleneuron as sn
 from singleneuron.parameterization import PLAIN, Parameterization, distance, metric
 
 
-@pytest.mark.parametrize("beta", [0.0, -1.0, np.nan, np.inf])
+@pytest.mark.parametrize("beta", [0.0, -1.0, np.nan, np.inf, 1e-10, 1e10])
 @pytest.mark.parametrize("which", ["beta_a", "beta_w"])
 def test_a_beta_must_be_positive_and_finite(which, beta):
     with pytest.raises(ValueError, match=which):
@@ -60,3 +60,11 @@ def test_small_betas_measure_the_one_norm():
 def test_the_balance_keeps_its_sign_where_the_largest_weights_cancel():
     starts = sn.State(a=[-0.7], w=[[0.7, 1e-9, 1e-9]])
     assert Parameterization("sign-in").balance(starts)[0] == pytest.approx(-4e-18, rel=1e-12)
+
+
+def test_a_parameterization_may_be_given_by_its_name():
+    assert Parameterization.of("sign-in") == Parameterization("sign-in")
+    assert Parameterization.of(PLAIN) is PLAIN
+    starts = sn.balanced_starts(d=2, size=2)
+    with pytest.raises(ValueError, match="one of plain, sign-in"):
+        sn.prune(sn.Population(2), starts, parameterization="signin")

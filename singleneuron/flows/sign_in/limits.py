@@ -10,26 +10,14 @@ import numpy as np
 from singleneuron.flows.samples.apex import ROUNDING, strength
 from singleneuron.flows.samples.cells import SLID
 from singleneuron.flows.samples.limits import APEX, FADES, MOVING, UNDERFLOW, at_apex, fades, projected, stays
-from singleneuron.flows.sign_in.sliding import scale_of
 from singleneuron.kernels.compiling import routine
 from singleneuron.kernels.dop853 import CERTAIN, CONVERGED, END, EVENT, FAILED
+from singleneuron.kernels.metric import distance_of, metric_of
 from singleneuron.kernels.vectors import add, dot, fill, put
 from singleneuron.problem.status import EQUAL, TINY_NORM
 
 FLAT = 1e-6
 """Where |w| is below this multiple of beta_w, D differs from beta_w I by at most a few times its square."""
-
-
-@routine
-def distance_of(theta, beta):
-    """Return g(theta, beta) = S(theta, beta) - beta, without cancellation."""
-    return 4.0 * theta * theta / (scale_of(theta, beta) + beta)
-
-
-@routine
-def size_at(g, beta):
-    """Return the |theta| whose distance g(theta, beta) from 0 is g."""
-    return 0.5 * math.sqrt(g * (g + 2.0 * beta))
 
 
 @routine
@@ -44,9 +32,9 @@ def distance_sum(w, factor, beta):
 @routine
 def largest_scale(p, y):
     """Return the largest factor S by which the metric multiplies a component of the gradient at y."""
-    most = scale_of(y[0], p.beta[0])
+    most = metric_of(y[0], p.beta[0])
     for i in range(1, y.size):
-        most = max(most, scale_of(y[i], p.beta[1]))
+        most = max(most, metric_of(y[i], p.beta[1]))
     return most
 
 

@@ -54,12 +54,12 @@ from singleneuron.flows.sign_in.population_field import (
     approach,
     field,
     gauge,
-    metric_of,
     weights,
 )
 from singleneuron.kernels.compiling import kernel, routine
 from singleneuron.kernels.dop853 import EVENT, FAILED, build
 from singleneuron.kernels.dop853_step import workspace
+from singleneuron.kernels.metric import metric_of
 from singleneuron.kernels.vectors import put
 from singleneuron.parameterization import Parameterization, distance
 from singleneuron.problem.arguments import Array

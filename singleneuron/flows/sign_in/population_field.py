@@ -3,6 +3,7 @@
 import math
 
 from singleneuron.kernels.compiling import routine
+from singleneuron.kernels.metric import metric_of
 from singleneuron.kernels.philox import TWO_PI
 from singleneuron.problem.status import TINY_NORM
 
@@ -18,23 +19,6 @@ COSH, SINH, FADE = range(3)
 BETA_A, BETA_W, SIGMA, C, UNIT, PER_UNIT, ENTRY, LOST, TOL, NEAR, NUMBERS = range(11)
 
 LOG_TINY = math.log(TINY_NORM)
-
-
-@routine
-def metric_of(theta, beta):
-    """Return `parameterization.metric` of one weight, in a kernel.
-
-    Parameters
-    ----------
-    theta, beta : float
-        A weight, and its m^2 - u^2.
-
-    Returns
-    -------
-    float
-        sqrt(beta^2 + 4 theta^2).
-    """
-    return math.sqrt(beta * beta + 4.0 * theta * theta)
 
 
 @routine

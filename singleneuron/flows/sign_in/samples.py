@@ -17,7 +17,7 @@ from singleneuron.flows.samples.flow import BUDGET, Options
 from singleneuron.flows.samples.limits import MOVED, MOVING
 from singleneuron.flows.samples.near_planes import empty_watch, look_around, room, watched
 from singleneuron.flows.samples.steps import begin, within_reach
-from singleneuron.flows.sign_in.limits import distance_sum, ending_in_cell, fate_in_cell, size_at
+from singleneuron.flows.sign_in.limits import distance_sum, ending_in_cell, fate_in_cell
 from singleneuron.flows.sign_in.sliding import (
     enter_next_cell,
     metric_arrive,
@@ -38,6 +38,7 @@ from singleneuron.kernels.dop853_step import (
     prepare_dense,
     step_factor,
 )
+from singleneuron.kernels.metric import weight_of
 from singleneuron.kernels.vectors import add, dot, fill, put
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.status import TINY_NORM
@@ -53,7 +54,7 @@ def restore(p, y, c):
     for s in range(p.cell.counts[SLID]):
         add(w, -dot(p.cell.basis[s], w), p.cell.basis[s])
     if c >= 0.0:
-        y[0] = math.copysign(size_at(c + distance_sum(w, 1.0, p.beta[1]), p.beta[0]), y[0])
+        y[0] = math.copysign(weight_of(c + distance_sum(w, 1.0, p.beta[1]), p.beta[0]), y[0])
 
 
 @kernel()

@@ -29,6 +29,7 @@ from singleneuron.flows.samples.sliding import (
 from singleneuron.kernels.bernstein import DEGREE, NEVER, bernstein, first_root
 from singleneuron.kernels.compiling import routine
 from singleneuron.kernels.dop853_step import STAGES, attempt, interpolate
+from singleneuron.kernels.metric import metric_of
 from singleneuron.kernels.vectors import add, dot, put
 from singleneuron.problem.arguments import Array
 
@@ -71,12 +72,6 @@ def metric_cell(cell: Cell, planes: Hyperplanes, beta_a: float, beta_w: float) -
 
 
 @routine
-def scale_of(theta, beta):
-    """Return S(theta, beta) = sqrt(beta^2 + 4 theta^2)."""
-    return math.sqrt(beta * beta + 4.0 * theta * theta)
-
-
-@routine
 def weigh(p, y):
     """Set p.force to D^(1/2) r at the state y, and factorise the rows x_j D^(1/2) of the slide."""
     cell, force = p.cell, p.force
@@ -84,7 +79,7 @@ def weigh(p, y):
     for j in range(force.size):
         add(force, -y[0] * y[1 + j], cell.A[j])
     for i in range(force.size):
-        p.root[i] = math.sqrt(scale_of(y[1 + i], p.beta[1]))
+        p.root[i] = math.sqrt(metric_of(y[1 + i], p.beta[1]))
         force[i] *= p.root[i]
     count = cell.counts[SLID]
     for s in range(count):
@@ -100,7 +95,7 @@ def metric_field(y, p, out):
     total = 0.0
     for i in range(p.root.size):
         total += y[1 + i] * p.force[i] / p.root[i]
-    out[0] = scale_of(y[0], p.beta[0]) * total
+    out[0] = metric_of(y[0], p.beta[0]) * total
     for s in range(p.cell.counts[SLID]):
         add(p.force, -dot(p.basis[s], p.force), p.basis[s])
     for i in range(p.root.size):

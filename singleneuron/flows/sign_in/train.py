@@ -25,6 +25,7 @@ from singleneuron.flows.result import (
     reported_chunks,
     times_reached,
 )
+from singleneuron.flows.samples import ensemble
 from singleneuron.flows.samples.limits import MOVING
 from singleneuron.flows.sign_in import descent, directions, line, population, samples
 from singleneuron.flows.task import Task, check_length
@@ -32,7 +33,7 @@ from singleneuron.kernels.dop853 import AMBIGUOUS, CERTAIN, CONVERGED, END, FAIL
 from singleneuron.parameterization import Parameterization
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Line, Population, Problem, Sample, population_line
-from singleneuron.problem.state import Reduced, State, unit_overlap
+from singleneuron.problem.state import Reduced, State, balance, unit_overlap
 from singleneuron.problem.status import Status, line_status, population_status
 
 HORIZON = 1e10
@@ -91,9 +92,10 @@ class Restricted:
         betas = {"beta_a": self.product.beta_a, "beta_w": self.product.beta_w}
         return betas | {"reset_every": self.product.reset_every}
 
-    def balance(self, ends: Array) -> Array:
-        """Compute the balance of states (B, 1 + d)."""
-        return self.product.balance(State(ends[:, 0], ends[:, 1:]))
+    @property
+    def ratio(self) -> float:
+        """beta_a / beta_w."""
+        return self.product.beta_a / self.product.beta_w
 
     @property
     def betas(self) -> tuple[float, float]:
@@ -200,7 +202,7 @@ def _sample(part: Restricted, a: Array, w: Array, c: Array, index: NDArray[np.in
     reason = np.where(flow.ambiguous, AMBIGUOUS, flow.reason)
     fate = np.where(flow.reason == END, MOVING, CONVERGED) if task.limit else flow.fate
     settled = reason != END if task.limit else None
-    status = fated_status(data, path[-1], c, part.overlap, task, reason, fate, settled)
+    status = fated_status(data, path[-1], c, part.overlap, task, reason, fate, settled, part.ratio)
     return path, status, flow.time
 
 
@@ -228,17 +230,28 @@ def _descend_sample(part: Restricted, a: Array, w: Array, c: Array, index: NDArr
     )  # fmt: skip
     path = end[None] if task.limit else np.moveaxis(path, 1, 0)
     fate = np.full(a.size, MOVING)  # with label noise, a trajectory never comes to rest for good
-    if not task.label_noise and a.size and w.shape[1] > 1:
-        from_end = replace(task, times=np.zeros(1), limit=False).ode
-        flow = samples.sample_flow(
-            data.x, data.y, end[:, 0], end[:, 1:], *part.betas, np.zeros(1), c=part.balance(end), **from_end
-        )
-        fate = flow.fate
+    if not task.label_noise:
+        fate = _fate_of_descent(part, State(end[:, 0], end[:, 1:]))
     fate = np.where(reason == CERTAIN, CONVERGED, fate)  # further steps change nothing
     # Descent does not conserve the balance.
     open_end = np.full(a.size, -np.inf)
     return (
         path,
-        fated_status(data, end, open_end, part.overlap, task, reason, fate, None),
+        fated_status(data, end, open_end, part.overlap, task, reason, fate, None, part.ratio),
         step.astype(np.float64) * rate,
     )
+
+
+def _fate_of_descent(part: Restricted, end: State) -> NDArray[np.int64]:
+    """Return where the flow would go from the states that descent ended in, with freshly reset betas.
+
+    In one coordinate the metric only rescales time, so plain weights have the same fate.
+    """
+    data, now = part.sample, np.zeros(1)
+    options = replace(part.task, times=now, limit=False).ode
+    if end.d == 1:
+        flow = ensemble.sample_flow(data.x, data.y, end.a, end.w, now, c=balance(end), **options)
+    else:
+        c = part.product.balance(end)
+        flow = samples.sample_flow(data.x, data.y, end.a, end.w, *part.betas, now, c=c, **options)
+    return flow.fate

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
+from pydantic import Field
 
 import singleneuron as sn
 from singleneuron.algorithms import ALGORITHMS, Algorithm
@@ -29,7 +30,7 @@ class Explorer(PresetPart):
     kind: Literal["explorer"]
     d: int
     resolution: int
-    levels: int
+    levels: int = Field(ge=2)  # the path of LRR's last level starts where the level before ended
     rewind_time: float
     t_end: float
     first: float

@@ -81,7 +81,7 @@ def test_a_mask_without_the_target_is_stuck_or_dead():
     starts = sn.State(a=[1.0, -1.0], w=[[0.5, 0.6, 0.1], [0.5, 0.6, 0.1]])
     mask = np.array([False, True, True])
     end = sn.integrate(sn.Population(3), starts, np.inf, mask=mask, parameterization=PRODUCT)
-    assert set(end.status) <= {sn.Status.STUCK, sn.Status.DEAD}
+    assert [sn.Status(code).label for code in end.status] == ["stuck", "dead"]
     assert not end.state.w[:, 0].any()
 
 
@@ -121,5 +121,29 @@ def test_trapped_levels_are_pruned_at_their_limit():
     product, problem = Parameterization("sign-in"), sn.Population(6)
     starts = sn.balanced_starts(d=6, size=200, seed=5)
     run = sn.prune(problem, starts, algorithm="lrr", levels=3, parameterization=product)
+    assert np.any(run.levels[:, 0] == sn.Status.TRAPPED)
     assert np.all(run.success[~np.isnan(run.success)] == 1)
     assert run.mask[:, 0].all()
+
+
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+@pytest.mark.parametrize("d", [1, 3])
+def test_descent_on_one_coordinate_ends_as_plain_descent_does(d, noise):
+    """The metric only rescales time in one coordinate, so both end alike from each quadrant."""
+    sample = sn.Sample.draw(d=d, n=40, noise=noise, seed=1)
+    mask = np.arange(d) == 0
+    starts = sn.State(a=[1.0, -1.0, 1.0, -1.0], w=np.outer([0.5, 0.5, -0.5, -0.5], mask))
+    how = {"mask": mask, "learning_rate": 0.05}
+    plain = sn.integrate(sample, starts, np.inf, **how)
+    product = sn.integrate(sample, starts, np.inf, parameterization="sign-in", **how)
+    failed = [sn.Status.DEAD, sn.Status.STUCK]
+    assert product.status[0] == plain.status[0] == sn.Status.CONVERGED
+    assert np.isin(product.status[1:], failed).tolist() == np.isin(plain.status[1:], failed).tolist()
+
+
+def test_a_tiny_neuron_whose_balance_is_negative_is_not_dead():
+    product, sample = Parameterization("sign-in", 100.0), sn.Sample.draw(2, 30, 0.0, seed=2)
+    start = sn.State(a=[-5e-12], w=[[8e-13, 3e-13]])
+    assert product.balance(start)[0] < 0
+    end = sn.integrate(sample, start, 0.0, parameterization=product)
+    assert sn.Status(end.status[0]) is sn.Status.UNDECIDED
