@@ -52,8 +52,9 @@ def integrate(
     t_end : float | None
         Final time, or inf for the limit. With inf, a trajectory ends when it has converged, died or got
         stuck; from CERTAIN_TIME on, it also ends when its limit is certain. If it has not ended by
-        HORIZON (Sign-In on the population: a later one), it is undecided. Gradient descent does not conserve c, so no limit is certain in advance,
-        and a trajectory that has not ended by CERTAIN_TIME is undecided.
+        HORIZON (under Sign-In on the population, a later time), it is undecided. Gradient descent does not
+        conserve c, so no limit is certain in advance, and a trajectory that has not ended by CERTAIN_TIME is
+        undecided.
     t_eval : ArrayLike | None
         (T,) increasing times >= 0 at which to report states, instead of t_end; the state then has
         shape (T, B, ...).
