@@ -23,7 +23,7 @@ def sign_in(data: ResultTables) -> Figure:
 
     The tables `plain` and `sign_in` are maps (algorithm, a0, w0).
     """
-    figure = Figure(figsize=(style.PAGE * 0.8, style.PAGE * 0.8 + 0.5))
+    figure = Figure(figsize=(style.PAGE, 6.3))
     grid = figure.subplots(2, 2, sharex=True, sharey=True)
     titles: dict[str, Axes] = {}
     handles: dict[object, Artist] = {}

@@ -10,7 +10,7 @@ import numpy as np
 from signflow.machine import check_memory
 from signflow.workers import check_runs
 from singleneuron.algorithms import Algorithm, level_counts
-from singleneuron.parameterization import Parameterization
+from singleneuron.parameterization import PLAIN, Parameterization
 from singleneuron.problem.arguments import integer_in_range, number
 from singleneuron.problem.problem import Population
 from singleneuron.problem.starts import INITS
@@ -81,12 +81,12 @@ class Group:
     learning_rate: float | None
     level_time: float
     targets: int
-    parameterization: Parameterization
     levels: int
     method: str
     seed: int
     training: tuple[tuple[str, Any], ...]
     algorithms: tuple[Algorithm, ...] = ()
+    parameterization: Parameterization = PLAIN
 
     @property
     def reduced(self) -> bool:

@@ -22,7 +22,7 @@ SMALL = {
     "learning_rate": (0.1, 1.98),
 }  # fmt: skip
 MAPS = ("fig1a", "fig1b", "fig1c", "unbalanced", "noise_wedge", "noise_map")
-FIGURES = theorems.FIGURES | samples.FIGURES | studies.FIGURES
+FIGURES = kinds.THEOREMS | kinds.STUDIES
 
 
 def _shrunk(part):
@@ -48,8 +48,8 @@ def _labels(figure):
 
 def test_every_figure_has_a_preset():
     drawn = {name: presets.load(name).figure for name in presets.names()}
-    assert {name for name in drawn if drawn[name] == "study"} == set(studies.FIGURES)
-    assert {name for name in drawn if drawn[name] == "theorem"} == {*theorems.FIGURES, *samples.FIGURES}
+    assert {name for name in drawn if drawn[name] == "study"} == set(kinds.STUDIES)
+    assert {name for name in drawn if drawn[name] == "theorem"} == set(kinds.THEOREMS)
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -261,6 +261,7 @@ def test_every_map_option_reaches_success_map(tmp_path, monkeypatch):
     line = (
         "map --d 5 --algorithm imp wr --resolution 7 --extent 3 --average 4 --imp rebalance --rewind-time 0.5"
         " --levels 2 --n 50 --noise 0.2 --learning-rate 0.1 --level-time 20 --method ode --seed 9 --workers 1"
+        " --parameterization sign-in --beta-a 2 --beta-w 0.5 --reset-every 10"
     )
     assert _run([*line.split(), "--out", str(tmp_path / "map.nc")]) == 1
     progress = seen.pop("progress")
@@ -268,7 +269,8 @@ def test_every_map_option_reaches_success_map(tmp_path, monkeypatch):
     assert seen == {
         "d": 5, "algorithms": ["imp", "wr"], "resolution": 7, "extent": 3.0, "balanced": False, "average": 4,
         "imp": "rebalance", "rewind_time": 0.5, "levels": 2, "n": 50, "noise": 0.2, "learning_rate": 0.1,
-        "level_time": 20.0, "method": "ode", "seed": 9,
+        "level_time": 20.0, "method": "ode", "seed": 9, "parameterization": "sign-in", "beta_a": 2.0,
+        "beta_w": 0.5, "reset_every": 10,
     }  # fmt: skip
 
 

@@ -443,7 +443,16 @@ def test_a_statement_has_verdicts_of_its_own(tmp_path, monkeypatch, capsys):
 def test_a_terminal_that_lacks_characters_loses_no_verdict(tmp_path):
     mine = tmp_path / "mine.toml"
     mine.write_text('statement = "für alle α"\nalgorithm = "imp"\nd = 4\nrate = 0.25\n', "utf-8")
-    line = ["verify", "--statement", str(mine), "--runs", "100", "--out", str(tmp_path / "v.json")]
+    line = [
+        "verify",
+        "--statement",
+        str(mine),
+        "--runs",
+        "100",
+        "--out",
+        str(tmp_path / "v.json"),
+        "--verbose",
+    ]
     code = "import sys; from singleneuron.cli.main import main; sys.exit(main(sys.argv[1:]))"
     done = subprocess.run(
         [sys.executable, "-c", code, *line],
