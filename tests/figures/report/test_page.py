@@ -424,8 +424,8 @@ def test_the_template_is_packaged():
     wheel = settings["tool"]["hatch"]["build"]["targets"]["wheel"]
     inside = folder.relative_to(root)
     assert inside.parts[0] in wheel["packages"]
-    assert not [path for path in wheel["exclude"] if inside.is_relative_to(path) or "*" in path]
     ignored = (root / ".gitignore").read_text("utf-8").split()
     for name in ("report.html.j2", "report.css", "report.js"):
         assert (folder / name).is_file()
+        assert not [path for path in wheel["exclude"] if (inside / name).is_relative_to(path) or "*" in path]
         assert not [pattern for pattern in ignored if fnmatch(name, pattern)]
