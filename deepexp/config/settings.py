@@ -123,6 +123,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _resets_come(self) -> Self:
+        # A warm-up may lengthen level 0 alone; cycles lengthen the last level most.
         longest = max(self.epochs(0), self.epochs(self.pruning.levels))
         if self.train.reset_epochs > longest:
             raise ValueError(

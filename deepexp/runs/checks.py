@@ -49,7 +49,7 @@ def check_device_memory(config: Config) -> None:
     """Raise ValueError if the device has less memory than the minimum that the run needs.
 
     The minimum consists of the weights, gradients and momentum in float32, and one batch of images. With
-    Sign-In, each of the two factors has a value, a gradient and a momentum besides the weight and its gradient.
+    Sign-In, the two factors of a weight, each with a gradient and a momentum, take the place of its momentum.
     """
     source, machine, model = catalogue.SOURCES[config.data.dataset], config.machine, config.model
     height, _, channels = source.shape
