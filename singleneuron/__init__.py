@@ -110,6 +110,8 @@ __all__ = [
     "predicted",
     "prune",
     "reduce",
+    "sign_in_limit",
+    "sign_in_rate",
     "success_map",
     "success_rate",
     "universal_angle",

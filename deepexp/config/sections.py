@@ -155,7 +155,8 @@ class Train(Section):
         With 'sign-in', the value of m^2 - u^2 at the start of every level and after every reset; between
         1e-6 and 1e6.
     reset_epochs : int
-        With 'sign-in', the number of epochs from one reset to the next; with 0, only levels reset.
+        With 'sign-in', the number of epochs from one reset to the next, at most those of the longest level;
+        with 0, only levels reset.
     batch_size : int
         The number of images in a batch, summed over all processes.
     drop_last : bool

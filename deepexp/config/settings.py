@@ -121,6 +121,17 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _resets_come(self) -> Self:
+        # A warm-up may lengthen level 0 alone; cycles lengthen the last level most.
+        longest = max(self.epochs(0), self.epochs(self.pruning.levels))
+        if self.train.reset_epochs > longest:
+            raise ValueError(
+                f"train.reset_epochs must be at most {longest}, the epochs of the longest level, got "
+                f"{self.train.reset_epochs}; set a smaller one, or 0 to reset at the start of each level only"
+            )
+        return self
+
     def warms_up(self, level: int) -> bool:
         """Return whether a level's schedule includes the warm-up; rewound levels use level 0's schedule."""
         if self.train.warmup in ("none", "every"):

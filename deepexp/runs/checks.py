@@ -48,8 +48,8 @@ def check_compiler(device: str) -> None:
 def check_device_memory(config: Config) -> None:
     """Raise ValueError if the device has less memory than the minimum that the run needs.
 
-    The minimum consists of the weights, gradients and momentum in float32, and one batch of images; with
-    Sign-In, also of the factors of the weights, and of a momentum for each of them.
+    The minimum consists of the weights, gradients and momentum in float32, and one batch of images. With
+    Sign-In, the two factors of a weight, each with a gradient and a momentum, take the place of its momentum.
     """
     source, machine, model = catalogue.SOURCES[config.data.dataset], config.machine, config.model
     height, _, channels = source.shape
@@ -65,7 +65,8 @@ def check_device_memory(config: Config) -> None:
     wider = model.width / counted  # the number of weights grows with the square of the width
     count = sum(parameter.numel() for parameter in net.parameters()) * wider * wider
     images = config.train.batch_size // machine.processes
-    copies = 6 if config.train.parameterization == "sign-in" else 3
+    # A step of Sign-In holds all 8 at once, though the factors' gradients do not outlive it.
+    copies = 8 if config.train.parameterization == "sign-in" else 3
     values = copies * count + images * channels * size * size
     need = 4 * max(1, len(machine.stack)) * values
     have = memory()

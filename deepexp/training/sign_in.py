@@ -61,19 +61,26 @@ class SignIn(torch.optim.SGD):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Turn the gradients of the weights into those of the factors, update these, and multiply them."""
+        """Turn the gradients of the weights into those of the factors, update these, and multiply them.
+
+        A weight without a gradient, and its factors, stay as they are.
+        """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        weights, (m, u) = list(self.factors), zip(*self.factors.values(), strict=True)
-        gradients = [weight.grad for weight in weights if weight.grad is not None]
-        for factors, partners in ((m, u), (u, m)):
-            products = torch._foreach_mul(partners, gradients)
-            for factor, product in zip(factors, products, strict=True):
-                factor.grad = product
+        trained = [(w, *factors) for w, factors in self.factors.items() if w.grad is not None]
+        weights, m, u = ([row[column] for row in trained] for column in range(3))
+        gradients: list[Any] = [weight.grad for weight in weights]
+        if trained:  # torch._foreach_mul refuses empty lists
+            for factors, partners in ((m, u), (u, m)):
+                for factor, product in zip(factors, torch._foreach_mul(partners, gradients), strict=True):
+                    factor.grad = product
         super().step()
-        torch._foreach_copy_(weights, torch._foreach_mul(m, u))
+        if trained:
+            torch._foreach_copy_(weights, torch._foreach_mul(m, u))
+        for factor in m + u:
+            factor.grad = None  # every step makes new ones; kept, they would fill memory in the backward pass
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:

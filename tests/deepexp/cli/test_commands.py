@@ -102,6 +102,7 @@ def test_the_same_command_finds_the_run_complete(run, capsys):
         (["--set", "data.crop_padding=8", "data.padding_mode=reflect"], "data.crop_padding must be below"),
         (["--model", "vgg16", "--set", "train.drop_last=false", "data.limit=161"], "a batch of one image"),
         (["--set", "model.width=1e9"], "needs 9.15e+14 GB or more, but 'cpu' has"),
+        (["--set", "model.width=1e9", "train.parameterization=sign-in"], "needs 2.44e+15 GB or more"),
         (["--set", "model.width=1e300"], "needs inf GB or more"),
         (["--set", "data.resized_crop=true", "data.size=10000000"], "pixels needs 1.28e+07 GB or more"),
         (

@@ -140,6 +140,21 @@ def test_run_id_depends_on_every_field():
 
 
 @pytest.mark.parametrize(
+    ("more", "longest"),
+    [
+        ({}, 5),
+        ({"train.cycles": "cumulative"}, 20),
+        ({"train.warmup": "before", "train.warmup_epochs": 2.0}, 7),  # of level 0 alone
+    ],
+)
+def test_a_reset_must_come_within_the_longest_level(more, longest):
+    settings = {**SIGN_IN, "algorithm": "lrr", "train.epochs": 5, "pruning.levels": 3, **more}
+    assert build({**settings, "train.reset_epochs": longest}).train.reset_epochs == longest
+    with pytest.raises(ValueError, match=f"must be at most {longest}, .* got {longest + 1}; "):
+        build({**settings, "train.reset_epochs": longest + 1})
+
+
+@pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"train.lrr": 1}, "unknown key 'train.lrr'; did you mean 'train.lr'?"),
@@ -169,6 +184,10 @@ def test_run_id_depends_on_every_field():
         ({**SIGN_IN, "train.beta": math.nan}, "train.beta must be"),
         ({**SIGN_IN, "train.reset_epochs": -1}, "train.reset_epochs must be greater than or equal to 0"),
         ({**SIGN_IN, "train.reset_epochs": 1.5}, "train.reset_epochs must be"),
+        (
+            {**SIGN_IN, "train.epochs": 5, "train.reset_epochs": 6},
+            "train.reset_epochs must be at most 5, the epochs of the longest level, got 6; set a smaller one",
+        ),
         ({"train.beta": 2.0}, "beta has no effect with parameterization = 'plain', got 2.0; leave it out"),
         ({"train.reset_epochs": 3}, "reset_epochs has no effect with parameterization = 'plain', got 3"),
         ({"algorithm": "wr", "train.cycles": "cumulative"}, "needs policy.schedule = 'start'"),

@@ -163,6 +163,7 @@ def test_imagenet_needs_its_classes_in_both_parts(imagenet):
 def test_verify_says_what_is_there(tiny_imagenet, capsys):
     assert main.main(["data", "verify", "tinyimagenet"]) == 0
     said = "tinyimagenet: subset (3 classes, 24 training and 12 test images, all of them decoded)\n"
+    said += "plan a run on it: deepexp train --dataset tinyimagenet --dry-run\n"
     assert capsys.readouterr().out == said
     assert main.main(["doctor"]) == 0
     assert "tinyimagenet: subset\n" in capsys.readouterr().out

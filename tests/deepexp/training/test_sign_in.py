@@ -165,6 +165,32 @@ def test_a_weight_at_0_can_start():
     assert weight.item() == pytest.approx(-0.1)
 
 
+@pytest.mark.parametrize("used", [[0], [1], [0, 2], []])
+def test_a_weight_without_gradient_is_left_alone(used):
+    """The others move as if it were not there, even after a step in which all had gradients."""
+    generator = torch.Generator().manual_seed(2)
+    starts = [torch.randn(n, generator=generator, dtype=torch.float64) for n in (3, 5, 2)]
+    weights = [torch.nn.Parameter(start.clone()) for start in starts]
+    together = sign_in.SignIn(weights, {"params": []}, 1.0, 0.1, lr=0.1, momentum=0.9)
+    for factor in (factor for pair in together.factors.values() for factor in pair):
+        together.state[factor]["momentum_buffer"] = torch.zeros_like(factor)
+    together.reset()
+    alone = [_one_weight(start.clone(), decay=0.1) for start in starts]
+    for step in range(2):
+        moving = used if step else range(3)
+        together.zero_grad()
+        for k in moving:
+            single, sgd = alone[k]
+            weights[k].grad, single.grad = torch.full_like(starts[k], 0.5), torch.full_like(starts[k], 0.5)
+            sgd.step()
+        together.step()
+    for weight, (single, sgd) in zip(weights, alone, strict=True):
+        assert torch.equal(weight, single)
+        for factor, other in zip(together.factors[weight], sgd.factors[single], strict=True):
+            assert torch.equal(factor, other)
+            assert factor.grad is None  # nothing is left to fill memory
+
+
 def test_every_level_starts_at_beta_with_the_weights_and_the_momentum_of_its_policy(
     tmp_path, tiny, monkeypatch
 ):

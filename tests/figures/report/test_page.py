@@ -4,6 +4,8 @@ import base64
 import copy
 import json
 import re
+import tomllib
+from fnmatch import fnmatch
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -416,7 +418,14 @@ def test_a_report_without_its_inputs_is_one_line_and_code_2(folder, tmp_path, ca
 
 
 def test_the_template_is_packaged():
-    settings = (Path(__file__).parents[3] / "pyproject.toml").read_text("utf-8")
-    for file in Path(report.__file__).parent.glob("report.*"):
-        suffix = "".join(file.suffixes)
-        assert suffix == ".py" or f'"*{suffix}"' in settings
+    """The wheel takes all files of its packages but the excluded ones and those that git ignores."""
+    root, folder = Path(__file__).parents[3], Path(report.__file__).parent
+    settings = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
+    wheel = settings["tool"]["hatch"]["build"]["targets"]["wheel"]
+    inside = folder.relative_to(root)
+    assert inside.parts[0] in wheel["packages"]
+    ignored = (root / ".gitignore").read_text("utf-8").split()
+    for name in ("report.html.j2", "report.css", "report.js"):
+        assert (folder / name).is_file()
+        assert not [path for path in wheel["exclude"] if (inside / name).is_relative_to(path) or "*" in path]
+        assert not [pattern for pattern in ignored if fnmatch(name, pattern)]
