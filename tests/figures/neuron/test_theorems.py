@@ -8,7 +8,7 @@ import pytest
 from matplotlib.collections import QuadMesh
 
 from figures import kinds, style
-from figures.neuron import samples, studies, theorems
+from figures.neuron import samples, theorems
 from signflow import results
 from singleneuron import presets
 from singleneuron.experiments.labels import with_labels
