@@ -162,7 +162,7 @@ def test_the_converged_study_has_the_arms_that_its_predictions_ask_for(profile):
     assert len(seeds) >= (5 if profile == "full" else 3)
     assert lrr.pruning.levels >= 8
     assert lrr.pruning.kept(lrr.pruning.levels, 10**6) <= 0.06 * 10**6
-    assert (lrr.data.side, lrr.data.limit) == (16, 15_000)
+    assert (lrr.data.side, lrr.data.limit) == (16, 10_000)
     for name in ("imp", "lrr"):
         perturbed = arms[f"{name}-p0.25-l{math.ceil(lrr.pruning.levels / 3)}"]
         assert _differ(arms[name], perturbed) == {"perturbation.fraction", "perturbation.level"}
