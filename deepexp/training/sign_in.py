@@ -74,7 +74,8 @@ class SignIn(torch.optim.SGD):
         gradients: list[Any] = [weight.grad for weight in weights]
         if trained:  # torch._foreach_mul refuses empty lists
             for factors, partners in ((m, u), (u, m)):
-                for factor, product in zip(factors, torch._foreach_mul(partners, gradients), strict=True):
+                products = torch._foreach_mul(partners, gradients)
+                for factor, product in zip(factors, products, strict=True):
                     factor.grad = product
         super().step()
         if trained:
