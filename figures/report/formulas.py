@@ -13,7 +13,7 @@ _TOKEN = re.compile(
     r"|(?P<operator><=|>=|==|!=|<<|->|\+-|\*\*|\.\.\.|[^\s\w])|(?P<other>\S)"
 )
 _GREEK = {
-    "alpha": "α", "delta": "δ", "phi": "φ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ", "theta": "θ",
+    "alpha": "α", "beta": "β", "delta": "δ", "phi": "φ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ", "theta": "θ",
     "perp": "⊥",
 }  # fmt: skip
 _OPERATORS = {
@@ -24,6 +24,7 @@ _WORDS = re.compile(r"\s*\b(and|or|not)\b\s*")
 # Names in the conditions of `singleneuron verify --statement`, and the formulas to show for them.
 _CONDITION = {
     "a0": "a(0)", "w1": "w_1(0)", "q": "|w_perp(0)|", "rho": "|w(0)|", "kept": "|mask * w(0)|",
+    "g_a": "g(a(0), beta_a)", "g_w": "sum_i g(w_i(0), beta_w)", "g_kept": "sum_kept g(w_i(0), beta_w)",
     "theta": "theta(0)", "flip_angle": "theta^*", "True": "every start", "**": "^",
 }  # fmt: skip
 
@@ -53,17 +54,28 @@ def condition(text: str) -> str:
 def mathml(formula: str) -> str:
     """Convert a formula to a `<math>` element, or to an empty string if the formula is empty.
 
-    Adjacent symbols form a product, `_` and `^` apply to the next symbol only, and bars `|` come in pairs.
+    Adjacent symbols form a product, `_` and `^` apply to the next symbol only, and bars `|` come in pairs. A
+    root covers the next symbol or, without its parentheses, the group that follows.
     """
     tokens = [(match.lastgroup or "", match[0]) for match in _TOKEN.finditer(formula)]
     row: list[str] = []
     bars, root, power, operand = 0, False, False, False  # `operand`: the last token ended one
+    groups: list[int | None] = []  # open parentheses: where the row of a root begins, or None
     for kind, token in tokens:
         if kind == "operator" and token in ("^", "**"):
             power = True
             continue
         if token == "sqrt":
             root = True
+            continue
+        if token == "(":
+            groups.append(len(row) if root else None)
+        elif token == ")" and groups and (begin := groups.pop()) is not None:
+            row[begin:] = [f"<msqrt>{''.join(row[begin:])}</msqrt>"]
+            operand = True
+            continue
+        if token == "(" and root:
+            root, operand = False, False
             continue
         prefix = not operand
         if token == "|":
@@ -97,5 +109,7 @@ def _element(kind: str, token: str, prefix: bool) -> str:
 def _symbol(name: str) -> str:
     if name.isdigit():
         return f"<mn>{name}</mn>"
+    if name == "sum":
+        return "<mo>∑</mo>"
     symbol = _GREEK.get(name, name)
     return f"<mi>{symbol}</mi>" if len(symbol) == 1 else f'<mi mathvariant="normal">{symbol}</mi>'

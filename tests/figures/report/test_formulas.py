@@ -17,6 +17,8 @@ from figures.report.formulas import condition, mathml, prose
         ("(2/c) log(1 + pi c rho/(a delta))", "(2/c)log(1+πcρ/(aδ))"),
         ("P = (2 + sqrt 2)/4", "P=(2+2)/4"),
         ("s_neg << c", "sneg≪c"),
+        ("sqrt(beta^2 + 4 x^2) - beta", "β2+4x2−β"),
+        ("sum_i g(w_i)", "∑ig(wi)"),
         ("theta^*(t_k)", "θ∗(tk)"),
         ("1e-4 <= x", "1e-4≤x"),
     ],
@@ -33,6 +35,11 @@ def test_scripts_roots_and_prefixes_have_their_elements():
     signs = [mark.get("form") for mark in root.iter("mo") if mark.text == "−"]
     assert signs == ["prefix", "prefix", None]
     assert [mark.get("form") for mark in root.iter("mo") if mark.text == "|"] == ["prefix", "postfix"]
+
+
+def test_a_root_covers_its_group():
+    root = ET.fromstring(mathml("g(x) = sqrt(b^2 + (4 x)^2) - b"))
+    assert "".join(root.find(".//msqrt").itertext()) == "b2+(4x)2"
 
 
 def test_prose_sets_what_stands_between_backticks():
