@@ -49,11 +49,10 @@ PROTOCOLS: dict[str, Protocol] = {
         },
         {"policy.rewind_epoch": 6},
     ),
-    # Few images, averaged down, so that training converges in the time that two CPU cores have: training of
-    # the dense network, and of a random mask at the last density. CIFAR-100 needs more epochs for that.
-    # Nothing is augmented, since augmented training converges more slowly.
+    # Few images, averaged down, so that dense training converges in the time that two CPU cores have. On
+    # CIFAR-100 this takes more epochs. Nothing is augmented, since augmented training converges more slowly.
     "laptop-converged": Protocol(
-        "this project; docs/regime.md has the measurements that led to these settings",
+        "this project; docs/explanation/regime.md has the measurements that led to these settings",
         {"cifar10": {}, "cifar100": {"train.epochs": 32}},
         {
             "data.side": 16,
