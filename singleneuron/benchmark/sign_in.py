@@ -11,6 +11,7 @@ from singleneuron.flows.sign_in.population import population_flow
 from singleneuron.flows.sign_in.population_field import angle
 from singleneuron.kernels.compiling import routine
 from singleneuron.kernels.metric import metric_of
+from singleneuron.parameterization import Parameterization
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import target_vector
 from singleneuron.problem.starts import balanced_starts
@@ -55,11 +56,11 @@ def sign_in_case(share: float = 1.0) -> Case:
     d, size, t = 10, max(8, round(100_000 * share)), 100.0
     starts = balanced_starts(d, size, seed=1)
     assert isinstance(starts, State)
-    y = np.column_stack([starts.a, starts.w])
+    y, c = np.column_stack([starts.a, starts.w]), Parameterization("sign-in").balance(starts)
 
     def own(tolerance: float) -> Array:
         return population_flow(
-            starts.a, starts.w, target_vector(d, 1), 1.0, 1.0, np.array([t]),
+            starts.a, starts.w, target_vector(d, 1), 1.0, 1.0, np.array([t]), c=c,
             rtol=tolerance, atol=tolerance, limit=False, t_certain=math.inf, tolerance=TOLERANCE,
         )[1]  # fmt: skip
 

@@ -7,6 +7,7 @@ has to creep towards a limit.
 import math
 
 from singleneuron.kernels.compiling import routine
+from singleneuron.kernels.gradients import small_angle_kernel
 from singleneuron.kernels.lanes import LANES, arctan, exp_row
 from singleneuron.kernels.philox import TWO_PI
 from singleneuron.problem.status import TINY_NORM
@@ -27,10 +28,7 @@ def angles(x, nu):
         small = 2.0 * math.atan(e)
         delta = small if x >= 0.0 else math.pi - small
         if delta < 0.2:
-            # The power series of sin(delta) - delta cos(delta), whose two terms nearly cancel here.
-            d2 = delta * delta
-            k = delta * d2 * (1.0 / 3.0 - d2 * (1.0 / 30.0 - d2 * (1.0 / 840.0 - d2 / 45360.0)))
-            return k / TWO_PI, delta
+            return small_angle_kernel(delta) / TWO_PI, delta
         sine, cosine = 2.0 * e / (1.0 + e * e), (1.0 - e * e) / (1.0 + e * e)
         return (sine - delta * (cosine if x >= 0.0 else -cosine)) / TWO_PI, delta
     tanh = math.copysign((1.0 - e * e) / (1.0 + e * e), x)

@@ -7,6 +7,24 @@ from singleneuron.kernels.philox import TWO_PI
 
 
 @routine
+def small_angle_kernel(delta):
+    """Return sin(delta) - delta cos(delta), whose two terms nearly cancel, by its power series.
+
+    Parameters
+    ----------
+    delta : float
+        An angle in radians, below 0.2.
+
+    Returns
+    -------
+    float
+        2 pi k(pi - delta).
+    """
+    d2 = delta * delta
+    return delta * d2 * (1.0 / 3.0 - d2 * (1.0 / 30.0 - d2 * (1.0 / 840.0 - d2 / 45360.0)))
+
+
+@routine
 def population_gradient(a, p, q, nu):
     """Compute the gradient of the population loss L = a^2 rho^2/4 - a rho k(theta) + constant.
 
@@ -29,12 +47,7 @@ def population_gradient(a, p, q, nu):
     cosine = nu * p / rho
     # delta is pi - theta, computed without this subtraction, which would lose digits near theta = pi.
     delta = math.atan2(sine, -cosine)
-    if delta < 0.2:
-        # The power series of sin(delta) - delta cos(delta), whose two terms nearly cancel here.
-        d2 = delta * delta
-        k = delta * d2 * (1.0 / 3.0 - d2 * (1.0 / 30.0 - d2 * (1.0 / 840.0 - d2 / 45360.0)))
-    else:
-        k = sine + delta * cosine
+    k = small_angle_kernel(delta) if delta < 0.2 else sine + delta * cosine
     da = rho * (0.5 * a * rho - k / TWO_PI)
     dp = a * (0.5 * a * p - (delta * nu + sine * p / rho) / TWO_PI)
     dq = a * q * (0.5 * a - sine / (TWO_PI * rho))

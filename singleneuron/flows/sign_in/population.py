@@ -61,10 +61,9 @@ from singleneuron.kernels.dop853 import EVENT, FAILED, build
 from singleneuron.kernels.dop853_step import workspace
 from singleneuron.kernels.metric import metric_of
 from singleneuron.kernels.vectors import put
-from singleneuron.parameterization import Parameterization, distance
+from singleneuron.parameterization import distance
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import LEAST_BALANCE
-from singleneuron.problem.state import State
 from singleneuron.problem.status import TINY_NORM
 
 ROUNDING = 1e-12  # below this, 1 - |v|^2 is rounding, which near theta = pi would replace the angle
@@ -186,6 +185,7 @@ def population_flow(
     beta_w: float,
     times: Array,
     *,
+    c: Array,
     rtol: float,
     atol: float,
     limit: bool,
@@ -205,6 +205,8 @@ def population_flow(
         m^2 - u^2 of `a`, and of every coordinate of w.
     times : Array
         (T,) increasing times at which to report the state.
+    c : Array
+        (B,) balance of the starts, as `Parameterization.balance` returns it.
     rtol, atol : float
         Tolerances of the integrator.
     limit : bool
@@ -240,17 +242,17 @@ def population_flow(
         raise ValueError(
             "a start must have a weight across v, but one has none; use the flow of one coordinate"
         )
-    c = Parameterization("sign-in", beta_a, beta_w).balance(State(a, w))
     path, end = np.empty((a.size, times.size, 1 + v.size)), np.column_stack([a, w])
     reason, time = np.full(a.size, FAILED), np.zeros(a.size)
     # Give up on starts whose squares overflow, or are so small that c has no correct digit.
     with np.errstate(over="ignore"):
         total = 2 * distance(a, beta_a) - c
         lost = ~np.isfinite(total**2) | (total < LEAST_BALANCE)
-    c[lost], path[lost] = np.nan, end[lost, None]
+    known = np.where(lost, np.nan, c)
+    path[lost] = end[lost, None]
     missing = 1.0 - float(target @ target)
     # The copies are writable and contiguous, so that the kernel is compiled once.
-    start = np.array(a), np.array(w), np.array(v), c, (float(beta_a), float(beta_w))
+    start = np.array(a), np.array(w), np.array(v), known, (float(beta_a), float(beta_w))
     task = np.array(times), float(rtol), float(atol), limit, float(t_certain), float(tolerance)
     _follow(*start, missing if missing > ROUNDING else 0.0, *task, path, end, reason, time)
     return path, end, reason, time

@@ -3,6 +3,7 @@
 import math
 
 from singleneuron.kernels.compiling import routine
+from singleneuron.kernels.gradients import small_angle_kernel
 from singleneuron.kernels.metric import metric_of
 from singleneuron.kernels.philox import TWO_PI
 from singleneuron.problem.status import TINY_NORM
@@ -101,12 +102,7 @@ def angle(along, norm, lost):
         cosine *= math.sqrt(1.0 - lost)
     delta = math.atan2(sine, cosine)
     sine, cosine = sine * shrunk, cosine * shrunk
-    if delta < 0.2:
-        # The power series of sin(delta) - delta cos(delta), whose two terms nearly cancel here.
-        d2 = delta * delta
-        k = delta * d2 * (1.0 / 3.0 - d2 * (1.0 / 30.0 - d2 * (1.0 / 840.0 - d2 * (1.0 / 45360.0))))
-    else:
-        k = sine - delta * cosine
+    k = small_angle_kernel(delta) if delta < 0.2 else sine - delta * cosine
     return size * root, scale * shrunk, delta, sine, k * (1.0 / TWO_PI)
 
 

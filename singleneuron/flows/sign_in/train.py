@@ -183,7 +183,7 @@ def _line(part: Restricted, a: Array, w: Array, c: Array, index: NDArray[np.intp
 def _population(part: Restricted, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> Ends:
     """Follow the population flow in d > 1."""
     path, end, reason, time = population.population_flow(
-        a, w, part.v, *part.betas, part.times, **part.task.ode
+        a, w, part.v, *part.betas, part.times, c=c, **part.task.ode
     )
     path = end[None] if part.task.limit else np.moveaxis(path, 1, 0)
     overlap = np.full(a.size, part.overlap)

@@ -23,7 +23,8 @@ def flow(problem, starts, times, betas=BETAS, *, kept=None, rtol=1e-10, limit=Fa
     v = problem.v if kept is None else np.where(kept, problem.v, 0.0)
     return population.population_flow(
         starts.a, starts.w, v, *betas, np.atleast_1d(np.asarray(times, dtype=float)),
-        rtol=rtol, atol=rtol, limit=limit, t_certain=2e3, tolerance=tolerance,
+        c=Parameterization("sign-in", *betas).balance(starts), rtol=rtol, atol=rtol, limit=limit,
+        t_certain=2e3, tolerance=tolerance,
     )  # fmt: skip
 
 
@@ -309,7 +310,7 @@ def test_starts_and_targets_that_the_flow_cannot_take():
     with pytest.raises(ValueError, match="equal or 0"):
         population.population_flow(
             np.ones(1), np.ones((1, 2)), np.array([0.6, 0.8]), 1.0, 1.0, np.ones(1),
-            rtol=1e-8, atol=1e-8, limit=False, t_certain=1.0, tolerance=1e-3,
+            c=np.zeros(1), rtol=1e-8, atol=1e-8, limit=False, t_certain=1.0, tolerance=1e-3,
         )  # fmt: skip
 
 
