@@ -23,7 +23,7 @@ def sign_in(data: ResultTables) -> Figure:
 
     The tables `plain` and `sign_in` are maps (algorithm, a0, w0).
     """
-    figure = Figure(figsize=(style.PAGE, 6.3))
+    figure = Figure(figsize=(style.PAGE, 7.2))
     grid = figure.subplots(2, 2, sharex=True, sharey=True)
     titles: dict[str, Axes] = {}
     handles: dict[object, Artist] = {}
@@ -36,7 +36,9 @@ def sign_in(data: ResultTables) -> Figure:
     for axes in grid.flat:
         axes.label_outer()
     letters(titles)
-    figure.suptitle(f"$d = {data['plain'].attrs['d']}$", fontsize=9)
+    about = data["sign_in"].attrs
+    betas = rf"Sign-In with $\beta_a = {about['beta_a']:g}$, $\beta_w = {about['beta_w']:g}$"
+    figure.suptitle(f"$d = {about['d']}$; {betas}", fontsize=9)
     figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=3)
     return figure
 

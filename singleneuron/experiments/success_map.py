@@ -111,8 +111,9 @@ def success_map(
     Returns
     -------
     Dataset
-        Coordinates `algorithm`, `a0` and `w0`, which is w_1(0); attributes `d`, `imp` and `status_codes`, and
-        the provenance that `signflow.write` stores.
+        Coordinates `algorithm`, `a0` and `w0`, which is w_1(0). Attributes: `d`, `imp`, `parameterization`
+        (with `beta_a` and `beta_w` under Sign-In), `status_codes`, and the provenance that `signflow.write`
+        stores.
         Variables over (algorithm, a0, w0):
 
         - `success`: 1 or 0, or the mean with `average`; NaN if there is no such start, or no outcome.
@@ -205,6 +206,8 @@ def _table(settings: MapSettings, means: dict[str, Array], status: NDArray[np.in
             "parameterization": settings.parameterization,
         },
     )
+    if not settings.product.plain:
+        table.attrs |= {"beta_a": settings.beta_a, "beta_w": settings.beta_w}
     return with_labels(table)
 
 
