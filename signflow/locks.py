@@ -207,8 +207,9 @@ def _remove_stale(path: Path) -> None:
 
     Two processes may find the same stale file, and the slower one must not remove the new file that the
     faster one has created since. A process therefore first makes a hard link to the file, with a name derived
-    from the stale text, which only one process can do. It then removes the file only if the text read through
-    the link is still the stale one.
+    from the stale text, which only one process can do at a time. It then removes the file only if the link
+    has the stale text and still leads to the same file: the system may look the file up before another
+    process takes over, and make the link afterwards.
     """
     stale = _read(path)
     if stale is None:
@@ -226,10 +227,17 @@ def _remove_stale(path: Path) -> None:
             f"({error.strerror}); delete it and '{claim}'"
         ) from None
     try:
-        if _read(claim) == stale:
+        if _read(claim) == stale and _is_same_file(path, claim):
             path.unlink(missing_ok=True)
     finally:
         claim.unlink(missing_ok=True)
+
+
+def _is_same_file(path: Path, other: Path) -> bool:
+    """Return whether both paths lead to one file; False if either of them is missing."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.samefile(other)
+    return False
 
 
 def _this_process() -> str:

@@ -152,6 +152,27 @@ def test_who_finds_a_stale_file_late_does_not_remove_the_new_one(tmp_path, monke
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["lock", "lock.held"]
 
 
+def test_a_link_that_comes_after_another_took_over_does_not_remove_the_new_one(
+    tmp_path, monkeypatch, without_locks
+):
+    path = tmp_path / "lock"
+    stale = f"process {_gone()} on {platform.node()}"
+    locks.beside(path).write_text(stale)
+    link = os.link
+
+    def overtaken(source, target):
+        """The system looks the stale file up; another process takes over; then the system makes the link."""
+        link(source, tmp_path / "looked up")
+        source.unlink()
+        source.write_text(f"process 1 on {NOBODY_HERE}")
+        link(tmp_path / "looked up", target)
+
+    monkeypatch.setattr(os, "link", overtaken)
+    with pytest.raises(locks.Busy, match="just started"), locks.hold(path):
+        pass
+    assert locks.beside(path).read_text() == f"process 1 on {NOBODY_HERE}"
+
+
 def _compete(path, barrier, inside, most):
     def flock(*_):
         raise OSError(errno.ENOLCK, "No locks available")
