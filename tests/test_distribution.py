@@ -47,7 +47,7 @@ def test_the_sdist_holds_what_a_packager_needs(built):
         names = {name.partition("/")[2] for name in archive.getnames()}
     needed = {"Makefile", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "constraints.txt"}
     assert needed <= names
-    assert "tests/test_layers.py" in names
+    assert {"tests/test_layers.py", "docs/index.md"} <= names
 
 
 def test_the_wheel_holds_the_packages_alone(built):

@@ -57,7 +57,7 @@ PROTOCOLS: dict[str, Protocol] = {
         {
             "data.side": 16,
             "data.limit": 10_000,
-            "train.epochs": 24,
+            "train.epochs": 16,
             "pruning.levels": 13,  # to a density of 0.055
             "policy.rewind_epoch": 2,
         },

@@ -195,8 +195,9 @@ class Train(Section):
         The length of the warm-up in epochs.
     evaluate : {'level', 'epoch'}
         Whether the test set is evaluated after each level or after each epoch.
-    signs : {'level', 'epoch'}
-        Whether the signs are recorded after each level or after each epoch.
+    signs : {'level', 'first', 'epoch'}
+        When the signs are recorded besides the end of each level. 'level': never; 'first': after each epoch
+        of level 0; 'epoch': after each epoch of every level.
     """
 
     epochs: int = Field(60, ge=1, le=1_000_000)
@@ -219,7 +220,7 @@ class Train(Section):
     warmup: Literal["none", "first", "every", "before"] = "none"
     warmup_epochs: float = Field(0.0, ge=0, le=1_000_000)
     evaluate: Literal["level", "epoch"] = "level"
-    signs: Literal["level", "epoch"] = "level"
+    signs: Literal["level", "first", "epoch"] = "level"
     cycles: Literal["one", "cumulative"] = "one"
     parameterization: Literal["plain", "sign-in"] = "plain"
     beta: float = Field(1.0, ge=1e-6, le=1e6)  # far beyond, beta^2 leaves the range of float32

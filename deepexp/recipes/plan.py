@@ -16,7 +16,7 @@ from typing import Any
 from deepexp.config.algorithms import POLICIES
 from deepexp.config.build import build
 from deepexp.config.settings import Config
-from deepexp.recipes.recipe import REFERENCES, Recipe, arms_of, flat, load, ordered_arms
+from deepexp.recipes.recipe import NOT_SETTINGS, Profile, Recipe, arms_of, flat, load, ordered_arms
 from signflow.messages import unknown
 
 # The defaults on a GPU. The profile 'smoke' ignores them, so that its settings are the same as on a CPU.
@@ -100,14 +100,33 @@ def runs(
     every = list(dict.fromkeys(chosen.seeds if seeds is None else seeds))
     if stack and len(every) < 2:
         raise ValueError(f"a stack must have at least two seeds, got {every}; leave --stack out")
-    if stack:
-        told["machine.stack"] = sorted(every)
+    seeds_of = {arm: _seeds_of(settings, chosen, every) for arm, settings in arms.items()}
+    arms_for = {seed: _stacked(arms, seeds_of, seed) if stack else arms for seed in every}
     return [
         run
         for panel in dict.fromkeys(panels or chosen.panels)
         for seed in every
-        for run in _panel_runs(made, profile, panel, arms, default, {**here, "seed": seed}, told)
+        for run in _panel_runs(made, profile, panel, arms_for[seed], default, {**here, "seed": seed}, told)
+        if seed in seeds_of[run.arm]
     ]
+
+
+def _seeds_of(arm: Mapping[str, Any], profile: Profile, seeds: Sequence[int]) -> list[int]:
+    """Return those of `seeds` with which an arm runs: all, or those among the profile's first ones."""
+    first = profile.seeds[: arm["seeds"]] if "seeds" in arm else seeds
+    return [seed for seed in seeds if seed in first]
+
+
+def _stacked(
+    arms: Mapping[str, Mapping[str, Any]], seeds_of: Mapping[str, Sequence[int]], seed: int
+) -> dict[str, Mapping[str, Any]]:
+    """Return the arms, each with the stack that it trains `seed` in, unless it has no other seed."""
+    return {
+        arm: {**settings, "machine.stack": sorted(seeds_of[arm])}
+        if seed in seeds_of[arm] and len(seeds_of[arm]) > 1
+        else settings
+        for arm, settings in arms.items()
+    }
 
 
 def _of_the_machine(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,7 +166,7 @@ def _panel_runs(
     made: dict[str, str] = {}
     for arm in ordered_arms(recipe, panel, arms):
         settings = dict(shared)
-        own = {key: value for key, value in arms[arm].items() if key not in REFERENCES}
+        own = {key: value for key, value in arms[arm].items() if key not in NOT_SETTINGS}
         if masks := arms[arm].get("masks"):
             settings = {key: value for key, value in settings.items() if key != "pruning.keep"}
             own = {"pruning.source": "run", "pruning.run": made[masks], **own}

@@ -6,7 +6,8 @@ A recipe states its question, the predictions that it decides, and its source. I
   recipe lists its arms under `arms`.
 - `[arms.X]`: the settings of arm X. With `masks = "Y"`, each of its runs uses the mask sequence of the run of
   arm Y on the same panel with the same seed (`pruning.source` is then 'run' unless the arm sets it). With
-  `donor = "Y"`, it uses the weights of that run. If the name X contains fields in braces, the table defines
+  `donor = "Y"`, it uses the weights of that run. With `seeds = 3`, it runs with the first three seeds of the
+  profile only. If the name X contains fields in braces, the table defines
   one arm for each combination of the fields' values in `[each]`, and "{field}" in a setting is replaced by
   the value.
 - `[profiles.smoke|short|full]`: the protocol, the panels (those under `optional` run only when requested by
@@ -20,6 +21,7 @@ The module `plan` turns a recipe into runs.
 from __future__ import annotations
 
 import itertools
+import math
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
@@ -34,6 +36,7 @@ from signflow.files import read_text
 from signflow.messages import invalid, unknown
 
 REFERENCES = ("masks", "donor")  # the keys by which an arm refers to another arm
+NOT_SETTINGS = (*REFERENCES, "seeds")  # the keys of an arm that are no settings of its runs
 _FOLDER = resources.files("deepexp").joinpath("recipes")
 _PROFILES = "profiles.toml"
 
@@ -178,7 +181,25 @@ def _parse(name: str, text: str) -> Recipe:
         arms = arms_of(made, chosen)
         for panel in (*chosen.panels, *chosen.optional):
             ordered_arms(made, panel, arms)
+        _check_seeds(made, arms)
     return made
+
+
+def _check_seeds(recipe: Recipe, arms: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise ValueError if an arm's number of seeds is invalid, or larger than that of an arm it refers to."""
+    for arm, settings in arms.items():
+        count = settings.get("seeds", math.inf)
+        if "seeds" in settings and (type(count) is not int or count < 1):
+            raise ValueError(
+                f"recipe {recipe.name}: arms.{arm}.seeds must be a whole number of at least 1, got {count!r}"
+            )
+        for other in (settings[key] for key in REFERENCES if key in settings):
+            most = arms.get(other, {}).get("seeds", math.inf)
+            if isinstance(most, int) and count > most:
+                raise ValueError(
+                    f"recipe {recipe.name}: arms.{arm}.seeds must be at most {most}, as for the arm {other} "
+                    f"that it refers to, got {'all seeds' if count == math.inf else count}"
+                )
 
 
 def _completed(tree: dict[str, Any]) -> dict[str, Any]:

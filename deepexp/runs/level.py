@@ -174,7 +174,7 @@ def train_level(work: Run, start: Checkpoint, clock: Clock) -> Iterator[LevelPro
             if report.step % work.per_epoch:
                 continue
             start.epochs.append(_epoch_row(work, level, epoch, report))
-            if config.train.signs == "epoch":
+            if config.train.signs == "epoch" or (config.train.signs == "first" and level == 0):
                 now = signs.of(models.prunable(work.net))
                 bit_files.save(now, work.file("signs", f"{level:02d}-{epoch:04d}"))
             epochs = list(start.epochs)  # a copy, since the list may grow before it is written

@@ -16,6 +16,7 @@ from deepexp.runs.checks import check_compiler, check_device_memory, check_possi
 from deepexp.runs.workspace import Run
 from deepexp.training import forward as training_forward
 from deepexp.training import optimizer
+from signflow.machine import keep_freed_memory
 
 
 def prepare(
@@ -77,6 +78,8 @@ def prepare(
 def _set_up(machine: Machine) -> None:
     """Set the number of torch's threads and, on a GPU, the precision and how cuDNN chooses its algorithms."""
     torch.set_num_threads(machine.threads)
+    if machine.device == "cpu":
+        keep_freed_memory()
     if machine.compile:
         check_compiler(machine.device)
     if machine.device == "cpu":

@@ -177,6 +177,32 @@ def _arms(name, profile="smoke", seed=0, panel="digits"):
     return {run.arm: run.config for run in runs if (run.config.seed, run.panel) == (seed, panel)}
 
 
+def _seeds(path, **more):
+    found = {}
+    for run in plan.runs(str(path), profile="smoke", **more):
+        found.setdefault(run.arm, {})[run.config.seed] = run.config.machine.stack
+    return found
+
+
+def test_an_arm_with_a_number_of_seeds_runs_with_the_first_ones_of_the_profile(tmp_path):
+    file = tmp_path / "mine.toml"
+    text = SMALL.replace("seeds = [0, 1]", "seeds = [7, 5, 3]")
+    file.write_text(text.replace('masks = "lrr"', 'masks = "lrr"\nseeds = 2'))
+    assert _seeds(file) == {
+        "imp": {7: (), 5: (), 3: ()},
+        "lrr": {7: (), 5: (), 3: ()},
+        "on": {7: (), 5: ()},
+    }
+    # Seeds of one's own choice do not change which seeds the arm runs with.
+    assert _seeds(file, seeds=[3, 5, 9]) == {"imp": {3: (), 5: (), 9: ()}} | {
+        "lrr": {3: (), 5: (), 9: ()},
+        "on": {5: ()},
+    }
+    stacked = _seeds(file, stack=True)
+    assert stacked["lrr"] == dict.fromkeys((7, 5, 3), (3, 5, 7))
+    assert stacked["on"] == dict.fromkeys((7, 5), (5, 7))
+
+
 def test_arms_take_their_masks_and_donors_from_the_run_of_the_same_seed():
     for seed in (0, 1):
         arms = _arms("signs-vs-amplitudes", seed=seed)
@@ -311,6 +337,17 @@ def test_a_recipe_may_be_a_file(tmp_path):
             'masks = "lrr"',
             'masks = ["lrr"]',
             "arms.on.masks must name an arm, one of imp, lrr, on, got '['lrr'",
+        ),
+        ("[arms.imp]", "[arms.imp]\nseeds = 0", "arms.imp.seeds must be a whole number of at least 1, got 0"),
+        (
+            "[arms.imp]",
+            "[arms.imp]\nseeds = true",
+            "arms.imp.seeds must be a whole number of at least 1, got True",
+        ),
+        (
+            "[arms.lrr]",
+            "[arms.lrr]\nseeds = 2",
+            "arms.on.seeds must be at most 2, as for the arm lrr that it refers to, got all seeds",
         ),
         (
             'source = "a test"',

@@ -89,6 +89,16 @@ def test_signs_on_disk_are_those_of_the_weights(lrr):
     assert int(rows[0]["flips"]) > 0
 
 
+@pytest.mark.parametrize(("signs_of", "levels"), [("level", ()), ("first", (0,)), ("epoch", (0, 1))])
+def test_signs_are_recorded_as_often_as_asked(tmp_path, tiny, signs_of, levels):
+    config = build({**tiny, "train.epochs": 2, "pruning.levels": 1, "train.signs": signs_of})
+    _finish(config, tmp_path / config.run_id)
+    found = {path.stem for path in (tmp_path / config.run_id / "signs").iterdir()}
+    assert found == {"initial", "00", "01"} | {
+        f"{level:02d}-{epoch:04d}" for level in levels for epoch in range(2)
+    }
+
+
 def test_the_last_epoch_is_the_result_and_the_maximum_an_extra(lrr):
     """Trap: the maximum over epochs on the test set reported as the accuracy."""
     _, folder = lrr
