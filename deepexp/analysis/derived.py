@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deepexp.predictions import estimates, predictions
-from deepexp.predictions.statistics import holm, moments, paired_p
+from deepexp.predictions.statistics import Moments, holm, moments, paired_p
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -38,11 +39,15 @@ def averaged(table: xr.Dataset) -> xr.Dataset:
     )
 
 
-def _over(values: xr.DataArray, axis: str, name: str) -> dict[str, Any]:
+def over(values: xr.DataArray, axis: str, name: str) -> dict[str, Any]:
     """Return statistics of `values` along `axis`: the variables NAME_mean, _low, _high, _deviation and _n."""
     found = moments(values.values, values.get_axis_num(axis))
+    return spelled(name, found, tuple(dim for dim in values.dims if dim != axis))
+
+
+def spelled(name: str, found: Moments, dims: tuple[Hashable, ...]) -> dict[str, Any]:
+    """Return moments as variables with the dimensions `dims`, named as in `over`."""
     low, high = found.interval()
-    dims = tuple(dim for dim in values.dims if dim != axis)
     parts = {"mean": found.mean, "low": low, "high": high, "deviation": found.deviation, "n": found.n}
     return {f"{name}_{part}": (dims, array) for part, array in parts.items()}
 
@@ -51,7 +56,7 @@ def _means(levels: xr.Dataset) -> xr.Dataset:
     shown = {"accuracy": levels.test_accuracy, "flips": levels.flips / levels.total}
     made = levels.drop_dims("seed").assign(density=levels.density.mean("seed"))
     for name, values in shown.items():
-        made = made.assign(_over(values, "seed", name))
+        made = made.assign(over(values, "seed", name))
     return made
 
 
@@ -71,7 +76,7 @@ def _differences(values: xr.DataArray) -> xr.Dataset:
     effect = np.where(varied, found.mean / np.where(varied, found.deviation, 1), np.nan)
     about = {name: item for name, item in values.coords.items() if item.dims == ("panel", "arm")}
     coords = {dim: difference[dim].values for dim in dims} | about
-    made = xr.Dataset(_over(difference, "seed", "difference"), coords)
+    made = xr.Dataset(over(difference, "seed", "difference"), coords)
     return made.assign(effect=(dims, effect), p=(dims, paired_p(found)))
 
 
@@ -97,5 +102,5 @@ def _sign_means(signs: xr.Dataset) -> xr.Dataset:
     means = {name: signs[name] for name in ("mean_last_flip", "mean_switches")}
     made: dict[str, Any] = {}
     for name, values in {**shares, **means}.items():
-        made |= _over(values, "seed", name)
+        made |= over(values, "seed", name)
     return xr.Dataset(made, {name: signs[name].values for name in ("panel", "arm", "level", "flips")})

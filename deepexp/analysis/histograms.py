@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +23,13 @@ def sign_table(levels: xr.Dataset, complete: Sequence[PlannedRun], folder: Path)
     """Gather the histograms of complete runs into a table with the coordinates of `levels`, and `flips`."""
     import xarray as xr
 
-    panels, arms, seeds = (levels[axis].astype(str).values.tolist() for axis in AXES)
+    place = places(levels)
     shape = tuple(levels.sizes[axis] for axis in AXES)
     prunings = levels.sizes["level"] - 1
     last = np.full((*shape, prunings + 1), np.nan)
     count = np.full((*shape, prunings + 2), np.nan)
     for run in complete:
-        at = panels.index(run.panel), arms.index(run.arm), seeds.index(str(run.config.seed))
+        at = place(run)
         last[at], count[at] = 0, 0
         for histogram, found in zip(
             (last, count), sign_histograms(folder / run.config.run_id, run.config.pruning.levels), strict=True
@@ -40,6 +40,12 @@ def sign_table(levels: xr.Dataset, complete: Sequence[PlannedRun], folder: Path)
         {axis: levels[axis].values for axis in (*AXES, "level")} | {"flips": range(prunings + 2)},
     )
     return averaged(table)
+
+
+def places(levels: xr.Dataset) -> Callable[[PlannedRun], tuple[int, int, int]]:
+    """Return a function that gives the position of a run along the panels, arms and seeds of a table."""
+    panels, arms, seeds = (levels[axis].astype(str).values.tolist() for axis in AXES)
+    return lambda run: (panels.index(run.panel), arms.index(run.arm), seeds.index(str(run.config.seed)))
 
 
 def sign_histograms(folder: Path, prunings: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deepexp.analysis import evidence
 from deepexp.analysis.derived import derived
 from deepexp.analysis.histograms import AXES, sign_table
 from deepexp.analysis.starvation import counting_fed, starving
@@ -66,6 +67,16 @@ def tables(
                     of their last flip (`last_flip`) and by their number of flips (`switches`), and the means.
         sign_means  (panel, arm): statistics over the seeds of these histograms, as shares of the survivors,
                     and of these means.
+        alignment   (panel, arm, seed, level or epoch): how many weights have the sign of LRR's last ticket;
+                    see `alignment_table`. Statistics over the seeds: `alignment` = aligned / shared,
+                    `initial_alignment` = aligned_initially / shared, `shared_share` = shared / ticket, and
+                    `epoch_alignment`, as `alignment`, by epochs of level 0.
+        overlap     (panel, arm, seed, level, baseline) and
+        seed_overlap (panel, arm, seed, level, other): how many weights two masks have in common; see
+                    `overlap_tables`. Statistics over the seeds: `overlap` = common / size and `chance` =
+                    expected / size; those over pairs of seeds are from `pair_moments`.
+        layers      (panel, arm, seed, level, layer): weights left in each layer, and statistics over the
+                    seeds of the density.
         verdicts    (verdict): from `verdict_table`, if the recipe decides predictions.
         reference   (curve, point): published accuracies, if there are any for this protocol and network.
 
@@ -85,6 +96,7 @@ def tables(
     levels = _levels(runs, complete, folder)
     levels = counting_fed(levels) if without_starved else levels
     made = derived(levels, sign_table(levels, complete, folder), recipe.predictions)
+    made |= evidence.with_statistics(evidence.gathered(levels, complete, folder))
     reference = _reference(complete)
     return made if reference is None else {**made, "reference": reference}
 
@@ -137,6 +149,7 @@ def again(
             f"'{path}' must record which layers starve, but it does not; reduce its runs instead"
         )
     made = derived(counting_fed(levels) if without_starved else levels, signs, recipe.predictions)
+    made |= evidence.with_statistics(evidence.kept(old))
     if "reference" in old:
         made["reference"] = old["reference"].drop_attrs()
     origin = {name: about[name] for name in ("revision", "source_digest", "created")}

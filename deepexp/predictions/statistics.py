@@ -63,6 +63,43 @@ def moments(values: ArrayLike, axis: int = -1) -> Moments:
     return Moments(n, np.where(n > 0, mean, np.nan), np.where(n > 1, deviation, np.nan))
 
 
+def pair_moments(values: ArrayLike) -> Moments:
+    """Compute the moments of a mean over pairs of samples, by the jackknife.
+
+    The pairs that share a sample are dependent, so they must not be counted as independent samples. The
+    jackknife leaves out one sample at a time, with all its pairs. Its pseudo-values have the mean over all
+    pairs as their mean, and the t-interval from them holds approximately.
+
+    Parameters
+    ----------
+    values : array_like (..., samples, samples)
+        A symmetric value for each pair; the diagonal is ignored. A sample is missing if all its values are
+        NaN.
+
+    Returns
+    -------
+    Moments
+        The number of samples, the mean over their pairs, and the standard deviation of the pseudo-values,
+        which is NaN for fewer than 3 samples.
+
+    References
+    ----------
+    Arvesen, "Jackknifing U-statistics", Annals of Mathematical Statistics 40 (1969).
+    """
+    values = np.array(values, dtype=float)
+    values[..., range(values.shape[-1]), range(values.shape[-1])] = np.nan
+    there = np.isfinite(values)
+    present = there.any(-1)
+    n = present.sum(-1)
+    rows = np.where(there, values, 0).sum(-1)
+    whole = rows.sum(-1) / 2
+    mean = np.where(n > 1, whole / np.maximum(n * (n - 1) / 2, 1), np.nan)
+    without = (whole[..., None] - rows) / np.maximum((n - 1) * (n - 2) / 2, 1)[..., None]
+    pseudo = n[..., None] * mean[..., None] - (n - 1)[..., None] * without
+    deviation = moments(np.where(present, pseudo, np.nan)).deviation
+    return Moments(n, mean, np.where(n > 2, deviation, np.nan))
+
+
 def quantile(n: ArrayLike) -> Floats:
     """Return the half-width, in standard errors, of the t-interval from n samples; NaN where n < 2."""
     from scipy.stats import t
