@@ -60,7 +60,9 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
     flat = {"protocol": protocol, "algorithm": algorithm, "data.dataset": dataset, "model.name": "resnet8"}
     flat |= {f"policy.{key}": value for key, value in policy(protocol, algorithm).model_dump().items()}
     flat |= PROTOCOLS[protocol].common | PROTOCOLS[protocol].settings[dataset]
-    shorter = {**PROFILES[profile][dataset], **settings}
+    # A profile only ever shortens: a protocol that is shorter than the profile keeps its own values.
+    limits = {key: min(most, flat.get(key, most)) for key, most in PROFILES[profile][dataset].items()}
+    shorter = {**limits, **settings}
     if "train.epochs" in shorter:
         flat |= _rescale(flat, shorter["train.epochs"])
     if flat.get("data.crop_padding"):

@@ -288,6 +288,20 @@ def test_every_protocol_builds_for_its_data_sets_and_algorithms():
                     assert made.train.warmup_epochs < made.epochs(0)
 
 
+def test_a_smaller_profile_is_never_larger():
+    for name, protocol in PROTOCOLS.items():
+        for dataset in protocol.settings:
+            settings = {"data.dataset": dataset, "algorithm": "imp"}
+            made = [build(settings, protocol=name, profile=profile) for profile in ("smoke", "short", "full")]
+            for sizes in (
+                [each.train.epochs for each in made],
+                [each.pruning.levels for each in made],
+                [each.data.limit or math.inf for each in made],
+                [each.data.classes or math.inf for each in made],
+            ):
+                assert sizes == sorted(sizes), (name, dataset)
+
+
 def test_a_protocol_is_what_its_source_does():
     s2s = build({"data.dataset": "cifar100"}, protocol="s2s")
     assert (s2s.train.epochs, s2s.train.batch_size, s2s.train.lr, s2s.train.weight_decay) == (

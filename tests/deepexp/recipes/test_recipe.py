@@ -75,6 +75,14 @@ def test_every_recipe_is_runs_in_an_order_that_works(name, profile):
     assert made.question.endswith((".", "?")) or "?" in made.question
 
 
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_smaller_profile_of_a_recipe_is_never_larger(name):
+    planned = [plan.runs(name, profile=profile) for profile in ("smoke", "short", "full")]
+    configs = [{run.config.run_id: run.config for run in runs}.values() for runs in planned]
+    for sizes in ([len(each) for each in configs], [sum(map(costs.images, each)) for each in configs]):
+        assert sizes == sorted(sizes)
+
+
 def test_there_is_a_recipe_for_every_experiment():
     assert list(recipe.recipes()) == sorted(RECIPES)
 
