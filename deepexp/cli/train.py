@@ -59,6 +59,9 @@ def train_options(train: argparse.ArgumentParser) -> None:
     )
     train.add_argument("--tensorboard", action="store_true", help="also write scalars for TensorBoard")
     train.add_argument("--dry-run", action="store_true", help="print the plan and its cost without training")
+    train.add_argument(
+        "--print-config", action="store_true", help="print the settings of the run as TOML without training"
+    )
 
 
 def _configs(options: argparse.Namespace) -> list[Config]:
@@ -101,6 +104,9 @@ def _configs(options: argparse.Namespace) -> list[Config]:
 def run_train(options: argparse.Namespace) -> None:
     """Train one run, or several seeds as a stack; with --dry-run, only print the plan."""
     configs = _configs(options)
+    if options.print_config:
+        _print_config(configs)
+        return
     if options.dry_run:
         _print_plan(configs)
         return
@@ -113,6 +119,14 @@ def run_train(options: argparse.Namespace) -> None:
     if not options.quiet:
         last = ["--level", configs[0].pruning.levels, "--out", "exported"]
         command_line.say_next("export the last level", "deepexp", "export", folders[0], *last)
+
+
+def _print_config(configs: Sequence[Config]) -> None:
+    from deepexp.config.build import to_toml
+
+    if len(configs) > 1:
+        raise ValueError(f"--print-config needs a single seed, got {len(configs)}; pass one")
+    print(to_toml(configs[0]), end="")
 
 
 def _print_plan(configs: Sequence[Config]) -> None:

@@ -339,6 +339,14 @@ def test_dry_run_prints_the_plan_and_trains_nothing(tmp_path, capsys, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
+def test_print_config_prints_the_settings_that_the_run_writes(run, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main.main([*RUN, "--print-config"]) == 0
+    assert capsys.readouterr().out == (run / "config.toml").read_text()
+    assert list(tmp_path.iterdir()) == []
+    _fails(capsys, [*RUN, "--print-config", "--seed", "0", "1"], "--print-config needs a single seed, got 2")
+
+
 def test_status_lists_the_runs(run, capsys):
     assert main.main(["status", str(run.parent)]) == 0
     text = capsys.readouterr().out
