@@ -1,6 +1,7 @@
 """Measure how many trajectories per second each solver computes within the same error limit."""
 
 import functools
+import math
 import multiprocessing
 import statistics
 import time
@@ -99,7 +100,8 @@ def measure(case: Case, rounds: int = 3) -> list[Row]:
         errors.append(error)
     for _ in range(rounds):
         for tool, tolerance in zip(case.tools, chosen, strict=True):
-            seconds.append(_seconds(functools.partial(tool.run, tolerance)))
+            works = np.isfinite(errors[len(seconds) % len(case.tools)]).all()
+            seconds.append(_seconds(functools.partial(tool.run, tolerance)) if works else math.nan)
     return [
         Row(
             tool,
@@ -115,12 +117,17 @@ def measure(case: Case, rounds: int = 3) -> list[Row]:
 def _loosest(tool: Tool, reference: Array) -> tuple[float, Array]:
     """Return the loosest tolerance with which no error of a tool exceeds `ERROR`, and the errors (size,).
 
-    If there is none, the last tolerance is returned. For a tool that uses `TOLERANCES`, values between the
-    tolerance found and the next looser one are tried as well, in steps of an eighth of a decade.
+    If there is none, the last tolerance is returned. Where the tool fails, its errors are infinite. For a
+    tool that uses `TOLERANCES`, values between the tolerance found and the next looser one are tried as well,
+    in steps of an eighth of a decade.
     """
 
     def errors(tolerance: float) -> Array:
-        difference = np.abs(tool.run(tolerance) - reference[: tool.size]).max(axis=1)
+        try:
+            states = tool.run(tolerance)
+        except (ArithmeticError, ValueError, RuntimeError):  # it may succeed with a smaller tolerance
+            return np.full(tool.size, np.inf)
+        difference = np.abs(states - reference[: tool.size]).max(axis=1)
         return np.where(np.isfinite(difference), difference, np.inf)
 
     for tolerance in tool.tolerances:
@@ -170,9 +177,13 @@ def markdown_table(case: Case, rows: Sequence[Row]) -> str:
     for row in rows:
         tolerance = "" if len(row.tool.tolerances) == 1 else f"{row.tolerance:.1e}"
         lines.append(
-            f"| {row.tool.name} | {row.tool.size:,} | {tolerance} | {three_digits(row.rate)} "
-            f"| {three_digits(row.rate / rows[-1].rate)} | {row.median:.0e} | {row.largest:.0e} |"
+            f"| {row.tool.name} | {row.tool.size:,} | {tolerance} | {_digits(row.rate)} "
+            f"| {_digits(row.rate / rows[-1].rate)} | {row.median:.0e} | {row.largest:.0e} |"
         )
     if case.remark:
         lines += ["", f"{case.remark}."]
     return "\n".join(lines)
+
+
+def _digits(value: float) -> str:
+    return "failed" if math.isnan(value) else three_digits(value)

@@ -77,6 +77,26 @@ def test_a_tool_of_few_tolerances_gets_the_loosest_of_them():
     assert row.tolerance == 1e-8
 
 
+@pytest.mark.parametrize("works_below", [1e-7, 0.0])
+def test_a_tool_that_fails_is_tried_with_a_smaller_tolerance(works_below):
+    def run(tolerance):
+        if tolerance >= works_below:
+            raise OverflowError("math range error")
+        return np.zeros((3, 2))
+
+    tools = [
+        measure.Tool("fails", 3, run, (1e-6, 1e-8)),
+        measure.Tool("works", 3, lambda _: np.zeros((3, 2))),
+    ]
+    case = measure.Case("made up", np.zeros((3, 2)), tools)
+    row, other = measure.measure(case, rounds=1)
+    assert row.tolerance == 1e-8
+    assert other.rate > 0
+    assert (row.rate > 0) == bool(works_below)
+    assert row.largest == (0 if works_below else np.inf)
+    assert ("| failed |" in measure.markdown_table(case, [row, other])) == (not works_below)
+
+
 def test_costs_of_studies_are_a_table():
     lines = __main__.study_costs(share=1e-3, rounds=1).splitlines()
     assert [line.split("|")[1].strip() for line in lines[4:]] == [
