@@ -190,7 +190,8 @@ def gallery() -> Iterator[str]:
         title = "" if preset is None else f"{_plain(preset.title)}.\n\n"
         yield f"\n## {name}\n\n{title}{shown}\n"
         if (GALLERY / f"{name}.png").is_file():
-            yield f"![The figure {name}](../../figures/gallery/{name}.png)\n"
+            alt = shown if preset is None else _plain(preset.title)
+            yield f"![{alt}](../../figures/gallery/{name}.png)\n"
         first = f"make deep RECIPE={name} PROFILE=short" if preset is None else f"singleneuron preset {name}"
         draw = "" if preset is None else f"\nfigures draw build/results/{name}.nc"
         yield f"```shell\n{first}{draw}\n```"

@@ -22,6 +22,13 @@ ResultTables = Mapping[str, "xr.Dataset"]
 
 DOT: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 3.5, "markerfacecolor": "white"}
 
+_END: dict[str, dict[str, Any]] = {
+    style.SUCCESS: {"marker": "o", "markersize": 3.5},
+    style.FAILURE: {"marker": "X", "markersize": 5, "markeredgewidth": 0},
+    style.GREY: {"marker": "|", "markersize": 5},
+}
+"""The marker at the end of a trajectory, by the colour of its outcome."""
+
 
 def draw_success_map(axes: Axes, space: xr.Dataset) -> list[Artist]:
     """Colour a map by simulated success, and draw the edge of the predicted region.
@@ -45,10 +52,18 @@ def draw_success_map(axes: Axes, space: xr.Dataset) -> list[Artist]:
         space.a0, space.w0, success, cmap=style.RATE, vmin=0, vmax=1, shading="nearest", rasterized=True
     )
     means = "success_low" in space
+    dots: dict[str, Any] = {} if means else {"hatch": style.FAILURE_HATCH, "edgecolor": style.FAILURE_DOTS}
+    if dots:
+        _hatch(axes, success == 0, **dots)
     absent = success.isnull() & (space.status == -1 if "status" in space and not means else False)
     handles: list[Artist] = [
         Patch(facecolor=style.SUCCESS_FILL, label="success (simulated)" if not means else "mean success 1"),
-        Patch(facecolor=style.FAILURE_FILL, label="failure (simulated)" if not means else "mean success 0"),
+        Patch(
+            facecolor=style.FAILURE_FILL,
+            label="failure (simulated)" if not means else "mean success 0",
+            linewidth=0,
+            **dots,
+        ),
         *_edge(axes, space),
     ]
     if bool(absent.any()):
@@ -80,7 +95,7 @@ def _edge(axes: Axes, space: xr.Dataset) -> list[Artist]:
     }
     if "edge" in space:
         if "edge_of" in space and space.edge_of == "population":
-            look |= {"linestyle": ":", "label": "edge of the population"}
+            look |= {"linestyle": ":", "label": "edge predicted without noise, $n = \\infty$"}
         # In rows where every cell or no cell succeeds, the curve runs outside the map. Unlike `plot`,
         # `add_artist` does not change the limits of the axes.
         outside = 2 * float(space.a0[-1])
@@ -113,13 +128,22 @@ def wedge(axes: Axes, cells: xr.DataArray, label: str) -> Artist:
     Artist
         An entry for a legend.
     """
-    shown = cells.transpose("w0", "a0").astype(float)
-    axes.contourf(cells.a0, cells.w0, shown, levels=[0.5, 1.5], colors="none", hatches=["////"])
+    _hatch(axes, cells, "////", style.BLACK)
     return Patch(facecolor=style.SUCCESS_FILL, hatch="////", label=label)
 
 
+def _hatch(axes: Axes, cells: xr.DataArray, hatch: str, edgecolor: str) -> None:
+    """Hatch the cells that are True."""
+    shown = cells.transpose("w0", "a0").astype(float)
+    if not bool(shown.any()):
+        return
+    drawn = axes.contourf(cells.a0, cells.w0, shown, levels=[0.5, 1.5], colors="none", hatches=[hatch])
+    drawn.set_edgecolor(edgecolor)
+    drawn.set_linewidth(0)
+
+
 def trajectories(axes: Axes, paths: xr.Dataset, label: str = "trajectory") -> list[Artist]:
-    """Draw trajectories in the plane (a, w_1), each with a ring at its start and a dot at its end.
+    """Draw trajectories in the plane (a, w_1), with a ring at the start, and at the end a dot or a cross.
 
     Parameters
     ----------
@@ -137,20 +161,25 @@ def trajectories(axes: Axes, paths: xr.Dataset, label: str = "trajectory") -> li
     """
     for start in range(paths.sizes["start"]):
         path = paths.isel(start=start)
-        colour, w = outcome_colour(path), path.w.isel(coordinate=0)
-        axes.plot(path.a, w, color=colour)
-        axes.plot(path.a[0], w[0], color=colour, **DOT)
-        axes.plot(path.a[-1], w[-1], "o", color=colour, markersize=3.5)
+        look, w = outcome_look(path), path.w.isel(coordinate=0)
+        axes.plot(path.a, w, **look)
+        axes.plot(path.a[0], w[0], color=look["color"], **DOT)
+        axes.plot(path.a[-1], w[-1], color=look["color"], **_END[look["color"]])
     words = {style.SUCCESS: "succeeds", style.FAILURE: "fails", style.GREY: "undecided"}
-    drawn = {outcome_colour(paths.isel(start=start)) for start in range(paths.sizes["start"])}
+    looks = [outcome_look(paths.isel(start=start)) for start in range(paths.sizes["start"])]
+    drawn = {look["color"]: look for look in looks}
     return [
-        *(Line2D([], [], color=key, label=f"{label} {word}") for key, word in words.items() if key in drawn),
-        Line2D([], [], color=style.GREY, label=r"start ($\bullet$ end)", **DOT),
+        *(
+            Line2D([], [], label=f"{label} {word}", **drawn[key], **_END[key], markevery=[-1])
+            for key, word in words.items()
+            if key in drawn
+        ),
+        Line2D([], [], color=style.GREY, label="start", **DOT),
     ]
 
 
-def outcome_colour(path: xr.Dataset) -> str:
-    """Return the colour for the outcome of a trajectory.
+def outcome_look(path: xr.Dataset) -> dict[str, Any]:
+    """Return the look of a trajectory, which shows its outcome.
 
     Parameters
     ----------
@@ -159,12 +188,15 @@ def outcome_colour(path: xr.Dataset) -> str:
 
     Returns
     -------
-    str
-        `style.SUCCESS`, `style.FAILURE` or, if it has no outcome, `style.GREY`.
+    dict
+        The colour and style of a matplotlib line: `style.SUCCESS` and solid; `style.FAILURE` and dashed; or,
+        if the trajectory has no outcome, `style.GREY` and dotted.
     """
     if bool(path.success.isnull()):
-        return style.GREY
-    return style.SUCCESS if path.success == 1 else style.FAILURE
+        return {"color": style.GREY, "linestyle": ":"}
+    if path.success == 1:
+        return {"color": style.SUCCESS, "linestyle": "-"}
+    return {"color": style.FAILURE, "linestyle": style.FAILURE_LINE}
 
 
 def draw_plane(axes: Axes, x: str, y: str, moving: bool = False) -> None:

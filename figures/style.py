@@ -19,18 +19,25 @@ if TYPE_CHECKING:
 # Widths in inches. Text is drawn at its printed size, so figures must not be scaled afterwards.
 COLUMN, PAGE = 3.25, 6.75
 
-# The palette of Okabe and Ito, whose colours remain distinguishable under the common colour blindnesses.
-BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+# The palette of Okabe and Ito, which remains distinguishable under the common colour blindnesses. On white,
+# its orange and yellow are too faint for lines: brown replaces orange, without yellow, and with darker blues.
+BLACK, BLUE, VERMILION, GREEN = "#000000", "#005EA6", "#D55E00", "#009E73"
+BROWN, SKY, PURPLE = "#7A4F00", "#3D9BD5", "#CC79A7"
 GREY = "#6E6E6E"
 
 SUCCESS, FAILURE = BLUE, VERMILION
 ALGORITHM = {"imp": VERMILION, "wr": GREEN, "lrr": BLUE}
 LABEL = {"imp": "IMP", "wr": "WR", "lrr": "LRR"}
-SERIES = (BLUE, ORANGE, GREEN, PURPLE, VERMILION, SKY)
+SERIES = (BLUE, VERMILION, GREEN, BROWN, PURPLE, SKY)
+
+# No series is told apart by its colour alone: what a colour means, a line or a marker says as well.
+LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
+MARKERS = "os^Dv"
+FAILURE_LINE = (0, (2.5, 0.8))
 
 # These are pale, so that lines on top stay legible, and differ in lightness, to be distinct in greyscale.
-SUCCESS_FILL, FAILURE_FILL = "#A9D3EE", "#FBE8DA"
+SUCCESS_FILL, FAILURE_FILL = "#A9D3EE", "#FDEEE3"
+FAILURE_HATCH, FAILURE_DOTS = "...", "#D9986F"
 ABSENT_FILL = "#E4E4E4"
 RATE = LinearSegmentedColormap.from_list("rate", [FAILURE_FILL, SUCCESS_FILL]).with_extremes(bad="white")
 

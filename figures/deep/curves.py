@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib import patheffects
 
 from figures import style
 from figures.panels import ResultTables
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
+_RIM = [patheffects.withStroke(linewidth=1.8, foreground="white")]
 FEWEST = 3  # seeds needed for an interval to be drawn
 
 
@@ -43,13 +45,13 @@ LOOKS = {
     "lrr-on-imp": Look("LRR on IMP's masks", _LRR, "--", "D"),
     "lrr-bn-rewind": Look("LRR, BN rewound", style.SKY, "-", "P"),
     "lrr-bn-rewind-on-imp": Look("LRR, BN rewound, on IMP's masks", style.SKY, "--", "X"),
-    "imp-keep-bn": Look("IMP, BN kept", style.ORANGE, "-", "P"),
+    "imp-keep-bn": Look("IMP, BN kept", style.BROWN, "-.", "^"),
     "signs-on-lrr": Look("LRR's signs, initial amplitudes", style.PURPLE, "-", "P"),
-    "amplitudes-on-lrr": Look("LRR's amplitudes, initial signs", style.ORANGE, "--", "X"),
+    "amplitudes-on-lrr": Look("LRR's amplitudes, initial signs", style.BROWN, "--", "X"),
     "shuffled-on-lrr": Look("LRR, amplitudes shuffled", style.BLACK, ":", "D"),
     "imp-initial": Look("IMP, pruned at the start", _IMP, "--", "v"),
     "lrr-initial": Look("LRR, pruned at the start", _LRR, "--", "D"),
-    "imp-cycles": Look("IMP, LRR's number of cycles", style.ORANGE, "--", "v"),
+    "imp-cycles": Look("IMP, LRR's number of cycles", style.BROWN, "--", "v"),
     "lrr-sign-in": Look("LRR, Sign-In", style.SKY, "--", "D"),
     "erk": Look("random ERK masks", style.BLACK, "-", "^"),
     "erk-sign-in": Look("random ERK masks, Sign-In", style.PURPLE, "--", "v"),
@@ -97,16 +99,31 @@ def _against_density(
         if points.sizes["level"] > 1 and float(points.density.min()) == float(points.density.max()):
             points = points.isel(level=[-1])
         look = look_of(shown)
-        x = 100 * points.density.values * _dodge(position, len(arms))
+        x = 100 * points.density.values * dodge(means, position, len(arms))
         draw_line(axes, x, points, name, look, scale)
         if int(points[f"{name}_n"].max()) == FEWEST - 1:
             seeds = scale * runs.sel(arm=arm, level=points.level).transpose("level", "seed").values
             axes.plot(x, seeds, ".", color=look.colour, ms=2, alpha=0.6)
 
 
-def _dodge(position: int, number: int) -> float:
-    """Return the factor that shifts arms of the same density apart, so that their bars do not overlap."""
-    return 1.012 ** ((number - 1) / 2 - position)
+def dodge(points: xr.Dataset, position: int, number: int) -> float:
+    """Return the factor that shifts an arm sideways, so that the bars of all arms can be told apart.
+
+    Parameters
+    ----------
+    points : xr.Dataset
+        `density` (arm, level) of the panel.
+    position, number : int
+        The arm's place among the arms, from 0, and their number.
+
+    Returns
+    -------
+    float
+        The factor. All arms at one density take 60 % of the smallest gap between two densities of an arm.
+    """
+    gaps = -np.diff(np.log(points.density.transpose("arm", "level").values), axis=1)
+    gap = float(gaps[gaps > 0].min()) if (gaps > 0).any() else 0.1
+    return float(np.exp(0.6 * gap / number * ((number - 1) / 2 - position)))
 
 
 def _published(axes: Axes, data: ResultTables, panel: str, arm: str, look: Look) -> None:
@@ -127,7 +144,7 @@ def gaps(axes: Axes, data: ResultTables, panel: str, arms: Iterable[str], baseli
     shown = list(arms)
     for position, arm in enumerate(shown):
         if bool((points := paired.sel(arm=arm)).difference_mean.notnull().any()):
-            x = 100 * points.density.values * _dodge(position, len(shown))
+            x = 100 * points.density.values * dodge(paired, position, len(shown))
             draw_line(axes, x, points, "difference", look_of(arm), 100)
     _density_axis(axes, paired.density.values[np.isfinite(paired.density.values)])
     axes.set_ylabel(f"minus {look_of(baseline).label} (pp)")
@@ -146,7 +163,11 @@ def draw_line(axes: Axes, x: Any, points: xr.Dataset, name: str, look: Look, sca
 
 
 def histogram(axes: Axes, shares: xr.Dataset, name: str, bins: str) -> None:
-    """Draw bars for IMP and LRR side by side, in percent on a log scale, with a line at each mean."""
+    """Draw bars for IMP and LRR side by side, in percent on a log scale, with a line at each mean.
+
+    The bars of LRR are hatched. The lines stand in front of the bars, with a white rim; IMP's has its marker
+    at the top and LRR's at the bottom, so that both are seen where the means are close.
+    """
     highest = 1
     for shift, algorithm in ((-0.2, "imp"), (0.2, "lrr")):
         if algorithm not in shares.arm or not bool(shares[f"{name}_mean"].sel(arm=algorithm).notnull().any()):
@@ -154,13 +175,16 @@ def histogram(axes: Axes, shares: xr.Dataset, name: str, bins: str) -> None:
         arm, look = shares.sel(arm=algorithm), LOOKS[algorithm]
         mean, low, high = (100 * arm[f"{name}_{part}"].values for part in ("mean", "low", "high"))
         x = arm[bins].values + shift
-        axes.bar(x, mean, 0.4, color=look.colour, label=look.label, linewidth=0)
+        hatch: dict[str, Any] = {"hatch": "//////", "edgecolor": "white"} if algorithm == "lrr" else {}
+        axes.bar(x, mean, 0.4, facecolor=look.colour, label=look.label, linewidth=0, **hatch)
         if int(arm[f"{name}_n"].max()) >= FEWEST:
             axes.errorbar(x, mean, [mean - low, high - mean], fmt="none", ecolor=style.BLACK, elinewidth=0.6)
         centre = float(arm[f"mean_{name}_mean"])
-        axes.axvline(centre, color=look.colour, linestyle="--", linewidth=0.8, zorder=0.5)
+        line = look.artist(linestyle="--" if algorithm == "imp" else "-", ms=4)
+        place: dict[str, Any] = {"markevery": [int(algorithm == "imp")], "clip_on": False, "zorder": 3}
+        axes.axvline(centre, path_effects=_RIM, **line, **place)
         highest = max(highest, int(np.flatnonzero(mean > 0)[-1]))
-    axes.plot([], [], color=style.GREY, linestyle="--", linewidth=0.8, label="mean")
+        axes.plot([], [], label=f"mean of {look.label}", **line)
     axes.set_yscale("log", nonpositive="clip")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xlim(-0.6, highest + 0.6)

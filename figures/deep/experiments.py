@@ -98,11 +98,12 @@ def signs(data: ResultTables) -> Figure:
     """
     panels = panels_of(data)
     figure = Figure(figsize=(style.COLUMN if len(panels) == 1 else style.PAGE, 4.6))
-    grid = figure.subplots(2, len(panels), squeeze=False, sharey="row")
+    grid = figure.subplots(2, len(panels), squeeze=False)
     for column, panel in enumerate(panels):
         histogram(grid[0, column], data["sign_means"].sel(panel=panel), "last_flip", "level")
         histogram(grid[1, column], data["sign_means"].sel(panel=panel), "switches", "flips")
-        grid[0, column].set_xlabel("last level with a sign flip (0: or never)")
+        brk = "\n" if len(panels) > 2 else " "  # three panels leave no room for one line
+        grid[0, column].set_xlabel(f"last level with a sign flip{brk}(0: or never)")
         grid[1, column].set_xlabel("sign flips per weight")
     for axes in grid[:, 0]:
         axes.set_ylabel("surviving weights (%)")
@@ -207,18 +208,20 @@ def study(data: ResultTables) -> Figure:
     """
     panels = panels_of(data)
     figure = Figure(figsize=(style.COLUMN if len(panels) == 1 else style.PAGE, 7.4))
-    grid = figure.subplots(3, len(panels), squeeze=False, sharey="row")
+    grid = figure.subplots(3, len(panels), squeeze=False)
     for (above, middle, below), panel in zip(grid.T, panels, strict=True):
         arms = drawn_arms(data)
         curves(above, data, panel, arms)
         gaps(middle, data, panel, [name for name in arms if name != "imp"], "imp")
         histogram(below, data["sign_means"].sel(panel=panel), "last_flip", "level")
         below.set_xlabel("last level with a sign flip (0: or never)")
+        handles, labels = below.get_legend_handles_labels()
+        below.legend(handles, labels, loc="upper center", ncols=2, fontsize=7.5)
     grid[2, 0].set_ylabel("surviving weights (%)")
     for axes in grid[:, 1:].ravel():
         axes.set_ylabel("")
     set_titles(data, dict(zip(panels, grid[0], strict=True)))
-    return finish_figure(figure, data, grid.ravel())
+    return finish_figure(figure, data, grid[:2].ravel())
 
 
 FIGURES = {

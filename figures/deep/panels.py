@@ -106,7 +106,7 @@ def draw_values(
 def draw_losses(axes: Axes, shaken: xr.Dataset) -> None:
     """Draw one line for each algorithm and each level at which signs were flipped.
 
-    All lines have points at the same fractions; each line is shifted a little sideways to keep them apart.
+    All lines have points at the same fractions; they are shifted sideways, 0.6 % apart.
     """
     axes.axhline(0, color=style.GREY, linewidth=0.5)
     times = sorted(set(shaken.perturbed.values))
@@ -119,10 +119,11 @@ def draw_losses(axes: Axes, shaken: xr.Dataset) -> None:
             if not arms.sizes["arm"] or not bool(last.difference_mean.notnull().any()):
                 continue
             look = LOOKS[algorithm]
-            marker, dashes = "osD^vP"[position % 6], ("-", "--", ":", "-.")[position % 4]
+            markers = {"imp": "o^vP", "lrr": "sD<X"}[algorithm]
+            marker, dashes = markers[position % 4], ("-", "--", ":", "-.")[position % 4]
             shown = Look(f"{look.label}, level {level:g}", look.colour, dashes, marker)
-            beside = (position - (len(times) - 1) / 2) + (0.25 if algorithm == "lrr" else -0.25)
-            draw_line(axes, 100 * last.fraction.values + 0.5 * beside, last, "difference", shown, -100)
+            beside = 2 * position + (algorithm == "lrr") - (2 * len(times) - 1) / 2
+            draw_line(axes, 100 * last.fraction.values + 0.6 * beside, last, "difference", shown, -100)
 
 
 def _panel_title(data: ResultTables, panel: str) -> str:
@@ -157,11 +158,11 @@ def finish_figure(
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    # Matplotlib lists lines before bars, so 'mean' is the first entry; this moves it to the end.
-    handles = dict(sorted(handles.items(), key=lambda item: item[0] == "mean"))
+    # Matplotlib lists lines before bars, so the means are the first entries; this moves them to the end.
+    handles = dict(sorted(handles.items(), key=lambda item: item[0].startswith("mean of ")))
     counts = data["means"].accuracy_n.values
     seeds = int(counts.max())
-    marks = {1: "", 2: dots}.get(seeds, "; whiskers: 95 % $t$-intervals")
+    marks = {1: "", 2: dots}.get(seeds, "; whiskers: 95 % $t$-intervals, side by side")
     notes = [f"{_panel_title(data, panel)}; " if panel else ""]
     fewest = min(counts[counts > 0])
     number = f"{fewest} to {seeds}" if fewest < seeds else f"{seeds}"
@@ -171,9 +172,10 @@ def finish_figure(
     wide = figure.get_figwidth() > style.COLUMN
     wrapped = "\n".join(line for note in notes for line in textwrap.wrap(note, 110 if wide else 52))
     columns = 2 if not wide else 4 if len(handles) == 4 else 3
-    look: dict[str, Any] = {"loc": "outside lower center", "title_fontsize": 7.5, "columnspacing": 1.2}
+    look: dict[str, Any] = {"loc": "outside lower center", "title_fontsize": 7.5}
+    look["columnspacing"] = 1.2 if wide else 0.8
     legend = figure.legend(handles.values(), handles.keys(), ncols=columns, title=wrapped, **look)
-    legend.get_title().set_linespacing(1.1)
+    legend.get_title().set(linespacing=1.1, multialignment="center")
     if _config(data).get("profile") == "smoke":
         figure.suptitle(SMOKE, fontsize=9, color=style.VERMILION)
     return figure

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-MARKERS = "os^Dv"
 UNDECIDED_LABEL = "_open"
 """Label of the thick bars for undecided runs; a legend skips labels that begin with '_'."""
 

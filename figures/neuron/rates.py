@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from figures import style
-from figures.neuron.rate_panels import MARKERS, UNDECIDED_LABEL, draw_rates, runs_of
+from figures.neuron.rate_panels import UNDECIDED_LABEL, draw_rates, runs_of
 from figures.panels import letters
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _title(point: xr.Dataset, name: str) -> str:
 def _series(axes: Axes, shown: xr.Dataset, across: str, index: int) -> None:
     """Draw the rates of one algorithm, and the rates that theory predicts."""
     name = str(np.atleast_1d(shown.algorithm.values)[index])
-    colour, marker = style.ALGORITHM.get(name, style.BLACK), MARKERS[index % len(MARKERS)]
+    colour, marker = style.ALGORITHM.get(name, style.BLACK), style.MARKERS[index % len(style.MARKERS)]
     line = shown.isel(algorithm=index if across else [index])
     x, even = _positions(axes, line, across) if across else (line.rate.copy(data=[float(index)]), True)
     look: dict[str, Any] = {"color": colour, "marker": marker, "label": style.LABEL.get(name, name)}

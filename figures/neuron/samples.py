@@ -31,8 +31,13 @@ def sliding(data: ResultTables) -> Figure:
     axes = panels["C"]
     axes.plot(slide.learning_rate, slide.error, color=style.BLACK, **DOT)
     line = slide.learning_rate * (slide.error[-1] / slide.learning_rate[-1])
-    axes.plot(slide.learning_rate, line, color=style.GREY, linestyle=":", label="proportional")
-    axes.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="largest error of $a$ and $w$")
+    axes.plot(slide.learning_rate, line, color=style.GREY, linestyle=":", label="proportional to the rate")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="learning rate",
+        ylabel="largest difference in $(a, w)$",
+    )
     axes.legend()
     letters(
         {
@@ -59,7 +64,7 @@ def noise_map(data: ResultTables) -> Figure:
     handles |= {str(handle.get_label()): handle for handle in draw_success_map(right, lrr)}
     for axes in (left, right):
         draw_plane(axes, "a", "w_1")
-    data_set = f"$d = {imp.attrs['d']}$, noisy samples"
+    data_set = f"$d = {imp.attrs['d']}$, $n = {imp.attrs['n']}$, noise ${imp.attrs['noise']:g}$"
     letters({f"IMP, {data_set}": left, f"LRR, {data_set}": right})
     figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=3)
     return figure
@@ -72,13 +77,15 @@ def _shares(axes: Axes, slide: xr.Dataset) -> None:
     """Draw the shares of those samples in whose hyperplanes the flow slides, shaded while it does."""
     between = (slide.share > 0) & (slide.share < 1)
     slid = slide.sample[between.any("time")].values
-    for sample, colour, line in zip(slid, style.SERIES, ("-", "--", "-.", ":", "-", "--"), strict=False):
+    for sample, colour, line in zip(slid, style.SERIES, style.LINES, strict=False):
         share = slide.share.sel(sample=sample)
         axes.plot(slide.time, share, line, color=colour, label=f"sample {sample}")
         axes.fill_between(
             slide.time, share, where=between.sel(sample=sample), color=colour, alpha=0.2, linewidth=0
         )
-    axes.set(xlabel="$t$", ylabel=r"share $\alpha_i$", xlim=(0, float(slide.time[-1])), ylim=(-0.04, 1.04))
+    axes.fill_between([], [], [], color=style.GREY, alpha=0.3, linewidth=0, label="slides in its hyperplane")
+    axes.set(xlabel="$t$", xlim=(0, float(slide.time[-1])), ylim=(-0.04, 1.04))
+    axes.set_ylabel("share $\\alpha_i$ of time in\nwhich sample $i$ is active")
     axes.set_yticks([0, 0.5, 1], ["0 (off)", "0.5", "1 (on)"])
     axes.legend(loc="center right")
 
@@ -89,7 +96,7 @@ def _hops(axes: Axes, slide: xr.Dataset) -> None:
     inside = slide.time.values[(share > 0) & (share < 1)]
     first, last = inside[0], inside[-1]
     margin = 0.1 * (last - first)
-    for rate, colour, marker in zip(slide.hop_rate.values, style.SERIES, "os^", strict=False):
+    for rate, colour, marker in zip(slide.hop_rate.values, style.SERIES, style.MARKERS, strict=False):
         hops = slide.sel(hop_rate=rate)
         look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 2, "linewidth": 0.6}
         axes.plot(hops.hop_time, hops.hop, label=f"descent, rate {rate:g}", **look)

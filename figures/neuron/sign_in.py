@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from figures import style
-from figures.neuron.rate_panels import MARKERS, add_rate_legend, draw_rates, runs_of
+from figures.neuron.rate_panels import add_rate_legend, draw_rates, runs_of
 from figures.panels import ResultTables, draw_plane, draw_success_map, letters
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def sign_in(data: ResultTables) -> Figure:
         axes.label_outer()
     letters(titles)
     about = data["sign_in"].attrs
-    betas = rf"Sign-In with $\beta_a = {about['beta_a']:g}$, $\beta_w = {about['beta_w']:g}$"
+    betas = rf"$\beta_a = {about['beta_a']:g}$ for $a$ and $\beta_w = {about['beta_w']:g}$ for $w$"
+    betas = rf"Sign-In: every weight is a product $m u$ with $m^2 - u^2 = \beta$, {betas}"
     figure.suptitle(f"$d = {about['d']}$; {betas}", fontsize=9)
     figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=3)
     return figure
@@ -63,14 +64,15 @@ def rate_beta(data: ResultTables) -> Figure:
     panels["LRR"].set_ylabel("success rate")
     letters(panels)
     theory = Line2D([], [], color=style.GREY, linestyle="--", linewidth=0.8, label="theory, long levels")
-    add_rate_legend(figure, keep, panels["LRR"], theory, ncols=4, before=runs_of(keep))
+    before = rf"Sign-In: weights $m u$ with $m^2 - u^2 = \beta$; {runs_of(keep)}"
+    add_rate_legend(figure, keep, panels["LRR"], theory, ncols=4, before=before)
     return figure
 
 
 def _rates(axes: Axes, rates: xr.Dataset) -> None:
     """Draw the rates for each d: rings for the longest levels, dots for shorter ones."""
     longest = float(rates.level_time.max())
-    for d, colour, marker in zip(rates.d.values, style.SERIES, MARKERS, strict=False):
+    for d, colour, marker in zip(rates.d.values, style.SERIES, style.MARKERS, strict=False):
         curve = rates.sel(d=d, level_time=longest)
         axes.plot(
             curve.curve_beta_a / float(rates.beta_w), curve.curve, color=colour, linestyle="--", linewidth=0.8

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from figures import style
-from figures.neuron.rate_panels import MARKERS, add_rate_legend, draw_rates, runs_of
+from figures.neuron.rate_panels import add_rate_legend, draw_rates, runs_of
 from figures.panels import ResultTables, letters
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def rate_d(data: ResultTables) -> Figure:
     figure = Figure(figsize=(style.PAGE, 2.9))
     panels = dict(zip(("balanced", "independent"), figure.subplots(1, 2, sharey=True), strict=True))
     for init, axes in panels.items():
-        for algorithm, marker in zip(("imp", "lrr"), MARKERS, strict=False):
+        for algorithm, marker in zip(("imp", "lrr"), style.MARKERS, strict=False):
             line, colour = data[init].sel(algorithm=algorithm), style.ALGORITHM[algorithm]
             # d = 1 is a different problem, so the theory line does not extend to it.
             axes.plot(line.curve_d[1:], line.curve[1:], color=colour, linestyle="--", linewidth=0.8)
@@ -60,7 +60,7 @@ def rate_rewind(data: ResultTables) -> Figure:
     figure = Figure(figsize=(style.COLUMN, 3.3))
     axes = figure.subplots()
     wr = rates.sel(algorithm="wr")
-    for d, colour, marker in zip(rates.d.values, style.SERIES, MARKERS, strict=False):
+    for d, colour, marker in zip(rates.d.values, style.SERIES, style.MARKERS, strict=False):
         line = wr.sel(d=d)
         axes.plot(line.curve_rewind_time, line.curve, color=colour, linewidth=0.8)
         draw_rates(axes, line.rewind_time, line, color=colour, marker=marker, label=f"WR, $d = {d}$")
@@ -136,20 +136,22 @@ def rate_step(data: ResultTables) -> Figure:
     panels = figure.subplots(1, rates.sizes["scale"], sharey=True, squeeze=False)[0]
     for scale, axes in zip(rates.scale.values, panels, strict=True):
         for algorithm in rates.algorithm.values:
-            colour = style.ALGORITHM[str(algorithm)]
+            colour, filled = style.ALGORITHM[str(algorithm)], algorithm == "lrr"
             line = hops.rate.sel(algorithm=algorithm, scale=scale)
-            axes.plot(line.learning_rate, line, color=colour, linestyle="--", linewidth=0.8)
-            for time, marker in zip(rates.level_time.values, MARKERS, strict=False):
+            dashes = "-." if filled else "--"
+            label = f"{style.LABEL[str(algorithm)]}, after one step"
+            axes.plot(line.learning_rate, line, color=colour, linestyle=dashes, linewidth=0.8, label=label)
+            for time, marker in zip(rates.level_time.values, style.MARKERS, strict=False):
                 points = rates.sel(algorithm=algorithm, scale=scale, level_time=time)
                 label = f"{style.LABEL[str(algorithm)]}, $t = {time:g}$"
-                draw_rates(axes, points.learning_rate, points, color=colour, marker=marker, label=label)
+                look = {"marker": marker, "color": colour, "markerfacecolor": colour if filled else "white"}
+                draw_rates(axes, points.learning_rate, points, label=label, **look)
         axes.axvline(hops.attrs["stable"], color=style.GREY, linestyle=":", linewidth=0.8)
         axes.set(xlabel="learning rate", ylim=(-0.03, 1))
     panels[0].set_ylabel("success rate")
     scales = zip(rates.scale.values, panels, strict=True)
     letters({f"starts of scale {scale:g}, {runs_of(rates)}": axes for scale, axes in scales})
     more = [
-        Line2D([], [], color=style.GREY, linestyle="--", linewidth=0.8, label="after one step"),
         Line2D([], [], color=style.GREY, linestyle=":", linewidth=0.8, label="no stable minimum beyond"),
     ]
     add_rate_legend(figure, rates, panels[0], *more, ncols=3)
@@ -169,7 +171,7 @@ def rate_scale(data: ResultTables) -> Figure:
     figure = Figure(figsize=(style.PAGE, 3.1))
     panels = dict(zip(tables, figure.subplots(1, len(tables), sharey=True), strict=True))
     for title, axes in panels.items():
-        for algorithm, marker in zip(population.algorithm.values, MARKERS, strict=False):
+        for algorithm, marker in zip(population.algorithm.values, style.MARKERS, strict=False):
             for time, size in zip(population.level_time.values, (4.5, 2), strict=False):
                 line = tables[title].sel(algorithm=algorithm, level_time=time)
                 colour = style.ALGORITHM[str(algorithm)]
@@ -197,7 +199,7 @@ def rate_time(data: ResultTables) -> Figure:
     figure = Figure(figsize=(style.PAGE, 3.1))
     panels = dict(zip(one.d.values, figure.subplots(1, one.sizes["d"], sharey=True), strict=True))
     for d, axes in panels.items():
-        for algorithm, marker in zip(one.algorithm.values, MARKERS, strict=False):
+        for algorithm, marker in zip(one.algorithm.values, style.MARKERS, strict=False):
             colour, label = style.ALGORITHM[str(algorithm)], style.LABEL[str(algorithm)]
             line = one.sel(d=d, algorithm=algorithm)
             axes.plot(line.curve_level_time, line.curve, color=colour, linestyle="--", linewidth=0.8)
@@ -230,7 +232,7 @@ def rate_targets(data: ResultTables) -> Figure:
     series = [
         (rates.sel(algorithm="lrr"), "LRR", {"color": style.ALGORITHM["lrr"], "marker": "s"}),
         (rates.sel(algorithm="imp"), "IMP", {"color": style.ALGORITHM["imp"], "marker": "o"}),
-        (data["rebalanced"].isel(algorithm=0), "IMP, rebalanced", {"color": style.ORANGE, "marker": "^"}),
+        (data["rebalanced"].isel(algorithm=0), "IMP, rebalanced", {"color": style.BROWN, "marker": "^"}),
     ]
     for k, axes in panels.items():
         for table, label, look in series:
@@ -242,7 +244,7 @@ def rate_targets(data: ResultTables) -> Figure:
             axes.axhline(limit, linestyle=(shift, (4, 4)), color=colour, linewidth=0.8)
         axes.set(xscale="log", xlabel="time per level", ylim=(-0.02, 0.55))
     panels[targets[0]].set_ylabel("success rate")
-    letters({f"$k = {k}$": axes for k, axes in panels.items()})
+    letters({f"$k = {k}$ target coordinate{'s' if k > 1 else ''}": axes for k, axes in panels.items()})
     theory = Line2D([], [], color=style.GREY, linestyle="--", linewidth=0.8, label="theory, long levels")
     counts = f"$d = {int(rates.d)}$, {runs_of(rates)}"
     add_rate_legend(figure, rates, panels[targets[0]], theory, before=counts)

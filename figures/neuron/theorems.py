@@ -9,13 +9,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from figures import style
+from figures.neuron.levels import draw_levels, sampled
+from figures.neuron.network import draw_minima, draw_network, network_height
 from figures.panels import (
     DOT,
     ResultTables,
     draw_plane,
     draw_success_map,
     letters,
-    outcome_colour,
+    outcome_look,
     trajectories,
     wedge,
 )
@@ -24,8 +26,11 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-HEIGHT = 3.95
-"""Height, in inches, of a square map at column width with a legend of three rows."""
+HEIGHT = 4.15
+"""Height, in inches, of a square map at column width with a legend of four rows."""
+
+_DOTTED = {"marker": "o", "markersize": 3.5, "markerfacecolor": "white"}
+"""A line with white markers."""
 
 
 @style.styled()
@@ -35,13 +40,15 @@ def fig1a(data: ResultTables) -> Figure:
     The tables are `map` (algorithm, a0, w0), `field` (a, w) with da and dw, and `paths` (start, time,
     coordinate).
     """
-    figure = Figure(figsize=(style.COLUMN, HEIGHT))
+    figure = Figure(figsize=(style.COLUMN, HEIGHT + network_height(1)))
     axes = figure.subplots()
     handles = draw_success_map(axes, data["map"].isel(algorithm=0))
     _field(axes, data["field"])
+    handles += draw_minima(axes, "w")
     handles += trajectories(axes, data["paths"])
     draw_plane(axes, "a", "w", moving=True)
-    axes.set_title(r"one coordinate, $d = 1$")
+    draw_network(axes, 1)
+    figure.suptitle("one coordinate, $d = 1$", fontsize=9)
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
@@ -60,30 +67,12 @@ def fig1c(data: ResultTables) -> Figure:
 
 @style.styled()
 def fig2a(data: ResultTables) -> Figure:
-    """Draw the loss of IMP and LRR against the pruning level, one column per sign pattern of the start.
+    """Draw the loss of IMP and LRR by pruning level, and how label noise rescues IMP from a > 0, w_1 < 0.
 
-    The tables `population`, `samples` and `sample_flow` have loss (algorithm, a_sign, w_sign, seed, level)
-    and kept (level).
+    The tables `population`, `samples` and `sample_flow` have loss (algorithm, a_sign, w_sign, seed, level),
+    success (algorithm, a_sign, w_sign, seed) and kept (level); those on samples also s_neg (seed).
     """
-    rows = [
-        ("population", "population,\ngradient flow"),
-        ("samples", "noisy samples,\ngradient descent"),
-        ("sample_flow", "noisy samples,\ngradient flow"),
-    ]
-    figure = Figure(figsize=(style.PAGE, 4.8))
-    grid = figure.subplots(len(rows), 4, sharex=True, sharey="row")
-    signs = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
-    for (group, label), line in zip(rows, grid, strict=True):
-        for (a_sign, w_sign), axes in zip(signs, line, strict=True):
-            _levels(axes, data[group].sel(a_sign=a_sign, w_sign=w_sign))
-        line[0].set_ylabel(f"loss\n({label})")
-    for (a_sign, w_sign), axes in zip(signs, grid[0], strict=True):
-        axes.set_title(f"$a(0) {_relation(a_sign)} 0,\\ w_1(0) {_relation(w_sign)} 0$")
-    kept = f"pruning level (coordinates kept of $d = {data['population'].attrs['d']}$)"
-    figure.supxlabel(f"{kept}; noisy samples: {_sampled(data['samples'])}", fontsize=9)
-    handles, _ = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
-    return figure
+    return draw_levels(data)
 
 
 @style.styled()
@@ -98,11 +87,12 @@ def unbalanced(data: ResultTables) -> Figure:
     handles = draw_success_map(left, space)
     cells = (space.success == 1) & (space.a0 < 0)
     handles.append(wedge(left, cells, r"success with $a(0) < 0$"))
+    handles += draw_minima(left, "w")
     handles += trajectories(left, data["paths"])
     draw_plane(left, "a", "w", moving=True)
     for start in data["paths"].start.values:
         path = data["paths"].sel(start=start)
-        right.plot(path.time, path.a, color=outcome_colour(path))
+        right.plot(path.time, path.a, **outcome_look(path))
     right.axhline(0, color=style.BLACK, linewidth=0.6)
     right.set(xlabel="$t$", ylabel="$a(t)$", xlim=(0, float(data["paths"].time[-1])))
     letters({"any balance": left, "trajectories from (a)": right})
@@ -123,25 +113,28 @@ def noise_wedge(data: ResultTables) -> Figure:
     left, right = figure.subplots(1, 2)
     handles = draw_success_map(left, data["map"].isel(algorithm=0))
     draw_plane(left, "a", "w")
-    for index, colour in zip(range(data["crossings"].sizes["start"]), style.SERIES, strict=False):
+    looks = zip(style.SERIES, style.LINES, style.MARKERS, strict=False)
+    for index, (colour, line, marker) in zip(range(data["crossings"].sizes["start"]), looks, strict=False):
         times = data["crossings"].isel(start=index)
+        right.plot(times.s, times.predicted, color=colour, linestyle=line)
+        right.plot(times.s_neg, times.simulated, color=colour, **DOT | {"marker": marker})
         label = f"$a(0) = {float(times.a0):g},\\ w(0) = {float(times.w0):g}$"
-        right.plot(times.s, times.predicted, color=colour, label=label)
-        right.plot(times.s_neg, times.simulated, color=colour, **DOT)
-    right.set(xscale="log", xlabel=r"$s_\mathrm{neg}$", ylabel=r"crossing time $2 C_\mathrm{neg}\, t^*$")
+        right.plot([], [], color=colour, linestyle=line, label=label, **_DOTTED | {"marker": marker})
+    right.set_xscale("log")
+    right.set_xlabel(r"$s_\mathrm{neg}$: least-squares slope of the samples with $x < 0$")
+    right.set_ylabel(r"time $t^*$ at which $w = 0$, in $1 / (2 C_\mathrm{neg})$")
     right.legend()
-    handles += [
-        Line2D([], [], color=style.GREY, label="predicted time"),
-        Line2D([], [], color=style.GREY, label="simulated time", **DOT),
-    ]
+    meaning = (
+        r"lines: predicted time; markers: simulated time; $C_\mathrm{neg} = \frac{1}{n} \sum_{x_i < 0} x_i^2$"
+    )
     space, noise = data["map"], data["crossings"].attrs["noise"]
     letters(
         {
-            f"$d = {space.attrs['d']}$, {_sampled(space)}": left,
+            f"$d = {space.attrs['d']}$, {sampled(space)}": left,
             f"when $w$ crosses zero upwards, noise ${noise:g}$": right,
         }
     )
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, title=meaning, title_fontsize=8)
     return figure
 
 
@@ -155,18 +148,24 @@ def angle(data: ResultTables) -> Figure:
     left, right = figure.subplots(1, 2, sharey=True)
     flows = data["flows"]
     handles = right.plot(flows.s, flows.curve, color=style.BLACK, label="universal curve")
-    for d, colour, marker in zip(flows.d.values, style.SERIES, "os^Dv", strict=False):
+    looks = zip(style.SERIES, style.LINES, style.MARKERS, strict=False)
+    for d, (colour, line, marker) in zip(flows.d.values, looks, strict=False):
         bundle, look = flows.sel(d=d), DOT | {"marker": marker, "color": colour}
-        left.plot(flows.time, bundle.theta.transpose("time", "start"), color=colour, linewidth=0.7)
+        theta = bundle.theta.transpose("time", "start")
+        left.plot(flows.time, theta, color=colour, linestyle=line, linewidth=0.8)
         bundle = bundle.isel(time=slice(None, None, 5))
-        handles += right.plot(
-            bundle.tau.values.ravel(), bundle.theta.values.ravel(), **look, label=f"$d = {d}$"
-        )
-    left.set(xlabel="$t$", ylabel=r"$\theta(t)$")
-    right.set(xlabel=r"$T(\theta(0)) \pm t$", xlim=(float(flows.s[0]), float(flows.s[-1])))
+        right.plot(bundle.tau.values.ravel(), bundle.theta.values.ravel(), **look)
+        handles += right.plot([], [], **look | {"linestyle": line}, label=f"$d = {d}$")
+    left.set(xlabel="$t$", ylabel=r"angle $\theta(t)$ of $w$ and target (rad)")
+    right.set(xlim=(float(flows.s[0]), float(flows.s[-1])))
+    right.set_xlabel(r"$T(\theta(0)) + t$ for $a(0) > 0$, $T(\theta(0)) - t$ for $a(0) < 0$")
     left.set_yticks([0, np.pi / 2, np.pi], ["0", r"$\pi/2$", r"$\pi$"])
     letters({"balanced flows": left, "on one curve": right})
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    meaning = (
+        r"$T(\theta)$: time at which the universal curve passes the angle $\theta$, counted from $\pi/2$"
+    )
+    look = {"ncols": len(handles), "title": meaning, "title_fontsize": 8}
+    figure.legend(handles=handles, loc="outside lower center", **look)
     return figure
 
 
@@ -179,13 +178,18 @@ def conservation(data: ResultTables) -> Figure:
     figure = Figure(figsize=(style.PAGE, 2.9))
     panels = figure.subplots(1, len(data), sharey=True, squeeze=False)[0]
     for axes, group in zip(panels, data.values(), strict=True):
-        for rtol, colour in zip(group.rtol.values, style.SERIES, strict=False):
-            drift = group.drift.sel(rtol=rtol)
-            label = f"rtol $10^{{{round(np.log10(rtol))}}}$"
-            axes.plot(group.time, drift.max("start"), color=colour, label=label)
-            axes.axhline(100 * rtol, color=colour, linestyle=":", linewidth=0.8)
+        looks = zip(style.SERIES, style.LINES, style.MARKERS, strict=False)
+        for rtol, (colour, line, marker) in zip(group.rtol.values, looks, strict=False):
+            drift, name = group.drift.sel(rtol=rtol), f"10^{{{round(np.log10(rtol))}}}"
+            look = {"color": colour, "linestyle": line, "markevery": 8}
+            axes.plot(
+                group.time, drift.max("start"), label=f"rtol ${name}$", **_DOTTED | look | {"marker": marker}
+            )
+            look |= {"linestyle": ":", "marker": marker, "markevery": [1], "clip_on": False}
+            axes.axhline(100 * rtol, linewidth=0.8, **_DOTTED | look)
         axes.set(xscale="log", yscale="log", xlabel="$t$", title=f"$d = {group.attrs['d']}$")
-    panels[0].set_ylabel(r"$\max\,|c(t) - c(0)| \,/\, \max(1, a^2 + |w|^2)$")
+    relative = r"$\max\,|c(t) - c(0)| \,/\, \max(1, a^2 + |w|^2)$"
+    panels[0].set_ylabel(f"largest drift of $c = a^2 - |w|^2$,\n{relative}")
     handles, _ = panels[0].get_legend_handles_labels()
     bound = Line2D([], [], color=style.GREY, linestyle=":", linewidth=0.8, label="100 rtol")
     figure.legend(handles=[*handles, bound], loc="outside lower center", ncols=len(handles) + 1)
@@ -200,12 +204,15 @@ FIGURES = {
 
 def _pruned(data: ResultTables, flow: str) -> Figure:
     space = data["map"].isel(algorithm=0)
-    figure = Figure(figsize=(style.COLUMN, HEIGHT))
+    d = int(space.attrs["d"])
+    figure = Figure(figsize=(style.COLUMN, HEIGHT + network_height(d)))
     axes = figure.subplots()
     handles = draw_success_map(axes, space)
+    handles += draw_minima(axes, "w_1")
     handles += trajectories(axes, data["paths"], flow)
     draw_plane(axes, "a", "w_1", moving=True)
-    axes.set_title(f"{style.LABEL[str(space.algorithm.values)]}, $d = {space.attrs['d']}$")
+    draw_network(axes, d)
+    figure.suptitle(f"{style.LABEL[str(space.algorithm.values)]}, $d = {d}$", fontsize=9)
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
@@ -216,23 +223,3 @@ def _field(axes: Axes, field: xr.Dataset) -> None:
     norm = np.hypot(da, dw)
     norm[norm == 0] = np.inf
     axes.quiver(field.a, field.w, da / norm, dw / norm, color=style.GREY, width=0.003, scale=28, pivot="mid")
-
-
-def _levels(axes: Axes, group: xr.Dataset) -> None:
-    """Draw every seed and the median; IMP has open markers, so that the curves beneath them stay visible."""
-    for algorithm, look in (("lrr", "o-"), ("imp", "o--")):
-        loss, colour = group.loss.sel(algorithm=algorithm), style.ALGORITHM[algorithm]
-        ring = {"markersize": 5, "markerfacecolor": "none"} if algorithm == "imp" else {"markersize": 2.5}
-        label = f"{style.LABEL[algorithm]} (median, and {loss.sizes['seed']} seeds)"
-        axes.plot(group.level, loss.transpose("level", "seed"), color=colour, alpha=0.5, linewidth=0.6)
-        axes.plot(group.level, loss.median("seed"), look, color=colour, label=label, **ring)
-    ticks = [f"{level}\n({kept})" for level, kept in zip(group.level.values, group.kept.values, strict=True)]
-    axes.set_xticks(group.level.values, ticks)
-
-
-def _sampled(data: xr.Dataset) -> str:
-    return f"$n = {data.attrs['n']}$, noise ${data.attrs['noise']:g}$"
-
-
-def _relation(sign: int) -> str:
-    return ">" if sign > 0 else "<"

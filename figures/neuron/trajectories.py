@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.ticker import AutoLocator
 
 from figures import style
-from figures.panels import draw_plane, letters, outcome_colour, trajectories
+from figures.panels import draw_plane, letters, outcome_look, trajectories
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -66,8 +66,8 @@ def draw_trajectory(data: xr.Dataset, panels: Sequence[Axes]) -> tuple[list[Arti
         for start in range(paths.sizes["start"]):
             path = paths.isel(start=start)
             if not one:
-                weights.plot(path.time, path.w.isel(coordinate=0), color=outcome_colour(path))
-            losses.plot(path.time, path.loss, color=outcome_colour(path))
+                weights.plot(path.time, path.w.isel(coordinate=0), **outcome_look(path))
+            losses.plot(path.time, path.loss, **outcome_look(path))
         weights.set(xlabel="$t$", ylabel="weights" if one else f"${inner}(t)$")
         losses.set(xlabel="$t$", ylabel="loss")
         if 0 < 100 * float(paths.loss.min()) < float(paths.loss.max()):
@@ -89,5 +89,5 @@ def _weights(axes: Axes, path: xr.Dataset, inner: str) -> None:
     axes.plot(path.time, path.w.isel(coordinate=0), color=style.PURPLE, linestyle="--", label=f"${inner}$")
     if path.sizes["coordinate"] > 1:
         others = np.linalg.norm(path.w.isel(coordinate=slice(1, None)).transpose("time", ...), axis=1)
-        axes.plot(path.time, others, color=style.ORANGE, linestyle="-.", label="$|w_2, ..., w_d|$")
+        axes.plot(path.time, others, color=style.BROWN, linestyle="-.", label="$|w_2, ..., w_d|$")
     axes.legend()

@@ -4,10 +4,13 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from figures import style
+from figures.deep import curves
 
 
 def _figure() -> Figure:
@@ -24,6 +27,38 @@ def test_save_writes_both_formats_with_the_same_bytes_every_time(tmp_path):
         first, second = (tmp_path / folder / f"line.{suffix}" for folder in ("first", "second"))
         assert first.read_bytes().startswith(magic)
         assert first.read_bytes() == second.read_bytes()
+
+
+def _luminance(colour):
+    """The relative luminance of WCAG 2, section 1.4.11."""
+    channels = np.array(to_rgb(colour))
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def test_the_contrast_measures_what_wcag_says():
+    """WebAIM's worked examples: grey #767676 is the lightest with 4.54 on white, and red has 4.00."""
+    for colour, contrast in (("#000000", 21.0), ("#767676", 4.54), ("#FF0000", 4.0), ("#FFFFFF", 1.0)):
+        assert 1.05 / (_luminance(colour) + 0.05) == pytest.approx(contrast, abs=5e-3)
+
+
+@pytest.mark.parametrize(
+    "colour",
+    sorted({*style.SERIES, *style.ALGORITHM.values(), style.GREY, style.BLACK, style.SUCCESS, style.FAILURE}),
+)
+def test_every_series_stands_out_from_white(colour):
+    assert 1.05 / (_luminance(colour) + 0.05) >= 3
+
+
+def test_every_trajectory_stands_out_from_the_cells_that_it_crosses():
+    """A success stays among the cells of success; a failure may begin in any map of failures."""
+    for line, fill in ((style.SUCCESS, style.SUCCESS_FILL), (style.FAILURE, style.FAILURE_FILL)):
+        assert (_luminance(fill) + 0.05) / (_luminance(line) + 0.05) >= 3
+
+
+def test_every_colour_of_a_deep_arm_is_one_of_the_palette():
+    palette = {*style.SERIES, *style.ALGORITHM.values(), style.BLACK}
+    assert {look.colour for look in curves.LOOKS.values()} <= palette
 
 
 def test_failed_save_leaves_nothing(tmp_path):

@@ -31,9 +31,10 @@ class Levels(PresetPart):
     seed: int = 0
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Compute `loss` over (algorithm, a_sign, w_sign, seed, level).
+        """Compute `loss` over (algorithm, a_sign, w_sign, seed, level), and the `success` of the last level.
 
-        The coordinate `kept` is the number of coordinates left at each level.
+        The coordinate `kept` is the number of coordinates left at each level. With `n`, `s_neg` over (seed)
+        is the least-squares slope of each data set where x_1 < 0.
         """
         signs = np.array([(a, w) for a in (1, -1) for w in (1, -1)])
         drawn = full_states(sn.balanced_starts(d=self.d, size=self.seeds, seed=self.seed))
@@ -43,11 +44,12 @@ class Levels(PresetPart):
         # On the population all seeds train at once; with samples each seed trains on its own data.
         seeds = np.arange(self.seeds)
         batches = [seeds] if self.n is None else np.split(seeds, self.seeds)
-        runs = []
+        problems = [problem_of(self.d, self.n, self.noise, self.seed + int(batch[0])) for batch in batches]
+        runs, ends = [], []
         for algorithm in self.algorithms:
-            for batch in batches:
+            for problem, batch in zip(problems, batches, strict=True):
                 run = sn.prune(
-                    problem_of(self.d, self.n, self.noise, self.seed + int(batch[0])),
+                    problem,
                     sn.State(
                         a=a[:, batch].ravel(), w=w[:, batch].reshape(-1, self.d), c=np.zeros(4 * len(batch))
                     ),
@@ -58,11 +60,16 @@ class Levels(PresetPart):
                     method="ode",
                 )
                 runs.append(run.loss.reshape(2, 2, len(batch), -1))
+                ends.append(run.success.reshape(2, 2, len(batch)))
                 progress(len(runs), len(self.algorithms) * len(batches))
         loss = np.concatenate(runs, axis=2)  # (2, 2, algorithms * seeds, levels + 1)
         loss = loss.reshape(2, 2, len(self.algorithms), self.seeds, -1)
+        success = np.concatenate(ends, axis=2).reshape(2, 2, len(self.algorithms), self.seeds)
+        over = ("a_sign", "w_sign", "algorithm", "seed")
+        slopes = [problem.statistics.s_neg[0] for problem in problems if isinstance(problem, sn.Sample)]
         return xr.Dataset(
-            {"loss": (("a_sign", "w_sign", "algorithm", "seed", "level"), loss)},
+            {"loss": ((*over, "level"), loss), "success": (over, success)}
+            | ({"s_neg": ("seed", slopes)} if slopes else {}),
             coords={
                 "algorithm": list(self.algorithms),
                 "a_sign": [1, -1],

@@ -80,6 +80,18 @@ def _drawn(axes):
     return {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
 
 
+def _stand_side_by_side(lines, densities, number=0):
+    """Each density has its arms around it, all by the same factor apart, within 60 % of a gap."""
+    places = np.log([line.get_xdata() for line in lines])
+    steps = np.diff(places, axis=0)
+    gap = np.abs(np.diff(np.log(densities))).min()
+    assert (steps < 0).all()
+    np.testing.assert_allclose(steps, steps[0, 0])
+    assert -steps[0, 0] * (number or len(places)) <= 0.6 * gap * (1 + 1e-9)
+    if not number:
+        np.testing.assert_allclose(places.mean(axis=0), np.log(densities))
+
+
 def _legend(figure):
     (legend,) = figure.legends
     return [text.get_text() for text in legend.get_texts()], legend.get_title().get_text()
@@ -125,8 +137,6 @@ def test_accuracy_is_the_mean_of_the_file_with_its_interval():
     for arm in ("imp", "lrr-shuffled"):
         line = lines[LOOKS[arm].label]
         np.testing.assert_allclose(line.get_ydata(), 100 * means.accuracy_mean.sel(arm=arm))
-        density = 100 * means.density.sel(arm=arm)
-        np.testing.assert_allclose(line.get_xdata(), density, rtol=0.02)  # arms stand side by side
         (bars,) = (
             item for item in axes.collections
             if np.isclose(item.get_segments()[0][0, 0], line.get_xdata()[0])
@@ -134,10 +144,12 @@ def test_accuracy_is_the_mean_of_the_file_with_its_interval():
         ends = np.array(bars.get_segments())[:, :, 1]
         np.testing.assert_allclose(ends[:, 0], 100 * means.accuracy_low.sel(arm=arm))
         np.testing.assert_allclose(ends[:, 1], 100 * means.accuracy_high.sel(arm=arm))
+    density = 100 * means.density.sel(arm="imp")
+    _stand_side_by_side(lines.values(), density)
     assert axes.xaxis_inverted()
     assert axes.get_xscale() == "log"
     ticks = np.union1d(axes.get_xticks(), axes.get_xticks(minor=True))
-    np.testing.assert_allclose(ticks[::-1], density, rtol=1e-6)
+    np.testing.assert_allclose(ticks[::-1], density, rtol=1e-6)  # the ticks are at the densities themselves
     assert axes.get_title(loc="left") == "CIFAR-10, resnet8"
 
 
@@ -170,7 +182,7 @@ def test_warm_up_has_a_row_of_its_own():
 def test_the_two_histograms_are_shares_of_the_survivors():
     data = tables("fig5")
     figure = experiments.signs(data)
-    assert _legend(figure)[0] == ["IMP", "LRR", "mean"]
+    assert _legend(figure)[0] == ["IMP", "LRR", "mean of IMP", "mean of LRR"]
     grid = np.array(figure.axes).reshape(2, 3)
     assert grid[0, 0].get_ylabel() == "surviving weights (%)"
     for row, name in enumerate(("last_flip", "switches")):
@@ -184,6 +196,34 @@ def test_the_two_histograms_are_shares_of_the_survivors():
             expected = counts.sel(arm=arm) / data["signs"].survivors.sel(panel="cifar10", arm=arm)[0]
             np.testing.assert_allclose(heights, 100 * expected)
             assert sum(heights) == pytest.approx(100)
+            assert bool(container.patches[0].get_hatch()) == (arm == "lrr")
+            # The line at the mean is drawn over the bars.
+            mean = float(data["sign_means"][f"mean_{name}_mean"].sel(panel="cifar10", arm=arm))
+            (line,) = (item for item in grid[row, 0].lines if np.array_equal(item.get_xdata(), [mean, mean]))
+            assert line.get_zorder() > max(bar.get_zorder() for bar in container.patches)
+
+
+def test_panels_of_different_data_sets_have_limits_of_their_own():
+    rows = np.array(experiments.study(tables("laptop")).axes).reshape(3, 2)
+    for left, right in [*rows, *np.array(experiments.signs(tables("fig5")).axes).reshape(2, 3)[:, :2]]:
+        assert right not in left.get_shared_y_axes().get_siblings(left)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_arms_are_told_apart_without_their_colours(recipe):
+    for axes in experiments.FIGURES[recipe](tables(recipe)).axes:
+        lines = list(_drawn(axes).values())
+        assert len({(line.get_marker(), line.get_linestyle()) for line in lines}) == len(lines)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_nothing_is_cut_off(recipe):
+    figure = experiments.FIGURES[recipe](tables(recipe))
+    figure.draw_without_rendering()
+    box = figure.get_tightbbox()
+    assert min(box.x0, box.y0) >= -0.01
+    assert box.x1 <= figure.get_figwidth() + 0.01
+    assert box.y1 <= figure.get_figheight() + 0.01
 
 
 def test_perturb_shows_what_is_lost_at_the_last_level():
@@ -194,7 +234,9 @@ def test_perturb_shows_what_is_lost_at_the_last_level():
     assert set(lines) == {f"{name}, level {level}" for name in ("IMP", "LRR") for level in (4, 8)}
     last = data["levels"].test_accuracy.sel(panel="cifar10").isel(level=-1).mean("seed")
     lost = [100 * float(last.sel(arm="lrr") - last.sel(arm=f"lrr-p{p}-l8")) for p in (0.1, 0.25, 0.5)]
-    np.testing.assert_allclose(lines["LRR, level 8"].get_xdata(), [10, 25, 50], atol=0.5)
+    places = np.array([line.get_xdata() for line in lines.values()])
+    np.testing.assert_allclose(places.mean(axis=0), [10, 25, 50])  # shifted sideways, evenly
+    np.testing.assert_allclose(np.diff(np.sort(places, axis=0), axis=0), 0.6)
     np.testing.assert_allclose(lines["LRR, level 8"].get_ydata(), lost, atol=1e-10)
     assert set(_drawn(by_layer)) == {"IMP, level 4", "LRR, level 4"}
 
@@ -237,9 +279,9 @@ def test_networks_pruned_at_initialisation_are_one_line():
     label, names = LOOKS["erk-sign-in"].label, ("erk", "erk-sign-in", "lrr", "lrr-sign-in")
     for axes in (above, below):
         assert set(_drawn(axes)) == {LOOKS[name].label for name in names}
-        np.testing.assert_allclose(
-            _drawn(axes)[label].get_xdata(), 100 * first.density.mean("seed"), rtol=0.02
-        )
+        for several, density in ((names[:2], first.density), (names[2:], levels.density.sel(arm="lrr"))):
+            lines = [_drawn(axes)[LOOKS[name].label] for name in several]
+            _stand_side_by_side(lines, 100 * density.mean("seed"), len(names))
     accuracy = 100 * first.test_accuracy.mean("seed")
     np.testing.assert_allclose(_drawn(above)[label].get_ydata(), accuracy)
     np.testing.assert_allclose(_drawn(below)[label].get_ydata(), (first.flips / first.kept).mean("seed"))

@@ -5,10 +5,12 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import xarray as xr
 from matplotlib.collections import QuadMesh
+from matplotlib.patches import Circle
 
 from figures import kinds, style
-from figures.neuron import samples, theorems
+from figures.neuron import levels, samples, theorems
 from signflow import results
 from singleneuron import presets
 from singleneuron.experiments.labels import with_labels
@@ -65,7 +67,7 @@ def test_figure_survives_its_file_and_fits_the_page(name, tmp_path):
     assert box.y1 <= figure.get_figheight() + 0.01
     for axes in figure.axes:
         column = [*axes.get_shared_x_axes().get_siblings(axes)]
-        named = figure.get_supxlabel() or any(other.get_xlabel() for other in column)
+        named = axes.get_figure(root=False).get_supxlabel() or any(other.get_xlabel() for other in column)
         assert named or axes.get_label() == "<colorbar>"
     assert figure.axes[0].get_ylabel()
     sizes = [text.get_fontsize() for text in figure.findobj(lambda item: hasattr(item, "get_fontsize"))]
@@ -95,7 +97,7 @@ def test_maps_show_every_simulated_cell(name):
 
 def test_the_edge_is_the_curve_of_theory_whatever_the_resolution():
     axes = theorems.fig1c(_data("fig1c")).axes[0]
-    (edge,) = (item for item in axes.get_children() if getattr(item, "get_linestyle", str)() == "--")
+    (edge,) = (line for line in axes.lines if line.get_label() == "predicted edge")
     a, w = edge.get_data()
     inside = np.abs(a) < 2
     np.testing.assert_allclose(a[inside], -np.sqrt(w[inside] ** 2 + 0.9), rtol=0, atol=1e-12)
@@ -107,9 +109,9 @@ def test_the_edge_is_the_curve_of_theory_whatever_the_resolution():
 def test_samples_are_named_where_they_are_drawn():
     left = theorems.noise_wedge(_data("noise_wedge")).axes[0]
     assert left.get_title("left") == "(a) $d = 1$, $n = 200$, noise $0.5$"
-    assert (
-        "$d = 10$); noisy samples: $n = 1000$, noise $0.1$" in theorems.fig2a(_data("fig2a")).get_supxlabel()
-    )
+    (legend,) = theorems.fig2a(_data("fig2a")).legends
+    assert legend.get_title().get_text().startswith("noisy samples: $n = 1000$, noise $0.1$")
+    assert "$n = 100$, noise $0.5$" in samples.noise_map(_data("noise_map")).axes[0].get_title("left")
 
 
 def test_cells_without_a_verdict_are_white_and_named():
@@ -134,44 +136,96 @@ def test_paths_are_coloured_by_their_outcome(name):
         path = paths.isel(start=index)
         np.testing.assert_array_equal(line.get_xdata(), path.a)
         np.testing.assert_array_equal(line.get_ydata(), path.w.isel(coordinate=0))
-        assert line.get_color() == (style.SUCCESS if path.success == 1 else style.FAILURE)
+        succeeds = path.success == 1
+        assert line.get_color() == (style.SUCCESS if succeeds else style.FAILURE)
+        assert line.get_linestyle() == ("-" if succeeds else "--")  # any dashes are called "--"
+    ends = [line for line in axes.lines if line.get_marker() in ("o", "X") and line.get_markersize() > 3]
+    crosses = sum(line.get_marker() == "X" for line in ends)
+    assert crosses == int((paths.success == 0).sum())
 
 
-def test_fig2a_has_a_pair_of_curves_for_every_sign_pattern():
+def test_fig2a_shows_every_sign_pattern_on_the_population():
     data = _data("fig2a")
     figure = theorems.fig2a(data)
-    assert len(figure.axes) == 12
-    signs = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
-    for axes, (group, (a_sign, w_sign)) in zip(
-        figure.axes,
-        [(group, pair) for group in ("population", "samples", "sample_flow") for pair in signs],
-        strict=True,
-    ):
-        loss = data[group].loss.sel(a_sign=a_sign, w_sign=w_sign)
-        assert len(axes.lines) == 2 * (3 + 1)
-        for lines, algorithm in ((axes.lines[:4], "lrr"), (axes.lines[4:], "imp")):
-            curves = loss.sel(algorithm=algorithm)
-            for index, line in enumerate(lines[:3]):
-                np.testing.assert_array_equal(line.get_ydata(), curves.isel(seed=index))
-            np.testing.assert_array_equal(lines[3].get_ydata(), curves.median("seed"))
-    assert [axes.get_title() for axes in figure.axes[:2]] == [
-        r"$a(0) > 0,\ w_1(0) > 0$",
-        r"$a(0) > 0,\ w_1(0) < 0$",
+    assert len(figure.axes) == 6
+    for axes, (a_sign, w_sign) in zip(figure.axes[:4], levels.SIGNS, strict=True):
+        loss = data["population"].loss.sel(a_sign=a_sign, w_sign=w_sign)
+        drawn = [line.get_ydata() for line in axes.lines]
+        expected = [loss.sel(algorithm=name, seed=seed) for name in ("lrr", "imp") for seed in loss.seed]
+        np.testing.assert_array_equal(drawn, expected)
+    assert [axes.get_title("left") for axes in figure.axes[:2]] == [
+        "(a) $a(0) > 0$, $w_1(0) > 0$",
+        "(b) $a(0) > 0$, $w_1(0) < 0$",
     ]
-    assert _labels(figure) == [f"{name} (median, and 3 seeds)" for name in ("LRR", "IMP")]
+    assert _labels(figure) == ["LRR", "IMP", "IMP by gradient flow"]
+
+
+def test_fig2a_shows_every_seed_on_noisy_samples_and_counts_the_rescued():
+    data = _data("fig2a")
+    noisy = {name: data[name].sel(a_sign=1, w_sign=-1) for name in ("samples", "sample_flow")}
+    *_, seeds, slopes = theorems.fig2a(data).axes
+    loss = noisy["samples"].loss
+    for axes, name in ((seeds, "lrr"), (seeds, "imp")):
+        start = 0 if name == "lrr" else loss.sizes["seed"]
+        drawn = axes.lines[start : start + loss.sizes["seed"]]
+        np.testing.assert_array_equal([line.get_ydata() for line in drawn], loss.sel(algorithm=name))
+        assert len({line.get_xdata()[0] for line in drawn}) == len(drawn)  # side by side
+    for line, (table, name) in zip(
+        slopes.lines, (("samples", "lrr"), ("samples", "imp"), ("sample_flow", "imp")), strict=False
+    ):
+        np.testing.assert_allclose(line.get_xdata(), 1000 * noisy[table].s_neg)
+        np.testing.assert_array_equal(line.get_ydata(), noisy[table].loss.sel(algorithm=name).isel(level=-1))
+    # Independent of `success`: on these samples the loss of a failure is near 1/4, that of a success near 0.
+    ends = loss.sel(algorithm="imp").isel(level=-1)
+    count = int((ends < 0.1).sum())
+    assert f"IMP: {count} of {ends.size} rescued" in seeds.texts[0].get_text()
+    assert bool(((ends < 0.1) == (noisy["samples"].s_neg > 0)).all())
+
+
+def test_the_rescued_are_counted_by_the_sign_of_s_neg():
+    success = [[1.0, 0.0, 1.0, np.nan, 0.0], [0.0] * 5]
+    group = xr.Dataset(
+        {"success": (("algorithm", "seed"), success), "s_neg": ("seed", [2.0, 1.0, -1.0, 3.0, 0.0])},
+        coords={"algorithm": ["imp", "lrr"]},
+    )
+    counted = levels.rescued(group)
+    assert counted == r"2 of 5 rescued ($s_\mathrm{neg} > 0$: 1 of 3, $s_\mathrm{neg} \leq 0$: 1 of 2)"
+
+
+@pytest.mark.parametrize(("name", "inputs"), [("fig1a", 1), ("fig1b", 2), ("fig1c", 2)])
+def test_fig1_has_the_network_and_the_curve_of_the_minima(name, inputs):
+    data = _data(name)
+    (axes,) = FIGURES[name](data).axes
+    (network,) = axes.child_axes
+    words = {text.get_text() for text in network.texts}
+    inner = "w" if inputs == 1 else "w_1"
+    assert {f"${inner}$", "$a$"} <= words
+    assert any("relu" in word for word in words)
+    assert len([patch for patch in network.patches if isinstance(patch, Circle)]) == inputs + 1
+    (curve,) = (line for line in axes.lines if line.get_linestyle() == "-.")
+    a, w = curve.get_data()
+    np.testing.assert_allclose(a * w, 1)
+    # Every successful trajectory ends on it.
+    paths = data["paths"]
+    ends = paths.isel(time=-1, coordinate=0).where(paths.success == 1, drop=True)
+    np.testing.assert_allclose(ends.a * ends.w, 1, rtol=2e-2)
 
 
 def test_wedges_and_curves_are_the_data():
     crossings = _data("noise_wedge")["crossings"]
     right = theorems.noise_wedge(_data("noise_wedge")).axes[1]
-    assert len(right.lines) == 2 * crossings.sizes["start"]
+    assert len(right.lines) == 3 * crossings.sizes["start"]
+    drawn = [(line.get_linestyle(), line.get_marker()) for line in right.lines if line.get_label()[0] == "$"]
+    assert len(set(drawn)) == crossings.sizes["start"]  # told apart without colours
     np.testing.assert_array_equal(right.lines[0].get_ydata(), crossings.predicted.isel(start=0))
     np.testing.assert_array_equal(right.lines[1].get_ydata(), crossings.simulated.isel(start=0))
     flows = _data("angle")["flows"]
     figure = theorems.angle(_data("angle"))
     assert _labels(figure) == ["universal curve", *(f"$d = {d}$" for d in flows.d.values)]
     assert len(figure.axes[0].lines) == flows.sizes["d"] * flows.sizes["start"]
-    assert len(figure.axes[1].lines) == 1 + flows.sizes["d"]
+    assert len(figure.axes[1].lines) == 1 + 2 * flows.sizes["d"]
+    styles = [line.get_linestyle() for line in figure.axes[0].lines[:: flows.sizes["start"]]]
+    assert len(set(styles)) == flows.sizes["d"]
     drift = _data("conservation")
     figure = theorems.conservation(drift)
     assert [axes.get_title() for axes in figure.axes] == ["$d = 1$", "$d = 10$"]

@@ -136,6 +136,21 @@ def test_list_names_every_preset(capsys):
     assert hint == f"make one: singleneuron preset {presets.names()[0]}"
 
 
+def test_levels_of_samples_know_their_slopes_and_outcomes():
+    given = {"kind": "levels", "d": 4, "seeds": 3, "levels": 2, "n": 60, "noise": 0.2, "seed": 5}
+    data = _compute(levels.Levels(**given))
+    for seed in range(3):
+        drawn = sn.Sample.draw(d=4, n=60, noise=0.2, seed=5 + seed)
+        left = drawn.x[:, 0] < 0
+        slope, *_ = np.linalg.lstsq(drawn.x[left, :1], drawn.y[left])
+        np.testing.assert_allclose(data.s_neg[seed], slope[0], rtol=1e-12)
+    # A success has learned the target, a failure almost nothing: half the mean of the squared target is 1/4.
+    last = data.loss.isel(level=-1)
+    assert bool((last.where(data.success == 1) < 0.1).where(data.success == 1, True).all())
+    assert bool((last.where(data.success == 0) > 0.1).where(data.success == 0, True).all())
+    assert {0.0, 1.0} <= set(np.unique(data.success))
+
+
 def test_levels_pair_seeds_across_the_signs():
     data = _compute(levels.Levels(kind="levels", d=6, seeds=3, levels=2))
     assert data.loss.sizes == {"algorithm": 2, "a_sign": 2, "w_sign": 2, "seed": 3, "level": 3}
