@@ -73,8 +73,8 @@ def peak_memory() -> float:
 def keep_freed_memory() -> bool:
     """Tell the C library to keep the memory that this process frees, for its next allocations.
 
-    By default, glibc returns every large block to the system at once, and the next one of that size must be
-    mapped and cleared again. A training step allocates and frees dozens of blocks of 1 MB.
+    By default, glibc soon returns large blocks to the system, and the next ones must be mapped and cleared
+    again. A training step allocates and frees dozens of blocks of 1 MB.
 
     Returns
     -------

@@ -28,12 +28,8 @@ def overlap_tables(levels: xr.Dataset, complete: Sequence[PlannedRun], folder: P
 
     Parameters
     ----------
-    levels : Dataset
-        The table `levels`, whose coordinates the result has.
-    complete : sequence of PlannedRun
-        The complete runs.
-    folder : Path
-        The folder of the runs.
+    levels, complete, folder
+        As for `alignment_table`.
 
     Returns
     -------
@@ -101,12 +97,8 @@ def layer_table(levels: xr.Dataset, complete: Sequence[PlannedRun], folder: Path
 
     Parameters
     ----------
-    levels : Dataset
-        The table `levels`, whose coordinates the result has.
-    complete : sequence of PlannedRun
-        The complete runs.
-    folder : Path
-        The folder of the runs.
+    levels, complete, folder
+        As for `alignment_table`.
 
     Returns
     -------

@@ -6,10 +6,9 @@ A recipe states its question, the predictions that it decides, and its source. I
   recipe lists its arms under `arms`.
 - `[arms.X]`: the settings of arm X. With `masks = "Y"`, each of its runs uses the mask sequence of the run of
   arm Y on the same panel with the same seed (`pruning.source` is then 'run' unless the arm sets it). With
-  `donor = "Y"`, it uses the weights of that run. With `seeds = 3`, it runs with the first three seeds of the
-  profile only. If the name X contains fields in braces, the table defines
-  one arm for each combination of the fields' values in `[each]`, and "{field}" in a setting is replaced by
-  the value.
+  `donor = "Y"`, it uses the weights of that run. With `seeds = 3`, it runs only with the first three seeds of
+  the profile. If the name X contains fields in braces, the table defines one arm for each combination of the
+  fields' values in `[each]`, and "{field}" in a setting is replaced by the value.
 - `[profiles.smoke|short|full]`: the protocol, the panels (those under `optional` run only when requested by
   name), the seeds, `settings` for all panels, `panel.X` for panel X, and values that replace those in
   `[each]`. With `base = "usual"`, the profile inherits the keys that it does not set from the profile of the
@@ -36,7 +35,7 @@ from signflow.files import read_text
 from signflow.messages import invalid, unknown
 
 REFERENCES = ("masks", "donor")  # the keys by which an arm refers to another arm
-NOT_SETTINGS = (*REFERENCES, "seeds")  # the keys of an arm that are no settings of its runs
+NOT_SETTINGS = (*REFERENCES, "seeds")  # the keys of an arm that are not settings of its runs
 _FOLDER = resources.files("deepexp").joinpath("recipes")
 _PROFILES = "profiles.toml"
 

@@ -76,13 +76,15 @@ def prepare(
 
 
 def _set_up(machine: Machine) -> None:
-    """Set the number of torch's threads and, on a GPU, the precision and how cuDNN chooses its algorithms."""
+    """Set the number of torch's threads and, on a GPU, the precision and how cuDNN chooses its algorithms.
+
+    On a CPU, freed memory is kept for the next step.
+    """
     torch.set_num_threads(machine.threads)
-    if machine.device == "cpu":
-        keep_freed_memory()
     if machine.compile:
         check_compiler(machine.device)
     if machine.device == "cpu":
+        keep_freed_memory()
         return
     if not torch.cuda.is_available():
         raise ValueError(

@@ -92,15 +92,18 @@ class Row:
 
 
 def measure(case: Case, rounds: int = 3) -> list[Row]:
-    """Measure the tools of a case in turn, so that changes in the machine's speed affect all of them."""
+    """Measure the tools of a case in turn, so that changes in the machine's speed affect all of them.
+
+    The rate of a tool that fails with every tolerance is NaN.
+    """
     chosen, errors, seconds = [], [], []
     for tool in case.tools:
         tolerance, error = _loosest(tool, case.reference)
         chosen.append(tolerance)
         errors.append(error)
     for _ in range(rounds):
-        for tool, tolerance in zip(case.tools, chosen, strict=True):
-            works = np.isfinite(errors[len(seconds) % len(case.tools)]).all()
+        for tool, tolerance, error in zip(case.tools, chosen, errors, strict=True):
+            works = np.isfinite(error).all()
             seconds.append(_seconds(functools.partial(tool.run, tolerance)) if works else math.nan)
     return [
         Row(
