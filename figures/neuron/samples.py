@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from figures import style
+from figures.neuron.levels import sampled
 from figures.panels import DOT, ResultTables, draw_plane, draw_success_map, letters, wedge
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def noise_map(data: ResultTables) -> Figure:
     handles |= {str(handle.get_label()): handle for handle in draw_success_map(right, lrr)}
     for axes in (left, right):
         draw_plane(axes, "a", "w_1")
-    data_set = f"$d = {imp.attrs['d']}$, $n = {imp.attrs['n']}$, noise ${imp.attrs['noise']:g}$"
+    data_set = f"$d = {imp.attrs['d']}$, {sampled(imp)}"
     letters({f"IMP, {data_set}": left, f"LRR, {data_set}": right})
     figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=3)
     return figure

@@ -206,6 +206,8 @@ def _table(settings: MapSettings, means: dict[str, Array], status: NDArray[np.in
             "parameterization": settings.parameterization,
         },
     )
+    if settings.n is not None:
+        table.attrs |= {"n": settings.n, "noise": settings.noise}
     if not settings.product.plain:
         table.attrs |= {"beta_a": settings.beta_a, "beta_w": settings.beta_w}
     return with_labels(table)

@@ -29,7 +29,6 @@ class Map(ExperimentPart):
         """
         settings: MapSettings = self.settings
         data = sn.success_map(**self.arguments, progress=progress)
-        data.attrs |= {} if settings.n is None else {"n": settings.n, "noise": settings.noise}
         if settings.balanced or settings.average:
             return data
         problem = problem_of(settings.d, settings.n, settings.noise, settings.seed)
