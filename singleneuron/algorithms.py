@@ -13,7 +13,7 @@ Variant = Literal["keep", "rebalance"]
 ALGORITHMS: tuple[str, ...] = get_args(Name)
 IMP_VARIANTS: tuple[str, ...] = get_args(Variant)
 MOST_LEVELS = 10_000
-"""Largest number of pruning steps in a run; every step trains all starts once more."""
+"""Largest number of pruning steps in a run; after each step, every start is trained again."""
 STEPS_MISS = 0.05
 """Largest relative error allowed when gradient descent rounds a time to whole steps."""
 

@@ -132,7 +132,7 @@ def prune(
     dense : FlowResult, optional
         Result of the dense level, if you have it already: it is the same for every algorithm.
     progress : callable, optional
-        Called as progress(done, total) with numbers of trained starts; each start counts once per level.
+        Called as progress(done, total) with numbers of starts; each start counts once per level.
     **training
         Passed to `integrate`: rtol, atol, method, learning_rate, label_noise, seed, tolerance.
 

@@ -31,7 +31,7 @@ from deepexp.training import evaluate
 from signflow.provenance import provenance
 from signflow.sections import three_digits
 
-STUDY = (26, 150)  # the study whose duration is estimated: number of trainings, epochs per training
+STUDY = (26, 150)  # the study whose duration is estimated: number of levels, epochs per level
 
 
 def report(
@@ -105,7 +105,7 @@ def _costs(found: Mapping[str, tuple[float, float]]) -> str:
 
 def _study(work: Run, rate: float) -> str:
     """Estimate how long a study takes at `rate` images/s, including the work between epochs and levels."""
-    trainings, epochs = STUDY
+    levels, epochs = STUDY
     epoch = work.per_epoch * work.config.train.batch_size / rate
     with tempfile.TemporaryDirectory() as name:
         kept = seconds_of(lambda: keep(work, Path(name)))
@@ -114,10 +114,10 @@ def _study(work: Run, rate: float) -> str:
     looked = seconds_of(lambda: evaluate.evaluate(work.net, some, work.dataset, work.config.machine), 1)
     level += looked * len(work.dataset.test) / len(some)
     often = min(1.0, epoch / checkpoint.PAUSE)  # checkpoints per epoch
-    hours = trainings * (epochs * (epoch + kept * often) + level) / 3600
+    hours = levels * (epochs * (epoch + kept * often) + level) / 3600
     return (
         f"- {_number(epoch)} s an epoch, {_number(kept)} s a checkpoint, {_number(level)} s to evaluate, "
-        f"prune and save a level; estimate for {trainings} trainings of {epochs} epochs: {_number(hours)} h"
+        f"prune and save a level; estimate for {levels} levels of {epochs} epochs: {_number(hours)} h"
     )
 
 

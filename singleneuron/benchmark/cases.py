@@ -100,7 +100,7 @@ def line_case(share: float = 1.0) -> Case:
     for name, right_hand_side in (("compiled", other_solvers.in_place(line.field)), ("Python", plain)):
         run = other_solvers.scipy_run(right_hand_side, parameters, grid[:size], t, lambda _, y, p: y[1])
         tools.append(Tool(f"scipy, DOP853 ({name})", size, run))
-    return Case(f"one coordinate, {side} x {side} starts to t = {t:g}", ode(1e-12), tools)
+    return Case(f"one coordinate, {side} x {side} starts, integrated to t = {t:g}", ode(1e-12), tools)
 
 
 def population_case(share: float = 1.0) -> Case:
@@ -144,7 +144,7 @@ def population_case(share: float = 1.0) -> Case:
     ):
         run = reduced(other_solvers.scipy_run(right_hand_side, np.ones((len(part), 1)), part, t))
         tools.append(Tool(f"scipy, DOP853 ({name})", len(part), run))
-    return Case(f"population, (a, p, q) at any balance to t = {t:g}", own(1e-12), tools)
+    return Case(f"population, (a, p, q) at any balance, integrated to t = {t:g}", own(1e-12), tools)
 
 
 @routine
@@ -224,7 +224,7 @@ def sample_case(d: int, n: int, size: int, dense_size: int, share: float = 1.0) 
         run = functools.partial(integrate_dense, d, n, dense_size)
         tools.append(Tool("signflow, dense right-hand side", dense_size, run, (1e-6, 1e-8, 1e-10)))
     return Case(
-        f"{n:,} samples, d = {d}, noise 0.1, balanced starts to t = 50",
+        f"{n:,} samples, d = {d}, noise 0.1, balanced starts, integrated to t = 50",
         np.column_stack([reference.state.a, reference.state.w]),
         tools,
         f"End states of the {size:,} event-driven starts: {outcomes}; peak memory {memory:.0f} MB",

@@ -69,4 +69,4 @@ def sign_in_case(share: float = 1.0) -> Case:
     for name, right_hand_side in (("compiled", other_solvers.in_place(field)), ("Python", field_python)):
         run = other_solvers.scipy_run(right_hand_side, np.ones((len(part), 2)), part, t)
         tools.append(Tool(f"scipy, DOP853 ({name})", len(part), run))
-    return Case(f"Sign-In population, d = {d}, balanced starts to t = {t:g}", own(1e-12), tools)
+    return Case(f"Sign-In population, d = {d}, balanced starts, integrated to t = {t:g}", own(1e-12), tools)

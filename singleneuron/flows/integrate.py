@@ -40,7 +40,7 @@ def integrate(
     tolerance: float = TOLERANCE,
     progress: Progress | None = None,
 ) -> FlowResult[S]:
-    """Train every start by gradient flow, or by gradient descent if a learning rate is given.
+    """Train from every start by gradient flow, or by gradient descent if a learning rate is given.
 
     Parameters
     ----------

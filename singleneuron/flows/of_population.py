@@ -34,7 +34,7 @@ from singleneuron.problem.status import DEAD_RATIO, TINY_NORM, Status, line_stat
 def train_line(
     a: Array, w: Array, c: Array, problem: Line, overlap: Array, task: Task, method: str
 ) -> tuple[Array, Array, NDArray[np.int8], Array]:
-    """Train starts with one coordinate; return paths (T, B) of a and w, status (B,) and time (B,)."""
+    """Train from starts with one coordinate; return paths (T, B) of a and w, status (B,) and time (B,)."""
     if method == "exact":
         times = np.array([np.inf]) if task.limit else task.times
         path_a, path_w = formulas_line.line_flow(a, w, times[:, None], *problem, balanced=c == 0)
@@ -55,7 +55,7 @@ def train_population(
     method: str,
     progress: Progress | None,
 ) -> FlowResult[Any]:
-    """Train starts on the population; return their states at the times of the task."""
+    """Train from the starts on the population; return their states at the times of the task."""
     # This function is long: each group of starts writes into the arrays below, and a function for the loop
     # would need all these arrays and the task as arguments.
     overlap = np.ones(starts.size)

@@ -34,7 +34,7 @@ from singleneuron.problem.status import Status, sample_status
 def train_samples(
     problem: Sample, starts: State, kept: BoolArray | None, task: Task, method: str, progress: Progress | None
 ) -> FlowResult[Any]:
-    """Train starts on samples; starts that keep the same coordinates see the same data and run together."""
+    """Train from the starts on samples; those that keep the same coordinates run together."""
     c = start_balance(starts := masked_start(starts, kept))
     patterns, member = np.ones((1, starts.d), dtype=bool), np.zeros(starts.size, dtype=np.intp)
     if kept is not None:

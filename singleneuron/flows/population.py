@@ -89,7 +89,7 @@ def enter(start, nu, c, tolerance, y, p):
 
 @routine
 def leave(y, p, reason, t, filled, times, limit, record, path, end):
-    """Write the `path` and `end` of a trajectory that ended at y at time t; `record` is its path in y."""
+    """Write `path` and `end` of a trajectory that ended at y at t; `record` has it in y's coordinates."""
     for i in range(filled):
         outer(record[i], p, path[i])
     outer(y, p, end)

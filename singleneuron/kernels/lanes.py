@@ -187,7 +187,7 @@ def build(rhs, watch, size, rows):
             for i in range(size):
                 for lane in range(w):
                     slope = 0.0
-                    for j in range(STAGES):  # not range(s), so that the loop is unrolled; A[s, s:] is 0
+                    for j in range(STAGES):  # the compiler unrolls range(STAGES), not range(s); A[s, s:] is 0
                         slope += A[s, j] * b[(k + j * size + i) * LANES + lane]
                     b[i * LANES + lane] = b[(y0 + i) * LANES + lane] + b[h * LANES + lane] * slope
             rhs(b, bits, w)

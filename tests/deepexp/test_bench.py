@@ -105,7 +105,7 @@ def test_a_rate_becomes_the_time_of_a_study(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "_number", lambda value: f"{value:.6g}")
     told = report._study(prepare(build(SMALL), tmp_path), 704.0)
     assert told.startswith("- 2 s an epoch")
-    assert told.endswith("estimate for 26 trainings of 150 epochs: 2.16667 h")
+    assert told.endswith("estimate for 26 levels of 150 epochs: 2.16667 h")
 
 
 def test_the_operations_of_an_image_are_counted(tmp_path):

@@ -34,7 +34,7 @@ def rebalance(cell, y, c):
 
 @routine
 def within_reach(planes, watch, y, rate, h):
-    """Return (step size <= h, how far w may move) such that w can reach only watched hyperplanes."""
+    """Return the largest step <= h in which w meets no unwatched hyperplane, and how far w may move."""
     rho, speed = math.sqrt(dot(y[1:], y[1:])), math.sqrt(dot(rate, rate))
     space = room(watch, y)
     if h * speed > 0.9 * space:

@@ -142,7 +142,7 @@ def enter(start, c, betas, y, p):
 
 @routine
 def leave(y, p, reason, t, filled, times, limit, record, path, end):
-    """Write the `path` and `end` of a trajectory that ended at y at time t; `record` is its path in y."""
+    """Write `path` and `end` of a trajectory that ended at y at t; `record` has it in y's coordinates."""
     for i in range(filled):
         pair(record[i, 0], p, path[i])
     pair(y[0], p, end)

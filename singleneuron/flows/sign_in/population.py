@@ -132,7 +132,7 @@ def outer(y, p, w, v, out):
 
 @routine
 def leave(y, p, w, v, reason, t, filled, times, limit, record, path, end):
-    """Write the `path` and `end` of a trajectory that ended at y at time t; `record` is its path in y."""
+    """Write `path` and `end` of a trajectory that ended at y at t; `record` has it in y's coordinates."""
     for i in range(filled):
         outer(record[i], p, w, v, path[i])
     outer(y, p, w, v, end)

@@ -111,7 +111,7 @@ def train_sign_in(
     progress: Progress | None,
     product: Parameterization,
 ) -> FlowResult[Any]:
-    """Train starts by Sign-In; return their states at the times of the task."""
+    """Train from the starts by Sign-In; return their states at the times of the task."""
     method = "ode" if task.learning_rate is None else "descent"
     if method == "ode":
         check_length(task)
@@ -154,7 +154,7 @@ def _by_kind(part: Restricted, starts: State, group: NDArray[np.intp]) -> list[t
 
 
 def _method_of(part: Restricted, alone: bool) -> Callable[..., Ends]:
-    """Return the function that trains a group of starts."""
+    """Return the function that trains from a group of starts."""
     sample = isinstance(part.problem, Sample)
     if part.task.learning_rate is not None:
         return _descend_sample if sample else _descend_population
