@@ -6,7 +6,6 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 WORKERS ?= 2
-PROFILE ?= short
 # Tests to repeat as on a processor without AVX-512, and with kernels compiled for a generic processor.
 TRAINING := tests/deepexp/test_train.py tests/deepexp/test_models.py tests/deepexp/pruning/test_scores.py
 KERNELS := tests/singleneuron/flows/test_line.py tests/singleneuron/formulas/test_closed_forms.py
@@ -94,9 +93,10 @@ test-slow: .venv/.dev .venv/.deep .venv/.cluster ## run the slow tests
 	$(PYTEST) -m slow
 
 # `deepexp plan --make` writes a makefile, so that the runs share the job server of `make -jN deep`.
-deep: .venv/.deep ## run a whole experiment, including its figure and verdicts: RECIPE= PROFILE=smoke|short|full [SEEDS= PANELS= STACK=1 SET=]
+# Without PROFILE, the smallest one is trained; training for more than an hour needs YES=1.
+deep: .venv/.deep ## run a whole experiment, including its figure and verdicts: RECIPE= [PROFILE=smoke|short|full YES=1 SEEDS= PANELS= STACK=1 SET=]
 	@test -n "$(RECIPE)" || { echo "make deep needs RECIPE=NAME, with NAME one of:" >&2; $(BIN)/deepexp recipes >&2; exit 2; }
-	@$(BIN)/deepexp plan $(RECIPE) --profile $(PROFILE) $(if $(SEEDS),--seed $(SEEDS)) $(if $(PANELS),--panel $(PANELS)) $(if $(STACK),--stack) $(if $(SET),--set $(SET)) --make
+	@$(BIN)/deepexp plan $(RECIPE) $(if $(PROFILE),--profile $(PROFILE)) $(if $(YES),,--most-hours 1) $(if $(SEEDS),--seed $(SEEDS)) $(if $(PANELS),--panel $(PANELS)) $(if $(STACK),--stack) $(if $(SET),--set $(SET)) --make
 	@$(MAKE) --no-print-directory --keep-going --file build/deep/$(notdir $(RECIPE:.toml=)).mk
 
 mutants: .venv/.dev .venv/.deep ## put known bugs into the code, one at a time: each must make a test fail

@@ -192,7 +192,7 @@ def gallery() -> Iterator[str]:
         if (GALLERY / f"{name}.png").is_file():
             alt = shown if preset is None else _plain(preset.title)
             yield f"![{alt}](../../figures/gallery/{name}.png)\n"
-        first = f"make deep RECIPE={name} PROFILE=short" if preset is None else f"singleneuron preset {name}"
+        first = f"make deep RECIPE={name}" if preset is None else f"singleneuron preset {name}"
         draw = "" if preset is None else f"\nfigures draw build/results/{name}.nc"
         yield f"```shell\n{first}{draw}\n```"
 

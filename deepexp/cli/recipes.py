@@ -24,7 +24,9 @@ def recipe_options(
     """Add the options of `deepexp plan`, `run` and `reduce`."""
     for sub in (plan, run, reduce):
         sub.add_argument("recipe", metavar="RECIPE")
-        sub.add_argument("--profile", default="short", help="smoke, short (default) or full")
+        sub.add_argument(
+            "--profile", help="smoke, short or full (default: the recipe's first, which is its smallest)"
+        )
         sub.add_argument(
             "--seed", type=command_line.integer, nargs="+", help="the seeds (default: the profile's)"
         )
@@ -50,6 +52,12 @@ def recipe_options(
         type=command_line.path,
         metavar="FILE",
         help="the makefile that --make writes (default: build/deep/RECIPE.mk)",
+    )
+    plan.add_argument(
+        "--most-hours",
+        type=float,
+        metavar="HOURS",
+        help="refuse a plan that takes longer (`make deep` sets 1, unless YES=1)",
     )
     run.add_argument("--only", nargs="+", metavar="RUN_ID", help="train only these runs of the recipe")
     where = run.add_mutually_exclusive_group()
@@ -86,11 +94,14 @@ def run_recipes(_: argparse.Namespace) -> None:
 
 
 def planned_runs(options: argparse.Namespace) -> list[PlannedRun]:
-    """Return the runs of a recipe that the options select."""
+    """Return the runs of a recipe that the options select; without a profile, take the recipe's first one."""
     from deepexp.recipes.plan import runs
+    from deepexp.recipes.recipe import load
 
+    recipe = load(options.recipe)
+    options.profile = options.profile or next(iter(recipe.profiles))
     return runs(
-        options.recipe,
+        recipe,
         profile=options.profile,
         seeds=options.seed,
         panels=options.panel,
@@ -120,10 +131,13 @@ def run_plan(options: argparse.Namespace) -> None:
     if not options.quiet:
         print(f"{name}, profile {options.profile}")
         print("\n".join(progress.overview(runs, todo)))
+    if not options.quiet or options.most_hours is not None:
         speeds = costs.speeds([run.config for run in todo], options.runs)
-        for kind, speed in speeds.items():
-            print(f"{kind}: {speed}")
-        print(progress.outlook(todo, options.runs, speeds))
+        if not options.quiet:
+            for kind, speed in speeds.items():
+                print(f"{kind}: {speed}")
+            print(progress.outlook(todo, options.runs, speeds), flush=True)
+        _check_hours(options, progress.seconds_left(todo, options.runs, speeds))
     if options.make:
         told = ["--profile", options.profile, "--device", device_of(options.device)]
         for key, values in (("--seed", options.seed), ("--panel", options.panel), ("--set", options.set)):
@@ -133,6 +147,19 @@ def run_plan(options: argparse.Namespace) -> None:
         write_text(out, text)
     elif not options.quiet:
         command_line.say_next("train them" if todo else "gather them", "deepexp", *_same(options, bool(todo)))
+
+
+def _check_hours(options: argparse.Namespace, seconds: float) -> None:
+    """Raise ValueError if the plan takes longer than --most-hours."""
+    most = options.most_hours
+    if most is not None and seconds > 3600 * most:
+        from deepexp.schedule.costs import duration
+
+        what = "pass YES=1 to make" if options.make else "leave out --most-hours"
+        raise ValueError(
+            f"{Path(options.recipe).stem}, profile {options.profile}: training must take at most {most:g} h, "
+            f"got about {duration(seconds)}; {what}, or choose fewer seeds or a smaller profile"
+        )
 
 
 def _same(options: argparse.Namespace, train: bool = False) -> list[str]:

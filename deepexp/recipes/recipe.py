@@ -95,7 +95,7 @@ class Recipe(BaseModel):
     each : dict of lists
         The values of each field in braces, by the name of the field.
     profiles : dict of Profile
-        The profiles by name: smoke, short, full.
+        The profiles by name, from the smallest to the largest: smoke, short, full.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -68,9 +68,29 @@ def outlook(todo: Sequence[PlannedRun], folder: Path, speeds: Mapping[costs.Work
     many = f"{len(todo)} {'run is' if one else 'runs are'} left"
     if not speeds:  # no run has recorded its speed yet
         return many
-    parallel = min(at_a_time(), len(units(todo, folder)))
-    left = costs.duration(costs.seconds([run.config for run in todo], folder, speeds) / parallel)
-    return f"{many}, about {left}" + ("" if one else f" with {parallel} at a time")
+    left = costs.duration(seconds_left(todo, folder, speeds))
+    return f"{many}, about {left}" + ("" if one else f" with {_parallel(todo, folder)} at a time")
+
+
+def seconds_left(todo: Sequence[PlannedRun], folder: Path, speeds: Mapping[costs.Work, costs.Speed]) -> float:
+    """Estimate how many seconds the runs take, as many at a time as `make -jN` allows.
+
+    Parameters
+    ----------
+    todo, folder, speeds
+        As for `outlook`; if `todo` is not empty, neither is `speeds`.
+
+    Returns
+    -------
+    float
+    """
+    if not todo:
+        return 0.0
+    return costs.seconds([run.config for run in todo], folder, speeds) / _parallel(todo, folder)
+
+
+def _parallel(todo: Sequence[PlannedRun], folder: Path) -> int:
+    return min(at_a_time(), len(units(todo, folder)))
 
 
 def news(run: PlannedRun, todo: Sequence[PlannedRun], folder: Path) -> str:

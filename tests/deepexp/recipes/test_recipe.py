@@ -468,3 +468,7 @@ def test_published_curves_stand_beside_the_arms_of_their_protocol_and_network(na
     plain = {"sign-in": {"lrr"}, "cyclic": {"imp", "lrr"}}[name]
     assert {arm for arm, curve in found.items() if curve} == plain
     assert all(found[arm].algorithm == arm for arm in plain)
+
+
+def test_the_profiles_of_every_recipe_run_from_small_to_large():
+    assert {tuple(made.profiles) for made in recipe.recipes().values()} == {("smoke", "short", "full")}

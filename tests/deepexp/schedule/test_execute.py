@@ -180,6 +180,28 @@ def test_a_run_that_is_not_the_recipes_is_one_line(recipe, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.usefixtures("recipe")
+def test_without_a_profile_the_first_is_planned(capsys):
+    assert main.main(["plan", "tiny.toml"]) == 0
+    assert capsys.readouterr().out.startswith("tiny, profile smoke\n")
+
+
+def test_a_plan_beyond_its_hours_is_printed_and_refused(recipe, capsys, monkeypatch):
+    speed = costs.Speed(1.0, "planted")
+    monkeypatch.setattr(costs, "speeds", lambda configs, _: {costs.work(one): speed for one in configs})
+    configs = list({run.config.run_id: run.config for run in recipe}.values())
+    hours = costs.seconds(configs, Path("runs"), costs.speeds(configs, Path("runs"))) / 3600
+    plan_it = ["plan", "tiny.toml", "--make", "--most-hours"]
+    assert main.main([*plan_it, f"{hours - 0.01:.3f}"]) == 2
+    told = capsys.readouterr()
+    assert "6 runs are left, about" in told.out
+    assert "tiny, profile smoke: training must take at most" in told.err
+    assert "pass YES=1 to make" in told.err
+    assert not Path("build").exists()
+    assert main.main([*plan_it, f"{hours + 0.01:.3f}", "--quiet"]) == 0
+    assert Path("build/deep/tiny.mk").is_file()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("all_of_them", [True, False])
 def test_make_killed_in_the_middle_goes_on(recipe, tmp_path, same_run, all_of_them):
