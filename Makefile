@@ -77,6 +77,11 @@ report: figures build/results/verdicts.json ## write verdicts and figures as one
 	@$(PIP) --editable ".[docs]"
 	@touch $@
 
+.venv/.browser: .venv/.dev
+	@echo "installing playwright into .venv, once; its tests also need Chromium, such as Debian's package chromium"
+	@$(PIP) --editable ".[browser]"
+	@touch $@
+
 docs: .venv/.docs ## build the documentation, offline: build/docs/index.html
 	@echo "building the documentation, under a minute"
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
@@ -88,7 +93,7 @@ test: .venv/.dev .venv/.deep ## run the tests (under 5 minutes on 2 cores)
 	ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) -m "not slow" $(TRAINING)
 	NUMBA_CPU_NAME=generic $(PYTEST) -m "not slow" $(KERNELS)
 
-test-slow: .venv/.dev .venv/.deep .venv/.cluster ## run the slow tests
+test-slow: .venv/.dev .venv/.deep .venv/.cluster .venv/.browser ## run the slow tests
 	$(BIN)/python -m singleneuron.flows
 	$(PYTEST) -m slow
 

@@ -85,7 +85,7 @@
     if (index) draw(text, "tspan", { dy: 3, "font-size": "75%" }, index);
     draw(text, "tspan", index ? { dy: -3 } : {}, "(0)");
   };
-  name({ x: x(0), y: size - 3 }, "a", "");
+  name({ x: x(0), y: size - 7 }, "a", "");
   name({ transform: `translate(12 ${y(0)}) rotate(-90)` }, "w", "1");
 
   const marker = draw(map, "rect", { width: cell * scale, height: cell * scale, fill: "none", stroke: "#000", "stroke-width": 1.6 });

@@ -16,11 +16,10 @@ import xarray as xr
 from figures import cli
 from figures.report import explorer
 from figures.report import page as report
-from signflow import provenance, results
+from signflow import results
 from signflow import verdicts as signflow_verdicts
+from tests.figures.report.planted import REFUTING, verdict
 
-HOSTILE = "<script>alert(1)</script> & \"quotes\" <img src=x onerror='alert(2)'>"
-CODES = "0 converged, 1 trapped, 2 dead, 3 stuck, 4 undecided, 5 failed, 6 ambiguous"
 VOID = {"meta", "img", "br", "hr", "input", "link"}
 
 
@@ -53,149 +52,6 @@ class Page(HTMLParser):
 
     def words(self):
         return " ".join(self.text.split())
-
-
-MADE = provenance.provenance({"runs": 54321}, seed=11)
-
-
-def _verdict(name="theorem-0", verdict="VERIFIED", counterexample=None, **changes):
-    count = {
-        "label": "imp, balanced d = 1,000",
-        "claim": {"algorithm": "imp", "imp": "keep", "success": "a0 > -rho and w1 > 0", "rate": 0.25},
-        "setting": {"d": 1000},
-        "starts": 54321,
-        "near_boundary": 77,
-        "decided": 54319,
-        "trapped": 3,
-        "undecided": 2,
-        "undecided_starts": [{"a0": 0.125, "status": "undecided"}],
-        "counterexamples": 0,
-        "interval": [0.0, 1.25e-4],
-        "rate": {"stated": 0.25, "successes": 13571, "decided": 54242, "interval": [0.2435, 0.2565]},
-    }
-    evidence = {
-        "symbolic": [{"derivation": "Loss", "shows": "L >= 0", "proved": True, "residuals": ["0", "False"]}],
-        "exact_vs_ode": [
-            {"law": "angle", "starts": 99, "error": 3.25, "unit": "2 z^4", "limit": 1e2, "beyond": 0}
-        ],
-        "monte_carlo": [count],
-        "figure": "smoke",
-    }
-    return {
-        "id": name,
-        "statement": "One neuron learns iff `a(0) > 0`.",
-        "verdict": verdict,
-        "evidence": evidence | changes,
-        "counterexample": counterexample,
-        "provenance": MADE,
-    }
-
-
-REFUTING = {
-    "claim": {"algorithm": "imp", "success": "a0 > 0"},
-    "setting": {"d": 10, "n": None},
-    "start": {"a0": 1.077183101451537, "w1": -0.18806056544472688},
-    "stated": "succeeds",
-    "integrated": "stuck",
-    "independent": "fails",
-}
-RATE = {
-    "claim": {"algorithm": "lrr"}, "setting": {"d": 4}, "rate": 0.5, "successes": 251, "decided": 1000,
-    "interval": [0.2, 0.31], "repeated": 20, "agree": 19,
-}  # fmt: skip
-LAW = {"law": "angle", "start": {"a0": 0.375}, "error": 5.5e5, "unit": "tolerances"}
-
-
-def _explorer(rng):
-    grid, along = (2, 3, 5, 5), (2, 4, 5, 5, 6)
-    loss = 10 ** rng.uniform(-20, 0, (*grid, 3))
-    path = rng.normal(size=along)
-    path[0, 2, 1, 3, 4] = np.nan
-    success = rng.integers(0, 2, grid).astype(float)
-    success[0, 0, 0, 0] = np.nan
-    one = "parameterization"
-    return xr.Dataset(
-        {
-            "success": ((one, "algorithm", "a0", "w0"), success),
-            "status": ((one, "algorithm", "a0", "w0"), rng.integers(0, 7, grid).astype("int8")),
-            "loss": ((one, "algorithm", "a0", "w0", "level"), loss),
-            "a": ((one, "path", "a0", "w0", "point"), path),
-            "w": ((one, "path", "a0", "w0", "point"), 3 * path),
-        },
-        coords={
-            "parameterization": ["plain", "sign-in"],
-            "algorithm": ["imp", "wr", "lrr"],
-            "a0": np.linspace(-2, 2, 5),
-            "w0": np.linspace(-2, 2, 5),
-            "kept": ("level", [10, 3, 1]),
-        },
-        attrs={"d": 10, "rewind_time": 3.0, "status_codes": CODES},
-    )
-
-
-def _deep(rng):
-    """Of a recipe: accuracies of two arms, and a verdict of each kind."""
-    accuracy = rng.uniform(0.5, 1, (1, 2, 2, 3))
-    coords = {
-        "panel": ["digits"],
-        "arm": ["imp", "lrr"],
-        "level": [0, 1, 2],
-        "network": ("panel", ["resnet8"]),
-    }
-    levels = xr.Dataset({"test_accuracy": (("panel", "arm", "seed", "level"), accuracy)}, coords)
-    mean = levels.test_accuracy.mean("seed")
-    density = xr.zeros_like(mean) + [1.0, 0.8, 0.64]
-    means = {f"accuracy_{part}": mean for part in ("mean", "low", "high")}
-    means |= {"accuracy_n": xr.full_like(mean, 2, dtype=int), "density": density}
-    rows = [
-        ("P1", "", "SUPPORTED", "SUPPORTED (below the margin)", 3, 0.125, 0.0625, 0.1875),
-        ("P1", "snip", "NOT SUPPORTED", "NOT SUPPORTED", 3, -4.5, -5.5, -3.5),
-        ("P2", "", "INCONCLUSIVE", "INCONCLUSIVE (n > 1,000)", 1, 7.25, np.nan, np.nan),
-        ("P8", "", "NOT RUN", f"NOT RUN (no {HOSTILE})", 0, np.nan, np.nan, np.nan),
-    ]
-    names = ("prediction", "variant", "word", "text", "seeds", "estimate", "low", "high")
-    columns = dict(zip(names, zip(*rows, strict=True), strict=True))
-    said = {"statement": "LRR wins.", "primary": "LRR - IMP", "panel": "digits", "network": "resnet8"}
-    said |= {"unit": "pp", "needed": "", "bound": 0.0, "margin": 0.2}
-    columns |= {name: (value,) * len(rows) for name, value in said.items()}
-    verdicts = xr.Dataset({name: ("verdict", list(column)) for name, column in columns.items()})
-    return {"levels": levels, "means": xr.Dataset(means), "verdicts": verdicts}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Results: a deep smoke figure, one of the single neuron, and the explorer."""
-    rng, folder = np.random.default_rng(5), tmp_path_factory.mktemp("results")
-    smoke = {"recipe": "smoke", "title": f"Who? {HOSTILE}", "profile": "smoke", "runs": ["one", "two"]}
-    results.write(_deep(rng), folder / "smoke.nc", config=smoke)
-    drift = xr.Dataset(
-        {"drift": (("rtol", "start", "time"), rng.uniform(1e-9, 1e-8, (1, 2, 3)))},
-        coords={"rtol": [1e-6], "time": [1.0, 2.0, 3.0]},
-        attrs={"d": 3},
-    )
-    shown = {"title": "Drift", "shows": f"`c` stays. {HOSTILE}", "parts": {"line": {"seed": 1234}}}
-    results.write({"line": drift}, folder / "conservation.nc", config=shown)
-    results.write({"grid": _explorer(rng)}, folder / "explorer.nc", config={"shows": "Where `w_1(0) < 0`."})
-    mine = _verdict(f"mine {HOSTILE}", "REFUTED", REFUTING)
-    verdicts = [
-        _verdict(),
-        mine | {"statement": f"`a <b {HOSTILE}` {HOSTILE}"},
-        _verdict("rate", "REFUTED", RATE),
-        _verdict("law", "REFUTED", LAW, figure="fig1a"),
-        _verdict("open", "UNDECIDED (2 of 9 runs are undecided)", symbolic=[], monte_carlo=[]),
-        _verdict("user", "NOT REFUTED (no derivation; 9 starts)", symbolic=[]),
-        _verdict("none", "NOT RUN (there is nothing to run)", symbolic=[], monte_carlo=[]),
-    ]
-    (folder / "verdicts.json").write_text(json.dumps(verdicts))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def html(folder, tmp_path_factory):
-    out = tmp_path_factory.mktemp("report") / "deeper" / "index.html"
-    assert cli.main(["report", "--results", str(folder), "--out", str(out), "--quiet"]) == 0
-    assert [file.name for file in out.parent.iterdir()] == ["index.html"]
-    return out.read_text("utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -273,7 +129,7 @@ def test_hostile_text_stays_text(html, page):
     assert "<script>alert" not in html
 
 
-def test_predictions_stand_with_their_estimate_and_their_verdict(page):
+def test_predictions_stand_with_their_estimate_and_theirverdict(page):
     text = page.words()
     assert "Predictions for deep networks" in text
     for row in (
@@ -366,13 +222,13 @@ def test_the_same_results_give_the_same_page(html, folder, tmp_path):
 
 
 def test_the_report_gathers_the_verdicts_on_statements_of_ones_own(folder, tmp_path, capsys):
-    for name, row in (("verdicts", _verdict()), ("verdicts-mine", _verdict("mine", "REFUTED", REFUTING))):
+    for name, row in (("verdicts", verdict()), ("verdicts-mine", verdict("mine", "REFUTED", REFUTING))):
         (tmp_path / f"{name}.json").write_text(json.dumps([row]))
     line = ["report", "--results", str(tmp_path), "--out", str(tmp_path / "index.html")]
     assert cli.main(line) == 0
     words = Page((tmp_path / "index.html").read_text("utf-8")).words()
     assert "mine" in words
-    (tmp_path / "verdicts-twice.json").write_text(json.dumps([_verdict("mine")]))
+    (tmp_path / "verdicts-twice.json").write_text(json.dumps([verdict("mine")]))
     assert cli.main(line) == 2
     err = capsys.readouterr().err
     assert "have 2 on 'mine'; choose files with --verdicts" in err
@@ -394,7 +250,7 @@ def test_a_report_without_its_inputs_is_one_line_and_code_2(folder, tmp_path, ca
     for text, message in (
         ("[{", ": it is not JSON ("),
         ('[{"id": 3}]', ": 0.id must be a string, got 3; 0.statement must be given"),
-        (json.dumps([_verdict(verdict="PERHAPS")]), "0.verdict must match pattern"),
+        (json.dumps([verdict(verdict="PERHAPS")]), "0.verdict must match pattern"),
     ):
         bad.write_text(text)
         fails(message, "--verdicts", str(bad))
