@@ -1,13 +1,13 @@
 """The processes that train one run together, and how they exchange data.
 
 torchrun starts the processes. It sets environment variables from which each process reads its rank and the
-number of processes. Every process holds the whole network, and trains on its own part of every batch. Rank 0
+number of processes. Every process holds the whole network, and trains on its own share of every batch. Rank 0
 makes all decisions, evaluates the network and writes the files; the other processes only train.
 
-Gradients are averaged in buffers of fixed layout; on a GPU, they are exchanged during the backward pass.
-torch's own DistributedDataParallel is not used, because it changes the layout of its buffers after the first
-step of every process. With three or more ranks, the new layout changes the order of sums, so the results of a
-resumed run would not be bit for bit those of an uninterrupted one.
+Gradients are averaged in buffers that have a fixed layout. On a GPU, the buffers are exchanged during the
+backward pass. torch's own DistributedDataParallel is not used, because it changes the layout of its buffers
+after the first step of every process. With three or more ranks, the new layout changes the order of sums, so
+a resumed run would no longer match an uninterrupted run bit for bit.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from torch import Tensor
 from deepexp.config.machine import Machine
 from signflow.messages import Failure
 
-TIMEOUT = timedelta(minutes=30)  # longer than rank 0 ever keeps the others waiting
-# How many gradients are exchanged at once, by device. On a GPU, 25 MB keeps the number of exchanges low, and
-# also keeps the last one short, which cannot overlap with computation. On a CPU, all gradients are exchanged
-# together after the backward pass, because exchanges during that pass would take cores away from it.
+TIMEOUT = timedelta(minutes=30)  # no process ever has to wait this long for rank 0
+# The number of gradients that are exchanged at once, by device type. On a GPU, buckets of 25 MB are few, and
+# the exchange of the last one, which cannot overlap with computation, is short. On a CPU, all gradients are
+# exchanged together after the backward pass, because earlier exchanges would take cores away from it.
 BUCKET = {"cuda": 25 << 18}
 
 
@@ -41,7 +41,7 @@ class Lost(Failure):
     """Another process of the run has ended."""
 
     def __init__(self, why: object) -> None:
-        """Compose a one-line message that says why the process ended, and how to resume the run."""
+        """Compose a one-line message: why the other process ended, and how to resume the run."""
         reason = " ".join(str(why).split())
         super().__init__(
             f"every process of the run must stay alive, but another one ended ({reason}); run the same "
@@ -51,7 +51,9 @@ class Lost(Failure):
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes of a run, as seen by one of them. If there is only one, nothing is exchanged.
+    """The processes that train a run, as seen by one of them.
+
+    A run with a single process exchanges nothing.
 
     Attributes
     ----------
@@ -65,30 +67,33 @@ class ProcessGroup:
     size: int = 1
 
     def part(self, batch: Tensor) -> Tensor:
-        """Return this process's consecutive part (B / size, ...) of a batch (B, ...)."""
+        """Return this process's share of `batch` (B, ...), a contiguous slice of shape (B / size, ...)."""
         count = len(batch) // self.size
         return batch[self.rank * count : (self.rank + 1) * count]
 
     def sum(self, values: Tensor) -> Tensor:
-        """Sum `values` over the processes, in place, and return them."""
+        """Sum `values` over the processes in place, and return `values`."""
         if self.size > 1:
             with _together():
                 dist.all_reduce(values)
         return values
 
     def average(self, tensors: Sequence[Tensor]) -> None:
-        """Replace every tensor by its mean over the processes; the tensors must all have the same type."""
+        """Replace every tensor by its mean over the processes.
+
+        All tensors must have the same dtype.
+        """
         if self.size == 1:
             return
         self._spread(self.sum(_flat(tensors)), tensors)
 
     @contextlib.contextmanager
     def averaging(self, parameters: Sequence[Tensor]) -> Iterator[None]:
-        """Average, over the processes, the gradients of the backward pass within this context.
+        """Average the gradients over the processes during the backward pass that runs in this context.
 
         A bucket of gradients is sent as soon as it is complete and all buckets before it have been sent. All
-        processes therefore send their buckets in the same order. They must do so, because torch pairs the
-        exchanges of different processes by their order alone.
+        processes therefore send their buckets in the same order. This is necessary because torch matches the
+        exchanges of different processes by order alone.
         """
         if self.size == 1:
             yield
@@ -116,7 +121,7 @@ class ProcessGroup:
             self._spread(flat, _gradients(bucket))
 
     def _spread(self, flat: Tensor, tensors: Sequence[Tensor]) -> None:
-        """Replace the tensors by their means; `flat` holds their sums over the processes."""
+        """Replace `tensors` by their means over the processes; `flat` holds the concatenated sums."""
         means = (flat / self.size).split([tensor.numel() for tensor in tensors])
         with torch.no_grad():
             for tensor, mean in zip(tensors, means, strict=True):
@@ -150,9 +155,9 @@ def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _buckets(parameters: Sequence[Tensor]) -> list[list[Tensor]]:
-    """Divide the parameters into buckets that depend only on their order and sizes.
+    """Split the parameters into buckets, in a way that depends only on their order, sizes and device.
 
-    The last parameters are in the first bucket, since a backward pass computes their gradients first.
+    The first bucket holds the last parameters, since a backward pass computes their gradients first.
     """
     most, buckets, room = BUCKET.get(parameters[0].device.type, math.inf), list[list[Tensor]](), 0.0
     for parameter in reversed(parameters):
@@ -166,12 +171,14 @@ def _buckets(parameters: Sequence[Tensor]) -> list[list[Tensor]]:
 
 @contextlib.contextmanager
 def joined(machine: Machine) -> Iterator[ProcessGroup]:
-    """Join the processes that torchrun started; on 'cuda', each uses the device with its local rank.
+    """Join the processes that torchrun started.
+
+    On 'cuda', each process uses the device whose index is the local rank of the process.
 
     Parameters
     ----------
     machine : Machine
-        The required number of processes, and their device.
+        `processes`, the number of processes that torchrun must have started, and `device` are used.
 
     Yields
     ------
@@ -180,7 +187,7 @@ def joined(machine: Machine) -> Iterator[ProcessGroup]:
     Raises
     ------
     ValueError
-        torchrun did not start `machine.processes` processes, or a process has no device of its own.
+        torchrun did not start `machine.processes` processes, or a process has no CUDA device of its own.
     Lost
         Another process has ended.
     """
@@ -201,8 +208,8 @@ def joined(machine: Machine) -> Iterator[ProcessGroup]:
     if machine.device == "cuda":
         if local >= torch.cuda.device_count():
             raise ValueError(
-                f"every process must have its own CUDA device, but local rank {local} finds only "
-                f"{torch.cuda.device_count()}; start fewer processes"
+                "every process must have its own CUDA device, but torch finds only "
+                f"{torch.cuda.device_count()}, and this process has local rank {local}; start fewer processes"
             )
         torch.cuda.set_device(local)
     if not dist.is_initialized():  # an earlier run in this process may have initialised it
@@ -211,11 +218,12 @@ def joined(machine: Machine) -> Iterator[ProcessGroup]:
                 "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT
             )
         atexit.register(dist.destroy_process_group)
-    # If one process fails, torchrun stops the others with SIGTERM. Rank 0 reports why; the others just stop.
+    # If one process fails, torchrun stops the others with SIGTERM. Only rank 0 then says why.
     before = _on_termination(_terminated if rank == 0 else signal.SIG_DFL)
     group = ProcessGroup(rank, size)
     try:
-        # Wait for all processes: rank 0 must not lock the run's folder while others still wait for its lock.
+        # Wait for all processes. Some may still be waiting for the folder of the run to be unlocked, and rank
+        # 0 must not lock it again before they are through.
         group.sum(torch.zeros(()))
         yield group
     except Exception:
@@ -228,7 +236,7 @@ def joined(machine: Machine) -> Iterator[ProcessGroup]:
 
 @contextlib.contextmanager
 def _together() -> Iterator[None]:
-    """Raise Lost if an exchange within this context fails; torch itself raises RuntimeError for any cause."""
+    """Raise Lost if an exchange fails within this context; torch raises RuntimeError, whatever the cause."""
     try:
         yield
     except Lost:  # raised by the signal handler `_terminated`
@@ -243,7 +251,7 @@ def _terminated(*_: object) -> None:
 
 
 def _on_termination(handler: Any) -> Any:
-    """Set the handler of SIGTERM if this is the main thread; return the previous handler."""
+    """Set the handler of SIGTERM and return the previous one; outside the main thread, do nothing."""
     if threading.current_thread() is threading.main_thread():
         return signal.signal(signal.SIGTERM, handler)
     return None

@@ -14,12 +14,12 @@ _MISSING = "must be installed; run pip install 'signflow[deep]'"
 
 
 def lines() -> Iterator[str]:
-    """Report on the machine.
+    """Report on this machine, line by line.
 
     Yields
     ------
     str
-        One line of the report. A package that is not installed is reported on its line; no error is raised.
+        A line of the report. If a package is not installed, its line says so, and no error is raised.
     """
     yield f"python {platform.python_version()}, {processor()}, {os.cpu_count()} logical cores"
     yield from _torch()
@@ -28,7 +28,7 @@ def lines() -> Iterator[str]:
     try:
         yield f"data in {catalogue.folder()}:"
     except ModuleNotFoundError as error:
-        yield f"data: {error.name} {_MISSING}, or set SIGNFLOW_DATA to the data's folder"
+        yield f"data: {error.name} {_MISSING}, or set SIGNFLOW_DATA to the folder of the data sets"
     for name in catalogue.SOURCES:
         yield f"  {name}: {_copy(name)}"
     yield f"free disk space here: {shutil.disk_usage('.').free / 1e9:.1f} GB"

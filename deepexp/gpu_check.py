@@ -1,8 +1,8 @@
 """Check that a GPU trains as a CPU does, and measure its speed.
 
-Run this first on a new GPU; it takes six minutes. Every check takes the device as an argument, so that all of
-the code can be tested on a CPU. A failed check is reported, and the next one starts. Once the time limit
-`LAST_START` has passed, no further check starts.
+Run this first on a new GPU. It takes six minutes. Every check takes the device as an argument, so that tests
+can run it on a CPU. If a check fails, the failure is reported and the next check starts. No check starts
+after `LAST_START` seconds.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from signflow.provenance import provenance
 # Seconds after which no further check starts. The longest check compiles two graphs, and takes 90 s.
 LAST_START = 270.0
 PRECISIONS = {"float32": 1e-3, "tf32": 2e-2, "bf16": 5e-2}  # the allowed relative error of the loss
-FAST = {"machine.precision": "bf16", "machine.compile": True}  # the settings of the recipes on a GPU
+FAST = {"machine.precision": "bf16", "machine.compile": True}  # the settings that recipes use on a GPU
 SMALL_RUN = {
     "data.crop_padding": 1,
     "data.flip": "random",
@@ -61,7 +61,7 @@ class Found:
     seconds : float
         How long the check took.
     numbers : Mapping[str, float]
-        What the check measured.
+        The measurements of the check, by name.
     """
 
     check: str
@@ -78,7 +78,7 @@ class Found:
 
 
 def run(device: str, out: Path, last_start: float = LAST_START) -> Iterator[Found]:
-    """Run every check, and after each one write all results so far.
+    """Run every check, and write all results so far to `out` after each one.
 
     Parameters
     ----------
@@ -137,9 +137,9 @@ def _made(name: str, check: Callable[[], Mapping[str, float]]) -> Found:
 
 
 def agreement(device: str, precision: str, *, compiled: bool = False) -> dict[str, float]:
-    """Train a pruned network for five steps, and compare it with the same training on a CPU in float32.
+    """Compare five training steps of a pruned network on `device` with the same steps on a CPU in float32.
 
-    Raises RuntimeError if the losses differ too much, or if a pruned weight is not 0.
+    Raise RuntimeError if the losses differ too much, or if a pruned weight is not 0.
     """
     loss, state, _ = _five_steps({})
     machine = {"machine.device": device, "machine.precision": precision, "machine.compile": compiled}
@@ -172,7 +172,10 @@ def _five_steps(machine: Mapping[str, Any]) -> tuple[float, level_start.Training
 
 
 def two_levels(device: str, algorithm: str, machine: Mapping[str, Any]) -> dict[str, float]:
-    """Run two levels of pruning on digits; fail if a density is not exact, or if nothing was learned."""
+    """Prune a network twice on digits, and measure its accuracy.
+
+    Raise RuntimeError if a level keeps the wrong number of weights, or if the last accuracy is too low.
+    """
     config = build(
         {**SMALL_RUN, **machine, "machine.device": device, "algorithm": algorithm, "data.limit": None}
     )
@@ -192,7 +195,7 @@ def two_levels(device: str, algorithm: str, machine: Mapping[str, Any]) -> dict[
 
 
 def resumed(device: str, machine: Mapping[str, Any]) -> dict[str, float]:
-    """Stop a run in its second level and resume it; fail if its weights differ from an unstopped run's."""
+    """Check that a run which is stopped in level 1 and resumed has the weights of an uninterrupted run."""
     config = build({**SMALL_RUN, **machine, "machine.device": device, "algorithm": "wr"})
     with tempfile.TemporaryDirectory() as name:
         whole, stopped = Path(name) / "whole", Path(name) / "stopped"
@@ -206,7 +209,10 @@ def resumed(device: str, machine: Mapping[str, Any]) -> dict[str, float]:
         for level in range(config.pruning.levels + 1):
             files = [layout.file(folder, "weights", level) for folder in (whole, stopped)]
             if files[0].read_bytes() != files[1].read_bytes():
-                raise RuntimeError(f"a resumed run must have the same bits, but level {level} differs")
+                raise RuntimeError(
+                    "a resumed run must have the same bits as an uninterrupted one, but level "
+                    f"{level} differs"
+                )
     return {"levels alike": config.pruning.levels + 1}
 
 
@@ -218,7 +224,7 @@ def throughput(
     images: int = 50_000,
     seconds: float = 12.0,
 ) -> dict[str, float]:
-    """Measure the images per second of each training loop in `LOOPS`, on random images of CIFAR-10's size."""
+    """Measure the images per second of each training loop in `LOOPS`, on random 32x32 images."""
     chosen = {**loops.settings("cifar10", model, batch, device=device), **machine, "machine.compile": False}
     dataset = costs.random_images(build(chosen), images)
     rates, _ = loops.loops(chosen, images=10**9, seconds=seconds, only=LOOPS, dataset=dataset)

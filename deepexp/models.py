@@ -1,8 +1,8 @@
 """Residual and VGG networks for small and large images, and the choice of the tensors that are pruned.
 
-The ResNets, including those of 6n + 2 layers for 32x32 images, follow He et al., CVPR 2016. VGG follows
-Simonyan & Zisserman, ICLR 2015, with batch normalisation and a single linear layer after global average
-pooling.
+The ResNets follow He et al., CVPR 2016, including the networks with 6n + 2 layers for 32x32 images. VGG
+follows Simonyan & Zisserman, ICLR 2015, with batch normalisation and a single linear layer after global
+average pooling.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from deepexp.config.seeds import stream
 
-# Blocks per stage. Stages of small networks have 16, 32 and 64 channels; those of large ones have 64 to 512
-# (four times as many at the output of a bottleneck).
+# The number of blocks in each stage. The stages of small networks have 16, 32 and 64 channels. The stages of
+# large networks have 64, 128, 256 and 512 channels, and four times as many at the output of a bottleneck.
 _SMALL = {"resnet8": 1, "resnet20": 3, "resnet56": 9}
 _LARGE = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
 _VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -50,11 +50,11 @@ def build(
     Returns
     -------
     nn.Module
-        Maps images (B, channels, H, W) to logits (B, classes), on the CPU.
+        The network, on the CPU. It maps images (B, channels, H, W) to logits (B, classes).
 
     References
     ----------
-    The variance of the weights: He et al., ICCV 2015.
+    He et al., ICCV 2015, for the variance of the weights.
     """
     net = outline(name, classes=classes, stem=stem, width=width, channels=channels)
     net.to_empty(device="cpu")
@@ -78,8 +78,8 @@ def outline(
     classes : int
         The number of outputs.
     stem : {'cifar', 'imagenet'}
-        The first layers. 'cifar': a 3x3 convolution of stride 1, without pooling; 'imagenet': a 7x7
-        convolution of stride 2, then max-pooling.
+        The first layers. 'cifar' is a 3x3 convolution of stride 1, without pooling. 'imagenet' is a 7x7
+        convolution of stride 2, followed by max-pooling.
     width : float
         The factor by which every channel count is multiplied before it is rounded.
     channels : int
@@ -161,7 +161,10 @@ class ResNet(nn.Module):
         width: float,
         channels: int,
     ) -> None:
-        """Create the layers; `blocks` and `widths` give each stage's number of blocks and of channels."""
+        """Create the layers.
+
+        For each stage, `blocks` gives the number of blocks, and `widths` the number of channels at width 1.
+        """
         super().__init__()
         widths = [round(w * width) for w in widths]
         large = stem == "imagenet"
@@ -244,12 +247,12 @@ class VGG(nn.Module):
 
 
 class Pointwise(nn.Conv2d):
-    """A 1x1 convolution that, on a CPU, first selects the pixels at its stride and then multiplies.
+    """A 1x1 convolution that, on a CPU, selects every `stride`-th pixel before it multiplies.
 
-    The result is the same, but a bug in oneDNN is avoided. For strided 1x1 convolutions in channels_last
-    layout with fewer input channels than a vector register holds, oneDNN's weight gradient writes past the
-    end of its workspace (github.com/uxlfoundation/oneDNN/issues/6035), and torch crashes, hangs, or returns a
-    wrong gradient.
+    The result is the same as without the selection, but this avoids a bug in oneDNN
+    (github.com/uxlfoundation/oneDNN/issues/6035). If a strided 1x1 convolution in channels_last layout has
+    fewer input channels than a vector register holds, oneDNN's weight gradient writes past the end of its
+    workspace. torch then crashes, hangs, or returns a wrong gradient.
     """
 
     def forward(self, x: Tensor) -> Tensor:

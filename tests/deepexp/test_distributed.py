@@ -298,7 +298,7 @@ def test_every_process_needs_its_own_device(monkeypatch):
     for name, value in (("WORLD_SIZE", "2"), ("RANK", "1"), ("LOCAL_RANK", "1")):
         monkeypatch.setenv(name, value)
     with (
-        pytest.raises(ValueError, match="its own CUDA device, but local rank 1 finds only 1"),
+        pytest.raises(ValueError, match="torch finds only 1, and this process has local rank 1"),
         distributed.joined(Machine(device="cuda", processes=2)),
     ):
         pass

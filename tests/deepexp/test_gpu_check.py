@@ -53,7 +53,7 @@ def test_a_stopped_run_has_the_same_bits_or_is_told(monkeypatch):
         return made
 
     monkeypatch.setattr(optimizer, "optimizer", nervous)
-    with pytest.raises(RuntimeError, match="the same bits, but level 0 differs"):
+    with pytest.raises(RuntimeError, match="uninterrupted one, but level 0 differs"):
         gpu_check.resumed("cpu", TINY)
 
 
