@@ -1,4 +1,4 @@
-"""Count the signs that each run shares with LRR's last ticket, by level and by epoch of level 0."""
+"""Count the signs that each run shares with LRR's last ticket, at each level and each epoch of level 0."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
     Bits = Mapping[str, Tensor]
 
-TICKET = "lrr"  # the arm with whose last mask and signs all arms are compared
+TICKET = "lrr"  # every arm is compared with the last mask and signs of this arm
 
 
 def alignment_table(levels: xr.Dataset, complete: Sequence[PlannedRun], folder: Path) -> xr.Dataset:
-    """Count, for all complete runs, the weights that have the sign of LRR's last ticket.
+    """Count the weights in each complete run that have the sign of LRR's last ticket.
 
-    The ticket is the mask and the signs of the arm 'lrr' after its last level, for the same panel and seed.
-    Signs are compared over the weights of the ticket that are alive in the run at that level.
+    The ticket consists of the mask and the signs that the arm 'lrr' has after its last level, for the same
+    panel and seed. Only weights that are in the ticket and alive in the run are compared.
 
     Parameters
     ----------
     levels : Dataset
-        The table `levels`, whose coordinates the result has.
+        The table `levels`. The result has the same coordinates.
     complete : sequence of PlannedRun
         The complete runs.
     folder : Path
@@ -41,11 +41,18 @@ def alignment_table(levels: xr.Dataset, complete: Sequence[PlannedRun], folder: 
     Returns
     -------
     Dataset
-        `ticket` (panel, seed), the number of weights in the ticket; `shared`, `aligned` and
-        `aligned_initially` (panel, arm, seed, level), the number of these weights that are alive in the run,
-        and the number of those that have the ticket's sign after the level, and at initialisation; and
-        `aligned_epoch` (panel, arm, seed, epoch), as `aligned`, after this many epochs of level 0. Counts are
-        NaN for networks of another shape than the ticket's, and where no signs were recorded.
+        These counts of weights:
+
+        - `ticket` (panel, seed): weights in the ticket.
+        - `shared` (panel, arm, seed, level): weights in the ticket that are alive in the run at this level.
+        - `aligned` (panel, arm, seed, level): shared weights that have the ticket's sign after this level.
+        - `aligned_initially` (panel, arm, seed, level): shared weights that had the ticket's sign at
+          initialisation.
+        - `aligned_epoch` (panel, arm, seed, epoch): weights shared at level 0 that have the ticket's sign
+          after `epoch` epochs of level 0. This is left out if no run recorded signs after each epoch.
+
+        A count is NaN if the run's network differs in shape from the ticket's network, and where no signs
+        were recorded.
     """
     import xarray as xr
 
@@ -81,10 +88,10 @@ def _recorded(run: PlannedRun) -> int:
 
 
 def _against(lrr: PlannedRun, run: PlannedRun, folder: Path) -> tuple[int, np.ndarray, np.ndarray] | None:
-    """Compare a run with LRR's last ticket; None if their networks differ.
+    """Compare `run` with the last ticket of `lrr`; return None if their networks differ in shape.
 
-    Returns the size of the ticket, the counts `shared`, `aligned` and `aligned_initially` (3, levels), and
-    the counts by epoch of level 0, from initialisation on.
+    Otherwise, return the number of weights in the ticket, the counts `shared`, `aligned` and
+    `aligned_initially` as an array (3, levels), and the counts `aligned_epoch`, starting at initialisation.
     """
     from deepexp.pruning.masks import Mask
     from deepexp.storage import bit_files
@@ -113,7 +120,7 @@ def common(first: Mask, second: Mask) -> int:
 
 
 def _aligned(first: Mask, second: Mask, signs: Bits, others: Bits) -> int:
-    """Count the weights that are alive in both masks and have equal signs."""
+    """Count the weights that are alive in both masks and have the same sign in `signs` and `others`."""
     return sum(
         int((there & second.alive[name] & (signs[name] == others[name])).count_nonzero())
         for name, there in first

@@ -1,4 +1,4 @@
-"""Derive tables from `levels` and `signs`: means, paired differences of arms, statistics of sign flips."""
+"""Derive tables from `levels` and `signs`: means, paired differences of arms and statistics of sign flips."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def derived(levels: xr.Dataset, signs: xr.Dataset, decides: tuple[str, ...]) -> dict[str, xr.Dataset]:
-    """Return `levels`, `signs` and tables derived from them; `decides` names the predictions to decide."""
+    """Return `levels`, `signs` and tables derived from them, with verdicts on the predictions in `decides`."""
     made = {
         "levels": levels,
         "signs": signs,
@@ -30,7 +30,7 @@ def derived(levels: xr.Dataset, signs: xr.Dataset, decides: tuple[str, ...]) -> 
 
 
 def averaged(table: xr.Dataset) -> xr.Dataset:
-    """Add to `table` the number of survivors, their mean last-flip level and their mean number of flips."""
+    """Add the number of survivors, their mean last-flip level and their mean number of flips to `table`."""
     survivors = table.last_flip.sum("level", skipna=False)
     return table.assign(
         survivors=survivors,
@@ -40,13 +40,16 @@ def averaged(table: xr.Dataset) -> xr.Dataset:
 
 
 def over(values: xr.DataArray, axis: str, name: str) -> dict[str, Any]:
-    """Return statistics of `values` along `axis`: the variables NAME_mean, _low, _high, _deviation and _n."""
+    """Compute statistics of `values` along `axis`, and return them by the names of variables.
+
+    If `name` is NAME, the variables are NAME_mean, NAME_low, NAME_high, NAME_deviation and NAME_n.
+    """
     found = moments(values.values, values.get_axis_num(axis))
     return spelled(name, found, tuple(dim for dim in values.dims if dim != axis))
 
 
 def spelled(name: str, found: Moments, dims: tuple[Hashable, ...]) -> dict[str, Any]:
-    """Return moments as variables with the dimensions `dims`, named as in `over`."""
+    """Return the moments `found` as variables with the dimensions `dims`, named as in `over`."""
     low, high = found.interval()
     parts = {"mean": found.mean, "low": low, "high": high, "deviation": found.deviation, "n": found.n}
     return {f"{name}_{part}": (dims, array) for part, array in parts.items()}
@@ -61,10 +64,10 @@ def _means(levels: xr.Dataset) -> xr.Dataset:
 
 
 def _differences(values: xr.DataArray) -> xr.Dataset:
-    """Compare all pairs of arms by the difference `arm` - `baseline` between runs of the same seed.
+    """Compare all pairs of arms by the difference `arm` - `baseline` between runs with the same seed.
 
-    The table has the mean, the interval and the p-value of the differences, and the effect size: the mean
-    divided by the standard deviation.
+    The table has the mean of the differences, its interval, the p-value, and the effect size, which is the
+    mean divided by the standard deviation.
     """
     import xarray as xr
 

@@ -1,4 +1,4 @@
-"""Tables of the evidence about masks and signs: the counts of each seed, with statistics over the seeds."""
+"""Build the tables about masks and signs, with counts for each seed and statistics over the seeds."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ COUNTS = {
     "seed_overlap": ("common", "expected", "size"),
     "layers": ("kept", "total"),
 }
-"""The variables of each table that are counted for each seed; the others are computed from them."""
+"""The variables of each table that hold counts for each seed. All others are computed from these."""
 
 
 def gathered(levels: xr.Dataset, complete: Sequence[PlannedRun], folder: Path) -> dict[str, xr.Dataset]:
-    """Count masks and signs of the complete runs; `levels` gives the coordinates of the tables."""
+    """Compare the masks and signs of the complete runs; `levels` gives the coordinates of the tables."""
     return {
         "alignment": alignment_table(levels, complete, folder),
         **overlap_tables(levels, complete, folder),
@@ -35,7 +35,7 @@ def gathered(levels: xr.Dataset, complete: Sequence[PlannedRun], folder: Path) -
 
 
 def kept(tables: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
-    """Return the counts in the tables of a result file, which lacks them if it is an old one."""
+    """Return the counts in the tables of a result file; old files may lack some of them."""
     return {
         name: tables[name].drop_attrs()[[count for count in counts if count in tables[name]]]
         for name, counts in COUNTS.items()
@@ -44,7 +44,7 @@ def kept(tables: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
 
 
 def with_statistics(counts: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
-    """Add shares of the counts to the tables, as statistics over the seeds."""
+    """Compute shares from the counts, and add their statistics over the seeds to the tables."""
     add = {"alignment": _alignment, "overlap": _overlap, "seed_overlap": _seed_overlap, "layers": _layers}
     return {name: add[name](table) for name, table in counts.items()}
 
@@ -80,7 +80,7 @@ def _seed_overlap(counts: xr.Dataset) -> xr.Dataset:
 
 
 def _shares(counts: xr.Dataset) -> dict[str, xr.DataArray]:
-    size = counts["size"].where(counts["size"] > 0)  # `counts.size` is a method
+    size = counts["size"].where(counts["size"] > 0)  # not `counts.size`, which reads like an attribute
     return {"overlap": counts.common / size, "chance": counts.expected / size}
 
 

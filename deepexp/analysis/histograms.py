@@ -1,4 +1,4 @@
-"""Make histograms of when, and how often, the surviving weights of each run changed sign."""
+"""Make histograms of the last level at which surviving weights changed sign, and of how often they did."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ AXES = ("panel", "arm", "seed")  # the coordinates that identify a run in the ta
 
 
 def sign_table(levels: xr.Dataset, complete: Sequence[PlannedRun], folder: Path) -> xr.Dataset:
-    """Gather the histograms of complete runs into a table with the coordinates of `levels`, and `flips`."""
+    """Gather the histograms of the complete runs into a table.
+
+    The table has the coordinates of `levels`, and the coordinate `flips`, a number of sign flips.
+    """
     import xarray as xr
 
     place = places(levels)
@@ -43,16 +46,16 @@ def sign_table(levels: xr.Dataset, complete: Sequence[PlannedRun], folder: Path)
 
 
 def places(levels: xr.Dataset) -> Callable[[PlannedRun], tuple[int, int, int]]:
-    """Return a function that gives the position of a run along the panels, arms and seeds of a table."""
+    """Return a function that gives the positions of a run along the axes `panel`, `arm` and `seed`."""
     panels, arms, seeds = (levels[axis].astype(str).values.tolist() for axis in AXES)
     return lambda run: (panels.index(run.panel), arms.index(run.arm), seeds.index(str(run.config.seed)))
 
 
 def sign_histograms(folder: Path, prunings: int) -> tuple[np.ndarray, np.ndarray]:
-    """Count the survivors of the last level by the level of their last flip, and by their number of flips.
+    """Count the weights that survive to the last level, by last-flip level and by number of flips.
 
-    The two histograms have dtype int64 and shapes (prunings + 1,) and (prunings + 2,). In the first one, a
-    survivor that never flipped is counted at level 0.
+    The two histograms have dtype int64 and shapes (prunings + 1,) and (prunings + 2,). The first histogram
+    counts a weight that never flipped at level 0.
     """
     from deepexp.pruning import signs
     from deepexp.pruning.masks import Mask
@@ -65,7 +68,8 @@ def sign_histograms(folder: Path, prunings: int) -> tuple[np.ndarray, np.ndarray
         read = bit_files.load(path)
         if {name: t.shape for name, t in read.items()} != {name: t.shape for name, t in alive.items()}:
             raise ValueError(
-                f"'{path}' must have the layers and shapes of its run's masks, but it does not; restore it"
+                f"'{path}' must have the same layers and shapes as the masks of its run, but it does not; "
+                "restore it"
             )
         return {name: read[name][there] for name, there in alive.items()}
 

@@ -1,4 +1,4 @@
-"""The words for the variables of a recipe's result file: `long_name` and `units`."""
+"""The labels of the variables in a recipe's result file: their `long_name` and `units`."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ NAMES = {
     "unit": "unit of the estimate",
     "source": "where the curve was published",
 }
-"""The `long_name` of variables; fractions and counts have the unit 1."""
+"""The `long_name` of each variable. All of them are numbers with the unit 1, or text."""
 
 STATISTICS = {
     "mean": "mean over seeds",
@@ -97,13 +97,13 @@ def with_labels(tables: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
     Parameters
     ----------
     tables : Mapping[str, xr.Dataset]
-        The tables of `tables` or `again`, by name. The estimates of the table `verdicts` get no unit, since
-        each row has its own.
+        The tables that `tables` or `again` returned, by name. The estimates in the table `verdicts` get no
+        units here, since each row states its own unit.
 
     Returns
     -------
     dict[str, xr.Dataset]
-        The same tables.
+        Copies of the tables, with labels.
     """
     both = {
         f"{name}_{part}": f"{text}: {words}"

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from deepexp.pruning.masks import Mask
     from deepexp.recipes.plan import PlannedRun
 
-BASELINES = ("imp", "lrr")  # the arms with whose masks those of all arms are compared
+BASELINES = ("imp", "lrr")  # every arm's masks are compared with the masks of these arms
 NAMES = ("common", "expected", "size")
 
 
 def overlap_tables(levels: xr.Dataset, complete: Sequence[PlannedRun], folder: Path) -> dict[str, xr.Dataset]:
-    """Count the weights that two masks of the same panel and level have in common.
+    """Count the weights that pairs of masks have in common, for the same panel and level.
 
     Parameters
     ----------
@@ -34,11 +34,16 @@ def overlap_tables(levels: xr.Dataset, complete: Sequence[PlannedRun], folder: P
     Returns
     -------
     dict of Dataset
-        `overlap` (panel, arm, seed, level, baseline) compares each arm with the arms 'imp' and 'lrr' of the
-        same seed; `seed_overlap` (panel, arm, seed, level, other) compares each seed of an arm with the other
-        seeds. Both have the variables `common`, the number of weights in both masks; `expected`, its
-        expectation for random masks with the same number of weights in each layer; and `size`, the mean
-        number of weights in the two masks. NaN if the networks differ in shape, and for a mask with itself.
+        Two tables, `overlap` and `seed_overlap`. The table `overlap` (panel, arm, seed, level, baseline)
+        compares each arm with the arms 'imp' and 'lrr' for the same seed, and is left out if the recipe has
+        neither. The table `seed_overlap` (panel, arm, seed, level, other) compares each seed of an arm with
+        the other seeds. Both tables have these variables:
+
+        - `common`: the number of weights that are in both masks.
+        - `expected`: the expected value of `common` for random masks with as many weights in each layer.
+        - `size`: the mean number of weights in the two masks.
+
+        They are NaN if the networks differ in shape, and where a mask would be compared with itself.
     """
     import xarray as xr
 
@@ -83,7 +88,7 @@ def _mask(run: PlannedRun, level: int, folder: Path) -> Mask | None:
 
 
 def _compared(first: Mask, second: Mask) -> tuple[float, float, float]:
-    """Return the number of weights in both masks, its expectation for random masks, and the mean size."""
+    """Return how many weights both masks share, how many random masks would share, and the mean size."""
     sizes = first.sizes()
     if {name: t.shape for name, t in first} != {name: t.shape for name, t in second}:
         return np.nan, np.nan, np.nan
@@ -93,7 +98,7 @@ def _compared(first: Mask, second: Mask) -> tuple[float, float, float]:
 
 
 def layer_table(levels: xr.Dataset, complete: Sequence[PlannedRun], folder: Path) -> xr.Dataset:
-    """Gather the number of weights left in each layer.
+    """Gather the number of weights left in each layer of the complete runs.
 
     Parameters
     ----------
@@ -103,8 +108,8 @@ def layer_table(levels: xr.Dataset, complete: Sequence[PlannedRun], folder: Path
     Returns
     -------
     Dataset
-        `kept` (panel, arm, seed, level, layer), and `total` (panel, arm, layer). The layers are in the order
-        of the network; a layer that a network lacks is NaN.
+        `kept` (panel, arm, seed, level, layer), the weights left, and `total` (panel, arm, layer), all
+        weights. The layers are in network order. The values are NaN for a layer that a network lacks.
     """
     import xarray as xr
 

@@ -20,9 +20,9 @@ FEW = 10, 0.01
 def starving(folder: Path, kept: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     """Count the layers that starve, and the layers with no weights left, at each level of a run.
 
-    Both counts have shape (levels,) and dtype int64. `kept`, from levels.csv, has the number of weights left
-    in the whole network at each level. Raise ValueError if the numbers of weights in layers.csv do not add up
-    to `kept`, or if the two files do not have the same levels.
+    Both counts have shape (levels,) and dtype int64. `kept`, read from levels.csv, has the number of weights
+    left in the whole network at each level. Raise ValueError if the counts in layers.csv do not add up to
+    `kept`, or if the two files do not have the same levels.
     """
     path = folder / "layers.csv"
     level, alive, total = (
@@ -42,7 +42,7 @@ def starving(folder: Path, kept: Sequence[float]) -> tuple[np.ndarray, np.ndarra
 
 
 def starvation(levels: xr.Dataset) -> list[str]:
-    """Report where layers starve.
+    """Report the panels and arms in which layers starve.
 
     Parameters
     ----------
@@ -52,9 +52,9 @@ def starvation(levels: xr.Dataset) -> list[str]:
     Returns
     -------
     list of str
-        One line for each panel and arm in which a layer starves in any run. It states the first level at
-        which a layer starves, the density at that level, and the largest numbers of starving and of empty
-        layers in a run.
+        One line for each panel and arm in which a layer starves in any run. The line states the first level
+        at which a layer starves, and the density at that level. It also states the largest number of starving
+        layers in any run, and the largest number of empty layers.
     """
     lines: list[str] = []
     if "starved" not in levels:
@@ -75,5 +75,5 @@ def starvation(levels: xr.Dataset) -> list[str]:
 
 
 def counting_fed(levels: xr.Dataset) -> xr.Dataset:
-    """Add `counted` (panel, level) to `levels`: true where no layer starves in any run of the panel."""
+    """Add `counted` (panel, level) to `levels`, which is true where no layer starves in any of the runs."""
     return levels.assign(counted=~(levels.starved > 0).any(("arm", "seed")))

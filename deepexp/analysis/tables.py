@@ -44,7 +44,7 @@ def tables(
     folder : Path
         The folder of the runs.
     without_starved : bool
-        Whether means over levels leave out the levels at which a layer starves in any run of the panel.
+        Whether to leave out of means over levels each level at which a layer starves in any run of the panel.
 
     Returns
     -------
@@ -61,29 +61,30 @@ def tables(
                     prunable weight.
         paired      (panel, arm, baseline, level): statistics over the seeds of the difference in test
                     accuracy between an arm and a baseline, for runs of the same seed.
-        low         (panel, arm, baseline, at_most): the same for the mean test accuracy over all levels whose
-                    density is at most `at_most`.
-        signs       (panel, arm, seed): histograms of the weights that survive to the last level, by the level
-                    of their last flip (`last_flip`) and by their number of flips (`switches`), and the means.
-        sign_means  (panel, arm): statistics over the seeds of these histograms, as shares of the survivors,
-                    and of these means.
-        alignment   (panel, arm, seed, level or epoch): how many weights have the sign of LRR's last ticket;
-                    see `alignment_table`. Statistics over the seeds: `alignment` = aligned / shared,
-                    `initial_alignment` = aligned_initially / shared, `shared_share` = shared / ticket, and
-                    `epoch_alignment`, as `alignment`, by epochs of level 0.
-        overlap     (panel, arm, seed, level, baseline) and
-        seed_overlap (panel, arm, seed, level, other): how many weights two masks have in common; see
-                    `overlap_tables`. Statistics over the seeds: `overlap` = common / size and `chance` =
-                    expected / size; those over pairs of seeds are from `pair_moments`.
-        layers      (panel, arm, seed, level, layer): weights left in each layer, and statistics over the
-                    seeds of the density.
-        verdicts    (verdict): from `verdict_table`, if the recipe decides predictions.
+        low         (panel, arm, baseline, at_most): statistics as in `paired`, but of the mean test accuracy
+                    over all levels whose density is at most `at_most`.
+        signs       (panel, arm, seed): two histograms of the weights that survive to the last level, and the
+                    mean of each. `last_flip` is by the level of the last flip, `switches` by the number of
+                    flips.
+        sign_means  (panel, arm): statistics over the seeds of the table `signs`; the histograms are shares of
+                    the survivors.
+        alignment   (panel, arm, seed, level or epoch): the counts of `alignment_table`, and statistics over
+                    the seeds of these shares: `alignment` = aligned / shared, `initial_alignment` =
+                    aligned_initially / shared, `shared_share` = shared / ticket, and `epoch_alignment` =
+                    aligned_epoch / shared at level 0.
+        overlap     (panel, arm, seed, level, baseline): the counts of `overlap_tables`, and statistics over
+                    the seeds of `overlap` = common / size and `chance` = expected / size.
+        seed_overlap (panel, arm, seed, level, other): as `overlap`, for pairs of seeds; `pair_moments`
+                    computes the statistics.
+        layers      (panel, arm, seed, level, layer): the number of weights left in each layer, and statistics
+                    over the seeds of the layer's density.
+        verdicts    (verdict): the result of `verdict_table`, if the recipe decides predictions.
         reference   (curve, point): published accuracies, if there are any for this protocol and network.
 
     Raises
     ------
     ValueError
-        If no run is complete.
+        If no run is complete, or if the files of a run contradict each other.
     """
     complete = [run for run in runs if completeness.is_recorded(folder / run.config.run_id, run.config)]
     for run in complete:
@@ -104,7 +105,7 @@ def tables(
 def again(
     recipe: Recipe, path: Path, *, without_starved: bool = False
 ) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
-    """Reduce a result file again, starting from the values per seed that it contains.
+    """Reduce a result file again, starting from the values that it contains for each seed.
 
     Use this to apply new rules to a result file whose runs no longer exist.
 
@@ -122,8 +123,8 @@ def again(
     tables : dict of Dataset
         As from `tables`.
     config : dict
-        The configuration stored in the file, plus `reduced_from`: the date of the file, and the revision
-        and the digest of the sources that made it.
+        The configuration stored in the file, with `without_starved` and `reduced_from` added. `reduced_from`
+        has the date of the file, and the revision and the digest of the source code that wrote it.
 
     Raises
     ------
@@ -141,8 +142,8 @@ def again(
     config = json.loads(about["config"])
     if config.get("recipe") != recipe.name:
         raise ValueError(
-            f"'{path}' must be a result of the recipe {recipe.name}, but is one of the recipe "
-            f"{config.get('recipe')}"
+            f"'{path}' must be a result file of the recipe {recipe.name}, but it belongs to "
+            f"the recipe {config.get('recipe')}"
         )
     if without_starved and "starved" not in levels:
         raise ValueError(
@@ -157,7 +158,7 @@ def again(
 
 
 def origins(runs: Sequence[PlannedRun], folder: Path) -> list[dict[str, Any]]:
-    """List the data, software and hardware with which the complete runs were made.
+    """List the data, software and hardware that the complete runs were made with.
 
     Parameters
     ----------
@@ -169,7 +170,8 @@ def origins(runs: Sequence[PlannedRun], folder: Path) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        Each combination of data, software and hardware once; 'runs' is the number of runs made with it.
+        One entry for each combination of data, software and hardware. 'runs' is the number of runs that were
+        made with the combination.
     """
     counted: dict[str, int] = {}
     for run_id, config in {run.config.run_id: run.config for run in runs}.items():
@@ -223,7 +225,7 @@ def _levels(runs: Sequence[PlannedRun], complete: Sequence[PlannedRun], folder: 
 
 
 def _stored(seeds: Sequence[int]) -> Sequence[int] | list[str]:
-    """Return the seeds in a form that a file can store: as text if any of them needs more than 63 bits."""
+    """Return the seeds in a form that a file can store, as strings if any seed needs more than 63 bits."""
     return seeds if max(seeds) < 2**63 else [str(seed) for seed in seeds]
 
 
@@ -246,7 +248,7 @@ def _described(config: Config | None) -> dict[str, Any]:
 
 
 def _network(configs: Sequence[Config]) -> str:
-    """Name the network of a panel, and add its width if all runs have the same width and it is not 1."""
+    """Name the network of a panel; add the width if all runs have the same width and this is not 1."""
     names = " and ".join(dict.fromkeys(config.model.name for config in configs))
     widths = {config.model.width for config in configs}
     return names if len(widths) > 1 or widths == {1.0} else f"{names}, width {widths.pop():g}"

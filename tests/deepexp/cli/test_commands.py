@@ -581,7 +581,7 @@ def test_a_result_is_reduced_again_where_its_runs_are_gone(tmp_path, capsys, mon
     for arguments, message in (
         (
             ["laptop", "--from", "old.nc"],
-            "must be a result of the recipe laptop, but is one of the recipe tiny",
+            "must be a result file of the recipe laptop, but it belongs to the recipe tiny",
         ),
         (["tiny.toml", "--from", "gone.nc"], "the result file 'gone.nc' does not exist"),
         (["tiny.toml", "--from", "old.nc", "--seed", "0"], "leave out --seed and --panel"),
