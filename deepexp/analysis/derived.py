@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def derived(levels: xr.Dataset, signs: xr.Dataset, decides: tuple[str, ...]) -> dict[str, xr.Dataset]:
-    """Return `levels`, `signs` and tables derived from them, with verdicts on the predictions in `decides`."""
+    """Return `levels`, `signs` and derived tables, including verdicts on the predictions in `decides`."""
     made = {
         "levels": levels,
         "signs": signs,

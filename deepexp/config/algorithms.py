@@ -22,23 +22,27 @@ class Section(BaseModel):
 
 
 class LevelPolicy(Section):
-    """The state from which a level starts: the origin of each of its parts.
+    """The origin of each part of the training state from which a level starts.
 
     An origin is 'keep' (the state at the end of the previous level), 'initial' (the initial state), 'rewind'
-    (the state at the rewind point) or, for weights only, 'donor' (the state of the run `Config.donor` at the
-    end of the previous level).
+    (the state at the rewind point) or, for weights only, 'donor' (the state that the run `Config.donor` has
+    at the end of the previous level).
 
     Attributes
     ----------
     amplitude, sign : {'keep', 'initial', 'rewind', 'donor'}
-        The origins of the weights' amplitudes and signs. If the two origins differ, a weight becomes
+        The origins of the weights' amplitudes and of their signs. If the two origins differ, a weight becomes
         copysign(abs(amplitude), sign).
-    bias, norm_affine, norm_statistics : {'keep', 'initial', 'rewind'}
-        The origins of the biases, and of the parameters and running statistics of batch normalisation.
+    bias : {'keep', 'initial', 'rewind'}
+        The origin of the biases.
+    norm_affine : {'keep', 'initial', 'rewind'}
+        The origin of the scales and shifts of batch normalisation.
+    norm_statistics : {'keep', 'initial', 'rewind'}
+        The origin of the running statistics of batch normalisation.
     momentum : {'keep', 'initial', 'rewind'}
         The origin of the optimizer's momentum; the initial momentum is zero.
     schedule : {'start', 'rewind'}
-        The point at which a level enters the learning-rate schedule: its beginning, or the rewind point.
+        Where a level enters the learning-rate schedule: at the beginning, or at the rewind point.
     shuffle_amplitude : bool
         Whether to permute the amplitudes of the surviving weights within each layer.
     rewind_epoch, rewind_step : int
@@ -57,7 +61,7 @@ class LevelPolicy(Section):
     rewind_step: int = Field(0, ge=0)
 
     def rewinds(self) -> bool:
-        """Return whether anything is restored from the rewind point, or whether the schedule starts there."""
+        """Return whether a level restores anything from the rewind point, or enters the schedule there."""
         return "rewind" in (
             self.amplitude,
             self.sign,
@@ -80,7 +84,7 @@ def _row(base: dict[str, Any], **changes: Any) -> LevelPolicy:
     return LevelPolicy(**base | changes)
 
 
-# What each algorithm resets, by public code. The codes differ, so none of them is the reference.
+# What each algorithm resets, by public code. The codes disagree, and none of them is the reference.
 POLICIES: dict[str, dict[str, LevelPolicy]] = {
     "signflow": {
         "imp": _row(_IMP),
@@ -130,11 +134,11 @@ POLICIES: dict[str, dict[str, LevelPolicy]] = {
         "imp-keep-bn": _row(_SNAPSHOT, norm_affine="keep"),
     },
 }
-POLICIES["laptop-converged"] = POLICIES["signflow"]  # two protocols of this project
+POLICIES["laptop-converged"] = POLICIES["signflow"]  # both protocols are this project's own
 
 
 def policy(protocol: str, algorithm: str) -> LevelPolicy:
-    """Return what `algorithm` resets in the code that `protocol` follows.
+    """Return the level policy of `algorithm` under `protocol`.
 
     Parameters
     ----------
@@ -150,7 +154,7 @@ def policy(protocol: str, algorithm: str) -> LevelPolicy:
     Raises
     ------
     ValueError
-        The protocol has no such algorithm.
+        The protocol does not define the algorithm.
     """
     ours, rows = POLICIES["signflow"], POLICIES[protocol]
     if rows is not ours:

@@ -20,10 +20,10 @@ from signflow.messages import invalid, unknown
 def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: str = "full") -> Config:
     """Build a configuration from a protocol, a profile, and settings that override both.
 
-    Values come from the defaults, the protocol, the profile and `settings`, in this order; later ones
-    override earlier ones. If the profile or `settings` changes `train.epochs`, the protocol's milestones,
-    warm-up and rewind epoch are rescaled in proportion and rounded to whole epochs (at least one), unless
-    they are set explicitly. In the same way, `data.side` rescales the protocol's padding.
+    Values come from the defaults, the protocol, the profile and `settings`. Each source overrides those
+    before it. If the profile or `settings` changes `train.epochs`, the protocol's milestones, warm-up and
+    rewind epoch are rescaled in proportion and rounded to whole epochs (at least one), unless `settings`
+    sets them. In the same way, `data.side` rescales the protocol's padding.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
     protocol : str
         A key of `PROTOCOLS`.
     profile : str
-        How much of the protocol to run, a key of `PROFILES`.
+        A key of `PROFILES`, which determines how much of the protocol is run.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
     Raises
     ------
     ValueError
-        A setting is invalid. The one-line message names the key, what must hold and what was given.
+        A setting is invalid. The one-line message names the key, what must hold, and what was given.
     """
     dataset = settings.get("data.dataset", "digits")
     if protocol not in PROTOCOLS:
@@ -60,7 +60,7 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
     flat = {"protocol": protocol, "algorithm": algorithm, "data.dataset": dataset, "model.name": "resnet8"}
     flat |= {f"policy.{key}": value for key, value in policy(protocol, algorithm).model_dump().items()}
     flat |= PROTOCOLS[protocol].common | PROTOCOLS[protocol].settings[dataset]
-    # A profile only ever shortens: a protocol that is shorter than the profile keeps its own values.
+    # A profile never lengthens a run: if the protocol's own value is smaller, it stays.
     limits = {key: min(most, flat.get(key, most)) for key, most in PROFILES[profile][dataset].items()}
     shorter = {**limits, **settings}
     if "train.epochs" in shorter:
@@ -69,7 +69,7 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
         flat["data.crop_padding"] = _padding(flat, shorter.get("data.side"))
     without = flat.get("train.warmup") == "before" and shorter.get("train.warmup") == "none"
     if without and algorithm in POLICIES[protocol]:
-        flat["policy.rewind_epoch"] = 0  # the protocol rewinds to the end of the warm-up, which was left out
+        flat["policy.rewind_epoch"] = 0  # the rewind point was the end of the warm-up, which is left out
     return parse(_nest({**flat, **shorter}))
 
 
@@ -127,12 +127,12 @@ def to_toml(config: Config) -> str:
 
 
 def _defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Add an empty section for each one missing from `tree`, so that the defaults of its fields apply."""
+    """Add each section that `tree` lacks as an empty section, so that the defaults of its fields apply."""
     return {"data": {}, "model": {}, "train": {}, "pruning": {}} | dict(tree)
 
 
 def _rescale(flat: Mapping[str, Any], epochs: Any) -> dict[str, Any]:
-    """Rescale the protocol's settings that count epochs to a level of `epochs` epochs, and return them."""
+    """Return the protocol's settings that count epochs, rescaled to levels of `epochs` epochs."""
     old = flat.get("train.epochs", Train.model_fields["epochs"].default)
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1 or epochs == old:
         return {}
@@ -156,7 +156,7 @@ def _rescale(flat: Mapping[str, Any], epochs: Any) -> dict[str, Any]:
 
 
 def _padding(flat: Mapping[str, Any], side: Any) -> int:
-    """Return the protocol's padding for images of `side` pixels: the same share of them, in pixels."""
+    """Return the protocol's padding in pixels, rescaled in proportion to images of `side` x `side` pixels."""
     padding, own = flat["data.crop_padding"], flat.get("data.side") or SIDES[flat["data.dataset"]]
     valid = isinstance(side, int) and not isinstance(side, bool) and side >= 1
     return max(1, round(Fraction(padding * side, own))) if valid else padding

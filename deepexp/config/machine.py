@@ -1,4 +1,4 @@
-"""The settings for the machine that a run uses: its device, processes, threads and precision."""
+"""The settings that say how a run uses the machine: device, processes, threads and precision."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Machine(Section):
     device : {'cpu', 'cuda'}
         The device to train on.
     stack : tuple of int
-        The seeds whose runs train together as one stacked network; with (), this run trains by itself.
+        The seeds whose runs train together as one stacked network. With (), this run trains by itself.
     processes : int
-        The number of processes that share every batch. In training, batch normalisation uses only the images
-        of its own process.
+        The number of processes that share every batch. During training, each process computes the batch
+        normalisation from its own images only.
     threads : int
         The number of threads in each process. It is limited to 1024, more than any machine has cores, because
         a mistyped number could start so many threads that the process dies.
@@ -31,9 +31,9 @@ class Machine(Section):
     compile : bool
         Whether to compile the network; on 'cuda' it is compiled into CUDA graphs.
     precision : {'float32', 'tf32', 'bf16'}
-        How matrix products and convolutions are computed. 'float32': in float32; 'tf32' (only on 'cuda'): in
-        float32, with the factors' mantissas rounded to 10 bits; 'bf16': under torch's autocast to bfloat16.
-        Weights, momentum, scores and gradient masks are float32 in every case.
+        How matrix products and convolutions are computed. 'float32' computes them in float32. 'tf32' also
+        does, but with the mantissas of the factors rounded to 10 bits; it needs 'cuda'. 'bf16' uses torch's
+        autocast to bfloat16. Weights, momentum, scores and gradient masks are float32 in every case.
     """
 
     device: Literal["cpu", "cuda"] = "cpu"
@@ -51,7 +51,7 @@ class Machine(Section):
         if self.stack and self.processes > 1:
             raise ValueError(
                 "processes must be 1 with machine.stack, because several seeds train in one process, got "
-                f"{self.processes}; set it to 1, or leave machine.stack out"
+                f"{self.processes}; set processes to 1, or leave machine.stack out"
             )
         return self
 

@@ -1,7 +1,7 @@
-"""The settings of public codes (protocols), and how much of each to run (profiles).
+"""The settings of public codes (protocols), and the settings that shorten them (profiles).
 
 This module holds only data. `deepexp.config.algorithms` lists what the algorithms of each code reset, and
-`deepexp.config.build` makes configurations from both modules.
+`deepexp.config.build` makes configurations from the two modules.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ class Protocol:
     """The settings of one public code.
 
     Every protocol normalises pixels by the statistics of the training images, and computes in float32 unless
-    `machine.precision` is set, even if the public code does otherwise. Comments note all other differences
-    from the public code (the source).
+    `machine.precision` is set, even if the public code does otherwise. The comments below state all other
+    differences from the public code, which they call the source.
 
     Attributes
     ----------
@@ -42,15 +42,16 @@ PROTOCOLS: dict[str, Protocol] = {
             "digits": {},
             "cifar10": _CROP_FLIP,
             "cifar100": _CROP_FLIP,
-            # Images stay at 64x64 pixels. The stem is 'cifar' and the padding is 1/8 of the image's side, as
-            # with CIFAR.
+            # Images stay at 64x64 pixels. As with CIFAR, the stem is 'cifar' and the padding is 1/8 of the
+            # image's side.
             "tinyimagenet": {"data.crop_padding": 8, "data.flip": "random"},
             "imagenet": {**_RESIZED_CROP, "model.name": "resnet18", "model.stem": "imagenet"},
         },
         {"policy.rewind_epoch": 6},
     ),
-    # Few images, averaged down, so that dense training converges in the time that two CPU cores have. On
-    # CIFAR-100 this takes more epochs. Nothing is augmented, since augmented training converges more slowly.
+    # This protocol uses few images, averaged down, so that dense training converges on two CPU cores in a
+    # reasonable time. On CIFAR-100, this takes more epochs. The images are not augmented, since augmentation
+    # slows down convergence.
     "laptop-converged": Protocol(
         "this project; docs/explanation/regime.md has the measurements that led to these settings",
         {"cifar10": {}, "cifar100": {"train.epochs": 32}},
@@ -58,7 +59,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "data.side": 16,
             "data.limit": 10_000,
             "train.epochs": 16,
-            "pruning.levels": 13,  # to a density of 0.055
+            "pruning.levels": 13,  # down to a density of 0.055
             "policy.rewind_epoch": 2,
         },
     ),
@@ -67,8 +68,8 @@ PROTOCOLS: dict[str, Protocol] = {
         {
             "cifar10": {"train.weight_decay": 1e-4},
             "cifar100": {"train.weight_decay": 1e-3},
-            # The 64x64 images are enlarged to 224x224 for the stem 'imagenet'. The protocol 'signflow' keeps
-            # them at 64x64.
+            # The images are enlarged from 64x64 to 224x224 pixels for the stem 'imagenet'. The protocol
+            # 'signflow' does not enlarge them.
             "tinyimagenet": {
                 **_RESIZED_CROP,
                 "data.size": 224,
@@ -89,9 +90,9 @@ PROTOCOLS: dict[str, Protocol] = {
             "policy.rewind_epoch": 10,  # the end of the warm-up
         },
     ),
-    # The source trains in bf16 (set machine.precision for this). It updates its schedule only after each
-    # epoch, so the first epoch of every level runs at the peak learning rate, and all later changes come one
-    # epoch too late. This protocol does not reproduce that delay.
+    # The source trains in bf16, which this protocol does only if machine.precision is 'bf16'. The source
+    # updates its schedule only after each epoch, so the first epoch of every level runs at the peak learning
+    # rate, and all later changes come one epoch too late. This protocol does not reproduce that delay.
     "turboprune24": Protocol(
         "github.com/nelaturuharsha/TurboPrune, tag of 2024",
         {"cifar10": {}, "cifar100": {}},
@@ -109,8 +110,8 @@ PROTOCOLS: dict[str, Protocol] = {
             "policy.rewind_epoch": 10,
         },
     ),
-    # The source trains in bf16 (set machine.precision for this), and prunes until at most 0.1 % of the
-    # weights are alive, which takes 31 levels.
+    # The source trains in bf16, which this protocol does only if machine.precision is 'bf16'. The source
+    # prunes until at most 0.1 % of the weights are left, which takes 31 levels.
     "turboprune": Protocol(
         "github.com/nelaturuharsha/TurboPrune, HEAD",
         {"cifar10": {}},
@@ -128,7 +129,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "policy.rewind_epoch": 10,
         },
     ),
-    # In the source, every level starts at the rewind point with a new optimizer, even level 0. In this
+    # In the source, every level, including level 0, starts at the rewind point with a new optimizer. In this
     # protocol, level 0 trains past that point without interruption.
     "openlth": Protocol(
         "github.com/facebookresearch/open_lth",
@@ -151,8 +152,8 @@ PROTOCOLS: dict[str, Protocol] = {
         "github.com/lottery-ticket/rewinding-iclr20-public; Renda, Frankle & Carbin, ICLR 2020",
         {
             "cifar10": {},
-            # Every level's schedule includes the warm-up, even if the level starts at a later point of the
-            # schedule. The source exempts only batch normalisation from weight decay; this protocol also
+            # The schedule of every level includes the warm-up, even if the level enters the schedule at a
+            # later point. The source exempts only batch normalisation from weight decay; this protocol also
             # exempts biases.
             "imagenet": {
                 **_RESIZED_CROP,
@@ -183,8 +184,8 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
 }
 
-# The settings that shorten a protocol. If they reduce the number of epochs, `build` rescales the milestones,
-# warm-up and rewind point of the protocol in proportion.
+# The settings that shorten a protocol. If they reduce the number of epochs, `build` rescales the protocol's
+# milestones, warm-up and rewind point in proportion.
 PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "smoke": {
         "digits": {"train.epochs": 10, "pruning.levels": 5},

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from deepexp.config.algorithms import Section
 from deepexp.config.sections import Fraction01
 
-SCORE_SETTINGS = {"snip": "snip_batches", "synflow": "synflow_steps"}  # each field is used by one score only
+SCORE_SETTINGS = {"snip": "snip_batches", "synflow": "synflow_steps"}  # the field that only this score uses
 
 
 class Pruning(Section):
@@ -21,13 +21,13 @@ class Pruning(Section):
     Attributes
     ----------
     levels : int
-        How many times the network is pruned; with 0, it is only trained once.
+        How many times the network is pruned. With 0, the network is trained once and never pruned.
     keep : float
-        The fraction of the living weights that each level keeps, in (0, 1].
+        The fraction of the living weights that each pruning keeps, in (0, 1].
     initial_density : float
-        The density of level 0, in (0, 1]; below 1, level 0 already trains under a mask.
+        The density of level 0, in (0, 1]. If it is below 1, even level 0 trains under a mask.
     score : {'magnitude', 'random', 'snip', 'synflow'}
-        The score by which the weights are ranked; the lowest are pruned.
+        The score by which the weights are ranked. The weights with the lowest scores are pruned.
     snip_batches : int
         The number of training batches over which SNIP sums the gradients.
     synflow_steps : int
@@ -35,16 +35,17 @@ class Pruning(Section):
     scope : {'global', 'layer'}
         Whether scores are compared across all layers or within each layer.
     source : {'own', 'run', 'shuffled', 'random', 'fixed'}
-        Where the masks come from. 'own': this run's scores; 'run': the masks of another run, level by level;
-        'shuffled': as 'own', or as 'run' if `run` is given, and then shuffled within each layer; 'random':
-        weights chosen at random, with the number in each layer set by `budget`; 'fixed': in every level, the
-        mask of one level of another run.
+        Where the masks come from. With 'own', this run's scores choose them. With 'run', each level uses the
+        mask that the run `run` has at the same level. With 'shuffled', masks are made as with 'run' if `run`
+        is given, else as with 'own', and are then shuffled within each layer. With 'random', weights are
+        chosen at random, and `budget` sets how many in each layer. With 'fixed', every level uses the mask
+        that the run `run` has at the level `run_level`.
     run : str, optional
-        The run_id of the other run, for the sources 'run', 'shuffled' and 'fixed'.
+        The run_id of the run that provides masks for the sources 'run', 'shuffled' and 'fixed'.
     run_level : int, optional
-        The level of the other run whose mask is used, for the source 'fixed'.
+        For the source 'fixed', the level of the run `run` whose mask is used.
     budget : {'uniform', 'balanced', 'erk'}
-        How the kept weights are divided among the layers if the scope is 'layer' or the source is 'random'.
+        How the kept weights are shared among the layers if `scope` is 'layer' or `source` is 'random'.
     """
 
     levels: int = Field(20, ge=0, le=10_000)
@@ -88,7 +89,7 @@ class Pruning(Section):
         return self
 
     def _idle(self) -> tuple[str, ...]:
-        """Return the fields that have no effect on the masks."""
+        """Return the names of the fields that have no effect on the masks."""
         settings = tuple(name for score, name in SCORE_SETTINGS.items() if score != self.score)
         if self.run is not None:
             return ("keep", "initial_density", "score", "scope", "budget", *settings)
@@ -100,25 +101,25 @@ class Pruning(Section):
         """Return how many of `total` weights are kept at `level`, computed in exact decimal arithmetic."""
         if self.source == "fixed":
             raise ValueError(
-                "source must not be 'fixed', because the mask of the other run sets how many weights are kept"
+                "source must not be 'fixed', because the mask of another run then sets the number of weights"
             )
         exact = Fraction(repr(self.initial_density)) * Fraction(repr(self.keep)) ** level * total
         return int(exact + Fraction(1, 2))
 
 
 class Perturbation(Section):
-    """A random flip of the signs of some living weights, at the start of one level.
+    """The signs of some living weights, chosen at random, that flip at the start of one level.
 
     Attributes
     ----------
     fraction : float
-        The fraction of the living weights whose signs flip, in [0, 1]; the seed chooses the weights.
+        The fraction of the living weights whose signs flip, in [0, 1]. The seed chooses the weights.
     level : int
-        The signs flip at the start of this level.
+        The level at whose start the signs flip.
     scope : {'global', 'layer'}
         Whether the fraction applies to all weights together or to each layer separately.
     layers : tuple of str
-        The layers whose signs may flip; () means all layers.
+        The layers whose signs may flip. The default () means all layers.
     """
 
     fraction: float = Field(0.0, ge=0, le=1)

@@ -1,6 +1,6 @@
 """The settings for a run's data, network and training. Each section is validated on its own.
 
-Defaults are defined only in the sections themselves, here and in `deepexp.config.pruning` and `machine`.
+The default of a field is defined only in the class of its section.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from deepexp.config.algorithms import Section
 DatasetName = Literal["digits", "cifar10", "cifar100", "tinyimagenet", "imagenet"]
 Fraction01 = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
-# The height and width of the images as published, in pixels; ImageNet's vary, and are cropped to 224.
+# The height and width of the published images, in pixels. The images of ImageNet vary in size. By default,
+# they are cropped to 224x224 pixels.
 SIDES: dict[DatasetName, int] = {
     "digits": 8,
     "cifar10": 32,
@@ -32,34 +33,35 @@ class Data(Section):
     dataset : {'digits', 'cifar10', 'cifar100', 'tinyimagenet', 'imagenet'}
         The data set.
     validation : int
-        The number of training images to hold out for validation; the seed chooses them.
+        The number of training images to hold out for validation. The seed chooses them.
     limit : int, optional
-        The maximum number of images to train on; the seed chooses them. By default, all are used.
+        The maximum number of images to train on. The seed chooses them. By default, all images are used.
     classes : int, optional
-        For tinyimagenet and imagenet, the number of classes to use: the first ones, sorted by name. By
-        default, all are used.
+        The number of classes to use, for tinyimagenet and imagenet only. The first classes by name are used.
+        By default, all classes are used.
     side : int, optional
-        The height and width in pixels to which images are averaged down: each pixel is the mean of a square
-        block of the original pixels. It must divide the original side, and does not apply to imagenet.
+        The height and width in pixels to which images are averaged down. Each pixel becomes the mean of a
+        square block of original pixels, so `side` must divide the original side. Not allowed for imagenet.
     size : int, optional
-        The height and width in pixels to which images are resized. By default 224 for imagenet, and the
-        original size for the other data sets.
+        The height and width in pixels to which images are resized. The default is 224 for imagenet, and the
+        original size for all other data sets.
     resized_crop : bool
         Whether to train on random crops that cover 8 to 100 % of an image's area and are then resized.
     test_size : int, optional
         The height and width in pixels to which a test image is resized before it is cropped to its central
-        `size` x `size` pixels. By default, the whole image is resized to `size`, without a crop. For
-        imagenet, whose test images are always cropped to their centre, this must be left out.
+        `size` x `size` pixels. By default, the whole image is resized to `size`, without a crop. Not allowed
+        for imagenet, whose test images are always cropped to their centre.
     crop_padding : int
-        The number of pixels added on every side before a random crop of the original size. Protocols state
-        it for images of the original side; `build` scales it with `side`.
+        The number of pixels added on every side before a random crop to the size before padding. Protocols
+        state the padding for images of the original size, and `build` scales it if `side` is set.
     padding_mode : {'zero', 'reflect'}
-        What fills the added pixels.
+        What the added pixels show: zeros, or a reflection of the image.
     flip : {'none', 'random', 'alternating'}
-        Horizontal flips. 'random': each image is flipped at random in every epoch; 'alternating': at random
-        in the first epoch, and from then on its orientation changes with every epoch.
+        How images are flipped horizontally. With 'random', each image is flipped at random in every epoch.
+        With 'alternating', it is flipped at random in the first epoch, and its orientation changes with every
+        later epoch.
     accept_unknown : bool
-        Whether to train even if the copy of the data matches no known variant.
+        Whether to train even if this machine's copy of the data matches no known variant.
     """
 
     dataset: DatasetName = "digits"
@@ -87,7 +89,7 @@ class Data(Section):
         if self.dataset == "imagenet" or self.size is not None or self.resized_crop:
             reason = "for imagenet" if self.dataset == "imagenet" else "with size or resized_crop"
             raise ValueError(f"side must be left out {reason}, got {self.side}")
-        if SIDES[self.dataset] % self.side:  # also if it is larger
+        if SIDES[self.dataset] % self.side:  # this includes every larger side
             raise ValueError(
                 f"side must divide {SIDES[self.dataset]}, the side of the images of {self.dataset}, got "
                 f"{self.side}"
@@ -129,7 +131,7 @@ class Model(Section):
     width : float
         The factor by which every channel count is multiplied.
     norm_scale : {'one', 'uniform'}
-        The initial scales of batch normalisation: 1, or drawn from U(0, 1).
+        The initial scales of batch normalisation. 'one' sets them to 1, 'uniform' draws them from U(0, 1).
     """
 
     name: Literal["resnet8", "resnet20", "resnet56", "resnet18", "resnet34", "resnet50", "vgg16"] = "resnet8"
@@ -144,21 +146,21 @@ class Train(Section):
     Attributes
     ----------
     epochs : int
-        The length of a level, in epochs; with several cycles, that of each cycle.
+        The number of epochs in a level, or in one cycle if a level has several cycles.
     cycles : {'one', 'cumulative'}
-        How often a level repeats its schedule. 'cumulative': level l trains for l + 1 cycles, as many as LRR
-        has trained by the end of that level.
+        How many times a level runs through its schedule. With 'cumulative', level l trains for l + 1 cycles,
+        which is how many cycles LRR has trained for by the end of level l.
     parameterization : {'plain', 'sign-in'}
-        How the weights of convolutions and linear layers are trained: as they are, or as products
-        theta = m u (see `deepexp.training.sign_in`).
+        How the weights theta of convolutions and linear layers are trained. 'plain' trains theta itself.
+        'sign-in' trains the factors of theta = m u (see `deepexp.training.sign_in`).
     beta : float
-        With 'sign-in', the value of m^2 - u^2 at the start of every level and after every reset; between
-        1e-6 and 1e6.
+        With 'sign-in', the value of m^2 - u^2 at the start of every level and after every reset. It lies
+        between 1e-6 and 1e6.
     reset_epochs : int
-        With 'sign-in', the number of epochs from one reset to the next, at most those of the longest level;
-        with 0, only levels reset.
+        With 'sign-in', the number of epochs from one reset to the next, which must not exceed the length of
+        the longest level. With 0, the factors are reset only at the start of each level.
     batch_size : int
-        The number of images in a batch, summed over all processes.
+        The number of images in a batch, over all processes together.
     drop_last : bool
         Whether to leave out an epoch's last batch if it is smaller than the others.
     lr : float
@@ -184,20 +186,21 @@ class Train(Section):
     lr_min : float
         The learning rate at the end of a cosine schedule.
     peak : float
-        The fraction of a triangular schedule during which the learning rate rises, in (0, 1].
+        The fraction of a triangular schedule during which the learning rate rises to `lr`, in (0, 1].
     rise_from : float, optional
-        The fraction of `lr` at which a warm-up or a triangular schedule starts. By default, a warm-up of W
-        steps (or epochs) starts at 1 / W, and a triangular schedule at 0.
+        The learning rate at which a warm-up or a triangular schedule starts, as a fraction of `lr`. By
+        default, a warm-up of W steps (or epochs) starts at 1 / W, and a triangular schedule starts at 0.
     warmup : {'none', 'first', 'every', 'before'}
-        The warm-up, a linear rise of the learning rate. 'first': in the first epochs of level 0; 'every': in
-        the first epochs of every level; 'before': in additional epochs before those of level 0.
+        When the learning rate warms up, which means that it rises linearly. 'first' is in the first epochs of
+        level 0, 'every' in the first epochs of every level, and 'before' in additional epochs before those of
+        level 0.
     warmup_epochs : float
         The length of the warm-up in epochs.
     evaluate : {'level', 'epoch'}
         Whether the test set is evaluated after each level or after each epoch.
     signs : {'level', 'first', 'epoch'}
-        When the signs are recorded besides the end of each level. 'level': never; 'first': after each epoch
-        of level 0; 'epoch': after each epoch of every level.
+        When the signs are recorded. 'level' is after each level only. 'first' is also after each epoch of
+        level 0, and 'epoch' also after each epoch of every level.
     """
 
     epochs: int = Field(60, ge=1, le=1_000_000)
@@ -223,7 +226,7 @@ class Train(Section):
     signs: Literal["level", "first", "epoch"] = "level"
     cycles: Literal["one", "cumulative"] = "one"
     parameterization: Literal["plain", "sign-in"] = "plain"
-    beta: float = Field(1.0, ge=1e-6, le=1e6)  # far beyond, beta^2 leaves the range of float32
+    beta: float = Field(1.0, ge=1e-6, le=1e6)  # far outside, beta^2 leaves the range of float32
     reset_epochs: int = Field(0, ge=0, le=1_000_000)
 
     @model_validator(mode="after")

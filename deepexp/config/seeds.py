@@ -11,7 +11,7 @@ def stream(seed: int, *key: str | int) -> int:
 
     Different keys give independent streams. Every random number of a run comes from a generator that is
     created from such a seed, used for one purpose only, and then discarded. The seed, level and epoch
-    therefore determine all randomness, and a resumed run draws the same numbers as an uninterrupted one.
+    therefore determine all randomness, so that a resumed run draws the same numbers as an uninterrupted run.
 
     Parameters
     ----------

@@ -52,7 +52,7 @@ class Config(Section):
     protocol : str
         The protocol on which the settings are based, a key of `PROTOCOLS`.
     algorithm : str
-        The name of the algorithm; `policy` defines what it does.
+        The name of the algorithm. Its level policy is in `policy`.
     seed : int
         The seed for all randomness.
     data : Data
@@ -66,9 +66,9 @@ class Config(Section):
     policy : LevelPolicy
         What each level keeps from the training before it, and what it resets.
     donor : str, optional
-        The run_id of the run that provides the weights whose origin in `policy` is 'donor'.
+        The run_id of the run whose amplitudes or signs are used where `policy` says 'donor'.
     perturbation : Perturbation
-        How many signs to flip, and where.
+        How many signs to flip, in which layers, and at which level.
     machine : Machine
         The device, and how the run uses it.
     """
@@ -111,7 +111,7 @@ class Config(Section):
             )
         if self.train.cycles == "cumulative" and self.policy.schedule == "rewind":
             raise ValueError(
-                "train.cycles = 'cumulative' needs policy.schedule = 'start', because its cycles are whole, "
+                "train.cycles = 'cumulative' needs policy.schedule = 'start', because no cycle is cut short, "
                 "got 'rewind'; choose another algorithm"
             )
         if self.perturbation.fraction and self.perturbation.level > self.pruning.levels:
@@ -123,12 +123,13 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _resets_come(self) -> Self:
-        # A warm-up may lengthen level 0 alone; cycles lengthen the last level most.
+        # The longest level is the first or the last: a warm-up may lengthen level 0 only, while cumulative
+        # cycles lengthen the last level most.
         longest = max(self.epochs(0), self.epochs(self.pruning.levels))
         if self.train.reset_epochs > longest:
             raise ValueError(
                 f"train.reset_epochs must be at most {longest}, the epochs of the longest level, got "
-                f"{self.train.reset_epochs}; set a smaller one, or 0 to reset at the start of each level only"
+                f"{self.train.reset_epochs}; set fewer, or 0 to reset only at the start of each level"
             )
         return self
 
@@ -149,11 +150,14 @@ class Config(Section):
 
     @property
     def run_id(self) -> str:
-        """A readable name with a digest of all fields, including defaults except those in `LATER`."""
+        """A readable name that ends with a digest of the fields, including defaults.
+
+        A field in `LATER` is left out of the digest if it has the value stated there.
+        """
         tree = self.model_dump()
         if self.train.warmup == "first" and self.policy.schedule == "rewind":
-            # With these settings, rewound levels follow level 0's schedule. In earlier runs they did not, so
-            # this mark gives new runs a different run_id.
+            # With these settings, rewound levels now follow the schedule of level 0. Earlier versions did
+            # otherwise, so this mark gives new runs a different run_id.
             tree["policy"]["schedule"] = "rewind to level 0"
         for key, value in LATER.items():
             section, _, name = key.rpartition(".")

@@ -186,7 +186,7 @@ def test_a_reset_must_come_within_the_longest_level(more, longest):
         ({**SIGN_IN, "train.reset_epochs": 1.5}, "train.reset_epochs must be"),
         (
             {**SIGN_IN, "train.epochs": 5, "train.reset_epochs": 6},
-            "train.reset_epochs must be at most 5, the epochs of the longest level, got 6; set a smaller one",
+            "train.reset_epochs must be at most 5, the epochs of the longest level, got 6; set fewer",
         ),
         ({"train.beta": 2.0}, "beta has no effect with parameterization = 'plain', got 2.0; leave it out"),
         ({"train.reset_epochs": 3}, "reset_epochs has no effect with parameterization = 'plain', got 3"),

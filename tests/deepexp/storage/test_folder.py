@@ -103,7 +103,7 @@ def test_reduce_takes_no_signs_of_another_network(made, capsys):
     read = bit_files.load(path)
     del read["classifier.weight"]
     bit_files.save(read, path)
-    _fails(capsys, arguments("reduce"), f"'{path}' must have the same layers and shapes as the masks of its run")
+    _fails(capsys, arguments("reduce"), f"'{path}' must have the same layers and shapes as the masks of its")
 
 
 @pytest.mark.parametrize("name", ["weights/01", "masks/01"])
