@@ -22,7 +22,7 @@ class Section(BaseModel):
 
 
 class LevelPolicy(Section):
-    """The origin of each part of the training state from which a level starts.
+    """Where each part of the training state comes from when a level starts.
 
     An origin is 'keep' (the state at the end of the previous level), 'initial' (the initial state), 'rewind'
     (the state at the rewind point) or, for weights only, 'donor' (the state that the run `Config.donor` has

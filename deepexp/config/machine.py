@@ -21,8 +21,8 @@ class Machine(Section):
     stack : tuple of int
         The seeds whose runs train together as one stacked network. With (), this run trains by itself.
     processes : int
-        The number of processes that share every batch. During training, each process computes the batch
-        normalisation from its own images only.
+        The number of processes that share every batch. During training, batch normalisation in a process
+        uses the statistics of that process's images only.
     threads : int
         The number of threads in each process. It is limited to 1024, more than any machine has cores, because
         a mistyped number could start so many threads that the process dies.
@@ -31,9 +31,9 @@ class Machine(Section):
     compile : bool
         Whether to compile the network; on 'cuda' it is compiled into CUDA graphs.
     precision : {'float32', 'tf32', 'bf16'}
-        How matrix products and convolutions are computed. 'float32' computes them in float32. 'tf32' also
-        does, but with the mantissas of the factors rounded to 10 bits; it needs 'cuda'. 'bf16' uses torch's
-        autocast to bfloat16. Weights, momentum, scores and gradient masks are float32 in every case.
+        How matrix products and convolutions are computed. 'float32' computes them in float32. 'tf32' rounds
+        the mantissas of the factors to 10 bits and then computes in float32. It needs 'cuda'. 'bf16' uses
+        torch's autocast to bfloat16. Weights, momentum, scores and gradient masks are always float32.
     """
 
     device: Literal["cpu", "cuda"] = "cpu"

@@ -108,7 +108,7 @@ class Pruning(Section):
 
 
 class Perturbation(Section):
-    """The signs of some living weights, chosen at random, that flip at the start of one level.
+    """A flip of the signs of randomly chosen living weights, at the start of one level.
 
     Attributes
     ----------

@@ -37,8 +37,8 @@ class Data(Section):
     limit : int, optional
         The maximum number of images to train on. The seed chooses them. By default, all images are used.
     classes : int, optional
-        The number of classes to use, for tinyimagenet and imagenet only. The first classes by name are used.
-        By default, all classes are used.
+        For tinyimagenet and imagenet, the number of classes to use, taken in the order of their names. By
+        default, all classes are used.
     side : int, optional
         The height and width in pixels to which images are averaged down. Each pixel becomes the mean of a
         square block of original pixels, so `side` must divide the original side. Not allowed for imagenet.
@@ -52,8 +52,8 @@ class Data(Section):
         `size` x `size` pixels. By default, the whole image is resized to `size`, without a crop. Not allowed
         for imagenet, whose test images are always cropped to their centre.
     crop_padding : int
-        The number of pixels added on every side before a random crop to the size before padding. Protocols
-        state the padding for images of the original size, and `build` scales it if `side` is set.
+        The number of pixels by which an image is padded on every side before it is randomly cropped to its
+        own size. Protocols state the padding for published images, and `build` scales it to `side`.
     padding_mode : {'zero', 'reflect'}
         What the added pixels show: zeros, or a reflection of the image.
     flip : {'none', 'random', 'alternating'}
@@ -154,8 +154,8 @@ class Train(Section):
         How the weights theta of convolutions and linear layers are trained. 'plain' trains theta itself.
         'sign-in' trains the factors of theta = m u (see `deepexp.training.sign_in`).
     beta : float
-        With 'sign-in', the value of m^2 - u^2 at the start of every level and after every reset. It lies
-        between 1e-6 and 1e6.
+        With 'sign-in', the value of m^2 - u^2 at the start of every level and after every reset. It must
+        lie between 1e-6 and 1e6.
     reset_epochs : int
         With 'sign-in', the number of epochs from one reset to the next, which must not exceed the length of
         the longest level. With 0, the factors are reset only at the start of each level.
@@ -191,16 +191,16 @@ class Train(Section):
         The learning rate at which a warm-up or a triangular schedule starts, as a fraction of `lr`. By
         default, a warm-up of W steps (or epochs) starts at 1 / W, and a triangular schedule starts at 0.
     warmup : {'none', 'first', 'every', 'before'}
-        When the learning rate warms up, which means that it rises linearly. 'first' is in the first epochs of
-        level 0, 'every' in the first epochs of every level, and 'before' in additional epochs before those of
-        level 0.
+        When the warm-up, a linear rise of the learning rate, takes place: in the first epochs of level 0
+        ('first'), in the first epochs of every level ('every'), or in additional epochs before those of
+        level 0 ('before').
     warmup_epochs : float
         The length of the warm-up in epochs.
     evaluate : {'level', 'epoch'}
         Whether the test set is evaluated after each level or after each epoch.
     signs : {'level', 'first', 'epoch'}
-        When the signs are recorded. 'level' is after each level only. 'first' is also after each epoch of
-        level 0, and 'epoch' also after each epoch of every level.
+        When the signs are recorded: only after each level ('level'), also after each epoch of level 0
+        ('first'), or also after each epoch of every level ('epoch').
     """
 
     epochs: int = Field(60, ge=1, le=1_000_000)
