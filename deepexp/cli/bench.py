@@ -16,11 +16,11 @@ def bench_options(bench: argparse.ArgumentParser) -> None:
     bench.add_argument(
         "--images",
         type=command_line.integer,
-        help="images for each loop (default: 5000; on a GPU, until time runs out)",
+        help="number of images for each loop (default: 5000 on a CPU, no limit on a GPU)",
     )
     bench.add_argument("--batch", type=command_line.integer, default=128)
     bench.add_argument(
-        "--seconds", type=float, default=45.0, help="stop after this many seconds, even if images are left"
+        "--seconds", type=float, default=45.0, help="time limit in seconds, even if images are left"
     )
     bench.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     bench.add_argument("--precision", default="float32", choices=["float32", "tf32", "bf16"])
@@ -28,7 +28,7 @@ def bench_options(bench: argparse.ArgumentParser) -> None:
     bench.add_argument(
         "--compile",
         action="store_true",
-        help="also measure compiled loops (a minute each); on a GPU they are always measured",
+        help="also measure compiled loops, a minute each (always measured on a GPU)",
     )
     bench.add_argument(
         "--into",
@@ -39,7 +39,7 @@ def bench_options(bench: argparse.ArgumentParser) -> None:
 
 
 def run_bench(options: argparse.Namespace) -> None:
-    """Measure this machine's training speed and print the tables; with --into, also write them there."""
+    """Measure this machine's training speed and print the tables; with --into, also write them to a file."""
     from deepexp.benchmark import loops, report
 
     mark = "deepexp benchmark"
@@ -68,7 +68,7 @@ def run_gpu_check(options: argparse.Namespace) -> None:
     import torch
 
     if not torch.cuda.is_available():
-        raise ValueError("gpu-check needs a CUDA device, but torch finds none; run it on a machine with one")
+        raise ValueError("gpu-check needs a CUDA device, but torch finds none; run it where there is one")
     from deepexp import gpu_check
 
     failed, count = [], 0

@@ -11,7 +11,7 @@ RUNS = Path("runs")
 
 
 def settings_of(texts: Sequence[str], option: str, example: str) -> dict[str, Any]:
-    """Read KEY=VALUE texts as settings; a value that is not valid TOML is kept as a string."""
+    """Parse the KEY=VALUE strings in `texts` as settings; a value that is not valid TOML stays a string."""
     settings = {}
     for text in texts:
         key, equals, value = text.partition("=")

@@ -19,7 +19,7 @@ def run_data(options: argparse.Namespace) -> None:
     if options.url and not (options.action == "fetch" and catalogue.SOURCES[options.dataset].url):
         raise ValueError(
             f"--url names an archive to download, but `data {options.action} {options.dataset}` downloads "
-            "none; leave it out"
+            "none; leave out --url"
         )
     if options.action == "fetch":
         print(download.fetch(options.dataset, url=options.url, progress=not options.quiet))

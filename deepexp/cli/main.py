@@ -20,7 +20,7 @@ from deepexp.cli.reduce import run_reduce
 from deepexp.cli.train import run_train, train_options
 from signflow import command_line
 
-TORCHRUN_GRACE = 5.0  # seconds within which torchrun stops the other processes once one has failed
+TORCHRUN_GRACE = 5.0  # once a process has failed, torchrun stops the others within this number of seconds
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,11 +29,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _follow(arguments: list[str] | None) -> int:
-    """Run `deepexp` silently, in a process whose rank is not 0; only rank 0 prints.
+    """Run `deepexp` without output, in a process whose rank is not 0.
 
-    If this process fails, it waits for `TORCHRUN_GRACE` seconds. If rank 0 has failed as well, rank 0 prints
-    the error, and torchrun stops this process during the wait. If this process still runs after the wait,
-    rank 0 has not failed, so this process prints its own error.
+    Only rank 0 prints. If this process fails, it waits for `TORCHRUN_GRACE` seconds. If rank 0 has failed as
+    well, rank 0 prints the error, and torchrun stops this process during the wait. If this process is still
+    running after the wait, rank 0 has not failed, so this process prints its own error.
     """
     with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()):
         try:
@@ -75,12 +75,12 @@ def _parser() -> argparse.ArgumentParser:
     run = add("run", run_recipe, "train all runs of a recipe, one after another or on a cluster")
     reduce = add("reduce", run_reduce, "gather a recipe's runs into one result file")
     recipe_options(plan, run, reduce)
-    status = add("status", run_status, "list all runs: level, accuracy, time left")
+    status = add("status", run_status, "list all runs, with level, accuracy and time left")
     status.add_argument("runs", type=command_line.path, nargs="?", default=RUNS, metavar="DIR")
     export = add(
         "export",
         run_export,
-        "write a level as a plain state dict, and as one with torch.nn.utils.prune masks",
+        "write a level as a plain state dict, and as a state dict with torch.nn.utils.prune masks",
     )
     export.add_argument("folder", type=command_line.path, metavar="RUN")
     export.add_argument("--level", type=command_line.integer, required=True)

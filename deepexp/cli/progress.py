@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def train_together(configs: Sequence[Config], folders: Sequence[Path], quiet: bool, scalars: bool) -> None:
-    """Train one run, or all runs of a stack, and show their progress."""
+    """Train a single run or all runs of a stack, and show the progress."""
     from deepexp.schedule.execute import trained
 
     with _progress(configs, folders, quiet) as (tell, show):
@@ -75,7 +75,7 @@ def _scalars(events: Iterator[tuple[int, Any]], folder: Path, config: Config) ->
         raise ValueError(
             "--tensorboard needs the package tensorboard; run pip install 'signflow[tensorboard]'"
         ) from None
-    writer = None  # created at the first event: only then is it certain that the run has locked its folder
+    writer = None  # created at the first event, when the run has certainly locked its folder
     for number, event in events:
         writer = writer or SummaryWriter(str(folder / "tensorboard"))
         if event.report is not None:

@@ -25,12 +25,12 @@ def recipe_options(
     for sub in (plan, run, reduce):
         sub.add_argument("recipe", metavar="RECIPE")
         sub.add_argument(
-            "--profile", help="smoke, short or full (default: the recipe's first, which is its smallest)"
+            "--profile", help="smoke, short or full (default: the recipe's first and smallest profile)"
         )
         sub.add_argument(
-            "--seed", type=command_line.integer, nargs="+", help="the seeds (default: the profile's)"
+            "--seed", type=command_line.integer, nargs="+", help="the seeds (default: from the profile)"
         )
-        sub.add_argument("--panel", nargs="+", metavar="PANEL", help="the panels (default: the profile's)")
+        sub.add_argument("--panel", nargs="+", metavar="PANEL", help="the panels (default: from the profile)")
         sub.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
         sub.add_argument("--stack", action="store_true", help="train an arm's seeds as one stacked network")
         sub.add_argument(
@@ -57,7 +57,7 @@ def recipe_options(
         "--most-hours",
         type=float,
         metavar="HOURS",
-        help="refuse a plan that takes longer (`make deep` sets 1, unless YES=1)",
+        help="refuse a plan that takes longer than this (`make deep` sets 1, unless YES=1)",
     )
     run.add_argument("--only", nargs="+", metavar="RUN_ID", help="train only these runs of the recipe")
     where = run.add_mutually_exclusive_group()
@@ -75,7 +75,7 @@ def recipe_options(
         dest="result",
         type=command_line.path,
         metavar="FILE",
-        help="decide again from an earlier result file instead of the runs",
+        help="start from an earlier result file instead of the runs",
     )
     reduce.add_argument(
         "--without-starved",
@@ -94,7 +94,7 @@ def run_recipes(_: argparse.Namespace) -> None:
 
 
 def planned_runs(options: argparse.Namespace) -> list[PlannedRun]:
-    """Return the runs of a recipe that the options select; without a profile, take the recipe's first one."""
+    """Return the runs of a recipe that `options` select; set the default profile in `options`."""
     from deepexp.recipes.plan import runs
     from deepexp.recipes.recipe import load
 
@@ -163,7 +163,7 @@ def _check_hours(options: argparse.Namespace, seconds: float) -> None:
 
 
 def _same(options: argparse.Namespace, train: bool = False) -> list[str]:
-    """Return the command that trains or reduces what the options of another command select."""
+    """Return the words of the command that trains or reduces the runs that `options` select."""
     words = ["run" if train else "reduce", options.recipe, "--profile", options.profile]
     for name in ("seed", "panel", "set"):
         if values := getattr(options, name):
@@ -216,7 +216,7 @@ def _train(options: argparse.Namespace) -> None:
             print(progress.news(run, units.unfinished(runs, options.runs), options.runs), flush=True)
 
     if "WORLD_SIZE" in os.environ or (len(todo) == 1 and options.scheduler is None):
-        # `execute` is not used: an error must end this process, so that torchrun stops the others.
+        # `execute` is not used here, since an error must end this process for torchrun to stop the others.
         for unit in todo:
             here(unit)
             for run in unit:
@@ -233,13 +233,13 @@ def _train(options: argparse.Namespace) -> None:
             )
     if failed:
         (first, error), count = next(iter(failed.items())), sum(map(len, todo))
-        # The error of a stack begins with the id of the run that diverged.
+        # The error message of a stack begins with the run_id of the run that diverged.
         why = str(error).removeprefix(f"{first}: ")
         raise Failure(f"{len(failed)} of {count} runs failed, starting with {first}: {why}")
 
 
 def _submit(todo: Sequence[Sequence[PlannedRun]], options: argparse.Namespace) -> None:
-    """Submit the runs to SLURM, and print their job numbers."""
+    """Submit the runs to SLURM, and print the job number of each."""
     from deepexp.schedule import slurm
 
     parameters = settings_of(options.slurm, "--slurm", "timeout_min=600")
@@ -248,7 +248,7 @@ def _submit(todo: Sequence[Sequence[PlannedRun]], options: argparse.Namespace) -
 
 
 def _chosen(options: argparse.Namespace, runs: Sequence[PlannedRun], name: str) -> set[str]:
-    """Return the run_ids to train: those that --only names, or else all run_ids of the recipe."""
+    """Return the run_ids that --only names, or all run_ids of the recipe if it is not given."""
     known = {run.config.run_id for run in runs}
     if unknown := set(options.only or ()) - known:
         raise ValueError(f"--only must name runs of the recipe {name}, got {', '.join(sorted(unknown))}")

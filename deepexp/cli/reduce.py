@@ -39,7 +39,7 @@ def run_reduce(options: argparse.Namespace) -> None:
 
 
 def _say_what_it_holds(tables: dict[str, xr.Dataset], made_of: dict[str, Any]) -> None:
-    """Print what is missing or starves, and the verdicts."""
+    """Print which runs are missing, which layers starve, and the verdicts."""
     from deepexp.analysis import starvation
 
     missing = json.loads(tables["levels"].attrs["missing"])
@@ -52,8 +52,8 @@ def _say_what_it_holds(tables: dict[str, xr.Dataset], made_of: dict[str, Any]) -
         _print_verdicts(tables["verdicts"])
         if added := made_of.get("added_seeds"):
             print(
-                f"seeds added to the profile's: {' '.join(map(str, added))}; if a verdict was the reason "
-                "for this, the intervals are overconfident (optional stopping); fix the seeds before the "
+                f"seeds that are not in the profile: {' '.join(map(str, added))}; if they were added because "
+                "of a verdict, the intervals are too narrow (optional stopping); choose the seeds before the "
                 "first verdict"
             )
 

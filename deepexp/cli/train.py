@@ -1,4 +1,4 @@
-"""`deepexp train`: train one run, or several seeds as a stack."""
+"""`deepexp train`: train a single run, or the runs of several seeds as a stack."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 def train_options(train: argparse.ArgumentParser) -> None:
     """Add the options of `deepexp train`: data, network, algorithm, protocol and any other setting."""
     train.add_argument("--dataset", default="digits", help="digits (default), cifar10, tinyimagenet, ...")
-    train.add_argument("--model", help="resnet18, ... (default: the protocol's, else resnet8)")
+    train.add_argument("--model", help="resnet18, ... (default: as in the protocol, else resnet8)")
     train.add_argument("--algorithm", default="lrr", help="imp, wr, lrr (default), or another level policy")
-    train.add_argument("--protocol", default="signflow", metavar="NAME", help="the protocol of the settings")
+    train.add_argument("--protocol", default="signflow", metavar="NAME", help="the protocol to follow")
     train.add_argument(
         "--profile", default="full", help="the size of the run: smoke, short or full (default)"
     )
@@ -34,13 +34,13 @@ def train_options(train: argparse.ArgumentParser) -> None:
         "--epochs",
         type=command_line.integer,
         metavar="E",
-        help="epochs per level; the schedule is scaled to fit",
+        help="epochs per level; the schedule is rescaled to fit",
     )
     train.add_argument(
         "--seed",
         type=command_line.integer,
         nargs="+",
-        help="the seeds (default: 0); several train together as one stacked network",
+        help="the seeds (default: 0); several seeds train together as one stacked network",
     )
     train.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     train.add_argument(
@@ -55,7 +55,7 @@ def train_options(train: argparse.ArgumentParser) -> None:
         "--out",
         type=command_line.path,
         metavar="DIR",
-        help="the folder of the run (default: runs/RUN_ID); with several seeds, the folder of the runs",
+        help="the folder of the run (default: runs/RUN_ID); for several seeds, the folder of their runs",
     )
     train.add_argument("--tensorboard", action="store_true", help="also write scalars for TensorBoard")
     train.add_argument("--dry-run", action="store_true", help="print the plan and its cost without training")
@@ -65,7 +65,7 @@ def train_options(train: argparse.ArgumentParser) -> None:
 
 
 def _configs(options: argparse.Namespace) -> list[Config]:
-    """Return the configuration for each seed."""
+    """Return the configurations of the seeds that `options` name."""
     from deepexp.config.build import build
 
     settings: dict[str, Any] = {
@@ -102,7 +102,7 @@ def _configs(options: argparse.Namespace) -> list[Config]:
 
 
 def run_train(options: argparse.Namespace) -> None:
-    """Train one run, or several seeds as a stack; with --dry-run, only print the plan."""
+    """Train a run or a stack; with --dry-run or --print-config, only print the plan or the settings."""
     configs = _configs(options)
     if options.print_config:
         _print_config(configs)
@@ -111,7 +111,9 @@ def run_train(options: argparse.Namespace) -> None:
         _print_plan(configs)
         return
     if options.tensorboard and len(configs) > 1:
-        raise ValueError(f"--tensorboard needs a single seed, got {len(configs)}; pass one, or leave it out")
+        raise ValueError(
+            f"--tensorboard needs a single seed, got {len(configs)}; pass one, or leave out --tensorboard"
+        )
     folders = [(options.out or RUNS) / config.run_id for config in configs]
     if options.out is not None and len(configs) == 1:
         folders = [options.out]
@@ -125,7 +127,7 @@ def _print_config(configs: Sequence[Config]) -> None:
     from deepexp.config.build import to_toml
 
     if len(configs) > 1:
-        raise ValueError(f"--print-config needs a single seed, got {len(configs)}; pass one")
+        raise ValueError(f"--print-config needs a single seed, got {len(configs)}; pass one seed")
     print(to_toml(configs[0]), end="")
 
 

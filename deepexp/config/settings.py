@@ -111,7 +111,7 @@ class Config(Section):
             )
         if self.train.cycles == "cumulative" and self.policy.schedule == "rewind":
             raise ValueError(
-                "train.cycles = 'cumulative' needs policy.schedule = 'start', because every cycle is complete, "
+                "train.cycles = 'cumulative' needs policy.schedule = 'start', because every cycle is whole, "
                 "got 'rewind'; choose another algorithm"
             )
         if self.perturbation.fraction and self.perturbation.level > self.pruning.levels:

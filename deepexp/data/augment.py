@@ -10,16 +10,16 @@ from deepexp.config.sections import Data
 
 
 def augment(x: Tensor, index: Tensor, shifts: Tensor, flips: Tensor, config: Data) -> Tensor:
-    """Return images `index` of `x`, padded, cropped and flipped.
+    """Pad, crop and flip the images of `x` at the positions `index`, and return them.
 
     Parameters
     ----------
     x : Tensor (n, H, W, C)
         All images.
     index : Tensor (B,)
-        The numbers of the images to return.
+        The positions of the images to return.
     shifts : Tensor (B, 2)
-        First row and column of each crop in the padded image, from 0 to twice the padding.
+        The first row and column of each crop in the padded image, from 0 to twice the padding.
     flips : Tensor (B,)
         Whether to mirror each image from left to right.
     config : Data
@@ -38,7 +38,7 @@ def augment(x: Tensor, index: Tensor, shifts: Tensor, flips: Tensor, config: Dat
     outside = ((rows < 0) | (rows >= height))[:, :, None] | ((columns < 0) | (columns >= width))[:, None, :]
     if config.padding_mode == "reflect":
         rows, columns = _reflect(rows, height), _reflect(columns, width)
-    # One gather pads, crops and flips; a padded copy of the data set would take more memory and another pass.
+    # This indexing pads, crops and flips at once. A padded copy of `x` would cost memory and another pass.
     picked = x[
         index[:, None, None], rows.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None]
     ]
@@ -53,14 +53,14 @@ def resample(x: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Tensor:
     Parameters
     ----------
     x : Tensor (B, H, W, C)
-        Images, 0 to 255.
+        The images, with values from 0 to 255.
     boxes : Tensor (B, 4)
-        Left, top, width and height in pixels.
+        The left edge, top edge, width and height of each box in pixels.
     flips : Tensor (B,)
         Whether to mirror each image from left to right.
     size : int
-        Side of the result in pixels. No box may have a longer side, since each pixel of the result is
-        interpolated from only four pixels.
+        The height and width of the result in pixels. No box may be wider or higher than this, since each
+        pixel of the result is interpolated from only four pixels.
 
     Returns
     -------

@@ -9,11 +9,11 @@ WHITE = 255  # the largest value of an original pixel
 
 
 def averaged(x: Tensor, side: int) -> Tensor:
-    """Average images down to `side` x `side` pixels, each the mean of a square block of pixels.
+    """Reduce images to `side` x `side` pixels, each of which is the sum over a square block of pixels.
 
-    ImageNet has been reduced to 64, 32 and 16 pixels in the same way [1]_, but with means rounded to whole
-    values. Here the sums over the blocks are returned, so that nothing is rounded before
-    `Dataset.normalise` divides them by their largest possible value, `WHITE` times the pixels in a block.
+    ImageNet has been reduced to 64, 32 and 16 pixels in the same way [1]_, but with the means over the blocks
+    rounded to integers. The sums need no rounding. `Dataset.normalise` turns them into means when it divides
+    them by their largest possible value, which is `WHITE` times the number of pixels in a block.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def averaged(x: Tensor, side: int) -> Tensor:
     Returns
     -------
     Tensor (n, side, side, C) of int32
-        The sums, which take no more memory than `x`; or `x` itself if `side` is H.
+        The sums, which take no more memory than `x`. If `side` is H, `x` itself is returned.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Make batches of images on the data set's device: with augmentation to train, without it to test."""
+"""Make batches of images on the data set's device, augmented for training and unchanged for testing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deepexp.data.dataset import Dataset, Files, Images
 from deepexp.data.jpeg import DecodeJob
 from deepexp.distributed import ALONE, ProcessGroup
 
-_PIXELS = 1 << 24  # the most pixels per channel in a test batch
+_PIXELS = 1 << 24  # the largest number of pixels per channel in a test batch
 
 
 def training_batches(
@@ -28,33 +28,34 @@ def training_batches(
     first: int = 0,
     group: ProcessGroup = ALONE,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield an epoch's training batches.
+    """Yield the training batches of an epoch.
 
-    The seed, the level and the epoch determine the order of the images and, together with an image's index,
-    how the image is cropped and flipped. Neither depends on the batch size, the number of processes, the
-    batch at which the epoch resumes, or any other random number that the process draws.
+    The seed, the level and the epoch determine the order of the images. Together with an image's index, they
+    also determine how the image is cropped and flipped. Neither the order nor the augmentation depends on the
+    batch size, the number of processes, the batch at which the epoch resumes, or any other random number that
+    the process draws.
 
     Parameters
     ----------
     dataset : Dataset
         The data set whose training images are used.
     config : Data
-        How to augment them.
+        How to augment the images.
     train : Train
         `batch_size` and `drop_last` are used.
     seed, level, epoch : int
-        The numbers that determine the order and the augmentation.
+        The seed of the run, the level, and the epoch within the level.
     first : int
         The number of the first batch to yield.
     group : ProcessGroup
-        The processes that share each batch; each process gets its own part.
+        The processes that share each batch. Each process gets its own share.
 
     Yields
     ------
     x : Tensor (B, C, H, W) of float32
-        Augmented and normalised images.
+        The augmented and normalised images.
     y : Tensor (B,) of int64
-        Their classes.
+        The classes of the images.
     """
     images, count = dataset.train, len(dataset.train)
     generator = torch.Generator().manual_seed(stream(seed, "epoch", level, epoch))
@@ -89,11 +90,11 @@ def training_batches(
 
 
 def in_order(dataset: Dataset, images: Images | Files, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield batches of images in their given order, prepared for testing.
+    """Yield batches of images in the given order, prepared for testing.
 
     Images from files are cropped to their centres. Images in memory are used whole, and are resized if
-    `data.size` is set. If `data.test_size` is set, they are instead resized to that size and cropped to their
-    centres.
+    `data.size` is set. If `data.test_size` is set, images in memory are resized to `data.test_size` and then
+    cropped to their centres.
 
     Parameters
     ----------
@@ -102,14 +103,14 @@ def in_order(dataset: Dataset, images: Images | Files, size: int) -> Iterator[tu
     images : Images or Files
         The images to yield.
     size : int
-        The largest number of images in a batch; a batch of large images has fewer.
+        The largest number of images in a batch. Batches of large images have fewer.
 
     Yields
     ------
     x : Tensor (B, C, H, W) of float32
-        Normalised images.
+        The normalised images.
     y : Tensor (B,) of int64
-        Their classes.
+        The classes of the images.
     """
     height, width, _ = dataset.shape
     side = dataset.test_size or height
@@ -136,13 +137,13 @@ def _job(images: Files, index: Tensor, draws: Tensor | None, flips: Tensor) -> D
 
 
 def _decoded(jobs: Iterable[DecodeJob], images: Files, size: int) -> Iterator[Tensor]:
-    """Yield the images of each job (B, size, size, 3) on the device of `images`."""
+    """Yield the decoded images (B, size, size, 3) of each job, on the device of `images`."""
     for pixels in jpeg.decoded(jobs, size, pinned=images.y.device.type == "cuda"):
         yield _on(pixels, images)
 
 
 def _on(tensor: Tensor, images: Files) -> Tensor:
-    """Copy `tensor` to the device of `images`, without waiting until the copy is complete."""
+    """Copy `tensor` to the device of `images`, without waiting for the copy to finish."""
     device = images.y.device
     if device.type == "cuda" and not tensor.is_pinned():
         tensor = tensor.pin_memory()
@@ -155,7 +156,7 @@ def steps_per_epoch(count: int, train: Train) -> int:
     Parameters
     ----------
     count : int
-        Number of training images.
+        The number of training images.
     train : Train
         `batch_size` and `drop_last` are used.
 

@@ -2,8 +2,8 @@
 
 CIFAR-10 and CIFAR-100 (Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009) are read
 from the official python batches in the folder named by the environment variable SIGNFLOW_DATA, or else in the
-user's cache. `digits` has scikit-learn's 1,797 images of 8x8 pixels (Alpaydin & Kaynak, UCI, 1998), which
-need no download. Tiny ImageNet and ImageNet are folders of JPEG files, which `image_folder` reads.
+user's cache. `digits` consists of 1,797 images of 8x8 pixels (Alpaydin & Kaynak, UCI, 1998), which come with
+scikit-learn. Tiny ImageNet and ImageNet are folders of JPEG files, which `image_folder` reads.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ class Source:
     Attributes
     ----------
     folder : str
-        The data set's folder, within the folder of all data sets.
+        The name of the data set's folder, which is in the folder of all data sets.
     parts : tuple of str
-        The data set's files or folders; the last one is the test set.
+        The names of the data set's files or folders. The last of them is the test set.
     labels : tuple of bytes
-        The keys under which a file stores labels; the labels of the last one are the classes to learn.
+        The keys under which a file stores labels. The labels under the last key are the classes to learn.
     classes : int
-        Number of classes.
+        The number of classes.
     shape : tuple of int
-        Height, width and channels of an image.
+        The height, width and number of channels of an image.
     variants : dict of tuples
-        For each known copy, by name: the SHA-1 of every part as `read_parts` returns it.
+        The known copies, by name. For each copy, the tuple has the SHA-1 of every array from `read_parts`.
     url, md5 : str
-        The address and the checksum of the archive; empty if there is nothing to download.
+        The address and the MD5 checksum of the archive. They are empty if there is nothing to download.
     images : tuple of int
-        Numbers of training and test images if the parts are folders of JPEG files, else (0, 0).
+        The numbers of training and test images if the parts are folders of JPEG files, else (0, 0).
     """
 
     folder: str
@@ -66,11 +66,11 @@ def _shape(name: DatasetName, channels: int = 3) -> tuple[int, int, int]:
     return SIDES[name], SIDES[name], channels
 
 
-# The archives' MD5 sums: https://www.cs.toronto.edu/~kriz/cifar.html. The SHA-1 sums of the official arrays
-# are those of the official binary version, as Apache MXNet publishes them
+# The MD5 sums of the archives are from https://www.cs.toronto.edu/~kriz/cifar.html. The SHA-1 sums of the
+# official arrays are the sums of the official binary version, as published by Apache MXNet
 # (python/mxnet/gluon/data/vision/datasets.py). 'approximate-test-20' is a copy in which 20 test images
-# (19 ships, 1 horse) have the right labels but approximate pixels. Everything else in it is official, so a
-# test accuracy differs by at most 0.2 percentage points.
+# (19 ships, 1 horse) have the right labels but approximate pixels. All other images in it are official, so
+# the test accuracies on the two copies differ by at most 0.2 percentage points.
 _CIFAR10_TRAIN = (
     "aadd24acce27caa71bf4b10992e9e7b2d74c2540",
     "c0ba65cce70568cd57b4e03e9ac8d2a5367c1795",
@@ -121,7 +121,7 @@ SOURCES = {
     "imagenet": Source(
         "imagenet", ("train", "val"), (), 1000, _shape("imagenet"), {}, images=(1_281_167, 50_000)
     ),
-    # scikit-learn has included the test part of UCI's optdigits, unchanged, since its first release.
+    # scikit-learn's file is the test set of UCI's optdigits. It has not changed since the first release.
     "digits": Source(
         "",
         ("digits",),
@@ -139,7 +139,7 @@ def folder() -> Path:
     Returns
     -------
     Path
-        The folder named by SIGNFLOW_DATA, or else one in the user's cache.
+        The folder named by SIGNFLOW_DATA, or else a folder in the user's cache.
     """
     if os.environ.get("SIGNFLOW_DATA"):
         return Path(os.environ["SIGNFLOW_DATA"]).expanduser()
@@ -193,9 +193,9 @@ def check_files(name: str) -> None:
 
 
 def read_parts(name: str) -> list[np.ndarray]:
-    """Read each part as uint8 rows, one row per image.
+    """Read each part of a data set as a uint8 array that has one row for each image.
 
-    As in the official binary version, a row has the labels, then the pixels channel by channel.
+    As in the official binary version, a row has the labels first, and then the pixels channel by channel.
     """
     source = SOURCES[name]
     if name == "digits":

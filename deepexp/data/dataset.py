@@ -1,4 +1,4 @@
-"""Load data sets for training: verify them, divide them, and move them to the device.
+"""Load data sets for training: verify them, split them, and move them to the device.
 
 Images are kept in the device's memory, except those of `imagenet`, which stay in files and are decoded as
 needed. `digits` has no test set of its own, so every fifth image is used as a test image.
@@ -29,7 +29,7 @@ class Images:
     Attributes
     ----------
     x : Tensor (n, H, W, C) of uint8 or int32
-        The pixels, from 0 to 255 if they have not been averaged (see `averaged`).
+        The pixels, from 0 to 255, or sums over blocks of pixels if the images were reduced by `averaged`.
     y : Tensor (n,) of int64
         The classes.
     """
@@ -42,7 +42,7 @@ class Images:
         return len(self.y)
 
     def __getitem__(self, index: Any) -> Images:
-        """Return the images at `index`: a slice, or a tensor of integers or of bools."""
+        """Return the images at `index`, which is a slice or a tensor of integers or booleans."""
         return Images(self.x[index], self.y[index])
 
     def to(self, device: str) -> Images:
@@ -57,7 +57,7 @@ class Files:
     Attributes
     ----------
     paths : sequence of str
-        One file for each image.
+        The path of each image's file.
     y : Tensor (n,) of int64
         The classes, on the training device.
     """
@@ -70,7 +70,7 @@ class Files:
         return len(self.y)
 
     def __getitem__(self, index: Tensor) -> Files:
-        """Return the images with these numbers."""
+        """Return the images at the positions `index`."""
         return Files([self.paths[i] for i in index.tolist()], self.y[index.to(self.y.device)])
 
     def to(self, device: str) -> Files:
@@ -80,27 +80,28 @@ class Files:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images for training, validation and testing, and what is needed to feed them to a network.
+    """Images for training, validation and testing, and the constants that prepare them for a network.
 
     Attributes
     ----------
     variant : str
-        The name of the copy, as returned by `catalogue.verify` or given by `Listing.variant`.
+        The name of the copy, from `catalogue.verify` or `Listing.variant`.
     digest : str
-        SHA-1 of all arrays of the copy, or of the files that are used.
+        The SHA-1 of all arrays in the copy. For image files, it covers the names, classes and lengths of the
+        files that are used, and for tinyimagenet also their contents.
     classes : int
-        Number of classes.
+        The number of classes.
     shape : tuple of int
-        Height, width and channels of the network's input.
+        The height, width and number of channels of the network's input.
     train, validation, test : Images or Files
         The images.
     mean, deviation : Tensor (C,)
-        Mean and standard deviation of each channel over the training images, with pixels scaled to [0, 1];
-        for ImageNet, the usual constants.
+        The mean and standard deviation of each channel over the training images, with pixels scaled to
+        [0, 1]. For ImageNet, these are the usual constants.
     normalised_by : str
-        The images from which `mean` and `deviation` are computed, as text.
+        A description of the images from which `mean` and `deviation` were computed.
     test_size : int, optional
-        The side to which a test image is resized before it is cropped to its centre.
+        The height and width to which a test image is resized before it is cropped to its centre.
     white : int
         The largest value that a pixel can have.
     """
@@ -119,11 +120,14 @@ class Dataset:
     white: int = WHITE
 
     def normalise(self, x: Tensor) -> Tensor:
-        """Turn images (B, H, W, C) of 0 to `white` into normalised float32 (B, C, H, W), channels last."""
+        """Turn images (B, H, W, C) with values from 0 to `white` into normalised float32 (B, C, H, W).
+
+        The result is in channels_last layout.
+        """
         return ((x.float() / self.white - self.mean) / self.deviation).permute(0, 3, 1, 2)
 
 
-# Mean and deviation of ImageNet's training images at 224 pixels: the usual constants of public code.
+# The mean and deviation of ImageNet's training images at 224 pixels, as public code states them.
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -137,7 +141,7 @@ def load(config: Data, seed: int, device: str = "cpu") -> Dataset:
     seed : int
         The seed that chooses the validation images, and the training images if their number is limited.
     device : str
-        The device to which the images are moved, or only their classes if the images stay in files.
+        The device to which the images are moved. If the images stay in files, only their classes are moved.
 
     Returns
     -------
@@ -187,7 +191,7 @@ def _averaged(images: Images | Files, side: int) -> Images:
 
 
 def _verified(config: Data) -> tuple[Images, Images, int, str, str]:
-    """Read and verify arrays; return training and test images, number of classes, variant and digest."""
+    """Read and verify arrays; return the training and test images, number of classes, variant and digest."""
     source = SOURCES[config.dataset]
     parts = catalogue.read_parts(config.dataset)
     sums = catalogue.sums(parts)
@@ -203,14 +207,14 @@ def _verified(config: Data) -> tuple[Images, Images, int, str, str]:
 
 
 def _listed(config: Data) -> tuple[Files, Files, int, str, str]:
-    """List image files, and return what `_verified` does; the digest covers the files' names and lengths."""
+    """List image files, and return the same values as `_verified`, without opening an image file."""
     found = image_folder.listing(config.dataset, config.classes)
     train, test = (Files(part.paths, torch.from_numpy(part.y)) for part in (found.train, found.test))
     return train, test, len(found.classes), found.variant, found.digest
 
 
 def _resident(parts: Sequence[Images | Files], size: int, digest: str) -> tuple[list[Images], str]:
-    """Decode image files into memory; return the images and a digest that also covers the files' contents."""
+    """Decode image files into memory; return the images, and a digest that includes the file contents."""
     decoded, sums = [], hashlib.sha1(digest.encode())
     for part in parts:
         assert isinstance(part, Files)
@@ -221,7 +225,7 @@ def _resident(parts: Sequence[Images | Files], size: int, digest: str) -> tuple[
 
 
 def _divide(images: Images | Files, config: Data, seed: int) -> tuple[Images | Files, Images | Files]:
-    """Divide images into training images, at most `config.limit`, and validation images."""
+    """Split images into at most `config.limit` training images and `config.validation` validation images."""
     if config.validation >= len(images):
         raise ValueError(
             f"data.validation must be less than {len(images):,}, the number of training images, got "
@@ -252,9 +256,9 @@ def _decode(rows: np.ndarray, source: Source, scale: float = 1.0) -> Images:
 
 
 def _moments(x: Tensor, white: int) -> tuple[Tensor, Tensor]:
-    """Return the mean and deviation of every channel of images (n, H, W, C), with `white` scaled to 1.
+    """Return the mean and deviation of each channel of images `x` (n, H, W, C), with `white` scaled to 1.
 
-    They are computed in double precision from the counts of the pixel values, without a float copy of x.
+    Both are computed in double precision from the counts of the pixel values, without a float copy of `x`.
     """
     values = np.arange(white + 1) / white
     moments = []

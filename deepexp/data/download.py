@@ -16,8 +16,8 @@ from deepexp.data.catalogue import SOURCES, Source, folder
 def fetch(name: str, *, url: str | None = None, progress: bool = True) -> Path:
     """Download and unpack a data set, unless this machine already has it.
 
-    An interrupted transfer resumes where it stopped, a failed request is repeated, and an archive whose MD5
-    is not the published one is deleted.
+    An interrupted transfer resumes where it stopped. A failed request is repeated. An archive whose MD5
+    differs from the published one is deleted.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def fetch(name: str, *, url: str | None = None, progress: bool = True) -> Path:
         return target / source.folder
     if name == "imagenet":
         raise ValueError(
-            "imagenet must be downloaded by hand, since image-net.org requires a registration; put its "
+            "imagenet must be downloaded by hand, since image-net.org requires registration; put its "
             f"train/CLASS/*.JPEG and val/CLASS/*.JPEG into '{target / source.folder}'"
         )
     if not source.url:
@@ -78,7 +78,7 @@ def _is_there(source: Source, target: Path) -> bool:
 
 
 def _check_free(source: Source, target: Path) -> None:
-    """Raise ValueError if the place of a missing data set is taken, for example by an incomplete copy."""
+    """Raise ValueError if the folder of a missing data set is not free, for example if it is incomplete."""
     place = target / source.folder
     if place.is_symlink() or place.is_file() or (place.is_dir() and any(place.iterdir())):
         missing = next(part for part in source.parts if not (place / part).exists())
@@ -98,7 +98,7 @@ def _resuming(progress: bool) -> Callable[[str, str, Any], None]:
 
         part = Path(pooch.path) / f"{Path(url).name}.part"
         have = part.stat().st_size if part.exists() else 0
-        # Some servers send every .gz with 'Content-Encoding: gzip', and requests would unpack it.
+        # Some servers send every .gz file with 'Content-Encoding: gzip', so that requests would unpack it.
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         with requests.get(url, headers=headers, stream=True, timeout=30) as response:
             if response.status_code == 416:  # nothing is left to download
@@ -124,14 +124,14 @@ def _resuming(progress: bool) -> Callable[[str, str, Any], None]:
 
 
 def _unpack(archive: Path, target: Path, source: Source) -> None:
-    """Unpack into a temporary folder, then move the data set, so that its own folder is never incomplete."""
+    """Unpack an archive in a temporary folder, and move the data set into place when it is complete."""
     with tempfile.TemporaryDirectory(dir=target) as aside:
         if archive.suffix == ".zip":
             with zipfile.ZipFile(archive) as packed:
                 packed.extractall(aside)
         else:
             with tarfile.open(archive) as file:
-                # Python before 3.11.4 lacks this filter; only the archive's verified checksum protects it.
+                # Python before 3.11.4 lacks this filter. There, only the archive's checksum gives protection.
                 file.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
                 file.extractall(aside)
         if not _is_there(source, target):  # another process may have unpacked it meanwhile

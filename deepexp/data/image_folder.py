@@ -1,14 +1,14 @@
-"""List the images of Tiny ImageNet and ImageNet, which are folders of JPEG files, and their classes.
+"""List the images and classes of Tiny ImageNet and ImageNet, which are folders of JPEG files.
 
-Both are in the folder named by the environment variable SIGNFLOW_DATA, or else in the user's cache.
+Both data sets are in the folder named by the environment variable SIGNFLOW_DATA, or else in the user's cache.
 
 - Tiny ImageNet-200 (Stanford's course CS231n): tiny-imagenet-200/train/CLASS/images/*.JPEG, and
-  tiny-imagenet-200/val/images/*.JPEG. The latter are not sorted into a folder for each class, so
+  tiny-imagenet-200/val/images/*.JPEG. The images in `val` are not sorted by class; the file
   val/val_annotations.txt lists their classes.
 - ImageNet (Russakovsky et al., IJCV 2015): imagenet/train/CLASS/*.JPEG and imagenet/val/CLASS/*.JPEG.
 
-A subset of either data set works as well if it has the same layout. Classes are numbered in the sorted order
-of their names.
+A subset of either data set also works if it has the same layout. Classes are numbered in the sorted
+order of their names.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ class LabelledFiles:
 
 @dataclass(frozen=True)
 class Listing:
-    """The images in a copy: those of all classes, or only those of the first few.
+    """The images in a copy of a data set, either of all classes or of the first few classes.
 
     Attributes
     ----------
     variant : str
         'complete' if the whole copy has as many classes and images as were published, else 'subset'.
     digest : str
-        SHA-1 of the names, classes and lengths of all listed files.
+        The SHA-1 of the names, classes and lengths of all listed files.
     classes : tuple of str
         The names of the listed classes.
     train, test : LabelledFiles
-        The images; the test images are the published validation images.
+        The training and test images. The test images are the published validation images.
     """
 
     variant: str
@@ -66,7 +66,7 @@ class Listing:
 
 
 def listing(name: str, classes: int | None = None) -> Listing:
-    """List the images in this machine's copy, without opening any.
+    """List the images in this machine's copy of a data set, without opening an image file.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def listing(name: str, classes: int | None = None) -> Listing:
     Raises
     ------
     ValueError
-        If a folder, an annotation or a class is missing.
+        If a folder, an annotation or a class is missing, or if an annotation is wrong.
     """
     source = catalogue.SOURCES[name]
     root = catalogue.folder() / source.folder
@@ -101,7 +101,7 @@ def listing(name: str, classes: int | None = None) -> Listing:
     published = (source.classes, *source.images)
     complete = (len(names), len(train.paths), len(test.paths)) == published
     if classes is not None and classes > len(names):
-        raise ValueError(f"data.classes must be at most {len(names)}, as many as '{root}' has, got {classes}")
+        raise ValueError(f"data.classes must be at most {len(names)}, the number in '{root}', got {classes}")
     names = names[:classes]
     train, test = (_of_the_first(part, len(names)) for part in (train, test))
     if not test.paths:
@@ -109,16 +109,16 @@ def listing(name: str, classes: int | None = None) -> Listing:
     digest = hashlib.sha1()
     for part in (train, test):
         for path, label in zip(part.paths, part.y.tolist(), strict=True):
-            digest.update(os.fsencode(Path(path).relative_to(root)))  # any name, UTF-8 or not, as bytes
+            digest.update(os.fsencode(Path(path).relative_to(root)))  # the name need not be UTF-8
             digest.update(f" {label} {os.stat(path).st_size}\n".encode())
     return Listing("complete" if complete else "subset", digest.hexdigest(), names, train, test)
 
 
 def verify(name: str, progress: Callable[[int, int], None] = lambda done, of: None) -> str:
-    """Check this machine's copy by decoding every image.
+    """Check this machine's copy of a data set by decoding every image.
 
-    The pixels are not compared with the published ones, since no checksums of the images are known. Only the
-    checksum of a downloaded archive is known; `download.fetch` verifies it.
+    The pixels are not compared with the published images, since no checksums of single images are known. The
+    only known checksum is that of the archive, which `download.fetch` verifies.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ def _of_the_first(part: LabelledFiles, classes: int) -> LabelledFiles:
 
 
 def _entries(folder: Path) -> Iterable[os.DirEntry[str]]:
-    """List a folder's entries, except hidden ones, which editors and file managers create."""
+    """List a folder's entries, except hidden files, which editors and file managers create."""
     try:
         with os.scandir(folder) as entries:
             return [entry for entry in entries if not entry.name.startswith(".")]

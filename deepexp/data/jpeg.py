@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-DRAWS = 22  # random numbers per crop: an area and a ratio for each of ten tries, then the left and top
+DRAWS = 22  # random numbers for a crop: the area and ratio of each of ten tries, then the left and top
 _TRIES = 10
-_AREA = 0.08  # the smallest share of an image that a random crop shows
-_RATIO = 4 / 3  # the largest ratio of a crop's sides; the smallest is its inverse
+_AREA = 0.08  # the smallest share of an image's area that a random crop covers
+_RATIO = 4 / 3  # the largest ratio of a crop's sides; the smallest is 1 / _RATIO
 
 
 class Unreadable(Failure):
@@ -38,14 +38,14 @@ class Unreadable(Failure):
 
 @dataclass(frozen=True)
 class DecodeJob:
-    """A batch to decode.
+    """A batch of image files to decode.
 
     Attributes
     ----------
     paths : sequence of str
         The files.
     draws : ndarray (B, DRAWS), optional
-        Uniform numbers in [0, 1) for random crops; without them, images are cropped to their centres.
+        Uniform numbers in [0, 1) for random crops. Without them, images are cropped to their centres.
     flips : ndarray (B,) of bool, optional
         Whether to mirror each image from left to right.
     """
@@ -56,7 +56,7 @@ class DecodeJob:
 
 
 def workers() -> int:
-    """Return how many processes decode images: SIGNFLOW_WORKERS, or else this process's share of cores."""
+    """Return the number of decoding processes, SIGNFLOW_WORKERS or else this process's share of the cores."""
     text = os.environ.get("SIGNFLOW_WORKERS", "")
     if text and not (text.isdecimal() and int(text) <= 1024):
         raise ValueError(f"SIGNFLOW_WORKERS must be a number of processes, 0 to 1024, got '{text}'")
@@ -66,7 +66,7 @@ def workers() -> int:
 
 
 def picture(path: str | Path, size: int | None = None) -> Image:
-    """Decode a file as RGB; raise ValueError if the image is damaged or does not have the given `size`."""
+    """Decode a file as RGB; raise ValueError if it is damaged or does not have `size` x `size` pixels."""
     from PIL import Image
 
     # Pillow warns about odd EXIF tags and palettes, but these do not affect the pixels.
@@ -86,7 +86,7 @@ def picture(path: str | Path, size: int | None = None) -> Image:
 
 
 def resident(paths: Sequence[str], size: int) -> tuple[np.ndarray, list[bytes]]:
-    """Decode files of the given size; return images (n, size, size, 3) uint8 and the SHA-1 of each file."""
+    """Decode images of `size` x `size` pixels; return uint8 (n, size, size, 3) and the SHA-1 of each file."""
     import hashlib
 
     pixels, sums = np.empty((len(paths), size, size, 3), np.uint8), [b""] * len(paths)
@@ -96,7 +96,7 @@ def resident(paths: Sequence[str], size: int) -> tuple[np.ndarray, list[bytes]]:
         pixels[number] = np.asarray(image)
         sums[number] = hashlib.sha1(Path(paths[number]).read_bytes()).digest()
 
-    with ThreadPoolExecutor(max(1, workers())) as pool:  # decoding releases the GIL
+    with ThreadPoolExecutor(max(1, workers())) as pool:  # threads suffice: decoding releases the GIL
         for _ in pool.map(read, range(len(paths)), chunksize=64):
             pass
     return pixels, sums
@@ -105,9 +105,10 @@ def resident(paths: Sequence[str], size: int) -> tuple[np.ndarray, list[bytes]]:
 def random_boxes(draws: np.ndarray, width: int, height: int) -> np.ndarray:
     """Return random boxes (B, 4), as left, top, width and height, in images of `width` x `height` pixels.
 
-    A box covers 8 to 100 % of the image, and the ratio of its sides is 3/4 to 4/3; the area and the logarithm
-    of the ratio are uniformly distributed. `draws` (B, DRAWS) has ten tries for each box, and the first try
-    that fits into the image is used. If none fits, the box is the largest centred one with an allowed ratio.
+    A box covers 8 to 100 % of the image's area, and the ratio of its sides lies between 3/4 and 4/3. The area
+    and the logarithm of the ratio are uniformly distributed. `draws` (B, DRAWS) has ten tries for each box.
+    The first try that fits into the image is used. If none fits, the largest centred box with an allowed
+    ratio is used.
 
     References
     ----------
@@ -129,10 +130,10 @@ def random_boxes(draws: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def crop(image: Image, size: int, draws: np.ndarray | None, flip: bool) -> np.ndarray:
-    """Crop an image to (size, size, 3) uint8: at random if `draws` (DRAWS,) is given, else to its centre.
+    """Crop an image at random if `draws` (DRAWS,) is given, else to its centre; return (size, size, 3) uint8.
 
-    For a central crop, the image's shorter side is first resized to 8/7 of `size`. The interpolation is
-    bilinear; when an image shrinks, each pixel averages all pixels that it covers.
+    Before a central crop, the image is resized so that its shorter side is 8/7 of `size`. The interpolation
+    is bilinear. When an image shrinks, each new pixel averages all pixels that it covers.
     """
     from PIL import Image
 
@@ -151,11 +152,12 @@ def crop(image: Image, size: int, draws: np.ndarray | None, flip: bool) -> np.nd
 
 
 def decoded(jobs: Iterable[DecodeJob], size: int, *, pinned: bool = False) -> Iterator[Tensor]:
-    """Yield the images (B, size, size, 3) uint8 of each job, in order, decoded ahead by `workers` processes.
+    """Yield the uint8 images (B, size, size, 3) of each job in order; `workers()` processes decode ahead.
 
     The processes put the images into shared memory, so that only an address passes through a pipe. If
-    `pinned`, a thread also copies them ahead into page-locked memory, which a GPU can read without the CPU.
-    If a file cannot be decoded, Unreadable is raised in place of its batch; the message names the file.
+    `pinned` is set, a thread then copies the images into page-locked memory, which a GPU can read without the
+    CPU. If a file cannot be decoded, Unreadable is raised instead of yielding its batch, and the message
+    names the file.
     """
     from torch import Generator, as_tensor
     from torch.utils.data import DataLoader
@@ -187,9 +189,9 @@ def decoded(jobs: Iterable[DecodeJob], size: int, *, pinned: bool = False) -> It
 
 @dataclass(frozen=True)
 class _Decoder:
-    """A data set for torch's loader, whose items are decoded jobs.
+    """A data set for torch's DataLoader. Its items are decoded jobs.
 
-    If decoding fails, the item is the error's message, since the loader would turn an error into a traceback.
+    If decoding fails, the item is the error message, since the loader would turn an error into a traceback.
     """
 
     size: int
@@ -207,15 +209,18 @@ class _Decoder:
                 pixels[number] = crop(picture(path), self.size, draws, flip)
         except ValueError as error:
             return str(error)
-        # Tensors pass through shared memory. Arrays pass through a pipe: slower, but without shared memory.
+        # Tensors pass through shared memory. Arrays pass through a pipe, which is slower but needs none.
         return from_numpy(pixels) if _room() > 2 * self.processes * pixels.nbytes else pixels
 
 
 def _room() -> float:
-    """Return the free bytes of shared memory; a container may have little, and running out of it is fatal."""
+    """Return the number of free bytes in shared memory.
+
+    A container may have little shared memory, and running out of it is fatal.
+    """
     try:
         return shutil.disk_usage("/dev/shm").free
-    except OSError:  # this system has no such folder
+    except OSError:  # there is no such folder on this system
         return math.inf
 
 

@@ -550,7 +550,7 @@ def test_a_recipe_runs_and_reduces_to_one_table(tmp_path, capsys, monkeypatch):
     assert main.main(["reduce", "tiny.toml", "--profile", "smoke", "--seed", "0", "1"]) == 0
     said = capsys.readouterr().out
     assert "not complete: 2 of 4 runs, digits-resnet8-" in said
-    assert "seeds added to the profile's: 1; if a verdict was the reason for this" in said
+    assert "seeds that are not in the profile: 1; if they were added because of a verdict" in said
     _fails(
         capsys, ["reduce", "tiny.toml", "--profile", "smoke", "--seed", "1"], "tiny must have a complete run"
     )
