@@ -1,1 +1,1 @@
-"""`deepexp bench`: compare the speed of training with plain PyTorch, and time the parts of training."""
+"""`deepexp bench`: compare the training speed with plain PyTorch, and time the parts of training."""

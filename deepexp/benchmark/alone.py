@@ -1,4 +1,4 @@
-"""Run a training loop in a process of its own, to measure the start-up time and memory of the process."""
+"""Run a training loop in its own process, to measure its start-up time and its memory."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from signflow.messages import Failure
 
 @dataclass(frozen=True)
 class Alone:
-    """Measurements of a loop that ran in a process of its own.
+    """Measurements of a training loop that ran in its own process.
 
     Attributes
     ----------
     start : float
         Seconds from the start of the process to the end of the loop's first step.
     memory : float
-        Peak memory in MB since the data were loaded: device memory on a GPU, else resident memory; NaN if
-        the system does not report it.
+        Peak memory in MB since the data were loaded. It is device memory on a GPU, else resident memory, and
+        NaN if the system does not report it.
     """
 
     start: float
@@ -55,7 +55,7 @@ def alone(name: str, chosen: Mapping[str, Any]) -> Alone:
 
 
 def report_alone(name: str, chosen: Mapping[str, Any]) -> None:
-    """Print the time at which this process finished its first step, and the process's peak memory in MB."""
+    """Run the loop `name`; print the time at which its first step was finished, and its peak memory in MB."""
     device = build(chosen).machine.device
     loop = loop_of(name, chosen, chunk=1)
     if device == "cuda":

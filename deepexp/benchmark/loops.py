@@ -1,4 +1,4 @@
-"""Time training loops of this package and of plain PyTorch, which take turns."""
+"""Time the training loops of this package and plain PyTorch loops, in turns."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from deepexp.runs.workspace import Run
 from deepexp.training import forward as train
 
 STEPS_A_TURN = 3  # steps in a loop's turn on a CPU; on a GPU, a turn is an epoch
-PLAIN = 10_000  # a plain loop keeps this many images in memory as floats, or one batch if that is more
+PLAIN = 10_000  # number of images that a plain loop keeps in memory as floats (at least one batch)
 DENSITY = 0.2  # density of the masks in the masked loops
 STACK = 4  # number of seeds in the stacked loops
 
@@ -42,14 +42,14 @@ def settings(
     dataset, model : str
         The data set and the network.
     batch : int
-        Images per batch.
+        The number of images per batch.
     **machine
-        Fields of the section 'machine'.
+        The settings of the section 'machine', by field.
 
     Returns
     -------
     dict
-        Dotted settings.
+        The settings, by dotted key.
     """
     chosen = {"data.dataset": dataset, "model.name": model, "train.batch_size": batch}
     return chosen | {f"machine.{name}": value for name, value in machine.items()}
@@ -64,7 +64,7 @@ def loops(
     only: Sequence[str] | None = None,
     dataset: data.Dataset | None = None,
 ) -> tuple[dict[str, float], int]:
-    """Measure the speed of several training loops, which take turns.
+    """Measure the speed of several training loops that take turns.
 
     A round consists of one turn of every loop. The measurement stops at the end of a round, once every loop
     has trained on `images` images or `seconds` have passed.
@@ -74,20 +74,20 @@ def loops(
     chosen : mapping
         Settings, as `settings` returns them.
     images : int
-        Number of images after which a loop has trained enough.
+        The number of images after which a loop has trained enough.
     seconds : float
-        Time limit for all loops together.
+        The time limit in seconds for all loops together.
     compiled : bool
         Whether to measure the compiled loops as well.
     only : sequence of str, optional
-        Names of the loops to measure (default: those of `loop_names`).
+        The names of the loops to measure (default: the names from `loop_names`).
     dataset : Dataset, optional
-        The data set to train on (default: the one that the settings name).
+        The data set to train on (default: the data set that `chosen` names).
 
     Returns
     -------
     rates : dict of float
-        Median images/s of each loop, by the name of the loop.
+        The median speed of each loop in images/s, by the name of the loop.
     trained : int
         The smallest number of images that any loop has trained on.
 
@@ -120,7 +120,7 @@ def loops(
 
 
 def loop_names(compiled: bool) -> list[str]:
-    """Return the names of the loops; the first one is the reference."""
+    """Return the names of the loops. The first loop is the reference."""
     return [name for name in _LOOPS if compiled or "compiled" not in name]
 
 
@@ -170,7 +170,7 @@ def loop_of(
 
 
 def _plain(work: Run, chunk: int, channels_last: bool, pruned: bool) -> Iterator[int]:
-    """Train as one would without this package, on normalised float images in memory, without augmentation."""
+    """Train without this package, on normalised float images in memory and without augmentation."""
     config, dataset = work.config, work.dataset
     assert isinstance(dataset.train, data.Images)
     net = models.build(config.model.name, classes=dataset.classes, channels=dataset.train.x.shape[-1])

@@ -1,4 +1,4 @@
-"""Time masks, checkpoints, pruning and records, and measure the highest speed of the machine."""
+"""Time masking, checkpoints, pruning and recording, and measure the peak speed of the machine."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from deepexp.training import failures, steps
 
 
 def ceiling(machine: Machine, repeats: int = 5) -> float:
-    """Measure the highest rate, in FLOP/s, of multiplying square matrices in the precision of `machine`."""
+    """Measure the highest rate of square matrix products in the precision of `machine`, in FLOP/s."""
     side = 8192 if machine.device == "cuda" else 2048
     if machine.device == "cpu" and machine.precision == "bf16" and without_bf16():
-        side = 512  # emulated, a product of the larger matrices takes half a minute
+        side = 512  # a product of larger matrices takes half a minute if bf16 is emulated
     kind = torch.bfloat16 if machine.precision == "bf16" else torch.float32
     left, right = (torch.randn(side, side, device=machine.device, dtype=kind) for _ in range(2))
 
@@ -40,7 +40,7 @@ def ceiling(machine: Machine, repeats: int = 5) -> float:
 
 
 def costs() -> dict[str, tuple[float, float]]:
-    """Measure how many seconds pruning and saving a level take, with this package and with plain PyTorch."""
+    """Measure the seconds that pruning and saving a level take, with this package and with plain PyTorch."""
     large, small = models.build("resnet50", classes=100), models.build("resnet18", classes=10)
     dense = masks.dense_mask(large)
     pruned = [(m, "weight") for m in large.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
@@ -93,7 +93,7 @@ def recording(net: nn.Module) -> float:
 
 
 def masking(work: Run, repeats: int = 200) -> float:
-    """Measure how many seconds masking adds to a step, by timing only the products of gradients and masks."""
+    """Measure the seconds that masking adds to a step, by timing only the products of gradients and masks."""
     dense, device = masks.dense_mask(work.net), work.config.machine.device
     mask = masks.top(score("magnitude", work.net, 0), dense, int(dense.total * DENSITY))
     weights, zeroing = steps.gradient_masks(work.net, mask)

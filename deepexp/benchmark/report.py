@@ -1,8 +1,8 @@
 """Report how fast this machine trains compared with a plain PyTorch loop, and what masks and signs cost.
 
-All loops take short turns within one process, so that other load on the machine slows all of them alike;
+All loops take short turns within one process, so that other load on the machine slows all of them alike. The
 rates are medians over the turns. Start-up time and memory can be measured only for a whole process, so each
-loop also runs in a process of its own.
+loop also runs in its own process.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from deepexp.training import evaluate
 from signflow.provenance import provenance
 from signflow.sections import three_digits
 
-STUDY = (26, 150)  # the study whose duration is estimated: number of levels, epochs per level
+STUDY = (26, 150)  # the number of levels and the epochs per level in the study whose duration is estimated
 
 
 def report(
@@ -49,7 +49,7 @@ def report(
     Yields
     ------
     str
-        A part of the report as Markdown, as soon as it is measured.
+        A part of the report in Markdown, yielded as soon as it is measured.
     """
     config = build(chosen)
     rates, trained = loops(chosen, images=images, seconds=seconds, compiled=compiled)
@@ -78,7 +78,7 @@ def _rates(rates: Mapping[str, float], measured: Mapping[str, Alone], batch: int
 
 
 def _shares(work: Run, rates: Mapping[str, float]) -> str:
-    """Report what masks, signs and Sign-In cost, and the share of the machine's peak rate that is reached."""
+    """Report what masks, signs and Sign-In cost, and how close training comes to the machine's peak rate."""
     batch, count = work.config.train.batch_size, len(work.dataset.train)
     machine = work.config.machine
     rate = max(rate for name, rate in rates.items() if name in ("deepexp", "deepexp, compiled"))
@@ -104,7 +104,7 @@ def _costs(found: Mapping[str, tuple[float, float]]) -> str:
 
 
 def _study(work: Run, rate: float) -> str:
-    """Estimate how long a study takes at `rate` images/s, including the work between epochs and levels."""
+    """Estimate how long `STUDY` takes at `rate` images/s, including the work between epochs and levels."""
     levels, epochs = STUDY
     epoch = work.per_epoch * work.config.train.batch_size / rate
     with tempfile.TemporaryDirectory() as name:
@@ -126,7 +126,7 @@ def _number(value: float) -> str:
 
 
 def training_hardware(machine: Machine) -> str:
-    """Describe the machine that was measured: processor, GPU or number of threads, and software versions.
+    """Describe the machine: its processor, its GPU or the number of threads, and the software versions.
 
     Parameters
     ----------

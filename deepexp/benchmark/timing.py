@@ -1,4 +1,4 @@
-"""Time repeated calls."""
+"""Time repeated calls of a function."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def wait_for_device(device: str) -> None:
 
 
 def times_of(work: Callable[[], object], repeats: int) -> list[float]:
-    """Call `work` `repeats` times, and return the seconds that each call took."""
+    """Call `work` repeatedly, `repeats` times in all, and return the seconds that each call took."""
     times = []
     for _ in range(repeats):
         began = time.perf_counter()
@@ -26,5 +26,5 @@ def times_of(work: Callable[[], object], repeats: int) -> list[float]:
 
 
 def seconds_of(work: Callable[[], object], repeats: int = 3) -> float:
-    """Call `work` `repeats` times, and return the median of the seconds that a call took."""
+    """Call `work` repeatedly, `repeats` times in all, and return the median time of a call in seconds."""
     return statistics.median(times_of(work, repeats))

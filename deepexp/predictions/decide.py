@@ -1,4 +1,4 @@
-"""The rule that decides a prediction from one estimate per seed."""
+"""Decide a prediction from one estimate per seed."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ import numpy as np
 from deepexp.predictions.statistics import Floats, fieller, moments, quantile
 
 FEWEST, MOST = 3, 1000  # the fewest seeds that allow a verdict, and the most that `needed` considers
-TIE = 1e-11  # values closer to 0 than this count as 0: they are ties, up to rounding errors in sums
+TIE = 1e-11  # values closer to 0 than this are ties up to rounding errors in sums, and count as 0
 
 
 @dataclass(frozen=True)
 class Decision:
-    """The outcome of a prediction.
+    """The verdict on a prediction, and the estimate that it is based on.
 
     Attributes
     ----------
     word : str
         SUPPORTED, NOT SUPPORTED, INCONCLUSIVE or NOT RUN.
     why : str
-        The reason for the verdict or a reservation about it, if there is one.
+        The reason for the verdict, or a reservation about it. Empty if there is neither.
     n : int
-        Number of seeds on which the estimate is based.
-    estimate, low, high : float
-        The estimate over the seeds and the ends of its interval.
+        The number of seeds on which the estimate is based.
+    estimate : float
+        The estimate over the seeds.
+    low, high : float
+        The ends of the interval of the estimate.
     needed : str
-        If the verdict is INCONCLUSIVE, how many seeds would decide: a number, '> 1,000' or 'unknown'.
+        If the verdict is INCONCLUSIVE, the number of seeds that would decide, '> 1,000' or 'unknown'.
     """
 
     word: str
@@ -47,7 +49,7 @@ class Decision:
 
 
 def decide(values: Floats, bound: float, margin: float) -> Decision:
-    """Decide a prediction by the t-interval of the mean of `values` (seeds,)."""
+    """Decide a prediction by the t-interval of the mean of `values`, an array of shape (seeds,)."""
     found = moments(_tied(values))
     if found.n == 0:
         return Decision("NOT RUN", "no seed has all the runs that it needs")
@@ -65,8 +67,8 @@ def _tied(values: Floats) -> Floats:
 def decide_ratio(over: Floats, under: Floats, bound: float, margin: float) -> Decision:
     """Decide a prediction by Fieller's interval for mean(over) / mean(under), with one pair per seed.
 
-    The verdict is NOT RUN unless `decide` finds it SUPPORTED that mean(under) is above 0. The verdict is
-    INCONCLUSIVE if the interval is unbounded.
+    The verdict is NOT RUN unless `decide` supports the prediction that mean(under) is above 0. The verdict
+    is INCONCLUSIVE if the interval is unbounded.
     """
     paired = np.isfinite(over) & np.isfinite(under)
     over, under = (_tied(values[paired]) for values in (over, under))
@@ -89,9 +91,9 @@ def _decision(
     bound: float,
     margin: float,
 ) -> Decision:
-    """Decide a prediction by the interval that n seeds gave.
+    """Decide a prediction by the `interval` that `n` seeds gave.
 
-    `ends` are the ends of the intervals that `FEWEST` to `MOST` seeds would give with the same moments.
+    `ends` holds the ends of the intervals that `FEWEST` to `MOST` seeds would give with the same moments.
     """
     low, high = interval
     if n >= FEWEST and low > bound:

@@ -1,4 +1,4 @@
-"""The primary estimate for each prediction: one number per seed, from a recipe's tables."""
+"""Compute the primary estimate for each prediction from a recipe's tables, one number per seed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-LOW, HALF = 0.2, 0.5  # density bounds: accuracies are averaged over the levels that do not exceed the bound
-PERTURBED = 0.25  # the fraction of signs that are flipped in the perturbed arms of P5
+LOW, HALF = 0.2, 0.5  # accuracies are averaged over levels whose density is at most this
+PERTURBED = 0.25  # the fraction of the signs that the perturbed arms of P5 flip
 DENSITIES = (0.2, 0.1, 0.05)  # the densities of the networks that P9 and P10 prune at initialisation
 
 
@@ -26,16 +26,16 @@ class NotRun(Exception):
 
 @dataclass(frozen=True)
 class Estimate:
-    """The primary estimate for a prediction, with one value per seed: NaN if the seed has none.
+    """The primary estimate for a prediction, with one value per seed, which is NaN if the seed has none.
 
     Attributes
     ----------
     values : ndarray (seeds,)
-        The estimate, or its numerator if it is a ratio of means.
+        The estimate, or the numerator if the estimate is a ratio of means.
     under : ndarray (seeds,), optional
         The denominator, if the estimate is a ratio of means.
     margin : float, optional
-        The prediction's margin, if it depends on the data.
+        The margin of the prediction, if it depends on the data.
     """
 
     values: Floats
@@ -47,10 +47,10 @@ Estimator = Callable[["xr.Dataset", "xr.Dataset"], Estimate]  # takes a panel's 
 
 
 def at_most(levels: xr.Dataset, density: float) -> xr.DataArray:
-    """Return for each level whether it keeps at most the share `density` of the weights.
+    """Return, for each level, whether it keeps at most the share `density` of the weights.
 
-    As in pruning, the share is rounded to a whole number of weights. If the table has `counted` (level), the
-    result is false wherever `counted` is false.
+    As in pruning, the share is rounded to a whole number of weights. If the table has the variable `counted`,
+    the result is false for every level at which `counted` is false.
     """
     sparse = levels.kept <= np.floor(density * levels.total + 0.5)
     return sparse & levels.counted if "counted" in levels else sparse
@@ -62,14 +62,14 @@ def mean_accuracy(levels: xr.Dataset, density: float) -> xr.DataArray:
     Parameters
     ----------
     levels : Dataset
-        The table `levels`, or a part of it that has the dimension 'level'.
+        The table `levels`, or a selection from it that still has the dimension 'level'.
     density : float
         The largest density, in [0, 1].
 
     Returns
     -------
     DataArray
-        The mean in percent, without the dimension 'level'; NaN where no level has so low a density.
+        The mean in percent, without the dimension 'level'. It is NaN where no level has so low a density.
     """
     return 100 * levels.test_accuracy.where(at_most(levels, density)).mean("level")
 
@@ -96,7 +96,7 @@ def gap_of(plus: str, minus: str, density: float = LOW) -> Estimator:
 
 
 def ratio_of(plus: str, minus: str, top: str, base: str) -> Estimator:
-    """Return the estimator of (`plus` - `minus`) / (`top` - `base`), accuracies of arms at low density."""
+    """Return the estimator of (`plus` - `minus`) / (`top` - `base`), a ratio of gaps as in `gap_of`."""
 
     def estimate(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
         accuracy = {name: _low(levels, name, LOW) for name in dict.fromkeys((base, plus, minus, top))}
@@ -106,7 +106,7 @@ def ratio_of(plus: str, minus: str, top: str, base: str) -> Estimator:
 
 
 def settling(levels: xr.Dataset, signs: xr.Dataset) -> Estimate:
-    """Estimate how much earlier LRR's signs settle than IMP's, in levels as a share of all prunings."""
+    """Estimate how many levels earlier signs settle in LRR than in IMP, divided by the number of prunings."""
     shares = []
     for name in ("imp", "lrr"):
         prunings = float(_arm(levels, name).prunings)
@@ -117,7 +117,7 @@ def settling(levels: xr.Dataset, signs: xr.Dataset) -> Estimate:
 
 
 def recovery(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
-    """Estimate how much more accuracy IMP loses to perturbed signs than LRR does."""
+    """Estimate how much more accuracy IMP loses than LRR at the last level if signs are perturbed."""
     losses = []
     for name in ("imp", "lrr"):
         calm = _arm(levels, name)
@@ -129,7 +129,7 @@ def recovery(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
 
 
 def _widths(levels: xr.Dataset) -> dict[str, float]:
-    """Return the widths at which both IMP and LRR have an arm, keyed by the suffix of the arms' names."""
+    """Return the widths at which both IMP and LRR have an arm, by the suffix of the arms' names."""
     planned = [str(name) for name in levels.arm.values[levels.planned.values]]
     suffixes = [name.removeprefix("lrr") for name in planned if name.startswith("lrr-w")]
     widths = {suffix: float(suffix.removeprefix("-w")) for suffix in suffixes if f"imp{suffix}" in planned}
@@ -146,7 +146,7 @@ def _slope(widths: Mapping[str, float], values: list[Floats]) -> Floats:
 
 
 def early_flips(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
-    """Estimate the slope over log2(width) of the sign flips per weight in level 0."""
+    """Estimate the slope, over log2(width), of the number of sign flips per weight in level 0."""
     widths = _widths(levels)
     # Both algorithms train level 0 in the same way, so LRR's arms are enough.
     arms = [_arm(levels, f"lrr{suffix}").sel(level=0) for suffix in widths]
@@ -157,7 +157,7 @@ def early_flips(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
 
 
 def widening_gap(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
-    """Estimate the slope over log2(width) of LRR's lead over IMP."""
+    """Estimate the slope, over log2(width), of LRR's lead in accuracy over IMP."""
     widths = _widths(levels)
     gaps = [_low(levels, f"lrr{suffix}", LOW) - _low(levels, f"imp{suffix}", LOW) for suffix in widths]
     return Estimate(_slope(widths, gaps))
@@ -170,7 +170,7 @@ def sign_in_gain(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
 
 
 def sign_in_flips(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
-    """Estimate how many more signs per surviving weight flip in these networks with Sign-In."""
+    """Estimate how many more signs per surviving weight flip with Sign-In, for the arms of `sign_in_gain`."""
     plain, sign_in = (
         np.mean([_flips_of_survivors(levels, f"{name}-{d:g}") for d in DENSITIES], axis=0)
         for name in ("erk", "erk-sign-in")
@@ -180,6 +180,6 @@ def sign_in_flips(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
 
 
 def _flips_of_survivors(levels: xr.Dataset, name: str) -> Floats:
-    """Return the sign flips per surviving weight of an arm from initialisation to the end of level 0."""
+    """Return an arm's sign flips per surviving weight from initialisation to the end of level 0."""
     arm = _arm(levels, name).sel(level=0)
     return (arm.flips / arm.kept).values

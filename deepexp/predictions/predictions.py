@@ -1,15 +1,15 @@
-"""The theory's predictions for deep networks, as data, and the rule that decides each of them.
+"""The theory's predictions for deep networks as data, and the rule that decides them.
 
 The statistical unit is a seed. A seed fixes the initialisation and the data order of all arms, so arms are
 compared seed by seed. A prediction has one primary estimate per seed, a bound and a margin. The 95 % interval
-of the estimate over the seeds decides its verdict:
+of the estimate over the seeds decides the verdict:
 
 SUPPORTED      if the lower end of the interval is above the bound; if the upper end is then below bound +
                margin, the verdict adds 'below the margin';
 NOT SUPPORTED  otherwise, if the upper end is below bound + margin;
 INCONCLUSIVE   otherwise, and always with fewer than 3 seeds; the verdict states the smallest number of seeds
                that would decide with the observed mean and deviation;
-NOT RUN        if there are no estimates to decide by; the verdict states the reason.
+NOT RUN        if there is no estimate to decide by; the verdict states the reason.
 
 The interval is valid only if the number of seeds was fixed beforehand. Adding seeds until there is a verdict
 (optional stopping) leads to false verdicts too often.
@@ -58,7 +58,7 @@ RecipeTables = Mapping[str, "xr.Dataset"]
 
 @dataclass(frozen=True)
 class Prediction:
-    """A statement of the theory, and what decides it.
+    """A statement of the theory, and the estimate that decides it.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Prediction:
         The thresholds of the verdict (see the module's docstring). If the margin is NaN, the estimator
         computes it.
     variants : dict of Estimator
-        One estimator per variant of the prediction, by the variant's name; the main variant is ''.
+        The estimator of each variant of the prediction, by the variant's name. The main variant is ''.
     """
 
     statement: str
@@ -108,7 +108,7 @@ PREDICTIONS: dict[str, Prediction] = {
         "of the levels", 0.0, 0.02, {"": settling},
     ),
     "P5": Prediction(
-        "LRR recovers from sign perturbations at high density, IMP does not.",
+        "LRR recovers from sign perturbations at high density, but IMP does not.",
         f"accuracy lost at the last level after flipping {PERTURBED:.0%} of the surviving signs at a third "
         "of the levels, IMP - LRR",
         "pp", 0.0, 0.2, {"": recovery},
@@ -129,12 +129,12 @@ PREDICTIONS: dict[str, Prediction] = {
         "pp per doubling", 0.0, 0.2, {"": widening_gap},
     ),
     "P8": Prediction(
-        "What IMP lacks is LRR's signs: with its masks and initial amplitudes they recover most of the lead.",
+        "LRR's signs and masks, with initial amplitudes, recover most of LRR's lead over IMP.",
         f"(LRR's signs on initial amplitudes and LRR's masks - IMP) / (LRR - IMP), accuracies, {_AT_LOW}",
         "of LRR's lead over IMP", 0.5, 0.0, {"": ratio_of("signs-on-lrr", "imp", "lrr", "imp")},
     ),
     "P8b": Prediction(
-        "On LRR's masks, LRR's signs on initial amplitudes recover most of what IMP loses to LRR there.",
+        "On LRR's masks, LRR's signs with initial amplitudes recover most of the gap between IMP and LRR.",
         f"on LRR's masks, (LRR's signs on initial amplitudes - IMP) / (LRR - IMP), accuracies, {_AT_LOW}",
         "of the gap on LRR's masks", 0.5, 0.0,
         {"": ratio_of("signs-on-lrr", "imp-on-lrr", "lrr", "imp-on-lrr")},
@@ -145,7 +145,7 @@ PREDICTIONS: dict[str, Prediction] = {
         "pp", 0.0, 0.2, {"": sign_in_gain},
     ),
     "P10": Prediction(
-        "Sign-In flips more signs of sparse networks with random masks.",
+        "Sign-In makes more signs flip in sparse networks with random masks.",
         f"sign flips per surviving weight from initialisation to the end, Sign-In - plain, {_RANDOM}",
         "flips per weight", 0.0, math.nan, {"": sign_in_flips},
     ),
@@ -176,9 +176,9 @@ class Decided:
 
 
 def decided(identifier: str, tables: RecipeTables) -> list[Decided]:
-    """Decide a prediction on each panel (a data set and a network), for each variant that has arms there.
+    """Decide each variant of a prediction on each panel (a data set and a network) that has its arms.
 
-    If no variant has arms on a panel, the first variant is reported as NOT RUN there. `tables` must contain
+    If a panel has no arms for any variant, the first variant is reported as NOT RUN. `tables` must contain
     `levels` (panel, arm, seed, level) and `signs` (panel, arm, seed).
     """
     prediction = PREDICTIONS[identifier]
@@ -212,15 +212,15 @@ def verdict_table(identifiers: tuple[str, ...], tables: RecipeTables) -> xr.Data
     Parameters
     ----------
     identifiers : tuple of str
-        Keys of `PREDICTIONS`; P7 also selects P7b, and P8 also selects P8b.
+        Keys of `PREDICTIONS`. P7 also selects P7b, and P8 also selects P8b.
     tables : mapping of Dataset
         The tables of a recipe, including `levels` (panel, arm, seed, level) and `signs` (panel, arm, seed).
 
     Returns
     -------
     Dataset
-        The fields of `PredictionVerdict`, each of shape (verdict,), and the estimates of every seed: `values`
-        and, for ratios of means, the denominators `under`, both of shape (verdict, seed).
+        The fields of `PredictionVerdict`, each of shape (verdict,). The estimates of every seed are in
+        `values`, and the denominators of ratios of means in `under`, both of shape (verdict, seed).
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Published accuracies, as data, to compare with runs of the same protocol and network."""
+"""Published accuracies as data, for comparison with runs of the same protocol and network."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from deepexp.config.settings import Config
 
 @dataclass(frozen=True)
 class PublishedCurve:
-    """The accuracies of one algorithm as published by others.
+    """The published accuracies of one algorithm.
 
     Attributes
     ----------
     protocol, dataset, model, algorithm : str
-        What was run, in the terms of this project.
+        What was run, by the names that this project uses.
     points : dict
-        Test accuracy in percent, by density in (0, 1].
+        The test accuracy in percent, by density in (0, 1].
     source : str
         The publication, and how the numbers were taken from it.
     """
@@ -84,13 +84,13 @@ def matching(config: Config) -> PublishedCurve | None:
     Parameters
     ----------
     config : Config
-        The configuration; its seed, machine, number of levels, recording options and `data.accept_unknown`
+        The configuration. Its seed, machine, number of levels, recording options and `data.accept_unknown`
         are ignored.
 
     Returns
     -------
     PublishedCurve or None
-        The curve for which all other settings agree, or None if there is none.
+        The curve whose other settings all agree with `config`, or None if there is no such curve.
     """
     named = (config.protocol, config.data.dataset, config.model.name, config.algorithm)
     for curve in CURVES:
@@ -105,7 +105,7 @@ def matching(config: Config) -> PublishedCurve | None:
 
 
 def _alike(one: Config, other: Config) -> bool:
-    """Return whether two runs have the same settings, apart from those that `matching` ignores."""
+    """Return whether two configurations agree in all settings that `matching` does not ignore."""
     trees = [config.model_dump(exclude={"seed", "machine"}) for config in (one, other)]
     for tree in trees:
         del tree["pruning"]["levels"], tree["train"]["evaluate"], tree["train"]["signs"]

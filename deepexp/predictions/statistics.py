@@ -1,4 +1,4 @@
-"""Intervals and tests over seeds: Student's t, Fieller's interval for a ratio, Holm's correction.
+"""Intervals and tests over seeds: Student's t, Fieller's interval for a ratio and Holm's correction.
 
 All intervals have a confidence of 95 %. Missing values are NaN and are ignored. A result is NaN if there are
 too few values to compute it.
@@ -18,16 +18,16 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Moments:
-    """The moments of samples along an axis, as arrays that no longer have this axis.
+    """The moments of samples along an axis, as arrays without this axis.
 
     Attributes
     ----------
     n : ndarray of int64
-        Sample sizes.
+        The sample sizes.
     mean : ndarray
-        Means; NaN where n = 0.
+        The means, which are NaN where n = 0.
     deviation : ndarray
-        Standard deviations with n - 1 in the denominator; NaN where n < 2.
+        The standard deviations with n - 1 in the denominator, which are NaN where n < 2.
     """
 
     n: NDArray[np.int64]
@@ -35,7 +35,7 @@ class Moments:
     deviation: Floats
 
     def interval(self) -> tuple[Floats, Floats]:
-        """Return the ends of the t-interval of the mean."""
+        """Return the lower and the upper end of the t-interval of the mean."""
         half = quantile(self.n) * self.deviation / np.sqrt(np.maximum(self.n, 1))
         return self.mean - half, self.mean + half
 
@@ -64,23 +64,23 @@ def moments(values: ArrayLike, axis: int = -1) -> Moments:
 
 
 def pair_moments(values: ArrayLike) -> Moments:
-    """Compute the moments of a mean over pairs of samples, by the jackknife.
+    """Compute the moments of a mean over pairs of samples by the jackknife.
 
-    The pairs that share a sample are dependent, so they must not be counted as independent samples. The
-    jackknife leaves out one sample at a time, with all its pairs. Its pseudo-values have the mean over all
-    pairs as their mean, and the t-interval from them holds approximately.
+    Pairs that share a sample are dependent, so they must not be counted as independent samples. The jackknife
+    leaves out one sample at a time, with all its pairs, and computes a pseudo-value for it. The mean of the
+    pseudo-values is the mean over all pairs, and their t-interval holds approximately.
 
     Parameters
     ----------
     values : array_like (..., samples, samples)
-        A symmetric value for each pair; the diagonal is ignored. A sample is missing if all its values are
-        NaN.
+        A value for each pair of samples, which must be symmetric. The diagonal is ignored. A sample is
+        missing if all its values are NaN.
 
     Returns
     -------
     Moments
-        The number of samples, the mean over their pairs, and the standard deviation of the pseudo-values,
-        which is NaN for fewer than 3 samples.
+        The number of samples, the mean over all pairs, and the standard deviation of the pseudo-values. The
+        standard deviation is NaN for fewer than 3 samples.
 
     References
     ----------
@@ -101,7 +101,7 @@ def pair_moments(values: ArrayLike) -> Moments:
 
 
 def quantile(n: ArrayLike) -> Floats:
-    """Return the half-width, in standard errors, of the t-interval from n samples; NaN where n < 2."""
+    """Return the half-width of the t-interval from `n` samples in standard errors; NaN where n < 2."""
     from scipy.stats import t
 
     n = np.asarray(n)
@@ -109,7 +109,7 @@ def quantile(n: ArrayLike) -> Floats:
 
 
 def fieller(over: Floats, under: Floats, n: ArrayLike | None = None) -> tuple[Floats, Floats]:
-    """Return the ends of Fieller's interval for mean(over) / mean(under), computed from pairs of samples.
+    """Return the ends of Fieller's interval for mean(over) / mean(under), from pairs of values.
 
     The interval contains every ratio r for which the t-interval of `over - r * under` contains 0. These r are
     the solutions of `a * r**2 - 2 * b * r + c <= 0`, with `a`, `b` and `c` as in the code. If the t-interval
@@ -118,15 +118,15 @@ def fieller(over: Floats, under: Floats, n: ArrayLike | None = None) -> tuple[Fl
     Parameters
     ----------
     over, under : ndarray (pairs,)
-        The pairs, without NaNs.
+        The two values of each pair, without NaNs.
     n : array_like, optional
-        Numbers of pairs to assume for the interval, which keeps the moments of the given pairs (default: the
-        number of given pairs).
+        The numbers of pairs to assume, with the moments of the given pairs. The default is the number of
+        given pairs.
 
     Returns
     -------
     low, high : ndarray
-        The ends, with the shape of `n`.
+        The lower and the upper ends, in the shape of `n`.
     """
     size = np.asarray(len(over) if n is None else n)
     shrunk = quantile(size) ** 2 / size
@@ -146,7 +146,7 @@ def paired_p(differences: Moments) -> Floats:
     Parameters
     ----------
     differences : Moments
-        The moments of the differences of the pairs.
+        The moments of the differences within the pairs.
 
     Returns
     -------
@@ -169,12 +169,12 @@ def holm(p: ArrayLike) -> Floats:
     Parameters
     ----------
     p : array_like (tests,)
-        The p-values; NaNs are not counted as tests.
+        The p-values. NaNs are not counted as tests.
 
     Returns
     -------
     ndarray (tests,)
-        The adjusted p-values; NaN where `p` is NaN.
+        The adjusted p-values, which are NaN where `p` is NaN.
     """
     p = np.asarray(p, dtype=float)
     adjusted = np.full(p.shape, np.nan)

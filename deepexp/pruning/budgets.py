@@ -1,4 +1,4 @@
-"""How many weights each layer keeps, as exact integer counts."""
+"""Decide how many weights each layer keeps, as exact integer counts."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from deepexp.pruning.masks import Mask
 
 
 def apportion(total: int, shares: Sequence[float], capacities: Sequence[int]) -> list[int]:
-    """Divide `total` in proportion to `shares`, exactly, with no part above its capacity.
+    """Split `total` into integer parts in proportion to `shares`, with no part above its capacity.
 
     If a part would exceed its capacity, the surplus goes to the other parts in proportion to their shares.
-    Then the parts with the largest fractional remainders are rounded up, and all others down; among equal
-    remainders, the part with the lower index is rounded up first.
+    The parts with the largest fractional remainders are then rounded up, and all other parts are rounded
+    down. Among equal remainders, the part with the lowest index is rounded up first.
 
     Parameters
     ----------
     total : int
         The sum of the parts.
     shares : Sequence[float]
-        The share of each part, >= 0. A part with share 0 gets weights only when all others are full.
+        The share of each part, >= 0. A part with share 0 gets weights only if all other parts are full.
     capacities : Sequence[int]
         The maximum size of each part.
 
     Returns
     -------
     list of int
-        The parts.
+        The sizes of the parts.
 
     Raises
     ------
@@ -67,18 +67,19 @@ def _fill(counts: np.ndarray, capacity: np.ndarray, total: int) -> list[int]:
 
 
 def budget(kind: str, keep: int, alive: Mask) -> dict[str, int]:
-    """Divide the number of weights to keep among the layers, exactly.
+    """Decide how many weights each layer keeps, so that the network keeps exactly `keep` weights.
 
-    A layer whose share exceeds its living weights keeps them all, and the other layers share the surplus.
+    If the share of a layer exceeds its living weights, the layer keeps all of them, and the other layers
+    share the surplus.
 
     Parameters
     ----------
     kind : {'uniform', 'balanced', 'erk'}
-        'uniform': the same density in every layer; 'balanced': the same number of weights in every layer
-        [1]_; 'erk': a density proportional to the sum of the weight tensor's dimensions divided by their
-        product [2]_.
+        'uniform' gives every layer the same density. 'balanced' gives every layer the same number of weights
+        [1]_. 'erk' makes a layer's density proportional to the sum of the dimensions of its weight tensor,
+        divided by the product of the dimensions [2]_.
     keep : int
-        How many weights the network keeps.
+        The number of weights that the network keeps.
     alive : Mask
         The living weights.
 

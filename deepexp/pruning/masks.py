@@ -16,12 +16,15 @@ from deepexp.models import prunable
 
 @dataclass(frozen=True)
 class Mask:
-    """Which weights are alive. Iterating over a mask yields (name, tensor) for each layer.
+    """The set of prunable weights that are alive.
+
+    Iterating over a mask yields (name, tensor) for each layer.
 
     Attributes
     ----------
     alive : Mapping[str, Tensor]
-        For each prunable weight, by name, a boolean CPU tensor of the same shape; True means alive.
+        A boolean CPU tensor for each layer, by the name of its weight tensor and with the same shape. True
+        means alive.
     """
 
     alive: Mapping[str, Tensor]
@@ -38,7 +41,7 @@ class Mask:
                 )
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
-        """Iterate over the layers' names and tensors."""
+        """Iterate over the names and tensors of the layers."""
         return iter(self.alive.items())
 
     def __eq__(self, other: object) -> bool:
@@ -93,7 +96,7 @@ def dense_mask(net: nn.Module) -> Mask:
 
 
 def check_fits(mask: Mask, net: nn.Module, origin: str) -> None:
-    """Raise ValueError unless a mask has the network's layers and shapes.
+    """Raise ValueError unless a mask has the same layers and shapes as a network.
 
     Parameters
     ----------
@@ -102,7 +105,7 @@ def check_fits(mask: Mask, net: nn.Module, origin: str) -> None:
     net : nn.Module
         The network.
     origin : str
-        The origin of the mask, which is named in the message.
+        Where the mask comes from, for the error message.
     """
     want = {name: tuple(weight.shape) for name, weight in prunable(net).items()}
     have = {name: tuple(tensor.shape) for name, tensor in mask}
@@ -119,17 +122,17 @@ def check_fits(mask: Mask, net: nn.Module, origin: str) -> None:
 def top(scores: Mapping[str, Tensor], alive: Mask, keep: int) -> Mask:
     """Keep the living weights with the highest scores, compared across all layers.
 
-    Among weights with equal scores, the first ones are kept (in the order of the layers and, within a layer,
-    of the flattened tensor), so that exactly `keep` weights are alive.
+    Exactly `keep` weights stay alive. Among weights with equal scores, those in earlier layers are kept first
+    and, within a layer, those that come first in the flattened tensor.
 
     Parameters
     ----------
     scores : Mapping[str, Tensor]
-        The scores by layer, in the weights' shapes.
+        The scores by layer, in the shapes of the weights.
     alive : Mask
         The weights to choose from.
     keep : int
-        How many of them to keep.
+        The number of weights to keep.
 
     Returns
     -------
@@ -152,11 +155,11 @@ def top_by_layer(scores: Mapping[str, Tensor], alive: Mask, counts: Mapping[str,
     Parameters
     ----------
     scores : Mapping[str, Tensor]
-        The scores by layer, in the weights' shapes.
+        The scores by layer, in the shapes of the weights.
     alive : Mask
         The weights to choose from.
     counts : Mapping[str, int]
-        How many to keep in each layer.
+        The number of weights to keep in each layer.
 
     Returns
     -------
@@ -165,7 +168,7 @@ def top_by_layer(scores: Mapping[str, Tensor], alive: Mask, counts: Mapping[str,
     Raises
     ------
     ValueError
-        As for `top`.
+        In the same cases as for `top`.
     """
     return Mask({name: top(scores, Mask({name: tensor}), counts[name]).alive[name] for name, tensor in alive})
 
@@ -175,7 +178,7 @@ def _values(score: Tensor) -> np.ndarray:
 
 
 def _select(layers: Sequence[tuple[np.ndarray, np.ndarray]], keep: int) -> list[np.ndarray]:
-    """Choose the `keep` highest living values of all layers; each layer is a pair (values, living).
+    """Select the `keep` highest living values across all `layers`, which are pairs (values, alive).
 
     A histogram over the 16 high bits of the values shows which bin contains the keep-th largest value, and a
     partition of that bin finds the value itself. This is several times faster than a partition of all values,

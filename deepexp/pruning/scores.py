@@ -1,4 +1,4 @@
-"""Scores: how much each prunable weight matters. The weights with the lowest scores are pruned."""
+"""Score how much each prunable weight matters; the weights with the lowest scores are pruned."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def score(kind: str, net: nn.Module, seed: int) -> dict[str, Tensor]:
     Parameters
     ----------
     kind : {'magnitude', 'random'}
-        'magnitude': |w|; 'random': a random number, uniform in [0, 1).
+        'magnitude' scores a weight w by |w|, 'random' by a random number that is uniform in [0, 1).
     net : nn.Module
         The network.
     seed : int
@@ -33,7 +33,7 @@ def score(kind: str, net: nn.Module, seed: int) -> dict[str, Tensor]:
     Returns
     -------
     dict of str to Tensor
-        Float32 scores on the CPU by layer, in the weights' shapes.
+        Float32 scores on the CPU, by layer, in the shapes of the weights.
     """
     if kind == "magnitude":
         return {
@@ -50,9 +50,9 @@ def score(kind: str, net: nn.Module, seed: int) -> dict[str, Tensor]:
 def snip(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
     """Score every prunable weight by its connection sensitivity |w dL/dw|.
 
-    L is the sum over the batches of the mean cross-entropy. Everything is computed in float32 and in training
-    mode, in which batch normalisation uses the statistics of the batch: at initialisation, the running
-    statistics carry no information yet. `net` is not changed.
+    L is the mean cross-entropy of a batch, summed over the batches. Everything is computed in float32 and in
+    training mode. Batch normalisation therefore uses the statistics of the batch, since its running
+    statistics carry no information at initialisation. `net` is not changed.
 
     Parameters
     ----------
@@ -64,12 +64,12 @@ def snip(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, 
     Returns
     -------
     dict of str to Tensor
-        Scores on the CPU by layer, in the weights' shapes.
+        Scores on the CPU, by layer, in the shapes of the weights.
 
     References
     ----------
-    Lee, Ajanthan & Torr, ICLR 2019. They also divide the scores by their sum; this is omitted, since it does
-    not change the order of the weights.
+    Lee, Ajanthan & Torr, ICLR 2019. They also divide the scores by their sum. This step is left out, since it
+    does not change the order of the weights.
     """
     copy = deepcopy(net).float().train()
     copy.zero_grad(set_to_none=True)
@@ -82,30 +82,30 @@ def snip(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, 
 def synflow(net: nn.Module, alive: Mask, shape: tuple[int, int, int]) -> dict[str, Tensor]:
     """Score every prunable weight by its synaptic flow |w| dR/d|w|.
 
-    R is the sum of the outputs for an image of ones, with |w| in place of a living weight w and 0 in place of
-    a pruned one. Batch normalisation, in evaluation mode, is reduced to its scale
-    |gamma| / sqrt(running variance + eps), and biases are 0.
+    R is the sum of the network's outputs for an image of ones, after each living weight w has been replaced
+    by |w|, and each pruned weight and each bias by 0. Batch normalisation is in evaluation mode and is
+    reduced to the scale |gamma| / sqrt(running variance + eps).
 
-    At initialisation, this is the published form. In a trained network, this form keeps R linear in the
-    weights of every layer, so that the scores of a layer add up to the part of R that flows through the
-    layer. In a network without shortcuts, this part is all of R; the published proof that no layer loses all
-    its weights relies on this. If a shortcut bypasses a layer, less than R flows through the layer, and it
+    At initialisation, these are the published scores. In a trained network, R stays linear in the weights of
+    every layer, so the scores of a layer add up to the share of R that flows through the layer. In a network
+    without shortcuts, all of R flows through every layer. The published proof that no layer loses all its
+    weights relies on this. If a shortcut bypasses a layer, less than R flows through the layer, and the layer
     can lose all its weights.
 
     Parameters
     ----------
     net : nn.Module
-        The network; it is not changed.
+        The network, which is not changed.
     alive : Mask
         The living weights.
     shape : tuple of int
-        The (H, W, C) of an image.
+        The shape (H, W, C) of an image.
 
     Returns
     -------
     dict of str to Tensor
-        Float32 scores on the CPU by layer. They are the float64 scores times a power of 2, since R grows with
-        every layer and, without this factor, could exceed the range of float32.
+        Float32 scores on the CPU, by layer. The scores are computed in float64 and multiplied by a power of
+        2, because R grows with every layer and could otherwise exceed the range of float32.
 
     References
     ----------
@@ -133,7 +133,7 @@ def synflow(net: nn.Module, alive: Mask, shape: tuple[int, int, int]) -> dict[st
 
 
 def densities(kind: str, living: int, keep: int, steps: int) -> list[int]:
-    """Return how many weights to keep in each pruning step; every step computes new scores.
+    """Return how many weights are left after each pruning step; every step computes new scores.
 
     Parameters
     ----------
@@ -141,14 +141,14 @@ def densities(kind: str, living: int, keep: int, steps: int) -> list[int]:
         The score. With 'synflow', every step multiplies the density by the same factor; with any other score,
         there is only one step.
     living, keep : int
-        The number of living weights before the first step, and after the last one.
+        The numbers of living weights before the first step and after the last step.
     steps : int
-        How many steps 'synflow' takes.
+        The number of steps that 'synflow' takes.
 
     Returns
     -------
     list of int
-        The number of weights after each step; the last is `keep`.
+        The number of weights after each step. The last number is `keep`.
     """
     if kind != "synflow":
         return [keep]
@@ -158,7 +158,7 @@ def densities(kind: str, living: int, keep: int, steps: int) -> list[int]:
 
 @contextlib.contextmanager
 def _exact() -> Iterator[None]:
-    """Compute in float32 without tensor cores, which would round the factors' mantissas to 10 bits."""
+    """Compute in float32 without tensor cores, which would round the mantissas of factors to 10 bits."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
@@ -169,7 +169,7 @@ def _exact() -> Iterator[None]:
 
 
 def _products(net: nn.Module) -> dict[str, Tensor]:
-    """Return |w grad(w)| on the CPU, or 0 for weights without a gradient."""
+    """Return |weight * gradient| for each weight, on the CPU; it is 0 for weights without a gradient."""
     found = {}
     for name, weight in prunable(net).items():
         grad = torch.zeros_like(weight) if weight.grad is None else weight.grad

@@ -1,8 +1,8 @@
 """Signs of weights: flips from one level to the next, perturbations and transplants.
 
-A sign is a boolean, True if the weight is negative (so 0 counts as positive). A weight's sign at level l is
-its sign at the end of that level's training; level -1 is the initialisation. A weight flips at level l if its
-signs at levels l - 1 and l differ and it is alive at both.
+A sign is a boolean, True if the weight is negative (so 0 counts as positive). The sign of a weight at level l
+is its sign after the training of level l. Level -1 is the initialisation. A weight flips at level l if it is
+alive at levels l - 1 and l, and its signs at these levels differ.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def of(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def flips(before: Signs, after: Signs, alive: Mask) -> dict[str, Tensor]:
-    """Find the living weights whose signs differ.
+    """Find the living weights whose signs differ between `before` and `after`.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def last_flip(signs: Sequence[Signs], masks: Sequence[Mask]) -> dict[str, Tensor
     Returns
     -------
     dict of str to Tensor
-        The levels, as int64 tensors by layer. A 0 means that a weight last flipped at level 0, or never.
+        The levels, as int64 tensors by layer. Level 0 means that a weight last flipped at level 0, or never.
     """
     last = {name: torch.zeros(tensor.shape, dtype=torch.int64) for name, tensor in masks[0]}
     for level, flipped in enumerate(_by_level(signs, masks)):
@@ -110,17 +110,17 @@ def _by_level(signs: Sequence[Signs], masks: Sequence[Mask]) -> Iterator[dict[st
 
 
 def perturbation(mask: Mask, config: Perturbation, seed: int) -> dict[str, Tensor]:
-    """Choose the signs to flip: floor(fraction * n + 1/2) of n living weights, overall or in each layer.
+    """Choose the signs to flip, floor(fraction * n + 1/2) of n living weights, overall or in each layer.
 
-    The choice depends only on the arguments, so the same signs can be flipped again after they have been
-    restored.
+    The choice depends only on the arguments, so a later level that restores earlier signs can flip the same
+    ones again.
 
     Parameters
     ----------
     mask : Mask
         The living weights.
     config : Perturbation
-        The fraction, its scope, and the layers whose signs may flip.
+        `fraction`, `scope` and `layers` are used.
     seed : int
         The run's seed.
 
@@ -147,7 +147,7 @@ def perturbation(mask: Mask, config: Perturbation, seed: int) -> dict[str, Tenso
         }
     )
 
-    def count(living: int) -> int:  # in exact decimal arithmetic
+    def count(living: int) -> int:  # computed in exact decimal arithmetic
         return int(Fraction(repr(config.fraction)) * living + Fraction(1, 2))
 
     scores = {}
@@ -184,7 +184,7 @@ def transplant(amplitudes: Mapping[str, Tensor], signs: Mapping[str, Tensor]) ->
     Parameters
     ----------
     amplitudes, signs : Mapping[str, Tensor]
-        Weights by layer.
+        Two sets of weights, each by layer.
 
     Returns
     -------

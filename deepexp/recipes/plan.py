@@ -4,7 +4,7 @@ A run's settings are merged from these sources, each of which overrides the ones
 `ON_CUDA`, the recipe's `settings`, the panel, the profile's `settings`, the profile's settings for the panel,
 the arm, and the caller's machine settings, which do not change the experiment. An arm that borrows masks
 drops `pruning.keep`, because the masks determine how many weights are kept. If a protocol does not define an
-algorithm, this project's own version of it is used.
+algorithm, the protocol 'signflow' does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from deepexp.config.settings import Config
 from deepexp.recipes.recipe import NOT_SETTINGS, Profile, Recipe, arms_of, flat, load, ordered_arms
 from signflow.messages import unknown
 
-# The defaults on a GPU. The profile 'smoke' ignores them, so that its settings are the same as on a CPU.
+# The default settings on a GPU. The profile 'smoke' ignores them, and has the same settings as on a CPU.
 ON_CUDA: dict[str, Any] = {"machine.precision": "bf16", "machine.compile": True}
 
 
@@ -30,11 +30,11 @@ class PlannedRun:
     Attributes
     ----------
     panel, arm : str
-        The names of its panel and arm in the recipe.
+        The names of the run's panel and arm in the recipe.
     config : Config
         All settings of the run.
     needs : tuple of str
-        The run_ids that must be complete before it starts.
+        The run_ids of the runs that must be complete before this run starts.
     """
 
     panel: str
@@ -61,21 +61,21 @@ def runs(
     Parameters
     ----------
     recipe : Recipe or str
-        The recipe, or its name or path as `load` expects it.
+        The recipe, or a name or path that `load` accepts.
     profile : str
-        One of the recipe's profiles.
+        The name of one of the recipe's profiles.
     seeds : sequence of int, optional
-        The seeds to run (default: those of the profile).
+        The seeds to run (default: the seeds of the profile).
     panels : sequence of str, optional
-        The panels to run (default: those of the profile that are not optional).
+        The panels to run (default: the panels of the profile that are not optional).
     device : str
         'cpu' or 'cuda'.
     processes : int
-        How many processes train a run together.
+        The number of processes that train a run together.
     stack : bool
         Whether all seeds of an arm train together as a stack (see `deepexp.runs.stack`).
     machine : mapping, optional
-        Machine settings by dotted key, such as 'machine.compile'; they override all other settings.
+        Machine settings by dotted key, such as 'machine.compile'. They override all other settings.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def runs(
     Raises
     ------
     ValueError
-        If the recipe cannot be planned; the message is one line that names the recipe and the faulty key.
+        If the recipe cannot be planned. The message is one line that states what is wrong.
     """
     made = load(recipe) if isinstance(recipe, str) else recipe
     if profile not in made.profiles:
@@ -112,7 +112,10 @@ def runs(
 
 
 def _seeds_of(arm: Mapping[str, Any], profile: Profile, seeds: Sequence[int]) -> list[int]:
-    """Return those of `seeds` with which an arm runs: all, or those among the profile's first ones."""
+    """Return the `seeds` with which an arm runs.
+
+    If the arm sets its number of seeds, it runs only with that many of the first seeds of the profile.
+    """
     first = profile.seeds[: arm["seeds"]] if "seeds" in arm else seeds
     return [seed for seed in seeds if seed in first]
 
@@ -120,7 +123,7 @@ def _seeds_of(arm: Mapping[str, Any], profile: Profile, seeds: Sequence[int]) ->
 def _stacked(
     arms: Mapping[str, Mapping[str, Any]], seeds_of: Mapping[str, Sequence[int]], seed: int
 ) -> dict[str, Mapping[str, Any]]:
-    """Return the arms, each with the stack that it trains `seed` in, unless it has no other seed."""
+    """Return the arms, with `machine.stack` set in each arm that trains `seed` and other seeds."""
     return {
         arm: {**settings, "machine.stack": sorted(seeds_of[arm])}
         if seed in seeds_of[arm] and len(seeds_of[arm]) > 1
@@ -130,16 +133,17 @@ def _stacked(
 
 
 def _of_the_machine(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `settings`, but raise ValueError if any of them is not a machine setting."""
+    """Return `settings`; raise ValueError if any of them is the stack or is not a machine setting."""
     for key in settings:
         if not key.startswith("machine."):
             raise ValueError(
-                f"only a recipe's machine settings can be changed, such as machine.compile=true, got "
+                f"only the machine settings of a recipe can be changed, such as machine.compile=true, got "
                 f"'{key}'; write your own recipe to change the experiment"
             )
     if "machine.stack" in settings:
         raise ValueError(
-            f"machine.stack must not be set for a recipe, got {settings['machine.stack']}; use --stack"
+            f"machine.stack must not be set for a recipe, got {settings['machine.stack']}; pass --stack to "
+            "train the seeds together"
         )
     return dict(settings)
 
@@ -153,7 +157,7 @@ def _panel_runs(
     given: Mapping[str, Any],
     told: Mapping[str, Any],
 ) -> Iterator[PlannedRun]:
-    """Yield the runs of a panel; the recipe's settings override `default`, and `told` overrides both."""
+    """Yield the runs of a panel; the recipe overrides `default`, and `told` overrides all settings."""
     chosen = recipe.profiles[profile]
     shared = {
         **default,

@@ -4,15 +4,15 @@ A recipe states its question, the predictions that it decides, and its source. I
 
 - `[panels.X]`: the settings of panel X, usually its data set. A panel that does not use all arms of the
   recipe lists its arms under `arms`.
-- `[arms.X]`: the settings of arm X. With `masks = "Y"`, each of its runs uses the mask sequence of the run of
-  arm Y on the same panel with the same seed (`pruning.source` is then 'run' unless the arm sets it). With
-  `donor = "Y"`, it uses the weights of that run. With `seeds = 3`, it runs only with the first three seeds of
-  the profile. If the name X contains fields in braces, the table defines one arm for each combination of the
-  fields' values in `[each]`, and "{field}" in a setting is replaced by the value.
-- `[profiles.smoke|short|full]`: the protocol, the panels (those under `optional` run only when requested by
-  name), the seeds, `settings` for all panels, `panel.X` for panel X, and values that replace those in
-  `[each]`. With `base = "usual"`, the profile inherits the keys that it does not set from the profile of the
-  same name in profiles.toml.
+- `[arms.X]`: the settings of arm X. With `masks = "Y"`, each run of arm X uses the mask sequence of the run
+  of arm Y on the same panel with the same seed (`pruning.source` is then 'run' unless the arm sets it). With
+  `donor = "Y"`, each run uses the weights of that run of arm Y. With `seeds = 3`, the arm runs only with the
+  first three seeds of the profile. If the name X contains fields in braces, the table defines one arm for
+  each combination of the fields' values in `[each]`, and "{field}" in a setting is replaced by the value.
+- `[profiles.smoke|short|full]`: the protocol, the panels (panels under `optional` run only when requested by
+  name), the seeds, `settings` for all panels, `panel.X` for panel X, and `each` for values that replace the
+  values in `[each]`. With `base = "usual"`, the profile inherits the keys that it does not set from the
+  profile of the same name in profiles.toml.
 
 The module `plan` turns a recipe into runs.
 """
@@ -46,21 +46,21 @@ class Profile(BaseModel):
     Attributes
     ----------
     base : 'usual', optional
-        If given, the profile inherits the keys that it does not set (see the module's docstring).
+        If this is set, the profile inherits the keys that it does not set (see the module's docstring).
     protocol : str
         A name in `PROTOCOLS`.
     panels : tuple of str
         The panels that run by default.
     optional : tuple of str
-        Panels that run only when requested by name.
+        The panels that run only when requested by name.
     seeds : tuple of int
-        The seeds of every arm.
+        The seeds with which the arms run.
     settings : dict
-        Settings for all panels.
+        The settings for all panels.
     panel : dict of dicts
         Further settings for single panels, by the name of the panel.
     each : dict of lists
-        Values that replace those in the `each` of the recipe.
+        Values that replace the values in the recipe's `each`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -89,9 +89,11 @@ class Recipe(BaseModel):
     source : str
         Where the experiment was published, or 'this project'.
     settings : dict
-        Settings of all runs.
-    panels, arms : dict of dicts
-        Settings of each panel and of each arm, by name.
+        The settings of all runs.
+    panels : dict of dicts
+        The settings of each panel, by the name of the panel.
+    arms : dict of dicts
+        The settings of each arm, by the name of the arm.
     each : dict of lists
         The values of each field in braces, by the name of the field.
     profiles : dict of Profile
@@ -137,12 +139,12 @@ def load(name: str) -> Recipe:
     Raises
     ------
     ValueError
-        If there is no such recipe or its file is invalid; the message is one line.
+        If there is no such recipe, or if its file is invalid. The message is one line.
     """
     path = Path(name)
     if path.suffix == ".toml":
         if not path.is_file():
-            raise ValueError(f"the recipe '{path}' must be a file, but there is none")
+            raise ValueError(f"the recipe '{path}' must be a file, but there is no such file")
         return _parse(path.stem, read_text(path))
     if name not in _names():
         unknown("the recipe must be", name, _names(), ", or the path of a .toml file")
@@ -185,7 +187,7 @@ def _parse(name: str, text: str) -> Recipe:
 
 
 def _check_seeds(recipe: Recipe, arms: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise ValueError if an arm's number of seeds is invalid, or larger than that of an arm it refers to."""
+    """Raise ValueError if an arm has an invalid number of seeds, or more seeds than an arm it refers to."""
     for arm, settings in arms.items():
         count = settings.get("seeds", math.inf)
         if "seeds" in settings and (type(count) is not int or count < 1):
@@ -196,16 +198,16 @@ def _check_seeds(recipe: Recipe, arms: Mapping[str, Mapping[str, Any]]) -> None:
             most = arms.get(other, {}).get("seeds", math.inf)
             if isinstance(most, int) and count > most:
                 raise ValueError(
-                    f"recipe {recipe.name}: arms.{arm}.seeds must be at most {most}, as for the arm {other} "
+                    f"recipe {recipe.name}: arms.{arm}.seeds must be at most {most}, as in the arm {other} "
                     f"that it refers to, got {'all seeds' if count == math.inf else count}"
                 )
 
 
 def _completed(tree: dict[str, Any]) -> dict[str, Any]:
-    """Return the recipe after filling in the keys that profiles with `base = "usual"` inherit."""
+    """Fill in the keys that profiles with `base = "usual"` inherit, and return the recipe."""
     usual = tomllib.loads(_FOLDER.joinpath(_PROFILES).read_text(encoding="utf-8"))
     profiles = tree.get("profiles")
-    if not isinstance(profiles, dict):  # validation reports the wrong type later
+    if not isinstance(profiles, dict):  # the validation that follows reports the wrong type
         return tree
     for name, stated in profiles.items():
         if _has_base(stated) and name not in usual:
@@ -233,7 +235,7 @@ def arms_of(recipe: Recipe, profile: Profile) -> dict[str, dict[str, Any]]:
             except KeyError as error:
                 raise ValueError(
                     f"recipe {recipe.name}: arms.{name}: the field {error} must have values in [each], "
-                    "and only one if the arm's name does not contain the field"
+                    "and only one value if the arm's name does not contain the field"
                 ) from None
             except (IndexError, AttributeError, ValueError) as error:
                 raise ValueError(

@@ -145,7 +145,7 @@ def test_what_is_told_of_the_machine_wins_over_a_recipe(tmp_path):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"train.lr": 0.2}, "only a recipe's machine settings can be changed, .* got 'train.lr'"),
+        ({"train.lr": 0.2}, "only the machine settings of a recipe can be changed, .* got 'train.lr'"),
         ({"machine.stack": [0, 1]}, r"machine.stack must not be set for a recipe, got \[0, 1\]"),
         ({"machine.threds": 2}, "unknown key 'machine.threds'; did you mean 'machine.threads'"),
     ],
@@ -358,7 +358,7 @@ def test_a_recipe_may_be_a_file(tmp_path):
         (
             "[arms.lrr]",
             "[arms.lrr]\nseeds = 2",
-            "arms.on.seeds must be at most 2, as for the arm lrr that it refers to, got all seeds",
+            "arms.on.seeds must be at most 2, as in the arm lrr that it refers to, got all seeds",
         ),
         (
             'source = "a test"',
