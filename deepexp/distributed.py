@@ -41,7 +41,7 @@ class Lost(Failure):
     """Another process of the run has ended."""
 
     def __init__(self, why: object) -> None:
-        """Compose a one-line message: why the other process ended, and how to resume the run."""
+        """Compose a one-line message that says why the other process ended, and how to resume the run."""
         reason = " ".join(str(why).split())
         super().__init__(
             f"every process of the run must stay alive, but another one ended ({reason}); run the same "
@@ -178,7 +178,7 @@ def joined(machine: Machine) -> Iterator[ProcessGroup]:
     Parameters
     ----------
     machine : Machine
-        `processes`, the number of processes that torchrun must have started, and `device` are used.
+        `processes` must be the number of processes that torchrun started. `device` is also used.
 
     Yields
     ------

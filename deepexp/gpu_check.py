@@ -195,7 +195,7 @@ def two_levels(device: str, algorithm: str, machine: Mapping[str, Any]) -> dict[
 
 
 def resumed(device: str, machine: Mapping[str, Any]) -> dict[str, float]:
-    """Check that a run which is stopped in level 1 and resumed has the weights of an uninterrupted run."""
+    """Check that stopping a run in level 1 and resuming it does not change the weights of any level."""
     config = build({**SMALL_RUN, **machine, "machine.device": device, "algorithm": "wr"})
     with tempfile.TemporaryDirectory() as name:
         whole, stopped = Path(name) / "whole", Path(name) / "stopped"

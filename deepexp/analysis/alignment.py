@@ -51,8 +51,8 @@ def alignment_table(levels: xr.Dataset, complete: Sequence[PlannedRun], folder: 
         - `aligned_epoch` (panel, arm, seed, epoch): weights shared at level 0 that have the ticket's sign
           after `epoch` epochs of level 0. This is left out if no run recorded signs after each epoch.
 
-        A count is NaN if the run's network differs in shape from the ticket's network, and where no signs
-        were recorded.
+        Counts are NaN if there is no complete run of LRR for the panel and seed, or if the networks differ in
+        shape. `aligned_epoch` is also NaN where no signs were recorded.
     """
     import xarray as xr
 

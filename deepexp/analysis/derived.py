@@ -40,7 +40,7 @@ def averaged(table: xr.Dataset) -> xr.Dataset:
 
 
 def over(values: xr.DataArray, axis: str, name: str) -> dict[str, Any]:
-    """Compute statistics of `values` along `axis`, and return them by the names of variables.
+    """Return statistics of `values` along `axis`, as variables whose names begin with `name`.
 
     If `name` is NAME, the variables are NAME_mean, NAME_low, NAME_high, NAME_deviation and NAME_n.
     """

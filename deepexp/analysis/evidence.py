@@ -80,7 +80,7 @@ def _seed_overlap(counts: xr.Dataset) -> xr.Dataset:
 
 
 def _shares(counts: xr.Dataset) -> dict[str, xr.DataArray]:
-    size = counts["size"].where(counts["size"] > 0)  # not `counts.size`, which reads like an attribute
+    size = counts["size"].where(counts["size"] > 0)  # `counts.size` would look like numpy's attribute
     return {"overlap": counts.common / size, "chance": counts.expected / size}
 
 

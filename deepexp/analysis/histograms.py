@@ -22,7 +22,7 @@ AXES = ("panel", "arm", "seed")  # the coordinates that identify a run in the ta
 def sign_table(levels: xr.Dataset, complete: Sequence[PlannedRun], folder: Path) -> xr.Dataset:
     """Gather the histograms of the complete runs into a table.
 
-    The table has the coordinates of `levels`, and the coordinate `flips`, a number of sign flips.
+    The table has the coordinates of `levels`, and also the coordinate `flips`, the number of sign flips.
     """
     import xarray as xr
 

@@ -40,7 +40,8 @@ def overlap_tables(levels: xr.Dataset, complete: Sequence[PlannedRun], folder: P
         the other seeds. Both tables have these variables:
 
         - `common`: the number of weights that are in both masks.
-        - `expected`: the expected value of `common` for random masks with as many weights in each layer.
+        - `expected`: the expected value of `common` for random masks with as many weights in
+          each layer as the two masks.
         - `size`: the mean number of weights in the two masks.
 
         They are NaN if the networks differ in shape, and where a mask would be compared with itself.
@@ -108,8 +109,10 @@ def layer_table(levels: xr.Dataset, complete: Sequence[PlannedRun], folder: Path
     Returns
     -------
     Dataset
-        `kept` (panel, arm, seed, level, layer), the weights left, and `total` (panel, arm, layer), all
-        weights. The layers are in network order. The values are NaN for a layer that a network lacks.
+        - `kept` (panel, arm, seed, level, layer): the number of weights left in the layer.
+        - `total` (panel, arm, layer): the number of all weights of the layer.
+
+        The layers are in the order of the network. The numbers are NaN for a layer that a network lacks.
     """
     import xarray as xr
 

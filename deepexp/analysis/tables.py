@@ -1,4 +1,4 @@
-"""Gather the folders of a recipe's runs into the labelled tables of its result file."""
+"""Gather a recipe's runs into the tables of its result file."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def tables(
     folder : Path
         The folder of the runs.
     without_starved : bool
-        Whether to leave out of means over levels each level at which a layer starves in any run of the panel.
+        Whether means over levels exclude the levels at which a layer starves in any run of the panel.
 
     Returns
     -------
@@ -54,9 +54,9 @@ def tables(
 
         levels      (panel, arm, seed, level): the columns of levels.csv; accuracies are fractions, measured
                     after the level's last epoch. `starved` counts the layers with fewer than 10 or less than
-                    1 % of their weights left; `empty` counts those with no weights left. With
+                    1 % of their weights left; `empty` counts the layers with none left. With
                     `without_starved`, `counted` (panel, level) is true where no layer starves in any run.
-                    Coordinates describe the arms. The attribute `missing` lists the incomplete runs.
+                    Further coordinates describe the arms. The attribute `missing` lists the incomplete runs.
         means       (panel, arm, level): statistics over the seeds of the test accuracy and of the flips per
                     prunable weight.
         paired      (panel, arm, baseline, level): statistics over the seeds of the difference in test
@@ -134,7 +134,8 @@ def again(
     old = read(path)
     if not isinstance(old, dict) or not {"levels", "signs"} <= old.keys():
         raise ValueError(
-            f"'{path}' must be a result file of `deepexp reduce`, but a table 'levels' or 'signs' is missing"
+            f"'{path}' must be a result file of `deepexp reduce`, but it has no table 'levels' or no table "
+            "'signs'"
         )
     levels, signs = (old[name].drop_attrs() for name in ("levels", "signs"))
     levels = levels.drop_vars("counted", errors="ignore").assign_attrs(missing=old["levels"].attrs["missing"])

@@ -1,4 +1,4 @@
-"""Time the training loops of this package and plain PyTorch loops, in turns."""
+"""Time the training loops of this package and plain PyTorch loops, which take turns."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def loops(
 
 
 def loop_names(compiled: bool) -> list[str]:
-    """Return the names of the loops. The first loop is the reference."""
+    """Return the names of the loops, with the reference loop first."""
     return [name for name in _LOOPS if compiled or "compiled" not in name]
 
 
@@ -170,7 +170,7 @@ def loop_of(
 
 
 def _plain(work: Run, chunk: int, channels_last: bool, pruned: bool) -> Iterator[int]:
-    """Train without this package, on normalised float images in memory and without augmentation."""
+    """Train in a plain PyTorch loop, on normalised float images in memory and without augmentation."""
     config, dataset = work.config, work.dataset
     assert isinstance(dataset.train, data.Images)
     net = models.build(config.model.name, classes=dataset.classes, channels=dataset.train.x.shape[-1])

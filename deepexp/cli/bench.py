@@ -20,7 +20,7 @@ def bench_options(bench: argparse.ArgumentParser) -> None:
     )
     bench.add_argument("--batch", type=command_line.integer, default=128)
     bench.add_argument(
-        "--seconds", type=float, default=45.0, help="time limit in seconds, even if images are left"
+        "--seconds", type=float, default=45.0, help="time limit in seconds for all loops together"
     )
     bench.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     bench.add_argument("--precision", default="float32", choices=["float32", "tf32", "bf16"])
@@ -68,7 +68,7 @@ def run_gpu_check(options: argparse.Namespace) -> None:
     import torch
 
     if not torch.cuda.is_available():
-        raise ValueError("gpu-check needs a CUDA device, but torch finds none; run it where there is one")
+        raise ValueError("gpu-check needs a CUDA device, but torch finds none; use a machine with a GPU")
     from deepexp import gpu_check
 
     failed, count = [], 0

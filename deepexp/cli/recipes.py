@@ -94,7 +94,10 @@ def run_recipes(_: argparse.Namespace) -> None:
 
 
 def planned_runs(options: argparse.Namespace) -> list[PlannedRun]:
-    """Return the runs of a recipe that `options` select; set the default profile in `options`."""
+    """Return the runs of a recipe that `options` select.
+
+    If no profile is given, `options.profile` becomes the recipe's first profile.
+    """
     from deepexp.recipes.plan import runs
     from deepexp.recipes.recipe import load
 

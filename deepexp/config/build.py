@@ -20,7 +20,7 @@ from signflow.messages import invalid, unknown
 def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: str = "full") -> Config:
     """Build a configuration from a protocol, a profile, and settings that override both.
 
-    Values come from the defaults, the protocol, the profile and `settings`. Each source overrides those
+    Values come from the defaults, the protocol, the profile and `settings`. Each source overrides the sources
     before it. If the profile or `settings` changes `train.epochs`, the protocol's milestones, warm-up and
     rewind epoch are rescaled in proportion and rounded to whole epochs (at least one), unless `settings`
     sets them. In the same way, `data.side` rescales the protocol's padding.

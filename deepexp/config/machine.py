@@ -27,7 +27,7 @@ class Machine(Section):
         The number of threads in each process. It is limited to 1024, more than any machine has cores, because
         a mistyped number could start so many threads that the process dies.
     channels_last : bool
-        Whether images and weights are stored with channels last.
+        Whether images and weights are stored in channels_last layout.
     compile : bool
         Whether to compile the network; on 'cuda' it is compiled into CUDA graphs.
     precision : {'float32', 'tf32', 'bf16'}

@@ -23,7 +23,7 @@ class Protocol:
     source : str
         Where to find the public code.
     settings : dict
-        The settings for each data set, by dotted key; they override those in `common`.
+        The settings for each data set, by dotted key. They override the settings in `common`.
     common : dict
         The settings for all data sets, by dotted key.
     """

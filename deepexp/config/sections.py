@@ -41,7 +41,8 @@ class Data(Section):
         default, all classes are used.
     side : int, optional
         The height and width in pixels to which images are averaged down. Each pixel becomes the mean of a
-        square block of original pixels, so `side` must divide the original side. Not allowed for imagenet.
+        square block of original pixels, so `side` must divide the original side. It must be left out
+        for imagenet.
     size : int, optional
         The height and width in pixels to which images are resized. The default is 224 for imagenet, and the
         original size for all other data sets.
@@ -49,8 +50,8 @@ class Data(Section):
         Whether to train on random crops that cover 8 to 100 % of an image's area and are then resized.
     test_size : int, optional
         The height and width in pixels to which a test image is resized before it is cropped to its central
-        `size` x `size` pixels. By default, the whole image is resized to `size`, without a crop. Not allowed
-        for imagenet, whose test images are always cropped to their centre.
+        `size` x `size` pixels. By default, the whole image is resized to `size`, without a crop. It must be
+        left out for imagenet, whose test images are always cropped to their centre.
     crop_padding : int
         The number of pixels by which an image is padded on every side before it is randomly cropped to its
         own size. Protocols state the padding for published images, and `build` scales it to `side`.
@@ -226,7 +227,7 @@ class Train(Section):
     signs: Literal["level", "first", "epoch"] = "level"
     cycles: Literal["one", "cumulative"] = "one"
     parameterization: Literal["plain", "sign-in"] = "plain"
-    beta: float = Field(1.0, ge=1e-6, le=1e6)  # far outside, beta^2 leaves the range of float32
+    beta: float = Field(1.0, ge=1e-6, le=1e6)  # beta^2 must stay in the range of float32
     reset_epochs: int = Field(0, ge=0, le=1_000_000)
 
     @model_validator(mode="after")

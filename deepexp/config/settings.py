@@ -111,8 +111,8 @@ class Config(Section):
             )
         if self.train.cycles == "cumulative" and self.policy.schedule == "rewind":
             raise ValueError(
-                "train.cycles = 'cumulative' needs policy.schedule = 'start', because every cycle is whole, "
-                "got 'rewind'; choose another algorithm"
+                "train.cycles = 'cumulative' needs policy.schedule = 'start', got 'rewind', but every cycle "
+                "must start at the beginning of the schedule; choose another algorithm"
             )
         if self.perturbation.fraction and self.perturbation.level > self.pruning.levels:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Make batches of images on the data set's device, augmented for training and unchanged for testing."""
+"""Make batches of images on the data set's device, for training (with augmentation) and for testing."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Load data sets for training: verify them, split them, and move them to the device.
 
-Images are kept in the device's memory, except those of `imagenet`, which stay in files and are decoded as
+Images are kept in the device's memory. Only the images of `imagenet` stay in files, and are decoded as
 needed. `digits` has no test set of its own, so every fifth image is used as a test image.
 """
 

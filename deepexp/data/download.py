@@ -78,7 +78,7 @@ def _is_there(source: Source, target: Path) -> bool:
 
 
 def _check_free(source: Source, target: Path) -> None:
-    """Raise ValueError if the folder of a missing data set is not free, for example if it is incomplete."""
+    """Raise ValueError if a missing data set's folder is occupied, for example by an incomplete copy."""
     place = target / source.folder
     if place.is_symlink() or place.is_file() or (place.is_dir() and any(place.iterdir())):
         missing = next(part for part in source.parts if not (place / part).exists())

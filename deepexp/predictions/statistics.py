@@ -73,8 +73,8 @@ def pair_moments(values: ArrayLike) -> Moments:
     Parameters
     ----------
     values : array_like (..., samples, samples)
-        A value for each pair of samples, which must be symmetric. The diagonal is ignored. A sample is
-        missing if all its values are NaN.
+        A symmetric matrix with a value for each pair of samples. The diagonal is ignored. A sample is missing
+        if all its values are NaN.
 
     Returns
     -------

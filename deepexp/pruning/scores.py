@@ -51,8 +51,8 @@ def snip(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, 
     """Score every prunable weight by its connection sensitivity |w dL/dw|.
 
     L is the mean cross-entropy of a batch, summed over the batches. Everything is computed in float32 and in
-    training mode. Batch normalisation therefore uses the statistics of the batch, since its running
-    statistics carry no information at initialisation. `net` is not changed.
+    training mode. In this mode, batch normalisation uses the statistics of the batch. The running statistics
+    would carry no information at initialisation. `net` is not changed.
 
     Parameters
     ----------
@@ -133,7 +133,9 @@ def synflow(net: nn.Module, alive: Mask, shape: tuple[int, int, int]) -> dict[st
 
 
 def densities(kind: str, living: int, keep: int, steps: int) -> list[int]:
-    """Return how many weights are left after each pruning step; every step computes new scores.
+    """Return how many weights are left after each pruning step.
+
+    New scores are computed for every step.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ def of(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Returns
     -------
     dict of str to Tensor
-        Boolean CPU tensors of the same shapes, True where a weight is negative.
+        Boolean CPU tensors in the shapes of the weights, True where a weight is negative.
     """
     return {name: (weight.detach() < 0).cpu() for name, weight in weights.items()}
 

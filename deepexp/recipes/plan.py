@@ -4,7 +4,7 @@ A run's settings are merged from these sources, each of which overrides the ones
 `ON_CUDA`, the recipe's `settings`, the panel, the profile's `settings`, the profile's settings for the panel,
 the arm, and the caller's machine settings, which do not change the experiment. An arm that borrows masks
 drops `pruning.keep`, because the masks determine how many weights are kept. If a protocol does not define an
-algorithm, the protocol 'signflow' does.
+algorithm, the version of the protocol 'signflow' is used.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def runs(
 def _seeds_of(arm: Mapping[str, Any], profile: Profile, seeds: Sequence[int]) -> list[int]:
     """Return the `seeds` with which an arm runs.
 
-    If the arm sets its number of seeds, it runs only with that many of the first seeds of the profile.
+    An arm that sets `seeds = n` runs only with seeds that are among the first n seeds of the profile.
     """
     first = profile.seeds[: arm["seeds"]] if "seeds" in arm else seeds
     return [seed for seed in seeds if seed in first]
@@ -123,7 +123,7 @@ def _seeds_of(arm: Mapping[str, Any], profile: Profile, seeds: Sequence[int]) ->
 def _stacked(
     arms: Mapping[str, Mapping[str, Any]], seeds_of: Mapping[str, Sequence[int]], seed: int
 ) -> dict[str, Mapping[str, Any]]:
-    """Return the arms, with `machine.stack` set in each arm that trains `seed` and other seeds."""
+    """Return the arms, with `machine.stack` set in each arm that trains both `seed` and other seeds."""
     return {
         arm: {**settings, "machine.stack": sorted(seeds_of[arm])}
         if seed in seeds_of[arm] and len(seeds_of[arm]) > 1
