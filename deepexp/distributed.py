@@ -2,7 +2,7 @@
 
 torchrun starts the processes. It sets environment variables from which each process reads its rank and the
 number of processes. Every process holds the whole network, and trains on its own share of every batch. Rank 0
-makes all decisions, evaluates the network and writes the files; the other processes only train.
+makes all decisions, evaluates the network and writes the files. The other processes only train.
 
 Gradients are averaged in buffers that have a fixed layout. On a GPU, the buffers are exchanged during the
 backward pass. torch's own DistributedDataParallel is not used, because it changes the layout of its buffers
@@ -187,7 +187,7 @@ def joined(machine: Machine) -> Iterator[ProcessGroup]:
     Raises
     ------
     ValueError
-        torchrun did not start `machine.processes` processes, or a process has no CUDA device of its own.
+        torchrun did not start `machine.processes` processes, or there are fewer CUDA devices than processes.
     Lost
         Another process has ended.
     """

@@ -105,7 +105,7 @@ def loops(
     made = {name: loop_of(name, chosen, loaded) for name in only or loop_names(compiled)}
     batch, device = build(chosen).train.batch_size, loaded.mean.device.type
     for loop in made.values():
-        next(loop)  # the first turn compiles and allocates; it is not timed
+        next(loop)  # not timed, since the first turn compiles and allocates
     rates: dict[str, list[float]] = {name: [] for name in made}
     done, end = dict.fromkeys(made, 0), time.perf_counter() + seconds
     while not min(done.values()) or (min(done.values()) < images and time.perf_counter() < end):

@@ -128,7 +128,7 @@ class Model(Section):
     name : {'resnet8', 'resnet20', 'resnet56', 'resnet18', 'resnet34', 'resnet50', 'vgg16'}
         The architecture.
     stem : {'cifar', 'imagenet'}
-        The type of the first layers: 'cifar' for small images, 'imagenet' for large ones.
+        The type of the first layers. 'cifar' is for small images, 'imagenet' for large images.
     width : float
         The factor by which every channel count is multiplied.
     norm_scale : {'one', 'uniform'}
@@ -193,8 +193,8 @@ class Train(Section):
         default, a warm-up of W steps (or epochs) starts at 1 / W, and a triangular schedule starts at 0.
     warmup : {'none', 'first', 'every', 'before'}
         When the warm-up, a linear rise of the learning rate, takes place: in the first epochs of level 0
-        ('first'), in the first epochs of every level ('every'), or in additional epochs before those of
-        level 0 ('before').
+        ('first'), in the first epochs of every level ('every'), or in additional epochs before the
+        other epochs of level 0 ('before').
     warmup_epochs : float
         The length of the warm-up in epochs.
     evaluate : {'level', 'epoch'}

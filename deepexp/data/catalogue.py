@@ -58,7 +58,7 @@ class Source:
 
     @property
     def in_files(self) -> bool:
-        """Whether every image has a file of its own."""
+        """Whether every image is stored in a separate file."""
         return self.images != (0, 0)
 
 

@@ -1,7 +1,7 @@
 """Load data sets for training: verify them, split them, and move them to the device.
 
 Images are kept in the device's memory. Only the images of `imagenet` stay in files, and are decoded as
-needed. `digits` has no test set of its own, so every fifth image is used as a test image.
+needed. `digits` has no separate test set, so every fifth image is used as a test image.
 """
 
 from __future__ import annotations

@@ -117,8 +117,8 @@ def listing(name: str, classes: int | None = None) -> Listing:
 def verify(name: str, progress: Callable[[int, int], None] = lambda done, of: None) -> str:
     """Check this machine's copy of a data set by decoding every image.
 
-    The pixels are not compared with the published images, since no checksums of single images are known. The
-    only known checksum is that of the archive, which `download.fetch` verifies.
+    The pixels are not compared with the published images, since no checksums of single images are known. Only
+    the checksum of the archive is known, and `download.fetch` verifies it.
 
     Parameters
     ----------

@@ -113,7 +113,7 @@ def fieller(over: Floats, under: Floats, n: ArrayLike | None = None) -> tuple[Fl
 
     The interval contains every ratio r for which the t-interval of `over - r * under` contains 0. These r are
     the solutions of `a * r**2 - 2 * b * r + c <= 0`, with `a`, `b` and `c` as in the code. If the t-interval
-    of mean(under) contains 0 (`a <= 0`), the interval of the ratio is unbounded: its ends are -inf and inf.
+    of mean(under) contains 0 (`a <= 0`), the interval of the ratio is unbounded, with the ends -inf and inf.
 
     Parameters
     ----------

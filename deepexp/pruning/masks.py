@@ -122,8 +122,8 @@ def check_fits(mask: Mask, net: nn.Module, origin: str) -> None:
 def top(scores: Mapping[str, Tensor], alive: Mask, keep: int) -> Mask:
     """Keep the living weights with the highest scores, compared across all layers.
 
-    Exactly `keep` weights stay alive. Among weights with equal scores, those in earlier layers are kept first
-    and, within a layer, those that come first in the flattened tensor.
+    Exactly `keep` weights stay alive. Among weights with equal scores, weights in earlier layers are kept
+    first. Within a layer, weights at the start of the flattened tensor are kept first.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def _select(layers: Sequence[tuple[np.ndarray, np.ndarray]], keep: int) -> list[
     """
     living = sum(int(np.count_nonzero(alive)) for _, alive in layers)
     if not 0 <= keep <= living:
-        raise ValueError(f"a mask must keep between 0 and {living:,} weights (all those alive), got {keep:,}")
+        raise ValueError(f"a mask must keep 0 to {living:,} of {living:,} living weights, got {keep:,}")
     if any(values.size and math.isnan(values.max()) for values, _ in layers):  # max is NaN if any value is
         raise ValueError("every score must be a number, got NaN; the network has diverged")
     if keep in (0, living):

@@ -140,8 +140,8 @@ def densities(kind: str, living: int, keep: int, steps: int) -> list[int]:
     Parameters
     ----------
     kind : str
-        The score. With 'synflow', every step multiplies the density by the same factor; with any other score,
-        there is only one step.
+        The score. With 'synflow', every step multiplies the density by the same factor. With any other score,
+        there is a single step.
     living, keep : int
         The numbers of living weights before the first step and after the last step.
     steps : int
@@ -171,7 +171,7 @@ def _exact() -> Iterator[None]:
 
 
 def _products(net: nn.Module) -> dict[str, Tensor]:
-    """Return |weight * gradient| for each weight, on the CPU; it is 0 for weights without a gradient."""
+    """Return |weight * gradient| on the CPU by layer, with a gradient of 0 for weights that have none."""
     found = {}
     for name, weight in prunable(net).items():
         grad = torch.zeros_like(weight) if weight.grad is None else weight.grad

@@ -113,7 +113,7 @@ def perturbation(mask: Mask, config: Perturbation, seed: int) -> dict[str, Tenso
     """Choose the signs to flip, floor(fraction * n + 1/2) of n living weights, overall or in each layer.
 
     The choice depends only on the arguments, so a later level that restores earlier signs can flip the same
-    ones again.
+    signs again.
 
     Parameters
     ----------

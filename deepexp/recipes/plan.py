@@ -1,6 +1,6 @@
 """Turn a recipe into a list of runs.
 
-A run's settings are merged from these sources, each of which overrides the ones before it: the protocol,
+A run's settings are merged from these sources, each of which overrides all sources before it: the protocol,
 `ON_CUDA`, the recipe's `settings`, the panel, the profile's `settings`, the profile's settings for the panel,
 the arm, and the caller's machine settings, which do not change the experiment. An arm that borrows masks
 drops `pruning.keep`, because the masks determine how many weights are kept. If a protocol does not define an

@@ -96,7 +96,7 @@ def test_scores_are_compared_as_float32():
 
 
 def test_impossible_counts_and_nan_are_refused():
-    with pytest.raises(ValueError, match="between 0 and 5 weights"):
+    with pytest.raises(ValueError, match="0 to 5 of 5 living weights"):
         masks.top({"layer0": torch.ones(5)}, _mask(5), 6)
     with pytest.raises(ValueError, match="NaN"):
         masks.top({"layer0": torch.tensor([1.0, float("nan")])}, _mask(2), 1)
