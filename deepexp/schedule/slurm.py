@@ -22,7 +22,7 @@ def submit(
     folder : Path
         The folder of the runs.
     parameters : mapping
-        Parameters of submitit: 'timeout_min', 'slurm_partition', ...
+        Parameters of submitit, such as 'timeout_min' and 'slurm_partition'.
 
     Returns
     -------
