@@ -99,7 +99,7 @@ def check(config: Config, folder: Path) -> None:
         for entry in folder.iterdir()
     ):
         raise ValueError(
-            f"the run folder '{folder}' must be new or have a run's config.toml, but it has only other "
+            f"the run folder '{folder}' must be new or have a run's config.toml, but it only has other "
             "files; restore config.toml, or choose another folder"
         )
 
