@@ -134,8 +134,8 @@ def figure_of(data: Data, name: str = "the data") -> Figure:
     Parameters
     ----------
     data : xr.Dataset | Mapping[str, xr.Dataset]
-        A map, a study, a trajectory, or several tables. These can be the tables of a preset or of a recipe.
-        Of any other tables, only the maps, studies and trajectories are drawn.
+        A map, a study, a trajectory, the tables of a preset, the tables of a recipe, or any other tables.
+        Among other tables, only the maps, studies and trajectories are drawn.
     name : str
         What an error message calls the data.
 
@@ -164,7 +164,7 @@ def figure_of(data: Data, name: str = "the data") -> Figure:
 
 @style.styled()
 def _table_figure(tables: ResultTables, name: str) -> Figure:
-    """Draw tables below one another, each in the picture of its kind."""
+    """Draw tables one below the other, each as the picture of its kind."""
     kinds = [kind_of(table, name) for table in tables.values()]
     shapes = [kind.panels(table) for kind, table in zip(kinds, tables.values(), strict=True)]
     heights = [height for *_, height in shapes]

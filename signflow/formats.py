@@ -1,7 +1,7 @@
 """Label Datasets, and convert them to the bytes of a NetCDF or CSV file and back.
 
-A NetCDF file holds one Dataset, or several as named groups. A CSV file holds one. The bytes are assembled in
-memory, because HDF5 crashes if the disk becomes full while it writes.
+A NetCDF file holds one Dataset, or several as named groups. A CSV file holds a single Dataset. The bytes are
+assembled in memory, because HDF5 crashes if the disk becomes full while it writes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _UTF8 = "utf-8-sig"  # skips the byte-order mark with which some editors begin a
 
 
 def netcdf(data: xr.Dataset | Mapping[str, xr.Dataset], attributes: Mapping[str, Any]) -> bytes:
-    """Return the bytes of a NetCDF file that holds `attributes`, and a Dataset or several as named groups."""
+    """Return the bytes of a NetCDF file that holds `attributes` and a Dataset, or several as groups."""
     import h5netcdf
     import xarray as xr
     from xarray.backends import H5NetCDFStore
@@ -36,7 +36,7 @@ def netcdf(data: xr.Dataset | Mapping[str, xr.Dataset], attributes: Mapping[str,
 
 
 def _storable(dataset: xr.Dataset) -> xr.Dataset:
-    """Return a copy whose attributes NetCDF can hold: integers beyond 64 bits (such as seeds) as strings."""
+    """Turn integer attributes beyond 64 bits, such as seeds, into strings: NetCDF cannot hold them."""
     return dataset.assign_attrs(
         {
             key: str(value) if isinstance(value, int) and not -(2**63) <= value < 2**64 else value

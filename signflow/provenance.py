@@ -23,7 +23,7 @@ from signflow.machine import processor
 _ROOT = Path(__file__).resolve().parents[1]
 
 
-# The digest omits the package `figures`, because it computes no results. Editing it leaves them valid.
+# The digest omits the package `figures`, which computes no results. Editing it leaves all results valid.
 _SOURCES = ("singleneuron", "deepexp", "signflow")
 _LIBRARIES = ("numpy", "scipy", "numba", "xarray", "signflow")
 

@@ -19,7 +19,7 @@ from signflow.provenance import RECORDED, canonical, now, provenance, source_dig
 if TYPE_CHECKING:
     import xarray as xr
 
-# Entries of a configuration that only describe the result. Its numbers do not depend on these entries.
+# Entries of a configuration that only describe the result. The numbers in the result do not depend on them.
 _WORDS = ("title", "shows", "figure")
 
 
@@ -35,7 +35,7 @@ def write(
     Parameters
     ----------
     data : xr.Dataset | Mapping[str, xr.Dataset]
-        A Dataset, or several Datasets by name. Each of several becomes a NetCDF group.
+        A Dataset, or several Datasets by name, which become NetCDF groups.
     path : str | Path
         A file whose name ends in .nc or .csv. A CSV file holds one Dataset: the provenance as '# key: value'
         lines, then one row for each combination of coordinates.

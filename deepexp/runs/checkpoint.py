@@ -1,8 +1,8 @@
 """Checkpoints: everything that a run needs to resume.
 
 Each file contains the run_id of its configuration. Up to three checkpoints are kept, so that the run can fall
-back to an older one if the latest is damaged. A run gives the same results, bit for bit, from whichever
-checkpoint it resumes. The times at which checkpoints are written therefore do not matter.
+back to an older one if the latest is damaged. A run gives the same results, bit for bit, whichever checkpoint
+it resumes from. It therefore does not matter when checkpoints are written.
 """
 
 from __future__ import annotations
@@ -166,8 +166,8 @@ def load(folder: Path, run_id: str, say: Callable[[str], None]) -> Checkpoint | 
         return Checkpoint(meta["level"], meta["step"], _state(found), mask, meta["levels"], meta["epochs"])
     if files:
         raise ValueError(
-            f"a checkpoint in '{folder}' must be intact, but all of them are damaged ({len(files)}); delete "
-            "that folder to start the run from the beginning"
+            f"at least one checkpoint in '{folder}' must be intact, but {len(files)} of {len(files)} are "
+            "damaged; delete that folder to start the run from the beginning"
         )
     return None
 

@@ -76,9 +76,9 @@ def check_device_memory(config: Config) -> None:
         have = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
     if need > have:
         raise ValueError(
-            f"{model.name} of width {model.width:g} with batches of {images:,} images of {size} pixels needs "
-            f"{need / 1e9:,.3g} GB or more, but '{machine.device}' has {have / 1e9:,.3g} GB; set a smaller "
-            "model.width, train.batch_size or data.size"
+            f"{model.name} of width {model.width:g} with batches of {images:,} images of {size}x{size} "
+            f"pixels needs {need / 1e9:,.3g} GB or more, but '{machine.device}' has {have / 1e9:,.3g} GB; "
+            "set a smaller model.width, train.batch_size or data.size"
         )
 
 

@@ -1,4 +1,4 @@
-"""Export a level's network to other code, as a plain state dict and in torch.nn.utils.prune's format."""
+"""Export a level's network for other code, as a plain state dict and in torch.nn.utils.prune's format."""
 
 from __future__ import annotations
 

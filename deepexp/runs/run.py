@@ -92,7 +92,7 @@ def _lead(
 
 
 def own_levels(work: Run) -> Generator[LevelProgress | None, None, None]:
-    """Lock the run's folder and run its remaining levels; yield progress, or None while the stack waits."""
+    """Lock a run's folder and run its remaining levels; yield progress, or None to wait for the stack."""
     config, folder, say = work.config, work.folder, work.say
     with layout.lock(folder, say), logged(folder), _room(folder):
         layout.check(config, folder)

@@ -31,7 +31,7 @@ def prepare(
     Parameters
     ----------
     config : Config
-        The run.
+        The run's configuration.
     folder : Path
         The folder that the run will use; nothing is written there.
     say : Callable[[str], None]

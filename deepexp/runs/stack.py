@@ -150,7 +150,7 @@ class Stack:
     def _steps(
         self, slot: int, level: int, start: int, mask: Mask, stops: tuple[int, ...]
     ) -> Iterator[steps.Report | None]:
-        """Train a member as `training.steps` does; yield its reports, or None while `advance` is due."""
+        """Train a member as `training.steps` does; yield reports, or None until `advance` delivers one."""
         work = self.works[slot]
         place = self._places[slot] = _Place(level, start, mask, stops)
         try:

@@ -275,7 +275,7 @@ def _assumed(work: workspace.Run, config: Config, count: int) -> Speed:
 def _progress(folder: Path) -> dict[str, float]:
     try:
         return records.progress(folder)
-    except ValueError:  # an estimate does not need the file, so a damaged one is ignored
+    except ValueError:  # an estimate does not need the file, so a damaged file is ignored
         return {}
 
 

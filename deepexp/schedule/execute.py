@@ -102,7 +102,7 @@ def execute(
     folder: Path,
     most: int | None = None,
 ) -> dict[str, BaseException]:
-    """Train units, starting each once the runs that it needs are complete.
+    """Train units, and start each unit once the runs that it needs are complete.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Choose the GPU for a run: the first one that no other run has reserved."""
+"""Choose the GPU for a run: the first GPU that no other run has reserved."""
 
 from __future__ import annotations
 

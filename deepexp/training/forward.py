@@ -55,7 +55,7 @@ def laid_out(x: Tensor, machine: Machine) -> Tensor:
     x : Tensor
         Images (B, C, H, W).
     machine : Machine
-        The setting `channels_last` is used.
+        The settings, of which only `channels_last` is used.
 
     Returns
     -------

@@ -5,7 +5,7 @@ optimizer knows the factors. With g = dL/dtheta, the gradients of m and u are u 
 factors with weight decay and momentum, and then theta is set to m u.
 
 Gradient flow conserves beta = m^2 - u^2. It moves theta with the velocity
-theta' = -(m^2 + u^2) g = -sqrt(beta^2 + 4 theta^2) g. A weight near 0 therefore still moves with the speed
+theta' = -(m^2 + u^2) g = -sqrt(beta^2 + 4 theta^2) g. Even near 0, a weight therefore has a speed of at least
 beta |g|, so it can change its sign [1]_. Weight decay and noise shrink beta. A reset restores it.
 
 A pruned weight has u = 0. Its gradient g is masked to 0, so both u and theta stay 0.

@@ -239,7 +239,7 @@ def _backward(forward: Forward, x: Tensor, y: Tensor, train: Train) -> tuple[Ten
 
 
 def fitting(net: nn.Module, x: Tensor, y: Tensor, config: Config) -> int:
-    """Halve a batch until it fits the device's memory; return its size, or 0 if even two images are too many.
+    """Halve a batch until it fits in memory, and return its size, or 0 if even two images are too many.
 
     This changes the running statistics and the gradients of `net`.
     """

@@ -22,7 +22,7 @@ FEWEST = 3  # seeds needed for an interval to be drawn
 
 @dataclass(frozen=True)
 class Look:
-    """The look of an arm: usually, the colour shows the algorithm, and line style and marker the variant."""
+    """The look of an arm; the colour usually shows the algorithm, and line and marker show the variant."""
 
     label: str
     colour: str

@@ -203,7 +203,7 @@ def width(data: ResultTables) -> Figure:
 
 @style.styled()
 def study(data: ResultTables) -> Figure:
-    """Draw accuracy, the difference in accuracy from IMP, and the last sign flips of weights, in three rows.
+    """Draw accuracy, the difference in accuracy from IMP, and the levels of last sign flips, in three rows.
 
     The tables are `means`, `levels`, `paired` and `sign_means`, as for the other figures.
     """

@@ -79,7 +79,8 @@ def rescued(group: xr.Dataset) -> str:
     Parameters
     ----------
     group : xr.Dataset
-        `success` (algorithm, seed) and `s_neg` (seed) for starts from which IMP fails without noise.
+        `success` (algorithm, seed) and `s_neg` (seed), the slope of y where x_1 < 0. The starts are those
+        from which IMP fails without noise.
 
     Returns
     -------

@@ -24,7 +24,7 @@ def network_height(d: int) -> float:
 
 
 def draw_network(above: Axes, d: int) -> None:
-    """Sketch the network above a map: its inputs, the hidden ReLU neuron with weights w, the output weight a.
+    """Sketch the network above a map: inputs, a hidden ReLU neuron with weights w, and the output weight a.
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ def study_panels(data: xr.Dataset) -> tuple[int, int, float, float]:
     Raises
     ------
     ValueError
-        If the study has too many factors for one figure.
+        If the study needs too many panels for one figure.
     """
     number = len(_points(data))
     if number > MOST_PANELS:
@@ -127,7 +127,7 @@ def _others(data: xr.Dataset) -> list[str]:
 
 
 def _points(data: xr.Dataset) -> list[dict[str, int]]:
-    """Return the values that every panel shows, as an index for each of the factors `_others`."""
+    """Return, for each panel, the index of the value that it shows of each factor in `_others(data)`."""
     others = _others(data)
     places = itertools.product(*(range(data.sizes[name]) for name in others))
     return [dict(zip(others, place, strict=True)) for place in places]

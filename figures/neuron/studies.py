@@ -80,7 +80,7 @@ def rate_rewind(data: ResultTables) -> Figure:
 
 @style.styled()
 def rate_samples(data: ResultTables) -> Figure:
-    """Draw the success rates of IMP and LRR as maps over time per level and number of samples, or noise.
+    """Draw the success rates of IMP and LRR as maps over time per level and either samples or noise.
 
     The tables `samples` (algorithm, n, noise, level_time) and `noise` (algorithm, noise, level_time) each
     have a curve over `curve_level_time`. The tables `samples_law` and `noise_law` (n, noise) have the time
@@ -222,8 +222,8 @@ def rate_time(data: ResultTables) -> Figure:
 def rate_targets(data: ResultTables) -> Figure:
     """Draw the success rates of IMP and LRR against the time per level, one panel per number of targets.
 
-    The tables are `rates` and `rebalanced` (algorithm, targets, level_time), and `limit` (algorithm,
-    targets).
+    The tables are `rates` and `rebalanced` (algorithm, targets, level_time), and `limit` (algorithm, targets)
+    with the predicted rates for long levels.
     """
     rates = data["rates"]
     figure = Figure(figsize=(style.PAGE, 2.9))

@@ -105,11 +105,11 @@ def unbalanced(data: ResultTables) -> Figure:
 def noise_wedge(data: ResultTables) -> Figure:
     """Draw success in one coordinate on noisy samples, and the time at which w crosses 0 from w(0) < 0.
 
-    Because s_neg > 0, starts in a wedge with w(0) < 0 succeed.
+    Because s_neg, the slope of the samples with x < 0, is positive, starts in a wedge with w(0) < 0 succeed.
 
     The tables are `map` (algorithm, a0, w0) and `crossings`. The table `crossings` has `s_neg` (draw), the
-    starts `a0` and `w0` (start), and the crossing times `simulated` (start, draw) and `predicted` (start, s),
-    in units of 1/(2 C_neg).
+    starts `a0` and `w0` (start), and the crossing times `simulated` (start, draw) and `predicted` (start, s).
+    The times are in units of 1/(2 C_neg), where C_neg is the sum of x^2 over the samples with x < 0, over n.
     """
     figure = Figure(figsize=(style.PAGE, 3.4))
     left, right = figure.subplots(1, 2)

@@ -142,6 +142,6 @@ def read_verdicts(path: Path) -> list[Verdict]:
         ) from None
     except ValidationError as error:
         raise ValueError(
-            f"'{path}' is not valid output of `singleneuron verify`: {invalid(error)}; run that again to "
-            "recreate the file"
+            f"'{path}' is not valid output of `singleneuron verify`: {invalid(error)}; run the command "
+            "again to recreate the file"
         ) from None

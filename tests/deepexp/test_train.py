@@ -273,7 +273,7 @@ def test_out_of_memory_names_the_batch_that_fits(tmp_path, tiny, monkeypatch, mo
     monkeypatch.setattr(models.ResNet, "forward", limited)
     told = f"a batch of {fits} fits" if fits else "not even two images for each process fit"
     with pytest.raises(
-        failures.OutOfMemory, match=rf"a batch of 32 images, but it ran out; {told}: start"
+        failures.OutOfMemory, match=rf"a batch of 32 images, but it does not; {told}: start"
     ) as e:
         _run(work, masks.dense_mask(work.net))
     assert "\n" not in str(e.value)

@@ -107,7 +107,7 @@ def test_the_same_command_finds_the_run_complete(run, capsys):
         (["--set", "data.resized_crop=true", "data.size=10000000"], "pixels needs 1.28e+07 GB or more"),
         (
             ["--set", "train.batch_size=1000000000000"],
-            "of 1,000,000,000,000 images of 8 pixels needs",
+            "of 1,000,000,000,000 images of 8x8 pixels needs",
         ),
         (["--levels", "999999999"], "pruning.levels must be less than or equal to 10000, got 999999999"),
         (["--set", "pruning.score=synflow", "pruning.synflow_steps=1000000000000"], "must be less than or"),
