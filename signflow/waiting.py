@@ -87,7 +87,7 @@ class Silence:
         """Check regularly whether a line is due, until `stop` is called."""
         while not self._done.wait(min(0.5, patience() / 4)):
             silent, why = time.monotonic() - self._since, reason()
-            # Once `patience` is over, a new reason is printed at once. Other lines follow after growing pauses.
+            # After `patience`, a new reason is printed at once. Other lines are printed at growing intervals.
             if silent >= self._pause or (silent >= patience() and why and why != self._said):
                 spent = f"{time.monotonic() - self._began:.0f} s so far"
                 words = why or ", ".join(filter(None, [self._words or "working", spent]))
