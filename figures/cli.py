@@ -38,8 +38,8 @@ def _parser() -> argparse.ArgumentParser:
         "names",
         nargs="*",
         metavar="FILE|NAME",
-        help="a result file, the name of a figure, 'all' (the theorem figures), 'studies', or - (the files "
-        "that stdin names)",
+        help="a result file, the name of a figure, 'all' (the theorem figures), 'studies', or - (the result "
+        "files named on stdin)",
     )
     draw.add_argument("--list", action="store_true", help="list what can be drawn")
     draw.add_argument(
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         type=command_line.path,
         nargs="+",
         metavar="FILE",
-        help="verdict files (default: all verdicts*.json in the folder of the results)",
+        help="verdict files (default: verdicts.json and verdicts-*.json in the results folder)",
     )
     report.add_argument(
         "--out",
@@ -178,7 +178,7 @@ def _list(results: Path) -> None:
     """Print the kinds of file that can be drawn, the names of all figures, and which results exist."""
     from figures import kinds
 
-    print("figures draw FILE draws a file according to what it holds:")
+    print("figures draw FILE draws a file according to its contents:")
     for kind in kinds.KINDS:
         print(f"    {kind.name:<20} {kind.shows}")
     print(f"    {'preset, recipe':<20} the figure of that name, listed below")

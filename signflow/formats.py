@@ -113,7 +113,7 @@ def read_csv(path: Path) -> xr.Dataset:
     shape = tuple(map(len, coords.values()))
     place = np.ravel_multi_index([codes for codes, _ in factors.values()], shape)
     if len(place) != math.prod(shape) or len(np.unique(place)) < len(place):
-        raise ValueError("the table must have exactly one row for every point of its dimensions")
+        raise ValueError("the table must have exactly one row for every combination of its coordinates")
     order = np.argsort(place)
     variables = {name: (dims, np.asarray(table[name])[order].reshape(shape)) for name in table}
     dataset = xr.Dataset(variables, coords, attributes)

@@ -16,7 +16,7 @@ from signflow.machine import check_time
 
 MOST_WORKERS = 1024
 FASTEST = 200_000
-"""Upper bound on the runs per second of one core. The fastest measured were 108,000 (dense flows, d = 10)."""
+"""Upper bound on the runs per second of one core. The most measured was 108,000 (dense flows, d = 10)."""
 
 
 def check_runs(runs: int) -> None:

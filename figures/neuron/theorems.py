@@ -35,7 +35,7 @@ _DOTTED = {"marker": "o", "markersize": 3.5, "markerfacecolor": "white"}
 
 @style.styled()
 def fig1a(data: ResultTables) -> Figure:
-    """Draw, for one coordinate, success over (a(0), w(0)), the predicted edge, and paths in the field.
+    """Draw, for one coordinate, success over (a(0), w(0)), the predicted edge, the flow field, and paths.
 
     The tables are `map` (algorithm, a0, w0), `field` (a, w) with da and dw, and `paths` (start, time,
     coordinate).
@@ -78,7 +78,7 @@ def fig2a(data: ResultTables) -> Figure:
 
 @style.styled()
 def unbalanced(data: ResultTables) -> Figure:
-    """Draw success in one coordinate at any balance, with a hatched wedge at a(0) < 0, and a(t) against t.
+    """Draw success from unbalanced starts in one coordinate, with a wedge at a(0) < 0, and a(t) against t.
 
     The tables are `map` (algorithm, a0, w0) and `paths` (start, time, coordinate).
     """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _SUCCESS = {"converged": 1.0, "trapped": 1.0, "dead": 0.0, "stuck": 0.0}
-"""The success that a status counts as; any other status counts as undecided."""
+"""The value of success for each status. Any other status counts as undecided."""
 
 
 def is_trajectory(data: xr.Dataset) -> bool:

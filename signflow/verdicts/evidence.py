@@ -12,7 +12,7 @@ Interval = tuple[float, float]
 class Part(BaseModel):
     """A part of a verdict file.
 
-    Fields that are not set are not written, and unknown fields are ignored on reading.
+    Fields that are not set are not written. Unknown fields are ignored when a file is read.
     """
 
     model_config = ConfigDict(frozen=True)
