@@ -12,7 +12,7 @@ __all__ = ["plot"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load `plot` on first use: it needs matplotlib."""
+    """Load `plot` on first use, because it imports matplotlib."""
     if name != "plot":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from figures.plotting import plot

@@ -4,7 +4,7 @@ from signflow.interrupt import program
 
 
 def main() -> int:
-    """Run `figures`; return its exit code."""
+    """Run the command `figures`, and return its exit code."""
     return program("figures", "figures.cli")
 
 

@@ -1,4 +1,4 @@
-"""The commands `figures draw`, which draws result files as PDF and PNG, and `figures report`."""
+"""The commands `figures draw`, which draws results as PDF and PNG, and `figures report`."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def _parser() -> argparse.ArgumentParser:
         "names",
         nargs="*",
         metavar="FILE|NAME",
-        help="a result file, the name of a figure, 'all' (the theorem figures), 'studies', or - (the files "
-        "that stdin names)",
+        help="a result file, the name of a figure, 'all' (the theorem figures), 'studies', or - (the result "
+        "files named on stdin)",
     )
     draw.add_argument("--list", action="store_true", help="list what can be drawn")
     draw.add_argument(
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         type=command_line.path,
         nargs="+",
         metavar="FILE",
-        help="verdict files (default: all verdicts*.json in the folder of the results)",
+        help="verdict files (default: verdicts.json and verdicts-*.json in the results folder)",
     )
     report.add_argument(
         "--out",
@@ -82,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run `figures`; return 0 on success, 1 after a failure, 2 on bad input, 130 when interrupted."""
     options = _parser().parse_args(arguments)
     # A notebook passes the name of its matplotlib backend on to the programs that it starts, but that backend
-    # may not be installed here. None is needed, since no window is shown.
+    # may not be installed here. No backend is needed, because no window is shown.
     os.environ.pop("MPLBACKEND", None)
     # Matplotlib may warn about a matplotlibrc or about its own folder; neither affects the figures.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
@@ -94,7 +94,7 @@ def _draw(options: argparse.Namespace) -> None:
         return _list(options.results)
     if not options.names:
         raise ValueError(
-            "draw needs a result file or the name of a figure, but got none; `figures draw --list` lists them"
+            "draw needs a result file or the name of a figure, but got none; `figures draw --list` lists both"
         )
     if options.names == ["-"]:
         check_output(options.out / "probe.nc")
@@ -103,7 +103,7 @@ def _draw(options: argparse.Namespace) -> None:
     names = _names([text for text in options.names if text not in files], options.results)
     if len({Path(text).stem for text in files} | set(names)) < len(files) + len(names):
         raise ValueError(
-            f"results must differ in name, since their pictures are named after them, got "
+            f"results must have different names, because their pictures are named after them, got "
             f"{' '.join(options.names)}; draw them into different folders (--out)"
         )
     check_output(options.out / "probe.nc")
@@ -114,7 +114,7 @@ def _draw(options: argparse.Namespace) -> None:
 
 
 def _draw_all(sources: Iterable[tuple[Path, str]], out: Path, quiet: bool) -> None:
-    """Draw results, each as a figure of a name or else by what it holds; print the pictures as they come."""
+    """Draw each result as the figure of its name or, without a name, by its contents; print the new files."""
     from figures import style
 
     drawn: list[Path] = []
@@ -129,7 +129,7 @@ def _draw_all(sources: Iterable[tuple[Path, str]], out: Path, quiet: bool) -> No
 
 
 def _arriving() -> Iterator[tuple[Path, str]]:
-    """Yield the result files that stdin names, one a line, as `singleneuron preset` prints them."""
+    """Yield the result files named on the lines of stdin, as `singleneuron preset` prints them."""
     for line in sys.stdin:
         path = Path(line.rstrip("\n").removesuffix(" (up to date)"))
         if path.suffix in SUFFIXES and path.is_file():
@@ -137,7 +137,7 @@ def _arriving() -> Iterator[tuple[Path, str]]:
 
 
 def _picture(source: Path, name: str) -> Figure:
-    """Draw a result file as the figure of a name, or, without a name, by what the file holds."""
+    """Draw a result file as the figure called `name` or, if `name` is empty, by the contents of the file."""
     from figures import kinds
     from figures.deep import experiments
     from figures.plotting import warn_if_outdated
@@ -147,13 +147,13 @@ def _picture(source: Path, name: str) -> Figure:
     if not name:
         with _described(source, "hold what a command writes"):
             return kinds.figure_of(tables, f"'{source}'")
-    # A user's own recipe has no figure function of its own; its result file is drawn with `accuracy`.
+    # A user's own recipe has no figure function, so its result file is drawn with `accuracy`.
     figure, _ = _draw_from(source, kinds.NAMED.get(name, experiments.accuracy))
     return figure
 
 
 def _names(given: list[str], results: Path) -> list[str]:
-    """Return the names of figures, with sets of them spelled out."""
+    """Return the names of figures, with the name of a set replaced by the figures in it."""
     from figures import kinds
 
     sets = _sets()
@@ -175,10 +175,10 @@ def _names(given: list[str], results: Path) -> list[str]:
 
 
 def _list(results: Path) -> None:
-    """List the kinds of file that can be drawn, the figures by name, and which results exist."""
+    """Print the kinds of file that can be drawn, the names of all figures, and which results exist."""
     from figures import kinds
 
-    print("figures draw FILE draws a file according to what it holds:")
+    print("figures draw FILE draws a file according to its contents:")
     for kind in kinds.KINDS:
         print(f"    {kind.name:<20} {kind.shows}")
     print(f"    {'preset, recipe':<20} the figure of that name, listed below")
@@ -196,7 +196,7 @@ def _list(results: Path) -> None:
 
 
 def _sets() -> dict[str, list[str]]:
-    """Return the names in the sets 'all' (theorems) and 'studies'."""
+    """Return the names of the figures in the sets 'all' (theorems) and 'studies'."""
     from figures import kinds
 
     return {"all": list(kinds.THEOREMS), "studies": list(kinds.STUDIES)}
@@ -215,8 +215,8 @@ def _report(options: argparse.Namespace) -> None:
     counted = Counter(verdict.id for verdict in verdicts)
     if twice := [name for name, number in counted.items() if number > 1]:
         raise ValueError(
-            f"a report must hold one verdict on a statement, but {' and '.join(map(str, files))} have "
-            f"{counted[twice[0]]} on '{twice[0]}'; choose files with --verdicts, or rename the statement"
+            f"a report must hold only one verdict on each statement, but {' and '.join(map(str, files))} "
+            f"have {counted[twice[0]]} on '{twice[0]}'; choose files with --verdicts, or rename the statement"
         )
     known = kinds.NAMED
     sources = {name: options.results / f"{name}.nc" for name in known}
@@ -263,7 +263,7 @@ def _draw_from(source: Path, draw: Callable[[ResultTables], _Made]) -> tuple[_Ma
 
 @contextlib.contextmanager
 def _described(source: Path, expected: str, *more: type[Exception]) -> Iterator[None]:
-    """Turn what xarray raises for a missing variable, and `more`, into one line that names the file."""
+    """Turn the errors for missing variables, and those in `more`, into one line that names the file."""
     missing: tuple[type[Exception], ...] = (AttributeError, KeyError, IndexError, *more)
     try:
         yield

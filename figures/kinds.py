@@ -1,4 +1,4 @@
-"""What can be drawn: the kinds of result, told apart by what a file holds, and the figures with a name."""
+"""The kinds of result that are drawn according to their contents, and the figures that are drawn by name."""
 
 from __future__ import annotations
 
@@ -63,12 +63,14 @@ class Kind:
 
     Attributes
     ----------
-    name, shows : str
-        The command that writes it, and what the picture shows.
+    name : str
+        The command that writes the table.
+    shows : str
+        A description of the picture.
     holds : callable
-        Whether a Dataset is of this kind.
+        Returns whether a Dataset is of this kind.
     panels : callable
-        The rows and columns of the picture's panels, and its width and height in inches.
+        Returns the numbers of rows and columns of panels, and the width and height of the picture in inches.
     draw : callable
         Draws a Dataset into panels; returns the entries and the title of a legend.
     """
@@ -82,11 +84,11 @@ class Kind:
 
 KINDS = (
     Kind(
-        "map", "success over (a(0), w_1(0)), a panel for each algorithm",
+        "map", "success over (a(0), w_1(0)), with a panel for each algorithm",
         maps.is_map, maps.map_panels, maps.draw_map,
     ),
     Kind(
-        "study", "success rates against the factor with most values, a panel for each value of the others",
+        "study", "success rates against the factor with the most values, with panels for the other factors",
         rates.is_study, rates.study_panels, rates.draw_study,
     ),
     Kind(
@@ -105,7 +107,7 @@ def kind_of(data: xr.Dataset, name: str = "the data") -> Kind:
     data : xr.Dataset
         The table.
     name : str
-        What an error message calls it.
+        What an error message calls the table.
 
     Returns
     -------
@@ -115,25 +117,25 @@ def kind_of(data: xr.Dataset, name: str = "the data") -> Kind:
     Raises
     ------
     ValueError
-        If it is of no kind that can be drawn.
+        If the table is not of a kind that can be drawn.
     """
     for kind in KINDS:
         if kind.holds(data):
             return kind
     raise ValueError(
-        f"{name} must be a map, a study or a trajectory, but holds {_listed(data.data_vars)}; pass what "
-        "`singleneuron` or `deepexp reduce` wrote"
+        f"{name} must be a map, a study or a trajectory, but holds {_listed(data.data_vars)}; pass a result "
+        "of `singleneuron` or `deepexp reduce`"
     )
 
 
 def figure_of(data: Data, name: str = "the data") -> Figure:
-    """Draw a result by what it holds.
+    """Draw a result according to its contents.
 
     Parameters
     ----------
     data : xr.Dataset | Mapping[str, xr.Dataset]
-        A map, a study or a trajectory; or the tables of a preset or of a recipe, or any tables some of which
-        are maps, studies or trajectories.
+        A map, a study, a trajectory, the tables of a preset, the tables of a recipe, or any other tables.
+        Among other tables, only the maps, studies and trajectories are drawn.
     name : str
         What an error message calls the data.
 
@@ -145,7 +147,7 @@ def figure_of(data: Data, name: str = "the data") -> Figure:
     Raises
     ------
     ValueError
-        If nothing in the data can be drawn; the message is one line.
+        If nothing in the data can be drawn. The message is one line.
     """
     if isinstance(data, xr.Dataset):
         return _table_figure({"": data}, name)
@@ -155,14 +157,14 @@ def figure_of(data: Data, name: str = "the data") -> Figure:
     if not drawable:
         raise ValueError(
             f"{name} must hold a map, a study, a trajectory, or the tables of a preset or a recipe, "
-            f"but holds {_listed(data)}; pass what `singleneuron` or `deepexp reduce` wrote"
+            f"but holds {_listed(data)}; pass a result of `singleneuron` or `deepexp reduce`"
         )
     return _table_figure(drawable, name)
 
 
 @style.styled()
 def _table_figure(tables: ResultTables, name: str) -> Figure:
-    """Draw tables below one another, each by its kind."""
+    """Draw tables one below the other, each as the picture of its kind."""
     kinds = [kind_of(table, name) for table in tables.values()]
     shapes = [kind.panels(table) for kind, table in zip(kinds, tables.values(), strict=True)]
     heights = [height for *_, height in shapes]
@@ -199,7 +201,7 @@ def _layout(data: ResultTables) -> Callable[[ResultTables], Figure] | None:
 
 
 def _fits(name: str, data: ResultTables) -> bool:
-    """Return whether tables of the right names are those of a preset; presets may share these names."""
+    """Return whether tables are those of the figure `name`; other figures may use the same table names."""
     if "map" not in data:
         return name != "rate_rewind" or "curve_rewind_time" in data["rates"].dims
     line = int(data["map"].attrs.get("d", 0)) == 1

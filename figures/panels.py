@@ -38,9 +38,10 @@ def draw_success_map(axes: Axes, space: xr.Dataset) -> list[Artist]:
     axes : Axes
         Where to draw.
     space : xr.Dataset
-        The map of one algorithm, with `success` (a0, w0) in [0, 1], or NaN where undecided (drawn white) or
-        where `status` (a0, w0) is -1 as there is no start (drawn grey), and with either `predicted` (a0, w0)
-        or `edge` (edge_w0). With `success_low` it is a map of means.
+        The map of one algorithm. `success` (a0, w0) is in [0, 1], or NaN if a run is undecided (drawn white)
+        or if there is no start (drawn grey; `status` (a0, w0) is then -1). The predicted region is given by
+        `predicted` (a0, w0) or by `edge` (edge_w0). If there is a variable `success_low`, `success` is a mean
+        over several runs.
 
     Returns
     -------
@@ -83,7 +84,7 @@ def _no_start(axes: Axes, cells: xr.DataArray) -> Artist:
 
 
 def _edge(axes: Axes, space: xr.Dataset) -> list[Artist]:
-    """Draw the edge of the predicted region as the curve in the result; if it has none, between cells.
+    """Draw the edge of the predicted region: the curve in the result or, without one, a line between cells.
 
     If the curve is the edge for the population instead of the samples, it is drawn as a dotted line.
     """
@@ -143,7 +144,7 @@ def _hatch(axes: Axes, cells: xr.DataArray, hatch: str, edgecolor: str) -> None:
 
 
 def trajectories(axes: Axes, paths: xr.Dataset, label: str = "trajectory") -> list[Artist]:
-    """Draw trajectories in the plane (a, w_1), with a ring at the start, and at the end a dot or a cross.
+    """Draw trajectories in the plane (a, w_1), with a ring at the start and a mark of the outcome at the end.
 
     Parameters
     ----------
@@ -152,7 +153,7 @@ def trajectories(axes: Axes, paths: xr.Dataset, label: str = "trajectory") -> li
     paths : xr.Dataset
         `a` (start, time), `w` (start, time, coordinate) and `success` (start) of each trajectory.
     label : str
-        The word for a trajectory in the legend.
+        What the legend calls a trajectory.
 
     Returns
     -------
@@ -189,8 +190,9 @@ def outcome_look(path: xr.Dataset) -> dict[str, Any]:
     Returns
     -------
     dict
-        The colour and style of a matplotlib line: `style.SUCCESS` and solid; `style.FAILURE` and dashed; or,
-        if the trajectory has no outcome, `style.GREY` and dotted.
+        The colour and style of a matplotlib line. Success is shown by `style.SUCCESS` and a solid line,
+        failure by `style.FAILURE` and a dashed line, and an undecided outcome by `style.GREY` and a dotted
+        line.
     """
     if bool(path.success.isnull()):
         return {"color": style.GREY, "linestyle": ":"}

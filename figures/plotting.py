@@ -26,23 +26,23 @@ def plot(
     Parameters
     ----------
     data : xr.Dataset | Mapping[str, xr.Dataset] | str | Path
-        What `singleneuron.success_map`, `success_rate`, `presets.run` or `signflow.read` returned, or the
-        path of a result file.
+        A result of `singleneuron.success_map`, `success_rate`, `presets.run` or `signflow.read`, or the path
+        of a result file.
     ax : Axes or sequence of Axes, optional
-        Where to draw a map (an axes for each algorithm), a study (one for each panel) or a trajectory (three;
-        with one, only the path is drawn). By default a new figure of pyplot; the results of presets and of
-        recipes always get one, since their panels belong together.
+        The axes to draw into. A map needs one for each algorithm, a study one for each panel, and a
+        trajectory three (or one, which then shows only the path). By default, a new figure of pyplot is made.
+        `ax` must be left out for the results of presets and recipes, because their panels belong together.
 
     Returns
     -------
     Axes or ndarray of Axes, shape (panels,)
-        The axes, or all of them if there are several panels.
+        The axes of the only panel, or an array of the axes of all panels.
 
     Raises
     ------
     ValueError
-        If nothing in the data can be drawn, if their number of panels is not that of `ax`, or if the file
-        cannot be read; the message is one line.
+        If nothing in the data can be drawn, if `ax` has too few axes or must be left out, or if the file
+        cannot be read. The message is one line.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def plot(
 
 
 def _one_or_all(panels: list[Axes]) -> Axes | np.ndarray[Any, np.dtype[np.object_]]:
-    """Return the only axes, or an array of all."""
+    """Return the only axes or, if there are several, an array of all axes."""
     if len(panels) == 1:
         return panels[0]
     made = np.empty(len(panels), dtype=object)
@@ -93,7 +93,7 @@ def _one_or_all(panels: list[Axes]) -> Axes | np.ndarray[Any, np.dtype[np.object
 
 
 def warn_if_outdated(name: str, data: xr.Dataset | Mapping[str, xr.Dataset]) -> None:
-    """Warn, in one line, if a result was made by other sources than those of this installation.
+    """Warn, in one line, if a result was made by sources that differ from those of this installation.
 
     Parameters
     ----------
@@ -108,6 +108,6 @@ def warn_if_outdated(name: str, data: xr.Dataset | Mapping[str, xr.Dataset]) -> 
     made = str(first.attrs.get("source_digest", ""))
     if made and made != source_digest():
         logging.getLogger(__name__).warning(
-            "%s was made by other sources (%s, not %s); make it again if that matters",
+            "%s was made by different sources (%s, not %s); recreate it if that matters",
             name, made[:12], source_digest()[:12],
         )  # fmt: skip

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 # Widths in inches. Text is drawn at its printed size, so figures must not be scaled afterwards.
 COLUMN, PAGE = 3.25, 6.75
 
-# The palette of Okabe and Ito, which remains distinguishable under the common colour blindnesses. On white,
-# its orange and yellow are too faint for lines: brown replaces orange, without yellow, and with darker blues.
+# The palette of Okabe and Ito, whose colours remain distinguishable for people with common colour blindness.
+# Its orange and yellow are too faint for lines on white. Brown therefore replaces orange, yellow is left out,
+# and the blues are darker.
 BLACK, BLUE, VERMILION, GREEN = "#000000", "#005EA6", "#D55E00", "#009E73"
 BROWN, SKY, PURPLE = "#7A4F00", "#3D9BD5", "#CC79A7"
 GREY = "#6E6E6E"
@@ -30,12 +31,13 @@ ALGORITHM = {"imp": VERMILION, "wr": GREEN, "lrr": BLUE}
 LABEL = {"imp": "IMP", "wr": "WR", "lrr": "LRR"}
 SERIES = (BLUE, VERMILION, GREEN, BROWN, PURPLE, SKY)
 
-# No series is told apart by its colour alone: what a colour means, a line or a marker says as well.
+# No series is identified by its colour alone. A line style or a marker also identifies it.
 LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 MARKERS = "os^Dv"
 FAILURE_LINE = (0, (2.5, 0.8))
 
-# These are pale, so that lines on top stay legible, and differ in lightness, to be distinct in greyscale.
+# These colours are pale, so that lines on top stay legible. Their lightness differs, so that they also differ
+# in greyscale.
 SUCCESS_FILL, FAILURE_FILL = "#A9D3EE", "#FDEEE3"
 FAILURE_HATCH, FAILURE_DOTS = "...", "#D9986F"
 ABSENT_FILL = "#E4E4E4"
@@ -75,7 +77,7 @@ def styled(**more: Any) -> Iterator[None]:
     Yields
     ------
     None
-        Nothing; the settings apply within the block.
+        The settings apply within the context.
     """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()

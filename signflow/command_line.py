@@ -1,6 +1,7 @@
 """Code shared by all command lines: the parser, `--version`, paths, numbers, exit codes and error messages.
 
-Exit codes: 0 success, 1 failure during the run, 2 bad input, 130 interrupted. An error is one line on stderr.
+The exit codes are 0 (success), 1 (failure during the run), 2 (bad input), 130 (interrupted) and 141 (broken
+pipe). Every error is printed as one line on stderr.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(prog=prog, description=description, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
-        """Exit with code 2 and the message, without argparse's usage lines."""
+        """Print the message without argparse's usage lines, and exit with code 2."""
         self.exit(2, f"{self.prog}: {message}\n")
 
 
@@ -95,7 +96,7 @@ def integer(text: str) -> int:
     Parameters
     ----------
     text : str
-        The number; it may be written as 1e6.
+        The number; exponents, as in 1e6, are allowed.
 
     Returns
     -------
@@ -122,9 +123,9 @@ def say_next(what: str, *words: object) -> None:
     Parameters
     ----------
     what : str
-        What it does, as in 'draw it'.
+        What the command does, such as 'draw it'.
     *words : object
-        The words of the command; a shell can read them as printed.
+        The words of the command. They are printed with the quotes that a shell needs.
     """
     print(f"{what}: {shlex.join(map(str, words))}", flush=True)
 

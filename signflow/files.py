@@ -32,7 +32,7 @@ def check_output(path: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> Path
     Raises
     ------
     ValueError
-        If the path has another ending, is a folder, or its folder cannot be written to.
+        If the path has a different ending or is a folder, or if files cannot be written into its folder.
     """
     path = Path(path)
     started_with()  # compute the digest now, since the sources may be edited during the run
@@ -57,7 +57,7 @@ def check_folder(folder: str | Path, name: str = "the output's folder") -> None:
     Raises
     ------
     ValueError
-        If files cannot be written there.
+        If files cannot be written into the folder.
     """
     folder = Path(folder).absolute()
     while not (folder.exists() or folder.is_symlink()):
@@ -82,7 +82,7 @@ def read_text(path: str | Path) -> str:
     Returns
     -------
     str
-        The text, in which every line ends with a newline character only.
+        The text, with a single newline character at the end of each line.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def read_text(path: str | Path) -> str:
         ) from None
     except OSError as error:
         raise ValueError(
-            f"'{path}' must be a readable file, but is not ({error.strerror}); choose another"
+            f"'{path}' must be a readable file, but it is not ({error.strerror}); choose another"
         ) from None
 
 
@@ -123,7 +123,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        # When the disk is full, a failed write reports no file name; a failed rename, the temporary name.
+        # When the disk is full, a failed write reports no file name, and a failed rename the temporary name.
         if error.errno is not None and str(error.filename) in ("None", str(temporary)):
             error.filename = str(path)
         raise

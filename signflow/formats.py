@@ -1,6 +1,7 @@
-"""Label Datasets, and convert them to the bytes of a file and back: NetCDF (one, or named groups) or CSV.
+"""Label Datasets, and convert them to the bytes of a NetCDF or CSV file and back.
 
-The bytes are assembled in memory, since HDF5 crashes if the disk becomes full while it writes.
+A NetCDF file holds one Dataset, or several as named groups. A CSV file holds a single Dataset. The bytes are
+assembled in memory, because HDF5 crashes if the disk becomes full while it writes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _UTF8 = "utf-8-sig"  # skips the byte-order mark with which some editors begin a
 
 
 def netcdf(data: xr.Dataset | Mapping[str, xr.Dataset], attributes: Mapping[str, Any]) -> bytes:
-    """Return the bytes of a NetCDF file: a Dataset, or one group per name, with `attributes` at the root."""
+    """Return the bytes of a NetCDF file that holds `attributes` and a Dataset, or several as groups."""
     import h5netcdf
     import xarray as xr
     from xarray.backends import H5NetCDFStore
@@ -35,7 +36,7 @@ def netcdf(data: xr.Dataset | Mapping[str, xr.Dataset], attributes: Mapping[str,
 
 
 def _storable(dataset: xr.Dataset) -> xr.Dataset:
-    """Return the Dataset with attributes that NetCDF can hold: integers beyond 64 bits (seeds) as text."""
+    """Turn integer attributes beyond 64 bits, such as seeds, into strings: NetCDF cannot hold them."""
     return dataset.assign_attrs(
         {
             key: str(value) if isinstance(value, int) and not -(2**63) <= value < 2**64 else value
@@ -45,7 +46,7 @@ def _storable(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def read_netcdf(path: Path) -> xr.Dataset | dict[str, xr.Dataset]:
-    """Return the Dataset in a file, or its groups by name, each with the attributes of the root."""
+    """Read the Dataset in a NetCDF file, or its groups by name, each with the attributes of the root."""
     import h5netcdf
     import xarray as xr
 
@@ -60,7 +61,7 @@ def read_netcdf(path: Path) -> xr.Dataset | dict[str, xr.Dataset]:
 
 
 def netcdf_attributes(path: Path) -> dict[str, Any]:
-    """Return the attributes at the root of a file."""
+    """Read the attributes at the root of a NetCDF file."""
     import h5netcdf
 
     with h5netcdf.File(path) as file:
@@ -68,7 +69,7 @@ def netcdf_attributes(path: Path) -> dict[str, Any]:
 
 
 def csv(dataset: xr.Dataset) -> bytes:
-    """Return the bytes of a CSV file: '# key: value' lines, then one row per point of all dimensions."""
+    """Return the bytes of a CSV file: '# key: value' lines, then one row for each point of the grid."""
     header = {**dataset.attrs, "dims": json.dumps(list(dataset.sizes)), "variables": _about(dataset)}
     lines = "".join(f"# {key}: {' '.join(str(value).splitlines())}\n" for key, value in header.items())
     table = dataset.to_dataframe(dim_order=list(dataset.sizes)).reset_index()
@@ -78,11 +79,11 @@ def csv(dataset: xr.Dataset) -> bytes:
 def _about(dataset: xr.Dataset) -> str:
     """Return the attributes of every variable, as JSON."""
     found = {name: item.attrs for name, item in dataset.variables.items() if item.attrs}
-    return json.dumps(found, default=lambda value: value.tolist())  # flags are arrays
+    return json.dumps(found, default=lambda value: value.tolist())  # `flag_values` is an array
 
 
 def csv_attributes(path: Path) -> dict[str, str]:
-    """Return the attributes above the table in a CSV file, including `dims` and `variables`."""
+    """Read the attributes above the table in a CSV file, including `dims` and `variables`."""
     attributes: dict[str, str] = {}
     with path.open(encoding=_UTF8) as file:
         for line in file:
@@ -94,7 +95,10 @@ def csv_attributes(path: Path) -> dict[str, str]:
 
 
 def read_csv(path: Path) -> xr.Dataset:
-    """Return the Dataset in a CSV file; variables have all dimensions, and coordinates keep their order."""
+    """Read the Dataset in a CSV file.
+
+    Every variable gets all dimensions. Coordinates keep the order that they have in the file.
+    """
     import numpy as np
     import pandas as pd  # type: ignore[import-untyped]
     import xarray as xr
@@ -103,13 +107,13 @@ def read_csv(path: Path) -> xr.Dataset:
     # The python engine reads floats exactly in every version of pandas.
     table = pd.read_csv(path, skiprows=len(attributes), engine="python", encoding=_UTF8)
     dims, about = json.loads(attributes.pop("dims")), json.loads(attributes.pop("variables", "{}"))
-    # Rows are placed by integer codes, since a coordinate may be NaN: a run may have no learning rate.
+    # Rows are placed by integer codes, because a coordinate can be NaN (for a run without a learning rate).
     factors = {dim: pd.factorize(table.pop(dim), use_na_sentinel=False) for dim in dims}
     coords = {dim: np.asarray(values) for dim, (_, values) in factors.items()}
     shape = tuple(map(len, coords.values()))
     place = np.ravel_multi_index([codes for codes, _ in factors.values()], shape)
     if len(place) != math.prod(shape) or len(np.unique(place)) < len(place):
-        raise ValueError("the table must have exactly one row for every point of its dimensions")
+        raise ValueError("the table must have exactly one row for every combination of its coordinates")
     order = np.argsort(place)
     variables = {name: (dims, np.asarray(table[name])[order].reshape(shape)) for name in table}
     dataset = xr.Dataset(variables, coords, attributes)
@@ -121,22 +125,23 @@ def read_csv(path: Path) -> xr.Dataset:
 def labelled(
     data: xr.Dataset, names: Mapping[str, str], flags: Mapping[str, Sequence[str]] | None = None
 ) -> xr.Dataset:
-    """Give variables and coordinates their attributes.
+    """Return a copy of `data` whose variables and coordinates have names, units and flags as attributes.
 
     Parameters
     ----------
     data : xr.Dataset
         The data.
     names : Mapping[str, str]
-        A `long_name` by the name of a variable; names that the data lack are ignored. The unit of a number is
-        '1' unless its `long_name` ends with another in brackets, as in 'gap [percentage points]'.
+        The `long_name` of each variable, by the name of the variable. Names that the data lack are ignored. A
+        numeric variable has the unit '1', unless its `long_name` ends with a unit in brackets, as in
+        'gap [percentage points]'.
     flags : Mapping[str, Sequence[str]] | None
-        For variables of int8 codes, the meanings of the codes -1, 0, 1, ... in order.
+        For each variable of int8 codes, the meanings of the codes -1, 0, 1, ... in this order.
 
     Returns
     -------
     xr.Dataset
-        The data, with attributes by the CF conventions.
+        The data, with attributes that follow the CF conventions.
 
     References
     ----------

@@ -1,8 +1,8 @@
 """Ctrl-C ends a program with one line and exit code 130, however often it is pressed.
 
 The first press raises KeyboardInterrupt. A second press would interrupt the clean-up, or print a traceback
-while Python exits. Further presses are therefore ignored until the clean-up has taken longer than `GRACE`;
-after that, a press kills the process at once. This damages no file, since every file is written completely
+while Python exits. Further presses are therefore ignored until the clean-up has taken longer than `GRACE`.
+After that, a press kills the process at once. This damages no file, because every file is written completely
 or not at all.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 GRACE = 2.0
 """Seconds that an interrupted program has to exit by itself before another Ctrl-C kills it."""
 
-# Time at which the program began to exit. It is global, since a process has only one handler for Ctrl-C.
+# The time at which the program began to exit. It is global, since a process has only one handler for Ctrl-C.
 _ends_since: float | None = None
 
 

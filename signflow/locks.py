@@ -44,7 +44,7 @@ def hold(path: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[No
     Yields
     ------
     None
-        While the file is held.
+        Within the context, this process holds the file.
 
     Raises
     ------
@@ -151,9 +151,9 @@ def _open(path: Path, stack: contextlib.ExitStack, say: Callable[[str], None]) -
 
 
 def _lock_once_unobserved(file: IO[Any]) -> None:
-    """Lock an open file; keep trying briefly if another process holds it but has not written its name in it.
+    """Lock an open file; retry briefly while another process holds it without having written its name there.
 
-    That process may only be checking the file with `is_held`, which locks it for microseconds.
+    That process may only be checking the file with `is_held`, which locks the file for microseconds.
     """
     for _ in range(20):
         try:
@@ -180,7 +180,7 @@ def _lock(file: IO[Any], shared: bool = False) -> None:
 
 
 def _stands_at(path: Path, file: IO[Any]) -> bool:
-    """Return whether an open file is the one that is at `path` now."""
+    """Return whether `path` still leads to an open file."""
     with contextlib.suppress(FileNotFoundError):
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     return False
@@ -205,11 +205,12 @@ def _created(path: Path) -> Iterator[None]:
 def _remove_stale(path: Path) -> None:
     """Remove the file if its owner has ended; raise Busy if the owner may still be running.
 
-    Two processes may find the same stale file, and the slower one must not remove the new file that the
-    faster one has created since. A process therefore first makes a hard link to the file, with a name derived
-    from the stale text, which only one process can do at a time. It then removes the file only if the link
-    has the stale text and still leads to the same file: the system may look the file up before another
-    process takes over, and make the link afterwards.
+    Two processes may find the same stale file. The slower process must not remove the new file that the
+    faster process has created in the meantime. A process therefore first makes a hard link to the file. The
+    name of the link is derived from the stale text, so only one process at a time can make it. The process
+    then removes the file only if the link has the stale text and still leads to the same file. This check is
+    necessary because the system may look up the file before another process takes over, and make the link
+    afterwards.
     """
     stale = _read(path)
     if stale is None:
@@ -223,7 +224,7 @@ def _remove_stale(path: Path) -> None:
         return
     except OSError as error:
         raise Busy(
-            f"'{path}' was left behind by {_read_name(stale)}, which is gone, but cannot be taken over "
+            f"'{path}' was left behind by {_read_name(stale)}, which is gone, but it cannot be taken over "
             f"({error.strerror}); delete it and '{claim}'"
         ) from None
     try:
@@ -241,7 +242,7 @@ def _is_same_file(path: Path, other: Path) -> bool:
 
 
 def _this_process() -> str:
-    """Return the name of this process, as written into the files that it holds."""
+    """Return the name that this process writes into the files that it holds."""
     return f"process {os.getpid()} on {platform.node()}"
 
 
@@ -253,7 +254,7 @@ def _read(path: Path) -> str | None:
 
 
 def _read_name(text: str) -> str:
-    """Return the name of the process in the text of a held file, on one line."""
+    """Return the name of the process that the text of a held file gives, on one line."""
     return " ".join(text.split()) or "another process"
 
 

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 PATIENCE = 30 * 86400.0
-"""The most seconds on one core; a request for more work than this is surely a mistake."""
+"""The most work that may be requested, in seconds on one core. More is surely a mistake."""
 
 
 def processor() -> str:
@@ -73,13 +73,13 @@ def peak_memory() -> float:
 def keep_freed_memory() -> bool:
     """Tell the C library to keep the memory that this process frees, for its next allocations.
 
-    By default, glibc soon returns large blocks to the system, and the next ones must be mapped and cleared
+    By default, glibc soon returns large blocks to the system, which must then map and clear the next blocks
     again. A training step allocates and frees dozens of blocks of 1 MB.
 
     Returns
     -------
     bool
-        Whether the C library has this choice; only glibc does.
+        Whether this succeeded. Only glibc can do it.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -95,7 +95,7 @@ def check_memory(what: str, size: int) -> None:
     Parameters
     ----------
     what : str
-        What needs the memory, for the message.
+        The computation that needs the memory, as named in the message.
     size : int
         The number of bytes needed.
 

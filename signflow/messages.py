@@ -55,7 +55,7 @@ def unknown(must: str, given: object, known: Iterable[str], more: str = "") -> N
 
 
 def nearest(given: object, known: Iterable[str]) -> str:
-    """Return '; did you mean ...?', or an empty string if no name is similar."""
+    """Return '; did you mean ...?' with the most similar known name, or '' if none is similar."""
     close = difflib.get_close_matches(str(given), list(known), n=1)
     return f"; did you mean '{close[0]}'?" if close else ""
 
@@ -66,14 +66,14 @@ def invalid(error: ValidationError, model: type[BaseModel] | None = None) -> str
     Parameters
     ----------
     error : ValidationError
-        The mistakes.
+        The error that lists the mistakes.
     model : type[BaseModel] | None
-        The model that was validated; its keys are suggested in place of an unknown one.
+        The model that was validated. Its keys are suggested in place of unknown keys.
 
     Returns
     -------
     str
-        The first MISTAKES_SHOWN mistakes, and the number of further ones.
+        The first MISTAKES_SHOWN mistakes, and the number of further mistakes.
     """
     found = [_mistake(dict(item), model) for item in error.errors()]
     return "; ".join(found[:MISTAKES_SHOWN]) + (
@@ -143,6 +143,6 @@ def _members(model: Any) -> list[Any]:
 
 
 def _tags(model: Any) -> set[Any]:
-    """Return the tags that identify a model in its union: the values of fields with one allowed value."""
+    """Return the tags that identify a model in its union: the values of fields that allow only one value."""
     kinds = (field.annotation for field in model.model_fields.values())
     return {get_args(kind)[0] for kind in kinds if get_origin(kind) is Literal and len(get_args(kind)) == 1}

@@ -23,7 +23,7 @@ from signflow.machine import processor
 _ROOT = Path(__file__).resolve().parents[1]
 
 
-# The digest omits the package `figures`, which computes nothing: editing it leaves every result valid.
+# The digest omits the package `figures`, which computes no results. Editing it leaves all results valid.
 _SOURCES = ("singleneuron", "deepexp", "signflow")
 _LIBRARIES = ("numpy", "scipy", "numba", "xarray", "signflow")
 
@@ -31,7 +31,7 @@ _LIBRARIES = ("numpy", "scipy", "numba", "xarray", "signflow")
 def source_digest() -> str:
     """Return a digest of the names and contents of the .py and .toml files of the packages that compute.
 
-    Hidden files are ignored: editors, notebooks and file managers leave them behind.
+    Hidden files, which editors, notebooks and file managers leave behind, are ignored.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def started_with() -> tuple[str, str]:
 
 @functools.cache
 def revision() -> str:
-    """Return the git revision, ending in '-dirty' if sources were edited; without git, part of the digest."""
+    """Return the git revision, with '-dirty' if files were edited; without git, the start of the digest."""
     if (_ROOT / ".git").exists():
         command = [
             "git",
@@ -82,11 +82,11 @@ def version(package: str) -> str:
 
 
 RECORDED = ("config", "versions", "revision", "source_digest", "created", "platform", "cpu")
-"""The attributes that only `provenance` sets; `seed` may also be an attribute of the data."""
+"""The attributes that only `provenance` sets. `seed` is not among them: data can have a seed of their own."""
 
 
 def provenance(config: Mapping[str, Any], seed: int | None = None) -> dict[str, str | int]:
-    """Record how and when a result was made.
+    """Return attributes that record how and when a result was made.
 
     Parameters
     ----------
@@ -98,21 +98,21 @@ def provenance(config: Mapping[str, Any], seed: int | None = None) -> dict[str, 
     Returns
     -------
     dict[str, str | int]
-        The attributes that `origin` gives, and the time (`created`).
+        The attributes that `origin` returns, and the time (`created`).
     """
     return {**origin(config, seed), "created": now()}
 
 
 def now() -> str:
-    """Return the time in UTC, to the second."""
+    """Return the current time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def origin(config: Mapping[str, Any], seed: int | None = None) -> dict[str, str | int]:
-    """Record how a result was made, but not when: the same arguments give the same attributes.
+    """Return attributes that record how a result was made, but not when.
 
-    If the sources were edited during the run, the entry `source_digest` says so, since the result may come
-    from either version.
+    The same arguments therefore give the same attributes. If the sources were edited during the run, the
+    attribute `source_digest` says so, because the result may come from either version.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def origin(config: Mapping[str, Any], seed: int | None = None) -> dict[str, str 
 
 
 def canonical(config: Mapping[str, Any]) -> str:
-    """Return a configuration as JSON with sorted keys; values that JSON lacks, such as NaN, become text."""
+    """Return a configuration as JSON with sorted keys; values not in JSON, such as NaN, become strings."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, Mapping):

@@ -1,7 +1,8 @@
 """Result files: labelled arrays with the provenance of the run that made them.
 
-A result file is NetCDF (one Dataset, or one group per named Dataset); a single Dataset may also be stored as
-CSV, as a long-form table. A file appears under its name only when it is complete.
+A result file is a NetCDF file that holds one Dataset, or several named Datasets as groups. A single Dataset
+may also be stored in a CSV file, as a long-form table. A file appears under its name only when it is
+complete.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from signflow.provenance import RECORDED, canonical, now, provenance, source_dig
 if TYPE_CHECKING:
     import xarray as xr
 
-# Entries of a configuration that only describe the result; the numbers in it do not depend on them.
+# Entries of a configuration that only describe the result. The numbers in the result do not depend on them.
 _WORDS = ("title", "shows", "figure")
 
 
@@ -34,13 +35,13 @@ def write(
     Parameters
     ----------
     data : xr.Dataset | Mapping[str, xr.Dataset]
-        A Dataset, or several by name, each of which becomes a NetCDF group.
+        A Dataset, or several Datasets by name, which become NetCDF groups.
     path : str | Path
         A file whose name ends in .nc or .csv. A CSV file holds one Dataset: the provenance as '# key: value'
         lines, then one row for each combination of coordinates.
     config : Mapping[str, Any] | None
-        Configuration of the result. By default the file keeps the provenance that the data carry, as they do
-        when `success_map`, `success_rate`, `presets.run` or `read` returned them.
+        Configuration of the result. By default, the file keeps the provenance in the attributes of the data.
+        `success_map`, `success_rate`, `presets.run` and `read` return data with such attributes.
     seed : int | None
         Seed of the result, if it has one.
 
@@ -52,8 +53,8 @@ def write(
     Raises
     ------
     ValueError
-        If the data carry no provenance and `config` is not given, or the file cannot hold the data or cannot
-        be written.
+        If the data have no provenance and `config` is not given, if the file cannot hold the data, or if it
+        cannot be written.
     """
     import xarray as xr
 
@@ -62,7 +63,7 @@ def write(
     path = check_output(path)
     several = not isinstance(data, xr.Dataset)
     if several and path.suffix != ".nc":
-        raise ValueError(f"a .csv holds one table, but the result has {len(data)}; write '{path.stem}.nc'")
+        raise ValueError(f"a .csv file holds one table, but this result has {len(data)}; write a .nc file")
     if several and not data:
         raise ValueError("a result must hold at least one dataset, got none")
     made = _carried(data) if config is None else provenance(config, seed)
@@ -83,7 +84,11 @@ def _bare(table: xr.Dataset) -> xr.Dataset:
 
 
 def _carried(data: xr.Dataset | Mapping[str, xr.Dataset]) -> dict[str, Any]:
-    """Return the provenance that the data carry; tables of several origins are configured by their names."""
+    """Return the provenance in the attributes of the data.
+
+    If the tables have different configurations, the returned configuration holds each of them under the name
+    of its table, and there is no seed.
+    """
     import xarray as xr
 
     tables = {"": data} if isinstance(data, xr.Dataset) else data
@@ -112,7 +117,7 @@ def read(path: str | Path) -> xr.Dataset | dict[str, xr.Dataset]:
     Returns
     -------
     xr.Dataset | dict[str, xr.Dataset]
-        The Dataset in the file, or the Datasets by name, each with the provenance as attributes. A variable
+        The Dataset in the file, or its Datasets by name. Each has the provenance as attributes. A variable
         that is read from a CSV file has all dimensions of the table.
 
     Raises
@@ -145,7 +150,7 @@ def is_current(path: str | Path, *, config: Mapping[str, Any]) -> bool:
     Returns
     -------
     bool
-        Whether it was; False if the file is missing or cannot be read.
+        False also if the file is missing or cannot be read.
     """
     path = Path(path)
     try:

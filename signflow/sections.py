@@ -1,4 +1,4 @@
-"""Replace the tables of measurements on a page, each between two marker lines."""
+"""Replace marked sections of a page, such as tables of measurements."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from signflow.files import atomic, read_text
 
 
 def three_digits(value: float) -> str:
-    """Format a number for a table.
+    """Format a positive number with three significant digits.
 
     Parameters
     ----------
@@ -19,13 +19,13 @@ def three_digits(value: float) -> str:
     Returns
     -------
     str
-        Three significant digits, with commas between thousands and without an exponent.
+        The number with commas between thousands and without an exponent.
     """
     return f"{float(f'{value:.3g}'):,.{max(0, 2 - math.floor(math.log10(value)))}f}"
 
 
 def section(path: Path, mark: str) -> tuple[str, str]:
-    """Read the text of a file around a marked section.
+    """Read the text of a file before and after a marked section.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def section(path: Path, mark: str) -> tuple[str, str]:
     Raises
     ------
     ValueError
-        If the file cannot be read, or lacks one of these lines.
+        If the file cannot be read, or does not have both lines.
     """
     opening, closing = (f"<!-- {mark}: {side} -->" for side in ("begin", "end"))
     before, begin, rest = read_text(path).partition(opening)
@@ -69,7 +69,7 @@ def replace_section(path: Path, mark: str, text: str) -> None:
     Raises
     ------
     ValueError
-        If the file cannot be read, or lacks the lines that mark the section.
+        If the file cannot be read, or does not have both lines that mark the section.
     """
     before, after = section(path, mark)
     with atomic(path) as temporary:

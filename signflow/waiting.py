@@ -1,7 +1,7 @@
-"""Say what a command waits for, once it has been silent for a while.
+"""Tell the user what a command is waiting for, once it has been silent for a while.
 
-A long command holds a `watch`. Code further down says what takes long between `begin` and `end`, without
-knowing who listens.
+A long command runs in the context `watch`. The functions that it calls announce slow work with `begin` and
+`end`, whether or not a command is watched.
 """
 
 from __future__ import annotations
@@ -14,53 +14,53 @@ import time
 from collections.abc import Iterator
 
 LONGEST = 60.0
-"""Seconds: the pause between two lines doubles from `patience` up to this."""
+"""The longest pause between two lines, in seconds. Pauses start at `patience` and double up to this."""
 
 _reasons: list[str] = []
 _watches: list[Silence] = []
 
 
 def patience() -> float:
-    """Return after how many seconds of silence a command says what it waits for.
+    """Return the seconds of silence after which a command prints what it is waiting for.
 
     Returns
     -------
     float
-        5, or the number in the environment variable SIGNFLOW_PATIENCE.
+        The number in the environment variable SIGNFLOW_PATIENCE, or 5 if it is not set.
     """
     return float(os.environ.get("SIGNFLOW_PATIENCE", "5"))
 
 
 def begin(reason: str) -> None:
-    """Note that this process now waits for something.
+    """Record that this process is now waiting for something.
 
     Parameters
     ----------
     reason : str
-        What it waits for, as in 'compiling kernels, once, about 40 s'.
+        The reason for waiting, such as 'compiling kernels, once, about 40 s'.
     """
     _reasons.append(reason)
 
 
 def end(reason: str) -> None:
-    """Note that what `begin` announced is done.
+    """Record that a wait that `begin` announced is over.
 
     Parameters
     ----------
     reason : str
-        The reason that `begin` got.
+        The reason that was passed to `begin`.
     """
     with contextlib.suppress(ValueError):
         _reasons.remove(reason)
 
 
 def reason() -> str:
-    """Return what this process waits for, or '' if nothing in particular."""
+    """Return the latest announced reason for waiting, or '' if there is none."""
     return next(iter(_reasons[-1:]), "")
 
 
 def heard() -> None:
-    """Note that the command has just printed something, so that it counts as silent only from now on."""
+    """Record that the command has just printed something, so that its silence is measured from now on."""
     for item in _watches:
         item.restart()
 
@@ -69,25 +69,25 @@ class Silence:
     """Prints a line on stderr whenever the command has been silent for too long."""
 
     def __init__(self, label: str) -> None:
-        """Start with a label, which every line begins with."""
+        """Set the label with which every line begins, and measure the silence from now on."""
         self.label, self._words = label, ""
         self._began = time.monotonic()
         self._done = threading.Event()
         self.restart()
 
     def restart(self) -> None:
-        """Count the silence from now."""
+        """Measure the silence from now on."""
         self._since, self._pause, self._said = time.monotonic(), patience(), ""
 
     def report(self, words: str) -> None:
-        """Set what a line says if there is no particular reason to wait."""
+        """Set the words to print if no reason for waiting has been announced."""
         self._words = words
 
     def run(self) -> None:
-        """Look every now and then whether a line is due, until `stop` is called."""
+        """Check regularly whether a line is due, until `stop` is called."""
         while not self._done.wait(min(0.5, patience() / 4)):
             silent, why = time.monotonic() - self._since, reason()
-            # A new reason is told at once, the same one only at intervals that grow.
+            # After `patience`, a new reason is printed at once. Other lines are printed at growing intervals.
             if silent >= self._pause or (silent >= patience() and why and why != self._said):
                 spent = f"{time.monotonic() - self._began:.0f} s so far"
                 words = why or ", ".join(filter(None, [self._words or "working", spent]))
@@ -95,25 +95,25 @@ class Silence:
                 self._pause, self._said = silent + min(max(silent, patience()), LONGEST), why
 
     def stop(self) -> None:
-        """Say nothing from now on."""
+        """Print nothing from now on."""
         self._done.set()
 
 
 @contextlib.contextmanager
 def watch(label: str, quiet: bool = False) -> Iterator[Silence]:
-    """Say what a block waits for whenever it is silent for longer than `patience`.
+    """Print what a block is waiting for whenever it has been silent for longer than `patience`.
 
     Parameters
     ----------
     label : str
-        What the block does; every line begins with it.
+        A description of the block, with which every line begins.
     quiet : bool
-        Whether to say nothing at all.
+        Whether to print nothing at all.
 
     Yields
     ------
     Silence
-        To tell how far the block has come.
+        An object whose `report` method sets the words that tell how far the block has come.
     """
     found = Silence(label)
     if quiet:

@@ -1,4 +1,4 @@
-"""Executors that use this process, several processes, or a cluster; and a limit on the amount of work."""
+"""Executors that use this process, several processes or a cluster, and a limit on the amount of work."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from signflow.machine import check_time
 
 MOST_WORKERS = 1024
 FASTEST = 200_000
-"""Upper bound on the runs per second of one core (fastest measured: 108,000, dense flows, d = 10)."""
+"""Upper bound on the runs per second of one core. The most measured was 108,000 (dense flows, d = 10)."""
 
 
 def check_runs(runs: int) -> None:
@@ -30,7 +30,7 @@ def check_runs(runs: int) -> None:
     Raises
     ------
     ValueError
-        If they would take longer even at the speed `FASTEST`.
+        If the runs would take longer even at the speed `FASTEST`.
     """
     check_time(f"{runs:.3g} runs", runs / FASTEST)
 
@@ -60,9 +60,9 @@ def _start_worker() -> None:
 
 @contextlib.contextmanager
 def processes(workers: int) -> Iterator[Executor]:
-    """Start processes that share work, and stop them at the end of the block.
+    """Start processes that share work, and stop them at the end of the context.
 
-    The processes are spawned: if they were forked after a parallel kernel has run, they would hang.
+    The processes are spawned. If they were forked after a parallel kernel has run, they would hang.
 
     Parameters
     ----------

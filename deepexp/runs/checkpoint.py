@@ -1,8 +1,8 @@
 """Checkpoints: everything that a run needs to resume.
 
-Each file contains the run_id of its configuration. Two or three checkpoints are kept, so that the run can
-fall back to an older one if the latest is damaged. A run that resumes from any of them gives bit for bit the
-same results, so it does not matter when they are written.
+Each file contains the run_id of its configuration. Up to three checkpoints are kept, so that the run can fall
+back to an older one if the latest is damaged. A run gives the same results, bit for bit, whichever checkpoint
+it resumes from. It therefore does not matter when checkpoints are written.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from deepexp.runs.level_start import TrainingState
 from deepexp.storage import tensor_files
 from deepexp.storage.bit_files import pack, shapes, unpack
 
-# The minimum number of seconds between two checkpoints within a level. More frequent ones would write too
-# much to the disk, because the state of a large network takes 90 MB.
+# The minimum number of seconds between two checkpoints within a level. More frequent checkpoints would write
+# too much to the disk, because the state of a large network takes 90 MB.
 PAUSE = 60.0
 _NAME = re.compile(r"\d+-\d+")  # level-step
 
@@ -38,14 +38,16 @@ class Checkpoint:
     level : int
         The level.
     step : int
-        The number of optimizer steps of the level's schedule that are done.
+        The position in the level's schedule, in optimizer steps.
     state : TrainingState
         The network, its momentum and, with Sign-In, the factors of its weights.
     mask : Mask
         The level's living weights.
-    levels, epochs : list of dict
-        The rows so far of levels.csv and of epochs.csv. Under 'layers', each row of `levels` also has the
-        number of living weights by layer.
+    levels : list of dict
+        The rows of levels.csv so far. Each row also holds the number of living weights of each layer, under
+        the key 'layers'.
+    epochs : list of dict
+        The rows of epochs.csv so far.
     """
 
     level: int
@@ -57,9 +59,9 @@ class Checkpoint:
 
 
 def save_state(state: TrainingState, path: Path, run_id: str) -> None:
-    """Write a state from which levels start, completely or not at all.
+    """Write the tensors and momentum of a state to a file, completely or not at all.
 
-    Factors are left out, because every level starts with new ones.
+    The factors of Sign-In are left out, because every level starts with new factors.
 
     Parameters
     ----------
@@ -82,7 +84,7 @@ def load_state(path: Path, run_id: str | None = None) -> TrainingState:
     path : Path
         The file.
     run_id : str, optional
-        The run that the file must belong to; not checked by default.
+        The run that the file must belong to. By default, a file of any run is accepted.
 
     Returns
     -------
@@ -97,11 +99,11 @@ def load_state(path: Path, run_id: str | None = None) -> TrainingState:
 
 
 def save(checkpoint: Checkpoint, folder: Path, run_id: str, *, end: bool = False) -> None:
-    """Add a checkpoint to `folder` and remove those that it replaces.
+    """Add a checkpoint to `folder` and remove the checkpoints that it replaces.
 
-    Two older checkpoints stay: the last one of all earlier levels, and the one directly before the new one.
-    When a level is complete, all other checkpoints of that level are removed. The folder of a finished run
-    therefore holds the same files, no matter when checkpoints were written.
+    Two older checkpoints stay: the last checkpoint of the earlier levels, and the checkpoint directly before
+    the new one. When a level is complete, all its other checkpoints are removed. The files that a finished
+    run leaves therefore do not depend on the times at which it wrote checkpoints.
 
     Parameters
     ----------
@@ -133,8 +135,8 @@ def save(checkpoint: Checkpoint, folder: Path, run_id: str, *, end: bool = False
 def _keep(path: Path, end: bool) -> None:
     """Remove the checkpoints that the one at `path` replaces.
 
-    `save` explains which older ones stay. Checkpoints of later steps are removed: `load` skipped them,
-    so they must be damaged.
+    `save` explains which older checkpoints stay. Checkpoints of later steps are removed as well: `load`
+    skipped them because they are damaged, or the run has gone back to an earlier level.
     """
     files = _files(path.parent)
     before = files[: files.index(path)]
@@ -158,14 +160,14 @@ def load(folder: Path, run_id: str, say: Callable[[str], None]) -> Checkpoint | 
         except tensor_files.Damaged:
             say(f"'{path}' is damaged; falling back to the previous checkpoint")
             continue
-        if path == files[-1]:  # if `save` was killed, files that this one replaces may remain
+        if path == files[-1]:  # if `save` was killed, files that it should have removed remain
             _keep(path, meta.get("end", False))
         mask = Mask(unpack(_under(found, "mask/"), meta["shapes"]))
         return Checkpoint(meta["level"], meta["step"], _state(found), mask, meta["levels"], meta["epochs"])
     if files:
         raise ValueError(
-            f"at least one checkpoint in '{folder}' must be intact, but none of {len(files)} is; delete that "
-            "folder to start the run from the beginning"
+            f"at least one checkpoint in '{folder}' must be intact, but {len(files)} of {len(files)} are "
+            "damaged; delete that folder to start the run from the beginning"
         )
     return None
 

@@ -1,4 +1,4 @@
-"""Check before any training whether something makes the run impossible."""
+"""Check, before anything is trained, that a run is possible."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from deepexp.storage import folder as layout
 from signflow.machine import memory
 
 _CXX = ("clang++",) if sys.platform == "darwin" else ("g++",)
-# The largest width at which torch can build the outline of every network. The number of weights of wider
-# networks is extrapolated from it.
+# Up to this width, torch can build the outline of every network. For wider networks, the number of weights is
+# extrapolated from the network of this width.
 _COUNTED = 1e4
 
 
 def without_bf16() -> bool:
-    """Return whether this is an x86 processor without units for bf16."""
+    """Return whether this is an x86 processor without bf16 instructions."""
     # torch reports this only through private functions.
     has = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return platform.machine() in ("x86_64", "AMD64") and not has
@@ -41,15 +41,17 @@ def check_compiler(device: str) -> None:
     if not any(map(shutil.which, names)):
         raise ValueError(
             f"machine.compile = true on '{device}' needs a compiler, but there is no {' or '.join(names)}; "
-            f"install one, set the environment variable {variable} to yours, or leave machine.compile out"
+            f"install one, set the environment variable {variable} to another compiler, or leave out "
+            "machine.compile"
         )
 
 
 def check_device_memory(config: Config) -> None:
-    """Raise ValueError if the device has less memory than the minimum that the run needs.
+    """Raise ValueError if the device has too little memory for the run.
 
-    The minimum consists of the weights, gradients and momentum in float32, and one batch of images. With
-    Sign-In, the two factors of a weight, each with a gradient and a momentum, take the place of its momentum.
+    The estimate is a lower bound. It counts the weights, gradients and momentum in float32, and one batch of
+    images. With Sign-In, a weight has no momentum of its own. Instead, it has two factors, each with a
+    gradient and a momentum.
     """
     source, machine, model = catalogue.SOURCES[config.data.dataset], config.machine, config.model
     height, _, channels = source.shape
@@ -65,7 +67,7 @@ def check_device_memory(config: Config) -> None:
     wider = model.width / counted  # the number of weights grows with the square of the width
     count = sum(parameter.numel() for parameter in net.parameters()) * wider * wider
     images = config.train.batch_size // machine.processes
-    # A step of Sign-In holds all 8 at once, though the factors' gradients do not outlive it.
+    # A step of Sign-In holds all 8 copies at once, although the factors' gradients are freed at its end.
     copies = 8 if config.train.parameterization == "sign-in" else 3
     values = copies * count + images * channels * size * size
     need = 4 * max(1, len(machine.stack)) * values
@@ -74,9 +76,9 @@ def check_device_memory(config: Config) -> None:
         have = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
     if need > have:
         raise ValueError(
-            f"{model.name} of width {model.width:g} with batches of {images:,} images of {size} pixels needs "
-            f"{need / 1e9:,.3g} GB or more, but '{machine.device}' has {have / 1e9:,.3g} GB; set a smaller "
-            "model.width, train.batch_size or data.size"
+            f"{model.name} of width {model.width:g} with batches of {images:,} images of {size}x{size} "
+            f"pixels needs {need / 1e9:,.3g} GB or more, but '{machine.device}' has {have / 1e9:,.3g} GB; "
+            "set a smaller model.width, train.batch_size or data.size"
         )
 
 
@@ -96,8 +98,8 @@ def check_possible(work: Run) -> None:
     rest = 0 if config.train.drop_last else len(work.dataset.train) % config.train.batch_size
     if rest % config.machine.processes:
         raise ValueError(
-            f"machine.processes must divide the last batch of {rest} images, got {config.machine.processes}; "
-            "set train.drop_last=true"
+            f"machine.processes must divide {rest}, the number of images in the last batch, got "
+            f"{config.machine.processes}; set train.drop_last=true"
         )
     _check_images(work, (rest or config.train.batch_size) // config.machine.processes)
     if config.policy.rewinds() and not work.rewind < work.total(0):
@@ -110,7 +112,7 @@ def check_possible(work: Run) -> None:
         if last < 1:
             raise ValueError(
                 f"every level must keep at least one weight, but with pruning.keep = {config.pruning.keep:g} "
-                f"level {config.pruning.levels} keeps none of {dense.total:,} weights; set fewer "
+                f"level {config.pruning.levels} keeps none of {dense.total:,} weights; set a smaller "
                 "pruning.levels"
             )
     if config.perturbation.fraction:
@@ -124,14 +126,14 @@ def check_possible(work: Run) -> None:
 
 
 def _check_images(work: Run, smallest: int) -> None:
-    """Raise ValueError if images are too small to be cropped, or a batch too small to be normalised.
+    """Raise ValueError if the images are too small to crop, or the smallest batch too small to normalise.
 
-    `smallest` is the number of images that a process gets from the smallest batch.
+    `smallest` is the number of images that each process gets from the smallest batch.
     """
     config, (height, width, channels) = work.config, work.dataset.shape
     if config.data.crop_padding >= min(height, width):
         raise ValueError(
-            f"data.crop_padding must be below the images' {min(height, width)} pixels, got "
+            f"data.crop_padding must be below {min(height, width)}, the smaller side of the images, got "
             f"{config.data.crop_padding}"
         )
     if smallest > 1:
@@ -148,7 +150,7 @@ def _check_images(work: Run, smallest: int) -> None:
 
 
 def _check_masks(work: Run) -> None:
-    """Raise ValueError unless the masks of `pruning.run` exist, fit this network and are nested."""
+    """Raise ValueError unless the masks of `pruning.run` exist, fit the network, are nested and not empty."""
     config, previous = work.config, masks.dense_mask(work.net)
     assert config.pruning.run is not None
     for level in range(config.pruning.levels + 1):
@@ -157,13 +159,13 @@ def _check_masks(work: Run) -> None:
         if not mask.within(previous) or mask.kept == 0:
             raise ValueError(
                 f"the masks of {config.pruning.run} must be nested and not empty, but the mask of level "
-                f"{level} is not; use the masks of another run"
+                f"{level} is empty or revives weights; use the masks of another run"
             )
         previous = mask
 
 
 def _check_donor(work: Run) -> None:
-    """Raise ValueError unless the donor's weights fit this network at every level that the run uses."""
+    """Raise ValueError unless the donor has weights that fit this network for every level but the last."""
     config = work.config
     assert config.donor is not None
     for level in range(config.pruning.levels):

@@ -1,4 +1,4 @@
-"""Export a level for other code: as a plain state dict, and in the format of `torch.nn.utils.prune`."""
+"""Export a level's network for other code, as a plain state dict and in torch.nn.utils.prune's format."""
 
 from __future__ import annotations
 
@@ -38,13 +38,14 @@ def export(run: Path, level: int, out: Path) -> list[Path]:
     Raises
     ------
     ValueError
-        The level is not complete, or its mask does not fit its weights.
+        The level is not complete, its mask does not fit its weights, or a pruned weight is not 0.
     """
     config = layout.read_config(run)
     done = len(records.rows(run / "levels.csv"))
     if not 0 <= level < done:
         raise ValueError(
-            f"the level must be complete in '{run}', which has {done} complete levels (from 0), got {level}"
+            f"the level must be one of the complete levels of '{run}', of which there are {done} (counted "
+            f"from 0), got {level}"
         )
     state = dict(load_state(layout.file(run, "weights", level), config.run_id).tensors)
     pruned: dict[str, Any] = dict(state)
@@ -52,14 +53,14 @@ def export(run: Path, level: int, out: Path) -> list[Path]:
     for name, alive in load(path).items():
         if name not in state or state[name].shape != alive.shape:
             raise ValueError(
-                f"the masks in '{path}' must fit the weights of their run, but '{name}' does not; restore "
-                "the file"
+                f"the masks in '{path}' must fit the weights of their run, but the mask of '{name}' does "
+                "not; restore the file"
             )
         revived = int((state[name].masked_fill(alive, 0) != 0).count_nonzero())
         if revived:
             raise ValueError(
-                f"every pruned weight of '{run}' must be 0, but {revived:,} of '{name}' at level {level} are "
-                f"not; delete the run and start it again"
+                f"every pruned weight of '{run}' must be 0, but {revived:,} pruned weights of '{name}' at "
+                f"level {level} are not; delete the run and start it again"
             )
         pruned[f"{name}_orig"] = pruned.pop(name)
         pruned[f"{name}_mask"] = alive.to(state[name].dtype)
@@ -67,5 +68,5 @@ def export(run: Path, level: int, out: Path) -> list[Path]:
     paths = [out / "state_dict.pt", out / "pruned_state_dict.pt"]
     for path, tensors in zip(paths, (state, pruned), strict=True):
         with atomic(path) as temporary, temporary.open("wb") as file:
-            torch.save(tensors, file)  # given a path, torch would store its temporary name
+            torch.save(tensors, file)  # given a path, torch would store the temporary name
     return paths

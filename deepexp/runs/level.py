@@ -35,8 +35,10 @@ class LevelProgress:
     ----------
     level : int
         The level that is being trained.
-    step, total : int
-        The number of steps of the level's schedule that are done, and the total number of its steps.
+    step : int
+        The position in the level's schedule, in optimizer steps.
+    total : int
+        The number of steps in the level's schedule.
     report : Report, optional
         The report of the epoch that has just ended.
     row : Mapping[str, Any], optional
@@ -64,7 +66,7 @@ def begin_level(
     levels: list[dict[str, Any]],
     epochs: list[dict[str, Any]],
 ) -> Checkpoint:
-    """Choose a level's mask, compose the state from which the level starts, and load it into the network."""
+    """Choose a level's mask, compose the level's initial state, and load this state into the network."""
     config = work.config
     mask = choose(work, level, previous)
     if level == 0:
@@ -92,14 +94,14 @@ def begin_level(
 
 
 def choose(work: Run, level: int, previous: Mask) -> Mask:
-    """Choose a level's mask within `previous`, by the settings and the current state of the network."""
+    """Choose a level's mask within `previous`, from the pruning settings and the network's current state."""
     pruning, seed = work.config.pruning, work.config.seed
     if pruning.run is not None:
         mask = borrowed(work, level)
         if not mask.within(previous):
             raise ValueError(
-                f"the masks of {pruning.run} must be nested, but level {level} revives weights; use the "
-                "masks of another run"
+                f"the masks of {pruning.run} must be nested, but the mask of level {level} revives weights; "
+                "use the masks of another run"
             )
         return mask
     keep = pruning.kept(level, previous.total)
@@ -121,7 +123,7 @@ def choose(work: Run, level: int, previous: Mask) -> Mask:
 
 
 def _scores(work: Run, level: int, alive: Mask) -> dict[str, torch.Tensor]:
-    """Score the network in its current state; SNIP uses the first training batches of `level`."""
+    """Score the weights of the network in its current state; SNIP uses the first batches of `level`."""
     config, dataset = work.config, work.dataset
     if config.pruning.score == "snip":
         first = training_batches(dataset, config.data, config.train, config.seed, level, 0)
@@ -133,9 +135,9 @@ def _scores(work: Run, level: int, alive: Mask) -> dict[str, torch.Tensor]:
 
 
 def _perturbed(work: Run, level: int, mask: Mask) -> dict[str, torch.Tensor] | None:
-    """Choose the signs to flip at the start of a level; None if none flip.
+    """Return where signs flip at the start of a level, or None if none flips.
 
-    Signs flip at the start of the perturbed level, and again, in the same places, at the start of every later
+    Signs flip at the start of the perturbed level. The same signs flip again at the start of every later
     level that restores signs from before the perturbation. If level 0 is perturbed, the rewind point comes
     after the perturbation, so signs restored from there are not flipped again.
     """
@@ -150,11 +152,12 @@ def _perturbed(work: Run, level: int, mask: Mask) -> dict[str, torch.Tensor] | N
 
 
 def train_level(work: Run, start: Checkpoint, clock: Clock) -> Iterator[LevelProgress | None]:
-    """Train a level; yield None whenever it must wait for the rest of a stack.
+    """Train a level and yield its progress, or None while it waits for the rest of a stack.
 
     A checkpoint is written at the end of the level, and after an earlier epoch if the last checkpoint is at
     least `checkpoint.PAUSE` seconds old. If an error or an interrupt stops the training, the state after the
-    last complete epoch is saved as well, so complete epochs are lost only if the process is killed.
+    last complete epoch is saved as well. Complete epochs are therefore lost only if the process is killed or
+    cannot write a file.
     """
     config, level = work.config, start.level
     unsaved: Checkpoint | None = None
@@ -195,7 +198,7 @@ def _keep(work: Run, reached: Checkpoint) -> None:
 
 
 def level_steps(work: Run, level: int, first: int, mask: Mask) -> Iterator[steps.Report | None]:
-    """Train a level from step `first`, alone or as part of a stack, and yield the reports."""
+    """Train a level from step `first`; yield reports, or None while it waits for the rest of a stack."""
     if work.stacked is not None:
         return work.stacked(level, first, mask, _stops(work, level))
     return steps.steps(
@@ -223,7 +226,7 @@ def _epoch_row(work: Run, level: int, epoch: int, report: steps.Report) -> dict[
 
 
 def _evaluation(work: Run, level: int, epoch: int, lr: float) -> dict[str, float | None]:
-    """Return loss and accuracy on the validation and test images; raise Diverged if a loss is not finite."""
+    """Return the loss and accuracy on validation and test images; raise Diverged if a loss is not finite."""
     row: dict[str, float | None] = {}
     for part in ("validation", "test"):
         images = getattr(work.dataset, part)
@@ -235,7 +238,10 @@ def _evaluation(work: Run, level: int, epoch: int, lr: float) -> dict[str, float
 
 
 def finish_level(work: Run, done: Checkpoint) -> Checkpoint:
-    """Evaluate a trained level and write its records; the same state always results in the same files."""
+    """Evaluate a trained level, write its records, and return the checkpoint at its end.
+
+    If this is repeated from the same state, it writes the same files.
+    """
     level, mask = done.level, done.mask
     state = capture(work.net, work.sgd)
     now = signs.of(models.prunable(work.net))
@@ -269,7 +275,7 @@ class Clock:
         self.saved = self.began  # the time of the last checkpoint
 
     def tick(self, level: int, step: int) -> None:
-        """Write the run's progress, and the time left if it continues at its average speed so far."""
+        """Write the run's progress, and the time left at its average speed so far."""
         work = self.work
         self.steps += work.per_epoch
         rate = self.steps / (time.monotonic() - self.began)

@@ -17,18 +17,18 @@ from deepexp.training.optimizer import momentum, start_from, variables
 
 @dataclass(frozen=True)
 class TrainingState:
-    """The state that training changes: a network's tensors and the momentum, as copies on the CPU.
+    """The state that training changes, copied to the CPU.
 
     Attributes
     ----------
     tensors : Mapping[str, Tensor]
         The network's state dict.
     momentum : Mapping[str, Tensor]
-        The momentum of the parameters, by name; empty if only the network's tensors are kept. That of a
-        weight trained by Sign-In is the velocity of the weight itself.
+        The momentum of each parameter, by name; empty if only the network's tensors are kept. If a weight is
+        trained by Sign-In, this is the velocity of the weight itself.
     factors : Mapping[str, Tensor]
-        With Sign-In, the factors of every weight and their momentum. Without them, training starts with
-        freshly reset factors, as every level does.
+        With Sign-In, the factors of every weight and the momentum of these factors. If `factors` is empty,
+        training starts with freshly reset factors, as at the start of every level.
     """
 
     tensors: Mapping[str, Tensor]
@@ -77,7 +77,7 @@ def restore(net: nn.Module, sgd: torch.optim.Optimizer, state: TrainingState) ->
 
 
 def _factors(net: nn.Module, sgd: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the factors of a network's weights and their momentum; empty if weights are no products."""
+    """Return the factors of a network's weights and their momentum, by name; without Sign-In, return {}."""
     found = {}
     for name, parameter in net.named_parameters():
         pair = variables(sgd, parameter)
@@ -105,9 +105,10 @@ def compose(
 ) -> TrainingState:
     """Compose the state from which a level starts, taking each part from its origin in `policy`.
 
-    `part` is the result of `policy_parts`. `states` has an entry for each origin: 'keep' (the end of the
-    previous level), 'initial' (with momentum 0), 'rewind' if the policy rewinds, and 'donor' if it uses a
-    donor. Pruned weights and their momentum are set to 0.
+    `part` is the result of `policy_parts`. `states` maps each origin to a state: 'keep' to the end of the
+    previous level, 'initial' to the initial state (with momentum 0), 'rewind' to the rewind point, and
+    'donor' to the donor's weights. The last two are present only if the run uses them. Pruned weights and
+    their momentum are set to 0.
     """
     tensors = {}
     for name, kind in part.items():
@@ -123,12 +124,12 @@ def compose(
 
 
 def masked(state: TrainingState, mask: Mask) -> TrainingState:
-    """Set every pruned weight and its momentum to exactly 0, and leave out the factors.
+    """Return a state without factors, in which every pruned weight and its momentum are exactly 0.
 
     Parameters
     ----------
     state : TrainingState
-        The state; it is not changed.
+        The state to mask; it is not changed.
     mask : Mask
         The living weights.
 

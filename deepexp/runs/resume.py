@@ -12,7 +12,7 @@ from deepexp.storage import bit_files
 
 
 def resume_from(work: Run, initial: TrainingState) -> Checkpoint:
-    """Load the state at which a run resumes: its latest checkpoint, or a level's start if files are lost."""
+    """Load the state to resume from: the latest checkpoint or, if files are lost, the start of a level."""
     config, previous, state = work.config, masks.dense_mask(work.net), initial
     saved = checkpoint.load(work.folder / "checkpoints", config.run_id, work.say)
     if saved is None:
@@ -26,7 +26,7 @@ def resume_from(work: Run, initial: TrainingState) -> Checkpoint:
     if lost > 0:
         try:
             if config.policy.momentum == "keep":
-                raise ValueError("it starts with the momentum of that level, which is not kept")
+                raise ValueError("it starts with the final momentum of that level, which is not stored")
             trained = checkpoint.load_state(work.file("weights", lost - 1), config.run_id)
             previous, state = level_mask(work, lost - 1), TrainingState(trained.tensors, initial.momentum)
         except ValueError as error:
@@ -55,7 +55,7 @@ def _lost(work: Run, saved: Checkpoint) -> int | None:
                 weights = checkpoint.load_state(work.file("weights", level), config.run_id).tensors
                 again = signs.of({name: weights[name] for name, _ in saved.mask})
                 bit_files.save(again, work.file("signs", level))
-                work.say(f"{error}: recreated from the weights of level {level}")
+                work.say(f"{error}: the signs were recreated from the weights of level {level}")
     except ValueError as error:
         work.say(str(error))
         return level

@@ -1,7 +1,7 @@
 """A run: one level after another, each with its mask, its initial state and its training.
 
-A run can be stopped at any point. After it is resumed, its results have the same bits as those of an
-uninterrupted run. `deepexp.storage.folder` lists the files of a run.
+A run can be stopped at any point and resumed later. A resumed run gives the same results as an uninterrupted
+one, bit for bit. `deepexp.storage.folder` lists the files of a run.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def run(config: Config, folder: Path, say: Callable[[str], None] = lambda _: Non
     Yields
     ------
     LevelProgress
-        After every epoch and every level.
+        The progress of the run, after every epoch and every level.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def _lead(
 
 
 def own_levels(work: Run) -> Generator[LevelProgress | None, None, None]:
-    """Lock the run's folder and run the remaining levels; yield None while waiting for the stack."""
+    """Lock a run's folder and run its remaining levels; yield progress, or None to wait for the stack."""
     config, folder, say = work.config, work.folder, work.say
     with layout.lock(folder, say), logged(folder), _room(folder):
         layout.check(config, folder)
@@ -142,32 +142,32 @@ def logged(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _room(folder: Path) -> Iterator[None]:
-    """Raise NoRoom when the disk is full, and say how much of the run was kept."""
+    """Raise NoRoom if the disk is full, with a message that says how to resume."""
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise NoRoom(
-            f"the disk must have room for the files of '{folder}', but it has none ({error.strerror}); every "
-            "complete epoch is kept: free some space, and run the same command again to resume"
+            f"the disk must have room for the files of '{folder}', but it has none ({error.strerror}); free "
+            "some space, and run the same command again to resume from the last checkpoint"
         ) from None
 
 
 def _check_same_origin(folder: Path, about: Mapping[str, Any], say: Callable[[str], None]) -> None:
-    """Refuse to resume a run with different data, and warn if the version of torch is different."""
+    """Raise ValueError if the run began with different data; warn if it began with another torch version."""
     if not (folder / "about.json").exists():
         return
     there = records.about(folder)
     for key in ("data_variant", "data_digest"):
         if there.get(key, about[key]) != about[key]:
             raise ValueError(
-                f"the run in '{folder}' must resume with the data that it began with, {key} {there[key]}, "
-                f"but the data here have {about[key]}; restore the data, or choose another --out"
+                f"the run in '{folder}' must resume with the data that it began with ({key} {there[key]}), "
+                f"but {key} is now {about[key]}; restore the data, or choose another --out"
             )
     before, now = there["versions"].get("torch"), json.loads(about["versions"])["torch"]
     if before != now:
-        say(f"this run began with torch {before} and resumes with {now}: its bits may differ from here on")
+        say(f"this run began with torch {before} and resumes with {now}: its results may round differently")
 
 
 def _levels(work: Run) -> Iterator[LevelProgress | None]:

@@ -31,7 +31,7 @@ def prepare(
     Parameters
     ----------
     config : Config
-        The run.
+        The run's configuration.
     folder : Path
         The folder that the run will use; nothing is written there.
     say : Callable[[str], None]
@@ -53,8 +53,8 @@ def prepare(
     _set_up(config.machine)
     if config.machine.device == "cpu" and config.machine.precision == "bf16" and without_bf16():
         say(
-            "machine.precision = 'bf16' is slow here: this processor has no units for bf16, without which "
-            "bf16 was measured to be 3 to 11 times slower than float32"
+            "machine.precision = 'bf16' is slow here, because this processor has no bf16 instructions; on "
+            "such processors, bf16 was measured to be 3 to 11 times slower than float32"
         )
     check_device_memory(config)
     dataset = dataset or data.load(config.data, config.seed, config.machine.device)
@@ -76,9 +76,9 @@ def prepare(
 
 
 def _set_up(machine: Machine) -> None:
-    """Set the number of torch's threads and, on a GPU, the precision and how cuDNN chooses its algorithms.
+    """Set torch's number of threads and, on a GPU, its precision and cuDNN's choice of algorithms.
 
-    On a CPU, freed memory is kept for the next step.
+    On a CPU, keep freed memory for the next step. Raise ValueError if a needed compiler or GPU is missing.
     """
     torch.set_num_threads(machine.threads)
     if machine.compile:

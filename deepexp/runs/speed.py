@@ -38,7 +38,7 @@ def images_per_second(work: Run | Stack, seconds: float = 1.0) -> float:
 
 
 def our_share(work: Run | Stack, mask: masks.Mask, chunk: int) -> Iterator[int]:
-    """Train level 0 as a run does; after its last epoch, start again from the first.
+    """Train level 0 as a run does, and begin it again whenever it ends.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def our_share(work: Run | Stack, mask: masks.Mask, chunk: int) -> Iterator[int]:
     mask : Mask
         The living weights.
     chunk : int
-        The number of steps from one yield to the next; the last part of the level may be shorter.
+        The largest number of steps between two yields. There is also a yield at the end of every epoch.
 
     Yields
     ------

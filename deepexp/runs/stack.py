@@ -1,16 +1,16 @@
-"""Train runs that differ only in their seeds together, as one network that contains all of theirs.
+"""Train several runs that differ only in their seeds as one network.
 
 A small network leaves its device idle between steps. Therefore the networks of several seeds are placed side
-by side in the channels of grouped convolutions, and take their steps together. No weight is shared, batch
-normalisation treats every channel separately, and each network (a member of the stack) has the batches of its
-own seed. So each member computes the same as it would by itself, except that the kernels of the stack round
-differently.
+by side in the channels of grouped convolutions, and take their steps together. Each network is a member of
+the stack. Members share no weights, batch normalisation treats every channel separately, and each member has
+the batches of its own seed. A member therefore computes what it would compute alone, except that the kernels
+of the stack round differently.
 
-The weights, statistics and momentum of every member are views of the stack's tensors, so that everything but
-the training itself (masks, level policies, evaluation, checkpoints) treats each member as an ordinary run.
-Members that are at the same step of the same level train together. Every kernel computes all members, so its
-shapes do not depend on which of them train. A member's results therefore do not depend on the progress of the
-others, not even at the bit level.
+The weights, statistics and momentum of every member are views of the stack's tensors. Everything except the
+training itself (masks, level policies, evaluation, checkpoints) can therefore treat a member as an ordinary
+run. Members that are at the same step of the same level train together. Every kernel computes all members,
+even those that are not training, so that its shapes never change. A member's results therefore do not depend
+on the progress of the other members, not even at the bit level.
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ from deepexp.training import optimizer, steps
 class Linear(nn.Linear):
     """Several linear layers side by side.
 
-    `count` layers map (B, count into) to (B, count out); their joint weights have shape (count out, into).
+    If each of the `count` layers maps (B, in) to (B, out), together they map (B, count * in) to
+    (B, count * out). The shape of `weight` is (count * out, in).
     """
 
     def __init__(self, layer: nn.Linear, count: int) -> None:
-        """Create `count` layers of the same shape as `layer`, without copying its values."""
+        """Create `count` layers with the shape of `layer`, without copying its weights."""
         super().__init__(layer.in_features, count * layer.out_features, layer.bias is not None)
         self.count = count
 
@@ -52,8 +53,9 @@ class Linear(nn.Linear):
 def widened(net: nn.Module, count: int) -> nn.Module:
     """Build a network that consists of `count` networks shaped like `net`, side by side.
 
-    It maps (B, count C, H, W) to (B, count classes). Every tensor of its state is a concatenation of `count`
-    tensors, one per member, along the first dimension. The tensors have arbitrary values.
+    If `net` maps (B, C, H, W) to (B, classes), the wide network maps (B, count * C, H, W) to
+    (B, count * classes). Every tensor of its state is a concatenation of `count` tensors along the first
+    dimension, one for each member. The values of the tensors are arbitrary.
     """
     wide = deepcopy(net)
     for name, layer in net.named_modules():
@@ -90,14 +92,14 @@ class _Place:
 
 
 class Stack:
-    """The networks of several runs, joined into one network that takes their steps.
+    """The networks of several runs, joined into one network that trains them together.
 
-    The members are put in the order of `machine.stack`, in whatever order they are passed, because a member's
-    place in the stack affects how its results are rounded.
+    The members are sorted in the order of `machine.stack`, because a member's place in the stack affects how
+    its results are rounded.
     """
 
     def __init__(self, works: Sequence[Run]) -> None:
-        """Join runs that `prepare` has returned; from then on, the stack trains them."""
+        """Join runs that `prepare` has returned; from now on, only the stack can train them."""
         works = sorted(works, key=lambda work: work.config.machine.stack.index(work.config.seed))
         first = works[0]
         self.works, self.config, self.total = works, first.config, first.total
@@ -140,7 +142,7 @@ class Stack:
         restore(work.net, work.sgd, state)
 
     def _part(self, tensor: Tensor, slot: int) -> Tensor:
-        """Return a member's part of a tensor of the stack, as a view."""
+        """Return a view of the part of a stacked tensor that belongs to the member at `slot`."""
         count = len(tensor) // len(self.works)
         # The only integer tensor is batch normalisation's count of batches, with one scalar per member.
         return tensor[slot] if tensor.dtype == torch.int64 else tensor.narrow(0, slot * count, count)
@@ -148,7 +150,7 @@ class Stack:
     def _steps(
         self, slot: int, level: int, start: int, mask: Mask, stops: tuple[int, ...]
     ) -> Iterator[steps.Report | None]:
-        """Train a member as `training.steps` does; yield None until `advance` has delivered a report."""
+        """Train a member as `training.steps` does; yield reports, or None until `advance` delivers one."""
         work = self.works[slot]
         place = self._places[slot] = _Place(level, start, mask, stops)
         try:
@@ -165,15 +167,14 @@ class Stack:
         """Train the members that are furthest behind until their next report."""
         level, step = min((place.level, place.step) for place in self._places.values())
         members = {slot for slot, place in self._places.items() if (place.level, place.step) == (level, step)}
-        # Within an epoch, training must continue with the same generator, because it sums up the epoch's
-        # losses.
+        # Within an epoch, the same generator must continue the training, because it sums the epoch's losses.
         if not (members <= self._trained[0] and (level, step) == self._trained[1:]):
             stops = next(self._places[slot].stops for slot in members)
             self._training = steps.side_by_side(
                 *(self.net, self.forward, self.sgd, self._mask(), self.sources, self.config),
                 *(level, step, stops),
             )
-        # A step changes every member, so the state of those that are further ahead is restored afterwards.
+        # A step changes every member, so the members that are further ahead are restored afterwards.
         ahead = [self.works[slot] for slot in self._places if slot not in members]
         kept = [capture(work.net, work.sgd) for work in ahead]
         reports = next(self._training)

@@ -21,17 +21,17 @@ def run_stack(
 ) -> Iterator[tuple[int, LevelProgress]]:
     """Run the configurations of a stack together, or resume them.
 
-    If a run diverges, the others continue, and the first such error is raised at the end.
+    If a run diverges, the others continue. The error of the first run that diverged is raised at the end.
 
     Parameters
     ----------
     configs : Sequence[Config]
         One configuration for each seed of the stack, in any order.
     folders : Sequence[Path]
-        The folder of each run, in the same order.
+        The folder of each run, in the order of `configs`.
     say : Callable[[str], None]
-        Called with each line that the user should see, preceded by the seed of the run that the line is
-        about. The line is also written to the log of that run.
+        Called with each line that the user should see. Each line begins with the seed or the run_id of its
+        run, and is also written to the log of that run.
 
     Yields
     ------
@@ -69,7 +69,7 @@ def _together(
     stack: Stack,
     say: Callable[[str], None],
 ) -> Iterator[tuple[int, LevelProgress]]:
-    """Advance the runs in turn; whenever all of them are waiting for the stack, advance the stack."""
+    """Advance the runs in turn and yield their progress; when all wait for the stack, advance the stack."""
     diverged = None
     while going:
         for number, lead in list(going.items()):

@@ -1,4 +1,4 @@
-"""What a run works with: its data, network, optimizer and folder."""
+"""A run and everything that it works with: its data, network, optimizer and folder."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from deepexp.storage import folder as layout
 from deepexp.training import forward as training_forward
 from deepexp.training import steps
 
-# A function of a level, a step, a mask and the steps after which to report. It yields a report, or None while
-# it waits for the stack.
+# A function of a level, the step to start from, a mask, and the steps after which to report. It yields
+# reports, or None while it waits for the stack.
 Stacked = Callable[[int, int, Mask, tuple[int, ...]], Iterator[steps.Report | None]]
 
 
 @dataclass
 class Run:
-    """What a run works with.
+    """A run and everything that it works with.
 
-    Once the run has started, only the state of the network and of the optimizer changes.
+    Once the run has started, nothing changes except the states of the network and the optimizer.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Run:
     group : ProcessGroup
         The processes that train the run.
     stacked : Stacked, optional
-        The function that trains the network if the run is part of a stack.
+        The function that trains the network, if the run is a member of a stack.
     """
 
     config: Config
@@ -83,7 +83,7 @@ class Run:
         return self.config.policy.rewind_epoch * self.per_epoch + self.config.policy.rewind_step
 
     def first(self, level: int) -> int:
-        """Return the step of the schedule at which a level starts."""
+        """Return the step of the learning-rate schedule at which a level starts."""
         return self.rewind if level > 0 and self.config.policy.schedule == "rewind" else 0
 
     def file(self, kind: str, level: int | str) -> Path:
@@ -96,7 +96,7 @@ class Run:
 
 
 def borrowed(work: Run, level: int) -> Mask:
-    """Read the mask of `pruning.run` that this run uses at a level, shuffled if the source says so."""
+    """Read the mask that this run borrows from `pruning.run` for a level; source 'shuffled' shuffles it."""
     pruning = work.config.pruning
     assert pruning.run is not None
     level = level if pruning.run_level is None else pruning.run_level

@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from deepexp.runs import workspace
 
 START = 4.0  # seconds that a run's process takes to start on a machine with two cores
-# If this machine has no GPU, the speed of a GPU is assumed from these numbers. PUBLISHED has the images/s at
-# which ResNet50 trains on images of 224x224 pixels, on one A100 in mixed precision ('bf16') and in TF32, and
-# on one V100 in float32 (github.com/NVIDIA/DeepLearningExamples,
+# If this machine has no GPU, the speed of a GPU is estimated from these numbers. PUBLISHED holds the images/s
+# at which ResNet50 trains on images of 224x224 pixels. 'bf16' (mixed precision) and 'tf32' were measured on
+# one A100, 'float32' on one V100 (github.com/NVIDIA/DeepLearningExamples,
 # PyTorch/Classification/ConvNets/resnet50v1.5/README.md, results with pytorch-21.03). LAYER_SECONDS is an
-# assumption: the least time that a layer takes in a step, for each value of machine.compile. With False, its
-# kernels are launched one by one; with True, all kernels are launched together as a CUDA graph.
+# assumption: the shortest time that a layer can take in a step, for each value of machine.compile. If it is
+# False, kernels are launched one by one; if it is True, all are launched together as a CUDA graph.
 PUBLISHED = {"float32": 367, "tf32": 938, "bf16": 2470}
 RESNET50_OPERATIONS = 2.43e10  # per training image, as `deepexp.runs.speed.operations` counts them
 LAYER_SECONDS = {False: 3e-4, True: 5e-5}
 
 
-# Numbers of training and test images in the data sets that are stored as arrays, so that planning need not
-# read them.
+# The numbers of training and test images in the data sets that are stored as arrays. With these numbers,
+# planning need not read the data sets.
 _IMAGES = {"digits": (1_438, 359), "cifar10": (50_000, 10_000), "cifar100": (50_000, 10_000)}
 
 
@@ -72,7 +72,7 @@ class Speed:
     images_per_second : float
         Training images per second; for a stack, summed over its members.
     known : str
-        How the speed was found, as text.
+        A description of how the speed was found.
     """
 
     images_per_second: float
@@ -123,7 +123,7 @@ def left(config: Config, folder: Path) -> float:
 def seconds(configs: Iterable[Config], runs: Path, speeds: Mapping[Work, Speed]) -> float:
     """Estimate how many seconds it takes to finish these runs one after the other.
 
-    A kind of work that is missing from `speeds` is assumed to have the mean of these speeds.
+    A kind of work that is missing from `speeds` is assumed to have the mean of all speeds in it.
     """
     mean = sum(speed.images_per_second for speed in speeds.values()) / len(speeds)
     total = 0.0
@@ -171,7 +171,10 @@ def speeds(configs: Iterable[Config], runs: Path) -> dict[Work, Speed]:
 
 @functools.cache
 def _counts(name: str, classes: int | None) -> tuple[int, int]:
-    """Return the numbers of training and test images in this machine's copy, or else as published."""
+    """Return the numbers of training and test images in a data set.
+
+    If a data set of image files is not on this machine, the published numbers are returned.
+    """
     if name in _IMAGES:
         return _IMAGES[name]
     from deepexp.data import image_folder
@@ -186,7 +189,7 @@ def _counts(name: str, classes: int | None) -> tuple[int, int]:
 
 
 def _measured(config: Config) -> Speed:
-    """Measure the speed by training on random images for a second; if the GPU is missing, assume a speed."""
+    """Measure the speed by training on random images for a second; if the GPU is missing, estimate it."""
     import torch
 
     from deepexp.runs import setup
@@ -222,7 +225,7 @@ def _measured(config: Config) -> Speed:
 
 
 def random_images(config: Config, count: int) -> Dataset:
-    """Make a data set of random training images, to measure training speed without the real ones.
+    """Make a data set of random training images, on which training speed can be measured.
 
     Parameters
     ----------
@@ -253,9 +256,10 @@ def random_images(config: Config, count: int) -> Dataset:
 
 
 def _assumed(work: workspace.Run, config: Config, count: int) -> Speed:
-    """Assume a GPU's speed: a step takes a fixed time per layer, or longer if its operations take longer.
+    """Estimate a GPU's speed: a step takes the time of its layers or its operations, whichever is longer.
 
-    A stack of `count` networks has as many layers as one network, but `count` times as many operations.
+    Each layer takes a fixed time. A stack of `count` networks has as many layers as one network, but `count`
+    times as many operations.
     """
     from deepexp.runs import speed as bench
 
@@ -271,7 +275,7 @@ def _assumed(work: workspace.Run, config: Config, count: int) -> Speed:
 def _progress(folder: Path) -> dict[str, float]:
     try:
         return records.progress(folder)
-    except ValueError:  # an estimate does not need the file, so a damaged one is ignored
+    except ValueError:  # an estimate does not need the file, so a damaged file is ignored
         return {}
 
 

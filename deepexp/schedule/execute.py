@@ -32,7 +32,7 @@ class Job:
     folders: tuple[str, ...]
 
     def __call__(self) -> list[str]:
-        """Train, and return the run_ids."""
+        """Train the run or the stack, and return the run_ids."""
         configs, folders = [read(text) for text in self.configs], [Path(name) for name in self.folders]
         with device(configs[0]):
             for _ in trained(configs, folders, lambda _: None):
@@ -58,7 +58,7 @@ def trained(
     folders : sequence of Path
         The folder of each run.
     say : callable
-        Called with each line of the log.
+        Called with each line that the user should see.
 
     Yields
     ------
@@ -102,21 +102,21 @@ def execute(
     folder: Path,
     most: int | None = None,
 ) -> dict[str, BaseException]:
-    """Train units, starting each once the runs that it needs are complete.
+    """Train units, and start each unit once the runs that it needs are complete.
 
     Parameters
     ----------
     todo : sequence of sequences of PlannedRun
         The units; the runs of a unit train together.
     start : callable
-        Called with a unit, to start its training. It returns a future, which is done when the training ends,
-        whether or not it fails.
+        Called with a unit to start its training. It returns a future that is done when the training ends,
+        successfully or not.
     done : callable
         Called with each run as soon as it is known to be complete, even if another run of its unit failed.
     folder : Path
         The folder of the runs.
     most : int, optional
-        The largest number of units that run at a time (default: no limit).
+        The largest number of units that train at the same time. By default, there is no limit.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Choose the GPU for a run: the first one that no other run has reserved."""
+"""Choose the GPU for a run: the first GPU that no other run has reserved."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def device(config: Config) -> Iterator[None]:
     Yields
     ------
     None
-        While the run holds the GPU, which is torch's current device.
+        Within the context, the reserved GPU is torch's current device.
 
     Raises
     ------
     ValueError
-        If torch finds no GPU.
+        If the run needs a GPU but torch finds none.
     """
     if config.machine.device == "cpu" or "LOCAL_RANK" in os.environ:
         yield
@@ -44,8 +44,8 @@ def device(config: Config) -> Iterator[None]:
         raise ValueError("a run on 'cuda' needs a CUDA device, but torch finds none; use --device cpu")
     names = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     visible = names.split(",") if names else [str(i) for i in range(torch.cuda.device_count())]
-    # The names of lock files contain the user's id, because users share this folder and cannot open each
-    # other's files for writing.
+    # The names of lock files contain the user's id, because users share the folder for temporary files, and
+    # cannot open each other's files for writing.
     here = Path(tempfile.gettempdir())
     # The name of a GPU partition may contain slashes, as in MIG-GPU-x/1/0.
     named = [name.strip().replace("/", "_") for name in visible]

@@ -26,7 +26,7 @@ def makefile(
     Parameters
     ----------
     recipe : str
-        A recipe of this package, or the path of a TOML file.
+        The name of a recipe of this package, or the path of a TOML file.
     runs : sequence of PlannedRun
         The runs of the plan.
     folder : Path
@@ -67,7 +67,7 @@ def makefile(
         lines += [
             f"{first}: {' '.join(_target(need, folder) for run in unit for need in run.needs)}",
             f"\t@$(INTERPRETER) -m deepexp run {told} --only {unit[0].config.run_id}",
-            *(f"{other}: {first}" for other in others),  # the first one's command trains the whole stack
+            *(f"{other}: {first}" for other in others),  # the command for `first` trains the whole stack
         ]
     lines += [
         f"{results}: {' '.join(dict.fromkeys(_target(run.config.run_id, folder) for run in runs))}",
@@ -79,9 +79,10 @@ def makefile(
 
 
 def is_reduced(results: Path, runs: Sequence[PlannedRun]) -> bool:
-    """Return whether `results` is up to date.
+    """Return whether a result file is up to date.
 
-    It must have been made from exactly these runs by the current sources, with starved levels included.
+    The file must have been made from exactly these runs by the current sources, including levels at which
+    layers starve.
     """
     import h5netcdf
 

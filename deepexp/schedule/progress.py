@@ -73,12 +73,12 @@ def outlook(todo: Sequence[PlannedRun], folder: Path, speeds: Mapping[costs.Work
 
 
 def seconds_left(todo: Sequence[PlannedRun], folder: Path, speeds: Mapping[costs.Work, costs.Speed]) -> float:
-    """Estimate how many seconds the runs take, as many at a time as `make -jN` allows.
+    """Estimate how many seconds the runs take if as many train at a time as `make -jN` allows.
 
     Parameters
     ----------
     todo, folder, speeds
-        As for `outlook`; if `todo` is not empty, neither is `speeds`.
+        As for `outlook`. `speeds` can be empty only if `todo` is empty.
 
     Returns
     -------
@@ -94,7 +94,9 @@ def _parallel(todo: Sequence[PlannedRun], folder: Path) -> int:
 
 
 def news(run: PlannedRun, todo: Sequence[PlannedRun], folder: Path) -> str:
-    """Report that a run is complete, how many are left, and how long they will take at the observed speeds.
+    """Report that a run is complete, how many runs are left, and how long they will take.
+
+    The estimate uses only speeds that runs have recorded.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from deepexp.schedule.execute import job
 def submit(
     todo: Sequence[Sequence[PlannedRun]], folder: Path, parameters: Mapping[str, Any]
 ) -> dict[str, str]:
-    """Submit units to SLURM, so that each starts once the runs that it needs are complete.
+    """Submit units to SLURM, so that each unit starts once the runs that it needs are complete.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def submit(
     folder : Path
         The folder of the runs.
     parameters : mapping
-        Parameters of submitit: 'timeout_min', 'slurm_partition', ...
+        Parameters of submitit, such as 'timeout_min' and 'slurm_partition'.
 
     Returns
     -------

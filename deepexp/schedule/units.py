@@ -12,7 +12,7 @@ from deepexp.storage import completeness
 
 
 def unfinished(runs: Sequence[PlannedRun], folder: Path) -> list[PlannedRun]:
-    """Return the runs that are not complete, in the given order and each run_id only once.
+    """Return the runs that are not complete, in the given order, with each run_id only once.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def unfinished(runs: Sequence[PlannedRun], folder: Path) -> list[PlannedRun]:
 def units(runs: Sequence[PlannedRun], folder: Path) -> list[list[PlannedRun]]:
     """Return the units left to train: single runs, or the runs of an arm that train as one stack.
 
-    If any run of a stack is incomplete, its unit includes all runs of the stack, since they resume together.
+    If any run of a stack is incomplete, the unit includes all runs of the stack, since they resume together.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def units(runs: Sequence[PlannedRun], folder: Path) -> list[list[PlannedRun]]:
 
 
 def _once(runs: Sequence[PlannedRun]) -> dict[str, PlannedRun]:
-    """Map every run_id to the first run that has it; runs in different arms can have the same run_id."""
+    """Map every run_id to the first of the runs with this run_id, which can occur in several arms."""
     once: dict[str, PlannedRun] = {}
     for run in runs:
         once.setdefault(run.config.run_id, run)

@@ -46,15 +46,15 @@ def shapes(bits: Mapping[str, Tensor]) -> dict[str, list[int]]:
 
 
 def unpack(packed: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
-    """Invert `pack`.
+    """Unpack boolean tensors that `pack` has packed.
 
     Parameters
     ----------
     packed : Mapping[str, Tensor]
         The bytes that `pack` returned.
     shapes : Mapping[str, Sequence[int]]
-        The shapes by name, in the order of the layers. The result keeps this order, because among weights
-        with equal scores those of the first layers are kept.
+        The shapes by name, in the order of the layers. The result must have this order, because it decides
+        which of several weights with equal scores are pruned.
 
     Returns
     -------

@@ -121,7 +121,7 @@ def _check_table(path: Path, ends: Mapping[str, int]) -> None:
 
 
 def check_holds(folder: Path, run_id: str) -> Config:
-    """Return the configuration from a folder that must hold the run `run_id`.
+    """Read the configuration in a folder that must hold the run `run_id`.
 
     Parameters
     ----------
@@ -160,5 +160,6 @@ def check_complete(folder: Path, run_id: str) -> None:
     there = check_holds(folder, run_id)
     if not is_complete(folder, there):
         raise ValueError(
-            f"the run {run_id} must be complete before another builds on it, but it is not; finish it first"
+            f"the run {run_id} must be complete before another run builds on it, but it is not; finish it "
+            "first"
         )

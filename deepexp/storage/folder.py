@@ -1,10 +1,10 @@
 """The folder of a run: where each file is, and which process may write there.
 
 The folder holds config.toml, about.json (the data and software used), levels.csv (one row per level),
-layers.csv, epochs.csv, log.txt and progress.json. There are five subfolders: masks/ and signs/ (bit-packed)
-and weights/ (state dicts) have one file per level, states/ has the initial state and the state at the rewind
-point, and checkpoints/ has the states from which a stopped run resumes. Every file except the log is written
-atomically.
+layers.csv, epochs.csv, log.txt and progress.json. There are five subfolders. For each level, masks/ and
+signs/ have a bit-packed file, and weights/ has a state dict. In states/ are the initial state and the state
+at the rewind point, and in checkpoints/ the states from which a stopped run resumes. Every file except the
+log is written atomically.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def read_config(folder: Path) -> Config:
         return read(read_run_text(path))
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"'{path}' must be as the run wrote it, but: {error}; restore it, or delete '{folder}' and start "
-            "the run again"
+            f"'{path}' must be as the run wrote it, but it is not ({error}); restore it, or delete "
+            f"'{folder}' and start the run again"
         ) from None
 
 
@@ -152,19 +152,19 @@ def wait(folder: Path) -> None:
 
 
 def logger(folder: Path, echo: Callable[[str], None]) -> Callable[[str], None]:
-    """Return a function that logs a line.
+    """Return a function that writes a line to a run's log and passes it on to `echo`.
 
     Parameters
     ----------
     folder : Path
         The run's folder.
     echo : Callable[[str], None]
-        Also called with each line, but without the time.
+        Called with each line, without the time.
 
     Returns
     -------
     Callable[[str], None]
-        A function that appends a line, with the time, to log.txt if that file can be written.
+        A function that appends a line, with the time, to log.txt if it can, and calls `echo`.
     """
 
     def say(line: str) -> None:

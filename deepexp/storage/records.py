@@ -28,7 +28,7 @@ def rows(path: Path) -> list[dict[str, str]]:
     Returns
     -------
     list of dict of str to str
-        The rows; an empty list if there is no file.
+        The rows of the table; an empty list if there is no file.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def numbers(path: Path, columns: Sequence[str]) -> list[dict[str, float]]:
     Returns
     -------
     list of dict of str to float
-        The rows; an empty field becomes NaN.
+        The rows of the table. An empty field becomes NaN.
 
     Raises
     ------
@@ -84,11 +84,12 @@ def write_tables(
     folder : Path
         The run's folder.
     levels : list of dict
-        The rows of levels.csv, each with the number of living weights by layer under 'layers'.
+        The rows of levels.csv. Each row also holds the number of living weights of each layer, under the key
+        'layers'.
     epochs : list of dict
         The rows of epochs.csv.
     sizes : Mapping[str, int]
-        The total number of weights by layer.
+        The number of weights of each layer, alive or pruned.
     """
     layers = [
         {
@@ -143,16 +144,16 @@ def about(folder: Path) -> dict[str, Any]:
     except (TypeError, ValueError):
         why = "it is not the JSON object that a run writes"
     raise ValueError(
-        f"'{path}' must say which data and software made the run, but: {why}; restore it, or delete "
-        f"'{folder}' and start the run again"
+        f"'{path}' must say which data and software made the run, but it does not ({why}); restore it, or "
+        f"delete '{folder}' and start the run again"
     )
 
 
 def write_about(folder: Path, now: Mapping[str, Any]) -> None:
     """Write about.json: the data, software and hardware of the run.
 
-    If the run was resumed with different software or on a different machine, these are added under
-    `continued`.
+    If the run was resumed with different software or on a different machine, that software and machine are
+    added under `continued`.
 
     Parameters
     ----------

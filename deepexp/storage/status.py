@@ -20,11 +20,11 @@ class RunStatus:
     run_id : str
         The run_id, or the name of the folder if the run is damaged.
     level : str
-        The last complete level ('-' if there is none) and the last level of the run, such as '3/20'; '-' if
-        the run is damaged.
+        The last complete level and the last level of the run, such as '3/20', or '-/20' if no level is
+        complete; '-' if the run is damaged.
     epoch : str
-        How many epochs of the current level are complete, and how many it has, such as '5/60'; '-' if the run
-        is damaged.
+        The number of complete epochs of the current level and the number of all its epochs, such as '5/60';
+        '-' if the run is damaged.
     density, accuracy : float, optional
         The density and test accuracy of the last complete level.
     state : str

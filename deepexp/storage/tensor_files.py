@@ -1,4 +1,6 @@
-"""Tensors on disk, in safetensors files: unlike a pickle, such a file cannot run code when it is read.
+"""Tensors on disk, in safetensors files.
+
+Unlike a pickle, a safetensors file cannot run code when it is read.
 
 Files are written atomically, with a checksum. The same tensors and metadata always give the same bytes.
 """
@@ -17,7 +19,7 @@ from torch import Tensor
 
 from signflow.files import atomic
 
-_KEY = "signflow"  # one key only, because the library writes several in random order
+_KEY = "signflow"  # the only metadata key, because the library writes several keys in random order
 
 
 class Damaged(ValueError):
@@ -66,7 +68,7 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises
     ------
     ValueError
-        There is no such file.
+        The file does not exist.
     Damaged
         The file does not hold what was written to it.
     """

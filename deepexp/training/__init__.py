@@ -1,1 +1,1 @@
-"""The training and evaluation of masked networks, one alone or several side by side."""
+"""Training and evaluation of masked networks, alone or several side by side."""

@@ -25,11 +25,11 @@ def evaluate(
     net : nn.Module
         The network.
     images : Images or Files
-        The images, a part of `dataset`.
+        The images of `dataset` on which to evaluate.
     dataset : Dataset
         The data set, which determines the normalisation and the device.
     machine : Machine
-        The precision and the memory format.
+        The settings for precision and memory format.
 
     Returns
     -------

@@ -12,7 +12,7 @@ from signflow.messages import Failure
 
 
 class _Told(Failure):
-    """An error that can be pickled, although its constructor does not accept the message."""
+    """An error that can be pickled, although its constructor does not take the message as its argument."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Rebuild the error from its message, without calling its constructor."""
@@ -25,9 +25,9 @@ class Diverged(_Told):
     def __init__(self, what: str, level: int, epoch: int, lr: float) -> None:
         """Compose a message that says what is not finite, in which epoch, and that a new run is needed."""
         super().__init__(
-            f"{what} must stay finite, but is not in epoch {epoch} of level {level} at a learning rate of "
-            f"{lr:g}; the levels before are complete, but resuming would diverge again: start a new run with "
-            "a lower train.lr"
+            f"{what} must stay finite, but it is not finite in epoch {epoch} of level {level} at a learning "
+            f"rate of {lr:g}; the earlier levels are complete, but resuming would diverge again: start a new "
+            "run with a lower train.lr"
         )
 
 
@@ -41,14 +41,16 @@ class OutOfMemory(_Told):
         """
         found = f"a batch of {fits:,} fits" if fits else "not even two images for each process fit"
         super().__init__(
-            f"the device must have enough memory to train on a batch of {batch:,} images, but it ran out; "
+            f"the device must have enough memory to train on a batch of {batch:,} images, but it does not; "
             f"{found}: start a new run with another train.batch_size, or resume this one on a larger device "
             "(all complete epochs are kept)"
         )
 
 
 def not_finite(net: nn.Module, sgd: torch.optim.SGD) -> str | None:
-    """Find the first tensor in the training state that is not finite, waiting for the device only once.
+    """Return the name of the first tensor in the training state that is not finite, or None.
+
+    The check waits for the device only once.
 
     Parameters
     ----------
@@ -60,7 +62,7 @@ def not_finite(net: nn.Module, sgd: torch.optim.SGD) -> str | None:
     Returns
     -------
     str or None
-        The tensor's name, or None if all are finite.
+        The tensor's name, or None if all tensors are finite.
     """
     named = [*net.state_dict().items()]
     for name, parameter in net.named_parameters():

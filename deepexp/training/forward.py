@@ -21,7 +21,7 @@ def compiled(net: nn.Module, machine: Machine) -> Forward:
     net : nn.Module
         The network.
     machine : Machine
-        Whether to compile, and the precision.
+        The settings for precision and compilation.
 
     Returns
     -------
@@ -46,16 +46,16 @@ def in_precision(run: Forward, machine: Machine) -> Forward:
 def laid_out(x: Tensor, machine: Machine) -> Tensor:
     """Return a batch in the memory format of `machine`.
 
-    If channels come first, the images are always copied. `contiguous` would not suffice: the strides of
-    images with one channel satisfy both formats, so it would keep them, and all later layers could use
-    channels_last.
+    If channels come first, the images are always copied. `contiguous` would not suffice, because the strides
+    of images with one channel can satisfy both formats. It would then return the images as they are, and all
+    later layers could use channels_last.
 
     Parameters
     ----------
     x : Tensor
         Images (B, C, H, W).
     machine : Machine
-        Whether channels come last.
+        The settings, of which only `channels_last` is used.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def _graph(net: nn.Module, machine: Machine) -> Forward:
     dynamo.recompile_limit = dynamo.accumulated_recompile_limit = GRAPHS
     if machine.device == "cpu":
         return torch.compile(net, fullgraph=True, dynamic=False)
-    # Do not select kernels by speed where the choice would change the sums.
+    # Do not choose kernels by their measured speed if the choice would change how sums are rounded.
     if hasattr(inductor, "deterministic"):
         inductor.deterministic = True
     # The speed of small networks is limited by the time that kernel launches take. A CUDA graph launches all

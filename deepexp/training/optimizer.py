@@ -19,13 +19,13 @@ def learning_rate(train: Train, step: int, per_epoch: int, *, warm: bool) -> flo
     This is a pure function, so a resumed run has no scheduler state to restore.
 
     With `schedule_per = 'epoch'`, the rate is constant within an epoch. A warm-up is a linear rise to the
-    peak during the first `warmup_epochs`. By default, the rate at step t of W warm-up steps is (t + 1) / W of
-    the peak. If `rise_from` is set, the rate at t = 0 is this fraction of the peak. After the warm-up, a
-    cosine schedule falls to `lr_min` over the remaining epochs.
+    peak `lr` during the first `warmup_epochs`. By default, the rate at step t of W warm-up steps, counted
+    from 0, is (t + 1) / W times the peak. If `rise_from` is set, the rate at t = 0 is this fraction of the
+    peak. After the warm-up, a cosine schedule falls to `lr_min` over the remaining epochs.
 
-    Milestones and the triangular schedule are timed from the start of the level, or from the end of the
-    warm-up if it comes in additional epochs before those of the level. With `milestones_after_warmup`,
-    milestones are always timed from the end of the warm-up.
+    Milestones and the triangular schedule are timed from the start of the level. With `warmup = 'before'`,
+    the warm-up takes additional epochs, and they are timed from the end of these epochs. With
+    `milestones_after_warmup`, milestones are timed from the end of any warm-up.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def optimizer(net: nn.Module, train: Train) -> torch.optim.SGD:
     Parameters
     ----------
     net : nn.Module
-        The network. Parameters that are not prunable form a separate group with a weight decay of its own.
+        The network. Parameters that are not prunable form a second group with a separate weight decay.
     train : Train
         The settings for learning rate, momentum, weight decay and parameterization.
 
@@ -120,7 +120,7 @@ def variables(sgd: torch.optim.Optimizer, parameter: Tensor) -> tuple[Tensor, ..
 
 
 def momentum(sgd: torch.optim.Optimizer, parameter: Tensor) -> Tensor:
-    """Return the momentum of a parameter: the next step subtracts the learning rate times this from it.
+    """Return the momentum of a parameter.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def momentum(sgd: torch.optim.Optimizer, parameter: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        The momentum buffer or, with Sign-In, the velocity of a weight, to first order in the learning rate.
+        The momentum buffer or, for a weight trained by Sign-In, its velocity (see `SignIn.velocity`).
     """
     if isinstance(sgd, SignIn) and parameter in sgd.factors:
         return sgd.velocity(parameter)
@@ -138,7 +138,7 @@ def momentum(sgd: torch.optim.Optimizer, parameter: Tensor) -> Tensor:
 
 
 def start_from(sgd: torch.optim.Optimizer, parameter: Tensor, momentum: Tensor) -> None:
-    """Set the momentum of a parameter; with Sign-In, reset the factors of a weight to fit its value.
+    """Set the momentum of a parameter; for a weight trained by Sign-In, also reset the factors.
 
     Parameters
     ----------

@@ -1,12 +1,14 @@
 """Sign-In: train every weight theta as a product m u of two factors.
 
 The network computes with theta, so masks, scores, signs, evaluation and files see ordinary weights. Only the
-optimizer knows the factors. With g = dL/dtheta, their gradients are u g and m g, to which SGD applies weight
-decay and momentum; then theta = m u. Gradient flow conserves beta = m^2 - u^2, and moves theta by
-theta' = -(m^2 + u^2) g = -sqrt(beta^2 + 4 theta^2) g: a weight near 0 keeps a speed of beta, so it can change
-its sign [1]_. Weight decay and noise shrink beta. A reset restores it.
+optimizer knows the factors. With g = dL/dtheta, the gradients of m and u are u g and m g. SGD updates the
+factors with weight decay and momentum, and then theta is set to m u.
 
-A pruned weight has u = 0. Its g is masked to 0, so u stays 0, and so does theta.
+Gradient flow conserves beta = m^2 - u^2. It moves theta with the velocity
+theta' = -(m^2 + u^2) g = -sqrt(beta^2 + 4 theta^2) g. Even near 0, a weight therefore has a speed of at least
+beta |g|, so it can change its sign [1]_. Weight decay and noise shrink beta. A reset restores it.
+
+A pruned weight has u = 0. Its gradient g is masked to 0, so both u and theta stay 0.
 
 References
 ----------
@@ -23,33 +25,33 @@ from torch import Tensor
 
 
 class SignIn(torch.optim.SGD):
-    """SGD on the factors of some weights of a network, and on its other parameters as usual.
+    """SGD on the factors of a network's prunable weights, and on its other parameters as usual.
 
     Attributes
     ----------
     beta : float
         The value to which a reset sets m^2 - u^2.
     factors : dict of Tensor to (Tensor, Tensor)
-        The factors m and u of each weight, with its shape and layout.
+        The factors m and u of each weight, in the shape and memory layout of the weight.
     """
 
     def __init__(
         self, weights: Sequence[Tensor], others: dict[str, Any], beta: float, weight_decay: float, **more: Any
     ) -> None:
-        """Create factors of 0; once momentum buffers exist, `reset` sets them.
+        """Create factors that are 0; call `reset` to set them once the momentum buffers exist.
 
         Parameters
         ----------
         weights : Sequence[Tensor]
             The weights to train as products.
         others : dict
-            The other parameters, as a group of torch.optim.SGD.
+            The other parameters, as a parameter group of torch.optim.SGD.
         beta : float
             The value of m^2 - u^2 after a reset.
         weight_decay : float
             The weight decay of the factors.
         **more
-            As for torch.optim.SGD.
+            Further arguments of torch.optim.SGD.
         """
         self.beta = beta
         self.factors = {
@@ -61,9 +63,9 @@ class SignIn(torch.optim.SGD):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Turn the gradients of the weights into those of the factors, update these, and multiply them.
+        """Update the factors from the gradients of the weights, and set each weight to its factors' product.
 
-        A weight without a gradient, and its factors, stay as they are.
+        A weight without a gradient does not change, and neither do its factors.
         """
         loss = None
         if closure is not None:
@@ -81,11 +83,11 @@ class SignIn(torch.optim.SGD):
         if trained:
             torch._foreach_copy_(weights, torch._foreach_mul(m, u))
         for factor in m + u:
-            factor.grad = None  # every step makes new ones; kept, they would fill memory in the backward pass
+            factor.grad = None  # free the memory for the backward pass; every step makes new gradients
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Clear the gradients of the weights as well, since it is they that a backward pass adds to."""
+        """Clear the gradients of the weights as well, because a backward pass adds to them."""
         super().zero_grad(set_to_none)
         for weight in self.factors:
             weight.grad = None
@@ -97,25 +99,29 @@ class SignIn(torch.optim.SGD):
             self.move(weight, self.velocity(weight))
 
     def velocity(self, weight: Tensor) -> Tensor:
-        """Return the momentum of a weight: to first order, the next step subtracts lr times this from it."""
+        """Return the velocity u dm + m du of a weight, where dm and du are the momenta of its factors.
+
+        If m and u change by -lr dm and -lr du, the weight m u changes by -lr times its velocity, to first
+        order in lr.
+        """
         (m, u), (dm, du) = self.factors[weight], self._momenta(weight)
         return u * dm + m * du
 
     @torch.no_grad()
     def move(self, weight: Tensor, velocity: Tensor) -> None:
-        """Set the factors of a weight to m^2 - u^2 = beta, and their momentum to the velocity of the weight.
+        """Reset the factors of a weight so that m^2 - u^2 = beta, and set their momenta from its velocity.
 
-        A reset changes coordinates, not the motion, so the momentum must change with the factors: kept as it
-        was, it would give the weight another velocity, even the opposite one if the old m was negative. Of
-        all momenta with the given velocity, those chosen here leave beta at rest. They are a multiple of
-        (u, m), as gradients are.
+        A reset changes the coordinates but not the motion, so the momenta must change with the factors. The
+        old momenta would give the weight a different velocity, even the opposite one if the old m was
+        negative. Many pairs of momenta (dm, du) give the weight the same velocity. The pair chosen here
+        leaves beta unchanged. It is a multiple of (u, m), as the gradients of the factors are.
 
         Parameters
         ----------
         weight : Tensor
-            The weight theta, which is not changed; m u equals it up to rounding.
+            The weight theta. It is not changed; afterwards, m u equals it up to rounding.
         velocity : Tensor
-            The velocity of theta, with the shape of the weight.
+            The velocity of theta, in the shape of the weight.
         """
         (m, u), (dm, du) = self.factors[weight], self._momenta(weight)
         speed = (self.beta**2 + 4 * weight.square()).sqrt()  # m^2 + u^2

@@ -34,11 +34,13 @@ class Report:
     Attributes
     ----------
     step : int
-        The number of steps of the level's schedule that are done.
+        The position in the level's schedule, in optimizer steps.
     lr : float
         The learning rate of the last step.
-    loss, accuracy : float
-        The mean loss, and the fraction of correct answers, in [0, 1].
+    loss : float
+        The mean loss.
+    accuracy : float
+        The fraction of correct answers, in [0, 1].
     """
 
     step: int
@@ -62,7 +64,7 @@ def steps(
     """Train a network in place, from a given step of a level's schedule to the end of the schedule.
 
     Pruned weights and their momentum must be 0 at the start. They stay 0, because their gradients are set to
-    0 and the weight decay of 0 is 0.
+    0 and weight decay does not change a weight of 0.
 
     Parameters
     ----------
@@ -75,13 +77,13 @@ def steps(
     mask : Mask
         The living weights.
     dataset : Dataset
-        The images.
+        The data set; its training images are used.
     config : Config
-        The run.
+        The configuration of the run.
     level : int
-        The level, which determines the batches and the warm-up.
+        The level, which determines the batches and the length and warm-up of the schedule.
     start : int
-        The number of steps of the schedule that are already done.
+        The step of the schedule at which to start.
     stops : Collection[int]
         The steps after which to report, in addition to the ends of epochs.
     group : ProcessGroup
@@ -115,7 +117,7 @@ def check_finite(report: Report, train: Train, images: int, level: int) -> None:
     report : Report
         The report to check.
     train : Train
-        The settings for training.
+        The training settings, which determine the number of steps per epoch.
     images : int
         The number of training images.
     level : int
@@ -206,7 +208,7 @@ def side_by_side(
 
 
 def _stacked(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Join S batches, each (B, C, H, W) and (B,), into images (B, S C, H, W) and classes (B, S)."""
+    """Join S batches of images (B, C, H, W) and classes (B,) into one of (B, S * C, H, W) and (B, S)."""
     images, classes = zip(*parts, strict=True)
     return images[0] if len(images) == 1 else torch.cat(images, 1), torch.stack(classes, 1)
 
@@ -216,7 +218,7 @@ def _gradients(
 ) -> tuple[Tensor, Tensor]:
     """Compute the gradients of `net` on a batch; return the losses (S,) and logits (B, S, classes).
 
-    The losses and logits are for this process's part of the batch; the gradients are means over `group`.
+    The losses and logits are those of this process's part of the batch. The gradients are means over `group`.
     """
     machine = config.machine
     net.zero_grad(set_to_none=True)
@@ -237,7 +239,7 @@ def _backward(forward: Forward, x: Tensor, y: Tensor, train: Train) -> tuple[Ten
 
 
 def fitting(net: nn.Module, x: Tensor, y: Tensor, config: Config) -> int:
-    """Halve a batch until it fits the device's memory; return its size, or 0 if even two images are too many.
+    """Halve a batch until it fits in memory, and return its size, or 0 if even two images are too many.
 
     This changes the running statistics and the gradients of `net`.
     """
@@ -255,7 +257,7 @@ def fitting(net: nn.Module, x: Tensor, y: Tensor, config: Config) -> int:
 
 
 def gradient_masks(net: nn.Module, mask: Mask) -> tuple[list[Any], list[Tensor]]:
-    """Find the weight tensors that are partly pruned, and make masks for their gradients.
+    """Find the weight tensors in which weights are pruned, and make masks for their gradients.
 
     Parameters
     ----------
@@ -267,9 +269,9 @@ def gradient_masks(net: nn.Module, mask: Mask) -> tuple[list[Any], list[Tensor]]
     Returns
     -------
     weights : list of Parameter
-        The weight tensors that are partly pruned.
+        The weight tensors in which at least one weight is pruned.
     zeroing : list of Tensor
-        The mask of each of these tensors as floats, on its device and in its memory layout.
+        The masks of `weights` as floats, in the same order, on the same device and in the same memory layout.
     """
     weights, zeroing = [], []
     for name, weight in prunable(net).items():

@@ -22,7 +22,7 @@ FEWEST = 3  # seeds needed for an interval to be drawn
 
 @dataclass(frozen=True)
 class Look:
-    """How an arm is drawn: the colour usually shows the algorithm, line and marker the variant."""
+    """The look of an arm; the colour usually shows the algorithm, and line and marker show the variant."""
 
     label: str
     colour: str
@@ -64,10 +64,10 @@ def look_of(name: str) -> Look:
 
 
 def curves(axes: Axes, data: ResultTables, panel: str, arms: Mapping[str, str], ticks: int = 7) -> None:
-    """Draw accuracy against density for those of the `arms` that have runs.
+    """Draw accuracy against density for each arm in `arms` that has runs.
 
-    `arms` maps each arm to the name whose look it gets. An arm of constant density is drawn only at its last
-    level.
+    `arms` maps each arm to the name whose look the arm gets. An arm whose density does not change is drawn
+    only at its last level.
     """
     means, levels = (data[name].sel(panel=panel) for name in ("means", "levels"))
     _against_density(axes, means, levels.test_accuracy, "accuracy", arms, 100)
@@ -90,7 +90,7 @@ def flips(axes: Axes, data: ResultTables, panel: str, arms: Mapping[str, str]) -
 def _against_density(
     axes: Axes, means: xr.Dataset, runs: xr.DataArray, name: str, arms: Mapping[str, str], scale: float
 ) -> None:
-    """Draw the values NAME_mean of each arm over its densities; of two seeds, also the values in `runs`."""
+    """Draw the means of `name` against density for each arm; if there are two seeds, also draw the `runs`."""
     for position, (arm, shown) in enumerate(arms.items()):
         points = means.sel(arm=arm)
         points = points.isel(level=np.flatnonzero(points[f"{name}_mean"].notnull().values))
@@ -113,13 +113,16 @@ def dodge(points: xr.Dataset, position: int, number: int) -> float:
     ----------
     points : xr.Dataset
         `density` (arm, level) of the panel.
-    position, number : int
-        The arm's place among the arms, from 0, and their number.
+    position : int
+        The index of the arm.
+    number : int
+        The number of arms.
 
     Returns
     -------
     float
-        The factor. All arms at one density take 60 % of the smallest gap between two densities of an arm.
+        The factor by which to multiply the densities of the arm. Together, the arms fill 60 % of the smallest
+        gap between two densities of an arm, on a log scale.
     """
     gaps = -np.diff(np.log(points.density.transpose("arm", "level").values), axis=1)
     gap = float(gaps[gaps > 0].min()) if (gaps > 0).any() else 0.1
@@ -151,9 +154,9 @@ def gaps(axes: Axes, data: ResultTables, panel: str, arms: Iterable[str], baseli
 
 
 def draw_line(axes: Axes, x: Any, points: xr.Dataset, name: str, look: Look, scale: float) -> None:
-    """Draw the values NAME_mean over x, with their intervals if there are enough seeds.
+    """Draw the means of `name` in `points` over `x`, with intervals if there are enough seeds.
 
-    All values are multiplied by `scale`; a negative scale swaps the ends of the intervals.
+    All values are multiplied by `scale`. A negative scale swaps the ends of the intervals.
     """
     ends = ("low", "high") if scale > 0 else ("high", "low")
     mean, low, high = (scale * points[f"{name}_{part}"].values for part in ("mean", *ends))
@@ -165,8 +168,9 @@ def draw_line(axes: Axes, x: Any, points: xr.Dataset, name: str, look: Look, sca
 def histogram(axes: Axes, shares: xr.Dataset, name: str, bins: str) -> None:
     """Draw bars for IMP and LRR side by side, in percent on a log scale, with a line at each mean.
 
-    The bars of LRR are hatched. The lines stand in front of the bars, with a white rim; IMP's has its marker
-    at the top and LRR's at the bottom, so that both are seen where the means are close.
+    The bars of LRR are hatched. The lines are drawn in front of the bars, with a white rim. The line of IMP
+    has its marker at the top and the line of LRR at the bottom, so that both can be seen if the means are
+    close.
     """
     highest = 1
     for shift, algorithm in ((-0.2, "imp"), (0.2, "lrr")):
@@ -192,7 +196,7 @@ def histogram(axes: Axes, shares: xr.Dataset, name: str, bins: str) -> None:
 
 
 def _density_axis(axes: Axes, densities: Any, most: int = 7) -> None:
-    """Set up a log axis of decreasing densities in percent, with ticks at the densities that were trained."""
+    """Set up a log axis of decreasing densities in percent, with ticks at the densities of the runs."""
     values = np.unique(np.round(100 * densities, 6))[::-1]
     axes.set_xlabel("density (%)")
     if not len(values):  # the panel has no complete run yet
@@ -210,7 +214,7 @@ def _density_axis(axes: Axes, densities: Any, most: int = 7) -> None:
 def _spread(densities: np.ndarray, most: int = 8) -> list[float]:
     """Choose which densities to label on a log axis with room for `most` labels.
 
-    The first one is chosen, then each one that is far enough from the one chosen before it.
+    The first density is chosen, and then each density that is far enough from the last one chosen.
     """
     room = np.log(densities[0] / densities[-1]) / (most - 0.5)
     chosen = [float(densities[0])]

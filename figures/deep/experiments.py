@@ -1,6 +1,6 @@
 """The figures for the deep experiments: pure functions from the Datasets in a result file to a Figure.
 
-Means over the seeds and their 95 % intervals are taken from the file. With two seeds an interval would be
+Means over the seeds and their 95 % intervals are taken from the file. With two seeds, an interval would be
 too wide to be useful, so each seed is drawn as a dot instead.
 """
 
@@ -32,8 +32,8 @@ def accuracy(data: ResultTables) -> Figure:
     Parameters
     ----------
     data : ResultTables
-        Tables `means` (panel, arm, level), `levels` (panel, arm, seed, level), and `reference`
-        (curve, point) if there are published curves.
+        The tables `means` (panel, arm, level) and `levels` (panel, arm, seed, level). If there are published
+        curves, also the table `reference` (curve, point).
 
     Returns
     -------
@@ -51,9 +51,9 @@ def accuracy(data: ResultTables) -> Figure:
 
 @style.styled()
 def warmup(data: ResultTables) -> Figure:
-    """Draw test accuracy against density: arms without warm-up above, arms with it (NAME-warmup) below.
+    """Draw test accuracy against density, without warm-up above and with warm-up below.
 
-    The tables are the same as for `accuracy`.
+    The arms with warm-up are called NAME-warmup. The tables are the same as for `accuracy`.
     """
     panels = panels_of(data)
     figure = Figure(figsize=(style.COLUMN if len(panels) == 1 else style.PAGE, 5.0))
@@ -93,8 +93,8 @@ def by_suffix(data: ResultTables) -> Figure:
 def signs(data: ResultTables) -> Figure:
     """Draw, for IMP and LRR, how often the surviving weights flipped their signs, and when they last did so.
 
-    The table `sign_means` has shares of the surviving weights: by the last level at which they flipped
-    (panel, arm, level), and by their number of flips (panel, arm, flips).
+    The table `sign_means` has the shares of surviving weights by the last level at which they flipped,
+    `last_flip_mean` (panel, arm, level), and by their number of flips, `switches_mean` (panel, arm, flips).
     """
     panels = panels_of(data)
     figure = Figure(figsize=(style.COLUMN if len(panels) == 1 else style.PAGE, 4.6))
@@ -115,8 +115,9 @@ def signs(data: ResultTables) -> Figure:
 def perturb(data: ResultTables) -> Figure:
     """Draw the accuracy lost at the last level against the fraction of signs flipped.
 
-    Each column shows one way of choosing the signs. The table `paired` (panel, arm, baseline, level) compares
-    each perturbed arm with its baseline, imp or lrr, and has coordinates that describe the perturbation.
+    Each column shows one way of choosing the signs to flip. The table `paired` (panel, arm, baseline, level)
+    compares each perturbed arm with its baseline, imp or lrr, and has coordinates that describe the
+    perturbation.
     """
     panel = panels_of(data)[0]
     paired = data["paired"].sel(panel=panel)
@@ -155,8 +156,8 @@ def transplants(data: ResultTables) -> Figure:
 def accuracy_and_flips(data: ResultTables) -> Figure:
     """Draw test accuracy and, below, the sign flips per surviving weight during each level, against density.
 
-    Arms NAME-DENSITY that are pruned at initialisation are joined to a line. The tables are `means` and
-    `levels`, as for `accuracy`.
+    The arms NAME-DENSITY, which are pruned at initialisation, are joined into one line for each NAME. The
+    tables are `means` and `levels`, as for `accuracy`.
     """
     panels = panels_of(data)
     figure = Figure(figsize=(style.COLUMN if len(panels) == 1 else style.PAGE, 5.6))
@@ -174,8 +175,8 @@ def accuracy_and_flips(data: ResultTables) -> Figure:
 def width(data: ResultTables) -> Figure:
     """Draw sign flips per weight during level 0, and the gap between LRR and IMP, against the width.
 
-    The arms are lrr-wW and imp-wW for the width W. The tables are `means` (panel, arm, level) with the flips,
-    and `low` (panel, arm, baseline, at_most) with differences averaged over low densities.
+    The arms are lrr-wW and imp-wW for each width W. The table `means` (panel, arm, level) has the flips. The
+    table `low` (panel, arm, baseline, at_most) has differences averaged over low densities.
     """
     panel = panels_of(data)[0]
     means, low = data["means"].sel(panel=panel), data["low"].sel(panel=panel)
@@ -202,7 +203,7 @@ def width(data: ResultTables) -> Figure:
 
 @style.styled()
 def study(data: ResultTables) -> Figure:
-    """Draw three rows: accuracy, the difference in accuracy from IMP, and when signs flip for the last time.
+    """Draw accuracy, the difference in accuracy from IMP, and the levels of last sign flips, in three rows.
 
     The tables are `means`, `levels`, `paired` and `sign_means`, as for the other figures.
     """

@@ -58,9 +58,10 @@ def _config(data: ResultTables) -> dict[str, Any]:
 
 
 def stripped(data: ResultTables, suffix: str, plain: bool = False) -> dict[str, str]:
-    """Return the arms with `suffix`, each mapped to the arm without the suffix, whose look it gets.
+    """Return the arms with `suffix` in their names, each mapped to its name without the suffix.
 
-    With `plain`, return the arms without the suffix '-warmup' instead.
+    An arm gets the look of the name to which it is mapped. With `plain`, return the arms without the suffix
+    '-warmup' instead, each mapped to itself.
     """
     arms = drawn_arms(data)
     if plain:
@@ -69,9 +70,9 @@ def stripped(data: ResultTables, suffix: str, plain: bool = False) -> dict[str, 
 
 
 def with_series(data: ResultTables) -> tuple[ResultTables, dict[str, str]]:
-    """Join the arms NAME-DENSITY, which are pruned only once, to one arm NAME with a level for each density.
+    """Join the arms NAME-DENSITY, which are pruned only once, into one arm NAME with a level per density.
 
-    Returns the tables `means` and `levels` with these arms instead, and the arms as `drawn_arms` does.
+    Return the tables, with the joined arms in `means` and `levels`, and the arms in the form of `drawn_arms`.
     """
     import xarray as xr
 
@@ -95,7 +96,7 @@ def with_series(data: ResultTables) -> tuple[ResultTables, dict[str, str]]:
 def draw_values(
     axes: Axes, x: list[float], rows: list[xr.Dataset], name: str, look: Look, scale: float
 ) -> None:
-    """Draw one line, as `draw_line` does, through the values called `name` in the rows."""
+    """Draw one line, as `draw_line` does, with one point for each of `rows`, at the positions `x`."""
     import xarray as xr
 
     kept = [f"{name}_{part}" for part in ("mean", "low", "high", "n")]
@@ -106,7 +107,7 @@ def draw_values(
 def draw_losses(axes: Axes, shaken: xr.Dataset) -> None:
     """Draw one line for each algorithm and each level at which signs were flipped.
 
-    All lines have points at the same fractions; they are shifted sideways, 0.6 % apart.
+    All lines have points at the same fractions, so they are shifted sideways to be 0.6 % apart.
     """
     axes.axhline(0, color=style.GREY, linewidth=0.5)
     times = sorted(set(shaken.perturbed.values))
@@ -151,14 +152,14 @@ def finish_figure(
 ) -> Figure:
     """Add a common legend below the panels, and a warning above them if this is a smoke run.
 
-    The title of the legend explains bars and dots, and cites the sources of published curves. It also names
-    `panel`, which is given if all axes show the same one. Returns the figure.
+    The title of the legend explains bars and dots, and cites the sources of published curves. If all axes
+    show the same panel, pass its name as `panel`; the title then names it. Return the figure.
     """
     handles: dict[str, Artist] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    # Matplotlib lists lines before bars, so the means are the first entries; this moves them to the end.
+    # Matplotlib lists lines before bars, so the means are the first entries. Move them to the end.
     handles = dict(sorted(handles.items(), key=lambda item: item[0].startswith("mean of ")))
     counts = data["means"].accuracy_n.values
     seeds = int(counts.max())

@@ -1,4 +1,4 @@
-"""The figure of loss by pruning level: every sign pattern, and how noise rescues IMP."""
+"""The figure of the loss at each pruning level: all sign patterns of the start, and how noise rescues IMP."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _ROUTES = {"samples": "descent", "sample_flow": "flow"}
 
 
 def draw_levels(data: ResultTables) -> Figure:
-    """Draw the population's losses in four small panels, and the seeds on noisy samples in two large ones.
+    """Draw losses on the population in four small panels, and losses on noisy samples in two large panels.
 
     The large panels show the starts with a(0) > 0 and w_1(0) < 0, where IMP and LRR differ.
 
     Parameters
     ----------
     data : ResultTables
-        As `theorems.fig2a` takes them.
+        The tables that `theorems.fig2a` describes.
 
     Returns
     -------
@@ -79,12 +79,13 @@ def rescued(group: xr.Dataset) -> str:
     Parameters
     ----------
     group : xr.Dataset
-        `success` (algorithm, seed) and `s_neg` (seed) of the starts that IMP fails from without noise.
+        `success` (algorithm, seed) and `s_neg` (seed), the slope of y where x_1 < 0. The starts are those
+        from which IMP fails without noise.
 
     Returns
     -------
     str
-        The count, and how it splits by the sign of s_neg.
+        The count in words, and the counts for each sign of s_neg.
     """
     success = group.success.sel(algorithm="imp") == 1
     pulled = group.s_neg > 0
@@ -100,14 +101,14 @@ def sampled(data: xr.Dataset) -> str:
 
 
 def _population(axes: Axes, group: xr.Dataset) -> None:
-    """Draw every seed; IMP has open markers, so that the markers beneath them stay visible."""
+    """Draw the loss of every seed; IMP's markers are open, so that the markers beneath them stay visible."""
     for name, look in _LOOKS.items():
         loss = group.loss.sel(algorithm=name).transpose("level", "seed")
         axes.plot(group.level, loss, linewidth=0.8, **look)
 
 
 def _seeds(axes: Axes, group: xr.Dataset) -> None:
-    """Draw a dot for every seed and level, the seeds side by side, and say how many are rescued."""
+    """Draw a dot for every seed at every level, with the seeds side by side, and count the rescued seeds."""
     beside = np.linspace(-0.3, 0.3, group.sizes["seed"])
     for name, look in _LOOKS.items():
         loss = group.loss.sel(algorithm=name).transpose("level", "seed")
@@ -117,7 +118,7 @@ def _seeds(axes: Axes, group: xr.Dataset) -> None:
 
 
 def _slopes(axes: Axes, groups: dict[str, xr.Dataset]) -> None:
-    """Draw the loss at the last level against s_neg of each seed's data."""
+    """Draw the loss of each seed at the last level against the s_neg of its data."""
     for name, look in _LOOKS.items():
         group = groups["samples"]
         loss = group.loss.sel(algorithm=name).isel(level=-1)

@@ -1,4 +1,4 @@
-"""The picture of a success map: a panel for each algorithm."""
+"""The picture of a success map, with one panel for each algorithm."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SETTINGS = {
     "rewind_time": "WR to $t_k = {}$",
     "average": "mean of {} draws of the other weights",
 }
-"""How the note of a map names those settings that do not have their default."""
+"""The words with which the note of a map names a setting that differs from its default."""
 
 
 def is_map(data: xr.Dataset) -> bool:
@@ -44,7 +44,8 @@ def draw_map(data: xr.Dataset, panels: Sequence[Axes]) -> tuple[list[Artist], st
     Parameters
     ----------
     data : xr.Dataset
-        What `singleneuron.success_map` returns: `success` (algorithm, a0, w0), or (a0, w0) for one algorithm.
+        A result of `singleneuron.success_map`, with `success` (algorithm, a0, w0), or (a0, w0) for a single
+        algorithm.
     panels : Sequence[Axes]
         The axes, one for each algorithm.
 
@@ -73,7 +74,7 @@ def draw_map(data: xr.Dataset, panels: Sequence[Axes]) -> tuple[list[Artist], st
 
 
 def _note(data: xr.Dataset) -> str:
-    """Name the settings that differ from a map's defaults."""
+    """Return a note on the settings of a map that differ from their defaults."""
     config: dict[str, Any] = json.loads(data.attrs.get("config", "{}"))
     known = {key: config.get(key) for key in _SETTINGS}
     said = [

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _HIDDEN, _OUTPUT = 1.25, 2.05
-"""Where the hidden neuron and the output stand, in inches; the inputs stand at 0.2."""
+"""The horizontal positions of the hidden neuron and of the output, in inches. The inputs are at 0.2."""
 
 
 def network_height(d: int) -> float:
@@ -24,14 +24,14 @@ def network_height(d: int) -> float:
 
 
 def draw_network(above: Axes, d: int) -> None:
-    """Sketch the network above a map: its inputs, the hidden ReLU neuron with weights w, the output weight a.
+    """Sketch the network above a map: inputs, a hidden ReLU neuron with weights w, and the output weight a.
 
     Parameters
     ----------
     above : Axes
-        The square map; the figure must have room above it.
+        The axes of the square map. The figure must have room above them.
     d : int
-        Number of inputs. All but the first are drawn as pruned.
+        Number of inputs. All inputs except the first are drawn as pruned.
     """
     width, height = 2.7, network_height(d)
     axes = above.inset_axes((0, 1.02, 1, height / width), label="network")
@@ -69,7 +69,7 @@ def draw_minima(axes: Axes, inner: str) -> list[Artist]:
     Parameters
     ----------
     axes : Axes
-        The map, whose limits stay.
+        The axes of the map. Their limits do not change.
     inner : str
         Name of the inner weight, such as 'w_1'.
 

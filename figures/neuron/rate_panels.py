@@ -21,8 +21,9 @@ UNDECIDED_LABEL = "_open"
 def draw_rates(axes: Axes, x: xr.DataArray, rates: xr.Dataset, **look: Any) -> None:
     """Draw measured rates with their confidence intervals.
 
-    A bar is thick from the rate with all undecided runs counted as failures to the rate with all of them
-    counted as successes. A point without a rate, because too many runs are undecided, gets only its bar.
+    The thick part of a bar begins at the rate that counts undecided runs as failures, and ends at the rate
+    that counts them as successes. If too many runs are undecided, a point has no rate and only its bar is
+    drawn.
     """
     middle = rates.rate.fillna((rates.rate_low + rates.rate_high) / 2)
     bars = [middle - rates.ci_low, rates.ci_high - middle]
@@ -40,7 +41,7 @@ def add_rate_legend(
 ) -> None:
     """Add a legend below the panels, with the entries of `axes` and `more`.
 
-    Its title consists of `before` and a note on the bars.
+    The title of the legend consists of `before` and a note on the bars.
     """
     handles, _ = axes.get_legend_handles_labels()
     bars = f"bars: {rates.attrs['interval']} intervals; seed {rates.attrs['seed']}"

@@ -1,4 +1,4 @@
-"""The picture of a study: success rates against the factor with the most values, a panel for the others."""
+"""The picture of a study: success rates against the factor with the most values, in panels for the others."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _FACTORS = {
     "beta_a": (r"$\beta_a$", r"$\beta_a = {}$"),
     "beta_w": (r"$\beta_w$", r"$\beta_w = {}$"),
 }
-"""The factors of a study: the label of an axis, and the title of a panel."""
+"""For each factor of a study, the label of its axis and the title of a panel."""
 _ABSENT = {
     "n": "population",
     "level_time": "long levels",
     "learning_rate": "gradient flow",
 }
-"""What a value stands for that is no finite number."""
+"""For each factor, the meaning of a value that is not finite."""
 MOST_PANELS = 9
 _MOST_TICKS = 6
 
@@ -55,14 +55,14 @@ def study_panels(data: xr.Dataset) -> tuple[int, int, float, float]:
     Raises
     ------
     ValueError
-        If the study has too many factors for one figure.
+        If the study needs too many panels for one figure.
     """
     number = len(_points(data))
     if number > MOST_PANELS:
         across = _across(data)
         raise ValueError(
-            f"a picture of a study must have at most {MOST_PANELS} panels, but {_and(_others(data))} "
-            f"need {number} beside {across}; select values first, as in figures.plot(data.sel(...))"
+            f"a picture of a study must have at most {MOST_PANELS} panels, but with {across} on the x-axis, "
+            f"{_and(_others(data))} need {number}; select values first, as in figures.plot(data.sel(...))"
         )
     columns = min(number, 3)
     rows = -(-number // columns)
@@ -79,9 +79,10 @@ def draw_study(data: xr.Dataset, panels: Sequence[Axes]) -> tuple[list[Artist], 
     Parameters
     ----------
     data : xr.Dataset
-        What `singleneuron.success_rate` returns.
+        A result of `singleneuron.success_rate`.
     panels : Sequence[Axes]
-        The axes, one for each combination of the factors that are neither on the x-axis nor `algorithm`.
+        The axes. There is one for each combination of values of the factors that are neither on the x-axis
+        nor `algorithm`.
 
     Returns
     -------
@@ -114,19 +115,19 @@ def draw_study(data: xr.Dataset, panels: Sequence[Axes]) -> tuple[list[Artist], 
 
 
 def _across(data: xr.Dataset) -> str:
-    """Return the numeric factor with most values, or '' if none has several."""
+    """Return the numeric factor with the most values, or '' if no numeric factor has several values."""
     sizes = {name: data.sizes[name] for name in _FACTORS if name in data.dims and name != "init"}
     longest = max(sizes, key=lambda name: sizes[name], default="")
     return longest if longest and sizes[longest] > 1 else ""
 
 
 def _others(data: xr.Dataset) -> list[str]:
-    """Return the factors that make the panels."""
+    """Return the factors whose values are shown in separate panels."""
     return [name for name in _FACTORS if name in data.dims and name != _across(data)]
 
 
 def _points(data: xr.Dataset) -> list[dict[str, int]]:
-    """Return the place of every panel, as an index for each factor that makes panels."""
+    """Return, for each panel, the index of the value that it shows of each factor in `_others(data)`."""
     others = _others(data)
     places = itertools.product(*(range(data.sizes[name]) for name in others))
     return [dict(zip(others, place, strict=True)) for place in places]
@@ -156,9 +157,10 @@ def _series(axes: Axes, shown: xr.Dataset, across: str, index: int) -> None:
 
 
 def _positions(axes: Axes, line: xr.Dataset, across: str) -> tuple[xr.DataArray, bool]:
-    """Return where the values of a factor stand on the x-axis, and whether evenly; set up this axis.
+    """Set up the x-axis for a factor; return the positions of its values, and whether they are evenly spaced.
 
-    Values that a logarithmic axis cannot show, such as n = inf, stand side by side at equal distances.
+    The values are evenly spaced if any of them is infinite, or cannot be shown on the logarithmic axis that
+    the others need.
     """
     values = line[across]
     finite = bool(np.isfinite(values).all())

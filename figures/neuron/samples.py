@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def sliding(data: ResultTables) -> Figure:
     """Draw a flow that slides in hyperplanes w.x_i = 0, and gradient descent that hops across one of them.
 
-    The table `slide` has `share` (time, sample) and `distance` (time) for the flow; for descent it has `hop`
-    and `hop_time` (hop_rate, step), and `error` (learning_rate). `distance` and `hop` are the distances of
-    the flow and of descent from one hyperplane, which belongs to the sample attrs['watched'].
+    The table `slide` has `share` (time, sample) and `distance` (time) for the flow. For gradient descent, it
+    has `hop` and `hop_time` (hop_rate, step), and `error` (learning_rate). `distance` is the distance of the
+    flow, and `hop` the distance of descent, from the hyperplane of the sample attrs['watched'].
     """
     slide = data["slide"]
     figure = Figure(figsize=(style.PAGE, 4.6))
@@ -52,7 +52,7 @@ def sliding(data: ResultTables) -> Figure:
 
 @style.styled()
 def noise_map(data: ResultTables) -> Figure:
-    """Draw IMP and LRR over (a(0), w_1(0)) on noisy samples: noise lets IMP succeed in a wedge at w_1(0) < 0.
+    """Draw the success maps of IMP and LRR on noisy samples, where IMP succeeds in a wedge at w_1(0) < 0.
 
     The table is `map` (algorithm, a0, w0).
     """
@@ -75,7 +75,7 @@ FIGURES = {function.__name__: function for function in (sliding, noise_map)}
 
 
 def _shares(axes: Axes, slide: xr.Dataset) -> None:
-    """Draw the shares of those samples in whose hyperplanes the flow slides, shaded while it does."""
+    """Draw the share of each sample in whose hyperplane the flow slides, shaded while the flow slides."""
     between = (slide.share > 0) & (slide.share < 1)
     slid = slide.sample[between.any("time")].values
     for sample, colour, line in zip(slid, style.SERIES, style.LINES, strict=False):
@@ -92,7 +92,7 @@ def _shares(axes: Axes, slide: xr.Dataset) -> None:
 
 
 def _hops(axes: Axes, slide: xr.Dataset) -> None:
-    """Draw the distances of flow and descent from the watched hyperplane while the flow slides in it."""
+    """Draw the distances of flow and descent from the watched hyperplane, while the flow slides in it."""
     share = slide.share.sel(sample=slide.attrs["watched"])
     inside = slide.time.values[(share > 0) & (share < 1)]
     first, last = inside[0], inside[-1]

@@ -1,4 +1,4 @@
-"""The figures on Sign-In: where it succeeds, beside plain weights, and how often."""
+"""The figures on Sign-In: success maps, compared with plain weights, and success rates."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def sign_in(data: ResultTables) -> Figure:
 
 @style.styled()
 def rate_beta(data: ResultTables) -> Figure:
-    """Draw success rates with Sign-In against beta_a / beta_w: LRR, IMP that keeps a, IMP rebalanced.
+    """Draw success rates with Sign-In against beta_a / beta_w, for LRR and for two variants of IMP.
 
-    The tables are `keep` (algorithm, d, beta_a, level_time), and `rebalanced` with IMP alone; each has a
-    curve over curve_beta_a.
+    IMP keeps a(0) or rebalances it. The tables are `keep` (algorithm, d, beta_a, level_time) and
+    `rebalanced`, which has only IMP. Each has a curve over `curve_beta_a`.
     """
     keep, rebalanced = data["keep"], data["rebalanced"].isel(algorithm=0)
     shown = {
@@ -70,7 +70,7 @@ def rate_beta(data: ResultTables) -> Figure:
 
 
 def _rates(axes: Axes, rates: xr.Dataset) -> None:
-    """Draw the rates for each d: rings for the longest levels, dots for shorter ones."""
+    """Draw the rates for each d, with rings for the longest levels and dots for shorter levels."""
     longest = float(rates.level_time.max())
     for d, colour, marker in zip(rates.d.values, style.SERIES, style.MARKERS, strict=False):
         curve = rates.sel(d=d, level_time=longest)

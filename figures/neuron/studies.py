@@ -80,11 +80,11 @@ def rate_rewind(data: ResultTables) -> Figure:
 
 @style.styled()
 def rate_samples(data: ResultTables) -> Figure:
-    """Draw maps of the success rates of IMP and LRR: time per level against number of samples, or noise.
+    """Draw the success rates of IMP and LRR as maps over time per level and either samples or noise.
 
     The tables `samples` (algorithm, n, noise, level_time) and `noise` (algorithm, noise, level_time) each
-    have a curve over curve_level_time. `samples_law` and `noise_law` (n, noise) have the time that the
-    logarithmic law predicts.
+    have a curve over `curve_level_time`. The tables `samples_law` and `noise_law` (n, noise) have the time
+    that the logarithmic law predicts.
     """
     cells, by_noise, law = data["samples"], data["noise"], data["samples_law"]
     figure = Figure(figsize=(style.PAGE, 4.9))
@@ -163,7 +163,7 @@ def rate_scale(data: ResultTables) -> Figure:
     """Draw the success rates of IMP and LRR against the scale of the starts, on population and samples.
 
     The tables are `population` (algorithm, init, scale, level_time) and `samples` (algorithm, scale,
-    level_time); both have a curve over curve_scale.
+    level_time). Both have a curve over `curve_scale`.
     """
     population, noisy = data["population"], data["samples"]
     tables = {f"{init}, population": population.sel(init=init) for init in population.init.values}
@@ -177,7 +177,7 @@ def rate_scale(data: ResultTables) -> Figure:
                 colour = style.ALGORITHM[str(algorithm)]
                 axes.plot(line.curve_scale, line.curve, color=colour, linestyle="--", linewidth=0.8)
                 label = f"{style.LABEL[str(algorithm)]}, $t = {time:g}$"
-                fill = "white" if size > 2 else colour  # dots on rings: both stay visible if they coincide
+                fill = "white" if size > 2 else colour  # a dot on a ring: both are visible if they coincide
                 look = {"marker": marker, "color": colour, "markersize": size, "markerfacecolor": fill}
                 draw_rates(axes, line.scale, line, label=label, **look)
         axes.set(xscale="log", xlabel="scale of the starts", ylim=(-0.03, 1.04))
@@ -193,7 +193,7 @@ def rate_scale(data: ResultTables) -> Figure:
 def rate_time(data: ResultTables) -> Figure:
     """Draw the success rates of IMP, WR and LRR against the time per level, with one or more pruning steps.
 
-    The tables are `one` and `several` (d, algorithm, level_time); `one` has a curve over curve_level_time.
+    The tables are `one` and `several` (d, algorithm, level_time). `one` has a curve over `curve_level_time`.
     """
     one, several = data["one"], data["several"]
     figure = Figure(figsize=(style.PAGE, 3.1))
@@ -203,7 +203,7 @@ def rate_time(data: ResultTables) -> Figure:
             colour, label = style.ALGORITHM[str(algorithm)], style.LABEL[str(algorithm)]
             line = one.sel(d=d, algorithm=algorithm)
             axes.plot(line.curve_level_time, line.curve, color=colour, linestyle="--", linewidth=0.8)
-            # Dots on rings: both stay visible if they coincide.
+            # Dots are drawn on rings, so that both are visible if they coincide.
             for table, fill, size in ((one, "white", 4.5), (several, colour, 2)):
                 points, levels = table.sel(d=d, algorithm=algorithm), table.attrs["levels"]
                 name = f"{label}, {levels} pruning step{'s' if levels > 1 else ''}"
@@ -222,8 +222,8 @@ def rate_time(data: ResultTables) -> Figure:
 def rate_targets(data: ResultTables) -> Figure:
     """Draw the success rates of IMP and LRR against the time per level, one panel per number of targets.
 
-    The tables are `rates` and `rebalanced` (algorithm, targets, level_time), and `limit` (algorithm,
-    targets).
+    The tables are `rates` and `rebalanced` (algorithm, targets, level_time), and `limit` (algorithm, targets)
+    with the predicted rates for long levels.
     """
     rates = data["rates"]
     figure = Figure(figsize=(style.PAGE, 2.9))

@@ -35,7 +35,7 @@ _DOTTED = {"marker": "o", "markersize": 3.5, "markerfacecolor": "white"}
 
 @style.styled()
 def fig1a(data: ResultTables) -> Figure:
-    """Draw, for one coordinate, success over (a(0), w(0)), the predicted edge, and paths in the field.
+    """Draw, for one coordinate, success over (a(0), w(0)), the predicted edge, the flow field, and paths.
 
     The tables are `map` (algorithm, a0, w0), `field` (a, w) with da and dw, and `paths` (start, time,
     coordinate).
@@ -55,13 +55,13 @@ def fig1a(data: ResultTables) -> Figure:
 
 @style.styled()
 def fig1b(data: ResultTables) -> Figure:
-    """Draw the success map of IMP for d > 1, with last-level flows; these begin at the initial weights."""
+    """Draw the success map of IMP for d > 1, with flows of the last level, from the initial weights."""
     return _pruned(data, "flow after pruning")
 
 
 @style.styled()
 def fig1c(data: ResultTables) -> Figure:
-    """Draw the success map of LRR for d > 1, with dense flows; LRR keeps the sign that w_1 ends with."""
+    """Draw the success map of LRR for d > 1, with flows of the dense level, whose final weights LRR keeps."""
     return _pruned(data, "dense flow")
 
 
@@ -69,15 +69,16 @@ def fig1c(data: ResultTables) -> Figure:
 def fig2a(data: ResultTables) -> Figure:
     """Draw the loss of IMP and LRR by pruning level, and how label noise rescues IMP from a > 0, w_1 < 0.
 
-    The tables `population`, `samples` and `sample_flow` have loss (algorithm, a_sign, w_sign, seed, level),
-    success (algorithm, a_sign, w_sign, seed) and kept (level); those on samples also s_neg (seed).
+    The tables are `population`, `samples` and `sample_flow`. Each has `loss` (algorithm, a_sign, w_sign,
+    seed, level), `success` (algorithm, a_sign, w_sign, seed) and `kept` (level). `samples` and `sample_flow`
+    also have `s_neg` (seed).
     """
     return draw_levels(data)
 
 
 @style.styled()
 def unbalanced(data: ResultTables) -> Figure:
-    """Draw success in one coordinate at any balance, with the wedge a(0) < 0 hatched, and a(t) against t.
+    """Draw success from unbalanced starts in one coordinate, with a wedge at a(0) < 0, and a(t) against t.
 
     The tables are `map` (algorithm, a0, w0) and `paths` (start, time, coordinate).
     """
@@ -104,10 +105,11 @@ def unbalanced(data: ResultTables) -> Figure:
 def noise_wedge(data: ResultTables) -> Figure:
     """Draw success in one coordinate on noisy samples, and the time at which w crosses 0 from w(0) < 0.
 
-    Since s_neg > 0, starts in a wedge with w(0) < 0 succeed.
+    Because s_neg, the slope of the samples with x < 0, is positive, starts in a wedge with w(0) < 0 succeed.
 
-    The tables are `map` (algorithm, a0, w0), and `crossings` with s_neg (draw), a0 and w0 (start), and the
-    crossing times `simulated` (start, draw) and `predicted` (start, s) in units of 1/(2 C_neg).
+    The tables are `map` (algorithm, a0, w0) and `crossings`. The table `crossings` has `s_neg` (draw), the
+    starts `a0` and `w0` (start), and the crossing times `simulated` (start, draw) and `predicted` (start, s).
+    The times are in units of 1/(2 C_neg), where C_neg is the sum of x^2 over the samples with x < 0, over n.
     """
     figure = Figure(figsize=(style.PAGE, 3.4))
     left, right = figure.subplots(1, 2)
@@ -140,9 +142,9 @@ def noise_wedge(data: ResultTables) -> Figure:
 
 @style.styled()
 def angle(data: ResultTables) -> Figure:
-    """Draw theta in balanced flows for several values of d: against t, and on the universal angle curve.
+    """Draw theta along balanced flows for several values of d, against t and on the universal angle curve.
 
-    The table `flows` has theta and the shifted time tau (d, start, time), and the curve (s).
+    The table `flows` has `theta` and the shifted time `tau` (d, start, time), and the universal `curve` (s).
     """
     figure = Figure(figsize=(style.PAGE, 2.9))
     left, right = figure.subplots(1, 2, sharey=True)
@@ -173,7 +175,7 @@ def angle(data: ResultTables) -> Figure:
 def conservation(data: ResultTables) -> Figure:
     """Draw the drift of c = a^2 - |w|^2 along ODE solutions against t, for several tolerances.
 
-    There is one table per problem, with `drift` (rtol, start, time) = |c(t) - c(0)| / max(1, a^2 + |w|^2).
+    There is one table per problem. It has `drift` (rtol, start, time), |c(t) - c(0)| / max(1, a^2 + |w|^2).
     """
     figure = Figure(figsize=(style.PAGE, 2.9))
     panels = figure.subplots(1, len(data), sharey=True, squeeze=False)[0]

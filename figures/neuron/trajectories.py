@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _SUCCESS = {"converged": 1.0, "trapped": 1.0, "dead": 0.0, "stuck": 0.0}
-"""The success that a status counts as; any other status counts as undecided."""
+"""The value of success for each status. Any other status counts as undecided."""
 
 
 def is_trajectory(data: xr.Dataset) -> bool:
@@ -36,11 +36,12 @@ def draw_trajectory(data: xr.Dataset, panels: Sequence[Axes]) -> tuple[list[Arti
     Parameters
     ----------
     data : xr.Dataset
-        `a` and `loss` over (time), and `w` over (time, coordinate), as `singleneuron trajectory` writes them,
-        with the attribute `status`; or the same over `start` as well, with a variable `success` (start).
+        One trajectory, as `singleneuron trajectory` writes it, with `a` and `loss` (time), `w` (time,
+        coordinate) and the attribute `status`. Or several trajectories, with the further dimension `start`
+        and the variable `success` (start).
     panels : Sequence[Axes]
-        Three axes: for the plane (a, w_1), for the weights against time, and for the loss against time. If
-        there is only one, the plane is drawn.
+        The axes for the plane (a, w_1), for the weights against time, and for the loss against time. If there
+        is only one, it shows the plane.
 
     Returns
     -------
@@ -77,7 +78,7 @@ def draw_trajectory(data: xr.Dataset, panels: Sequence[Axes]) -> tuple[list[Arti
 
 
 def _of_one(data: xr.Dataset) -> xr.Dataset:
-    """Return a single trajectory with the dimension `start` and the variable `success`."""
+    """Add the dimension `start` and the variable `success` to a single trajectory."""
     success = _SUCCESS.get(str(data.attrs.get("status")), np.nan)
     return data.assign(success=success).expand_dims("start")
 

@@ -17,7 +17,7 @@ NO_VALUE = 65535
 
 
 FAINTEST = 1e-16
-"""The smallest loss to show; smaller ones are only rounding errors and are replaced by it."""
+"""The smallest loss to show. Smaller losses are only rounding errors, and are replaced by this value."""
 
 
 def embedded(tables: Mapping[str, xr.Dataset]) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def embedded(tables: Mapping[str, xr.Dataset]) -> dict[str, Any]:
 def quantised(values: Any) -> dict[str, Any]:
     """Quantise values to 16-bit little-endian codes in base64.
 
-    A value is low + step * code, to within step / 2.
+    A value equals low + step * code, with an error of at most step / 2.
     """
     import numpy as np
 

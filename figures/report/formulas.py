@@ -30,14 +30,14 @@ _CONDITION = {
 
 
 def prose(text: str) -> str:
-    """Convert a text with formulas between backticks to HTML."""
+    """Convert a string with formulas between backticks to HTML."""
     parts = text.split("`")
     if len(parts) % 2 == 0:  # unbalanced backticks
         return escape(text)
     html = escape(parts[0])
     for formula, rest in zip(parts[1::2], parts[2::2], strict=True):
         words = rest.lstrip(",.;:)")
-        mark = rest[: len(rest) - len(words)]  # kept with the formula, so that no line begins with it
+        mark = rest[: len(rest) - len(words)]  # punctuation stays with the formula: no line begins with it
         html += f'<span class="whole">{mathml(formula)}{mark}</span>{escape(words)}'
     return html
 
@@ -55,12 +55,12 @@ def mathml(formula: str) -> str:
     """Convert a formula to a `<math>` element, or to an empty string if the formula is empty.
 
     Adjacent symbols form a product, `_` and `^` apply to the next symbol only, and bars `|` come in pairs. A
-    root covers the next symbol or, without its parentheses, the group that follows.
+    root covers the next symbol, or the next group in parentheses, which are then left out.
     """
     tokens = [(match.lastgroup or "", match[0]) for match in _TOKEN.finditer(formula)]
     row: list[str] = []
-    bars, root, power, operand = 0, False, False, False  # `operand`: the last token ended one
-    groups: list[int | None] = []  # open parentheses: where the row of a root begins, or None
+    bars, root, power, operand = 0, False, False, False  # `operand`: whether the last token ended an operand
+    groups: list[int | None] = []  # for each open parenthesis: where its root begins in `row`, or None
     for kind, token in tokens:
         if kind == "operator" and token in ("^", "**"):
             power = True

@@ -141,7 +141,7 @@ def page(
 
 
 def _beside(verdicts: Sequence[Verdict], drawn: Sequence[Drawn]) -> dict[int, str]:
-    """Return the figure that stands beside each statement, by the statement's index; each stands once."""
+    """Return the figure to show beside each statement, by the statement's index; show no figure twice."""
     there, placed = {item.name for item in drawn}, dict[int, str]()
     for index, verdict in enumerate(verdicts):
         name = verdict.evidence.figure
@@ -235,7 +235,7 @@ def _listed(values: Mapping[str, Any]) -> str:
 
 
 def _verdict_sources(verdicts: Sequence[Verdict]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return each distinct provenance, named after the verdicts that share it."""
+    """Return each distinct provenance with a name that lists the verdicts that share it."""
     shared: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         shared.setdefault(json.dumps(verdict.provenance, sort_keys=True), []).append(verdict)
@@ -245,7 +245,7 @@ def _verdict_sources(verdicts: Sequence[Verdict]) -> list[tuple[str, Mapping[str
 
 
 def _provenance(sources: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
-    """Return a row for each result, and the environments (versions, machine) in which results were made."""
+    """Return a row for each result, and the environments (versions and machines) that made the results."""
     environments: list[dict[str, str]] = []
     rows = []
     for name, attributes in sources:

@@ -48,7 +48,7 @@
     ["IMP, WR and LRR", "#69aed9", "111"],
     ["other, or undecided", "#fff", ""],
   ];
-  // Arrays have the parameterization as their first axis; `shown` is the index of the one on the page.
+  // The first axis of every array is the parameterization. `shown` is the index of the displayed one.
   let shown = 0;
   const run = (k) => shown * data.algorithms.length + k, track = (k) => shown * paths.length + k;
   const outcome = (i) => data.algorithms.map((_, k) => success[run(k) * cells + i]).join("");
@@ -179,7 +179,7 @@
     const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(map.getScreenCTM().inverse());
     choose(nearest(data.a0, (at.x - edge) / scale - largest), nearest(data.w0, largest - (at.y - 8) / scale));
   };
-  // A click pins a start, and writes it into the address; a click on the pinned start lets it go.
+  // A click pins a start, and writes it into the address. A click on the pinned start releases it.
   let pinned = false;
   const pin = (on) => {
     pinned = on;
@@ -203,7 +203,7 @@
     choose(chosen[0] + steps * move[0], chosen[1] + steps * move[1]);
     pin(true);
   });
-  // One button for each parameterization; the map and the chosen start are drawn anew.
+  // One button for each parameterization. It redraws the map and the chosen start.
   const names = { plain: "plain weights", "sign-in": "Sign-In" };
   data.parameterizations.forEach((name, index) => {
     const label = add(get("explorer-switch"), "label", ` ${names[name] || name}`);
@@ -218,7 +218,7 @@
     label.prepend(button);
   });
 
-  // A link can select a start, and a parameterization: #start=0.8,-0.6,sign-in
+  // A link can select a start and a parameterization, as in #start=0.8,-0.6,sign-in
   const linked = () => {
     const [found, a0, w0, name] = location.hash.match(/^#start=(-?[\d.]+),(-?[\d.]+)(?:,([a-z-]+))?$/) || [null, 0.8, -0.6];
     shown = Math.max(data.parameterizations.indexOf(name), 0);

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 Values = dict[str, int | float | str | list[float] | None]
-"""Values by name: a start or a setting."""
+"""The values of a start or of a setting, by name."""
 Interval = tuple[float, float]
 
 
 class Part(BaseModel):
-    """A part of a verdict file; unset fields are not written, and unknown ones are ignored when read."""
+    """A part of a verdict file.
+
+    Fields that are not set are not written. Unknown fields are ignored when a file is read.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -20,13 +23,16 @@ class Derivation(Part):
 
     Attributes
     ----------
-    derivation, shows : str
-        The name of the derivation, and a sentence that says what it shows.
+    derivation : str
+        The name of the derivation.
+    shows : str
+        A sentence that says what the derivation shows.
     proved : bool
         Whether all claims of the derivation are proved.
     residuals : list of str
-        For each claim the derived minus the claimed expression, simplified (0 if they agree); for an
-        implication the condition that a counterexample must satisfy (false if there is none).
+        The residual of each claim. The residual of an equation or inequality is the derived minus the claimed
+        expression, simplified; it is 0 if they agree. The residual of an implication is the condition that a
+        counterexample must satisfy; it is false if there is no counterexample.
     """
 
     derivation: str
@@ -40,8 +46,10 @@ class Law(Part):
 
     Attributes
     ----------
-    error, limit : float
-        The largest value of |stated - integrated| found, and the largest allowed, in multiples of `unit`.
+    error : float
+        The largest |stated - integrated| over the starts, in multiples of `unit`.
+    limit : float
+        The largest error that is allowed, in multiples of `unit`.
     beyond : int
         The number of starts whose error exceeds the limit.
     worst : dict of str to float
@@ -68,7 +76,7 @@ class Stated(Part):
     imp : {'keep', 'rebalance'}
         What IMP and WR do with the outer weight a after pruning.
     rewind_time : float or None
-        The time that WR rewinds to.
+        The time to which WR rewinds.
     success : str or None
         The condition on the start that defines the region, in the syntax of statement files.
     rate : float or None
@@ -88,8 +96,8 @@ class CountedRate(Part):
     Attributes
     ----------
     interval : tuple of float
-        Confidence interval for the rate, whose lower end counts undecided runs as failures, and whose upper
-        end counts them as successes.
+        Confidence interval for the rate. Its lower end counts undecided runs as failures, and its upper end
+        counts them as successes.
     """
 
     stated: float
@@ -104,27 +112,36 @@ class Count(Part):
 
     Attributes
     ----------
-    starts, near_boundary : int
-        Number of all starts, and number of those that were placed near a boundary of the region instead of
-        being drawn.
-    decided, undecided, trapped : int
-        Numbers of runs. Trapped runs succeed in the limit, but have not converged; they count as decided.
-    label, law : str
-        The claim and its setting, or the law, in words.
+    starts : int
+        The number of starts.
+    near_boundary : int
+        The number of starts that were placed near a boundary of the region. All other starts were drawn at
+        random.
+    decided, undecided : int
+        The numbers of decided and of undecided runs.
+    trapped : int
+        The number of runs that succeed in the limit, but have not converged. They count as decided.
+    label : str
+        The claim and its setting, in words.
+    law : str
+        The law, in words.
     claim : Stated or None
         The claim.
     setting : dict
         The setting of the runs, as values by name.
-    counterexamples, in_limit : int
-        Runs that contradict the region, and those among them that do so only in the limit, by theory.
+    counterexamples : int or None
+        The number of runs that contradict the region, or of starts that contradict the law.
+    in_limit : int
+        The number of undecided runs among the counterexamples. Theory gives their limit, which contradicts
+        the region.
     undefined : int
-        Starts at which the condition of the region is neither true nor false.
+        The number of starts at which the condition of the region is neither true nor false.
     second_looks : int
-        Runs that contradicted the claim and were repeated with a smaller tolerance.
+        The number of runs that contradicted the region and were repeated with a smaller tolerance.
     shift : float or None
         The largest error in a boundary of the region that could go unnoticed.
     interval : tuple of float
-        Confidence interval for the probability of a counterexample; the upper end counts undecided runs as
+        Confidence interval for the probability of a counterexample. Its upper end counts undecided runs as
         counterexamples.
     undecided_starts : list of dict
         The first few starts whose runs are undecided.
@@ -159,8 +176,10 @@ class BrokenLaw(Part):
 
     Attributes
     ----------
-    start, error : dict, float
-        A start, and |stated - integrated| there, in multiples of `unit`.
+    start : dict of str to float
+        A start at which the law is broken.
+    error : float
+        The error |stated - integrated| at this start, in multiples of `unit`.
     """
 
     law: str
@@ -170,12 +189,18 @@ class BrokenLaw(Part):
 
 
 class WrongRate(Part):
-    """A stated `rate` outside the `interval` obtained by counting.
+    """A stated rate that lies outside the confidence interval from counted runs.
 
     Attributes
     ----------
-    repeated, agree : int
-        Number of runs repeated with the independent solver, and number of those with the same outcome.
+    rate : float
+        The stated rate.
+    interval : tuple of float
+        The confidence interval.
+    repeated : int
+        The number of runs that the independent solver repeated.
+    agree : int
+        The number of repeated runs that had the same outcome again.
     """
 
     claim: Stated
@@ -189,12 +214,16 @@ class WrongRate(Part):
 
 
 class WrongOutcome(Part):
-    """A start whose run does not end as stated, which the independent solver confirms.
+    """A start whose run does not end as stated, as the independent solver confirms.
 
     Attributes
     ----------
-    stated, integrated, independent : str
-        The outcome according to the claim, the integration and the independent solver.
+    stated : str
+        The outcome according to the claim.
+    integrated : str
+        The outcome of the integration.
+    independent : str
+        The outcome of the independent solver.
     """
 
     claim: Stated
@@ -210,8 +239,12 @@ class Evidence(Part):
 
     Attributes
     ----------
-    symbolic, exact_vs_ode, monte_carlo : list
-        Derivations, laws compared with integration, and counts of runs.
+    symbolic : list of Derivation
+        Symbolic derivations.
+    exact_vs_ode : list of Law
+        Laws compared with integration.
+    monte_carlo : list of Count
+        Counts of runs.
     figure : str or None
         Name of the figure that shows the statement.
     """

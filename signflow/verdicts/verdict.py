@@ -52,18 +52,28 @@ class PredictionVerdict(Part):
 
     Attributes
     ----------
-    prediction, variant : str
-        Names such as 'P1' and 'snip'; the variant is empty if the prediction has only one.
-    statement, primary : str
-        The prediction and its primary estimate, in words.
-    text, word : str
-        The verdict with the reason in brackets, and the verdict without the reason.
-    seeds, needed : int, str
-        The number of seeds used, and the number that would decide an inconclusive prediction.
-    estimate, low, high : float
-        Mean over the seeds, and the ends of its 95 % interval, in multiples of `unit`.
+    prediction : str
+        The name of the prediction, such as 'P1'.
+    variant : str
+        The name of the variant, such as 'snip'; empty if the prediction has only one variant.
+    statement : str
+        The prediction, in words.
+    primary : str
+        The primary estimate of the prediction, in words.
+    text : str
+        The verdict, with the reason in brackets.
+    word : str
+        The verdict without the reason.
+    seeds : int
+        The number of seeds used.
+    needed : str
+        The number of seeds that would decide an inconclusive prediction.
+    estimate : float
+        The mean over the seeds, in multiples of `unit`.
+    low, high : float
+        The ends of the 95 % interval of the estimate.
     bound, margin : float
-        The prediction is supported if low > bound; otherwise it is not supported if high < bound + margin.
+        The prediction is supported if low > bound. Otherwise, it is not supported if high < bound + margin.
     """
 
     prediction: str
@@ -128,10 +138,10 @@ def read_verdicts(path: Path) -> list[Verdict]:
         return TypeAdapter(list[Verdict]).validate_json(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
     except OSError as error:
         raise ValueError(
-            f"the verdict file '{path}' must be readable, but is not: {error.strerror}"
+            f"the verdict file '{path}' must be readable, but it is not ({error.strerror})"
         ) from None
     except ValidationError as error:
         raise ValueError(
-            f"'{path}' is not valid output of `singleneuron verify`: {invalid(error)}; run that again to "
-            "recreate the file"
+            f"'{path}' is not valid output of `singleneuron verify`: {invalid(error)}; run the command "
+            "again to recreate the file"
         ) from None

@@ -308,7 +308,10 @@ def test_every_process_needs_its_own_device(monkeypatch):
     ("settings", "message"),
     [
         ({"train.batch_size": 33}, "machine.processes must divide train.batch_size = 33, got 2"),
-        ({"train.drop_last": False, "data.limit": 161}, "must divide the last batch of 1 images, got 2"),
+        (
+            {"train.drop_last": False, "data.limit": 161},
+            "must divide 1, the number of images in the last batch",
+        ),
         ({"model.name": "vgg16", "train.batch_size": 2}, "cannot train on a batch of one image"),
     ],
 )

@@ -205,7 +205,7 @@ def test_bfloat16_without_units_for_it_is_slow_and_says_so(tmp_path, tiny, monke
     for precision in ("float32", "bf16"):
         prepare(build({**tiny, "machine.precision": precision}), tmp_path, said.append)
     assert len(said) == told
-    assert all("processor has no units for bf16" in line for line in said)
+    assert all("processor has no bf16 instructions" in line for line in said)
 
 
 def test_bfloat16_trains_and_keeps_its_weights_and_scores_in_float32(tmp_path, tiny):
@@ -273,7 +273,7 @@ def test_out_of_memory_names_the_batch_that_fits(tmp_path, tiny, monkeypatch, mo
     monkeypatch.setattr(models.ResNet, "forward", limited)
     told = f"a batch of {fits} fits" if fits else "not even two images for each process fit"
     with pytest.raises(
-        failures.OutOfMemory, match=rf"a batch of 32 images, but it ran out; {told}: start"
+        failures.OutOfMemory, match=rf"a batch of 32 images, but it does not; {told}: start"
     ) as e:
         _run(work, masks.dense_mask(work.net))
     assert "\n" not in str(e.value)

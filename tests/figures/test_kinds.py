@@ -104,7 +104,7 @@ def test_a_study_of_too_many_factors_says_what_to_select():
     for name, values in (("noise", range(rates.MOST_PANELS + 1)), ("scale", (1.0, 2.0)), ("targets", (1, 2))):
         data = xr.concat([data.assign_coords({name: value}) for value in values], name)
     with pytest.raises(
-        ValueError, match="at most 9 panels, but n, scale and targets need 12 beside noise"
+        ValueError, match="at most 9 panels, but with noise on the x-axis, n, scale and targets need 12"
     ) as caught:
         kinds.figure_of(xr.concat([data.assign_coords(n=n) for n in (1, 2, 3)], "n"))
     assert "\n" not in str(caught.value)
@@ -164,7 +164,7 @@ def test_what_cannot_be_drawn_is_one_line(tmp_path, capsys):
     for name in ("x.nc", "folder/x.nc"):
         (tmp_path / name).write_bytes((tmp_path / "x.nc").read_bytes())
     both = [str(tmp_path / "x.nc"), str(tmp_path / "folder/x.nc")]
-    for given, message in ((both[:1], "must be a map"), (both, "must differ in name")):
+    for given, message in ((both[:1], "must be a map"), (both, "must have different names")):
         assert cli.main(["draw", *given, "--out", str(tmp_path / "new")]) == 2
         err = capsys.readouterr().err
         assert message in err
@@ -181,7 +181,7 @@ def test_a_result_of_other_sources_is_drawn_with_a_warning(tmp_path, monkeypatch
     assert cli.main(["draw", str(file), "--out", str(tmp_path), "--quiet"]) == 0
     assert (tmp_path / "map.png").is_file()
     assert len(caplog.messages) == 2
-    assert all("was made by other sources" in line and "\n" not in line for line in caplog.messages)
+    assert all("was made by different sources" in line and "\n" not in line for line in caplog.messages)
 
 
 def test_results_are_drawn_as_they_arrive(tmp_path, monkeypatch, capsys):

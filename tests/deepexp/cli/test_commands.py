@@ -107,7 +107,7 @@ def test_the_same_command_finds_the_run_complete(run, capsys):
         (["--set", "data.resized_crop=true", "data.size=10000000"], "pixels needs 1.28e+07 GB or more"),
         (
             ["--set", "train.batch_size=1000000000000"],
-            "of 1,000,000,000,000 images of 8 pixels needs",
+            "of 1,000,000,000,000 images of 8x8 pixels needs",
         ),
         (["--levels", "999999999"], "pruning.levels must be less than or equal to 10000, got 999999999"),
         (["--set", "pruning.score=synflow", "pruning.synflow_steps=1000000000000"], "must be less than or"),
@@ -203,8 +203,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(tmp_path, same_run, limit):
     assert done.returncode == 1
     assert done.stderr == (
         f"deepexp: the disk must have room for the files of '{tmp_path / 'run'}', but it has none (File "
-        "too large); every complete epoch is kept: free some space, and run the same command again to "
-        "resume\n"
+        "too large); free some space, and run the same command again to resume from the last checkpoint\n"
     )
     assert not list((tmp_path / "run").rglob(".*"))
     assert main.main([*RUN, "--out", str(tmp_path / "run"), "--quiet"]) == 0
@@ -434,7 +433,7 @@ def test_export_refuses_pruned_weights_that_are_not_zero_and_damaged_masks(run, 
     state.tensors[name][~alive] = torch.arange(pruned).float()  # the first of them is 0
     checkpoint.save_state(state, path, run_id)
     assert pruned > 1
-    message = f"but {pruned - 1:,} of '{name}' at level 1 are not"
+    message = f"but {pruned - 1:,} pruned weights of '{name}' at level 1 are not"
     _fails(capsys, ["export", str(copy), *arguments], message)
     mask = layout.file(copy, "masks", 1)
     mask.write_bytes(mask.read_bytes()[:-1] + b"x")

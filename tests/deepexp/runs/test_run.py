@@ -478,7 +478,10 @@ def test_a_donor_gives_its_signs_at_the_same_level(lrr, tiny):
         ({"train.batch_size": 161}, "train.batch_size must be at most 160, the number of"),
         ({"pruning.levels": 200}, "every level must keep at least one weight"),
         ({"data.validation": 5000}, "data.validation must be less"),
-        ({"data.crop_padding": 8}, "data.crop_padding must be below the images' 8 pixels, got 8"),
+        (
+            {"data.crop_padding": 8},
+            "data.crop_padding must be below 8, the smaller side of the images, got 8",
+        ),
         ({"model.name": "vgg16", "train.drop_last": False, "data.limit": 161}, "161 images in batches of 32"),
         ({"model.name": "resnet18", "train.batch_size": 1}, "cannot train on a batch of one image"),
         ({"pruning.source": "run", "pruning.run": "nobody"}, "there is no run nobody in"),

@@ -69,7 +69,7 @@ def _fails(capsys, arguments, *messages):
     ("name", "content", "message"),
     [
         ("about.json", None, "restore it, or delete '"),
-        ("about.json", b"{}", "it has no 'versions'; restore"),
+        ("about.json", b"{}", "it has no 'versions'); restore"),
         ("about.json", b"[", "restore it, or delete '"),
         ("about.json", b"3", "restore it, or delete '"),
         ("about.json", b"\xff\xfe{", "restore it, or delete '"),
@@ -124,7 +124,7 @@ def test_a_damaged_configuration_is_named_by_whatever_reads_it(made, tmp_path, c
     text = (folder / "config.toml").read_text()
     for content in (b"seed = [", b"\xff\xfe", b"", text.replace("seed", "seeed").encode()):
         (folder / "config.toml").write_bytes(content)
-        named = f"'{folder / 'config.toml'}' must be as the run wrote it, but: "
+        named = f"'{folder / 'config.toml'}' must be as the run wrote it, but it is not ("
         todo = f"; restore it, or delete '{folder}'"
         export = ["export", str(folder), "--level", "1", "--out", str(tmp_path / "out")]
         _fails(capsys, export, named, todo)
@@ -205,7 +205,7 @@ def test_a_run_that_cannot_say_what_made_it_is_not_complete(made, capsys, conten
         path.mkdir()
     elif content is not None:
         path.write_bytes(content)
-    message = f"'{path}' must say which data and software made the run, but: "
+    message = f"'{path}' must say which data and software made the run, but it does not ("
     _fails(capsys, arguments("run"), message, f"; restore it, or delete '{folder}' and start the run again")
     (status,) = storage_status.status(folder.parent)
     assert status.state.startswith(f"damaged: {message}")
