@@ -108,7 +108,7 @@ def _draw(options: argparse.Namespace) -> None:
         )
     check_output(options.out / "probe.nc")
     sources = [(command_line.path(text), "") for text in files]
-    sources += [(options.results / f"{name}.nc", name) for name in names]
+    sources += [(_result(options.results, name), name) for name in names]
     _draw_all(sources, options.out, options.quiet)
     return None
 
@@ -126,6 +126,13 @@ def _draw_all(sources: Iterable[tuple[Path, str]], out: Path, quiet: bool) -> No
     if drawn and not quiet:
         one = len(drawn) == 2  # a PDF and a PNG
         command_line.say_next("see it" if one else "see them", opener(), drawn[-1] if one else out)
+
+
+def _result(folder: Path, name: str) -> Path:
+    """Return the result file that a figure is drawn from."""
+    from figures import kinds
+
+    return folder / f"{kinds.result_of(name)}.nc"
 
 
 def _arriving() -> Iterator[tuple[Path, str]]:
@@ -185,7 +192,7 @@ def _list(results: Path) -> None:
     print(f"figures draw NAME draws {results}/NAME.nc (* if it has been made):")
     for name, draw in kinds.NAMED.items():
         words = (draw.__doc__ or "").partition("\n")[0].removeprefix("Draw").lstrip(", ").rstrip(".")
-        print(f"  {'*' if (results / f'{name}.nc').is_file() else ' '} {name:<20} {words}")
+        print(f"  {'*' if _result(results, name).is_file() else ' '} {name:<28} {words}")
     for name, members in _sets().items():
         print(f"    {name:<20} {members[0]} to {members[-1]}, {len(members)} figures")
     others = sorted(path for path in results.glob("*.[nc][cs]*") if path.suffix in SUFFIXES)
@@ -196,10 +203,11 @@ def _list(results: Path) -> None:
 
 
 def _sets() -> dict[str, list[str]]:
-    """Return the names of the figures in the sets 'all' (theorems) and 'studies'."""
+    """Return the names of the figures in each set: 'all' (theorems), 'studies', and a recipe with several."""
     from figures import kinds
 
-    return {"all": list(kinds.THEOREMS), "studies": list(kinds.STUDIES)}
+    several = list(kinds.converged.FIGURES)
+    return {"all": list(kinds.THEOREMS), "studies": list(kinds.STUDIES), several[0]: several}
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -219,7 +227,7 @@ def _report(options: argparse.Namespace) -> None:
             f"have {counted[twice[0]]} on '{twice[0]}'; choose files with --verdicts, or rename the statement"
         )
     known = kinds.NAMED
-    sources = {name: options.results / f"{name}.nc" for name in known}
+    sources = {name: _result(options.results, name) for name in known}
     there = [name for name, source in sources.items() if source.is_file()]
     explorer = options.results / "explorer.nc"
     missing = [name for name in known if name not in there]
@@ -242,14 +250,15 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _drawn(name: str, source: Path, draw: Draw) -> report.Drawn:
-    """Draw a figure, and read the verdicts in its result file."""
+    """Draw a figure, and read the verdicts in its result file; the first of its figures shows them."""
+    from figures import kinds
     from figures.report import page as report
 
     def parts(tables: ResultTables) -> tuple[Figure, list[signflow_verdicts.PredictionVerdict]]:
-        return draw(tables), report.predictions(tables)
+        return draw(tables), report.predictions(tables) if name == source.stem else []
 
     (figure, decided), attributes = _draw_from(source, parts)
-    return report.Drawn(name, figure, attributes, decided)
+    return report.Drawn(name, figure, attributes, decided, kinds.converged.SHOWS.get(name, ""))
 
 
 def _draw_from(source: Path, draw: Callable[[ResultTables], _Made]) -> tuple[_Made, Mapping[str, Any]]:

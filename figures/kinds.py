@@ -12,7 +12,7 @@ import xarray as xr
 from matplotlib.figure import Figure, FigureBase
 
 from figures import style
-from figures.deep import experiments
+from figures.deep import converged, experiments
 from figures.neuron import maps, rates, samples, sign_in, studies, theorems, trajectories
 from figures.panels import ResultTables
 
@@ -30,8 +30,16 @@ THEOREMS: dict[str, Callable[[ResultTables], Figure]] = {
 """The figures of the theorem presets, by name."""
 STUDIES: dict[str, Callable[[ResultTables], Figure]] = {**studies.FIGURES, **sign_in.STUDIES}
 """The figures of the studies, by name."""
-NAMED: dict[str, Callable[[ResultTables], Figure]] = THEOREMS | STUDIES | experiments.FIGURES
+DEEP: dict[str, Callable[[ResultTables], Figure]] = {**experiments.FIGURES, **converged.FIGURES}
+"""The figures of the recipes, by name."""
+NAMED: dict[str, Callable[[ResultTables], Figure]] = THEOREMS | STUDIES | DEEP
 """All figures that are drawn by name."""
+
+
+def result_of(name: str) -> str:
+    """Return the name of the result that a figure is drawn from: its own, unless one result has several."""
+    return next(iter(converged.FIGURES)) if name in converged.FIGURES else name
+
 
 _TABLES = {
     "fig1a": "map field paths",
@@ -195,7 +203,7 @@ def _layout(data: ResultTables) -> Callable[[ResultTables], Figure] | None:
     """Return the function that draws the result of a preset or of a recipe; None for other tables."""
     config = json.loads(next(iter(data.values()), xr.Dataset()).attrs.get("config", "{}"))
     if {"levels", "means", "paired"} <= data.keys():
-        return experiments.FIGURES.get(config.get("recipe", ""), experiments.accuracy)
+        return DEEP.get(config.get("recipe", ""), experiments.accuracy)
     names = [name for name, tables in _TABLES.items() if set(tables.split()) == data.keys()]
     return next((NAMED[name] for name in names if _fits(name, data)), None)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import xarray as xr
 
+_LEAST_COMPRESSED = 1 << 14  # bytes; a compressed array needs an index of a few kilobytes
 _UTF8 = "utf-8-sig"  # skips the byte-order mark with which some editors begin a file
 
 
@@ -29,10 +30,20 @@ def netcdf(data: xr.Dataset | Mapping[str, xr.Dataset], attributes: Mapping[str,
     root = data.assign_attrs(attributes) if isinstance(data, xr.Dataset) else xr.Dataset(attrs=attributes)
     content = io.BytesIO()
     with h5netcdf.File(content, "w") as file:
-        _storable(root).dump_to_store(H5NetCDFStore(file))
+        _storable(root).dump_to_store(H5NetCDFStore(file), encoding=_compressed(root))
         for name, dataset in groups.items():
-            _storable(dataset).dump_to_store(H5NetCDFStore(file.create_group(name)))
+            store = H5NetCDFStore(file.create_group(name))
+            _storable(dataset).dump_to_store(store, encoding=_compressed(dataset))
     return content.getvalue()
+
+
+def _compressed(dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """Return the encoding that compresses large numeric arrays: those of a recipe's tables are mostly NaN."""
+    return {
+        str(name): {"zlib": True, "shuffle": True, "complevel": 1}
+        for name, variable in dataset.variables.items()
+        if variable.dims and variable.dtype.kind in "iufb" and variable.nbytes >= _LEAST_COMPRESSED
+    }
 
 
 def _storable(dataset: xr.Dataset) -> xr.Dataset:

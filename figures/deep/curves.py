@@ -73,7 +73,7 @@ def curves(axes: Axes, data: ResultTables, panel: str, arms: Mapping[str, str], 
     _against_density(axes, means, levels.test_accuracy, "accuracy", arms, 100)
     for arm, shown in arms.items():
         _published(axes, data, panel, arm, look_of(shown))
-    _density_axis(axes, means.density.values[np.isfinite(means.density.values)], ticks)
+    set_density_axis(axes, means.density.values[np.isfinite(means.density.values)], ticks)
     axes.set_ylabel("test accuracy (%)")
 
 
@@ -83,7 +83,7 @@ def flips(axes: Axes, data: ResultTables, panel: str, arms: Mapping[str, str]) -
     shares = {f"share_{part}": means[f"flips_{part}"] / means.density for part in ("mean", "low", "high")}
     shown = means.assign(share_n=means.flips_n, **shares)
     _against_density(axes, shown, levels.flips / levels.kept, "share", arms, 1)
-    _density_axis(axes, means.density.values[np.isfinite(means.density.values)])
+    set_density_axis(axes, means.density.values[np.isfinite(means.density.values)])
     axes.set_ylabel("sign flips per surviving weight")
 
 
@@ -149,7 +149,7 @@ def gaps(axes: Axes, data: ResultTables, panel: str, arms: Iterable[str], baseli
         if bool((points := paired.sel(arm=arm)).difference_mean.notnull().any()):
             x = 100 * points.density.values * dodge(paired, position, len(shown))
             draw_line(axes, x, points, "difference", look_of(arm), 100)
-    _density_axis(axes, paired.density.values[np.isfinite(paired.density.values)])
+    set_density_axis(axes, paired.density.values[np.isfinite(paired.density.values)])
     axes.set_ylabel(f"minus {look_of(baseline).label} (pp)")
 
 
@@ -195,8 +195,18 @@ def histogram(axes: Axes, shares: xr.Dataset, name: str, bins: str) -> None:
     axes.set_xticks(range(0, highest + 1, 1 + highest // 12))
 
 
-def _density_axis(axes: Axes, densities: Any, most: int = 7) -> None:
-    """Set up a log axis of decreasing densities in percent, with ticks at the densities of the runs."""
+def set_density_axis(axes: Axes, densities: Any, most: int = 7) -> None:
+    """Set up a log axis of decreasing densities in percent, with ticks at the densities of the runs.
+
+    Parameters
+    ----------
+    axes : Axes
+        The axes whose x axis is set.
+    densities : ndarray
+        The densities, in (0, 1].
+    most : int
+        The largest number of labelled ticks.
+    """
     values = np.unique(np.round(100 * densities, 6))[::-1]
     axes.set_xlabel("density (%)")
     if not len(values):  # the panel has no complete run yet

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PANEL = {
     "digits": "digits",
     "cifar10": "CIFAR-10",
+    "cifar10-augmented": "CIFAR-10, crops and flips",
     "cifar100": "CIFAR-100",
     "tinyimagenet": "Tiny ImageNet",
     "imagenet": "ImageNet",
@@ -127,14 +128,15 @@ def draw_losses(axes: Axes, shaken: xr.Dataset) -> None:
             draw_line(axes, 100 * last.fraction.values + 0.6 * beside, last, "difference", shown, -100)
 
 
-def _panel_title(data: ResultTables, panel: str) -> str:
+def panel_title(data: ResultTables, panel: str) -> str:
+    """Return the title of a panel: its data set and its network."""
     return f"{PANEL.get(panel, panel)}, {data['levels'].network.sel(panel=panel).item()}"
 
 
 def set_titles(data: ResultTables, panels: Mapping[str, Axes], more: str = "") -> None:
     """Give each panel a title, with letters if there is more than one panel."""
     titles = {
-        _panel_title(data, panel) + (f"; {more}" if more else ""): axes for panel, axes in panels.items()
+        panel_title(data, panel) + (f"; {more}" if more else ""): axes for panel, axes in panels.items()
     }
     if len(titles) > 1:
         letters(titles)
@@ -164,7 +166,7 @@ def finish_figure(
     counts = data["means"].accuracy_n.values
     seeds = int(counts.max())
     marks = {1: "", 2: dots}.get(seeds, "; whiskers: 95 % $t$-intervals, side by side")
-    notes = [f"{_panel_title(data, panel)}; " if panel else ""]
+    notes = [f"{panel_title(data, panel)}; " if panel else ""]
     fewest = min(counts[counts > 0])
     number = f"{fewest} to {seeds}" if fewest < seeds else f"{seeds}"
     notes[0] += f"mean over {number} seeds{marks}" if seeds > 1 else "one seed"

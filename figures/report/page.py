@@ -36,12 +36,15 @@ class Drawn:
         Provenance of the result file, with `config` as JSON.
     predictions : Sequence[PredictionVerdict]
         Verdicts on predictions from the result file.
+    shows : str
+        What the figure shows, if its result has several; else the configuration of the result says it.
     """
 
     name: str
     figure: Figure
     attributes: Mapping[str, Any]
     predictions: Sequence[PredictionVerdict] = ()
+    shows: str = ""
 
     @property
     def config(self) -> dict[str, Any]:
@@ -186,10 +189,11 @@ def _caption(item: Drawn) -> dict[str, Any]:
     recipe = ""
     if "recipe" in config:
         recipe = f" Recipe {config['recipe']}, profile {config['profile']}: {len(config['runs'])} runs."
+    shows = item.shows or config.get("shows", "")
     return {
         "title": title,
-        "shows": (config.get("shows") or title) + recipe,
-        "alt": " ".join(f"{title}. {config.get('shows', '')}".replace("`", "").split()),
+        "shows": (shows or title) + recipe,
+        "alt": " ".join(f"{title}. {shows}".replace("`", "").split()),
         "smoke": config.get("profile") == "smoke",
     }
 

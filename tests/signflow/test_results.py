@@ -52,6 +52,15 @@ def test_groups_round_trip(dataset, tmp_path):
         assert json.loads(back[name].attrs["config"])["d"] == 10
 
 
+def test_a_mostly_empty_table_takes_little_space_and_comes_back_exactly(tmp_path):
+    values = np.full((100, 1000), np.nan)
+    values[:3, :7] = np.random.default_rng(0).normal(size=(3, 7))
+    table = xr.Dataset({"difference": (("arm", "seed"), values), "n": ((), 3)})
+    path = results.write({"paired": table}, tmp_path / "study.nc", config=CONFIG)
+    assert path.stat().st_size < values.nbytes / 10
+    xr.testing.assert_identical(results.read(path)["paired"].drop_attrs(), table)
+
+
 def test_provenance_names_what_made_the_result():
     made = provenance.provenance(CONFIG, seed=5)
     assert json.loads(made["config"]) == CONFIG | {"algorithm": ["imp", "lrr"], "level_time": "inf"}
