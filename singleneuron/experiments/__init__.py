@@ -1,1 +1,1 @@
-"""Maps and Monte Carlo studies: how often, and from where, training succeeds."""
+"""Measure from which starts, and how often, training succeeds, by maps and Monte Carlo studies."""
