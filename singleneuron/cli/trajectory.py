@@ -1,4 +1,4 @@
-"""`singleneuron trajectory`: one start, followed through time."""
+"""`singleneuron trajectory`: the path of one start in time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def trajectory_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--d", type=command_line.integer, required=True, help="number of input coordinates")
     add("--a", type=float, required=True, help="outer weight at the start")
-    add("--w", type=float, required=True, nargs="+", help="inner weights at the start, d numbers")
+    add("--w", type=float, required=True, nargs="+", help="the d inner weights at the start")
     product = ("parameterization", "beta_a", "beta_w", "reset_every")
     add_options(parser, MapSettings, only=("n", "noise", "learning_rate", "seed", *product))
     add("--t-end", type=float, required=True, metavar="T", help="final time")
