@@ -72,7 +72,7 @@ _COMPARISONS: dict[type, Callable[..., Any]] = {
     ast.NotEq: np.not_equal,
 }
 MAX_LENGTH, MAX_NODES, LARGEST = 1000, 300, 1e300
-"""Upper limits for a condition's number of characters, its number of syntax nodes, and any number in it.
+"""Upper limits for a condition's length in characters, its number of syntax nodes, and any number in it.
 
 These limits bound the depth of the recursion over the nodes, and keep every number finite in float64.
 """

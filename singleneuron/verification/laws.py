@@ -74,7 +74,7 @@ def compare(
     -------
     Law
         The largest error, and the start at which it occurs. If the error exceeds `limit`, `confirmed` tells
-        whether the error found with the independent solver does so too.
+        whether the error found with the independent solver also exceeds `limit`.
     """
 
     def error(stated: Array, found: Array, unit: Array | None) -> Array:
@@ -163,7 +163,7 @@ def angle_curve(starts: int, seed: int) -> Law:
 
 
 def limit_states(starts: int, seed: int) -> Law:
-    """Compare the limit of population flows with a > 0 with integration, at any balance c.
+    """Compare the limit of population flows from a > 0 with integration, at any balance c.
 
     At the limit, theta = 0, a rho = 1 and a^2 = (c + sqrt(c^2 + 4))/2.
     """

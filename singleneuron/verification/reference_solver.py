@@ -1,4 +1,4 @@
-"""Solve single runs independently of the kernels, by scipy's LSODA on the gradient in (a, w).
+"""Solve single runs independently of the kernels, by applying scipy's LSODA to the gradient in (a, w).
 
 On samples in d > 1, where the gradient jumps, gradient descent with small steps is used instead.
 
@@ -27,7 +27,7 @@ SHARE, LEAD, DENSE_TIMES = 0.05, 0.02, (100.0, 1000.0)
 """Settings of gradient descent on samples.
 
 `SHARE`: step size times curvature.
-`LEAD`: in `train_dense`, the fraction of the largest |w_i| by which it must exceed all others.
+`LEAD`: in `train_dense`, the lead of the largest |w_i| over all others, as a fraction of its size.
 `DENSE_TIMES`: in `train_dense`, the training times to try.
 """
 TIP = 1e-9
@@ -72,15 +72,15 @@ def solve_plane(a: float, p: float, q: float, t_end: float) -> tuple[float, floa
     Parameters
     ----------
     a, p, q : float
-        Outer weight, w.v and |w_perp| of the start.
+        The start, with p = w.v and q = |w_perp|.
     t_end : float
         The final time.
 
     Returns
     -------
     tuple[float, float, float]
-        (a, p, q) at t_end, or earlier, when a neuron with a < 0 has almost vanished. NaN if the solver gives
-        up.
+        (a, p, q) at t_end or, if that is earlier, when a neuron with a < 0 has almost vanished. NaN if the
+        solver gives up.
     """
     if t_end == 0:
         return a, p, q
@@ -92,19 +92,19 @@ def plane_outcome(a: float, p: float, q: float, c: float) -> float:
     """Decide whether the population flow in d > 1 reaches the target in the limit.
 
     By theory, the state at T_END and the balance c determine the limit. If a > 0 at T_END, the limit is the
-    target. If a < 0, the flow will still cross a = 0 if c < 0, and never otherwise.
+    target. Otherwise the flow crosses a = 0 later if c < 0, and never if c >= 0.
 
     Parameters
     ----------
     a, p, q : float
-        Outer weight, w.v and |w_perp| of the start.
+        The start, with p = w.v and q = |w_perp|.
     c : float
         Balance of the start.
 
     Returns
     -------
     float
-        1 if it does, 0 if not, NaN if the solver gives up or if its errors make the outcome unreliable.
+        1 if the flow reaches the target, 0 if not. NaN if the solver gives up or is not accurate enough.
 
     References
     ----------
@@ -147,7 +147,7 @@ def solve_line(
     Returns
     -------
     tuple[float, float]
-        (a, w) at t_end, or earlier, when the flow has stopped. NaN if the solver gives up.
+        (a, w) at t_end or, if that is earlier, when the flow stops. NaN if the solver gives up.
     """
     t = 0.0
     while w != 0 and t < t_end:
@@ -175,8 +175,8 @@ def across_zero(a: float, side: float, data: Line) -> float:
     """Return w just after the flow in one coordinate has reached w = 0 from the given `side`.
 
     `side` is 1 if the flow came from w > 0, and -1 if it came from w < 0. If the fields on both sides push w
-    in the same direction, the flow crosses, and w is the smallest normal number with the new sign. Otherwise
-    w stays 0.
+    in the same direction, the flow crosses, and w is the smallest normal float with the new sign. Otherwise w
+    stays 0.
     """
     pushes = a * data.c_pos * data.s_pos, a * data.c_neg * data.s_neg
     return -side * float(np.finfo(float).tiny) if pushes[0] * pushes[1] > 0 else 0.0
@@ -185,7 +185,8 @@ def across_zero(a: float, side: float, data: Line) -> float:
 def line_outcome(a: float, w: float, data: Line, *, balanced: bool = False) -> float:
     """Decide whether the flow in one coordinate converges to a w = s_pos with w > 0.
 
-    By theory, the state at T_END and the balance of the start determine the outcome. `line_status` finds it.
+    By theory, the state at T_END and the balance of the start determine the outcome, which follows from
+    `line_status`.
 
     Parameters
     ----------
@@ -199,7 +200,7 @@ def line_outcome(a: float, w: float, data: Line, *, balanced: bool = False) -> f
     Returns
     -------
     float
-        1 if it does, 0 if not, NaN if the solver gives up or the limit is undecided.
+        1 if the flow converges there, 0 if not, NaN if the solver gives up or the limit is undecided.
     """
     c = 0.0 if balanced else (abs(a) - abs(w)) * (abs(a) + abs(w))
     a, w = solve_line(a, w, data, T_END, balanced=balanced)

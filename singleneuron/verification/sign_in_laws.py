@@ -72,7 +72,7 @@ def plane_limits(starts: int, seed: int) -> Law:
 
 
 def _limits(a: Array, w: Array) -> Law:
-    """Compare the limits that follow from the balance with flows from (a, w), whose betas are `PRODUCTS`."""
+    """Compare the limits that follow from the balance with flows from (a, w), using `PRODUCTS` in turn."""
     size, d = w.shape
     kind = np.arange(size) % len(PRODUCTS)
     stated, integrated = np.zeros((2, 1 + d, size))

@@ -1,4 +1,4 @@
-"""Solve single runs under Sign-In independently, by LSODA on the factors m and u of every weight.
+"""Solve single runs under Sign-In independently, by applying LSODA to the factors m and u of every weight.
 
 The integration follows the gradient of the loss in (m, u). It uses neither the metric nor the conservation
 law nor the coordinates of the kernels. As in `reference_solver`, theory determines the limit from the state
@@ -38,8 +38,8 @@ def _follow(
 ) -> tuple[Array, float, bool]:
     """Integrate the factors of `weights` until `t_end`, or until the function `left` falls to 0.
 
-    Both functions take the weights (a, w), and `slope` returns the gradient of the loss in them. Returns the
-    weights at the end, the final time, and whether `left` reached 0.
+    `slope` and `left` are functions of the weights (a, w), and `slope` is the gradient of the loss. Returns
+    the weights at the end, the time of the end, and whether `left` reached 0.
     """
 
     def weights_of(y: Array) -> Array:
@@ -80,8 +80,8 @@ def solve_products(
     Returns
     -------
     tuple[float, Array]
-        a and w (d,) at t_end, or earlier, when a neuron with a < 0 has almost vanished. NaN if the solver
-        gives up.
+        a and w (d,) at t_end or, if that is earlier, when a neuron with a < 0 has almost vanished. NaN if the
+        solver gives up.
     """
     if t_end == 0:
         return a, w
@@ -101,7 +101,7 @@ def products_outcome(problem: Population, a: float, w: Array, product: Parameter
     """Decide whether the population flow under Sign-In in d > 1 reaches the target in the limit.
 
     By theory, the state at T_END and the balance of the start determine the limit. If a > 0 at T_END, the
-    limit is the target. If a < 0, the flow will still cross a = 0 if the balance is < 0, and never otherwise.
+    limit is the target. Otherwise the flow crosses a = 0 later if the balance is negative, and never if not.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def products_outcome(problem: Population, a: float, w: Array, product: Parameter
     Returns
     -------
     float
-        1 if it does, 0 if not, NaN if the solver gives up or if its errors make the outcome unreliable.
+        1 if the flow reaches the target, 0 if not. NaN if the solver gives up or is not accurate enough.
 
     References
     ----------
@@ -157,7 +157,7 @@ def solve_product_line(
     Returns
     -------
     tuple[float, float]
-        (a, w) at t_end, or earlier, when the flow has stopped. NaN if the solver gives up.
+        (a, w) at t_end or, if that is earlier, when the flow stops. NaN if the solver gives up.
     """
     t = 0.0
     while w != 0 and t < t_end:
@@ -181,7 +181,8 @@ def solve_product_line(
 def product_line_outcome(a: float, w: float, data: Line, product: Parameterization) -> float:
     """Decide whether the flow under Sign-In in one coordinate converges to a w = s_pos with w > 0.
 
-    By theory, the state at T_END and the balance of the start determine the outcome. `line_status` finds it.
+    By theory, the state at T_END and the balance of the start determine the outcome, which follows from
+    `line_status`.
 
     Parameters
     ----------
@@ -195,7 +196,7 @@ def product_line_outcome(a: float, w: float, data: Line, product: Parameterizati
     Returns
     -------
     float
-        1 if it does, 0 if not, NaN if the solver gives up or the limit is undecided.
+        1 if the flow converges there, 0 if not, NaN if the solver gives up or the limit is undecided.
     """
     c = product.balance(State(np.array([a]), np.array([[w]])))
     even = c[0] == 0  # if a and w tend to 0 together, rounding errors would drive the flow away from 0 again

@@ -1,4 +1,4 @@
-"""Define statements to verify, which make claims about runs, and read a user's own from a TOML file."""
+"""Define the statements to verify, and read a user's own statement from a TOML file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from singleneuron.verification.laws import Comparing
 MAX_BYTES = 65_536
 """Maximum size of a user's file, in bytes."""
 MOST_NUMBERS = 10**7
-"""Maximum of the product n d for samples in d > 1, since each run draws about n d numbers."""
+"""Maximum value of n d for samples in d > 1, since each run draws about n d numbers."""
 
 
 class Setting(BaseModel):

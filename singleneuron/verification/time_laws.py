@@ -19,7 +19,7 @@ from singleneuron.verification.laws import ODE, RTOL, compare, start_values
 
 
 def flip_times(starts: int, seed: int) -> Law:
-    """Compare a series for the time at which w_1 changes sign with integration.
+    """Compare integration with a series for the time at which w_1 changes sign.
 
     The starts are balanced and have a > 0. With z = theta(0) - pi/2 the series is
     4 z + (4/pi) z^2 + (2/3 + 16/(3 pi^2)) z^3, and its error is at most 2 z^4.
@@ -47,7 +47,7 @@ def flip_times(starts: int, seed: int) -> Law:
 
 
 def wedge_times(starts: int, seed: int) -> Law:
-    """Compare the closed form of the time at which w, starting from w_0 < 0, reaches 0 with integration.
+    """Compare integration with the closed form of the time at which w, starting from w_0 < 0, reaches 0.
 
     The slope s_neg > 0, which only label noise can cause, drives w upwards. It is drawn between 1e-3 and 1.
     The crossing time is proportional to 1/C, where C is `c_neg`. For each start, C is set to the time that
@@ -72,7 +72,7 @@ def wedge_times(starts: int, seed: int) -> Law:
 
 
 def wedge_logarithm(starts: int, seed: int) -> Law:
-    """Compare the leading order of the crossing time for s_neg << c with integration.
+    """Compare integration with the leading order of the crossing time for s_neg << c.
 
     The leading order is log(c |w_0|/(a_0 s_neg))/(C c). Its error is at most 3 (s_neg/c)(1 + a_0/|w_0|), in
     units of 1/(C c). The rate C of each start is chosen so that the stated time is 1. Since s_pos = s_neg, w
@@ -103,7 +103,7 @@ def wedge_logarithm(starts: int, seed: int) -> Law:
 
 
 def escape_times(starts: int, seed: int) -> Law:
-    """Compare the leading order of the escape time with integration, at any balance c.
+    """Compare integration with the leading order of the escape time, at any balance c.
 
     The escape time is the time in which delta = pi - theta grows from delta_0 to pi/2. The relative error of
     its leading order is at most delta_0. For c < 0, the formula changes its branch at
@@ -118,7 +118,7 @@ def escape_times(starts: int, seed: int) -> Law:
         -1.0,
     )
     a = norm * (1 + excess)
-    # On the slow manifold a_0 is about 0. Its escape time grows like 1/delta^4, so delta must not be small.
+    # On the slow manifold a_0 is about 0. The escape time grows like 1/delta^4, so delta must not be small.
     slow = branch == 3
     delta = np.where(slow, rng.uniform(0.1, 0.2, size), delta)
     a = np.where(slow, rng.uniform(-0.2, 0.2, size), a)

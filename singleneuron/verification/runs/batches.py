@@ -18,7 +18,7 @@ from singleneuron.verification.statements import Setting
 BATCH_SIZE, SAMPLED_BATCH_SIZE = 50_000, 256
 """Maximum number of starts in a batch: in general, and if each run trains on its own samples."""
 LEAST_GIVEN = 1e-3
-"""Smallest share of the starts that may satisfy `given`. Below it, drawing them would take too long."""
+"""`given` must hold for at least this share of the starts, or else drawing them would take too long."""
 
 
 class Batch(NamedTuple):
@@ -87,7 +87,7 @@ def _statistics(n: int, noise: float, size: int, rng: np.random.Generator) -> Li
     """Draw the statistics of `size` data sets in one coordinate from their exact distribution.
 
     The number m of samples with x > 0 is Binomial(n, 1/2). The sum Q of x^2 over these samples is chi^2 with
-    m degrees of freedom, and the error of their slope is N(0, noise^2 / Q). The side x < 0 is similar.
+    m degrees of freedom, and the error of their slope is N(0, noise^2 / Q). The same holds for x < 0.
     """
     positive = rng.binomial(n, 0.5, size)
     sides: list[Array] = []

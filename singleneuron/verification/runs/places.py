@@ -165,7 +165,7 @@ def join_places(parts: Sequence[Places]) -> Places:
 def batch_at(setting: Setting, places: Places, rng: np.random.Generator) -> Batch:
     """Build a batch from starts given as `places`.
 
-    If the batch holds w (d,) and `places` has no directions, random ones are drawn.
+    If the starts are full states and `places.ways` is None, random directions are drawn.
     """
     balanced = setting.init == "balanced"
     a = np.copysign(places.rho, places.a) if balanced else places.a

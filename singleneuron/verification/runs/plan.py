@@ -6,7 +6,12 @@ from singleneuron.verification.runs.tally import Sweep, Tally
 from singleneuron.verification.statements import Setting, Statement
 
 RUNS, SAMPLED_RUNS, SIGN_IN_RUNS = 1_000_000, 4_000, 10_000
-"""Starts to draw: in general, for training on samples (40 ms per run), and for Sign-In (0.2 ms per run)."""
+"""Numbers of starts to draw.
+
+`RUNS`: in general.
+`SAMPLED_RUNS`: for training on samples, which takes about 40 ms per run.
+`SIGN_IN_RUNS`: for other runs under Sign-In, which take about 0.2 ms each.
+"""
 
 
 def plan(statements: Sequence[Statement], runs: int | None) -> dict[Setting, Sweep]:

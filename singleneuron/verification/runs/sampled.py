@@ -11,7 +11,7 @@ from singleneuron.verification.runs.batches import Batch, part, sample_of
 from singleneuron.verification.statements import Claim, Setting
 
 RUNS_A_TASK = 32
-"""Number of runs passed to a process at a time, which take about one second."""
+"""Number of runs passed to a process at a time. They take about one second."""
 
 Outcomes = tuple[NDArray[np.int8], NDArray[np.bool_]]
 """Status of each run under each claim, (claims, B), and whether the run's mask keeps the target, (B,)."""

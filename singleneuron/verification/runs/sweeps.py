@@ -26,13 +26,22 @@ from singleneuron.verification.runs.tally import SEEN, Sweep, Tally
 from singleneuron.verification.statements import Claim, Setting
 
 NEAR, NEAR_MOST = 0.25, 20_000
-"""Number of starts placed beside a region's boundaries: as a share of the drawn starts, and at most."""
+"""Number of starts placed beside a region's boundaries, relative to the drawn starts, and its maximum."""
 RTOL, NEAR_RTOL, TIGHT = 1e-6, 1e-9, 1e-13
-"""Tolerances for drawn starts, for starts near boundaries, and for repeating runs that contradict a claim."""
+"""Tolerances for the integration.
+
+`RTOL`: from drawn starts.
+`NEAR_RTOL`: from starts near boundaries, and for training on samples.
+`TIGHT`: for the second look at runs that contradict a claim.
+"""
 SECOND_LOOKS = 100
-"""Maximum number of runs repeated per batch. If more contradict a claim, the tolerance is not the cause."""
+"""Maximum number of second looks per batch. If more runs contradict a claim, tolerance is not the cause."""
 LISTED, REPEATED = 20, 20
-"""Maximum numbers of runs listed as examples, and of runs that the second solver repeats to refute a rate."""
+"""Upper limits for numbers of runs.
+
+`LISTED`: runs listed as examples.
+`REPEATED`: runs that the independent solver repeats before a rate is refuted.
+"""
 
 
 def run(sweep: Sweep, seed: int, report: Callable[[int], None]) -> None:
@@ -91,7 +100,7 @@ _Truth = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 
 
 def _stated(setting: Setting, claim: Claim, batch: Batch, found: NDArray[np.bool_]) -> _Truth | None:
-    """Return for which runs the claim's region is true and undefined, or None if it states no region."""
+    """Return for which runs the claim's region holds and for which it is undefined; None without a region."""
     if claim.success is None:
         return None
     region, values = conditions.parse(claim.success), values_of(setting, batch, found)
@@ -210,7 +219,7 @@ def _add(
             tally.in_limit += int(late.sum())
     if near is not None:
         for face in np.unique(near.face[near.face >= 0]):
-            # A face without decided starts gets an entry too: it shows that a shift there would go unnoticed.
+            # A face without decided starts also gets an entry, which shows that a shift there goes unnoticed.
             seen = near.distance[(near.face == face) & decided & ~np.isnan(near.distance)]
             known = tally.faces.get(int(face), np.empty(0))
             tally.faces[int(face)] = np.sort(np.append(known, seen))[:SEEN]
