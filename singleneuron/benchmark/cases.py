@@ -208,7 +208,7 @@ def integrate_dense(d: int, n: int, size: int, tolerance: float) -> Array:
 
 
 def sample_case(d: int, n: int, size: int, dense_size: int, share: float = 1.0) -> Case:
-    """Build a case of noisy samples, for the event-driven solver and a solver with dense right-hand side.
+    """Build a case of noisy samples for two solvers: event-driven, and with the dense right-hand side.
 
     The event-driven solver gets `size` starts, and the dense solver gets `dense_size` starts. If `dense_size`
     is 0, only the event-driven solver is measured.

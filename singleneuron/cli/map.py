@@ -71,8 +71,9 @@ def run_map(options: argparse.Namespace) -> int:
 def _summary(cells: xr.Dataset, options: argparse.Namespace) -> str:
     """Describe the cells of one algorithm in one line.
 
-    The line has the number of cells by status and of differences from the prediction. With `average`, it has
-    the simulated and the predicted mean success instead.
+    The line gives the number of cells with each status, and the number that differ from the prediction. With
+    `average`, it gives the simulated and the predicted mean success, and the numbers of decided and failed
+    cells.
     """
     from singleneuron.problem.status import Status, counts
 

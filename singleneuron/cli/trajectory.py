@@ -28,7 +28,7 @@ def run_trajectory(options: argparse.Namespace) -> int:
     config = config_of(options)
     claim(options.out, config=config, overwrite=options.overwrite)
     if len(options.w) != options.d:
-        raise ValueError(f"--w must be d = {options.d} numbers, got {len(options.w)}")
+        raise ValueError(f"--w must have d = {options.d} numbers, got {len(options.w)}")
     from singleneuron.experiments.labels import with_labels
     from singleneuron.presets import Paths
 

@@ -79,7 +79,7 @@ def run_verify(options: argparse.Namespace) -> int:
 
 
 def _where(out: Path) -> tuple[object, ...]:
-    """Return the options that `figures report` needs to find the verdicts: none if they are in `RESULTS`."""
+    """Return the options with which `figures report` finds the verdicts, or none if it finds them anyway."""
     gathered = out.parent == RESULTS and out.name.startswith("verdicts")
     return () if gathered else ("--verdicts", out)
 

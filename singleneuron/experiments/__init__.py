@@ -1,1 +1,1 @@
-"""Measure from which starts, and how often, training succeeds, by maps and Monte Carlo studies."""
+"""Run maps and Monte Carlo studies that measure where, and how often, training succeeds."""

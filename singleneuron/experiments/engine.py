@@ -37,7 +37,7 @@ def train_and_prune(
     level_time: float = np.inf,
     **training: Any,
 ) -> Iterator[PruneResult]:
-    """Train the dense level once, and prune it with every algorithm.
+    """Train the dense level once, and run every pruning algorithm from there.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def tally(success: Array, status: NDArray[np.int8], *, descent: bool = False) ->
         Codes of `Status`.
     descent : bool
         Whether the runs use gradient descent. A run whose descent diverges has failed and counts as decided.
-        A run whose flow the integrator gives up counts as undecided.
+        If the integrator gives up on a flow, the run counts as undecided.
 
     Returns
     -------

@@ -194,7 +194,7 @@ def grid_of(
         Parameterization("plain", values["beta_a"][0], values["beta_w"][0], reset_every)
         if len(values["beta_a"]) * len(values["beta_w"]) > 1:
             raise ValueError(
-                "beta_a and beta_w are for 'sign-in', which is not among the parameterizations; add it"
+                "beta_a and beta_w are for 'sign-in', which is not among the parameterizations; add 'sign-in'"
             )
     if values["n"] == [None] and any(values["noise"]):
         raise ValueError("noise needs samples; give their number n as well, or leave noise out")

@@ -35,7 +35,7 @@ def draw_starts(group: Group, first: int, last: int) -> Starts:
     return Reduced(**arrays, c=c) if group.reduced else State(**arrays, c=c)
 
 
-# Threads of one process take turns, because some threading layers of numba forbid two threads to run kernels
+# Threads of one process take turns, because some threading layers of numba do not let two threads run kernels
 # at the same time.
 _turn = threading.Lock()
 

@@ -60,11 +60,11 @@ class MapSettings:
         exclusive="others",
     )  # fmt: skip
     imp: str = option(
-        "keep", text="what IMP and WR do with a after pruning (%(default)s)", kind=str,
+        "keep", text="what IMP and WR do with the outer weight after pruning (%(default)s)", kind=str,
         choices=("keep", "rebalance"),
     )  # fmt: skip
     rewind_time: float | None = option(None, text="time to which WR rewinds", metavar="T")
-    levels: int = option(1, text="pruning steps, which are geometric from d to 1 (%(default)s)", kind=int)
+    levels: int = option(1, text="number of geometric pruning steps from d to 1 (%(default)s)", kind=int)
     n: int | None = option(None, text="number of samples (default: train on the population)", kind=int)
     noise: float = option(0.0, text="standard deviation of the samples' label noise (%(default)g)")
     learning_rate: float | None = option(
@@ -129,7 +129,7 @@ class MapSettings:
         number("level_time", self.level_time, least=0.0, finite=False, open_end=True)
         check_method(self.method)
         if self.method == "exact" and self.learning_rate is not None:
-            raise ValueError("gradient descent has no closed form; use method 'ode', or no learning_rate")
+            raise ValueError("gradient descent has no closed form; use method 'ode', or drop learning_rate")
         _check_variant(self.imp, self.algorithms)
         for rule in self.rules:
             rule.check_times(self.level_time, self.learning_rate)
@@ -242,9 +242,9 @@ class StudySettings:
     reset_every: int | None = option(
         None, text="reset the betas every STEPS steps of descent (default: never)", kind=int, metavar="STEPS"
     )
-    levels: int = option(1, text="pruning steps, which are geometric from d to K (%(default)s)", kind=int)
+    levels: int = option(1, text="number of geometric pruning steps from d to K (%(default)s)", kind=int)
     imp: str = option(
-        "keep", text="what IMP and WR do with a after pruning (%(default)s)", kind=str,
+        "keep", text="what IMP and WR do with the outer weight after pruning (%(default)s)", kind=str,
         choices=("keep", "rebalance"),
     )  # fmt: skip
     runs: int = option(10_000, text="runs per point (%(default)s); the maximum with --ci-width", kind=int)
@@ -269,7 +269,7 @@ class StudySettings:
             number("ci_width", self.ci_width, least=0.0, open_end=True)
         rates = self.learning_rate if isinstance(self.learning_rate, tuple) else (self.learning_rate,)
         if self.method == "exact" and any(rate is not None for rate in rates):
-            raise ValueError("gradient descent has no closed form; use method 'ode', or no learning_rate")
+            raise ValueError("gradient descent has no closed form; use method 'ode', or drop learning_rate")
         names = (self.algorithms,) if isinstance(self.algorithms, str) else self.algorithms
         _check_variant(self.imp, names)
         _ = self.grid  # raises for invalid factors

@@ -139,7 +139,7 @@ def _check_manifest(manifest: Path, stated: Mapping[str, Any]) -> None:
 
 
 def _differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
-    """Return the names of the entries that differ. Groups are replaced by their fields that differ."""
+    """Return the names of the entries that differ and, in groups, the names of the fields that differ."""
     names = {key for key in {*theirs, *ours} if theirs.get(key) != ours.get(key)}
     pairs = list(zip(theirs.get("groups", ()), ours.get("groups", ()), strict=False))
     within = {key for one, other in pairs for key in one | other if one.get(key) != other.get(key)}
@@ -220,7 +220,7 @@ def _removed_if_empty(folder: Path) -> Iterator[None]:
 def discard_finished(folder: Path) -> None:
     """Discard the chunks of a study whose result has been written.
 
-    If another process is using the folder, it is kept, and that process will discard it.
+    A folder that another process is using is kept, since that process will discard it.
 
     Parameters
     ----------

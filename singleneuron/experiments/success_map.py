@@ -85,7 +85,7 @@ def success_map(
     seed : int
         Seed of all random draws, >= 0.
     imp : {'keep', 'rebalance'}
-        What IMP and WR do with a after pruning: keep it, or set it to sign(a) |mask * w|.
+        What IMP and WR do with the outer weight a after pruning: keep it, or set it to sign(a) |mask * w|.
     rewind_time : float, optional
         Time to which WR rewinds; required for WR.
     levels : int
@@ -119,8 +119,8 @@ def success_map(
         stores.
         Variables over (algorithm, a0, w0):
 
-        - `success`: 1 or 0 or, with `average`, the mean; NaN if the cell has no start, or a run no outcome.
-        - `status`: codes of `Status`; -1 if the cell has no start or, with `average`, if no run failed.
+        - `success`: 1 or 0 or, with `average`, the mean; NaN if there is no start, or a run has no outcome.
+        - `status`: codes of `Status`; -1 if there is no start or, with `average`, if no run failed.
         - `loss`: loss at the end of the last level or, with `average`, the mean of this loss.
         - `predicted`: success of the flow in the limit of long levels, by theory; NaN if there is no formula.
           For samples in d > 1 there is a formula only for IMP, if the mask keeps the target.

@@ -118,7 +118,7 @@ def success_rate(
         Number of pruning steps. The numbers of coordinates kept form a geometric sequence from d to
         `targets`.
     imp : {'keep', 'rebalance'}
-        What IMP and WR do with a after pruning: keep it, or set it to sign(a) |mask * w|.
+        What IMP and WR do with the outer weight a after pruning: keep it, or set it to sign(a) |mask * w|.
     runs : int
         Number of runs per point, or the maximum number if `ci_width` is given.
     seed : int

@@ -23,7 +23,7 @@ class PresetPart(BaseModel):
 
 
 class ExperimentPart(PresetPart):
-    """A table that an experiment computes. Entries beyond the fields of the class are its settings."""
+    """A table that an experiment computes, with the settings of the experiment as additional entries."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
     record: ClassVar[type]

@@ -87,7 +87,7 @@ class Hops(PresetPart):
 
 
 class CrossingLaw(PresetPart):
-    """The time after which label noise carries w_1 across 0, by `crossing_law`."""
+    """The time after which label noise carries w_1 across 0, computed by `crossing_law`."""
 
     kind: Literal["law"]
     d: int
