@@ -31,7 +31,7 @@ def verify_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--runs",
         type=command_line.integer,
-        help="starts per statement (1000000; 4000 for training on samples, 10000 for Sign-In)",
+        help="starts per statement (1000000; 4000 for samples in d > 1, 10000 for Sign-In)",
     )
     add("--seed", type=command_line.integer, default=0, help="seed of all random draws (%(default)s)")
     add("--verbose", action="store_true", help="also print a table of the evidence")
