@@ -1,1 +1,1 @@
-"""Comparison of speed with other solvers: `python -m singleneuron.benchmark`."""
+"""Compare the speed of our solvers with other solvers: `python -m singleneuron.benchmark`."""

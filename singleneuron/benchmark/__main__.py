@@ -1,4 +1,4 @@
-"""`python -m singleneuron.benchmark`: compare the speed with other solvers, and print tables."""
+"""`python -m singleneuron.benchmark`: compare the speed of our solvers with others, and print tables."""
 
 import argparse
 import importlib.metadata
@@ -18,13 +18,13 @@ from singleneuron.benchmark.measure import markdown_table, measure
 from singleneuron.experiments.success_rate import success_rate
 
 STUDIES = "studies"
-"""The name in `--cases` for measuring studies instead of solvers."""
+"""The value of `--cases` that measures studies instead of solvers."""
 
 
 def study_costs(share: float = 1.0, rounds: int = 3) -> str:
-    """Time studies of balanced starts on the population; return a Markdown table.
+    """Time studies from balanced starts on the population, and return a Markdown table.
 
-    The table has a row for each d, and rows for more runs at d = 100.
+    The table has a row for each d, and two more rows for d = 100 with more runs.
     """
     lines = [
         f"**Studies: IMP and LRR from balanced starts, long levels, {machine.cores()} processes**",
@@ -63,10 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m singleneuron.benchmark", description=__doc__)
     parser.add_argument("--cases", nargs="+", choices=[*CASES, STUDIES], default=[*CASES, STUDIES])
     parser.add_argument(
-        "--rounds", type=int, default=3, help="number of rounds of measurements; the tables report medians"
+        "--rounds", type=int, default=3, help="number of measurements, whose medians the tables report"
     )
-    parser.add_argument("--share", type=float, default=1.0, help="share of each case's starts to use")
-    parser.add_argument("--into", type=Path, help="file in which the tables replace the marked section")
+    parser.add_argument("--share", type=float, default=1.0, help="share of the starts of each case to use")
+    parser.add_argument("--into", type=Path, help="file whose marked section is replaced by the tables")
     options = parser.parse_args(arguments)
     if options.into:
         section(options.into, "benchmark")

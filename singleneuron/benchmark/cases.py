@@ -1,14 +1,16 @@
-"""The cases of the benchmark: each is one problem, for which all solvers compute the states at one time t.
+"""The cases of the benchmark. In each case, all solvers compute the states of one problem at one time t.
 
 Each tool gets the loosest tolerance with which all its end states differ from a reference at rtol 1e-12 by
 at most `ERROR`. Then the tools are timed in turn, and medians are reported. Compilation is not counted.
 
-In the case of one coordinate, the other solvers integrate the equations of `line`; for the population, they
-integrate those of `free_balance`. Our own `population` uses coordinates in which the balance is constant, and
-replaces the last part of a flow by a closed form. For Sign-In, scipy integrates all weights (`sign_in`). Each
-solver has the set-up that was fastest for it: scipy solves one trajectory after another, with a right-hand
-side either compiled or in plain Python as most people write it; diffrax and heyoka solve chunks in threads. A
-tool that is too slow for all starts gets only the first few.
+In the case of one coordinate, the other solvers integrate the equations in `line`. On the population, they
+integrate the equations in `free_balance`, whereas our own `population` uses coordinates in which the balance
+is constant, and replaces the last part of a flow by a closed form. For Sign-In, scipy integrates all weights
+(see `sign_in`).
+
+Each solver has the set-up that was fastest for it. scipy solves one trajectory after another, with a
+right-hand side that is either compiled or written in plain Python, as most people write it. diffrax and
+heyoka solve chunks in threads. A tool that is too slow for all starts gets only the first few.
 """
 
 import functools
@@ -37,7 +39,7 @@ from singleneuron.problem.status import counts
 
 
 def line_case(share: float = 1.0) -> Case:
-    """Build the case in one coordinate: a grid of starts (a(0), w(0)), and flows with the event w = 0."""
+    """Build the case of one coordinate, with a grid of starts (a(0), w(0)) and flows with the event w = 0."""
     # This function is long because it states the equations of one problem in the form that each tool needs.
     side = max(4, round(512 * math.sqrt(share)))
     axis = np.linspace(-2.0, 2.0, side + side % 2)
@@ -67,8 +69,8 @@ def line_case(share: float = 1.0) -> Case:
             pull = 0.5 * (heyoka.par[0] - a * w)
             return [(a, w * pull), (w, a * pull)]
 
-        # An event stops the whole batch, and Python handles each stop for all its starts at once. Batches
-        # larger than the SIMD width are therefore faster.
+        # An event stops the whole batch, and Python handles each stop for all starts of the batch at once.
+        # Batches larger than the SIMD width are therefore faster.
         run = other_solvers.heyoka_run(
             equations, grid, slopes, t, lambda heyoka: heyoka.make_vars("w"), lanes=16
         )
@@ -149,7 +151,10 @@ def population_case(share: float = 1.0) -> Case:
 
 @routine
 def dense_field(y: Any, p: Any, out: Any) -> None:
-    """Evaluate the right-hand side of the flow on p = (x, y) as a sum over all n samples, at cost O(n d)."""
+    """Evaluate the right-hand side of the flow as a sum over all n samples, at cost O(n d).
+
+    `y` is the state (a, w), and `p` holds the inputs (n, d) and the labels (n,) of the samples.
+    """
     x, targets = p
     n, d = x.shape
     for j in range(d + 1):
@@ -170,7 +175,7 @@ dense_solve = build(dense_field, no_gauge)
 
 @kernel(parallel=True)
 def dense_flow(x: Any, targets: Any, end: Any, t: Any, tolerance: Any) -> None:
-    """Integrate each row of `end` (B, 1 + d) to time t[0]."""
+    """Integrate each row of `end` (B, 1 + d) in place to time t[0]."""
     for b in prange(end.shape[0]):
         work = workspace(end.shape[1])
         path = np.empty((1, end.shape[1]))
@@ -178,11 +183,11 @@ def dense_flow(x: Any, targets: Any, end: Any, t: Any, tolerance: Any) -> None:
 
 
 DRAWN_STARTS = 1_000
-"""Number of starts drawn; each tool gets only the first few. A different number would change all starts."""
+"""Number of starts drawn. Each tool gets only the first few. A different number would change all starts."""
 
 
 def sample_problem(d: int, n: int, size: int) -> tuple[Sample, State, float]:
-    """Draw samples with noise 0.1, and balanced starts; return them with the training time."""
+    """Draw samples with label noise 0.1 and balanced starts, and return them with the training time."""
     starts = balanced_starts(d, DRAWN_STARTS, seed=1)[:size]
     assert isinstance(starts, State)
     return Sample.draw(d=d, n=n, noise=0.1, seed=0), starts, 50.0
@@ -203,10 +208,10 @@ def integrate_dense(d: int, n: int, size: int, tolerance: float) -> Array:
 
 
 def sample_case(d: int, n: int, size: int, dense_size: int, share: float = 1.0) -> Case:
-    """Build a case with noisy samples, for the event-driven solver and one with the dense right-hand side.
+    """Build a case of noisy samples for two solvers: event-driven, and with the dense right-hand side.
 
-    The event-driven solver gets `size` starts, and the dense one gets `dense_size`; if that is 0, only the
-    event-driven solver is measured.
+    The event-driven solver gets `size` starts, and the dense solver gets `dense_size` starts. If `dense_size`
+    is 0, only the event-driven solver is measured.
     """
     size, dense_size = max(4, round(size * share)), max(min(2, dense_size), round(dense_size * share))
 
@@ -237,7 +242,7 @@ CASES: dict[str, Callable[[float], Case]] = {
     "sign-in": sign_in_case,
     "samples": functools.partial(sample_case, 10, 1_000, 1_000, 8),
     "many-samples": functools.partial(sample_case, 10, 100_000, 40, 2),
-    # The dense right-hand side is omitted: it would take minutes per start.
+    # The dense right-hand side is omitted, because it would take minutes per start.
     "many-coordinates": functools.partial(sample_case, 100, 1_000, 20, 0),
 }
-"""Functions that build the cases, by name; each is called with the share of the starts to use."""
+"""Functions that build the cases, by name. Each is called with the share of the starts to use."""

@@ -19,7 +19,7 @@ from singleneuron.problem.arguments import Array
 ERROR = 1e-6
 """The largest error allowed in an end state."""
 SHORTEST = 0.5
-"""The shortest timing in seconds; a shorter run is repeated until all repetitions take this long."""
+"""The shortest time to measure, in seconds. A run is repeated until all repetitions together take longer."""
 TOLERANCES = tuple(ERROR * 10.0 ** (-half / 2) for half in range(13))
 """The tolerances to try with a tool, from 1e-6 to 1e-12."""
 
@@ -33,11 +33,11 @@ class Tool:
     name : str
         The name in the table.
     size : int
-        Number of starts to solve, counted from the first one of the case.
+        Number of starts to solve. They are the first starts of the case.
     run : Callable[[float], Array]
-        Maps a tolerance to the end states (size, k).
+        Function that maps a tolerance to the end states (size, k).
     tolerances : Sequence[float]
-        Tolerances to try, the loosest first.
+        Tolerances to try, starting with the loosest.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Case:
     reference : Array
         Precise end states (B, k).
     tools : Sequence[Tool]
-        The tools; rates are relative to the last one.
+        The tools. The table gives their rates relative to the rate of the last tool.
     remark : str
         A remark on the outcome, printed below the table.
     """
@@ -77,11 +77,13 @@ class Row:
     tool : Tool
         The tool.
     tolerance : float
-        The loosest tolerance that met the error limit.
+        The loosest tolerance that met the error limit, or the last tolerance tried if none did.
     rate : float
-        Trajectories per second, the median over the rounds.
-    median, largest : float
-        The median and the largest error of the end states.
+        Median over the rounds of the number of trajectories per second.
+    median : float
+        The median error of the end states.
+    largest : float
+        The largest error of the end states.
     """
 
     tool: Tool
@@ -92,7 +94,7 @@ class Row:
 
 
 def measure(case: Case, rounds: int = 3) -> list[Row]:
-    """Measure the tools of a case in turn, so that changes in the machine's speed affect all of them.
+    """Measure the tools of a case in turn, so that changes in the machine's speed affect all of them alike.
 
     The rate of a tool that fails with every tolerance is NaN.
     """
@@ -120,15 +122,15 @@ def measure(case: Case, rounds: int = 3) -> list[Row]:
 def _loosest(tool: Tool, reference: Array) -> tuple[float, Array]:
     """Return the loosest tolerance with which no error of a tool exceeds `ERROR`, and the errors (size,).
 
-    If there is none, the last tolerance is returned. Where the tool fails, its errors are infinite. For a
-    tool that uses `TOLERANCES`, values between the tolerance found and the next looser one are tried as well,
-    in steps of an eighth of a decade.
+    If no tolerance satisfies this, the last one is returned. Where the tool fails, its errors are infinite.
+    If the tool uses `TOLERANCES`, values between the tolerance found and the next looser tolerance are tried
+    as well, in steps of an eighth of a decade.
     """
 
     def errors(tolerance: float) -> Array:
         try:
             states = tool.run(tolerance)
-        except (ArithmeticError, ValueError, RuntimeError):  # it may succeed with a smaller tolerance
+        except (ArithmeticError, ValueError, RuntimeError):  # the tool may succeed with a smaller tolerance
             return np.full(tool.size, np.inf)
         difference = np.abs(states - reference[: tool.size]).max(axis=1)
         return np.where(np.isfinite(difference), difference, np.inf)
@@ -156,9 +158,9 @@ def _seconds(run: Callable[[], Any]) -> float:
 
 
 def peak_memory_of_call(function: Callable[..., Any], *arguments: Any) -> float:
-    """Return the peak resident memory of a process that makes only this call, in MB.
+    """Return the peak resident memory, in MB, of a process that makes only this call.
 
-    It is NaN if the system does not report it.
+    The result is NaN if the system does not report the peak memory.
     """
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_peak_after, function, *arguments).result()
@@ -170,7 +172,7 @@ def _peak_after(function: Callable[..., Any], *arguments: Any) -> float:
 
 
 def markdown_table(case: Case, rows: Sequence[Row]) -> str:
-    """Format the rows as a Markdown table, including each rate relative to the rate of the last tool."""
+    """Format the rows as a Markdown table, which also gives each rate relative to the last tool's rate."""
     lines = [
         f"**{case.title[0].upper()}{case.title[1:]}**",
         "",

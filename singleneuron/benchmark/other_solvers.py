@@ -1,4 +1,4 @@
-"""The solvers to compare with (scipy, diffrax and heyoka), and the equations that they integrate.
+"""Set up the solvers to compare with (scipy, diffrax and heyoka), and the equations that they integrate.
 
 Each function `*_run` returns a function that maps a tolerance to the end states of all trajectories.
 """
@@ -17,7 +17,7 @@ from signflow.machine import cores
 from singleneuron.problem.arguments import Array
 
 Field = Callable[[float, Array, Array], Array]
-"""A right-hand side field(t, y, p)."""
+"""A right-hand side field(t, y, p), with time t, state y and parameters p."""
 
 
 def installed(name: str) -> bool:
@@ -26,7 +26,7 @@ def installed(name: str) -> bool:
 
 
 def in_chunks(run: Callable[[Any], None], chunks: Iterable[Any]) -> None:
-    """Run every chunk, with one thread per core."""
+    """Call `run` on every chunk, with one thread per core."""
     with ThreadPoolExecutor(cores()) as pool:
         list(pool.map(run, chunks))
 
@@ -50,7 +50,7 @@ def scipy_run(field: Any, parameters: Array, starts: Array, t: float, event: Any
 
 
 def in_place(field: Any) -> Field:
-    """Turn a compiled field(y, p, out) into a field(t, y, p)."""
+    """Turn a compiled field(y, p, out) into a field(t, y, p) that returns its result."""
 
     def right_hand_side(_: float, y: Array, p: Array) -> Array:
         out = np.empty(y.size)
@@ -110,9 +110,9 @@ def heyoka_run(
 ) -> Any:
     """Set up heyoka's `taylor_adaptive_batch`, with one copy per thread.
 
-    A batch has `lanes` starts (0: the machine's SIMD width). After an event, heyoka ignores further events
-    for a while (the cooldown). The next start must not inherit the cooldown, or it could miss its own event
-    and continue past it.
+    A batch has `lanes` starts; 0 stands for the machine's SIMD width. After an event, heyoka ignores further
+    events for a while, which is called the cooldown. The next start must not inherit the cooldown, or it
+    could miss its own event and continue past it.
     """
     import heyoka
 
@@ -143,7 +143,7 @@ def heyoka_run(
                     flow.pars[:] = parameters[batch].T
                 target = np.full(lanes, t)
                 flow.propagate_until(target)
-                # An event in one lane stops all lanes of the batch; the lanes without an event must continue.
+                # An event in one lane stops all lanes of the batch. Lanes without an event must continue.
                 while event is not None:
                     stopped = [i for i, (why, *_) in enumerate(flow.propagate_res) if why.value == -1]
                     if not stopped:

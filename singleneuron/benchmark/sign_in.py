@@ -1,4 +1,4 @@
-"""The case of Sign-In on the population: scipy integrates a and all d weights, our solver three unknowns."""
+"""The case of Sign-In on the population. scipy integrates 1 + d weights; our solver has three unknowns."""
 
 import math
 from typing import Any
@@ -21,7 +21,7 @@ from singleneuron.problem.status import TOLERANCE
 
 @routine
 def field(y: Any, p: Any, out: Any) -> None:
-    """Evaluate the flow of y = (a, w) with the target e_1; p holds the betas of a and w."""
+    """Evaluate the right-hand side of the flow for the target e_1, with y = (a, w), p = (beta_a, beta_w)."""
     norm = 0.0
     for i in range(2, y.size):
         norm += y[i] * y[i]
@@ -35,7 +35,7 @@ def field(y: Any, p: Any, out: Any) -> None:
 
 
 def field_python(_: float, y: Array, p: Array) -> list[float]:
-    """Evaluate the same flow in plain Python, which for ten weights is faster than numpy."""
+    """Evaluate the same right-hand side in plain Python, which is faster than numpy for ten weights."""
     a, *w = y.tolist()
     beta_a, beta_w = p.tolist()
     norm = math.hypot(*w[1:])
@@ -52,7 +52,7 @@ def field_python(_: float, y: Array, p: Array) -> list[float]:
 
 
 def sign_in_case(share: float = 1.0) -> Case:
-    """Build the case of Sign-In's population flow from balanced starts, with all betas 1."""
+    """Build the case of the population flow under Sign-In from balanced starts, with beta_a = beta_w = 1."""
     d, size, t = 10, max(8, round(100_000 * share)), 100.0
     starts = balanced_starts(d, size, seed=1)
     assert isinstance(starts, State)

@@ -23,10 +23,10 @@ RESULTS = Path("build/results")
 
 
 def add_options(parser: argparse.ArgumentParser, record: type, only: Sequence[str] = ()) -> None:
-    """Add an option for every field of a settings record, or only for those named in `only`.
+    """Add an option for every field of a settings record, or only for the fields named in `only`.
 
-    Factors get no default here: a factor that is not given keeps the record's default and adds no dimension
-    to the result.
+    Factors get no default here. A factor that is not given keeps the default of the record, and adds no
+    dimension to the result.
     """
     groups: dict[str, argparse._MutuallyExclusiveGroup] = {}
     for item in options_of(record):
@@ -57,20 +57,20 @@ def add_options(parser: argparse.ArgumentParser, record: type, only: Sequence[st
 
 
 def _reader(how: Mapping[str, Any]) -> Callable[[str], Any]:
-    """Return the function that converts a value from the command line."""
+    """Return the function that converts a string from the command line to the type of its option."""
     if how.get("infinite"):
         return lambda text: math.inf if text == "inf" else command_line.integer(text)
     return cast("Callable[[str], Any]", command_line.integer if how["kind"] is int else how["kind"])
 
 
 def arguments_of(record: type, options: argparse.Namespace) -> dict[str, Any]:
-    """Return the arguments of a settings record that were given on the command line."""
+    """Return the arguments of a settings record from the command line, without options that are not set."""
     found = {item.name: getattr(options, item.metadata.get("name", item.name)) for item in options_of(record)}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def out_option(parser: argparse.ArgumentParser, name: str) -> None:
-    """Add `--out`, by default the file `name` in the results folder."""
+    """Add the option `--out`, whose default is the file `name` in the folder `RESULTS`."""
     parser.add_argument(
         "--out",
         type=command_line.path,
@@ -81,7 +81,7 @@ def out_option(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def report_failure(message: str) -> int:
-    """Print in one line why the work failed; return the exit code, 1."""
+    """Print in one line why the work failed, and return the exit code 1."""
     return command_line.fail("singleneuron", 1, message)
 
 
@@ -93,7 +93,10 @@ def config_of(options: argparse.Namespace) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def progress_bar(label: str, quiet: bool) -> Iterator[Progress]:
-    """Show a progress bar on stderr, or lines there if it is no terminal; yield the function to update it."""
+    """Show progress on stderr, and yield the function that updates it.
+
+    Progress is shown as a bar, or as lines if stderr is not a terminal.
+    """
     if quiet or not sys.stderr.isatty():
         with waiting.watch(label, quiet) as watch:
             began = time.monotonic()
@@ -119,7 +122,7 @@ def progress_bar(label: str, quiet: bool) -> Iterator[Progress]:
             return Text(f"{task.speed:,.0f}/s" if task.speed else "")
 
     columns = (Doing(), *Bar.get_default_columns()[1:], Rate())
-    # A line that is printed meanwhile appears above the bar, but must reach stdout if that is redirected.
+    # A line printed meanwhile appears above the bar. If stdout is redirected, the line must go there instead.
     above = sys.stdout.isatty()
     console = Console(stderr=True)
     with Bar(*columns, console=console, transient=True, redirect_stdout=above) as bar:

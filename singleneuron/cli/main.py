@@ -24,24 +24,27 @@ def _parser() -> argparse.ArgumentParser:
             "study", run_study, study_options,
             "success rates from random starts; every factor given becomes a dimension of the result",
         ),
-        ("trajectory", run_trajectory, trajectory_options, "one trajectory, at evenly spaced times"),
-        ("preset", run_preset, preset_options, "the results that the figures are drawn from"),
+        ("trajectory", run_trajectory, trajectory_options, "one trajectory at evenly spaced times"),
+        ("preset", run_preset, preset_options, "the results from which the figures are drawn"),
         (
             "verify", run_verify, verify_options,
             "verdicts on the theorems and the results beyond them, or on a statement of your own "
-            "(exit code 0: every one is VERIFIED or NOT REFUTED, 1: another verdict, 2: bad input)",
+            "(exit code 0: all are VERIFIED or NOT REFUTED, 1: there is another verdict, 2: bad input)",
         ),
     ):  # fmt: skip
         sub = commands.add_parser(name, help=summary, description=summary)
         options(sub)
-        sub.add_argument("--overwrite", action="store_true", help="replace another result of the same name")
+        sub.add_argument("--overwrite", action="store_true", help="replace any existing file of this name")
         sub.add_argument("--quiet", action="store_true", help="print only errors")
         sub.set_defaults(run=run)
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run `singleneuron`; return 0 when done, 1 after a failure, 2 on bad input, 130 when interrupted."""
+    """Run `singleneuron`, and return its exit code.
+
+    The code is 0 when done, 1 after a failure, 2 on bad input, and 130 when interrupted.
+    """
     options = _parser().parse_args(arguments)
 
     def run() -> int | None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 FAILED_SHARE = 0.01
-"""Largest share of cells on which the integrator may give up; beyond it the command fails."""
+"""Largest share of cells on which the integrator may give up. If it gives up on more, the command fails."""
 
 
 def map_options(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def map_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_map(options: argparse.Namespace) -> int:
-    """Compute a map, write it, and print what it shows."""
+    """Compute a map, write it, and print a summary for each algorithm."""
     arguments = arguments_of(MapSettings, options)
     settings = MapSettings(**arguments)
     settings.check_size()
@@ -69,13 +69,18 @@ def run_map(options: argparse.Namespace) -> int:
 
 
 def _summary(cells: xr.Dataset, options: argparse.Namespace) -> str:
-    """Summarise the cells: statuses and differences from the prediction or, with `average`, mean rates."""
+    """Describe the cells of one algorithm in one line.
+
+    The line gives the number of cells with each status, and the number that differ from the prediction. With
+    `average`, it gives the simulated and the predicted mean success, and the numbers of decided and failed
+    cells.
+    """
     from singleneuron.problem.status import Status, counts
 
     decided = cells.success.notnull()
     codes = cells.status.values
     name = cells.algorithm.item()
-    # Theory describes the flow in the limit of long levels; finite levels or gradient descent may differ.
+    # Theory describes the flow in the limit of long levels. Finite levels or gradient descent may differ.
     finite = math.isfinite(options.level_time) or options.learning_rate is not None
     what = " (for the flow in the limit of long levels)" if finite else ""
     if options.average is not None:

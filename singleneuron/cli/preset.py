@@ -34,7 +34,7 @@ def preset_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_preset(options: argparse.Namespace) -> None:
-    """List the presets, or compute those requested that are not up to date."""
+    """List the presets, or compute the requested presets that are not up to date."""
     from singleneuron import presets
     from singleneuron.experiments import store
 

@@ -22,7 +22,9 @@ def study_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `singleneuron study`."""
     add_options(parser, StudySettings)
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--workers", type=command_line.integer, help="processes (default: all cores)")
+    where.add_argument(
+        "--workers", type=command_line.integer, help="number of processes (default: all cores)"
+    )
     where.add_argument("--scheduler", metavar="ADDRESS", help="address of a Dask cluster that does the work")
     out_option(parser, "study.nc")
     parser.add_argument(
@@ -33,7 +35,7 @@ def study_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_study(options: argparse.Namespace) -> None:
-    """Run a study, or resume it from its chunks; write the result, and print the rates."""
+    """Run a study or resume it from its chunks, write the result, and print the rates."""
     arguments = arguments_of(StudySettings, options)
     settings = StudySettings(**arguments)
     settings.check_size()
@@ -60,7 +62,7 @@ def run_study(options: argparse.Namespace) -> None:
 
 
 def _rates(data: xr.Dataset) -> Iterator[str]:
-    """Yield one line for every point of a study."""
+    """Yield a line with rates and counts for every point of a study."""
     points = data.stack(point=list(data.sizes))
     for index in range(points.sizes["point"]):
         point = points.isel(point=index)

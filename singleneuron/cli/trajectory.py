@@ -1,4 +1,4 @@
-"""`singleneuron trajectory`: one start, followed through time."""
+"""`singleneuron trajectory`: the path of one start in time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def trajectory_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--d", type=command_line.integer, required=True, help="number of input coordinates")
     add("--a", type=float, required=True, help="outer weight at the start")
-    add("--w", type=float, required=True, nargs="+", help="inner weights at the start, d numbers")
+    add("--w", type=float, required=True, nargs="+", help="the d inner weights at the start")
     product = ("parameterization", "beta_a", "beta_w", "reset_every")
     add_options(parser, MapSettings, only=("n", "noise", "learning_rate", "seed", *product))
     add("--t-end", type=float, required=True, metavar="T", help="final time")
@@ -28,7 +28,7 @@ def run_trajectory(options: argparse.Namespace) -> int:
     config = config_of(options)
     claim(options.out, config=config, overwrite=options.overwrite)
     if len(options.w) != options.d:
-        raise ValueError(f"--w must be d = {options.d} numbers, got {len(options.w)}")
+        raise ValueError(f"--w must have d = {options.d} numbers, got {len(options.w)}")
     from singleneuron.experiments.labels import with_labels
     from singleneuron.presets import Paths
 

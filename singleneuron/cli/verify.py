@@ -1,4 +1,4 @@
-"""`singleneuron verify`: verdicts on the shipped statements, or on a statement of the user's own."""
+"""`singleneuron verify`: verdicts on the shipped statements, or on a user's own statement."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def verify_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--runs",
         type=command_line.integer,
-        help="starts per statement (1000000; 4000 for a statement about samples in d > 1)",
+        help="starts per statement (1000000; 4000 for samples in d > 1, 10000 for Sign-In)",
     )
     add("--seed", type=command_line.integer, default=0, help="seed of all random draws (%(default)s)")
     add("--verbose", action="store_true", help="also print a table of the evidence")
@@ -42,7 +42,7 @@ def verify_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_verify(options: argparse.Namespace) -> int:
-    """Verify statements, print each verdict as soon as it is decided, and write them all.
+    """Verify statements, print each verdict as soon as it is reached, and write all verdicts to a file.
 
     Returns 0 if every statement is VERIFIED or NOT REFUTED, and 1 otherwise.
     """
@@ -53,7 +53,7 @@ def run_verify(options: argparse.Namespace) -> int:
     wanted = shipped.shipped() if options.statement is None else (statements.read(options.statement),)
     if options.statement is not None:
         name = f"verdicts-{options.statement.stem}"
-        # The contents count: an edited statement is another one.
+        # The contents are part of the configuration, since an edited statement is a different statement.
         contents = tomllib.loads(read_text(options.statement))
         config["statement"] = {"file": options.statement.name, **contents}
     out = options.out or RESULTS / f"{name}.json"
@@ -79,13 +79,13 @@ def run_verify(options: argparse.Namespace) -> int:
 
 
 def _where(out: Path) -> tuple[object, ...]:
-    """Return the options with which `figures report` finds the verdicts; it finds the usual file itself."""
+    """Return the options with which `figures report` finds the verdicts, or none if it finds them anyway."""
     gathered = out.parent == RESULTS and out.name.startswith("verdicts")
     return () if gathered else ("--verdicts", out)
 
 
 def _print_rest(verdicts: list[Verdict], verbose: bool) -> None:
-    """Print reasons, counterexamples and a tally and, if verbose, a table of the evidence."""
+    """Print reasons, counterexamples and the number of verdicts and, if verbose, a table of the evidence."""
     from rich.console import Console
 
     console = Console()
@@ -103,7 +103,7 @@ def _print_rest(verdicts: list[Verdict], verbose: bool) -> None:
 
 
 def _print_table(verdicts: list[Verdict]) -> None:
-    """Print a table with a row for each statement."""
+    """Print a table of the evidence, with one row for each statement."""
     from rich.console import Console
     from rich.table import Table
 

@@ -1,1 +1,1 @@
-"""Maps and Monte Carlo studies: how often, and from where, training succeeds."""
+"""Run maps and Monte Carlo studies that measure where, and how often, training succeeds."""

@@ -1,4 +1,4 @@
-"""Binomial confidence intervals, for a number of runs that is fixed in advance or depends on the counts."""
+"""Compute binomial confidence intervals, even if the number of trials depends on the counts."""
 
 from collections.abc import Callable
 
@@ -45,10 +45,10 @@ def confidence_sequence(successes: ArrayLike, trials: ArrayLike, level: float = 
     """Compute confidence limits that hold for all numbers of trials at once, and so at any stopping time.
 
     If the true probability is p, the ratio B(s + 1, f + 1)/(p^s (1 - p)^f) after s successes and f failures
-    is a martingale with mean 1: it divides the likelihood of a uniform mixture of probabilities by that of p.
-    By Ville's inequality, the ratio ever reaches 1/(1 - level) with probability <= 1 - level. The interval
-    contains every p whose ratio is below this bound. It is about twice as wide as the exact interval for a
-    fixed number of trials.
+    is a martingale with mean 1: its numerator is the likelihood of a uniform mixture of probabilities, and
+    its denominator is the likelihood of p. By Ville's inequality, the ratio ever reaches 1/(1 - level) with
+    probability <= 1 - level. The interval contains every p whose ratio is below this bound. It is about twice
+    as wide as the exact interval for a fixed number of trials.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def confidence_sequence(successes: ArrayLike, trials: ArrayLike, level: float = 
     limits = []
     for outside in (np.zeros(s.shape), np.ones(s.shape)):
         inside = rate.copy()
-        # The log likelihood is concave with its maximum at `rate`; 60 halvings leave an error of 1e-18.
+        # The log-likelihood is concave with its maximum at `rate`. 60 halvings leave an error of 1e-18.
         for _ in range(60):
             middle = (inside + outside) / 2
             kept = xlogy(s, middle) + xlog1py(n - s, -middle) > threshold
@@ -88,18 +88,18 @@ def with_undecided(
 ) -> tuple[Array, Array]:
     """Compute confidence limits for a probability when some trials have no outcome yet.
 
-    Undecided trials count as failures for the lower limit, and as successes for the upper one. Both limits
-    grow with the number of successes, so this interval contains the one that the true outcomes would give,
-    and covers the probability at least as often. If `limits` holds for all numbers of trials at once, so does
-    this interval. An interval computed from only the decided trials has no such guarantee, because trials
-    that are slow to decide are not a random sample.
+    Undecided trials count as failures for the lower limit, and as successes for the upper limit. Both limits
+    grow with the number of successes, so this interval contains the interval that the true outcomes would
+    give, and covers the probability at least as often. If `limits` holds for all numbers of trials at once,
+    so does this interval. An interval computed from only the decided trials has no such guarantee, because
+    trials that are slow to decide are not a random sample.
 
     Parameters
     ----------
     limits : callable
         `clopper_pearson` or `confidence_sequence`.
     successes, undecided, trials : array_like
-        Counts; `trials` includes those without an outcome.
+        Counts. `trials` includes the trials without an outcome.
 
     Returns
     -------

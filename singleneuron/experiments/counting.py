@@ -1,4 +1,4 @@
-"""Count the runs of a study in chunks: ranges of runs that any executor may count, in any order."""
+"""Count the runs of a study in chunks, which any executor may count in any order."""
 
 import itertools
 from collections.abc import Iterator
@@ -18,14 +18,14 @@ from singleneuron.problem.arguments import Array
 
 
 class GroupCounts:
-    """The counts of a group: over all its runs, or up to the first chunk after which the group may stop.
+    """The counts of a group over all its runs, or up to the first chunk after which the group may stop.
 
-    Chunks may arrive in any order but are added in the order of their runs, so that the point where a group
-    stops depends only on the counts.
+    Chunks may arrive in any order, but they are added in the order of their runs. The point where a group
+    stops therefore depends only on the counts.
     """
 
     def __init__(self, group: Group, runs: int, ci_width: float | None) -> None:
-        """Start with no counts; the group may stop once all its intervals are narrower than `ci_width`."""
+        """Start with no counts. The group may stop once all its intervals are narrower than `ci_width`."""
         size = group.chunk
         self.ranges = [(first, min(first + size, runs)) for first in range(0, runs, size)]
         self.total = np.zeros((len(group.algorithms), len(COUNTS)), dtype=np.int64)
@@ -54,12 +54,12 @@ class GroupCounts:
 
     @property
     def runs(self) -> int:
-        """Number of runs to count; it shrinks once the group may stop early."""
+        """Number of runs to count, which shrinks if the group stops early."""
         return self.ranges[-1][1]
 
 
 def confidence_limits(limits: Limits, table: NDArray[np.int64]) -> tuple[Array, Array]:
-    """Return confidence limits (low, high) for each row of a table of `COUNTS`; see `with_undecided`."""
+    """Return the confidence limits (low, high) of `with_undecided` for each row of a table of `COUNTS`."""
     successes, _, decided, undecided = table.T[:4]
     return with_undecided(limits, successes, undecided, decided + undecided)
 
@@ -72,7 +72,7 @@ def count_chunks(
     width: int,
     progress: Progress,
 ) -> None:
-    """Count every chunk that is not in the store, with at most `width` chunks in the executor at a time."""
+    """Count each chunk that is not in the store, with at most `width` chunks in the executor at a time."""
     running: dict[Future[list[list[int]]], tuple[int, int]] = {}
     todo = _todo(counts, store)
     try:
@@ -101,7 +101,10 @@ def count_chunks(
 
 
 def _todo(counts: list[GroupCounts], store: Store) -> Iterator[tuple[int, int]]:
-    """Yield (group, index) of each chunk missing from the store, from each group in turn; add the others."""
+    """Yield (group, index) of each chunk that is missing from the store, and add the stored chunks.
+
+    The groups take turns.
+    """
     for index in range(max(len(c.ranges) for c in counts)):
         for g, c in enumerate(counts):
             if index < len(c.ranges):
@@ -113,5 +116,5 @@ def _todo(counts: list[GroupCounts], store: Store) -> Iterator[tuple[int, int]]:
 
 
 def _name(group: int, first: int, last: int) -> str:
-    """Return the name of a chunk in the store."""
+    """Return the name under which the store keeps a chunk."""
     return f"{group:04d}-{first:012d}-{last:012d}"

@@ -1,6 +1,7 @@
-"""The engine of every experiment: train the dense level, prune with every algorithm, count the outcomes.
+"""Train the dense level, prune with every algorithm, and count the outcomes.
 
-Maps, studies and verification share it. They differ in their starts and in what they do with the counts.
+Maps, studies and verification all use this module. They differ in their starts and in what they do with the
+counts.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,7 +37,7 @@ def train_and_prune(
     level_time: float = np.inf,
     **training: Any,
 ) -> Iterator[PruneResult]:
-    """Train the dense level once, and prune it with every algorithm.
+    """Train the dense level once, and run every pruning algorithm from there.
 
     Parameters
     ----------
@@ -56,8 +57,8 @@ def train_and_prune(
     Yields
     ------
     PruneResult
-        For each algorithm, in the given order, the result of its B runs. A result holds all weights of all
-        levels, so only one exists at a time.
+        The result of the B runs for each algorithm, in the given order. A result holds all weights of all
+        levels, so the results are computed one at a time.
     """
     dense = integrate(problem, starts, level_time, **training)
     for algorithm in algorithms:
@@ -77,13 +78,13 @@ def tally(success: Array, status: NDArray[np.int8], *, descent: bool = False) ->
     status : (B,) array of int
         Codes of `Status`.
     descent : bool
-        Whether the runs use gradient descent. If descent diverges, the run counts as decided, because it has
-        failed; if the integrator gives up on a flow, the run counts as undecided.
+        Whether the runs use gradient descent. A run whose descent diverges has failed and counts as decided.
+        If the integrator gives up on a flow, the run counts as undecided.
 
     Returns
     -------
     (6,) array of int
-        The counts that `COUNTS` names.
+        The counts, in the order of `COUNTS`.
     """
     won, open_end = success == 1, np.isnan(success)
     if descent:

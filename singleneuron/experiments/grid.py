@@ -1,4 +1,4 @@
-"""The grid of factors that a study runs over, and the groups in which its points are counted."""
+"""Lay out the grid of a study's factors, and group the points of the grid that are counted together."""
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,17 +21,17 @@ FACTORS = (
 )  # fmt: skip
 
 LARGEST_SCALE = 1e100
-"""Largest scale factor of the starts: squares of the weights must not overflow."""
+"""Largest scale factor of the starts, so that squares of the weights do not overflow."""
 
 BLOCK = 4096
-"""Number of starts drawn at a time. It affects the start of a run, whereas the size of a chunk does not."""
+"""Number of starts drawn at a time. Unlike the size of a chunk, it affects which starts are drawn."""
 
 BLOCK_NUMBERS = 2**22
-"""Largest number of random numbers drawn at a time; it limits the size of a block if d is large."""
+"""Maximum count of random numbers drawn at a time, which limits the size of a block if d is large."""
 
 
 def _values(name: str, value: Any) -> list[Any]:
-    """Check the values of a factor and return them as a list; a single value becomes a list of one."""
+    """Check the values of a factor and return them as a list. A single value becomes a list of one."""
     check: Mapping[str, Callable[[Any], Any]] = {
         "d": lambda v: integer_in_range("d", v, 1),
         "n": _samples,
@@ -59,7 +59,7 @@ def _scale(value: Any) -> float:
 
 
 def _samples(value: Any) -> int | None:
-    """Check a number of samples; return None for infinitely many."""
+    """Check a number of samples, and return None if it is infinite."""
     if value is None or (isinstance(value, float) and value == np.inf):
         return None
     return integer_in_range("n", int(value) if isinstance(value, float) and value.is_integer() else value, 1)
@@ -69,8 +69,8 @@ def _samples(value: Any) -> int | None:
 class Group:
     """Points of a study's grid that share their dense level, with everything that their runs depend on.
 
-    The points of a group differ only in their algorithm. The other fields hold the group's values of
-    the other factors, and the settings that all points of the grid have in common.
+    The points of a group differ only in their algorithm. The other fields hold the values of the other
+    factors, and the settings that all points of the grid have in common.
     """
 
     d: int
@@ -90,7 +90,7 @@ class Group:
 
     @property
     def reduced(self) -> bool:
-        """Whether a run needs only (a, p, q), so that its cost does not grow with d."""
+        """Whether (a, p, q) suffices for a run, so that its cost does not grow with d."""
         one_pruning = len(level_counts(self.d, self.targets, self.levels)) <= 2
         symmetric = self.n is None and self.targets == 1 and self.parameterization.plain
         return symmetric and one_pruning and np.isinf(self.level_time)
@@ -113,7 +113,7 @@ class Grid:
     Attributes
     ----------
     values : dict of str to list
-        The values of every factor of `FACTORS`.
+        The values of each factor in `FACTORS`.
     dims : list of str
         The factors that were given as sequences, which become dimensions of the result.
     groups : list of Group
@@ -129,11 +129,11 @@ class Grid:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Number of values of every factor."""
+        """The number of values of each factor."""
         return tuple(len(self.values[name]) for name in FACTORS)
 
     def points(self) -> Iterator[dict[str, Any]]:
-        """Yield every point in C order, as a dict of its values by factor."""
+        """Yield the points in C order, each as a dict from factors to values."""
         for point in itertools.product(*(self.values[name] for name in FACTORS)):
             yield dict(zip(FACTORS, point, strict=True))
 
@@ -143,18 +143,18 @@ def grid_of(
 ) -> Grid:
     """Lay out the grid of a study, and group its points.
 
-    Points whose runs cannot differ are counted only once: without samples, for instance, noise has no effect.
+    Points whose runs cannot differ are counted only once. For example, noise has no effect without samples.
 
     Parameters
     ----------
     factors : Mapping
-        A value, or a tuple of values, for every factor of `FACTORS`.
+        A value, or a tuple of values, for each factor in `FACTORS`.
     imp : str
-        What IMP and WR do with a after pruning.
+        What IMP and WR do with the outer weight a after pruning.
     common : Mapping
         The fields of `Group` that all points have in common.
     reset_every : int, optional
-        Steps of descent between resets of Sign-In's betas.
+        Number of descent steps between resets of Sign-In's betas.
 
     Returns
     -------
@@ -194,7 +194,7 @@ def grid_of(
         Parameterization("plain", values["beta_a"][0], values["beta_w"][0], reset_every)
         if len(values["beta_a"]) * len(values["beta_w"]) > 1:
             raise ValueError(
-                "beta_a and beta_w are for 'sign-in', which is not among the parameterizations; add it"
+                "beta_a and beta_w are for 'sign-in', which is not among the parameterizations; add 'sign-in'"
             )
     if values["n"] == [None] and any(values["noise"]):
         raise ValueError("noise needs samples; give their number n as well, or leave noise out")
@@ -205,9 +205,9 @@ def grid_of(
 
 
 def check_study_size(groups: Sequence[Group], runs: int, at_most: bool) -> None:
-    """Raise a one-line ValueError for a study that does not fit in memory or takes too long.
+    """Raise a one-line ValueError if a study would not fit in memory or would take too long.
 
-    With `at_most`, a study stops once its intervals are narrow; its time cannot be estimated from `runs`.
+    If `at_most` is True, the study may stop before `runs` runs, so its time cannot be estimated from `runs`.
     """
     if not at_most:
         check_runs(runs * len(groups))

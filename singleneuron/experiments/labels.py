@@ -1,4 +1,4 @@
-"""Labels for the variables of a result: `long_name`, `units`, and the meanings of status codes."""
+"""Label the variables of a result with `long_name`, `units`, and the meanings of status codes."""
 
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,7 @@ NAMES = {
     "predicted": "success predicted by theory for long levels",
     "edge": "outer weight a at the start, at the edge of the predicted region",
     "edge_w0": "inner weight w_1 at the start, along the edge",
-    "edge_of": "problem that the edge is predicted for: this one, or the population",
+    "edge_of": "problem for which the edge is predicted: the map's own problem, or the population",
     # pruning levels
     "level": "number of prunings so far",
     "kept": "number of coordinates kept",
@@ -84,7 +84,7 @@ NAMES = {
 """The `long_name` of every variable that `singleneuron` writes. Weights and times have the unit 1."""
 
 MEANINGS = ("none", *(status.label for status in Status))
-"""The meanings of the status codes -1, 0, 1, ...; -1 means that there is no start or no failure."""
+"""The meanings of the status codes -1, 0, 1, ... Code -1 means that there is no start or no failure."""
 
 
 def with_labels(data: "xr.Dataset") -> "xr.Dataset":
@@ -98,7 +98,7 @@ def with_labels(data: "xr.Dataset") -> "xr.Dataset":
     Returns
     -------
     Dataset
-        The same data; a curve along a factor is named after the factor.
+        The same data with labels. The `long_name` of a curve along a factor names the factor.
     """
     curves = {
         str(name): f"{NAMES[factor]}, along the curve"

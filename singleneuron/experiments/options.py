@@ -1,4 +1,4 @@
-"""Options: the fields of a settings record, with what the command line needs to know about them."""
+"""Define the fields of a settings record so that the command line can offer them as options."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ TRAINING = ("rtol", "atol", "tolerance", "label_noise")
 def option(default: Any = MISSING, *, text: str, kind: type = float, **how: Any) -> Any:
     """Return a field that the command line offers as an option, with the help `text`.
 
-    `kind` is the type of a value on the command line. `how` may hold the `name` of the option if it
-    differs from the field's, its `metavar` and `choices`, and these flags: `several` (it takes a list of
-    values), `factor` (it takes a list that spans a dimension), `infinite` (it takes inf as well as integers).
-    It may also hold `exclusive`, a word: at most one of the options with the same word may be given.
+    `kind` is the type of a value on the command line. `how` may hold:
+
+    - `name`: the name of the option, if it differs from the name of the field;
+    - `metavar` and `choices`, as in argparse;
+    - `several`: whether the option takes a list of values;
+    - `factor`: whether it takes a list of values that spans a dimension;
+    - `infinite`: whether it takes inf as well as integers;
+    - `exclusive`: a word; at most one of the options with the same word may be given.
     """
     return field(default=default, metadata={"text": text, "kind": kind, **how})
 
 
 def training_option() -> Any:
-    """Return the field for further arguments of `integrate`: a mapping, kept as sorted pairs."""
+    """Return the field for further arguments of `integrate`, a mapping that is stored as sorted pairs."""
     return field(default=())
 
 
@@ -46,7 +50,7 @@ def options_of(record: type) -> list[Field[Any]]:
 
 
 def configuration_of(record: Any) -> dict[str, Any]:
-    """Return the configuration that a result stores, by the names that the command line uses.
+    """Return the configuration that a result stores, under the names used on the command line.
 
     Parameters
     ----------
@@ -56,8 +60,8 @@ def configuration_of(record: Any) -> dict[str, Any]:
     Returns
     -------
     dict
-        Every option with its value. Other fields and entries of `training` are included only if they differ
-        from their defaults.
+        Every option and every entry of `training`, with its value. Other fields are included only if they
+        differ from their defaults.
     """
     found: dict[str, Any] = {}
     for item in fields(record):
@@ -77,7 +81,7 @@ def made(record: Callable[..., Record], arguments: Mapping[str, Any]) -> Record:
     record : type
         `MapSettings` or `StudySettings`.
     arguments : Mapping
-        Values by field name; those named in `TRAINING` go into the field `training`.
+        Values by field name. Arguments named in `TRAINING` go into the field `training`.
 
     Returns
     -------
@@ -103,7 +107,7 @@ def made(record: Callable[..., Record], arguments: Mapping[str, Any]) -> Record:
 def settle(record: Any) -> None:
     """Convert the fields of a record to plain immutable values, and check their types.
 
-    Lists and arrays become tuples, numpy's numbers become Python's, and `training` becomes sorted pairs.
+    Lists and arrays become tuples, numpy numbers become Python numbers, and `training` becomes sorted pairs.
 
     Parameters
     ----------
@@ -124,14 +128,14 @@ def settle(record: Any) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Return the value with tuples in place of lists and arrays, and Python's numbers in place of numpy's."""
+    """Return the value with lists and arrays turned into tuples, and numpy numbers into Python numbers."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
 
 
 def _check_type(item: Field[Any], value: Any) -> None:
-    """Raise ValueError if the value has the wrong type; if a list is allowed, check each of its values."""
+    """Raise ValueError if the value has the wrong type. If a list is allowed, check each of its values."""
     how = item.metadata
     many = how.get("several") or how.get("factor")
     optional = item.default is None

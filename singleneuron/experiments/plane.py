@@ -1,4 +1,4 @@
-"""The plane of a success map: its grid, the starts on it, and the predicted edges of its regions."""
+"""Build the plane of a success map: its axes, its starts, and the predicted edge of each region."""
 
 from collections.abc import Iterator
 
@@ -15,9 +15,9 @@ from singleneuron.problem.state import State
 
 
 def grid_axis(extent: float, resolution: int) -> Array:
-    """Return linspace(-extent, extent, resolution), exactly symmetric.
+    """Return linspace(-extent, extent, resolution), made exactly symmetric.
 
-    The symmetry matters: starts on the line a(0) = -w_1(0) must lie exactly on it.
+    The symmetry matters, because starts on the line a(0) = -w_1(0) must lie exactly on it.
 
     Parameters
     ----------
@@ -43,10 +43,10 @@ def predicted_edge(
     extent: float,
     product: Parameterization = PLAIN,
 ) -> Array:
-    """Find the a(0) at which predicted success begins, for each w_1(0).
+    """Find, for each w_1(0), the value of a(0) above which success is predicted.
 
-    If s_pos > 0, a larger a(0) never turns predicted success into failure, so bisection finds the edge up to
-    rounding. For IMP on samples, the edge holds for starts whose mask keeps the target.
+    If s_pos > 0, a larger a(0) never turns predicted success into failure, so bisection finds this edge up to
+    rounding. For IMP on samples, the edge is valid for starts whose mask keeps the target.
 
     Parameters
     ----------
@@ -57,16 +57,16 @@ def predicted_edge(
     w : ndarray, shape (W,)
         Values of w_1(0).
     w_perp : float
-        Norm of the other coordinates, which have equal size.
+        Norm of w_2, ..., w_d, which have equal size.
     extent : float
-        Search for the edge in [-extent, extent].
+        The edge is searched for in [-extent, extent].
     product : Parameterization
-        The parameterization.
+        The parameterization of the weights.
 
     Returns
     -------
     ndarray, shape (W,)
-        The edge; -inf if all a(0) succeed, inf if none does, NaN if there is no formula.
+        The edge; -inf if every a(0) succeeds, inf if none does, NaN if there is no formula.
     """
     rest = np.full((w.size, problem.d - 1), w_perp / np.sqrt(max(problem.d - 1, 1)))
 
@@ -94,14 +94,14 @@ def plane_starts(settings: MapSettings, axis: Array, run: int) -> Iterator[tuple
     axis : ndarray
         The points of each axis.
     run : int
-        Number of the run, on which the other coordinates depend if they are drawn.
+        Number of the run. If w_2, ..., w_d are drawn at random, they depend on it.
 
     Yields
     ------
     cells : ndarray of int
         Flat indices of cells that have a start.
     starts : State
-        Their starts.
+        The starts of these cells.
     """
     d, resolution, rng = settings.d, axis.size, None
     if settings.average is not None:

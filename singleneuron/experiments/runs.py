@@ -1,4 +1,4 @@
-"""The runs of a study: draw their starts and data, train them, and count how they end.
+"""Draw the starts and data of a study's runs, train them, and count their outcomes.
 
 The random draws of run i depend only on the seed, the problem and i, so any range of runs may be counted
 anywhere, in any order.
@@ -22,7 +22,7 @@ from singleneuron.problem.state import Reduced, Starts, State
 def draw_starts(group: Group, first: int, last: int) -> Starts:
     """Return the starts of the runs first, ..., last - 1.
 
-    The start of a run depends only on its index, d, init, seed and scale, and on whether starts are reduced.
+    The start of a run depends only on the run's index, on d, init, seed and scale, and on `group.reduced`.
     """
     draw = START_LAWS[group.init]
     stream, size, parts = INITS.index(group.init), group.block, []
@@ -35,12 +35,13 @@ def draw_starts(group: Group, first: int, last: int) -> Starts:
     return Reduced(**arrays, c=c) if group.reduced else State(**arrays, c=c)
 
 
-# Threads of one process take turns: not every threading layer of numba lets two threads run kernels at once.
+# Threads of one process take turns, because some threading layers of numba do not let two threads run kernels
+# at the same time.
 _turn = threading.Lock()
 
 
 def count_runs(group: Group, first: int, last: int) -> list[list[int]]:
-    """Count the runs first, ..., last - 1 on one core; return a row of `COUNTS` for each algorithm."""
+    """Count the runs first, ..., last - 1 on one core, and return a row of `COUNTS` for each algorithm."""
     import numba
 
     with _turn:
@@ -68,13 +69,13 @@ def _training(group: Group, seed: int) -> dict[str, Any]:
 
 
 def check_training(group: Group) -> None:
-    """Raise the ValueError of `integrate` for invalid training arguments, before any work is done."""
+    """Raise the ValueError of `integrate` if a training argument is invalid, before any work is done."""
     problem = Population(group.d, group.targets) if group.n is None else Sample.draw(group.d, 1)
     integrate(problem, draw_starts(group, 0, 1), 1e-6, **_training(group, group.seed))
 
 
 def _count(group: Group, problem: Population | Sample, starts: Starts, seed: int) -> NDArray[np.int64]:
-    """Return the `COUNTS` of the runs from these starts, a row for each algorithm."""
+    """Count the outcomes of the runs from `starts`, and return a row of `COUNTS` for each algorithm."""
     descent = group.learning_rate is not None
     ends = train_and_prune(
         problem, starts, group.algorithms, levels=group.levels, level_time=group.level_time,

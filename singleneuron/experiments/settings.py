@@ -1,9 +1,9 @@
-"""The settings of success maps and studies: frozen records that check themselves when they are made.
+"""The settings of success maps and studies, as frozen records that validate themselves when they are made.
 
-The options are defined only here, with their defaults and a line of help for each. `success_map` and
-`success_rate` make a record from their arguments, presets make one from the entries in their files, and the
-command line offers the same fields. The command line loads this module for `--help`, so numpy and the checks
-are imported only when a record is made.
+The options are defined only here, each with its default and a line of help. `success_map` and `success_rate`
+make a record from their arguments, presets make a record from the entries in their files, and the command
+line offers the same fields. The command line loads this module for `--help`, so numpy and the checks are
+imported only when a record is made.
 """
 
 from __future__ import annotations
@@ -22,22 +22,24 @@ if TYPE_CHECKING:
     from singleneuron.parameterization import Parameterization
 
 CELLS = 8192
-"""Number of cells of a map that are integrated at a time, between two reports of progress."""
+"""Number of cells of a map that are integrated at a time. Progress is reported after each such chunk."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MapSettings:
-    """Which plane of starts a map covers, and how its neurons are trained and pruned.
+    """The settings of a success map: its plane of starts, and how the neurons are trained and pruned.
+
+    All fields except `training` are documented in `success_map`.
 
     Attributes
     ----------
     training : Mapping
-        Further arguments of `integrate`. All other fields are as in `success_map`.
+        Further arguments of `integrate`.
 
     Raises
     ------
     ValueError
-        If a value is out of range, or if values do not fit each other; the message is one line.
+        If a value is out of range, or if values do not fit each other. The message is one line.
     """
 
     d: int = option(text="number of input coordinates", kind=int)
@@ -50,33 +52,37 @@ class MapSettings:
     w_perp: float | None = option(
         None, text="norm of w_2, ..., w_d (default: sqrt(1 - 1/d))", metavar="R", exclusive="others"
     )
-    balanced: bool = option(False, text="choose this norm so that |w| = |a|", kind=bool, exclusive="others")
+    balanced: bool = option(
+        False, text="choose the norm of w_2, ..., w_d so that |w| = |a|", kind=bool, exclusive="others"
+    )
     average: int | None = option(
-        None, text="draw w_2, ..., w_d from N(0, 1/d), RUNS times", kind=int, metavar="RUNS",
+        None, text="average over RUNS draws of w_2, ..., w_d from N(0, 1/d)", kind=int, metavar="RUNS",
         exclusive="others",
     )  # fmt: skip
     imp: str = option(
-        "keep", text="what IMP and WR do with a after pruning (%(default)s)", kind=str,
+        "keep", text="what IMP and WR do with the outer weight after pruning (%(default)s)", kind=str,
         choices=("keep", "rebalance"),
     )  # fmt: skip
-    rewind_time: float | None = option(None, text="the time that WR rewinds to", metavar="T")
-    levels: int = option(1, text="number of prunings, in geometric steps from d to 1 (%(default)s)", kind=int)
-    n: int | None = option(None, text="train on this many samples (default: the population)", kind=int)
+    rewind_time: float | None = option(None, text="time to which WR rewinds", metavar="T")
+    levels: int = option(1, text="number of geometric pruning steps from d to 1 (%(default)s)", kind=int)
+    n: int | None = option(None, text="number of samples (default: train on the population)", kind=int)
     noise: float = option(0.0, text="standard deviation of the samples' label noise (%(default)g)")
     learning_rate: float | None = option(
-        None, text="step size of gradient descent (default: the flow)", metavar="LR"
+        None, text="step size of gradient descent (default: gradient flow)", metavar="LR"
     )
     seed: int = option(0, text="seed of all random draws (%(default)s)", kind=int)
-    level_time: float = option(math.inf, text="training time per level (default: to the limit)", metavar="T")
+    level_time: float = option(
+        math.inf, text="training time per level (default: train to the limit)", metavar="T"
+    )
     method: str = option(
-        "ode", text="integrate, or use closed forms (%(default)s)", kind=str, choices=("ode", "exact")
+        "ode", text="integrate the flow or use closed forms (%(default)s)", kind=str, choices=("ode", "exact")
     )
     parameterization: str = option(
         "plain", text="train weights directly, or as products m u (%(default)s)", kind=str,
         choices=("plain", "sign-in"),
     )  # fmt: skip
-    beta_a: float = option(1.0, text="m^2 - u^2 of a with sign-in (%(default)g)", metavar="B")
-    beta_w: float = option(1.0, text="m^2 - u^2 of every w_i with sign-in (%(default)g)", metavar="B")
+    beta_a: float = option(1.0, text="m^2 - u^2 for a with sign-in (%(default)g)", metavar="B")
+    beta_w: float = option(1.0, text="m^2 - u^2 for every w_i with sign-in (%(default)g)", metavar="B")
     reset_every: int | None = option(
         None, text="reset the betas every STEPS steps of descent (default: never)", kind=int, metavar="STEPS"
     )
@@ -112,7 +118,7 @@ class MapSettings:
         self._check_others()
         if self.rewind_time is not None and "wr" not in self.algorithms:
             raise ValueError(
-                f"rewind_time is for 'wr', which is not among the algorithms; add it, or leave out "
+                f"rewind_time is for 'wr', which is not among the algorithms; add 'wr', or leave out "
                 f"rewind_time = {self.rewind_time:g}"
             )
         if integer_in_range("levels", self.levels, 1) > 1 and self.d == self.targets:
@@ -123,14 +129,14 @@ class MapSettings:
         number("level_time", self.level_time, least=0.0, finite=False, open_end=True)
         check_method(self.method)
         if self.method == "exact" and self.learning_rate is not None:
-            raise ValueError("gradient descent has no closed form; use method 'ode', or no learning_rate")
+            raise ValueError("gradient descent has no closed form; use method 'ode', or drop learning_rate")
         _check_variant(self.imp, self.algorithms)
         for rule in self.rules:
             rule.check_times(self.level_time, self.learning_rate)
         self.product.check_method(self.method, self.learning_rate)
 
     def _check_others(self) -> None:
-        """Check the three ways to choose the other coordinates w_2, ..., w_d: at most one may be given."""
+        """Check the three options that choose w_2, ..., w_d, of which at most one may be given."""
         from singleneuron.problem.arguments import number
 
         if self.w_perp is not None and number("w_perp", self.w_perp, least=0.0) and self.d == 1:
@@ -143,7 +149,7 @@ class MapSettings:
             raise ValueError(f"give at most one of w_perp, balanced and average, got {' and '.join(given)}")
 
     def check_size(self) -> None:
-        """Raise a one-line ValueError for a map that does not fit in memory or takes too long."""
+        """Raise a one-line ValueError if the map would not fit in memory or would take too long."""
         from signflow.machine import check_memory
         from signflow.workers import check_runs
 
@@ -178,19 +184,20 @@ class MapSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class StudySettings:
-    """Which points a study covers, how many runs each has, and how their neurons are trained and pruned.
+    """The settings of a study: its points, the runs per point, and how the neurons are trained and pruned.
 
-    Each factor is one value, or a sequence of values that becomes a dimension.
+    Each factor is one value, or a sequence of values that becomes a dimension of the result. All fields
+    except `training` are documented in `success_rate`.
 
     Attributes
     ----------
     training : Mapping
-        Further arguments of `integrate`. All other fields are as in `success_rate`.
+        Further arguments of `integrate`.
 
     Raises
     ------
     ValueError
-        If a value is out of range, or if values do not fit each other; the message is one line.
+        If a value is out of range, or if values do not fit each other. The message is one line.
     """
 
     d: int | Sequence[int] = option(text="number of input coordinates", kind=int, factor=True)
@@ -211,13 +218,13 @@ class StudySettings:
     )  # fmt: skip
     scale: float | Sequence[float] = option(1.0, text="scale factor of the starts (1)", factor=True)
     learning_rate: float | Sequence[float | None] | None = option(
-        None, text="step size of gradient descent (default: the flow)", factor=True, metavar="LR"
+        None, text="step size of gradient descent (default: gradient flow)", factor=True, metavar="LR"
     )
     level_time: float | Sequence[float] = option(
-        math.inf, text="training time per level (default: to the limit)", factor=True, metavar="T"
+        math.inf, text="training time per level (default: train to the limit)", factor=True, metavar="T"
     )
     rewind_time: float | Sequence[float | None] | None = option(
-        None, text="the time that WR rewinds to", factor=True, metavar="T"
+        None, text="time to which WR rewinds", factor=True, metavar="T"
     )
     targets: int | Sequence[int] = option(
         1, text="number of target coordinates (1)", kind=int, factor=True, metavar="K"
@@ -227,24 +234,24 @@ class StudySettings:
         metavar="plain|sign-in",
     )  # fmt: skip
     beta_a: float | Sequence[float] = option(
-        1.0, text="m^2 - u^2 of a with sign-in (1)", factor=True, metavar="B"
+        1.0, text="m^2 - u^2 for a with sign-in (1)", factor=True, metavar="B"
     )
     beta_w: float | Sequence[float] = option(
-        1.0, text="m^2 - u^2 of every w_i with sign-in (1)", factor=True, metavar="B"
+        1.0, text="m^2 - u^2 for every w_i with sign-in (1)", factor=True, metavar="B"
     )
     reset_every: int | None = option(
         None, text="reset the betas every STEPS steps of descent (default: never)", kind=int, metavar="STEPS"
     )
-    levels: int = option(1, text="number of prunings, in geometric steps from d to K (%(default)s)", kind=int)
+    levels: int = option(1, text="number of geometric pruning steps from d to K (%(default)s)", kind=int)
     imp: str = option(
-        "keep", text="what IMP and WR do with a after pruning (%(default)s)", kind=str,
+        "keep", text="what IMP and WR do with the outer weight after pruning (%(default)s)", kind=str,
         choices=("keep", "rebalance"),
     )  # fmt: skip
-    runs: int = option(10_000, text="runs per point (%(default)s), a maximum with --ci-width", kind=int)
+    runs: int = option(10_000, text="runs per point (%(default)s); the maximum with --ci-width", kind=int)
     ci_width: float | None = option(None, text="stop once every interval is narrower than W", metavar="W")
     seed: int = option(0, text="seed of all random draws (%(default)s)", kind=int)
     method: str = option(
-        "ode", text="integrate, or use closed forms (%(default)s)", kind=str, choices=("ode", "exact")
+        "ode", text="integrate the flow or use closed forms (%(default)s)", kind=str, choices=("ode", "exact")
     )
     training: Mapping[str, Any] | tuple[tuple[str, Any], ...] = training_option()
 
@@ -262,13 +269,13 @@ class StudySettings:
             number("ci_width", self.ci_width, least=0.0, open_end=True)
         rates = self.learning_rate if isinstance(self.learning_rate, tuple) else (self.learning_rate,)
         if self.method == "exact" and any(rate is not None for rate in rates):
-            raise ValueError("gradient descent has no closed form; use method 'ode', or no learning_rate")
+            raise ValueError("gradient descent has no closed form; use method 'ode', or drop learning_rate")
         names = (self.algorithms,) if isinstance(self.algorithms, str) else self.algorithms
         _check_variant(self.imp, names)
         _ = self.grid  # raises for invalid factors
 
     def check_size(self) -> None:
-        """Raise a one-line ValueError for a study that does not fit in memory or takes too long."""
+        """Raise a one-line ValueError if the study would not fit in memory or would take too long."""
         from singleneuron.experiments.grid import check_study_size
 
         check_study_size(self.grid.groups, self.runs, at_most=self.ci_width is not None)
@@ -286,6 +293,6 @@ class StudySettings:
 
 
 def _check_variant(imp: str, algorithms: Sequence[str]) -> None:
-    """Raise ValueError if a variant of IMP is chosen, but the only algorithm is LRR."""
+    """Raise ValueError if `imp` is not 'keep' but the only algorithm is LRR."""
     if imp != "keep" and algorithms and all(name == "lrr" for name in algorithms):
         raise ValueError(f"imp is for 'imp' and 'wr', but is {imp!r} with 'lrr' only; leave it out")

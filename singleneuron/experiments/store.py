@@ -1,4 +1,4 @@
-"""The finished chunks of a study on disk: each is written once, atomically, and checked when it is read."""
+"""Store the finished chunks of a study on disk. Each is written once, atomically, and checked when read."""
 
 import contextlib
 import hashlib
@@ -22,15 +22,15 @@ _CHUNK = re.compile(r"\d{4,}-\d{12,}-\d{12,}\.json")
 
 
 def _text(value: Any) -> str:
-    """Return `value` as JSON text, which is the same for equal values."""
+    """Return `value` as a JSON string, which is the same for equal values."""
     return json.dumps(value, sort_keys=True, indent=1)
 
 
 class Store:
-    """The chunks of one study in a folder, by name; without a folder nothing is kept. See `opened`."""
+    """The chunks of one study, stored by name in a folder. Without a folder nothing is kept. See `opened`."""
 
     def __init__(self, folder: Path | None) -> None:
-        """Use the folder, which must exist."""
+        """Use the folder, which must exist unless it is None."""
         self.folder = folder
 
     def load(self, name: str) -> Any:
@@ -44,7 +44,7 @@ class Store:
         return json.loads(text)
 
     def save(self, name: str, value: Any) -> None:
-        """Write a value under a name, with its checksum."""
+        """Save a value under a name, with a checksum."""
         if self.folder is not None:
             text = _text(value)
             _write(self.folder / f"{name}.json", f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}")
@@ -57,9 +57,9 @@ def opened(folder: Path | None, config: Mapping[str, Any]) -> Iterator[Store]:
     Parameters
     ----------
     folder : Path or None
-        The folder, which is created if it is missing; None keeps nothing.
+        The folder, which is created if it is missing. If None, nothing is kept.
     config : Mapping
-        What the chunks depend on, besides the source code.
+        Everything that the chunks depend on besides the source code.
 
     Yields
     ------
@@ -83,7 +83,7 @@ def opened(folder: Path | None, config: Mapping[str, Any]) -> Iterator[Store]:
         stated = {"config": json.loads(_text(config)), "source_digest": source_digest()}
         if manifest.is_file():
             _check_manifest(manifest, stated)
-        else:  # an interrupted removal leaves chunks without a manifest: they may belong to any study
+        else:  # an interrupted removal may leave chunks without a manifest, which may belong to any study
             _clear(folder)
             try:
                 _write(manifest, _text(stated))
@@ -95,7 +95,7 @@ def opened(folder: Path | None, config: Mapping[str, Any]) -> Iterator[Store]:
 
 @contextlib.contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    """Lock the folder for this process; raise ValueError, naming the holder, if another process holds it."""
+    """Lock the folder for this process, or raise a ValueError that names the process that holds it."""
     try:
         with locks.hold(folder / LOCK, logging.getLogger(__name__).warning):
             yield
@@ -106,7 +106,7 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def _check_strangers(folder: Path) -> None:
-    """Raise ValueError if the folder holds other files; hidden ones, left by file managers, are allowed."""
+    """Raise ValueError if the folder holds unknown files, except hidden files as left by file managers."""
     known = (MANIFEST, LOCK, locks.beside(folder / LOCK).name)
     others = [
         path.name
@@ -117,12 +117,12 @@ def _check_strangers(folder: Path) -> None:
     if others:
         raise ValueError(
             f"'{folder}' must be a folder of chunks, but holds '{min(others)}'; "
-            "remove that, or choose another folder"
+            "remove that file, or choose another folder"
         )
 
 
 def _check_manifest(manifest: Path, stated: Mapping[str, Any]) -> None:
-    """Raise ValueError, naming what differs, if the chunks belong to a study other than `stated`."""
+    """Raise a ValueError that names the differences if the chunks do not belong to the study `stated`."""
     try:
         found = json.loads(manifest.read_text("utf-8"))
         theirs, ours = found["config"], stated["config"]
@@ -134,12 +134,12 @@ def _check_manifest(manifest: Path, stated: Mapping[str, Any]) -> None:
     if differ:
         raise ValueError(
             f"'{manifest.parent}' holds chunks of another study (different: {', '.join(differ)}); "
-            "finish that one, choose another output, or discard the chunks with --fresh"
+            "finish that study, choose another output, or discard the chunks with --fresh"
         )
 
 
 def _differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
-    """Return the names of the entries that differ and, for groups, of the fields that differ in them."""
+    """Return the names of the entries that differ and, in groups, the names of the fields that differ."""
     names = {key for key in {*theirs, *ours} if theirs.get(key) != ours.get(key)}
     pairs = list(zip(theirs.get("groups", ()), ours.get("groups", ()), strict=False))
     within = {key for one, other in pairs for key in one | other if one.get(key) != other.get(key)}
@@ -209,7 +209,7 @@ def _remove_lock(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _removed_if_empty(folder: Path) -> Iterator[None]:
-    """On leaving the context, when the folder is no longer locked, remove it if it is empty."""
+    """Remove the folder when the context ends, if it is empty. By then it must no longer be locked."""
     try:
         yield
     finally:
@@ -220,7 +220,7 @@ def _removed_if_empty(folder: Path) -> Iterator[None]:
 def discard_finished(folder: Path) -> None:
     """Discard the chunks of a study whose result has been written.
 
-    A folder that another process is using is kept: that process will discard it.
+    A folder that another process is using is kept, since that process will discard it.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ def discard_finished(folder: Path) -> None:
 
 
 def _clear(folder: Path) -> None:
-    """Remove the chunks in a folder and the files left by interrupted writes; remove the manifest last."""
+    """Remove the chunks in a folder and the files left by interrupted writes, and the manifest last."""
     for path in sorted(folder.iterdir(), key=lambda path: path.name == MANIFEST):
         name = path.name.removeprefix(".")
         if _CHUNK.fullmatch(name) or name == MANIFEST or re.fullmatch(r"\..+-[0-9a-f]{8}\.json", path.name):

@@ -1,4 +1,4 @@
-"""Success maps: where in the plane (a(0), w_1(0)) IMP, WR and LRR succeed, simulated and predicted."""
+"""Simulate and predict where in the plane of the starts (a(0), w_1(0)) IMP, WR and LRR succeed."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -53,10 +53,10 @@ def success_map(
     progress: Progress | None = None,
     **training: Any,
 ) -> "xr.Dataset":
-    """Run every algorithm from every start (a(0), w_1(0)) of a square grid, and predict where it succeeds.
+    """Run every algorithm from every start (a(0), w_1(0)) on a square grid, and predict where each succeeds.
 
     The other coordinates w_2, ..., w_d of a start have equal size and the norm `w_perp`, unless `balanced` or
-    `average` chooses them. At most one of these three may be given.
+    `average` is given. At most one of these three arguments may be given.
 
     Parameters
     ----------
@@ -65,46 +65,49 @@ def success_map(
     algorithms : sequence of {'imp', 'wr', 'lrr'}
         One or more algorithms, which share the dense level.
     resolution : int
-        Points on each axis, >= 2.
+        Number of points on each axis, >= 2.
     extent : float
         Both axes are linspace(-extent, extent, resolution).
     w_perp : float, optional
         Norm of w_2, ..., w_d; by default sqrt(1 - 1/d).
     balanced : bool
-        Choose the norm of w_2, ..., w_d so that |w| = |a|, which is possible where |a| >= |w_1|;
-        all other cells are NaN.
+        Choose the norm of w_2, ..., w_d so that |w| = |a|, which is possible where |a| >= |w_1|. All other
+        cells are NaN.
     average : int, optional
-        Draw w_2, ..., w_d this many times from N(0, 1/d), and average the outcomes.
+        Number of times that w_2, ..., w_d are drawn from N(0, 1/d). The outcomes are averaged.
     targets : int
-        Number of coordinates of the target.
+        Number of coordinates that the target uses.
     n : int, optional
-        Train on this many samples; by default, on the population. With `average`, each run draws its own.
+        Number of samples; by default, training is on the population. With `average`, each run draws its own
+        samples.
     noise : float
         Standard deviation of the samples' label noise.
     seed : int
         Seed of all random draws, >= 0.
     imp : {'keep', 'rebalance'}
-        What IMP and WR do with a after pruning: keep it, or set it to sign(a) |mask * w|.
+        What IMP and WR do with the outer weight a after pruning: keep it, or set it to sign(a) |mask * w|.
     rewind_time : float, optional
         Time to which WR rewinds; required for WR.
     levels : int
-        Number of pruning steps; the numbers of coordinates kept form a geometric sequence from d to
+        Number of pruning steps. The numbers of coordinates kept form a geometric sequence from d to
         `targets`.
     level_time : float
-        Length of every level; inf trains each to its limit.
+        Training time of every level; inf trains to the limit.
     learning_rate : float, optional
         Step size of gradient descent; by default, weights follow the gradient flow.
     method : {'ode', 'exact', 'auto'}
         How `integrate` computes the flow; 'exact' uses closed forms.
     parameterization : {'plain', 'sign-in'}
-        Weights as they are, or products m u as in `Parameterization`.
-    beta_a, beta_w : float
-        m^2 - u^2 of `a` and of every w_i under Sign-In, > 0.
+        Whether weights are trained directly, or as products m u as in `Parameterization`.
+    beta_a : float
+        The value of m^2 - u^2 for `a` under Sign-In, > 0.
+    beta_w : float
+        The value of m^2 - u^2 for every w_i under Sign-In, > 0.
     reset_every : int, optional
-        Under Sign-In, reset the betas after every `reset_every` steps of gradient descent; by default, they
+        Under Sign-In, reset the betas after every `reset_every` steps of gradient descent. By default, they
         are set only at the start of each level.
     progress : callable, optional
-        Called as progress(done, total) with numbers of runs, including those of cells without a start.
+        Called as progress(done, total) with numbers of runs, which include cells without a start.
     **training
         Passed to `integrate`: rtol, atol, tolerance, label_noise.
 
@@ -116,19 +119,19 @@ def success_map(
         stores.
         Variables over (algorithm, a0, w0):
 
-        - `success`: 1 or 0, or the mean with `average`; NaN if there is no such start, or no outcome.
-        - `status`: codes of `Status`; -1 if there is no such start or, with `average`, if no run failed.
-        - `loss`: loss at the end of the last level, or the mean with `average`.
+        - `success`: 1 or 0 or, with `average`, the mean; NaN if there is no start, or a run has no outcome.
+        - `status`: codes of `Status`; -1 if there is no start or, with `average`, if no run failed.
+        - `loss`: loss at the end of the last level or, with `average`, the mean of this loss.
         - `predicted`: success of the flow in the limit of long levels, by theory; NaN if there is no formula.
           For samples in d > 1 there is a formula only for IMP, if the mask keeps the target.
-        - `success_low`, `success_high`: with `average`, the success if all undecided runs failed, or all
-          succeeded.
+        - `success_low`: with `average`, the mean success if all undecided runs failed.
+        - `success_high`: with `average`, the mean success if all undecided runs succeeded.
 
     Raises
     ------
     ValueError
         If an argument is out of range or does not fit the others, or if the map does not fit in memory or
-        takes too long; the message is one line.
+        takes too long. The message is one line.
 
     References
     ----------
@@ -155,7 +158,10 @@ def success_map(
 
 
 def _cells(settings: MapSettings, progress: Progress) -> tuple[dict[str, Array], NDArray[np.int8]]:
-    """Run every algorithm from every cell; return means over runs by name, and status (algorithms, cells)."""
+    """Run every algorithm from every cell, and return the means over runs by name, and the statuses.
+
+    All arrays have shape (algorithms, cells).
+    """
     axis = grid_axis(settings.extent, settings.resolution)
     average, rules = settings.average, settings.rules
     runs = average or 1
@@ -179,7 +185,7 @@ def _cells(settings: MapSettings, progress: Progress) -> tuple[dict[str, Array],
                 total["predicted"][row, cells] += _predicted(data, starts, end, algorithm, settings.product)
                 failed = end.status == Status.FAILED
                 status[row, cells] = np.where(failed | (average is None), end.status, status[row, cells])
-            # All cells up to the last of these are done, or have no start.
+            # All cells up to the last one in `cells` are done or have no start.
             progress((run * shape[1] + int(cells[-1]) + 1) * len(rules), runs * status.size)
     progress(runs * status.size, runs * status.size)
     for values in total.values():
@@ -214,7 +220,7 @@ def _table(settings: MapSettings, means: dict[str, Array], status: NDArray[np.in
 
 
 def _data(settings: MapSettings, run: int) -> Problem:
-    """Return the data that a run trains on; each run of an average draws its own samples."""
+    """Return the data that a run trains on. With `average`, each run draws its own samples."""
     if settings.n is None:
         return Population(settings.d, settings.targets)
     seed = settings.seed if settings.average is None else child_seed(settings.seed, run)
@@ -224,7 +230,7 @@ def _data(settings: MapSettings, run: int) -> Problem:
 def _predicted(
     data: Problem, starts: State, end: PruneResult, algorithm: Algorithm, product: Parameterization
 ) -> Array:
-    """Predict success as `predicted` does; with samples, only where the mask keeps the target.
+    """Predict success by `predicted`, or return NaN where a mask found on samples loses the target.
 
     No formula describes the dense level on samples in d > 1, so the mask comes from the simulation.
     """

@@ -1,6 +1,6 @@
-"""Success-rate studies: how often IMP, WR and LRR succeed from random starts, over a grid of factors.
+"""Measure how often IMP, WR and LRR succeed from random starts, over a grid of factors.
 
-A study is divided into groups: each holds the points of the grid that share a dense level.
+Such a study is split into groups. Each group holds the points of the grid that share a dense level.
 """
 
 import contextlib
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
 IN_FLIGHT = 128
-"""Largest number of chunks at a time in an executor whose number of workers is unknown."""
+"""Maximum number of chunks submitted at a time to an executor whose number of workers is unknown."""
 UNDECIDED_SHARE = 0.01
-"""Largest share of undecided runs for which a rate is reported; above it, only bounds are reported."""
+"""Largest share of undecided runs for which a rate is reported. Above it, only bounds are reported."""
 _NOT_SETTINGS = ("workers", "executor", "directory", "progress")
 """Arguments of `success_rate` on which its counts do not depend."""
 
@@ -73,14 +73,15 @@ def success_rate(
     """Run pruning algorithms from random starts, and count how often they succeed over a grid of factors.
 
     Each of the factors d, n, noise, init, scale, learning_rate, level_time, rewind_time, targets,
-    parameterization, beta_a, beta_w and `algorithms` is a single value, or a sequence of values, which
+    parameterization, beta_a, beta_w and `algorithms` is a single value or a sequence of values. A sequence
     becomes a dimension of the result.
 
     The start and the data of a run depend only on its point, its number and the seed, so the counts are
     exactly the same for any number of workers, in any order, and after interruptions. Points with the same d,
-    init and seed share their starts, with one exception: plain weights on the population with one target
-    coordinate, at most one pruning step and levels of infinite length need only (a, p, q), and these starts
-    are drawn differently. The data with a smaller n are the first samples of the data with a larger n.
+    init and seed share their starts, with one exception: starts are drawn differently if the runs need only
+    (a, p, q). This is so for plain weights on the population, with one target coordinate, at most one pruning
+    step and levels of infinite length. If n differs, the smaller data set of a run consists of the first
+    samples of the larger one.
 
     Parameters
     ----------
@@ -89,7 +90,7 @@ def success_rate(
     algorithms : str or sequence of str
         'imp', 'wr' or 'lrr'.
     n : int or None, or sequence of them
-        Number of samples, which every run draws anew; None or inf for the population.
+        Number of samples, which each run draws for itself; None or inf for the population.
     noise : float or sequence of float
         Standard deviation of the samples' label noise.
     init : str or sequence of str
@@ -99,40 +100,42 @@ def success_rate(
     learning_rate : float or None, or sequence of them
         Step size of gradient descent; None for the gradient flow.
     level_time : float or sequence of float
-        Length of every level; inf trains each to its limit.
+        Training time of every level; inf trains to the limit.
     rewind_time : float or None, or sequence of them
         Time to which WR rewinds; required for WR, ignored by the other algorithms.
     targets : int or sequence of int
-        Number of coordinates of the target.
+        Number of coordinates that the target uses.
     parameterization : {'plain', 'sign-in'} or sequence of them
-        Weights as they are, or products m u as in `Parameterization`.
-    beta_a, beta_w : float or sequence of float
-        m^2 - u^2 of `a` and of every w_i under Sign-In, > 0.
+        Whether weights are trained directly, or as products m u as in `Parameterization`.
+    beta_a : float or sequence of float
+        The value of m^2 - u^2 for `a` under Sign-In, > 0.
+    beta_w : float or sequence of float
+        The value of m^2 - u^2 for every w_i under Sign-In, > 0.
     reset_every : int, optional
-        Under Sign-In, reset the betas after every `reset_every` steps of gradient descent; by default, they
+        Under Sign-In, reset the betas after every `reset_every` steps of gradient descent. By default, they
         are set only at the start of each level.
     levels : int
-        Number of pruning steps; the numbers of coordinates kept form a geometric sequence from d to
+        Number of pruning steps. The numbers of coordinates kept form a geometric sequence from d to
         `targets`.
     imp : {'keep', 'rebalance'}
-        What IMP and WR do with a after pruning: keep it, or set it to sign(a) |mask * w|.
+        What IMP and WR do with the outer weight a after pruning: keep it, or set it to sign(a) |mask * w|.
     runs : int
-        Runs per point; with `ci_width`, at most this many.
+        Number of runs per point, or the maximum number if `ci_width` is given.
     seed : int
         Seed of all random draws, >= 0.
     ci_width : float, optional
-        Stop counting the points that share a dense level at the first chunk after which all their intervals
-        are narrower than this. Undecided runs may keep an interval from ever getting that narrow. By default
-        all runs are counted.
+        Width below which confidence intervals are narrow enough. The points that share a dense level are
+        counted until all their intervals are narrower. Undecided runs may prevent this. By default, all runs
+        are counted.
     method : {'ode', 'exact', 'auto'}
         How `integrate` computes the flow; 'exact' uses closed forms.
     workers : int, optional
-        Number of processes that do the work, by default one per core; 1 uses only this process.
+        Number of processes that do the work, by default one per core. With 1, only this process is used.
     executor : concurrent.futures.Executor, optional
-        Executor that does the work instead of such processes.
+        Executor that does the work instead of `workers` processes.
     directory : str or Path, optional
-        Folder in which finished chunks are kept; chunks found there are not counted again. By default nothing
-        is kept.
+        Folder in which finished chunks are kept. Chunks found there are not counted again. By default,
+        nothing is kept.
     progress : callable, optional
         Called as progress(done, total) with numbers of runs.
     **training
@@ -141,28 +144,30 @@ def success_rate(
     Returns
     -------
     Dataset
-        Every factor is a coordinate (`algorithms` is named `algorithm`), and those given as sequences are
-        dimensions. None becomes inf for n, and NaN for learning_rate and rewind_time. Attributes: `runs`,
-        `seed`, `interval`, `levels`, `imp` and `method`, and the provenance that `signflow.write` stores.
-        Variables:
+        Every factor is a coordinate, and factors given as sequences are dimensions. The coordinate of
+        `algorithms` is named `algorithm`. None becomes inf for n, and NaN for learning_rate and rewind_time.
+        Attributes: `runs`, `seed`, `interval`, `levels`, `imp` and `method`, and the provenance that
+        `signflow.write` stores. Variables:
 
-        - `decided`, `undecided`: runs with and without an outcome, which add up to all runs counted. A run
-          whose gradient descent diverges is decided: it fails.
-        - `successes`: successful runs; `trapped`: those that succeed only in the limit.
-        - `ambiguous`, `failed`: runs in which the flow has no unique continuation, and runs in which the
-          integrator gave up or descent diverged.
+        - `decided`: runs with an outcome. A run whose gradient descent diverges has failed and is decided.
+        - `undecided`: all other runs.
+        - `successes`: successful runs.
+        - `trapped`: successful runs that reach the target only in the limit.
+        - `ambiguous`: runs in which the flow has no unique continuation.
+        - `failed`: runs in which the integrator gave up or descent diverged.
         - `rate`: successes / decided; NaN, with a warning, if more than 1 % of the runs are undecided.
-        - `rate_low`, `rate_high`: the rate if all undecided runs failed, or all succeeded.
+        - `rate_low`: the rate if all undecided runs failed.
+        - `rate_high`: the rate if all undecided runs succeeded.
         - `ci_low`, `ci_high`: limits of a 95 % interval for the rate, which hold however the undecided runs
           would end. They come from `clopper_pearson` or, with `ci_width`, from `confidence_sequence`, whose
           limits hold at any stopping time.
-        - `predicted`: the rate by theory; NaN if there is no formula.
+        - `predicted`: the rate predicted by theory; NaN if there is no formula.
 
     Raises
     ------
     ValueError
         If an argument is out of range or does not fit the others, if the study does not fit in memory or
-        takes too long, or if `directory` holds anything but chunks of this study; the message is one line.
+        takes too long, or if `directory` holds anything but chunks of this study. The message is one line.
     Failure
         If a worker process dies, or a finished chunk cannot be written.
 
@@ -179,7 +184,7 @@ def success_rate(
     >>> data.predicted.values.tolist()
     [0.25, 0.5]
     """
-    # This function is over 50 lines long, but half of them are its signature.
+    # This function is over 50 lines long, but half of these lines are its signature.
     arguments = {name: value for name, value in locals().items() if name not in _NOT_SETTINGS}
     settings = StudySettings(**arguments)
     workers = cores() if workers is None else integer_in_range("workers", workers, 1, MOST_WORKERS)
@@ -189,7 +194,7 @@ def success_rate(
     counts = [GroupCounts(group, runs, ci_width) for group in groups]
     for group in groups:
         check_training(group)
-    # No chunk depends on `runs` or `ci_width`, so they are left out, and a study may be extended later.
+    # `runs` and `ci_width` are left out, because no chunk depends on them. A study can then be extended.
     config = {"groups": [asdict(group) for group in groups]}
     report = progress or (lambda done, total: None)
     chunks = sum(len(c.ranges) for c in counts)
@@ -210,7 +215,7 @@ def success_rate(
 
 
 def _dataset(settings: StudySettings, counts: list[GroupCounts]) -> "xr.Dataset":
-    """Return the counts of every point, with rates, intervals and predictions."""
+    """Return the counts at every point, with rates, intervals and predictions."""
     import xarray as xr
 
     grid = settings.grid

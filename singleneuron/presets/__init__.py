@@ -1,4 +1,4 @@
-"""Presets: one TOML file for each figure, which lists the tables that the figure is drawn from."""
+"""Load and run presets, which are TOML files that list the tables from which a figure is drawn."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Preset(BaseModel):
     Attributes
     ----------
     title : str
-        Title, one line.
+        One-line title.
     figure : {'theorem', 'study'} or None
-        What the figure drawn from the tables illustrates; None if `figures draw` draws none.
+        What the figure of these tables illustrates; None if `figures draw` draws no figure of them.
     shows : str
-        What the tables show, in a sentence or two; formulas are between backticks.
+        One or more sentences that say what the tables show, with formulas between backticks.
     parts : dict of str to Table
         The tables, by label.
     """
@@ -46,9 +46,9 @@ class Preset(BaseModel):
     parts: dict[str, Table]
 
     def with_runs(self, runs: int) -> Preset:
-        """Return the preset with `runs` runs per point of a study; if it has no study, raise ValueError."""
+        """Return the preset with `runs` runs per point of its studies, or raise ValueError if it has none."""
         if not any(isinstance(part, Study) for part in self.parts.values()):
-            raise ValueError(f"runs are for studies, but '{self.title}' has none; leave them out")
+            raise ValueError(f"runs are for studies, but '{self.title}' has none; leave out the runs")
         parts = {
             label: Study(**part.model_dump() | {"runs": runs}) if isinstance(part, Study) else part
             for label, part in self.parts.items()
@@ -62,7 +62,7 @@ def names() -> list[str]:
     Returns
     -------
     list of str
-        Their names, sorted.
+        The names of the presets, sorted.
     """
     found = (file.name for file in files(__name__).iterdir() if file.is_file())
     return sorted(name[:-5] for name in found if name.endswith(".toml") and not name.startswith("."))
@@ -84,7 +84,7 @@ def load(name: str) -> Preset:
     Raises
     ------
     ValueError
-        If there is no such preset, or its file is not valid.
+        If there is no such preset, or if its file is not valid.
     """
     if name not in names():
         unknown("a preset must be", name, names())
@@ -92,7 +92,7 @@ def load(name: str) -> Preset:
 
 
 def parse(text: str, name: str) -> Preset:
-    """Parse the TOML text of a preset; if it is invalid, raise a one-line ValueError that says why."""
+    """Parse the TOML text of a preset, or raise a one-line ValueError that says why it is not valid."""
     try:
         return Preset.model_validate(tomllib.loads(text))
     except ValidationError as error:
@@ -100,19 +100,19 @@ def parse(text: str, name: str) -> Preset:
 
 
 def chunks(name: str, label: str) -> str:
-    """Name the folder in which a running preset keeps the finished chunks of a study.
+    """Return the name of the folder in which a running preset keeps the finished chunks of a study.
 
     Parameters
     ----------
     name : str
-        The preset.
+        The name of the preset.
     label : str
-        The study's label in the preset.
+        The label of the study in the preset.
 
     Returns
     -------
     str
-        The name.
+        The name of the folder.
     """
     return f"{name}.{label}.chunks"
 
@@ -130,20 +130,20 @@ def run(
     Parameters
     ----------
     name : str
-        The preset.
+        The name of the preset.
     runs : int, optional
-        Runs per point of its studies; by default, as in the preset.
+        Number of runs per point of a study; by default, the number in the preset.
     workers : int, optional
-        Number of processes for its studies; by default, one per core.
+        Number of processes for a study; by default, one per core.
     directory : Path, optional
-        Folder in which studies keep and find their finished chunks, in subfolders named by `chunks`.
+        Folder in which studies keep and find their finished chunks, in subfolders that `chunks` names.
     progress : callable, optional
         Called as progress(done, total), both counted in thousandths of a table.
 
     Returns
     -------
     dict of str to Dataset
-        The tables, by label, each with the provenance that `signflow.write` stores.
+        The tables, by label. Each has the provenance that `signflow.write` stores.
     """
     report = progress or (lambda done, total: None)
     preset = load(name) if runs is None else load(name).with_runs(runs)

@@ -1,1 +1,1 @@
-"""Verdicts on statements: theory compared with simulation."""
+"""Verify statements: compare theory with simulation and reach verdicts."""

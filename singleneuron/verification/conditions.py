@@ -1,11 +1,11 @@
-"""Conditions on a start, such as 'a0 > -rho and w1 > 0': checked against an allowlist, never run as code.
+"""Parse conditions on a start, such as 'a0 > -rho and w1 > 0', which are never run as code.
 
-The syntax allows numbers, the names in `NAMES`, pi, the functions in `FUNCTIONS`, + - * / **, comparisons
-(including chains), `and`, `or`, `not` and parentheses.
+An allowlist defines the syntax: numbers, the names in `NAMES`, pi, the functions in `FUNCTIONS`, + - * / **,
+comparisons (including chains), `and`, `or`, `not` and parentheses.
 
-A comparison with something that is not a number, such as log(-1), is undefined: neither true nor false. So is
-its negation. These are the rules of Kleene's logic: `false and undefined` is false, and `true or undefined`
-is true.
+A comparison with an expression that has no value, such as log(-1), is undefined, that is, neither true nor
+false. The negation of an undefined condition is undefined as well. `and` and `or` follow Kleene's logic:
+`false and undefined` is false, and `true or undefined` is true.
 """
 
 import ast
@@ -26,13 +26,13 @@ from singleneuron.problem.arguments import Array
 NAMES = {
     "a0": "outer weight",
     "w1": "component of w along the target",
-    "q": "norm of the part of w orthogonal to the target",
+    "q": "norm of the component of w orthogonal to the target",
     "rho": "norm of w",
-    "kept": "norm of mask * w, the part of w on the target's coordinates",
+    "kept": "norm of mask * w, where the mask keeps the target's coordinates",
     "theta": "angle between w and the target",
-    "g_a": "distance of a0 from 0: a0^2, for Sign-In sqrt(beta_a^2 + 4 a0^2) - beta_a",
-    "g_w": "sum over i of the distances of w_i: rho^2, for Sign-In sum_i sqrt(beta_w^2 + 4 w_i^2) - beta_w",
-    "g_kept": "this sum over the target's coordinates only",
+    "g_a": "distance of a0 from 0: a0^2, or sqrt(beta_a^2 + 4 a0^2) - beta_a under Sign-In",
+    "g_w": "distance of w from 0: rho^2, or sum_i (sqrt(beta_w^2 + 4 w_i^2) - beta_w) under Sign-In",
+    "g_kept": "g_w of mask * w, where the mask keeps the target's coordinates",
     "c": "balance g_a - g_w, which the flow conserves",
     "d": "number of coordinates",
     "s_pos": "least-squares slope of the data on x > 0 (the population: 1)",
@@ -54,7 +54,7 @@ FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
     "max": (2, np.maximum),
     "flip_angle": (1, lambda t: balanced.flip_angle(np.maximum(t, 0.0))),
 }
-"""The functions that a condition may call: the number of arguments, and the implementation."""
+"""The functions that a condition may call, each with its number of arguments and its implementation."""
 
 _ARITHMETIC: dict[type, Callable[..., Any]] = {
     ast.Add: np.add,
@@ -72,9 +72,9 @@ _COMPARISONS: dict[type, Callable[..., Any]] = {
     ast.NotEq: np.not_equal,
 }
 MAX_LENGTH, MAX_NODES, LARGEST = 1000, 300, 1e300
-"""Upper limits for a condition: its number of characters, its number of syntax nodes, and any number in it.
+"""Upper limits for a condition's length in characters, its number of syntax nodes, and any number in it.
 
-These limits bound the recursion over the nodes, and keep every number finite in float64.
+These limits bound the depth of the recursion over the nodes, and keep every number finite in float64.
 """
 
 NamedValues = Mapping[str, Any]
@@ -82,23 +82,24 @@ NamedValues = Mapping[str, Any]
 _Part = tuple[type, Callable[[NamedValues], Any]]
 """The type of a subexpression, and a function that evaluates it.
 
-The function returns a number or, for bool, a pair (is true, is false), with both False where undefined.
+If the type is float, the function returns a number. If it is bool, the function returns the pair
+(is true, is false). Both are False where the subexpression is undefined.
 """
 
 
 @dataclass(frozen=True)
 class Atom:
-    """A single comparison; called with values for its names, it returns its left side minus its right side.
+    """A single comparison. Called with values for its names, it returns its left side minus its right side.
 
-    Whether the comparison is true, false or undefined can change only where the sign of this difference
-    changes, or where the difference becomes NaN.
+    The comparison can become true, false or undefined only where this difference changes its sign or becomes
+    NaN.
 
     Attributes
     ----------
     text : str
         The comparison.
     point : bool
-        Whether the comparison is == or !=, so that starts at which the difference is exactly 0 matter.
+        Whether the comparison is == or !=. If so, starts at which the difference is exactly 0 matter.
     """
 
     text: str
@@ -113,16 +114,16 @@ class Atom:
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition on a start; called with values for its names, it returns whether it is true for each start.
+    """A condition on starts. Called with values for its names, it returns for which starts it is true.
 
     Attributes
     ----------
     text : str
-        The condition as given.
+        The condition as written.
     names : frozenset[str]
         The names from `NAMES` that the condition uses.
     atoms : tuple[Atom, ...]
-        The comparisons in it; a chain such as 0 < q < 1 counts as two.
+        The comparisons in the condition. A chain such as 0 < q < 1 counts as two.
     """
 
     text: str
@@ -131,11 +132,11 @@ class Condition:
     _evaluate: Callable[[NamedValues], Any]
 
     def __call__(self, values: NamedValues) -> NDArray[np.bool_]:
-        """Return whether the condition is true for each start, (B,)."""
+        """Return for which starts the condition is true, (B,)."""
         return self._truth(values)[0]
 
     def undefined(self, values: NamedValues) -> NDArray[np.bool_]:
-        """Return whether the condition is neither true nor false for each start, (B,)."""
+        """Return for which starts the condition is neither true nor false, (B,)."""
         true, false = self._truth(values)
         return ~(true | false)
 
@@ -166,7 +167,7 @@ def parse(text: str) -> Condition:
     Raises
     ------
     ValueError
-        If `text` is not a condition, or contains a number that is not finite; the message is one line.
+        If `text` is not a condition, or contains a number that is not finite. The message is one line.
     """
     if len(text) > MAX_LENGTH:
         raise ValueError(f"a condition must have <= {MAX_LENGTH} characters, got {len(text)}; shorten it")
@@ -202,8 +203,8 @@ def _atoms(node: ast.Compare) -> list[Atom]:
 
 
 def _build(node: ast.expr) -> _Part:
-    """Return the type and the evaluator of a node; raise ValueError for any other syntax."""
-    # This function is long: kept in one piece, this allowlist shows at a glance what a condition may contain.
+    """Return the type and the evaluator of a node, or raise ValueError if its syntax is not allowed."""
+    # This function is long because an allowlist in one piece shows at a glance what a condition may contain.
     match node:
         case ast.Constant(value=bool() as truth):
             return bool, lambda values: (truth, not truth)
@@ -261,7 +262,7 @@ def _build(node: ast.expr) -> _Part:
 
 
 def _check_constants(body: ast.expr) -> None:
-    """Raise ValueError for numbers above `LARGEST`, constants that are not finite, and division by 0."""
+    """Raise ValueError for a number above `LARGEST`, a constant that is not finite, or a division by 0."""
     for node in ast.walk(body):
         if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and node.value > LARGEST:
             raise ValueError(f"numbers in a condition must be at most {LARGEST:g}, but one is larger")
@@ -281,7 +282,7 @@ def _constant(node: ast.expr, otherwise: float) -> float:
 
 
 def _apply(function: Callable[..., Any], kind: type, *nodes: ast.expr) -> Callable[[NamedValues], Any]:
-    """Return an evaluator that applies `function` to nodes, which must all have the type `kind`."""
+    """Return an evaluator that applies `function` to the values of nodes, which must have type `kind`."""
     parts = [_build(node) for node in nodes]
     for node, (given, _) in zip(nodes, parts, strict=True):
         if given is not kind:

@@ -1,4 +1,4 @@
-"""Turn counted runs and comparisons of laws into evidence; confirm counterexamples with a second solver."""
+"""Turn counted runs and compared laws into evidence, and confirm counterexamples with a second solver."""
 
 import numpy as np
 
@@ -13,13 +13,13 @@ from singleneuron.verification.runs.tally import Tally
 from singleneuron.verification.statements import Setting
 
 LEVEL = 0.9999
-"""Confidence level of the intervals that must contain a stated rate."""
+"""Confidence level of the intervals for rates and for probabilities of a counterexample."""
 CONFIRMING = 5
-"""Maximum number of counterexamples per claim that the independent solver repeats until it confirms one."""
+"""Maximum number of counterexamples to repeat per claim until the independent solver confirms one."""
 
 
 def counted(setting: Setting, tally: Tally) -> Count:
-    """Turn a tally into evidence."""
+    """Turn the tally of a claim into evidence."""
     claim = tally.claim
     drawn = tally.drawn_decided + tally.drawn_open
     found = Count(
@@ -68,7 +68,7 @@ def counted_law(law: Law) -> Count:
 
 
 def judge(setting: Setting, tally: Tally) -> tuple[list[WrongOutcome | WrongRate], list[str]]:
-    """Return the counterexamples that the independent solver confirms, and the remaining doubts in words."""
+    """Return what refutes a claim according to the independent solver, and the remaining doubts in words."""
     refuting: list[WrongOutcome | WrongRate] = []
     doubts: list[str] = []
     number = tally.counterexamples + tally.in_limit
@@ -105,7 +105,7 @@ def _wrong_outcome(setting: Setting, tally: Tally) -> WrongOutcome | None:
 
 
 def _wrong_rate(setting: Setting, tally: Tally) -> WrongRate | str:
-    """Return evidence against a rate outside its interval, or a doubt if repeated runs end differently."""
+    """Return evidence that the stated rate is wrong, or a doubt in words if repeated runs end differently."""
     again = [
         (repeat(setting, tally.claim, batch)[0], float(status in SUCCESS))
         for batch, status in tally.sample[:REPEATED]
@@ -131,16 +131,20 @@ def _rate_interval(tally: Tally) -> Interval:
 
 
 def _bounds(counted: int, undecided: int, trials: int) -> Interval:
-    """Compute a confidence interval for a probability; undecided runs count only towards the upper end."""
+    """Compute a confidence interval for the probability of an outcome that was `counted` in `trials`.
+
+    The lower end assumes that no undecided run would have this outcome, the upper end that all would.
+    """
     low, _ = clopper_pearson(counted, trials, LEVEL)
     _, high = clopper_pearson(counted + undecided, trials, LEVEL)
     return float(low), float(high)
 
 
 def _start(setting: Setting, batch: Batch, found: bool = True) -> Values:
-    """Return a start as values by name, as a counterexample lists it.
+    """Return the values by name that describe a start in a list of counterexamples.
 
-    These are the values that a condition may use, w if the start is a full state, and the seed of samples.
+    They are the values that a condition may use, `w` if the start is a full state, and `data_seed` if the run
+    trains on its own samples.
     """
     values: Values = {name: float(v[0]) for name, v in values_of(setting, batch, float(found)).items()}
     if isinstance(batch.starts, State):

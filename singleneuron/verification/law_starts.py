@@ -1,4 +1,4 @@
-"""The number of starts from which a law is compared with integration."""
+"""Choose the number of starts from which a law is compared with integration."""
 
 from singleneuron.verification.laws import Comparing, balanced_flows, limit_states, line_flows
 from singleneuron.verification.sign_in_laws import balances, line_limits, plane_limits
@@ -15,11 +15,11 @@ COST: dict[Comparing, int] = {
     balances: 500,
     plane_limits: 2_000,
 }
-"""Time per start of each comparison, relative to a start of a sweep; 1 for comparisons not listed."""
+"""Cost of a comparison per start, in units of the cost of a run in a sweep. If not listed, the cost is 1."""
 LEAST = 100
 """Minimum number of starts for a comparison, unless the sweep itself has fewer."""
 
 
 def starts(comparison: Comparing, runs: int) -> int:
-    """Return the number of starts for a comparison whose statement has a sweep of `runs` starts."""
+    """Return the number of starts for a comparison if its statement is tested with `runs` starts."""
     return max(runs // COST.get(comparison, 1), min(runs, LEAST))

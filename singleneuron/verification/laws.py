@@ -1,7 +1,7 @@
-"""Compare laws with integration: check the values that formulas give for random starts against the ODE.
+"""Compare the values that formulas give for random starts with integration of the flow.
 
-Each comparison takes a number of starts and a seed. It reports the largest error, in units of the
-integrator's tolerance or, for a law to leading order, of the size of the terms that the law neglects.
+Each comparison takes a number of starts and a seed, and reports the largest error. The unit of the error is
+the integrator's tolerance. For a law that holds to leading order, it is the size of the neglected terms.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,15 +27,15 @@ RTOL = 1e-8
 LIMIT = 100.0
 """Largest error allowed for a law, in tolerances.
 
-Local errors of one tolerance per step add up to tens of tolerances on these flows; the error of a wrong law
+On these flows, local errors of one tolerance per step add up to tens of tolerances. The error of a wrong law
 is about 1e5 tolerances.
 """
 ODE: dict[str, Any] = {
     "rtol": RTOL, "atol": RTOL, "limit": False, "t_certain": np.inf, "tolerance": TOLERANCE
 }  # fmt: skip
-"""Options of the flows: run to the given times, and do not stop early when the limit is certain."""
+"""Options with which a flow runs to the given times instead of stopping as soon as its limit is certain."""
 Comparing = Callable[[int, int], Law]
-"""A function that compares a law with integration, given a number of starts and a seed."""
+"""A function that takes a number of starts and a seed, and compares a law with integration."""
 
 
 def compare(
@@ -49,20 +49,22 @@ def compare(
     limit: float = LIMIT,
     unit_name: str = "tolerances",
 ) -> Law:
-    """Compare the values that a law states for B starts with the integrated values.
+    """Compare the values that a law states for B starts with values found by integration.
 
     Parameters
     ----------
     law : str
         Name of the law.
-    stated, integrated : ndarray, shape (..., B)
-        Values according to the law and to the integration.
+    stated : ndarray, shape (..., B)
+        Values that the law states.
+    integrated : ndarray, shape (..., B)
+        Values found by integration.
     starts : Mapping[str, Array]
-        Coordinates (B,) of the starts by name, as listed in a counterexample.
+        Coordinates (B,) of the starts by name, as a counterexample lists them.
     again : Callable[[int], Array]
-        Maps the index of a start to its values (...) from the independent solver.
+        Function that maps the index of a start to the values (...) found by the independent solver.
     unit : ndarray, shape (..., B), or None
-        The difference that counts as an error of 1; None: RTOL (1 + |stated|).
+        The difference that counts as an error of 1. If None, RTOL (1 + |stated|).
     limit : float
         The largest error that does not contradict the law.
     unit_name : str
@@ -71,8 +73,8 @@ def compare(
     Returns
     -------
     Law
-        The largest error, and the start at which it occurs; if the error exceeds `limit`, also whether the
-        independent solver confirms this.
+        The largest error, and the start at which it occurs. If the error exceeds `limit`, `confirmed` tells
+        whether the error found with the independent solver also exceeds `limit`.
     """
 
     def error(stated: Array, found: Array, unit: Array | None) -> Array:
@@ -95,9 +97,9 @@ def compare(
 
 
 def line_flows(starts: int, seed: int) -> Law:
-    """Compare the closed form in one coordinate with the flow, at any balance and at six times.
+    """Compare the closed form of the flow in one coordinate with integration, at any balance.
 
-    Each statistic of the data has the population's value with probability 1/2, otherwise a random value.
+    Each statistic of the data has the population's value with probability 1/2, and a random value otherwise.
     """
     size, rng = starts, generator(seed)
     a, w = rng.standard_normal((2, size))
@@ -124,7 +126,7 @@ def line_flows(starts: int, seed: int) -> Law:
 
 
 def balanced_flows(starts: int, seed: int) -> Law:
-    """Compare (a, p, q) from the closed form with balanced population flows, for d = 2, 10 and 1000."""
+    """Compare the closed form of balanced population flows with integration, for d = 2, 10 and 1000."""
     times = np.array([0.2, 0.5, 1.0, 2.5, 5.0])
     first = _mixed_balanced(starts, seed)
     path = integrate(Population(2), first, t_eval=times, rtol=RTOL, method="ode").state
@@ -141,7 +143,7 @@ def balanced_flows(starts: int, seed: int) -> Law:
 
 
 def angle_curve(starts: int, seed: int) -> Law:
-    """Compare the universal angle curve T(theta(t)) = T(theta(0)) + sign(a) t with balanced flows."""
+    """Compare the universal angle curve T(theta(t)) = T(theta(0)) + sign(a) t with integration."""
     times = np.array([1.0, 5.0])
     first = _mixed_balanced(starts, seed)
     stated, integrated = np.empty((2, 2, starts))
@@ -161,7 +163,10 @@ def angle_curve(starts: int, seed: int) -> Law:
 
 
 def limit_states(starts: int, seed: int) -> Law:
-    """Compare the limit a^2 = (c + sqrt(c^2 + 4))/2, a rho = 1, theta = 0 with population flows for any c."""
+    """Compare the limit of population flows from a > 0 with integration, at any balance c.
+
+    At the limit, theta = 0, a rho = 1 and a^2 = (c + sqrt(c^2 + 4))/2.
+    """
     size, rng = starts, generator(seed)
     a, rho, theta = rng.uniform(0.5, 2, size), rng.uniform(0.7, 1.5, size), rng.uniform(0.1, 2.0, size)
     first = Reduced(a, rho * np.cos(theta), rho * np.sin(theta))
@@ -179,7 +184,7 @@ def limit_states(starts: int, seed: int) -> Law:
 
 
 def _mixed_balanced(size: int, seed: int) -> Reduced:
-    """Draw balanced starts, alternating between d = 2, 10 and 1000."""
+    """Draw balanced starts, with d = 2, 10 and 1000 in turn."""
     parts = [balanced_starts(d, size, seed + i, reduced=True) for i, d in enumerate((2, 10, 1000))]
     which = np.arange(size) % 3
     a, p, q = (np.choose(which, [getattr(part, name) for part in parts]) for name in ("a", "p", "q"))
@@ -187,5 +192,5 @@ def _mixed_balanced(size: int, seed: int) -> Reduced:
 
 
 def start_values(starts: Reduced) -> dict[str, Array]:
-    """Return the coordinates of starts by name, as listed in a counterexample."""
+    """Return the coordinates of the starts by name, as a counterexample lists them."""
     return {"a0": starts.a, "w1": starts.p, "q": starts.q}

@@ -1,6 +1,6 @@
-"""An independent solver for single runs: scipy's LSODA on the gradient in (a, w), in plain Python.
+"""Solve single runs independently of the kernels, by applying scipy's LSODA to the gradient in (a, w).
 
-On samples in d > 1, where the gradient jumps, it uses gradient descent with small steps instead.
+On samples in d > 1, where the gradient jumps, gradient descent with small steps is used instead.
 
 This solver shares no stepping, coordinates or events with the kernels, and is a thousand times slower. It
 therefore repeats only the few runs that would refute a statement.
@@ -22,29 +22,33 @@ from singleneuron.problem.status import line_status, success
 
 RTOL, ATOL = 1e-10, 1e-12
 T_END = 1e4
-"""Time up to which runs are integrated; theory then gives the limit from the state at this time."""
+"""Final time of the integration. Theory determines the limit from the state at this time."""
 SHARE, LEAD, DENSE_TIMES = 0.05, 0.02, (100.0, 1000.0)
 """Settings of gradient descent on samples.
 
-`SHARE` is the step size times the curvature. In `train_dense`, `LEAD` is the fraction by which the largest
-|w_i| must exceed the others, and `DENSE_TIMES` are the training times to try.
+`SHARE`: step size times curvature.
+`LEAD`: in `train_dense`, the lead of the largest |w_i| over all others, as a fraction of its size.
+`DENSE_TIMES`: in `train_dense`, the training times to try.
 """
 TIP = 1e-9
-"""|w| below which the direction of w is unreliable for a neuron with a < 0."""
+"""Value of |w| below which the direction of w is unreliable if a < 0."""
 VANISHED = 1e-4
-"""|w| at which a balanced flow towards w = 0 is stopped."""
+"""Value of |w| at which a balanced flow towards w = 0 is stopped."""
 
 _Event = Callable[[float, Array], float]
 
 
 def solve_ode(field: Callable[[float, Array], Any], y: Any, t_end: float, *events: _Event) -> Any:
-    """Solve with scipy up to t_end or the first event; the final state is NaN if the solver gives up."""
+    """Integrate `field` from the state `y` until `t_end` or the first event.
+
+    Returns the result of `solve_ivp`. Its final state is NaN if the solver gives up.
+    """
     from scipy.integrate import solve_ivp
 
     for event in events:
         event.terminal = True  # type: ignore[attr-defined]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # `success` also reports that LSODA gave up
+        warnings.simplefilter("ignore")  # if LSODA gives up, `path.success` shows it as well
         path = solve_ivp(field, (0.0, t_end), y, "LSODA", events=events or None, rtol=RTOL, atol=ATOL)
     if not path.success:
         path.y[:, -1] = math.nan
@@ -58,7 +62,7 @@ def _plane_field(t: float, y: Array) -> Array:
 
 
 def _alive(t: float, y: Array) -> float:
-    """Evaluate the event function that falls to 0 when a neuron with a < 0 has almost vanished."""
+    """Return the value of the event function that falls to 0 when a neuron with a < 0 almost vanishes."""
     return math.hypot(y[1], y[2]) - TIP if y[0] < 0 else 1.0
 
 
@@ -68,15 +72,15 @@ def solve_plane(a: float, p: float, q: float, t_end: float) -> tuple[float, floa
     Parameters
     ----------
     a, p, q : float
-        Outer weight, w.v and |w_perp| of the start.
+        The start, with p = w.v and q = |w_perp|.
     t_end : float
         The final time.
 
     Returns
     -------
     tuple[float, float, float]
-        (a, p, q) at t_end, or at the earlier time at which the neuron has almost vanished; NaN if the solver
-        gives up.
+        (a, p, q) at t_end or, if that is earlier, when a neuron with a < 0 has almost vanished. NaN if the
+        solver gives up.
     """
     if t_end == 0:
         return a, p, q
@@ -87,20 +91,20 @@ def solve_plane(a: float, p: float, q: float, t_end: float) -> tuple[float, floa
 def plane_outcome(a: float, p: float, q: float, c: float) -> float:
     """Decide whether the population flow in d > 1 reaches the target in the limit.
 
-    By theory, the state at T_END determines the limit. If a > 0, the limit is the target. If a < 0, the flow
-    will still cross a = 0 if c < 0, but never if c >= 0.
+    By theory, the state at T_END and the balance c determine the limit. If a > 0 at T_END, the limit is the
+    target. Otherwise the flow crosses a = 0 later if c < 0, and never if c >= 0.
 
     Parameters
     ----------
     a, p, q : float
-        Outer weight, w.v and |w_perp| of the start.
+        The start, with p = w.v and q = |w_perp|.
     c : float
         Balance of the start.
 
     Returns
     -------
     float
-        1 if it does, 0 if not, NaN if the solver gives up or if its errors make the outcome unreliable.
+        1 if the flow reaches the target, 0 if not. NaN if the solver gives up or is not accurate enough.
 
     References
     ----------
@@ -116,7 +120,7 @@ def plane_outcome(a: float, p: float, q: float, c: float) -> float:
 
 
 def turning_time(a: float, p: float, q: float, t_end: float) -> float:
-    """Return the time at which w.v becomes positive along the population flow; inf if not by t_end."""
+    """Return the time at which w.v reaches 0 along the population flow, or inf if it does not by `t_end`."""
     times = solve_ode(_plane_field, (a, p, q), t_end, lambda t, y: float(y[1])).t_events[0]
     return float(times[0]) if times.size else math.inf
 
@@ -126,7 +130,7 @@ def solve_line(
 ) -> tuple[float, float]:
     """Integrate the flow in one coordinate.
 
-    Each side of w = 0 is integrated separately; on reaching w = 0, the flow crosses it or stops.
+    Each side of w = 0 is integrated separately. When the flow reaches w = 0, it either crosses or stops.
 
     Parameters
     ----------
@@ -137,13 +141,13 @@ def solve_line(
     t_end : float
         The final time.
     balanced : bool
-        Whether to stop the flow at |w| = VANISHED. A balanced flow towards w = 0 never reaches it, but close
-        to w = 0 rounding errors would drive the flow away again.
+        Whether to stop the flow at |w| = VANISHED. A balanced flow that tends to w = 0 never gets there, but
+        close to 0 rounding errors would drive it away again.
 
     Returns
     -------
     tuple[float, float]
-        (a, w) at t_end; NaN if the solver gives up.
+        (a, w) at t_end or, if that is earlier, when the flow stops. NaN if the solver gives up.
     """
     t = 0.0
     while w != 0 and t < t_end:
@@ -168,9 +172,11 @@ def solve_line(
 
 
 def across_zero(a: float, side: float, data: Line) -> float:
-    """Return w just after the flow in one coordinate has reached 0 from a side, w = 0+ (1) or w = 0- (-1).
+    """Return w just after the flow in one coordinate has reached w = 0 from the given `side`.
 
-    The flow crosses if the fields on both sides of w = 0 push w in the same direction; otherwise w stays 0.
+    `side` is 1 if the flow came from w > 0, and -1 if it came from w < 0. If the fields on both sides push w
+    in the same direction, the flow crosses, and w is the smallest normal float with the new sign. Otherwise w
+    stays 0.
     """
     pushes = a * data.c_pos * data.s_pos, a * data.c_neg * data.s_neg
     return -side * float(np.finfo(float).tiny) if pushes[0] * pushes[1] > 0 else 0.0
@@ -179,7 +185,8 @@ def across_zero(a: float, side: float, data: Line) -> float:
 def line_outcome(a: float, w: float, data: Line, *, balanced: bool = False) -> float:
     """Decide whether the flow in one coordinate converges to a w = s_pos with w > 0.
 
-    By theory, the state at T_END and the balance of the start determine the limit, which `line_status` gives.
+    By theory, the state at T_END and the balance of the start determine the outcome, which follows from
+    `line_status`.
 
     Parameters
     ----------
@@ -193,7 +200,7 @@ def line_outcome(a: float, w: float, data: Line, *, balanced: bool = False) -> f
     Returns
     -------
     float
-        1 if it does, 0 if not, NaN if the solver gives up or the limit is undecided.
+        1 if the flow converges there, 0 if not, NaN if the solver gives up or the limit is undecided.
     """
     c = 0.0 if balanced else (abs(a) - abs(w)) * (abs(a) + abs(w))
     a, w = solve_line(a, w, data, T_END, balanced=balanced)
@@ -224,11 +231,11 @@ def descend(
     w : ndarray, shape (d,)
         Inner weights of the start.
     t_end : float
-        The final time, which is the sum of all steps.
+        The final time, which is the sum of all step sizes.
     share : float
         Step size times curvature.
     weights : Parameterization
-        Plain weights, or Sign-In, whose steps are those of gradient descent in its metric.
+        Plain weights or Sign-In. Under Sign-In, each step follows the gradient in Sign-In's metric.
 
     Returns
     -------
@@ -259,8 +266,8 @@ def train_dense(
 ) -> tuple[float, Array]:
     """Train on samples in d > 1 until it is certain which |w_i| is the largest.
 
-    It counts as certain if the same |w_i| exceeds all others by the fraction `LEAD` at the end of training,
-    halfway through, and at the end of a run with half the step size.
+    This counts as certain if the same |w_i| is ahead of all others by the fraction `LEAD` at the end of
+    training, halfway through training, and at the end of a run with half the step size.
 
     Parameters
     ----------
@@ -276,7 +283,7 @@ def train_dense(
     Returns
     -------
     tuple[float, Array]
-        a and w (d,) after training; NaN and the initial w if the largest |w_i| never becomes certain.
+        a and w (d,) after training, or NaN and the initial w if the largest |w_i| never becomes certain.
     """
     for t_end in DENSE_TIMES:
         ends = [descend(problem, a, w, time, share, weights) for time, share in

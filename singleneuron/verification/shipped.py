@@ -14,7 +14,7 @@ def shipped() -> tuple[Statement, ...]:
     Returns
     -------
     tuple[Statement, ...]
-        The theorems of the paper, and statements beyond it, whose texts begin with 'Beyond'.
+        The theorems of the paper, and statements that go beyond it, whose texts begin with 'Beyond'.
 
     References
     ----------
@@ -42,7 +42,7 @@ NESTED = ("The one-coordinate region is never left", "IMP within WR within LRR")
 
 
 def _theorems() -> tuple[Statement, ...]:
-    # This function is long: statements are data, and similar ones are easiest to read side by side.
+    # This function is long because statements are data, and are easiest to compare side by side.
     wide = [Setting(d=d) for d in (2, 10, 1000)]
     dense = Claim(algorithm="lrr", success="a0 > 0", rate=0.5)
     last = Claim(algorithm="imp", success="a0 > 0 and w1 > 0", rate=0.25)

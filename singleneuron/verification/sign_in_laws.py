@@ -1,4 +1,4 @@
-"""Laws of Sign-In, compared with integration: the conserved balance, and the limit of successful flows."""
+"""Compare two laws of Sign-In with integration: the conserved balance, and the limit of successful flows."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +19,16 @@ PRODUCTS = (
     Parameterization("sign-in", beta_a=0.5, beta_w=2.0),
     Parameterization("sign-in", beta_a=3.0, beta_w=0.5),
 )
-"""Sign-In with equal betas, and with either beta the larger one."""
+"""Sign-In with equal betas, with beta_a < beta_w, and with beta_a > beta_w."""
 LATE = 400.0
-"""By this time, flows from a > 0 have reached their limit to within a small fraction of the tolerance."""
+"""Time by which flows from a > 0 have reached their limit, to within a small fraction of the tolerance."""
 
 
 def balances(starts: int, seed: int) -> Law:
-    """Compare the balance S(a) - sum_i S(w_i) at four times with that of the start, in d = 3.
+    """Compare the balance at the start with its value at four later times, in d = 3.
 
-    The balances are negative, since for other balances the integrator itself relies on this law.
+    The law states that the flow conserves the balance g(a, beta_a) - sum_i g(w_i, beta_w), where g is
+    `distance`. All starts have a negative balance, since otherwise the integrator itself relies on this law.
     """
     times, rng = np.array([0.5, 1.0, 2.0, 5.0]), generator(seed)
     w, kind = rng.standard_normal((starts, 3)), np.arange(starts) % len(PRODUCTS)
@@ -54,15 +55,15 @@ def balances(starts: int, seed: int) -> Law:
 
 
 def line_limits(starts: int, seed: int) -> Law:
-    """Compare the limit a w = 1 of successes in one coordinate, at any balance, with flows at t = 400."""
+    """Compare the limit of successful flows in one coordinate, where a w = 1, with flows at t = 400."""
     rng = generator(seed)
     return _limits(rng.uniform(0, 2, starts), rng.uniform(0.5, 1.5, (starts, 1)))
 
 
 def plane_limits(starts: int, seed: int) -> Law:
-    """Compare the limit a rho = 1, w = rho v of successes in d = 3, at any balance, with flows at t = 400.
+    """Compare the limit of successful flows in d = 3, where w = v/a, with flows at t = 400.
 
-    The starts have 0.7 < a < 2, 0.7 < |w| < 1.2, and an angle to the target below 2.
+    The starts have 0.7 < a < 2, 0.7 < |w| < 1.2, and an angle between 0.1 and 2 to the target v.
     """
     rng = generator(seed)
     theta, rho, turn = rng.uniform(0.1, 2.0, starts), rng.uniform(0.7, 1.2, starts), rng.uniform(0, 7, starts)
@@ -71,7 +72,7 @@ def plane_limits(starts: int, seed: int) -> Law:
 
 
 def _limits(a: Array, w: Array) -> Law:
-    """Compare the limit that the balance gives with flows from (a, w), for each pair of betas in turn."""
+    """Compare the limits that follow from the balance with flows from (a, w), using `PRODUCTS` in turn."""
     size, d = w.shape
     kind = np.arange(size) % len(PRODUCTS)
     stated, integrated = np.zeros((2, 1 + d, size))
@@ -97,7 +98,7 @@ def _limits(a: Array, w: Array) -> Law:
 
 
 def _values(a: Array, w: Array, kind: NDArray[np.intp]) -> dict[str, Array]:
-    """Return the coordinates of starts by name, as listed in a counterexample."""
+    """Return the coordinates and the betas of the starts by name, as a counterexample lists them."""
     betas = np.array([[product.beta_a, product.beta_w] for product in PRODUCTS])[kind]
     named = {f"w{i + 1}": w[:, i] for i in range(w.shape[1])}
     return {"a0": a} | named | {"beta_a": betas[:, 0], "beta_w": betas[:, 1]}

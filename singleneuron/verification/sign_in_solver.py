@@ -1,7 +1,8 @@
-"""The independent solver for Sign-In: LSODA on the factors m and u of every weight, from the loss alone.
+"""Solve single runs under Sign-In independently, by applying LSODA to the factors m and u of every weight.
 
-It uses neither the metric, nor the conservation law, nor the coordinates of the kernels. As in
-`reference_solver`, theory gives the limit from the state at the end of the integration.
+The integration follows the gradient of the loss in (m, u). It uses neither the metric nor the conservation
+law nor the coordinates of the kernels. As in `reference_solver`, theory determines the limit from the state
+at the end of the integration.
 """
 
 import math
@@ -19,7 +20,10 @@ from singleneuron.verification.reference_solver import T_END, TIP, VANISHED, acr
 
 
 def factors(weights: Array, product: Parameterization) -> Array:
-    """Return m > 0 and u, each (1 + d,), with m u = (a, w) and m^2 - u^2 = beta_a for a, beta_w for w."""
+    """Return the factors m > 0 and u of the weights (a, w), concatenated, (2 + 2 d,).
+
+    Each weight equals m u. The difference m^2 - u^2 is beta_a for a, and beta_w for each w_i.
+    """
     beta = np.where(np.arange(weights.size) == 0, product.beta_a, product.beta_w)
     m = np.sqrt((beta + np.sqrt(beta**2 + 4 * weights**2)) / 2)
     return np.concatenate([m, weights / m])
@@ -32,9 +36,10 @@ def _follow(
     product: Parameterization,
     left: Callable[[Array], float],
 ) -> tuple[Array, float, bool]:
-    """Integrate (m, u) from (a, w) until t_end, or until `left`, a function of (a, w), has fallen to 0.
+    """Integrate the factors of `weights` until `t_end`, or until the function `left` falls to 0.
 
-    `slope` is the gradient of the loss in (a, w). Returns (a, w), the time, and whether `left` reached 0.
+    `slope` and `left` are functions of the weights (a, w), and `slope` is the gradient of the loss. Returns
+    the weights at the end, the time of the end, and whether `left` reached 0.
     """
 
     def weights_of(y: Array) -> Array:
@@ -75,8 +80,8 @@ def solve_products(
     Returns
     -------
     tuple[float, Array]
-        a and w (d,) at t_end, or at the earlier time at which a neuron with a < 0 has almost vanished; NaN if
-        the solver gives up.
+        a and w (d,) at t_end or, if that is earlier, when a neuron with a < 0 has almost vanished. NaN if the
+        solver gives up.
     """
     if t_end == 0:
         return a, w
@@ -95,8 +100,8 @@ def solve_products(
 def products_outcome(problem: Population, a: float, w: Array, product: Parameterization) -> float:
     """Decide whether the population flow under Sign-In in d > 1 reaches the target in the limit.
 
-    By theory, the state at T_END determines the limit. If a > 0, the limit is the target. If a < 0, the flow
-    will still cross a = 0 if its balance is < 0, but never if it is >= 0.
+    By theory, the state at T_END and the balance of the start determine the limit. If a > 0 at T_END, the
+    limit is the target. Otherwise the flow crosses a = 0 later if the balance is negative, and never if not.
 
     Parameters
     ----------
@@ -112,11 +117,12 @@ def products_outcome(problem: Population, a: float, w: Array, product: Parameter
     Returns
     -------
     float
-        1 if it does, 0 if not, NaN if the solver gives up or if its errors make the outcome unreliable.
+        1 if the flow reaches the target, 0 if not. NaN if the solver gives up or is not accurate enough.
 
     References
     ----------
-    The derivations "Sign-In: from a < 0 in d > 1" and "... from a > 0 ..." in `singleneuron.theory`.
+    The derivations "Sign-In: from a < 0 in d > 1" and "Sign-In: from a > 0 in d > 1" in
+    `singleneuron.theory`.
     """
     c = float(product.balance(State(np.array([a]), w[None]))[0])
     end, w_end = solve_products(problem, a, w, T_END, product)
@@ -133,7 +139,7 @@ def solve_product_line(
 ) -> tuple[float, float]:
     """Integrate the flow under Sign-In in one coordinate.
 
-    Each side of w = 0 is integrated separately; on reaching w = 0, the flow crosses it or stops.
+    Each side of w = 0 is integrated separately. When the flow reaches w = 0, it either crosses or stops.
 
     Parameters
     ----------
@@ -146,12 +152,12 @@ def solve_product_line(
     product : Parameterization
         Sign-In and its betas.
     floor : float
-        |w| at which the flow is stopped, for flows towards w = 0 that never reach it.
+        Value of |w| at which to stop a flow that tends to w = 0 without ever reaching it.
 
     Returns
     -------
     tuple[float, float]
-        (a, w) at t_end; NaN if the solver gives up.
+        (a, w) at t_end or, if that is earlier, when the flow stops. NaN if the solver gives up.
     """
     t = 0.0
     while w != 0 and t < t_end:
@@ -175,7 +181,8 @@ def solve_product_line(
 def product_line_outcome(a: float, w: float, data: Line, product: Parameterization) -> float:
     """Decide whether the flow under Sign-In in one coordinate converges to a w = s_pos with w > 0.
 
-    By theory, the state at T_END and the balance of the start determine the limit, which `line_status` gives.
+    By theory, the state at T_END and the balance of the start determine the outcome, which follows from
+    `line_status`.
 
     Parameters
     ----------
@@ -189,10 +196,10 @@ def product_line_outcome(a: float, w: float, data: Line, product: Parameterizati
     Returns
     -------
     float
-        1 if it does, 0 if not, NaN if the solver gives up or the limit is undecided.
+        1 if the flow converges there, 0 if not, NaN if the solver gives up or the limit is undecided.
     """
     c = product.balance(State(np.array([a]), np.array([[w]])))
-    even = c[0] == 0  # a and w tend to 0 together, where rounding errors would drive the flow away again
+    even = c[0] == 0  # if a and w tend to 0 together, rounding errors would drive the flow away from 0 again
     a, w = solve_product_line(a, w, data, T_END, product, floor=VANISHED if even else 0.0)
     if even and w <= VANISHED:
         return 0.0

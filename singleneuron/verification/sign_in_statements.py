@@ -1,4 +1,4 @@
-"""The shipped statements about Sign-In; all of them go beyond the papers."""
+"""The shipped statements about Sign-In, all of which go beyond the papers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from singleneuron.verification import sign_in_laws
 from singleneuron.verification.statements import Claim, Experiment, Setting, Statement
 
 PRODUCTS = ("Sign-In: products and their metric", "Sign-In: conservation law", "Sign-In: distances from 0")
-"""Derivations that every statement rests on."""
+"""Derivations that every statement about Sign-In rests on."""
 IN_LINE = (
     "Gradient flow in one coordinate",
     "Statistics of the population in one coordinate",
@@ -16,7 +16,7 @@ IN_LINE = (
     "Sign-In: the axes of one coordinate",
     "Sign-In: success in one coordinate",
 )
-"""Derivations of the region in one coordinate."""
+"""Derivations of the region of success in one coordinate."""
 IN_SPACE = (
     "Population loss",
     "Angle kernel",
@@ -26,7 +26,7 @@ IN_SPACE = (
     "Sign-In: from a < 0 in d > 1",
     "Sign-In: from a > 0 in d > 1",
 )
-"""Derivations of the region in d > 1."""
+"""Derivations of the region of success in d > 1."""
 LINE = "w1 > 0 and (a0 >= 0 or g_a < g_kept)"
 DENSE = "a0 >= 0 or g_a < g_w"
 
@@ -41,8 +41,8 @@ def sign_in_statements() -> tuple[Statement, ...]:
 
     References
     ----------
-    Gadhikar, Jacobs, Zhou & Burkholz, NeurIPS 2025. The statements make its claims about one coordinate
-    precise.
+    Gadhikar, Jacobs, Zhou & Burkholz, NeurIPS 2025. The statements make the paper's claims about one
+    coordinate precise.
     """
     return (_line(), _no_beta(), _space(), _equal_betas(), _table())
 
@@ -53,7 +53,7 @@ def _sign_in(d: int, beta_a: float = 1.0, beta_w: float = 1.0, **more: object) -
 
 
 def _claim(setting: Setting, algorithm: str, success: str, imp: str = "keep") -> Claim:
-    """Return a claim about a region, with the rate that theory gives for it."""
+    """Return a claim that states the region `success` and the success rate that theory gives."""
     rate = sign_in_rate(
         setting.d, algorithm, setting.weights,
         init=setting.init, scale=setting.scale, targets=setting.targets, imp=imp,
@@ -127,7 +127,7 @@ def _space() -> Statement:
 
 def _equal_betas() -> Statement:
     always = Claim(algorithm="lrr", success="True", rate=1.0)
-    # Near an axis the balance is almost 0, and the flow takes longer than any integration.
+    # Near an axis the balance is almost 0. The flow then takes too long to be integrated to its limit.
     plane = _sign_in(2, given="abs(w1) > 0.3 and q > 0.3")
     return Statement(
         "sign-in-equal-betas",

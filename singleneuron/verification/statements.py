@@ -1,4 +1,4 @@
-"""Statements to verify: claims about runs in a setting, either shipped or read from a user's TOML file."""
+"""Define the statements to verify, and read a user's own statement from a TOML file."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ from singleneuron.verification import conditions, laws, sign_in_laws
 from singleneuron.verification.laws import Comparing
 
 MAX_BYTES = 65_536
-"""Largest size of a user's file, in bytes."""
+"""Maximum size of a user's file, in bytes."""
 MOST_NUMBERS = 10**7
-"""Largest product n d for samples in d > 1; each run draws about n d numbers."""
+"""Maximum value of n d for samples in d > 1, since each run draws about n d numbers."""
 
 
 class Setting(BaseModel):
-    """The runs that a claim is about: the problem, and the distribution of the starts.
+    """The problem and the distribution of the starts, which define the runs that a claim is about.
 
-    If n is set, each run draws its own n samples, and trains on them at every level.
+    If `n` is set, each run draws its own n samples and trains on them at every level.
 
     Attributes
     ----------
-    d, targets : int
-        Number of coordinates, and number of those that the target uses.
+    d : int
+        Number of coordinates.
+    targets : int
+        Number of coordinates that the target uses.
     init : {'balanced', 'independent'}
         Distribution of the starts, drawn by `balanced_starts` or `independent_starts`.
     scale : float
@@ -40,11 +42,13 @@ class Setting(BaseModel):
     noise : float
         Standard deviation of the label noise.
     given : str
-        Condition on the starts; starts that do not satisfy it are excluded.
+        Condition on the starts. Starts that do not satisfy it are excluded.
     parameterization : {'plain', 'sign-in'}
-        How the weights are parameterized; a balanced start has |a| = |w| under Sign-In as well.
-    beta_a, beta_w : float
-        Sign-In's m^2 - u^2 of a, and of every coordinate of w, > 0.
+        How the weights are parameterized. With either parameterization, a balanced start has |a| = |w|.
+    beta_a : float
+        The value of m^2 - u^2 for a = m u under Sign-In, > 0.
+    beta_w : float
+        The value of m^2 - u^2 for each w_i = m u under Sign-In, > 0.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -95,20 +99,20 @@ class Setting(BaseModel):
 
     @property
     def sampled(self) -> bool:
-        """Whether each run trains on its own samples.
+        """Whether each run draws its own samples and trains on them.
 
-        For plain weights in one coordinate the samples' statistics suffice.
+        For plain weights in one coordinate, drawing the statistics of the samples is enough.
         """
         return self.n is not None and (self.d > 1 or not self.weights.plain)
 
     @property
     def reduced(self) -> bool:
-        """Whether a start is drawn as (a, p, q)."""
+        """Whether each start is drawn as (a, p, q) instead of (a, w)."""
         return self.targets == 1 and not self.sampled and self.weights.plain
 
     @property
     def label(self) -> str:
-        """The setting in words."""
+        """A short description of the setting."""
         samples = "" if self.n is None else f" n = {self.n:,} noise = {self.noise:g}"
         targets = "" if self.targets == 1 else f" k = {self.targets}"
         betas = "" if self.weights.plain else f" sign-in beta_a = {self.beta_a:g} beta_w = {self.beta_w:g}"
@@ -116,7 +120,7 @@ class Setting(BaseModel):
 
 
 class Claim(BaseModel):
-    """A claim about an algorithm: the region of starts from which it succeeds, its success rate, or both.
+    """A claim about an algorithm, which states the region where it succeeds, its success rate, or both.
 
     Attributes
     ----------
@@ -127,7 +131,7 @@ class Claim(BaseModel):
     rewind_time : float | None
         The time to which WR rewinds.
     success : str | None
-        Condition on a start that holds iff the algorithm succeeds.
+        Condition on the start that holds iff the algorithm succeeds from there.
     rate : float | None
         Probability of success.
     """
@@ -158,13 +162,13 @@ class Claim(BaseModel):
 
     @property
     def label(self) -> str:
-        """The algorithm and its options in words."""
+        """The name of the algorithm, with its options."""
         time = "" if self.rewind_time is None else f" t_k = {self.rewind_time:g}"
         return f"{self.algorithm}{time}{'' if self.imp == 'keep' else ' rebalanced'}"
 
 
 class Conjecture(Setting, Claim):
-    """A user's own statement: one claim in one setting, and a `statement` in words."""
+    """A user's own statement: one claim in one setting, and the `statement` in words."""
 
     statement: str = Field(default="", max_length=1000)
 
@@ -180,18 +184,18 @@ class Conjecture(Setting, Claim):
 
 @dataclass(frozen=True)
 class Experiment:
-    """Claims about the same runs.
+    """Claims that are tested with the same runs.
 
     Attributes
     ----------
     setting : Setting
-        The runs.
+        The setting of the runs.
     claims : tuple[Claim, ...]
         The claims.
     nested : bool
-        Whether the algorithm of each claim must succeed wherever that of the previous claim does.
+        Whether each claim's algorithm must succeed wherever the previous claim's algorithm succeeds.
     weight : int
-        Weight of the experiment when the statement's runs are divided among all its experiments.
+        A statement's runs are split among its experiments in proportion to their weights.
     """
 
     setting: Setting
@@ -206,14 +210,16 @@ class Statement:
 
     Attributes
     ----------
-    id, text : str
-        The name, and the statement in words, with formulas between backticks.
+    id : str
+        The name of the statement.
+    text : str
+        The statement in words, with formulas between backticks.
     derivations : tuple[str, ...]
-        Titles of symbolic derivations.
+        Titles of the symbolic derivations on which the statement rests.
     comparisons : tuple[Comparing, ...]
-        Laws to compare with integration.
+        Functions that compare its laws with integration.
     experiments : tuple[Experiment, ...]
-        Runs to count.
+        Runs to count, and the claims that they test.
     figure : str | None
         The preset whose figure shows the statement.
     """
@@ -227,7 +233,7 @@ class Statement:
 
 
 def read(path: Path) -> Statement:
-    """Read a user's statement.
+    """Read a user's own statement from a file.
 
     Parameters
     ----------
@@ -237,12 +243,12 @@ def read(path: Path) -> Statement:
     Returns
     -------
     Statement
-        The statement, named after the file, with one claim, one law to compare, and no derivation.
+        The statement, named after the file. It has one claim, one law to compare, and no derivation.
 
     Raises
     ------
     ValueError
-        If the file cannot be read or contains no valid claim; the message is one line.
+        If the file cannot be read or contains no valid claim. The message is one line.
     """
     try:
         if not path.is_file():

@@ -1,4 +1,8 @@
-"""Laws for times, compared with integration: when w_1 changes sign, when w crosses 0, when a flow escapes."""
+"""Compare three laws for times with integration.
+
+The laws give the time at which w_1 changes sign, the time at which w reaches 0 in one coordinate, and the
+time in which a flow that starts near theta = pi turns to theta = pi/2.
+"""
 
 import numpy as np
 
@@ -15,10 +19,10 @@ from singleneuron.verification.laws import ODE, RTOL, compare, start_values
 
 
 def flip_times(starts: int, seed: int) -> Law:
-    """Compare the time at which w_1 changes sign with its series in z = theta(0) - pi/2.
+    """Compare integration with a series for the time at which w_1 changes sign.
 
-    For balanced starts with a > 0 the series is 4 z + (4/pi) z^2 + (2/3 + 16/(3 pi^2)) z^3, with an error of
-    at most 2 z^4.
+    The starts are balanced and have a > 0. With z = theta(0) - pi/2 the series is
+    4 z + (4/pi) z^2 + (2/3 + 16/(3 pi^2)) z^3, and its error is at most 2 z^4.
     """
     size, rng = starts, generator(seed)
     z = np.exp(rng.uniform(np.log(0.02), np.log(0.4), size))
@@ -43,11 +47,12 @@ def flip_times(starts: int, seed: int) -> Law:
 
 
 def wedge_times(starts: int, seed: int) -> Law:
-    """Compare the time in which label noise alone drives w from w_0 < 0 to 0 with its closed form.
+    """Compare integration with the closed form of the time at which w, starting from w_0 < 0, reaches 0.
 
-    The slope s_neg is between 1e-3 and 1. The crossing time is proportional to 1/C, so the rate C of each
-    start is set to the time that the closed form gives for C = 1. The law then states that every start
-    crosses at t = 1, and its error is the value of w at that time.
+    The slope s_neg > 0, which only label noise can cause, drives w upwards. It is drawn between 1e-3 and 1.
+    The crossing time is proportional to 1/C, where C is `c_neg`. For each start, C is set to the time that
+    the closed form gives for C = 1. The law then states that every start crosses at t = 1, and the error is
+    the value of w at that time.
     """
     rng = generator(seed)
     w, slope = -rng.uniform(0.05, 1, starts), 10 ** rng.uniform(-3, 0, starts)
@@ -67,11 +72,12 @@ def wedge_times(starts: int, seed: int) -> Law:
 
 
 def wedge_logarithm(starts: int, seed: int) -> Law:
-    """Compare the crossing time with log(c |w_0|/(a_0 s_neg))/(C c), its leading order for s_neg << c.
+    """Compare integration with the leading order of the crossing time for s_neg << c.
 
-    The leading order is off by at most 3 (s_neg/c)(1 + a_0/|w_0|), in units of 1/(C c). The rate C of each
-    start is chosen so that the stated time is 1. Since s_pos = s_neg, w keeps its speed C a s_neg as it
-    crosses 0, so w(1)/(a s_neg) is C times the error in the time.
+    The leading order is log(c |w_0|/(a_0 s_neg))/(C c). Its error is at most 3 (s_neg/c)(1 + a_0/|w_0|), in
+    units of 1/(C c). The rate C of each start is chosen so that the stated time is 1. Since s_pos = s_neg, w
+    keeps its speed C a s_neg as it crosses 0, where a = sqrt(c). Therefore w(1) sqrt(c)/s_neg is the error in
+    the same units.
     """
     size, rng = starts, generator(seed)
     w = -rng.uniform(0.2, 1, size)
@@ -97,11 +103,11 @@ def wedge_logarithm(starts: int, seed: int) -> Law:
 
 
 def escape_times(starts: int, seed: int) -> Law:
-    """Compare the time in which delta = pi - theta grows from delta_0 to pi/2 with its leading order.
+    """Compare integration with the leading order of the escape time, at any balance c.
 
-    The starts have any balance c, and the relative error is at most delta_0. Starts with c < 0 for which
-    a_0 delta_0 is within a factor of 3 of pi |c| rho_0 are excluded, since two branches of the formula meet
-    there.
+    The escape time is the time in which delta = pi - theta grows from delta_0 to pi/2. The relative error of
+    its leading order is at most delta_0. For c < 0, the formula changes its branch at
+    a_0 delta_0 = pi |c| rho_0. Starts at which the two sides differ by less than a factor of 3 are excluded.
     """
     size, rng = starts, generator(seed)
     delta = 10 ** rng.uniform(-3, -1, size)
@@ -112,7 +118,7 @@ def escape_times(starts: int, seed: int) -> Law:
         -1.0,
     )
     a = norm * (1 + excess)
-    # On the slow manifold a_0 is about 0; from a smaller delta the escape would take too long to integrate.
+    # On the slow manifold a_0 is about 0. The escape time grows like 1/delta^4, so delta must not be small.
     slow = branch == 3
     delta = np.where(slow, rng.uniform(0.1, 0.2, size), delta)
     a = np.where(slow, rng.uniform(-0.2, 0.2, size), a)
@@ -132,9 +138,10 @@ def escape_times(starts: int, seed: int) -> Law:
 
 
 def _turning_times(first: Reduced, times: Array) -> Array:
-    """Return the times at which x = log tan(theta/2) falls through 0, by cubic interpolation of t(x).
+    """Return the time at which x = log tan(theta/2) falls to 0 for each start.
 
-    The nodes are the given `times`; a start for which x is still positive at the last of them gets inf.
+    The flow is evaluated at `times`, and t(x) is interpolated by cubic polynomials in between. The result is
+    inf for a start whose x is still positive at the last of `times`.
     """
     start = population.log_coordinates(first)
     path = population.population_flow(start, np.ones(first.size), start_balance(first), times, **ODE)[0]
@@ -142,7 +149,7 @@ def _turning_times(first: Reduced, times: Array) -> Array:
     x = y[..., 2]
     k, i = np.argmax(x <= 0, axis=0) - 1, np.arange(first.size)
     x0, x1 = x[k, i], x[k + 1, i]
-    with np.errstate(all="ignore"):  # divides by 0 for some starts whose x stays positive
+    with np.errstate(all="ignore"):  # may divide by 0 for a start whose x stays positive
         m0, m1 = (
             -np.pi * np.exp(y[j, i, 1]) / (y[j, i, 0] * np.arctan(np.exp(-x[j, i]))) for j in (k, k + 1)
         )  # dt/dx

@@ -1,4 +1,4 @@
-"""Verdicts on statements, based on derivations, on laws compared with integration, and on counted runs."""
+"""Reach verdicts on statements from derivations, laws compared with integration, and counted runs."""
 
 import functools
 import zlib
@@ -17,7 +17,7 @@ from singleneuron.verification.runs.tally import Sweep
 from singleneuron.verification.statements import Setting, Statement
 
 OPEN_SHARE = 1e-3
-"""A statement is not VERIFIED if, for some claim, at least this share of the drawn runs is undecided."""
+"""A statement is not VERIFIED if at least this share of a claim's randomly drawn runs is undecided."""
 
 
 def verify(
@@ -32,7 +32,7 @@ def verify(
     Parameters
     ----------
     statements, runs, seed, progress
-        As for `verdicts`, which gives each verdict as soon as it is decided.
+        As for `verdicts`, which yields each verdict as soon as it is reached.
 
     Returns
     -------
@@ -54,20 +54,20 @@ def verdicts(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Iterator[Verdict]:
-    """Reach a verdict on one statement after another.
+    """Yield a verdict on each statement in turn.
 
-    In addition to the starts that are drawn, a quarter as many (at most 20,000) are placed beside the
-    boundaries of each stated region. Statements about the same setting share its runs. A law that costs more
-    per start is compared with integration from fewer starts.
+    Besides the randomly drawn starts, further starts are placed beside the boundaries of each stated region:
+    a quarter of the number drawn, but at most 20,000. Statements about the same setting share its runs. The
+    more expensive a law is to compare with integration, the fewer starts are used for the comparison.
 
     Parameters
     ----------
     statements : Sequence[Statement]
         The statements.
     runs : int or None
-        Starts per statement, >= 100, drawn at random as its setting specifies. None: 1,000,000, except for
-        two kinds of setting: 4,000 for training on samples in d > 1, and 10,000 for Sign-In. In such a
-        setting, a shipped statement never gets more.
+        Number of starts to draw per statement, >= 100. If None, 1,000,000, except in two kinds of setting:
+        4,000 if each run trains on its own samples, and 10,000 for other runs under Sign-In. In these
+        settings a shipped statement never gets more starts, even if `runs` is larger.
     seed : int
         Seed of all random draws, >= 0.
     progress : Progress or None
@@ -78,8 +78,9 @@ def verdicts(
     Verdict
         The verdict on the next statement, with its evidence and any counterexample:
 
-        - REFUTED: the independent solver confirms that a run or a law contradicts the statement, or the
-          stated rate is outside its 99.99 % Clopper-Pearson interval, however the undecided runs would end;
+        - REFUTED: the independent solver confirms that a run contradicts the statement or that a law is
+          broken, or the stated rate is outside its 99.99 % Clopper-Pearson interval, however the undecided
+          runs would end;
         - NOT RUN (why): no run was decided, or there is nothing to run;
         - UNDECIDED (why): the evidence is inconsistent or incomplete, or a contradiction is not confirmed;
         - NOT REFUTED (which errors would have been revealed): nothing contradicts the statement, but no
@@ -89,8 +90,8 @@ def verdicts(
     Raises
     ------
     ValueError
-        If an argument is out of range, the runs would take too long, or a condition `given` holds for too few
-        starts; the message is one line.
+        If an argument is out of range, if the runs would take too long, or if a condition `given` holds for
+        too few starts. The message is one line.
     """
     runs = None if runs is None else integer_in_range("runs", runs, 100)
     seed = integer_in_range("seed", seed, 0)
@@ -114,7 +115,7 @@ def verdicts(
 
 
 def summary(verdict: Verdict) -> dict[str, str]:
-    """Summarize a verdict in words.
+    """Describe a verdict in words, as a row of a table.
 
     Parameters
     ----------
@@ -124,7 +125,7 @@ def summary(verdict: Verdict) -> dict[str, str]:
     Returns
     -------
     dict[str, str]
-        The text in each cell of the verdict's table row, by column.
+        The text of each cell, by the name of its column.
     """
     evidence = verdict.evidence
     proved = sum(len(item.residuals) for item in evidence.symbolic if item.proved)
@@ -142,19 +143,19 @@ def summary(verdict: Verdict) -> dict[str, str]:
 
 
 def brief(verdict: Verdict, seconds: float) -> str:
-    """Say in one line what was decided, and from how much evidence.
+    """State in one line the verdict, the amount of evidence, and the time taken.
 
     Parameters
     ----------
     verdict : Verdict
         The verdict.
     seconds : float
-        The time that the verdict took.
+        The time taken to reach the verdict.
 
     Returns
     -------
     str
-        Such as 'theorem-2.3 VERIFIED 52 claims, 3.3 M starts, 12 s'.
+        A line such as 'theorem-2.3 VERIFIED 52 claims, 3.3 M starts, 12 s'.
     """
     evidence = verdict.evidence
     claims = sum(len(item.residuals) for item in evidence.symbolic if item.proved)
@@ -165,7 +166,7 @@ def brief(verdict: Verdict, seconds: float) -> str:
 
 
 def _rounded(number: int) -> str:
-    """Return a number in thousands or millions, with two digits or more."""
+    """Write a number in millions ('3.3 M') or thousands ('12 k'), or in full if it is below 1,000."""
     for unit, word in ((10**6, "M"), (10**3, "k")):
         if number >= unit:
             return f"{number / unit:.{1 if number < 10 * unit else 0}f} {word}"
@@ -181,7 +182,7 @@ def _counted(count: Count) -> str:
             f"(99.99 %: < {count.interval[1]:.1e}), {count.undecided:,} undecided"
         )
     if count.undefined:
-        parts.append(f"undefined at {count.undefined:,}")
+        parts.append(f"undefined at {count.undefined:,} starts")
     if count.rate is not None:
         low, high = count.rate.interval
         parts.append(f"P = {count.rate.stated:.4f} in [{low:.4f}, {high:.4f}]")
@@ -201,7 +202,7 @@ def _verdict(statement: Statement, planned: dict[Setting, Sweep], runs: int, see
         if law.confirmed:
             refuting.append(BrokenLaw(law=law.law, start=law.worst, error=law.error, unit=law.unit))
         elif law.beyond:
-            unsettled.append(f"{law.beyond} starts beyond the limit of '{law.law}' are not confirmed")
+            unsettled.append(f"'{law.law}' exceeds its limit at {law.beyond} starts, which is not confirmed")
     for experiment in statement.experiments:
         sweep = planned[experiment.setting]
         if experiment.nested and sweep.unnested[experiment.claims]:

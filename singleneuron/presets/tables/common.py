@@ -17,13 +17,13 @@ CURVE_POINTS = 50
 
 
 class PresetPart(BaseModel):
-    """A table of a preset; it is frozen, and unknown fields are an error."""
+    """A table of a preset. It is frozen, and unknown fields are an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ExperimentPart(PresetPart):
-    """A table that an experiment computes; entries other than the fields of the class are its settings."""
+    """A table that an experiment computes, with the settings of the experiment as additional entries."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
     record: ClassVar[type]
@@ -36,23 +36,23 @@ class ExperimentPart(PresetPart):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The settings that the preset states; the others keep their defaults."""
+        """The settings that the preset states. All other settings keep their defaults."""
         return dict(self.model_extra or {})
 
     @property
     def settings(self) -> Any:
-        """The experiment's settings; raises ValueError for an unknown or invalid entry."""
+        """The settings of the experiment. An unknown or invalid entry raises ValueError."""
         return made(self.record, self.arguments)
 
 
 def full_states(state: sn.State | sn.Reduced) -> sn.State:
-    """Return `state`, which must be a full `State`, for the type checker's sake."""
+    """Return `state` unchanged, so that a type checker knows that it is a full `State`."""
     assert isinstance(state, sn.State)
     return state
 
 
 def problem_of(d: int, n: int | None, noise: float, seed: int) -> sn.Population | sn.Sample:
-    """Return the population, or n samples drawn with the seed."""
+    """Return n samples drawn with the seed, or the population if n is None."""
     if n is None:
         if number("noise", noise, least=0.0):
             raise ValueError(
@@ -63,7 +63,7 @@ def problem_of(d: int, n: int | None, noise: float, seed: int) -> sn.Population 
 
 
 def time_points(t_end: float, points: int) -> np.ndarray:
-    """Return `points` evenly spaced times from 0 to `t_end`; raise ValueError if that is impossible."""
+    """Return `points` evenly spaced times from 0 to `t_end`, or raise ValueError if that is impossible."""
     if not 0 < t_end < math.inf:
         raise ValueError(f"t_end must be a finite number > 0, got {t_end:g}")
     if points < 2:

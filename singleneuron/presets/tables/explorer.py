@@ -1,4 +1,4 @@
-"""The explorer: every start in a plane, with its path and its losses."""
+"""The table of the explorer: every start in a plane, with its paths and its losses."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from singleneuron.problem.status import Status
 
 
 class Explorer(PresetPart):
-    """Each start of a map over (a(0), w_1(0)), with its path in the plane (a, w_1) and its loss by level.
+    """Each start of a map over (a(0), w_1(0)), with its paths in the plane (a, w_1) and its loss by level.
 
-    The starts are those of `success_map`, trained on the population under each of `parameterizations`. IMP,
-    WR (rewound to `rewind_time`) and LRR share the path of the dense level; each has its own path for the
-    last level. Paths are integrated at `fine` geometrically spaced times from `first` to `t_end`. Each path
-    keeps `points` of these times, chosen so that they divide its length about evenly.
+    The starts are the same as in `success_map`. They are trained on the population, with each of
+    `parameterizations` in turn. IMP, WR (rewound to `rewind_time`) and LRR share the path of the dense level,
+    and each algorithm has its own path for the last level. Paths are integrated at `fine` geometrically
+    spaced times from `first` to `t_end`. Each path keeps `points` of these times, which split the path into
+    pieces of about the same length.
     """
 
     kind: Literal["explorer"]
     d: int
     resolution: int
-    levels: int = Field(ge=2)  # the path of LRR's last level starts where the level before ended
+    levels: int = Field(ge=2)  # the path of LRR's last level starts where the previous level ended
     rewind_time: float
     t_end: float
     first: float
@@ -42,10 +43,14 @@ class Explorer(PresetPart):
     def compute(self, progress: Progress) -> xr.Dataset:
         """Compute the table.
 
-        Variables, all with a first dimension `parameterization`: `success` and `status` over (algorithm, a0,
-        w0); `loss` over (algorithm, a0, w0, level); `time`, `a` and `w` over (path, a0, w0, point). The
-        coordinate `path` is 'dense', or the algorithm whose last level the path shows; `kept` is the number
-        of coordinates left at each level.
+        The first dimension of all variables is `parameterization`. The other dimensions are:
+
+        - (algorithm, a0, w0) for `success` and `status`;
+        - (algorithm, a0, w0, level) for `loss`;
+        - (path, a0, w0, point) for `time`, `a` and `w`.
+
+        The coordinate `path` is 'dense', or the algorithm whose last level the path shows. The coordinate
+        `kept` is the number of coordinates left at each level.
         """
         total, tables = len(self.parameterizations), []
         for index, name in enumerate(self.parameterizations):
@@ -58,7 +63,7 @@ class Explorer(PresetPart):
         return xr.concat(tables, names)
 
     def _table(self, product: sn.Parameterization, progress: Progress) -> xr.Dataset:
-        """Compute the table of one parameterization."""
+        """Compute the table for one parameterization."""
         how: dict[str, Any] = {"method": "ode", "parameterization": product}
         axis = grid_axis(self.extent, self.resolution)
         a, w = (grid.ravel() for grid in np.meshgrid(axis, axis, indexing="ij"))
@@ -108,7 +113,7 @@ class Explorer(PresetPart):
         how: Mapping[str, Any],
         mask: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Integrate paths; return time, a and w_1 at the points kept, each of shape (starts, points)."""
+        """Integrate paths, and return t, a and w_1 at the points kept, each of shape (starts, points)."""
         times = np.append(0.0, np.geomspace(self.first, self.t_end, self.fine))
         path = full_states(sn.integrate(problem, starts, t_eval=times, mask=mask, **how).state)
         a, w = path.a.T, path.w[..., 0].T

@@ -1,4 +1,4 @@
-"""The union of all kinds of table: each is a validated configuration that computes one Dataset."""
+"""The union of all kinds of table. Each kind is a validated configuration that computes one Dataset."""
 
 from __future__ import annotations
 
@@ -28,4 +28,4 @@ Table = Annotated[
     | CrossingLaw,
     Field(discriminator="kind"),
 ]
-"""A table of a preset; its entry `kind` selects the class."""
+"""A table of a preset. Its entry `kind` selects the class."""

@@ -1,4 +1,4 @@
-"""Loss by pruning level."""
+"""The table of the loss after every pruning level."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from singleneuron.presets.tables.common import PresetPart, full_states, problem_
 
 
 class Levels(PresetPart):
-    """Loss after every level of pruning, from balanced starts with both signs of a(0) and of w_1(0).
+    """The loss after every level, from balanced starts with both signs of a(0) and of w_1(0).
 
-    The starts of one seed differ only in these two signs. With `n`, each seed also draws its own samples.
+    The starts of one seed differ only in these two signs. If `n` is set, each seed also draws its own
+    samples.
     """
 
     kind: Literal["levels"]
@@ -33,8 +34,8 @@ class Levels(PresetPart):
     def compute(self, progress: Progress) -> xr.Dataset:
         """Compute `loss` over (algorithm, a_sign, w_sign, seed, level), and the `success` of the last level.
 
-        The coordinate `kept` is the number of coordinates left at each level. With `n`, `s_neg` over (seed)
-        is the least-squares slope of each data set where x_1 < 0.
+        The coordinate `kept` is the number of coordinates left at each level. If `n` is set, `s_neg` over
+        (seed) is the least-squares slope of each data set on x_1 < 0.
         """
         signs = np.array([(a, w) for a in (1, -1) for w in (1, -1)])
         drawn = full_states(sn.balanced_starts(d=self.d, size=self.seeds, seed=self.seed))

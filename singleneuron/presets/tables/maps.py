@@ -1,4 +1,4 @@
-"""Success maps and vector fields."""
+"""Tables of success maps and vector fields."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from singleneuron.presets.tables.common import ExperimentPart, PresetPart, probl
 
 
 class Map(ExperimentPart):
-    """A map by `singleneuron.success_map`, with the predicted edge if w_perp is fixed."""
+    """A map computed by `singleneuron.success_map`, with the predicted edge if `w_perp` is fixed."""
 
     kind: Literal["map"]
     record = MapSettings
@@ -25,7 +25,8 @@ class Map(ExperimentPart):
         """Compute the variables of `success_map` over (algorithm, a0, w0), and add the predicted edge.
 
         `edge`, over (algorithm, edge_w0), comes from `predicted_edge`. `edge_of`, over (algorithm), is
-        'prediction' or, if theory gives no edge for samples and `edge` is the population's, 'population'.
+        'prediction', or 'population' if theory gives no edge for the samples and `edge` is the edge for the
+        population.
         """
         settings: MapSettings = self.settings
         data = sn.success_map(**self.arguments, progress=progress)
@@ -34,8 +35,8 @@ class Map(ExperimentPart):
         problem = problem_of(settings.d, settings.n, settings.noise, settings.seed)
         w_perp = math.sqrt(1 - 1 / settings.d) if settings.w_perp is None else settings.w_perp
         extent = float(abs(data.a0).max())
-        # w_1 = 0 is left out, as predictions there are special. Since the edge may jump there, a point is
-        # added on either side, close enough to 0 that no figure shows the gap.
+        # w_1 = 0 is left out, because predictions there are special. Since the edge may jump at 0, a point is
+        # added on either side, so close to 0 that no figure shows the gap.
         w = np.sort(np.append(np.linspace(-extent, extent, 800), [-1e-9, 1e-9]))
         population = sn.Population(settings.d)
         edges, of = [], []
@@ -49,7 +50,7 @@ class Map(ExperimentPart):
 
 
 class VectorField(PresetPart):
-    """The population flow of one coordinate (minus the gradient of the loss) on a grid of (a, w)."""
+    """The population flow in one coordinate, which is minus the gradient of the loss, on a grid of (a, w)."""
 
     kind: Literal["field"]
     extent: float

@@ -1,4 +1,4 @@
-"""Effects of label noise: crossing times and slides."""
+"""Tables of two effects of label noise: crossing times and slides."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from singleneuron.presets.tables.common import PresetPart, full_states, time_poi
 
 
 class Crossings(PresetPart):
-    """Times at which w crosses zero upwards, on noisy samples of one coordinate: by ODE and by closed form.
+    """Times at which w crosses 0 upwards on noisy samples in one coordinate, simulated and predicted.
 
-    There are `draws` data sets for every n, and every start (a, w) is trained on each of them. The predicted
+    There are `draws` data sets for every n, and every start (a, w) is trained on each data set. The predicted
     curve runs from s_neg[0] to s_neg[1].
     """
 
@@ -32,10 +32,10 @@ class Crossings(PresetPart):
     seed: int = 0
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Compute the crossing times: simulated over (start, draw), predicted over (start, s).
+        """Compute the crossing times, `simulated` over (draw, start) and `predicted` over (start, s).
 
-        `s_neg`, over (draw), is the s of each data set for w < 0. Times are in units of 1/(2 C_neg), which is
-        1 for the population; they are NaN if w does not cross before t_end.
+        `s_neg`, over (draw), is the least-squares slope of each data set on x < 0. Times are in units of
+        1/(2 C_neg), which is 1 for the population. A simulated time is NaN if w does not cross before t_end.
         """
         starts = sn.State(a=np.array(self.a), w=np.array(self.w)[:, None])
         times = time_points(self.t_end, self.points)
@@ -65,9 +65,9 @@ class Crossings(PresetPart):
 class Slide(PresetPart):
     """One trajectory of the sample flow that slides in hyperplanes, and gradient descent from the same start.
 
-    For the learning rates in `hop_rates`, every step is recorded; for those in `learning_rates`, only the
-    largest error at multiples of the largest rate. `sample` is the number, counted from 1, of the sample
-    whose hyperplane is watched.
+    `sample` is the number, counted from 1, of the sample whose hyperplane is watched. For each learning rate
+    in `hop_rates`, the distance from this hyperplane is recorded at every step. For each learning rate in
+    `learning_rates`, only the largest error is recorded, at times that are multiples of the largest rate.
     """
 
     kind: Literal["slide"]
@@ -89,9 +89,9 @@ class Slide(PresetPart):
 
         Variables:
 
-        - `share`, over (time, sample): the degree to which each sample is active.
+        - `share`, over (time, sample): the share of the time in which each sample is active during a slide.
         - `distance`, over (time): w.x/|x| for the watched sample.
-        - `hop`, over (hop_rate, step): the same distance under gradient descent, at the times `hop_time`.
+        - `hop`, over (hop_rate, step): w.x/|x| under gradient descent, at the times `hop_time`.
         - `error`, over (learning_rate): the largest difference in (a, w) between descent and the flow.
         """
         from singleneuron.flows.samples.ensemble import sample_trace

@@ -1,4 +1,4 @@
-"""Trajectories: their paths, their angles, and their balance."""
+"""Tables of trajectories: paths, angles, and the drift of the balance."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from singleneuron.problem.status import Status, success
 
 
 class Paths(PresetPart):
-    """Trajectories from given starts at evenly spaced times, by the ODE or by gradient descent.
+    """Trajectories from given starts at evenly spaced times, along the flow or by gradient descent.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class Paths(PresetPart):
     a : tuple of float
         Outer weight of every start.
     w : tuple of tuple of float
-        Coordinates of every start; trailing zeros may be left out.
+        Inner weights of every start. Trailing zeros may be left out.
     t_end : float
         Final time.
     points : int
@@ -80,7 +80,7 @@ class Paths(PresetPart):
         training: dict[str, Any] = {"method": "ode", "learning_rate": self.learning_rate}
         training |= {"parameterization": self.product}
         end = sn.integrate(problem, starts, t_eval=times, progress=progress, **training)
-        # Descent takes whole steps, so several of the times may fall on the same step: keep each step once.
+        # Descent takes whole steps, so several times may fall on the same step. Each step is kept once.
         times, rows = np.unique(end.times, return_index=True)
         path = full_states(end.state)[rows]
         return xr.Dataset(
@@ -96,7 +96,7 @@ class Paths(PresetPart):
 
 
 class AngleFlows(PresetPart):
-    """Balanced population flows for several values of d and signs of a(0), and the universal angle curve."""
+    """Balanced population flows for several d and both signs of a(0), and the universal angle curve."""
 
     kind: Literal["angle"]
     d: tuple[int, ...]
@@ -107,9 +107,10 @@ class AngleFlows(PresetPart):
     seed: int = 0
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Compute the angle `theta`, its universal time `tau`, and the universal `curve`.
+        """Compute the angle `theta`, the time `tau` on the universal curve, and the universal `curve`.
 
-        `theta` and `tau` = angle_time(theta(0)) +- t are over (d, time, start); `curve` is over (s).
+        `tau` is angle_time(theta(0)) + t if a(0) > 0, and angle_time(theta(0)) - t if a(0) < 0. `theta` and
+        `tau` are over (d, time, start), and `curve` is over (s).
         """
         times = time_points(self.t_end, self.points)
         theta, tau = [], []
@@ -136,7 +137,7 @@ class AngleFlows(PresetPart):
 
 
 class Conservation(PresetPart):
-    """Drift of c = a^2 - |w|^2 along ODE solutions that do not hold c fixed, from independent starts."""
+    """The drift of c = a^2 - |w|^2 from independent starts, if the integrator does not hold c fixed."""
 
     kind: Literal["conservation"]
     d: int

@@ -1,4 +1,4 @@
-"""Success rates over grids, and predicted curves to compare them with."""
+"""Tables of success rates over grids of factors, and of predicted rates and times."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from singleneuron.presets.tables.common import CURVE_POINTS, ExperimentPart, Pre
 
 
 class Study(ExperimentPart):
-    """A study by `singleneuron.success_rate`, and a curve of predicted rates along one factor.
+    """A study computed by `singleneuron.success_rate`, and a curve of predicted rates along one factor.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Study(ExperimentPart):
     def compute(
         self, progress: Progress, *, directory: Path | None = None, workers: int | None = None
     ) -> xr.Dataset:
-        """Compute the data of `success_rate`; if `along` names a factor F, add `curve` over curve_F."""
+        """Compute the data of `success_rate`, and add `curve` over curve_F if `along` names the factor F."""
         given = self.arguments
         data = sn.success_rate(**given, directory=directory, workers=workers, progress=progress)
         if self.along is None:
@@ -72,7 +72,10 @@ class Hops(PresetPart):
     learning_rate: tuple[float, float]
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Compute `rate` by `hop_rate`; minima are stable at learning rates below the attribute `stable`."""
+        """Compute `rate` by `hop_rate`.
+
+        The attribute `stable` is the learning rate below which minima are stable.
+        """
         steps = np.geomspace(*self.learning_rate, CURVE_POINTS)
         rate = [
             [[hop_rate(self.d, name, learning_rate=step, scale=s) for step in steps] for s in self.scale]
@@ -84,7 +87,7 @@ class Hops(PresetPart):
 
 
 class CrossingLaw(PresetPart):
-    """The time after which label noise carries w_1 across 0, by `crossing_law`."""
+    """The time after which label noise carries w_1 across 0, computed by `crossing_law`."""
 
     kind: Literal["law"]
     d: int

@@ -1,5 +1,5 @@
-"""Run experiments: draw or place starts, integrate them, count the outcomes, and repeat single runs.
+"""Run experiments: choose starts, integrate the flows, count the outcomes, and repeat single runs.
 
-Starts are drawn from a law or placed beside the boundaries of a region. Single runs are repeated with the
-independent solver.
+Starts are drawn from a distribution or placed beside the boundaries of a region. The independent solver
+repeats single runs.
 """

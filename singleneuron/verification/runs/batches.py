@@ -1,4 +1,4 @@
-"""Random runs in a setting: starts from its distribution, and the data that each run trains on."""
+"""Draw random runs in a setting: the starts, and the data that each run trains on."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -16,9 +16,9 @@ from singleneuron.verification.conditions import Condition
 from singleneuron.verification.statements import Setting
 
 BATCH_SIZE, SAMPLED_BATCH_SIZE = 50_000, 256
-"""Maximum number of starts in a batch: in general, and for training on samples in d > 1."""
+"""Maximum number of starts in a batch: in general, and if each run trains on its own samples."""
 LEAST_GIVEN = 1e-3
-"""`given` must hold for at least this share of the starts, or drawing them would take too long."""
+"""`given` must hold for at least this share of the starts, or else drawing them would take too long."""
 
 
 class Batch(NamedTuple):
@@ -29,9 +29,9 @@ class Batch(NamedTuple):
     starts : Starts
         The starts (B,).
     data : Line | None
-        Statistics (B,) along the target's coordinate; None for the population.
+        Statistics (B,) of the data along the target's coordinate; None for the population.
     seeds : NDArray[np.int64] | None
-        Seeds (B,) of the samples, for `Sample.draw`; None unless there are samples in d > 1.
+        Seeds (B,) of the samples, for `Sample.draw`; None unless each run trains on its own samples.
     """
 
     starts: Starts
@@ -40,8 +40,8 @@ class Batch(NamedTuple):
 
 
 def batches(setting: Setting, given: Condition, runs: int, key: list[int]) -> Iterator[Batch]:
-    """Yield batches with a total of `runs` starts, drawn at random and satisfying `given`."""
-    # With several targets a start is a whole w (d,), not (a, p, q): draw fewer at a time.
+    """Yield batches of randomly drawn starts that satisfy `given`, with `runs` starts in total."""
+    # With several targets, a start holds all of w (d,) instead of (a, p, q), so fewer are drawn at a time.
     chunk = SAMPLED_BATCH_SIZE if setting.sampled else BATCH_SIZE if setting.targets == 1 else BATCH_SIZE // 5
     done = seen = attempts = 0
     while done < runs:
@@ -78,16 +78,16 @@ def draw(setting: Setting, size: int, rng: np.random.Generator) -> Batch:
 
 
 def sample_of(setting: Setting, seed: int) -> Sample:
-    """Draw the samples of a run in d > 1 coordinates."""
+    """Draw the samples of the run with the given seed."""
     assert setting.n is not None
     return Sample.draw(setting.d, setting.n, setting.noise, int(seed), setting.targets)
 
 
 def _statistics(n: int, noise: float, size: int, rng: np.random.Generator) -> Line:
-    """Draw the one-coordinate statistics of `size` data sets from their exact law, each (B,).
+    """Draw the statistics of `size` data sets in one coordinate from their exact distribution.
 
-    m ~ Binomial(n, 1/2) samples have x > 0. The sum of their x^2 is chi^2 with m degrees of freedom, and the
-    noise in their slope is N(0, noise^2 / that sum).
+    The number m of samples with x > 0 is Binomial(n, 1/2). The sum Q of x^2 over these samples is chi^2 with
+    m degrees of freedom, and the error of their slope is N(0, noise^2 / Q). The same holds for x < 0.
     """
     positive = rng.binomial(n, 0.5, size)
     sides: list[Array] = []
@@ -108,7 +108,7 @@ def values_of(setting: Setting, batch: Batch, found: Any = 1.0) -> dict[str, Any
     batch : Batch
         The starts (B,) and their data.
     found : array_like
-        For each run, 1 if the mask of its dense level keeps the target, else 0.
+        1 for runs in which the mask of the dense level keeps the target, else 0.
 
     Returns
     -------
@@ -139,23 +139,27 @@ def values_of(setting: Setting, batch: Batch, found: Any = 1.0) -> dict[str, Any
 
 
 def distances(setting: Setting, a: Any, rho: Any, kept: Any, w: Any, c: Any) -> dict[str, Any]:
-    """Compute the values of the names in a condition that depend on the parameterization.
+    """Compute the values of `g_a`, `g_w`, `g_kept` and `c`, which depend on the parameterization.
 
     Parameters
     ----------
     setting : Setting
         The setting of the starts.
-    a, rho, kept : array_like
-        Outer weights, |w| and |mask * w|, of a common shape (..., B).
+    a : array_like, shape (..., B)
+        Outer weights.
+    rho : array_like, shape (..., B)
+        Norms |w|.
+    kept : array_like, shape (..., B)
+        Norms |mask * w|.
     w : ndarray, shape (..., B, d), or None
         Inner weights; not needed for plain weights.
     c : array_like
-        Balance a^2 - |w|^2 of plain weights.
+        Balance a^2 - |w|^2 of plain weights; not used under Sign-In.
 
     Returns
     -------
     dict[str, Any]
-        The distances from 0 and the balance that the flow conserves.
+        The distances `g_a`, `g_w` and `g_kept` from 0, and the balance `c` that the flow conserves.
     """
     weights = setting.weights
     if weights.plain:
@@ -167,6 +171,6 @@ def distances(setting: Setting, a: Any, rho: Any, kept: Any, w: Any, c: Any) -> 
 
 
 def part(batch: Batch, index: Any) -> Batch:
-    """Select runs of a batch by any index that an array (B,) accepts."""
+    """Select runs from a batch by any index that an array (B,) accepts."""
     data = None if batch.data is None else Line(*(value[index] for value in batch.data))
     return Batch(batch.starts[index], data, None if batch.seeds is None else batch.seeds[index])

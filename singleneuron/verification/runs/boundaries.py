@@ -1,9 +1,8 @@
-"""Starts beside the boundaries of a condition: on both sides of each comparison, as close as 1e-7.
+"""Place starts beside the boundaries of a condition, on both sides and as close as 1e-7.
 
-Starts drawn at random miss most of the places that a statement is about, and hardly ever come close to a
-boundary. In this module, a start is moved along one of its coordinates (a0, w1, rho, theta, ...) to a point
-where the two sides of a comparison are equal, and is placed next to that point. Other starts are placed
-anywhere.
+Starts drawn at random hardly ever come close to a boundary. This module therefore moves a start along one of
+its coordinates (a0, w1, rho, theta, ...) to a point where the two sides of a comparison are equal, and places
+it next to that point. Further starts are placed anywhere.
 """
 
 import itertools
@@ -23,16 +22,16 @@ from singleneuron.verification.runs.places import Places, anywhere, batch_at, jo
 from singleneuron.verification.statements import Setting
 
 SPAN = (1e-7, 1e-1)
-"""Range of the distances from a boundary, drawn log-uniformly; `_unit` defines their unit."""
+"""Range of the distances from a boundary, in the unit that `_unit` returns. They are drawn log-uniformly."""
 LOG_SPAN = (float(np.log(SPAN[0])), float(np.log(SPAN[1])))
 ROUNDS = 8
-"""Maximum number of attempts to find enough starts at boundaries where the region changes."""
+"""Maximum number of attempts to find enough starts beside boundaries at which the region changes."""
 ELSEWHERE = -1
 """The value of `Near.face` for a start that is not beside a boundary of the region."""
 BISECTIONS = 60
-"""Steps of a bisection (enough to reach float64 precision) or of a ternary search."""
+"""Number of steps of a bisection or a ternary search, with which a bisection reaches float64 precision."""
 _UNDEFINED = 2
-"""The sign of an undefined difference; other signs are -1, 0 and 1."""
+"""Stands for the sign of an undefined difference. All other signs are -1, 0 and 1."""
 
 
 class Near(NamedTuple):
@@ -43,10 +42,11 @@ class Near(NamedTuple):
     batch : Batch
         The starts (B,) and their data.
     face : NDArray[np.intp]
-        (B,) boundary and side of each start: twice the number of the comparison, plus 1 for starts above its
-        boundary; `ELSEWHERE` if the region does not change there.
+        (B,) number of the face beside which each start is placed. The boundary where comparison k changes has
+        two faces: 2 k for starts below it, and 2 k + 1 for starts above it. `ELSEWHERE` if the region does
+        not change there.
     distance : Array
-        (B,) distance from the boundary along the coordinate that was moved; NaN for starts exactly on a
+        (B,) distance from the boundary along the coordinate that was moved. NaN for starts exactly on a
         boundary and for starts that `anywhere` placed.
     """
 
@@ -56,11 +56,11 @@ class Near(NamedTuple):
 
 
 def near(setting: Setting, given: Condition, region: Condition, runs: int, key: list[int]) -> Iterator[Near]:
-    """Yield about `runs` starts that satisfy `given`, in batches: beside boundaries, then anywhere."""
+    """Yield about `runs` starts that satisfy `given`, in batches: first beside boundaries, then anywhere."""
     atoms = [*region.atoms, *given.atoms]
     share = -(-runs // (len(atoms) + 1))
     most = batches.SAMPLED_BATCH_SIZE if setting.sampled else batches.BATCH_SIZE // 5
-    if not setting.weights.plain:  # every point of a coordinate's grid holds a whole w
+    if not setting.weights.plain:  # every point of a grid then holds all of w (d,)
         most = min(most, max(batches.BATCH_SIZE // (5 * setting.d), 50))
     for number, first in itertools.product(range(len(atoms) + 1), range(0, share, most)):
         rng = np.random.Generator(np.random.Philox(problem_seeds.derived_seed(key, number, first)))
@@ -81,7 +81,10 @@ def near(setting: Setting, given: Condition, region: Condition, runs: int, key: 
 
 
 def _coordinates(setting: Setting) -> list[str]:
-    """Return the coordinates along which a start may be moved; on samples, the slopes are fixed."""
+    """Return the names of the coordinates along which a start may be moved.
+
+    They include the slopes only if each run draws noisy statistics instead of samples.
+    """
     names = ["w1"] if setting.init == "balanced" else ["a0", "w1"]
     names += ["q", "rho", "theta"] if setting.d > 1 else []
     names += ["kept"] if 1 < setting.targets < setting.d else []
@@ -89,14 +92,14 @@ def _coordinates(setting: Setting) -> list[str]:
 
 
 def _unit(setting: Setting, name: str) -> float:
-    """Return the unit of distances along a coordinate: 1 for angles (radians) and slopes, else `reach`."""
+    """Return the unit of distances along a coordinate: 1 for angles (in radians) and slopes, else `reach`."""
     return 1.0 if name == "theta" or name in Line._fields else reach(setting)
 
 
 def _grid(setting: Setting, name: str, rng: np.random.Generator) -> Array:
-    """Return a grid (G, 1) over the range of a coordinate, denser near 0 and, for theta, near pi.
+    """Return a grid (G, 1) of values of the coordinate `name`, denser near 0 and, for theta, near pi.
 
-    For lengths it extends ten times as far as the starts, so that distant boundaries are found as well.
+    Except for theta, the grid extends to ten times `_unit`, so that distant boundaries are found as well.
     """
     jitter = np.exp(rng.uniform(-0.05, 0.05))
     if name == "theta":
@@ -108,7 +111,7 @@ def _grid(setting: Setting, name: str, rng: np.random.Generator) -> Array:
 
 
 def _exists(places: Places, name: str, value: Array) -> NDArray[np.bool_]:
-    """Return whether a start with that value of the coordinate exists, (B,)."""
+    """Return for which starts the coordinate `name` can have the given `value`, (B,)."""
     if name == "theta":
         return (value > 0) & (value < np.pi)
     if name in Line._fields:  # a side without samples has no slope
@@ -119,11 +122,11 @@ def _exists(places: Places, name: str, value: Array) -> NDArray[np.bool_]:
 def _beside(
     setting: Setting, given: Condition, region: Condition, atom: Atom, size: int, rng: np.random.Generator
 ) -> tuple[Places, NDArray[np.intp], Array] | None:
-    """Place up to `size` starts beside points where a comparison changes.
+    """Place up to `size` starts beside points where the comparison `atom` changes.
 
-    Points where the region changes as well are preferred. Returns None if the comparison never changes, else
-    the starts, their faces and their distances from the points. A face returned is 1 above a point and 0
-    below it, or `ELSEWHERE` if the region does not change there.
+    Points where `region` changes as well are preferred. Returns the starts, the side on which each is placed,
+    and its distance from the point. The side is 1 above the point and 0 below it, or `ELSEWHERE` if `region`
+    does not change there. Returns None if the comparison never changes.
     """
     found: list[tuple[Places, NDArray[np.intp], Array]] = []
     names = _coordinates(setting)
@@ -139,7 +142,7 @@ def _beside(
             up = rng.random(below.size) < 0.5
             distance = _unit(setting, name) * np.exp(rng.uniform(*LOG_SPAN, below.size))
             value = np.where(up, above + distance, below - distance)
-            if atom.point:  # == or !=: place a third of the starts exactly at the point
+            if atom.point:  # for == and !=, a third of the starts is placed exactly at the point
                 there = np.arange(below.size) % 3 == 0
                 value, distance = np.where(there, root, value), np.where(there, np.nan, distance)
             places = places.moved(name, value)
@@ -160,12 +163,12 @@ def _beside(
 def _crossings(
     setting: Setting, atom: Atom, name: str, size: int, rng: np.random.Generator
 ) -> tuple[Places, Array, Array, Array]:
-    """Find starts for which the comparison changes along the coordinate `name`.
+    """Find starts for which the comparison `atom` changes along the coordinate `name`.
 
-    Returns the starts, and the values of the coordinate just below, at and just above the change. A grid is
-    searched for two kinds of place: where the difference of the two sides changes sign between neighbouring
-    points, and where it dips, that is, approaches 0 and turns back, so that it may cross 0 in between. For
-    each start, one such place is chosen at random. The change there is located by bisection; starts without a
+    Returns the starts, and the values of the coordinate just below, at and just above the change. Two kinds
+    of place are searched for on a grid. The difference of the two sides may change its sign between
+    neighbouring points, or it may dip: it approaches 0 and turns back, so that it may cross 0 in between. One
+    such place is chosen at random for each start, and the change is located by bisection. Starts without a
     change are dropped.
     """
     places, grid = anywhere(setting, size, rng), _grid(setting, name, rng)
@@ -206,7 +209,7 @@ def _sign(difference: Array) -> NDArray[np.int8]:
 
 
 def _lowest(difference: Callable[[Array], Array], left: Array, right: Array) -> Array:
-    """Find where in [left, right] `difference` is smallest, by a ternary search that assumes one minimum."""
+    """Return where in [left, right] `difference` has its only minimum, which is found by ternary search."""
     for _ in range(BISECTIONS):
         third = (right - left) / 3
         falls = difference(left + third) > difference(right - third)

@@ -1,4 +1,4 @@
-"""Starts given by coordinates, each of which can be changed while the others are kept."""
+"""Describe starts by coordinates, so that one coordinate can be changed while others stay the same."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,22 +17,25 @@ from singleneuron.verification.statements import Setting
 
 @dataclass(frozen=True)
 class Places:
-    """Starts given by coordinates, each of shape (B,) or of a shape that broadcasts to it.
+    """Starts described by coordinates, whose shapes broadcast to (B,).
 
     Attributes
     ----------
-    a, w1 : array_like
-        Outer weight, and component of w along the target. In a balanced start only the sign of a matters.
-    inner, outer : array_like
-        Norm of the part of w orthogonal to the target, within the coordinates that the target uses (inner),
-        and norm of w in the other coordinates (outer).
+    a : array_like
+        Outer weight. In a balanced start only its sign matters.
+    w1 : array_like
+        Component of w along the target.
+    inner : array_like
+        Norm of the component of w that lies in the target's coordinates and is orthogonal to the target.
+    outer : array_like
+        Norm of w in the other coordinates.
     data : Line
         Statistics of the data along the target's coordinate.
     seeds : NDArray[np.int64] | None
-        Seeds of the samples in d > 1; None if there are no such samples.
+        Seeds of the samples; None unless each run trains on its own samples.
     ways : tuple[Array, Array] | None
-        Directions (B, d) of the inner and of the outer part of w; None for plain weights, for which they do
-        not matter.
+        Directions (B, d) in which `inner` and `outer` are measured. None for plain weights, for which the
+        directions do not matter.
     """
 
     a: Any
@@ -44,7 +47,7 @@ class Places:
     ways: tuple[Array, Array] | None = None
 
     def __getitem__(self, index: NDArray[np.intp]) -> "Places":
-        """Select places."""
+        """Select some of the starts."""
         data = Line(*(np.broadcast_to(value, self.a.shape)[index] for value in self.data))
         seeds = None if self.seeds is None else self.seeds[index]
         ways = None if self.ways is None else (self.ways[0][index], self.ways[1][index])
@@ -52,7 +55,7 @@ class Places:
 
     @property
     def q(self) -> Array:
-        """Norm of the part of w orthogonal to the target."""
+        """Norm of the component of w orthogonal to the target."""
         return np.hypot(self.inner, self.outer)
 
     @property
@@ -74,16 +77,16 @@ class Places:
         return named | {"d": setting.d, "s_pos": self.data.s_pos, "s_neg": self.data.s_neg, "found": 1.0}
 
     def w(self, setting: Setting, ways: tuple[Array, Array]) -> Array:
-        """Return w (..., B, d), given the directions of its inner and outer part."""
+        """Return w (..., B, d), given the directions in which `inner` and `outer` are measured."""
         parts = zip((self.inner, self.outer), ways, strict=True)
         along = np.asarray(self.w1)[..., None] * target_vector(setting.d, setting.targets)
         return along + sum(np.asarray(norm)[..., None] * way for norm, way in parts)
 
     def moved(self, name: str, value: Any) -> "Places":
-        """Return the places with the coordinate `name` set to `value`.
+        """Return the starts with the coordinate `name` set to `value`.
 
-        `name` belongs to (a0, w1, q) or to (a0, rho, theta); the other two coordinates there stay the same. A
-        change of `kept` rescales w in the coordinates that the target uses.
+        If `name` is one of (a0, w1, q) or of (a0, rho, theta), the other two of these stay the same. Setting
+        `kept` rescales w in the target's coordinates. Setting a slope changes only `data`.
         """
         if name == "a0":
             return replace(self, a=value)
@@ -103,7 +106,7 @@ class Places:
 
 
 def reach(setting: Setting) -> float:
-    """Return the largest distance from 0 at which starts are placed: about the largest |w| that is drawn."""
+    """Return the largest distance from 0 at which `anywhere` places starts, about the largest |w| drawn."""
     norm = setting.scale * (1.0 if setting.init == "balanced" else np.sqrt(setting.d))
     return float(norm * (1 + 2 / np.sqrt(setting.d)))
 
@@ -123,7 +126,7 @@ def anywhere(setting: Setting, size: int, rng: np.random.Generator) -> Places:
     q = np.choose(kind, [law["q"], rng.uniform(0, far, size), rho * np.sin(theta)])
     if setting.d == 1:
         q = np.zeros(size)
-    if setting.targets in (1, setting.d):  # then `inner` or `outer` must be 0
+    if setting.targets in (1, setting.d):  # `inner` or `outer` must then be 0
         angle = np.full(size, 0.0 if setting.targets == 1 else np.pi / 2)
     inner = q * np.sin(angle) if setting.targets > 1 else np.zeros(size)
     outer = q * np.cos(angle) if setting.targets < setting.d else np.zeros(size)
@@ -132,7 +135,7 @@ def anywhere(setting: Setting, size: int, rng: np.random.Generator) -> Places:
 
 
 def _ways(setting: Setting, size: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Draw directions (B, d) orthogonal to the target: within its coordinates, and in the others."""
+    """Draw two directions (B, d) orthogonal to the target: in the target's coordinates, and in the others."""
     v = target_vector(setting.d, setting.targets)
     ways = []
     for kept in (v > 0, v == 0):
@@ -144,7 +147,7 @@ def _ways(setting: Setting, size: int, rng: np.random.Generator) -> tuple[Array,
 
 
 def join_places(parts: Sequence[Places]) -> Places:
-    """Concatenate places."""
+    """Concatenate several groups of starts."""
     a, w1, inner, outer = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("a", "w1", "inner", "outer")
     )
@@ -160,7 +163,10 @@ def join_places(parts: Sequence[Places]) -> Places:
 
 
 def batch_at(setting: Setting, places: Places, rng: np.random.Generator) -> Batch:
-    """Build the starts at these places; full states get random directions orthogonal to the target."""
+    """Build a batch from starts given as `places`.
+
+    If the starts are full states and `places.ways` is None, random directions are drawn.
+    """
     balanced = setting.init == "balanced"
     a = np.copysign(places.rho, places.a) if balanced else places.a
     c = np.zeros(a.size) if balanced else None

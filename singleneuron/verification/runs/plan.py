@@ -6,24 +6,29 @@ from singleneuron.verification.runs.tally import Sweep, Tally
 from singleneuron.verification.statements import Setting, Statement
 
 RUNS, SAMPLED_RUNS, SIGN_IN_RUNS = 1_000_000, 4_000, 10_000
-"""Starts drawn: in general, for training on samples (about 40 ms per run), and for Sign-In (about 0.2 ms)."""
+"""Numbers of starts to draw.
+
+`RUNS`: in general.
+`SAMPLED_RUNS`: for training on samples, which takes about 40 ms per run.
+`SIGN_IN_RUNS`: for other runs under Sign-In, which take about 0.2 ms each.
+"""
 
 
 def plan(statements: Sequence[Statement], runs: int | None) -> dict[Setting, Sweep]:
-    """Plan the sweeps that give each statement its starts; claims about the same setting share runs.
+    """Plan a sweep for each setting. Claims about the same setting share its runs.
 
     Parameters
     ----------
     statements : Sequence[Statement]
         The statements to verify.
     runs : int or None
-        Starts per statement; None: RUNS, or per experiment at most SAMPLED_RUNS for training on samples, and
-        SIGN_IN_RUNS for other runs of Sign-In.
+        Number of starts to draw per statement. If None, RUNS, except that each experiment on samples gets
+        SAMPLED_RUNS and each other experiment under Sign-In gets SIGN_IN_RUNS.
 
     Returns
     -------
     dict[Setting, Sweep]
-        A sweep for each setting, with nothing counted yet.
+        A sweep for each setting, whose counts are still 0.
     """
     sweeps: dict[Setting, Sweep] = {}
     for statement in statements:
@@ -35,8 +40,8 @@ def plan(statements: Sequence[Statement], runs: int | None) -> dict[Setting, Swe
             if not slow:
                 wanted = -(-(runs or RUNS) * experiment.weight // weights)
             elif runs is None or statement.derivations:
-                # Only a user's own statement gets more: all shipped statements share one value of `runs`, and
-                # a large value is meant for the fast ones.
+                # Only a user's own statement gets more. All shipped statements share one value of `runs`, and
+                # a large value is meant for those with fast runs.
                 wanted = min(runs or RUNS, SAMPLED_RUNS if setting.sampled else SIGN_IN_RUNS)
             else:
                 wanted = runs

@@ -57,14 +57,14 @@ def repeat(setting: Setting, claim: Claim, batch: Batch) -> tuple[float, bool]:
 
 
 def _repeat_under_sign_in(setting: Setting, claim: Claim, batch: Batch) -> float:
-    """Repeat a run on the population: LSODA on the factors m and u, before and after pruning."""
+    """Repeat a run on the population under Sign-In by LSODA on the factors m and u."""
     assert isinstance(batch.starts, State)
     problem, product = Population(setting.d, setting.targets), setting.weights
     a, w, rule = float(batch.starts.a[0]), batch.starts.w[0], claim.rule
     if rule.rewinds_to is not None and setting.d > setting.targets:
         a, w = sign_in_solver.solve_products(problem, a, w, rule.rewinds_to, product)
         w, problem = w[: setting.targets], Population(setting.targets, setting.targets)
-        # In one coordinate use |w_1|, not the rounded root of its square: at equal betas c must be exactly 0.
+        # In one coordinate |w_1| is exact, unlike the root of its square. At equal betas c must be exactly 0.
         norm = float(np.abs(w[0]) if w.size == 1 else np.linalg.norm(w))
         a = float(np.sign(a)) * norm if rule.rebalances else a
     if setting.targets == 1 and not w[1:].any():
@@ -73,7 +73,7 @@ def _repeat_under_sign_in(setting: Setting, claim: Claim, batch: Batch) -> float
 
 
 def _repeat_on_samples(setting: Setting, claim: Claim, batch: Batch) -> tuple[float, bool]:
-    """Repeat a run: gradient descent until pruning, then LSODA on the one coordinate that remains."""
+    """Repeat a run on samples by gradient descent until pruning, and by LSODA in one coordinate after it."""
     assert isinstance(batch.starts, State)
     assert batch.seeds is not None
     problem, weights = sample_of(setting, batch.seeds[0]), setting.weights

@@ -1,4 +1,4 @@
-"""Runs on samples in d > 1: each run trains all its levels, including the dense one, on its own data."""
+"""Train runs on samples. Each run trains all its levels, including the dense level, on its own samples."""
 
 from concurrent.futures import Executor
 
@@ -11,10 +11,10 @@ from singleneuron.verification.runs.batches import Batch, part, sample_of
 from singleneuron.verification.statements import Claim, Setting
 
 RUNS_A_TASK = 32
-"""Runs passed to a process at a time: about one second of work."""
+"""Number of runs passed to a process at a time. They take about one second."""
 
 Outcomes = tuple[NDArray[np.int8], NDArray[np.bool_]]
-"""Status of each run for each claim, (claims, B), and whether the mask of each run keeps the target, (B,)."""
+"""Status of each run under each claim, (claims, B), and whether the run's mask keeps the target, (B,)."""
 
 
 def train(

@@ -1,4 +1,4 @@
-"""Integrate and count the runs of experiments."""
+"""Integrate the runs of experiments and count their outcomes."""
 
 import zlib
 from collections.abc import Callable, Iterator
@@ -26,13 +26,22 @@ from singleneuron.verification.runs.tally import SEEN, Sweep, Tally
 from singleneuron.verification.statements import Claim, Setting
 
 NEAR, NEAR_MOST = 0.25, 20_000
-"""Starts placed beside a region's boundaries: their number relative to the drawn starts, and its maximum."""
+"""Number of starts placed beside a region's boundaries, relative to the drawn starts, and its maximum."""
 RTOL, NEAR_RTOL, TIGHT = 1e-6, 1e-9, 1e-13
-"""Tolerances: for drawn starts, near boundaries, and for a second look at runs that contradict a claim."""
+"""Tolerances for the integration.
+
+`RTOL`: from drawn starts.
+`NEAR_RTOL`: from starts near boundaries, and for training on samples.
+`TIGHT`: for the second look at runs that contradict a claim.
+"""
 SECOND_LOOKS = 100
-"""Upper limit of second looks per batch; if more runs contradict a claim, the cause is not the tolerance."""
+"""Maximum number of second looks per batch. If more runs contradict a claim, tolerance is not the cause."""
 LISTED, REPEATED = 20, 20
-"""Upper limits: runs listed as examples, and runs that the second solver repeats before it refutes a rate."""
+"""Upper limits for numbers of runs.
+
+`LISTED`: runs listed as examples.
+`REPEATED`: runs that the independent solver repeats before a rate is refuted.
+"""
 
 
 def run(sweep: Sweep, seed: int, report: Callable[[int], None]) -> None:
@@ -41,7 +50,7 @@ def run(sweep: Sweep, seed: int, report: Callable[[int], None]) -> None:
     Parameters
     ----------
     sweep : Sweep
-        The planned sweep; its tallies are filled.
+        The planned sweep, whose tallies are filled.
     seed : int
         Seed of all starts.
     report : Callable[[int], None]
@@ -72,7 +81,7 @@ def run(sweep: Sweep, seed: int, report: Callable[[int], None]) -> None:
 def _starts(sweep: Sweep, seed: int) -> Iterator[tuple[Batch, str | None, boundaries.Near | None]]:
     """Yield batches drawn at random, then batches beside the boundaries of each stated region.
 
-    Each batch comes with its region and its `Near`; both are None for a batch drawn at random.
+    Each batch comes with the text of its region and its `Near`. Both are None for a batch drawn at random.
     """
     setting, given = sweep.setting, conditions.parse(sweep.setting.given)
     key = [seed, zlib.crc32(setting.model_dump_json().encode())]
@@ -87,11 +96,11 @@ def _starts(sweep: Sweep, seed: int) -> Iterator[tuple[Batch, str | None, bounda
 
 
 _Truth = tuple[NDArray[np.bool_], NDArray[np.bool_]]
-"""For which starts the condition of the region is true, and for which it is undefined, each (B,)."""
+"""Two arrays (B,): for which starts a region's condition is true, and for which it is undefined."""
 
 
 def _stated(setting: Setting, claim: Claim, batch: Batch, found: NDArray[np.bool_]) -> _Truth | None:
-    """Return what a claim states about each run; None if it states no region."""
+    """Return for which runs the claim's region holds and for which it is undefined; None without a region."""
     if claim.success is None:
         return None
     region, values = conditions.parse(claim.success), values_of(setting, batch, found)
@@ -99,7 +108,7 @@ def _stated(setting: Setting, claim: Claim, batch: Batch, found: NDArray[np.bool
 
 
 def _wrong(status: NDArray[np.int8], stated: _Truth | None) -> NDArray[np.bool_]:
-    """Return which runs contradict the stated region, (B,)."""
+    """Return for which runs the status contradicts the stated region, (B,)."""
     if stated is None:
         return np.zeros(status.size, dtype=bool)
     inside, undefined = stated
@@ -132,10 +141,10 @@ def _second_look(
     stated: _Truth | None,
     executor: Executor,
 ) -> int:
-    """Repeat, with the tolerance TIGHT, the runs that contradict the region, and return their number.
+    """Repeat the runs that contradict the region with the tolerance TIGHT, and return how many there are.
 
-    The new outcomes replace the old ones in `status` and `stated`. The old ones may be wrong, since a flow
-    may leave a saddle on the wrong side if it passes the saddle closer than the error of the integration.
+    The first outcomes may be wrong: a flow that passes a saddle at a distance below the integration error may
+    leave it on the wrong side. The new results replace the old ones in `status` and `stated`.
     """
     again = np.flatnonzero(_wrong(status, stated))
     if stated is None or not 0 < again.size <= SECOND_LOOKS:
@@ -153,14 +162,14 @@ def _second_look(
 
 
 def _run(setting: Setting, claims: tuple[Claim, ...], batch: Batch, rtol: float) -> list[NDArray[np.int8]]:
-    """Integrate the runs under each claim's algorithm, and return their statuses for each claim."""
+    """Integrate the runs under each claim's algorithm, and return a list of their statuses, one per claim."""
     if batch.data is None:
         problem, rules = Population(setting.d, setting.targets), [claim.rule for claim in claims]
         ends = engine.train_and_prune(
             problem, batch.starts, rules, method="ode", rtol=rtol, parameterization=setting.weights
         )
         return [end.status.copy() for end in ends]
-    # In one coordinate nothing is pruned: one flow per run, on its own data, serves all claims.
+    # In one coordinate nothing is pruned, so one flow per run, on the run's own data, serves all claims.
     starts = batch.starts
     assert isinstance(starts, Reduced)
     c = start_balance(starts)
@@ -174,7 +183,7 @@ def _run(setting: Setting, claims: tuple[Claim, ...], batch: Batch, rtol: float)
 
 
 def _limit(setting: Setting, claim: Claim, batch: Batch) -> Array:
-    """Return the outcome of undecided runs in the limit, as theory predicts it: 1 or 0, NaN if unknown."""
+    """Return the outcome that theory predicts for undecided runs in the limit: 1, 0, or NaN if unknown."""
     if batch.data is not None:
         return np.full(batch.starts.size, np.nan)
     return predicted(
@@ -191,7 +200,7 @@ def _add(
     stated: _Truth | None,
     near: boundaries.Near | None,
 ) -> None:
-    """Count a batch; `near` is given if its starts are beside boundaries of the claim's own region."""
+    """Add a batch to the counts. `near` is None unless its starts were placed for the claim's own region."""
     outcome = success(status)
     _, trapped, number, *_ = engine.tally(outcome, status).tolist()
     decided = ~np.isnan(outcome)
@@ -210,7 +219,7 @@ def _add(
             tally.in_limit += int(late.sum())
     if near is not None:
         for face in np.unique(near.face[near.face >= 0]):
-            # A face without decided starts gets an entry too: it shows that a shift there would go unnoticed.
+            # A face without decided starts also gets an entry, which shows that a shift there goes unnoticed.
             seen = near.distance[(near.face == face) & decided & ~np.isnan(near.distance)]
             known = tally.faces.get(int(face), np.empty(0))
             tally.faces[int(face)] = np.sort(np.append(known, seen))[:SEEN]
@@ -220,7 +229,7 @@ def _add(
 
 
 def _add_drawn(tally: Tally, batch: Batch, status: NDArray[np.int8], stated: _Truth | None) -> None:
-    """Count a batch drawn at random towards the estimated probabilities."""
+    """Add a batch drawn at random to the counts from which probabilities are estimated."""
     outcome = success(status)
     successes, _, decided, undecided, *_ = engine.tally(outcome, status).tolist()
     tally.drawn_decided += decided
@@ -233,7 +242,7 @@ def _add_drawn(tally: Tally, batch: Batch, status: NDArray[np.int8], stated: _Tr
 def _list(
     batch: Batch, status: NDArray[np.int8], chosen: NDArray[np.bool_], into: list[tuple[Batch, int]]
 ) -> None:
-    """Append the first few chosen runs to `into`; trapped runs, which only theory decides, come last."""
+    """Append the first few chosen runs to `into`. Trapped runs come last, since only theory decides them."""
     order = np.argsort(status == Status.TRAPPED, kind="stable")
     for i in order[chosen[order]][: LISTED - len(into)]:
         into.append((part(batch, slice(i, i + 1)), int(status[i])))
@@ -258,8 +267,8 @@ def contradicts(setting: Setting, claim: Claim, batch: Batch, found: bool, wins:
     Returns
     -------
     bool
-        Whether it does; False if the outcome is unknown, or if the region is not stated, or is undefined at
-        the start.
+        Whether it does. False if the outcome is unknown, the claim states no region, or the region is
+        undefined at the start.
     """
     stated = _stated(setting, claim, batch, np.array([found]))
     return stated is not None and not np.isnan(wins) and not stated[1][0] and bool(stated[0][0]) != bool(wins)

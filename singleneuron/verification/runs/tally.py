@@ -7,7 +7,7 @@ from singleneuron.verification.runs.batches import Batch
 from singleneuron.verification.statements import Claim, Setting
 
 SEEN = 10
-"""A shifted boundary would be noticed if this many decided starts lie between it and the stated one."""
+"""Number of decided starts between a stated boundary and the true one that would reveal the difference."""
 
 
 @dataclass
@@ -19,19 +19,25 @@ class Tally:
     claim : Claim
         The claim.
     starts : int
-        All starts: drawn at random, or placed near a boundary.
-    decided, trapped, open : int
-        Runs that succeeded or failed, the trapped runs among them, and undecided runs.
+        All starts, whether drawn at random or placed by `boundaries.near`.
+    decided : int
+        Runs that succeeded or failed.
+    trapped : int
+        Decided runs whose status is trapped.
+    open : int
+        Undecided runs.
     undefined : int
-        Starts at which the stated condition is neither true nor false; they are not evidence about it.
-    counterexamples, in_limit : int
-        Decided runs that contradict the region, and undecided runs whose theoretical limit contradicts it.
+        Starts at which the stated condition is neither true nor false. They are not evidence about it.
+    counterexamples : int
+        Decided runs that contradict the region.
+    in_limit : int
+        Undecided runs that contradict the region in the limit, according to theory.
     second_looks : int
         Runs that contradicted the region and were integrated again with a smaller tolerance.
     drawn_decided, drawn_open, drawn_successes, drawn_counterexamples : int
-        Counts of only those runs whose starts were drawn at random from the setting's distribution.
+        Counts that include only runs whose starts were drawn at random from the setting's distribution.
     against : list[tuple[Batch, int]]
-        The first few runs that contradict the region, each as a batch of one start, with its status.
+        The first few runs that contradict the region, each as a batch of one start and a status.
     undecided : list[tuple[Batch, int]]
         The first few undecided runs, in the same form.
     sample : list[tuple[Batch, int]]
@@ -60,7 +66,7 @@ class Tally:
 
     @property
     def shift(self) -> float | None:
-        """The largest error in a boundary that could go unnoticed; None if a face has too few starts."""
+        """The largest error in a boundary that could go unnoticed, or None if a face has too few starts."""
         if not self.faces or any(distances.size < SEEN for distances in self.faces.values()):
             return None
         return float(max(distances[SEEN - 1] for distances in self.faces.values()))
@@ -68,7 +74,7 @@ class Tally:
 
 @dataclass
 class Sweep:
-    """All claims about the runs of one setting, and the counts of the outcomes.
+    """All claims about the runs of one setting, and the counts of their outcomes.
 
     Attributes
     ----------
@@ -79,7 +85,7 @@ class Sweep:
     tallies : dict[Claim, Tally]
         The counts for each claim.
     chains : list[tuple[Claim, ...]]
-        Claims ordered so that each algorithm should succeed wherever the previous one does.
+        Claims in such an order that each algorithm should succeed wherever the previous algorithm does.
     unnested : dict[tuple[Claim, ...], int]
         For each chain, the number of runs that succeed under one algorithm but not under the next.
     """
