@@ -170,7 +170,7 @@ def line_flow(
     t : array_like
         Times >= 0; inf gives the limit.
     c_pos, s_pos, c_neg, s_neg : array_like
-        Statistics of the data, as in `Line`; the defaults are the population's.
+        Statistics of the data, as in `Line`; the defaults are for the population.
     balanced : array_like of bool
         True where a = +-w exactly at the start; |w| is then used as |a|. This is never inferred from a and w,
         because a start that is balanced only up to rounding escapes eventually.
@@ -232,7 +232,7 @@ def crossing_time(
     a, w : array_like
         Weights at the start.
     c_pos, s_pos, c_neg, s_neg : array_like
-        Statistics of the data, as in `Line`; the defaults are the population's.
+        Statistics of the data, as in `Line`; the defaults are for the population.
     balanced : array_like of bool
         True where a = +-w exactly at the start, as in `line_flow`.
 

@@ -23,7 +23,7 @@ def line_success(a: Array, w: Array, line: Line | None = None, c: Array | None =
     line = line or Line()
     sign = np.sign(line.s_pos)
     c = (np.abs(a) - np.abs(w)) * (np.abs(a) + np.abs(w)) if c is None else c
-    beyond = np.where(sign * a > 0, (w > 0) | (c > 0), (w > 0) & (c < 0))  # sign * a + w > 0
+    beyond = np.where(sign * a > 0, (w > 0) | (c > 0), (w > 0) & (c < 0))  # iff sign * a + w > 0
     from_left = (w < 0) & (sign * np.asarray(line.s_neg) > 0) & (np.asarray(line.c_neg) > 0)
     return beyond & ((w > 0) | from_left) & (np.asarray(line.c_pos) > 0)
 
