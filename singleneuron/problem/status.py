@@ -1,4 +1,4 @@
-"""The status of a trajectory, which says how it ended; every trajectory gets a status, and none is dropped."""
+"""The status of a trajectory, which says how it ended; each trajectory gets a status, and none is dropped."""
 
 from enum import IntEnum
 from typing import Any
