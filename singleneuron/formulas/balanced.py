@@ -163,9 +163,9 @@ def _balanced_point(a: float, p: float, q: float, t: float, curve: AngleCurve) -
     """Compute `balanced_flow` for one start.
 
     The angle moves along the universal curve, on which T changes by sign(a) t. Let E and H be as in
-    `AngleCurve`, and rho = |w|. Since d(E/rho^2)/dt = E, E/rho^2 grows by t plus the absolute change of H.
-    This growth is divided by the larger of E at the start and E at t, so that nothing overflows. In the code,
-    m = e^{-|x|}.
+    `AngleCurve`, and rho = |w|. Since d(E/rho^2)/dt = E, the ratio E/rho^2 grows by t plus the absolute
+    change of H. This growth is divided by the larger of E at the start and E at t, so that nothing overflows.
+    In the code, m = e^{-|x|}.
     """
     norm = abs(a)
     if norm == 0.0 or t == 0.0:

@@ -23,7 +23,7 @@ def _saturated(z: float, base: float, span: float) -> float:
 
 @routine
 def side_flow(a: float, w: float, rate: float, slope: float, t: float) -> tuple[float, float]:
-    """Solve a' = rate w (slope - a w), w' = rate a (slope - a w) up to time t, while w keeps its sign.
+    """Solve a' = rate w (slope - a w) and w' = rate a (slope - a w) up to time t, while w keeps its sign.
 
     The flow keeps the signs of a + w and a - w, whose squares obey Riccati equations. Let c = a^2 - w^2,
     R^2 = slope^2 + c^2/4, kappa = c/(2R), sigma = slope/R and tau = tanh(rate R t), and let
@@ -158,8 +158,8 @@ def line_flow(
 ) -> tuple[Array, Array]:
     """Compute (a, w) of the flow in one coordinate at time t; all arguments broadcast.
 
-    For w > 0, the flow is a' = c_pos w (s_pos - a w), w' = c_pos a (s_pos - a w). For w < 0, c_neg and s_neg
-    replace c_pos and s_pos. When w reaches 0, it crosses if both sides drive it in the same direction;
+    For w > 0, the flow is a' = c_pos w (s_pos - a w) and w' = c_pos a (s_pos - a w). For w < 0, c_neg and
+    s_neg replace c_pos and s_pos. When w reaches 0, it crosses if both sides drive it in the same direction;
     otherwise it stays at 0. A start with w = 0 does not move, since phi'(0) = 0. Errors are a few ulp of
     max(|a|, |w|) times the condition number of the flow.
 
@@ -224,8 +224,8 @@ def crossing_time(
 ) -> Array:
     """Compute the time at which w first reaches 0.
 
-    Let c = a^2 - w^2, and let s be the statistic of the side on which w starts: `s_pos` or `s_neg`. The time
-    is finite iff c > 0, a w s < 0 and there are data on this side, or w = 0.
+    Let c = a^2 - w^2, and let s be `s_pos` or `s_neg`, depending on the side on which w starts. From w != 0,
+    the time is finite iff c > 0, a w s < 0 and this side has data.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from singleneuron.problem.arguments import Array
 def population_limit(c: ArrayLike) -> Array:
     """Compute lim a(t) for population flows that reach the target, from the balance c = a^2 - |w|^2.
 
-    At the target a > 0 and a |w| = 1, hence a^2 = (c + sqrt(c^2 + 4))/2.
+    At the target, a > 0 and a |w| = 1. So a^2 = (c + sqrt(c^2 + 4))/2.
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ def escape_time(a: ArrayLike, rho: ArrayLike, delta: ArrayLike) -> Array:
     (2/c) log(1 + pi c rho/(a delta)) if c != 0 and the logarithm exists.
 
     If c < 0 and the logarithm does not exist, delta stalls at delta_1, where
-    1/delta_1 = 1/delta - a/(pi |c| rho). From there, delta grows slowly along the manifold on which a = 2
-    k/rho and rho^2 = |c|, with delta' = delta^5/(6 pi^2 |c|). The turn then takes the time
+    1/delta_1 = 1/delta - a/(pi |c| rho). From there, delta grows slowly along the manifold on which
+    a = 2 k/rho and rho^2 = |c|, with delta' = delta^5/(6 pi^2 |c|). The turn then takes the time
     (3 pi^2/2) |c|/delta_1^4.
 
     Parameters

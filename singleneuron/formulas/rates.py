@@ -228,7 +228,7 @@ def crossing_law(d: int, n: int, noise: float) -> float:
     Parameters
     ----------
     d, n : int
-        Number of coordinates, > 1, and number of samples.
+        `d` is the number of coordinates, > 1, and `n` is the number of samples.
     noise : float
         Standard deviation of the label noise, > 0.
 

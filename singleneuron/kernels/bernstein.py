@@ -1,8 +1,8 @@
 """Roots of polynomials on a step, from their Bernstein coefficients.
 
-On [0, 1], the values of a polynomial lie between its smallest and its largest Bernstein coefficient, and it
-changes sign at most as often as the sequence of these coefficients. So a search for events that uses the
-coefficients cannot miss a pair of roots within a step.
+On [0, 1], the values of a polynomial lie between its smallest and its largest Bernstein coefficient, and the
+polynomial changes sign at most as often as the sequence of these coefficients. So a search for events that
+uses the coefficients cannot miss a pair of roots within a step.
 """
 
 import math

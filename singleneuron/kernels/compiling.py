@@ -136,7 +136,8 @@ def routine(function: Callable[..., Any]) -> Any:
 def template(function: Callable[..., Any]) -> Any:
     """Compile a routine that takes functions as arguments.
 
-    It is inlined into its callers, because numba cannot cache code that contains addresses of functions.
+    The routine is inlined into its callers, because numba cannot cache code that contains addresses of
+    functions.
     """
     return numba.njit(error_model="numpy", forceinline=True)(function)
 

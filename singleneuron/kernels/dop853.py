@@ -23,7 +23,7 @@ from singleneuron.kernels.dop853_step import (
 )
 
 MAX_STEPS = 2_000_000  # a trajectory fails if it needs more
-MAX_CERTAIN_STEPS = 100_000  # with `limit`, a trajectory with a certain limit ends after more steps than this
+MAX_CERTAIN_STEPS = 100_000  # with `limit`, more steps than this end a trajectory whose limit is certain
 LEAST_STEP = 1e-290
 
 # The reasons why `solve` returns; RUNNING means that the trajectory goes on.
@@ -206,7 +206,7 @@ def no_gauge(y, p, g):
     y, p : ndarray
         State and parameters; unused.
     g : ndarray, shape (3,)
-        Filled as `parts` describes, for no event, no target nearby and no certain limit.
+        Filled with values that mean no event, no target nearby and no certain limit (see `parts`).
     """
     g[0], g[1], g[2] = 1.0, 1.0, -1.0
 

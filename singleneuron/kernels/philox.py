@@ -33,11 +33,11 @@ def normal_pair(seed, trajectory, step, pair):
     seed : int
         Seed of the run, 64 bits; serves as the key.
     trajectory : int
-        Number of the trajectory; only its lower 32 bits are used.
+        Index of the trajectory; only its lower 32 bits are used.
     step : int
-        Number of the step, 64 bits.
+        Index of the step, 64 bits.
     pair : int
-        Number of the pair within the step; only its lower 32 bits are used.
+        Index of the pair within the step; only its lower 32 bits are used.
 
     Returns
     -------

@@ -197,7 +197,7 @@ class Sample:
         Parameters
         ----------
         d, n : int
-            Number of coordinates and number of samples.
+            `d` is the number of coordinates, and `n` is the number of samples.
         noise : float
             Standard deviation of the label noise, >= 0.
         seed : int

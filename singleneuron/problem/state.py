@@ -206,8 +206,8 @@ def reduce(problem: Problem, state: State, mask: NDArray[np.bool_] | None = None
 def _projection(w: Array, kept: NDArray[np.bool_]) -> tuple[Array, Array]:
     """Return p = w.v and p v, where v is the unit vector with equal entries in the coordinates `kept`.
 
-    The mean of w over these coordinates is computed as the first of their entries plus the mean difference
-    from it. If w is parallel to v, all these entries are equal, so that w - p v is exactly 0.
+    The mean of these entries of w is computed as the first entry plus the mean difference of the entries from
+    it. If w is parallel to v, all these entries are equal, so that w - p v is exactly 0.
     """
     count = kept.sum(axis=-1)
     first = np.take_along_axis(w, np.broadcast_to(np.argmax(kept, axis=-1), w.shape[:-1])[..., None], axis=-1)

@@ -52,8 +52,8 @@ class Status(IntEnum):
     """The neuron dies: a < 0, and either c >= 0 or |w| is below `TINY_NORM`. The neuron is also dead if no
     sample activates it, if only samples with label 0 will ever activate it, or if it is held at w = 0."""
     STUCK = 3
-    """At rest away from the target for good, or the mask lost a target coordinate. In one coordinate, also if
-    w is 0, if w cannot reach the target from its side, or if s_pos = 0, so that there is nothing to learn."""
+    """The state rests away from the target for good, or the mask lost a target coordinate. One coordinate is
+    also stuck if w is 0, if w cannot reach the target from its side, or if s_pos = 0: nothing to learn."""
     UNDECIDED = 4
     """None of the above by the end of the run."""
     FAILED = 5
@@ -201,7 +201,7 @@ def line_status(
 
 
 def _on(problem: Sample, a: float, z: Array, near: NDArray[np.bool_], step: float) -> NDArray[np.intp]:
-    """Return the indices of the hyperplanes on which a state slides: those that `near` marks, or more.
+    """Return the indices of the hyperplanes on which a state slides: all that `near` marks, and maybe more.
 
     If `step` > 0, descent hops back and forth across the marked hyperplanes. A hop changes w.x_i by at most
     step |a/n| sum_j |y_j x_j.x_i|, summed over the marked j. All attracting hyperplanes within this reach are
@@ -217,7 +217,7 @@ def _on(problem: Sample, a: float, z: Array, near: NDArray[np.bool_], step: floa
 def _pull(problem: Sample, state: State, z: Array, rounding: Array, step: float) -> Array:
     """Compute A u - b, shape (B, d), in the cell of each state, where u = a w.
 
-    If w slides on hyperplanes, the sample of each of them counts with a share in [0, 1]; the shares minimise
+    If w slides on hyperplanes, the samples of these hyperplanes count with shares in [0, 1], which minimise
     the norm of the result.
     """
     residual = state.a[:, None] * z - problem.y

@@ -27,7 +27,7 @@ __all__ = ["Claims", "Equation", "Implication", "Inequality", "SymbolicClaim", "
 def derivations() -> dict[str, Callable[[], Claims]]:
     """Return every derivation by its title, in reading order.
 
-    The order is: training on samples, one coordinate, the population, where the algorithms succeed, and
+    They treat, in this order, training on samples, one coordinate, the population, the success regions, and
     Sign-In.
 
     Returns

@@ -34,10 +34,10 @@ def balanced_flow(sign: int) -> Flow:
 
 
 def angle_equation() -> Claims:
-    """If a = +-rho, then theta' = +-k'(theta) and T(theta)' = +-1, which depend on neither the norm nor d.
+    """If a = +-rho, then theta' = +-k'(theta), whatever the norm and d, and T(theta)' = +-1.
 
-    So all flows lie on one curve: theta(t) = Theta(T(theta_0) +- t), where Theta is the inverse of T. The
-    upper sign is for a > 0, the lower sign for a < 0.
+    So all flows lie on one curve: theta(t) = Theta(T(theta_0) +- t), where Theta is the inverse of T. Here +-
+    stands for the sign of a.
     """
     claims = [
         Equation(
@@ -96,7 +96,7 @@ def bernoulli_solution() -> Claims:
 
 
 def flip_time() -> Claims:
-    """From theta_0 = pi/2 + z, w_1 turns positive at t = 4z + 4z^2/pi + (2/3 + 16/(3 pi^2)) z^3 + ....
+    """From theta_0 = pi/2 + z, w_1 turns positive at t = 4z + 4z^2/pi + (2/3 + 16/(3 pi^2)) z^3 + ...
 
     This holds for a > 0. The time is -T(theta_0), and theta' = -1/4 at pi/2. For random directions, z is
     approximately N(0, 1/d), so the sign flips earlier if d is larger.
@@ -128,7 +128,7 @@ def series_near_antiparallel() -> Claims:
     """As delta = pi - theta -> 0, T = const - 2 pi/delta + 2 pi (delta/6 + 7 delta^3/1080 + ...).
 
     With p = 2 pi/(const - T), the inverse of this series is
-    x = log tan(theta/2) = log(2/p) + p^2/12 - 53 p^4/4320 + .... The growth of the norm is
+    x = log tan(theta/2) = log(2/p) + p^2/12 - 53 p^4/4320 + ..., and the growth of the norm is
     h = (1/E) int_0^delta (E - 1) dT = 2 pi delta (1/3 - 19 delta^2/270 + ...).
     """
     p = sp.Symbol("p", positive=True)
@@ -150,7 +150,7 @@ def series_near_antiparallel() -> Claims:
 
 
 def series_near_target() -> Claims:
-    """As x = log tan(theta/2) -> -infinity, T = const - 2x - (4/pi) e^x + ....
+    """As x = log tan(theta/2) -> -infinity, T = const - 2x - (4/pi) e^x + ...
 
     So T grows like 2 log(1/theta).
     """

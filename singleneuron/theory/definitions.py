@@ -37,7 +37,7 @@ def rate(quantity: sp.Expr, flow: Flow) -> sp.Expr:
 
 
 class Rate(sp.Function):
-    """The time derivative of the argument, which is displayed but never evaluated."""
+    """A time derivative that is displayed but never evaluated."""
 
     def _sympystr(self, printer: Any) -> str:
         return f"[{printer._print(self.args[0])}]'"

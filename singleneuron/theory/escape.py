@@ -96,7 +96,7 @@ def sign_change_of_a() -> Claims:
 
     Let m = -a. Since m' < -|c| m/2 and x' < m/(2 sqrt|c|), m decays exponentially, and x = log tan(theta/2)
     rises by a bounded amount. Hence k has a positive lower bound. Since m' < -sqrt|c| k, m reaches 0. If
-    rho^2 were |c| and k were constant, this would take the time (2/|c|) log(1 + sqrt|c| m_0/(2 k)).
+    rho^2 were |c| and k were constant, m would reach 0 after the time (2/|c|) log(1 + sqrt|c| m_0/(2 k)).
     """
     m, k, m0 = sp.symbols("m k m_0", positive=True)
     polar = polar_flow(k, kernel_slope(theta))

@@ -115,10 +115,10 @@ def riccati_equation() -> Claims:
 
 
 def riccati_solution() -> Claims:
-    """With tau = tanh(C R t), X(t) = (X_0 (R + S tau) + c^2 tau/2)/(R - S tau + X_0 tau/2) is the solution.
+    """Both Riccati equations are solved by X(t) = (X_0 (R + S tau) + c^2 tau/2)/(R - S tau + X_0 tau/2).
 
-    It solves the two equations of `riccati_equation`: with S = s, X is U; with S = -s, X is V. Here
-    R^2 = S^2 + c^2/4. The solution holds at any balance c. This is beyond the paper.
+    Here tau = tanh(C R t) and R^2 = S^2 + c^2/4. X is the U of `riccati_equation` if S = s, and its V if
+    S = -s. The solution holds at any balance c. This is beyond the paper.
     """
     X0, S, X = sp.Symbol("X_0", positive=True), sp.Symbol("S", real=True), sp.Symbol("X", positive=True)
     c2 = 4 * (R**2 - S**2)
@@ -175,8 +175,8 @@ def crossing_time() -> Claims:
     S, R_ = c * (Z - 1 / Z) / 4, c * (Z + 1 / Z) / 4
     U = (c * z * (R_ + S * tau) + c**2 / 2 * tau) / (R_ - S * tau + c * z / 2 * tau)
     arrival = sp.solve(sp.numer(sp.together(U - c)), tau)[0]
-    # The second form solves w (1 - kappa tau) = -sigma tau a. With half-angle formulas for kappa and sigma,
-    # kappa^2 + sigma^2 = 1.
+    # The second form solves w (1 - kappa tau) = -sigma tau a. The half-angle formulas for kappa and sigma
+    # ensure that kappa^2 + sigma^2 = 1.
     kappa, sigma = (1 - m**2) / (1 + m**2), 2 * m / (1 + m**2)
     up, down, U_0 = sp.symbols("|a| |w| U_0", positive=True)
     turn = sp.solve(-down * (1 - kappa * tau) + sigma * tau * up, tau)[0]
@@ -220,7 +220,7 @@ def noise_wedge() -> Claims:
 def balanced_solution() -> Claims:
     """From a balanced start with a = w, u = a^2 is the logistic function s/(1 + (s/u_0 - 1) e^(-2Cst)).
 
-    From a = -w, there are two cases. If s > 0, then u = s/((1 + s/u_0) e^(2Cst) - 1). If s = 0, then
+    If a = -w and s > 0, then u = s/((1 + s/u_0) e^(2Cst) - 1). If a = -w and s = 0, then
     a = a_0/sqrt(1 + 2 C a_0^2 t). Theorem 2.1 covers all these starts.
     """
     u0, slope, a0, u = sp.symbols("u_0 s a_0 u", positive=True)

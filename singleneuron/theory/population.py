@@ -206,9 +206,9 @@ def polar_form() -> Claims:
 
 
 def log_tan_coordinate() -> Claims:
-    """With x = log tan(theta/2), the angle obeys x' = -(a/rho)(pi - theta)/(2 pi).
+    """In the coordinate x = log tan(theta/2), the angle obeys x' = -(a/rho)(pi - theta)/(2 pi).
 
-    In this coordinate, w_1 = -rho tanh x and q = |w_perp| = rho/cosh x. This is beyond the paper.
+    Moreover, w_1 = -rho tanh x and q = |w_perp| = rho/cosh x. This is beyond the paper.
     """
     x = sp.log(sp.tan(theta / 2))
     polar = polar_flow(angle_kernel(theta), kernel_slope(theta))

@@ -60,7 +60,7 @@ def success_region(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Z
     Raises
     ------
     ValueError
-        If `algorithm` or `imp` is not one of these names.
+        If `algorithm` or `imp` is not one of the names above.
 
     References
     ----------
@@ -69,8 +69,8 @@ def success_region(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Z
     """
     if algorithm not in ALGORITHMS or imp not in IMP_VARIANTS:
         raise ValueError(
-            f"algorithm must be one of {ALGORITHMS} and imp one of {IMP_VARIANTS}, "
-            f"got {algorithm!r} and {imp!r}"
+            f"algorithm must be one of {ALGORITHMS}, and imp must be one of {IMP_VARIANTS}, "
+            f"but they are {algorithm!r} and {imp!r}"
         )
     if algorithm == "lrr":
         return dense_success()
@@ -80,7 +80,7 @@ def success_region(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Z
 
 
 def line_region() -> Claims:
-    """In one coordinate, training succeeds iff a + w > 0 and w > 0; if s_neg > 0, w < 0 also succeeds.
+    """In one coordinate, training succeeds iff a + w > 0 and w > 0; if s_neg > 0, w may also be negative.
 
     Theorem 2.1 covers balanced starts; other balances are beyond the paper. Let s_pos > 0. The flow keeps the
     signs of a + w and s - a w (`line.invariants`). First let a + w > 0. From w > 0, the flow could leave this
@@ -229,7 +229,7 @@ def balanced_regions() -> Claims:
 
 
 def balanced_probability(region: Boolean, given: Boolean = sp.true) -> sp.Expr:
-    """Compute the probability that a balanced start with a fair sign of a is in `region`.
+    """Compute the probability that a balanced start is in `region`, where a = +-|w| with equal probability.
 
     All starts are assumed to satisfy `given`. If the signs of a and w_1 do not decide whether such a start is
     in the region, the result is NaN.

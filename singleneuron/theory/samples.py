@@ -36,9 +36,9 @@ def conservation() -> Claims:
     """For any data, any d, any activation pattern and any shares, the flow conserves c = a^2 - |w|^2.
 
     Each sample counts with a share alpha. The share is 1 if w is on the active side of the sample's
-    hyperplane, 0 if w is on the other side, and between 0 and 1 while w slides along it (Filippov). A sample
-    that adds g x to w' adds g w.x to both w.w' and a a', so a a' - w.w' = 0. The balanced initialisation of
-    the paper has c = 0; other values of c are beyond the paper.
+    hyperplane, 0 if w is on the other side, and between 0 and 1 while w slides along the hyperplane
+    (Filippov). A sample that adds g x to w' adds g w.x to both w.w' and a a', so a a' - w.w' = 0. The
+    balanced initialisation of the paper has c = 0; other values of c are beyond the paper.
     """
     active, inactive = sample_pull(True), sample_pull(False)
     pull_a, pull_w = (alpha * on + (1 - alpha) * off for on, off in zip(active, inactive, strict=True))

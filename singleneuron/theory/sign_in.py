@@ -134,7 +134,7 @@ def limits() -> Claims:
 
 
 def distances() -> Claims:
-    """If |theta| grows, g grows from 0; if beta grows, g falls; for any w, sum_i g(w_i) >= g(|w|).
+    """Distances g grow from 0 with |theta|, fall as beta grows, and satisfy sum_i g(w_i) >= g(|w|).
 
     The last inequality holds because g(sqrt x) is concave in x. Merge the coordinates one by one: merging
     x = w_i^2 > 0 and y > 0 into x + y lowers the sum by g(sqrt x) + g(sqrt y) - g(sqrt(x + y)), which is

@@ -60,7 +60,7 @@ def success_region(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Z
     Raises
     ------
     ValueError
-        If `algorithm` or `imp` is not one of these names.
+        If `algorithm` or `imp` is not one of the names above.
 
     References
     ----------
@@ -68,8 +68,8 @@ def success_region(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Z
     """
     if algorithm not in ALGORITHMS or imp not in IMP_VARIANTS:
         raise ValueError(
-            f"algorithm must be one of {ALGORITHMS} and imp one of {IMP_VARIANTS}, "
-            f"got {algorithm!r} and {imp!r}"
+            f"algorithm must be one of {ALGORITHMS}, and imp must be one of {IMP_VARIANTS}, "
+            f"but they are {algorithm!r} and {imp!r}"
         )
     if algorithm == "lrr":
         return dense_success()
@@ -98,9 +98,9 @@ def line_region() -> Claims:
 def common_slope() -> Claims:
     """On the population in any d, all coordinates outside the target have dL/dw_i = w_i s with the same s.
 
-    Here s = a^2/2 - a sin(theta)/(2 pi rho), and w_1' = S_1 (a (pi - theta)/(2 pi) - w_1 s). Hence
-    asinh(beta/(2 |w_i|)) = asinh(beta/(2 |w_i(0)|)) + beta int s outside the target, and no such w_i changes
-    sign.
+    Here s = a^2/2 - a sin(theta)/(2 pi rho), and w_1' = S_1 (a (pi - theta)/(2 pi) - w_1 s). Coordinates
+    outside the target never change sign, because
+    asinh(beta/(2 |w_i|)) = asinh(beta/(2 |w_i(0)|)) + beta int s.
     """
     kept, x = {theta: sp.acos(p / rho)}, sp.Symbol("w_i", positive=True)
     energy, slope = loss().subs(kept), sp.Symbol("s", real=True)
@@ -190,10 +190,10 @@ def several_targets() -> Claims:
 
     The component of w orthogonal to v consists of the w_i with v_i = 0 and of the differences D = w_j - w_1
     between target weights. Since (log |D|)' has no pole, D never changes sign. From a < 0, log |D| falls by a
-    bounded amount, as log |w_i| does, because (log |D|)' is at most of order |s| + |a|. Near a = 0 and theta
-    = pi, all |D| and |w_i| grow: to first order in a and delta = pi - theta, (log |D|)' and (log |w_i|)' are
-    S a delta/(2 pi rho), each with its own S. Near w = 0, every S is about beta_w, so the argument for plain
-    weights applies.
+    bounded amount, as log |w_i| does, because (log |D|)' is at most of order |s| + |a|. Near a = 0 and
+    theta = pi, all |D| and |w_i| grow: to first order in a and delta = pi - theta, (log |D|)' and (log
+    |w_i|)' are S a delta/(2 pi rho), each with its own S. Near w = 0, every S is about beta_w, so the
+    argument for plain weights applies.
     """
     first, other, s, v = sp.symbols("w_1 w_j s v", real=True)
     size, delta, k = sp.symbols("a delta k", positive=True)
@@ -215,7 +215,7 @@ def several_targets() -> Claims:
 
 
 def limit_state() -> Claims:
-    """For k targets, the limit has a rho = 1, w = rho v and g(a) - k g(rho/sqrt k) = c, which determines a.
+    """For k targets, the limit has a rho = 1 and w = rho v, and g(a) - k g(rho/sqrt k) = c determines a.
 
     The left side of the last equation grows with a, so there is only one root. As a function of x = g(a), the
     term h(x) = k g(rho/sqrt k) falls and is convex. So x - h(x) - c is concave, and Newton's method converges
