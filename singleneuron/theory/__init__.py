@@ -2,9 +2,9 @@
 
 `derivations` lists the derivations in reading order. Each derivation is a function that returns claims, which
 the module `claims` describes. The docstring of a derivation states its theorem in words, and reports print
-the first paragraph. The source of a theorem, named there or in the docstring of its module, is a theorem or
-lemma of Gadhikar & Burkholz (ICLR 2024); otherwise, the docstring says that the result is beyond the paper.
-`regions.success_region` states where each algorithm succeeds.
+the first paragraph. This docstring, or the docstring of the module, also names the source: a theorem or lemma
+of Gadhikar & Burkholz (ICLR 2024), or "beyond the paper". `regions.success_region` states where each
+algorithm succeeds.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ __all__ = ["Claims", "Equation", "Implication", "Inequality", "SymbolicClaim", "
 def derivations() -> dict[str, Callable[[], Claims]]:
     """Return every derivation by its title, in reading order.
 
-    They treat, in this order, training on samples, one coordinate, the population, the success regions, and
+    In this order, they treat training on samples, one coordinate, the population, the success regions, and
     Sign-In.
 
     Returns
