@@ -1,7 +1,7 @@
 """Tables of the universal angle curve of balanced flows in d > 1: angle to time, time to angle, and the norm.
 
-theta is the angle between w and the target v, delta = pi - theta. Angles are passed as x = log tan(theta/2),
-so that delta stays accurate when w is nearly antiparallel to v.
+theta is the angle between w and the target v, and delta is pi - theta. Angles are passed as
+x = log tan(theta/2), so that delta stays accurate when w is nearly antiparallel to v.
 """
 
 import functools
@@ -15,25 +15,25 @@ from singleneuron.problem.arguments import Array
 
 
 class AngleCurve(NamedTuple):
-    """The universal angle curve, dx/dT = -delta/(2 pi) with T = 0 at x = 0, and the norm along it.
+    """Tables of the universal angle curve and of the norm along it.
 
-    The tables hold polynomial coefficients, one row per cell of a uniform grid. Beyond the grid, series
-    replace them.
+    The curve is defined by dx/dT = -delta/(2 pi) with T = 0 at x = 0. Each table holds polynomial
+    coefficients, with one row per cell of a uniform grid. Beyond the grid, series replace the tables.
 
     Attributes
     ----------
     time : ndarray, shape (cells, SPLINE_DEGREE + 1)
         The time T(x), in cells of width X_STEP that start at X_MIN.
     growth : ndarray, shape (cells, SPLINE_DEGREE + 1)
-        The growth h(x), in the same cells. h = H/E, where E = (delta/sin(delta))^2 and H is the integral of
-        (E - 1) dT from delta = 0.
+        The growth h(x) = H/E of the norm, in the same cells. E is (delta/sin(delta))^2, and H is the integral
+        of (E - 1) dT from delta = 0.
     angle : ndarray, shape (cells, SPLINE_DEGREE + 1)
         The inverse x(T), in cells of width T_STEP that start at `time_min`.
     time_min, time_max : float
-        First and last T of the table `angle`.
+        The first and the last T in the table `angle`.
     near_pi, near_zero : float
-        Constants in the series T = near_pi - 2 pi/delta + ... near theta = pi and T = near_zero - 2 x - ...
-        near theta = 0.
+        Constants in two series for T: near theta = pi, T = near_pi - 2 pi/delta + ..., and near theta = 0,
+        T = near_zero - 2 x - ....
     """
 
     time: Array
@@ -131,11 +131,11 @@ def growth_of_norm(x: float, delta: float, curve: AngleCurve) -> float:
 
 @functools.cache
 def tabulated_curve() -> AngleCurve:
-    """Tabulate the curve: T and h by quadrature over x, the inverse of T by Newton's method."""
+    """Tabulate the curve: compute T and h by quadrature over x, and invert T by Newton's method."""
     from scipy.interpolate import make_interp_spline
 
     def cells(grid: Array, values: Array) -> Array:
-        """Return Taylor coefficients of the spline through the values, with the cell width as the unit."""
+        """Return the Taylor coefficients, in units of the cell width, of the spline through `values`."""
         spline, step = make_interp_spline(grid, values, k=SPLINE_DEGREE), grid[1] - grid[0]
         columns = [spline(grid[:-1], nu=m) * step**m / math.factorial(m) for m in range(SPLINE_DEGREE + 1)]
         return np.ascontiguousarray(np.stack(columns, axis=1))

@@ -1,7 +1,7 @@
 """The balanced population flow in d > 1 (Lemma 2.2) in closed form: its angle and its state at any time.
 
-Balanced means |a| = |w|. theta is the angle between w and the target v, delta = pi - theta. Angles are passed
-as x = log tan(theta/2), so that delta stays accurate when w is nearly antiparallel to v.
+Balanced means |a| = |w|. theta is the angle between w and the target v, and delta is pi - theta. Angles are
+passed as x = log tan(theta/2), so that delta stays accurate when w is nearly antiparallel to v.
 """
 
 import math
@@ -23,7 +23,7 @@ from singleneuron.formulas.line import side_flow
 from singleneuron.kernels.compiling import kernel, routine
 from singleneuron.problem.arguments import Array
 
-M_LINE = 1e-304  # w counts as parallel to v or -v if the tangent of half the angle between them is below this
+M_LINE = 1e-304  # w counts as parallel to v or -v if the tangent of half its angle to v or -v is below this
 
 
 @kernel()
@@ -44,12 +44,12 @@ def angle_time_x(x: ArrayLike) -> Array:
     Parameters
     ----------
     x : array_like
-        log tan(theta/2), any real number.
+        Values of log tan(theta/2); any real numbers.
 
     Returns
     -------
     ndarray
-        T, of the same shape; near theta = pi, its relative error is the same as that of delta = pi - theta.
+        T, of the same shape as `x`. Near theta = pi, T and delta = pi - theta have the same relative error.
 
     References
     ----------
@@ -62,17 +62,17 @@ def angle_time_x(x: ArrayLike) -> Array:
 
 
 def universal_x(time: ArrayLike) -> Array:
-    """Compute x = log tan(theta/2) at a time on the universal angle curve: the inverse of `angle_time_x`.
+    """Compute x = log tan(theta/2) at the time T on the universal angle curve; the inverse of `angle_time_x`.
 
     Parameters
     ----------
     time : array_like
-        Times T on the curve, any real number.
+        Times T on the curve; any real numbers.
 
     Returns
     -------
     ndarray
-        x, of the same shape.
+        x, of the same shape as `time`.
 
     References
     ----------
@@ -85,9 +85,9 @@ def universal_x(time: ArrayLike) -> Array:
 
 
 def angle_time(theta: ArrayLike) -> Array:
-    """Compute T(theta) = 2 pi int_theta^{pi/2} dphi / ((pi - phi) sin(phi)), the time on the curve.
+    """Compute T(theta) = 2 pi int_theta^{pi/2} dphi / ((pi - phi) sin(phi)), the time on the angle curve.
 
-    Along a balanced population flow (d > 1), T(theta(t)) = T(theta(0)) + t if a > 0, and T(theta(0)) - t if
+    Along a balanced population flow in d > 1, T(theta(t)) is T(theta(0)) + t if a > 0, and T(theta(0)) - t if
     a < 0, for any d and any norm.
 
     Parameters
@@ -111,7 +111,7 @@ def angle_time(theta: ArrayLike) -> Array:
 
     Examples
     --------
-    The time that the angle takes to fall from 2.0 to 1.0 with a > 0:
+    Compute how long the angle takes to fall from 2.0 to 1.0, with a > 0:
 
     >>> import singleneuron as sn
     >>> early, late = sn.angle_time([2.0, 1.0])
@@ -129,7 +129,7 @@ def angle_time(theta: ArrayLike) -> Array:
 
 
 def universal_angle(time: ArrayLike) -> Array:
-    """Compute the angle at a time on the universal curve: the inverse of `angle_time`.
+    """Compute the angle theta at the time T on the universal angle curve; the inverse of `angle_time`.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def universal_angle(time: ArrayLike) -> Array:
 
     Examples
     --------
-    A balanced flow with a > 0 turns towards the target, here from the angle 2.0 for a time of 10:
+    A balanced flow with a > 0 turns towards the target. From the angle 2.0, it reaches this angle at t = 10:
 
     >>> import singleneuron as sn
     >>> print(f"{sn.universal_angle(sn.angle_time(2.0) + 10.0):.4f}")
@@ -162,9 +162,10 @@ def universal_angle(time: ArrayLike) -> Array:
 def _balanced_point(a: float, p: float, q: float, t: float, curve: AngleCurve) -> tuple[float, float, float]:
     """Compute `balanced_flow` for one start.
 
-    The angle moves along the universal curve: T <- T + sign(a) t. With E and H as in `AngleCurve` and
-    rho = |w|, d(E/rho^2)/dt = E, so E/rho^2 grows by t + |change of H|. This growth is divided by the
-    larger of E at the start and E at t, so that nothing overflows. In the code, m = e^{-|x|}.
+    The angle moves along the universal curve, on which T changes by sign(a) t. Let E and H be as in
+    `AngleCurve`, and rho = |w|. Since d(E/rho^2)/dt = E, the ratio E/rho^2 grows by t plus the absolute
+    change of H. This growth is divided by the larger of E at the start and E at t, so that nothing overflows.
+    In the code, m = e^{-|x|}.
     """
     norm = abs(a)
     if norm == 0.0 or t == 0.0:
@@ -211,21 +212,21 @@ def balanced_flow(a: ArrayLike, p: ArrayLike, q: ArrayLike, t: ArrayLike) -> tup
     Parameters
     ----------
     a : array_like
-        Outer weights at the start. |a| must equal hypot(p, q), and |a| is used as the norm.
+        Outer weights at the start. |a| must equal hypot(p, q) and is used as |w|.
     p, q : array_like
-        w.v and |w - p v| >= 0 at the start.
+        Components of w at the start: p is w.v, and q >= 0 is |w - p v|.
     t : array_like
         Times >= 0; inf gives the limit.
 
     Returns
     -------
     a, p, q : ndarray
-        The state at t, each of the common shape.
+        The state at time t, in arrays of the common shape.
 
     Raises
     ------
     ValueError
-        If a time or a q is negative, or a start is not balanced.
+        If a time or an entry of q is negative, or if a start is not balanced.
 
     References
     ----------
@@ -264,7 +265,7 @@ def flip_angle(t: ArrayLike) -> Array:
     Returns
     -------
     ndarray
-        theta* in radians, of the same shape.
+        theta* in radians, of the same shape as `t`.
 
     Raises
     ------
@@ -273,7 +274,7 @@ def flip_angle(t: ArrayLike) -> Array:
 
     References
     ----------
-    Beyond the paper; Theorem 2.3 of Gadhikar & Burkholz (ICLR 2024) compares IMP and LRR.
+    Theorem 2.3 of Gadhikar & Burkholz (ICLR 2024) compares IMP and LRR; WR is beyond the paper.
 
     Examples
     --------

@@ -9,12 +9,12 @@ from singleneuron.problem.arguments import Array
 
 @routine
 def broadcast_at(values: Array, i: int) -> float:
-    """Return entry i of an array, or its only entry if it has just one."""
+    """Return `values[i]`, or the only entry of `values` if there is just one."""
     return values[i] if values.size > 1 else values[0]
 
 
 def flattened(*arrays: ArrayLike, whole: int = 1) -> tuple[tuple[int, ...], list[Array]]:
-    """Broadcast arrays to their common shape and flatten them; return the shape and the arrays.
+    """Broadcast `arrays` to their common shape and flatten them; return the shape and the flat arrays.
 
     The first `whole` arrays are always expanded to the common shape. A later array that has only one entry is
     not expanded; `broadcast_at` then reads this entry for every i.

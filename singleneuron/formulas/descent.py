@@ -7,18 +7,18 @@ from singleneuron.formulas.quadrature import normal_points, uniform_points
 from singleneuron.problem.problem import angle_kernel
 
 STABLE_RATE = 2.0
-"""Descent can settle at a minimum only below this learning rate. The minima of the population loss form the
-curve a w_1 = 1. Across this curve, the loss has the curvature (a^2 + w_1^2)/2 >= 1, and a rate above
-2/curvature drives descent away."""
+"""Descent cannot settle at a minimum above this learning rate. The minima of the population loss form the
+curve a w_1 = 1. Across this curve, the curvature of the loss is (a^2 + w_1^2)/2 >= 1, and a learning rate
+above 2/curvature drives descent away from the curve."""
 
 
 def hop_rate(d: int, algorithm: str, *, learning_rate: float, scale: float = 1.0) -> float:
-    """Compute the share of balanced starts (d > 1) that are on the side of success after one descent step.
+    """Compute the share of balanced starts in d > 1 that lie in the success region after one descent step.
 
-    The side of success is w_1 > 0 and a > -w_1 for IMP's last level, and a > 0 for LRR's dense level. The
-    flow never enters it from outside, but a large step may: with IMP, w_1 < 0 becomes
-    w_1 (1 - rate a^2/2); with LRR, a = -rho becomes rho (rate (rho^2/2 + k(theta)) - 1). The share is a mean
-    over 2^15 Sobol points.
+    The success region is {w_1 > 0, a > -w_1} for IMP's last level, and {a > 0} for LRR's dense level. The
+    flow never enters it from outside, but a large step may. With rate = `learning_rate`, a step takes w_1 < 0
+    to w_1 (1 - rate a^2/2) for IMP, and a = -rho to rho (rate (rho^2/2 + k(theta)) - 1) for LRR. The share is
+    an average over 2^15 Sobol points.
 
     Parameters
     ----------
@@ -27,9 +27,9 @@ def hop_rate(d: int, algorithm: str, *, learning_rate: float, scale: float = 1.0
     algorithm : str
         'imp' or 'lrr'.
     learning_rate : float
-        Size of the step.
+        Learning rate of the step.
     scale : float
-        Factor for the starts (a, w).
+        Factor for all weights of the starts.
 
     Returns
     -------

@@ -23,21 +23,22 @@ def _saturated(z: float, base: float, span: float) -> float:
 
 @routine
 def side_flow(a: float, w: float, rate: float, slope: float, t: float) -> tuple[float, float]:
-    """Solve a' = rate w (slope - a w), w' = rate a (slope - a w) up to time t, while w keeps its sign.
+    """Solve a' = rate w (slope - a w) and w' = rate a (slope - a w) up to time t, while w keeps its sign.
 
-    a + w and a - w keep their signs, and their squares obey Riccati equations. With kappa = c/(2R),
-    sigma = slope/R, R^2 = slope^2 + c^2/4, tau = tanh(rate R t) and
+    The flow keeps the signs of a + w and a - w, whose squares obey Riccati equations. Let c = a^2 - w^2,
+    R^2 = slope^2 + c^2/4, kappa = c/(2R), sigma = slope/R and tau = tanh(rate R t), and let
 
-        e1 = 1 + sigma tau + (a - w)^2 tau/(2R),  e2 = 1 - sigma tau + (a + w)^2 tau/(2R),
+        e1 = 1 + sigma tau + (a - w)^2 tau/(2R),  e2 = 1 - sigma tau + (a + w)^2 tau/(2R).
 
-    the first form of the solution multiplies a + w by sqrt(e1/e2) and divides a - w by it. The second form is
-    half the sum and half the difference of the results:
+    The first form of the solution multiplies a + w by sqrt(e1/e2) and divides a - w by the same factor. The
+    second form is half the sum and half the difference of the results:
 
         a <- (a (1 + kappa tau) + sigma tau w) / sqrt(e1 e2),
         w <- (w (1 - kappa tau) + sigma tau a) / sqrt(e1 e2).
 
-    If a w slope >= 0, the second form is used: nothing in it cancels, so that a dying w stays accurate. If
-    a w slope < 0, the first form is used: nothing cancels in it, except where a or w passes through 0.
+    If a w slope >= 0, the second form is used. Nothing in it cancels, so w stays accurate even if it decays
+    to 0. If a w slope < 0, the first form is used. Nothing in it cancels either, except where a or w passes
+    through 0.
     """
     if rate == 0.0 or t == 0.0:
         return a, w
@@ -52,7 +53,7 @@ def side_flow(a: float, w: float, rate: float, slope: float, t: float) -> tuple[
     tau, e = math.tanh(y), math.exp(-y)
     root_left = e * math.sqrt(2.0 / (1.0 + e * e))  # sqrt(1 - tau)
     root_span = math.sqrt(0.5 * rate * t) if y < 1e-8 else math.sqrt(0.5 * tau) / math.sqrt(r)
-    # sqrt(1 - sigma tau) and sqrt(1 + sigma tau); 1 - sigma = kappa^2/(1 + sigma).
+    # near is sqrt(1 - sigma tau), computed from 1 - sigma = kappa^2/(1 + sigma); far is sqrt(1 + sigma tau).
     near = math.hypot(kappa / math.sqrt(1.0 + sigma), math.sqrt(sigma) * root_left)
     far = math.sqrt(1.0 + sigma * tau)
     if slope < 0.0:
@@ -84,7 +85,10 @@ def side_flow(a: float, w: float, rate: float, slope: float, t: float) -> tuple[
 
 @routine
 def _crossing(a: float, w: float, rate: float, slope: float) -> float:
-    """Compute when w reaches 0: when w (1 - kappa tau) = -sigma tau a, in the symbols of `side_flow`."""
+    """Compute the time at which w reaches 0; inf if it never does.
+
+    At this time w (1 - kappa tau) = -sigma tau a, in the notation of `side_flow`.
+    """
     if w == 0.0:
         return 0.0
     excess = abs(a) - abs(w)
@@ -154,10 +158,10 @@ def line_flow(
 ) -> tuple[Array, Array]:
     """Compute (a, w) of the flow in one coordinate at time t; all arguments broadcast.
 
-    For w > 0 the flow is a' = c_pos w (s_pos - a w), w' = c_pos a (s_pos - a w); for w < 0 it is the same
-    with c_neg and s_neg. When w reaches 0, it crosses if both sides drive it in the same direction;
-    otherwise it stays at 0, as does a start with w = 0 (phi'(0) = 0). Errors are a few ulp of max(|a|, |w|)
-    times the condition number of the flow.
+    For w > 0, the flow is a' = c_pos w (s_pos - a w) and w' = c_pos a (s_pos - a w). For w < 0, c_neg and
+    s_neg replace c_pos and s_pos. When w reaches 0, it crosses if both sides drive it in the same direction;
+    otherwise it stays at 0. A start with w = 0 does not move, since phi'(0) = 0. Errors are a few ulp of
+    max(|a|, |w|) times the condition number of the flow.
 
     Parameters
     ----------
@@ -166,20 +170,21 @@ def line_flow(
     t : array_like
         Times >= 0; inf gives the limit.
     c_pos, s_pos, c_neg, s_neg : array_like
-        Statistics of the data, as in `Line`; the defaults are the population's.
+        Statistics of the data, as in `Line`; the defaults are for the population.
     balanced : array_like of bool
-        True where the start has a = +-w exactly; |w| is then used as |a|. This is never inferred from a and
-        w, because a start that is balanced only up to rounding escapes eventually.
+        True where a = +-w exactly at the start; |w| is then used as |a|. This is never inferred from a and w,
+        because a start that is balanced only up to rounding escapes eventually.
 
     Returns
     -------
     a, w : ndarray
-        The state at t, each of the common shape. If w is 0, its sign bit shows the side that it came from.
+        The state at time t, in arrays of the common shape. If w is 0, its sign bit shows from which side it
+        came.
 
     Raises
     ------
     ValueError
-        If a time is negative, or a start marked as balanced is not.
+        If a time is negative, or if a start is marked as balanced but is not.
 
     References
     ----------
@@ -219,30 +224,30 @@ def crossing_time(
 ) -> Array:
     """Compute the time at which w first reaches 0.
 
-    Let c = a^2 - w^2, and let s be `s_pos` or `s_neg`, for the side on which w starts. The time is
-    finite iff c > 0, a w s < 0 and this side has data.
+    Let c = a^2 - w^2, and let s be `s_pos` or `s_neg`, depending on the side on which w starts. From w != 0,
+    the time is finite iff c > 0, a w s < 0 and this side has data.
 
     Parameters
     ----------
     a, w : array_like
         Weights at the start.
     c_pos, s_pos, c_neg, s_neg : array_like
-        Statistics of the data, as in `Line`; the defaults are the population's.
+        Statistics of the data, as in `Line`; the defaults are for the population.
     balanced : array_like of bool
-        True where the start has a = +-w exactly, as in `line_flow`.
+        True where a = +-w exactly at the start, as in `line_flow`.
 
     Returns
     -------
     ndarray
-        Times of the common shape: inf where w never reaches 0, and 0 where w = 0.
+        Times, of the common shape: inf where w never reaches 0, and 0 where w = 0.
 
     References
     ----------
-    Beyond the paper; Theorem 2.1 of Gadhikar & Burkholz (ICLR 2024) gives the flow.
+    Theorem 2.1 of Gadhikar & Burkholz (ICLR 2024) gives the flow; the formula is beyond the paper.
 
     Examples
     --------
-    Label noise carries w across 0, in a time that grows with the logarithm of 1/s_neg:
+    Label noise carries w across 0, after a time that grows with the logarithm of 1/s_neg:
 
     >>> import singleneuron as sn
     >>> sn.crossing_time(a=1.0, w=-0.5, s_neg=[0.1, 1e-2, 1e-4, 0.0]).round(2).tolist()

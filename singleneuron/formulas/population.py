@@ -9,7 +9,7 @@ from singleneuron.problem.arguments import Array
 def population_limit(c: ArrayLike) -> Array:
     """Compute lim a(t) for population flows that reach the target, from the balance c = a^2 - |w|^2.
 
-    At the target a > 0 and a |w| = 1, hence a^2 = (c + sqrt(c^2 + 4))/2.
+    At the target, a > 0 and a |w| = 1. So a^2 = (c + sqrt(c^2 + 4))/2.
 
     Parameters
     ----------
@@ -19,7 +19,7 @@ def population_limit(c: ArrayLike) -> Array:
     Returns
     -------
     ndarray
-        a, of the same shape; |w| is its inverse.
+        The limit of a, of the same shape as `c`; the limit of |w| is 1/a.
 
     References
     ----------
@@ -38,15 +38,17 @@ def population_limit(c: ArrayLike) -> Array:
 
 
 def escape_time(a: ArrayLike, rho: ArrayLike, delta: ArrayLike) -> Array:
-    """Compute the time in which a population flow (d > 1) turns from theta near pi to theta = pi/2.
+    """Compute how long a population flow in d > 1 takes to turn from theta near pi to theta = pi/2.
 
-    The formula is the leading order in delta, with c = a^2 - rho^2. As long as the term rho k of a' is
-    negligible, where k ~ delta^3/(6 pi), a/rho grows like e^{ct/2} and (1/delta)' = -(a/rho)/(2 pi). The turn
-    then takes 2 pi rho/(a delta) if c = 0, else (2/c) log(1 + pi c rho/(a delta)), if the logarithm exists.
+    The formula is the leading order in delta. Let c = a^2 - rho^2. At first the term rho k of a' is
+    negligible, where k ~ delta^3/(6 pi). Then a/rho is proportional to e^{ct/2}, and
+    (1/delta)' = -(a/rho)/(2 pi). The turn takes the time 2 pi rho/(a delta) if c = 0, and
+    (2/c) log(1 + pi c rho/(a delta)) if c != 0 and the logarithm exists.
 
-    If it does not (c < 0), delta stalls at delta_1, where 1/delta_1 = 1/delta - a/(pi |c| rho). From there it
-    creeps along the slow manifold a = 2 k/rho, rho^2 = |c| with delta' = delta^5/(6 pi^2 |c|), and the turn
-    takes (3 pi^2/2) |c|/delta_1^4.
+    If c < 0 and the logarithm does not exist, delta stalls at delta_1, where
+    1/delta_1 = 1/delta - a/(pi |c| rho). From there, delta grows slowly along the manifold on which
+    a = 2 k/rho and rho^2 = |c|, with delta' = delta^5/(6 pi^2 |c|). The turn then takes the time
+    (3 pi^2/2) |c|/delta_1^4.
 
     Parameters
     ----------
@@ -55,16 +57,16 @@ def escape_time(a: ArrayLike, rho: ArrayLike, delta: ArrayLike) -> Array:
     rho : array_like
         |w| at the start, > 0.
     delta : array_like
-        pi - theta at the start in radians, small; theta is the angle between w and the target.
+        pi - theta at the start in radians, where theta is the angle between w and the target; must be small.
 
     Returns
     -------
     ndarray
-        Times of the common shape; inf where the flow never turns: a <= 0 <= c, or delta = 0.
+        Times, of the common shape; inf where the flow never turns (a <= 0 <= c, or delta = 0).
 
     References
     ----------
-    Beyond the paper; Lemma 2.2 of Gadhikar & Burkholz (ICLR 2024) gives the flow.
+    Lemma 2.2 of Gadhikar & Burkholz (ICLR 2024) gives the flow; the formula is beyond the paper.
 
     Examples
     --------

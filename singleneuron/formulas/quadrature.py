@@ -8,21 +8,21 @@ from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Line
 
 DRAWN = 8
-"""Number of coordinates of a point: 3 for a start, including the sign of a, and 5 for the samples."""
+"""Number of coordinates of a Sobol point: 3 for the start, including the sign of a, and 5 for the samples."""
 
 
 @functools.cache
 def uniform_points(dims: int) -> Array:
-    """Return Sobol points in the unit cube, shape (dims, 2^15)."""
+    """Return 2^15 Sobol points in the unit cube of `dims` dimensions, shape (dims, 2^15)."""
     from scipy.stats import qmc
 
     return np.ascontiguousarray(qmc.Sobol(dims, rng=0).random_base2(15).T)
 
 
 def normal_points(d: int, u: Array) -> tuple[Array, Array, Array]:
-    """Map points u in the unit cube to two N(0, 1) numbers and the norm of d - 1 further such numbers.
+    """Map points `u` in the unit cube to two N(0, 1) numbers and the norm of d - 1 further N(0, 1) numbers.
 
-    The second number and the norm come from the same coordinate of u, so use only one of them.
+    The second number and the norm come from the same coordinate of `u`, so use only one of them.
     """
     from scipy.special import gammaincinv, ndtri
 
@@ -32,7 +32,7 @@ def normal_points(d: int, u: Array) -> tuple[Array, Array, Array]:
 
 @functools.lru_cache(maxsize=4)
 def _sums_of_squares(n: int) -> tuple[Array, Array]:
-    """Draw n samples x ~ N(0, 1); return sum x^2 over those with x > 0, and over the others.
+    """Return sum x^2 over the positive and over the negative numbers among n samples x ~ N(0, 1).
 
     There is one draw per Sobol point, from its coordinates 3 to 5. The number of samples on a side is
     binomial, so a side may be empty.
@@ -50,10 +50,10 @@ def _sums_of_squares(n: int) -> tuple[Array, Array]:
 
 
 def drawn_line(n: int, noise: float) -> Line:
-    """Draw the statistics of n samples in one coordinate.
+    """Draw the statistics of n samples in one coordinate, with label noise of standard deviation `noise`.
 
-    Given the sum of x^2 on a side, `s` on that side is normal. Its mean is the population's `s`, and its
-    variance is noise^2 divided by the sum.
+    Given sum x^2 on a side, `s` on that side is normal. Its mean is `s` of the population, and its variance
+    is noise^2 / sum x^2.
     """
     from scipy.special import ndtri
 
@@ -67,9 +67,9 @@ def drawn_line(n: int, noise: float) -> Line:
 
 @functools.cache
 def largest_share(d: int) -> Array:
-    """Draw max |u_i| of uniform directions u in R^(d - 1): the largest coordinate's share of |w_perp|.
+    """Draw the ratio of the largest |w_i| to |w_perp|, for random directions of w_perp in R^(d - 1).
 
-    For d = 1 and d > 64 it is set to 0.
+    For d = 1 and d > 64, the ratio is set to 0.
     """
     if not 1 < d <= 64:
         return np.zeros(1)

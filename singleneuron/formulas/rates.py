@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def dense_rate(d: int, init: str = "balanced") -> float:
-    """Compute P(the population flow in d > 1 coordinates reaches the target) = P(a > -|w|).
+    """Compute the probability P(a > -|w|) that the population flow in d > 1 reaches the target.
 
     From balanced starts this is P(a > 0) = 1/2 (Lemma 2.2). From independent N(0, 1) starts it is
     1/2 + P(|a| < |w|)/2, where a^2/(a^2 + |w|^2) has the distribution Beta(1/2, d/2). At d = 2 this is
@@ -33,11 +33,11 @@ def dense_rate(d: int, init: str = "balanced") -> float:
 
 
 def _line_rate(base: float, rescued: float, n: int | None, noise: float) -> float:
-    """Compute the success rate of the flow in one coordinate, on n samples or (None) the population.
+    """Compute the success rate of the flow in one coordinate on n samples; None means the population.
 
-    `base` is P(w > 0, a > -w), and `rescued` is P(w < 0, a > -w, not balanced). Label noise carries the
-    starts of the second kind across w = 0 if s_neg > 0, which holds for half of all data sets with samples on
-    both sides. With probability 2^-n, no sample has x > 0, and nothing is learned.
+    `base` is P(w > 0, a > -w). `rescued` is P(w < 0, a > -w, not balanced). Label noise carries the latter
+    starts across w = 0 if s_neg > 0, which holds for half of all data sets with samples on both sides. With
+    probability 2^-n, no sample has x > 0, and nothing is learned.
     """
     if n is None:
         return base
@@ -58,12 +58,13 @@ def _timed_rate(
     keep: bool,
     tolerance: float,
 ) -> float:
-    """Compute P(the last level succeeds within `level_time`), if it has one coordinate.
+    """Compute the probability that a last level with one coordinate succeeds within `level_time`.
 
-    The last level starts from the dense level's (a, w_1) at `moment`. Both levels have closed forms: the
-    dense one is the balanced flow, evaluated at `moment` and, to choose the mask, at `level_time`; the last
-    one is the flow in one coordinate, with the statistics of n samples or of the population. Starts and data
-    are averaged over 2^15 Sobol points, with errors of about 1e-3.
+    The last level starts from (a, w_1) of the dense level at the time `moment`. Both levels have closed
+    forms. The dense level is the balanced flow, evaluated at `moment` and, to choose the mask, at
+    `level_time`. The last level is the flow in one coordinate, with the statistics of n samples or of the
+    population. The probability is an average over 2^15 Sobol points for the starts and the data, with an
+    error of about 1e-3.
     """
     u = uniform_points(3 if n is None else DRAWN)
     p, second, r = normal_points(d, u)
@@ -89,7 +90,7 @@ def _timed_rate(
 
 
 def _finds_mask(d: int, n: int, noise: float) -> bool:
-    """Return whether the dense level on n samples almost always finds the mask that the population finds.
+    """Return whether the dense level on n samples almost always finds the same mask as on the population.
 
     The bound was measured, not derived: at the smallest n that it allows, at most 0.2 % of all runs miss this
     mask (d = 2 to 10, noise 0 to 3).
@@ -116,18 +117,20 @@ def predicted_rate(
     beta_a: float = 1.0,
     beta_w: float = 1.0,
 ) -> float:
-    """Predict the probability that gradient flow succeeds over random starts and data; NaN if unknown.
+    """Predict the probability of success over random starts and data; NaN if there is no formula.
 
-    IMP and WR succeed iff their last level does, which starts from (a, mask * w) at time 0 or at the rewind
-    time; LRR succeeds iff the dense level does. For balanced WR with one target coordinate, the share
-    P(theta(0) < theta*)/2 of starts has a > 0 and w_1 > 0 at the rewind time. In the limit of long levels the
-    rate depends neither on the scale of the starts nor on the number of levels. For levels of finite length
-    there is a formula only if theory follows a run to its end: with one target coordinate, and either d = 1
-    or a balanced dense level.
+    IMP and WR succeed iff their last level succeeds. This level starts from (a, mask * w) at time 0 or at the
+    rewind time. LRR succeeds iff the dense level succeeds. From balanced starts with one target coordinate,
+    WR succeeds with probability P(theta(0) < theta*)/2, the share of starts with a > 0 and w_1 > 0 at the
+    rewind time (see `flip_angle`). In the limit of long levels, the rate depends neither on the number of
+    levels nor, for plain weights, on the scale of the starts. For levels of finite length, a formula exists
+    only if theory follows a run to its end: the target has one coordinate, and either d = 1 or the dense
+    level is balanced.
 
-    With n > 1 samples, theory only covers the flow in one coordinate. So there is a formula for d = 1, and
-    another for IMP's last level from balanced starts with one target coordinate, if n is large enough for the
-    dense level to find the target's mask. There is no formula for the success rate of the dense level itself.
+    With n > 1 samples, theory only covers the flow in one coordinate. So a formula exists if d = 1. If d > 1,
+    a formula exists for IMP's last level, from balanced starts with one target coordinate, if n is so large
+    that the dense level finds the target's mask. No formula exists for the success rate of the dense level
+    itself.
 
     Parameters
     ----------
@@ -142,9 +145,9 @@ def predicted_rate(
     noise : float
         Standard deviation of the label noise.
     scale : float
-        Factor for the starts (a, w).
+        Factor for all weights of the starts.
     learning_rate : float, optional
-        Learning rate of gradient descent, for which there is no formula; None for the flow.
+        Learning rate of gradient descent, for which the result is NaN; None for the flow.
     level_time : float
         Length of every level.
     rewind_time : float, optional
@@ -158,9 +161,10 @@ def predicted_rate(
     tolerance : float
         Largest |a w - s_pos| that counts as success after levels of finite length.
     parameterization : str or Parameterization
-        Plain weights, or Sign-In, which has a formula in the limit of long levels only; see `sign_in_rate`.
+        How the weights are parameterized: 'plain' or 'sign-in'. Sign-In has a formula only in the limit of
+        long levels; see `sign_in_rate`.
     beta_a, beta_w : float
-        The betas of Sign-In, if it is given by its name.
+        The betas of Sign-In, if `parameterization` is a name.
 
     Returns
     -------
@@ -169,8 +173,8 @@ def predicted_rate(
 
     References
     ----------
-    Theorems 2.1 and 2.3 of Gadhikar & Burkholz (ICLR 2024) for balanced starts, the population and the limit
-    of long levels; beyond the paper elsewhere.
+    Theorems 2.1 and 2.3 of Gadhikar & Burkholz (ICLR 2024) cover balanced starts on the population in the
+    limit of long levels; everything else is beyond the paper.
     """
     rule = Algorithm.fitting(algorithm, imp=imp, rewind_time=rewind_time)
     balanced, keep = init == "balanced", imp == "keep"
@@ -183,7 +187,7 @@ def predicted_rate(
             return np.nan
         base = sign_in_rate(d, rule, parameterization, init=init, scale=scale, targets=targets).rate
         even = balanced and parameterization.beta_a == parameterization.beta_w
-        # Label noise rescues starts with w < 0 < a and c > 0. They are as likely as w > 0 > a with c > 0.
+        # Label noise rescues starts with w < 0 < a, c > 0. Starts with w > 0 > a, c > 0 are equally likely.
         return _line_rate(base, 0.0 if even else 0.5 - base, n, noise)
     moment = level_time if rule.rewinds_to is None else rule.rewinds_to
     if n is not None and d > 1:
@@ -202,7 +206,7 @@ def predicted_rate(
     if rule.rewinds_to is None or d == targets:
         return dense_rate(d, init)
     if targets > 1:
-        # Success iff a > -|mask * w| at that moment; from balanced starts, or after re-balancing, iff a > 0.
+        # A run succeeds iff a > -|mask * w| at `moment`. For balanced or re-balanced starts, this is a > 0.
         if balanced or (moment == 0 and not keep):
             return 0.5
         return dense_rate(targets, init) if moment == 0 else np.nan
@@ -215,15 +219,16 @@ def predicted_rate(
 
 
 def crossing_law(d: int, n: int, noise: float) -> float:
-    """Compute the median time in which label noise carries w_1 of IMP's last level from w_1(0) < 0 to 0.
+    """Compute the median time in which label noise carries w_1(0) < 0 to w_1 = 0 in IMP's last level.
 
-    For large d and n, and to leading order for s_neg << c, it is t* = ln(c |w_1|/(a s_neg))/(C_neg c). Here
-    C_neg = 1/2, a^2 = 1, c = 1 - 1/d, and |w_1| and s_neg are medians, whose ratio is sqrt(n/(2 d))/noise.
+    For large d and n, and to leading order for s_neg << c, this time is t* = ln(c |w_1|/(a s_neg))/(C_neg c),
+    where C_neg = 1/2, a^2 = 1 and c = 1 - 1/d. |w_1| and s_neg are medians, whose ratio is
+    sqrt(n/(2 d))/noise.
 
     Parameters
     ----------
     d, n : int
-        Numbers of coordinates (> 1) and samples.
+        `d` is the number of coordinates, > 1, and `n` is the number of samples.
     noise : float
         Standard deviation of the label noise, > 0.
 
@@ -234,7 +239,7 @@ def crossing_law(d: int, n: int, noise: float) -> float:
 
     References
     ----------
-    Beyond the paper; Theorem 2.1 of Gadhikar & Burkholz (ICLR 2024) gives the flow.
+    Theorem 2.1 of Gadhikar & Burkholz (ICLR 2024) gives the flow; the formula is beyond the paper.
     """
     c = 1 - 1 / d
     return float(2 / c * np.log(c * np.sqrt(n / (2 * d)) / noise))
@@ -262,9 +267,9 @@ def predicted_rates(**factors: Any) -> "xr.DataArray":
 
 
 def balanced_angle_cdf(theta: ArrayLike, d: ArrayLike) -> Array:
-    """Compute P(angle(w, v) < theta) for w with a uniformly random direction in R^d.
+    """Compute P(angle(w, v) < theta) for a uniformly random direction of w in R^d.
 
-    cos^2 of the angle has the distribution Beta(1/2, (d - 1)/2). At d = 1 the angles are 0 and pi.
+    The squared cosine of the angle has the distribution Beta(1/2, (d - 1)/2). At d = 1 the angle is 0 or pi.
 
     Parameters
     ----------

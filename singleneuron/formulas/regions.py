@@ -12,27 +12,28 @@ from singleneuron.problem.state import Reduced, Starts, State, balance, reduce, 
 
 
 def line_success(a: Array, w: Array, line: Line | None = None, c: Array | None = None) -> NDArray[np.bool_]:
-    """Return whether the flow in one coordinate succeeds: iff w > 0 and a > -w (Theorem 2.1, for c = 0).
+    """Return whether the flow in one coordinate succeeds; on the population, this means w > 0 and a > -w.
 
-    On samples with s_neg > 0 it also succeeds from w < 0 if a > -w: label noise carries w across 0. If
-    s_pos < 0, -a and -s_neg replace a and s_neg. c is the balance of the start if known by construction, or
-    the one that another parameterization conserves; given c, the flow succeeds iff w > 0 and (a >= 0 or
-    c < 0).
+    Theorem 2.1 covers c = 0. On samples with s_neg > 0, the flow also succeeds from w < 0 if a > -w, because
+    label noise carries w across 0. If s_pos < 0, the conditions apply to -a and -s_neg. `c` is the balance of
+    the start, if it is known by construction, or the balance that another parameterization conserves. If `c`
+    is given, its sign replaces the comparison of a with -w: from w > 0, the flow succeeds iff a >= 0 or
+    c < 0.
     """
     line = line or Line()
     sign = np.sign(line.s_pos)
     c = (np.abs(a) - np.abs(w)) * (np.abs(a) + np.abs(w)) if c is None else c
-    beyond = np.where(sign * a > 0, (w > 0) | (c > 0), (w > 0) & (c < 0))  # sign * a + w > 0
+    beyond = np.where(sign * a > 0, (w > 0) | (c > 0), (w > 0) & (c < 0))  # iff sign * a + w > 0
     from_left = (w < 0) & (sign * np.asarray(line.s_neg) > 0) & (np.asarray(line.c_neg) > 0)
     return beyond & ((w > 0) | from_left) & (np.asarray(line.c_pos) > 0)
 
 
 def dense_success(a: Array, p: Array, q: Array, c: Array | None = None) -> NDArray[np.bool_]:
-    """Return whether the population flow succeeds from (a, p = w.v, q = |w_perp|): iff a > -|w|.
+    """Return whether the population flow succeeds from the outer weight a, p = w.v and q = |w_perp|.
 
-    From balanced starts with q > 0 the condition is a > 0 (Lemma 2.2); at any other balance it is beyond the
-    paper. If q = 0, `line_success` gives the condition. c is as in `line_success`; given c, the flow succeeds
-    iff a >= 0 or c < 0.
+    If q > 0, the condition is a > -|w|. For balanced starts this is a > 0 (Lemma 2.2); other balances are
+    beyond the paper. If q = 0, `line_success` gives the condition. `c` is as in `line_success`; if it is
+    given, the condition is a > 0 or c < 0.
     """
     if c is None:
         c = balance(Reduced(a, p, q))
@@ -50,24 +51,24 @@ def predicted(
 ) -> Array:
     """Predict whether an algorithm succeeds from each start, in the limit of long levels.
 
-    LRR succeeds iff the dense level does. IMP succeeds iff its last level does, which starts from
-    w = mask * w(0) and from a = a(0) or, with imp = 'rebalance', a = sign(a(0)) |mask * w(0)|. WR has a
-    formula for balanced starts with one target coordinate: it succeeds iff a > 0 and theta < pi/2 at the
-    rewind time.
+    LRR succeeds iff the dense level succeeds. IMP succeeds iff its last level succeeds. This level starts
+    from w = mask * w(0) and a = a(0); with `imp` = 'rebalance', it starts from a = sign(a(0)) |mask * w(0)|.
+    WR has a formula for balanced starts with one target coordinate: it succeeds iff a > 0 and theta < pi/2 at
+    the rewind time.
 
-    On samples, theory covers only the flow in one coordinate: all levels if d = 1, and IMP's last level if
-    the target has one coordinate. The prediction for that level *assumes* that the mask which the dense
-    level finds on these samples keeps the target.
+    On samples, theory only covers the flow in one coordinate. All levels follow this flow if d = 1; IMP's
+    last level follows it if the target has one coordinate. The prediction for IMP's last level *assumes* that
+    the mask which the dense level finds on these samples keeps the target.
 
-    Sign-In has the same regions, with the balance c that its own flow conserves in place of a^2 - |w|^2, and
-    no formula for WR, except at rewind time 0.
+    Sign-In has the same regions, but c is the balance that the flow of Sign-In conserves. WR then has a
+    formula only at rewind time 0.
 
     Parameters
     ----------
     problem : Population or Sample
-        The problem that is trained on.
+        The problem on which the neuron is trained.
     starts : State or Reduced
-        Starts (B,).
+        The starts (B,).
     algorithm : str or Algorithm
         'imp', 'wr' or 'lrr', or an `Algorithm` with its options.
     imp : str
@@ -75,7 +76,7 @@ def predicted(
     rewind_time : float, optional
         Time to which WR rewinds.
     parameterization : str or Parameterization
-        Plain weights, or the products of Sign-In; Sign-In needs full states.
+        How the weights are parameterized: 'plain' or 'sign-in'. Sign-In needs full states.
 
     Returns
     -------
@@ -85,7 +86,7 @@ def predicted(
     Raises
     ------
     ValueError
-        If the name or an option of the algorithm is invalid, or if starts under Sign-In are reduced.
+        If the name or an option of the algorithm is invalid, or if the starts are reduced under Sign-In.
 
     References
     ----------
@@ -127,7 +128,7 @@ def predicted(
 
 
 def _imp_success(problem: Problem, starts: Starts, reduced: Reduced, rebalances: bool) -> Array:
-    """Predict whether IMP's last level succeeds, given that the mask keeps just the target's coordinates."""
+    """Predict whether IMP's last level succeeds, if the mask keeps exactly the coordinates of the target."""
     a, p, c = reduced.a, reduced.p, reduced.c
     if problem.targets == 1:
         line = population_line()
@@ -154,7 +155,10 @@ def _imp_success(problem: Problem, starts: Starts, reduced: Reduced, rebalances:
 def _sign_in_success(
     problem: Problem, starts: Starts, algorithm: Algorithm, parameterization: Parameterization
 ) -> Array:
-    """Predict success under Sign-In from the start of the level that decides: IMP's last, LRR's first."""
+    """Predict success under Sign-In from the start of the level that decides it.
+
+    This is LRR's first level, or the last level of IMP and of WR with rewind time 0.
+    """
     last, unknown = starts, np.full(starts.size, np.nan)
     c = parameterization.balance(last)
     assert isinstance(last, State)

@@ -1,7 +1,7 @@
-"""Sign-In: the limit of a successful start, and success rates from random starts.
+"""Sign-In: the limit of a start that succeeds, and success rates of random starts.
 
-`regions.predicted` says which starts succeed. All results are beyond the paper; the products are those of
-Gadhikar, Jacobs, Zhou & Burkholz, *Sign-In to the Lottery* (NeurIPS 2025).
+`regions.predicted` says which starts succeed. Gadhikar, Jacobs, Zhou & Burkholz introduced Sign-In in
+*Sign-In to the Lottery* (NeurIPS 2025). All results here are beyond that paper.
 """
 
 import functools
@@ -18,7 +18,7 @@ from singleneuron.problem.starts import INITS
 NEWTON_STEPS = 200
 """Largest number of Newton steps; about 10 suffice unless the betas or c are extreme."""
 MOST_STARTS, LEAST_STARTS, NUMBERS = 2**17, 2**8, 2**23
-"""A sampled rate uses about NUMBERS random numbers, but from LEAST_STARTS to MOST_STARTS starts."""
+"""A sampled rate uses about NUMBERS random numbers, but between LEAST_STARTS and MOST_STARTS starts."""
 
 
 class PredictedRate(NamedTuple):
@@ -29,7 +29,7 @@ class PredictedRate(NamedTuple):
     rate : float
         The rate; NaN if there is no formula.
     error : float
-        Its standard error; 0 if the rate is exact or a quadrature.
+        Standard error of the rate; 0 if the rate is exact or computed by quadrature.
     """
 
     rate: float
@@ -37,7 +37,7 @@ class PredictedRate(NamedTuple):
 
 
 def weight_at(g: ArrayLike, beta: float) -> Array:
-    """Return the weight theta >= 0 at a distance g from 0, the inverse of `parameterization.distance`.
+    """Return the weight theta >= 0 whose distance from 0 is g; the inverse of `parameterization.distance`.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def weight_at(g: ArrayLike, beta: float) -> Array:
     Returns
     -------
     ndarray
-        theta = sqrt(g (g + 2 beta))/2, of the same shape.
+        theta = sqrt(g (g + 2 beta))/2, of the same shape as `g`.
     """
     g = np.asarray(g, dtype=np.float64)
     return np.sqrt(g) * np.sqrt(g + 2 * beta) / 2
@@ -58,8 +58,8 @@ def weight_at(g: ArrayLike, beta: float) -> Array:
 def sign_in_limit(c: ArrayLike, parameterization: Parameterization, targets: int = 1) -> Array:
     """Compute lim a(t) for flows under Sign-In that reach the target, from the conserved balance c.
 
-    At the target w = rho v and a rho = 1, so c = g(a, beta_a) - k g(rho/sqrt k, beta_w) for k target
-    coordinates. The right side grows with a.
+    At the target, w = rho v and a rho = 1. So c = g(a, beta_a) - k g(rho/sqrt k, beta_w) for k target
+    coordinates. The right-hand side grows with a, so c determines a.
 
     Parameters
     ----------
@@ -73,16 +73,16 @@ def sign_in_limit(c: ArrayLike, parameterization: Parameterization, targets: int
     Returns
     -------
     ndarray
-        a, of the same shape; |w| is its inverse.
+        The limit of a, of the same shape as `c`; the limit of |w| is 1/a.
 
     Raises
     ------
     ValueError
-        If the parameterization is plain, which has a limit of its own: `population_limit`.
+        If the parameterization is plain; `population_limit` computes the limit for plain weights.
 
     References
     ----------
-    Beyond Gadhikar, Jacobs, Zhou & Burkholz (NeurIPS 2025).
+    This goes beyond Gadhikar, Jacobs, Zhou & Burkholz (NeurIPS 2025).
 
     Examples
     --------
@@ -96,7 +96,7 @@ def sign_in_limit(c: ArrayLike, parameterization: Parameterization, targets: int
     c = np.asarray(c, dtype=np.float64)
     own, other = (1, parameterization.beta_a), (targets, parameterization.beta_w)
     even = _total(1.0, *own) - _total(1.0, *other)
-    # Solve for the larger one of a and rho, in units in which the other one has little influence.
+    # Solve for the larger of a and rho. The other, its inverse, then has little influence on the equation.
     above = c >= even
     a = _root(np.where(above, c, even), own, other)
     rho = _root(np.where(above, -even, -c), other, own)
@@ -104,21 +104,22 @@ def sign_in_limit(c: ArrayLike, parameterization: Parameterization, targets: int
 
 
 def _total(size: ArrayLike, count: int, beta: float) -> Array:
-    """Return the sum of the distances of `count` equal weights whose norm is `size`."""
+    """Return the sum of the distances from 0 of `count` equal weights whose norm is `size`."""
     return count * distance(np.asarray(size) / np.sqrt(count), beta)
 
 
 def _root(c: Array, own: tuple[int, float], other: tuple[int, float]) -> Array:
     """Solve total(r, own) - total(1/r, other) = c for r >= 1, by Newton's method in x = total(r, own).
 
-    The left side is x - h(x) with h convex (see "Sign-In: limit of the flow" in `theory`), so it is concave
-    and increasing, and the steps from a point below the root never pass the root.
+    The left-hand side is x - h(x), where h falls and is convex (see "Sign-In: limit of the flow" in
+    `theory`). So it is increasing and concave, and Newton steps from a point below the root never pass the
+    root.
     """
     (count, beta), (others, beta_other) = own, other
     x = np.maximum(c, _total(1.0, *own))
     for _ in range(NEWTON_STEPS):
         r = np.sqrt(count) * weight_at(x / count, beta)
-        # dx/dlog r = 4 r^2/S(r/sqrt count), and likewise for h.
+        # slope is dx/dlog r = 4 r^2/S(r/sqrt count), and fall is the corresponding -dh/dlog r.
         slope = 4 * r**2 / metric(r / np.sqrt(count), beta)
         fall = 4 / (r**2 * metric(1 / (r * np.sqrt(others)), beta_other))
         step = (c - x + _total(1 / r, *other)) / (1 + fall / slope)
@@ -141,23 +142,24 @@ def sign_in_rate(
 ) -> PredictedRate:
     """Compute the probability that the population flow under Sign-In succeeds, in the limit of long levels.
 
-    An algorithm succeeds iff its deciding level does: IMP's last, LRR's first. From a(0) >= 0 this level
-    succeeds, unless w_1(0) < 0 in one coordinate. From a(0) < 0 it also needs g(a) < sum_i g(w_i) at its
-    start. The probability of this inequality is exact or a quadrature for one coordinate, exact for balanced
-    levels with beta_a >= beta_w, and otherwise an average over starts only, drawn with a fixed seed.
+    An algorithm succeeds iff its deciding level succeeds: IMP's last level or LRR's first level. From
+    a(0) >= 0, this level succeeds unless it has one coordinate and w_1(0) < 0. From a(0) < 0, it also needs
+    g(a) < sum_i g(w_i) at its start. The probability of this inequality is exact or computed by quadrature
+    for one coordinate, and exact for balanced levels with beta_a >= beta_w. Otherwise it is estimated from
+    starts that are drawn with a fixed seed.
 
     Parameters
     ----------
     d : int
         Number of input coordinates.
     algorithm : str or Algorithm
-        'imp', 'wr' or 'lrr', or an `Algorithm` with its options. WR has a formula at rewind time 0 only.
+        'imp', 'wr' or 'lrr', or an `Algorithm` with its options. WR has a formula only at rewind time 0.
     parameterization : Parameterization
         Sign-In and its betas.
     init : str
         'balanced' or 'independent' starts.
     scale : float
-        Factor for the starts (a, w).
+        Factor for all weights of the starts.
     targets : int
         Number of coordinates of the target.
     imp : str
@@ -177,7 +179,7 @@ def sign_in_rate(
 
     References
     ----------
-    Beyond Gadhikar, Jacobs, Zhou & Burkholz (NeurIPS 2025).
+    This goes beyond Gadhikar, Jacobs, Zhou & Burkholz (NeurIPS 2025).
 
     Examples
     --------
@@ -222,9 +224,9 @@ def _even_lead(count: int, deviation: float, beta_a: float, beta_w: float) -> Pr
 def _kept_lead(
     d: int, count: int, deviation: float, beta_a: float, beta_w: float, balanced: bool
 ) -> PredictedRate:
-    """Compute P(g(a, beta_a) < the sum of g(w_i, beta_w) over `count` of the d coordinates).
+    """Compute P(g(a, beta_a) < sum_i g(w_i, beta_w)), where i runs over `count` of the d coordinates.
 
-    |a| is |w| if `balanced`, otherwise it is a Gaussian of the same deviation as the w_i.
+    The w_i are N(0, deviation^2). If `balanced`, |a| is |w|; otherwise, a is distributed as the w_i are.
     """
     if count > 1:
         return _sampled_lead(d, count, deviation, beta_a, beta_w, balanced)
@@ -235,7 +237,7 @@ def _kept_lead(
 
     def lead(z: float) -> float:
         g = distance(deviation * z, beta_w)
-        if balanced:  # iff |w_perp|^2 < (beta_a - beta_w) g/2, with |w_perp|^2/deviation^2 ~ chi^2
+        if balanced:  # P(|w_perp|^2 < (beta_a - beta_w) g/2), where |w_perp|^2/deviation^2 ~ chi^2
             chance = gammainc((d - 1) / 2, (beta_a - beta_w) * g / (2 * deviation) ** 2)
         else:
             chance = erf(weight_at(g, beta_a) / (np.sqrt(2) * deviation))
@@ -248,7 +250,7 @@ def _kept_lead(
 def _sampled_lead(
     d: int, count: int, deviation: float, beta_a: float, beta_w: float, balanced: bool
 ) -> PredictedRate:
-    """Estimate the probability that `_kept_lead` describes, from starts drawn with a fixed seed."""
+    """Estimate the probability that `_kept_lead` computes, from starts drawn with a fixed seed."""
     from scipy.special import erf
 
     size = int(np.clip(NUMBERS // count, LEAST_STARTS, MOST_STARTS))

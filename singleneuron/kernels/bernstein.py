@@ -1,8 +1,8 @@
 """Roots of polynomials on a step, from their Bernstein coefficients.
 
-On [0, 1] a polynomial is in the convex hull of its Bernstein coefficients, and it changes sign at most as
-often as the sequence of these coefficients. So a search for events that is based on them cannot miss a pair
-of roots within a step.
+On [0, 1], the values of a polynomial lie between its smallest and its largest Bernstein coefficient, and the
+polynomial changes sign at most as often as the sequence of these coefficients. So a search for events that
+uses the coefficients cannot miss a pair of roots within a step.
 """
 
 import math
@@ -14,8 +14,8 @@ from singleneuron.kernels.vectors import put
 
 NEVER = 2.0  # later than 1, the end of a step
 
-# The dense output is a sum of multiples of the terms t, t(1-t), t^2(1-t), ... For each term, POWERS holds the
-# exponents of t and 1-t, TERMS the Bernstein coefficients, and PEAKS the largest value on [0, 1].
+# The dense output is a linear combination of the terms t, t(1-t), t^2(1-t), ... POWERS holds the exponents of
+# t and 1-t in each term, TERMS its Bernstein coefficients, and PEAKS its largest value on [0, 1].
 DEGREE = 7
 POWERS = [(r // 2 + 1, (r + 1) // 2) for r in range(DEGREE)]
 TERMS = np.zeros((DEGREE + 1, DEGREE))
@@ -23,8 +23,8 @@ for _r, (_p, _q) in enumerate(POWERS):
     for _k in range(DEGREE - _p - _q + 1):
         TERMS[_p + _k, _r] = math.comb(DEGREE - _p - _q, _k) / math.comb(DEGREE, _p + _k)
 PEAKS = np.array([(p / (p + q)) ** p * (q / (p + q)) ** q for p, q in POWERS])
-# For the product of two such polynomials with Bernstein coefficients p and q, coefficient k is the sum of
-# PRODUCT[i, j] p[i] q[j] over i + j = k.
+# If two such polynomials have the Bernstein coefficients p and q, coefficient k of their product is the sum
+# of PRODUCT[i, j] p[i] q[j] over i + j = k.
 PRODUCT = np.array(
     [[math.comb(7, i) * math.comb(7, j) / math.comb(14, i + j) for j in range(8)] for i in range(8)]
 )
@@ -39,7 +39,7 @@ def bernstein(start, terms, out):
     start : float
         Value of the function at the start of the step.
     terms : ndarray, shape (7,)
-        Coefficients of its dense output.
+        Coefficients of the dense output of the function.
     out : ndarray, shape (8,)
         Filled with the Bernstein coefficients.
     """
@@ -51,7 +51,7 @@ def bernstein(start, terms, out):
 
 @routine
 def restrict(c, low, high, out):
-    """Fill `out` with the Bernstein coefficients on [low, high], given those on [0, 1] (de Casteljau)."""
+    """Restrict the Bernstein coefficients `c` from [0, 1] to [low, high], and fill `out` (de Casteljau)."""
     degree = c.size - 1
     put(out, c)
     for level in range(degree):
@@ -86,7 +86,7 @@ def sign_changes(c):
 
 @routine
 def only_root(c, scratch):
-    """Locate the only root in [0, 1] of a polynomial that falls through 0 (Illinois form of regula falsi)."""
+    """Return the only root in [0, 1] of a polynomial that falls through 0 (Illinois form of regula falsi)."""
     left, right, at_left, at_right, last = 0.0, 1.0, c[0], c[c.size - 1], 0
     while right - left > 1e-15:
         middle = right - (right - left) * at_right / (at_right - at_left)
@@ -108,10 +108,10 @@ def only_root(c, scratch):
 
 @routine
 def first_root(c, latest, work):
-    """Locate the first t in [0, latest] at which a polynomial falls to 0 from above.
+    """Find the first t in [0, latest] at which a polynomial falls to 0 from above.
 
-    The interval is halved until its first part has at most one root; if that part has none, the next part is
-    searched in the same way.
+    The interval is halved until its first part has at most one root. If this part has no root, the next part
+    is searched in the same way.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Compiled kernels: numba functions, cached on disk under a digest of every source they depend on.
 
 numba's own cache watches only the file that contains an entry point, so editing a callee in another file
-would leave stale machine code behind. Here the cache folder is named after a digest of the sources: an edit
-to a kernel's module, or to any module of this package that it imports, triggers recompilation.
+would leave stale machine code behind. Here, the name of the cache folder contains a digest of the sources. So
+an edit to a kernel's module, or to any module of this package that it imports, triggers recompilation.
 """
 
 import ast
@@ -30,7 +30,7 @@ except ImportError:  # Windows
 
 
 COMPILING = "compiling kernels, once, about 40 s"
-"""The message of a command that is waiting for kernels that are not in the cache."""
+"""The message of a command while it waits for kernels that are not in the cache."""
 
 
 def kernel_digest(module: Path) -> str:
@@ -57,10 +57,10 @@ def _top_level_package(module: Path) -> Path:
 
 
 def _imported(path: Path, top: Path) -> Iterator[Path]:
-    """Yield the files of the package `top` that a module imports, in any form, at the top or in functions.
+    """Yield the files of the package `top` that a module imports, at the top level or within functions.
 
-    A package's `__init__.py` is included only if a name is imported from it: `singleneuron/__init__.py`
-    imports everything public, and would otherwise make every kernel depend on every module.
+    A package's `__init__.py` is included only if a name is imported from it. Otherwise, every kernel would
+    depend on every module, because `singleneuron/__init__.py` imports everything public.
     """
     package = path.relative_to(top.parent).parts[:-1]
     for node in ast.walk(ast.parse(path.read_bytes())):
@@ -108,7 +108,7 @@ def cache_directory(module: Path) -> Path:
 
 
 def _private_directory() -> Path:
-    """Return a temporary folder that no other user can write to, since numba runs what its cache holds."""
+    """Return a temporary folder that no other user can write to, because numba runs the code in its cache."""
     root = Path(tempfile.gettempdir()) / f"signflow-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = root.stat()
@@ -118,7 +118,7 @@ def _private_directory() -> Path:
 
 
 def routine(function: Callable[..., Any]) -> Any:
-    """Compile a function that kernels call; it is cached as part of them.
+    """Compile a function that kernels call; it is cached as part of each kernel.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def routine(function: Callable[..., Any]) -> Any:
     Returns
     -------
     numba dispatcher
-        Takes the arguments of `function`. A division by 0 gives inf or NaN, as in numpy.
+        The compiled function. Division by 0 gives inf or NaN, as in numpy.
     """
     return numba.njit(error_model="numpy")(function)
 
@@ -136,13 +136,14 @@ def routine(function: Callable[..., Any]) -> Any:
 def template(function: Callable[..., Any]) -> Any:
     """Compile a routine that takes functions as arguments.
 
-    It is inlined into its callers, because numba cannot cache code that contains addresses of functions.
+    The routine is inlined into its callers, because numba cannot cache code that contains addresses of
+    functions.
     """
     return numba.njit(error_model="numpy", forceinline=True)(function)
 
 
 class _Cache(FunctionCache):
-    """numba's cache, made robust: damaged entries are recompiled, and a full disk stops no computation."""
+    """A robust form of numba's cache: it recompiles damaged entries, and a full disk stops no computation."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Load compiled code; warn and return None if it cannot be read."""
@@ -172,12 +173,12 @@ class _Cache(FunctionCache):
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keep other processes out: if two saved at once, numba would write the code of both to one file."""
+        """Lock out other processes: if two saved at once, numba would write the code of both to one file."""
         with contextlib.ExitStack() as stack:
             if fcntl is not None:
                 os.makedirs(self.cache_path, exist_ok=True)
                 file = stack.enter_context(open(os.path.join(self.cache_path, "lock"), "a"))
-                with contextlib.suppress(OSError):  # a file system without locks
+                with contextlib.suppress(OSError):  # the file system may lack locks
                     fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
@@ -189,7 +190,7 @@ class _Cache(FunctionCache):
 
 
 def kernel(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
-    """Compile an entry point and cache it on disk.
+    """Return a decorator that compiles an entry point and caches it on disk.
 
     Parameters
     ----------

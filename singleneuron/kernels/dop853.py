@@ -1,9 +1,9 @@
 """The embedded Runge-Kutta pair DOP853 for autonomous systems, with a separate step size for each trajectory.
 
-Hairer, Norsett & Wanner, *Solving Ordinary Differential Equations I*, sections II.5 and II.6: order 8, error
-estimates of order 5 and 3, dense output of order 7. The tableau is scipy's. A right-hand side is a compiled
-function ``rhs(y, p, out)``. `solve` follows one trajectory; each flow has a kernel that loops over the
-ensemble.
+The method is from Hairer, Norsett & Wanner, *Solving Ordinary Differential Equations I*, sections II.5 and
+II.6. It has order 8, error estimates of orders 5 and 3, and dense output of order 7. The tableau is taken
+from scipy. A right-hand side is a compiled function ``rhs(y, p, out)``. `solve` follows one trajectory; each
+flow has a kernel that loops over the ensemble.
 """
 
 import math
@@ -23,10 +23,10 @@ from singleneuron.kernels.dop853_step import (
 )
 
 MAX_STEPS = 2_000_000  # a trajectory fails if it needs more
-MAX_CERTAIN_STEPS = 100_000  # with `limit`, a trajectory stops after this many once its limit is certain
+MAX_CERTAIN_STEPS = 100_000  # with `limit`, more steps than this end a trajectory whose limit is certain
 LEAST_STEP = 1e-290
 
-# The reasons for which `solve` returns.
+# The reasons why `solve` returns; RUNNING means that the trajectory goes on.
 END, EVENT, CONVERGED, CERTAIN, FAILED, AMBIGUOUS, RUNNING = 0, 1, 2, 3, 4, 5, 6
 
 # The error estimate of a step is at least this share of the last accepted step's error, scaled to the size of
@@ -34,17 +34,22 @@ END, EVENT, CONVERGED, CERTAIN, FAILED, AMBIGUOUS, RUNNING = 0, 1, 2, 3, 4, 5, 6
 FLOOR_OF_LAST = 0.1
 
 # Indices into `s`, an array of `KNOWN` numbers that describes a trajectory between two steps:
-# T, FILLED, TRIED: the time, the number of recorded times, and the number of steps tried.
-# STEP, LAST: the size of the next step, and whether it ends at the last time.
+# T: the time.
+# STEP: the size of the next step.
+# LAST: whether the next step ends at the last time.
+# SINCE: the time since which the state has been within tolerance of its target; NaN if it is not.
 # INSIDE: whether the state is within tolerance of its target.
-# SINCE: the time since which the state has been within tolerance, NaN if it is not.
-# REJECTED: whether the last step was rejected. ERROR, SIZE: the error and size of the last accepted step.
+# REJECTED: whether the last step was rejected.
+# FILLED: the number of recorded times.
+# TRIED: the number of steps tried.
+# ERROR: the error of the last accepted step.
+# SIZE: the size of the last accepted step.
 T, STEP, LAST, SINCE, INSIDE, REJECTED, FILLED, TRIED, ERROR, SIZE, KNOWN = range(11)
 
 
 @routine
 def propose(s, h, t_end):
-    """Set the size of the next step; return RUNNING, END or FAILED."""
+    """Set the size of the next step, at most `h`; return RUNNING, END or FAILED."""
     if s[T] >= t_end:
         return END
     if s[TRIED] >= MAX_STEPS:
@@ -61,11 +66,12 @@ def parts(rhs, gauge):
     Parameters
     ----------
     rhs : routine
-        ``rhs(y, p, out)``, the right-hand side: fills `out` with y' for the parameters p.
+        Right-hand side ``rhs(y, p, out)``, which fills `out` with y' for the parameters p.
     gauge : routine
-        ``gauge(y, p, g)`` measures a state y. g[0] <= 0 means an event, at which the step ends. If g[0] is
-        NaN, the flow cannot reach the state, and the step is repeated with half the size. g[1] <= 0 means
-        that y is within tolerance of its target, g[2] > 0 that the limit of the trajectory is certain.
+        Function ``gauge(y, p, g)``, which fills g with measures of the state y. If g[0] <= 0, an event has
+        occurred, and the step ends at the event. If g[0] is NaN, the flow cannot reach the state, and the
+        step is repeated with half the size. If g[1] <= 0, the state is within tolerance of its target. If
+        g[2] > 0, the limit of the trajectory is certain.
 
     Returns
     -------
@@ -76,18 +82,18 @@ def parts(rhs, gauge):
     settle : routine
         Accepts or rejects the step.
     """
-    # This function is long because the routines are closures over rhs and gauge. Templates, which take
-    # functions as arguments, are inlined wherever they are called; to keep the code small, each is called
-    # only here, in one routine.
+    # This function is long because the routines are closures over rhs and gauge. Templates take functions as
+    # arguments and are inlined wherever they are called. To keep the compiled code small, each template is
+    # called in only one of these routines.
 
     @routine
     def step(p, y, h, k, y1):
-        """Try one step from y, given k[0] = rhs(y): fill y1 and k[:13]."""
+        """Try one step from y, given k[0] = rhs(y); fill y1 and k[1:13]."""
         attempt(rhs, p, y, h, k, y1)
 
     @routine
     def within(p, y, h, k, k_within, out):
-        """Compute y(h) within an accepted step by a separate step, given k[0] = rhs(y).
+        """Compute the state at the time h within an accepted step, by a separate step, given k[0] = rhs(y).
 
         The dense output is used only to locate events, *not* to compute states: its order is lower, and
         nothing controls its error, which on long smooth steps reaches hundreds of times the tolerance.
@@ -97,7 +103,7 @@ def parts(rhs, gauge):
 
     @routine
     def start(p, y, rtol, atol, k, y1):
-        """Choose the first step size."""
+        """Choose the size of the first step."""
         return first_step(rhs, p, y, rtol, atol, k, y1)
 
     @routine
@@ -131,7 +137,7 @@ def parts(rhs, gauge):
 
     @routine
     def settle(p, y, error, s, times, out, limit, t_certain, work):
-        """Accept or reject the step to y1, record the state at the times within it, choose the next step.
+        """Accept or reject the step to y1, record the states at times within it, and choose the next step.
 
         Returns RUNNING, or the reason why the trajectory ends.
         """
@@ -200,7 +206,7 @@ def no_gauge(y, p, g):
     y, p : ndarray
         State and parameters; unused.
     g : ndarray, shape (3,)
-        Filled as `parts` requires: no event, not near a target, no certain limit.
+        Filled with values that mean no event, no target nearby and no certain limit (see `parts`).
     """
     g[0], g[1], g[2] = 1.0, 1.0, -1.0
 
@@ -222,14 +228,14 @@ def build(rhs, gauge):
 
     @routine
     def solve(y, p, t, times, filled, out, rtol, atol, limit, t_certain, since, work):
-        """Follow one trajectory of y' = rhs(y, p) from (t, y) to times[-1], recording y(times) in `out`.
+        """Follow one trajectory of y' = rhs(y, p) from (t, y) to times[-1], and record y(times) in `out`.
 
         With `limit`, the trajectory ends as soon as it has converged or, from t_certain on, as soon as its
         limit is certain. `work` is a `dop853_step.workspace`.
 
-        Returns (reason, t, filled, since): why the trajectory ended, its last time, the number of recorded
-        times, and the time since which the state has been within tolerance (NaN if it is not). y is set to
-        the state at t.
+        Returns (reason, t, filled, since), and sets y to the state at t. `reason` says why the trajectory
+        ended, t is its last time, and `filled` is the number of recorded times. `since` is the time since
+        which the state has been within tolerance; NaN if it is not.
         """
         k, y1 = work[0], work[2]
         s = np.empty(KNOWN)

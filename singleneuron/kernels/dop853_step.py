@@ -1,4 +1,4 @@
-"""One step of DOP853: its stages, its error, its dense output, and the location of an event on it."""
+"""One step of DOP853: its stages, its error, its dense output, and the location of an event within it."""
 
 import math
 
@@ -8,7 +8,7 @@ from scipy.integrate import DOP853
 from singleneuron.kernels.compiling import routine, template
 
 STAGES = 12
-ROWS = 16  # 12 stages, the derivative at the end of the step, 3 stages of the dense output
+ROWS = 16  # 12 stages, the derivative at the end of the step, and 3 stages of the dense output
 A = np.zeros((ROWS, ROWS))
 A[:STAGES, :STAGES] = DOP853.A
 A[STAGES, :STAGES] = DOP853.B
@@ -19,7 +19,7 @@ ORDER = 8
 
 @template
 def stage(rhs, p, y, h, k, s, y_stage):
-    """Compute stage s of a step of size h from y: fill y_stage, the state there, and k[s] = rhs(y_stage)."""
+    """Compute stage s of a step of size h from y; fill the state `y_stage` and k[s] = rhs(y_stage)."""
     n = y.size
     for i in range(n):
         y_stage[i] = 0.0
@@ -35,7 +35,7 @@ def stage(rhs, p, y, h, k, s, y_stage):
 
 @template
 def attempt(rhs, p, y, h, k, y1):
-    """Try one step from y, given k[0] = rhs(y): fill y1 = y(h) and k[1:13], where k[12] = rhs(y1).
+    """Try one step from y, given k[0] = rhs(y); fill y1 = y(h) and k[1:13], where k[12] = rhs(y1).
 
     Parameters
     ----------
@@ -48,24 +48,24 @@ def attempt(rhs, p, y, h, k, y1):
     h : float
         Size of the step.
     k : ndarray, shape (ROWS, n)
-        Stages; row 0 is given.
+        Stages; row 0 is given, rows 1 to 12 are filled.
     y1 : ndarray, shape (n,)
-        Filled with the state at the end.
+        Filled with the state at the end of the step.
     """
     for s in range(1, STAGES + 1):
         stage(rhs, p, y, h, k, s, y1)
 
 
-# DOP853's error estimate passes through 0 where its part of order 5 changes sign. On its own it would accept
-# steps there whose errors are hundreds of times the tolerance, in about one of 10,000 balanced population
-# flows. So two more estimates of the same order in h bound it from below: one from the part of order 3, one
-# from the last step.
+# The error estimate of DOP853 passes through 0 where its term of order 5 changes sign. On its own, it would
+# accept steps there whose errors are hundreds of times the tolerance, in about one of 10,000 balanced
+# population flows. So two more estimates of the same order in h bound it from below: the first is computed
+# from the term of order 3, the second from the error of the last accepted step.
 FLOOR_OF_THREE = 0.1
 
 
 @routine
 def error_norm(y, y1, h, k, rtol, atol):
-    """Estimate the error of a step in units of the tolerance; the step is accepted if it is below 1.
+    """Estimate the error of a step in units of the tolerance; a step with an error below 1 is accepted.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def error_norm(y, y1, h, k, rtol, atol):
         scale = atol + rtol * max(abs(y[i]), abs(y1[i]))
         e5 = 0.0
         e3 = 0.0
-        # Checked separately, because a stage that overflows can make the scale infinite and the error 0.
+        # Check this separately, because a stage that overflows can make the scale infinite and the error 0.
         finite = math.isfinite(y1[i])
         for j in range(STAGES + 1):
             value = k[j, i]
@@ -101,7 +101,7 @@ def error_norm(y, y1, h, k, rtol, atol):
             return math.inf
         sum5 += (e5 / scale) ** 2
         sum3 += (e3 / scale) ** 2
-    # Use the sum over the coordinates, not the mean: those at rest must not hide the errors of the others.
+    # Sum over the coordinates, *not* the mean: coordinates at rest must not hide the errors of the others.
     error = abs(h) * sum5 / math.sqrt(sum5 + 0.01 * sum3) if sum5 > 0.0 else 0.0
     return max(error, FLOOR_OF_THREE * rtol * h * h * sum3)
 
@@ -211,7 +211,7 @@ def prepare_dense(rhs, p, y, y1, h, k, dense, scratch):
 
 @routine
 def interpolate(y, dense, fraction, out):
-    """Evaluate the dense output at a fraction of the step."""
+    """Fill `out` with the dense output at a fraction of the step."""
     for i in range(y.size):
         value = 0.0
         for r in range(7):
@@ -222,10 +222,10 @@ def interpolate(y, dense, fraction, out):
 
 @template
 def locate(gauge, which, p, y, y1, dense, g, scratch):
-    """Locate the fraction of the step at which g[which] falls to 0, from > 0 at the start to <= 0 at the end.
+    """Return the fraction of the step at which g[which] falls to 0.
 
-    The Illinois form of regula falsi is used: it keeps a bracket, converges superlinearly, and needs no
-    derivative.
+    g[which] is > 0 at the start and <= 0 at the end of the step. The Illinois form of regula falsi is used:
+    it keeps a bracket, converges superlinearly, and needs no derivative.
     """
     low, high = 0.0, 1.0
     gauge(y, p, g)

@@ -1,4 +1,4 @@
-"""The gradient of the loss, for use in kernels; `problem.loss.gradient` is the clear version, for arrays."""
+"""The gradient of the loss for kernels; `problem.loss.gradient` is the clearer version for arrays."""
 
 import math
 
@@ -8,7 +8,7 @@ from singleneuron.kernels.philox import TWO_PI
 
 @routine
 def small_angle_kernel(delta):
-    """Return sin(delta) - delta cos(delta), whose two terms nearly cancel, by its power series.
+    """Compute sin(delta) - delta cos(delta), whose two terms nearly cancel, from its power series.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def population_gradient(a, p, q, nu):
     Parameters
     ----------
     a, p, q : float
-        Outer weight, component of w along mask * v, and norm of the rest.
+        a is the outer weight, p is the component of w along mask * v, and q is the norm of the rest of w.
     nu : float
         |mask * v|, so that cos(theta) = nu p/rho.
 
@@ -61,9 +61,9 @@ def sample_gradient(x, xt, y, noise, a, w, z, dw):
     Parameters
     ----------
     x, xt : ndarray, shape (n, d) and (d, n)
-        Inputs, and their transpose. The sums w.x_i run over rows of the transpose, which are contiguous.
+        Inputs and their transpose. The loops that compute w.x_i use rows of xt, which are contiguous.
     y, noise : ndarray, shape (n,)
-        Labels are y + noise.
+        The labels are y + noise.
     a : float
         Outer weight.
     w : ndarray, shape (d,)

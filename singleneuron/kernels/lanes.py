@@ -1,19 +1,19 @@
-"""Steps of the Runge-Kutta pair for several trajectories side by side, in loops that the compiler vectorises.
+"""Steps of DOP853 for several trajectories side by side, in loops that the compiler vectorises.
 
-The trajectories of an ensemble are independent, so the stages of `LANES` of them are computed together, each
-with its own step size. Steps in which nothing happens are also accepted or rejected together; `dop853`
-handles the others one by one. A lane whose trajectory has ended gets the next trajectory, so no lane waits
-for the slowest.
+The trajectories of an ensemble are independent. So the stages of `LANES` trajectories are computed together,
+each with its own step size. Steps in which nothing happens are also accepted or rejected together; `dop853`
+handles the other steps one by one. A lane whose trajectory has ended gets the next trajectory, so no lane
+waits for the slowest.
 
 All numbers are in one flat array b, in rows of LANES numbers: with several arrays, the compiler would have to
-assume that they overlap. The first rows belong to the right-hand side ``rhs(b, bits, w)``: the state, the
-derivative that rhs fills in, its parameters, and its scratch rows. `bits` is the memory of b read as
-integers. w is LANES, passed as an argument because the compiler would unroll loops over a constant.
+assume that they overlap. The first rows belong to the right-hand side ``rhs(b, bits, w)``. They hold the
+state, the derivative that rhs computes, the parameters, and scratch. `bits` is the memory of b read as
+integers. w is LANES; it is passed as an argument because the compiler would unroll loops over a constant.
 
 After a step, ``watch(b, bits, w, tolerance, near)`` measures the lanes. It sets the first row of the
-derivative to 1 if the state is within tolerance of its target, and the second row to 1 if there is an event,
-if the flow cannot reach the state, or if the state is so near the target that the rest of the trajectory is
-known. Otherwise, each is set to 0.
+derivative to 1 where the state is within tolerance of its target, else to 0. It sets the second row to 1
+where there is an event, where the flow cannot reach the state, or where the state is so near the target that
+the rest of the trajectory is known; else to 0.
 """
 
 import math
@@ -46,7 +46,7 @@ ONE = 0x3FF0000000000000  # the bits of 1.0
 
 @routine
 def exp_row(b, bits, source, target, spare, w):
-    """Compute exp of a row to about an ulp, in a form that vectorises: 2^n exp(r), |r| <= log(2)/2.
+    """Compute exp of a row to about an ulp, as 2^n exp(r) with |r| <= log(2)/2, in loops that vectorise.
 
     exp(r) is computed as its Taylor polynomial of degree 13; 2^n is built by setting the bits of a float.
 
@@ -57,7 +57,8 @@ def exp_row(b, bits, source, target, spare, w):
     bits : ndarray of int64
         The same memory, read as integers.
     source, target, spare : int
-        Rows: the arguments (at most 690 in absolute value), the results, and scratch.
+        Rows: `source` holds the arguments, at most 690 in absolute value; `target` receives the results;
+        `spare` is scratch.
     w : int
         LANES.
     """
@@ -88,7 +89,7 @@ def exp_row(b, bits, source, target, spare, w):
 
 @routine
 def arctan(x, inverse):
-    """Compute arctan of 0 <= x <= 1 to about an ulp, without branches: Cephes' rational approximation.
+    """Compute arctan of 0 <= x <= 1 to about an ulp, without branches, by Cephes' rational approximation.
 
     Parameters
     ----------
@@ -134,17 +135,19 @@ def build(rhs, watch, size, rows):
     -------
     buffer : routine
         Allocates b.
-    load, unload : routine
-        Copy a trajectory into a lane, and out of it.
+    load : routine
+        Copies a trajectory into a lane.
     step : routine
         Tries a step in every lane.
     happened : routine
         Returns whether `dop853.settle` must handle the step of a lane.
+    unload : routine
+        Copies a trajectory out of a lane.
     """
     # This function is long because the routines are closures over rhs, watch and the row numbers, which numba
-    # compiles as constants. After the rows of rhs come the states, the record of each trajectory (as in
-    # `dop853`; `due` is the time at which something happens next), rows for intermediate results, and k[0],
-    # ..., k[12].
+    # compiles as constants. The rows of rhs are followed by the states, by the numbers that describe each
+    # trajectory (as in `dop853`; `due` is the next time at which something happens), by intermediate results,
+    # and by k[0], ..., k[12].
     y0 = rows
     k = y0 + size + 11
     h, t, due, inside, rejected, tried, last_error, last_h, loud, sum3, sum5 = range(y0 + size, k)
@@ -152,12 +155,12 @@ def build(rhs, watch, size, rows):
 
     @routine
     def buffer():
-        """Allocate b, filled with ones, so that lanes without a trajectory compute something finite."""
+        """Allocate b, filled with ones, so that lanes without a trajectory compute finite numbers."""
         return np.ones(total * LANES)
 
     @routine
     def load(b, lane, y, s, times, limit, t_certain, slope):
-        """Copy a trajectory that is at y, with slope = rhs(y), into a lane."""
+        """Copy a trajectory at the state y, where slope = rhs(y), into a lane."""
         b[h * LANES + lane], b[t * LANES + lane] = s[STEP], s[T]
         b[inside * LANES + lane], b[rejected * LANES + lane] = s[INSIDE], s[REJECTED]
         b[tried * LANES + lane] = s[TRIED]
@@ -228,7 +231,7 @@ def build(rhs, watch, size, rows):
 
     @routine
     def clear(b, w):
-        """Set a lane's stages to 0 if any is not finite, since the next step multiplies some of them by 0."""
+        """Set the stages of a lane to 0 if any is not finite: the next step multiplies some of them by 0."""
         broken = 0.0
         for lane in range(w):
             broken += 1.0 if b[sum5 * LANES + lane] == math.inf else 0.0

@@ -1,4 +1,4 @@
-"""The metric of Sign-In in kernels; `parameterization` has the same functions for arrays."""
+"""The metric of Sign-In for kernels; `parameterization` has the same functions for arrays."""
 
 import math
 
@@ -7,13 +7,13 @@ from singleneuron.kernels.compiling import routine
 
 @routine
 def metric_of(theta, beta):
-    """Return S = sqrt(beta^2 + 4 theta^2)."""
+    """Return the metric S = sqrt(beta^2 + 4 theta^2)."""
     return math.sqrt(beta * beta + 4.0 * theta * theta)
 
 
 @routine
 def distance_of(theta, beta):
-    """Return g = S - beta, without cancellation."""
+    """Return the distance g = S - beta from 0, computed without cancellation."""
     return 4.0 * theta * theta / (metric_of(theta, beta) + beta)
 
 

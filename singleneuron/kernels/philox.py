@@ -33,11 +33,11 @@ def normal_pair(seed, trajectory, step, pair):
     seed : int
         Seed of the run, 64 bits; serves as the key.
     trajectory : int
-        Number of the trajectory; only its lower 32 bits are used.
+        Index of the trajectory; only its lower 32 bits are used.
     step : int
-        Number of the step, 64 bits.
+        Index of the step, 64 bits.
     pair : int
-        Number of the pair within the step; only its lower 32 bits are used.
+        Index of the pair within the step; only its lower 32 bits are used.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def normal_pair(seed, trajectory, step, pair):
         seed >> shift,
     )
     unit = 2.0**-53
-    # In (0, 1], so that the logarithm is finite.
+    # `first` is in (0, 1], so that its logarithm is finite.
     first = (float(((r0 << shift) | r1) >> np.uint64(11)) + 1.0) * unit
     second = float(((r2 << shift) | r3) >> np.uint64(11)) * unit
     radius = math.sqrt(-2.0 * math.log(first))
@@ -68,7 +68,7 @@ def normal_pair(seed, trajectory, step, pair):
 
 @routine
 def normals(seed, trajectory, step, scale, out):
-    """Fill an array with N(0, scale^2) numbers that depend only on the arguments and on their place in it.
+    """Fill `out` with N(0, scale^2) numbers, each of which depends only on the arguments and its index.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def normals(seed, trajectory, step, scale, out):
     scale : float
         Standard deviation.
     out : ndarray, shape (n,)
-        The array to fill.
+        Filled with the numbers.
     """
     for i in range(0, out.size, 2):
         one, two = normal_pair(seed, trajectory, step, i // 2)
@@ -97,6 +97,7 @@ def seed_word(seed: int) -> np.uint64:
     Returns
     -------
     uint64
-        The seed itself or, if it is longer, a hash; always of one type, so that kernels compile only once.
+        The seed itself or, if it is longer than 64 bits, a hash of it. The type is always the same, so that
+        kernels compile only once.
     """
     return np.uint64(seed) if seed < 2**64 else np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]

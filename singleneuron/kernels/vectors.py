@@ -1,11 +1,11 @@
-"""Vector operations for kernels, as loops: array expressions would take ten times as long to compile."""
+"""Vector operations for kernels, written as loops: array expressions take ten times as long to compile."""
 
 from singleneuron.kernels.compiling import routine
 
 
 @routine
 def dot(u, v):
-    """Return u.v.
+    """Return the dot product u.v.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def put(u, v):
 
 @routine
 def fill(u, value):
-    """Set every entry of u to a value.
+    """Set every entry of u to `value`.
 
     Parameters
     ----------

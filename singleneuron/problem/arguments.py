@@ -110,7 +110,7 @@ def finite_array(name: str, value: ArrayLike) -> Array:
 
 
 def freeze(instance: object, **arrays: Array | None) -> None:
-    """Make arrays read-only and set them as attributes of a frozen dataclass."""
+    """Make `arrays` read-only and set them as attributes of `instance`, a frozen dataclass."""
     for name, array in arrays.items():
         if array is not None:
             array.flags.writeable = False

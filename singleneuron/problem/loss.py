@@ -31,7 +31,7 @@ def loss(problem: Problem, state: Starts) -> Array:
 
     References
     ----------
-    Lemma 2.2 of Gadhikar & Burkholz (ICLR 2024): L = a^2 |w|^2/4 + 1/4 - a |w| k(theta).
+    Lemma 2.2 of Gadhikar & Burkholz (ICLR 2024) gives L = a^2 |w|^2/4 + 1/4 - a |w| k(theta).
 
     Examples
     --------
@@ -44,7 +44,7 @@ def loss(problem: Problem, state: Starts) -> Array:
     """
     if isinstance(problem, Sample):
         if not isinstance(state, State):
-            raise ValueError("samples need full states w (B, d), got reduced ones (a, p, q); use State")
+            raise ValueError("samples need full states with w (B, d), but got reduced (a, p, q); use State")
         outputs = state.a[..., None] * np.maximum(
             state.w @ problem.x.T, 0
         )  # (..., B, d) x (d, n) -> (..., B, n)

@@ -11,19 +11,19 @@ from signflow.machine import check_memory
 from singleneuron.problem.arguments import Array, finite_array, freeze, integer_in_range, number
 
 LEAST_BALANCE = 1e-280
-"""If 0 < |c| < LEAST_BALANCE, no digit of c is right: c is a difference of squares, which underflow."""
+"""If 0 < |c| < LEAST_BALANCE, no digit of c is right, because c is a difference of squares that underflow."""
 
 
 class Line(NamedTuple):
-    """Sufficient statistics of a problem with one coordinate; the defaults are the population's.
+    """Sufficient statistics of a problem with one coordinate; the defaults are for the population.
 
-    For w > 0 only samples with x > 0 are active; for w < 0, only those with x < 0. With the c and s of that
-    side, the flow is a' = c w (s - a w), w' = c a (s - a w).
+    For w > 0, only samples with x > 0 are active; for w < 0, only samples with x < 0. With c and s of the
+    active side, the flow is a' = c w (s - a w), w' = c a (s - a w).
 
     Attributes
     ----------
     c_pos, c_neg : float or ndarray, shape (B,)
-        (1/n) sum x^2 over the samples with x > 0 or x < 0, respectively; 0 if there are none.
+        (1/n) sum x^2 over the samples with x > 0 (c_pos) or x < 0 (c_neg); 0 if there are none.
     s_pos, s_neg : float or ndarray, shape (B,)
         sum x y / sum x^2 over the same samples: the product `a w` that fits these samples best.
 
@@ -60,7 +60,7 @@ def angle_kernel(theta: ArrayLike) -> Array:
     Returns
     -------
     ndarray
-        k, of the same shape; it falls from 1/2 at 0 to 0 at pi.
+        k, of the same shape as `theta`. It falls from 1/2 at theta = 0 to 0 at theta = pi.
 
     References
     ----------
@@ -68,7 +68,7 @@ def angle_kernel(theta: ArrayLike) -> Array:
     """
     theta = np.asarray(theta, dtype=np.float64)
     delta = np.pi - theta
-    # Near pi the two terms cancel: use the series delta^3/3 - delta^5/30 + ...
+    # Near pi the two terms cancel, so use the series delta^3/3 - delta^5/30 + ...
     series = delta**3 * (1 / 3 - delta**2 * (1 / 30 - delta**2 * (1 / 840 - delta**2 / 45360)))
     return np.where(np.abs(delta) < 0.2, series, np.sin(delta) - delta * np.cos(delta)) / (2 * np.pi)
 
@@ -95,7 +95,10 @@ def target_vector(d: int, targets: int) -> Array:
 
 @dataclass(frozen=True)
 class Population:
-    """Infinitely many samples x ~ N(0, I_d): L(a, w) = a^2 |w|^2/4 + 1/4 - a |w| k(theta).
+    """The problem with infinitely many samples x ~ N(0, I_d) and labels phi(v.x).
+
+    The loss is L(a, w) = a^2 |w|^2/4 + 1/4 - a |w| k(theta), where theta is the angle between w and v, and k
+    is `angle_kernel`.
 
     Attributes
     ----------
@@ -139,7 +142,7 @@ class Population:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """n samples: L(a, w) = (1/2n) sum_i (a phi(w.x_i) - y_i)^2.
+    """The problem with n samples, whose loss is L(a, w) = (1/2n) sum_i (a phi(w.x_i) - y_i)^2.
 
     Attributes
     ----------
@@ -148,7 +151,7 @@ class Sample:
     y : ndarray, shape (n,)
         Labels; copied and made read-only.
     targets : int
-        Number of coordinates that the target v uses (the first ones); success means reaching v.
+        Number of coordinates, counted from the first, that the target v uses. Success means reaching v.
     provenance : dict
         A record of how the samples were drawn (see `draw`); empty for your own data.
 
@@ -178,7 +181,7 @@ class Sample:
         if x.ndim != 2 or y.ndim != 1 or x.shape[0] != y.shape[0] or 0 in x.shape:
             raise ValueError(
                 "x must have shape (n, d) and y (n,), with the same n and with n, d >= 1, "
-                f"but x is {x.shape} and y {y.shape}"
+                f"but x has shape {x.shape} and y {y.shape}"
             )
         freeze(self, x=x, y=y)
         if integer_in_range("targets", self.targets, 1) > self.d:
@@ -186,15 +189,15 @@ class Sample:
 
     @classmethod
     def draw(cls, d: int, n: int, noise: float = 0.0, seed: int = 0, targets: int = 1) -> "Sample":
-        """Draw x_i ~ N(0, I_d) and y_i = phi(v.x_i) + noise N(0, 1).
+        """Draw x_i ~ N(0, I_d) and y_i = phi(v.x_i) + noise * N(0, 1).
 
-        The same seed gives the same data: a smaller n yields the first samples of a larger n, and the inputs
-        do not depend on the noise.
+        With the same seed, a smaller n yields the first samples of a larger n, and the inputs do not depend
+        on the noise.
 
         Parameters
         ----------
         d, n : int
-            Numbers of coordinates and samples.
+            `d` is the number of coordinates, and `n` is the number of samples.
         noise : float
             Standard deviation of the label noise, >= 0.
         seed : int
@@ -261,7 +264,7 @@ Problem = Population | Sample
 
 
 def population_line(overlap: Any = 1.0) -> Line:
-    """Return the population's statistics in one coordinate.
+    """Return the statistics of the population in one coordinate.
 
     Parameters
     ----------
@@ -271,7 +274,7 @@ def population_line(overlap: Any = 1.0) -> Line:
     Returns
     -------
     Line
-        c = 1/2 on both sides, s_pos = 2 k(theta), s_neg = -2 k(pi - theta), with cos theta = `overlap`.
+        c_pos = c_neg = 1/2, s_pos = 2 k(theta) and s_neg = -2 k(pi - theta), where cos theta = `overlap`.
     """
     angle = np.arccos(overlap)
     return Line(0.5, 2 * angle_kernel(angle), 0.5, -2 * angle_kernel(np.pi - angle))

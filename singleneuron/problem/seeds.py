@@ -26,14 +26,17 @@ def derived_seed(key: Sequence[int], *more: int) -> int:
 
 
 def child_seed(seed: int, run: int) -> int:
-    """Derive the seed for the samples of one run; no other run of this or any other study has the same seed.
+    """Derive the seed for the samples of one run from the seed of its study.
+
+    Two runs of a study get different seeds, and so do runs of studies with different seeds, except if 64-bit
+    hashes collide.
 
     Parameters
     ----------
     seed : int
         Seed of the study, >= 0.
     run : int
-        Number of the run, >= 0.
+        Index of the run, >= 0.
 
     Returns
     -------
@@ -65,7 +68,7 @@ def generator(seed: int) -> np.random.Generator:
 
 
 def key_of(seed: int, stream: int, d: int, index: int) -> int:
-    """Derive a 63-bit seed for each (seed, stream, d, index).
+    """Derive a 63-bit seed from `seed`, `stream`, `d` and `index`.
 
     Parameters
     ----------
@@ -76,7 +79,7 @@ def key_of(seed: int, stream: int, d: int, index: int) -> int:
     d : int
         Number of coordinates.
     index : int
-        Number of the block or run.
+        Index of the block or run.
 
     Returns
     -------

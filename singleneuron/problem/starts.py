@@ -10,7 +10,10 @@ from singleneuron.problem.state import Reduced, Starts, State
 
 
 def _draw(rng: np.random.Generator, d: int, size: int, reduced: bool) -> tuple[Array, Array]:
-    """Draw `size` vectors w ~ N(0, I_d), as (w, |w|) or, at a cost that does not depend on d, as (p, q)."""
+    """Draw `size` vectors w ~ N(0, I_d), and return (w, |w|) or, if `reduced`, (p, q).
+
+    The cost of drawing (p, q) does not depend on d.
+    """
     if not reduced:
         w = rng.standard_normal((size, d))
         return w, np.abs(w[:, 0]) if d == 1 else np.linalg.norm(w, axis=1)
@@ -31,7 +34,7 @@ def balanced_starts(
 
 
 def balanced_starts(d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: bool = False) -> Starts:
-    """Draw balanced starts: w_i ~ N(0, 1/d), a = +-|w| with equal probability, all scaled by `scale`.
+    """Draw balanced starts: w_i ~ N(0, 1/d), and a is |w| or -|w| with equal probability.
 
     Parameters
     ----------
@@ -42,15 +45,15 @@ def balanced_starts(d: int, size: int, seed: int = 0, *, scale: float = 1.0, red
     seed : int
         Seed, >= 0; the same seed gives the same starts.
     scale : float
-        Factor for all weights, > 0.
+        Factor by which all weights are multiplied, > 0.
     reduced : bool
-        Draw (a, p, q) relative to a target with one coordinate, instead of (a, w). The cost does not depend
-        on d.
+        Whether to draw (a, p, q), relative to a target with one coordinate, instead of (a, w). The cost then
+        does not depend on d.
 
     Returns
     -------
     State or Reduced
-        The starts (B,), with c = 0: they are balanced by construction.
+        The starts (B,), with c = 0, because they are balanced by construction.
 
     Raises
     ------
@@ -97,7 +100,7 @@ def independent_starts(
 def independent_starts(
     d: int, size: int, seed: int = 0, *, scale: float = 1.0, reduced: bool = False
 ) -> Starts:
-    """Draw starts with independent a, w_i ~ N(0, 1), all scaled by `scale`.
+    """Draw starts whose weights are independent: a, w_i ~ N(0, 1), before they are multiplied by `scale`.
 
     Parameters
     ----------
@@ -108,15 +111,15 @@ def independent_starts(
     seed : int
         Seed, >= 0; the same seed gives the same starts.
     scale : float
-        Factor for all weights, > 0.
+        Factor by which all weights are multiplied, > 0.
     reduced : bool
-        Draw (a, p, q) relative to a target with one coordinate, instead of (a, w). The cost does not depend
-        on d.
+        Whether to draw (a, p, q), relative to a target with one coordinate, instead of (a, w). The cost then
+        does not depend on d.
 
     Returns
     -------
     State or Reduced
-        The starts (B,), with c = None: their balance is not known by construction.
+        The starts (B,), with c = None, because their balance is not known by construction.
 
     Raises
     ------

@@ -11,7 +11,7 @@ from singleneuron.problem.problem import LEAST_BALANCE, Problem
 
 
 def _known_balance(c: ArrayLike | None, a: Array) -> Array | None:
-    """Return c with shape (B,), given a single number or one per student."""
+    """Return the balance `c` with shape (B,), where `c` is one number or has one entry per student."""
     if c is None:
         return None
     known = finite_array("c", c)
@@ -29,7 +29,7 @@ def _norm(w: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """The parameters (a, w) of B students, or their path over time, with time as the first axis.
+    """The parameters (a, w) of B students, or their paths over time, with time as the first axis.
 
     Attributes
     ----------
@@ -38,8 +38,9 @@ class State:
     w : ndarray, shape (..., B, d)
         Inner weights.
     c : ndarray, shape (B,), optional
-        The balance a^2 - |w|^2 if it is known by construction (0 if balanced); one number applies to all. The
-        flow conserves it, but rounding of a and w changes it, and an ulp can decide between death and escape.
+        The balance a^2 - |w|^2 if it is known by construction (0 if balanced). One number applies to all
+        students. The flow conserves c, but rounding of a and w changes a^2 - |w|^2, and an ulp of c can
+        decide whether the neuron dies or escapes.
 
     Raises
     ------
@@ -66,7 +67,7 @@ class State:
         if a.ndim < 1 or w.ndim != a.ndim + 1 or w.shape[:-1] != a.shape or w.shape[-1] < 1:
             raise ValueError(
                 "a must have shape (B,) and w (B, d), with the same B and with d >= 1, "
-                f"but a is {a.shape} and w {w.shape}"
+                f"but a has shape {a.shape} and w {w.shape}"
             )
         freeze(self, a=a, w=w, c=_known_balance(self.c, a))
 
@@ -77,7 +78,7 @@ class State:
 
     @property
     def size(self) -> int:
-        """Number of students B, at each time of a path."""
+        """Number of students B; for a path, at each time."""
         return int(self.a.shape[-1])
 
     def __getitem__(self, index: Any) -> "State":
@@ -88,16 +89,16 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Reduced:
-    """States up to rotations about the target v: the population flow depends on nothing else, in any d.
+    """States (a, p, q): full states up to rotations about v, which do not affect the population flow.
 
     Attributes
     ----------
     a : ndarray, shape (..., B)
         Outer weights.
     p : ndarray, shape (..., B)
-        w.v, the part of w along the target.
+        w.v, the component of w along the target.
     q : ndarray, shape (..., B)
-        |w - p v| >= 0, the length of the rest of w.
+        |w - p v| >= 0, the norm of the rest of w.
     c : ndarray, shape (B,), optional
         The balance a^2 - p^2 - q^2 if it is known by construction, as in `State`.
 
@@ -130,7 +131,7 @@ class Reduced:
 
     @property
     def size(self) -> int:
-        """Number of students B, at each time of a path."""
+        """Number of students B; for a path, at each time."""
         return int(self.a.shape[-1])
 
     def __getitem__(self, index: Any) -> "Reduced":
@@ -150,12 +151,12 @@ def unit_overlap(problem: Problem, mask: NDArray[np.bool_] | None = None) -> tup
     problem : Population or Sample
         The problem, which defines the target v.
     mask : ndarray of bool, shape (B, d), optional
-        True for the weights that are kept; by default all are.
+        True for the weights that are kept; by default, all are kept.
 
     Returns
     -------
     overlap : ndarray, shape (B,) or ()
-        |mask * v|, 1 where the mask keeps the whole target.
+        |mask * v|; 1 where the mask keeps the whole target.
     kept : ndarray of bool, shape (B, d) or (d,)
         Coordinates of the target that the mask keeps.
     """
@@ -166,7 +167,7 @@ def unit_overlap(problem: Problem, mask: NDArray[np.bool_] | None = None) -> tup
 
 
 def reduce(problem: Problem, state: State, mask: NDArray[np.bool_] | None = None) -> Reduced:
-    """Reduce a state to (a, p, q) relative to v or, with a mask, to mask * v, the part of v that it keeps.
+    """Reduce a state to (a, p, q) relative to the target v or, with a mask, relative to mask * v.
 
     Parameters
     ----------
@@ -205,8 +206,8 @@ def reduce(problem: Problem, state: State, mask: NDArray[np.bool_] | None = None
 def _projection(w: Array, kept: NDArray[np.bool_]) -> tuple[Array, Array]:
     """Return p = w.v and p v, where v is the unit vector with equal entries in the coordinates `kept`.
 
-    The mean of these entries of w is computed as the first of them plus the mean difference from it. If w is
-    parallel to v, these entries are all equal, and w - p v is then exactly 0.
+    The mean of these entries of w is computed as the first entry plus the mean difference of the entries from
+    it. If w is parallel to v, all these entries are equal, so that w - p v is exactly 0.
     """
     count = kept.sum(axis=-1)
     first = np.take_along_axis(w, np.broadcast_to(np.argmax(kept, axis=-1), w.shape[:-1])[..., None], axis=-1)
@@ -217,7 +218,7 @@ def _projection(w: Array, kept: NDArray[np.bool_]) -> tuple[Array, Array]:
 
 
 def expand(problem: Problem, reduced: Reduced, origin: State, mask: NDArray[np.bool_] | None = None) -> State:
-    """Rebuild full states (a, w) from (a, p, q), with w in the plane of v and the start's w.
+    """Rebuild full states (a, w) from (a, p, q), with w in the plane of v and the starting w.
 
     Parameters
     ----------
@@ -226,7 +227,7 @@ def expand(problem: Problem, reduced: Reduced, origin: State, mask: NDArray[np.b
     reduced : Reduced
         Reduced states (..., B) at any time.
     origin : State
-        Starts with w (B, d), which fix the plane: the population flow never leaves the plane of v and w.
+        Starts with w (B, d). The population flow never leaves the plane that v and this w span.
     mask : ndarray of bool, shape (B, d), optional
         The mask that was passed to `reduce`.
 
@@ -248,14 +249,14 @@ def expand(problem: Problem, reduced: Reduced, origin: State, mask: NDArray[np.b
 def balance(state: Starts) -> Array:
     """Compute the balance c = a^2 - |w|^2, which every gradient flow of L conserves.
 
-    If |a| equals the largest |w_i| to the last bit, c is computed as minus the sum of the other w_i^2.
-    If c were computed from |w|, rounding could lose these squares and so the sign of c, which decides the
+    If |a| equals the largest |w_i| to the last bit, c is computed as minus the sum of the other w_i^2. If c
+    were computed from |w|, rounding could lose these squares, and with them the sign of c, which decides the
     limit.
 
     Parameters
     ----------
     state : State or Reduced
-        Students (..., B); their field c is ignored.
+        Students (..., B); the field c is ignored.
 
     Returns
     -------

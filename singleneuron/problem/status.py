@@ -1,4 +1,4 @@
-"""Statuses: how a trajectory ended. Every trajectory gets one; none is dropped."""
+"""The status of a trajectory, which says how it ended; each trajectory gets a status, and none is dropped."""
 
 from enum import IntEnum
 from typing import Any
@@ -12,24 +12,24 @@ from singleneuron.problem.problem import Line, Sample
 from singleneuron.problem.state import State
 
 TOLERANCE = 1e-3
-"""Largest |a rho - 1| and theta that count as converged; in one coordinate, the largest |a w - s_pos|."""
+"""A state has converged if |a rho - 1| and theta, or |a w - s_pos| in one coordinate, are at most this."""
 
 TINY_NORM = 1e-12
 """A neuron with a < 0 and |w| below this is dead: it has left the active side of every sample for good."""
 
 DEAD_RATIO = 1e6
-"""In gradient descent, which does not conserve c, a neuron with a small |w| counts as dead only if |a| is
-this many times larger; otherwise every small start would count as dead."""
+"""In gradient descent, which does not conserve c, a neuron with a small |w| counts as dead only if |a|/|w| is
+at least this ratio; otherwise, every small start would count as dead."""
 
 EQUAL = 1e-6
 """If the balance is not known, |a| and |w| count as equal up to this relative difference."""
 
 EDGE = 1e-9
-"""Below this multiple of |w| |v|, w.v counts as 0: limits are known only to about this accuracy, and some are
-exactly on the boundary w.v = 0 of the target's side."""
+"""If |w.v| is below this multiple of |w| |v|, it counts as 0: limits are known only to about this accuracy,
+and some lie exactly on w.v = 0, the boundary of the target's side."""
 
 ON_PLANE = 1e-12
-"""Below this multiple of |w| |x_i|, w.x_i counts as 0: rounding moves a sliding w off its hyperplanes."""
+"""If |w.x_i| is below this multiple of |w| |x_i|, it counts as 0: rounding moves w off the hyperplanes."""
 
 
 class Status(IntEnum):
@@ -49,11 +49,11 @@ class Status(IntEnum):
     TRAPPED = 1
     """Not yet within tolerance of the target, but its limit is the target: a > 0 and 0 < theta < pi."""
     DEAD = 2
-    """The neuron dies: a < 0, and c >= 0 or |w| is below `TINY_NORM`; or no sample activates it; or only
-    samples with label 0 will ever activate it; or it is held at w = 0."""
+    """The neuron dies: a < 0, and either c >= 0 or |w| is below `TINY_NORM`. The neuron is also dead if no
+    sample activates it, if only samples with label 0 will ever activate it, or if it is held at w = 0."""
     STUCK = 3
-    """Permanently at rest away from the target, or the mask lost part of the target. In one coordinate, also
-    if w is 0, if w is on a side from which it never reaches the target, or if s_pos = 0: nothing to learn."""
+    """The state rests away from the target for good, or the mask lost a target coordinate. One coordinate is
+    also stuck if w is 0, if w cannot reach the target from its side, or if s_pos = 0: nothing to learn."""
     UNDECIDED = 4
     """None of the above by the end of the run."""
     FAILED = 5
@@ -100,7 +100,7 @@ def counts(status: Any) -> dict[str, int]:
     Returns
     -------
     dict of str to int
-        A count for each label, including those that do not occur.
+        The count for each label, including labels that do not occur.
     """
     totals = np.bincount(np.asarray(status, dtype=np.int64).ravel(), minlength=len(Status))
     return {Status(code).label: int(totals[code]) for code in range(len(Status))}
@@ -119,13 +119,13 @@ def population_status(
     Parameters
     ----------
     a, log_rho, x : ndarray, shape (B,)
-        Outer weight, log |w| and log tan(theta/2).
+        Outer weight a, log |w|, and x = log tan(theta/2).
     c : ndarray, shape (B,)
         Balance of the *start*, exactly 0 if balanced by construction.
     overlap : ndarray, shape (B,)
         |mask * v|, below 1 where the mask lost a target coordinate, which training cannot restore.
     tolerance : float
-        Largest |a rho - 1| and theta that count as converged.
+        Largest |a rho - 1| and largest theta that count as converged.
 
     Returns
     -------
@@ -158,15 +158,15 @@ def line_status(
 ) -> NDArray[np.int8]:
     """Determine the status of states with one coordinate; the target is w > 0 with a w = s_pos.
 
-    Plain weights and Sign-In reach and cross w = 0 under the same conditions, each with the c that its own
-    flow conserves; `flows.sign_in.line` derives these conditions.
+    With plain weights and with Sign-In, w reaches and crosses 0 under the same conditions, if c is the
+    quantity that the respective flow conserves; `flows.sign_in.line` derives these conditions.
 
     Parameters
     ----------
     a, w : ndarray, shape (B,)
-        Outer and inner weight.
+        Outer weight and inner weight.
     c : ndarray, shape (B,)
-        Balance of the start: `Parameterization.balance`.
+        Balance of the start, from `Parameterization.balance`.
     line : Line
         Statistics of the data.
     overlap : array_like
@@ -186,10 +186,10 @@ def line_status(
     """
     s_pos, s_neg = np.asarray(line.s_pos), np.asarray(line.s_neg)
     near = (w > 0) & (np.abs(a * w - s_pos) <= tolerance) & (a * s_pos > 0) & (np.asarray(line.c_pos) > 0)
-    # If this is > 0, the product `a w` moves towards s_pos wherever w > 0. From a balanced start, `a` may end
-    # at -0.0.
+    # If `towards` > 0, the product `a w` moves towards s_pos wherever w > 0. From a balanced start, `a` may
+    # end at -0.0.
     towards = a * np.sign(s_pos)
-    # From w < 0 the line w = 0 is reached iff c > 0 and a s_neg > 0, and then crossed iff a s_pos > 0.
+    # From w < 0, w reaches 0 iff c > 0 and a s_neg > 0, and it then crosses iff a s_pos > 0.
     crosses_up = (w < 0) & (c > 0) & (a * s_neg > 0) & (towards > 0)
     crosses_up &= (np.asarray(line.c_neg) > 0) & (np.asarray(line.c_pos) > 0)
     never = (w == 0) | (s_pos == 0) | ((w < 0) & ~crosses_up) | ((w > 0) & (np.asarray(line.c_pos) == 0))
@@ -201,10 +201,10 @@ def line_status(
 
 
 def _on(problem: Sample, a: float, z: Array, near: NDArray[np.bool_], step: float) -> NDArray[np.intp]:
-    """Return the indices of the hyperplanes on which a state slides: those in `near` (n,), and some others.
+    """Return the indices of the hyperplanes on which a state slides: all that `near` marks, and maybe more.
 
-    Descent (step > 0) hops back and forth across the hyperplanes that `near` marks. A hop changes w.x_i by at
-    most step |a/n| sum_j |y_j x_j.x_i| over the marked j. All attracting hyperplanes within this reach are
+    If `step` > 0, descent hops back and forth across the marked hyperplanes. A hop changes w.x_i by at most
+    step |a/n| sum_j |y_j x_j.x_i|, summed over the marked j. All attracting hyperplanes within this reach are
     added.
     """
     on = np.flatnonzero(near)
@@ -215,10 +215,10 @@ def _on(problem: Sample, a: float, z: Array, near: NDArray[np.bool_], step: floa
 
 
 def _pull(problem: Sample, state: State, z: Array, rounding: Array, step: float) -> Array:
-    """Compute A u - b (B, d), with u = a w, in the cell of each state.
+    """Compute A u - b, shape (B, d), in the cell of each state, where u = a w.
 
-    If w slides on hyperplanes, each of their samples counts with a share in [0, 1]; the shares minimise the
-    norm of the result.
+    If w slides on hyperplanes, the samples of these hyperplanes count with shares in [0, 1], which minimise
+    the norm of the result.
     """
     residual = state.a[:, None] * z - problem.y
     active = z > rounding
@@ -246,13 +246,13 @@ def sample_status(
 ) -> NDArray[np.int8]:
     """Determine the status of states for n samples in d > 1, from the least-squares problem of their cell.
 
-    In the cell where S = {i: w.x_i > 0} are the active samples, the loss is quadratic in u = a w, with
+    In the cell with the active samples S = {i: w.x_i > 0}, the loss is quadratic in u = a w, and
     dL/dw = a (A_S u - b_S). Here A_S is about s I/2, where s is the mean square of x. The flow slides on
-    hyperplanes w.x_i = 0 that attract (a y_i < 0); sample i then counts with a share in [0, 1].
+    hyperplanes w.x_i = 0 that attract it (a y_i < 0); sample i then counts with a share in [0, 1].
 
     A state has converged if |A_S u - b_S| <= tolerance s/2 and it is on the target's side: a > 0 and w.v > 0.
-    A state at rest elsewhere is stuck. A state is dead if no sample is active (one with w.x_i = 0 up to
-    `ON_PLANE` counts as inactive); if a < 0 <= c, since `a` never changes sign; if a < 0 and |w| is below
+    A state at rest elsewhere is stuck. A state is dead if no sample is active (a sample with w.x_i = 0 up to
+    `ON_PLANE` is inactive); if a < 0 <= c, since `a` never changes sign; if a < 0 and |w| is below
     `TINY_NORM`; or if it is a limit at which all active samples have label 0, since its output is then 0.
 
     Parameters
@@ -273,7 +273,7 @@ def sample_status(
     step : float
         Learning rate if the states come from descent, which hops across hyperplanes; 0 for a flow.
     ratio : float
-        beta_a / beta_w under Sign-In, else 1; near 0, a^2/beta_a - |w|^2/beta_w is conserved.
+        beta_a / beta_w under Sign-In, else 1. Near w = 0, Sign-In conserves a^2/beta_a - |w|^2/beta_w.
 
     Returns
     -------

@@ -1,9 +1,10 @@
-"""The theory, derived with sympy from nothing but the loss: exact claims, each with its proof.
+"""The theory: exact claims, which sympy derives from the loss alone, each with its proof.
 
-`derivations()` lists the derivations in reading order. Each is a function that returns its claims; see
-`claims` for what a claim holds. The docstring of a derivation states its theorem in words, and reports print
-the first paragraph. The docstring also names the source: a theorem or lemma of Gadhikar & Burkholz (ICLR
-2024), or "beyond the paper". `regions.success_region` states where each algorithm succeeds.
+`derivations` lists the derivations in reading order. Each derivation is a function that returns claims, which
+the module `claims` describes. The docstring of a derivation states its theorem in words, and reports print
+the first paragraph. This docstring, or the docstring of the module, also names the source: a theorem or lemma
+of Gadhikar & Burkholz (ICLR 2024), or "beyond the paper". `regions.success_region` states where each
+algorithm succeeds.
 """
 
 from collections.abc import Callable
@@ -24,14 +25,17 @@ __all__ = ["Claims", "Equation", "Implication", "Inequality", "SymbolicClaim", "
 
 
 def derivations() -> dict[str, Callable[[], Claims]]:
-    """List every derivation by title: first for any data, then for one coordinate, then for the population.
+    """Return every derivation by its title, in reading order.
+
+    In this order, they treat training on samples, one coordinate, the population, the success regions, and
+    Sign-In.
 
     Returns
     -------
     dict of str to callable
-        Functions without arguments, each of which returns its claims.
+        The derivations: functions that take no arguments and return claims.
     """
-    # This function is long because it is a table, in reading order, with one entry per derivation.
+    # This function is long because it is a table with one entry per derivation.
     return {
         "Gradient flow of samples in a cell": samples.cell_flow,
         "Conservation of the balance": samples.conservation,

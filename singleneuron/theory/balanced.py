@@ -1,6 +1,6 @@
 """Balanced population flows in d > 1 (Lemma 2.2): one universal angle curve, and the norm along it.
 
-In this module, a = sign * rho with sign = +1 or -1. All its results are beyond the paper.
+In this module a = sign * rho, where sign is +1 or -1. All results are beyond the paper.
 """
 
 import sympy as sp
@@ -25,7 +25,7 @@ def integrating_factor(theta: sp.Expr) -> sp.Expr:
 
 
 def balanced_flow(sign: int) -> Flow:
-    """Derive the flow of (theta, u = rho^2) for a = sign * rho."""
+    """Derive the flow of theta and u = rho^2 for a = `sign` * rho."""
     polar = polar_flow(angle_kernel(theta), kernel_slope(theta))
     return {
         theta: polar[theta].subs(a, sign * rho),
@@ -34,10 +34,10 @@ def balanced_flow(sign: int) -> Flow:
 
 
 def angle_equation() -> Claims:
-    """If a = +-rho, theta' = +-k'(theta), which depends on neither the norm nor d, and T(theta)' = +-1.
+    """If a = +-rho, then theta' = +-k'(theta), whatever the norm and d, and T(theta)' = +-1.
 
-    So all flows lie on one curve: theta(t) = Theta(T(theta_0) +- t), where Theta is the inverse of T. Each +-
-    is + for a > 0 and - for a < 0.
+    So all flows lie on one curve: theta(t) = Theta(T(theta_0) +- t), where Theta is the inverse of T. Here +-
+    stands for the sign of a.
     """
     claims = [
         Equation(
@@ -57,9 +57,10 @@ def angle_equation() -> Claims:
 
 
 def bernoulli_equation() -> Claims:
-    """If a = +-rho, u = rho^2 obeys u' = +-2 u k - u^2; ((pi - theta)/sin theta)^2 is an integrating factor.
+    """If a = +-rho, then u = rho^2 obeys the Bernoulli equation u' = +-2 u k(theta) - u^2.
 
-    This factor, E(theta), obeys E' = +-2 k E, hence (E/u)' = E.
+    Its integrating factor is E(theta) = ((pi - theta)/sin theta)^2. Since E' = +-2 k E along the flow, E/u
+    obeys (E/u)' = E.
     """
     claims = []
     E = integrating_factor(theta)
@@ -78,7 +79,8 @@ def bernoulli_equation() -> Claims:
 def bernoulli_solution() -> Claims:
     """For either sign of a, 1/u(t) = (E(theta_0)/u_0 + int_0^t E(theta) dt') / E(theta(t)).
 
-    With e^K = E(theta)/E(theta_0), the right-hand side is e^(-K) (1/u_0 + int e^K). For a < 0, K decreases.
+    If K is defined by e^K = E(theta(t))/E(theta_0), the right-hand side is e^(-K) (1/u_0 + int_0^t e^K dt').
+    For a > 0, K increases with t; for a < 0, it decreases.
     """
     u0, E0 = sp.symbols("u_0 E_0", positive=True)
     time, path = sp.Symbol("t'", nonnegative=True), sp.Function("theta", positive=True)
@@ -94,10 +96,10 @@ def bernoulli_solution() -> Claims:
 
 
 def flip_time() -> Claims:
-    """From theta_0 = pi/2 + z, w_1 turns positive after 4 z + (4/pi) z^2 + ((2/3) + 16/(3 pi^2)) z^3 + ...
+    """From theta_0 = pi/2 + z, w_1 turns positive at t = 4z + 4z^2/pi + (2/3 + 16/(3 pi^2)) z^3 + ...
 
-    This time is -T(theta_0), and theta' = -1/4 at pi/2 for a > 0. For random directions, z is
-    approximately N(0, 1/d): the larger d is, the earlier the flip.
+    This holds for a > 0. The time is -T(theta_0), and theta' = -1/4 at pi/2. For random directions, z is
+    approximately N(0, 1/d), so the sign flips earlier if d is larger.
     """
     z = sp.Symbol("z", positive=True)
     speed = -sp.diff(angle_time(theta), theta).subs(theta, sp.pi / 2 + z)
@@ -110,23 +112,24 @@ def flip_time() -> Claims:
 
 
 def _time_near_pi(order: int) -> sp.Expr:
-    """Expand T in delta = pi - theta, without the constant term."""
+    """Return the expansion of T in delta = pi - theta, without the constant term."""
     speed = -sp.diff(angle_time(theta), theta).subs(theta, sp.pi - delta)  # dT/d delta
     return sp.integrate(sp.expand(sp.series(speed, delta, 0, order).removeO()), delta)
 
 
 def _growth_near_pi(order: int) -> sp.Expr:
-    """Expand int_0^delta (E - 1) dT in delta."""
+    """Return the expansion of int_0^delta (E - 1) dT in delta."""
     E = sp.series((delta / sp.sin(delta)) ** 2, delta, 0, order).removeO()
     speed = sp.diff(_time_near_pi(order), delta)
     return sp.integrate(sp.expand((E - 1) * speed), delta)
 
 
 def series_near_antiparallel() -> Claims:
-    """Near delta = 0, T = const - 2 pi/delta + 2 pi (delta/6 + 7 delta^3/1080 + ...), with a known inverse.
+    """As delta = pi - theta -> 0, T = const - 2 pi/delta + 2 pi (delta/6 + 7 delta^3/1080 + ...).
 
-    With p = 2 pi/(const - T), the inverse is x = log tan(theta/2) = log(2/p) + p^2/12 - 53 p^4/4320 + ....
-    The growth of the norm is h = (1/E) int_0^delta (E - 1) dT = 2 pi delta (1/3 - 19 delta^2/270 + ...).
+    With p = 2 pi/(const - T), the inverse of this series is
+    x = log tan(theta/2) = log(2/p) + p^2/12 - 53 p^4/4320 + ..., and the growth of the norm is
+    h = (1/E) int_0^delta (E - 1) dT = 2 pi delta (1/3 - 19 delta^2/270 + ...).
     """
     p = sp.Symbol("p", positive=True)
     odd = delta / 6 + 7 * delta**3 / 1080 + 31 * delta**5 / 75600 + 127 * delta**7 / 4233600
@@ -147,7 +150,10 @@ def series_near_antiparallel() -> Claims:
 
 
 def series_near_target() -> Claims:
-    """As x = log tan(theta/2) -> -oo, T = const - 2 x - (4/pi) e^x + ..., which grows like 2 log(1/theta)."""
+    """As x = log tan(theta/2) -> -infinity, T = const - 2x - (4/pi) e^x + ...
+
+    So T grows like 2 log(1/theta).
+    """
     e = sp.Symbol("e", positive=True)  # e^x = tan(theta/2)
     speed = sp.diff(angle_time(theta), theta).subs(theta, 2 * sp.atan(e)) * sp.diff(2 * sp.atan(e), e)
     time = sp.integrate(sp.expand(sp.series(sp.expand_trig(speed), e, 0, 1).removeO()), e)

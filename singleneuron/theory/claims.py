@@ -1,8 +1,8 @@
-"""The claims that derivations return: exact and symbolic, each with its own proof.
+"""The claims that derivations return: exact symbolic statements, each with its own proof.
 
-`statement` is the claim as readers see it. `residual` is the simplified difference between the derived and
-the claimed expression (0 if they agree) or, for an implication, the condition that a counterexample must
-satisfy (false if there is none). `proved` says whether the claim is proved.
+`statement` is the claim as a reader sees it. `residual` is 0 or false if the proof succeeds. For an equation
+or an inequality, it is the derived expression minus the stated one, simplified. For an implication, it is the
+condition that a counterexample must satisfy. `proved` says whether the claim is proved.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,7 +19,7 @@ ROUTES: tuple[Callable[[Any], Any], ...] = (
     sp.trigsimp,
     sp.simplify,
 )
-# For each relation, the sympy property that is true if an expression has this relation to 0.
+# Maps each relation to the sympy property which says whether an expression has this relation to 0.
 SIGN_PREDICATES = {
     sp.Gt: "is_positive",
     sp.Ge: "is_nonnegative",
@@ -29,7 +29,7 @@ SIGN_PREDICATES = {
 
 
 def simplified(expression: sp.Expr) -> sp.Expr:
-    """Apply sympy's simplifications to `expression` in turn, the cheapest first, until the result is 0."""
+    """Apply sympy's simplifications to `expression`, the cheapest first, and stop once the result is 0."""
     for route in ROUTES:
         expression = route(expression)
         if expression == 0:
@@ -48,7 +48,7 @@ class Equation:
     Attributes
     ----------
     quantity : sympy.Expr
-        Left-hand side of the statement, for display.
+        Left-hand side of the statement; only displayed.
     stated : sympy.Expr
         Right-hand side.
     derived : sympy.Expr
@@ -56,7 +56,7 @@ class Equation:
     where : dict of sympy.Symbol to sympy.Expr
         Definitions of symbols in `stated` in terms of the symbols in `derived`.
     given : sympy.Boolean
-        Condition under which the claim holds, for display.
+        Condition under which the claim holds; only displayed, not used in the proof.
     """
 
     quantity: sp.Expr
@@ -85,20 +85,21 @@ class Equation:
 class Inequality:
     """The claim that `quantity` has the given `relation` to 0, because it equals `form`, whose sign is known.
 
-    The symbols of `form` are declared with the ranges that the claim assumes; sympy finds the sign from them.
+    Each symbol in `form` is declared with the range that the claim assumes for it. Sympy determines the sign
+    of `form` from these ranges.
 
     Attributes
     ----------
     quantity : sympy.Expr
-        Left-hand side of the statement, for display.
+        Left-hand side of the statement; only displayed.
     relation : type
-        sympy.Gt, Ge, Lt or Le.
+        One of sympy's relations Gt, Ge, Lt and Le.
     form : sympy.Expr
         The quantity in a form whose sign follows from the ranges of its symbols.
     derived : sympy.Expr
         The quantity as derived from the loss; must equal `form`.
     given : sympy.Boolean
-        Condition under which the claim holds, for display.
+        Condition under which the claim holds; only displayed, not used in the proof.
     """
 
     quantity: sp.Expr
@@ -124,18 +125,18 @@ class Inequality:
 
 
 def consistent(condition: Boolean) -> bool:
-    """Return whether any real numbers satisfy a condition built from linear relations.
+    """Return whether some real numbers satisfy `condition`, which must be built from linear relations.
 
-    The test, Fourier-Motzkin elimination, is exact. (sympy's own procedure, `satisfiable` with
-    `use_lra_theory`, calls some conditions inconsistent although real numbers satisfy them.)
+    The test uses Fourier-Motzkin elimination, which is exact. Sympy's own procedure, `satisfiable` with
+    `use_lra_theory`, calls some conditions inconsistent although real numbers satisfy them.
     """
     condition = sp.to_nnf(condition, simplify=False).replace(sp.Ne, lambda x, y: sp.Or(x < y, x > y))
     return any(_feasible(sp.And.make_args(clause)) for clause in sp.Or.make_args(sp.to_dnf(condition)))
 
 
 def _feasible(relations: Iterable[Boolean]) -> bool:
-    """Return whether any real numbers satisfy all of the relations."""
-    rows: set[tuple[sp.Expr, bool]] = set()  # (e, strict): e > 0 if strict, else e >= 0
+    """Return whether some real numbers satisfy all `relations`."""
+    rows: set[tuple[sp.Expr, bool]] = set()  # (e, strict) means e > 0 if strict, else e >= 0
     for relation in relations:
         if isinstance(relation, sp.Eq):
             gap = sp.expand(relation.lhs - relation.rhs)
@@ -160,7 +161,7 @@ def _feasible(relations: Iterable[Boolean]) -> bool:
 
 @dataclass(frozen=True)
 class Implication:
-    """The claim that `premise` implies `conclusion`: every state that satisfies the one satisfies the other.
+    """The claim that every state which satisfies `premise` also satisfies `conclusion`.
 
     Attributes
     ----------

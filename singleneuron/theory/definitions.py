@@ -8,36 +8,36 @@ import sympy as sp
 t = sp.Symbol("t", nonnegative=True)
 
 Flow = dict[sp.Symbol, sp.Expr]
-"""The time derivative of each variable that makes up a state."""
+"""Maps each variable of a state to its time derivative."""
 
 
 def relu(z: sp.Expr, active: bool) -> sp.Expr:
-    """Return phi(z) = max(z, 0): z on the active side z > 0, else 0."""
+    """Return phi(z) = max(z, 0), which is z on the active side z > 0 and 0 on the other."""
     return z if active else sp.Integer(0)
 
 
 def student(a: sp.Expr, z: sp.Expr, active: bool = True) -> sp.Expr:
-    """Return the output f = a phi(w.x) with z = w.x."""
+    """Return the output a phi(w.x) of the student, where `z` is w.x."""
     return a * relu(z, active)
 
 
 def error(output: sp.Expr, y: sp.Expr) -> sp.Expr:
-    """Return the contribution of one sample to n L: half the squared error of the output."""
+    """Return half the squared error of `output`, the contribution of one sample to n L."""
     return (output - y) ** 2 / 2
 
 
 def gradient_flow(loss: sp.Expr, variables: Iterable[sp.Symbol]) -> Flow:
-    """Derive the flow x' = -dL/dx in Euclidean coordinates."""
+    """Derive the gradient flow x' = -dL/dx of each x in `variables`, which must be Euclidean coordinates."""
     return {variable: -sp.diff(loss, variable) for variable in variables}
 
 
 def rate(quantity: sp.Expr, flow: Flow) -> sp.Expr:
-    """Compute the time derivative, along a flow, of a function of the state."""
+    """Compute the time derivative of `quantity`, a function of the state, along `flow`."""
     return sum((sp.diff(quantity, variable) * speed for variable, speed in flow.items()), sp.Integer(0))
 
 
 class Rate(sp.Function):
-    """The time derivative of the argument, for display."""
+    """A time derivative that is displayed but never evaluated."""
 
     def _sympystr(self, printer: Any) -> str:
         return f"[{printer._print(self.args[0])}]'"

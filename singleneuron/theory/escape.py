@@ -17,7 +17,7 @@ rho0, delta0, delta1, deficit = sp.symbols("rho_0 delta_0 delta_1 |c|", positive
 
 
 def near_flow() -> Flow:
-    """Derive the exact flow in (a, rho, delta)."""
+    """Derive the exact flow of (a, rho, delta)."""
     polar = polar_flow(angle_kernel(theta), kernel_slope(theta))
     flow = {name: speed.subs(theta, sp.pi - delta) for name, speed in polar.items()}
     flow[delta] = -flow.pop(theta)
@@ -25,7 +25,7 @@ def near_flow() -> Flow:
 
 
 def leading_order() -> Claims:
-    """As delta -> 0: delta' = (a/rho) delta^2/(2 pi), k = delta^3/(6 pi), d log(a/rho)/dt = c/2 + O(k)."""
+    """As delta -> 0, delta' ~ a delta^2/(2 pi rho), k ~ delta^3/(6 pi) and (log(a/rho))' = c/2 + O(k)."""
     flow = near_flow()
     drift = rate(sp.log(a / rho), flow)
     k = angle_kernel(sp.pi - delta)
@@ -39,17 +39,17 @@ def leading_order() -> Claims:
 
 
 def _fast_phase() -> tuple[sp.Expr, sp.Expr]:
-    """Return (a/rho, 1/delta) at time t in the reduced system without k, for c != 0."""
+    """Return a/rho and 1/delta at time t, in the reduced system that neglects k, for c != 0."""
     ratio = a0 / rho0 * sp.exp(c * t / 2)
     return ratio, 1 / delta0 - a0 / (sp.pi * c * rho0) * (sp.exp(c * t / 2) - 1)
 
 
 def fast_escape() -> Claims:
-    """While a/rho = (a_0/rho_0) e^(ct/2), 1/delta reaches 0 at t = (2/c) log(1 + pi c rho_0/(a_0 delta_0)).
+    """If a/rho = (a_0/rho_0) e^(ct/2), 1/delta reaches 0 at t = (2/c) log(1 + pi c rho_0/(a_0 delta_0)).
 
-    As c -> 0, this time tends to 2 pi rho_0/(a_0 delta_0). From balanced starts it is 2 pi/delta_0, the
-    leading order of the universal angle curve. The log exists for c > 0 if a_0 > 0, and for c < 0 iff
-    a_0 delta_0 > pi |c| rho_0.
+    The logarithm exists if a_0 > 0 and either c > 0 or a_0 delta_0 > pi |c| rho_0. As c -> 0, the time tends
+    to 2 pi rho_0/(a_0 delta_0). For balanced starts this is 2 pi/delta_0, the leading order of the universal
+    angle curve.
     """
     ratio, inverse = _fast_phase()
     up = sp.Symbol("a_0", positive=True)
@@ -67,11 +67,11 @@ def fast_escape() -> Claims:
 
 
 def slow_escape() -> Claims:
-    """If c < 0 and a_0 delta_0 < pi |c| rho_0, delta stalls at delta_1, then falls slowly.
+    """If c < 0 and a_0 delta_0 < pi |c| rho_0, delta stalls at delta_1 and from there grows slowly.
 
-    1/delta_1 = 1/delta_0 - a_0/(pi |c| rho_0). The flow then follows a slow manifold: rho^2 = |c|, and
-    a = 2k/rho, the value at which a' = 0. On it, delta' = delta^5/(6 pi^2 |c|), so the escape takes
-    (3 pi^2/2) |c|/delta_1^4.
+    Here 1/delta_1 = 1/delta_0 - a_0/(pi |c| rho_0). After the stall, the flow follows a slow manifold, on
+    which rho^2 = |c| and a = 2k/rho, so that a' = 0. There delta' = delta^5/(6 pi^2 |c|), so the escape takes
+    the time (3 pi^2/2) |c|/delta_1^4.
     """
     _, inverse = _fast_phase()
     stalled = sp.limit(inverse.subs(c, -deficit), t, sp.oo)
@@ -92,11 +92,11 @@ def slow_escape() -> Claims:
 
 
 def sign_change_of_a() -> Claims:
-    """If a < 0 and c < 0, a crosses 0 in finite time: with m = -a, m' < -|c| m/2 and x' < m/(2 sqrt|c|).
+    """If a < 0 and c < 0, a crosses 0 in finite time.
 
-    So m decays exponentially while x = log tan(theta/2) stays bounded. Hence k has a positive lower bound,
-    and m' < -sqrt|c| k. If rho^2 were |c| and k were constant, m would reach 0 after the time
-    (2/|c|) log(1 + sqrt|c| m_0/(2 k)).
+    Let m = -a. Since m' < -|c| m/2 and x' < m/(2 sqrt|c|), m decays exponentially, and x = log tan(theta/2)
+    rises by a bounded amount. Hence k has a positive lower bound. Since m' < -sqrt|c| k, m reaches 0. If
+    rho^2 were |c| and k were constant, m would reach 0 after the time (2/|c|) log(1 + sqrt|c| m_0/(2 k)).
     """
     m, k, m0 = sp.symbols("m k m_0", positive=True)
     polar = polar_flow(k, kernel_slope(theta))
@@ -129,9 +129,10 @@ def sign_change_of_a() -> Claims:
 
 
 def death() -> Claims:
-    """If a < 0 < c, then a -> -sqrt(c), rho' = -c rho/2, and delta/rho -> pi sqrt(c) by a logistic law.
+    """If a < 0 < c, then a tends to -sqrt(c), rho decays like e^(-ct/2), and delta/rho tends to pi sqrt(c).
 
-    To leading order in rho and delta, with A = |a|, r = delta/rho obeys r' = (A^2/2) r (1 - r/(pi A)).
+    To leading order in rho and delta, A = |a| is constant, (log rho)' = -A^2/2, and r = delta/rho obeys the
+    logistic equation r' = (A^2/2) r (1 - r/(pi A)).
     """
     A, ratio = sp.symbols("A r", positive=True)
     flow = near_flow()

@@ -1,4 +1,4 @@
-"""One coordinate (Theorem 2.1): the flow from the loss, its solution at any balance, and when w crosses 0."""
+"""The flow in one coordinate (Theorem 2.1): its equations, its solution, and the time when w reaches 0."""
 
 import sympy as sp
 
@@ -8,17 +8,17 @@ from singleneuron.theory.definitions import Flow, Rate, error, gaussian, gradien
 a, w, s = sp.symbols("a w s", real=True)
 C = sp.Symbol("C", positive=True)
 FLOW: Flow = {a: C * w * (s - a * w), w: C * a * (s - a * w)}
-"""The flow on either side of w = 0, with that side's C and s."""
+"""The flow on either side of w = 0, where C and s are the statistics of that side."""
 
 tau = sp.Symbol("tau", real=True)  # tanh(C R t)
 R = sp.Symbol("R", positive=True)
 
 
 def gradient_flow_of_samples() -> Claims:
-    """On either side of w = 0, a' = C w (s - a w) and w' = C a (s - a w): Theorem 2.1.
+    """By Theorem 2.1, a' = C w (s - a w) and w' = C a (s - a w) on either side of w = 0.
 
-    The sums in C = (1/n) sum x^2 and s = sum x y / sum x^2 are over the samples i = 1..k that are active on
-    this side. On the other samples the output is 0, so they add a constant to L.
+    Here C = (1/n) sum x^2 and s = sum x y / sum x^2, where the sums are over the samples i = 1, ..., k that
+    are active on this side. On the other samples the output is 0, so they only add a constant to L.
     """
     n, k = sp.symbols("n k", integer=True, positive=True)
     i = sp.Symbol("i", integer=True)
@@ -32,7 +32,7 @@ def gradient_flow_of_samples() -> Claims:
 
 
 def population_statistics() -> Claims:
-    """For the population, C = 1/2 on both sides, s_pos = 1 and s_neg = 0: Theorem 2.1."""
+    """For the population, C = 1/2 on both sides, s_pos = 1 and s_neg = 0 (Theorem 2.1)."""
     x = sp.Symbol("x", real=True)
     claims: list[Equation] = []
     for side, span, slope in (("pos", (0, sp.oo), 1), ("neg", (-sp.oo, 0), 0)):
@@ -47,10 +47,10 @@ def population_statistics() -> Claims:
 
 
 def label_noise() -> Claims:
-    """Given the inputs, s_neg has mean 0, variance sigma^2 / sum_{x<0} x^2, and a symmetric law.
+    """Given the inputs, s_neg has mean 0, variance sigma^2 / sum_{x<0} x^2 and a symmetric distribution.
 
-    On x < 0 the target is 0 and the labels y ~ N(0, sigma^2) are independent noise, so s_neg is Gaussian.
-    Beyond the paper.
+    For x < 0 the target is 0, and the labels y ~ N(0, sigma^2) are independent noise, so s_neg is Gaussian.
+    This is beyond the paper.
     """
     k = sp.Symbol("k", integer=True, positive=True)
     i = sp.Symbol("i", integer=True)
@@ -67,11 +67,11 @@ def label_noise() -> Claims:
 
 
 def invariants() -> Claims:
-    """On either side of w = 0, a + w, a - w and the residual s - a w keep their signs; the residual decays.
+    """On either side of w = 0, the flow keeps the signs of a + w, a - w and the residual s - a w.
 
-    The derivative of each of these quantities is a multiple of the quantity itself. Since a^2 + w^2 >= |c|,
-    the residual decays exponentially if c != 0. Theorem 2.1 covers balanced starts; other balances are beyond
-    the paper.
+    The derivative of each of these quantities is a multiple of the quantity itself. The residual decays, and
+    it decays exponentially if c != 0, because a^2 + w^2 >= |c|. Theorem 2.1 covers balanced starts; other
+    balances are beyond the paper.
     """
     return (
         Equation(Rate(a + w), C * (s - a * w) * (a + w), rate(a + w, FLOW)),
@@ -81,10 +81,10 @@ def invariants() -> Claims:
 
 
 def switching_line() -> Claims:
-    """At w = 0 each side gives w' = C s a: the signs of s_pos a and s_neg a decide whether w crosses.
+    """Each side has w' = C s a at w = 0, so the signs of s_pos a and s_neg a decide whether w crosses 0.
 
-    In the population flow (s_pos = 1, s_neg = 0), w sticks if a < 0. If w < 0, then (log |w|)' = -C a^2, so w
-    never reaches 0. All this holds at any balance; for balances other than 0 it is beyond the paper.
+    For the population (s_pos = 1, s_neg = 0), w sticks at 0 if a < 0. From w < 0, w never reaches 0, because
+    (log |w|)' = -C a^2. Theorem 2.1 covers balanced starts; other balances are beyond the paper.
     """
     down, arrived = sp.Symbol("|a|", positive=True), sp.Eq(w, 0)
     return (
@@ -102,9 +102,9 @@ def switching_line() -> Claims:
 
 
 def riccati_equation() -> Claims:
-    """U = (a + w)^2 obeys U' = 2C (s U - U^2/4 + c^2/4); V = (a - w)^2 obeys the same equation with -s.
+    """U = (a + w)^2 obeys U' = 2C (s U - U^2/4 + c^2/4); V = (a - w)^2 obeys the same equation with -s for s.
 
-    This holds at any balance c; beyond the paper.
+    The equations hold at any balance c. This is beyond the paper.
     """
     c = a**2 - w**2
     U, V = (a + w) ** 2, (a - w) ** 2
@@ -115,10 +115,10 @@ def riccati_equation() -> Claims:
 
 
 def riccati_solution() -> Claims:
-    """With tau = tanh(C R t), X(t) = (X_0 (R + S tau) + (c^2/2) tau) / (R - S tau + (X_0/2) tau).
+    """Both Riccati equations are solved by X(t) = (X_0 (R + S tau) + c^2 tau/2)/(R - S tau + X_0 tau/2).
 
-    Here R^2 = S^2 + c^2/4. With S = s, X solves the equation for U in `riccati_equation`; with S = -s, it
-    solves the equation for V. Both hold at any balance c. Beyond the paper.
+    Here tau = tanh(C R t) and R^2 = S^2 + c^2/4. X is the U of `riccati_equation` if S = s, and its V if
+    S = -s. The solution holds at any balance c. This is beyond the paper.
     """
     X0, S, X = sp.Symbol("X_0", positive=True), sp.Symbol("S", real=True), sp.Symbol("X", positive=True)
     c2 = 4 * (R**2 - S**2)
@@ -134,11 +134,18 @@ def riccati_solution() -> Claims:
 
 
 def half_sums() -> Claims:
-    """At time t, (a, w) is (a (1 + kappa tau) + sigma tau w, w (1 - kappa tau) + sigma tau a)/sqrt(e1 e2).
+    """Up to time t, the flow multiplies a + w by sqrt(e1/e2) and divides a - w by the same factor.
 
-    On the right, a and w are the initial values, kappa = c/(2R), sigma = s/R,
-    e1 = 1 + sigma tau + (a - w)^2 tau/(2R) and e2 = 1 - sigma tau + (a + w)^2 tau/(2R). The flow multiplies
-    a + w by sqrt(e1/e2) and divides a - w by the same factor. Beyond the paper.
+    Let a and w be the initial values, tau = tanh(C R t), kappa = c/(2R) and sigma = s/R. Then
+
+        e1 = 1 + sigma tau + (a - w)^2 tau/(2R),  e2 = 1 - sigma tau + (a + w)^2 tau/(2R).
+
+    Half the sum and half the difference of the results are
+
+        a(t) = (a (1 + kappa tau) + sigma tau w)/sqrt(e1 e2),
+        w(t) = (w (1 - kappa tau) + sigma tau a)/sqrt(e1 e2).
+
+    This is beyond the paper.
     """
     c, U, V = a**2 - w**2, (a + w) ** 2, (a - w) ** 2
     kappa, sigma = c / (2 * R), s / R
@@ -158,17 +165,18 @@ def half_sums() -> Claims:
 
 
 def crossing_time() -> Claims:
-    """When U = V = c > 0, w reaches 0, at t = log(1 + (1 - z)(Z + 1/Z)/((z + 1/Z)(Z - 1)))/(2 C R).
+    """If c > 0 and a w s < 0, then w reaches 0 at t = log(1 + (1 - z)(Z + 1/Z)/((z + 1/Z)(Z - 1)))/(2 C R).
 
-    This is for a w < 0 < s, with z = U_0/c = |a + w|/|a - w| < 1 and Z = 2(s + R)/c; for s < 0, reverse the
-    signs of w and s. The time also equals log(1 + 2|w|/(sigma gap))/(2 C R) with
-    gap = |a| - |w| + |w| kappa (1 + sigma + kappa)/((1 + sigma)(1 + kappa)). Beyond the paper.
+    At this time U = V = c. If a w < 0 < s, then z = U_0/c = |a + w|/|a - w| < 1 and Z = 2(s + R)/c; if s < 0,
+    reverse the signs of w and s first. The time also equals log(1 + 2|w|/(sigma gap))/(2 C R), where
+    gap = |a| - |w| + |w| kappa (1 + sigma + kappa)/((1 + sigma)(1 + kappa)). This is beyond the paper.
     """
     z, Z, c, m = sp.symbols("z Z c m", positive=True)
     S, R_ = c * (Z - 1 / Z) / 4, c * (Z + 1 / Z) / 4
     U = (c * z * (R_ + S * tau) + c**2 / 2 * tau) / (R_ - S * tau + c * z / 2 * tau)
     arrival = sp.solve(sp.numer(sp.together(U - c)), tau)[0]
-    # The second form: w (1 - kappa tau) = -sigma tau a. Half-angle formulas ensure kappa^2 + sigma^2 = 1.
+    # The second form solves w (1 - kappa tau) = -sigma tau a. The half-angle formulas for kappa and sigma
+    # ensure that kappa^2 + sigma^2 = 1.
     kappa, sigma = (1 - m**2) / (1 + m**2), 2 * m / (1 + m**2)
     up, down, U_0 = sp.symbols("|a| |w| U_0", positive=True)
     turn = sp.solve(-down * (1 - kappa * tau) + sigma * tau * up, tau)[0]
@@ -185,10 +193,10 @@ def crossing_time() -> Claims:
 
 
 def noise_wedge() -> Claims:
-    """Label noise (0 < s << c) drives w from w_0 < 0 < a_0 to 0 in the time log(c |w_0|/(a_0 s))/(C c).
+    """From w_0 < 0 < a_0, label noise (0 < s << c) carries w to 0 in the time log(c |w_0|/(a_0 s))/(C c).
 
-    This is the leading order of the crossing time: as s -> 0, s e^(2 C R t) -> c |w_0|/a_0, and 2R -> c so
-    fast that (2R - c) log s -> 0. Beyond the paper.
+    This is the crossing time to leading order. As s -> 0, s e^(2 C R t) tends to c |w_0|/a_0, and 2R tends to
+    c so fast that (2R - c) log s tends to 0. This is beyond the paper.
     """
     up, w0 = sp.Symbol("a_0", positive=True), sp.Symbol("w_0", negative=True)
     small, c = sp.symbols("s c", positive=True)
@@ -210,10 +218,10 @@ def noise_wedge() -> Claims:
 
 
 def balanced_solution() -> Claims:
-    """From a balanced start, u = a^2 is logistic: u = s/(1 + (s/u_0 - 1) e^(-2Cst)) if a = w.
+    """From a balanced start with a = w, u = a^2 is the logistic function s/(1 + (s/u_0 - 1) e^(-2Cst)).
 
-    If a = -w and s > 0, u = s/((1 + s/u_0) e^(2Cst) - 1); if a = -w and s = 0, a = a_0/sqrt(1 + 2 C a_0^2 t).
-    Theorem 2.1.
+    If a = -w and s > 0, then u = s/((1 + s/u_0) e^(2Cst) - 1). If a = -w and s = 0, then
+    a = a_0/sqrt(1 + 2 C a_0^2 t). Theorem 2.1 covers all these starts.
     """
     u0, slope, a0, u = sp.symbols("u_0 s a_0 u", positive=True)
     growth = sp.exp(2 * C * slope * t)

@@ -1,11 +1,11 @@
-"""The population flow for d > 1 (Lemma 2.2): loss by Gaussian integration, flow, and polar form."""
+"""The population flow in d > 1 (Lemma 2.2): its loss, from Gaussian integrals, and its polar form."""
 
 import sympy as sp
 
 from singleneuron.theory.claims import Claims, Equation, Inequality
 from singleneuron.theory.definitions import Flow, Rate, error, gaussian, gradient_flow, rate, relu, student
 
-# w = p v + q e with e orthogonal to v; rho = |w|, theta the angle between w and v.
+# w = p v + q e, where e is a unit vector orthogonal to v. rho is |w|, and theta is the angle between w and v.
 a, p = sp.symbols("a p", real=True)
 q, rho = sp.symbols("q rho", positive=True)
 theta = sp.Symbol("theta", nonnegative=True)
@@ -26,12 +26,12 @@ def kernel_slope(theta: sp.Expr) -> sp.Expr:
 
 
 def loss() -> sp.Expr:
-    """Return L(a, rho, theta) of the population, without noise."""
+    """Return the population loss L(a, rho, theta) without label noise."""
     return a**2 * rho**2 / 4 + sp.Rational(1, 4) - a * rho * angle_kernel(theta)
 
 
 def polar_flow(k: sp.Expr, slope: sp.Expr) -> Flow:
-    """Return the flow of (a, rho, theta), given k(theta) and k'(theta)."""
+    """Return the flow of (a, rho, theta), where `k` is k(theta) and `slope` is k'(theta)."""
     return {
         a: -a * rho**2 / 2 + rho * k,
         rho: a * k - a**2 * rho / 2,
@@ -40,15 +40,15 @@ def polar_flow(k: sp.Expr, slope: sp.Expr) -> Flow:
 
 
 def plane_flow() -> Flow:
-    """Derive the flow of (a, p, q) from the loss."""
+    """Derive the flow of (a, p, q) from the population loss."""
     return gradient_flow(loss().subs(POLAR), (a, p, q))
 
 
 def sector_mean(integrand: sp.Expr, start: sp.Expr, end: sp.Expr) -> sp.Expr:
-    """Integrate the part of E[integrand] from inputs whose direction in the plane of v, w is in (start, end).
+    """Compute the contribution to E[integrand] of the inputs at angles alpha between `start` and `end`.
 
-    The part of an input in that plane, r (cos alpha, sin alpha) with v at angle 0 and w at theta, is
-    N(0, I_2).
+    The projection of an input onto the plane of v and w has the distribution N(0, I_2). Its polar coordinates
+    are r and alpha; v is at the angle 0, and w is at the angle theta.
     """
     density = r * sp.exp(-(r**2) / 2) / (2 * sp.pi)
     radial = sp.integrate(sp.expand(integrand * density), (r, 0, sp.oo))
@@ -59,10 +59,10 @@ Z_TARGET, Z_STUDENT = r * sp.cos(angle), rho * r * sp.cos(angle - theta)
 
 
 def active_sectors() -> list[tuple[bool, bool, sp.Expr, sp.Expr]]:
-    """List (v.x > 0, w.x > 0, start, end) for the four sectors, given 0 < theta < pi.
+    """List the four sectors of the plane as (v.x > 0, w.x > 0, start, end), for 0 < theta < pi.
 
-    cos(alpha - beta) > 0 iff alpha is within pi/2 of beta, so the sectors end at beta -+ pi/2 for beta = 0
-    and beta = theta.
+    A neuron whose weights point in the direction beta is active iff alpha is within pi/2 of beta. So the
+    sectors end at beta - pi/2 and beta + pi/2, where beta is 0 for the target and theta for the student.
     """
     half = sp.pi / 2
     return [
@@ -74,9 +74,10 @@ def active_sectors() -> list[tuple[bool, bool, sp.Expr, sp.Expr]]:
 
 
 def active_half_planes() -> Claims:
-    """phi(w.x) is active if the angle between x and w is below pi/2; this gives the sectors of the integrals.
+    """If x makes an angle below pi/2 with w, phi(w.x) is active; this gives the sectors of the integrals.
 
-    The directions within pi/2 of w are at angles arctan(s) to w, for real s; the others at pi + arctan(s).
+    The directions within pi/2 of w are at the angles theta + arctan(s), for real s. The opposite directions
+    are at theta + pi + arctan(s).
     """
     s = sp.Symbol("s", real=True)
     return tuple(
@@ -92,7 +93,7 @@ def active_half_planes() -> Claims:
 
 
 def correlation() -> Claims:
-    """E[phi(w.x) phi(v.x)] = rho k(theta), and E[phi(w.x)^2] = rho^2/2, E[phi(v.x)^2] = 1/2: Lemma 2.2."""
+    """E[phi(w.x) phi(v.x)] = rho k(theta), E[phi(w.x)^2] = rho^2/2 and E[phi(v.x)^2] = 1/2 (Lemma 2.2)."""
     cross = square = unit = sp.Integer(0)
     for on_target, on_student, start, end in active_sectors():
         f, y = relu(Z_STUDENT, on_student), relu(Z_TARGET, on_target)
@@ -107,7 +108,7 @@ def correlation() -> Claims:
 
 
 def loss_from_definition() -> Claims:
-    """L = a^2 rho^2/4 + 1/4 - a rho k(theta) + sigma^2/2, half the mean squared error. Lemma 2.2."""
+    """Half the mean squared error is L = a^2 rho^2/4 + 1/4 - a rho k(theta) + sigma^2/2 (Lemma 2.2)."""
     density = gaussian(noise / deviation) / deviation
     total = sp.Integer(0)
     for on_target, on_student, start, end in active_sectors():
@@ -118,10 +119,10 @@ def loss_from_definition() -> Claims:
 
 
 def one_kept_coordinate() -> Claims:
-    """In one coordinate z at angle theta to the target, s_pos = 2 k(theta) and s_neg = -2 k(pi - theta).
+    """One coordinate z at the angle theta to the target has s_pos = 2 k(theta) and s_neg = -2 k(pi - theta).
 
-    This applies if a mask keeps only one of several target coordinates. In the statement, s is
-    E[z y]/E[z^2] over one side of z = 0, and C = 1/2 on both sides. Beyond the paper.
+    This applies if a mask keeps only one of several target coordinates. On each side of z = 0, C = 1/2 and
+    s = E[z y]/E[z^2], where both means are over that side. This is beyond the paper.
     """
     z = Z_STUDENT / rho
     claims: list[Equation] = []
@@ -140,15 +141,16 @@ def one_kept_coordinate() -> Claims:
 
 
 def kernel_shape() -> Claims:
-    """From k(0) = 1/2, k falls to k(pi) = 0: in between, k' = -(pi - theta) sin theta/(2 pi) < 0.
+    """From k(0) = 1/2, k falls to k(pi) = 0, because k' = -(pi - theta) sin theta/(2 pi) < 0 in between.
 
-    Near pi, with delta = pi - theta, k = (delta^3/3 - delta^5/30 + delta^7/840 - ...)/(2 pi). Lemma 2.2.
+    Near pi, k = (delta^3/3 - delta^5/30 + delta^7/840 - ...)/(2 pi), where delta = pi - theta. This is the
+    kernel of Lemma 2.2.
     """
     delta, u = sp.symbols("delta u", positive=True)
     k = angle_kernel(theta)
     series = delta**3 / 3 - delta**5 / 30 + delta**7 / 840 - delta**9 / 45360
     expansion = sp.series(2 * sp.pi * sp.expand_trig(angle_kernel(sp.pi - delta)), delta, 0, 10).removeO()
-    # Angles in (0, pi): theta = pi - 2 arctan(1/u).
+    # theta = pi - 2 arctan(1/u) with u > 0 ranges over (0, pi).
     between = kernel_slope(theta).subs(theta, sp.pi - 2 * sp.atan(1 / u))
     return (
         Equation(sp.Function("k")(0), sp.Rational(1, 2), k.subs(theta, 0)),
@@ -165,10 +167,10 @@ def kernel_shape() -> Claims:
 
 
 def correlation_gradient() -> Claims:
-    """In any d, rho k(theta) has the gradient ((pi - theta) v + sin(theta) w/rho) / (2 pi). Lemma 2.2.
+    """In any d, the gradient of rho k(theta) is ((pi - theta) v + sin(theta) w/rho) / (2 pi) (Lemma 2.2).
 
     rho k depends on w through p = w.v and rho = |w|, whose gradients are v and w/rho. So the coefficients of
-    v and w/rho are the two partial derivatives of rho k.
+    v and w/rho are the partial derivatives of rho k with respect to p and rho.
     """
     pull = rho * angle_kernel(sp.acos(p / rho))
     where = {theta: sp.acos(p / rho)}
@@ -179,7 +181,7 @@ def correlation_gradient() -> Claims:
 
 
 def conservation_and_energy() -> Claims:
-    """Along the population flow c = a^2 - |w|^2 is conserved and dL/dt = -(a'^2 + |w'|^2). Lemma 2.2."""
+    """Along the population flow, c = a^2 - |w|^2 is constant, and dL/dt = -(a'^2 + |w'|^2) (Lemma 2.2)."""
     flow = plane_flow()
     L = loss().subs(POLAR)
     return (
@@ -193,7 +195,7 @@ def conservation_and_energy() -> Claims:
 
 
 def polar_form() -> Claims:
-    """In polar form a' = -a rho^2/2 + rho k, (log rho)' = a k/rho - a^2/2, theta' = (a/rho) k'. Lemma 2.2."""
+    """In polar form a' = -a rho^2/2 + rho k, (log rho)' = a k/rho - a^2/2, theta' = a k'/rho (Lemma 2.2)."""
     flow = plane_flow()
     polar = polar_flow(angle_kernel(theta), kernel_slope(theta))
     return (
@@ -204,9 +206,9 @@ def polar_form() -> Claims:
 
 
 def log_tan_coordinate() -> Claims:
-    """With x = log tan(theta/2), x' = -(a/rho)(pi - theta)/(2 pi).
+    """In the coordinate x = log tan(theta/2), the angle obeys x' = -(a/rho)(pi - theta)/(2 pi).
 
-    Moreover, w_1 = -rho tanh x and q = |w_perp| = rho/cosh x. Beyond the paper.
+    Moreover, w_1 = -rho tanh x and q = |w_perp| = rho/cosh x. This is beyond the paper.
     """
     x = sp.log(sp.tan(theta / 2))
     polar = polar_flow(angle_kernel(theta), kernel_slope(theta))
@@ -225,14 +227,14 @@ def log_tan_coordinate() -> Claims:
 
 
 def masked_target() -> Claims:
-    """If a mask keeps |mask * v| = nu < 1 of the target, x' = -nu (a/rho)(pi - theta)/(2 pi).
+    """If a mask keeps only nu = |mask * v| < 1 of the target, then x' = -nu (a/rho)(pi - theta)/(2 pi).
 
-    Here x = log tan(psi/2), psi is the angle between w and mask * v, and cos theta = nu cos psi = -nu tanh x.
-    Beyond the paper.
+    Here x = log tan(psi/2), where psi is the angle between w and mask * v. The angle theta between w and v
+    follows from cos theta = nu cos psi = -nu tanh x. This is beyond the paper.
     """
     nu = sp.Symbol("nu", positive=True)
-    # p = w.u, with u the unit vector along mask * v. In the masked space, grad p = u and
-    # grad rho = w/rho.
+    # p = w.u, where u is the unit vector along mask * v. For masked weights, the gradients of p and rho are
+    # u and w/rho.
     kept = sp.acos(nu * p / rho)
     along_w, along_u = (-sp.diff(loss().subs(theta, kept), variable) for variable in (rho, p))
     flow = {rho: along_w + along_u * p / rho, p: along_u + along_w * p / rho}
@@ -243,10 +245,11 @@ def masked_target() -> Claims:
 
 
 def critical_points() -> Claims:
-    """Except at w = 0, L is stationary only at its minimum and where a = 0, theta = pi. Lemma 2.2.
+    """Except at w = 0, L is stationary only at its minimum and where a = 0 and theta = pi (Lemma 2.2).
 
-    The minimum is theta = 0, a rho = 1. For 0 < theta < pi, theta' has the sign of -a, and a' = rho k > 0 at
-    a = 0. At theta = 0, a' and rho' vanish where a rho = 1; at theta = pi, they vanish where a = 0.
+    At the minimum, theta = 0 and a rho = 1. No point with 0 < theta < pi is stationary: theta' has the sign
+    of -a there and, if a = 0, a' = rho k > 0. If theta = 0, a' and rho' vanish iff a rho = 1. If theta = pi,
+    they vanish iff a = 0.
     """
     k, u = sp.symbols("k u", positive=True)
     polar = polar_flow(angle_kernel(theta), kernel_slope(theta))
@@ -271,10 +274,10 @@ def critical_points() -> Claims:
 
 
 def limit_state() -> Claims:
-    """In the limit a rho = 1, so a^2 = (c + sqrt(c^2 + 4))/2; the flow stays bounded. Theorem A.1.
+    """If the flow succeeds, it is bounded and tends to a rho = 1, a^2 = (c + sqrt(c^2 + 4))/2 (Theorem A.1).
 
-    L = (a rho - 2k)^2/4 + (1 - 4k^2)/4 never grows, which bounds the product of a and rho. Their squares
-    differ by c.
+    L = (a rho - 2k)^2/4 + (1 - 4k^2)/4 never grows, so the product of a and rho is bounded. Since a^2 - rho^2
+    is the constant c, a and rho are bounded as well.
     """
     k, c = sp.Symbol("k", positive=True), sp.Symbol("c", real=True)
     square = (c + sp.sqrt(c**2 + 4)) / 2

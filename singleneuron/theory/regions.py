@@ -1,4 +1,4 @@
-"""The regions where each algorithm succeeds (Theorems 2.1 and 2.3, Lemma 2.2), and why they are nested."""
+"""The regions in which each algorithm succeeds (Theorems 2.1 and 2.3, Lemma 2.2), and why they are nested."""
 
 import sympy as sp
 from sympy.logic.boolalg import Boolean
@@ -13,16 +13,20 @@ from singleneuron.theory.line import w as w_line
 from singleneuron.theory.population import POLAR, a, kernel_slope, p, plane_flow, polar_flow, q, rho, theta
 
 a0, w1, norm, s_pos, s_neg = sp.symbols("a_0 w_1 rho s_pos s_neg", real=True)
-"""A start (outer weight, w.v and |w|), and s on either side of w_1 = 0: 1 and 0 for the population."""
+"""Symbols of a start and of the data.
+
+`a0` is the outer weight, `w1` is w.v and `norm` is |w|, all at the start. `s_pos` is s on the side w_1 > 0,
+and `s_neg` is s on the side w_1 < 0. For the population, s_pos = 1 and s_neg = 0.
+"""
 
 
 def line_success(
     a: sp.Expr = a0, w: sp.Expr = w1, s_pos: sp.Expr = sp.S.One, s_neg: sp.Expr = sp.S.Zero
 ) -> Boolean:
-    """Return the condition for success in one coordinate, given data on both sides and s_pos != 0.
+    """Return the condition for success in one coordinate, if both sides have data and `s_pos` is not 0.
 
-    If s_pos < 0 the sign of a is reversed, since (a, s) -> (-a, -s) is a symmetry of the flow. Theorem 2.1
-    covers balanced starts; other balances are beyond the paper.
+    If s_pos < 0, the condition applies to -a and -s_neg, because the map (a, s) -> (-a, -s) is a symmetry of
+    the flow. Theorem 2.1 covers balanced starts; other balances are beyond the paper.
     """
     towards, across = sp.sign(s_pos), sp.sign(s_pos) * s_neg
     return sp.And(towards * a + w > 0, sp.Or(w > 0, sp.And(w < 0, across > 0)))
@@ -42,12 +46,11 @@ def success_region(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Z
     Parameters
     ----------
     algorithm : str
-        'imp', 'lrr' or 'wr'; for 'wr', a_0 and w_1 are the values at the rewind time.
+        'imp', 'wr' or 'lrr'. For 'wr', a_0 and w_1 are the values at the rewind time.
     imp : str
-        'keep' a(0) after pruning, or 'rebalance' it to sign(a(0)) |w_1(0)|; for WR, a and w_1 are again the
-        values at the rewind time.
+        What IMP and WR do after pruning: 'keep' a_0, or 'rebalance' it to sign(a_0) |w_1|.
     s_neg : sympy.Expr
-        s of the side w_1 < 0; s_pos is set to 1.
+        s on the side w_1 < 0; on the other side, s is 1.
 
     Returns
     -------
@@ -57,7 +60,7 @@ def success_region(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Z
     Raises
     ------
     ValueError
-        If `algorithm` or `imp` does not exist.
+        If `algorithm` or `imp` is not one of the names above.
 
     References
     ----------
@@ -66,8 +69,8 @@ def success_region(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Z
     """
     if algorithm not in ALGORITHMS or imp not in IMP_VARIANTS:
         raise ValueError(
-            f"algorithm must be one of {ALGORITHMS} and imp one of {IMP_VARIANTS}, "
-            f"got {algorithm!r} and {imp!r}"
+            f"algorithm must be one of {ALGORITHMS}, and imp must be one of {IMP_VARIANTS}, "
+            f"but they are {algorithm!r} and {imp!r}"
         )
     if algorithm == "lrr":
         return dense_success()
@@ -77,12 +80,13 @@ def success_region(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Z
 
 
 def line_region() -> Claims:
-    """In one coordinate, training succeeds iff w > 0 and a > -w or, if s_neg > 0, w < 0 < a + w. Theorem 2.1.
+    """In one coordinate, training succeeds iff a + w > 0 and w > 0; if s_neg > 0, w may also be negative.
 
-    a + w and s - a w keep their signs (`line.invariants`). Let a + w > 0. A flow with w > 0 could leave this
-    side only at w = 0 with a > 0, but there w' = C a s_pos > 0. A flow with w < 0 has a > 0: if s_neg > 0,
-    then w' > 0 and w crosses 0; if s_neg <= 0, w stays < 0. Now let a + w < 0. If w > 0, then a < 0, so the
-    product of a and w never reaches s_pos > 0; at w = 0, w' < 0.
+    Theorem 2.1 covers balanced starts; other balances are beyond the paper. Let s_pos > 0. The flow keeps the
+    signs of a + w and s - a w (`line.invariants`). First let a + w > 0. From w > 0, the flow could leave this
+    side only at w = 0 with a > 0, but there w' = C a s_pos > 0. From w < 0, a is positive. If s_neg > 0, then
+    w' > 0, and w crosses 0; if s_neg <= 0, w stays negative. Now let a + w < 0. From w > 0, a is negative, so
+    the product of a and w never reaches s_pos on this side, and w' < 0 at w = 0.
     """
     a, w, s = a_line, w_line, slope
     size, depth, drive = sp.symbols("|a| |w| |s|", positive=True)
@@ -128,12 +132,13 @@ def line_region() -> Claims:
 
 
 def dense_region() -> Claims:
-    """In d > 1 the population flow succeeds iff a > -|w|, that is, a > 0 or c < 0. Lemma 2.2 if balanced.
+    """In d > 1, the population flow succeeds iff a > -|w|, which means a > 0 or c < 0.
 
-    Beyond the paper at any other balance. At a = 0, a' = rho k > 0, so once a is positive, it stays positive.
-    Then theta falls, k and therefore rho stay away from 0, and the only critical point left is the minimum
-    (`population.critical_points`). If c < 0, a crosses 0 in finite time (`escape.sign_change_of_a`). If
-    a < 0 <= c, training fails: a = -sqrt(c + rho^2) <= -sqrt(c) at all times, and (log rho)' < -a^2/2.
+    Lemma 2.2 covers balanced starts; other balances are beyond the paper. At a = 0, a' = rho k > 0, so once a
+    is positive, it stays positive. Then theta falls, k and therefore rho stay away from 0, and the minimum is
+    the only critical point left (`population.critical_points`). If c < 0, a crosses 0 in finite time
+    (`escape.sign_change_of_a`). If a < 0 <= c, training fails: a = -sqrt(c + rho^2) <= -sqrt(c) at all times,
+    and rho decays, since (log rho)' < -a^2/2.
     """
     k, down = sp.symbols("k |a|", positive=True)
     c = sp.Symbol("c", nonnegative=True)
@@ -150,10 +155,11 @@ def dense_region() -> Claims:
 
 
 def line_region_in_the_plane() -> Claims:
-    """Once in {w_1 > 0, a > -w_1}, the region from which one coordinate succeeds, the dense flow stays there.
+    """In d > 1, the flow never leaves {w_1 > 0, a > -w_1}, the region from which one coordinate succeeds.
 
-    On the boundary a = -w_1 <= 0, (a + w_1)' > 0. If a > 0, (w_1 e^(int a^2/2))' > 0: this derivative is a
-    positive multiple of pi - theta + sin theta cos theta, which falls to 0 at theta = pi. Beyond the paper.
+    On the boundary a = -w_1 <= 0, the sum a + w_1 increases. If a > 0, w_1 e^(int a^2/2) increases, because
+    its derivative is a positive multiple of pi - theta + sin theta cos theta, which falls to 0 at theta = pi.
+    This is beyond the paper.
     """
     flow = plane_flow()
     ahead, side = sp.symbols("p q", positive=True)
@@ -182,12 +188,13 @@ def line_region_in_the_plane() -> Claims:
 
 
 def nesting() -> Claims:
-    """For every rewind time, IMP's region is part of WR's, and WR's of LRR's. Theorem 2.3 if balanced.
+    """For every rewind time, WR's region contains IMP's region and is contained in LRR's region.
 
-    Beyond the paper at any other balance. The dense flow never leaves {w_1 > 0, a > -w_1}, so WR's region
-    grows with the rewind time, starting from IMP's. Nor does the flow ever enter LRR's region from outside,
-    so WR's region is part of LRR's, as IMP's is. Here rho >= |w_1|, with equality only on the line through v.
-    Re-balancing can only shrink a region. Label noise can only enlarge IMP's, within LRR's region.
+    Theorem 2.3 covers balanced starts; other balances are beyond the paper. The dense flow never leaves
+    {w_1 > 0, a > -w_1}. So WR's region grows with the rewind time; at time 0, it is IMP's region. The dense
+    flow never enters LRR's region from outside, so WR's region lies within LRR's region, just as IMP's region
+    does. Here rho >= |w_1|, with equality only on the line through v. Re-balancing can only shrink a region.
+    Label noise can only enlarge IMP's region, and only within LRR's region.
     """
     ahead, side = sp.Symbol("w_1", real=True, nonzero=True), sp.Symbol("q", nonnegative=True)
     length = sp.sqrt(ahead**2 + side**2)
@@ -203,9 +210,10 @@ def nesting() -> Claims:
 
 
 def balanced_regions() -> Claims:
-    """From balanced starts not along +-v, LRR succeeds iff a > 0, and IMP iff a > 0 and w_1 > 0. Theorem 2.3.
+    """From balanced starts, LRR succeeds iff a > 0, and IMP succeeds iff a > 0 and w_1 > 0 (Theorem 2.3).
 
-    With label noise and s_neg > 0, IMP only needs a > 0 and w_1 != 0, which is beyond the paper.
+    This excludes starts with w parallel to v or -v. With label noise and s_neg > 0, IMP only needs a > 0 and
+    w_1 != 0, which is beyond the paper.
     """
     starts = sp.And(norm > w1, norm > -w1, sp.Or(sp.Eq(a0, norm), sp.Eq(a0, -norm)))
     regions = (
@@ -221,10 +229,10 @@ def balanced_regions() -> Claims:
 
 
 def balanced_probability(region: Boolean, given: Boolean = sp.true) -> sp.Expr:
-    """Compute P(region) for balanced starts, a = +-|w| with equal probability.
+    """Compute the probability that a balanced start is in `region`, where a = +-|w| with equal probability.
 
-    Among the starts that satisfy `given`, the signs of a and w_1 must decide whether a start is in the
-    region; otherwise return NaN.
+    All starts are assumed to satisfy `given`. If the signs of a and w_1 do not decide whether such a start is
+    in the region, the result is NaN.
     """
     w = sp.Symbol("w", real=True)
     total = sp.Integer(0)
@@ -239,11 +247,12 @@ def balanced_probability(region: Boolean, given: Boolean = sp.true) -> sp.Expr:
 
 
 def probabilities() -> Claims:
-    """From independent N(0, 1) starts, P(IMP) = 3/8; from balanced ones, P(LRR) = 1/2 and P(IMP) = 1/4.
+    """From independent N(0, 1) starts P(IMP) = 3/8; from balanced starts P(LRR) = 1/2 and P(IMP) = 1/4.
 
-    From balanced starts, label noise makes P(IMP) = 1/2 for the half of all data sets with s_neg > 0, which
-    gives 3/8 on average. From independent starts at d = 2, where |w| has the density r e^(-r^2/2),
-    P(LRR) = (2 + sqrt 2)/4. Theorem 2.3 covers balanced starts; the rest is beyond the paper.
+    With label noise, s_neg > 0 for half of all data sets. On these, P(IMP) = 1/2 from balanced starts; on the
+    others, it is 1/4. The average is 3/8. For independent starts at d = 2, |w| has the density r e^(-r^2/2),
+    and P(LRR) = (2 + sqrt 2)/4. Theorem 2.3 covers balanced starts without noise; the rest is beyond the
+    paper.
     """
     x, w = sp.symbols("x w", real=True)
     above = sp.integrate(gaussian(x), (x, -w, sp.oo))  # P(a > -w)

@@ -11,17 +11,17 @@ alpha = sp.Symbol("alpha", nonnegative=True)
 
 
 def sample_pull(active: bool) -> tuple[sp.Expr, sp.Expr]:
-    """Derive the contribution of a sample (x, y) with w.x = z to a', and g in its contribution g x to w'."""
+    """Derive the term that a sample with w.x = z adds to a', and the factor g of its term g x in w'."""
     loss = error(student(a, z, active), y) / n
     return -sp.diff(loss, a), -sp.diff(loss, z)
 
 
 def cell_flow() -> Claims:
-    """With a fixed activation pattern, a' = w.b - a w.Aw and w' = a b - a^2 A w.
+    """In a cell, where the activation pattern is fixed, a' = w.b - a w.Aw and w' = a b - a^2 A w.
 
-    A = (1/n) sum x x^T and b = (1/n) sum y x over the active samples, in any d. The claims prove this for one
-    sample, with A = x x^T/n and b = y x/n: then w.Aw = z^2/n, w.b = z y/n, A w = (z/n) x and b = (y/n) x.
-    Beyond the paper.
+    Here A = (1/n) sum x x^T and b = (1/n) sum y x, summed over the active samples, for any d. The claims
+    prove this for one sample, where w.Aw = z^2/n, w.b = z y/n, A w = (z/n) x and b = (y/n) x. This is beyond
+    the paper.
     """
     pull_a, pull_w = sample_pull(active=True)
     return (
@@ -33,12 +33,12 @@ def cell_flow() -> Claims:
 
 
 def conservation() -> Claims:
-    """For any data, d, activation pattern and shares, the flow conserves c = a^2 - |w|^2.
+    """For any data, any d, any activation pattern and any shares, the flow conserves c = a^2 - |w|^2.
 
-    A sample counts with a share alpha: 1 if w is on its active side, 0 if w is on the other, and in between
-    while w slides on its hyperplane (Filippov). If it adds g x to w', it adds g w.x to w.w' and the same to
-    a a', so a a' - w.w' = 0. The balanced initialisation of the paper has c = 0; any other value is beyond
-    the paper.
+    Each sample counts with a share alpha. The share is 1 if w is on the active side of the sample's
+    hyperplane, 0 if w is on the other side, and between 0 and 1 while w slides along the hyperplane
+    (Filippov). A sample that adds g x to w' adds g w.x to both w.w' and a a', so a a' - w.w' = 0. The
+    balanced initialisation of the paper has c = 0; other values of c are beyond the paper.
     """
     active, inactive = sample_pull(True), sample_pull(False)
     pull_a, pull_w = (alpha * on + (1 - alpha) * off for on, off in zip(active, inactive, strict=True))
@@ -46,7 +46,7 @@ def conservation() -> Claims:
 
 
 # The slide is studied for three samples in d = 3: sample 1 is active, sample 2 is not, and w slides on the
-# hyperplane of sample 3. The axes are rotated so that x_3 = r e_1, hence w_1 = 0 on the slide.
+# hyperplane of sample 3. The axes are rotated so that x_3 = r e_1, so w_1 = 0 on the slide.
 w = sp.symbols("w_1:4", real=True)
 x1 = sp.symbols("x_11:14", real=True)
 y1, y2, y3 = sp.symbols("y_1:4", real=True)
@@ -56,7 +56,7 @@ ON_SLIDE = {w[0]: sp.Integer(0)}
 
 
 def _slide() -> tuple[sp.Expr, Flow, Flow, sp.Expr]:
-    """Derive (L, the cell's flow, the sliding flow, alpha_3) on the slide; the cell's flow omits sample 3."""
+    """Derive the loss, the flow without sample 3, the sliding flow and alpha_3, all on the slide."""
     z1 = sum((wi * xi for wi, xi in zip(w, x1, strict=True)), sp.Integer(0))
     cell_loss = (error(student(a, z1), y1) + error(student(a, z, False), y2)) / n
     sliding_loss = error(student(a, r * w[0]), y3) / n
@@ -69,10 +69,10 @@ def _slide() -> tuple[sp.Expr, Flow, Flow, sp.Expr]:
 
 
 def sliding() -> Claims:
-    """On a slide w' is the cell's w' minus its part along x_j, and alpha_j = -x_j.g / (|x_j|^2 a y_j/n).
+    """On a slide, w' is g minus the projection of g onto x_j, where g is w' without sample j.
 
-    Here g is the cell's w' without sample j. If sample j counts with the share alpha_j, w.x_j stays 0. Across
-    the hyperplane, w' jumps by a y_j x_j/n. Beyond the paper.
+    Sample j then counts with the share alpha_j = -x_j.g / (|x_j|^2 a y_j/n), which keeps w.x_j at 0. Across
+    the hyperplane, w' jumps by a y_j x_j/n. This is beyond the paper.
     """
     _, cell, flow, alpha_3 = _slide()
     jump = (sample_pull(True)[1] - sample_pull(False)[1]).subs(z, 0)
@@ -85,10 +85,10 @@ def sliding() -> Claims:
 
 
 def attraction() -> Claims:
-    """Both sides of a hyperplane push towards it only if a y < 0; if a y > 0 the flow crosses or is repelled.
+    """Both sides of a hyperplane can push w towards it only if a y < 0; if a y > 0, w crosses or is repelled.
 
-    v = (w.x)' differs between the two sides by a y r^2/n with r = |x|: if a y < 0, v is larger on the
-    inactive side. Beyond the paper.
+    On the active side, the speed v = (w.x)' exceeds its value on the inactive side by a y r^2/n, where
+    r = |x|. So if a y < 0, v is larger on the inactive side. This is beyond the paper.
     """
     against = sp.Symbol("m", positive=True)
     jump = (sample_pull(True)[1] - sample_pull(False)[1]).subs(z, 0) * r**2
@@ -106,8 +106,9 @@ def attraction() -> Claims:
 def energy_law() -> Claims:
     """In a cell and on a slide, dL/dt = -(a'^2 + |w'|^2).
 
-    In a cell this is the chain rule. On a slide, the sample on whose hyperplane w slides adds a constant to
-    L, and w' is orthogonal to the force that holds w on the hyperplane. Beyond the paper on the slide.
+    In a cell, this follows from the chain rule. On a slide, the sample whose hyperplane contains w adds a
+    constant to L, and w' is orthogonal to the force that holds w on the hyperplane. The law on a slide is
+    beyond the paper.
     """
     loss = sp.Function("L")(a, *w)
     slide_loss, _, slide, _ = _slide()

@@ -1,7 +1,8 @@
 """Sign-In, where each weight is a product theta = m u: its metric, its conservation law, and one coordinate.
 
-The products are those of Gadhikar, Jacobs, Zhou & Burkholz (NeurIPS 2025). All results are beyond the paper.
-In this module, S = sqrt(beta^2 + 4 theta^2) and g = S - beta, with one beta for a and one for all of w.
+Gadhikar, Jacobs, Zhou & Burkholz (NeurIPS 2025) introduced these products. All results here are beyond the
+paper. In this module, S = sqrt(beta^2 + 4 theta^2) and g = S - beta; beta is beta_a for the weight a, and
+beta_w for every coordinate of w.
 """
 
 from collections.abc import Iterable
@@ -19,12 +20,12 @@ down, ahead, drive = sp.symbols("|a| |w| |s|", positive=True)
 
 
 def metric(weight: sp.Expr, beta: sp.Expr) -> sp.Expr:
-    """Return S = sqrt(beta^2 + 4 theta^2)."""
+    """Return the metric S = sqrt(beta^2 + 4 theta^2), where theta is `weight`."""
     return sp.sqrt(beta**2 + 4 * weight**2)
 
 
 def distance(weight: sp.Expr, beta: sp.Expr) -> sp.Expr:
-    """Return g = sqrt(beta^2 + 4 theta^2) - beta."""
+    """Return the distance g = sqrt(beta^2 + 4 theta^2) - beta from 0, where theta is `weight`."""
     return metric(weight, beta) - beta
 
 
@@ -32,7 +33,8 @@ def products() -> Claims:
     """With theta = m u, the flow conserves beta = m^2 - u^2, and theta' = -S dL/dtheta.
 
     Here S = m^2 + u^2 = sqrt(beta^2 + 4 theta^2). A reset sets m = sqrt((beta + S)/2) and u = theta/m, which
-    restores beta and leaves theta unchanged. In p = asinh(2 theta/beta)/2, the flow is p' = -dL/dtheta.
+    restores beta and leaves theta unchanged. In the coordinate p = asinh(2 theta/beta)/2, the flow is
+    p' = -dL/dtheta.
     """
     m, u = sp.Symbol("m", positive=True), sp.Symbol("u", real=True)
     loss = sp.Function("L")
@@ -52,11 +54,11 @@ def products() -> Claims:
 
 
 def conservation() -> Claims:
-    """For any data, d, activation pattern and shares, c_S = S(a) - sum_i S(w_i) is conserved.
+    """For any data, any d, any activation pattern and any shares, c_S = S(a) - sum_i S(w_i) is conserved.
 
-    Since S' = 4 theta theta'/S = -4 theta dL/dtheta, this follows from homogeneity: a dL/da = w.dL/dw. It
-    holds for every sample, whatever its label and its share alpha, hence on a slide and under label noise as
-    well.
+    Since S' = 4 theta theta'/S = -4 theta dL/dtheta, this follows from a dL/da = w.dL/dw, which holds because
+    the output is linear in a and homogeneous in w. This equation holds for every sample, whatever its label
+    and its share alpha. So c_S is also conserved on a slide and under label noise.
     """
     i = sp.Symbol("i", integer=True)
     d = sp.Symbol("d", integer=True, positive=True)
@@ -82,10 +84,11 @@ def conservation() -> Claims:
 
 
 def sliding() -> Claims:
-    """On a slide w' = D (g + lambda x_j), lambda = -x_j.D g/(x_j.D x_j): orthogonal in the metric D^-1.
+    """On a slide, w' = D (g + lambda x_j) with lambda = -x_j.D g/(x_j.D x_j).
 
-    D holds the S of each coordinate, and g is -dL/dw without sample j. The share of sample j is
-    lambda/(a y_j/n). Along the hyperplane w' does work as if sample j were absent: w'.D^-1 w' = w'.g.
+    D is the diagonal matrix of the S of all coordinates, and g is -dL/dw without sample j. The added term is
+    orthogonal to the hyperplane in the metric D^-1. The share of sample j is lambda/(a y_j/n). Since
+    w'.D^-1 w' = w'.g, the motion of w lowers the loss as if sample j were absent.
     """
     scales = sp.symbols("S_1:4", positive=True)
     g, x = (sp.symbols(f"{name}_1:4", real=True) for name in "gx")
@@ -105,10 +108,11 @@ def sliding() -> Claims:
 
 
 def limits() -> Claims:
-    """As beta -> 0, S -> 2 |theta|, so c_S involves a 1-norm. As beta -> infinity, beta g/2 -> theta^2.
+    """As beta -> 0, S tends to 2 |theta|; as beta -> infinity, beta g/2 tends to theta^2.
 
-    So c_S tends to 2 (|a| - |w|_1) for small betas. For large equal betas beta c_S/2 tends to a^2 - |w|^2,
-    the balance of plain weights, and S/beta tends to 1: the flow becomes the plain one, beta times as fast.
+    So for small betas, c_S tends to 2 (|a| - |w|_1). For large equal betas, beta (g(a) - sum_i g(w_i))/2
+    tends to a^2 - |w|^2, the balance of plain weights. S/beta tends to 1, so the flow becomes the flow of
+    plain weights, but beta times as fast.
     """
     return (
         Equation(
@@ -130,11 +134,12 @@ def limits() -> Claims:
 
 
 def distances() -> Claims:
-    """As |theta| grows, g grows from 0; as beta grows, g falls. g(sqrt x) is concave: sum_i g(w_i) >= g(|w|).
+    """Distances g grow from 0 with |theta|, fall as beta grows, and satisfy sum_i g(w_i) >= g(|w|).
 
-    The inequality is strict if two coordinates differ from 0: merge the coordinates one by one. Merging
-    x = w_i^2 > 0 and y > 0 into x + y lowers the sum by g(sqrt x) + g(sqrt y) - g(sqrt(x + y)) > 0. So
-    balanced starts have g(a) < sum_i g(w_i) at equal betas in d > 1, and with beta_a > beta_w in any d.
+    The last inequality holds because g(sqrt x) is concave in x. Merge the coordinates one by one: merging
+    x = w_i^2 > 0 and y > 0 into x + y lowers the sum by g(sqrt x) + g(sqrt y) - g(sqrt(x + y)), which is
+    positive. So the inequality is strict if two coordinates differ from 0. Balanced starts therefore have
+    g(a) < sum_i g(w_i) in d > 1 if the betas are equal, and in any d if beta_a > beta_w.
     """
     size, x, y = sp.symbols("|theta| x y", positive=True)
     g = sp.Function("g")
@@ -167,7 +172,7 @@ def distances() -> Claims:
 
 
 def line_flow() -> Flow:
-    """Return the flow in one coordinate on either side of w = 0, with that side's C and s."""
+    """Return the flow in one coordinate on either side of w = 0, with the C and s of that side."""
     return {
         line.a: metric(line.a, beta_a) * line.FLOW[line.a],
         line.w: metric(line.w, beta_w) * line.FLOW[line.w],
@@ -175,10 +180,10 @@ def line_flow() -> Flow:
 
 
 def line_invariants() -> Claims:
-    """On a side of w = 0, c_S is conserved, and the residual s - a w decays without changing sign.
+    """On either side of w = 0, the flow conserves c_S, and s - a w decays without changing sign.
 
-    If s = 0, (log |w|)' = -C S a^2: w never reaches 0, and a w tends to 0. If C and s are equal on both
-    sides, the map (a, w) -> (-a, -w) takes the flow on one side to the flow on the other.
+    If s = 0, then (log |w|)' = -C S a^2, so w never reaches 0, and a w tends to 0. If C and s are equal on
+    both sides, the map (a, w) -> (-a, -w) takes the flow on one side to the flow on the other side.
     """
     flow, w, s, C = line_flow(), line.w, line.s, line.C
     c = metric(line.a, beta_a) - metric(w, beta_w)
@@ -199,12 +204,12 @@ def line_invariants() -> Claims:
 
 
 def line_axes() -> Claims:
-    """From a < 0 < w with s > 0, |a| and w both fall: a reaches 0 first if g(a) < g(w), w if g(a) > g(w).
+    """From a < 0 < w with s > 0, a reaches 0 first if g(a) < g(w), and w reaches 0 first if g(a) > g(w).
 
-    The flow conserves c = g(a) - g(w). At w = 0, c = g(a) >= 0, and at a = 0, c = -g(w) <= 0. At a = 0 < w,
-    a' > 0: the flow goes on to a w = s. At w = 0, w' = C beta_w a s has the sign of a s, as for plain
-    weights: if a < 0, w sticks or goes on to w < 0. If c = 0, both tend to 0 together; at equal betas a = -w
-    and w' = -C S w (s + w^2).
+    Both |a| and w fall, and c = g(a) - g(w) is conserved. Where w = 0, c = g(a) >= 0; where a = 0,
+    c = -g(w) <= 0. Where a = 0 < w, a' is positive, so the flow goes on to a w = s. Where w = 0,
+    w' = C beta_w a s has the sign of a s, as for plain weights. So if a < 0, w sticks or goes on to w < 0. If
+    c = 0, a and w tend to 0 together; at equal betas, a = -w and w' = -C S w (s + w^2).
     """
     flow, w, s, C = line_flow(), line.w, line.s, line.C
     below = {line.a: -down, w: ahead, s: drive}

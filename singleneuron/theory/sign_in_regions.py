@@ -1,7 +1,7 @@
-"""Where Sign-In succeeds: one coordinate, the population in d > 1, and each algorithm from balanced starts.
+"""Where Sign-In succeeds: in one coordinate, on the population in d > 1, and from balanced starts.
 
-All results are beyond the paper. `sign_in` gives the metric S and the distance g. The flow conserves
-c = g(a) - sum_i g(w_i), which differs from c_S by a constant.
+All results are beyond the paper. The module `sign_in` defines the metric S and the distance g. The flow
+conserves c = g(a) - sum_i g(w_i), which differs from c_S by a constant.
 """
 
 import sympy as sp
@@ -15,21 +15,28 @@ from singleneuron.theory.regions import a0, balanced_probability, norm, w1
 from singleneuron.theory.sign_in import beta, beta_a, beta_w, distance, metric
 
 g_a, g_w, g_1, g_even = sp.symbols("g_a g_w g_1 g_even", real=True)
-"""Distances of a start: g(a), sum_i g(w_i), g(w_1) in the metric of w, and g(|w_1|) in the metric of a."""
+"""Distances of a start from 0.
+
+`g_a` is g(a) and `g_even` is g(|w_1|), both with beta_a. `g_w` is sum_i g(w_i) and `g_1` is g(w_1), both with
+beta_w.
+"""
 S_a, S_1, S_i, m = sp.symbols("S_a S_1 S_i |a|", positive=True)
 BRACKET = sp.pi - theta + sp.sin(theta) * sp.cos(theta)
 EDGE = sp.sin(theta) / (sp.pi * rho)
-"""The value of a at which the common slope s of dL/dw_i = w_i s is 0."""
+"""The value of a at which s = 0, where s is the factor in dL/dw_i = w_i s (see `common_slope`)."""
 
 
 def line_success(own: sp.Expr = g_a, other: sp.Expr = g_1, s_neg: sp.Expr = sp.S.Zero) -> Boolean:
-    """Return the condition for success in one coordinate, from the distances of a and w_1; s_pos is 1."""
+    """Return the condition for success in one coordinate, given the distances `own` of a and `other` of w_1.
+
+    On the side w_1 > 0, s is 1; on the side w_1 < 0, it is `s_neg`.
+    """
     right = sp.And(w1 > 0, sp.Or(a0 >= 0, own < other))
     return sp.Or(right, sp.And(w1 < 0, s_neg > 0, a0 > 0, own > other))
 
 
 def dense_success() -> Boolean:
-    """Return the condition for success of the population flow in d > 1, from w that is not 0."""
+    """Return the condition for success of the population flow in d > 1, for starts with w != 0."""
     return sp.And(w1 > -norm, sp.Or(a0 >= 0, g_a < g_w))
 
 
@@ -39,30 +46,30 @@ def success_region(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Z
     Parameters
     ----------
     algorithm : str
-        'imp', 'lrr' or 'wr'; for 'wr', a_0, w_1 and the distances are those at the rewind time.
+        'imp', 'wr' or 'lrr'. For 'wr', a_0, w_1 and the distances are the values at the rewind time.
     imp : str
-        'keep' a(0) after pruning, or 'rebalance' it to sign(a(0)) |w_1(0)|.
+        What IMP and WR do after pruning: 'keep' a_0, or 'rebalance' it to sign(a_0) |w_1|.
     s_neg : sympy.Expr
-        s of the side w_1 < 0; s_pos is set to 1.
+        s on the side w_1 < 0; on the other side, s is 1.
 
     Returns
     -------
     sympy.Boolean
-        The condition on the start (a_0, w_1, rho) and its distances.
+        The condition on a_0, w_1, rho and the distances of the start.
 
     Raises
     ------
     ValueError
-        If `algorithm` or `imp` does not exist.
+        If `algorithm` or `imp` is not one of the names above.
 
     References
     ----------
-    Beyond Gadhikar, Jacobs, Zhou & Burkholz (NeurIPS 2025).
+    This goes beyond Gadhikar, Jacobs, Zhou & Burkholz (NeurIPS 2025).
     """
     if algorithm not in ALGORITHMS or imp not in IMP_VARIANTS:
         raise ValueError(
-            f"algorithm must be one of {ALGORITHMS} and imp one of {IMP_VARIANTS}, "
-            f"got {algorithm!r} and {imp!r}"
+            f"algorithm must be one of {ALGORITHMS}, and imp must be one of {IMP_VARIANTS}, "
+            f"but they are {algorithm!r} and {imp!r}"
         )
     if algorithm == "lrr":
         return dense_success()
@@ -70,11 +77,12 @@ def success_region(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Z
 
 
 def line_region() -> Claims:
-    """In one coordinate, Sign-In succeeds iff w > 0 and (a >= 0 or g(a) < g(w)); no beta rescues w <= 0.
+    """In one coordinate, Sign-In succeeds iff w > 0 and either a >= 0 or g(a) < g(w).
 
-    The proof is in `sign_in.line_invariants` and `sign_in.line_axes`. The population has s = 0 at w < 0, so w
-    stays there. If s_neg > 0, the mirrored flow from w < 0 < a reaches w = 0 iff g(a) > g(w), and crosses. So
-    from balanced starts a < 0 < w, success needs beta_a > beta_w, because g falls with beta.
+    The proof is in `sign_in.line_invariants` and `sign_in.line_axes`. On the population, s = 0 where w < 0,
+    so w stays negative for all betas. If s_neg > 0, the mirror image of the flow from a < 0 < w shows that,
+    from w < 0 < a, w reaches and crosses 0 iff g(a) > g(w). From balanced starts with a < 0 < w, success
+    needs beta_a > beta_w, because g falls as beta grows.
     """
     noise = sp.Integer(1)
     even = sp.And(sp.Eq(a0, -w1), w1 > 0)
@@ -90,8 +98,9 @@ def line_region() -> Claims:
 def common_slope() -> Claims:
     """On the population in any d, all coordinates outside the target have dL/dw_i = w_i s with the same s.
 
-    s = a^2/2 - a sin(theta)/(2 pi rho), and w_1' = S_1 (a (pi - theta)/(2 pi) - w_1 s). Hence
-    asinh(beta/(2 |w_i|)) = asinh(beta/(2 |w_i(0)|)) + beta int s, and no w_i changes its sign.
+    Here s = a^2/2 - a sin(theta)/(2 pi rho), and w_1' = S_1 (a (pi - theta)/(2 pi) - w_1 s). Coordinates
+    outside the target never change sign, because
+    asinh(beta/(2 |w_i|)) = asinh(beta/(2 |w_i(0)|)) + beta int s.
     """
     kept, x = {theta: sp.acos(p / rho)}, sp.Symbol("w_i", positive=True)
     energy, slope = loss().subs(kept), sp.Symbol("s", real=True)
@@ -108,18 +117,18 @@ def common_slope() -> Claims:
 
 
 def _turn(angle: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
-    """Return s, and a'/S_a, at an angle between w and the target."""
+    """Return s and a'/S_a, where `angle` is the angle between w and the target."""
     s = a**2 / 2 - a * sp.sin(angle) / (2 * sp.pi * rho)
     return s, -a * rho**2 / 2 + rho * angle_kernel(angle)
 
 
 def dense_region_below() -> Claims:
-    """In d > 1, from a < 0 the population flow with one target reaches a = 0 iff g(a) < sum_i g(w_i).
+    """In d > 1 with one target, the population flow from a < 0 reaches a = 0 iff g(a) < sum_i g(w_i).
 
-    Let c = g(a) - sum_i g(w_i). At a = 0, c <= 0, so if c > 0, a < 0 forever; if c = 0, a and w can
-    vanish only together. Let c < 0 and m = -a > 0. Then rho has a positive lower bound, and m decays
-    exponentially: m' <= -S_a rho^2 m/2. So log |w_i| falls by a bounded amount, theta stays away from pi, k
-    has a positive lower bound, and m' <= -S_a rho k reaches m = 0 in finite time.
+    Let c = g(a) - sum_i g(w_i). Since c <= 0 where a = 0, a stays negative if c > 0. If c = 0, a and w can
+    only vanish together. Now let c < 0 and m = -a > 0. Then rho has a positive lower bound, and m decays
+    exponentially, because m' <= -S_a rho^2 m/2. So log |w_i| falls by a bounded amount, theta stays away from
+    pi, and k has a positive lower bound. Since m' <= -S_a rho k, m reaches 0 in finite time.
     """
     k, u = sp.symbols("k u", positive=True)
     half = 2 * sp.atan(u)
@@ -140,15 +149,15 @@ def dense_region_below() -> Claims:
 
 
 def dense_region_above() -> Claims:
-    """In d > 1, from a > 0 and w not antiparallel to v, the flow reaches the target, if v = e_1.
+    """In d > 1, the flow from a > 0 reaches the target v = e_1 unless w is antiparallel to v.
 
-    a stays > 0, since a' > 0 at a = 0. While w_1 < 0, |w_1| falls, and the curve a = sin(theta)/(pi rho),
-    where s = 0, can only be crossed downwards. Below it all other |w_i| grow, so theta falls below pi/2.
-    Above it they fall. If the flow stayed there, its limit would be either (a = 0, theta = pi) or w = 0. But
-    near a = 0, theta = pi, a falls exponentially faster than any w_i, so it ends up below the curve. Near
-    w = 0, theta would tend to pi, and yet |w_1| falls faster than the other |w_i|. Once w_1 >= 0, w_1 grows
-    near w = 0, a grows near a = 0, and L has no critical point there except the target. Conservation of c
-    keeps a and w bounded.
+    Since a' > 0 at a = 0, a stays positive. While w_1 < 0, |w_1| falls, and the curve
+    a = sin(theta)/(pi rho), where s = 0, can only be crossed downwards. Below the curve, all other |w_i|
+    grow, so theta falls below pi/2. Above the curve, they fall. If the flow stayed there, its limit would
+    have either a = 0 and theta = pi, or w = 0. But near a = 0 and theta = pi, a falls exponentially faster
+    than any w_i, so the flow ends up below the curve. Near w = 0, theta would tend to pi, although |w_1|
+    falls faster than the other |w_i|. Once w_1 >= 0, w_1 grows near w = 0, a grows near a = 0, and the target
+    is the only critical point of L there. Conservation of c keeps a and w bounded.
     """
     u, delta = sp.symbols("u delta", positive=True)
     back = sp.pi - sp.atan(u)  # theta in (pi/2, pi)
@@ -157,7 +166,7 @@ def dense_region_above() -> Claims:
     where = {p: rho * sp.cos(theta)}
     behind = sp.And(p < 0, a > 0)
     edge = _turn(back)[1].subs(a, EDGE.subs(theta, back))
-    # Above the curve rho k/a < pi rho^2 k/sin(theta).
+    # Above the curve, rho k/a < pi rho^2 k/sin(theta).
     bound = sp.pi * rho**2 * (angle_kernel(theta) / sp.sin(theta)).subs(theta, sp.pi - delta)
     return (
         Equation(Rate(sp.Symbol("w_1")) / S_1 + a**2 * p / 2, a / (2 * sp.pi) * BRACKET,
@@ -177,14 +186,14 @@ def dense_region_above() -> Claims:
 
 
 def several_targets() -> Claims:
-    """For k target coordinates, v_i = 1/sqrt k, the region in d > 1 is the same.
+    """In d > 1, Sign-In has the same success region for k target coordinates, where v_i = 1/sqrt k.
 
-    The part of w orthogonal to v is made up of the w_i with v_i = 0 and of differences D = w_j - w_1 of
-    target weights. (log D)' has no pole, so D never changes its sign, and (log D)' is at most of order
-    |s| + |a|. So from a < 0, log |D| falls by a bounded amount, as log |w_i| does. Near a = 0, theta = pi, to
-    first order in a and delta = pi - theta, all D and w_i grow: (log D)' and (log |w_i|)' are
-    S a delta/(2 pi rho), each with its own S. Near w = 0 every S is about beta_w, and the argument for the
-    plain flow applies.
+    The component of w orthogonal to v consists of the w_i with v_i = 0 and of the differences D = w_j - w_1
+    between target weights. Since (log |D|)' has no pole, D never changes sign. From a < 0, log |D| falls by a
+    bounded amount, as log |w_i| does, because (log |D|)' is at most of order |s| + |a|. Near a = 0 and
+    theta = pi, all |D| and |w_i| grow: to first order in a and delta = pi - theta, (log |D|)' and (log
+    |w_i|)' are S a delta/(2 pi rho), each with its own S. Near w = 0, every S is about beta_w, so the
+    argument for plain weights applies.
     """
     first, other, s, v = sp.symbols("w_1 w_j s v", real=True)
     size, delta, k = sp.symbols("a delta k", positive=True)
@@ -206,16 +215,17 @@ def several_targets() -> Claims:
 
 
 def limit_state() -> Claims:
-    """With k targets, the limit has a rho = 1, w = rho v and g(a) - k g(rho/sqrt k) = c, which has one root.
+    """For k targets, the limit has a rho = 1 and w = rho v, and g(a) - k g(rho/sqrt k) = c determines a.
 
-    The left side grows with a. In x = g(a), the second term h(x) falls and is convex, so x - h(x) - c is
-    concave, and Newton's method converges monotonically from any point below the root.
+    The left side of the last equation grows with a, so there is only one root. As a function of x = g(a), the
+    term h(x) = k g(rho/sqrt k) falls and is convex. So x - h(x) - c is concave, and Newton's method converges
+    monotonically from any point below the root.
     """
     up, k, x = sp.symbols("a k x", positive=True)
     gap = distance(up, beta_a) - k * distance(1 / (up * sp.sqrt(k)), beta_w)
     ends = up**2 / metric(up, beta_a) + 1 / (up**2 * metric(1 / (up * sp.sqrt(k)), beta_w))
     inverse = sp.sqrt(x * (x + 2 * beta_a)) / 2
-    # With phi = rho^2/4 = 1/(4 a^2) as a function of x, w_i^2 = 4 phi/k.
+    # phi(x) is rho^2/4 = 1/(4 a^2) as a function of x, so w_i^2 = 4 phi/k.
     phi, stated = sp.Function("phi", positive=True)(x), 1 / (x * (x + 2 * beta_a))
     h = k * distance(2 * sp.sqrt(phi / k), beta_w)
     S = metric(2 * sp.sqrt(phi / k), beta_w)
@@ -237,10 +247,10 @@ def limit_state() -> Claims:
 
 
 def nesting() -> Claims:
-    """Under Sign-In, IMP succeeds only where LRR does, since g(w_1) <= sum_i g(w_i).
+    """Under Sign-In, IMP succeeds only where LRR succeeds, because g(w_1) <= sum_i g(w_i).
 
-    From balanced starts, re-balancing can only enlarge IMP's region: g(|w_1|) <= g(a) in the metric of a.
-    Label noise with s_neg > 0 enlarges IMP's region, within LRR's.
+    From balanced starts, re-balancing can only enlarge IMP's region, because g(|w_1|) <= g(a) in the metric
+    of a. Label noise with s_neg > 0 can also enlarge IMP's region, but only within LRR's region.
     """
     noise = sp.Integer(1)
     start = sp.And(norm >= w1, norm > -w1, g_1 <= g_w)
@@ -253,11 +263,11 @@ def nesting() -> Claims:
 
 
 def balanced_rates() -> Claims:
-    """From balanced starts in d > 1 with beta_a >= beta_w, P(LRR) = 1; at equal betas, P(IMP) = 1/4.
+    """From balanced starts in d > 1, P(LRR) = 1 if beta_a >= beta_w, and P(IMP) = 1/4 if beta_a = beta_w.
 
-    Re-balanced IMP has P = 1/2 if beta_a > beta_w, else 1/4. From a < 0 < w_1, IMP that keeps a(0) succeeds
-    iff |w_perp|^2 < (beta_a - beta_w) g(w_1)/2: never at equal betas. See `sign_in.distances` for the
-    premises: g(|w_1|) < g(|w|) < sum_i g(w_i), and g falls with beta.
+    With re-balancing, P(IMP) = 1/2 if beta_a > beta_w, else 1/4. From a < 0 < w_1, IMP that keeps a(0)
+    succeeds iff |w_perp|^2 < (beta_a - beta_w) g(w_1)/2, which is false for equal betas. `sign_in.distances`
+    proves the premises: g(|w_1|) < g(|w|) < sum_i g(w_i), and g falls as beta grows.
     """
     q, ahead = sp.symbols("q w_1", positive=True)
     G = distance(ahead, beta_w)
