@@ -8,8 +8,8 @@ from singleneuron.kernels.metric import metric_of
 from singleneuron.kernels.philox import TWO_PI
 from singleneuron.problem.status import TINY_NORM
 
-# Unknowns. A: UNIT a. FIRST: UNIT w_1, where w_1 is the first target weight. LOG_LARGEST: the logarithm of the
-# largest off-target weight W. The logarithms of the differences |w_j - w_1| of the target weights follow.
+# Unknowns. A: UNIT a. FIRST: UNIT w_1, where w_1 is the first target weight. LOG_LARGEST: the logarithm of
+# the largest off-target weight W. The logarithms of the differences |w_j - w_1| of target weights follow.
 A, FIRST, LOG_LARGEST = range(3)
 
 # Rows of `ratios`: C_i, D_i and e^(z_W - z_i) of each off-target weight w_i.

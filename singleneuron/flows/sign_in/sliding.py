@@ -138,7 +138,7 @@ def next_metric_event(planes, p, watch, y, dense, bend, coefficients):
 
 @routine
 def first_metric_release(planes, p, y, dense, coefficients, latest):
-    """Return (fraction, kind, which) of the first end of sliding before `latest`: a = 0, or alpha = 0 or 1.
+    """Return (fraction, kind, which) of the first release (a = 0, or alpha = 0 or 1) before `latest`.
 
     An error e of the interpolated share shifts the release by a time of order e. During this time, the flow
     on the slide differs from the flow off the slide by order e, so the error of the state is of order e^2.
