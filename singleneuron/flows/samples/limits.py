@@ -264,7 +264,7 @@ def at_apex(planes, cell, watch, y, c):
 
 @routine
 def ending(planes, cell, watch, options, y, rate, c, t, look, scratch):
-    """Return why a trajectory ends at y, or MOVING; with `look`, it may end at its limit, to which y is set."""
+    """Return why a trajectory ends at y, or MOVING; with `look`, also test for a limit and move y there."""
     rest = at_rest(cell, y, rate, c)
     if rest == APEX:
         rest = at_apex(planes, cell, watch, y, c)
