@@ -98,8 +98,7 @@ class Algorithm:
     def source(self, rewound: Weights, trained: Weights) -> Weights:
         """Return the weights from which a level starts: `trained` for LRR, `rewound` for IMP and WR.
 
-        `rewound` are the weights at the time `rewinds_to`. `trained` are the weights at the end of the
-        previous level.
+        `rewound` is the state at the time `rewinds_to`, and `trained` is the end of the previous level.
         """
         return trained if self.rewinds_to is None else rewound
 
@@ -141,7 +140,7 @@ def level_counts(d: int, targets: int, levels: int) -> tuple[int, ...]:
     targets : int
         Number of coordinates on which the target depends.
     levels : int
-        Number of pruning steps. Each step removes at least one coordinate, so there are at most d - targets.
+        Number of pruning steps, at most d - targets, because each step removes at least one coordinate.
 
     Returns
     -------

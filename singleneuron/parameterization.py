@@ -11,7 +11,7 @@ from singleneuron.problem.state import Reduced, Starts, start_balance
 Name = Literal["plain", "sign-in"]
 PARAMETERIZATIONS: tuple[str, ...] = get_args(Name)
 LEAST_BETA, MOST_BETA = 1e-9, 1e9
-"""The least and the largest beta. Beyond them, squares and ratios of betas may lose all precision."""
+"""The smallest and the largest beta. Beyond them, squares and ratios of betas may lose all precision."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,8 @@ class Parameterization:
                 "the parameterization 'sign-in' needs full states with w (B, d), but got reduced states "
                 "(a, p, q); use State"
             )
-        # Subtract the largest distance first. If it cancels with the distance of `a`, the other distances
-        # keep their digits, and c keeps its sign.
+        # Subtract the largest distance first. If it cancels against the distance of `a`, the other
+        # distances keep their digits, and c keeps its sign.
         inner = np.sort(distance(starts.w, self.beta_w), axis=-1)
         return distance(starts.a, self.beta_a) - inner[..., -1] - inner[..., :-1].sum(axis=-1)
 

@@ -1,4 +1,4 @@
-"""Pruning in levels: train, prune the smallest |w_i|, and train again after IMP, WR or LRR (Theorem 2.3)."""
+"""Pruning by IMP, WR or LRR: train, prune the smallest |w_i|, and train again (Theorem 2.3)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from singleneuron.problem.status import Status
 from singleneuron.problem.status import success as success_of
 
 NO_OUTCOME = (Status.UNDECIDED, Status.FAILED, Status.AMBIGUOUS)
-"""If `level_time` is inf, a run has no outcome if one of its levels ends with one of these statuses."""
+"""With `level_time` = inf, a run has no outcome if one of its levels ends with one of these statuses."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class PruneResult:
 
 
 def smallest_pruned(w: Array, mask: BoolArray, count: int) -> BoolArray:
-    """Prune each row of `mask` (B, d) to its `count` largest |w_i|; if several are equal, keep the first."""
+    """Prune each row of `mask` (B, d) to its `count` largest |w_i|; of equal |w_i|, keep the first."""
     magnitude = np.where(mask, np.abs(w), -1.0)
     order = np.argsort(-magnitude, axis=1, kind="stable")
     kept = np.zeros(mask.shape, dtype=bool)
@@ -123,7 +123,7 @@ def prune(
     imp : {'keep', 'rebalance'}
         What IMP and WR do with the weight `a` after pruning: keep it, or set it to sign(a) |mask * w|.
     rewind_time : float, optional
-        Time to which WR rewinds, at most `level_time`. It is required for WR and only allowed there.
+        Time to which WR rewinds, at most `level_time`. It is required for WR, and not allowed otherwise.
     level_time : float
         Training time of every level, or inf to train each level to its limit. Gradient descent rounds this
         time and `rewind_time` to whole steps, and rejects a time that rounding changes by more than 5 %.
@@ -132,7 +132,7 @@ def prune(
     dense : FlowResult, optional
         The result of the dense level, if you have it already. It does not depend on the algorithm.
     progress : callable, optional
-        Called as progress(done, total). Both count trained starts; a start counts once for every level, and
+        Called as progress(done, total) with numbers of starts. Every start counts once for each level, and
         once more for the training up to `rewind_time`.
     **training
         Options passed to `integrate`: rtol, atol, method, learning_rate, label_noise, seed, tolerance.
@@ -223,7 +223,10 @@ def _result(
     imp: str,
     to_limit: bool,
 ) -> PruneResult:
-    """Return the outcome of runs from the `history` of their levels; `to_limit` if `level_time` was inf."""
+    """Return the outcome of runs from the `history` of their levels.
+
+    `to_limit` says whether `level_time` was inf.
+    """
     levels = np.stack([trained.status for trained, _ in history], axis=1)
     status = levels[:, -1].copy()
     if to_limit:

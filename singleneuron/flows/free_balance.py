@@ -1,7 +1,7 @@
 """The population flow in (a, log rho, x), integrated without using the conservation of c = a^2 - rho^2.
 
 The module `population` keeps c fixed. Here c may drift, and its drift measures the error of the integrator.
-A comparison of the end states tests the coordinates that `population` uses.
+Comparing the end states of the two modules tests the coordinates that `population` uses.
 """
 
 import math

@@ -56,8 +56,8 @@ def integrate(
         conserve c, so no limit is certain in advance: a trajectory that has not ended by CERTAIN_TIME is
         undecided.
     t_eval : ArrayLike | None
-        (T,) times >= 0 that never decrease, at which to report states, instead of t_end. The state then has
-        shape (T, B, ...).
+        (T,) times at which to report states, instead of t_end. They must be >= 0 and never decrease. The
+        state then has shape (T, B, ...).
     rtol, atol : float or float | None
         Tolerances of the integrator. By default, atol is rtol.
     method : str

@@ -1,4 +1,4 @@
-"""The flow with one coordinate, integrated as an ODE, on the population or on samples.
+"""The flow in one coordinate, integrated as an ODE, on the population or on samples.
 
 On either side of w = 0, a' = C w (s - a w) and w' = C a (s - a w), where C and s are the statistics of that
 side (see `Line`). At w = 0, the flow sticks or crosses (Theorem 2.1). The side is stored as a parameter and
@@ -203,7 +203,7 @@ def line_flow(
     t_certain: float,
     tolerance: float,
 ) -> tuple[Array, Array, NDArray[np.int64], Array]:
-    """Integrate the flow with one coordinate.
+    """Integrate the flow in one coordinate.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ def line_flow(
     reason : NDArray[np.int64]
         (B,) why each trajectory ended, as a code of `kernels.dop853`.
     time : Array
-        (B,) the time since which the outcome of each trajectory was decided.
+        (B,) the time at which the outcome of each trajectory was decided.
     """
     size = a.size
     start = np.stack([a, w], axis=-1)

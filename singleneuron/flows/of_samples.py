@@ -110,7 +110,7 @@ def fated_status(
     settled: BoolArray | None,
     ratio: float = 1.0,
 ) -> NDArray[np.int8]:
-    """Determine the status of end states on samples, given why the trajectories ended and their fate.
+    """Determine the status of end states on samples, given the reasons and the fates of the trajectories.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def fated_status(
     reason : ndarray of int, shape (B,)
         Why each trajectory ended, as a code of `kernels.dop853`.
     fate : ndarray of int, shape (B,)
-        Where each trajectory would go, as a code of `samples.limits`.
+        What each trajectory would do next, as a code of `samples.limits`.
     settled : ndarray of bool, shape (B,), optional
         True where the state is certainly a limit.
     ratio : float

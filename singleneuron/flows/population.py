@@ -90,7 +90,7 @@ def enter(start, nu, c, tolerance, y, p):
 
 @routine
 def leave(y, p, reason, t, filled, times, limit, record, path, end):
-    """Fill `path` and `end` of a trajectory that ended in the state `y` at the time `t`.
+    """Fill `path` and `end` for a trajectory that ended in the state `y` at the time `t`.
 
     `record` contains the first `filled` states of the path, in the coordinates of `y`.
     """
@@ -111,7 +111,7 @@ def leave(y, p, reason, t, filled, times, limit, record, path, end):
 
 @routine
 def follow(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, end, record, work):
-    """Follow one trajectory from `start` = (a, log rho, x); return (reason, time since it was decided)."""
+    """Follow one trajectory from `start` = (a, log rho, x); return (reason, time of the decision)."""
     y, p = np.empty(2), np.empty(6)
     enter(start, nu, c, tolerance, y, p)
     reason, t, filled, since = solve(
@@ -136,7 +136,7 @@ def _follow(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, 
 
 @routine
 def write_trajectory(y, p, s, i, times, limit, record, path, end, reason, time):
-    """Fill the outputs of trajectory i, which has ended."""
+    """Fill the outputs for trajectory i, which has ended."""
     leave(y, p, reason[i], s[T], int(s[FILLED]), times, limit, record, path[i], end[i])
     time[i] = s[T] if math.isnan(s[SINCE]) else s[SINCE]
 
@@ -205,7 +205,7 @@ def _follow_lanes(
 def _in_lanes(start: Array, *arguments: Any) -> None:
     """Call `_follow_lanes` with blocks that are long, but numerous enough to occupy all threads.
 
-    Lanes idle at the end of each block.
+    Long blocks are faster, because lanes idle at the end of each block.
     """
     size = len(start)
     blocks = max(size // (64 * LANES), min(numba.get_num_threads(), -(-size // (4 * LANES))))
@@ -254,7 +254,7 @@ def population_flow(
     reason : NDArray[np.int64]
         (B,) why each trajectory ended, as a code of `kernels.dop853`.
     time : Array
-        (B,) the time since which the outcome of each trajectory was decided.
+        (B,) the time at which the outcome of each trajectory was decided.
     """
     size = start.shape[0]
     path, end = np.empty((size, times.size, 3)), np.empty((size, 3))
@@ -293,7 +293,7 @@ def log_coordinates(reduced: Reduced) -> Array:
 
 
 def from_log_coordinates(y: Array, c: Array | None = None) -> Reduced:
-    """Convert y = (a, log rho, x) (..., 3) to states, with p = -rho tanh x and q = rho / cosh x."""
+    """Convert coordinates (a, log rho, x) to states, with p = -rho tanh x and q = rho / cosh x."""
     rho, x = np.exp(y[..., 1]), y[..., 2]
     e = np.exp(-np.minimum(np.abs(x), 745.0))
     return Reduced(y[..., 0], -rho * np.tanh(x), rho * 2 * e / (1 + e * e), c)

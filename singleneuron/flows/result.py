@@ -13,7 +13,7 @@ from singleneuron.problem.state import Starts, State, balance
 from singleneuron.problem.status import Status
 
 CHUNK, SLOW_CHUNK = 32768, 256
-"""The number of trajectories between two reports of progress, for fast methods and for slow methods."""
+"""The number of trajectories between two reports of progress: CHUNK for fast methods, else SLOW_CHUNK."""
 
 
 BoolArray = NDArray[np.bool_]
@@ -40,7 +40,7 @@ class FlowResult(Generic[S]):
     status : NDArray[np.int8]
         (B,) `Status` codes of the last states.
     time : Array
-        (B,) the time since which the status has held or, if it is not known, the time at which the
+        (B,) the time since which the status has held or, if this time is not known, the time at which the
         integration ended. For descent on samples, the time since which |grad L| <= tolerance.
     times : Array
         (T,) the times of the states: t_end or t_eval. Descent rounds these times to multiples of the
@@ -69,7 +69,7 @@ def balance_at_end(starts: Starts, end: Starts, status: NDArray[np.int8], method
     """Return the c of the end states, or None if it is not known.
 
     The flow conserves c, so the end states have the c of the starts. For failed trajectories, c is computed
-    from the end states instead. Descent does not conserve c, so c is not known at its end.
+    from the end states instead. After descent, c is not known, because descent does not conserve c.
     """
     if starts.c is None or method == "descent":
         return None
@@ -78,7 +78,7 @@ def balance_at_end(starts: Starts, end: Starts, status: NDArray[np.int8], method
 
 
 def choose_method(method: str, closed: bool, task: Task) -> str:
-    """Return the method to use, given whether a closed form exists (`closed`)."""
+    """Return the method to use; `closed` says whether there is a closed form."""
     if task.learning_rate is not None:
         if method == "exact":
             raise ValueError("gradient descent has no closed form, but method is 'exact'; leave it at 'auto'")

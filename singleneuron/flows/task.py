@@ -112,7 +112,7 @@ def check_method(method: object) -> None:
 
 
 def check_length(task: Task) -> None:
-    """Raise ValueError if `task` has a time beyond HORIZON, which takes an explicit integrator too long."""
+    """Raise ValueError if a time of `task` is beyond HORIZON, too far for an explicit integrator."""
     if task.times[-1] > HORIZON:
         raise ValueError(
             f"times must be at most {HORIZON:g} for the ODE, since later times need too many steps, but one "

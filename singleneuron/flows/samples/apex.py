@@ -1,4 +1,4 @@
-"""The apex w = 0, where all hyperplanes meet: how a flow on samples that arrives there goes on.
+"""The apex w = 0, where all hyperplanes meet, and how a flow on samples continues after it arrives there.
 
 Next to w = 0 the flow is w' = a b_S, where b_S is the b of the cell (see `cells`). This velocity is piecewise
 constant, so paths are polygons. A path that arrives at 0 is continued straight across, from w to -w. If 0

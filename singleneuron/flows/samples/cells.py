@@ -46,7 +46,7 @@ class Hyperplanes(NamedTuple):
 
 
 def hyperplanes(x: Array, y: Array) -> tuple[Hyperplanes, NDArray[np.int64], Array]:
-    """Find the distinct hyperplanes of samples; samples that are parallel up to 1e-12 share one.
+    """Find the distinct hyperplanes of samples; samples with parallel x_i (up to 1e-12) share one.
 
     Returns
     -------

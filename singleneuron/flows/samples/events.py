@@ -140,7 +140,7 @@ def first_release(cell, y, dense, coefficients, latest):
 
 @routine
 def arrive(planes, cell, y, lapse, kind, which, k, k_within, out):
-    """Fill `out` with the state at an event near the time `lapse` after y; return the corrected time.
+    """Fill `out` with the state at an event near the time `lapse` after y; return the corrected lapse.
 
     The state is computed by a separate step, since nothing controls the error of the dense output that
     located the event. The remaining distance to the hyperplane is covered along the flow. A projection then

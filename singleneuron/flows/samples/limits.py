@@ -58,7 +58,7 @@ def outweighs(planes, cell, values, vectors, parts, i, rho):
     """Return whether w(tau) = sum_k parts_k e^{-values_k tau} vectors_k stays on its side of hyperplane i.
 
     It stays there for all tau if the terms of x_i.w that decay most slowly have the right sign and together
-    outweigh all other terms. It also does if there are no terms: the path then lies within the hyperplane.
+    outweigh all other terms. If there are no terms, the path lies within the hyperplane and stays there too.
     """
     sign = 1.0 if cell.side[i] == ON else -1.0
     trace = values[values.size - 1]
@@ -142,7 +142,7 @@ def fade_out(cell, y, c):
 
 @routine
 def left_after(value, tau):
-    """Return e^{-value tau}, the decay of w along an eigenvector, with 1 instead of NaN for 0 * inf."""
+    """Return e^{-value tau}, by which w decays along an eigenvector, or 1 if `value` is 0 (for any tau)."""
     return math.exp(-value * tau) if value > 0.0 else 1.0
 
 

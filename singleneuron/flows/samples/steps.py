@@ -34,7 +34,7 @@ def rebalance(cell, y, c):
 
 @routine
 def within_reach(planes, watch, y, rate, h):
-    """Shorten the step h so that w meets no unwatched hyperplane; return it, and how far w may move."""
+    """Shorten the step h so that w meets no unwatched hyperplane; return (step, how far w may move)."""
     rho, speed = math.sqrt(dot(y[1:], y[1:])), math.sqrt(dot(rate, rate))
     space = room(watch, y)
     if h * speed > 0.9 * space:

@@ -44,7 +44,7 @@ def shares_stay(planes, p, y, rest, spread, pull):
     """Return whether all shares stay in (0, 1) while (a, w) moves by `rest` and a w by `spread`.
 
     `pull` is a bound on |P r|, where r = b - a A w is the sum of X_J^T mu and P r. The share of sample j is
-    -(n/y_j) (mu_j + e_j). In it, mu is linear in a w, and e is the weighted least-squares solution of
+    -(n/y_j) (mu_j + e_j). Here mu is linear in a w, and e is the weighted least-squares solution of
     X_J^T e = P r, so that |e| <= sqrt(cond D) |P r| / sigma_min(X_J).
     """
     cell = p.cell
@@ -113,9 +113,9 @@ def limit_in_cell(planes, p, watch, y, c, tolerance, goal):
     u = a w with a minimiser u*. The flow is the gradient flow of L in the metric G = diag(S). L falls at a
     rate of at least beta_w |P dL/dw|^2, and this rate is at least 2 beta_w a^2 lambda (L - L*), where lambda
     is the smallest positive eigenvalue of P A P. So the remaining path has a length of at most
-    sqrt(2 (L - L*)/(beta_w lambda))/min|a| in the norm of G^-1. Its Euclidean length R is larger by a factor
-    of at most sqrt(max S), and max S grows by at most 2 R on the way. The flow stays in its cell if no event
-    lies within R. As in `limits.limit_of`, y also counts as certain if R is far below the tolerance.
+    sqrt(2 (L - L*)/(beta_w lambda))/min|a| in the norm of G^-1. The Euclidean length R of the path is at most
+    sqrt(max S) times as large, and max S grows by at most 2 R on the way. The flow stays in its cell if no
+    event lies within R. As in `limits.limit_of`, an R far below the tolerance also counts as proof.
     """
     # This function is long because it is one proof, whose cases share the eigenvectors and sums over them.
     cell = p.cell
@@ -201,7 +201,8 @@ def at_rest_in_cell(p, y, rate, c):
 def ending_in_cell(planes, p, watch, options, y, rate, c, t, look, scratch):
     """Return why a trajectory ends at y, or MOVING if it goes on.
 
-    Only with `look` is a limit sought. If the trajectory ends because of it, y is set to the limit.
+    A limit is sought only with `look`. If the trajectory ends because it is near its limit, y is set to the
+    limit.
     """
     cell = p.cell
     rest = at_rest_in_cell(p, y, rate, c)

@@ -1,4 +1,4 @@
-"""The Sign-In flow with one coordinate, integrated as an ODE, on the population or on samples.
+"""The Sign-In flow in one coordinate, integrated as an ODE, on the population or on samples.
 
 On either side of w = 0, a' = S_a C w (s - a w) and w' = S_w C a (s - a w). Here C and s are the statistics of
 that side, and S_a and S_w are the metrics S = sqrt(beta^2 + 4 theta^2) >= beta > 0 of the two weights. The
@@ -23,8 +23,9 @@ Except for the definition of c, plain weights have the same cases, so `problem.s
 The conservation law leaves one ODE. If c >= 0, it is p_w' = C a (s - a w), where p_w = asinh(2 w/beta_w)/2.
 If c < 0, it is the ODE for p_a. The other weight keeps its sign. Its distance g from 0 is the sum of |c| and
 the g of the first weight, so no digits cancel. Thus c cannot drift, and a start with c = 0 cannot miss the
-saddle. For |theta| >> beta, p is a logarithm of theta, so the ODE stays smooth where a weight passes 0. The
-coordinate of the solver is max(1, beta) p, which for |theta| << beta is theta divided by min(1, beta).
+saddle. p is nearly theta/beta if |theta| << beta, and grows like log |theta| if |theta| >> beta, so the ODE
+stays smooth where a weight passes 0. The coordinate of the solver is max(1, beta) p. It is nearly
+theta/min(1, beta) if |theta| << beta.
 """
 
 import math
@@ -148,7 +149,7 @@ def enter(start, c, betas, y, p):
 
 @routine
 def leave(y, p, reason, t, filled, times, limit, record, path, end):
-    """Fill `path` and `end` of a trajectory that ended in the state `y` at the time `t`.
+    """Fill `path` and `end` for a trajectory that ended in the state `y` at the time `t`.
 
     `record` contains the first `filled` states of the path, in the coordinate of `y`.
     """
@@ -164,7 +165,7 @@ def leave(y, p, reason, t, filled, times, limit, record, path, end):
 
 @routine
 def follow(start, c, betas, statistics, times, options, path, end, record, work):
-    """Follow one trajectory, which may cross w = 0; return (reason, time since it was decided)."""
+    """Follow one trajectory, which may cross w = 0; return (reason, time of the decision)."""
     rtol, atol, limit, t_certain, tolerance = options
     side = 1 if start[1] > 0.0 else -1
     # phi'(0) = 0: a start at w = 0 stays.
@@ -218,7 +219,7 @@ def line_flow(
     t_certain: float,
     tolerance: float,
 ) -> tuple[Array, Array, NDArray[np.int64], Array]:
-    """Integrate the Sign-In flow with one coordinate.
+    """Integrate the Sign-In flow in one coordinate.
 
     Parameters
     ----------
@@ -251,7 +252,7 @@ def line_flow(
     reason : NDArray[np.int64]
         (B,) why each trajectory ended, as a code of `kernels.dop853`.
     time : Array
-        (B,) the time since which the outcome of each trajectory was decided.
+        (B,) the time at which the outcome of each trajectory was decided.
 
     References
     ----------

@@ -21,8 +21,8 @@ its relative precision, and thus the relative precision of pi - theta.
 
 Near the saddle a = 0, theta = pi, the flow is slow. There `a` decays at the rate S(a) rho^2/2 to
 2 k(theta)/rho, which is of order (pi - theta)^3. The time to leave the saddle is inversely proportional to
-this small value, and an absolute tolerance would allow errors as large. Therefore a and w_1 are stored in a
-unit so small that only the relative tolerance counts.
+this small value, and an absolute tolerance would allow errors of the same size. Therefore a and w_1 are
+stored in a unit so small that only the relative tolerance counts.
 
 c = S(a) - beta_a - sum_i (S(w_i) - beta_w) is conserved. If c >= 0, `a` keeps its sign and is computed from c
 and w, so a dead neuron stays dead, however small w becomes.
@@ -134,7 +134,7 @@ def outer(y, p, w, v, out):
 
 @routine
 def leave(y, p, w, v, reason, t, filled, times, limit, record, path, end):
-    """Fill `path` and `end` of a trajectory that ended in the state `y` at the time `t`.
+    """Fill `path` and `end` for a trajectory that ended in the state `y` at the time `t`.
 
     `record` contains the first `filled` states of the path, in the coordinates of `y`.
     """
@@ -230,7 +230,7 @@ def population_flow(
     reason : NDArray[np.int64]
         (B,) why each trajectory ended, as a code of `kernels.dop853`.
     time : Array
-        (B,) the time since which the outcome of each trajectory was decided.
+        (B,) the time at which the outcome of each trajectory was decided.
 
     Raises
     ------

@@ -16,7 +16,7 @@ A, FIRST, LOG_LARGEST = range(3)
 COSH, SINH, FADE = range(3)
 
 # Numbers. BETA_A, BETA_W: the betas. SIGMA: the sign of a if c >= 0, else 0. C: the balance c.
-# UNIT, PER_UNIT: the unit and its inverse. ENTRY: a nonzero entry of the target v. LOST: 1 - |v|^2.
+# UNIT, PER_UNIT: the factor UNIT and its inverse. ENTRY: a nonzero entry of the target v. LOST: 1 - |v|^2.
 # TOL: the tolerance. NEAR: the distance from the target at which `approach` takes over.
 BETA_A, BETA_W, SIGMA, C, UNIT, PER_UNIT, ENTRY, LOST, TOL, NEAR, NUMBERS = range(11)
 

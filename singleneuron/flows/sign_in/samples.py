@@ -1,8 +1,7 @@
 """The Sign-In gradient flow on n samples in d > 1 coordinates, from event to event, with Filippov sliding.
 
-The cells, the hyperplanes and the search for crossings are shared with the plain flow
-(`singleneuron.flows.samples`). The field, the slides and the limits depend on the metric, so Sign-In has its
-own.
+The plain flow (`singleneuron.flows.samples`) uses the same cells, hyperplanes and search for crossings. The
+field, the slides and the limits depend on the metric and are specific to Sign-In.
 """
 
 import math

@@ -6,8 +6,8 @@ and r = b - a A w, the flow in a cell is
     a' = S(a, beta_a) w.r
     w' = D (a r + sum_J lambda_j x_j), where x_j.w' = 0 for every hyperplane j of the slide J
 
-If D^(-1/2) w' replaces w', and the rows x_j D^(1/2) replace x_j, then w' is a projection as in the plain
-slide, and Filippov's rule is the same bounded least-squares problem. The share of sample j is
+In terms of D^(-1/2) w' and of the rows x_j D^(1/2), this is the same projection as in the plain flow, and
+Filippov's rule is the same bounded least-squares problem. The share of sample j is
 alpha_j = lambda_j n/(a y_j).
 """
 
@@ -175,7 +175,7 @@ def first_metric_release(planes, p, y, dense, coefficients, latest):
 
 @routine
 def metric_arrive(planes, p, y, lapse, kind, which, k, k_within, out):
-    """Fill `out` with the state at an event near the time `lapse` after y; return the corrected time.
+    """Fill `out` with the state at an event near the time `lapse` after y; return the corrected lapse.
 
     This is the counterpart of `arrive` in the plain flow.
     """

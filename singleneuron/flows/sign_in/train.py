@@ -165,7 +165,7 @@ def _method_of(part: Restricted, alone: bool) -> Callable[..., Ends]:
 
 
 def _line(part: Restricted, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> Ends:
-    """Follow the flow with one coordinate, while all other weights are 0 and stay 0."""
+    """Follow the flow in one coordinate, while all other weights are 0 and stay 0."""
     own = int(np.argmax(part.v != 0))
     data = population_line(np.full(a.size, part.overlap))
     if isinstance(part.problem, Sample):
