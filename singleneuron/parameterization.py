@@ -74,7 +74,7 @@ class Parameterization:
 
     @classmethod
     def of(cls, given: "str | Parameterization") -> "Parameterization":
-        """Return `given` if it is a Parameterization, else the one with that name and default options."""
+        """Return `given` if it is a Parameterization, else the parameterization of that name, with defaults."""
         return given if isinstance(given, cls) else cls(given)  # type: ignore[arg-type]
 
     @classmethod

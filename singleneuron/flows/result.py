@@ -123,7 +123,7 @@ def times_reached(task: Task, method: str) -> Array:
 def descent_steps(task: Task) -> tuple[float, NDArray[np.int64]]:
     """Return the learning rate, and the step counts (T,) at which to report states.
 
-    If t_end is inf, the only step count is the one nearest to CERTAIN_TIME.
+    If t_end is inf, the step nearest to CERTAIN_TIME is the only step count.
     """
     rate = task.learning_rate or 0.0
     times = np.array([CERTAIN_TIME]) if task.limit else task.times

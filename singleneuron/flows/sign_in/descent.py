@@ -50,7 +50,7 @@ def move(m, u, gradient, rate, theta):
 def descend(look, problem, theta, betas, steps_at, rate, reset_every, limit, tolerance, path, work):
     """Descend from `theta`, which becomes the end state; return why the descent ended, and the step.
 
-    The step is the one from which theta stayed within tolerance or, if it did not, the last step.
+    The returned step is the step since which theta was within tolerance, or the last step if it was not.
     ``look(problem, theta, betas, done, tolerance, gradient)`` fills the gradient. It returns whether theta is
     within tolerance, why a descent to the limit ends at theta (END if it goes on), and whether the gradient
     depends on nothing but theta. If `reset_every` is 0, m and u are set only at the start.
