@@ -74,7 +74,7 @@ class Parameterization:
 
     @classmethod
     def of(cls, given: "str | Parameterization") -> "Parameterization":
-        """Return `given` if it is a Parameterization, else the parameterization of that name, with defaults."""
+        """Return `given` if it is a Parameterization, else the parameterization that it names."""
         return given if isinstance(given, cls) else cls(given)  # type: ignore[arg-type]
 
     @classmethod
