@@ -14,7 +14,7 @@ from singleneuron.problem.state import State
 
 
 def compile_kernels() -> None:
-    """Compile every kernel that is not in the cache yet, on all cores.
+    """Compile all kernels that are not in the cache yet, on all cores.
 
     Run this before the tests. Otherwise every test process compiles the same kernels.
     """

@@ -10,7 +10,7 @@ then stays at w = 0, and the neuron is dead.
 The continuation is not unique if several rays lead away from w = 0. It is also not unique if one ray leads
 away although the hull contains 0, because w may then stay as well. In these cases, going straight across is a
 convention. Gradient descent overshoots, and usually agrees with this convention. With small steps, which hop
-back and forth across the slides of the flow, descent ended elsewhere than the flow for 1 of 5,100 starts
+back and forth across the slides of the flow, descent did not end where the flow ended for 1 of 5,100 starts
 (a > 0, d = 2, n = 10 to 50, noise 1), and for 7 of 5,683 starts in another draw.
 """
 

@@ -18,7 +18,7 @@ from singleneuron.kernels.vectors import add, dot, fill, put
 from singleneuron.problem.status import EQUAL, TINY_NORM
 
 FLAT = 1e-6
-"""If |w| <= FLAT beta_w, the metric D is beta_w times the identity, up to a few FLAT^2 in relative terms."""
+"""If |w| <= FLAT beta_w, D is beta_w times the identity up to a relative error of a few times FLAT^2."""
 
 
 @routine
