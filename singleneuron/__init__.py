@@ -1,6 +1,6 @@
 """The single hidden neuron: gradient flow, pruning, and where IMP, WR and LRR succeed.
 
-All public names can be imported from here; their modules are loaded on first use.
+Import all public names from here. The module that defines a name is loaded when the name is first used.
 """
 
 import importlib
@@ -119,7 +119,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load the module of a public name and return the object of that name."""
+    """Return the public object called `name`, after loading the module that defines it."""
     if name not in _MODULE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_MODULE[name]}"), name)

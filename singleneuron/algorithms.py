@@ -1,4 +1,4 @@
-"""IMP, WR and LRR: which weights a level starts from, and how many coordinates each level keeps."""
+"""IMP, WR and LRR: the weights from which a level starts, and the number of coordinates that it keeps."""
 
 from __future__ import annotations
 
@@ -13,31 +13,33 @@ Variant = Literal["keep", "rebalance"]
 ALGORITHMS: tuple[str, ...] = get_args(Name)
 IMP_VARIANTS: tuple[str, ...] = get_args(Variant)
 MOST_LEVELS = 10_000
-"""Largest number of pruning steps in a run; after each step, every start is trained again."""
+"""The largest number of pruning steps in a run. After each step, every start is trained again."""
 STEPS_MISS = 0.05
-"""Largest relative error allowed when gradient descent rounds a time to whole steps."""
+"""The largest relative error allowed when a time is rounded to whole steps of gradient descent."""
 
 Weights = TypeVar("Weights")
 
 
 @dataclass(frozen=True)
 class Algorithm:
-    """The rule that sets a and w at the start of each level after the first; w is then masked.
+    """The rule that chooses the weights `a` and w from which each level after the first starts.
+
+    After this choice, w is masked.
 
     Attributes
     ----------
     name : {'imp', 'wr', 'lrr'}
-        IMP takes a and w from the start of training, WR from the dense level at `rewind_time`, and LRR from
-        the end of the previous level.
+        IMP takes the weights from the start of training, WR from the dense level at `rewind_time`, and LRR
+        from the end of the previous level.
     rewind_time : float or None
-        The time, >= 0, to which WR rewinds; with 0, WR is the same as IMP. None for the other algorithms.
+        The time >= 0 to which WR rewinds. If it is 0, WR is the same as IMP. None for the other algorithms.
     imp : {'keep', 'rebalance'}
-        What IMP and WR do with a after pruning: keep it, or set it to sign(a) |mask * w|.
+        What IMP and WR do with the weight `a` after pruning: keep it, or set it to sign(a) |mask * w|.
 
     Raises
     ------
     ValueError
-        If the name is unknown, or if an option does not fit the algorithm; the message is one line.
+        If the name is unknown, or if an option does not apply to the algorithm. The message is one line.
 
     References
     ----------
@@ -58,7 +60,7 @@ class Algorithm:
     imp: str = "keep"
 
     def __post_init__(self) -> None:
-        """Check the name, and that the options fit it."""
+        """Check that the name is known and that the options apply to the algorithm."""
         if self.name not in ALGORITHMS:
             raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}, but is {self.name!r}")
         if self.imp not in IMP_VARIANTS:
@@ -78,31 +80,38 @@ class Algorithm:
 
     @classmethod
     def fitting(cls, name: str, *, imp: str = "keep", rewind_time: float | None = None) -> Algorithm:
-        """Return the algorithm with the options that apply to it; ignore the others."""
+        """Return the algorithm `name` with the options that apply to it, and ignore the other options."""
         if name == "lrr" and imp in IMP_VARIANTS:
             imp = "keep"
         return cls(name, rewind_time if name == "wr" else None, imp)
 
     @property
     def rewinds_to(self) -> float | None:
-        """The time in the dense level to which a and w are reset; None for LRR, which resets nothing."""
+        """The time in the dense level to which `a` and w are reset, or None for LRR, which resets nothing."""
         return {"imp": 0.0, "wr": self.rewind_time, "lrr": None}[self.name]
 
     @property
     def rebalances(self) -> bool:
-        """Whether a becomes sign(a) |mask * w| after pruning."""
+        """Whether the weight `a` is set to sign(a) |mask * w| after pruning."""
         return self.imp == "rebalance"
 
     def source(self, rewound: Weights, trained: Weights) -> Weights:
-        """Return the start of a level: the state at `rewinds_to`, or the end of the previous level."""
+        """Return the weights from which a level starts: `trained` for LRR, `rewound` for IMP and WR.
+
+        `rewound` is the state at the time `rewinds_to`, and `trained` is the end of the previous level.
+        """
         return trained if self.rewinds_to is None else rewound
 
     def check_times(self, level_time: float, learning_rate: float | None = None) -> None:
-        """Raise ValueError if `rewind_time` > `level_time` or a time is not near a whole number of steps."""
+        """Raise ValueError if `rewind_time` or `level_time` cannot be used.
+
+        `rewind_time` must be at most `level_time`. With a learning rate, both must be close to a whole number
+        of steps.
+        """
         if self.rewind_time is not None:
             if self.rewind_time > level_time:
                 raise ValueError(
-                    f"rewind_time must be <= level_time = {level_time:g}, a time within level 0, "
+                    f"rewind_time must be <= level_time = {level_time:g}, the end of level 0, "
                     f"but is {self.rewind_time:g}"
                 )
             _check_steps("rewind_time", self.rewind_time, learning_rate)
@@ -110,38 +119,39 @@ class Algorithm:
 
 
 def _check_steps(name: str, time: float, learning_rate: float | None) -> None:
-    """Raise ValueError if a time is not close to a whole number of descent steps."""
+    """Raise ValueError if `time` is not close to a whole number of steps of gradient descent."""
     if learning_rate is None or not math.isfinite(time):
         return
     reached = learning_rate * round(time / learning_rate)
     if abs(reached - time) > STEPS_MISS * time:
         raise ValueError(
-            f"{name} must be near a multiple of the learning rate {learning_rate:g}, but {time:g} is not: "
-            f"{reached:g} is the nearest"
+            f"{name} must be near a multiple of the learning rate {learning_rate:g}, but is {time:g}; "
+            f"{reached:g} is the nearest multiple"
         )
 
 
 def level_counts(d: int, targets: int, levels: int) -> tuple[int, ...]:
-    """Return how many coordinates each level keeps: a geometric sequence from d down to `targets`.
+    """Return the numbers of coordinates that the levels keep, a geometric sequence from `d` to `targets`.
 
     Parameters
     ----------
     d : int
         Number of input coordinates.
     targets : int
-        Number of coordinates of the target.
+        Number of coordinates on which the target depends.
     levels : int
-        Number of pruning steps. Each removes at least one coordinate, so at most d - targets are possible.
+        Number of pruning steps, at most d - targets, because each step removes at least one coordinate.
 
     Returns
     -------
     tuple of int
-        The `levels` + 1 counts, from d to `targets`; if d = targets, nothing is pruned and this is (d,).
+        The `levels` + 1 counts, from d to `targets`. If d = targets, nothing is pruned, and the only count
+        is d.
 
     Raises
     ------
     ValueError
-        If `levels` is < 1 or > d - targets.
+        If d > `targets`, and `levels` is below 1, above d - targets or above `MOST_LEVELS`.
     """
     if d == targets:
         return (d,)
@@ -150,8 +160,8 @@ def level_counts(d: int, targets: int, levels: int) -> tuple[int, ...]:
         raise ValueError(f"levels must be <= {MOST_LEVELS:,}, got {levels}")
     if levels > d - targets:
         raise ValueError(
-            f"levels must be <= d - targets = {d - targets}, got {levels}; each level prunes at least one "
-            "coordinate"
+            f"levels must be <= d - targets = {d - targets}, but is {levels}; each pruning step removes at "
+            "least one coordinate"
         )
     counts = [d]
     for level in range(1, levels + 1):

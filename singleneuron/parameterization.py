@@ -1,4 +1,4 @@
-"""How weights are parameterized, plainly or as the products of Sign-In, and what their flow conserves."""
+"""The parameterization of the weights, plain or as products (Sign-In), and what its flow conserves."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -11,32 +11,34 @@ from singleneuron.problem.state import Reduced, Starts, start_balance
 Name = Literal["plain", "sign-in"]
 PARAMETERIZATIONS: tuple[str, ...] = get_args(Name)
 LEAST_BETA, MOST_BETA = 1e-9, 1e9
-"""The range of the betas. Beyond it, their squares and ratios leave the range or the precision of floats."""
+"""The smallest and the largest beta. Beyond them, squares and ratios of betas may lose all precision."""
 
 
 @dataclass(frozen=True)
 class Parameterization:
-    """How each weight theta of the neuron is parameterized: by itself, or by a product m u (Sign-In).
+    """The parameterization of each weight theta of the neuron: by itself, or by a product m u (Sign-In).
 
-    The gradient flow in (m, u) conserves beta = m^2 - u^2. Under this flow,
-    theta' = -sqrt(beta^2 + 4 theta^2) dL/dtheta: theta follows the gradient flow of the loss in a metric that
-    depends on theta.
+    The gradient flow of the loss L in (m, u) conserves beta = m^2 - u^2. Under this flow, theta obeys
+    theta' = -sqrt(beta^2 + 4 theta^2) dL/dtheta. This is the gradient flow of L in a metric that depends on
+    theta.
 
     Attributes
     ----------
     name : {'plain', 'sign-in'}
-        The parameterization.
+        'plain' for weights that are their own parameters, 'sign-in' for products m u.
     beta_a, beta_w : float
-        m^2 - u^2 of `a`, and of every coordinate of w; both > 0. Plain weights have none: leave both at 1.
+        The values of m^2 - u^2 for `a` and for every coordinate of w, both > 0. Leave both at 1 for plain
+        weights, which have no betas.
     reset_every : int, optional
-        Gradient descent on (m, u) does not conserve beta. After every `reset_every` steps, m and u are
-        reset: they get the given betas again, and theta does not change. None: only at the start of a level.
+        Gradient descent on (m, u) does not conserve beta. Every `reset_every` steps, m and u are therefore
+        reset: they get the given betas again, and theta does not change. If None, m and u are set only at
+        the start of a level.
 
     Raises
     ------
     ValueError
-        If the name is unknown, if a beta is not positive and finite, or if an option is given for plain
-        weights; the message is one line.
+        If the name is unknown, if a beta is outside [`LEAST_BETA`, `MOST_BETA`], if `reset_every` is not a
+        positive integer, or if an option is given for plain weights. The message is one line.
 
     References
     ----------
@@ -55,7 +57,7 @@ class Parameterization:
     reset_every: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the name, and that the options fit it."""
+        """Check that the name is known and that the options are valid for it."""
         if self.name not in PARAMETERIZATIONS:
             raise ValueError(
                 f"parameterization must be one of {', '.join(PARAMETERIZATIONS)}, but is {self.name!r}"
@@ -66,20 +68,20 @@ class Parameterization:
             integer_in_range("reset_every", self.reset_every, 1)
         if self.plain and (self.beta_a, self.beta_w, self.reset_every) != (1.0, 1.0, None):
             raise ValueError(
-                "beta_a, beta_w and reset_every only apply to the parameterization 'sign-in', but it is "
+                "beta_a, beta_w and reset_every only apply to the parameterization 'sign-in', not to "
                 "'plain'; leave them out"
             )
 
     @classmethod
     def of(cls, given: "str | Parameterization") -> "Parameterization":
-        """Return a parameterization that is given as it is, or by its name, with betas of 1."""
+        """Return `given` if it is a Parameterization, else the parameterization that it names."""
         return given if isinstance(given, cls) else cls(given)  # type: ignore[arg-type]
 
     @classmethod
     def fitting(
         cls, name: str, *, beta_a: float = 1.0, beta_w: float = 1.0, reset_every: int | None = None
     ) -> "Parameterization":
-        """Return the parameterization with the options that apply to it; plain weights ignore them all."""
+        """Return the parameterization `name` with the given options, all of which 'plain' ignores."""
         return cls(name) if name == "plain" else cls(name, beta_a, beta_w, reset_every)
 
     @property
@@ -88,49 +90,50 @@ class Parameterization:
         return self.name == "plain"
 
     def check_method(self, method: str, learning_rate: float | None) -> None:
-        """Raise ValueError if Sign-In lacks the method, or if resets are requested without descent."""
+        """Raise ValueError if Sign-In lacks `method`, or if `reset_every` is set without a learning rate."""
         if not self.plain and method == "exact":
             raise ValueError("Sign-In has no closed form, but method is 'exact'; use 'ode'")
         if self.reset_every is not None and learning_rate is None:
             raise ValueError("reset_every counts steps of gradient descent; give a learning_rate too")
 
     def balance(self, starts: Starts) -> Array:
-        """Return what the flow conserves: how much farther `a` is from 0 than w is.
+        """Return the balance c, which the flow conserves: how much farther `a` is from 0 than w is.
 
-        In d > 1, the flow from a start that is not antiparallel to the target succeeds iff a >= 0 (for plain
-        weights, a > 0) or this balance is < 0.
+        On the population in d > 1, the flow from a start whose w is neither 0 nor antiparallel to the target
+        succeeds iff a > 0 or c < 0.
 
         Parameters
         ----------
         starts : State or Reduced
-            States (B,), or paths (T, B). Sign-In needs a `State`, because its metric is not the same in all
-            directions.
+            States (B,), or paths (T, B). Sign-In needs a `State`, because its metric is not invariant under
+            rotations.
 
         Returns
         -------
         ndarray, shape (B,)
-            For plain weights, a^2 - |w|^2, or the c of the starts if it is known by construction; for
-            Sign-In, distance(a, beta_a) - sum_i distance(w_i, beta_w).
+            For plain weights, a^2 - |w|^2, or the c of `starts` if it is given. For Sign-In,
+            distance(a, beta_a) - sum_i distance(w_i, beta_w).
 
         Raises
         ------
         ValueError
-            For Sign-In, if the states are reduced.
+            If the parameterization is Sign-In and `starts` is a `Reduced`.
         """
         if self.plain:
             return start_balance(starts)
         if isinstance(starts, Reduced):
             raise ValueError(
-                "the parameterization 'sign-in' needs full states with w (B, d), but got reduced ones "
+                "the parameterization 'sign-in' needs full states with w (B, d), but got reduced states "
                 "(a, p, q); use State"
             )
-        # Subtract the largest first: if it cancels, the others keep their digits, and c keeps its sign.
+        # Subtract the largest distance first. If it cancels against the distance of `a`, the other
+        # distances keep their digits, and c keeps its sign.
         inner = np.sort(distance(starts.w, self.beta_w), axis=-1)
         return distance(starts.a, self.beta_a) - inner[..., -1] - inner[..., :-1].sum(axis=-1)
 
 
 def _checked(name: str, beta: float) -> float:
-    """Return a beta as a float; raise ValueError unless it is positive and within range."""
+    """Return `beta` as a float, or raise ValueError if it is outside [LEAST_BETA, MOST_BETA]."""
     if not LEAST_BETA <= number(name, beta, least=0.0, open_end=True) <= MOST_BETA:
         raise ValueError(f"{name} must be from {LEAST_BETA:g} to {MOST_BETA:g}, but is {beta:g}")
     return float(beta)
@@ -144,12 +147,12 @@ def metric(theta: Any, beta: float) -> Array:
     theta : array_like
         Weights, of any shape.
     beta : float
-        m^2 - u^2 of these weights, > 0.
+        The value of m^2 - u^2 for these weights, > 0.
 
     Returns
     -------
     ndarray
-        S = m^2 + u^2, of the same shape.
+        S = m^2 + u^2, with the shape of `theta`.
     """
     return np.hypot(beta, 2 * np.asarray(theta, dtype=float))
 
@@ -162,12 +165,12 @@ def distance(theta: Any, beta: float) -> Array:
     theta : array_like
         Weights, of any shape.
     beta : float
-        m^2 - u^2 of these weights, > 0.
+        The value of m^2 - u^2 for these weights, > 0.
 
     Returns
     -------
     ndarray
-        g >= 0, of the same shape, computed without the cancellation in the difference.
+        g >= 0, with the shape of `theta`. It is computed without cancellation.
     """
     theta = np.asarray(theta, dtype=float)
     return 2 * np.abs(theta) * (2 * np.abs(theta) / (metric(theta, beta) + beta))

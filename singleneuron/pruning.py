@@ -1,4 +1,4 @@
-"""Pruning in levels: train, prune the smallest |w_i|, and continue with IMP, WR or LRR (Theorem 2.3)."""
+"""Pruning by IMP, WR or LRR: train, prune the smallest |w_i|, and train again (Theorem 2.3)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,34 +20,34 @@ from singleneuron.problem.status import Status
 from singleneuron.problem.status import success as success_of
 
 NO_OUTCOME = (Status.UNDECIDED, Status.FAILED, Status.AMBIGUOUS)
-"""A run has no outcome if one of its levels is infinitely long and ends with one of these statuses."""
+"""With `level_time` = inf, a run has no outcome if one of its levels ends with one of these statuses."""
 
 
 @dataclass(frozen=True)
 class PruneResult:
-    """Outcome of B runs with L pruning steps, hence L + 1 levels.
+    """The outcome of B runs, each with L pruning steps and L + 1 levels.
 
     Attributes
     ----------
     success : ndarray, shape (B,)
-        1 where the run succeeded, 0 where it did not, NaN where it has no outcome: a level failed, is
-        ambiguous or, if `level_time` was inf, is undecided.
+        1 if the run succeeded, 0 if it did not, and NaN if it has no outcome. A run has no outcome if a level
+        failed or is ambiguous, or if `level_time` is inf and a level is undecided.
     status : ndarray of int8, shape (B,)
         `Status` code of each run.
     levels : ndarray of int8, shape (B, L + 1)
         `Status` code at the end of each level.
     mask : ndarray of bool, shape (B, d), or None
-        The coordinates that survive; None for reduced starts.
+        True for the coordinates that survive. None for reduced starts.
     loss : ndarray, shape (B, L + 1)
         Loss at the end of each level.
     a : ndarray, shape (B, L + 1)
         Outer weight at the end of each level.
     w : ndarray, shape (B, L + 1, d)
-        Inner weights at the end of each level; for reduced starts, (p, q) with shape (B, L + 1, 2).
+        Inner weights at the end of each level. For reduced starts, (p, q) with shape (B, L + 1, 2).
     counts : tuple of int
         Number of coordinates kept at each level.
     imp : {'keep', 'rebalance'}
-        What IMP and WR did with a after pruning.
+        What IMP and WR did with the weight `a` after pruning.
 
     Examples
     --------
@@ -72,7 +72,7 @@ class PruneResult:
 
 
 def smallest_pruned(w: Array, mask: BoolArray, count: int) -> BoolArray:
-    """Return the mask (B, d) of each row's `count` largest |w_i| within `mask`; the lower index wins ties."""
+    """Prune each row of `mask` (B, d) to its `count` largest |w_i|; of equal |w_i|, keep the first."""
     magnitude = np.where(mask, np.abs(w), -1.0)
     order = np.argsort(-magnitude, axis=1, kind="stable")
     kept = np.zeros(mask.shape, dtype=bool)
@@ -81,7 +81,7 @@ def smallest_pruned(w: Array, mask: BoolArray, count: int) -> BoolArray:
 
 
 def rebalanced(starts: State, mask: BoolArray) -> State:
-    """Return balanced starts: mask * w in place of w, and sign(a) |mask * w| in place of a."""
+    """Return balanced starts, in which mask * w replaces w, and sign(a) |mask * w| replaces `a`."""
     w = np.where(mask, starts.w, 0.0)
     norm = np.abs(w).max(axis=1) if np.all(mask.sum(axis=1) == 1) else np.linalg.norm(w, axis=1)
     return State(np.sign(starts.a) * norm, w, np.zeros(starts.size))
@@ -101,40 +101,41 @@ def prune(
     progress: Progress | None = None,
     **training: Any,
 ) -> PruneResult:
-    """Prune with IMP, WR or LRR from d coordinates to as many as the target has, and train every level.
+    """Train and prune with IMP, WR or LRR until w has only as many coordinates as the target.
 
-    Levels are trained by any method that `integrate` offers. If `level_time` is finite, a run succeeds if its
-    last level ends within tolerance of the target; if it is inf, a run succeeds if its limit is the target.
+    `integrate` trains every level, by any of its methods. If `level_time` is finite, a run succeeds if its
+    last level ends within tolerance of the target. If it is inf, a run succeeds if its limit is the target.
 
     Parameters
     ----------
     problem : Population or Sample
-        The problem that every level is trained on.
+        The problem on which every level is trained.
     starts : State or Reduced
         B starts. Reduced starts work only for the population with one target coordinate, one pruning step and
-        infinite levels: in this case, the largest coordinate of a trained w is always the target's.
+        infinite levels. A run from a reduced start is undecided if it may prune the target coordinate.
     algorithm : {'imp', 'wr', 'lrr'} or Algorithm
-        Where each level after the first takes its weights, before w is masked: from the start ('imp'), from
-        the dense level at `rewind_time` ('wr'), or from the end of the previous level ('lrr'). If you pass an
+        Where each level after the first takes its weights from, before w is masked: the start ('imp'), the
+        dense level at `rewind_time` ('wr'), or the end of the previous level ('lrr'). If you pass an
         `Algorithm`, set `imp` and `rewind_time` there, not here.
     levels : int
-        Number of pruning steps; the numbers of coordinates kept form a geometric sequence. If d = targets,
+        Number of pruning steps. The numbers of coordinates kept form a geometric sequence. If d = targets,
         nothing is pruned.
     imp : {'keep', 'rebalance'}
-        What IMP and WR do with a after pruning: keep it, or set it to sign(a) |mask * w|.
+        What IMP and WR do with the weight `a` after pruning: keep it, or set it to sign(a) |mask * w|.
     rewind_time : float, optional
-        Time to which WR rewinds, at most `level_time`; required for WR, not allowed for other algorithms.
+        Time to which WR rewinds, at most `level_time`. It is required for WR, and not allowed otherwise.
     level_time : float
-        Length of every level; inf trains each to its limit. Gradient descent rounds this time and
-        `rewind_time` to whole steps, and rejects a time that rounding changes by more than 5 %.
+        Training time of every level, or inf to train each level to its limit. Gradient descent rounds this
+        time and `rewind_time` to whole steps, and rejects a time that rounding changes by more than 5 %.
     parameterization : str or Parameterization
         Plain weights, or the products of Sign-In. Under Sign-In, every level starts with the given betas.
     dense : FlowResult, optional
-        Result of the dense level, if you have it already: it is the same for every algorithm.
+        The result of the dense level, if you have it already. It does not depend on the algorithm.
     progress : callable, optional
-        Called as progress(done, total) with numbers of starts; each start counts once per level.
+        Called as progress(done, total) with numbers of starts. Every start counts once for each level, and
+        once more for the training up to `rewind_time`.
     **training
-        Passed to `integrate`: rtol, atol, method, learning_rate, label_noise, seed, tolerance.
+        Options passed to `integrate`: rtol, atol, method, learning_rate, label_noise, seed, tolerance.
 
     Returns
     -------
@@ -144,7 +145,7 @@ def prune(
     Raises
     ------
     ValueError
-        If an argument does not fit the others; the message is one line.
+        If an argument is invalid or contradicts another argument. The message is one line.
 
     References
     ----------
@@ -152,7 +153,7 @@ def prune(
 
     Examples
     --------
-    From w_1 < 0, LRR succeeds and IMP fails; from a < 0, both fail.
+    From the start with w_1 < 0, LRR succeeds and IMP fails. From the start with a < 0, both fail.
 
     >>> import singleneuron as sn
     >>> problem = sn.Population(d=2)
@@ -162,7 +163,7 @@ def prune(
     >>> sn.prune(problem, starts, algorithm="lrr").success.tolist()
     [1.0, 1.0, 0.0]
     """
-    # This function is long because half of it is its signature and two calls that pass on all arguments.
+    # This function is long because half of it is the signature and two calls that pass on all arguments.
     product = Parameterization.of(parameterization)
     level_time = number("level_time", level_time, least=0.0, finite=False, open_end=True)
     if not isinstance(algorithm, Algorithm):
@@ -222,12 +223,15 @@ def _result(
     imp: str,
     to_limit: bool,
 ) -> PruneResult:
-    """Determine the outcome of runs from their levels; `to_limit` says whether `level_time` was infinite."""
+    """Return the outcome of runs from the `history` of their levels.
+
+    `to_limit` says whether `level_time` was inf.
+    """
     levels = np.stack([trained.status for trained, _ in history], axis=1)
     status = levels[:, -1].copy()
     if to_limit:
-        # A run with a trapped level is at best trapped. If a level has no outcome, neither has the run, which
-        # gets the status of the first such level.
+        # A run with a trapped level is at best trapped. If a level has no outcome, the run has none either,
+        # and it gets the status of the first level without an outcome.
         trapped = np.any(levels == Status.TRAPPED, axis=1)
         status[trapped & (status == Status.CONVERGED)] = Status.TRAPPED
         for level in levels.T[::-1]:
@@ -260,7 +264,10 @@ def _prune_reduced(
     level_time: float,
     train: Callable[[Starts, float, BoolArray | None], FlowResult[Any]],
 ) -> PruneResult:
-    """Prune reduced starts once, to one coordinate: if |p| > q, the target's, whose |w_i| is largest."""
+    """Prune reduced starts to the target coordinate, or call them undecided if |p| <= q.
+
+    If |p| > q, no other |w_i| can be larger than |p|.
+    """
     if (
         not isinstance(problem, Population)
         or problem.targets > 1
@@ -268,8 +275,8 @@ def _prune_reduced(
         or np.isfinite(level_time)
     ):
         raise ValueError(
-            "reduced starts (a, p, q) need the population, one target, one pruning step and level_time inf; "
-            "pass full states w (B, d) for anything else"
+            "reduced starts (a, p, q) need the population, one target coordinate, one pruning step and "
+            "level_time inf; in all other cases, pass full states with w (B, d)"
         )
     history = [(dense, loss(problem, dense.state))]
     if len(counts) > 1:

@@ -1,6 +1,6 @@
-"""A one-minute tour: a start, its flow, its pruning levels, its place in the map, and noise that rescues it.
+"""A one-minute tour of a start: its flow, its levels, its place in the map, and the noise that rescues it.
 
-Each chapter is a function that calls the public functions and prints what it finds. Copy from them.
+Each chapter is a function to copy from. It calls the public functions and prints what it finds.
 """
 
 import sys
@@ -27,25 +27,25 @@ RESOLUTION = {"population": 64, "samples": 24}
 
 
 def one_start() -> sn.State:
-    """Draw 100 balanced starts; return the first with the right sign of a and a clearly wrong w_1."""
+    """Draw 100 balanced starts, and return the first with a > 0 and w_1 < -0.2."""
     starts = sn.balanced_starts(d=D, size=100, seed=SEED)
     start = starts[np.flatnonzero((starts.a > 0) & (starts.w[:, 0] < -0.2))[:1]]
     _say(
         "1. One start",
         f"""
-        The student a relu(w.x) has d = {D} inputs; the target relu(x_1) uses only the first. This is a random
-        balanced start, with a^2 = |w|^2:
+        The student a relu(w.x) has d = {D} inputs. The target relu(x_1) uses only the first input. This is a
+        random balanced start, with a^2 = |w|^2:
 
             a = {start.a[0]:.3f},  w_1 = {start.w[0, 0]:.3f},  |w_2, ..., w_{D}| = {_rest(start)[0]:.3f}
 
-        a(0) > 0, as learning requires (Lemma 2.2), but w_1(0) < 0: on its own, that coordinate could never
-        learn (Theorem 2.1).""",
+        a(0) > 0, as learning requires (Lemma 2.2), but w_1(0) < 0. On its own, the first coordinate could
+        never learn (Theorem 2.1).""",
     )
     return start
 
 
 def its_flow(start: sn.State) -> tuple[sn.FlowResult[sn.State], float]:
-    """Return the dense flow at 21 times, and the time at which w_1 changes its sign."""
+    """Return the dense flow at 21 times, and the time at which w_1 changes sign."""
     problem, times = sn.Population(D), np.linspace(0, 20, 21)
     path = sn.integrate(problem, start, t_eval=times, method="ode")
     fine = np.linspace(0, 20, 20001)
@@ -65,15 +65,15 @@ def its_flow(start: sn.State) -> tuple[sn.FlowResult[sn.State], float]:
                t        a      w_1     |others|       loss
 {rows}
 
-        Status at the end: {sn.Status(path.status[0]).label}. w_1 passes 0 at t = {flip:.2f}, while the others
-        keep w away from 0; then they fade. a^2 - |w|^2 is conserved: it strays from 0 by at most
-        {drift:.0e}.""",
+        Status at the end: {sn.Status(path.status[0]).label}. w_1 passes 0 at t = {flip:.2f}, while the other
+        weights keep w away from 0. Later, these other weights fade. a^2 - |w|^2 is conserved: it strays from
+        0 by at most {drift:.0e}.""",
     )
     return path, flip
 
 
 def its_levels(start: sn.State, flip: float) -> dict[str, sn.PruneResult]:
-    """Prune three times, from all coordinates to one, with each algorithm; `loss` then has shape (1, 4)."""
+    """Prune to one coordinate in three steps, with IMP, LRR, and WR to two rewind times."""
     runs = {
         "IMP": sn.prune(sn.Population(D), start, algorithm="imp", levels=3, method="ode"),
         "LRR": sn.prune(sn.Population(D), start, algorithm="lrr", levels=3, method="ode"),
@@ -91,22 +91,23 @@ def its_levels(start: sn.State, flip: float) -> dict[str, sn.PruneResult]:
     _say(
         "3. Its pruning levels",
         f"""
-        Train, prune the smallest |w_i|, and train again. IMP restarts from the initial values, weight
-        rewinding (WR) from those at an early time, and learning-rate rewinding (LRR) from the trained ones.
-        The loss after each level:
+        Train, prune the smallest |w_i|, and train again. IMP restarts from the initial weights, weight
+        rewinding (WR) from the weights at an early time, and learning-rate rewinding (LRR) from the trained
+        weights. This is the loss after each level:
 
             {"kept":<15} {kept}
 {rows}
 
-        On its own, w_1 can no longer pass 0. LRR keeps the sign that w_1 learned while the others were
+        On its own, w_1 can no longer pass 0. LRR keeps the sign that w_1 learned while the other weights were
         present, and IMP restores the wrong sign of the start. WR succeeds only if it rewinds to a time after
-        the change at t = {flip:.2f}. For IMP and LRR this is Theorem 2.3; for WR it is beyond the paper.""",
+        the change at t = {flip:.2f}. The results for IMP and LRR are Theorem 2.3. The result for WR goes
+        beyond the paper.""",
     )
     return runs
 
 
 def its_place(start: sn.State) -> "xr.Dataset":
-    """Compute the success map of IMP and LRR, with the norm of w_2, ..., w_d as in `start`."""
+    """Compute the success maps of IMP and LRR, with the norm of (w_2, ..., w_d) as in `start`."""
     space = sn.success_map(
         d=D, algorithms=("imp", "lrr"), resolution=RESOLUTION["population"], w_perp=float(_rest(start)[0])
     )
@@ -117,12 +118,12 @@ def its_place(start: sn.State) -> "xr.Dataset":
     _say(
         "4. Its place in the map",
         f"""
-        Now do the same for {space.a0.size * space.w0.size} starts: a grid of (a(0), w_1(0)) in [-2, 2]^2,
-        balanced or not. IMP succeeds from {share["imp"]:.0%} of them, LRR from {share["lrr"]:.0%}. In the
-        cell of our start IMP {_verb(here, "imp")} and LRR {_verb(here, "lrr")}.
+        Now do the same for {space.a0.size * space.w0.size} starts on a grid of (a(0), w_1(0)) in [-2, 2]^2,
+        whether they are balanced or not. IMP succeeds from {share["imp"]:.0%} of them, LRR from
+        {share["lrr"]:.0%}. In the cell of our start, IMP {_verb(here, "imp")} and LRR {_verb(here, "lrr")}.
 
-        Theory predicts a(0) > -w_1(0) and w_1(0) > 0 for IMP, a(0) > -|w(0)| for LRR.
-        {wrong} of {int(decided.sum())} simulated outcomes differ from this.""",
+        Theory predicts that IMP succeeds iff a(0) > -w_1(0) and w_1(0) > 0, and LRR iff a(0) > -|w(0)|.
+        {wrong} of {int(decided.sum())} simulated outcomes differ from this prediction.""",
     )
     return space
 
@@ -142,9 +143,9 @@ def noisy_data(
     Returns
     -------
     noisy : Dataset
-        The map of that data set.
+        The map on the first data set that rescues IMP.
     outcomes : dict of int to tuple
-        For each seed: s_neg, the success of IMP, and the time of the rescue.
+        For the data of each seed: s_neg, the success of IMP, and the time at which w_1 passes 0.
     """
     outcomes = {}
     for seed in DATA_SEEDS:
@@ -170,17 +171,17 @@ def noisy_data(
         "5. Noise to the rescue",
         f"""
         Now draw {N} samples, with label noise of standard deviation {NOISE}. s_neg is the least-squares slope
-        of the samples with x_1 < 0, where the target is 0: it is pure noise with a random sign.
+        of the samples with x_1 < 0. The target is 0 there, so s_neg is pure noise, and its sign is random.
 
             seed     s_neg   IMP        w_1 = 0 at t =
 {rows}
 
-        If s_neg > 0, it pulls a lone w_1 < 0 up to 0 and across: once the others are pruned,
-        a^2 > w_1^2, so a is still positive when w_1 reaches 0. By the closed form, the time this takes grows
+        If s_neg > 0, it pulls a lone w_1 < 0 up to 0 and across. Once the other weights are pruned,
+        a^2 > w_1^2, so a is still positive when w_1 reaches 0. By the closed form, the time until then grows
         only like the logarithm of 1/s_neg.
 
-        On the data of seed {rescued} IMP succeeds from {within:.0%} of the wedge w_1(0) < 0,
-        a(0) > -w_1(0); without noise, in chapter 4, from {without:.0%}.""",
+        On the data of seed {rescued}, IMP succeeds from {within:.0%} of the starts with w_1(0) < 0 and
+        a(0) > -w_1(0). Without noise (chapter 4), it succeeds from {without:.0%} of these starts.""",
     )
     return noisy, outcomes
 
@@ -198,7 +199,7 @@ class Tour(NamedTuple):
 
 
 def tour(out: Path, overwrite: bool = False) -> Tour:
-    """Run all chapters, and write the result files of the last one to the folder `out`."""
+    """Run all chapters, and write the result files of the maps to the folder `out`."""
     for name in MAPS:
         claim(out / f"{name}.nc", config={"tutorial": name}, overwrite=overwrite)
     start = one_start()
@@ -221,7 +222,7 @@ def tour(out: Path, overwrite: bool = False) -> Tour:
     _say(
         "6. See it",
         f"""
-        {", ".join(f"{name}.nc" for name in MAPS)} are in {out}: the maps of chapter 4, with the flow of
+        {", ".join(f"{name}.nc" for name in MAPS)} in {out} contain the maps of chapter 4, with the flow of
         our start, and the map of chapter 5. To draw them, run:
 
             figures draw {" ".join(MAPS)} --results {out} --out {out}""",
@@ -230,11 +231,11 @@ def tour(out: Path, overwrite: bool = False) -> Tour:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run `python -m singleneuron.tutorial`; return 0 when done, 2 if its results cannot be written."""
+    """Run `python -m singleneuron.tutorial`; return 0 if it succeeds, 2 if it cannot write its results."""
     parser = command_line.Parser(prog="python -m singleneuron.tutorial", description=__doc__)
     add = parser.add_argument
-    add("--out", type=command_line.path, default=OUT, metavar="DIR", help="folder of results (%(default)s)")
-    add("--overwrite", action="store_true", help="replace other results of the same name")
+    add("--out", type=command_line.path, default=OUT, metavar="DIR", help="folder for results (%(default)s)")
+    add("--overwrite", action="store_true", help="replace existing results of the same name")
     options = parser.parse_args(arguments)
 
     def run() -> None:
@@ -245,7 +246,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _say(title: str, text: str) -> None:
-    """Print a chapter: paragraphs are wrapped, and indented blocks stay as they are."""
+    """Print a chapter, with its paragraphs wrapped and its indented blocks as they are."""
     waiting.heard()
     print(f"{title}\n{'-' * len(title)}")
     for block in textwrap.dedent(text).strip("\n").split("\n\n"):

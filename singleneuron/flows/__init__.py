@@ -1,1 +1,1 @@
-"""Training by gradient flow or gradient descent: one file per problem or method; `integrate` calls them."""
+"""Training by gradient flow or gradient descent: `integrate` calls one module for each problem and method."""

@@ -1,4 +1,4 @@
-"""Compile every kernel: `python -m singleneuron.flows`."""
+"""The command `python -m singleneuron.flows`, which compiles every kernel."""
 
 import functools
 from typing import Any
@@ -14,15 +14,15 @@ from singleneuron.problem.state import State
 
 
 def compile_kernels() -> None:
-    """Compile, on all cores, every kernel that is not in the cache yet.
+    """Compile all kernels that are not in the cache yet, on all cores.
 
-    Run this before the tests, so that their processes do not each compile the same kernels.
+    Run this before the tests. Otherwise every test process compiles the same kernels.
     """
     start, sample = State(a=np.ones(1), w=np.full((1, 2), 0.5)), Sample.draw(d=2, n=8, noise=0.1)
     short = functools.partial(integrate, t_end=0.1, method="ode")
     small_steps = functools.partial(integrate, t_end=0.1, learning_rate=0.05)
     product = {"parameterization": Parameterization("sign-in")}
-    plain: list[tuple[Any, Problem, State]] = [  # longest compilation first, so that no core idles at the end
+    plain: list[tuple[Any, Problem, State]] = [  # the longest compilation comes first, so that no core idles
         (short, Population(2), start),
         (short, sample, start),
         (short, Population(1), State(start.a, start.w[:, :1])),

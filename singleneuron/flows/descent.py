@@ -1,6 +1,7 @@
-"""Full-batch gradient descent with a fixed learning rate and phi'(0) = 0.
+"""Full-batch gradient descent with a fixed learning rate and the convention phi'(0) = 0.
 
-The state is (a, p, q) on the population, and (a, w) on samples, whose labels may get new noise at every step.
+The state is (a, p, q) on the population, and (a, w) on samples. The labels of samples may get new noise at
+every step.
 """
 
 import math
@@ -17,16 +18,19 @@ from singleneuron.problem.arguments import Array
 from singleneuron.problem.status import DEAD_RATIO, TINY_NORM
 
 BLOCKS = 64
-"""Largest number of parts into which a batch is split, to share it among threads."""
+"""The largest number of blocks into which a batch is split for the threads."""
 HUGE = 1e30
-"""A state larger than this has diverged. Losses and squared gradients of smaller states do not overflow."""
+"""A state beyond this size has diverged. Losses and squared gradients of smaller states do not overflow."""
 SETTLED = 1e-3
-"""With `limit`, descent on samples stops once |grad L| has fallen to this multiple of the tolerance."""
+"""With `limit`, descent on samples stops once |grad L| is at most SETTLED times the tolerance."""
 
 
 @kernel(parallel=True)
 def _descend_population(start, nu, steps_at, rate, limit, tolerance, path, end, reason, step):
-    """Descend from every start (a, p, q); `since` is the step since which it is within tolerance, or -1."""
+    """Descend from every start (a, p, q).
+
+    `since` is the step since which the state has been within tolerance, or -1 if it is not.
+    """
     blocks = min(start.shape[0], BLOCKS)
     for block in prange(blocks):
         for b in range(block, start.shape[0], blocks):
@@ -48,7 +52,7 @@ def _descend_population(start, nu, steps_at, rate, limit, tolerance, path, end, 
                 if why != END or filled == steps_at.size:
                     break
                 a1, p1, q1 = a - rate * da, p - rate * dp, q - rate * dq
-                # `not ... <= HUGE` instead of `> HUGE`, so that NaN counts as diverged.
+                # `not ... <= HUGE` rather than `> HUGE`, so that NaN counts as diverged.
                 if not abs(a1) + abs(p1) + abs(q1) <= HUGE:
                     why = FAILED
                     break
@@ -68,8 +72,8 @@ def _descend_population(start, nu, steps_at, rate, limit, tolerance, path, end, 
 def _descend_sample(
     x, xt, y, start, steps_at, rate, label_noise, seed, trajectory, limit, tolerance, path, end, reason, step
 ):
-    # This function is long: routines for the parts of a step would all need the block's scratch arrays as
-    # arguments.
+    # This function is long because routines for the parts of a step would all need the scratch arrays of the
+    # block as arguments.
     n, d = x.shape
     blocks = min(start.shape[0], BLOCKS)
     for block in prange(blocks):
@@ -120,12 +124,12 @@ def _descend_sample(
 
 
 def make_outputs(size: int, steps_at: NDArray[np.int64], width: int) -> tuple[NDArray[np.int64], tuple]:
-    """Check the step counts, and allocate what a descent returns.
+    """Check the step counts, and allocate the arrays that a descent returns.
 
     Parameters
     ----------
     size, width : int
-        The number B of trajectories, and the number D of weights in each.
+        `size` is the number B of trajectories, and `width` is the number D of weights in a state.
     steps_at : NDArray[np.int64]
         (T,) step counts at which to record the state.
 
@@ -134,12 +138,13 @@ def make_outputs(size: int, steps_at: NDArray[np.int64], width: int) -> tuple[ND
     steps_at : NDArray[np.int64]
         A copy of the step counts.
     outputs : tuple
-        Uninitialised arrays: path (B, T, D), end states (B, D), reasons (B,) and steps (B,).
+        Uninitialised arrays for the path (B, T, D), the end states (B, D), the reasons (B,) and the steps
+        (B,).
 
     Raises
     ------
     ValueError
-        If there are no step counts, or if they are negative or decrease.
+        If `steps_at` is empty, decreases or has a negative entry.
     """
     steps_at = np.array(steps_at, dtype=np.int64)
     if steps_at.ndim != 1 or steps_at.size == 0 or steps_at[0] < 0 or np.any(np.diff(steps_at) < 0):
@@ -161,13 +166,13 @@ def descend_population(
 ) -> tuple[Array, Array, NDArray[np.int64], NDArray[np.int64]]:
     """Run gradient descent on the population loss from reduced starts.
 
-    A trajectory that would grow beyond HUGE ends as FAILED, in its last state below HUGE. Internally q is
-    signed, since a long step may carry w across the line along v; |q| is returned.
+    A trajectory that would grow beyond HUGE ends as FAILED, in its last state below HUGE. Internally, q has a
+    sign, because a long step may carry w across the line along v. The outputs contain |q|.
 
     Parameters
     ----------
     a, p, q : Array
-        (B,) starts; p is the component of w along mask * v, q the norm of the rest.
+        (B,) starts. p is the component of w along mask * v, and q is the norm of the rest of w.
     nu : Array
         (B,) |mask * v|, so that cos(theta) = nu p/rho.
     steps_at : NDArray[np.int64]
@@ -175,7 +180,7 @@ def descend_population(
     learning_rate : float
         Step size.
     tolerance : float
-        A state with max(|a rho - 1|, theta) up to this counts as having reached the target.
+        Largest |a rho - 1| and theta with which a state counts as having reached the target.
     limit : bool
         End a trajectory as soon as it is within tolerance (CONVERGED), is dead (EVENT), or no longer moves
         (CERTAIN).
@@ -183,10 +188,10 @@ def descend_population(
     Returns
     -------
     path, end : Array
-        States (a, p, q): (B, T, 3) at the steps to record, and (B, 3) at the end.
+        `path` (B, T, 3) holds the states (a, p, q) at `steps_at`, and `end` (B, 3) holds the last states.
     reason, step : NDArray[np.int64]
-        (B,) each: why each trajectory ended, and the step since which it was within tolerance, or its last
-        step if it was not.
+        `reason` (B,) says why each trajectory ended, as a code of `kernels.dop853`. `step` (B,) is the step
+        since which the trajectory was within tolerance, or its last step if it did not end within tolerance.
     """
     start = np.stack(np.broadcast_arrays(a, p, q), axis=-1).astype(np.float64)
     steps_at, outputs = make_outputs(len(start), steps_at, 3)
@@ -212,29 +217,29 @@ def descend_sample(
 ) -> tuple[Array, Array, NDArray[np.int64], NDArray[np.int64]]:
     """Run gradient descent on samples.
 
-    Without label noise, a state is within tolerance if |grad L| <= tolerance. If the minimum lies on a kink,
-    |grad L| never falls that far. A trajectory that would grow beyond HUGE ends as FAILED, in its last state
-    below HUGE.
+    Without label noise, a state is within tolerance if |grad L| <= tolerance. If the minimum lies on a kink
+    of L, |grad L| never becomes this small. A trajectory that would grow beyond HUGE ends as FAILED, in its
+    last state below HUGE.
 
     Parameters
     ----------
     x, y : Array
-        (n, d) inputs and (n,) labels.
+        Inputs (n, d) and labels (n,).
     a, w : Array
-        (B,) and (B, d) starts.
+        Outer weights (B,) and inner weights (B, d) of the starts.
     steps_at : NDArray[np.int64]
         (T,) step counts at which to record the state; they never decrease.
     learning_rate : float
         Step size.
     tolerance : float
-        A state with |grad L| up to this counts as within tolerance.
+        Largest |grad L| with which a state counts as within tolerance.
     label_noise : float
-        Standard deviation of the Gaussian noise drawn anew for every label at every step. The noise depends
-        only on (seed, trajectory, step, sample), not on chunks, threads or order.
+        Standard deviation of the Gaussian noise that is drawn anew for every label at every step. The noise
+        depends only on the seed, the trajectory, the step and the sample, not on chunks, threads or order.
     seed : int
         Seed of the label noise.
     trajectory : NDArray[np.int64] | None
-        (B,) indices of the trajectories, on which their noise depends; 0 to B - 1 by default.
+        (B,) indices of the trajectories, which determine their noise; 0 to B - 1 by default.
     limit : bool
         End a trajectory once |grad L| <= SETTLED * tolerance (CONVERGED), or once no further step can change
         it (CERTAIN).
@@ -242,7 +247,7 @@ def descend_sample(
     Returns
     -------
     path, end : Array
-        States (a, w): (B, T, 1 + d) at the steps to record, and (B, 1 + d) at the end.
+        `path` (B, T, 1 + d) holds the states (a, w) at `steps_at`, and `end` (B, 1 + d) the last states.
     reason, step : NDArray[np.int64]
         As in `descend_population`.
     """

@@ -1,6 +1,6 @@
 """The population flow in (a, log rho, x), integrated without using the conservation of c = a^2 - rho^2.
 
-`population` keeps c fixed. Here c is free to drift, and its drift measures the error of the integrator.
+The module `population` keeps c fixed. Here c may drift, and its drift measures the error of the integrator.
 Comparing the end states of the two modules tests the coordinates that `population` uses.
 """
 
@@ -28,11 +28,11 @@ def field(y: Any, p: Any, out: Any) -> None:
     y : Any
         (3,) state.
     p : Any
-        (1,) the overlap nu = |mask * v| of the mask with the target; see `population`.
+        (1,) the norm nu = |mask * v| of the part of the target that the mask keeps; see `population`.
     out : Any
         (3,) array for the derivative.
     """
-    # rho is kept at e^-690 or above, so that k/rho stays finite.
+    # rho is at least e^-690, so that k/rho stays finite.
     a, rho = y[0], math.exp(max(y[1], -690.0))
     k, delta = angles(y[2], p[0])
     out[0] = rho * (k - 0.5 * a * rho)
@@ -54,13 +54,13 @@ def _follow(start: Any, times: Any, rtol: Any, path: Any) -> None:
 
 
 def free_flow(starts: Reduced, times: Array, rtol: float) -> Reduced:
-    """Integrate the population flow without imposing c.
+    """Integrate the population flow without imposing the conservation of c.
 
     Parameters
     ----------
     starts : Reduced
-        States (B,) with q > 0. The coordinates cannot represent w = 0, or a w parallel or antiparallel
-        to the target.
+        States (B,) with q > 0. The coordinates cannot represent a w that is 0, or that is parallel or
+        antiparallel to the target.
     times : Array
         (T,) increasing times at which to report the states.
     rtol : float

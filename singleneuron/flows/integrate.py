@@ -1,4 +1,4 @@
-"""`integrate`: training by gradient flow or gradient descent, with a status for every trajectory."""
+"""Training by gradient flow or gradient descent: `integrate` follows each start and gives it a status."""
 
 from typing import cast
 
@@ -18,8 +18,8 @@ from singleneuron.problem.status import TOLERANCE
 BALANCE_ERROR, BALANCE_DRIFT = 1e-2, 1e-6
 """A given c is wrong if it differs from a^2 - |w|^2 by more than BALANCE_DRIFT + BALANCE_ERROR (a^2 + |w|^2).
 
-BALANCE_DRIFT allows for the drift of c in an integration at the default tolerance, since its end states may
-be used as starts.
+BALANCE_DRIFT allows for the drift of c during an integration at the default tolerance, because the end states
+of one integration may be the starts of another.
 """
 
 
@@ -45,54 +45,56 @@ def integrate(
     Parameters
     ----------
     problem : Problem
-        The population, or a sample.
+        The population, or samples.
     starts : S
-        B starts: a `State` with w (B, d) or, for the population, a `Reduced`, whose cost does not depend on
-        d. If the starts have a c, it must be a^2 - |w|^2.
+        B starts, as a `State` with w (B, d). For the population, they may also be a `Reduced`, which makes
+        the cost independent of d. If the starts have a c, it must be a^2 - |w|^2.
     t_end : float | None
         Final time, or inf for the limit. With inf, a trajectory ends when it has converged, died or got
-        stuck; from CERTAIN_TIME on, it also ends when its limit is certain. If it has not ended by
-        HORIZON (under Sign-In on the population, a later time), it is undecided. Gradient descent does not
-        conserve c, so no limit is certain in advance, and a trajectory that has not ended by CERTAIN_TIME is
+        stuck. From CERTAIN_TIME on, it also ends when its limit is certain. A trajectory that has not ended
+        by HORIZON is undecided (Sign-In on the population has a later horizon). Gradient descent does not
+        conserve c, so no limit is certain in advance: a trajectory that has not ended by CERTAIN_TIME is
         undecided.
     t_eval : ArrayLike | None
-        (T,) increasing times >= 0 at which to report states, instead of t_end; the state then has
-        shape (T, B, ...).
+        (T,) times at which to report states, instead of t_end. They must be >= 0 and never decrease. The
+        state then has shape (T, B, ...).
     rtol, atol : float or float | None
-        Tolerances of the integrator; atol defaults to rtol.
+        Tolerances of the integrator. By default, atol is rtol.
     method : str
-        'ode', 'exact' (closed forms, for one coordinate or for balanced population starts), or 'auto',
-        which is 'exact' if possible, else 'ode'.
+        'ode' integrates numerically. 'exact' uses closed forms, which exist for one coordinate and for
+        balanced starts on the population. 'auto' is 'exact' if possible, else 'ode'.
     mask : ArrayLike | None
-        (B, d) or (d,) bool, True for the coordinates to keep. Pruned weights start at 0 and stay there.
+        (B, d) or (d,) bool, True for the coordinates to keep. Pruned weights are set to 0 and stay 0.
     parameterization : str | Parameterization
-        Plain weights, or the products m u of Sign-In. Sign-In needs full states and has no closed forms; its
-        gradient descent updates m and u.
+        Plain weights, or the products m u of Sign-In. Sign-In needs full states and has no closed forms.
+        Gradient descent under Sign-In updates m and u.
     learning_rate : float | None
         Step size of gradient descent; None for the flow.
     label_noise : float
-        Standard deviation of the noise drawn anew for every label at every step of gradient descent
+        Standard deviation of the noise that is drawn anew for every label at every step of gradient descent
         on samples. The noise depends only on `seed`, the trajectory, the step and the sample.
     seed : int
         Seed of the label noise.
     tolerance : float
-        Bound within which a state counts as converged; see `problem.status.TOLERANCE`.
+        Largest deviation from the target with which a state counts as converged, as in
+        `problem.status.TOLERANCE`.
     progress : Progress | None
         Called as progress(done, total) as trajectories finish.
 
     Returns
     -------
     FlowResult
-        The states, and for each trajectory its status and the time since which that status has held.
+        The states, the status of each trajectory, and the time since which this status has held.
 
     Raises
     ------
     ValueError
-        If an argument is invalid or does not fit the others; the one-line message says what must hold.
+        If an argument is invalid or contradicts another argument. The message says in one line what must
+        hold.
 
     Examples
     --------
-    A start with a > 0 succeeds even from w_1 < 0: the other coordinate lets w turn.
+    A start with a > 0 succeeds even if w_1 < 0, because the other coordinate lets w turn.
 
     >>> import singleneuron as sn
     >>> starts = sn.State(a=[1.0, -1.0], w=[[-0.6, 0.8], [0.6, 0.8]], c=0.0)
@@ -126,14 +128,14 @@ def integrate(
 
 
 def _full(starts: Starts, who: str) -> State:
-    """Return the starts, which must be full states."""
+    """Return `starts` if they are full states; else raise ValueError, with `who` as the subject."""
     if not isinstance(starts, State):
-        raise ValueError(f"{who} full states with w (B, d), but got reduced ones (a, p, q); use State")
+        raise ValueError(f"{who} full states with w (B, d), but got reduced states (a, p, q); use State")
     return starts
 
 
 def _check_balance(starts: Starts) -> None:
-    """Raise ValueError if c differs from a^2 - |w|^2 by more than `BALANCE_ERROR` allows."""
+    """Raise ValueError if c differs from a^2 - |w|^2 by more than BALANCE_ERROR and BALANCE_DRIFT allow."""
     if starts.c is None:
         return
     found = balance(starts)
@@ -149,7 +151,7 @@ def _check_balance(starts: Starts) -> None:
 
 
 def _kept(problem: Problem, starts: Starts, mask: ArrayLike | None) -> BoolArray | None:
-    """Return the mask as a (B, d) array, or None if it keeps everything."""
+    """Return `mask` as an array (B, d), or None if it keeps everything."""
     if mask is None:
         return None
     if not isinstance(starts, State):

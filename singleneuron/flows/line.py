@@ -1,8 +1,8 @@
-"""The flow of one coordinate as an ODE, on the population or on samples.
+"""The flow in one coordinate, integrated as an ODE, on the population or on samples.
 
-On either side of w = 0, a' = C w (s - a w) and w' = C a (s - a w), with the C and s of that side. At w = 0
-the flow sticks or crosses (Theorem 2.1). The side is stored as a parameter and never inferred from the sign
-of w, so that rounding cannot carry a dead state across.
+On either side of w = 0, a' = C w (s - a w) and w' = C a (s - a w), where C and s are the statistics of that
+side (see `Line`). At w = 0, the flow sticks or crosses (Theorem 2.1). The side is stored as a parameter and
+never inferred from the sign of w, so that rounding cannot carry a dead state across.
 """
 
 import math
@@ -17,12 +17,13 @@ from singleneuron.kernels.dop853_step import workspace
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Line
 
-# Parameters of a side: C, s, the sign of w, whether the flow can reach w = 0, whether c < 0, tolerance.
+# Parameters of a side of w = 0. SLOPE, TARGET: the statistics C and s. SIDE: the sign of w.
+# LEAVES: whether the flow reaches w = 0 from this side. NEGATIVE: whether c < 0. TOL: the tolerance.
 SLOPE, TARGET, SIDE, LEAVES, NEGATIVE, TOL = range(6)
 ATOL_PER_SIZE = 100.0
-"""A start smaller than 1/ATOL_PER_SIZE gets an absolute tolerance reduced in proportion to its size."""
+"""For a start smaller than 1/ATOL_PER_SIZE, the absolute tolerance is reduced in proportion to its size."""
 LEAST_W = 1e-290
-"""On a side that the flow never leaves, a trajectory whose |w| falls below this ends as if w were 0."""
+"""On a side that the flow never leaves, a trajectory ends as if w were 0 once |w| falls below LEAST_W."""
 
 
 @routine
@@ -45,7 +46,7 @@ def field(y, p, out):
 
 @routine
 def measure(a, w, p, g):
-    """Measure a state on one side of w = 0 for the solver.
+    """Measure a state on one side of w = 0, and fill `g` for the solver.
 
     Parameters
     ----------
@@ -54,16 +55,17 @@ def measure(a, w, p, g):
     p
         (6,) parameters of the side, as in `field`.
     g
-        (3,) filled as `dop853.parts` says: the event w = 0, the target, and whether the limit is certain.
+        (3,) array, filled as `dop853.parts` describes. g[0] <= 0 at the event w = 0, g[1] <= 0 within
+        tolerance of the target, and g[2] > 0 if the limit is certain.
     """
     if p[LEAVES] > 0.0:
         g[0] = p[SIDE] * w
     elif p[SIDE] * w <= 0.0:
-        g[0] = math.nan  # the flow never leaves this side: reject a step that did
+        g[0] = math.nan  # the flow never leaves this side, so reject the step that did
     else:
         g[0] = p[SIDE] * w - LEAST_W
     towards = a * p[TARGET]
-    # At w = 0 the flow is only entering this side: do not count a target s below the tolerance as reached.
+    # At w = 0, the flow only enters this side. If |s| is below the tolerance, do not count it as reached.
     outside = p[SIDE] * w <= 0.0
     # If the flow will leave this side again, its limit is not on this side.
     settles = towards >= 0.0 if p[SIDE] > 0.0 else p[LEAVES] == 0.0
@@ -74,7 +76,7 @@ def measure(a, w, p, g):
 
 @routine
 def gauge(y, p, g):
-    """Measure the state y = (a, w)."""
+    """Fill `g` for the state y = (a, w), as `measure` does."""
     measure(y[0], y[1], p, g)
 
 
@@ -83,16 +85,16 @@ solve = build(field, gauge)
 
 @routine
 def push(statistics, side, a):
-    """Return side * w' at w = 0 by the formula of one side: > 0 if w moves into that side, < 0 if out of it.
+    """Return `side` * w' at w = 0, which is > 0 if w moves into this side and < 0 if it moves out of it.
 
     Parameters
     ----------
     statistics
-        (4,) C and s for w > 0, then for w < 0.
+        (4,) C and s for w > 0, followed by C and s for w < 0.
     side
         1 for w > 0, -1 for w < 0.
     a
-        Outer weight at w = 0; only the sign of the result matters, so its sign is enough.
+        Outer weight at w = 0, or any number with the same sign, since only the sign of the result matters.
 
     Returns
     -------
@@ -105,7 +107,7 @@ def push(statistics, side, a):
 
 @routine
 def enter_side(statistics, side, a, c, p):
-    """Set the parameters of a side.
+    """Set the parameters of one side of w = 0.
 
     Parameters
     ----------
@@ -114,7 +116,7 @@ def enter_side(statistics, side, a, c, p):
     c
         Balance of the start.
     p
-        (6,) parameters of the side; SLOPE, TARGET, SIDE and LEAVES are set.
+        (6,) parameters of the side, of which SLOPE, TARGET, SIDE and LEAVES are set.
     """
     column = 0 if side > 0 else 2
     p[SLOPE], p[TARGET], p[SIDE] = statistics[column], statistics[column + 1], side
@@ -123,7 +125,11 @@ def enter_side(statistics, side, a, c, p):
 
 @routine
 def follow(y, statistics, c, times, rtol, atol, limit, t_certain, tolerance, path, work):
-    """Follow one trajectory across w = 0; return (reason, time decided), and leave its end state in y."""
+    """Follow one trajectory from `y`, which becomes its end state; return (reason, time).
+
+    The trajectory may cross w = 0. `time` is the time since which it has been within tolerance of the target,
+    or the time at which it ended.
+    """
     p = np.empty(6)
     p[NEGATIVE] = 1.0 if c < 0.0 else 0.0
     p[TOL] = tolerance
@@ -152,7 +158,7 @@ def follow(y, statistics, c, times, rtol, atol, limit, t_certain, tolerance, pat
 
 @kernel(parallel=True)
 def _follow(start, statistics, c, times, rtol, atol, limit, t_certain, tolerance, path, end, reason, time):
-    """Follow each start separately, with one workspace per block of starts."""
+    """Follow the starts one by one, with one workspace per block of starts."""
     blocks = min(start.shape[0], 64)
     for block in prange(blocks):
         work = workspace(2)
@@ -164,19 +170,19 @@ def _follow(start, statistics, c, times, rtol, atol, limit, t_certain, tolerance
 
 
 def broadcast_line(line: Line, size: int) -> Array:
-    """Return the statistics of a batch as one array.
+    """Return the statistics of `line` as one array, with one row for each trajectory.
 
     Parameters
     ----------
     line : Line
         Statistics of the data; every field is a number or has shape (B,).
     size : int
-        Number of trajectories, B.
+        The number B of trajectories.
 
     Returns
     -------
     Array
-        (B, 4) C and s for w > 0, then for w < 0.
+        (B, 4) C and s for w > 0, followed by C and s for w < 0.
     """
     statistics = np.empty((size, 4))
     for column, value in enumerate(line):
@@ -197,7 +203,7 @@ def line_flow(
     t_certain: float,
     tolerance: float,
 ) -> tuple[Array, Array, NDArray[np.int64], Array]:
-    """Integrate the flow of one coordinate.
+    """Integrate the flow in one coordinate.
 
     Parameters
     ----------
@@ -206,7 +212,7 @@ def line_flow(
     c : Array
         (B,) balance a^2 - w^2 of the starts.
     line : Line
-        Statistics of the data: C and s on either side of w = 0.
+        Statistics C and s of the data on either side of w = 0.
     times : Array
         (T,) increasing times at which to report the state.
     rtol, atol : float
@@ -214,9 +220,9 @@ def line_flow(
     limit : bool
         End a trajectory as soon as it has converged or is stuck.
     t_certain : float
-        With `limit`, the time from which a trajectory also ends when its limit is certain.
+        With `limit`, a trajectory also ends once its limit is certain, but not before this time.
     tolerance : float
-        A state with |a w - s| up to this counts as converged.
+        Largest |a w - s| with which a state counts as converged.
 
     Returns
     -------
@@ -225,9 +231,9 @@ def line_flow(
     end : Array
         (B, 2) end states (a, w).
     reason : NDArray[np.int64]
-        (B,) why each trajectory ended.
+        (B,) why each trajectory ended, as a code of `kernels.dop853`.
     time : Array
-        (B,) the time since which the outcome was decided.
+        (B,) the time at which the outcome of each trajectory was decided.
     """
     size = a.size
     start = np.stack([a, w], axis=-1)

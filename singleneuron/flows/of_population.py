@@ -1,4 +1,4 @@
-"""Train a batch of states on the population, or in one coordinate, by the chosen method."""
+"""Train a batch of starts on the population, or with one coordinate, by the chosen method."""
 
 from dataclasses import replace
 from typing import Any
@@ -55,9 +55,9 @@ def train_population(
     method: str,
     progress: Progress | None,
 ) -> FlowResult[Any]:
-    """Train from the starts on the population; return their states at the times of the task."""
-    # This function is long: each group of starts writes into the arrays below, and a function for the loop
-    # would need all these arrays and the task as arguments.
+    """Train from `starts` on the population, and return the states at the times of the task."""
+    # This function is long because each group of starts writes into the arrays below, and a function for the
+    # loop would need all these arrays and the task as arguments.
     overlap = np.ones(starts.size)
     if isinstance(starts, State):
         starts = masked_start(starts, kept)
@@ -67,7 +67,7 @@ def train_population(
     else:
         reduced = starts
     c = start_balance(starts)
-    # If w is 0, is (anti)parallel to mask * v, or has one coordinate, it stays on a line: use `train_line`.
+    # If w is 0, has one coordinate, or is (anti)parallel to mask * v, it stays on a line: use `train_line`.
     single = (reduced.q == 0) & ((overlap > 0) | (reduced.p == 0))
     closed = bool(np.all(single | ((c == 0) & (overlap == 1) & (starts.c is not None))))
     method = choose_method(method, closed, task)
@@ -142,7 +142,7 @@ def _descend_population(starts: Reduced, overlap: Array, c: Array, task: Task) -
 def descent_status(
     end: Reduced, reason: NDArray[np.int64], overlap: Array, tolerance: float
 ) -> NDArray[np.int8]:
-    """Determine the status of states that gradient descent on the population ended in.
+    """Determine the status of the end states of gradient descent on the population.
 
     Descent does not conserve c, so neither death nor success is certain until it has happened.
 
@@ -151,11 +151,11 @@ def descent_status(
     end : Reduced
         End states (B,).
     reason : ndarray of int, shape (B,)
-        Why each trajectory ended, as in `dop853`.
+        Why each trajectory ended, as a code of `kernels.dop853`.
     overlap : ndarray, shape (B,)
         |mask * v|, below 1 where the mask lost a target coordinate.
     tolerance : float
-        Largest |a rho - 1| and theta that count as converged.
+        Largest |a rho - 1| and theta with which a state counts as converged.
 
     Returns
     -------

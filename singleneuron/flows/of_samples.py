@@ -1,4 +1,4 @@
-"""Train a batch of states on samples, in the coordinates that their masks keep, by the chosen method."""
+"""Train a batch of starts on samples, in the coordinates that their masks keep, by the chosen method."""
 
 from dataclasses import replace
 from typing import Any
@@ -34,7 +34,7 @@ from singleneuron.problem.status import Status, sample_status
 def train_samples(
     problem: Sample, starts: State, kept: BoolArray | None, task: Task, method: str, progress: Progress | None
 ) -> FlowResult[Any]:
-    """Train from the starts on samples; those that keep the same coordinates run together."""
+    """Train from `starts` on samples; starts whose masks keep the same coordinates run together."""
     c = start_balance(starts := masked_start(starts, kept))
     patterns, member = np.ones((1, starts.d), dtype=bool), np.zeros(starts.size, dtype=np.intp)
     if kept is not None:
@@ -110,7 +110,7 @@ def fated_status(
     settled: BoolArray | None,
     ratio: float = 1.0,
 ) -> NDArray[np.int8]:
-    """Determine the status of end states on samples, given why they ended and where they would go.
+    """Determine the status of end states on samples from why each trajectory ended and what comes next.
 
     Parameters
     ----------
@@ -119,13 +119,15 @@ def fated_status(
     end : ndarray, shape (B, 1 + d)
         End states (a, w).
     c : ndarray, shape (B,)
-        Balance of the starts; -inf if it is not conserved.
+        Balance of the starts, or -inf if it is not conserved.
     overlap : float
-        |mask * v|.
+        |mask * v|, below 1 if the mask lost a target coordinate.
     task : Task
-        The tolerance and the learning rate.
-    reason, fate : ndarray of int, shape (B,)
-        Why each trajectory ended, and its fate as in `samples.limits`.
+        The arguments of `integrate`, of which the tolerance and the learning rate are used.
+    reason : ndarray of int, shape (B,)
+        Why each trajectory ended, as a code of `kernels.dop853`.
+    fate : ndarray of int, shape (B,)
+        What each trajectory would do next, as a code of `samples.limits`.
     settled : ndarray of bool, shape (B,), optional
         True where the state is certainly a limit.
     ratio : float
@@ -138,7 +140,7 @@ def fated_status(
     """
     state = State(end[:, 0], end[:, 1:])
     found = sample_status(part, state, c, overlap, task.tolerance, settled, task.learning_rate or 0.0, ratio)
-    if overlap == 1:  # a slow state may look as if it were at rest; its fate decides
+    if overlap == 1:  # a slow state may look as if it were at rest, so its fate decides
         found[(found == Status.STUCK) & (fate == MOVING)] = Status.UNDECIDED
         found[fate == FADES] = Status.DEAD
     found[reason == FAILED] = Status.FAILED

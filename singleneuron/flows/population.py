@@ -1,8 +1,9 @@
-"""The population flow at any balance, in two coordinates: x = log tan(theta/2), and u, which depends on c.
+"""The population flow at any balance c, in the coordinates x = log tan(theta/2) and u, which depends on c.
 
-With theta as a coordinate, a solver would step over pi if a < 0 < c, and report a false success. x is
-unbounded, so there is nothing to step over, and x keeps the digits of delta = pi - theta as delta and rho
-decay together.
+Here theta is the angle between w and the target, rho = |w|, and k is the `angle_kernel`. With theta as a
+coordinate, a solver would step past pi if a < 0 < c, and report a false success. x has no bound that a step
+could pass. It also keeps the digits of delta = pi - theta while delta and rho decay together.
+
 Since c = a^2 - rho^2 is conserved, one more coordinate u suffices. Let pull = k(theta) - a rho/2, so that
 a' = rho pull and rho' = a pull. Then
 
@@ -12,11 +13,11 @@ a' = rho pull and rho' = a pull. Then
 
 If c < 0, max(1, sqrt(-c)) u is stored in place of u, so that the stored value has the scale of a.
 
-c is a parameter and cannot drift. Therefore, however small rho becomes, a neuron keeps its balance exactly, a
-dead neuron stays dead and, if c >= 0, a keeps its sign.
+c is a parameter and cannot drift. A neuron therefore keeps its balance exactly, however small rho becomes. A
+dead neuron stays dead and, if c >= 0, `a` keeps its sign.
 
-If a mask keeps only |mask * v| = nu < 1 of the target, x describes the angle to mask * v, with
-cos(theta) = -nu tanh(x), and x' gains a factor nu.
+If a mask removes part of the target v, then nu = |mask * v| < 1, and x describes the angle to mask * v. In
+this case cos(theta) = -nu tanh(x), and x' gains a factor nu.
 """
 
 import math
@@ -78,7 +79,7 @@ buffer, load, step, happened, unload = lanes.build(field_lanes, watch, 2, ROWS)
 
 @routine
 def enter(start, nu, c, tolerance, y, p):
-    """Set the coordinates y and parameters p of the trajectory from start = (a, log rho, x)."""
+    """Set the coordinates `y` and the parameters `p` of the trajectory from `start` = (a, log rho, x)."""
     p[NU], p[SIGMA], p[C], p[SCALE], p[TOL], p[UNIT] = nu, np.sign(start[0]), c, 0.0, tolerance, 1.0
     y[:] = start[1:]
     if c < 0.0:
@@ -89,7 +90,10 @@ def enter(start, nu, c, tolerance, y, p):
 
 @routine
 def leave(y, p, reason, t, filled, times, limit, record, path, end):
-    """Write `path` and `end` of a trajectory that ended at y at t; `record` has it in y's coordinates."""
+    """Fill `path` and `end` for a trajectory that ended in the state `y` at the time `t`.
+
+    `record` contains the first `filled` states of the path, in the coordinates of `y`.
+    """
     for i in range(filled):
         outer(record[i], p, path[i])
     outer(y, p, end)
@@ -107,7 +111,7 @@ def leave(y, p, reason, t, filled, times, limit, record, path, end):
 
 @routine
 def follow(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, end, record, work):
-    """Follow one trajectory from start = (a, log rho, x); return (reason, time decided)."""
+    """Follow one trajectory from `start` = (a, log rho, x); return (reason, time of the decision)."""
     y, p = np.empty(2), np.empty(6)
     enter(start, nu, c, tolerance, y, p)
     reason, t, filled, since = solve(
@@ -119,7 +123,7 @@ def follow(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, e
 
 @kernel(parallel=True)
 def _follow(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, end, reason, time):
-    """Follow each trajectory separately, for any nu; `_follow_lanes` does the same faster, for nu = 1."""
+    """Follow the trajectories one by one, for any nu; `_follow_lanes` is faster, but needs nu = 1."""
     blocks = min(start.shape[0], 64)
     for block in prange(blocks):
         record, work = np.empty((times.size, 2)), workspace(2)
@@ -132,20 +136,20 @@ def _follow(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, 
 
 @routine
 def write_trajectory(y, p, s, i, times, limit, record, path, end, reason, time):
-    """Write trajectory i, which has ended."""
+    """Fill the outputs for trajectory i, which has ended."""
     leave(y, p, reason[i], s[T], int(s[FILLED]), times, limit, record, path[i], end[i])
     time[i] = s[T] if math.isnan(s[SINCE]) else s[SINCE]
 
 
 @routine
 def follow_lanes(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, end, reason, time):
-    """Follow all trajectories, LANES at a time; a lane whose trajectory has ended starts the next one."""
+    """Follow all trajectories, LANES at a time; when a trajectory ends, its lane starts the next one."""
     b, work, record = buffer(), workspace(2), np.empty((LANES, times.size, 2))
     bits, k, y1 = b.view(np.int64), work[0], work[2]
     y, p, s = np.empty((LANES, 2)), np.empty((LANES, 6)), np.empty((LANES, KNOWN))
     index = np.full(LANES, -1)
     busy, following = 0, 0
-    # Within this distance of the target, `approach` finishes a trajectory; its error is below rtol/10.
+    # Within this distance of the target, `approach` finishes a trajectory with an error below rtol/10.
     near = 0.0 if limit else math.sqrt(rtol)
     while busy > 0 or following < reason.size:
         for lane in range(LANES):
@@ -189,7 +193,7 @@ def follow_lanes(start, nu, c, times, rtol, atol, limit, t_certain, tolerance, p
 def _follow_lanes(
     start, nu, c, times, rtol, atol, limit, t_certain, tolerance, path, end, reason, time, blocks
 ):
-    """Follow the trajectories in `blocks` parts, which are shared among the threads."""
+    """Split the trajectories into `blocks` blocks, which the threads follow in parallel."""
     for block in prange(blocks):
         follow_lanes(
             start[block::blocks], nu[block::blocks], c[block::blocks],
@@ -199,7 +203,10 @@ def _follow_lanes(
 
 
 def _in_lanes(start: Array, *arguments: Any) -> None:
-    """Call `_follow_lanes` with few blocks, as lanes idle at the end of each, but at least one per thread."""
+    """Call `_follow_lanes` with blocks that are long, but numerous enough to occupy all threads.
+
+    Long blocks are faster, because lanes idle at the end of each block.
+    """
     size = len(start)
     blocks = max(size // (64 * LANES), min(numba.get_num_threads(), -(-size // (4 * LANES))))
     _follow_lanes(start, *arguments, blocks)
@@ -224,7 +231,7 @@ def population_flow(
     start : Array
         (B, 3) starts as (a, log rho, x).
     overlap : Array
-        (B,) |mask * v|.
+        (B,) |mask * v|, the norm of the part of the unit target v that the mask keeps.
     c : Array
         (B,) balance of the starts, exactly 0 if they are balanced by construction.
     times : Array
@@ -234,9 +241,9 @@ def population_flow(
     limit : bool
         End a trajectory as soon as it has converged or died.
     t_certain : float
-        With `limit`, the time from which a trajectory also ends when its limit is certain.
+        With `limit`, a trajectory also ends once its limit is certain, but not before this time.
     tolerance : float
-        A state with theta and |a rho - 1| up to this counts as converged.
+        Largest theta and |a rho - 1| with which a state counts as converged.
 
     Returns
     -------
@@ -245,9 +252,9 @@ def population_flow(
     end : Array
         (B, 3) end states (a, log rho, x).
     reason : NDArray[np.int64]
-        (B,) why each trajectory ended.
+        (B,) why each trajectory ended, as a code of `kernels.dop853`.
     time : Array
-        (B,) the time since which the outcome was decided.
+        (B,) the time at which the outcome of each trajectory was decided.
     """
     size = start.shape[0]
     path, end = np.empty((size, times.size, 3)), np.empty((size, 3))
@@ -269,7 +276,7 @@ def population_flow(
 
 
 def log_coordinates(reduced: Reduced) -> Array:
-    """Return states as (a, log rho, x), where x = -asinh(p/q) loses no digits near theta = pi.
+    """Convert states to (a, log rho, x), with x = -asinh(p/q), which loses no digits near theta = pi.
 
     Parameters
     ----------
@@ -279,14 +286,14 @@ def log_coordinates(reduced: Reduced) -> Array:
     Returns
     -------
     Array
-        (..., 3) coordinates.
+        (..., 3) coordinates (a, log rho, x).
     """
     log_rho = np.log(np.hypot(reduced.p, reduced.q))
     return np.stack([reduced.a, log_rho, -np.arcsinh(reduced.p / reduced.q)], axis=-1)
 
 
 def from_log_coordinates(y: Array, c: Array | None = None) -> Reduced:
-    """Return the states (a, p, q) of y (..., 3), with p = -rho tanh x and q = rho / cosh x."""
+    """Convert coordinates (a, log rho, x) to states, with p = -rho tanh x and q = rho / cosh x."""
     rho, x = np.exp(y[..., 1]), y[..., 2]
     e = np.exp(-np.minimum(np.abs(x), 745.0))
     return Reduced(y[..., 0], -rho * np.tanh(x), rho * 2 * e / (1 + e * e), c)

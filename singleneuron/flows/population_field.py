@@ -1,7 +1,7 @@
-"""The population flow in the coordinates (u, x) of `population`: its field, its events, and its final phases.
+"""The field, the events and the final phases of the population flow in the coordinates (u, x).
 
-The final phases, death and convergence, have closed forms (`decay` and `approach`), so that no integrator
-has to creep towards a limit.
+`population` defines the coordinates. The final phases, death and convergence, have closed forms (`decay` and
+`approach`), so that no integrator has to creep towards a limit.
 """
 
 import math
@@ -12,8 +12,8 @@ from singleneuron.kernels.lanes import LANES, arctan, exp_row
 from singleneuron.kernels.philox import TWO_PI
 from singleneuron.problem.status import TINY_NORM
 
-# Parameters of a trajectory: nu = |mask * v|, sign of a if c >= 0 (else 0), c, sqrt(-c) if c < 0 (else 0),
-# tolerance, and the unit of u.
+# Parameters of a trajectory. NU: |mask * v|. SIGMA: the sign of a if c >= 0, else 0. C: the balance c.
+# SCALE: sqrt(-c) if c < 0, else 0. TOL: the tolerance. UNIT: the stored coordinate divided by u.
 NU, SIGMA, C, SCALE, TOL, UNIT = range(6)
 
 
@@ -22,7 +22,7 @@ LOG_TINY = math.log(TINY_NORM)
 
 @routine
 def angles(x, nu):
-    """Return (k(theta), pi - theta) for cos(theta) = -nu tanh(x)."""
+    """Return (k(theta), pi - theta), where cos(theta) = -nu tanh(x)."""
     e = math.exp(-min(abs(x), 700.0))
     if nu == 1.0:
         small = 2.0 * math.atan(e)
@@ -38,7 +38,7 @@ def angles(x, nu):
 
 @routine
 def sides(u, p):
-    """Return (a, rho) of a state with the coordinate u."""
+    """Return (a, rho) of the state with the stored coordinate `u` and the parameters `p`."""
     if p[SIGMA] == 0.0:
         e = math.exp(u / p[UNIT])
         return 0.5 * p[SCALE] * (e - 1.0 / e), 0.5 * p[SCALE] * (e + 1.0 / e)
@@ -60,7 +60,7 @@ def field(y, p, out):
 
 @routine
 def gauge(y, p, g):
-    """Fill g as `dop853.parts` says: death, the target, and whether the limit is certain."""
+    """Fill `g` as `dop853.parts` describes, with death as the event."""
     a, rho = sides(y[0], p)
     g[0] = y[0] - LOG_TINY if a < 0.0 and p[SIGMA] != 0.0 else 1.0  # no neuron with c < 0 dies
     g[1] = 1.0
@@ -70,7 +70,8 @@ def gauge(y, p, g):
     g[2] = 1.0 if a > 0.0 or (a < 0.0 and p[C] >= 0.0) else -1.0
 
 
-# The rows of `field_lanes`: u, x, their derivatives, sigma, c, the unit of u and its inverse, then scratch.
+# Rows of the buffer of `field_lanes`: the coordinates u and x, their derivatives, the parameters SIGMA, C,
+# UNIT and 1/UNIT, and scratch rows.
 ROW_U, ROW_X, ROW_DU, ROW_DX, ROW_SIGMA, ROW_C, ROW_UNIT, ROW_PER_UNIT = range(8)
 
 
@@ -81,7 +82,7 @@ ROW_SQUARE, ROW_E, ROW_SPARE, ROWS = range(8, 12)
 def field_lanes(b, bits, w):
     """Evaluate `field` for nu = 1, one trajectory per lane.
 
-    There are no branches, so that all lanes run as one vector: for every condition, both results are
+    There are no branches, so that all lanes run as one vector. For every condition, both results are
     computed, and one of them is selected.
     """
     for i in range(w):
@@ -103,7 +104,7 @@ def field_lanes(b, bits, w):
         cosine = (1.0 - e * e) * scale
         direct = 2.0 * e * scale - delta * (cosine if x >= 0.0 else -cosine)
         k = (series if delta < 0.2 else direct) / TWO_PI
-        # `ratio` is a/rho and `product` is a rho; `square` is rho^2 if c >= 0, and e^(2u) if c < 0.
+        # `ratio` is a/rho, and `product` is a rho. `square` is rho^2 if c >= 0, and e^(2u) if c < 0.
         inverse = 1.0 / square
         outward = sigma * math.sqrt(1.0 + max(c, 0.0) * inverse)
         ratio = 1.0 - 2.0 / (square + 1.0) if c < 0.0 else outward
@@ -121,10 +122,10 @@ def x_of(theta):
 
 @routine
 def watch(b, bits, w, tolerance, near):
-    """Measure states as `gauge` does for nu = 1, one trajectory per lane.
+    """Find the lanes whose state is near the target or dying, as `gauge` does for nu = 1.
 
-    Set row DU to 1 if the state is within `tolerance` of the target, and row DX to 1 if it is dying or within
-    `near` of the target; else set them to 0.
+    Set ROW_DU to 1 in lanes within `tolerance` of the target, and to 0 in the others. Set ROW_DX to 1 in
+    lanes that are dying or within `near` of the target, and to 0 in the others.
     """
     x_inside, x_near = x_of(tolerance), x_of(near)
     for i in range(w):
@@ -144,7 +145,7 @@ def watch(b, bits, w, tolerance, near):
 
 @routine
 def decay(y, nu, lapse, out):
-    """Fill `out` with (a, log rho, x) at the time `lapse` after a dead state y, which has rho <= TINY_NORM.
+    """Fill `out` with (a, log rho, x) at the time `lapse` after a dead state `y`, where rho <= TINY_NORM.
 
     Up to O(rho^2), a < 0 is constant and delta/rho tends to pi |a|.
     """
@@ -154,7 +155,8 @@ def decay(y, nu, lapse, out):
     out[1] = y[1] - rate
     out[2] = y[2]
     if nu == 1.0:
-        # With delta = 2 e^{-x}, r = pi |a| rho/delta relaxes to 1: r(lapse) = 1 + (r(0) - 1) e^{-rate}.
+        # Since delta = 2 e^{-x}, the ratio r = pi |a| rho/delta relaxes to 1, with r - 1 proportional to
+        # e^{-a^2 t/2}. `before` and `after` are the values of r.
         before = math.exp(min(700.0, y[2] + y[1] + math.log(-0.5 * math.pi * a)))
         after = before * math.exp(-rate) - math.expm1(-rate)
         out[2] += rate + math.log(after) - math.log(before)
@@ -162,18 +164,19 @@ def decay(y, nu, lapse, out):
 
 @routine
 def is_near(y, p, near):
-    """Return whether theta and |a rho - 1| are at most `near`."""
+    """Return whether theta and |a rho - 1| are at most `near` at the state `y`."""
     a, rho = sides(y[0], p)
     return y[1] <= x_of(near) and abs(a * rho - 1.0) <= near
 
 
 @routine
 def approach(y, p, lapse, out):
-    """Fill `out` with (u, x) at the time `lapse` after a state y near its target, for nu = 1.
+    """Fill `out` with (u, x) at the time `lapse` after a state `y` near its target, for nu = 1.
 
     The error is of second order in theta and |a rho - 1|. Let rate = (a^2 + rho^2)/2 and r = a/rho at the
-    target, where a rho = 1, and let z be u minus its value at the target. Then
-    z' = -rate z - (du'/dpull) theta^2/4 and x' = -(r + (dr/du) z) (1 - theta/pi)/2, where theta ~ e^(-r t/2).
+    target, where a rho = 1, and let z be u minus its value at the target. The equations solved are
+    z' = -rate z - (du'/dpull) theta^2/4 and x' = -(r + (dr/du) z) (1 - theta/pi)/2. In them, theta is
+    proportional to e^(-r t/2).
     """
     c = p[C]
     large = 0.5 * (abs(c) + math.hypot(c, 2.0))  # the larger of a^2 and rho^2, whose product is 1
@@ -194,6 +197,6 @@ def approach(y, p, lapse, out):
 
 @routine
 def outer(y, p, out):
-    """Fill `out` with (a, log rho, x) of a state."""
+    """Fill `out` with (a, log rho, x) of the state `y`."""
     a, rho = sides(y[0], p)
     out[0], out[1], out[2] = a, math.log(rho) if p[SIGMA] == 0.0 else y[0], y[1]

@@ -1,4 +1,4 @@
-"""The result of `integrate`, and functions that all methods of training share."""
+"""The result of `integrate`, and the functions that all methods of training share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from singleneuron.problem.state import Starts, State, balance
 from singleneuron.problem.status import Status
 
 CHUNK, SLOW_CHUNK = 32768, 256
-"""Number of trajectories between two reports of progress, for fast and for slow methods."""
+"""The number of trajectories between two reports of progress: CHUNK for fast methods, else SLOW_CHUNK."""
 
 
 BoolArray = NDArray[np.bool_]
 Progress = Callable[[int, int], None]
-"""A function that reports progress, called as progress(done, total)."""
+"""A function that is called as progress(done, total) to report progress."""
 
 
 Ends = tuple[Array, NDArray[np.int8], Array]
-"""Path (3, T, B) of (a, p, q), status (B,) and time (B,); with t_end = inf, T = 1."""
+"""The path (3, T, B) of (a, p, q), the status (B,) and the time (B,). If t_end is inf, T = 1."""
 
 
 S = TypeVar("S", bound=Starts)
@@ -30,21 +30,21 @@ S = TypeVar("S", bound=Starts)
 
 @dataclass(frozen=True)
 class FlowResult(Generic[S]):
-    """The end states of B trajectories, or their paths, which have a leading time axis.
+    """The end states of B trajectories, or their paths, whose first axis is time.
 
     Attributes
     ----------
     state : S
-        The state at t_end, or a path of states at t_eval; in the limit (t_end = inf) the state in which
-        each trajectory was decided.
+        The states at t_end, or the paths of states at t_eval. If t_end is inf, the states in which the
+        trajectories were decided.
     status : NDArray[np.int8]
-        (B,) int8 codes of the `Status` of the last states.
+        (B,) `Status` codes of the last states.
     time : Array
-        (B,) the time since which that status has held or, if this is not known, the time at which the
-        integration ended; for descent on samples, the time since which |grad L| <= tolerance.
+        (B,) the time since which the status has held or, if this time is not known, the time at which the
+        integration ended. For descent on samples, the time since which |grad L| <= tolerance.
     times : Array
-        (T,) the times of the states: t_end or t_eval. For descent, the multiples of the learning rate
-        nearest to these; for descent to the limit, the multiple nearest to CERTAIN_TIME.
+        (T,) the times of the states: t_end or t_eval. Descent rounds these times to multiples of the
+        learning rate. If t_end is inf, descent gives CERTAIN_TIME instead, rounded in the same way.
     method : str
         'ode', 'exact' or 'descent'.
 
@@ -66,10 +66,10 @@ class FlowResult(Generic[S]):
 
 
 def balance_at_end(starts: Starts, end: Starts, status: NDArray[np.int8], method: str) -> Array | None:
-    """Return c at the end, or None if it is not known.
+    """Return the c of the end states, or None if it is not known.
 
-    The flow conserves c, so this is the c of the starts, but for failed trajectories c is computed from the
-    end states. Descent does not conserve c, so c is then not known.
+    The flow conserves c, so the end states have the c of the starts. For failed trajectories, c is computed
+    from the end states instead. After descent, c is not known, because descent does not conserve c.
     """
     if starts.c is None or method == "descent":
         return None
@@ -78,7 +78,7 @@ def balance_at_end(starts: Starts, end: Starts, status: NDArray[np.int8], method
 
 
 def choose_method(method: str, closed: bool, task: Task) -> str:
-    """Return the method to use; `closed` says whether the problem has a closed form."""
+    """Return the method to use; `closed` says whether there is a closed form."""
     if task.learning_rate is not None:
         if method == "exact":
             raise ValueError("gradient descent has no closed form, but method is 'exact'; leave it at 'auto'")
@@ -96,7 +96,7 @@ def choose_method(method: str, closed: bool, task: Task) -> str:
 def reported_chunks(
     index: NDArray[np.intp], done: int, total: int, size: int, progress: Progress | None
 ) -> Any:
-    """Yield slices of `index`, at most `size` long; report progress when the caller has processed each."""
+    """Yield `index` in chunks of at most `size`, and report progress when each has been processed."""
     for first in range(0, index.size, size):
         chunk = index[first : first + size]
         yield chunk
@@ -105,7 +105,7 @@ def reported_chunks(
 
 
 def masked_start(starts: State, kept: BoolArray | None) -> State:
-    """Return the starts with pruned weights set to 0; a known c grows by the sum of their squares."""
+    """Return `starts` with pruned weights set to 0; a known c grows by the sum of the squares removed."""
     if kept is None:
         return starts
     pruned = np.sum(np.where(kept, 0.0, starts.w) ** 2, axis=1)
@@ -113,7 +113,7 @@ def masked_start(starts: State, kept: BoolArray | None) -> State:
 
 
 def times_reached(task: Task, method: str) -> Array:
-    """Return the times (T,) of the states that a method reports."""
+    """Return the times (T,) at which `method` reports states."""
     if method == "descent":
         rate, steps = descent_steps(task)
         return np.asarray(rate * steps, dtype=np.float64)
@@ -121,13 +121,16 @@ def times_reached(task: Task, method: str) -> Array:
 
 
 def descent_steps(task: Task) -> tuple[float, NDArray[np.int64]]:
-    """Return the learning rate and the step counts (T,) to report; for t_end = inf, that of CERTAIN_TIME."""
+    """Return the learning rate, and the step counts (T,) at which to report states.
+
+    If t_end is inf, the step nearest to CERTAIN_TIME is the only step count.
+    """
     rate = task.learning_rate or 0.0
     times = np.array([CERTAIN_TIME]) if task.limit else task.times
     steps = np.rint(times / rate)
     if steps[-1] > MAX_DESCENT:
         raise ValueError(
             f"learning_rate {rate:g} needs {steps[-1]:.3g} steps to reach t = {times[-1]:g}, "
-            f"more than the {MAX_DESCENT:g} allowed; raise it, or shorten the time"
+            f"but at most {MAX_DESCENT:g} are allowed; raise the learning rate, or shorten the time"
         )
     return rate, steps.astype(np.int64)

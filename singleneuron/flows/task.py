@@ -1,4 +1,4 @@
-"""The task of `integrate`: its arguments, checked once."""
+"""The arguments of `integrate`, checked once and bundled as a task."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ CERTAIN_TIME = 2e3
 
 
 MAX_DESCENT = 1e12
-"""Largest number of steps of gradient descent."""
+"""The largest number of steps of gradient descent."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Task:
     Attributes
     ----------
     times : Array
-        (T,) times at which to report the states; with t_end = inf, only HORIZON.
+        (T,) times at which to report the states. If t_end is inf, this is only HORIZON.
     limit : bool
         Whether t_end is inf.
     path : bool
@@ -36,11 +36,11 @@ class Task:
     rtol, atol : float
         Tolerances of the integrator.
     tolerance : float
-        Bound within which a state counts as converged.
+        Largest deviation from the target with which a state counts as converged.
     learning_rate : float | None
         Step size of gradient descent; None for the flow.
     label_noise, seed : float or int
-        Standard deviation and seed of the noise on labels in gradient descent.
+        Standard deviation and seed of the label noise in gradient descent.
     """
 
     times: Array
@@ -75,7 +75,7 @@ def make_task(
     label_noise: float,
     seed: int,
 ) -> Task:
-    """Check the arguments of `integrate` and return its task; raise ValueError if one is invalid."""
+    """Return the arguments of `integrate` as a task, or raise ValueError if one of them is invalid."""
     if (t_end is None) == (t_eval is None):
         raise ValueError("give exactly one of t_end (a time or inf) and t_eval (the times to report)")
     if t_eval is not None:
@@ -100,21 +100,21 @@ def make_task(
 
 
 def check_method(method: object) -> None:
-    """Raise ValueError unless `integrate` has this method.
+    """Raise ValueError unless `method` is one of METHODS.
 
     Parameters
     ----------
     method : object
-        The name that was given.
+        The argument of `integrate`.
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, but is {method!r}")
 
 
 def check_length(task: Task) -> None:
-    """Raise ValueError if a time is later than an explicit integrator can reach."""
+    """Raise ValueError if a time of `task` is beyond HORIZON, too far for an explicit integrator."""
     if task.times[-1] > HORIZON:
         raise ValueError(
-            f"times must be at most {HORIZON:g} for the ODE, since later ones need too many steps, but one "
+            f"times must be at most {HORIZON:g} for the ODE, since later times need too many steps, but one "
             f"is {task.times[-1]:g}; use t_end = inf for the limit, or method 'exact' if it applies"
         )

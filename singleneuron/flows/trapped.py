@@ -1,4 +1,4 @@
-"""The limits of trapped trajectories, which ran out of time but are known to tend to the target."""
+"""The limits of trapped trajectories, which ran out of time but are certain to tend to the target."""
 
 from typing import Any
 
@@ -16,25 +16,25 @@ from singleneuron.problem.status import Status
 def at_limit(
     problem: Problem, starts: Starts, trained: FlowResult[Any], parameterization: Parameterization
 ) -> Starts:
-    """Return the end of a level, with trapped trajectories moved to their limit.
+    """Return the end states of a level, with trapped trajectories moved to their limits.
 
-    In the limit w lies along the target, a = 1/rho, and the balance is that of the start.
+    In the limit, w points along the target, a = 1/rho, and the balance is the same as at the start.
 
     Parameters
     ----------
     problem : Population or Sample
-        The problem; on samples the limit is not known, and nothing is moved.
+        The problem. On samples, the limits are not known, and nothing is moved.
     starts : State or Reduced
         Starts (B,) of the level.
     trained : FlowResult
         The result of the level.
     parameterization : Parameterization
-        Plain weights, or Sign-In; they conserve different balances.
+        Plain weights or Sign-In, which conserve different balances.
 
     Returns
     -------
     State or Reduced
-        States (B,).
+        The end states (B,).
     """
     trapped = trained.status == Status.TRAPPED
     if not isinstance(problem, Population) or not trapped.any():

@@ -88,7 +88,7 @@ def test_noise_rescues_where_s_neg_is_positive(told):
         assert w1[0] < 0
         assert (w1[1] > 0) == success
     words = " ".join(text.split())
-    assert re.search(r"IMP succeeds from 100% of the wedge .* without noise, in chapter 4, from 0%\.", words)
+    assert re.search(r"from 100% of the starts .* Without noise \(chapter 4\), it succeeds from 0% of", words)
 
 
 def test_files_draw_as_told(told):

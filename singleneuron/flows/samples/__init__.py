@@ -1,1 +1,1 @@
-"""The gradient flow of n samples in d > 1 coordinates, integrated from event to event."""
+"""The gradient flow on n samples in d > 1 coordinates, integrated from event to event."""

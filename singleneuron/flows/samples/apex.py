@@ -1,17 +1,17 @@
-"""The apex w = 0, where all hyperplanes meet: whether and how a sample flow leaves it after arriving there.
+"""The apex w = 0, where all hyperplanes meet, and how a flow on samples continues after it arrives there.
 
 Next to w = 0 the flow is w' = a b_S, where b_S is the b of the cell (see `cells`). This velocity is piecewise
 constant, so paths are polygons. A path that arrives at 0 is continued straight across, from w to -w. If 0
 lies outside the convex hull of the fields a b_S, let g be the point of the hull nearest to 0. Every field f
-in the hull has f.g >= |g|^2, so w.g grows along every path: it is negative on arrival and positive beyond 0,
-so the path cannot come back. A path that does come back proves that the hull contains 0. The flow then stays
-at w = 0, and the neuron is dead.
+in the hull has f.g >= |g|^2, so w.g grows along every path. It is negative on arrival at 0 and positive after
+that, so the path cannot come back. Hence a path that does come back proves that the hull contains 0. The flow
+then stays at w = 0, and the neuron is dead.
 
-The flow has several continuations if several rays lead away from w = 0, or if one ray does although the hull
-contains 0, so that w may also stay. Going straight across is then a convention. Gradient descent, which
-overshoots, usually agrees with this convention. With small steps, which hop to and fro across the slides of
-the flow, descent did not end where the flow did for 1 of 5,100 starts (a > 0, d = 2, n = 10 to 50, noise 1),
-and for 7 of 5,683 starts in another draw.
+The continuation is not unique if several rays lead away from w = 0. It is also not unique if one ray leads
+away although the hull contains 0, because w may then stay as well. In these cases, going straight across is a
+convention. Gradient descent overshoots, and usually agrees with this convention. With small steps, which hop
+back and forth across the slides of the flow, descent did not end where the flow ended for 1 of 5,100 starts
+(a > 0, d = 2, n = 10 to 50, noise 1), and for 7 of 5,683 starts in another draw.
 """
 
 import math
@@ -32,7 +32,10 @@ ARRIVED = 1e-6  # a path has arrived at w = 0 when |w| falls below this multiple
 
 @routine
 def strength(planes):
-    """Return an upper bound on |b_S| over all cells; |b_S| below `ROUNDING` times this bound counts as 0."""
+    """Return an upper bound on |b_S| over all cells.
+
+    A |b_S| below ROUNDING times this bound counts as 0.
+    """
     total = math.sqrt(dot(planes.pull, planes.pull))
     for i in range(planes.jump.size):
         total += abs(planes.jump[i]) / planes.inverse_norm[i]
@@ -70,8 +73,8 @@ def follow_polygon(planes, cell, watch, y, f):
     """Follow the path of w' = a b_S from y to its last piece; return (how it ends, number of earlier pieces).
 
     The path LEAVES if no hyperplane lies ahead, RESTS if b_S = 0, RETURNS if its last piece leads to w = 0,
-    and is ENDLESS if it takes too many pieces. y and its cell are moved to the start of the last piece; f
-    becomes the velocity there.
+    and is ENDLESS if it has too many pieces. y and its cell are moved to the start of the last piece, and f
+    becomes the velocity along this piece.
     """
     w = y[1:]
     start, least = math.sqrt(dot(w, w)), ROUNDING * abs(y[0]) * strength(planes)
@@ -95,7 +98,7 @@ def follow_polygon(planes, cell, watch, y, f):
 
 @routine
 def cross(planes, cell, watch, y, f):
-    """Move w straight across 0, along the velocity f, and update its cell."""
+    """Move w straight across 0, along the velocity f, and update the cell."""
     w = y[1:]
     rho = math.sqrt(dot(w, w))
     factor = rho / math.sqrt(dot(f, f))
@@ -114,8 +117,8 @@ def cross(planes, cell, watch, y, f):
 def pass_apex(planes, cell, watch, y):
     """Continue the path from y, next to w = 0; return (how it ends, whether y or its cell changed).
 
-    If the path LEAVES, w is placed on the ray of its last piece, at the same distance from 0 as before. The
-    time that the path takes is neglected, as is A w, which is small compared with b.
+    If the path LEAVES, w is placed on the ray of its last piece, at the same distance from 0 as before. Two
+    things are neglected: the time that the path takes, and A w, which is small compared with b.
     """
     w = y[1:]
     f = np.empty(w.size)
@@ -137,7 +140,7 @@ def pass_apex(planes, cell, watch, y):
 
 @routine
 def comes_back(planes, cell, watch, y):
-    """Return whether the path leads to w = 0 rather than past it; y and its cell are left unchanged."""
+    """Return whether the path from y leads to w = 0 rather than past it; leave y and its cell unchanged."""
     side, members, count = cell.side.copy(), cell.members.copy(), cell.counts[SLID]
     state, f = y.copy(), np.empty(y.size - 1)
     sum_up(planes, cell)

@@ -2,9 +2,10 @@
 
 While S = {i : w.x_i > 0} does not change, the flow is polynomial in (a, w):
 
-    a' = w.r,  w' = a r,  r = b - a A w,  A = (1/n) sum_S x_i x_i^T,  b = (1/n) sum_S y_i x_i.
+    a' = w.r  and  w' = a r,  where r = b - a A w
 
-A stage of the solver therefore costs O(d^2). When a sample changes sides, A and b need a rank-one update.
+with A = (1/n) sum_S x_i x_i^T and b = (1/n) sum_S y_i x_i. A stage of the solver therefore costs O(d^2). When
+a sample changes sides, A and b need a rank-one update.
 """
 
 from typing import NamedTuple
@@ -18,8 +19,8 @@ from singleneuron.kernels.vectors import add, dot
 from singleneuron.problem.arguments import Array
 
 OFF, ON, SLIDING = 0, 1, 2
-# Entries of `Cell.counts`: how many hyperplanes are in the slide, how many are ON, and how often A and b were
-# updated.
+# Entries of `Cell.counts`. SLID: the number of hyperplanes in the slide. ACTIVE: the number of hyperplanes
+# that are ON. UPDATES: the number of updates of A and b.
 SLID, ACTIVE, UPDATES = 0, 1, 2
 SHARE_SLACK = 1e-12
 """How far outside [0, 1] rounding may carry a sample's share while the flow slides in its hyperplane."""
@@ -28,9 +29,10 @@ SHARE_SLACK = 1e-12
 class Hyperplanes(NamedTuple):
     """The m <= n distinct hyperplanes x.w = 0 of the samples.
 
-    When w crosses a hyperplane from its off side (x.w < 0) to its on side, `weight` times x x^T is added to
-    n A, and `jump` times x to n b. When w is on the off side of every hyperplane, n A is `base` and n b is
-    `pull`: the sums of x_i x_i^T and y_i x_i over the samples that point against x (x_i = -s x, s > 0).
+    When w crosses a hyperplane from its off side (x.w < 0) to its on side, n A grows by `weight` x x^T, and
+    n b grows by `jump` x. When w is on the off side of every hyperplane, n A is `base` and n b is `pull`.
+    These are the sums of x_i x_i^T and of y_i x_i over the samples that point against the x of their
+    hyperplane (x_i = -s x with s > 0).
     """
 
     x: Array  # (m, d)
@@ -44,12 +46,12 @@ class Hyperplanes(NamedTuple):
 
 
 def hyperplanes(x: Array, y: Array) -> tuple[Hyperplanes, NDArray[np.int64], Array]:
-    """Find the distinct hyperplanes of samples; those of parallel x_i (up to 1e-12) coincide.
+    """Find the distinct hyperplanes of samples; samples with parallel x_i (up to 1e-12) share one.
 
     Returns
     -------
     planes : Hyperplanes
-        The hyperplanes; x_i = 0 has none.
+        The hyperplanes. A sample with x_i = 0 has none.
     group : NDArray[np.int64]
         (n,) index of the hyperplane of each sample; 0 if x_i = 0.
     scale : Array
@@ -58,8 +60,8 @@ def hyperplanes(x: Array, y: Array) -> tuple[Hyperplanes, NDArray[np.int64], Arr
     norms = np.linalg.norm(x, axis=1)
     kept = np.flatnonzero(norms > 0)
     unit = x[kept] / norms[kept, None]
-    # A generic linear function takes the same value, up to sign, on parallel unit rows, so sorting the rows
-    # by its absolute value puts parallel ones together.
+    # A linear function takes the same value, up to sign, on parallel unit rows. So sorting the rows by the
+    # absolute value of a generic linear function puts parallel rows together.
     key = unit @ np.sin(1.0 + np.arange(x.shape[1]))
     unit *= np.where(key < 0, -1.0, 1.0)[:, None]
     order = np.argsort(np.abs(key), kind="stable")
@@ -67,7 +69,7 @@ def hyperplanes(x: Array, y: Array) -> tuple[Hyperplanes, NDArray[np.int64], Arr
     label = np.zeros(len(kept), dtype=np.int64)
     label[order[1:]] = np.cumsum(different)
     _, first, label = np.unique(label, return_index=True, return_inverse=True)
-    # Number them by first appearance, so that samples in general position keep their order.
+    # Number the hyperplanes by first appearance, so that samples in general position keep their order.
     first, label = np.unique(first[label], return_inverse=True)
     rows = x[kept[first]]
     scale = np.sum(x[kept] * rows[label], axis=1) / np.sum(rows * rows, axis=1)[label]
@@ -88,11 +90,11 @@ def hyperplanes(x: Array, y: Array) -> tuple[Hyperplanes, NDArray[np.int64], Arr
 
 
 class Cell(NamedTuple):
-    """Where a trajectory is: its side of every hyperplane, the hyperplanes it slides in, and its field."""
+    """The cell of a trajectory: its side of every hyperplane, its slide, and its field."""
 
     A: Array  # (d, d)
     b: Array  # (d,)
-    basis: Array  # (d + 1, d), whose first rows span the x_j of the slide
+    basis: Array  # (d + 1, d), with orthonormal first rows that span the x_j of the slide
     counts: NDArray[np.int64]  # (3,), entries SLID, ACTIVE and UPDATES (since the last `sum_up`)
     side: NDArray[np.int64]  # (m,), OFF, ON or SLIDING
     members: NDArray[np.int64]  # (d + 1,), the hyperplanes of the slide
@@ -135,13 +137,13 @@ def cell_field(y, cell, out):
 
 @routine
 def step(cell, y, h, k, y1):
-    """Step the cell's flow by h from y, given k[0] = y': set y1 to y(h), and k[12] to its derivative."""
+    """Step by h from `y`, given k[0] = y'; set `y1` to the new state, and k[12] to its time derivative."""
     attempt(cell_field, cell, y, h, k, y1)
 
 
 @routine
 def accumulate(planes, cell, i, factor):
-    """Add to A and b `factor` times what hyperplane i contributes to n A and n b when it is on."""
+    """Add `factor` times the contributions of hyperplane i, `weight` x x^T and `jump` x, to A and b."""
     row = planes.x[i]
     add(cell.b, factor * planes.jump[i], row)
     for j in range(row.size):
@@ -150,7 +152,7 @@ def accumulate(planes, cell, i, factor):
 
 @routine
 def sum_up(planes, cell):
-    """Compute A and b from scratch, as sums over all hyperplanes."""
+    """Compute A and b from scratch by summing over all hyperplanes."""
     for j in range(cell.b.size):
         cell.b[j] = planes.pull[j] / planes.n
         for k in range(cell.b.size):
@@ -178,7 +180,7 @@ def set_side(planes, cell, i, side):
 
 @routine
 def record_shares(cell, y, out):
-    """Fill `out` (m,) with the share of each hyperplane's on side: 1 if on, 0 if off, alpha if sliding."""
+    """Fill `out` (m,) with the shares of the hyperplanes: 1 if ON, 0 if OFF, and alpha if SLIDING."""
     for i in range(out.size):
         out[i] = 1.0 if cell.side[i] == ON else 0.0
     for s in range(cell.counts[SLID]):

@@ -1,4 +1,4 @@
-"""Integrate the flow of n samples: many trajectories in parallel, or one with a record of its slides."""
+"""Integrate the flow on n samples: many trajectories in parallel, or one with a record of its slides."""
 
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -18,12 +18,12 @@ from singleneuron.problem.arguments import Array
 
 
 class SampleFlow(NamedTuple):
-    """B trajectories of the flow of n samples."""
+    """B trajectories of the flow on n samples."""
 
     path: Array  # (B, T, 1 + d), (a, w) at the requested times
     end: Array  # (B, 1 + d), the last state; with `limit`, the limit of a decided trajectory
-    reason: NDArray[np.int64]  # (B,), why it ended
-    time: Array  # (B,), when it ended
+    reason: NDArray[np.int64]  # (B,), why the trajectory ended
+    time: Array  # (B,), when the trajectory ended
     events: NDArray[np.int64]  # (B,), number of crossings, entries and releases
     ambiguous: NDArray[np.bool_]  # (B,), whether a passed 0 while sliding, so that the flow is not unique
     fate: NDArray[np.int64]  # (B,), `limits.fate` of a trajectory that ran to the last time
@@ -41,7 +41,7 @@ def _run(
 ) -> SampleFlow:
     """Follow all starts in parallel threads.
 
-    `shares` (T, m) and `log` record a single trajectory; with many, they are empty.
+    `shares` (T, m) and `log` record a single trajectory. With several starts, they are empty.
     """
     start = np.concatenate([np.reshape(a, (-1, 1)), w], axis=1).astype(np.float64)
     size, width = start.shape
@@ -70,7 +70,7 @@ def _run(
             ended = follow(planes, options, y, c[i], times, flow.path[i], shares, log, *scratch)
             flow.reason[i], flow.time[i], flow.events[i], flow.ambiguous[i], flow.fate[i] = ended
 
-    # Python threads suffice, as the kernel releases the GIL; `prange` would double the kernel's compile time.
+    # Python threads suffice, because the kernel releases the GIL. `prange` would double its compile time.
     threads = min(numba.get_num_threads(), size)
     if threads <= 1:
         run(range(size))
@@ -94,40 +94,40 @@ def sample_flow(
     t_certain: float,
     tolerance: float,
 ) -> SampleFlow:
-    """Integrate the gradient flow of samples from event to event.
+    """Integrate the gradient flow on samples from event to event.
 
-    A trajectory ends as EVENT (dead) if no sample is active or if it stays at w = 0 (see `apex`), and as
-    FAILED after BUDGET steps. If a passes 0 during a slide, the hyperplanes of the slide become repelling and
-    the continuation is not unique: by convention, w then moves to the off side of all of them, and the
+    A trajectory ends as EVENT (dead) if no sample is active or if it stays at w = 0 (see `apex`). It ends as
+    FAILED after BUDGET steps. If `a` passes 0 during a slide, the hyperplanes of the slide become repelling,
+    and the continuation is not unique. By convention, w then moves to the off side of all of them, and the
     trajectory is marked ambiguous.
 
     Parameters
     ----------
     x, y : Array
-        (n, d) inputs and (n,) labels, with d > 1.
+        Inputs (n, d) and labels (n,), with d > 1.
     a, w : Array
-        (B,) and (B, d) starts.
+        Outer weights (B,) and inner weights (B, d) of the starts.
     times : Array
         (T,) increasing times at which to report the state.
     c : Array | None
-        (B,) balance of the starts, exactly 0 if they are balanced by construction; None to compute it.
-        If c >= 0, a never passes 0.
+        (B,) balance of the starts, exactly 0 if they are balanced by construction, or None to compute it.
+        If c >= 0, `a` never passes 0.
     rtol, atol : float
         Tolerances of the integrator.
     limit : bool
         End a trajectory as CONVERGED once it is certain to tend to the critical point of its cell and its
-        a w is within `tolerance` of that point, which is then its `end`.
+        a w is within `tolerance` of this point, which then becomes its `end`.
     t_certain : float
-        With `limit`, the time from which such a trajectory ends as CERTAIN, however far from that point it
-        is. From then on, a trajectory with a < 0 <= c also ends: a stays negative, so the neuron never fits
-        a target.
+        With `limit`, the time from which a trajectory that is certain to tend to this point ends as CERTAIN,
+        however far away it is. From this time on, a trajectory with a < 0 <= c also ends as CERTAIN, because
+        `a` stays negative and the neuron never fits the target.
     tolerance : float
         See `limit`.
 
     Returns
     -------
     SampleFlow
-        For each trajectory its path, its end state, and why it ended.
+        The path and the end state of each trajectory, and why it ended.
 
     References
     ----------
@@ -146,13 +146,13 @@ def sample_trace(
     Parameters
     ----------
     x, y : Array
-        (n, d) inputs and (n,) labels, with d > 1.
+        Inputs (n, d) and labels (n,), with d > 1.
     a, w : Array or float
-        Outer weight and (d,) inner weights of the start.
+        Outer weight and inner weights (d,) of the start.
     times : Array
         (T,) increasing times at which to report the state.
     c : float | None
-        Balance of the start, exactly 0 if it is balanced by construction; None to compute it.
+        Balance of the start, exactly 0 if it is balanced by construction, or None to compute it.
     rtol, atol : float
         Tolerances of the integrator.
 
@@ -161,12 +161,12 @@ def sample_trace(
     flow : SampleFlow
         The trajectory, with B = 1.
     shares : Array
-        (T, n) share of each sample: 1 while it is active, 0 while it is not, and its multiplier alpha while
-        the flow slides in its hyperplane.
+        (T, n) share of each sample: 1 while the sample is active, 0 while it is inactive, and its multiplier
+        alpha while the flow slides in its hyperplane.
     events : Array
         Times of the events.
     """
-    # Integrate twice: the first run counts the events, so that the second has room to log them.
+    # Integrate twice: the first run counts the events, so that the second run has room to log them.
     planes, group, scale = hyperplanes(x, y)
     options = Options(float(rtol), float(atol), False, math.inf, 0.0)
     start = np.atleast_1d(a), np.atleast_2d(w), None if c is None else np.atleast_1d(c)

@@ -1,6 +1,6 @@
-"""Events that take a trajectory to another cell: find the first in a step, its state, and the cell after it.
+"""Find the first event in a step, the state at this event, and the cell that the trajectory enters.
 
-The side of a sample is stored and never inferred from the sign of w.x_i: after a release from a slide, w.x_i
+The side of a sample is stored and never inferred from the sign of w.x_i. After a release from a slide, w.x_i
 grows only as t^2, so rounding would decide its sign.
 """
 
@@ -17,21 +17,22 @@ from singleneuron.kernels.dop853_step import STAGES
 from singleneuron.kernels.vectors import add, dot, fill, put
 from singleneuron.problem.arguments import Array
 
-# Kinds of event: none, w.x_i = 0, alpha = 1, alpha = 0, a = 0 while sliding.
+# Kinds of event. NOTHING: no event. REACHED: w.x_i = 0. FULL: alpha = 1. EMPTY: alpha = 0. TURNED: a = 0
+# during a slide.
 NOTHING, REACHED, FULL, EMPTY, TURNED = range(5)
 SLACK = 1e-13
 """A hyperplane counts as reached once w.x_i is beyond 0 by this multiple of |w| |x_i|.
 
-This multiple exceeds rounding errors, but not integration errors, which `leads_across` allows for.
+This margin exceeds rounding errors. It does not exceed integration errors, for which `leads_across` allows.
 """
 STILL = 1e-12
-"""A speed below this multiple of the terms that it is computed from counts as 0."""
+"""A speed below this multiple of the terms in its formula counts as 0."""
 
 
 class Coefficients(NamedTuple):
-    """Bernstein coefficients, the scratch space of `next_event`.
+    """The scratch space of `next_event` for Bernstein coefficients.
 
-    In `linear` and `share`, row 0 holds the function whose root is sought; the other rows are scratch.
+    In `linear` and `share`, row 0 holds the function whose root is sought. The other rows are scratch space.
     """
 
     y: Array  # (8, 1 + d), of (a, w) along the step
@@ -52,7 +53,7 @@ def empty_coefficients(d: int) -> Coefficients:
 
 @routine
 def bend_of(dense):
-    """Return a bound on the distance of w(t) from its chord within the step."""
+    """Return a bound on the distance between w(t) and its chord over the step."""
     total = 0.0
     for r in range(1, DEGREE):
         total += PEAKS[r] * math.sqrt(dot(dense[r, 1:], dense[r, 1:]))
@@ -61,7 +62,11 @@ def bend_of(dense):
 
 @routine
 def next_event(planes, cell, watch, y, dense, bend, coefficients):
-    """Return (fraction, kind, which) of the first event in the step; if none occurs, (NEVER, NOTHING, 0)."""
+    """Return (fraction, kind, which) of the first event in the step, or (NEVER, NOTHING, 0) without an event.
+
+    `fraction` is the part of the step before the event. `which` is the index of the hyperplane that is
+    reached, or the position in the slide of the hyperplane that is released.
+    """
     best, which = first_reached(planes, cell, watch, y, dense, bend, coefficients)
     kind = REACHED if best < NEVER else NOTHING
     if cell.counts[SLID] > 0:
@@ -75,7 +80,7 @@ def next_event(planes, cell, watch, y, dense, bend, coefficients):
 def first_reached(planes, cell, watch, y, dense, bend, coefficients):
     """Return (fraction, which) of the first hyperplane reached in the step, or (NEVER, 0) if none is reached.
 
-    The path stays within `bend` of its chord, so no root is sought for hyperplanes farther away than that.
+    The path stays within `bend` of its chord, so no root is sought for hyperplanes farther than `bend` away.
     """
     best, which = NEVER, 0
     rho = math.sqrt(dot(y[1:], y[1:]))
@@ -100,7 +105,7 @@ def first_reached(planes, cell, watch, y, dense, bend, coefficients):
 
 @routine
 def first_release(cell, y, dense, coefficients, latest):
-    """Return (fraction, kind, which) of the first end of a slide (a = 0, alpha = 0 or 1) before `latest`."""
+    """Return (fraction, kind, which) of the first release (a = 0, or alpha = 0 or 1) before `latest`."""
     best, kind, which = latest, NOTHING, 0
     c, alpha = coefficients.linear[0], coefficients.share[0]
     for i in range(y.size):
@@ -135,11 +140,11 @@ def first_release(cell, y, dense, coefficients, latest):
 
 @routine
 def arrive(planes, cell, y, lapse, kind, which, k, k_within, out):
-    """Fill `out` with the state at an event that was located at about `lapse`; return its corrected lapse.
+    """Fill `out` with the state at an event near the time `lapse` after y; return the corrected lapse.
 
     The state is computed by a separate step, since nothing controls the error of the dense output that
-    located the event. The remaining distance to the hyperplane is covered along the flow; a projection
-    removes the error of second order that then remains.
+    located the event. The remaining distance to the hyperplane is covered along the flow. A projection then
+    removes the error of second order.
     """
     put(k_within[0], k[0])
     step(cell, y, lapse, k_within, out)
@@ -178,7 +183,7 @@ def leads_across(planes, cell, y, which, rate):
 def enter_next(planes, cell, y, kind, which):
     """Update the cell for the event (kind, which) at the state y.
 
-    At a = 0 the hyperplanes of the slide become repelling, and the continuation is not unique: by convention,
+    At a = 0 the hyperplanes of the slide become repelling, and the continuation is not unique. By convention,
     all of them are released to their off side.
     """
     if kind == REACHED:

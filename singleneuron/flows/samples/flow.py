@@ -1,4 +1,4 @@
-"""The flow of n samples in d > 1 coordinates: event-driven, with Filippov sliding.
+"""The flow on n samples in d > 1 coordinates, integrated from event to event with Filippov sliding.
 
 A trajectory moves from cell to cell: `follow` takes a step of the flow inside a cell, finds the first event
 in that step, and enters the next cell.
@@ -28,11 +28,11 @@ from singleneuron.kernels.vectors import dot, fill, put
 from singleneuron.problem.status import TINY_NORM
 
 BUDGET = 200_000
-"""Most steps that a trajectory may take. One that needs more is too stiff for an explicit method: FAILED."""
+"""The largest number of steps of a trajectory. If it needs more, it is too stiff and ends as FAILED."""
 
 
 class Options(NamedTuple):
-    """Options of the integration, as in `sample_flow`."""
+    """The options of the integration, which are arguments of `sample_flow`."""
 
     rtol: float
     atol: float
@@ -43,10 +43,10 @@ class Options(NamedTuple):
 
 @kernel()
 def follow(planes, options, y, c, times, path, shares, log, cell, watch, coefficients, work):
-    """Follow one trajectory; return (reason, t, events, ambiguous, fate) and leave its last state in y."""
-    # This function is long: it is the loop of an integrator, and every branch reads and writes its dozen
-    # local variables (step size, spacing of events, counters). Parts that need only a few of them are
-    # separate routines.
+    """Follow one trajectory; return (reason, t, events, ambiguous, fate) and leave the last state in y."""
+    # This function is long because it is the loop of an integrator: every branch reads and writes the dozen
+    # local variables (step size, spacing of events, counters). Code that needs only a few of these variables
+    # is in separate routines.
     k, k_within, y1, dense, scratch = work
     t, t_end, filled, events, ambiguous = 0.0, times[-1], 0, 0, False
     spacing, gap, calm, rejected = math.inf, 0.0, 0, False
@@ -64,7 +64,7 @@ def follow(planes, options, y, c, times, path, shares, log, cell, watch, coeffic
             reason = END
             break
         # Checking for a limit is costly, so it waits until `calm` reaches 64. A step with an event adds 1 to
-        # `calm`, any other step 8.
+        # `calm`, and any other step adds 8.
         look = calm >= 64
         calm = 0 if look else calm
         end = ending(planes, cell, watch, options, y, k[0], c, t, look, scratch)
@@ -132,7 +132,7 @@ def follow(planes, options, y, c, times, path, shares, log, cell, watch, coeffic
             enter_next(planes, cell, y, kind, which)
             cell_field(y, cell, k[0])
             watched(watch, y, watch.start)
-            # A step is cut off at the next event, so do not try one much longer than the usual spacing.
+            # The next event cuts a step short, so do not try a step much longer than the usual spacing.
             spacing = gap if spacing == math.inf else 0.7 * spacing + 0.3 * gap
             gap = 0.0
             calm += 1

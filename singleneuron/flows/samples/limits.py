@@ -1,6 +1,6 @@
 """How a trajectory on samples ends: at rest, dead, or certain to tend to the critical point of its cell.
 
-P is the projection onto the slide of the cell, so that P A P and P b take the place of A and b there.
+On a slide, P A P and P b take the place of A and b, where P is the projection onto the slide.
 """
 
 import math
@@ -21,7 +21,7 @@ UNDERFLOW = 1e-140  # the square of a smaller |w| may underflow
 
 @routine
 def projected(cell, A, b):
-    """Fill A and b with P A P and P b."""
+    """Fill A and b with P A P and P b of the cell."""
     d = b.size
     across = np.empty(d)
     put(b, cell.b)
@@ -40,7 +40,7 @@ def projected(cell, A, b):
 
 @routine
 def stays(planes, cell, watch, y, rest, spread):
-    """Return whether (a, w) can move by `rest`, and a w by `spread`, without any event."""
+    """Return whether (a, w) can move by `rest`, and a w by `spread`, without an event."""
     for s in range(cell.counts[SLID]):
         alpha = cell.share[s] + y[0] * dot(cell.slope[s], y[1:])
         if min(alpha, 1.0 - alpha) <= spread * math.sqrt(dot(cell.slope[s], cell.slope[s])):
@@ -57,8 +57,8 @@ def stays(planes, cell, watch, y, rest, spread):
 def outweighs(planes, cell, values, vectors, parts, i, rho):
     """Return whether w(tau) = sum_k parts_k e^{-values_k tau} vectors_k stays on its side of hyperplane i.
 
-    It stays there for all tau if the terms of x_i.w that decay most slowly lie on that side and together
-    outweigh all others, or if there are no terms, since the path then lies within the hyperplane.
+    It stays there for all tau if the terms of x_i.w that decay most slowly have the right sign and together
+    outweigh all other terms. If there are no terms, the path lies within the hyperplane and stays there too.
     """
     sign = 1.0 if cell.side[i] == ON else -1.0
     trace = values[values.size - 1]
@@ -79,8 +79,9 @@ def outweighs(planes, cell, values, vectors, parts, i, rho):
 def fades(planes, cell, y):
     """Return whether the output is certain to tend to 0 because every active label is 0.
 
-    With P b = 0, w moves along e^{-P A P tau} w, where tau, the integral of a^2, is finite if a tends to 0.
-    The neuron never learns if this path reaches no hyperplane and no multiplier leaves [0, 1] on the way.
+    If P b = 0, w moves along the path e^{-P A P tau} w. Here tau is the integral of a^2 over time, which is
+    finite if `a` tends to 0. The neuron never learns if the path reaches no hyperplane and no multiplier
+    leaves [0, 1] on the way.
     """
     d = y.size - 1
     w = y[1:]
@@ -109,8 +110,8 @@ def fades(planes, cell, y):
 def fade_out(cell, y, c):
     """Move y to the limit of its path e^{-P A P tau} w.
 
-    If the path reaches |w|^2 = -c, where a = 0, it ends there; bisection finds the tau of that point. The
-    part of w on which A does not act never changes.
+    If the path reaches |w|^2 = -c, where a = 0, it ends there, and bisection finds the tau of this point. The
+    component of w in the null space of P A P never changes.
     """
     d = y.size - 1
     A, b, parts = np.empty((d, d)), np.empty(d), np.empty(d)
@@ -141,13 +142,13 @@ def fade_out(cell, y, c):
 
 @routine
 def left_after(value, tau):
-    """Return e^{-value tau}, the decay of w along an eigenvector; avoid 0 * inf, which is NaN."""
+    """Return e^{-value tau}, by which w decays along an eigenvector, or 1 if `value` is 0 (for any tau)."""
     return math.exp(-value * tau) if value > 0.0 else 1.0
 
 
 @routine
 def square_at(values, parts, tau):
-    """Return |w(tau)|^2."""
+    """Return |w(tau)|^2 on the path e^{-P A P tau} w."""
     total = 0.0
     for k in range(values.size):
         total += (parts[k] * left_after(values[k], tau)) ** 2
@@ -162,10 +163,10 @@ def limit_of(planes, cell, watch, y, c, close, goal):
     |grad L|^2 >= 2 a^2 lambda (L - L*), where lambda is the smallest positive eigenvalue of P A P. The
     remaining path is therefore no longer than sqrt(2 (L - L*)/lambda)/min|a|, and the flow stays in its cell
     if no event lies within that length. This proves nothing if the critical point is on the edge of the cell
-    (common with fewer samples than coordinates). So a bound below `close` also counts as proof.
-    The exception is w tending to 0: another cell may then lead away from the critical point (see `fades`).
+    (common with fewer samples than coordinates), so a length below `close` also counts as proof. The
+    exception is a w that tends to 0: another cell may lead it away from the critical point (see `fades`).
     """
-    # This function is long: it is one proof, whose cases share the eigenvectors and the sums over them.
+    # This function is long because it is one proof, whose cases share the eigenvectors and sums over them.
     d = y.size - 1
     a, w = y[0], y[1:]
     A, b, target = np.empty((d, d)), np.empty(d), np.empty(d)
@@ -192,13 +193,13 @@ def limit_of(planes, cell, watch, y, c, close, goal):
             least = min(least, values[k])
     if least == math.inf or a == 0.0:
         return False, math.inf
-    # a^2 - |w|^2 is conserved, and so is the part of w on which A does not act.
+    # a^2 - |w|^2 is conserved, and so is the component of w in the null space of P A P.
     inner = a * a - norm2
     if a > 0.0 and c >= 0.0 and math.sqrt(dot(b, b)) <= ROUNDING * strength(planes):
         goal[0] = math.sqrt(max(inner, 0.0))
         return fades(planes, cell, y), math.sqrt(apart2)
     if inner < 0.0 and target2 <= 1e-24 * norm2 * norm2:
-        # Here u* = 0 is approached with a -> 0, and |grad L|^2 >= 2 L (w.A w).
+        # Here u* = 0, which the flow approaches with a -> 0, and |grad L|^2 >= 2 L (w.A w).
         rest = 2.0 * abs(a)
         if rest * rest * values[d - 1] * 4.0 * a * a > energy:
             return False, math.inf
@@ -223,8 +224,8 @@ def limit_of(planes, cell, watch, y, c, close, goal):
 def at_rest(cell, y, rate, c):
     """Return EVENT if the neuron is dead, CONVERGED if it is at rest, APEX if it is next to w = 0, or MOVING.
 
-    Return FAILED if w is so small that its square underflows. With c <= 0, a neuron with a tiny |w| and
-    a <= -|w| (up to EQUAL) is dead: c < 0 excludes a <= -|w|, so c is then 0 up to rounding.
+    Return FAILED if w is so small that its square underflows. If c <= 0, a neuron with a tiny |w| and
+    a <= -|w| (up to EQUAL) is dead. Since c < 0 excludes a <= -|w|, its c is 0 up to rounding.
     """
     a, w = y[0], y[1:]
     square, turn, pull = dot(w, w), math.sqrt(dot(rate[1:], rate[1:])), math.sqrt(dot(cell.b, cell.b))
@@ -241,7 +242,7 @@ def at_rest(cell, y, rate, c):
                 return EVENT
             if c == 0.0:
                 return APEX
-    # w' = a r and a' = w.r, where r is a difference of terms of size |b|. At a = 0, w' = 0 for any r.
+    # w' = a r and a' = w.r, where r is a difference of terms of size |b|. If a = 0, then w' = 0 for any r.
     slow = ROUNDING * pull
     return CONVERGED if turn <= slow * abs(a) and abs(rate[0]) <= slow * math.sqrt(square) else MOVING
 
@@ -250,7 +251,7 @@ def at_rest(cell, y, rate, c):
 def at_apex(planes, cell, watch, y, c):
     """Return EVENT if a neuron next to w = 0 dies, MOVED if y or its cell changed, else MOVING or FAILED."""
     if c == 0.0:
-        # w and a tend to 0 together but never reach it.
+        # w and `a` tend to 0 together, but never reach 0.
         dies = comes_back(planes, cell, watch, y) or (y[0] > 0.0 and fades(planes, cell, y))
         return EVENT if dies else MOVING
     end, changed = pass_apex(planes, cell, watch, y)
@@ -263,7 +264,7 @@ def at_apex(planes, cell, watch, y, c):
 
 @routine
 def ending(planes, cell, watch, options, y, rate, c, t, look, scratch):
-    """Return why a trajectory ends at y, or MOVING. With `look`, y is set to its limit if it ends there."""
+    """Return why a trajectory ends at y, or MOVING; with `look`, also test for a limit and move y there."""
     rest = at_rest(cell, y, rate, c)
     if rest == APEX:
         rest = at_apex(planes, cell, watch, y, c)
@@ -287,7 +288,7 @@ def ending(planes, cell, watch, options, y, rate, c, t, look, scratch):
 
 @routine
 def fate(planes, cell, watch, options, y, rate, c, scratch):
-    """Return FADES or CONVERGED (at rest or near its limit) if this fate of y is certain, else MOVING."""
+    """Return the fate of y if it is certain, FADES or CONVERGED (at rest or near its limit), else MOVING."""
     if fades(planes, cell, y):
         return FADES
     rest = at_rest(cell, y, rate, c)

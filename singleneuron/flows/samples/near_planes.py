@@ -1,4 +1,4 @@
-"""Choose the hyperplanes to watch: those near w, since w must turn before it can reach any other."""
+"""Choose the hyperplanes to watch: only those near w, because w must turn before it can reach the others."""
 
 import math
 from typing import NamedTuple
@@ -12,25 +12,28 @@ from singleneuron.problem.arguments import Array
 
 
 class Watch(NamedTuple):
-    """The hyperplanes nearest to a reference direction e of w; w must turn before it can reach any other.
+    """The watched hyperplanes, which are the nearest to a reference direction e of w.
 
-    All others have |x.e| >= `reach` |x|. Arrays over the watched hyperplanes use only their first `size`
-    entries.
+    All other hyperplanes have |x.e| >= `reach` |x|, so w must turn before it can reach them. Arrays over the
+    watched hyperplanes use only their first `size` entries.
     """
 
     near: NDArray[np.int64]  # (m,), indices of the watched hyperplanes
-    columns: Array  # (d, m), their x
-    norm: Array  # (m,), their |x|
-    start: Array  # (m,), their x.w at the start of the step
-    stop: Array  # (m,), their x.w at the end of the step
+    columns: Array  # (d, m), x of each watched hyperplane
+    norm: Array  # (m,), |x| of each watched hyperplane
+    start: Array  # (m,), x.w of each watched hyperplane at the start of the step
+    stop: Array  # (m,), x.w of each watched hyperplane at the end of the step
     reference: Array  # (d,), the unit vector e
     every: Array  # (m,), x.w of all hyperplanes
     size: NDArray[np.int64]  # (1,), number of watched hyperplanes
-    reach: Array  # (1,), inf if all are watched
+    reach: Array  # (1,), `reach`, which is inf if all hyperplanes are watched
 
 
 def empty_watch(m: int, d: int) -> Watch:
-    """Allocate a watch with room for all m hyperplanes; memory that is never written to costs nothing."""
+    """Allocate a watch with room for all m hyperplanes.
+
+    Memory that is never written costs nothing.
+    """
     return Watch(
         near=np.empty(m, np.int64),
         columns=np.empty((d, m)),
@@ -46,7 +49,7 @@ def empty_watch(m: int, d: int) -> Watch:
 
 @routine
 def watch_all(planes, y, watch):
-    """Fill watch.every with x.w of all hyperplanes."""
+    """Fill `watch.every` with x.w of all hyperplanes, for the w in `y`."""
     fill(watch.every, 0.0)
     for j in range(y.size - 1):
         add(watch.every, y[1 + j], planes.columns[j])
@@ -54,10 +57,10 @@ def watch_all(planes, y, watch):
 
 @routine
 def look_around(planes, y, watch):
-    """Choose the hyperplanes to watch from now on: those within reach of the state y."""
+    """Choose the hyperplanes to watch from now on, which are those near w in the state `y`."""
     m, d = planes.x.shape
-    # A look at all hyperplanes costs O(m) and is needed about once every `most` steps; watching `most`
-    # hyperplanes costs O(`most`) per step. `most` ~ sqrt(m) balances the two.
+    # A look at all hyperplanes costs O(m), and is needed about once every `most` steps. Watching `most`
+    # hyperplanes costs O(`most`) per step. A value of `most` ~ sqrt(m) balances the two costs.
     most = 16.0 + 4.0 * math.sqrt(m)
     watch_all(planes, y, watch)
     rho = math.sqrt(dot(y[1:], y[1:]))
@@ -89,7 +92,7 @@ def look_around(planes, y, watch):
 
 @routine
 def watched(watch, y, out):
-    """Fill `out` with x.w of the watched hyperplanes."""
+    """Fill `out` with x.w of the watched hyperplanes, for the w in `y`."""
     count = watch.size[0]
     fill(out[:count], 0.0)
     for j in range(y.size - 1):

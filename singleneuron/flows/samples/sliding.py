@@ -1,11 +1,11 @@
-"""Sliding in hyperplanes (Filippov): decide which ones, and compute the multipliers and the flow in them.
+"""Filippov sliding: decide in which hyperplanes the flow slides, and compute their multipliers.
 
-w' jumps by a y_i x_i/n across w.x_i = 0. If a y_i > 0, the flow crosses. If a y_i < 0, both sides may push
-towards the hyperplane, and the flow then slides in it. Let J be the hyperplanes in which w lies, and g = a r
-the value of w' with all of them off. Filippov's solution is the point w' = g - sum_J gamma_j x_j nearest to
-0 for which 0 <= gamma_j <= -a y_j/n. The share of the active side of hyperplane j is
-alpha_j = gamma_j n/(-a y_j). When it reaches 1, w is released to the active side; when it reaches 0, to the
-other side.
+w' jumps by a y_i x_i/n across w.x_i = 0. If a y_i > 0, a flow that arrives there crosses. If a y_i < 0, both
+sides may push towards the hyperplane, and the flow then slides in it. Let J be the hyperplanes in which w
+lies, and let g = a r be the value of w' if all of them are off. Filippov's solution is the point
+w' = g - sum_J gamma_j x_j nearest to 0 for which 0 <= gamma_j <= -a y_j/n. The multiplier
+alpha_j = gamma_j n/(-a y_j) is the share of the active side of hyperplane j. When alpha_j reaches 1, w is
+released to the active side. When it reaches 0, w is released to the inactive side.
 """
 
 import math
@@ -48,8 +48,8 @@ def nearest_to_zero(planes, members, upper, g, gamma, verdict, cell):
     """Fill `gamma` (k,) in [0, upper] so that g - sum gamma_j x_j over the members is nearest to 0.
 
     This is bounded-variable least squares (Stark & Parker 1995). A gamma_j is freed from its bound only if
-    this shrinks the residual, so the x_j of all free gamma_j stay independent. `verdict` becomes OFF at the
-    bound 0, ON at the upper bound, and SLIDING in between.
+    this shrinks the residual, so the x_j of all free gamma_j stay independent. `verdict` becomes OFF if
+    gamma_j is 0, ON if it is at its upper bound, and SLIDING in between.
     """
     count = members.size
     residual, goal = np.empty(g.size), np.empty(count)
@@ -120,7 +120,7 @@ def release(cell, s):
 
 @routine
 def prepare_slide(planes, cell, y):
-    """Compute the basis of the slide and the multipliers as functions of a w; project w onto the slide."""
+    """Compute the basis of the slide, and the multipliers as functions of a w; project w onto the slide."""
     count = cell.counts[SLID]
     factorise(planes.x, cell.members[:count], cell.basis, cell.lower)
     w = y[1:]
@@ -146,7 +146,7 @@ def prepare_slide(planes, cell, y):
 
 @routine
 def settle(planes, cell, y):
-    """Decide whether each hyperplane of the slide stays in it or becomes ON or OFF; prepare the new slide."""
+    """Decide which hyperplanes stay in the slide and which become ON or OFF, and prepare the new slide."""
     count = cell.counts[SLID]
     members, verdict = np.empty(count, np.int64), np.empty(count, np.int64)
     upper, gamma, rate = np.empty(count), np.empty(count), np.empty(y.size)

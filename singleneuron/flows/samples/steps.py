@@ -1,4 +1,4 @@
-"""Work before and after a step of the sample flow."""
+"""Routines that run before and after the steps of the flow on samples."""
 
 import math
 
@@ -10,7 +10,7 @@ from singleneuron.kernels.vectors import add, dot, put
 
 @routine
 def begin(planes, cell, watch, y):
-    """Set up the cell of a start; phi'(0) = 0 puts samples with w.x_i = 0 on the inactive side."""
+    """Set up the cell of a start; because phi'(0) = 0, samples with w.x_i = 0 are inactive."""
     watch_all(planes, y, watch)
     for i in range(cell.side.size):
         cell.side[i] = ON if watch.every[i] > 0.0 else OFF
@@ -23,7 +23,7 @@ def begin(planes, cell, watch, y):
 def rebalance(cell, y, c):
     """Remove the drift of a step: put w back on its slide and, if c >= 0, restore a^2 = c + |w|^2.
 
-    If c >= 0, a never passes 0, but near w = 0 a drift of c could make it do so.
+    If c >= 0, `a` never passes 0, but near w = 0 a drift of c could carry it past 0.
     """
     w = y[1:]
     for s in range(cell.counts[SLID]):
@@ -34,7 +34,7 @@ def rebalance(cell, y, c):
 
 @routine
 def within_reach(planes, watch, y, rate, h):
-    """Return the largest step <= h in which w meets no unwatched hyperplane, and how far w may move."""
+    """Shorten the step h so that w meets no unwatched hyperplane; return (step, how far w may move)."""
     rho, speed = math.sqrt(dot(y[1:], y[1:])), math.sqrt(dot(rate, rate))
     space = room(watch, y)
     if h * speed > 0.9 * space:
@@ -47,7 +47,7 @@ def within_reach(planes, watch, y, rate, h):
 
 @routine
 def record(cell, y, state, shares):
-    """Record the state and, if requested, the shares of its samples."""
+    """Record the state y and, if `shares` is not empty, the shares of the hyperplanes."""
     put(state, y)
     if shares.size > 0:
         record_shares(cell, y, shares)

@@ -1,1 +1,1 @@
-"""The gradient flow of Sign-In, whose weights are products m u: the flow of the loss in a diagonal metric."""
+"""The gradient flow of Sign-In, whose weights are products m u, as a flow in a diagonal metric."""

@@ -1,9 +1,10 @@
-"""Gradient descent on the factors of Sign-In: full-batch, with a fixed learning rate and phi'(0) = 0.
+"""Full-batch gradient descent on the factors of Sign-In, with a fixed learning rate and phi'(0) = 0.
 
-Every weight is a product theta = m u. With g = dL/dtheta, a step is m -= rate u g, u -= rate m g, so that
-theta -= rate S g - rate^2 g^2 theta, where S = m^2 + u^2: to first order, a step along the Sign-In flow.
-However, beta = m^2 - u^2 becomes beta (1 - rate^2 g^2). A reset restores beta and leaves theta unchanged:
-m = sqrt((beta + S)/2) and u = theta/m, with S = sqrt(beta^2 + 4 theta^2).
+Every weight is a product theta = m u. Let g = dL/dtheta and S = m^2 + u^2. A step subtracts rate u g from m,
+and rate m g from u. It therefore subtracts rate S g - rate^2 g^2 theta from theta, which to first order is a
+step along the Sign-In flow. However, it also changes beta = m^2 - u^2 to beta (1 - rate^2 g^2). A reset
+restores beta and leaves theta unchanged: it sets m = sqrt((beta + S)/2) and u = theta/m, where
+S = sqrt(beta^2 + 4 theta^2).
 """
 
 import math
@@ -24,7 +25,7 @@ from singleneuron.problem.status import DEAD_RATIO, TINY_NORM
 
 @routine
 def factorize(theta, betas, m, u):
-    """Set m and u to the factors of theta = (a, w), with m^2 - u^2 = beta; betas = (beta_a, beta_w)."""
+    """Set m and u to the factors of theta = (a, w) with m^2 - u^2 = beta_a for a, and beta_w for w."""
     for i in range(theta.size):
         beta = betas[0] if i == 0 else betas[1]
         m[i] = math.sqrt(0.5 * (beta + math.hypot(beta, 2.0 * theta[i])))
@@ -33,25 +34,26 @@ def factorize(theta, betas, m, u):
 
 @routine
 def move(m, u, gradient, rate, theta):
-    """Step m and u, and set theta to m u; return whether all are finite, and whether m or u changed."""
+    """Step m and u, and set theta to m u; return whether all stay below HUGE, and whether m or u changed."""
     finite, moved = True, False
     for i in range(theta.size):
         pull = rate * gradient[i]
         m1, u1 = m[i] - pull * u[i], u[i] - pull * m[i]
         moved = moved or m1 != m[i] or u1 != u[i]
         m[i], u[i], theta[i] = m1, u1, m1 * u1
-        # `<= HUGE` is false for NaN.
+        # `<= HUGE` is also false for NaN.
         finite = finite and abs(m1) + abs(u1) <= HUGE and abs(theta[i]) <= HUGE
     return finite, moved
 
 
 @template
 def descend(look, problem, theta, betas, steps_at, rate, reset_every, limit, tolerance, path, work):
-    """Descend from theta, which is set to the end state; return why it ended, and the step.
+    """Descend from `theta`, which becomes the end state; return why the descent ended, and the step.
 
+    The returned step is the step since which theta was within tolerance, or the last step if it was not.
     ``look(problem, theta, betas, done, tolerance, gradient)`` fills the gradient. It returns whether theta is
-    within tolerance, why a trajectory to the limit ends here (END if it goes on), and whether the gradient
-    depends on nothing but theta. If reset_every = 0, m and u are set only at the start.
+    within tolerance, why a descent to the limit ends at theta (END if it goes on), and whether the gradient
+    depends on nothing but theta. If `reset_every` is 0, m and u are set only at the start.
     """
     m, u, gradient, then = work
     filled, since, done, still = 0, -1, 0, 0
@@ -70,7 +72,7 @@ def descend(look, problem, theta, betas, steps_at, rate, reset_every, limit, tol
         if not finite:
             why = FAILED
             break
-        # A reset changes m and u, so a trajectory at rest must also stay at rest after a reset.
+        # A reset changes m and u, so the descent is at rest only if it also stays at rest after a reset.
         still = still + 1 if steady and not moved else 0
         if still > reset_every:
             why = CERTAIN if limit else END
@@ -84,7 +86,7 @@ def descend(look, problem, theta, betas, steps_at, rate, reset_every, limit, tol
 
 @routine
 def is_dead(theta, rho, betas):
-    """Return whether a < 0 and w is negligible, both in its norm rho and in its distances from 0."""
+    """Return whether a < 0 and w is negligible, both by its norm `rho` and by its distances g from 0."""
     if rho > TINY_NORM or theta[0] > -DEAD_RATIO * rho:
         return False
     lead = 0.0
@@ -97,7 +99,10 @@ def is_dead(theta, rho, betas):
 
 @routine
 def look_population(problem, theta, betas, done, tolerance, gradient):
-    """Examine a state on the population; `problem` is the unit vector along mask * v, and nu = |mask * v|."""
+    """Examine a state on the population, as the ``look`` of `descend`.
+
+    `problem` contains the unit vector along mask * v, and nu = |mask * v|.
+    """
     target, nu = problem
     w, dw = theta[1:], gradient[1:]
     p = dot(w, target)
@@ -115,7 +120,7 @@ def look_population(problem, theta, betas, done, tolerance, gradient):
 
 @routine
 def look_samples(problem, theta, betas, done, tolerance, gradient):
-    """Examine a state on samples, with new noise on their labels."""
+    """Examine a state on samples, with new noise on the labels, as the ``look`` of `descend`."""
     x, xt, y, noise, z, label_noise, seed, trajectory = problem
     if label_noise > 0.0:
         normals(seed, trajectory, done, label_noise, noise)
@@ -129,7 +134,7 @@ def look_samples(problem, theta, betas, done, tolerance, gradient):
 
 @routine
 def follow_population(problem, theta, betas, options, path, work):
-    """Follow one trajectory on the population; return as `descend` does."""
+    """Follow one trajectory on the population; return what `descend` returns."""
     steps_at, rate, reset_every, limit, tolerance = options
     return descend(
         look_population, problem, theta, betas, steps_at, rate, reset_every, limit, tolerance, path, work
@@ -138,7 +143,7 @@ def follow_population(problem, theta, betas, options, path, work):
 
 @routine
 def follow_samples(problem, theta, betas, options, path, work):
-    """Follow one trajectory on samples; return as `descend` does."""
+    """Follow one trajectory on samples; return what `descend` returns."""
     steps_at, rate, reset_every, limit, tolerance = options
     return descend(
         look_samples, problem, theta, betas, steps_at, rate, reset_every, limit, tolerance, path, work
@@ -147,7 +152,7 @@ def follow_samples(problem, theta, betas, options, path, work):
 
 @kernel(parallel=True)
 def _descend_population(target, nu, betas, options, path, end, reason, step):
-    """Descend from every start, given in `end`."""
+    """Descend on the population; `end` contains the starts, which the end states replace."""
     blocks = min(end.shape[0], BLOCKS)
     for block in prange(blocks):
         work = np.empty((4, end.shape[1]))
@@ -157,7 +162,7 @@ def _descend_population(target, nu, betas, options, path, end, reason, step):
 
 @kernel(parallel=True)
 def _descend_samples(x, xt, y, label_noise, seed, trajectory, betas, options, path, end, reason, step):
-    """Descend from every start, given in `end`."""
+    """Descend on samples; `end` contains the starts, which the end states replace."""
     blocks = min(end.shape[0], BLOCKS)
     for block in prange(blocks):
         work, noise, z = np.empty((4, end.shape[1])), np.zeros(y.size), np.empty(y.size)
@@ -167,7 +172,7 @@ def _descend_samples(x, xt, y, label_noise, seed, trajectory, betas, options, pa
 
 
 def _prepare(a: Array, w: Array, steps_at: NDArray[np.int64]) -> tuple[NDArray[np.int64], tuple]:
-    """Return the checked steps, and the outputs of `make_outputs` with the end states set to the starts."""
+    """Return the checked `steps_at`, and the outputs of `make_outputs`, with the starts as end states."""
     steps_at, outputs = make_outputs(len(w), steps_at, 1 + np.shape(w)[1])
     outputs[1][:, 0], outputs[1][:, 1:] = a, w
     return steps_at, outputs
@@ -187,29 +192,29 @@ def descend_population(
     tolerance: float,
     limit: bool = False,
 ) -> tuple[Array, Array, NDArray[np.int64], NDArray[np.int64]]:
-    """Run gradient descent on the factors of Sign-In, on the population loss.
+    """Run gradient descent on the factors of Sign-In to minimise the population loss.
 
-    To train under a mask, pass only the coordinates of w and of v that it keeps. A trajectory that would grow
-    beyond HUGE ends as FAILED, in its last state below HUGE.
+    To train under a mask, pass only the coordinates of w and v that the mask keeps. A trajectory that would
+    grow beyond HUGE ends as FAILED, in its last state below HUGE.
 
     Parameters
     ----------
     a, w : Array
-        (B,) and (B, d) starts.
+        Outer weights (B,) and inner weights (B, d) of the starts.
     v : Array
-        (d,) the unit target in the coordinates of w, or what the mask keeps of it.
+        (d,) unit target, or the coordinates of the unit target that the mask keeps.
     overlap : float
-        |v|, exactly 1 if it is the whole target (`problem.state.unit_overlap`).
+        |v|, exactly 1 if v is the whole target, as `problem.state.unit_overlap` returns it.
     steps_at : NDArray[np.int64]
         (T,) step counts at which to record the state; they never decrease.
     learning_rate : float
         Step size.
     beta_a, beta_w : float
-        m^2 - u^2 of `a`, and of every coordinate of w, at the start and after a reset; > 0.
+        The values > 0 of m^2 - u^2 for `a` and for every coordinate of w, at the start and after a reset.
     reset_every : int | None
-        Reset m and u after every `reset_every` steps; None: set them only at the start.
+        The number of steps after which m and u are reset. If None, they are set only at the start.
     tolerance : float
-        A state with max(|a rho - 1|, theta) up to this counts as having reached the target.
+        Largest |a rho - 1| and theta with which a state counts as having reached the target.
     limit : bool
         End a trajectory as soon as it is within tolerance (CONVERGED), is dead (EVENT), or no longer moves
         (CERTAIN).
@@ -217,10 +222,10 @@ def descend_population(
     Returns
     -------
     path, end : Array
-        States (a, w): (B, T, 1 + d) at the steps to record, and (B, 1 + d) at the end.
+        `path` (B, T, 1 + d) holds the states (a, w) at `steps_at`, and `end` (B, 1 + d) the last states.
     reason, step : NDArray[np.int64]
-        (B,) each: why each trajectory ended, and the step since which it was within tolerance, or its last
-        step if it was not.
+        `reason` (B,) says why each trajectory ended, as a code of `kernels.dop853`. `step` (B,) is the step
+        since which the trajectory was within tolerance, or its last step if it did not end within tolerance.
 
     References
     ----------
@@ -252,23 +257,23 @@ def descend_sample(
     trajectory: NDArray[np.int64] | None = None,
     limit: bool = False,
 ) -> tuple[Array, Array, NDArray[np.int64], NDArray[np.int64]]:
-    """Run gradient descent on the factors of Sign-In, on samples.
+    """Run gradient descent on the factors of Sign-In to minimise the loss of samples.
 
     Parameters
     ----------
     x, y : Array
-        (n, d) inputs and (n,) labels.
+        Inputs (n, d) and labels (n,).
     a, w : Array
-        (B,) and (B, d) starts.
+        Outer weights (B,) and inner weights (B, d) of the starts.
     steps_at, learning_rate, beta_a, beta_w, reset_every
         As in `descend_population`.
     tolerance, label_noise, seed, trajectory, limit
-        As in `flows.descent.descend_sample`, with the same noise for the same seed.
+        As in `flows.descent.descend_sample`. The same seed gives the same noise as there.
 
     Returns
     -------
     path, end : Array
-        States (a, w): (B, T, 1 + d) at the steps to record, and (B, 1 + d) at the end.
+        As in `descend_population`.
     reason, step : NDArray[np.int64]
         As in `descend_population`.
     """

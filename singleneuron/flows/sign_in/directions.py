@@ -1,4 +1,4 @@
-"""The direction of w: its part along the target, the rest, and the coordinates that a status needs."""
+"""The direction of w relative to the target, in the coordinates that training under Sign-In needs."""
 
 import math
 
@@ -8,7 +8,7 @@ from singleneuron.problem.arguments import Array
 
 
 def across(w: Array, v: Array) -> tuple[Array, Array]:
-    """Return the part of w along the target, and the norm of the rest.
+    """Return the component of w along the target, and the norm of the rest of w.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ def across(w: Array, v: Array) -> tuple[Array, Array]:
     Returns
     -------
     p, q : Array
-        (B,) w.v/|v| (0 if v is 0) and |w - p v/|v||, which is exactly 0 if w is parallel to v.
+        (B,) each. p is w.v/|v|, or 0 if v is 0. q is |w - p v/|v||, which is exactly 0 if w is parallel to v.
     """
     on = w[:, v != 0.0]
     if not on.size:
@@ -32,7 +32,7 @@ def across(w: Array, v: Array) -> tuple[Array, Array]:
 
 
 def status_coordinates(w: Array, v: Array) -> tuple[Array, Array]:
-    """Return log |w| and x = log tan(angle/2) for `problem.status.population_status`.
+    """Return log |w| and x = log tan(theta/2), which `problem.status.population_status` needs.
 
     Parameters
     ----------
@@ -44,10 +44,11 @@ def status_coordinates(w: Array, v: Array) -> tuple[Array, Array]:
     Returns
     -------
     log_rho, x : Array
-        (B,) log |w|, and -asinh(p/q), which loses no digits near the angle pi; infinite at q = 0.
+        (B,) each. x is computed as -asinh(p/q), which loses no digits near theta = pi. If q = 0, x is
+        infinite.
     """
     p, q = across(w, v)
     rho = np.hypot(p, q)
-    with np.errstate(over="ignore"):  # a subnormal q stands for 0
+    with np.errstate(over="ignore"):  # p/q may overflow if q is subnormal: x is infinite, as for q = 0
         x = -np.arcsinh(np.divide(p, q, out=np.copysign(np.inf, p), where=q > 0.0))
     return np.log(rho, out=np.full(rho.shape, -np.inf), where=rho > 0.0), x

@@ -1,6 +1,7 @@
-"""How a Sign-In trajectory on samples ends: at rest, dead, or certain to tend to its cell's critical point.
+"""How a Sign-In trajectory on samples ends: at rest, dead, or sure to tend to the critical point of its cell.
 
-Near w = 0 the metric D is beta_w times the identity, so the plain reasoning about w = 0 applies there.
+Near w = 0, the metric D of w is nearly beta_w times the identity, so the rules for plain weights near w = 0
+apply.
 """
 
 import math
@@ -17,12 +18,12 @@ from singleneuron.kernels.vectors import add, dot, fill, put
 from singleneuron.problem.status import EQUAL, TINY_NORM
 
 FLAT = 1e-6
-"""Where |w| is below this multiple of beta_w, D differs from beta_w I by at most a few times its square."""
+"""If |w| <= FLAT beta_w, D is beta_w times the identity up to a relative error of a few times FLAT^2."""
 
 
 @routine
 def distance_sum(w, factor, beta):
-    """Return sum_i g(factor w_i, beta)."""
+    """Return the sum over i of the distances g(factor w_i, beta)."""
     total = 0.0
     for i in range(w.size):
         total += distance_of(factor * w[i], beta)
@@ -42,9 +43,9 @@ def largest_scale(p, y):
 def shares_stay(planes, p, y, rest, spread, pull):
     """Return whether all shares stay in (0, 1) while (a, w) moves by `rest` and a w by `spread`.
 
-    `pull` is a bound on |P r|. r is X_J^T mu + P r. The share of sample j is -(n/y_j) (mu_j + e_j), where mu
-    is linear in a w, and e is the weighted least-squares solution of X_J^T e = P r, so that
-    |e| <= sqrt(cond D) |P r| / sigma_min(X_J).
+    `pull` is a bound on |P r|, where r = b - a A w is the sum of X_J^T mu and P r. The share of sample j is
+    -(n/y_j) (mu_j + e_j). Here mu is linear in a w, and e is the weighted least-squares solution of
+    X_J^T e = P r, so that |e| <= sqrt(cond D) |P r| / sigma_min(X_J).
     """
     cell = p.cell
     count, inverse = cell.counts[SLID], 0.0
@@ -69,7 +70,7 @@ def shares_stay(planes, p, y, rest, spread, pull):
 
 @routine
 def balanced_size(p, target, c, near):
-    """Return the s in [near/2, 2 near] with g(s, beta_a) = c + sum_i g(target_i/s, beta_w), by bisection."""
+    """Solve g(s, beta_a) = c + sum_i g(target_i/s, beta_w) for s in [near/2, 2 near], by bisection."""
     low, high = 0.5 * near, 2.0 * near
     for _ in range(60):
         middle = 0.5 * (low + high)
@@ -82,11 +83,11 @@ def balanced_size(p, target, c, near):
 
 @routine
 def silent_rest(p, A, y):
-    """Return a bound on how far w still moves if b = 0 and a tends to 0, or inf if there is none.
+    """Return a bound on how far w still moves if b = 0 and a tends to 0, or inf if no bound is known.
 
-    In that case dw/da = a D A w/(S(a) w.A w). The bound contains a factor 2 to allow for changes of this
-    ratio. The factor suffices while w moves by so little that |w|, D A w and w.A w change by less than a
-    hundredth. If the bound does not guarantee this, inf is returned.
+    If b = 0, then dw/da = a D A w/(S(a) w.A w). The bound contains a factor 2 to allow for changes of this
+    derivative. This factor suffices if w moves so little that |w|, D A w and w.A w change by less than a
+    hundredth. If the bound does not guarantee this, it is not valid, and inf is returned.
     """
     a, w = y[0], y[1:]
     push = np.empty(w.size)
@@ -109,14 +110,14 @@ def limit_in_cell(planes, p, watch, y, c, tolerance, goal):
     """Return whether y is certain to tend to the critical point of its cell, and the distance |u - u*|.
 
     `goal` is set to that point, or to y if the point depends on the path taken. In a cell, L is quadratic in
-    u = a w with a minimiser u*. The flow is the gradient flow of L in the metric G = diag(S), and L falls at
-    the rate -dL/dt, which is at least beta_w |P dL/dw|^2 >= 2 beta_w a^2 lambda (L - L*). So the remaining
-    path has a length of at most sqrt(2 (L - L*)/(beta_w lambda))/min|a| in the norm of G^-1. Its Euclidean
-    length R is at most sqrt(max S) times that, where max S grows by at most 2 R. The flow stays in its cell
-    if no event lies within R; as in `limits.limit_of`, y also counts as certain if R is far below the
-    tolerance.
+    u = a w with a minimiser u*. The flow is the gradient flow of L in the metric G = diag(S). L falls at a
+    rate of at least beta_w |P dL/dw|^2, and this rate is at least 2 beta_w a^2 lambda (L - L*), where lambda
+    is the smallest positive eigenvalue of P A P. So the remaining path has a length of at most
+    sqrt(2 (L - L*)/(beta_w lambda))/min|a| in the norm of G^-1. The Euclidean length R of the path is at most
+    sqrt(max S) times as large, and max S grows by at most 2 R on the way. The flow stays in its cell if no
+    event lies within R. As in `limits.limit_of`, an R far below the tolerance also counts as proof.
     """
-    # This function is long: it is one proof, whose cases share the eigenvectors and the sums over them.
+    # This function is long because it is one proof, whose cases share the eigenvectors and sums over them.
     cell = p.cell
     d, a, w = y.size - 1, y[0], y[1:]
     A, b, target = np.empty((d, d)), np.empty(d), np.empty(d)
@@ -170,7 +171,8 @@ def limit_in_cell(planes, p, watch, y, c, tolerance, goal):
 def at_rest_in_cell(p, y, rate, c):
     """Return EVENT if the neuron is dead, CONVERGED if it is at rest, APEX if it is next to w = 0, or MOVING.
 
-    The rules are those of `limits.at_rest`; lengths are compared with beta, the scale of the metric at 0.
+    As in `limits.at_rest`, return FAILED if the square of w underflows. The rules are the same, except that
+    lengths are compared with beta_w, the scale of the metric at w = 0.
     """
     a, w, b = y[0], y[1:], p.cell.b
     square, turn, pull = dot(w, w), math.sqrt(dot(rate[1:], rate[1:])), math.sqrt(dot(b, b))
@@ -183,12 +185,12 @@ def at_rest_in_cell(p, y, rate, c):
         if c > 0.0 and square <= (tiny * min(1.0, abs(a))) ** 2:
             return APEX
         if c <= 0.0 and square <= tiny * tiny:
-            # Near 0, c is 2 a^2/beta_a - 2 |w|^2/beta_w. If it is 0 up to rounding, this neuron dies.
+            # Near 0, c = 2 a^2/beta_a - 2 |w|^2/beta_w. If a < 0 and c is 0 up to rounding, the neuron dies.
             if a < 0.0 and a * a * p.beta[1] >= (1.0 - 2.0 * EQUAL) * square * p.beta[0]:
                 return EVENT
             if c == 0.0:
                 return APEX
-    # r = b - A a w is known only up to the rounding errors in its terms.
+    # r = b - a A w is known only up to the rounding errors in its terms.
     for j in range(w.size):
         pull += p.cell.A[j, j] * abs(a) * math.sqrt(square)
     slow = ROUNDING * pull * largest_scale(p, y)
@@ -197,7 +199,11 @@ def at_rest_in_cell(p, y, rate, c):
 
 @routine
 def ending_in_cell(planes, p, watch, options, y, rate, c, t, look, scratch):
-    """Return why a trajectory ends at y, or MOVING. With `look`, y is set to its limit if it ends there."""
+    """Return why a trajectory ends at y, or MOVING if it goes on.
+
+    A limit is sought only with `look`. If the trajectory ends because it is near its limit, y is set to the
+    limit.
+    """
     cell = p.cell
     rest = at_rest_in_cell(p, y, rate, c)
     if rest == APEX:
@@ -216,9 +222,10 @@ def ending_in_cell(planes, p, watch, options, y, rate, c, t, look, scratch):
 
 @routine
 def fate_in_cell(planes, p, watch, options, y, rate, c, scratch):
-    """Return FADES or CONVERGED (at rest or near its limit) if this fate of y is certain, else MOVING.
+    """Return the fate of the state y: FADES or CONVERGED if that is certain, else MOVING.
 
-    It fades if its output tends to 0 because all active labels are 0.
+    FADES means that the output tends to 0 because all active labels are 0. CONVERGED means that y is at rest,
+    or near its limit.
     """
     A, b = np.empty((y.size - 1, y.size - 1)), np.empty(y.size - 1)
     projected(p.cell, A, b)

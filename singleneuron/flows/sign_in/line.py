@@ -1,28 +1,31 @@
-"""The Sign-In flow of one coordinate as an ODE, on the population or on samples.
+"""The Sign-In flow in one coordinate, integrated as an ODE, on the population or on samples.
 
-On either side of w = 0, a' = S_a C w (s - a w) and w' = S_w C a (s - a w), with the C and s of that side and
-the metric S = sqrt(beta^2 + 4 theta^2) >= beta > 0 of each weight. The distance g = S - beta grows with
-|theta|, and g_a' = 4 C a w (s - a w) = g_w'. So c = g(a) - g(w) is conserved, on both sides of w = 0.
-The product obeys (a w)' = C (S_w a^2 + S_a w^2) (s - a w), so it always moves towards s. The cases are:
+On either side of w = 0, a' = S_a C w (s - a w) and w' = S_w C a (s - a w). Here C and s are the statistics of
+that side, and S_a and S_w are the metrics S = sqrt(beta^2 + 4 theta^2) >= beta > 0 of the two weights. The
+distance g = S - beta grows with |theta|. Since g_a' = g_w' = 4 C a w (s - a w), the balance c = g(a) - g(w)
+is conserved on both sides of w = 0. The product a w always moves towards s, because
+(a w)' = C (S_w a^2 + S_a w^2) (s - a w). The cases are:
 
-- c > 0: g(a) >= c, so `a` keeps its sign and |a| >= a_0, where g(a_0) = c. If a w has the sign of s, it keeps
-  it, and w never reaches 0. If it has the opposite sign, its speed is at least C beta_w a_0^2 |s|, so it
-  reaches 0 in finite time, with a = +-a_0. If s = 0, w decays and never reaches 0. So w = 0 is reached iff
-  C > 0 and a w s < 0. There w' = beta_w C a s with the C and s of the other side. If it leads onto that side,
-  w crosses; then a w has the sign of that side's s, so w does not return. Otherwise w sticks at 0.
-- c = 0: `a` and w can only reach 0 together, at the saddle (0, 0), where they decay like
-  exp(-C |s| sqrt(beta_a beta_w) t), or more slowly if s = 0. This takes forever, and both keep their signs.
+- c > 0: g(a) >= c, so `a` keeps its sign, and |a| >= a_0, where g(a_0) = c. If a w has the same sign as s, it
+  keeps this sign, and w never reaches 0. If a w has the opposite sign, its speed is at least
+  C beta_w a_0^2 |s|, so w reaches 0 in finite time, with a = +-a_0. If s = 0, w decays but never reaches 0.
+  So w reaches 0 iff C > 0 and a w s < 0. At w = 0, w' = beta_w C a s with the C and s of the other side. If
+  this w' leads onto the other side, w crosses. Then a w has the same sign as the new s, so w does not return.
+  Otherwise w sticks at 0.
+- c = 0: `a` and w can only reach 0 together, at the saddle (0, 0). Near it they decay like
+  exp(-C |s| sqrt(beta_a beta_w) t), or more slowly if s = 0, so they never reach it and keep their signs.
 - c < 0: g(w) >= -c, so w keeps its sign. If a w s < 0, `a` passes 0, where a' = beta_a C w s, and then a w
-  tends to s. A start at a = 0 does the same.
+  tends to s. From a start at a = 0, a w also tends to s.
 - A start at w = 0 stays there, because phi'(0) = 0. A start on a side with C = 0 does not move either.
 
 Except for the definition of c, plain weights have the same cases, so `problem.status.line_status` applies.
 
-The conservation law leaves one ODE, for p_w = asinh(2 w/beta_w)/2 if c >= 0, with p_w' = C a (s - a w), and
-for p_a if c < 0. The other weight keeps its sign; its size follows from g, to which |c| is added, so no
-digits cancel. c cannot drift, and a start with c = 0 cannot miss the saddle. If theta >> beta, p is a
-logarithm, so the ODE stays smooth where a weight passes 0. The solver uses max(1, beta) p, which is theta if
-theta << beta.
+The conservation law leaves one ODE. If c >= 0, it is p_w' = C a (s - a w), where p_w = asinh(2 w/beta_w)/2.
+If c < 0, it is the ODE for p_a. The other weight keeps its sign. Its distance g from 0 is the sum of |c| and
+the g of the first weight, so no digits cancel. Thus c cannot drift, and a start with c = 0 cannot miss the
+saddle. p is nearly theta/beta if |theta| << beta, and grows like log |theta| if |theta| >> beta, so the ODE
+stays smooth where a weight passes 0. The coordinate of the solver is max(1, beta) p. It is nearly
+theta/min(1, beta) if |theta| << beta.
 """
 
 import math
@@ -50,16 +53,17 @@ from singleneuron.kernels.dop853_step import workspace
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Line
 
-# Further parameters: beta of the weight in y, beta and sign of the other weight, the root of |c|, the factor
-# y/p of the coordinate, and the distance from the target at which `approach` takes over; 0 for never.
+# Further parameters. OWN: the beta of the weight in y. OTHER: the beta of the other weight. SIGN: the sign of
+# the other weight. ROOT: sqrt(|c|). UNIT: the factor y/p of the coordinate. NEAR: the distance from the
+# target at which `approach` takes over, or 0 for never.
 OWN, OTHER, SIGN, ROOT, UNIT, NEAR, PARAMETERS = range(6, 13)
 NEAR_PER_ROOT = 0.1
-"""`approach` takes over within NEAR_PER_ROOT sqrt(rtol) of the target; its error is of second order."""
+"""`approach`, whose error is of second order, takes over within NEAR_PER_ROOT sqrt(rtol) of the target."""
 
 
 @routine
 def weights(y, p):
-    """Return (own, other): the weight with the coordinate y, and the weight that conservation of c gives."""
+    """Return (own, other): the weight in `y`, and the weight that follows from the conservation of c."""
     x = math.sinh(y / p[UNIT])
     # `root` is sqrt(|c| + g(own)). It is computed without g = 2 beta x^2, which may underflow.
     root = math.hypot(p[ROOT], math.sqrt(2.0 * p[OWN]) * x)
@@ -82,7 +86,7 @@ def speed(own, other, p):
 
 @routine
 def rate(own, other, p):
-    """Return -dy'/dy at the target own other = s, where it is C (S_own other^2 + S_other own^2)."""
+    """Return -dy'/dy at the target own other = s, which is C (S_own other^2 + S_other own^2)."""
     metric = math.hypot(p[OWN], 2.0 * own), math.hypot(p[OTHER], 2.0 * other)
     return p[SLOPE] * (metric[0] * other * other + metric[1] * own * own)
 
@@ -96,7 +100,7 @@ def field(y, p, out):
 
 @routine
 def remaining(y, own, other, p):
-    """Return how far the coordinate y is from where `approach` takes over: <= 0 where it may, else > 0."""
+    """Return how far the coordinate y is from where `approach` takes over; <= 0 means that it takes over."""
     if p[TARGET] == 0.0:
         return abs(y) - p[NEAR] * min(1.0, p[ROOT])
     if own * other * p[TARGET] <= 0.0:
@@ -106,7 +110,7 @@ def remaining(y, own, other, p):
 
 @routine
 def gauge(y, p, g):
-    """Fill g as `line.measure` does; near the target, the point where `approach` takes over is an event."""
+    """Fill `g` as `line.measure` does, with another event: near the target, `approach` takes over."""
     own, other = weights(y[0], p)
     if p[NEGATIVE] > 0.0:
         measure(own, other, p, g)
@@ -121,17 +125,20 @@ solve = build(field, gauge)
 
 @routine
 def approach(y, p, t):
-    """Return the coordinate a time t after y, linearized about a target, where an explicit solver is slow."""
+    """Return the coordinate at the time `t` after `y`, with the ODE linearized about a target.
+
+    An explicit solver is slow there.
+    """
     own, other = weights(y, p)
     decay = rate(own, other, p) * t
     if p[TARGET] == 0.0:
-        return y * max(math.exp(-decay), LEAST_W)  # 0 is not reached, and the sign stays
+        return y * max(math.exp(-decay), LEAST_W)  # y never reaches 0, and keeps its sign
     return y - speed(own, other, p) * math.expm1(-decay) / rate(own, other, p)
 
 
 @routine
 def enter(start, c, betas, y, p):
-    """Set the coordinate y and the parameters, other than those of a side, of the trajectory from `start`."""
+    """Set the coordinate `y` of `start`, and the parameters NEGATIVE, ROOT, OWN, OTHER, SIGN and UNIT."""
     negative = c < 0.0
     own, other = (start[0], start[1]) if negative else (start[1], start[0])
     p[NEGATIVE], p[ROOT] = 1.0 if negative else 0.0, math.sqrt(abs(c))
@@ -142,7 +149,10 @@ def enter(start, c, betas, y, p):
 
 @routine
 def leave(y, p, reason, t, filled, times, limit, record, path, end):
-    """Write `path` and `end` of a trajectory that ended at y at t; `record` has it in y's coordinates."""
+    """Fill `path` and `end` for a trajectory that ended in the state `y` at the time `t`.
+
+    `record` contains the first `filled` states of the path, in the coordinate of `y`.
+    """
     for i in range(filled):
         pair(record[i, 0], p, path[i])
     pair(y[0], p, end)
@@ -155,7 +165,7 @@ def leave(y, p, reason, t, filled, times, limit, record, path, end):
 
 @routine
 def follow(start, c, betas, statistics, times, options, path, end, record, work):
-    """Follow one trajectory across w = 0; return (reason, time decided)."""
+    """Follow one trajectory, which may cross w = 0; return (reason, time of the decision)."""
     rtol, atol, limit, t_certain, tolerance = options
     side = 1 if start[1] > 0.0 else -1
     # phi'(0) = 0: a start at w = 0 stays.
@@ -184,7 +194,7 @@ def follow(start, c, betas, statistics, times, options, path, end, record, work)
 
 @kernel(parallel=True)
 def _follow(start, c, betas, statistics, times, options, path, end, reason, time):
-    """Follow each start separately, with one workspace per block of starts."""
+    """Follow the starts one by one, with one workspace per block of starts."""
     blocks = min(start.shape[0], 64)
     for block in prange(blocks):
         record, work = np.empty((times.size, 1)), workspace(1)
@@ -209,7 +219,7 @@ def line_flow(
     t_certain: float,
     tolerance: float,
 ) -> tuple[Array, Array, NDArray[np.int64], Array]:
-    """Integrate the Sign-In flow of one coordinate.
+    """Integrate the Sign-In flow in one coordinate.
 
     Parameters
     ----------
@@ -219,9 +229,9 @@ def line_flow(
         (B,) balance distance(a, beta_a) - distance(w, beta_w) of the starts (`parameterization.distance`),
         exactly 0 if they are balanced by construction.
     line : Line
-        Statistics of the data: C and s on either side of w = 0.
+        Statistics C and s of the data on either side of w = 0.
     beta_a, beta_w : float
-        m^2 - u^2 of `a` and of w, > 0.
+        The values > 0 of m^2 - u^2 for `a` and for w.
     times : Array
         (T,) increasing times at which to report the state.
     rtol, atol : float
@@ -229,9 +239,9 @@ def line_flow(
     limit : bool
         End a trajectory as soon as it has converged or is stuck.
     t_certain : float
-        With `limit`, the time from which a trajectory also ends when its limit is certain.
+        With `limit`, a trajectory also ends once its limit is certain, but not before this time.
     tolerance : float
-        A state with |a w - s| up to this counts as converged.
+        Largest |a w - s| with which a state counts as converged.
 
     Returns
     -------
@@ -240,9 +250,9 @@ def line_flow(
     end : Array
         (B, 2) end states (a, w).
     reason : NDArray[np.int64]
-        (B,) why each trajectory ended.
+        (B,) why each trajectory ended, as a code of `kernels.dop853`.
     time : Array
-        (B,) the time since which the outcome was decided.
+        (B,) the time at which the outcome of each trajectory was decided.
 
     References
     ----------

@@ -1,26 +1,28 @@
-"""The population flow of Sign-In: every weight y follows y' = -S(y) dL/dy, with S(y) = sqrt(beta^2 + 4 y^2).
+"""The population flow of Sign-In: every weight y obeys y' = -S(y) dL/dy, where S(y) = sqrt(beta^2 + 4 y^2).
 
-Let theta be the angle between w and the target v, rho = |w|, and nu = |v| <= 1. Then
+Let theta be the angle between w and the target v, let rho = |w|, and let k be the `angle_kernel`. A mask may
+remove part of v, so |v| <= 1. With s = a^2/2 - a sin(theta)/(2 pi rho), the gradient is
 
-    dL/da = a rho^2/2 - rho k(theta),    dL/dw_i = s w_i - a (pi - theta)/(2 pi) v_i,
+    dL/da = a rho^2/2 - rho k(theta)
+    dL/dw_i = s w_i - a (pi - theta)/(2 pi) v_i
 
-with s = a^2/2 - a sin(theta)/(2 pi rho). The metric S is not invariant under rotations, so (a, rho, theta) do
-not suffice, but a few unknowns do:
+The metric S is not invariant under rotations, so (a, rho, theta) do not suffice, but a few unknowns do:
 
-- All off-target weights (those with v_i = 0) have the same s. For each of them,
-  z_i = asinh(beta/(2 |w_i|)) grows by the same amount. They are therefore functions of the largest one, W:
-  |w_i| = W/(C_i + D_i S(W)), where C_i = cosh(z_i - z_W) and D_i = sinh(z_i - z_W)/beta are constant.
+- The off-target weights are the w_i with v_i = 0. Since s is the same for all of them,
+  z_i = asinh(beta/(2 |w_i|)) grows by the same amount for all. Each is therefore a function of the largest
+  off-target weight W: |w_i| = W/(C_i + D_i S(W)), where C_i = cosh(z_i - z_W) and D_i = sinh(z_i - z_W)/beta
+  are constant.
 - The target weights w_1, ..., w_k have equal v_i. Their differences w_j - w_1 grow and fade at a finite
-  relative rate, so they keep their signs.
+  relative rate, so the differences keep their signs.
 
-The unknowns are a, w_1, log W and log |w_j - w_1|: three for one target weight. W and the differences
-determine the part of w orthogonal to v. The logarithms preserve the relative precision of this part, and thus
-of pi - theta, however small it becomes.
+The unknowns are a, w_1, log W and log |w_j - w_1|. If k = 1, there are only three. W and the differences
+determine the component of w orthogonal to v. However small this component becomes, the logarithms preserve
+its relative precision, and thus the relative precision of pi - theta.
 
 Near the saddle a = 0, theta = pi, the flow is slow. There `a` decays at the rate S(a) rho^2/2 to
-2 k(theta)/rho, which is of order (pi - theta)^3; the time to leave is inversely proportional to this value.
-An absolute tolerance would allow errors of that size. Therefore a and w_1 are stored in a unit so small that
-only the relative tolerance counts.
+2 k(theta)/rho, which is of order (pi - theta)^3. The time to leave the saddle is inversely proportional to
+this small value, and an absolute tolerance would allow errors of the same size. Therefore a and w_1 are
+stored in a unit so small that only the relative tolerance counts.
 
 c = S(a) - beta_a - sum_i (S(w_i) - beta_w) is conserved. If c >= 0, `a` keeps its sign and is computed from c
 and w, so a dead neuron stays dead, however small w becomes.
@@ -66,14 +68,14 @@ from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import LEAST_BALANCE
 from singleneuron.problem.status import TINY_NORM
 
-ROUNDING = 1e-12  # below this, 1 - |v|^2 is rounding, which near theta = pi would replace the angle
+ROUNDING = 1e-12  # a smaller 1 - |v|^2 is a rounding error, which would distort the angle near theta = pi
 
 solve = build(field, gauge)
 
 
 @routine
 def enter(a, w, v, c, betas, lost, tolerance, near, y, p):
-    """Set the unknowns y and the parameters p of the trajectory from (a, w)."""
+    """Set the unknowns `y` and the parameters `p` of the trajectory that starts at (a, w)."""
     numbers, ratios, signs, _ = p
     numbers[BETA_A], numbers[BETA_W], numbers[C], numbers[LOST] = betas[0], betas[1], c, lost
     numbers[SIGMA] = np.sign(a) if c >= 0.0 else 0.0
@@ -101,7 +103,7 @@ def enter(a, w, v, c, betas, lost, tolerance, near, y, p):
 
 @routine
 def set_ratios(w, v, largest, beta, ratios):
-    """Set C, D and e^(z_W - z_i) of every off-target weight that is not 0."""
+    """Set the constants C_i, D_i and e^(z_W - z_i) of every off-target weight w_i that is not 0."""
     n, metric = 0, metric_of(largest, beta)
     for i in range(w.size):
         if v[i] == 0.0 and w[i] != 0.0:
@@ -116,7 +118,7 @@ def set_ratios(w, v, largest, beta, ratios):
 
 @routine
 def outer(y, p, w, v, out):
-    """Fill `out` with (a, w) of the state y, given the signs of the starting weights w."""
+    """Fill `out` with (a, w) of the state `y`; the start `w` gives the signs of the off-target weights."""
     _, ratios, _, targets = p
     out[0], largest, metric, _, _ = weights(y, p)
     n, j = 0, 0
@@ -132,7 +134,10 @@ def outer(y, p, w, v, out):
 
 @routine
 def leave(y, p, w, v, reason, t, filled, times, limit, record, path, end):
-    """Write `path` and `end` of a trajectory that ended at y at t; `record` has it in y's coordinates."""
+    """Fill `path` and `end` for a trajectory that ended in the state `y` at the time `t`.
+
+    `record` contains the first `filled` states of the path, in the coordinates of `y`.
+    """
     for i in range(filled):
         outer(record[i], p, w, v, path[i])
     outer(y, p, w, v, end)
@@ -143,7 +148,7 @@ def leave(y, p, w, v, reason, t, filled, times, limit, record, path, end):
             approach(y, p, times[i] - t, later)
             outer(later, p, w, v, path[i])
         elif reason == EVENT:
-            # w is so small that its metric is beta_w; it therefore fades at the rate beta_w a^2/2.
+            # w is so small that its metric is beta_w, so w fades at the rate beta_w a^2/2.
             fade = math.exp(-0.5 * p[0][BETA_W] * end[0] * end[0] * (times[i] - t))
             for j in range(w.size):
                 path[i, 1 + j] *= fade
@@ -153,12 +158,12 @@ def leave(y, p, w, v, reason, t, filled, times, limit, record, path, end):
 
 @kernel(parallel=True)
 def _follow(a, w, v, c, betas, lost, times, rtol, atol, limit, t_certain, tolerance, path, end, reason, time):
-    """Follow each start separately, with one workspace per block of starts."""
+    """Follow the starts one by one, with one workspace per block of starts."""
     k, blocks = 0, min(a.size, 64)
     for i in range(v.size):
         k += 1 if v[i] != 0.0 else 0
     unknowns = 2 + max(k, 1)
-    # From here on `approach` finishes a trajectory; its error is below rtol/10.
+    # Within this distance of the target, `approach` finishes a trajectory with an error below rtol/10.
     near = 0.0 if limit else min(0.1 * math.sqrt(rtol), tolerance)
     for block in prange(blocks):
         record, work, y = np.empty((times.size, unknowns)), workspace(unknowns), np.empty(unknowns)
@@ -192,17 +197,17 @@ def population_flow(
     t_certain: float,
     tolerance: float,
 ) -> tuple[Array, Array, NDArray[np.int64], Array]:
-    """Integrate Sign-In's population flow.
+    """Integrate the population flow of Sign-In.
 
     Parameters
     ----------
     a, w : Array
-        (B,) and (B, d) starts, 0 at pruned weights, but not w = 0. A start whose only weight is the one
-        target weight stays on a line: use `sign_in.line` for it.
+        Outer weights (B,) and inner weights (B, d) of the starts. Pruned weights are 0, but w must not be 0.
+        If the only nonzero weight is the only target weight, the start stays on a line: use `sign_in.line`.
     v : Array
-        (d,) the target, 0 where it is pruned. Its other entries are equal, and |v| <= 1.
+        (d,) target, with |v| <= 1. Its nonzero entries are equal, and pruned entries are 0.
     beta_a, beta_w : float
-        m^2 - u^2 of `a`, and of every coordinate of w.
+        The values of m^2 - u^2 for `a` and for every coordinate of w.
     times : Array
         (T,) increasing times at which to report the state.
     c : Array
@@ -212,9 +217,9 @@ def population_flow(
     limit : bool
         End a trajectory as soon as it has converged or died.
     t_certain : float
-        With `limit`, the time from which a trajectory also ends when its limit is certain.
+        With `limit`, a trajectory also ends once its limit is certain, but not before this time.
     tolerance : float
-        A state with theta and |a rho - 1| up to this counts as converged.
+        Largest theta and |a rho - 1| with which a state counts as converged.
 
     Returns
     -------
@@ -223,14 +228,14 @@ def population_flow(
     end : Array
         (B, 1 + d) end states (a, w).
     reason : NDArray[np.int64]
-        (B,) why each trajectory ended.
+        (B,) why each trajectory ended, as a code of `kernels.dop853`.
     time : Array
-        (B,) the time since which the outcome was decided.
+        (B,) the time at which the outcome of each trajectory was decided.
 
     Raises
     ------
     ValueError
-        If w is 0 or a start has no weight but the one target weight, or if the target's entries differ.
+        If a start has w = 0 or stays on a line, or if the nonzero entries of `v` differ.
     """
     target = v[v != 0.0]
     if np.any(target != target[:1]):
@@ -240,18 +245,19 @@ def population_flow(
     p, q = across(w, v)
     if np.any((q == 0.0) & ((p == 0.0) | (target.size < 2))):
         raise ValueError(
-            "a start must have a weight across v, but one has none; use the flow of one coordinate"
+            "a start must not have w = 0, or a single target weight as its only weight; use the flow of one "
+            "coordinate"
         )
     path, end = np.empty((a.size, times.size, 1 + v.size)), np.column_stack([a, w])
     reason, time = np.full(a.size, FAILED), np.zeros(a.size)
-    # Give up on starts whose squares overflow, or are so small that c has no correct digit.
+    # Give up on starts so large that their squares overflow, or so small that c has no correct digit.
     with np.errstate(over="ignore"):
         total = 2 * distance(a, beta_a) - c
         lost = ~np.isfinite(total**2) | (total < LEAST_BALANCE)
     known = np.where(lost, np.nan, c)
     path[lost] = end[lost, None]
     missing = 1.0 - float(target @ target)
-    # The copies are writable and contiguous, so that the kernel is compiled once.
+    # Copy the arrays, so that all are writable and contiguous and the kernel is compiled only once.
     start = np.array(a), np.array(w), np.array(v), known, (float(beta_a), float(beta_w))
     task = np.array(times), float(rtol), float(atol), limit, float(t_certain), float(tolerance)
     _follow(*start, missing if missing > ROUNDING else 0.0, *task, path, end, reason, time)

@@ -1,4 +1,4 @@
-"""The population flow of Sign-In in the coordinates of `sign_in.population`: its field and its events."""
+"""The field and the events of the population flow of Sign-In, in the coordinates of `sign_in.population`."""
 
 import math
 
@@ -8,15 +8,16 @@ from singleneuron.kernels.metric import metric_of
 from singleneuron.kernels.philox import TWO_PI
 from singleneuron.problem.status import TINY_NORM
 
-# Unknowns: a and the first target weight, both multiplied by UNIT; the logarithm of the largest off-target
-# weight; then the logarithms of the differences of the target weights from the first.
+# Unknowns. A: UNIT a. FIRST: UNIT w_1, where w_1 is the first target weight. LOG_LARGEST: the logarithm of
+# the largest off-target weight W. The logarithms of the differences |w_j - w_1| of target weights follow.
 A, FIRST, LOG_LARGEST = range(3)
 
-# Rows of `ratios`: C, D and e^(-(z - z_max)) of each off-target weight.
+# Rows of `ratios`: C_i, D_i and e^(z_W - z_i) of each off-target weight w_i.
 COSH, SINH, FADE = range(3)
 
-# Numbers: the betas; the sign of a if c >= 0 (else 0); c; UNIT and its inverse; an entry of the target;
-# 1 - nu^2; the tolerance; the distance from the target at which `approach` takes over.
+# Numbers. BETA_A, BETA_W: the betas. SIGMA: the sign of a if c >= 0, else 0. C: the balance c.
+# UNIT, PER_UNIT: the factor UNIT and its inverse. ENTRY: a nonzero entry of the target v. LOST: 1 - |v|^2.
+# TOL: the tolerance. NEAR: the distance from the target at which `approach` takes over.
 BETA_A, BETA_W, SIGMA, C, UNIT, PER_UNIT, ENTRY, LOST, TOL, NEAR, NUMBERS = range(11)
 
 LOG_TINY = math.log(TINY_NORM)
@@ -24,15 +25,15 @@ LOG_TINY = math.log(TINY_NORM)
 
 @routine
 def weights(y, p):
-    """Fill the target weights; return (a, |largest|, its metric, w.v/|v|, |w_perp|).
+    """Fill the target weights; return (a, |W|, S(W), w.v/|v|, |w_perp|), for the largest off-target weight W.
 
     Parameters
     ----------
     y
         (2 + max(k, 1),) state.
     p
-        Numbers; ratios (3, n) of the n off-target weights; signs (k,) of the differences of target
-        weights; and an array (k,), which is filled with the target weights.
+        Parameters (numbers, ratios, signs, targets): the numbers above, the ratios (3, n) of the n off-target
+        weights, the signs (k,) of the differences w_j - w_1, and the target weights (k,), which are filled.
     """
     numbers, ratios, signs, targets = p
     beta, k = numbers[BETA_W], targets.size
@@ -61,7 +62,7 @@ def weights(y, p):
 
 @routine
 def spread(y, numbers, signs, targets, norm):
-    """Fill the k > 1 target weights; return (w.v/|v|, |w_perp|), given the norm of the other weights."""
+    """Fill the k > 1 target weights; return (w.v/|v|, |w_perp|), given the `norm` of all other weights."""
     k = targets.size
     first, mean = y[FIRST] * numbers[PER_UNIT], 0.0
     targets[0] = 0.0
@@ -76,7 +77,7 @@ def spread(y, numbers, signs, targets, norm):
 
 @routine
 def angle(along, norm, lost):
-    """Measure w and its angle theta to the target, accurately even near theta = pi.
+    """Return |w| and functions of its angle theta to the target, accurate even near theta = pi.
 
     Parameters
     ----------
@@ -108,7 +109,7 @@ def angle(along, norm, lost):
 
 @routine
 def field(y, p, out):
-    """Fill `out` with the time derivative of y; p as in `weights`."""
+    """Fill `out` with the time derivative of `y`; the parameters `p` are as in `weights`."""
     numbers, ratios, signs, targets = p
     a, _, metric, along, norm = weights(y, p)
     rho, inverse, delta, sine, k = angle(along, norm, numbers[LOST])
@@ -132,7 +133,7 @@ def field(y, p, out):
 
 @routine
 def gauge(y, p, g):
-    """Fill g as `dop853.parts` says: death or the last approach, the target, whether the limit is certain."""
+    """Fill `g` as `dop853.parts` describes; death and the start of the last approach are events."""
     numbers = p[0]
     a, _, _, along, norm = weights(y, p)
     rho = math.hypot(along, norm)
@@ -149,9 +150,9 @@ def gauge(y, p, g):
 
 @routine
 def approach(y, p, lapse, out):
-    """Fill `out` with the state at the time `lapse` after a state y near its target, where |v| = 1.
+    """Fill `out` with the state at the time `lapse` after a state `y` near its target, for |v| = 1.
 
-    The error is of second order in theta and in miss = a rho - 1, which relaxes at `rate`.
+    The error is of second order in theta and in `miss` = a rho - 1. `miss` decays at the rate `rate`.
     """
     numbers, _, _, targets = p
     a, _, metric, along, norm = weights(y, p)
@@ -159,7 +160,7 @@ def approach(y, p, lapse, out):
     outer, inner = metric_of(a, numbers[BETA_A]), metric_of(along / root, numbers[BETA_W])
     rate = 0.5 * (outer * along * along + inner * a * a)
     shift = -0.5 * miss * math.expm1(-rate * lapse) / rate
-    mean = along / root - targets[0]  # of the differences, which decay
+    mean = along / root - targets[0]  # the mean of the differences w_j - w_1, which decay
     out[A] = y[A] - numbers[UNIT] * outer * along * shift
     out[FIRST] = y[FIRST] - numbers[UNIT] * (
         inner * a * shift / root + mean * math.expm1(-0.5 * inner * a * a * lapse)

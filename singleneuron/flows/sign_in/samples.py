@@ -1,7 +1,7 @@
-"""The Sign-In gradient flow of n samples in d > 1 coordinates: event-driven, with Filippov sliding.
+"""The Sign-In gradient flow on n samples in d > 1 coordinates, from event to event, with Filippov sliding.
 
-It is computed like the plain flow (`singleneuron.flows.samples`), whose cells, hyperplanes and search for
-crossings it shares. The field, the slides and the limits depend on the metric and are specific to Sign-In.
+The plain flow (`singleneuron.flows.samples`) uses the same cells, hyperplanes and search for crossings. The
+field, the slides and the limits depend on the metric and are specific to Sign-In.
 """
 
 import math
@@ -48,7 +48,7 @@ from singleneuron.problem.status import TINY_NORM
 def restore(p, y, c):
     """Remove the drift of a step: put w back on its slide and, if c >= 0, set `a` so that c is conserved.
 
-    If c >= 0, a never passes 0, but near w = 0 a drift of c could make it do so.
+    If c >= 0, `a` never passes 0, but near w = 0 a drift of c could carry it past 0.
     """
     w = y[1:]
     for s in range(p.cell.counts[SLID]):
@@ -59,9 +59,9 @@ def restore(p, y, c):
 
 @kernel()
 def follow_metric(planes, p, options, y, c, times, path, watch, coefficients, work):
-    """Follow one trajectory; return (reason, t, events, ambiguous, fate) and leave its last state in y."""
-    # This function is long: it is the loop of an integrator, as in `samples.flow.follow`, and every branch
-    # reads and writes its dozen local variables.
+    """Follow one trajectory; return (reason, t, events, ambiguous, fate) and leave the last state in y."""
+    # This function is long because it is the loop of an integrator, as in `samples.flow.follow`: every branch
+    # reads and writes the dozen local variables.
     k, k_within, y1, dense, scratch = work
     cell = p.cell
     t, t_end, filled, events, ambiguous = 0.0, times[-1], 0, 0, False
@@ -69,7 +69,7 @@ def follow_metric(planes, p, options, y, c, times, path, watch, coefficients, wo
     begin(planes, cell, watch, y)
     metric_field(y, p, k[0])
     h = first_step(metric_field, p, y, options.rtol, options.atol, k, y1)
-    # Where a component of w passes 0, it varies on the scale of beta; the tolerance must be finer than that.
+    # Where a weight passes 0, it varies on the scale of its beta, so the tolerance must be below the betas.
     atol = options.atol * min(1.0, p.beta[0], p.beta[1])
     reason = FAILED
     if dot(y[1:], y[1:]) > 0.0:
@@ -142,7 +142,7 @@ def follow_metric(planes, p, options, y, c, times, path, watch, coefficients, wo
             enter_next_cell(planes, p, y, kind, which)
             metric_field(y, p, k[0])
             watched(watch, y, watch.start)
-            # A step is cut off at the next event, so do not try one much longer than the usual spacing.
+            # The next event cuts a step short, so do not try a step much longer than the usual spacing.
             spacing = gap if spacing == math.inf else 0.7 * spacing + 0.3 * gap
             gap = 0.0
             calm += 1
@@ -179,39 +179,41 @@ def sample_flow(
     t_certain: float,
     tolerance: float,
 ) -> SampleFlow:
-    """Integrate the Sign-In gradient flow of samples from event to event.
+    """Integrate the Sign-In gradient flow on samples from event to event.
 
-    Trajectories end, and pass a = 0 on a slide, as those of the plain flow do.
+    As in the plain flow (`flows.samples.ensemble.sample_flow`), a trajectory ends as EVENT if it is dead, and
+    is marked ambiguous if `a` passes 0 during a slide.
 
     Parameters
     ----------
     x, y : Array
-        (n, d) inputs and (n,) labels, with d > 1.
+        Inputs (n, d) and labels (n,), with d > 1.
     a, w : Array
-        (B,) and (B, d) starts.
+        Outer weights (B,) and inner weights (B, d) of the starts.
     beta_a, beta_w : float
-        m^2 - u^2 of `a` and of every coordinate of w, > 0.
+        The values > 0 of m^2 - u^2 for `a` and for every coordinate of w.
     times : Array
         (T,) increasing times at which to report the state.
     c : Array
-        (B,) balance g(a, beta_a) - sum_i g(w_i, beta_w) of the starts. If c >= 0, a never passes 0.
+        (B,) balance g(a, beta_a) - sum_i g(w_i, beta_w) of the starts, where g is `distance`. If c >= 0, `a`
+        never passes 0.
     rtol, atol : float
         Tolerances of the integrator.
     limit : bool
         End a trajectory as CONVERGED once it is certain to tend to the critical point of its cell and its
-        a w is within `tolerance` of that point, which is then its `end`. If the data of the cell do not
-        determine w there (fewer active samples than coordinates), the state itself is the end.
+        a w is within `tolerance` of this point, which then becomes its `end`. If the data of the cell do not
+        determine w at this point (fewer active samples than coordinates), the state itself is the end.
     t_certain : float
-        With `limit`, the time from which such a trajectory ends as CERTAIN, however far from that point it
-        is. From then on, a trajectory with a < 0 <= c also ends: a stays negative, so the neuron never fits
-        a target.
+        With `limit`, the time from which a trajectory that is certain to tend to this point ends as CERTAIN,
+        however far away it is. From this time on, a trajectory with a < 0 <= c also ends as CERTAIN, because
+        `a` stays negative and the neuron never fits the target.
     tolerance : float
         See `limit`.
 
     Returns
     -------
     SampleFlow
-        For each trajectory its path, its end state, and why it ended.
+        The path and the end state of each trajectory, and why it ended.
 
     References
     ----------
@@ -243,7 +245,7 @@ def sample_flow(
             ended = follow_metric(planes, p, options, flow.end[i], c[i], times, flow.path[i], *scratch)
             flow.reason[i], flow.time[i], flow.events[i], flow.ambiguous[i], flow.fate[i] = ended
 
-    # Python threads suffice, as the kernel releases the GIL; `prange` would double the kernel's compile time.
+    # Python threads suffice, because the kernel releases the GIL. `prange` would double its compile time.
     threads = min(numba.get_num_threads(), size)
     parts = [range(i, size, 8 * threads) for i in range(min(size, 8 * threads))]
     with ThreadPoolExecutor(max(threads, 1)) as pool:

@@ -3,10 +3,11 @@
 Sign-In multiplies the gradient by S(theta, beta) = sqrt(beta^2 + 4 theta^2). With D = diag(S(w_i, beta_w))
 and r = b - a A w, the flow in a cell is
 
-    a' = S(a, beta_a) w.r,  w' = D (a r + sum_J lambda_j x_j),  x_j.w' = 0 for every j of the slide J.
+    a' = S(a, beta_a) w.r
+    w' = D (a r + sum_J lambda_j x_j), where x_j.w' = 0 for every hyperplane j of the slide J
 
-In the coordinates D^(-1/2) w', and with the rows x_j D^(1/2) in place of x_j, this is the projection of the
-plain slide, and Filippov's rule is the same bounded least-squares problem. The share of a sample is
+In terms of D^(-1/2) w' and of the rows x_j D^(1/2), this is the same projection as in the plain flow, and
+Filippov's rule is the same bounded least-squares problem. The share of sample j is
 alpha_j = lambda_j n/(a y_j).
 """
 
@@ -33,8 +34,8 @@ from singleneuron.kernels.metric import metric_of
 from singleneuron.kernels.vectors import add, dot, put
 from singleneuron.problem.arguments import Array
 
-# A share is not polynomial in (a, w), unlike in the plain flow. It is interpolated at NODES of a step, and
-# FIT turns its values there into the Bernstein coefficients of its interpolant.
+# Unlike in the plain flow, a share is not a polynomial in (a, w). It is interpolated at the NODES of a step.
+# FIT turns the shares at the NODES into the Bernstein coefficients of the interpolant.
 NODES = 0.5 - 0.5 * np.cos(np.pi * np.arange(DEGREE + 1) / DEGREE)
 FIT = np.linalg.inv(
     [[math.comb(DEGREE, k) * t**k * (1 - t) ** (DEGREE - k) for k in range(DEGREE + 1)] for t in NODES]
@@ -45,18 +46,18 @@ class MetricCell(NamedTuple):
     """A cell of the plain flow together with the metric of Sign-In, and scratch space for its slide."""
 
     cell: Cell
-    x: Array  # (m, d), of the hyperplanes
+    x: Array  # (m, d), the normal vectors of the hyperplanes
     beta: Array  # (2,), beta_a and beta_w
     root: Array  # (d,), D^(1/2)
-    force: Array  # (d,)
+    force: Array  # (d,), D^(1/2) r
     rows: Array  # (d + 1, d), x_j D^(1/2) of the slide
-    basis: Array  # (d + 1, d), orthonormal
+    basis: Array  # (d + 1, d), an orthonormal basis of the span of the rows
     lower: Array  # (d + 1, d + 1), where rows = lower @ basis
     order: NDArray[np.int64]  # (d + 1,), 0, 1, 2, ...
 
 
 def metric_cell(cell: Cell, planes: Hyperplanes, beta_a: float, beta_w: float) -> MetricCell:
-    """Give a cell the metric of Sign-In."""
+    """Combine a cell with the metric of Sign-In, and allocate the scratch space for its slide."""
     most, d = cell.basis.shape
     return MetricCell(
         cell=cell,
@@ -104,7 +105,7 @@ def metric_field(y, p, out):
 
 @routine
 def metric_step(p, y, h, k, y1):
-    """Step the cell's flow by h from y, given k[0] = y': set y1 to y(h), and k[12] to its derivative."""
+    """Step by h from `y`, given k[0] = y'; set `y1` to the new state, and k[12] to its time derivative."""
     attempt(metric_field, p, y, h, k, y1)
 
 
@@ -124,7 +125,7 @@ def shares_at(planes, p, y, out):
 def next_metric_event(planes, p, watch, y, dense, bend, coefficients):
     """Return (fraction, kind, which) of the first event in the step, or (NEVER, NOTHING, 0) if there is none.
 
-    w.x_i is a polynomial on the dense output, so no pair of crossings within a step is missed there.
+    w.x_i is a polynomial on the dense output, so even two crossings of one hyperplane in a step are found.
     """
     best, which = first_reached(planes, p.cell, watch, y, dense, bend, coefficients)
     kind = REACHED if best < NEVER else NOTHING
@@ -137,10 +138,10 @@ def next_metric_event(planes, p, watch, y, dense, bend, coefficients):
 
 @routine
 def first_metric_release(planes, p, y, dense, coefficients, latest):
-    """Return (fraction, kind, which) of the first end of a slide (a = 0, alpha = 0 or 1) before `latest`.
+    """Return (fraction, kind, which) of the first release (a = 0, or alpha = 0 or 1) before `latest`.
 
     An error e of the interpolated share shifts the release by a time of order e. During this time, the flow
-    on the slide differs from the flow beside it by order e, so the state changes only by order e^2.
+    on the slide differs from the flow off the slide by order e, so the error of the state is of order e^2.
     """
     cell, best, kind, which = p.cell, latest, NOTHING, 0
     sign = 1.0 if y[0] > 0.0 else -1.0
@@ -174,7 +175,10 @@ def first_metric_release(planes, p, y, dense, coefficients, latest):
 
 @routine
 def metric_arrive(planes, p, y, lapse, kind, which, k, k_within, out):
-    """Fill `out` with the state at an event located at about `lapse`; return its lapse (as `arrive` does)."""
+    """Fill `out` with the state at an event near the time `lapse` after y; return the corrected lapse.
+
+    This is the counterpart of `arrive` in the plain flow.
+    """
     put(k_within[0], k[0])
     metric_step(p, y, lapse, k_within, out)
     if kind == REACHED:
@@ -195,7 +199,7 @@ def metric_arrive(planes, p, y, lapse, kind, which, k, k_within, out):
 def metric_leads_across(planes, p, y, which, rate):
     """Return whether the flow at y, on hyperplane `which`, leads to its other side; `rate` is scratch.
 
-    As in `leads_across`, a flow whose speed there is 0 up to rounding does not lead across.
+    As in `leads_across`, a flow whose speed towards the other side is 0 up to rounding does not lead across.
     """
     cell = p.cell
     metric_field(y, p, rate)
@@ -211,9 +215,9 @@ def metric_leads_across(planes, p, y, which, rate):
 
 @routine
 def metric_settle(planes, p, y):
-    """Decide whether each hyperplane of the slide stays in it or becomes ON or OFF; prepare the new slide.
+    """Decide which hyperplanes stay in the slide and which become ON or OFF, and prepare the new slide.
 
-    This is the plain rule, applied to the rows x_j D^(1/2) and the force a D^(1/2) r.
+    The rule is the same as in `settle`, but it is applied to the rows x_j D^(1/2) and the force a D^(1/2) r.
     """
     cell = p.cell
     count = cell.counts[SLID]

@@ -1,8 +1,8 @@
-"""Train a batch of states whose weights are products m u, by the flow of Sign-In or by descent on (m, u).
+"""Train a batch of starts whose weights are products m u, by the flow of Sign-In or by descent on (m, u).
 
-The metric of Sign-In is diagonal, not rotationally invariant, so starts must be full states. Starts whose
-masks keep the same coordinates run together. Statuses follow from the same rules as for plain weights, with
-the balance of Sign-In in place of a^2 - |w|^2.
+The metric of Sign-In is not invariant under rotations, so starts must be full states. Starts whose masks keep
+the same coordinates run together. Statuses follow from the same rules as for plain weights, with the balance
+of Sign-In in place of a^2 - |w|^2.
 """
 
 from collections.abc import Callable
@@ -39,12 +39,12 @@ from singleneuron.problem.status import Status, line_status, population_status
 HORIZON = 1e10
 """With t_end = inf, a trajectory on the population whose outcome is still open at this time is undecided.
 
-It is later than `task.HORIZON`, because Sign-In passes near the saddle a = 0, theta = pi, where everything is
-slow. The solver's steps grow there, so that a later horizon costs next to nothing.
+This horizon is later than `task.HORIZON`, because Sign-In passes near the saddle a = 0, theta = pi, where the
+flow is slow. The steps of the solver grow there, so a later horizon costs next to nothing.
 """
 
 Ends = tuple[Array, NDArray[np.int8], Array]
-"""Path (T, B, 1 + d) of (a, w), status (B,) and time (B,)."""
+"""The path (T, B, 1 + d) of (a, w), the status (B,) and the time (B,)."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class Restricted:
     Attributes
     ----------
     problem : Population or Sample
-        The whole problem.
+        The problem in all coordinates.
     columns : NDArray
-        The coordinates that are kept.
+        The indices of the coordinates that the mask keeps.
     v : Array
-        The target's entries in these coordinates.
+        The entries of the target in these coordinates.
     overlap : float
         |mask * v|, below 1 where the mask lost a target coordinate.
     product : Parameterization
@@ -76,19 +76,19 @@ class Restricted:
 
     @property
     def times(self) -> Array:
-        """The times at which to report the states of the population; in the limit, only the horizon."""
+        """The times at which to report states on the population, or only HORIZON if t_end is inf."""
         return np.array([HORIZON]) if self.task.limit else self.task.times
 
     @property
     def sample(self) -> Sample:
-        """The samples in these coordinates."""
+        """The samples in the coordinates that the mask keeps."""
         assert isinstance(self.problem, Sample)
         targets = max(1, int(np.count_nonzero(self.v)))
         return replace(self.problem, x=self.problem.x[:, self.columns], targets=targets)
 
     @property
     def factors(self) -> dict[str, Any]:
-        """The arguments of descent on m and u."""
+        """The keyword arguments that only descent on m and u needs."""
         betas = {"beta_a": self.product.beta_a, "beta_w": self.product.beta_w}
         return betas | {"reset_every": self.product.reset_every}
 
@@ -111,7 +111,7 @@ def train_sign_in(
     progress: Progress | None,
     product: Parameterization,
 ) -> FlowResult[Any]:
-    """Train from the starts by Sign-In; return their states at the times of the task."""
+    """Train from `starts` under Sign-In, and return the states at the times of the task."""
     method = "ode" if task.learning_rate is None else "descent"
     if method == "ode":
         check_length(task)
@@ -142,9 +142,10 @@ def train_sign_in(
 
 
 def _by_kind(part: Restricted, starts: State, group: NDArray[np.intp]) -> list[tuple[bool, NDArray[np.intp]]]:
-    """Divide starts into those that move on a line, because their only weight is the target's, and the rest.
+    """Split `group` into starts that stay on a line (True) and all other starts (False), omitting empty sets.
 
-    On samples a start moves on a line only if the mask leaves no other coordinate.
+    On the population, a start stays on a line if no weight is nonzero except a single target weight. On
+    samples, a start stays on a line only if the mask keeps a single coordinate.
     """
     alone = np.full(group.size, part.columns.size == 1)
     if isinstance(part.problem, Population):
@@ -154,7 +155,7 @@ def _by_kind(part: Restricted, starts: State, group: NDArray[np.intp]) -> list[t
 
 
 def _method_of(part: Restricted, alone: bool) -> Callable[..., Ends]:
-    """Return the function that trains from a group of starts."""
+    """Return the function that trains from a group of starts, which stay on a line if `alone`."""
     sample = isinstance(part.problem, Sample)
     if part.task.learning_rate is not None:
         return _descend_sample if sample else _descend_population
@@ -164,7 +165,7 @@ def _method_of(part: Restricted, alone: bool) -> Callable[..., Ends]:
 
 
 def _line(part: Restricted, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> Ends:
-    """Follow the flow of one coordinate; the others are 0, and stay there."""
+    """Follow the flow in one coordinate, while all other weights are 0 and stay 0."""
     own = int(np.argmax(part.v != 0))
     data = population_line(np.full(a.size, part.overlap))
     if isinstance(part.problem, Sample):
@@ -189,7 +190,7 @@ def _population(part: Restricted, a: Array, w: Array, c: Array, index: NDArray[n
     overlap = np.full(a.size, part.overlap)
     log_rho, x = directions.status_coordinates(path[-1, :, 1:], part.v)
     status = population_status(path[-1, :, 0], log_rho, x, c, overlap, part.task.tolerance)
-    status[(x == np.inf) & (status != Status.DEAD)] = Status.STUCK  # exactly antiparallel, it never turns
+    status[(x == np.inf) & (status != Status.DEAD)] = Status.STUCK  # an exactly antiparallel w never turns
     status[reason == FAILED] = Status.FAILED
     return path, status, time
 
@@ -207,7 +208,7 @@ def _sample(part: Restricted, a: Array, w: Array, c: Array, index: NDArray[np.in
 
 
 def _descend_population(part: Restricted, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> Ends:
-    """Run gradient descent on (m, u) and the population loss."""
+    """Run gradient descent on (m, u) to minimise the population loss."""
     rate, steps = descent_steps(part.task)
     path, end, reason, step = descent.descend_population(
         a, w, part.v, part.overlap, steps, rate, **part.factors, limit=part.task.limit,
@@ -221,7 +222,7 @@ def _descend_population(part: Restricted, a: Array, w: Array, c: Array, index: N
 
 
 def _descend_sample(part: Restricted, a: Array, w: Array, c: Array, index: NDArray[np.intp]) -> Ends:
-    """Run gradient descent on (m, u) and the loss of n samples."""
+    """Run gradient descent on (m, u) to minimise the loss of n samples."""
     data, task = part.sample, part.task
     rate, steps = descent_steps(task)
     path, end, reason, step = descent.descend_sample(
@@ -243,9 +244,9 @@ def _descend_sample(part: Restricted, a: Array, w: Array, c: Array, index: NDArr
 
 
 def _fate_of_descent(part: Restricted, end: State) -> NDArray[np.int64]:
-    """Return where the flow would go from the states that descent ended in, with freshly reset betas.
+    """Return the fate of the flow from the end states of descent, after a reset of the betas.
 
-    In one coordinate the metric only rescales time, so plain weights have the same fate.
+    With one coordinate, plain weights have the same fate as Sign-In (see `sign_in.line`).
     """
     data, now = part.sample, np.zeros(1)
     options = replace(part.task, times=now, limit=False).ode

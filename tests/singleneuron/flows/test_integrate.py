@@ -146,7 +146,7 @@ def test_descent_claims_nothing_before_it_is_there():
     assert oscillating.status[0] == Status.UNDECIDED
     start = State([-1.0], [[0.6, 0.8]], c=0.0)
     assert integrate(Population(2), start, 50.0, learning_rate=0.3).status[0] == Status.UNDECIDED
-    with pytest.raises(ValueError, match="raise it, or shorten the time"):
+    with pytest.raises(ValueError, match="raise the learning rate, or shorten the time"):
         integrate(Population(2), start, 1.0, learning_rate=1e-30)
 
 

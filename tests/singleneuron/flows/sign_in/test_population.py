@@ -303,9 +303,9 @@ def test_starts_beyond_the_range_of_floats_fail_and_stay_where_they_are():
 
 
 def test_starts_and_targets_that_the_flow_cannot_take():
-    with pytest.raises(ValueError, match="weight across v"):
+    with pytest.raises(ValueError, match="as its only weight"):
         flow(Population(3), State([1.0, 1.0], [[0.3, 0.1, 0.0], [-0.5, 0.0, 0.0]]), 1.0)
-    with pytest.raises(ValueError, match="weight across v"):
+    with pytest.raises(ValueError, match="as its only weight"):
         flow(Population(3, 2), State([1.0], [[0.0, 0.0, 0.0]]), 1.0)
     with pytest.raises(ValueError, match="equal or 0"):
         population.population_flow(
