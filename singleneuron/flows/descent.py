@@ -14,6 +14,7 @@ from singleneuron.kernels.compiling import kernel
 from singleneuron.kernels.dop853 import CERTAIN, CONVERGED, END, EVENT, FAILED
 from singleneuron.kernels.gradients import population_gradient, sample_gradient
 from singleneuron.kernels.philox import normals, seed_word
+from singleneuron.kernels.vectors import put
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.status import DEAD_RATIO, TINY_NORM
 
@@ -63,7 +64,7 @@ def _descend_population(start, nu, steps_at, rate, limit, tolerance, path, end, 
                 done += 1
             end[b, 0], end[b, 1], end[b, 2] = a, p, abs(q)
             for index in range(filled, steps_at.size):
-                path[b, index] = end[b]
+                put(path[b, index], end[b])
             reason[b] = why
             step[b] = since if since >= 0 else done
 
@@ -81,7 +82,7 @@ def _descend_sample(
         dw = np.empty(d)
         now, then = np.empty(1 + d), np.empty(1 + d)
         for b in range(block, start.shape[0], blocks):
-            now[:] = start[b]
+            put(now, start[b])
             filled, since, done, why = 0, -1, 0, END
             while True:
                 if label_noise > 0.0:
@@ -97,7 +98,7 @@ def _descend_sample(
                 else:
                     since = -1
                 while filled < steps_at.size and steps_at[filled] == done:
-                    path[b, filled] = now
+                    put(path[b, filled], now)
                     filled += 1
                 if why != END or filled == steps_at.size:
                     break
@@ -114,11 +115,11 @@ def _descend_sample(
                 if not moved and (label_noise == 0.0 or np.max(z) <= 0.0):
                     why = CERTAIN if limit else END
                     break
-                now[:] = then
+                put(now, then)
                 done += 1
-            end[b] = now
+            put(end[b], now)
             for index in range(filled, steps_at.size):
-                path[b, index] = now
+                put(path[b, index], now)
             reason[b] = why
             step[b] = since if since >= 0 else done
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from singleneuron.kernels.compiling import kernel, routine
 from singleneuron.kernels.dop853 import END, EVENT, build
 from singleneuron.kernels.dop853_step import workspace
+from singleneuron.kernels.vectors import put
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Line
 
@@ -151,7 +152,7 @@ def follow(y, statistics, c, times, rtol, atol, limit, t_certain, tolerance, pat
             side = -side
             moving = push(statistics, side, y[0]) > 0.0
     while filled < times.size:
-        path[filled] = y
+        put(path[filled], y)
         filled += 1
     return reason, t if math.isnan(since) else since
 
@@ -163,7 +164,7 @@ def _follow(start, statistics, c, times, rtol, atol, limit, t_certain, tolerance
     for block in prange(blocks):
         work = workspace(2)
         for b in range(block, start.shape[0], blocks):
-            end[b] = start[b]
+            put(end[b], start[b])
             reason[b], time[b] = follow(
                 end[b], statistics[b], c[b], times, rtol, atol, limit, t_certain, tolerance, path[b], work
             )

@@ -66,6 +66,7 @@ from singleneuron.kernels.dop853 import (
 )
 from singleneuron.kernels.dop853_step import workspace
 from singleneuron.kernels.lanes import LANES
+from singleneuron.kernels.vectors import put
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import LEAST_BALANCE
 from singleneuron.problem.state import Reduced
@@ -81,7 +82,7 @@ buffer, load, step, happened, unload = lanes.build(field_lanes, watch, 2, ROWS)
 def enter(start, nu, c, tolerance, y, p):
     """Set the coordinates `y` and the parameters `p` of the trajectory from `start` = (a, log rho, x)."""
     p[NU], p[SIGMA], p[C], p[SCALE], p[TOL], p[UNIT] = nu, np.sign(start[0]), c, 0.0, tolerance, 1.0
-    y[:] = start[1:]
+    put(y, start[1:])
     if c < 0.0:
         p[SIGMA], p[SCALE] = 0.0, math.sqrt(-c)
         p[UNIT] = max(1.0, p[SCALE])
@@ -99,14 +100,14 @@ def leave(y, p, reason, t, filled, times, limit, record, path, end):
     outer(y, p, end)
     later = np.empty(2)
     for i in range(filled, times.size):
-        path[i] = end
+        put(path[i], end)
         if reason == EVENT:
             decay(end, p[NU], times[i] - t, path[i])
         elif reason == END:
             approach(y, p, times[i] - t, later)
             outer(later, p, path[i])
     if not limit:
-        end[:] = path[-1]
+        put(end, path[-1])
 
 
 @routine

@@ -20,6 +20,7 @@ from typing import Any
 import numba
 import numba.core.config
 from numba.core.caching import FunctionCache
+from numba.core.registry import CPUDispatcher
 
 from signflow import waiting
 
@@ -128,9 +129,10 @@ def routine(function: Callable[..., Any]) -> Any:
     Returns
     -------
     numba dispatcher
-        The compiled function. Division by 0 gives inf or NaN, as in numpy.
+        The compiled function, which only kernels and routines can call. Division by 0 gives inf or NaN, as
+        in numpy.
     """
-    return numba.njit(error_model="numpy")(function)
+    return _for_kernels(function)
 
 
 def template(function: Callable[..., Any]) -> Any:
@@ -139,7 +141,44 @@ def template(function: Callable[..., Any]) -> Any:
     The routine is inlined into its callers, because numba cannot cache code that contains addresses of
     functions.
     """
-    return numba.njit(error_model="numpy", forceinline=True)(function)
+    return _for_kernels(function, forceinline=True)
+
+
+class _Routine(CPUDispatcher):
+    """A compiled function without a wrapper for Python, so that calling it from Python would crash."""
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        """Raise TypeError."""
+        name = self.py_func.__name__
+        raise TypeError(f"only kernels can call {name}; from Python, call {name}.py_func instead")
+
+
+def _for_kernels(function: Callable[..., Any], **options: bool) -> Any:
+    """Compile a function that only compiled code calls: without wrappers, which take time to compile."""
+    _name_closure(function)
+    njit: Any = numba.njit  # its type stubs lack two of these options
+    made = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)(function)
+    made.__class__ = _Routine
+    return made
+
+
+def _name_closure(function: Callable[..., Any]) -> None:
+    """Add to the name of a closure what it captures, such as the routines of one flow.
+
+    The symbols of compiled code are made of a function's name and a number that counts from 1 in each
+    process. Of two symbols with one name, a process that loads both from the cache uses only the first: two
+    flows would share one flow's `settle`.
+    """
+    captured = [cell.cell_contents for cell in function.__closure__ or ()]
+    if captured:
+        names = [
+            f"{value.py_func.__module__}.{value.py_func.__qualname__}"
+            if isinstance(value, CPUDispatcher)
+            else repr(value)
+            for value in captured
+        ]
+        digest = hashlib.sha256("\0".join(names).encode()).hexdigest()[:16]
+        function.__qualname__ = f"{function.__qualname__}_{digest}"
 
 
 class _Cache(FunctionCache):
@@ -204,6 +243,7 @@ def kernel(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
+        _name_closure(function)
         # numba reads the cache folder from its configuration once, when the function is decorated.
         config: Any = numba.core.config
         before, config.CACHE_DIR = config.CACHE_DIR, str(cache_directory(Path(function.__code__.co_filename)))

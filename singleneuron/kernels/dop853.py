@@ -21,6 +21,7 @@ from singleneuron.kernels.dop853_step import (
     prepare_dense,
     step_factor,
 )
+from singleneuron.kernels.vectors import put
 
 MAX_STEPS = 2_000_000  # a trajectory fails if it needs more
 MAX_CERTAIN_STEPS = 100_000  # with `limit`, more steps than this end a trajectory whose limit is certain
@@ -98,7 +99,7 @@ def parts(rhs, gauge):
         The dense output is used only to locate events, *not* to compute states: its order is lower, and
         nothing controls its error, which on long smooth steps reaches hundreds of times the tolerance.
         """
-        k_within[0] = k[0]
+        put(k_within[0], k[0])
         step(p, y, h, k_within, out)
 
     @routine
@@ -122,7 +123,7 @@ def parts(rhs, gauge):
         k, _, y1, _, _, g = work
         filled = int(s[FILLED])
         while filled < times.size and times[filled] <= s[T]:
-            out[filled] = y
+            put(out[filled], y)
             filled += 1
         s[FILLED], s[TRIED], s[REJECTED], s[ERROR], s[SIZE] = filled, 0.0, 0.0, 0.0, 1.0
         rhs(y, p, k[0])
@@ -176,9 +177,9 @@ def parts(rhs, gauge):
             filled += 1
         if fraction < 1.0:
             within(p, y, fraction * h, k, k_within, y1)
-        y[:] = y1
+        put(y, y1)
         if filled < times.size and times[filled] == t_new:
-            out[filled] = y
+            put(out[filled], y)
             filled += 1
         s[T], s[FILLED] = t_new, filled
         if limit and inside and not event:
@@ -187,7 +188,7 @@ def parts(rhs, gauge):
             return EVENT
         if limit and certain and (t_new >= t_certain or s[TRIED] > MAX_CERTAIN_STEPS):
             return CERTAIN
-        k[0] = k[STAGES]
+        put(k[0], k[STAGES])
         s[ERROR], s[SIZE] = error, h
         factor = step_factor(error)
         h *= min(1.0, factor) if s[REJECTED] else factor

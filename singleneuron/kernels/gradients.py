@@ -4,6 +4,7 @@ import math
 
 from singleneuron.kernels.compiling import routine
 from singleneuron.kernels.philox import TWO_PI
+from singleneuron.kernels.vectors import fill
 
 
 @routine
@@ -79,11 +80,11 @@ def sample_gradient(x, xt, y, noise, a, w, z, dw):
         dL/da.
     """
     n, d = x.shape
-    z[:] = 0.0
+    fill(z, 0.0)
     for k in range(d):
         for i in range(n):
             z[i] += w[k] * xt[k, i]
-    dw[:] = 0.0
+    fill(dw, 0.0)
     da = 0.0
     for i in range(n):
         if z[i] > 0.0:

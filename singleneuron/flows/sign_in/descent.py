@@ -64,7 +64,7 @@ def descend(look, problem, theta, betas, steps_at, rate, reset_every, limit, tol
         since = (done if since < 0 else since) if near else -1
         why = reached if limit else END
         while filled < steps_at.size and steps_at[filled] == done:
-            path[filled] = theta
+            put(path[filled], theta)
             filled += 1
         if why != END or filled == steps_at.size:
             break
@@ -80,7 +80,7 @@ def descend(look, problem, theta, betas, steps_at, rate, reset_every, limit, tol
         put(theta, then)
         done += 1
     for index in range(filled, steps_at.size):
-        path[index] = theta
+        put(path[index], theta)
     return why, since if since >= 0 else done
 
 

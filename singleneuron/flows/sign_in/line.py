@@ -50,6 +50,7 @@ from singleneuron.flows.line import (
 from singleneuron.kernels.compiling import kernel, routine
 from singleneuron.kernels.dop853 import END, EVENT, build
 from singleneuron.kernels.dop853_step import workspace
+from singleneuron.kernels.vectors import put
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Line
 
@@ -160,7 +161,7 @@ def leave(y, p, reason, t, filled, times, limit, record, path, end):
     for i in range(filled, times.size):
         pair(approach(y[0], p, times[i] - t) if approaches else y[0], p, path[i])
     if not limit:
-        end[:] = path[-1]
+        put(end, path[-1])
 
 
 @routine
@@ -170,7 +171,9 @@ def follow(start, c, betas, statistics, times, options, path, end, record, work)
     side = 1 if start[1] > 0.0 else -1
     # phi'(0) = 0: a start at w = 0 stays.
     if start[1] == 0.0 or statistics[0 if side > 0 else 2] == 0.0:
-        path[:], end[:] = start, start
+        for i in range(times.size):
+            put(path[i], start)
+        put(end, start)
         return END, 0.0
     y, p = np.empty(1), np.empty(PARAMETERS)
     enter(start, c, betas, y, p)

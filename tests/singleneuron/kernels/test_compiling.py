@@ -170,6 +170,45 @@ def test_processes_that_compile_at_once_get_each_its_own_code(tmp_path):
         assert [process.communicate()[0] for process in each] == [b"True\n"] * 3
 
 
+ROUTINES = """
+import sys
+from lab.powers import times
+for factor in sys.argv[1:]:
+    print(times(float(factor))(1.0) == float(factor))
+"""
+
+
+def test_closures_that_different_processes_compiled_keep_their_own_routines(tmp_path):
+    """numba numbers functions from 1 in each process, so both processes call their routine by one number."""
+    lab = tmp_path / "lab"
+    lab.mkdir()
+    (lab / "__init__.py").touch()
+    # So many calls that LLVM does not inline the routine: it stays a function with a name.
+    body = "        y = math.cos(y)\n" * 60
+    (lab / "powers.py").write_text(
+        "import math\nfrom singleneuron.kernels.compiling import kernel, routine\n"
+        "def times(factor):\n"
+        f"    @routine\n    def product(x):\n        y = x\n{body}        return factor * x + 0.0 * y\n"
+        "    @kernel()\n    def twice(x):\n        return product(x) + product(0.0 * x)\n"
+        "    return twice\n"
+    )
+    env = {**os.environ, "PYTHONPATH": f"{PACKAGE.parent}{os.pathsep}{tmp_path}"}
+    for factors in (["2"], ["3"], ["2", "3"]):
+        command = [sys.executable, "-c", ROUTINES, *factors]
+        found = subprocess.run(command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        assert found.stdout == "True\n" * len(factors)
+
+
+def test_only_compiled_code_can_call_a_routine():
+    @compiling.routine
+    def double(x):
+        return 2.0 * x
+
+    with pytest.raises(TypeError, match=r"only kernels can call double; from Python, call double.py_func"):
+        double(1.0)
+    assert compiling.kernel()(lambda x: double(x))(2.0) == 4.0
+
+
 def test_digest_covers_what_a_kernel_is_built_from_and_nothing_else(tmp_path):
     folder = tmp_path / PACKAGE.name
     for path in PACKAGE.rglob("*.py"):

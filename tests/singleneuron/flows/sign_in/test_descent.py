@@ -1,5 +1,6 @@
 """Descent on the factors of Sign-In: against plain loops, its order in the learning rate, and its resets."""
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -91,10 +92,9 @@ def test_label_noise_is_that_of_plain_descent(n):
     starts = independent_starts(d=3, size=3, seed=2)
     options = {"label_noise": 0.5, "seed": 11, "reset_every": 4}
     path, _, _, step = descend(problem, starts, STEPS, 0.1, trajectory=4 + np.arange(3), **options)
+    pair = numba.njit(normal_pair.py_func)
     for b in range(3):
-        pairs = [
-            [normal_pair(11, 4 + b, step, i) for i in range((n + 1) // 2)] for step in range(STEPS[-1] + 1)
-        ]
+        pairs = [[pair(11, 4 + b, step, i) for i in range((n + 1) // 2)] for step in range(STEPS[-1] + 1)]
         noises = 0.5 * np.reshape(pairs, (STEPS[-1] + 1, -1))[:, :n]
         expected = plain_loop(problem, State(starts.a[[b]], starts.w[[b]]), STEPS, 0.1, 4, noises)
         np.testing.assert_allclose(path[b], expected[0], rtol=0, atol=1e-12)
@@ -149,12 +149,15 @@ def test_one_coordinate_converges_to_the_flow_on_the_line():
 sizes = st.floats(-1e3, 1e3).filter(lambda theta: theta == 0 or abs(theta) > 1e-290)
 
 
+factorize = numba.njit(descent.factorize.py_func)
+
+
 @settings(max_examples=100, deadline=None)
 @given(theta=st.lists(sizes, min_size=2, max_size=5), beta=st.floats(1e-6, 1e6))
 def test_a_reset_restores_beta_and_leaves_theta(theta, beta):
     theta = np.array(theta)
     m, u = np.empty_like(theta), np.empty_like(theta)
-    descent.factorize(theta, (beta, 0.5 * beta), m, u)
+    factorize(theta, (beta, 0.5 * beta), m, u)
     size = metric(theta, beta)
     np.testing.assert_allclose(m * u, theta, rtol=1e-15, atol=0)
     given_betas = np.array([beta] + [0.5 * beta] * (theta.size - 1))
