@@ -170,33 +170,36 @@ def test_processes_that_compile_at_once_get_each_its_own_code(tmp_path):
         assert [process.communicate()[0] for process in each] == [b"True\n"] * 3
 
 
-ROUTINES = """
-import sys
-from lab.powers import times
-for factor in sys.argv[1:]:
-    print(times(float(factor))(1.0) == float(factor))
+LOADED = """
+import sys, importlib
+print([importlib.import_module(f"lab.{name}").run(1.0) for name in sys.argv[1:]])
 """
 
 
-def test_closures_that_different_processes_compiled_keep_their_own_routines(tmp_path):
-    """numba numbers functions from 1 in each process, so both processes call their routine by one number."""
+def test_kernels_that_different_processes_compiled_keep_their_own_routines(tmp_path):
+    """numba numbers functions from 1 in each process, so here both closures `product` have one number."""
     lab = tmp_path / "lab"
     lab.mkdir()
     (lab / "__init__.py").touch()
-    # So many calls that LLVM does not inline the routine: it stays a function with a name.
-    body = "        y = math.cos(y)\n" * 60
-    (lab / "powers.py").write_text(
-        "import math\nfrom singleneuron.kernels.compiling import kernel, routine\n"
+    # With so many calls LLVM does not inline the routine: it stays a function with a name.
+    body = "        y = math.cos(y)\n" * 300
+    (lab / "times.py").write_text(
+        "import math\nfrom singleneuron.kernels.compiling import routine\n"
         "def times(factor):\n"
         f"    @routine\n    def product(x):\n        y = x\n{body}        return factor * x + 0.0 * y\n"
-        "    @kernel()\n    def twice(x):\n        return product(x) + product(0.0 * x)\n"
-        "    return twice\n"
+        "    return product\n"
     )
+    for name, factor in {"double": 2.0, "triple": 3.0}.items():
+        (lab / f"{name}.py").write_text(
+            "from lab.times import times\nfrom singleneuron.kernels.compiling import kernel\n"
+            f"product = times({factor})\n"
+            "@kernel()\ndef run(x):\n    return product(x) + product(0.0 * x)\n"
+        )
     env = {**os.environ, "PYTHONPATH": f"{PACKAGE.parent}{os.pathsep}{tmp_path}"}
-    for factors in (["2"], ["3"], ["2", "3"]):
-        command = [sys.executable, "-c", ROUTINES, *factors]
+    for names, expected in (("double", "[2.0]"), ("triple", "[3.0]"), ("double triple", "[2.0, 3.0]")):
+        command = [sys.executable, "-c", LOADED, *names.split()]
         found = subprocess.run(command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-        assert found.stdout == "True\n" * len(factors)
+        assert found.stdout.strip() == expected
 
 
 def test_only_compiled_code_can_call_a_routine():
