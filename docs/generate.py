@@ -16,6 +16,7 @@ from deepexp.config.protocols import PROTOCOLS
 from deepexp.predictions.predictions import PREDICTIONS
 from deepexp.recipes.recipe import Recipe, recipes
 from figures import kinds
+from figures.deep.converged import SHOWS
 from signflow.provenance import RECORDED
 from singleneuron import presets
 from singleneuron import theory as proofs
@@ -186,13 +187,15 @@ def gallery() -> Iterator[str]:
     known = recipes()
     for name in kinds.NAMED:
         preset = presets.load(name) if name in presets.names() else None
-        shown = _plain(known[name].question) if preset is None else " ".join(preset.shows.split())
+        recipe = kinds.result_of(name)
+        asked = _plain(known[recipe].question) if preset is None else " ".join(preset.shows.split())
+        shown = SHOWS.get(name, asked)
         title = "" if preset is None else f"{_plain(preset.title)}.\n\n"
         yield f"\n## {name}\n\n{title}{shown}\n"
         if (GALLERY / f"{name}.png").is_file():
             alt = shown if preset is None else _plain(preset.title)
             yield f"![{alt}](../../figures/gallery/{name}.png)\n"
-        first = f"make deep RECIPE={name}" if preset is None else f"singleneuron preset {name}"
+        first = f"make deep RECIPE={recipe}" if preset is None else f"singleneuron preset {name}"
         draw = "" if preset is None else f"\nfigures draw build/results/{name}.nc"
         yield f"```shell\n{first}{draw}\n```"
 

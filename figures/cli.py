@@ -205,8 +205,9 @@ def _list(results: Path) -> None:
 def _sets() -> dict[str, list[str]]:
     """Return the names of the figures in each set: 'all' (theorems), 'studies', and a recipe with several."""
     from figures import kinds
+    from figures.deep import converged
 
-    several = list(kinds.converged.FIGURES)
+    several = list(converged.FIGURES)
     return {"all": list(kinds.THEOREMS), "studies": list(kinds.STUDIES), several[0]: several}
 
 
@@ -251,14 +252,14 @@ def _report(options: argparse.Namespace) -> None:
 
 def _drawn(name: str, source: Path, draw: Draw) -> report.Drawn:
     """Draw a figure, and read the verdicts in its result file; the first of its figures shows them."""
-    from figures import kinds
+    from figures.deep.converged import SHOWS
     from figures.report import page as report
 
     def parts(tables: ResultTables) -> tuple[Figure, list[signflow_verdicts.PredictionVerdict]]:
         return draw(tables), report.predictions(tables) if name == source.stem else []
 
     (figure, decided), attributes = _draw_from(source, parts)
-    return report.Drawn(name, figure, attributes, decided, kinds.converged.SHOWS.get(name, ""))
+    return report.Drawn(name, figure, attributes, decided, SHOWS.get(name, ""))
 
 
 def _draw_from(source: Path, draw: Callable[[ResultTables], _Made]) -> tuple[_Made, Mapping[str, Any]]:
