@@ -187,14 +187,14 @@ def _list(results: Path) -> None:
 
     print("figures draw FILE draws a file according to its contents:")
     for kind in kinds.KINDS:
-        print(f"    {kind.name:<20} {kind.shows}")
-    print(f"    {'preset, recipe':<20} the figure of that name, listed below")
+        print(f"    {kind.name:<28} {kind.shows}")
+    print(f"    {'preset, recipe':<28} the figure of that name, listed below")
     print(f"figures draw NAME draws {results}/NAME.nc (* if it has been made):")
     for name, draw in kinds.NAMED.items():
         words = (draw.__doc__ or "").partition("\n")[0].removeprefix("Draw").lstrip(", ").rstrip(".")
         print(f"  {'*' if _result(results, name).is_file() else ' '} {name:<28} {words}")
     for name, members in _sets().items():
-        print(f"    {name:<20} {members[0]} to {members[-1]}, {len(members)} figures")
+        print(f"    {name:<28} {members[0]} to {members[-1]}, {len(members)} figures")
     others = sorted(path for path in results.glob("*.[nc][cs]*") if path.suffix in SUFFIXES)
     mine = [str(path) for path in others if path.stem not in (*kinds.NAMED, "explorer")]
     if mine:

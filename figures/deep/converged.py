@@ -44,7 +44,9 @@ OWNERS = {
 
 @style.styled()
 def accuracy(data: ResultTables) -> Figure:
-    """Draw test accuracy against density and, below, the differences from IMP, for the arms in `MAIN`.
+    """Draw test accuracy against density and, below, the differences from IMP, for the main arms.
+
+    The main arms are those in `MAIN`.
 
     The tables are `means`, `levels` and `paired`, as for `experiments.accuracy`.
     """
@@ -152,9 +154,9 @@ def controls(data: ResultTables) -> Figure:
 
 @style.styled()
 def differences(data: ResultTables) -> Figure:
-    """Draw the differences in `PAIRS`, averaged over densities of at most 20 %, with their 95 % intervals.
+    """Draw paired differences in accuracy, averaged over densities of at most 20 %, with 95 % intervals.
 
-    The table `low` has them (panel, arm, baseline, at_most). A pair without a complete seed has no row.
+    The pairs are those in `PAIRS`. The table `low` has them (panel, arm, baseline, at_most). A pair without a complete seed has no row.
     """
     panels = _with_runs(data)
     rows = [pair for pair in PAIRS if any(_seeds_of(data, panel, pair) for panel in panels)]
