@@ -46,9 +46,7 @@ OWNERS = {
 def accuracy(data: ResultTables) -> Figure:
     """Draw test accuracy against density and, below, the differences from IMP, for the main arms.
 
-    The main arms are those in `MAIN`.
-
-    The tables are `means`, `levels` and `paired`, as for `experiments.accuracy`.
+    The main arms are those in `MAIN`. The tables are `means`, `levels` and `paired`, as for `experiments.accuracy`.
     """
     panels = _with_runs(data)
     figure = Figure(figsize=(style.COLUMN if len(panels) == 1 else style.PAGE, 5.2))
@@ -156,7 +154,8 @@ def controls(data: ResultTables) -> Figure:
 def differences(data: ResultTables) -> Figure:
     """Draw paired differences in accuracy, averaged over densities of at most 20 %, with 95 % intervals.
 
-    The pairs are those in `PAIRS`. The table `low` has them (panel, arm, baseline, at_most). A pair without a complete seed has no row.
+    The pairs are those in `PAIRS`; a pair without a complete seed has no row. The table `low` (panel, arm,
+    baseline, at_most) has the differences.
     """
     panels = _with_runs(data)
     rows = [pair for pair in PAIRS if any(_seeds_of(data, panel, pair) for panel in panels)]
