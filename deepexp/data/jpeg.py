@@ -106,9 +106,9 @@ def random_boxes(draws: np.ndarray, width: int, height: int) -> np.ndarray:
     """Return random boxes (B, 4), as left, top, width and height, in images of `width` x `height` pixels.
 
     A box covers 8 to 100 % of the image's area, and the ratio of its sides lies between 3/4 and 4/3. The area
-    and the logarithm of the ratio are uniformly distributed. `draws` (B, DRAWS) has ten tries for each box.
-    The first try that fits into the image is used. If none fits, the largest centred box with an allowed
-    ratio is used.
+    and the logarithm of the ratio are uniformly distributed. Each row of `draws` (B, DRAWS) has the random
+    numbers for ten tries. The first try that fits into the image is used. If none fits, the largest centred
+    box with an allowed ratio is used.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""The theory's predictions for deep networks as data, and the rule that decides them.
+"""The theory's predictions for deep networks, written as data, and the rule that gives each its verdict.
 
 The statistical unit is a seed. A seed fixes the initialisation and the data order of all arms, so arms are
 compared seed by seed. A prediction has one primary estimate per seed, a bound and a margin. The 95 % interval

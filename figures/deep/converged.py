@@ -44,9 +44,9 @@ OWNERS = {
 
 @style.styled()
 def accuracy(data: ResultTables) -> Figure:
-    """Draw test accuracy against density and, below, the differences from IMP, for the main arms.
+    """Draw test accuracy against density and, below, the differences from IMP, for the arms in `MAIN`.
 
-    The main arms are those in `MAIN`. The tables are `means`, `levels` and `paired`, as for `experiments.accuracy`.
+    The tables are `means`, `levels` and `paired`, as for `experiments.accuracy`.
     """
     panels = _with_runs(data)
     figure = Figure(figsize=(style.COLUMN if len(panels) == 1 else style.PAGE, 5.2))

@@ -61,8 +61,8 @@ def _config(data: ResultTables) -> dict[str, Any]:
 def stripped(data: ResultTables, suffix: str, plain: bool = False) -> dict[str, str]:
     """Return the arms with `suffix` in their names, each mapped to its name without the suffix.
 
-    An arm gets the look of the name to which it is mapped. With `plain`, return the arms without the suffix
-    '-warmup' instead, each mapped to itself.
+    An arm gets the look of the name to which it is mapped. With `plain`, ignore `suffix`: return the arms
+    whose names do not end in '-warmup', each mapped to itself.
     """
     arms = drawn_arms(data)
     if plain:

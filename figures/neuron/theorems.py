@@ -78,7 +78,9 @@ def fig2a(data: ResultTables) -> Figure:
 
 @style.styled()
 def unbalanced(data: ResultTables) -> Figure:
-    """Draw success from unbalanced starts in one coordinate, with a wedge at a(0) < 0, and a(t) against t.
+    """Draw where unbalanced starts in one coordinate succeed, and a(t) of some of them against t.
+
+    The wedge of successful starts with a(0) < 0 is hatched.
 
     The tables are `map` (algorithm, a0, w0) and `paths` (start, time, coordinate).
     """

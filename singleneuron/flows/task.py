@@ -115,6 +115,6 @@ def check_length(task: Task) -> None:
     """Raise ValueError if a time of `task` is beyond HORIZON, too far for an explicit integrator."""
     if task.times[-1] > HORIZON:
         raise ValueError(
-            f"times must be at most {HORIZON:g} for the ODE, since later times need too many steps, but one "
-            f"is {task.times[-1]:g}; use t_end = inf for the limit, or method 'exact' if it applies"
+            f"times must be at most {HORIZON:g} with method 'ode', but one is {task.times[-1]:g}, which "
+            "would take too many steps; use t_end = inf for the limit, or method 'exact' if it applies"
         )

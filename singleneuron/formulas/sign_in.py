@@ -1,7 +1,7 @@
-"""Sign-In: the limit of a start that succeeds, and success rates of random starts.
+"""Sign-In: the limit of the flow from a start that succeeds, and success rates of random starts.
 
 `regions.predicted` says which starts succeed. Gadhikar, Jacobs, Zhou & Burkholz introduced Sign-In in
-*Sign-In to the Lottery* (NeurIPS 2025). All results here are beyond that paper.
+*Sign-In to the Lottery* (NeurIPS 2025). All results here go beyond that paper.
 """
 
 import functools

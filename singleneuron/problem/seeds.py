@@ -28,8 +28,8 @@ def derived_seed(key: Sequence[int], *more: int) -> int:
 def child_seed(seed: int, run: int) -> int:
     """Derive the seed for the samples of one run from the seed of its study.
 
-    Two runs of a study get different seeds, and so do runs of studies with different seeds, except if 64-bit
-    hashes collide.
+    Two runs of a study get different seeds, and so do runs of studies with different seeds below 2^32, unless
+    64-bit hashes collide.
 
     Parameters
     ----------
