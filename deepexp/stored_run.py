@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from deepexp import models
 from deepexp.analysis.labels import NAMES
+from deepexp.config.import_paths import is_own
 from deepexp.config.settings import Config
 from deepexp.data import dataset as data
+from deepexp.networks import network
 from deepexp.pruning.masks import Mask
 from deepexp.runs.checkpoint import load_state
 from deepexp.storage import bit_files, records
@@ -162,15 +164,21 @@ class StoredRun:
         Raises
         ------
         ValueError
-            As for `state`.
+            As for `state`, or the source of a user's own network has changed.
         """
         state, mask, model = self.state(level), self.mask(level), self.config.model
-        shapes = [tuple(alive.shape) for _, alive in mask]
-        # The network was built for a data set that this machine need not have: the first convolution and
-        # the classifier know its channels and classes.
-        net = models.outline(
-            model.name, classes=shapes[-1][0], stem=model.stem, width=model.width, channels=shapes[0][1]
-        )
+        if is_own(model.name):
+            made = records.about(self.folder)
+            net = network(
+                model, classes=made["classes"], shape=tuple(made["image_shape"]), seed=self.config.seed
+            )
+        else:
+            # Runs of earlier versions did not record their classes and channels, but the first convolution
+            # and the classifier show them.
+            shapes = [tuple(alive.shape) for _, alive in mask]
+            net = models.outline(
+                model.name, classes=shapes[-1][0], stem=model.stem, width=model.width, channels=shapes[0][1]
+            )
         net.load_state_dict(state, assign=True)
         return net.eval()
 

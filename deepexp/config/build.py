@@ -6,15 +6,19 @@ import json
 import tomllib
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 
+from deepexp.config import import_paths
 from deepexp.config.algorithms import POLICIES, policy
 from deepexp.config.protocols import PROFILES, PROTOCOLS
-from deepexp.config.sections import SIDES, DatasetName, Train
+from deepexp.config.sections import SIDES, Train
 from deepexp.config.settings import Config
 from signflow.messages import invalid, unknown
+
+# The settings that can be import paths, by section; the section's `code` is the digest of the source.
+_NAMED = {"data": "dataset", "model": "name", "pruning": "score"}
 
 
 def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: str = "full") -> Config:
@@ -48,9 +52,10 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
         unknown("the protocol must be", protocol, PROTOCOLS)
     if profile not in PROFILES:
         unknown("the profile must be", profile, PROFILES)
-    if dataset not in get_args(DatasetName):
-        unknown("the dataset must be", dataset, get_args(DatasetName))
-    if dataset not in PROTOCOLS[protocol].settings:
+    own = import_paths.is_own(dataset)
+    if not own and dataset not in SIDES:
+        unknown("the dataset must be", dataset, SIDES, import_paths.OR_OWN)
+    if not own and dataset not in PROTOCOLS[protocol].settings:
         known = ", ".join(PROTOCOLS[protocol].settings)
         raise ValueError(
             f"the protocol '{protocol}' is not defined for '{dataset}', only for {known}; choose another "
@@ -59,9 +64,10 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
     algorithm = settings.get("algorithm", "lrr")
     flat = {"protocol": protocol, "algorithm": algorithm, "data.dataset": dataset, "model.name": "resnet8"}
     flat |= {f"policy.{key}": value for key, value in policy(protocol, algorithm).model_dump().items()}
-    flat |= PROTOCOLS[protocol].common | PROTOCOLS[protocol].settings[dataset]
+    flat |= PROTOCOLS[protocol].common | PROTOCOLS[protocol].settings.get(dataset, {})
     # A profile only ever shortens: a protocol that is shorter than the profile keeps its own values.
-    limits = {key: min(most, flat.get(key, most)) for key, most in PROFILES[profile][dataset].items()}
+    most = PROFILES[profile]["own" if own else dataset]
+    limits = {key: min(value, flat.get(key, value)) for key, value in most.items()}
     shorter = {**limits, **settings}
     if "train.epochs" in shorter:
         flat |= _rescale(flat, shorter["train.epochs"])
@@ -70,6 +76,7 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
     without = flat.get("train.warmup") == "before" and shorter.get("train.warmup") == "none"
     if without and algorithm in POLICIES[protocol]:
         flat["policy.rewind_epoch"] = 0  # the protocol rewinds to the end of the warm-up, which was left out
+    flat |= _codes({**flat, **shorter})
     return parse(_nest({**flat, **shorter}))
 
 
@@ -126,6 +133,15 @@ def to_toml(config: Config) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _codes(flat: Mapping[str, Any]) -> dict[str, str]:
+    """Return the digests of the sources that import paths name."""
+    return {
+        f"{section}.code": import_paths.source_digest(f"{section}.{key}", flat[f"{section}.{key}"])
+        for section, key in _NAMED.items()
+        if import_paths.is_own(flat.get(f"{section}.{key}"))
+    }
+
+
 def _defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Add an empty section for each one missing from `tree`, so that the defaults of its fields apply."""
     return {"data": {}, "model": {}, "train": {}, "pruning": {}} | dict(tree)
@@ -157,8 +173,8 @@ def _rescale(flat: Mapping[str, Any], epochs: Any) -> dict[str, Any]:
 
 def _padding(flat: Mapping[str, Any], side: Any) -> int:
     """Return the protocol's padding for images of `side` pixels: the same share of them, in pixels."""
-    padding, own = flat["data.crop_padding"], flat.get("data.side") or SIDES[flat["data.dataset"]]
-    valid = isinstance(side, int) and not isinstance(side, bool) and side >= 1
+    padding, own = flat["data.crop_padding"], flat.get("data.side") or SIDES.get(flat["data.dataset"])
+    valid = own is not None and isinstance(side, int) and not isinstance(side, bool) and side >= 1
     return max(1, round(Fraction(padding * side, own))) if valid else padding
 
 

@@ -7,9 +7,11 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from deepexp.config import import_paths
 from deepexp.config.algorithms import Section
 from deepexp.config.sections import Fraction01
 
+SCORES = ("magnitude", "random", "snip", "synflow")
 SCORE_SETTINGS = {"snip": "snip_batches", "synflow": "synflow_steps"}  # each field is used by one score only
 
 
@@ -26,8 +28,11 @@ class Pruning(Section):
         The fraction of the living weights that each level keeps, in (0, 1].
     initial_density : float
         The density of level 0, in (0, 1]; below 1, level 0 already trains under a mask.
-    score : {'magnitude', 'random', 'snip', 'synflow'}
-        The score by which the weights are ranked; the lowest are pruned.
+    score : str
+        The score by which the weights are ranked; the lowest are pruned: 'magnitude', 'random', 'snip',
+        'synflow', or an import path such as 'mypkg.mymodule:function' (see `deepexp.pruning.scores.own`).
+    code : str, optional
+        The digest of the source of an import path; computed, not set.
     snip_batches : int
         The number of training batches over which SNIP sums the gradients.
     synflow_steps : int
@@ -50,7 +55,8 @@ class Pruning(Section):
     levels: int = Field(20, ge=0, le=10_000)
     keep: Fraction01 = 0.8
     initial_density: Fraction01 = 1.0
-    score: Literal["magnitude", "random", "snip", "synflow"] = "magnitude"
+    score: str = "magnitude"
+    code: str | None = None
     snip_batches: int = Field(10, ge=1)
     synflow_steps: int = Field(100, ge=1, le=100_000)
     scope: Literal["global", "layer"] = "global"
@@ -58,6 +64,11 @@ class Pruning(Section):
     run: str | None = None
     run_level: int | None = Field(None, ge=0)
     budget: Literal["uniform", "balanced", "erk"] = "uniform"
+
+    @model_validator(mode="after")
+    def _score_exists(self) -> Self:
+        import_paths.check("score", self.score, SCORES, self.code)
+        return self
 
     @model_validator(mode="after")
     def _source_is_complete(self) -> Self:

@@ -9,19 +9,20 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from deepexp.config import import_paths
 from deepexp.config.algorithms import Section
 
-DatasetName = Literal["digits", "cifar10", "cifar100", "tinyimagenet", "imagenet"]
 Fraction01 = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 # The height and width of the images as published, in pixels; ImageNet's vary, and are cropped to 224.
-SIDES: dict[DatasetName, int] = {
+SIDES = {
     "digits": 8,
     "cifar10": 32,
     "cifar100": 32,
     "tinyimagenet": 64,
     "imagenet": 224,
 }
+MODELS = ("resnet8", "resnet20", "resnet56", "resnet18", "resnet34", "resnet50", "vgg16")
 
 
 class Data(Section):
@@ -29,8 +30,11 @@ class Data(Section):
 
     Attributes
     ----------
-    dataset : {'digits', 'cifar10', 'cifar100', 'tinyimagenet', 'imagenet'}
-        The data set.
+    dataset : str
+        The data set: 'digits', 'cifar10', 'cifar100', 'tinyimagenet', 'imagenet', or an import path such as
+        'mypkg.mymodule:function' (see `deepexp.data.own_data`).
+    code : str, optional
+        The digest of the source of an import path; computed, not set.
     validation : int
         The number of training images to hold out for validation; the seed chooses them.
     limit : int, optional
@@ -62,7 +66,8 @@ class Data(Section):
         Whether to train even if the copy of the data matches no known variant.
     """
 
-    dataset: DatasetName = "digits"
+    dataset: str = "digits"
+    code: str | None = None
     validation: int = Field(0, ge=0)
     limit: int | None = Field(None, ge=1)
     classes: int | None = Field(None, ge=2)
@@ -81,13 +86,19 @@ class Data(Section):
         return self.validation > 0 or self.limit is not None
 
     @model_validator(mode="after")
+    def _dataset_exists(self) -> Self:
+        import_paths.check("dataset", self.dataset, SIDES, self.code)
+        return self
+
+    @model_validator(mode="after")
     def _side_fits(self) -> Self:
         if self.side is None:
             return self
         if self.dataset == "imagenet" or self.size is not None or self.resized_crop:
             reason = "for imagenet" if self.dataset == "imagenet" else "with size or resized_crop"
             raise ValueError(f"side must be left out {reason}, got {self.side}")
-        if SIDES[self.dataset] % self.side:  # also if it is larger
+        # Also if it is larger. The side of a user's own images is not known yet.
+        if SIDES.get(self.dataset, self.side) % self.side:
             raise ValueError(
                 f"side must divide {SIDES[self.dataset]}, the side of the images of {self.dataset}, got "
                 f"{self.side}"
@@ -122,8 +133,11 @@ class Model(Section):
 
     Attributes
     ----------
-    name : {'resnet8', 'resnet20', 'resnet56', 'resnet18', 'resnet34', 'resnet50', 'vgg16'}
-        The architecture.
+    name : str
+        The architecture: 'resnet8', 'resnet20', 'resnet56', 'resnet18', 'resnet34', 'resnet50', 'vgg16', or
+        an import path such as 'mypkg.mymodule:function' (see `deepexp.networks`).
+    code : str, optional
+        The digest of the source of an import path; computed, not set.
     stem : {'cifar', 'imagenet'}
         The type of the first layers: 'cifar' for small images, 'imagenet' for large ones.
     width : float
@@ -132,10 +146,22 @@ class Model(Section):
         The initial scales of batch normalisation: 1, or drawn from U(0, 1).
     """
 
-    name: Literal["resnet8", "resnet20", "resnet56", "resnet18", "resnet34", "resnet50", "vgg16"] = "resnet8"
+    name: str = "resnet8"
+    code: str | None = None
     stem: Literal["cifar", "imagenet"] = "cifar"
     width: Positive = 1.0
     norm_scale: Literal["one", "uniform"] = "one"
+
+    @model_validator(mode="after")
+    def _name_exists(self) -> Self:
+        import_paths.check("name", self.name, MODELS, self.code)
+        for field in ("stem", "width") if import_paths.is_own(self.name) else ():
+            if getattr(self, field) != Model.model_fields[field].default:
+                raise ValueError(
+                    f"{field} has no effect on a network of your own, '{self.name}', got "
+                    f"{getattr(self, field)!r}; leave it out"
+                )
+        return self
 
 
 class Train(Section):

@@ -11,7 +11,8 @@ from deepexp.config.sections import Data, Train
 from deepexp.config.seeds import stream
 from deepexp.data import jpeg
 from deepexp.data.augment import augment, resample
-from deepexp.data.dataset import Dataset, Files, Images
+from deepexp.data.dataset import Dataset
+from deepexp.data.images import Files, Images
 from deepexp.data.jpeg import DecodeJob
 from deepexp.distributed import ALONE, ProcessGroup
 

@@ -11,6 +11,7 @@ from copy import deepcopy
 import torch
 
 from deepexp import models
+from deepexp.config.import_paths import is_own
 from deepexp.config.settings import Config
 from deepexp.data import catalogue
 from deepexp.pruning import masks, signs
@@ -48,9 +49,12 @@ def check_compiler(device: str) -> None:
 def check_device_memory(config: Config) -> None:
     """Raise ValueError if the device has less memory than the minimum that the run needs.
 
+    The needs of a user's own network or images are not known before they are made, so they are not checked.
     The minimum consists of the weights, gradients and momentum in float32, and one batch of images. With
     Sign-In, the two factors of a weight, each with a gradient and a momentum, take the place of its momentum.
     """
+    if is_own(config.model.name) or is_own(config.data.dataset):
+        return
     source, machine, model = catalogue.SOURCES[config.data.dataset], config.machine, config.model
     height, _, channels = source.shape
     size = config.data.size or config.data.side or height

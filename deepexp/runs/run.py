@@ -113,6 +113,8 @@ def own_levels(work: Run) -> Generator[LevelProgress | None, None, None]:
             "run_id": config.run_id,
             "data_variant": work.dataset.variant,
             "data_digest": work.dataset.digest,
+            "classes": work.dataset.classes,
+            "image_shape": work.dataset.shape,
             "normalised_by": {
                 "pixels_of": work.dataset.normalised_by,
                 "mean": work.dataset.mean.tolist(),
