@@ -77,7 +77,42 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
     if without and algorithm in POLICIES[protocol]:
         flat["policy.rewind_epoch"] = 0  # the protocol rewinds to the end of the warm-up, which was left out
     flat |= _codes({**flat, **shorter})
+    _check_sections(settings)
     return parse(_nest({**flat, **shorter}))
+
+
+def changed(config: Config, settings: Mapping[str, Any]) -> Config:
+    """Change settings of a configuration; nothing else follows from them, as it does in `build`.
+
+    Parameters
+    ----------
+    config : Config
+        The configuration.
+    settings : Mapping[str, Any]
+        Values by dotted key.
+
+    Returns
+    -------
+    Config
+
+    Raises
+    ------
+    ValueError
+        A setting is invalid, or is the name of what other settings were chosen for.
+    """
+    for key in {"protocol", "algorithm"} & settings.keys():
+        raise ValueError(
+            f"{key} must stay {getattr(config, key)!r} in this configuration, because other settings follow "
+            f"from it, got {settings[key]!r}; build a new configuration"
+        )
+    flat: dict[str, Any] = {}
+    for key, value in config.model_dump().items():
+        section = isinstance(value, dict)
+        flat |= {f"{key}.{name}": each for name, each in value.items()} if section else {key: value}
+    flat |= settings
+    flat |= _codes({key: value for key, value in flat.items() if key in settings})
+    _check_sections(settings)
+    return parse(_nest(flat))
 
 
 def parse(tree: Mapping[str, Any]) -> Config:
@@ -131,6 +166,17 @@ def to_toml(config: Config) -> str:
     for name, section in sections.items():
         lines += ["", f"[{name}]", *_pairs(section)]
     return "\n".join(lines) + "\n"
+
+
+def _check_sections(settings: Mapping[str, Any]) -> None:
+    """Raise ValueError if the section of a key is missing or wrong; `parse` finds all other unknown keys."""
+    tree = {name: field.annotation for name, field in Config.model_fields.items()}
+    sections = {name: getattr(kind, "model_fields", {}) for name, kind in tree.items()}
+    for key in settings:
+        section, _, name = key.rpartition(".")
+        homes = [home for home, fields in sections.items() if name in fields]
+        if homes and section not in homes and key not in tree:
+            raise ValueError(f"unknown key '{key}'; did you mean '{homes[0]}.{name}'?")
 
 
 def _codes(flat: Mapping[str, Any]) -> dict[str, str]:
@@ -192,10 +238,11 @@ def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _pairs(section: Mapping[str, Any]) -> list[str]:
-    return [f"{key} = {_toml(value)}" for key, value in section.items() if value is not None]
+    return [f"{key} = {toml(value)}" for key, value in section.items() if value is not None]
 
 
-def _toml(value: Any) -> str:
+def toml(value: Any) -> str:
+    """Write a value as TOML."""
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_toml, value)) + "]"
+        return "[" + ", ".join(map(toml, value)) + "]"
     return json.dumps(value)  # JSON and TOML write strings, numbers and booleans in the same way
