@@ -80,4 +80,5 @@ def data_sets() -> Iterator[str]:
         yield (
             f"{name:13s} {source.classes:>5,} classes, {train:>9,} + {test:>6,} images {sizes:14s} ({where})"
         )
+    yield "a folder of your own, with --set data.folder=PATH: PATH/train/CLASS/*.png, PATH/test/CLASS/*.png"
     yield _OWN

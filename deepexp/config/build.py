@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from deepexp.config import import_paths
 from deepexp.config.algorithms import POLICIES, policy
 from deepexp.config.protocols import PROFILES, PROTOCOLS
-from deepexp.config.sections import SIDES, Train
+from deepexp.config.sections import SIDES
 from deepexp.config.settings import Config
+from deepexp.config.training import Train
 from signflow.messages import invalid, unknown
 
 # The settings that can be import paths, by section; the section's `code` is the digest of the source.
@@ -47,14 +48,14 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
     ValueError
         A setting is invalid. The one-line message names the key, what must hold and what was given.
     """
-    dataset = settings.get("data.dataset", "digits")
+    dataset = settings.get("data.dataset", "folder" if "data.folder" in settings else "digits")
     if protocol not in PROTOCOLS:
         unknown("the protocol must be", protocol, PROTOCOLS)
     if profile not in PROFILES:
         unknown("the profile must be", profile, PROFILES)
-    own = import_paths.is_own(dataset)
+    own = import_paths.is_own(dataset) or dataset == "folder"
     if not own and dataset not in SIDES:
-        unknown("the dataset must be", dataset, SIDES, import_paths.OR_OWN)
+        unknown("the dataset must be", dataset, (*SIDES, "folder"), import_paths.OR_OWN)
     if not own and dataset not in PROTOCOLS[protocol].settings:
         known = ", ".join(PROTOCOLS[protocol].settings)
         raise ValueError(
@@ -71,6 +72,8 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
     shorter = {**limits, **settings}
     if "train.epochs" in shorter:
         flat |= _rescale(flat, shorter["train.epochs"])
+    if "data.folder" in settings and "data.size" in settings:
+        flat["data.crop_padding"] = 0  # the images are cropped as ImageNet's are
     if flat.get("data.crop_padding"):
         flat["data.crop_padding"] = _padding(flat, shorter.get("data.side"))
     without = flat.get("train.warmup") == "before" and shorter.get("train.warmup") == "none"

@@ -8,8 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from deepexp.config import import_paths
-from deepexp.config.algorithms import Section
-from deepexp.config.sections import Fraction01
+from deepexp.config.algorithms import Fraction01, Section
 
 SCORES = ("magnitude", "random", "snip", "synflow")
 SCORE_SETTINGS = {"snip": "snip_batches", "synflow": "synflow_steps"}  # each field is used by one score only

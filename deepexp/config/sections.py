@@ -1,19 +1,19 @@
-"""The settings for a run's data, network and training. Each section is validated on its own.
+"""The settings for a run's data and network. Each section is validated on its own.
 
-Defaults are defined only in the sections themselves, here and in `deepexp.config.pruning` and `machine`.
+Defaults are defined only in the sections themselves, here and in `deepexp.config.training`, `pruning` and
+`machine`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import os
+from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from deepexp.config import import_paths
-from deepexp.config.algorithms import Section
+from deepexp.config.algorithms import Positive, Section
 
-Fraction01 = Annotated[float, Field(gt=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
 # The height and width of the images as published, in pixels; ImageNet's vary, and are cropped to 224.
 SIDES = {
     "digits": 8,
@@ -35,13 +35,17 @@ class Data(Section):
         'mypkg.mymodule:function' (see `deepexp.data.own_data`).
     code : str, optional
         The digest of the source of an import path; computed, not set.
+    folder : str, optional
+        A folder of a user's own images, folder/train/CLASS/*.png and folder/test/CLASS/*.png (or *.jpg); the
+        data set is then 'folder'. Without `size`, all images must be squares of one size, which are kept in
+        memory. With `size`, they may have any sizes, and are decoded and cropped as ImageNet's are.
     validation : int
         The number of training images to hold out for validation; the seed chooses them.
     limit : int, optional
         The maximum number of images to train on; the seed chooses them. By default, all are used.
     classes : int, optional
-        For tinyimagenet and imagenet, the number of classes to use: the first ones, sorted by name. By
-        default, all are used.
+        For tinyimagenet, imagenet and a folder, the number of classes to use: the first ones, sorted by name.
+        By default, all are used.
     side : int, optional
         The height and width in pixels to which images are averaged down: each pixel is the mean of a square
         block of the original pixels. It must divide the original side, and does not apply to imagenet.
@@ -68,6 +72,7 @@ class Data(Section):
 
     dataset: str = "digits"
     code: str | None = None
+    folder: str | None = None
     validation: int = Field(0, ge=0)
     limit: int | None = Field(None, ge=1)
     classes: int | None = Field(None, ge=2)
@@ -85,16 +90,32 @@ class Data(Section):
         """Whether the choice of training images depends on the seed."""
         return self.validation > 0 or self.limit is not None
 
+    @property
+    def in_files(self) -> bool:
+        """Whether images stay in files, which are decoded and cropped in training."""
+        return self.dataset == "imagenet" or (self.folder is not None and self.size is not None)
+
+    @field_validator("folder")
+    @classmethod
+    def _absolute(cls, folder: str | None) -> str | None:
+        # A run may resume in another folder.
+        return folder if folder is None else os.path.abspath(os.path.expanduser(folder))
+
     @model_validator(mode="after")
     def _dataset_exists(self) -> Self:
-        import_paths.check("dataset", self.dataset, SIDES, self.code)
+        import_paths.check("dataset", self.dataset, (*SIDES, "folder"), self.code)
+        if (self.dataset == "folder") != (self.folder is not None):
+            raise ValueError(
+                f"folder, a path, must be given if and only if dataset = 'folder', got {self.folder!r} with "
+                f"dataset = '{self.dataset}'; set folder alone"
+            )
         return self
 
     @model_validator(mode="after")
     def _side_fits(self) -> Self:
         if self.side is None:
             return self
-        if self.dataset == "imagenet" or self.size is not None or self.resized_crop:
+        if self.in_files or self.size is not None or self.resized_crop:
             reason = "for imagenet" if self.dataset == "imagenet" else "with size or resized_crop"
             raise ValueError(f"side must be left out {reason}, got {self.side}")
         # Also if it is larger. The side of a user's own images is not known yet.
@@ -107,22 +128,24 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _parts_apply(self) -> Self:
-        if self.classes is not None and self.dataset not in ("tinyimagenet", "imagenet"):
+        if self.classes is not None and self.dataset not in ("tinyimagenet", "imagenet", "folder"):
             raise ValueError(
-                f"classes applies only to tinyimagenet and imagenet, got {self.classes} for {self.dataset}; "
-                "leave it out"
+                f"classes applies only to tinyimagenet and imagenet and to a folder, got {self.classes} for "
+                f"{self.dataset}; leave it out"
             )
-        if self.crop_padding and (self.resized_crop or self.dataset == "imagenet"):
-            reason = "resized_crop = true" if self.resized_crop else "imagenet, whose images vary in size"
+        if self.crop_padding and (self.resized_crop or self.in_files):
+            reason = (
+                "resized_crop = true" if self.resized_crop else f"{self.dataset}, whose images vary in size"
+            )
             raise ValueError(f"crop_padding must be 0 with {reason}, got {self.crop_padding}")
-        if self.size is not None and not self.resized_crop and self.dataset != "imagenet":
+        if self.size is not None and not self.resized_crop and not self.in_files:
             raise ValueError(
                 f"size needs resized_crop = true, since {self.dataset} is not resized otherwise, got "
                 f"{self.size}"
             )
         if self.test_size is not None:
-            if self.dataset == "imagenet":
-                raise ValueError(f"test_size must be left out for imagenet, got {self.test_size}")
+            if self.in_files:
+                raise ValueError(f"test_size must be left out for {self.dataset}, got {self.test_size}")
             if self.size is None or self.test_size < self.size:
                 raise ValueError(f"test_size must be at least size = {self.size}, got {self.test_size}")
         return self
@@ -161,131 +184,4 @@ class Model(Section):
                     f"{field} has no effect on a network of your own, '{self.name}', got "
                     f"{getattr(self, field)!r}; leave it out"
                 )
-        return self
-
-
-class Train(Section):
-    """How one level is trained: SGD and its learning-rate schedule.
-
-    Attributes
-    ----------
-    epochs : int
-        The length of a level, in epochs; with several cycles, that of each cycle.
-    cycles : {'one', 'cumulative'}
-        How often a level repeats its schedule. 'cumulative': level l trains for l + 1 cycles, as many as LRR
-        has trained by the end of that level.
-    parameterization : {'plain', 'sign-in'}
-        How the weights of convolutions and linear layers are trained: as they are, or as products
-        theta = m u (see `deepexp.training.sign_in`).
-    beta : float
-        With 'sign-in', the value of m^2 - u^2 at the start of every level and after every reset; between
-        1e-6 and 1e6.
-    reset_epochs : int
-        With 'sign-in', the number of epochs from one reset to the next, at most those of the longest level;
-        with 0, only levels reset.
-    batch_size : int
-        The number of images in a batch, summed over all processes.
-    drop_last : bool
-        Whether to leave out an epoch's last batch if it is smaller than the others.
-    lr : float
-        The peak learning rate.
-    momentum, nesterov
-        As in torch.optim.SGD.
-    weight_decay : float
-        The weight decay of convolutions and linear layers.
-    decay_norm : bool
-        Whether weight decay also applies to biases and to the parameters of batch normalisation.
-    label_smoothing : float
-        As in torch.nn.functional.cross_entropy.
-    schedule : {'cosine', 'step', 'triangular', 'constant'}
-        The shape of the learning-rate schedule after the warm-up.
-    schedule_per : {'epoch', 'step'}
-        How often the learning rate changes.
-    milestones : tuple of float
-        The epochs at which the schedule 'step' multiplies the learning rate by `decay`.
-    milestones_after_warmup : bool
-        Whether milestones count from the end of the warm-up rather than from the level's start.
-    decay : float
-        The factor applied to the learning rate at each milestone.
-    lr_min : float
-        The learning rate at the end of a cosine schedule.
-    peak : float
-        The fraction of a triangular schedule during which the learning rate rises, in (0, 1].
-    rise_from : float, optional
-        The fraction of `lr` at which a warm-up or a triangular schedule starts. By default, a warm-up of W
-        steps (or epochs) starts at 1 / W, and a triangular schedule at 0.
-    warmup : {'none', 'first', 'every', 'before'}
-        The warm-up, a linear rise of the learning rate. 'first': in the first epochs of level 0; 'every': in
-        the first epochs of every level; 'before': in additional epochs before those of level 0.
-    warmup_epochs : float
-        The length of the warm-up in epochs.
-    evaluate : {'level', 'epoch'}
-        Whether the test set is evaluated after each level or after each epoch.
-    signs : {'level', 'first', 'epoch'}
-        When the signs are recorded besides the end of each level. 'level': never; 'first': after each epoch
-        of level 0; 'epoch': after each epoch of every level.
-    """
-
-    epochs: int = Field(60, ge=1, le=1_000_000)
-    batch_size: int = Field(64, ge=1)
-    drop_last: bool = True
-    lr: Positive = 0.1
-    momentum: float = Field(0.9, ge=0, lt=1)
-    nesterov: bool = False
-    weight_decay: float = Field(5e-4, ge=0)
-    decay_norm: bool = True
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    schedule: Literal["cosine", "step", "triangular", "constant"] = "cosine"
-    schedule_per: Literal["epoch", "step"] = "epoch"
-    milestones: tuple[float, ...] = Field((), strict=False)
-    milestones_after_warmup: bool = False
-    decay: Positive = 0.1
-    lr_min: float = Field(0.0, ge=0)
-    peak: Fraction01 = 0.2
-    rise_from: float | None = Field(None, ge=0, lt=1)
-    warmup: Literal["none", "first", "every", "before"] = "none"
-    warmup_epochs: float = Field(0.0, ge=0, le=1_000_000)
-    evaluate: Literal["level", "epoch"] = "level"
-    signs: Literal["level", "first", "epoch"] = "level"
-    cycles: Literal["one", "cumulative"] = "one"
-    parameterization: Literal["plain", "sign-in"] = "plain"
-    beta: float = Field(1.0, ge=1e-6, le=1e6)  # far beyond, beta^2 leaves the range of float32
-    reset_epochs: int = Field(0, ge=0, le=1_000_000)
-
-    @model_validator(mode="after")
-    def _factors_are_used(self) -> Self:
-        for name in ("beta", "reset_epochs") if self.parameterization == "plain" else ():
-            if getattr(self, name) != Train.model_fields[name].default:
-                raise ValueError(
-                    f"{name} has no effect with parameterization = 'plain', got {getattr(self, name)!r}; "
-                    "leave it out, or set train.parameterization to 'sign-in'"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _times_fit(self) -> Self:
-        if list(self.milestones) != sorted(set(self.milestones)) or not all(
-            0 < m < self.epochs for m in self.milestones
-        ):
-            raise ValueError(
-                f"milestones must increase and lie in (0, epochs = {self.epochs}), got "
-                f"{list(self.milestones)}"
-            )
-        if self.schedule == "step" and not self.milestones:
-            raise ValueError("the schedule 'step' needs train.milestones, got none")
-        if self.warmup != "before" and self.warmup_epochs >= self.epochs:
-            raise ValueError(
-                f"warmup_epochs must be below epochs = {self.epochs}, got {self.warmup_epochs:g}"
-            )
-        if (self.warmup == "none") != (self.warmup_epochs == 0):
-            raise ValueError(
-                f"warmup = '{self.warmup}' and warmup_epochs = {self.warmup_epochs:g} contradict each other; "
-                "set both or neither"
-            )
-        if self.warmup == "before" and self.warmup_epochs % 1:
-            raise ValueError(
-                f"warmup_epochs must be a whole number with warmup = 'before', got {self.warmup_epochs:g}"
-            )
-        if self.lr_min >= self.lr:
-            raise ValueError(f"lr_min must be below lr = {self.lr:g}, got {self.lr_min:g}")
         return self

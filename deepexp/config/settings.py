@@ -18,7 +18,8 @@ from deepexp.config.import_paths import is_own
 from deepexp.config.machine import Machine
 from deepexp.config.protocols import PROTOCOLS
 from deepexp.config.pruning import Perturbation, Pruning
-from deepexp.config.sections import Data, Model, Train
+from deepexp.config.sections import Data, Model
+from deepexp.config.training import Train
 from signflow.messages import unknown
 
 # Fields that were added later, each with the value that earlier runs implicitly used. A field with this value
@@ -26,6 +27,7 @@ from signflow.messages import unknown
 LATER: dict[str, Any] = {
     "pruning.code": None,
     "data.code": None,
+    "data.folder": None,
     "model.code": None,
     "pruning.snip_batches": 10,
     "pruning.synflow_steps": 100,

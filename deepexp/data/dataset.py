@@ -19,7 +19,7 @@ from deepexp.config.seeds import stream
 from deepexp.data import jpeg
 from deepexp.data.averaging import WHITE, averaged
 from deepexp.data.images import Files, Images
-from deepexp.data.reading import read
+from deepexp.data.reading import CROP_ALL, read
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,9 @@ def load(config: Data, seed: int, device: str = "cpu") -> Dataset:
     train, validation = _divide(found.train, config, seed)
     test, digest = found.test, found.digest
     if found.decoded_side is not None:
-        (train, validation, test), digest = _resident((train, validation, test), found.decoded_side, digest)
+        todo = "restore it" if config.folder is None else CROP_ALL
+        parts = (train, validation, test)
+        (train, validation, test), digest = _resident(parts, found.decoded_side, digest, todo)
     side, _, channels = found.shape
     own = config.side or side
     if isinstance(train, Images):
@@ -136,12 +138,12 @@ def _averaged(images: Images | Files, side: int) -> Images:
     return Images(averaged(images.x, side), images.y)
 
 
-def _resident(parts: Sequence[Images | Files], size: int, digest: str) -> tuple[list[Images], str]:
+def _resident(parts: Sequence[Images | Files], size: int, digest: str, todo: str) -> tuple[list[Images], str]:
     """Decode image files into memory; return the images and a digest that also covers the files' contents."""
     decoded, sums = [], hashlib.sha1(digest.encode())
     for part in parts:
         assert isinstance(part, Files)
-        pixels, contents = jpeg.resident(part.paths, size)
+        pixels, contents = jpeg.resident(part.paths, size, todo)
         sums.update(b"".join(contents))
         decoded.append(Images(torch.from_numpy(pixels), part.y))
     return decoded, sums.hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,9 +13,12 @@ import torch
 from deepexp.config import import_paths
 from deepexp.config.import_paths import is_own
 from deepexp.config.sections import SIDES, Data
-from deepexp.data import catalogue, image_folder, own_data
+from deepexp.data import catalogue, image_folder, jpeg, own_data
 from deepexp.data.catalogue import SOURCES, Source
 from deepexp.data.images import Files, Images
+from signflow.machine import memory
+
+CROP_ALL = "set data.size, to which images of any size are cropped in training"
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,9 @@ def check(config: Data) -> None:
     config : Data
         Which images to look for.
     """
-    if is_own(config.dataset):
+    if config.folder is not None:
+        image_folder.own_listing(Path(config.folder), config.classes)
+    elif is_own(config.dataset):
         import_paths.load("data.dataset", config.dataset, config.code)
     elif SOURCES[config.dataset].in_files:
         image_folder.listing(config.dataset, config.classes)
@@ -89,6 +95,8 @@ def read(config: Data) -> Copy:
     if is_own(config.dataset):
         train, test, classes, digest = own_data.load(config)
         return Copy(train, test, classes, "own", digest)
+    if config.folder is not None:
+        return _own_files(config, Path(config.folder))
     return _listed(config) if SOURCES[config.dataset].in_files else _verified(config)
 
 
@@ -110,9 +118,32 @@ def _verified(config: Data) -> Copy:
 
 def _listed(config: Data) -> Copy:
     """List image files; those of Tiny ImageNet are small enough to be decoded into memory."""
-    found = image_folder.listing(config.dataset, config.classes)
-    train, test = (Files(part.paths, torch.from_numpy(part.y)) for part in (found.train, found.test))
     side = SOURCES[config.dataset].shape[0] if config.dataset == "tinyimagenet" else None
+    return _of_files(image_folder.listing(config.dataset, config.classes), side)
+
+
+def _own_files(config: Data, root: Path) -> Copy:
+    """List the image files of a user's own folder; without `data.size`, they are decoded into memory."""
+    found = image_folder.own_listing(root, config.classes)
+    if config.in_files:
+        return _of_files(found)
+    width, height = jpeg.picture(found.train.paths[0]).size
+    if width != height:
+        raise ValueError(
+            f"'{found.train.paths[0]}' must be a square, but it has {width}x{height} pixels; {CROP_ALL}"
+        )
+    count = len(found.train.paths) + len(found.test.paths)
+    need = 3 * count * width * width
+    if need > memory():
+        raise ValueError(
+            f"the {count:,} images of '{root}' must fit into memory, but they need {need / 1e9:,.3g} GB, and "
+            f"this machine has {memory() / 1e9:,.3g} GB; {CROP_ALL}"
+        )
+    return _of_files(found, width)
+
+
+def _of_files(found: image_folder.Listing, side: int | None = None) -> Copy:
+    train, test = (Files(part.paths, torch.from_numpy(part.y)) for part in (found.train, found.test))
     return Copy(train, test, len(found.classes), found.variant, found.digest, side)
 
 

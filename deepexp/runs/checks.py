@@ -53,7 +53,7 @@ def check_device_memory(config: Config) -> None:
     The minimum consists of the weights, gradients and momentum in float32, and one batch of images. With
     Sign-In, the two factors of a weight, each with a gradient and a momentum, take the place of its momentum.
     """
-    if is_own(config.model.name) or is_own(config.data.dataset):
+    if is_own(config.model.name) or config.data.dataset not in catalogue.SOURCES:
         return
     source, machine, model = catalogue.SOURCES[config.data.dataset], config.machine, config.model
     height, _, channels = source.shape

@@ -128,10 +128,11 @@ def test_the_lists_name_all_networks_and_data_sets(capsys):
     assert [line.split()[0] for line in text.splitlines()[:-1]] == list(MODELS)
     assert "resnet8          77,360 prunable weights" in text
     text = _printed(capsys, "--list-datasets")
-    assert {line.split()[0] for line in text.splitlines()[:-1]} == set(SIDES)
+    assert {line.split()[0] for line in text.splitlines()[:-2]} == set(SIDES)
     (digits,) = (line for line in text.splitlines() if line.startswith("digits"))
     assert "1,438 +    359 images of 8x8 pixels" in digits
     assert "(on this machine)" in digits
+    assert text.splitlines()[-2].startswith("a folder of your own, with --set data.folder=PATH")
     assert text.splitlines()[-1].startswith("a function of your own")
 
 

@@ -82,7 +82,7 @@ def test_run_id_depends_on_every_field():
     }
     other |= {f"policy.{part}": "initial" for part in list(LevelPolicy.model_fields)[:6]}
     skip = {"donor", "pruning.run", "pruning.run_level", "pruning.source", "pruning.initial_density"}
-    skip |= {"data.code", "model.code", "pruning.code"}
+    skip |= {"data.folder", "data.code", "model.code", "pruning.code"}
     skip |= {"data.classes", "data.size", "data.resized_crop", "data.test_size"}
     skip |= {"pruning.budget", "pruning.snip_batches", "pruning.synflow_steps"}
     skip |= {"train.warmup", "train.warmup_epochs", "machine.stack"}
