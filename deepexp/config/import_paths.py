@@ -21,7 +21,7 @@ from signflow.messages import nearest, unknown
 OR_OWN = ", or an import path such as 'mypkg.mymodule:function'"
 _PATTERN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _INSTALLED = {"site-packages", "dist-packages"}
-# The digest that the source of an import path had when this process first imported it.
+# The digest that the source of a module had when this process imported it.
 _imported: dict[str, str] = {}
 
 
@@ -123,22 +123,20 @@ def load(key: str, name: str, code: str | None) -> Callable[..., Any]:
     ValueError
         The source has another digest, importing it fails, or it has no such function.
     """
-    found = source_digest(key, name)
+    module, _, function = name.partition(":")
+    # A process keeps the source that it has imported, even if the file changes.
+    found = _imported.get(module) or source_digest(key, name)
     if found != code:
         raise ValueError(
             f"the source of {key} = '{name}' must be the one that the run was configured with, {code}, but "
-            f"now it is {found}; restore it, or configure a new run"
+            f"{'this process has imported' if module in _imported else 'now it is'} {found}; restore it and "
+            "start a new process, or configure a new run"
         )
-    module, _, function = name.partition(":")
     try:
         home = importlib.import_module(module)
     except Exception as error:  # whatever the user's code raises
         raise ValueError(_missing(key, name, f"{type(error).__name__}: {_line(error)}")) from error
-    if _imported.setdefault(name, found) != found:
-        raise ValueError(
-            f"the source of {key} = '{name}' must not change while a process uses it, but it has; start a "
-            "new process"
-        )
+    _imported[module] = found
     made = getattr(home, function, None)
     if not callable(made):
         near = nearest(function, (one for one in vars(home) if callable(getattr(home, one))))

@@ -11,6 +11,7 @@ from copy import deepcopy
 import torch
 
 from deepexp import models
+from deepexp.config import import_paths
 from deepexp.config.import_paths import is_own
 from deepexp.config.settings import Config
 from deepexp.data import catalogue
@@ -92,6 +93,8 @@ def check_possible(work: Run) -> None:
             f"train.batch_size must be at most {len(work.dataset.train):,}, the number of training images, "
             f"got {config.train.batch_size:,}"
         )
+    if is_own(config.pruning.score):
+        import_paths.load("pruning.score", config.pruning.score, config.pruning.code)
     if config.pruning.score == "snip" and config.pruning.snip_batches > work.per_epoch:
         raise ValueError(
             f"pruning.snip_batches must be at most {work.per_epoch:,}, the number of batches in an epoch, "

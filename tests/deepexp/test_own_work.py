@@ -7,6 +7,7 @@ import torch
 
 import deepexp
 from deepexp import networks
+from deepexp.config import import_paths
 from deepexp.config.build import build
 from deepexp.config.sections import Model
 from deepexp.data import dataset
@@ -104,12 +105,13 @@ def test_the_seed_alone_determines_the_network_and_no_generator_moves(own_code):
     assert not torch.equal(made[0], made[1])
 
 
-def test_a_run_refuses_a_network_that_was_edited_since_and_cannot_rebuild_it(own_code, tmp_path):
+def test_a_run_refuses_a_network_that_was_edited_since_and_cannot_rebuild_it(own_code, tmp_path, monkeypatch):
     path = own_code("mine", MINE)
     config = build({**SETTINGS, "policy.rewind_epoch": 0, "pruning.levels": 0, "train.epochs": 1})
     for _ in levels.run(config, tmp_path / "run"):
         pass
     path.write_text(MINE + "# edited\n")
+    monkeypatch.setattr(import_paths, "_imported", {})  # as in another process
     with pytest.raises(ValueError, match="must be the one that the run was configured with"):
         prepare(config, tmp_path / "run")
     run = deepexp.load(tmp_path / "run")
@@ -266,3 +268,11 @@ def test_a_score_sees_a_copy_of_the_network_and_the_batches_of_its_level(own_cod
     alive = torch.cat([where.flatten() for _, where in run.mask(1)])
     assert weights[alive].max() <= weights[~alive].min()
     assert run.levels.test_accuracy[0] > 0
+
+
+def test_a_score_that_cannot_be_imported_is_refused_before_training(own_code, tmp_path):
+    own_code("mine", "x = 1\n")
+    config = build({"pruning.score": "mine:taylor", "model.width": 0.25, "data.limit": 96})
+    with pytest.raises(ValueError, match=r"pruning.score must name a function .* has no function 'taylor'"):
+        next(levels.run(config, tmp_path / "run"))
+    assert not (tmp_path / "run").exists()

@@ -190,12 +190,21 @@ def test_a_function_that_fails_is_named_with_its_error(own_code):
 def test_a_source_that_changed_since_the_run_was_configured_is_refused(own_code):
     path = own_code("mine", NET)
     code = _digest()
-    assert callable(_load())
     path.write_text(NET + "# edited\n")
-    with pytest.raises(ValueError, match=rf"must be the one that the run was configured with, {code}"):
+    with pytest.raises(ValueError, match=rf"the run was configured with, {code}, but now it is {_digest()}"):
         _load(code=code)
-    with pytest.raises(ValueError, match="must not change while a process uses it, but it has; start a new"):
-        _load()
+
+
+def test_a_process_keeps_the_source_that_it_has_imported(own_code):
+    """A run goes on with it after an edit, but a run of the edited source needs another process."""
+    path = own_code("mine", NET + "\n\ndef other():\n    pass\n")
+    code = _digest()
+    first = _load()
+    path.write_text(NET + "# edited\n")
+    assert _load(code=code) is first
+    for name in ("mine:build", "mine:other"):
+        with pytest.raises(ValueError, match=rf"but this process has imported {code}; restore it and start"):
+            _load(name)
 
 
 def test_an_installed_command_finds_modules_in_the_current_folder(own_code, tmp_path):
