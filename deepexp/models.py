@@ -60,10 +60,15 @@ def build(
     net.to_empty(device="cpu")
     _initialise(net, torch.Generator().manual_seed(stream(seed, "initialisation")))
     if norm_scale == "uniform":
-        generator = torch.Generator().manual_seed(stream(seed, "norm_scale"))
-        for norm in norms(net).values():
-            nn.init.uniform_(norm.weight, generator=generator)
+        draw_norm_scales(net, seed)
     return net
+
+
+def draw_norm_scales(net: nn.Module, seed: int) -> None:
+    """Draw the scales of batch normalisation from U(0, 1), by a seed."""
+    generator = torch.Generator().manual_seed(stream(seed, "norm_scale"))
+    for norm in norms(net).values():
+        nn.init.uniform_(norm.weight, generator=generator)
 
 
 def outline(

@@ -321,8 +321,8 @@ TRAPS: dict[int, tuple[str, tuple[Mutant, ...]]] = {
             Mutant(
                 "SNIP on one batch",
                 "runs/level.py",
-                "(first, config.pruning.snip_batches)",
-                "(first, 1)",
+                "(batches, config.pruning.snip_batches)",
+                "(batches, 1)",
                 "pruning/test_scores.py::test_a_level_is_scored_on_the_network_that_the_level_before_left",
             ),
             Mutant(

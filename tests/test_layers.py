@@ -14,8 +14,8 @@ ORDER = {
     "results sections command_line",
     "singleneuron": "kernels problem algorithms parameterization theory formulas flows pruning experiments "
     "verification presets tutorial benchmark cli __main__",
-    "deepexp": "config storage distributed models pruning data training runs predictions recipes analysis "
-    "benchmark doctor schedule gpu_check cli __main__",
+    "deepexp": "config storage distributed models networks pruning data training runs predictions recipes "
+    "analysis stored_run benchmark doctor schedule gpu_check cli __main__",
     "figures": "style panels neuron deep kinds plotting report cli __main__",
 }
 PACKAGES = tuple(name for name in ORDER if any((ROOT / name).glob("*.py")))

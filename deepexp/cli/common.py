@@ -16,7 +16,10 @@ def settings_of(texts: Sequence[str], option: str, example: str) -> dict[str, An
     for text in texts:
         key, equals, value = text.partition("=")
         if not (key and equals):
-            raise ValueError(f"{option} must be KEY=VALUE, such as {example}, got '{text}'")
+            raise ValueError(
+                f"{option} must be KEY=VALUE, such as {example}, got '{text}'; `deepexp train --set` lists "
+                "all keys"
+            )
         try:
             settings[key] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:

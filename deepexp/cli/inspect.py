@@ -37,7 +37,7 @@ def run_status(options: argparse.Namespace) -> None:
 
 def run_export(options: argparse.Namespace) -> None:
     """Write a level's weights and mask to files that other programs can read."""
-    from deepexp.runs.export import export
+    from deepexp.stored_run import export
 
     for path in export(options.folder, options.level, options.out):
         print(path)

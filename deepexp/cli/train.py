@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from deepexp.cli.common import RUNS, device_of, settings_of
+from deepexp.cli import listing
+from deepexp.cli.common import RUNS
+from deepexp.cli.configs import configs as configs_of
 from deepexp.cli.progress import train_together
 from signflow import command_line
 
@@ -17,12 +18,19 @@ if TYPE_CHECKING:
 
 def train_options(train: argparse.ArgumentParser) -> None:
     """Add the options of `deepexp train`: data, network, algorithm, protocol and any other setting."""
-    train.add_argument("--dataset", default="digits", help="digits (default), cifar10, tinyimagenet, ...")
-    train.add_argument("--model", help="resnet18, ... (default: as in the protocol, else resnet8)")
-    train.add_argument("--algorithm", default="lrr", help="imp, wr, lrr (default), or another level policy")
-    train.add_argument("--protocol", default="signflow", metavar="NAME", help="the protocol to follow")
+    train.add_argument("--dataset", help="digits (default), cifar10, tinyimagenet, ..., or an import path")
     train.add_argument(
-        "--profile", default="full", help="the size of the run: smoke, short or full (default)"
+        "--model", help="resnet18, ..., or an import path (default: the protocol's, else resnet8)"
+    )
+    train.add_argument("--algorithm", help="imp, wr, lrr (default), or another level policy")
+    train.add_argument("--protocol", metavar="NAME", help="the protocol of the settings (default: signflow)")
+    train.add_argument("--profile", help="the size of the run: smoke, short or full (default)")
+    train.add_argument(
+        "--config",
+        type=command_line.path,
+        metavar="FILE",
+        help="take every setting from this file: a run's config.toml, or what --print-config prints; --set, "
+        "--levels, --seed and --device change it",
     )
     train.add_argument(
         "--levels",
@@ -42,14 +50,13 @@ def train_options(train: argparse.ArgumentParser) -> None:
         nargs="+",
         help="the seeds (default: 0); several seeds train together as one stacked network",
     )
-    train.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    train.add_argument("--device", choices=["auto", "cpu", "cuda"], help="default: auto")
     train.add_argument(
         "--set",
-        nargs="+",
+        nargs="*",
         action="extend",
-        default=[],
         metavar="KEY=VALUE",
-        help="any setting, such as train.lr=0.05",
+        help="any setting, such as train.lr=0.05; without a setting, list all of them",
     )
     train.add_argument(
         "--out",
@@ -62,48 +69,20 @@ def train_options(train: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--print-config", action="store_true", help="print the settings of the run as TOML without training"
     )
-
-
-def _configs(options: argparse.Namespace) -> list[Config]:
-    """Return the configurations of the seeds that `options` name."""
-    from deepexp.config.build import build
-
-    settings: dict[str, Any] = {
-        "data.dataset": options.dataset,
-        "algorithm": options.algorithm,
-        "machine.device": device_of(options.device),
-        "machine.processes": int(os.environ.get("WORLD_SIZE", 1)),  # set by torchrun
-    }
-    if options.model is not None:
-        settings["model.name"] = options.model
-    if options.levels is not None:
-        settings["pruning.levels"] = options.levels
-    if options.epochs is not None:
-        settings["train.epochs"] = options.epochs
-    seeds = sorted(options.seed or [0])
-    if len(seeds) > 1:
-        settings["machine.stack"] = seeds
-    given = settings_of(options.set, "--set", "train.lr=0.05")
-    if "machine.stack" in given:
-        raise ValueError(
-            f"machine.stack must not be set by --set, got {given['machine.stack']}; pass the seeds "
-            "that train together as --seed 0 1 2"
-        )
-    if options.seed is not None and "seed" in given:
-        raise ValueError(
-            f"the seed must be given only once, got both --seed and --set seed={given['seed']}; leave one "
-            "of them out"
-        )
-    settings |= given
-    return [
-        build({"seed": seed, **settings}, protocol=options.protocol, profile=options.profile)
-        for seed in seeds
-    ]
+    train.add_argument("--list-models", action="store_true", help="list the networks")
+    train.add_argument("--list-datasets", action="store_true", help="list the data sets")
 
 
 def run_train(options: argparse.Namespace) -> None:
-    """Train a run or a stack; with --dry-run or --print-config, only print the plan or the settings."""
-    configs = _configs(options)
+    """Train one run, or several seeds as a stack; or only print the plan, the settings or a list."""
+    if options.list_models or options.list_datasets:
+        lines = [*(listing.networks() if options.list_models else ())]
+        print(*lines, *(listing.data_sets() if options.list_datasets else ()), sep="\n")
+        return
+    configs = configs_of(options)
+    if options.set == []:
+        print(*listing.settings(configs[0]), sep="\n")
+        return
     if options.print_config:
         _print_config(configs)
         return

@@ -5,13 +5,15 @@ IMP is iterative magnitude pruning, WR weight rewinding, and LRR learning-rate r
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from signflow.messages import unknown
 
 Origin = Literal["keep", "initial", "rewind"]
+Fraction01 = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
 WeightOrigin = Literal["keep", "initial", "rewind", "donor"]
 
 

@@ -6,15 +6,20 @@ import json
 import tomllib
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 
+from deepexp.config import import_paths
 from deepexp.config.algorithms import POLICIES, policy
 from deepexp.config.protocols import PROFILES, PROTOCOLS
-from deepexp.config.sections import SIDES, DatasetName, Train
+from deepexp.config.sections import SIDES
 from deepexp.config.settings import Config
+from deepexp.config.training import Train
 from signflow.messages import invalid, unknown
+
+# The settings that can be import paths, by section; the section's `code` is the digest of the source.
+_NAMED = {"data": "dataset", "model": "name", "pruning": "score"}
 
 
 def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: str = "full") -> Config:
@@ -43,14 +48,15 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
     ValueError
         A setting is invalid. The one-line message names the key, what must hold, and what was given.
     """
-    dataset = settings.get("data.dataset", "digits")
+    dataset = settings.get("data.dataset", "folder" if "data.folder" in settings else "digits")
     if protocol not in PROTOCOLS:
         unknown("the protocol must be", protocol, PROTOCOLS)
     if profile not in PROFILES:
         unknown("the profile must be", profile, PROFILES)
-    if dataset not in get_args(DatasetName):
-        unknown("the dataset must be", dataset, get_args(DatasetName))
-    if dataset not in PROTOCOLS[protocol].settings:
+    own = import_paths.is_own(dataset) or dataset == "folder"
+    if not own and dataset not in SIDES:
+        unknown("the dataset must be", dataset, (*SIDES, "folder"), import_paths.OR_OWN)
+    if not own and dataset not in PROTOCOLS[protocol].settings:
         known = ", ".join(PROTOCOLS[protocol].settings)
         raise ValueError(
             f"the protocol '{protocol}' is not defined for '{dataset}', only for {known}; choose another "
@@ -59,18 +65,57 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
     algorithm = settings.get("algorithm", "lrr")
     flat = {"protocol": protocol, "algorithm": algorithm, "data.dataset": dataset, "model.name": "resnet8"}
     flat |= {f"policy.{key}": value for key, value in policy(protocol, algorithm).model_dump().items()}
-    flat |= PROTOCOLS[protocol].common | PROTOCOLS[protocol].settings[dataset]
+    flat |= PROTOCOLS[protocol].common | PROTOCOLS[protocol].settings.get(dataset, {})
     # A profile never lengthens a run: if the protocol's own value is smaller, it stays.
-    limits = {key: min(most, flat.get(key, most)) for key, most in PROFILES[profile][dataset].items()}
+    most = PROFILES[profile]["own" if own else dataset]
+    limits = {key: min(value, flat.get(key, value)) for key, value in most.items()}
     shorter = {**limits, **settings}
     if "train.epochs" in shorter:
         flat |= _rescale(flat, shorter["train.epochs"])
+    if "data.folder" in settings and "data.size" in settings:
+        flat["data.crop_padding"] = 0  # the images are cropped as ImageNet's are
     if flat.get("data.crop_padding"):
         flat["data.crop_padding"] = _padding(flat, shorter.get("data.side"))
     without = flat.get("train.warmup") == "before" and shorter.get("train.warmup") == "none"
     if without and algorithm in POLICIES[protocol]:
         flat["policy.rewind_epoch"] = 0  # the rewind point was the end of the warm-up, which is left out
+    flat |= _codes({**flat, **shorter})
+    _check_sections(settings)
     return parse(_nest({**flat, **shorter}))
+
+
+def changed(config: Config, settings: Mapping[str, Any]) -> Config:
+    """Change settings of a configuration; nothing else follows from them, as it does in `build`.
+
+    Parameters
+    ----------
+    config : Config
+        The configuration.
+    settings : Mapping[str, Any]
+        Values by dotted key.
+
+    Returns
+    -------
+    Config
+
+    Raises
+    ------
+    ValueError
+        A setting is invalid, or is the name of what other settings were chosen for.
+    """
+    for key in {"protocol", "algorithm"} & settings.keys():
+        raise ValueError(
+            f"{key} must stay {getattr(config, key)!r} in this configuration, because other settings follow "
+            f"from it, got {settings[key]!r}; build a new configuration"
+        )
+    flat: dict[str, Any] = {}
+    for key, value in config.model_dump().items():
+        section = isinstance(value, dict)
+        flat |= {f"{key}.{name}": each for name, each in value.items()} if section else {key: value}
+    flat |= settings
+    flat |= _codes({key: value for key, value in flat.items() if key in settings})
+    _check_sections(settings)
+    return parse(_nest(flat))
 
 
 def parse(tree: Mapping[str, Any]) -> Config:
@@ -126,6 +171,26 @@ def to_toml(config: Config) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _check_sections(settings: Mapping[str, Any]) -> None:
+    """Raise ValueError if the section of a key is missing or wrong; `parse` finds all other unknown keys."""
+    tree = {name: field.annotation for name, field in Config.model_fields.items()}
+    sections = {name: getattr(kind, "model_fields", {}) for name, kind in tree.items()}
+    for key in settings:
+        section, _, name = key.rpartition(".")
+        homes = [home for home, fields in sections.items() if name in fields]
+        if homes and section not in homes and key not in tree:
+            raise ValueError(f"unknown key '{key}'; did you mean '{homes[0]}.{name}'?")
+
+
+def _codes(flat: Mapping[str, Any]) -> dict[str, str]:
+    """Return the digests of the sources that import paths name."""
+    return {
+        f"{section}.code": import_paths.source_digest(f"{section}.{key}", flat[f"{section}.{key}"])
+        for section, key in _NAMED.items()
+        if import_paths.is_own(flat.get(f"{section}.{key}"))
+    }
+
+
 def _defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Add each section that `tree` lacks as an empty section, so that the defaults of its fields apply."""
     return {"data": {}, "model": {}, "train": {}, "pruning": {}} | dict(tree)
@@ -157,8 +222,8 @@ def _rescale(flat: Mapping[str, Any], epochs: Any) -> dict[str, Any]:
 
 def _padding(flat: Mapping[str, Any], side: Any) -> int:
     """Return the protocol's padding in pixels, rescaled in proportion to images of `side` x `side` pixels."""
-    padding, own = flat["data.crop_padding"], flat.get("data.side") or SIDES[flat["data.dataset"]]
-    valid = isinstance(side, int) and not isinstance(side, bool) and side >= 1
+    padding, own = flat["data.crop_padding"], flat.get("data.side") or SIDES.get(flat["data.dataset"])
+    valid = own is not None and isinstance(side, int) and not isinstance(side, bool) and side >= 1
     return max(1, round(Fraction(padding * side, own))) if valid else padding
 
 
@@ -176,10 +241,11 @@ def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _pairs(section: Mapping[str, Any]) -> list[str]:
-    return [f"{key} = {_toml(value)}" for key, value in section.items() if value is not None]
+    return [f"{key} = {toml(value)}" for key, value in section.items() if value is not None]
 
 
-def _toml(value: Any) -> str:
+def toml(value: Any) -> str:
+    """Write a value as TOML."""
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_toml, value)) + "]"
+        return "[" + ", ".join(map(toml, value)) + "]"
     return json.dumps(value)  # JSON and TOML write strings, numbers and booleans in the same way

@@ -184,8 +184,8 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
 }
 
-# The settings that shorten a protocol. If they reduce the number of epochs, `build` rescales the protocol's
-# milestones, warm-up and rewind point in proportion.
+# The settings that shorten a protocol, by data set; 'own' stands for a user's own data set. If they reduce
+# the number of epochs, `build` rescales the protocol's milestones, warm-up and rewind point in proportion.
 PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "smoke": {
         "digits": {"train.epochs": 10, "pruning.levels": 5},
@@ -193,6 +193,7 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
         "cifar100": {"train.epochs": 2, "pruning.levels": 2, "data.limit": 2000},
         "tinyimagenet": {"train.epochs": 2, "pruning.levels": 2, "data.limit": 2000, "data.classes": 10},
         "imagenet": {"train.epochs": 2, "pruning.levels": 2, "data.limit": 2000, "data.classes": 10},
+        "own": {"train.epochs": 2, "pruning.levels": 2, "data.limit": 2000},
     },
     "short": {
         "digits": {"train.epochs": 20, "pruning.levels": 12},
@@ -200,6 +201,7 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
         "cifar100": {"train.epochs": 30, "pruning.levels": 12},
         "tinyimagenet": {"train.epochs": 30, "pruning.levels": 12},
         "imagenet": {"train.epochs": 18, "pruning.levels": 4, "data.classes": 100},
+        "own": {"train.epochs": 30, "pruning.levels": 12},
     },
-    "full": {"digits": {}, "cifar10": {}, "cifar100": {}, "tinyimagenet": {}, "imagenet": {}},
+    "full": {"digits": {}, "cifar10": {}, "cifar100": {}, "tinyimagenet": {}, "imagenet": {}, "own": {}},
 }

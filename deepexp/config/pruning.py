@@ -7,9 +7,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from deepexp.config.algorithms import Section
-from deepexp.config.sections import Fraction01
+from deepexp.config import import_paths
+from deepexp.config.algorithms import Fraction01, Section
 
+SCORES = ("magnitude", "random", "snip", "synflow")
 SCORE_SETTINGS = {"snip": "snip_batches", "synflow": "synflow_steps"}  # the field that only this score uses
 
 
@@ -26,8 +27,12 @@ class Pruning(Section):
         The fraction of the living weights that each pruning keeps, in (0, 1].
     initial_density : float
         The density of level 0, in (0, 1]. If it is below 1, even level 0 trains under a mask.
-    score : {'magnitude', 'random', 'snip', 'synflow'}
-        The score by which the weights are ranked. The weights with the lowest scores are pruned.
+    score : str
+        The score by which the weights are ranked: 'magnitude', 'random', 'snip', 'synflow', or an import path
+        such as 'mypkg.mymodule:function' (see `deepexp.pruning.scores.own`). The weights with the lowest
+        scores are pruned.
+    code : str, optional
+        The digest of the source that an import path names. It is computed, not set.
     snip_batches : int
         The number of training batches over which SNIP sums the gradients.
     synflow_steps : int
@@ -51,7 +56,8 @@ class Pruning(Section):
     levels: int = Field(20, ge=0, le=10_000)
     keep: Fraction01 = 0.8
     initial_density: Fraction01 = 1.0
-    score: Literal["magnitude", "random", "snip", "synflow"] = "magnitude"
+    score: str = "magnitude"
+    code: str | None = None
     snip_batches: int = Field(10, ge=1)
     synflow_steps: int = Field(100, ge=1, le=100_000)
     scope: Literal["global", "layer"] = "global"
@@ -59,6 +65,11 @@ class Pruning(Section):
     run: str | None = None
     run_level: int | None = Field(None, ge=0)
     budget: Literal["uniform", "balanced", "erk"] = "uniform"
+
+    @model_validator(mode="after")
+    def _score_exists(self) -> Self:
+        import_paths.check("score", self.score, SCORES, self.code)
+        return self
 
     @model_validator(mode="after")
     def _source_is_complete(self) -> Self:

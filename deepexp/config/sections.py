@@ -1,28 +1,29 @@
-"""The settings for a run's data, network and training. Each section is validated on its own.
+"""The settings for a run's data and network. Each section is validated on its own.
 
-The default of a field is defined only in the class of its section.
+The default of a field is defined only in the class of its section, here or in `deepexp.config.training`,
+`pruning` and `machine`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import os
+from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from deepexp.config.algorithms import Section
+from deepexp.config import import_paths
+from deepexp.config.algorithms import Positive, Section
 
-DatasetName = Literal["digits", "cifar10", "cifar100", "tinyimagenet", "imagenet"]
-Fraction01 = Annotated[float, Field(gt=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
 # The height and width of the published images, in pixels. The images of ImageNet vary in size. By default,
 # they are cropped to 224x224 pixels.
-SIDES: dict[DatasetName, int] = {
+SIDES = {
     "digits": 8,
     "cifar10": 32,
     "cifar100": 32,
     "tinyimagenet": 64,
     "imagenet": 224,
 }
+MODELS = ("resnet8", "resnet20", "resnet56", "resnet18", "resnet34", "resnet50", "vgg16")
 
 
 class Data(Section):
@@ -30,15 +31,22 @@ class Data(Section):
 
     Attributes
     ----------
-    dataset : {'digits', 'cifar10', 'cifar100', 'tinyimagenet', 'imagenet'}
-        The data set.
+    dataset : str
+        The data set: 'digits', 'cifar10', 'cifar100', 'tinyimagenet', 'imagenet', or an import path such as
+        'mypkg.mymodule:function' (see `deepexp.data.own_data`).
+    code : str, optional
+        The digest of the source of an import path; computed, not set.
+    folder : str, optional
+        A folder of a user's own images, folder/train/CLASS/*.png and folder/test/CLASS/*.png (or *.jpg); the
+        data set is then 'folder'. Without `size`, all images must be squares of one size, which are kept in
+        memory. With `size`, they may have any sizes, and are decoded and cropped as ImageNet's are.
     validation : int
         The number of training images to hold out for validation. The seed chooses them.
     limit : int, optional
         The maximum number of images to train on. The seed chooses them. By default, all images are used.
     classes : int, optional
-        For tinyimagenet and imagenet, the number of classes to use, taken in the order of their names. By
-        default, all classes are used.
+        For tinyimagenet, imagenet and a folder, the number of classes to use, taken in the order of their
+        names. By default, all classes are used.
     side : int, optional
         The height and width in pixels to which images are averaged down. Each pixel becomes the mean of a
         square block of original pixels, so `side` must divide the original side. It must be left out
@@ -65,7 +73,9 @@ class Data(Section):
         Whether to train even if this machine's copy of the data matches no known variant.
     """
 
-    dataset: DatasetName = "digits"
+    dataset: str = "digits"
+    code: str | None = None
+    folder: str | None = None
     validation: int = Field(0, ge=0)
     limit: int | None = Field(None, ge=1)
     classes: int | None = Field(None, ge=2)
@@ -83,14 +93,36 @@ class Data(Section):
         """Whether the choice of training images depends on the seed."""
         return self.validation > 0 or self.limit is not None
 
+    @property
+    def in_files(self) -> bool:
+        """Whether images stay in files, which are decoded and cropped in training."""
+        return self.dataset == "imagenet" or (self.folder is not None and self.size is not None)
+
+    @field_validator("folder")
+    @classmethod
+    def _absolute(cls, folder: str | None) -> str | None:
+        # A run may resume in another folder.
+        return folder if folder is None else os.path.abspath(os.path.expanduser(folder))
+
+    @model_validator(mode="after")
+    def _dataset_exists(self) -> Self:
+        import_paths.check("dataset", self.dataset, (*SIDES, "folder"), self.code)
+        if (self.dataset == "folder") != (self.folder is not None):
+            raise ValueError(
+                f"folder, a path, must be given if and only if dataset = 'folder', got {self.folder!r} with "
+                f"dataset = '{self.dataset}'; set folder alone"
+            )
+        return self
+
     @model_validator(mode="after")
     def _side_fits(self) -> Self:
         if self.side is None:
             return self
-        if self.dataset == "imagenet" or self.size is not None or self.resized_crop:
+        if self.in_files or self.size is not None or self.resized_crop:
             reason = "for imagenet" if self.dataset == "imagenet" else "with size or resized_crop"
             raise ValueError(f"side must be left out {reason}, got {self.side}")
-        if SIDES[self.dataset] % self.side:  # this includes every larger side
+        # This includes every larger side. The side of a user's own images is not known yet.
+        if SIDES.get(self.dataset, self.side) % self.side:
             raise ValueError(
                 f"side must divide {SIDES[self.dataset]}, the side of the images of {self.dataset}, got "
                 f"{self.side}"
@@ -99,22 +131,24 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _parts_apply(self) -> Self:
-        if self.classes is not None and self.dataset not in ("tinyimagenet", "imagenet"):
+        if self.classes is not None and self.dataset not in ("tinyimagenet", "imagenet", "folder"):
             raise ValueError(
-                f"classes applies only to tinyimagenet and imagenet, got {self.classes} for {self.dataset}; "
-                "leave it out"
+                f"classes applies only to tinyimagenet and imagenet and to a folder, got {self.classes} for "
+                f"{self.dataset}; leave it out"
             )
-        if self.crop_padding and (self.resized_crop or self.dataset == "imagenet"):
-            reason = "resized_crop = true" if self.resized_crop else "imagenet, whose images vary in size"
+        if self.crop_padding and (self.resized_crop or self.in_files):
+            reason = (
+                "resized_crop = true" if self.resized_crop else f"{self.dataset}, whose images vary in size"
+            )
             raise ValueError(f"crop_padding must be 0 with {reason}, got {self.crop_padding}")
-        if self.size is not None and not self.resized_crop and self.dataset != "imagenet":
+        if self.size is not None and not self.resized_crop and not self.in_files:
             raise ValueError(
                 f"size needs resized_crop = true, since {self.dataset} is not resized otherwise, got "
                 f"{self.size}"
             )
         if self.test_size is not None:
-            if self.dataset == "imagenet":
-                raise ValueError(f"test_size must be left out for imagenet, got {self.test_size}")
+            if self.in_files:
+                raise ValueError(f"test_size must be left out for {self.dataset}, got {self.test_size}")
             if self.size is None or self.test_size < self.size:
                 raise ValueError(f"test_size must be at least size = {self.size}, got {self.test_size}")
         return self
@@ -125,8 +159,11 @@ class Model(Section):
 
     Attributes
     ----------
-    name : {'resnet8', 'resnet20', 'resnet56', 'resnet18', 'resnet34', 'resnet50', 'vgg16'}
-        The architecture.
+    name : str
+        The architecture: 'resnet8', 'resnet20', 'resnet56', 'resnet18', 'resnet34', 'resnet50', 'vgg16', or
+        an import path such as 'mypkg.mymodule:function' (see `deepexp.networks`).
+    code : str, optional
+        The digest of the source of an import path; computed, not set.
     stem : {'cifar', 'imagenet'}
         The type of the first layers. 'cifar' is for small images, 'imagenet' for large images.
     width : float
@@ -135,135 +172,19 @@ class Model(Section):
         The initial scales of batch normalisation. 'one' sets them to 1, 'uniform' draws them from U(0, 1).
     """
 
-    name: Literal["resnet8", "resnet20", "resnet56", "resnet18", "resnet34", "resnet50", "vgg16"] = "resnet8"
+    name: str = "resnet8"
+    code: str | None = None
     stem: Literal["cifar", "imagenet"] = "cifar"
     width: Positive = 1.0
     norm_scale: Literal["one", "uniform"] = "one"
 
-
-class Train(Section):
-    """How one level is trained: SGD and its learning-rate schedule.
-
-    Attributes
-    ----------
-    epochs : int
-        The number of epochs in a level, or in one cycle if a level has several cycles.
-    cycles : {'one', 'cumulative'}
-        How many times a level runs through its schedule. With 'cumulative', level l trains for l + 1 cycles,
-        which is how many cycles LRR has trained for by the end of level l.
-    parameterization : {'plain', 'sign-in'}
-        How the weights theta of convolutions and linear layers are trained. 'plain' trains theta itself.
-        'sign-in' trains the factors of theta = m u (see `deepexp.training.sign_in`).
-    beta : float
-        With 'sign-in', the value of m^2 - u^2 at the start of every level and after every reset. It must
-        lie between 1e-6 and 1e6.
-    reset_epochs : int
-        With 'sign-in', the number of epochs from one reset to the next, which must not exceed the length of
-        the longest level. With 0, the factors are reset only at the start of each level.
-    batch_size : int
-        The number of images in a batch, over all processes together.
-    drop_last : bool
-        Whether to leave out an epoch's last batch if it is smaller than the others.
-    lr : float
-        The peak learning rate.
-    momentum, nesterov
-        As in torch.optim.SGD.
-    weight_decay : float
-        The weight decay of convolutions and linear layers.
-    decay_norm : bool
-        Whether weight decay also applies to biases and to the parameters of batch normalisation.
-    label_smoothing : float
-        As in torch.nn.functional.cross_entropy.
-    schedule : {'cosine', 'step', 'triangular', 'constant'}
-        The shape of the learning-rate schedule after the warm-up.
-    schedule_per : {'epoch', 'step'}
-        How often the learning rate changes.
-    milestones : tuple of float
-        The epochs at which the schedule 'step' multiplies the learning rate by `decay`.
-    milestones_after_warmup : bool
-        Whether milestones count from the end of the warm-up rather than from the level's start.
-    decay : float
-        The factor applied to the learning rate at each milestone.
-    lr_min : float
-        The learning rate at the end of a cosine schedule.
-    peak : float
-        The fraction of a triangular schedule during which the learning rate rises to `lr`, in (0, 1].
-    rise_from : float, optional
-        The learning rate at which a warm-up or a triangular schedule starts, as a fraction of `lr`. By
-        default, a warm-up of W steps (or epochs) starts at 1 / W, and a triangular schedule starts at 0.
-    warmup : {'none', 'first', 'every', 'before'}
-        When the warm-up, a linear rise of the learning rate, takes place: in the first epochs of level 0
-        ('first'), in the first epochs of every level ('every'), or in additional epochs before the
-        other epochs of level 0 ('before').
-    warmup_epochs : float
-        The length of the warm-up in epochs.
-    evaluate : {'level', 'epoch'}
-        Whether the test set is evaluated after each level or after each epoch.
-    signs : {'level', 'first', 'epoch'}
-        When the signs are recorded: only after each level ('level'), also after each epoch of level 0
-        ('first'), or also after each epoch of every level ('epoch').
-    """
-
-    epochs: int = Field(60, ge=1, le=1_000_000)
-    batch_size: int = Field(64, ge=1)
-    drop_last: bool = True
-    lr: Positive = 0.1
-    momentum: float = Field(0.9, ge=0, lt=1)
-    nesterov: bool = False
-    weight_decay: float = Field(5e-4, ge=0)
-    decay_norm: bool = True
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    schedule: Literal["cosine", "step", "triangular", "constant"] = "cosine"
-    schedule_per: Literal["epoch", "step"] = "epoch"
-    milestones: tuple[float, ...] = Field((), strict=False)
-    milestones_after_warmup: bool = False
-    decay: Positive = 0.1
-    lr_min: float = Field(0.0, ge=0)
-    peak: Fraction01 = 0.2
-    rise_from: float | None = Field(None, ge=0, lt=1)
-    warmup: Literal["none", "first", "every", "before"] = "none"
-    warmup_epochs: float = Field(0.0, ge=0, le=1_000_000)
-    evaluate: Literal["level", "epoch"] = "level"
-    signs: Literal["level", "first", "epoch"] = "level"
-    cycles: Literal["one", "cumulative"] = "one"
-    parameterization: Literal["plain", "sign-in"] = "plain"
-    beta: float = Field(1.0, ge=1e-6, le=1e6)  # beta^2 must stay in the range of float32
-    reset_epochs: int = Field(0, ge=0, le=1_000_000)
-
     @model_validator(mode="after")
-    def _factors_are_used(self) -> Self:
-        for name in ("beta", "reset_epochs") if self.parameterization == "plain" else ():
-            if getattr(self, name) != Train.model_fields[name].default:
+    def _name_exists(self) -> Self:
+        import_paths.check("name", self.name, MODELS, self.code)
+        for field in ("stem", "width") if import_paths.is_own(self.name) else ():
+            if getattr(self, field) != Model.model_fields[field].default:
                 raise ValueError(
-                    f"{name} has no effect with parameterization = 'plain', got {getattr(self, name)!r}; "
-                    "leave it out, or set train.parameterization to 'sign-in'"
+                    f"{field} has no effect on a network of your own, '{self.name}', got "
+                    f"{getattr(self, field)!r}; leave it out"
                 )
-        return self
-
-    @model_validator(mode="after")
-    def _times_fit(self) -> Self:
-        if list(self.milestones) != sorted(set(self.milestones)) or not all(
-            0 < m < self.epochs for m in self.milestones
-        ):
-            raise ValueError(
-                f"milestones must increase and lie in (0, epochs = {self.epochs}), got "
-                f"{list(self.milestones)}"
-            )
-        if self.schedule == "step" and not self.milestones:
-            raise ValueError("the schedule 'step' needs train.milestones, got none")
-        if self.warmup != "before" and self.warmup_epochs >= self.epochs:
-            raise ValueError(
-                f"warmup_epochs must be below epochs = {self.epochs}, got {self.warmup_epochs:g}"
-            )
-        if (self.warmup == "none") != (self.warmup_epochs == 0):
-            raise ValueError(
-                f"warmup = '{self.warmup}' and warmup_epochs = {self.warmup_epochs:g} contradict each other; "
-                "set both or neither"
-            )
-        if self.warmup == "before" and self.warmup_epochs % 1:
-            raise ValueError(
-                f"warmup_epochs must be a whole number with warmup = 'before', got {self.warmup_epochs:g}"
-            )
-        if self.lr_min >= self.lr:
-            raise ValueError(f"lr_min must be below lr = {self.lr:g}, got {self.lr_min:g}")
         return self

@@ -14,15 +14,21 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from deepexp.config.algorithms import LevelPolicy, Section
+from deepexp.config.import_paths import is_own
 from deepexp.config.machine import Machine
 from deepexp.config.protocols import PROTOCOLS
 from deepexp.config.pruning import Perturbation, Pruning
-from deepexp.config.sections import Data, Model, Train
+from deepexp.config.sections import Data, Model
+from deepexp.config.training import Train
 from signflow.messages import unknown
 
 # Fields that were added later, each with the value that earlier runs implicitly used. A field with this value
 # is left out of the run_id, so that earlier runs keep their run_ids.
 LATER: dict[str, Any] = {
+    "pruning.code": None,
+    "data.code": None,
+    "data.folder": None,
+    "model.code": None,
     "pruning.snip_batches": 10,
     "pruning.synflow_steps": 100,
     "data.classes": None,
@@ -98,6 +104,11 @@ class Config(Section):
             raise ValueError(
                 f"seed must be one of machine.stack = {list(self.machine.stack)}, got {self.seed}"
             )
+        if self.machine.stack and is_own(self.model.name):
+            raise ValueError(
+                "machine.stack must be left out with a network of your own, because it cannot be widened, "
+                f"got model.name = '{self.model.name}'; train the seeds one by one"
+            )
         if self.train.batch_size % self.machine.processes:
             raise ValueError(
                 f"machine.processes must divide train.batch_size = {self.train.batch_size}, got "
@@ -165,4 +176,6 @@ class Config(Section):
             if fields[name] == value:
                 del fields[name]
         digest = hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
-        return f"{self.data.dataset}-{self.model.name}-{self.algorithm}-s{self.seed}-{digest[:10]}"
+        # The run_id names a folder, and not every file system allows a colon in a name.
+        data, model = (name.replace(":", ".") for name in (self.data.dataset, self.model.name))
+        return f"{data}-{model}-{self.algorithm}-s{self.seed}-{digest[:10]}"

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from deepexp.config.sections import Data, Train
+from deepexp.config.sections import Data
 from deepexp.config.seeds import stream
+from deepexp.config.training import Train
 from deepexp.data import jpeg
 from deepexp.data.augment import augment, resample
-from deepexp.data.dataset import Dataset, Files, Images
+from deepexp.data.dataset import Dataset
+from deepexp.data.images import Files, Images
 from deepexp.data.jpeg import DecodeJob
 from deepexp.distributed import ALONE, ProcessGroup
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from deepexp.config.sections import SIDES, DatasetName
+from deepexp.config.sections import SIDES
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Source:
         return self.images != (0, 0)
 
 
-def _shape(name: DatasetName, channels: int = 3) -> tuple[int, int, int]:
+def _shape(name: str, channels: int = 3) -> tuple[int, int, int]:
     return SIDES[name], SIDES[name], channels
 
 

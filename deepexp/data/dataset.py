@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,65 +16,10 @@ from torch import Tensor
 
 from deepexp.config.sections import Data
 from deepexp.config.seeds import stream
-from deepexp.data import catalogue, image_folder, jpeg
+from deepexp.data import jpeg
 from deepexp.data.averaging import WHITE, averaged
-from deepexp.data.catalogue import SOURCES, Source
-
-
-@dataclass(frozen=True)
-class Images:
-    """Images and their classes, on one device.
-
-    Attributes
-    ----------
-    x : Tensor (n, H, W, C) of uint8 or int32
-        The pixels, from 0 to 255, or sums over blocks of pixels if the images were reduced by `averaged`.
-    y : Tensor (n,) of int64
-        The classes.
-    """
-
-    x: Tensor
-    y: Tensor
-
-    def __len__(self) -> int:
-        """Return how many images there are."""
-        return len(self.y)
-
-    def __getitem__(self, index: Any) -> Images:
-        """Return the images at `index`, which is a slice or a tensor of integers or booleans."""
-        return Images(self.x[index], self.y[index])
-
-    def to(self, device: str) -> Images:
-        """Return the images on another device."""
-        return Images(self.x.to(device), self.y.to(device))
-
-
-@dataclass(frozen=True)
-class Files:
-    """Image files, which are decoded as needed, and the classes of the images.
-
-    Attributes
-    ----------
-    paths : sequence of str
-        The path of each image's file.
-    y : Tensor (n,) of int64
-        The classes, on the training device.
-    """
-
-    paths: Sequence[str]
-    y: Tensor
-
-    def __len__(self) -> int:
-        """Return how many images there are."""
-        return len(self.y)
-
-    def __getitem__(self, index: Tensor) -> Files:
-        """Return the images at the positions `index`."""
-        return Files([self.paths[i] for i in index.tolist()], self.y[index.to(self.y.device)])
-
-    def to(self, device: str) -> Files:
-        """Return the same files, with the classes on another device."""
-        return Files(self.paths, self.y.to(device))
+from deepexp.data.images import Files, Images
+from deepexp.data.reading import CROP_ALL, read
 
 
 @dataclass(frozen=True)
@@ -152,28 +96,36 @@ def load(config: Data, seed: int, device: str = "cpu") -> Dataset:
     ValueError
         If the data are missing or damaged, or match no known variant (unless `config.accept_unknown` is set).
     """
-    source, tiny = SOURCES[config.dataset], config.dataset == "tinyimagenet"
-    read = _listed if source.in_files else _verified
-    images, test, classes, variant, digest = read(config)
-    train, validation = _divide(images, config, seed)
-    if tiny:
-        (train, validation, test), digest = _resident((train, validation, test), source.shape[0], digest)
-    own = config.side or source.shape[0]
-    size, white = config.size or own, WHITE * (source.shape[0] // own) ** 2
+    found = read(config)
+    train, validation = _divide(found.train, config, seed)
+    test, digest = found.test, found.digest
+    if found.decoded_side is not None:
+        todo = "restore it" if config.folder is None else CROP_ALL
+        parts = (train, validation, test)
+        (train, validation, test), digest = _resident(parts, found.decoded_side, digest, todo)
+    side, _, channels = found.shape
+    own = config.side or side
     if isinstance(train, Images):
+        if side % own:
+            raise ValueError(f"data.side must divide {side}, the side of the images, got {own}")
+        white = WHITE * (side // own) ** 2
         train, validation, test = (_averaged(part, own) for part in (train, validation, test))
         mean, deviation = _moments(train.x, white)
         normalised_by = f"the {len(train):,} training images"
-        if size < own:
-            raise ValueError(f"data.size must be at least {own}, the size of the images, got {size}")
+        if not deviation.all():
+            raise ValueError("the training images must vary in every channel, but one is the same everywhere")
+        if (config.size or own) < own:
+            raise ValueError(f"data.size must be at least {own}, the size of the images, got {config.size}")
     else:
+        white = WHITE
         mean, deviation = (torch.tensor(values) for values in _IMAGENET)
         normalised_by = "the training images of ImageNet (constants of public code)"
+    size = config.size or own
     return Dataset(
-        variant,
+        found.variant,
         digest,
-        classes,
-        (size, size, source.shape[2]),
+        found.classes,
+        (size, size, channels),
         train.to(device),
         validation.to(device),
         test.to(device),
@@ -190,35 +142,12 @@ def _averaged(images: Images | Files, side: int) -> Images:
     return Images(averaged(images.x, side), images.y)
 
 
-def _verified(config: Data) -> tuple[Images, Images, int, str, str]:
-    """Read and verify arrays; return the training and test images, number of classes, variant and digest."""
-    source = SOURCES[config.dataset]
-    parts = catalogue.read_parts(config.dataset)
-    sums = catalogue.sums(parts)
-    variant = catalogue.variant(config.dataset, sums)
-    if variant == "unknown" and not config.accept_unknown:
-        raise ValueError(
-            f"{config.dataset} in '{catalogue.folder()}' must match a known copy "
-            f"({', '.join(source.variants)}), but it matches none; fetch it again, or set "
-            "data.accept_unknown=true"
-        )
-    digest = hashlib.sha1(" ".join(sums).encode()).hexdigest()
-    return *_split(config.dataset, parts), source.classes, variant, digest
-
-
-def _listed(config: Data) -> tuple[Files, Files, int, str, str]:
-    """List image files, and return the same values as `_verified`, without opening an image file."""
-    found = image_folder.listing(config.dataset, config.classes)
-    train, test = (Files(part.paths, torch.from_numpy(part.y)) for part in (found.train, found.test))
-    return train, test, len(found.classes), found.variant, found.digest
-
-
-def _resident(parts: Sequence[Images | Files], size: int, digest: str) -> tuple[list[Images], str]:
+def _resident(parts: Sequence[Images | Files], size: int, digest: str, todo: str) -> tuple[list[Images], str]:
     """Decode image files into memory; return the images, and a digest that includes the file contents."""
     decoded, sums = [], hashlib.sha1(digest.encode())
     for part in parts:
         assert isinstance(part, Files)
-        pixels, contents = jpeg.resident(part.paths, size)
+        pixels, contents = jpeg.resident(part.paths, size, todo)
         sums.update(b"".join(contents))
         decoded.append(Images(torch.from_numpy(pixels), part.y))
     return decoded, sums.hexdigest()
@@ -235,24 +164,6 @@ def _divide(images: Images | Files, config: Data, seed: int) -> tuple[Images | F
     order = torch.randperm(len(images), generator=generator)
     held, chosen = order[: config.validation], order[config.validation :][: config.limit]
     return images[chosen.sort().values], images[held.sort().values]
-
-
-def _split(name: str, parts: Sequence[np.ndarray]) -> tuple[Images, Images]:
-    source = SOURCES[name]
-    if name == "digits":
-        images = _decode(parts[0], source, scale=255 / 16)
-        index = torch.arange(len(images))
-        return images[index % 5 != 4], images[index % 5 == 4]
-    return _decode(np.concatenate(parts[:-1]), source), _decode(parts[-1], source)
-
-
-def _decode(rows: np.ndarray, source: Source, scale: float = 1.0) -> Images:
-    height, width, channels = source.shape
-    count = len(source.labels)
-    pixels = torch.from_numpy(rows[:, count:]).view(-1, channels, height, width).permute(0, 2, 3, 1)
-    if scale != 1:
-        pixels = (pixels * scale).round().to(torch.uint8)
-    return Images(pixels.contiguous(), torch.from_numpy(rows[:, count - 1].astype(np.int64)))
 
 
 def _moments(x: Tensor, white: int) -> tuple[Tensor, Tensor]:

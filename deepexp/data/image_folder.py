@@ -1,14 +1,14 @@
-"""List the images and classes of Tiny ImageNet and ImageNet, which are folders of JPEG files.
+"""List the images and classes of Tiny ImageNet, of ImageNet, or of a user's own folder of image files.
 
-Both data sets are in the folder named by the environment variable SIGNFLOW_DATA, or else in the user's cache.
+The first two are in the folder named by the environment variable SIGNFLOW_DATA, or else in the user's cache.
 
 - Tiny ImageNet-200 (Stanford's course CS231n): tiny-imagenet-200/train/CLASS/images/*.JPEG, and
   tiny-imagenet-200/val/images/*.JPEG. The images in `val` are not sorted by class; the file
   val/val_annotations.txt lists their classes.
 - ImageNet (Russakovsky et al., IJCV 2015): imagenet/train/CLASS/*.JPEG and imagenet/val/CLASS/*.JPEG.
 
-A subset of either data set also works if it has the same layout. Classes are numbered in the sorted
-order of their names.
+A subset of either data set also works if it has the same layout. A user's own folder has the files
+train/CLASS/*.png and test/CLASS/*.png, or *.jpg. Classes are numbered in the sorted order of their names.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from deepexp.data import catalogue, jpeg
+
+_JPEG = (".jpeg", ".jpg")
+_OWN = (*_JPEG, ".png")  # the endings in a user's own folder
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class Listing:
     Attributes
     ----------
     variant : str
-        'complete' if the whole copy has as many classes and images as were published, else 'subset'.
+        'complete' if the whole copy has as many classes and images as were published, else 'subset'; 'own'
+        for a user's own folder.
     digest : str
         The SHA-1 of the names, classes and lengths of all listed files.
     classes : tuple of str
@@ -95,23 +99,65 @@ def listing(name: str, classes: int | None = None) -> Listing:
     names = _classes(root / "train")
     tiny = name == "tinyimagenet"
     train = _by_class(root / "train", names, "images" if tiny else "")
-    test = (
-        _annotated(root / "val", names) if tiny else _by_class(root / "val", _same_classes(root, names), "")
-    )
+    if tiny:
+        test = _annotated(root / "val", names)
+    else:
+        test = _by_class(root / "val", _same_classes(root, "val", names), "")
     published = (source.classes, *source.images)
     complete = (len(names), len(train.paths), len(test.paths)) == published
+    made = _first_classes(root, "val", names, train, test, classes)
+    return replace(made, variant="complete" if complete else "subset")
+
+
+def own_listing(root: Path, classes: int | None = None) -> Listing:
+    """List the images in a user's own folder, without opening any.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.
+    classes : int, optional
+        How many classes to list, in the order of their names (default: all).
+
+    Returns
+    -------
+    Listing
+        With the variant 'own'.
+
+    Raises
+    ------
+    ValueError
+        If a folder or a class is missing.
+    """
+    if not root.is_dir():
+        raise ValueError(f"data.folder must be a folder of images, but there is no such folder as '{root}'")
+    names = _classes(root / "train")
+    train = _by_class(root / "train", names, "", _OWN)
+    test = _by_class(root / "test", _same_classes(root, "test", names), "", _OWN)
+    return _first_classes(root, "test", names, train, test, classes)
+
+
+def _first_classes(
+    root: Path,
+    tested: str,
+    names: tuple[str, ...],
+    train: LabelledFiles,
+    test: LabelledFiles,
+    classes: int | None,
+) -> Listing:
+    """Restrict a listing to its first classes; `tested` is the folder of the test images."""
     if classes is not None and classes > len(names):
         raise ValueError(f"data.classes must be at most {len(names)}, the number in '{root}', got {classes}")
     names = names[:classes]
     train, test = (_of_the_first(part, len(names)) for part in (train, test))
     if not test.paths:
-        raise ValueError(f"'{root / 'val'}' must have images of the first {len(names)} classes, found none")
+        raise ValueError(f"'{root / tested}' must have images of the first {len(names)} classes, found none")
     digest = hashlib.sha1()
     for part in (train, test):
         for path, label in zip(part.paths, part.y.tolist(), strict=True):
             digest.update(os.fsencode(Path(path).relative_to(root)))  # the name need not be UTF-8
             digest.update(f" {label} {os.stat(path).st_size}\n".encode())
-    return Listing("complete" if complete else "subset", digest.hexdigest(), names, train, test)
+    return Listing("own", digest.hexdigest(), names, train, test)
 
 
 def verify(name: str, progress: Callable[[int, int], None] = lambda done, of: None) -> str:
@@ -165,31 +211,34 @@ def _classes(folder: Path) -> tuple[str, ...]:
     if len(names) < 2:
         raise ValueError(
             f"'{folder}' must contain at least two class folders of images, found {len(names)}; unpack the "
-            "data set there with its published folder structure"
+            "data set there with its folder structure"
         )
     return names
 
 
-def _same_classes(root: Path, names: tuple[str, ...]) -> tuple[str, ...]:
-    found = _classes(root / "val")
+def _same_classes(root: Path, tested: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    found = _classes(root / tested)
     if found != names:
         odd = sorted(set(found) ^ set(names))[0]
         raise ValueError(
-            f"'{root / 'val'}' must have the same class folders as '{root / 'train'}', but only one of them "
+            f"'{root / tested}' must have the same class folders as '{root / 'train'}', but only one of them "
             f"has '{odd}'; sort the images into the folders of their classes"
         )
     return names
 
 
-def _by_class(folder: Path, names: Sequence[str], inside: str) -> LabelledFiles:
+def _by_class(
+    folder: Path, names: Sequence[str], inside: str, endings: tuple[str, ...] = _JPEG
+) -> LabelledFiles:
     """List the images in `folder`/CLASS/`inside`."""
     paths: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(names):
         here = folder / name / inside
-        files = sorted(entry.path for entry in _entries(here) if _is_image(entry))
+        files = sorted(entry.path for entry in _entries(here) if _is_image(entry, endings))
         if not files:
-            raise ValueError(f"'{here}' must have *.JPEG images of the class '{name}', found none")
+            kinds = "*.JPEG" if endings is _JPEG else "*.png or *.jpg"
+            raise ValueError(f"'{here}' must have {kinds} images of the class '{name}', found none")
         paths += files
         labels += [label] * len(files)
     return LabelledFiles(paths, np.array(labels, np.int64))
@@ -236,5 +285,5 @@ def _entries(folder: Path) -> Iterable[os.DirEntry[str]]:
         raise ValueError(f"'{folder}' must be a folder of images ({error.strerror}); restore it") from None
 
 
-def _is_image(entry: os.DirEntry[str]) -> bool:
-    return entry.name.lower().endswith((".jpeg", ".jpg")) and entry.is_file()
+def _is_image(entry: os.DirEntry[str], endings: tuple[str, ...] = _JPEG) -> bool:
+    return entry.name.lower().endswith(endings) and entry.is_file()

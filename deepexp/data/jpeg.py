@@ -65,8 +65,11 @@ def workers() -> int:
     return max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
-def picture(path: str | Path, size: int | None = None) -> Image:
-    """Decode a file as RGB; raise ValueError if it is damaged or does not have `size` x `size` pixels."""
+def picture(path: str | Path, size: int | None = None, todo: str = "restore it") -> Image:
+    """Decode a file as RGB; raise ValueError if it is damaged or does not have `size` x `size` pixels.
+
+    `todo` tells the user what to do about an image of another size.
+    """
     from PIL import Image
 
     # Pillow warns about odd EXIF tags and palettes, but these do not affect the pixels.
@@ -81,18 +84,21 @@ def picture(path: str | Path, size: int | None = None) -> Image:
         ) from None
     width, height = image.size
     if size is not None and (width, height) != (size, size):
-        raise ValueError(f"'{path}' must have {size}x{size} pixels, but it has {width}x{height}; restore it")
+        raise ValueError(f"'{path}' must have {size}x{size} pixels, but it has {width}x{height}; {todo}")
     return image
 
 
-def resident(paths: Sequence[str], size: int) -> tuple[np.ndarray, list[bytes]]:
-    """Decode images of `size` x `size` pixels; return uint8 (n, size, size, 3) and the SHA-1 of each file."""
+def resident(paths: Sequence[str], size: int, todo: str) -> tuple[np.ndarray, list[bytes]]:
+    """Decode images of `size` x `size` pixels; return uint8 (n, size, size, 3) and the SHA-1 of each file.
+
+    `todo` tells the user what to do about an image of another size.
+    """
     import hashlib
 
     pixels, sums = np.empty((len(paths), size, size, 3), np.uint8), [b""] * len(paths)
 
     def read(number: int) -> None:
-        image = picture(paths[number], size)
+        image = picture(paths[number], size, todo)
         pixels[number] = np.asarray(image)
         sums[number] = hashlib.sha1(Path(paths[number]).read_bytes()).digest()
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deepexp.config import import_paths
 from deepexp.config.seeds import stream
 from deepexp.models import norms, prunable
 from deepexp.pruning.masks import Mask
@@ -130,6 +131,58 @@ def synflow(net: nn.Module, alive: Mask, shape: tuple[int, int, int]) -> dict[st
     largest = max(float(tensor.max()) for tensor in flow.values())
     scale = 2.0 ** (100 - math.frexp(largest)[1])  # the largest becomes 2^99 to 2^100; float32 ends at 2^128
     return {name: (tensor * scale).float() for name, tensor in flow.items()}
+
+
+def own(
+    name: str, code: str | None, net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], seed: int
+) -> dict[str, Tensor]:
+    """Score every prunable weight by a user's own function, which an import path names.
+
+    The function is called with a copy of the network, in training mode, and with the batches. It must return
+    a mapping from the names of `deepexp.models.prunable(net)` to scores in the weights' shapes; the weights
+    with the highest scores are kept. If it draws random numbers, they must come from torch's global
+    generator.
+
+    Parameters
+    ----------
+    name : str
+        The import path.
+    code : str
+        The digest of its source.
+    net : nn.Module
+        The network; it is not changed.
+    batches : Iterable[tuple[Tensor, Tensor]]
+        Images (B, C, H, W) and their classes (B,).
+    seed : int
+        The seed for torch's global generator.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Float32 scores on the CPU by layer, in the weights' shapes.
+
+    Raises
+    ------
+    ValueError
+        The function fails or does not return such a mapping.
+    """
+    with torch.random.fork_rng(devices=[]), torch.enable_grad(), _exact():
+        torch.manual_seed(seed)
+        found = import_paths.call("pruning.score", name, code, deepcopy(net).train(), batches)
+    weights = prunable(net)
+    must = f"pruning.score = '{name}' must return one tensor for each weight of the network"
+    if not isinstance(found, Mapping):
+        raise ValueError(f"{must}, by name, got {type(found).__name__}")
+    if odd := [*(weights.keys() - found.keys()), *(found.keys() - weights.keys())]:
+        raise ValueError(f"{must}, but '{odd[0]}' is {'missing' if odd[0] in weights else 'no weight'}")
+    for layer, weight in weights.items():
+        score = found[layer]
+        if not isinstance(score, Tensor) or score.shape != weight.shape:
+            got = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__
+            raise ValueError(f"{must}, in its shape {tuple(weight.shape)} at '{layer}', got {got}")
+        if score.is_complex() or bool(score.isnan().any()):
+            raise ValueError(f"{must}, of real numbers, but '{layer}' has NaN or complex ones")
+    return {layer: found[layer].detach().to("cpu", torch.float32) for layer in weights}
 
 
 def densities(kind: str, living: int, keep: int, steps: int) -> list[int]:

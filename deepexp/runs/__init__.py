@@ -1,1 +1,1 @@
-"""Runs from start to end: levels, checkpoints, stacks of several seeds, and the export of levels."""
+"""Runs from start to end: levels, checkpoints, and stacks of several seeds."""

@@ -11,6 +11,8 @@ from copy import deepcopy
 import torch
 
 from deepexp import models
+from deepexp.config import import_paths
+from deepexp.config.import_paths import is_own
 from deepexp.config.settings import Config
 from deepexp.data import catalogue
 from deepexp.pruning import masks, signs
@@ -49,10 +51,13 @@ def check_compiler(device: str) -> None:
 def check_device_memory(config: Config) -> None:
     """Raise ValueError if the device has too little memory for the run.
 
-    The estimate is a lower bound. It counts the weights, gradients and momentum in float32, and one batch of
+    A user's own network or images are not checked, since their needs are not known before they are made. The
+    estimate is a lower bound. It counts the weights, gradients and momentum in float32, and one batch of
     images. With Sign-In, a weight has no momentum of its own. Instead, it has two factors, each with a
     gradient and a momentum.
     """
+    if is_own(config.model.name) or config.data.dataset not in catalogue.SOURCES:
+        return
     source, machine, model = catalogue.SOURCES[config.data.dataset], config.machine, config.model
     height, _, channels = source.shape
     size = config.data.size or config.data.side or height
@@ -90,6 +95,8 @@ def check_possible(work: Run) -> None:
             f"train.batch_size must be at most {len(work.dataset.train):,}, the number of training images, "
             f"got {config.train.batch_size:,}"
         )
+    if is_own(config.pruning.score):
+        import_paths.load("pruning.score", config.pruning.score, config.pruning.code)
     if config.pruning.score == "snip" and config.pruning.snip_batches > work.per_epoch:
         raise ValueError(
             f"pruning.snip_batches must be at most {work.per_epoch:,}, the number of batches in an epoch, "

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from deepexp import models
+from deepexp.config.import_paths import is_own
 from deepexp.config.seeds import stream
 from deepexp.data.batches import training_batches
 from deepexp.pruning import budgets, masks, scores, signs
@@ -123,14 +124,17 @@ def choose(work: Run, level: int, previous: Mask) -> Mask:
 
 
 def _scores(work: Run, level: int, alive: Mask) -> dict[str, torch.Tensor]:
-    """Score the weights of the network in its current state; SNIP uses the first batches of `level`."""
+    """Score the network in its current state; scores that need images use the first batches of `level`."""
     config, dataset = work.config, work.dataset
+    first = training_batches(dataset, config.data, config.train, config.seed, level, 0)
+    batches = ((forward.laid_out(x, config.machine), y) for x, y in first)  # made only if they are used
     if config.pruning.score == "snip":
-        first = training_batches(dataset, config.data, config.train, config.seed, level, 0)
-        some = itertools.islice(first, config.pruning.snip_batches)
-        return scores.snip(work.net, ((forward.laid_out(x, config.machine), y) for x, y in some))
+        return scores.snip(work.net, itertools.islice(batches, config.pruning.snip_batches))
     if config.pruning.score == "synflow":
         return scores.synflow(work.net, alive, dataset.shape)
+    if is_own(config.pruning.score):
+        seed = stream(config.seed, "score", level)
+        return scores.own(config.pruning.score, config.pruning.code, work.net, batches, seed)
     return score(config.pruning.score, work.net, config.seed)
 
 

@@ -18,6 +18,7 @@ from deepexp.config.build import to_toml
 from deepexp.config.settings import Config
 from deepexp.pruning import signs
 from deepexp.runs import checkpoint
+from deepexp.runs.extend import copy_levels, shorter_run
 from deepexp.runs.level import Clock, LevelProgress, begin_level, finish_level, level_steps, train_level
 from deepexp.runs.level_start import capture, restore
 from deepexp.runs.resume import resume_from
@@ -113,6 +114,8 @@ def own_levels(work: Run) -> Generator[LevelProgress | None, None, None]:
             "run_id": config.run_id,
             "data_variant": work.dataset.variant,
             "data_digest": work.dataset.digest,
+            "classes": work.dataset.classes,
+            "image_shape": work.dataset.shape,
             "normalised_by": {
                 "pixels_of": work.dataset.normalised_by,
                 "mean": work.dataset.mean.tolist(),
@@ -124,8 +127,12 @@ def own_levels(work: Run) -> Generator[LevelProgress | None, None, None]:
         layout.clean(folder)
         for path in useless:
             path.unlink()
+        shorter = shorter_run(work, about)
         layout.write_text(folder / "config.toml", to_toml(config))
-        records.write_about(folder, about)
+        records.write_about(folder, about if shorter is None else {**about, "extends": shorter})
+        if shorter is not None:
+            say(f"extending {shorter['run_id']}, whose levels 0 to {shorter['levels']} are copied")
+            copy_levels(work, shorter["run_id"])
         yield from _levels(work)
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from deepexp import models
 from deepexp.config.machine import Machine
 from deepexp.config.settings import Config
 from deepexp.data import dataset as data
 from deepexp.distributed import ALONE, ProcessGroup
+from deepexp.networks import network
 from deepexp.runs.checks import check_compiler, check_device_memory, check_possible, without_bf16
 from deepexp.runs.workspace import Run
 from deepexp.training import forward as training_forward
@@ -58,15 +58,8 @@ def prepare(
         )
     check_device_memory(config)
     dataset = dataset or data.load(config.data, config.seed, config.machine.device)
-    net = models.build(
-        config.model.name,
-        classes=dataset.classes,
-        stem=config.model.stem,
-        width=config.model.width,
-        channels=dataset.shape[2],
-        norm_scale=config.model.norm_scale,
-        seed=config.seed,
-    ).to(config.machine.device)
+    net = network(config.model, classes=dataset.classes, shape=dataset.shape, seed=config.seed)
+    net.to(config.machine.device)
     if config.machine.channels_last:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     forward, sgd = training_forward.compiled(net, config.machine), optimizer.optimizer(net, config.train)

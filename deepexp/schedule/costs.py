@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from deepexp.config.machine import Machine
 from deepexp.config.pruning import Perturbation, Pruning
 from deepexp.config.sections import Model
 from deepexp.config.settings import Config
-from deepexp.data.catalogue import SOURCES
+from deepexp.data import described
 from deepexp.storage import completeness, records
 
 if TYPE_CHECKING:
@@ -31,11 +30,6 @@ RESNET50_OPERATIONS = 2.43e10  # per training image, as `deepexp.runs.speed.oper
 LAYER_SECONDS = {False: 3e-4, True: 5e-5}
 
 
-# The numbers of training and test images in the data sets that are stored as arrays. With these numbers,
-# planning need not read the data sets.
-_IMAGES = {"digits": (1_438, 359), "cifar10": (50_000, 10_000), "cifar100": (50_000, 10_000)}
-
-
 @dataclass(frozen=True)
 class Work:
     """A kind of work: everything that the speed of a run depends on.
@@ -43,7 +37,7 @@ class Work:
     Attributes
     ----------
     dataset : str
-        A key of `SOURCES`.
+        The data set, as in the run's configuration.
     size : int, optional
         Height and width to which the images are resized or averaged; None if they are not.
     model, batch_size, machine
@@ -94,7 +88,7 @@ def images(config: Config) -> int:
 
     A test image counts as a third of a training image each time the network is evaluated.
     """
-    train, test = _counts(config.data.dataset, config.data.classes)
+    train, test = described.counts(config.data)
     count = min(train - config.data.validation, config.data.limit or train)
     batch = config.train.batch_size
     per_epoch = count // batch * batch if config.train.drop_last else count
@@ -169,25 +163,6 @@ def speeds(configs: Iterable[Config], runs: Path) -> dict[Work, Speed]:
     return found
 
 
-@functools.cache
-def _counts(name: str, classes: int | None) -> tuple[int, int]:
-    """Return the numbers of training and test images in a data set.
-
-    If a data set of image files is not on this machine, the published numbers are returned.
-    """
-    if name in _IMAGES:
-        return _IMAGES[name]
-    from deepexp.data import image_folder
-
-    try:
-        found = image_folder.listing(name, classes)
-        return len(found.train.paths), len(found.test.paths)
-    except ValueError:
-        source = SOURCES[name]
-        train, test = (count * (classes or source.classes) // source.classes for count in source.images)
-        return train, test
-
-
 def _measured(config: Config) -> Speed:
     """Measure the speed by training on random images for a second; if the GPU is missing, estimate it."""
     import torch
@@ -240,19 +215,20 @@ def random_images(config: Config, count: int) -> Dataset:
     """
     import torch
 
-    from deepexp.data.dataset import Dataset, Images
+    from deepexp.data.dataset import Dataset
+    from deepexp.data.images import Images
 
-    source, device = SOURCES[config.data.dataset], config.machine.device
+    (side, channels, classes), device = described.kind(config.data), config.machine.device
     generator = torch.Generator().manual_seed(0)
-    own = config.data.side or source.shape[0]
-    pixels = torch.randint(256, (count, own, own, source.shape[2]), generator=generator, dtype=torch.uint8)
-    labels = torch.randint(source.classes, (count,), generator=generator)
+    own = config.data.side or side
+    pixels = torch.randint(256, (count, own, own, channels), generator=generator, dtype=torch.uint8)
+    labels = torch.randint(classes, (count,), generator=generator)
     images = Images(pixels, labels).to(device)
-    half = torch.full((source.shape[2],), 0.5, device=device)
+    half = torch.full((channels,), 0.5, device=device)
     size = config.data.size or own
-    shape = (size, size, source.shape[2])
+    shape = (size, size, channels)
     none = images[:0]
-    return Dataset("random", "", source.classes, shape, images, none, none, half, half, "nothing")
+    return Dataset("random", "", classes, shape, images, none, none, half, half, "nothing")
 
 
 def _assumed(work: workspace.Run, config: Config, count: int) -> Speed:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from deepexp.data import catalogue, image_folder
+from deepexp.data import reading
 from deepexp.recipes.plan import PlannedRun
 from deepexp.storage import completeness
 
@@ -76,11 +76,7 @@ def check_data(recipe: str, runs: Sequence[PlannedRun]) -> None:
         If a data set is missing; the message names the recipe and the panel.
     """
     for run in {run.panel: run for run in runs}.values():
-        data = run.config.data
         try:
-            if catalogue.SOURCES[data.dataset].in_files:
-                image_folder.listing(data.dataset, data.classes)
-            else:
-                catalogue.check_files(data.dataset)
+            reading.check(run.config.data)
         except ValueError as error:
             raise ValueError(f"recipe {recipe}: panels.{run.panel}.data.dataset: {error}") from None

@@ -8,7 +8,8 @@ from torch import nn
 
 from deepexp.config.machine import Machine
 from deepexp.data.batches import in_order
-from deepexp.data.dataset import Dataset, Files, Images
+from deepexp.data.dataset import Dataset
+from deepexp.data.images import Files, Images
 from deepexp.training.forward import in_precision, laid_out
 
 EVALUATION_BATCH = 1000

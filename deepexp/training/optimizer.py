@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deepexp.config.sections import Train
+from deepexp.config.training import Train
 from deepexp.models import prunable
 from deepexp.training.sign_in import SignIn
 

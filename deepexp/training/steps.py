@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deepexp.config.sections import Train
 from deepexp.config.settings import Config
+from deepexp.config.training import Train
 from deepexp.data.batches import steps_per_epoch, training_batches
 from deepexp.data.dataset import Dataset
 from deepexp.distributed import ALONE, ProcessGroup

@@ -1,4 +1,6 @@
 import os
+import sys
+import textwrap
 
 import pytest
 
@@ -77,6 +79,28 @@ def imagenet(tmp_path, monkeypatch, jpeg):
     monkeypatch.setenv("SIGNFLOW_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("SIGNFLOW_WORKERS", "0")
     return root, list(levels.values())
+
+
+@pytest.fixture
+def own_code(tmp_path, monkeypatch):
+    """Write a module of a user's own into the current folder; another test may write one of the same name."""
+    from deepexp.config import import_paths
+
+    written = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(import_paths, "_imported", {})
+
+    def write(name, text):
+        path = tmp_path / f"{name.replace('.', '/')}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+        written.append(name.partition(".")[0])
+        return path
+
+    yield write
+    for name in [name for name in sys.modules if name.partition(".")[0] in written]:
+        del sys.modules[name]
 
 
 @pytest.fixture

@@ -29,7 +29,10 @@ PROGRAMS = {
     "figures": figures.cli,
 }
 LANGUAGES = {"python", "text", "console", "shell", "toml", "bibtex"}
-"""Python runs, and prints the text that follows; a console runs; commands of a shell are only parsed."""
+"""Python runs, and prints the text that follows; a console runs; commands of a shell are only parsed.
+
+Python or TOML that starts with the name of a file is written to that file.
+"""
 DIRECTIVES = {"{toctree}", "{glossary}", "{eval-rst}"}
 FENCE = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SAME = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -86,6 +89,7 @@ def _elsewhere(tmp_path, monkeypatch):
 
     matplotlib.use("agg")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))  # modules of this folder are imported
     monkeypatch.setenv("COLUMNS", "110")
     yield
     pyplot.close("all")
@@ -106,14 +110,14 @@ RUN = [page for page in PAGES if {block.language for block in blocks(page)} & {"
 def test_the_code_of_a_page_runs_and_prints_what_it_says(page):
     names, printed = {"__name__": "page"}, ""
     for language, text, _ in blocks(page):
-        if language == "python":
+        if language in ("python", "toml") and (named := re.match(r"# (\w+\.(py|toml))\n", text)):
+            Path(named[1]).write_text(text, "utf-8")
+        elif language == "python":
             with heard() as said:
                 exec(compile(text, name_of(page), "exec"), names)  # as a reader would type it
             printed = said.getvalue()
         elif language == "text":
             agrees(text, printed)
-        elif language == "toml" and (named := re.match(r"# (\w+\.toml)\n", text)):
-            Path(named[1]).write_text(text, "utf-8")
         elif language == "console":
             for command in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
                 line, _, wanted = command.partition("\n")

@@ -97,7 +97,7 @@ def test_the_same_command_finds_the_run_complete(run, capsys):
         (["--set", "perturbation.fraction=1.5"], "perturbation.fraction must be less than or equal to 1"),
         (["--dataset", "cifar100"], "cifar100 must be in"),
         (["--device", "cuda"], "needs a CUDA device"),
-        (["--model", "resnet9"], "model.name must be"),
+        (["--model", "resnet9"], "model: name must be one of resnet8, resnet20"),
         (["--set", "pruning.source=run", "pruning.run=x", "pruning.budget=erk"], "budget has no effect"),
         (["--set", "data.crop_padding=8", "data.padding_mode=reflect"], "data.crop_padding must be below"),
         (["--model", "vgg16", "--set", "train.drop_last=false", "data.limit=161"], "a batch of one image"),

@@ -82,6 +82,7 @@ def test_run_id_depends_on_every_field():
     }
     other |= {f"policy.{part}": "initial" for part in list(LevelPolicy.model_fields)[:6]}
     skip = {"donor", "pruning.run", "pruning.run_level", "pruning.source", "pruning.initial_density"}
+    skip |= {"data.folder", "data.code", "model.code", "pruning.code"}
     skip |= {"data.classes", "data.size", "data.resized_crop", "data.test_size"}
     skip |= {"pruning.budget", "pruning.snip_batches", "pruning.synflow_steps"}
     skip |= {"train.warmup", "train.warmup_epochs", "machine.stack"}
@@ -158,7 +159,7 @@ def test_a_reset_must_come_within_the_longest_level(more, longest):
     ("settings", "message"),
     [
         ({"train.lrr": 1}, "unknown key 'train.lrr'; did you mean 'train.lr'?"),
-        ({"trian.lr": 1}, "unknown key 'trian'; did you mean 'train'?"),
+        ({"trian.lr": 1}, "unknown key 'trian.lr'; did you mean 'train.lr'?"),
         ({"pruning.levels": -1}, "pruning.levels must be greater than or equal to 0, got -1"),
         ({"pruning.keep": 0.0}, "pruning.keep must be greater than 0"),
         ({"pruning.keep": 1.5}, "pruning.keep must be less than or equal to 1, got 1.5"),
@@ -225,6 +226,8 @@ def test_a_reset_must_come_within_the_longest_level(more, longest):
         ({"data.resized_crop": True, "data.crop_padding": 1}, "crop_padding must be 0 with resized_crop"),
         ({"data.dataset": "imagenet", "data.resized_crop": False, "data.crop_padding": 1}, "vary in size"),
         ({"data.dataset": "mnist"}, "the dataset must be one of"),
+        ({"lr": 0.1}, "unknown key 'lr'; did you mean 'train.lr'?"),
+        ({"train.keep": 0.1}, "unknown key 'train.keep'; did you mean 'pruning.keep'?"),
     ],
 )
 def test_bad_input_is_one_line(settings, message):

@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from deepexp.config.build import build
-from deepexp.config.sections import Data, Train
+from deepexp.config.sections import Data
 from deepexp.config.seeds import stream
+from deepexp.config.training import Train
 from deepexp.data import catalogue, download
 from deepexp.data import dataset as data
 from deepexp.data.augment import augment

@@ -16,7 +16,7 @@ from deepexp.cli import main
 from deepexp.config.build import build
 from deepexp.config.sections import Data
 from deepexp.data import catalogue, dataset, download, image_folder
-from deepexp.data.dataset import Files, Images
+from deepexp.data.images import Files, Images
 
 TINY = Data(dataset="tinyimagenet")
 

@@ -10,7 +10,8 @@ from PIL import Image
 
 from deepexp.cli import main
 from deepexp.config.build import build
-from deepexp.config.sections import Data, Train
+from deepexp.config.sections import Data
+from deepexp.config.training import Train
 from deepexp.data import augment, batches
 from deepexp.data import dataset as data
 from deepexp.data import jpeg as decode

@@ -9,7 +9,8 @@ from torch import nn
 
 from deepexp import models
 from deepexp.config.build import build
-from deepexp.config.sections import Data, Train
+from deepexp.config.sections import Data
+from deepexp.config.training import Train
 from deepexp.data import dataset as data
 from deepexp.data.batches import training_batches
 from deepexp.pruning import budgets, masks, scores

@@ -501,13 +501,14 @@ def test_an_assumed_gpu_trains_resnet50_as_fast_as_was_published(tmp_path, preci
 
 @pytest.mark.parametrize("name", ["digits", "cifar10", "cifar100"])
 def test_the_cost_knows_how_many_images_there_are(name):
-    from deepexp.data import dataset
+    from deepexp.data import dataset, described
 
+    data = build({"data.dataset": name}).data
     try:
-        loaded = dataset.load(build({"data.dataset": name}).data, 0)
+        loaded = dataset.load(data, 0)
     except ValueError as error:
         pytest.skip(str(error))
-    assert costs._counts(name, None) == (len(loaded.train), len(loaded.test))
+    assert described.counts(data) == (len(loaded.train), len(loaded.test))
 
 
 @pytest.mark.parametrize(
