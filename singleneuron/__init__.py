@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from singleneuron.formulas.regions import predicted
     from singleneuron.formulas.sign_in import sign_in_limit, sign_in_rate
     from singleneuron.parameterization import Parameterization
+    from singleneuron.problem.data import read_sample
     from singleneuron.problem.loss import gradient, loss
     from singleneuron.problem.problem import Line, Population, Sample
     from singleneuron.problem.starts import balanced_starts, independent_starts
@@ -55,6 +56,7 @@ _HOME = {
         "sign_in_rate",
     ),
     "parameterization": ("Parameterization",),
+    "problem.data": ("read_sample",),
     "problem.loss": (
         "gradient",
         "loss",
@@ -109,6 +111,7 @@ __all__ = [
     "population_limit",
     "predicted",
     "prune",
+    "read_sample",
     "reduce",
     "sign_in_limit",
     "sign_in_rate",

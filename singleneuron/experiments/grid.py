@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from signflow.workers import check_runs
 from singleneuron.algorithms import Algorithm, level_counts
 from singleneuron.parameterization import PLAIN, Parameterization
 from singleneuron.problem.arguments import integer_in_range, number
-from singleneuron.problem.problem import Population
+from singleneuron.problem.data import identity
+from singleneuron.problem.problem import Population, Problem
 from singleneuron.problem.starts import INITS
 
 FACTORS = (
@@ -87,6 +88,13 @@ class Group:
     training: tuple[tuple[str, Any], ...]
     algorithms: tuple[Algorithm, ...] = ()
     parameterization: Parameterization = PLAIN
+    problem: Problem | None = None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything that the group's runs depend on, as plain values."""
+        problem = None if self.problem is None else identity(self.problem)
+        return asdict(replace(self, problem=None)) | {"problem": problem}
 
     @property
     def reduced(self) -> bool:

@@ -57,13 +57,17 @@ def configuration_of(record: Any) -> dict[str, Any]:
     -------
     dict
         Every option with its value. Other fields and entries of `training` are included only if they differ
-        from their defaults.
+        from their defaults; a problem is described by `identity`.
     """
+    from singleneuron.problem.data import identity
+
     found: dict[str, Any] = {}
     for item in fields(record):
         value = getattr(record, item.name)
         if item.name == "training":
             found |= dict(value)
+        elif item.name == "problem":
+            found |= {} if value is None else {"problem": identity(value)}
         elif "text" in item.metadata or value != item.default:
             found[item.metadata.get("name", item.name)] = value
     return found
@@ -98,6 +102,38 @@ def made(record: Callable[..., Record], arguments: Mapping[str, Any]) -> Record:
             raise ValueError(f"{name} must be given, but is missing")
     own = {name: value for name, value in arguments.items() if name in known}
     return record(**own, training={name: arguments[name] for name in arguments.keys() - own.keys()})
+
+
+def settle_problem(record: Any) -> None:
+    """Take d, n and the number of targets from the problem of a record, if it has one.
+
+    Parameters
+    ----------
+    record : MapSettings or StudySettings
+        The record under construction.
+
+    Raises
+    ------
+    ValueError
+        If there is neither d nor a problem, or if a field contradicts the problem.
+    """
+    problem = record.problem
+    if problem is None:
+        if record.d is None:
+            raise ValueError("d must be given, but is missing; or give a problem, which has its own d")
+        return
+    from singleneuron.problem.problem import Population, Sample
+
+    if not isinstance(problem, Population | Sample):
+        raise ValueError(f"problem must be a Population or a Sample, but is {problem!r}")
+    own = {"d": problem.d, "n": getattr(problem, "n", None), "targets": problem.targets, "noise": 0.0}
+    for item in fields(record):
+        given = getattr(record, item.name)
+        if item.name not in own or given in (own[item.name], (own[item.name],)):
+            continue
+        if given != item.default:
+            raise ValueError(f"{item.name} belongs to the problem; leave out {item.name} = {given}")
+        object.__setattr__(record, item.name, own[item.name])
 
 
 def settle(record: Any) -> None:

@@ -14,12 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from singleneuron.experiments.options import option, settle, training_option
+from singleneuron.experiments.options import option, settle, settle_problem, training_option
 
 if TYPE_CHECKING:
     from singleneuron.algorithms import Algorithm
     from singleneuron.experiments.grid import Grid
     from singleneuron.parameterization import Parameterization
+    from singleneuron.problem.problem import Problem
 
 CELLS = 8192
 """Number of cells of a map that are integrated at a time, between two reports of progress."""
@@ -40,7 +41,7 @@ class MapSettings:
         If a value is out of range, or if values do not fit each other; the message is one line.
     """
 
-    d: int = option(text="number of input coordinates", kind=int)
+    d: int = option(None, text="number of input coordinates", kind=int)
     algorithms: Sequence[str] = option(
         ("imp", "lrr"), text="one or more algorithms (imp lrr)", kind=str, name="algorithm", several=True,
         metavar="imp|wr|lrr",
@@ -81,6 +82,7 @@ class MapSettings:
         None, text="reset the betas every STEPS steps of descent (default: never)", kind=int, metavar="STEPS"
     )
     targets: int = 1
+    problem: Problem | None = None
     training: Mapping[str, Any] | tuple[tuple[str, Any], ...] = training_option()
 
     def __post_init__(self) -> None:
@@ -90,6 +92,7 @@ class MapSettings:
         from singleneuron.problem.arguments import integer_in_range, number
 
         settle(self)
+        settle_problem(self)
         if isinstance(self.algorithms, str):
             object.__setattr__(self, "algorithms", (self.algorithms,))
         integer_in_range("d", self.d, 1)
@@ -193,7 +196,7 @@ class StudySettings:
         If a value is out of range, or if values do not fit each other; the message is one line.
     """
 
-    d: int | Sequence[int] = option(text="number of input coordinates", kind=int, factor=True)
+    d: int | Sequence[int] = option(None, text="number of input coordinates", kind=int, factor=True)
     n: float | Sequence[float | None] | None = option(
         None, text="number of samples per run; inf means the population (default)", kind=int, factor=True,
         infinite=True,
@@ -246,6 +249,7 @@ class StudySettings:
     method: str = option(
         "ode", text="integrate, or use closed forms (%(default)s)", kind=str, choices=("ode", "exact")
     )
+    problem: Problem | None = None
     training: Mapping[str, Any] | tuple[tuple[str, Any], ...] = training_option()
 
     def __post_init__(self) -> None:
@@ -254,6 +258,7 @@ class StudySettings:
         from singleneuron.problem.arguments import integer_in_range, number
 
         settle(self)
+        settle_problem(self)
         integer_in_range("runs", self.runs, 1)
         integer_in_range("levels", self.levels, 1)
         integer_in_range("seed", self.seed, 0)
@@ -281,7 +286,7 @@ class StudySettings:
         fields_of = {name: name for name in FACTORS} | {"algorithm": "algorithms"}
         factors = {name: getattr(self, field) for name, field in fields_of.items()}
         common = {"levels": self.levels, "method": self.method, "seed": self.seed}
-        common |= {"training": self.training}
+        common |= {"training": self.training, "problem": self.problem}
         return grid_of(factors, self.imp, common, self.reset_every)
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def success_map(
-    d: int,
+    d: int | None = None,
     algorithms: Sequence[str] = ("imp", "lrr"),
     *,
     resolution: int = 256,
@@ -50,6 +50,7 @@ def success_map(
     beta_a: float = 1.0,
     beta_w: float = 1.0,
     reset_every: int | None = None,
+    problem: Problem | None = None,
     progress: Progress | None = None,
     **training: Any,
 ) -> "xr.Dataset":
@@ -61,7 +62,7 @@ def success_map(
     Parameters
     ----------
     d : int
-        Number of input coordinates.
+        Number of input coordinates; required unless `problem` is given.
     algorithms : sequence of {'imp', 'wr', 'lrr'}
         One or more algorithms, which share the dense level.
     resolution : int
@@ -103,6 +104,8 @@ def success_map(
     reset_every : int, optional
         Under Sign-In, reset the betas after every `reset_every` steps of gradient descent; by default, they
         are set only at the start of each level.
+    problem : Population or Sample, optional
+        A problem of your own to train on; then leave out d, n, noise and `targets`.
     progress : callable, optional
         Called as progress(done, total) with numbers of runs, including those of cells without a start.
     **training
@@ -207,14 +210,16 @@ def _table(settings: MapSettings, means: dict[str, Array], status: NDArray[np.in
         },
     )
     if settings.n is not None:
-        table.attrs |= {"n": settings.n, "noise": settings.noise}
+        table.attrs |= {"n": settings.n} | ({} if settings.problem else {"noise": settings.noise})
     if not settings.product.plain:
         table.attrs |= {"beta_a": settings.beta_a, "beta_w": settings.beta_w}
     return with_labels(table)
 
 
 def _data(settings: MapSettings, run: int) -> Problem:
-    """Return the data that a run trains on; each run of an average draws its own samples."""
+    """Return the data that a run trains on; each run of an average draws its own, unless they are given."""
+    if settings.problem is not None:
+        return settings.problem
     if settings.n is None:
         return Population(settings.d, settings.targets)
     seed = settings.seed if settings.average is None else child_seed(settings.seed, run)

@@ -7,7 +7,6 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,7 @@ from singleneuron.experiments.store import opened
 from singleneuron.flows.result import Progress
 from singleneuron.formulas.rates import predicted_rate
 from singleneuron.problem.arguments import integer_in_range
+from singleneuron.problem.problem import Problem, Sample
 from singleneuron.problem.status import TOLERANCE
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _NOT_SETTINGS = ("workers", "executor", "directory", "progress")
 
 
 def success_rate(
-    d: int | Sequence[int],
+    d: int | Sequence[int] | None = None,
     algorithms: str | Sequence[str] = ("imp", "lrr"),
     *,
     n: float | Sequence[float | None] | None = None,
@@ -64,6 +64,7 @@ def success_rate(
     seed: int = 0,
     ci_width: float | None = None,
     method: str = "ode",
+    problem: Problem | None = None,
     workers: int | None = None,
     executor: Executor | None = None,
     directory: str | Path | None = None,
@@ -85,7 +86,7 @@ def success_rate(
     Parameters
     ----------
     d : int or sequence of int
-        Number of input coordinates.
+        Number of input coordinates; required unless `problem` is given.
     algorithms : str or sequence of str
         'imp', 'wr' or 'lrr'.
     n : int or None, or sequence of them
@@ -126,6 +127,9 @@ def success_rate(
         all runs are counted.
     method : {'ode', 'exact', 'auto'}
         How `integrate` computes the flow; 'exact' uses closed forms.
+    problem : Population or Sample, optional
+        A problem of your own, on which all runs train; then leave out d, n, noise and `targets`. By default
+        every run draws its own data.
     workers : int, optional
         Number of processes that do the work, by default one per core; 1 uses only this process.
     executor : concurrent.futures.Executor, optional
@@ -190,7 +194,7 @@ def success_rate(
     for group in groups:
         check_training(group)
     # No chunk depends on `runs` or `ci_width`, so they are left out, and a study may be extended later.
-    config = {"groups": [asdict(group) for group in groups]}
+    config = {"groups": [group.identity for group in groups]}
     report = progress or (lambda done, total: None)
     chunks = sum(len(c.ranges) for c in counts)
     with contextlib.ExitStack() as stack:
@@ -227,7 +231,10 @@ def _dataset(settings: StudySettings, counts: list[GroupCounts]) -> "xr.Dataset"
     data["ci_low"], data["ci_high"] = confidence_limits(limits, table)
     theory: dict[str, Any] = {"levels": settings.levels, "imp": settings.imp}
     theory["tolerance"] = dict(settings.training).get("tolerance", TOLERANCE)
-    data["predicted"] = np.array([predicted_rate(**point, **theory) for point in grid.points()])
+    # The formulas average over drawn data; for samples that stay the same there is none.
+    fixed = isinstance(settings.problem, Sample)
+    rates = [np.nan if fixed else predicted_rate(**point, **theory) for point in grid.points()]
+    data["predicted"] = np.array(rates)
     absent = {"n": np.inf, "learning_rate": np.nan, "rewind_time": np.nan}
     coords = {
         name: [absent[name] if value is None else value for value in values]
