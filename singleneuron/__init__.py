@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from singleneuron.formulas.sign_in import sign_in_limit, sign_in_rate
     from singleneuron.parameterization import Parameterization
     from singleneuron.problem.data import read_sample
+    from singleneuron.problem.line import Line
     from singleneuron.problem.loss import gradient, loss
-    from singleneuron.problem.problem import Line, Population, Sample
+    from singleneuron.problem.problem import Population, Sample
+    from singleneuron.problem.reduction import reduce
     from singleneuron.problem.starts import balanced_starts, independent_starts
-    from singleneuron.problem.state import Reduced, State, balance, reduce
+    from singleneuron.problem.state import Reduced, State, balance
     from singleneuron.problem.status import Status
     from singleneuron.pruning import PruneResult, prune
 
@@ -61,8 +63,8 @@ _HOME = {
         "gradient",
         "loss",
     ),
+    "problem.line": ("Line",),
     "problem.problem": (
-        "Line",
         "Population",
         "Sample",
     ),
@@ -74,8 +76,8 @@ _HOME = {
         "Reduced",
         "State",
         "balance",
-        "reduce",
     ),
+    "problem.reduction": ("reduce",),
     "problem.status": ("Status",),
     "pruning": (
         "PruneResult",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeVar, cast, get_args
 
 from singleneuron.problem.arguments import integer_in_range, number
 
@@ -53,9 +53,9 @@ class Algorithm:
     ['rewound', 'rewound', 'trained']
     """
 
-    name: str
+    name: Name
     rewind_time: float | None = None
-    imp: str = "keep"
+    imp: Variant = "keep"
 
     def __post_init__(self) -> None:
         """Check the name, and that the options fit it."""
@@ -77,11 +77,24 @@ class Algorithm:
             )
 
     @classmethod
-    def fitting(cls, name: str, *, imp: str = "keep", rewind_time: float | None = None) -> Algorithm:
-        """Return the algorithm with the options that apply to it; ignore the others."""
+    def fitting(
+        cls, name: str | Algorithm, *, imp: str = "keep", rewind_time: float | None = None
+    ) -> Algorithm:
+        """Return the algorithm of any name, after checking it, with the options that apply to it.
+
+        The other options are ignored; an `Algorithm` is returned as it is.
+        """
+        if isinstance(name, Algorithm):
+            return name
         if name == "lrr" and imp in IMP_VARIANTS:
             imp = "keep"
-        return cls(name, rewind_time if name == "wr" else None, imp)
+        return cls(cast("Name", name), rewind_time if name == "wr" else None, cast("Variant", imp))
+
+    @property
+    def label(self) -> str:
+        """The name and the options, as results show them: 'imp', 'imp rebalance', 'wr 2', 'lrr'."""
+        time = [] if self.rewind_time is None else [f"{self.rewind_time:g}"]
+        return " ".join([self.name, *time, *(["rebalance"] if self.rebalances else [])])
 
     @property
     def rewinds_to(self) -> float | None:

@@ -1,24 +1,25 @@
 """Success maps: where in the plane (a(0), w_1(0)) IMP, WR and LRR succeed, simulated and predicted."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from signflow.provenance import origin
-from singleneuron.algorithms import Algorithm
+from singleneuron.algorithms import Algorithm, Name, Variant
 from singleneuron.experiments.engine import train_and_prune
 from singleneuron.experiments.labels import with_labels
 from singleneuron.experiments.options import configuration_of
-from singleneuron.experiments.plane import grid_axis, plane_starts
+from singleneuron.experiments.plane import grid_axis, map_problem, plane_starts
 from singleneuron.experiments.settings import MapSettings
 from singleneuron.flows.result import Progress
+from singleneuron.flows.task import Accuracy, Method, check_keywords
 from singleneuron.formulas.regions import predicted
+from singleneuron.parameterization import Name as ParameterizationName
 from singleneuron.parameterization import Parameterization
 from singleneuron.problem.arguments import Array
-from singleneuron.problem.problem import Population, Problem, Sample
-from singleneuron.problem.seeds import child_seed
+from singleneuron.problem.problem import Population, Problem
 from singleneuron.problem.state import State
 from singleneuron.problem.status import Status
 from singleneuron.pruning import PruneResult
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 def success_map(
     d: int | None = None,
-    algorithms: Sequence[str] = ("imp", "lrr"),
+    algorithms: Sequence[Name | Algorithm] = ("imp", "lrr"),
     *,
     resolution: int = 256,
     extent: float = 2.0,
@@ -40,19 +41,20 @@ def success_map(
     n: int | None = None,
     noise: float = 0.0,
     seed: int = 0,
-    imp: str = "keep",
+    imp: Variant = "keep",
     rewind_time: float | None = None,
     levels: int = 1,
     level_time: float = np.inf,
     learning_rate: float | None = None,
-    method: str = "ode",
-    parameterization: str = "plain",
+    method: Method = "ode",
+    parameterization: ParameterizationName = "plain",
     beta_a: float = 1.0,
     beta_w: float = 1.0,
     reset_every: int | None = None,
+    v: ArrayLike | None = None,
     problem: Problem | None = None,
     progress: Progress | None = None,
-    **training: Any,
+    **training: Unpack[Accuracy],
 ) -> "xr.Dataset":
     """Run every algorithm from every start (a(0), w_1(0)) of a square grid, and predict where it succeeds.
 
@@ -63,8 +65,9 @@ def success_map(
     ----------
     d : int
         Number of input coordinates; required unless `problem` is given.
-    algorithms : sequence of {'imp', 'wr', 'lrr'}
-        One or more algorithms, which share the dense level.
+    algorithms : sequence of {'imp', 'wr', 'lrr'} or Algorithm
+        One or more algorithms, which share the dense level. The options of an `Algorithm` are its own; `imp`
+        and `rewind_time` are for those given by name.
     resolution : int
         Points on each axis, >= 2.
     extent : float
@@ -104,8 +107,11 @@ def success_map(
     reset_every : int, optional
         Under Sign-In, reset the betas after every `reset_every` steps of gradient descent; by default, they
         are set only at the start of each level.
+    v : array_like, shape (d,), optional
+        The target, a unit vector; `targets` is then the number of its entries that are not 0. By default v is
+        (1, ..., 1, 0, ...)/sqrt(targets).
     problem : Population or Sample, optional
-        A problem of your own to train on; then leave out d, n, noise and `targets`.
+        A problem of your own to train on; then leave out d, n, noise, `targets` and v.
     progress : callable, optional
         Called as progress(done, total) with numbers of runs, including those of cells without a start.
     **training
@@ -132,6 +138,8 @@ def success_map(
     ValueError
         If an argument is out of range or does not fit the others, or if the map does not fit in memory or
         takes too long; the message is one line.
+    TypeError
+        If there is no such argument.
 
     References
     ----------
@@ -151,6 +159,7 @@ def success_map(
     True
     """
     arguments = {name: value for name, value in locals().items() if name != "progress"}
+    check_keywords(success_map, training, Accuracy)
     settings = MapSettings(**arguments)
     settings.check_size()
     made = origin(configuration_of(settings), settings.seed)
@@ -168,7 +177,7 @@ def _cells(settings: MapSettings, progress: Progress) -> tuple[dict[str, Array],
     status = np.full(shape, -1, dtype=np.int8)
     exists = np.zeros(shape[1], dtype=bool)
     for run in range(runs):
-        data = _data(settings, run)
+        data = map_problem(settings, run)
         for cells, starts in plane_starts(settings, axis, run):
             exists[cells] = True
             ends = train_and_prune(
@@ -201,7 +210,7 @@ def _table(settings: MapSettings, means: dict[str, Array], status: NDArray[np.in
     table = xr.Dataset(
         {name: (dims, values.reshape(grid)) for name, values in means.items()}
         | {"status": (dims, status.reshape(grid))},
-        coords={"algorithm": list(settings.algorithms), "a0": axis, "w0": axis},
+        coords={"algorithm": settings.labels, "a0": axis, "w0": axis},
         attrs={
             "status_codes": codes,
             "d": settings.d,
@@ -216,16 +225,6 @@ def _table(settings: MapSettings, means: dict[str, Array], status: NDArray[np.in
     return with_labels(table)
 
 
-def _data(settings: MapSettings, run: int) -> Problem:
-    """Return the data that a run trains on; each run of an average draws its own, unless they are given."""
-    if settings.problem is not None:
-        return settings.problem
-    if settings.n is None:
-        return Population(settings.d, settings.targets)
-    seed = settings.seed if settings.average is None else child_seed(settings.seed, run)
-    return Sample.draw(settings.d, settings.n, settings.noise, seed, settings.targets)
-
-
 def _predicted(
     data: Problem, starts: State, end: PruneResult, algorithm: Algorithm, product: Parameterization
 ) -> Array:
@@ -236,4 +235,4 @@ def _predicted(
     found = predicted(data, starts, algorithm, parameterization=product)
     if isinstance(data, Population) or end.mask is None:
         return found
-    return np.where(end.mask[:, : data.targets].all(axis=1), found, np.nan)
+    return np.where(end.mask[:, data.v != 0].all(axis=1), found, np.nan)

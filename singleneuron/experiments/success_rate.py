@@ -8,14 +8,15 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from signflow.machine import cores
 from signflow.provenance import origin
 from signflow.workers import MOST_WORKERS, processes
+from singleneuron.algorithms import Algorithm, Name, Variant
 from singleneuron.experiments.binomial import clopper_pearson, confidence_sequence
 from singleneuron.experiments.counting import GroupCounts, confidence_limits, count_chunks
 from singleneuron.experiments.engine import COUNTS
@@ -26,9 +27,12 @@ from singleneuron.experiments.runs import check_training
 from singleneuron.experiments.settings import StudySettings
 from singleneuron.experiments.store import opened
 from singleneuron.flows.result import Progress
+from singleneuron.flows.task import Accuracy, Method, check_keywords
 from singleneuron.formulas.rates import predicted_rate
+from singleneuron.parameterization import Name as ParameterizationName
 from singleneuron.problem.arguments import integer_in_range
 from singleneuron.problem.problem import Problem, Sample
+from singleneuron.problem.starts import Init
 from singleneuron.problem.status import TOLERANCE
 
 if TYPE_CHECKING:
@@ -44,32 +48,33 @@ _NOT_SETTINGS = ("workers", "executor", "directory", "progress")
 
 def success_rate(
     d: int | Sequence[int] | None = None,
-    algorithms: str | Sequence[str] = ("imp", "lrr"),
+    algorithms: Name | Algorithm | Sequence[Name | Algorithm] = ("imp", "lrr"),
     *,
     n: float | Sequence[float | None] | None = None,
     noise: float | Sequence[float] = 0.0,
-    init: str | Sequence[str] = "balanced",
+    init: Init | Sequence[Init] = "balanced",
     scale: float | Sequence[float] = 1.0,
     learning_rate: float | Sequence[float | None] | None = None,
     level_time: float | Sequence[float] = np.inf,
     rewind_time: float | Sequence[float | None] | None = None,
     targets: int | Sequence[int] = 1,
-    parameterization: str | Sequence[str] = "plain",
+    parameterization: ParameterizationName | Sequence[ParameterizationName] = "plain",
     beta_a: float | Sequence[float] = 1.0,
     beta_w: float | Sequence[float] = 1.0,
     reset_every: int | None = None,
     levels: int = 1,
-    imp: str = "keep",
+    imp: Variant = "keep",
     runs: int = 10_000,
     seed: int = 0,
     ci_width: float | None = None,
-    method: str = "ode",
+    method: Method = "ode",
+    v: ArrayLike | None = None,
     problem: Problem | None = None,
     workers: int | None = None,
     executor: Executor | None = None,
     directory: str | Path | None = None,
     progress: Progress | None = None,
-    **training: Any,
+    **training: Unpack[Accuracy],
 ) -> "xr.Dataset":
     """Run pruning algorithms from random starts, and count how often they succeed over a grid of factors.
 
@@ -87,8 +92,9 @@ def success_rate(
     ----------
     d : int or sequence of int
         Number of input coordinates; required unless `problem` is given.
-    algorithms : str or sequence of str
-        'imp', 'wr' or 'lrr'.
+    algorithms : str or Algorithm, or sequence of them
+        'imp', 'wr' or 'lrr', or an `Algorithm` with options of its own; `imp` and `rewind_time` are for those
+        given by name.
     n : int or None, or sequence of them
         Number of samples, which every run draws anew; None or inf for the population.
     noise : float or sequence of float
@@ -127,9 +133,12 @@ def success_rate(
         all runs are counted.
     method : {'ode', 'exact', 'auto'}
         How `integrate` computes the flow; 'exact' uses closed forms.
+    v : array_like, shape (d,), optional
+        The target, a unit vector; `targets` is then the number of its entries that are not 0. By default v is
+        (1, ..., 1, 0, ...)/sqrt(targets).
     problem : Population or Sample, optional
-        A problem of your own, on which all runs train; then leave out d, n, noise and `targets`. By default
-        every run draws its own data.
+        A problem of your own, on which all runs train; then leave out d, n, noise, `targets` and v. By
+        default every run draws its own data.
     workers : int, optional
         Number of processes that do the work, by default one per core; 1 uses only this process.
     executor : concurrent.futures.Executor, optional
@@ -167,6 +176,8 @@ def success_rate(
     ValueError
         If an argument is out of range or does not fit the others, if the study does not fit in memory or
         takes too long, or if `directory` holds anything but chunks of this study; the message is one line.
+    TypeError
+        If there is no such argument.
     Failure
         If a worker process dies, or a finished chunk cannot be written.
 
@@ -185,6 +196,7 @@ def success_rate(
     """
     # This function is over 50 lines long, but half of them are its signature.
     arguments = {name: value for name, value in locals().items() if name not in _NOT_SETTINGS}
+    check_keywords(success_rate, training, Accuracy)
     settings = StudySettings(**arguments)
     workers = cores() if workers is None else integer_in_range("workers", workers, 1, MOST_WORKERS)
     settings.check_size()
@@ -240,6 +252,7 @@ def _dataset(settings: StudySettings, counts: list[GroupCounts]) -> "xr.Dataset"
         name: [absent[name] if value is None else value for value in values]
         for name, values in grid.values.items()
     }
+    coords["algorithm"] = [getattr(given, "label", given) for given in coords["algorithm"]]
     dataset = xr.Dataset(
         {name: (FACTORS, values.reshape(grid.shape)) for name, values in data.items()},
         coords=coords,

@@ -15,7 +15,7 @@ from singleneuron.kernels.compiling import kernel, routine
 from singleneuron.kernels.dop853 import END, EVENT, build
 from singleneuron.kernels.dop853_step import workspace
 from singleneuron.problem.arguments import Array
-from singleneuron.problem.problem import Line
+from singleneuron.problem.line import Line
 
 # Parameters of a side: C, s, the sign of w, whether the flow can reach w = 0, whether c < 0, tolerance.
 SLOPE, TARGET, SIDE, LEAVES, NEGATIVE, TOL = range(6)

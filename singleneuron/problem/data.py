@@ -11,6 +11,7 @@ import numpy as np
 from signflow.files import read_text
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Population, Problem, Sample
+from singleneuron.problem.target import target_vector
 
 FORMATS = (".npz", ".csv")
 """The endings of a file of samples."""
@@ -28,7 +29,7 @@ def read_sample(path: str | Path) -> Sample:
     Returns
     -------
     Sample
-        The samples. Their `provenance` holds the SHA-256 digest of the file.
+        The samples. Their `provenance` holds the SHA-256 digest of the file, `file_sha256`.
 
     Raises
     ------
@@ -58,7 +59,7 @@ def read_sample(path: str | Path) -> Sample:
         ) from None
     x, y = _from_arrays(path, content) if path.suffix == ".npz" else _from_table(path)
     try:
-        return Sample(x, y, provenance={"sha256": hashlib.sha256(content).hexdigest()})
+        return Sample(x, y, provenance={"file_sha256": hashlib.sha256(content).hexdigest()})
     except ValueError as error:
         raise ValueError(f"'{path}' does not hold samples: {error}") from None
 
@@ -113,13 +114,15 @@ def identity(problem: Problem) -> dict[str, Any]:
     Returns
     -------
     dict
-        The kind of problem and its sizes; for samples also `sha256`, the digest of the file that they were
-        read from or, if there is none, of the arrays x and y.
+        The kind of problem, its sizes, and v if it is not the default. For samples also `arrays_sha256`, a
+        digest of x and y, and `file_sha256`, the digest of the file that they were read from, if any.
     """
     found: dict[str, Any] = {"kind": type(problem).__name__, "d": problem.d, "targets": problem.targets}
     if isinstance(problem, Population):
-        return found
-    digest = problem.provenance.get("sha256")
-    if digest is None:
-        digest = hashlib.sha256(problem.x.tobytes() + problem.y.tobytes()).hexdigest()
-    return found | {"n": problem.n, "sha256": digest}
+        return found | ({} if problem.entries is None else {"v": list(problem.entries)})
+    if not np.array_equal(problem.v, target_vector(problem.d, problem.targets)):
+        found["v"] = problem.v.tolist()
+    digest = hashlib.sha256(problem.x.tobytes() + problem.y.tobytes()).hexdigest()
+    file = problem.provenance.get("file_sha256")
+    found |= {"n": problem.n, "arrays_sha256": digest}
+    return found if file is None else found | {"file_sha256": file}

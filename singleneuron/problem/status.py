@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from scipy.optimize import lsq_linear
 
 from singleneuron.problem.arguments import Array
-from singleneuron.problem.problem import Line, Sample
+from singleneuron.problem.line import Line
+from singleneuron.problem.problem import Sample
 from singleneuron.problem.state import State
 
 TOLERANCE = 1e-3
@@ -25,8 +26,7 @@ EQUAL = 1e-6
 """If the balance is not known, |a| and |w| count as equal up to this relative difference."""
 
 EDGE = 1e-9
-"""Below this multiple of |w| |v|, w.v counts as 0: limits are known only to about this accuracy, and some are
-exactly on the boundary w.v = 0 of the target's side."""
+"""Below this multiple of |w|, w.v counts as 0: limits are known to this accuracy, and some are on w.v = 0."""
 
 ON_PLANE = 1e-12
 """Below this multiple of |w| |x_i|, w.x_i counts as 0: rounding moves a sliding w off its hyperplanes."""

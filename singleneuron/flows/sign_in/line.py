@@ -48,7 +48,7 @@ from singleneuron.kernels.compiling import kernel, routine
 from singleneuron.kernels.dop853 import END, EVENT, build
 from singleneuron.kernels.dop853_step import workspace
 from singleneuron.problem.arguments import Array
-from singleneuron.problem.problem import Line
+from singleneuron.problem.line import Line
 
 # Further parameters: beta of the weight in y, beta and sign of the other weight, the root of |c|, the factor
 # y/p of the coordinate, and the distance from the target at which `approach` takes over; 0 for never.

@@ -13,7 +13,7 @@ from singleneuron.flows.free_balance import free_flow
 from singleneuron.flows.result import Progress
 from singleneuron.presets.tables.common import PresetPart, full_states, problem_of, time_points
 from singleneuron.problem.problem import Problem
-from singleneuron.problem.state import reduce
+from singleneuron.problem.reduction import reduce
 from singleneuron.problem.status import Status, success
 
 

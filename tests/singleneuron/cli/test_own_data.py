@@ -35,7 +35,10 @@ def test_another_file_is_another_result(line, capsys):
     assert config["problem"] == sn.problem.data.identity(sn.read_sample("own.npz"))
     assert capsys.readouterr().err == ""
     assert main.main([*command, "other.npz"]) == 2
-    assert "another configuration (different: problem.sha256)" in capsys.readouterr().err
+    assert (
+        "another configuration (different: problem.arrays_sha256, problem.file_sha256)"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.usefixtures("files")

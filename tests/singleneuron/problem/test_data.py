@@ -1,6 +1,7 @@
 """Files of samples: two formats for the same data; other data are another problem; a mistake is one line."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def test_both_formats_give_the_same_samples(tmp_path):
         data = read_sample(str(path))
         np.testing.assert_array_equal(data.x, X)
         np.testing.assert_array_equal(data.y, Y)
-        assert data.provenance == {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        assert data.provenance == {"file_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def test_a_table_may_have_spaces_blank_lines_and_a_byte_order_mark(tmp_path):
@@ -44,6 +45,7 @@ def test_other_data_are_another_problem(tmp_path):
     again = read_sample(table(tmp_path, name="copy.csv"))
     assert identity(one) == identity(again)
     assert identity(one) != identity(other)
+    assert identity(replace(one, y=one.y + 1)) != identity(one)
     mine = sn.Sample(x=X, y=Y)
     assert identity(mine) == identity(sn.Sample(x=X.copy(), y=list(Y)))
     for changed in (sn.Sample(x=X, y=2 * Y), sn.Sample(x=-X, y=Y), sn.Sample(x=X, y=Y, targets=2)):
