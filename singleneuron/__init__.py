@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from singleneuron.formulas.regions import predicted
     from singleneuron.formulas.sign_in import sign_in_limit, sign_in_rate
     from singleneuron.parameterization import Parameterization
+    from singleneuron.problem.data import read_sample
+    from singleneuron.problem.line import Line
     from singleneuron.problem.loss import gradient, loss
-    from singleneuron.problem.problem import Line, Population, Sample
+    from singleneuron.problem.problem import Population, Sample
+    from singleneuron.problem.reduction import reduce
     from singleneuron.problem.starts import balanced_starts, independent_starts
-    from singleneuron.problem.state import Reduced, State, balance, reduce
+    from singleneuron.problem.state import Reduced, State, balance
     from singleneuron.problem.status import Status
     from singleneuron.pruning import PruneResult, prune
 
@@ -55,12 +58,13 @@ _HOME = {
         "sign_in_rate",
     ),
     "parameterization": ("Parameterization",),
+    "problem.data": ("read_sample",),
     "problem.loss": (
         "gradient",
         "loss",
     ),
+    "problem.line": ("Line",),
     "problem.problem": (
-        "Line",
         "Population",
         "Sample",
     ),
@@ -72,8 +76,8 @@ _HOME = {
         "Reduced",
         "State",
         "balance",
-        "reduce",
     ),
+    "problem.reduction": ("reduce",),
     "problem.status": ("Status",),
     "pruning": (
         "PruneResult",
@@ -109,6 +113,7 @@ __all__ = [
     "population_limit",
     "predicted",
     "prune",
+    "read_sample",
     "reduce",
     "sign_in_limit",
     "sign_in_rate",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeVar, cast, get_args
 
 from singleneuron.problem.arguments import integer_in_range, number
 
@@ -55,9 +55,9 @@ class Algorithm:
     ['rewound', 'rewound', 'trained']
     """
 
-    name: str
+    name: Name
     rewind_time: float | None = None
-    imp: str = "keep"
+    imp: Variant = "keep"
 
     def __post_init__(self) -> None:
         """Check that the name is known and that the options apply to the algorithm."""
@@ -79,11 +79,24 @@ class Algorithm:
             )
 
     @classmethod
-    def fitting(cls, name: str, *, imp: str = "keep", rewind_time: float | None = None) -> Algorithm:
-        """Return the algorithm `name` with the options that apply to it, and ignore the other options."""
+    def fitting(
+        cls, name: str | Algorithm, *, imp: str = "keep", rewind_time: float | None = None
+    ) -> Algorithm:
+        """Return the algorithm `name` with the options that apply to it, and ignore the other options.
+
+        An `Algorithm` is returned unchanged.
+        """
+        if isinstance(name, Algorithm):
+            return name
         if name == "lrr" and imp in IMP_VARIANTS:
             imp = "keep"
-        return cls(name, rewind_time if name == "wr" else None, imp)
+        return cls(cast("Name", name), rewind_time if name == "wr" else None, cast("Variant", imp))
+
+    @property
+    def label(self) -> str:
+        """The name and the options, as results show them: 'imp', 'imp rebalance', 'wr 2', 'lrr'."""
+        time = [] if self.rewind_time is None else [f"{self.rewind_time:g}"]
+        return " ".join([self.name, *time, *(["rebalance"] if self.rebalances else [])])
 
     @property
     def rewinds_to(self) -> float | None:

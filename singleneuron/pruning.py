@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from singleneuron.algorithms import Algorithm, level_counts
+from singleneuron.algorithms import Algorithm, Name, Variant, level_counts
 from singleneuron.flows.integrate import integrate
 from singleneuron.flows.result import BoolArray, FlowResult, Progress, masked_start
+from singleneuron.flows.task import Training, check_keywords
 from singleneuron.flows.trapped import at_limit
 from singleneuron.parameterization import PLAIN, Parameterization
+from singleneuron.parameterization import Name as ParameterizationName
 from singleneuron.problem.arguments import Array, number
 from singleneuron.problem.loss import loss
 from singleneuron.problem.problem import Population, Problem
@@ -91,15 +93,15 @@ def prune(
     problem: Problem,
     starts: Starts,
     *,
-    algorithm: str | Algorithm = "lrr",
+    algorithm: Name | Algorithm = "lrr",
     levels: int = 1,
-    imp: str = "keep",
+    imp: Variant = "keep",
     rewind_time: float | None = None,
     level_time: float = np.inf,
-    parameterization: str | Parameterization = PLAIN,
+    parameterization: ParameterizationName | Parameterization = PLAIN,
     dense: FlowResult[Any] | None = None,
     progress: Progress | None = None,
-    **training: Any,
+    **training: Unpack[Training],
 ) -> PruneResult:
     """Train and prune with IMP, WR or LRR until w has only as many coordinates as the target.
 
@@ -127,7 +129,7 @@ def prune(
     level_time : float
         Training time of every level, or inf to train each level to its limit. Gradient descent rounds this
         time and `rewind_time` to whole steps, and rejects a time that rounding changes by more than 5 %.
-    parameterization : str or Parameterization
+    parameterization : {'plain', 'sign-in'} or Parameterization
         Plain weights, or the products of Sign-In. Under Sign-In, every level starts with the given betas.
     dense : FlowResult, optional
         The result of the dense level, if you have it already. It does not depend on the algorithm.
@@ -146,6 +148,8 @@ def prune(
     ------
     ValueError
         If an argument is invalid or contradicts another argument. The message is one line.
+    TypeError
+        If there is no such argument.
 
     References
     ----------
@@ -164,6 +168,7 @@ def prune(
     [1.0, 1.0, 0.0]
     """
     # This function is long because half of it is the signature and two calls that pass on all arguments.
+    check_keywords(prune, training, Training)
     product = Parameterization.of(parameterization)
     level_time = number("level_time", level_time, least=0.0, finite=False, open_end=True)
     if not isinstance(algorithm, Algorithm):

@@ -13,10 +13,10 @@ from singleneuron.kernels.compiling import routine
 from singleneuron.kernels.metric import metric_of
 from singleneuron.parameterization import Parameterization
 from singleneuron.problem.arguments import Array
-from singleneuron.problem.problem import target_vector
 from singleneuron.problem.starts import balanced_starts
 from singleneuron.problem.state import State
 from singleneuron.problem.status import TOLERANCE
+from singleneuron.problem.target import target_vector
 
 
 @routine

@@ -69,6 +69,27 @@ def arguments_of(record: type, options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+def data_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--data`, a file of samples to train on."""
+    parser.add_argument(
+        "--data",
+        type=command_line.path,
+        metavar="FILE",
+        help="train on the samples in a .npz file (arrays x, y) or a .csv file (columns x1,...,xd,y)",
+    )
+
+
+def problem_given(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the samples of `--data` as the argument `problem`; without it, `--d` must be given."""
+    if options.data is None:
+        if options.d is None:
+            raise ValueError("give --d, the number of input coordinates, or --data, a file of samples")
+        return {}
+    from singleneuron.problem.data import read_sample
+
+    return {"problem": read_sample(options.data)}
+
+
 def out_option(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the option `--out`, whose default is the file `name` in the folder `RESULTS`."""
     parser.add_argument(
@@ -87,7 +108,7 @@ def report_failure(message: str) -> int:
 
 def config_of(options: argparse.Namespace) -> dict[str, Any]:
     """Return the options that determine the result."""
-    others = ("run", "quiet", "verbose", "out", "overwrite", "workers", "scheduler", "fresh")
+    others = ("run", "quiet", "verbose", "out", "overwrite", "workers", "scheduler", "fresh", "data")
     return {key: value for key, value in vars(options).items() if key not in others}
 
 

@@ -11,7 +11,9 @@ from signflow.results import claim, write
 from singleneuron.cli.common import (
     add_options,
     arguments_of,
+    data_option,
     out_option,
+    problem_given,
     progress_bar,
     report_failure,
 )
@@ -29,13 +31,14 @@ FAILED_SHARE = 0.01
 def map_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `singleneuron map`."""
     add_options(parser, MapSettings)
+    data_option(parser)
     parser.add_argument("--workers", type=command_line.integer, help="number of threads (default: all cores)")
     out_option(parser, "map.nc")
 
 
 def run_map(options: argparse.Namespace) -> int:
     """Compute a map, write it, and print a summary for each algorithm."""
-    arguments = arguments_of(MapSettings, options)
+    arguments = arguments_of(MapSettings, options) | problem_given(options)
     settings = MapSettings(**arguments)
     settings.check_size()
     config = configuration_of(settings)

@@ -1,8 +1,9 @@
-"""`singleneuron preset`: the results behind the shipped figures."""
+"""`singleneuron preset`: the results behind the shipped figures, or behind a file of your own."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from signflow import command_line, waiting
 from signflow.results import claim, is_current, write
@@ -12,7 +13,7 @@ from singleneuron.cli.common import RESULTS, progress_bar
 def preset_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `singleneuron preset`."""
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("names", nargs="*", default=[], metavar="NAME")
+    what.add_argument("names", nargs="*", default=[], metavar="NAME|FILE.toml")
     what.add_argument("--list", action="store_true", help="list the presets")
     what.add_argument("--figures", action="store_true", help="compute what `figures draw all` needs")
     what.add_argument("--studies", action="store_true", help="compute what `figures draw studies` needs")
@@ -43,7 +44,8 @@ def run_preset(options: argparse.Namespace) -> None:
             print(f"{name:14} {presets.load(name).title}")
         command_line.say_next("make one", "singleneuron", "preset", presets.names()[0])
         return
-    found = {name: presets.load(name) for name in options.names or presets.names()}
+    given = _by_name(options.names or presets.names())
+    found = {name: presets.load(preset) for name, preset in given.items()}
     if not options.names:
         drawn = "theorem" if options.figures else "study"
         found = {name: preset for name, preset in found.items() if preset.figure == drawn}
@@ -65,7 +67,11 @@ def run_preset(options: argparse.Namespace) -> None:
         else:
             with progress_bar(name, options.quiet) as progress:
                 tables = presets.run(
-                    name, runs=options.runs, workers=options.workers, directory=options.out, progress=progress
+                    given[name],
+                    runs=options.runs,
+                    workers=options.workers,
+                    directory=options.out,
+                    progress=progress,
                 )
             write(tables, path, config=config)
             for folder in left:
@@ -77,3 +83,15 @@ def run_preset(options: argparse.Namespace) -> None:
     if not options.quiet:
         shown = "draw it" if len(paths) == 1 else "draw them"
         command_line.say_next(shown, "figures", "draw", *paths.values())
+
+
+def _by_name(given: Sequence[str]) -> dict[str, str]:
+    """Return the presets by their names, on which the files of their results depend."""
+    from singleneuron.presets import name_of
+
+    found: dict[str, str] = {}
+    for preset in given:
+        name = name_of(preset)
+        if found.setdefault(name, preset) != preset:
+            raise ValueError(f"'{found[name]}' and '{preset}' would both write '{name}.nc'; rename one")
+    return found

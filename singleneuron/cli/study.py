@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 
 from signflow import command_line, workers
 from signflow.results import claim, write
-from singleneuron.cli.common import add_options, arguments_of, out_option, progress_bar
+from singleneuron.cli.common import (
+    add_options,
+    arguments_of,
+    data_option,
+    out_option,
+    problem_given,
+    progress_bar,
+)
 from singleneuron.experiments.options import configuration_of
 from singleneuron.experiments.settings import StudySettings
 
@@ -21,6 +28,7 @@ if TYPE_CHECKING:
 def study_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `singleneuron study`."""
     add_options(parser, StudySettings)
+    data_option(parser)
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--workers", type=command_line.integer, help="number of processes (default: all cores)"
@@ -36,7 +44,7 @@ def study_options(parser: argparse.ArgumentParser) -> None:
 
 def run_study(options: argparse.Namespace) -> None:
     """Run a study or resume it from its chunks, write the result, and print the rates."""
-    arguments = arguments_of(StudySettings, options)
+    arguments = arguments_of(StudySettings, options) | problem_given(options)
     settings = StudySettings(**arguments)
     settings.check_size()
     config = configuration_of(settings)

@@ -6,18 +6,28 @@ import argparse
 
 from signflow import command_line
 from signflow.results import claim, write
-from singleneuron.cli.common import add_options, config_of, out_option, progress_bar, report_failure
+from singleneuron.cli.common import (
+    add_options,
+    config_of,
+    data_option,
+    out_option,
+    problem_given,
+    progress_bar,
+    report_failure,
+)
+from singleneuron.experiments.options import configuration_of
 from singleneuron.experiments.settings import MapSettings
 
 
 def trajectory_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `singleneuron trajectory`."""
     add = parser.add_argument
-    add("--d", type=command_line.integer, required=True, help="number of input coordinates")
+    add("--d", type=command_line.integer, help="number of input coordinates")
     add("--a", type=float, required=True, help="outer weight at the start")
     add("--w", type=float, required=True, nargs="+", help="the d inner weights at the start")
     product = ("parameterization", "beta_a", "beta_w", "reset_every")
     add_options(parser, MapSettings, only=("n", "noise", "learning_rate", "seed", *product))
+    data_option(parser)
     add("--t-end", type=float, required=True, metavar="T", help="final time")
     add("--points", type=command_line.integer, default=200, help="number of times from 0 to T (%(default)s)")
     out_option(parser, "trajectory.nc")
@@ -25,16 +35,20 @@ def trajectory_options(parser: argparse.ArgumentParser) -> None:
 
 def run_trajectory(options: argparse.Namespace) -> int:
     """Integrate one start, write its path, and print how it ends."""
-    config = config_of(options)
+    given, config = problem_given(options), config_of(options)
+    if given:
+        known = MapSettings(d=options.d, n=options.n, noise=options.noise, **given)
+        config |= {name: configuration_of(known)[name] for name in ("d", "n", "problem")}
     claim(options.out, config=config, overwrite=options.overwrite)
-    if len(options.w) != options.d:
-        raise ValueError(f"--w must have d = {options.d} numbers, got {len(options.w)}")
+    if len(options.w) != config["d"]:
+        raise ValueError(f"--w must have d = {config['d']} numbers, got {len(options.w)}")
     from singleneuron.experiments.labels import with_labels
     from singleneuron.presets import Paths
 
     settings = config | {"a": (options.a,), "w": (tuple(options.w),)}
+    settings.pop("problem", None)  # a part of a preset has no data of its own
     with progress_bar("trajectory", options.quiet) as progress:
-        path = Paths(**settings).compute(progress).isel(start=0, drop=True)
+        path = Paths(**settings).compute(progress, **given).isel(start=0, drop=True)
     status = path.status.item()
     data = path.drop_vars(["status", "success"]).assign_attrs(status=status)
     write(with_labels(data), options.out, config=config, seed=options.seed)

@@ -5,13 +5,15 @@ counts.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from singleneuron.algorithms import Algorithm
 from singleneuron.flows.integrate import integrate
+from singleneuron.flows.task import Training
+from singleneuron.parameterization import PLAIN, Parameterization
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.problem import Problem
 from singleneuron.problem.starts import INITS, balanced_starts, independent_starts
@@ -35,7 +37,8 @@ def train_and_prune(
     *,
     levels: int = 1,
     level_time: float = np.inf,
-    **training: Any,
+    parameterization: Parameterization = PLAIN,
+    **training: Unpack[Training],
 ) -> Iterator[PruneResult]:
     """Train the dense level once, and run every pruning algorithm from there.
 
@@ -51,6 +54,8 @@ def train_and_prune(
         Number of pruning steps, as in `prune`.
     level_time : float
         Length of a level, as in `prune`.
+    parameterization : Parameterization
+        Plain weights, or the products of Sign-In.
     **training
         Passed to `integrate` at every level.
 
@@ -60,11 +65,11 @@ def train_and_prune(
         The result of the B runs for each algorithm, in the given order. A result holds all weights of all
         levels, so the results are computed one at a time.
     """
-    dense = integrate(problem, starts, level_time, **training)
+    dense = integrate(problem, starts, level_time, parameterization=parameterization, **training)
     for algorithm in algorithms:
         yield prune(
             problem, starts, algorithm=algorithm, levels=levels, level_time=level_time, dense=dense,
-            **training,
+            parameterization=parameterization, **training,
         )  # fmt: skip
 
 

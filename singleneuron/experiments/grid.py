@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from signflow.workers import check_runs
 from singleneuron.algorithms import Algorithm, level_counts
 from singleneuron.parameterization import PLAIN, Parameterization
 from singleneuron.problem.arguments import integer_in_range, number
-from singleneuron.problem.problem import Population
+from singleneuron.problem.data import identity
+from singleneuron.problem.problem import Population, Problem
 from singleneuron.problem.starts import INITS
 
 FACTORS = (
@@ -46,8 +47,9 @@ def _values(name: str, value: Any) -> list[Any]:
     }
     listed = value if isinstance(value, tuple) else (value,)
     values = [check.get(name, lambda v: v)(item) for item in listed]
-    if not values or len(set(values)) < len(values):
-        raise ValueError(f"{name} must have one or more distinct values, but has {values}")
+    shown = [getattr(item, "label", item) for item in values]
+    if not values or len(set(shown)) < len(values):
+        raise ValueError(f"{name} must have one or more distinct values, but has {shown}")
     return values
 
 
@@ -87,6 +89,19 @@ class Group:
     training: tuple[tuple[str, Any], ...]
     algorithms: tuple[Algorithm, ...] = ()
     parameterization: Parameterization = PLAIN
+    v: tuple[float, ...] | None = None
+    problem: Problem | None = None
+
+    @property
+    def population(self) -> Population:
+        """The population that runs without samples train on."""
+        return Population(self.d, self.targets, self.v)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything that the group's runs depend on, as plain values."""
+        problem = None if self.problem is None else identity(self.problem)
+        return asdict(replace(self, problem=None)) | {"problem": problem}
 
     @property
     def reduced(self) -> bool:
@@ -173,10 +188,10 @@ def grid_of(
     for point in grid.points():
         if point["init"] not in INITS:
             raise ValueError(f"init must be one of {', '.join(INITS)}, but is {point['init']!r}")
-        Population(point["d"], point["targets"])
+        Population(point["d"], point["targets"], common["v"])
         level_counts(point["d"], point["targets"], common["levels"])
-        name, rewind_time = point.pop("algorithm"), point.pop("rewind_time")
-        algorithm = Algorithm.fitting(name, imp=imp, rewind_time=rewind_time)
+        given, rewind_time = point.pop("algorithm"), point.pop("rewind_time")
+        algorithm = Algorithm.fitting(given, imp=imp, rewind_time=rewind_time)
         algorithm.check_times(point["level_time"], point["learning_rate"])
         betas = {name: point.pop(name) for name in ("beta_a", "beta_w")}
         point["parameterization"] = Parameterization.fitting(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, field, fields
+from dataclasses import MISSING, Field, asdict, field, fields
 from typing import Any, TypeVar
 
 from signflow.messages import unknown
@@ -23,7 +23,8 @@ def option(default: Any = MISSING, *, text: str, kind: type = float, **how: Any)
     - `several`: whether the option takes a list of values;
     - `factor`: whether it takes a list of values that spans a dimension;
     - `infinite`: whether it takes inf as well as integers;
-    - `exclusive`: a word; at most one of the options with the same word may be given.
+    - `exclusive`: a word; at most one of the options with the same word may be given;
+    - `rules`: whether its values may also be `Algorithm` objects.
     """
     return field(default=default, metadata={"text": text, "kind": kind, **how})
 
@@ -60,14 +61,23 @@ def configuration_of(record: Any) -> dict[str, Any]:
     Returns
     -------
     dict
-        Every option and every entry of `training`, with its value. Other fields are included only if they
-        differ from their defaults.
+        Every option with its value. Other fields and entries of `training` are included only if they differ
+        from their defaults. A problem is described by its `identity`.
     """
+    from singleneuron.algorithms import Algorithm
+    from singleneuron.problem.data import identity
+
     found: dict[str, Any] = {}
     for item in fields(record):
         value = getattr(record, item.name)
         if item.name == "training":
             found |= dict(value)
+        elif item.name == "problem":
+            found |= {} if value is None else {"problem": identity(value)}
+        elif item.name == "algorithms":
+            listed = value if isinstance(value, tuple) else (value,)
+            plain = tuple(asdict(each) if isinstance(each, Algorithm) else each for each in listed)
+            found["algorithm"] = plain if isinstance(value, tuple) else plain[0]
         elif "text" in item.metadata or value != item.default:
             found[item.metadata.get("name", item.name)] = value
     return found
@@ -104,10 +114,36 @@ def made(record: Callable[..., Record], arguments: Mapping[str, Any]) -> Record:
     return record(**own, training={name: arguments[name] for name in arguments.keys() - own.keys()})
 
 
+def check_variant(imp: str, algorithms: Any) -> None:
+    """Check that a variant of IMP has an algorithm to apply to.
+
+    Parameters
+    ----------
+    imp : str
+        The variant; 'keep' is the default.
+    algorithms : str or Algorithm, or tuple of them
+        The algorithms.
+
+    Raises
+    ------
+    ValueError
+        If another variant is chosen, but no algorithm given by name is IMP or WR.
+    """
+    listed = algorithms if isinstance(algorithms, tuple) else (algorithms,)
+    names = [given for given in listed if isinstance(given, str)]
+    if imp == "keep" or not listed:
+        return
+    if not names:
+        raise ValueError(f"imp = {imp!r} must be set in each Algorithm, not separately; leave it out")
+    if all(name == "lrr" for name in names):
+        raise ValueError(f"imp is for 'imp' and 'wr', but is {imp!r} with 'lrr' only; leave it out")
+
+
 def settle(record: Any) -> None:
     """Convert the fields of a record to plain immutable values, and check their types.
 
     Lists and arrays become tuples, numpy numbers become Python numbers, and `training` becomes sorted pairs.
+    If the record has a problem, d, n and the number of targets are those of the problem.
 
     Parameters
     ----------
@@ -117,7 +153,8 @@ def settle(record: Any) -> None:
     Raises
     ------
     ValueError
-        If a field does not have the type of its option.
+        If a field does not have the type of its option, if there is neither d nor a problem, or if a field
+        contradicts the problem.
     """
     for item in fields(record):
         value = getattr(record, item.name)
@@ -125,6 +162,35 @@ def settle(record: Any) -> None:
         object.__setattr__(record, item.name, plain)
         if "text" in item.metadata:
             _check_type(item, plain)
+    _settle_problem(record)
+
+
+def _settle_problem(record: Any) -> None:
+    """Take d, n and the number of targets from the problem of a record, or the latter from its v."""
+    from singleneuron.problem.problem import Population, Sample
+
+    problem, d = record.problem, record.d
+    if problem is None:
+        if d is None:
+            raise ValueError("d must be given, but is missing; or give a problem, which has its own d")
+        if record.v is not None:
+            if isinstance(d, tuple) and len(d) != 1:
+                raise ValueError(f"v has d entries, so d must be one number, but is {d}")
+            chosen = Population(d[0] if isinstance(d, tuple) else d, record.targets, record.v)
+            object.__setattr__(record, "v", chosen.entries)
+            object.__setattr__(record, "targets", chosen.targets)
+        return
+    if not isinstance(problem, Population | Sample):
+        raise ValueError(f"problem must be a Population or a Sample, but is {problem!r}")
+    own = {"d": problem.d, "n": getattr(problem, "n", None), "targets": problem.targets}
+    own |= {"noise": 0.0, "v": None}
+    for item in fields(record):
+        given = getattr(record, item.name)
+        if item.name not in own or given in (own[item.name], (own[item.name],)):
+            continue
+        if given != item.default:
+            raise ValueError(f"{item.name} belongs to the problem; leave out {item.name} = {given}")
+        object.__setattr__(record, item.name, own[item.name])
 
 
 def _plain(value: Any) -> Any:
@@ -141,7 +207,7 @@ def _check_type(item: Field[Any], value: Any) -> None:
     optional = item.default is None
     for entry in value if many and isinstance(value, tuple) else (value,):
         if not (optional and entry is None) and not _has_type(entry, how):
-            kind = _KINDS[how["kind"]]
+            kind = "a name, an Algorithm," if how.get("rules") else _KINDS[how["kind"]]
             raise ValueError(
                 f"{item.name} must be {kind}{' or a list of them' if many else ''}, got {value!r}"
             )
@@ -151,6 +217,10 @@ _KINDS = {int: "an integer", float: "a number", str: "a string", bool: "true or 
 
 
 def _has_type(value: object, how: Mapping[str, Any]) -> bool:
+    from singleneuron.algorithms import Algorithm
+
+    if how.get("rules") and isinstance(value, Algorithm):
+        return True
     if how["kind"] in (str, bool):
         return isinstance(value, how["kind"])
     whole = how["kind"] is int and not how.get("infinite")

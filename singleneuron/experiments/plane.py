@@ -5,12 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from singleneuron.algorithms import Algorithm
+from singleneuron.algorithms import Algorithm, Name
 from singleneuron.experiments.settings import CELLS, MapSettings
 from singleneuron.formulas.regions import predicted
 from singleneuron.parameterization import PLAIN, Parameterization
 from singleneuron.problem.arguments import Array, number
-from singleneuron.problem.problem import Problem
+from singleneuron.problem.problem import Population, Problem, Sample
+from singleneuron.problem.seeds import child_seed
 from singleneuron.problem.state import State
 
 
@@ -35,9 +36,32 @@ def grid_axis(extent: float, resolution: int) -> Array:
     return (axis - axis[::-1]) / 2
 
 
+def map_problem(settings: MapSettings, run: int = 0) -> Problem:
+    """Return the problem that a run of a map trains on.
+
+    Parameters
+    ----------
+    settings : MapSettings
+        The settings of the map.
+    run : int
+        Number of the run. Each run of an average draws its own samples, unless the settings have a problem.
+
+    Returns
+    -------
+    Population or Sample
+        The problem.
+    """
+    if settings.problem is not None:
+        return settings.problem
+    if settings.n is None:
+        return Population(settings.d, settings.targets, settings.v)
+    seed = settings.seed if settings.average is None else child_seed(settings.seed, run)
+    return Sample.draw(settings.d, settings.n, settings.noise, seed, settings.targets, settings.v)
+
+
 def predicted_edge(
     problem: Problem,
-    algorithm: str | Algorithm,
+    algorithm: Name | Algorithm,
     w: Array,
     w_perp: float,
     extent: float,

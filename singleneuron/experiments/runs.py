@@ -50,12 +50,14 @@ def count_runs(group: Group, first: int, last: int) -> list[list[int]]:
         try:
             starts = draw_starts(group, first, last)
             if group.n is None:
-                problem = Population(group.d, group.targets)
+                problem = group.problem or group.population
                 return _count(group, problem, starts, group.seed).tolist()
             total = np.zeros((len(group.algorithms), len(COUNTS)), dtype=np.int64)
             for run in range(first, last):
                 key = key_of(group.seed, len(INITS), group.d, run)
-                data = Sample.draw(group.d, group.n, group.noise, key, group.targets)
+                data = group.problem or Sample.draw(
+                    group.d, group.n, group.noise, key, group.targets, group.v
+                )
                 total += _count(group, data, starts[run - first : run - first + 1], key)
             return total.tolist()
         finally:
@@ -70,7 +72,8 @@ def _training(group: Group, seed: int) -> dict[str, Any]:
 
 def check_training(group: Group) -> None:
     """Raise the ValueError of `integrate` if a training argument is invalid, before any work is done."""
-    problem = Population(group.d, group.targets) if group.n is None else Sample.draw(group.d, 1)
+    drawn = group.population if group.n is None else Sample.draw(group.d, 1)
+    problem = group.problem or drawn
     integrate(problem, draw_starts(group, 0, 1), 1e-6, **_training(group, group.seed))
 
 

@@ -14,12 +14,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from singleneuron.experiments.options import option, settle, training_option
+from singleneuron.experiments.options import check_variant, option, settle, training_option
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from singleneuron.algorithms import Algorithm
     from singleneuron.experiments.grid import Grid
     from singleneuron.parameterization import Parameterization
+    from singleneuron.problem.problem import Problem
 
 CELLS = 8192
 """Number of cells of a map that are integrated at a time. Progress is reported after each such chunk."""
@@ -42,10 +45,10 @@ class MapSettings:
         If a value is out of range, or if values do not fit each other. The message is one line.
     """
 
-    d: int = option(text="number of input coordinates", kind=int)
-    algorithms: Sequence[str] = option(
+    d: int = option(None, text="number of input coordinates", kind=int)
+    algorithms: Sequence[str | Algorithm] = option(
         ("imp", "lrr"), text="one or more algorithms (imp lrr)", kind=str, name="algorithm", several=True,
-        metavar="imp|wr|lrr",
+        metavar="imp|wr|lrr", rules=True,
     )  # fmt: skip
     resolution: int = option(256, text="points on each axis (%(default)s)", kind=int)
     extent: float = option(2.0, text="both axes run from -E to E (%(default)g)", metavar="E")
@@ -87,6 +90,8 @@ class MapSettings:
         None, text="reset the betas every STEPS steps of descent (default: never)", kind=int, metavar="STEPS"
     )
     targets: int = 1
+    v: ArrayLike | None = None
+    problem: Problem | None = None
     training: Mapping[str, Any] | tuple[tuple[str, Any], ...] = training_option()
 
     def __post_init__(self) -> None:
@@ -96,7 +101,7 @@ class MapSettings:
         from singleneuron.problem.arguments import integer_in_range, number
 
         settle(self)
-        if isinstance(self.algorithms, str):
+        if not isinstance(self.algorithms, tuple):
             object.__setattr__(self, "algorithms", (self.algorithms,))
         integer_in_range("d", self.d, 1)
         integer_in_range("targets", self.targets, 1, self.d)
@@ -113,8 +118,8 @@ class MapSettings:
             raise ValueError(
                 f"noise = {self.noise:g} needs samples; give their number n as well, or leave noise out"
             )
-        if not self.algorithms or len(set(self.algorithms)) < len(self.algorithms):
-            raise ValueError(f"algorithms must be one or more distinct names, got {list(self.algorithms)}")
+        if not self.algorithms or len(set(self.labels)) < len(self.algorithms):
+            raise ValueError(f"algorithms must be one or more distinct names, got {self.labels}")
         self._check_others()
         if self.rewind_time is not None and "wr" not in self.algorithms:
             raise ValueError(
@@ -130,7 +135,7 @@ class MapSettings:
         check_method(self.method)
         if self.method == "exact" and self.learning_rate is not None:
             raise ValueError("gradient descent has no closed form; use method 'ode', or drop learning_rate")
-        _check_variant(self.imp, self.algorithms)
+        check_variant(self.imp, self.algorithms)
         for rule in self.rules:
             rule.check_times(self.level_time, self.learning_rate)
         self.product.check_method(self.method, self.learning_rate)
@@ -164,9 +169,13 @@ class MapSettings:
         """The algorithms, each with the options that it takes."""
         from singleneuron.algorithms import Algorithm
 
-        return [
-            Algorithm.fitting(name, imp=self.imp, rewind_time=self.rewind_time) for name in self.algorithms
-        ]
+        imp, time = self.imp, self.rewind_time
+        return [Algorithm.fitting(given, imp=imp, rewind_time=time) for given in self.algorithms]
+
+    @property
+    def labels(self) -> list[str]:
+        """The algorithms as results show them."""
+        return [given if isinstance(given, str) else given.label for given in self.algorithms]
 
     @property
     def product(self) -> Parameterization:
@@ -200,7 +209,7 @@ class StudySettings:
         If a value is out of range, or if values do not fit each other. The message is one line.
     """
 
-    d: int | Sequence[int] = option(text="number of input coordinates", kind=int, factor=True)
+    d: int | Sequence[int] = option(None, text="number of input coordinates", kind=int, factor=True)
     n: float | Sequence[float | None] | None = option(
         None, text="number of samples per run; inf means the population (default)", kind=int, factor=True,
         infinite=True,
@@ -208,9 +217,9 @@ class StudySettings:
     noise: float | Sequence[float] = option(
         0.0, text="standard deviation of the samples' label noise (0)", factor=True
     )
-    algorithms: str | Sequence[str] = option(
+    algorithms: str | Sequence[str | Algorithm] = option(
         ("imp", "lrr"), text="one or more algorithms (imp lrr)", kind=str, name="algorithm", several=True,
-        metavar="imp|wr|lrr",
+        metavar="imp|wr|lrr", rules=True,
     )  # fmt: skip
     init: str | Sequence[str] = option(
         "balanced", text="distribution of the starts (balanced)", kind=str, factor=True,
@@ -253,6 +262,8 @@ class StudySettings:
     method: str = option(
         "ode", text="integrate the flow or use closed forms (%(default)s)", kind=str, choices=("ode", "exact")
     )
+    v: ArrayLike | None = None
+    problem: Problem | None = None
     training: Mapping[str, Any] | tuple[tuple[str, Any], ...] = training_option()
 
     def __post_init__(self) -> None:
@@ -270,8 +281,7 @@ class StudySettings:
         rates = self.learning_rate if isinstance(self.learning_rate, tuple) else (self.learning_rate,)
         if self.method == "exact" and any(rate is not None for rate in rates):
             raise ValueError("gradient descent has no closed form; use method 'ode', or drop learning_rate")
-        names = (self.algorithms,) if isinstance(self.algorithms, str) else self.algorithms
-        _check_variant(self.imp, names)
+        check_variant(self.imp, self.algorithms)
         _ = self.grid  # raises for invalid factors
 
     def check_size(self) -> None:
@@ -288,11 +298,5 @@ class StudySettings:
         fields_of = {name: name for name in FACTORS} | {"algorithm": "algorithms"}
         factors = {name: getattr(self, field) for name, field in fields_of.items()}
         common = {"levels": self.levels, "method": self.method, "seed": self.seed}
-        common |= {"training": self.training}
+        common |= {"training": self.training, "v": self.v, "problem": self.problem}
         return grid_of(factors, self.imp, common, self.reset_every)
-
-
-def _check_variant(imp: str, algorithms: Sequence[str]) -> None:
-    """Raise ValueError if `imp` is not 'keep' but the only algorithm is LRR."""
-    if imp != "keep" and algorithms and all(name == "lrr" for name in algorithms):
-        raise ValueError(f"imp is for 'imp' and 'wr', but is {imp!r} with 'lrr' only; leave it out")

@@ -1,24 +1,25 @@
 """Simulate and predict where in the plane of the starts (a(0), w_1(0)) IMP, WR and LRR succeed."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from signflow.provenance import origin
-from singleneuron.algorithms import Algorithm
+from singleneuron.algorithms import Algorithm, Name, Variant
 from singleneuron.experiments.engine import train_and_prune
 from singleneuron.experiments.labels import with_labels
 from singleneuron.experiments.options import configuration_of
-from singleneuron.experiments.plane import grid_axis, plane_starts
+from singleneuron.experiments.plane import grid_axis, map_problem, plane_starts
 from singleneuron.experiments.settings import MapSettings
 from singleneuron.flows.result import Progress
+from singleneuron.flows.task import Accuracy, Method, check_keywords
 from singleneuron.formulas.regions import predicted
+from singleneuron.parameterization import Name as ParameterizationName
 from singleneuron.parameterization import Parameterization
 from singleneuron.problem.arguments import Array
-from singleneuron.problem.problem import Population, Problem, Sample
-from singleneuron.problem.seeds import child_seed
+from singleneuron.problem.problem import Population, Problem
 from singleneuron.problem.state import State
 from singleneuron.problem.status import Status
 from singleneuron.pruning import PruneResult
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 
 def success_map(
-    d: int,
-    algorithms: Sequence[str] = ("imp", "lrr"),
+    d: int | None = None,
+    algorithms: Sequence[Name | Algorithm] = ("imp", "lrr"),
     *,
     resolution: int = 256,
     extent: float = 2.0,
@@ -40,18 +41,20 @@ def success_map(
     n: int | None = None,
     noise: float = 0.0,
     seed: int = 0,
-    imp: str = "keep",
+    imp: Variant = "keep",
     rewind_time: float | None = None,
     levels: int = 1,
     level_time: float = np.inf,
     learning_rate: float | None = None,
-    method: str = "ode",
-    parameterization: str = "plain",
+    method: Method = "ode",
+    parameterization: ParameterizationName = "plain",
     beta_a: float = 1.0,
     beta_w: float = 1.0,
     reset_every: int | None = None,
+    v: ArrayLike | None = None,
+    problem: Problem | None = None,
     progress: Progress | None = None,
-    **training: Any,
+    **training: Unpack[Accuracy],
 ) -> "xr.Dataset":
     """Run every algorithm from every start (a(0), w_1(0)) on a square grid, and predict where each succeeds.
 
@@ -61,9 +64,10 @@ def success_map(
     Parameters
     ----------
     d : int
-        Number of input coordinates.
-    algorithms : sequence of {'imp', 'wr', 'lrr'}
-        One or more algorithms, which share the dense level.
+        Number of input coordinates; required unless `problem` is given.
+    algorithms : sequence of {'imp', 'wr', 'lrr'} or Algorithm
+        One or more algorithms, which share the dense level. The options of an `Algorithm` are its own; `imp`
+        and `rewind_time` are for those given by name.
     resolution : int
         Number of points on each axis, >= 2.
     extent : float
@@ -106,6 +110,11 @@ def success_map(
     reset_every : int, optional
         Under Sign-In, reset the betas after every `reset_every` steps of gradient descent. By default, they
         are set only at the start of each level.
+    v : array_like, shape (d,), optional
+        The target, a unit vector; `targets` is then the number of its entries that are not 0. By default v is
+        (1, ..., 1, 0, ...)/sqrt(targets).
+    problem : Population or Sample, optional
+        A problem of your own to train on; then leave out d, n, noise, `targets` and v.
     progress : callable, optional
         Called as progress(done, total) with numbers of runs, which include cells without a start.
     **training
@@ -132,6 +141,8 @@ def success_map(
     ValueError
         If an argument is out of range or does not fit the others, or if the map does not fit in memory or
         takes too long. The message is one line.
+    TypeError
+        If there is no such argument.
 
     References
     ----------
@@ -151,6 +162,7 @@ def success_map(
     True
     """
     arguments = {name: value for name, value in locals().items() if name != "progress"}
+    check_keywords(success_map, training, Accuracy)
     settings = MapSettings(**arguments)
     settings.check_size()
     made = origin(configuration_of(settings), settings.seed)
@@ -171,7 +183,7 @@ def _cells(settings: MapSettings, progress: Progress) -> tuple[dict[str, Array],
     status = np.full(shape, -1, dtype=np.int8)
     exists = np.zeros(shape[1], dtype=bool)
     for run in range(runs):
-        data = _data(settings, run)
+        data = map_problem(settings, run)
         for cells, starts in plane_starts(settings, axis, run):
             exists[cells] = True
             ends = train_and_prune(
@@ -204,7 +216,7 @@ def _table(settings: MapSettings, means: dict[str, Array], status: NDArray[np.in
     table = xr.Dataset(
         {name: (dims, values.reshape(grid)) for name, values in means.items()}
         | {"status": (dims, status.reshape(grid))},
-        coords={"algorithm": list(settings.algorithms), "a0": axis, "w0": axis},
+        coords={"algorithm": settings.labels, "a0": axis, "w0": axis},
         attrs={
             "status_codes": codes,
             "d": settings.d,
@@ -213,18 +225,10 @@ def _table(settings: MapSettings, means: dict[str, Array], status: NDArray[np.in
         },
     )
     if settings.n is not None:
-        table.attrs |= {"n": settings.n, "noise": settings.noise}
+        table.attrs |= {"n": settings.n} | ({} if settings.problem else {"noise": settings.noise})
     if not settings.product.plain:
         table.attrs |= {"beta_a": settings.beta_a, "beta_w": settings.beta_w}
     return with_labels(table)
-
-
-def _data(settings: MapSettings, run: int) -> Problem:
-    """Return the data that a run trains on. With `average`, each run draws its own samples."""
-    if settings.n is None:
-        return Population(settings.d, settings.targets)
-    seed = settings.seed if settings.average is None else child_seed(settings.seed, run)
-    return Sample.draw(settings.d, settings.n, settings.noise, seed, settings.targets)
 
 
 def _predicted(
@@ -237,4 +241,4 @@ def _predicted(
     found = predicted(data, starts, algorithm, parameterization=product)
     if isinstance(data, Population) or end.mask is None:
         return found
-    return np.where(end.mask[:, : data.targets].all(axis=1), found, np.nan)
+    return np.where(end.mask[:, data.v != 0].all(axis=1), found, np.nan)

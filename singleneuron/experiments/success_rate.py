@@ -7,16 +7,16 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from signflow.machine import cores
 from signflow.provenance import origin
 from signflow.workers import MOST_WORKERS, processes
+from singleneuron.algorithms import Algorithm, Name, Variant
 from singleneuron.experiments.binomial import clopper_pearson, confidence_sequence
 from singleneuron.experiments.counting import GroupCounts, confidence_limits, count_chunks
 from singleneuron.experiments.engine import COUNTS
@@ -27,8 +27,12 @@ from singleneuron.experiments.runs import check_training
 from singleneuron.experiments.settings import StudySettings
 from singleneuron.experiments.store import opened
 from singleneuron.flows.result import Progress
+from singleneuron.flows.task import Accuracy, Method, check_keywords
 from singleneuron.formulas.rates import predicted_rate
+from singleneuron.parameterization import Name as ParameterizationName
 from singleneuron.problem.arguments import integer_in_range
+from singleneuron.problem.problem import Problem, Sample
+from singleneuron.problem.starts import Init
 from singleneuron.problem.status import TOLERANCE
 
 if TYPE_CHECKING:
@@ -43,32 +47,34 @@ _NOT_SETTINGS = ("workers", "executor", "directory", "progress")
 
 
 def success_rate(
-    d: int | Sequence[int],
-    algorithms: str | Sequence[str] = ("imp", "lrr"),
+    d: int | Sequence[int] | None = None,
+    algorithms: Name | Algorithm | Sequence[Name | Algorithm] = ("imp", "lrr"),
     *,
     n: float | Sequence[float | None] | None = None,
     noise: float | Sequence[float] = 0.0,
-    init: str | Sequence[str] = "balanced",
+    init: Init | Sequence[Init] = "balanced",
     scale: float | Sequence[float] = 1.0,
     learning_rate: float | Sequence[float | None] | None = None,
     level_time: float | Sequence[float] = np.inf,
     rewind_time: float | Sequence[float | None] | None = None,
     targets: int | Sequence[int] = 1,
-    parameterization: str | Sequence[str] = "plain",
+    parameterization: ParameterizationName | Sequence[ParameterizationName] = "plain",
     beta_a: float | Sequence[float] = 1.0,
     beta_w: float | Sequence[float] = 1.0,
     reset_every: int | None = None,
     levels: int = 1,
-    imp: str = "keep",
+    imp: Variant = "keep",
     runs: int = 10_000,
     seed: int = 0,
     ci_width: float | None = None,
-    method: str = "ode",
+    method: Method = "ode",
+    v: ArrayLike | None = None,
+    problem: Problem | None = None,
     workers: int | None = None,
     executor: Executor | None = None,
     directory: str | Path | None = None,
     progress: Progress | None = None,
-    **training: Any,
+    **training: Unpack[Accuracy],
 ) -> "xr.Dataset":
     """Run pruning algorithms from random starts, and count how often they succeed over a grid of factors.
 
@@ -86,9 +92,10 @@ def success_rate(
     Parameters
     ----------
     d : int or sequence of int
-        Number of input coordinates.
-    algorithms : str or sequence of str
-        'imp', 'wr' or 'lrr'.
+        Number of input coordinates; required unless `problem` is given.
+    algorithms : str or Algorithm, or sequence of them
+        'imp', 'wr' or 'lrr', or an `Algorithm` with options of its own; `imp` and `rewind_time` are for those
+        given by name.
     n : int or None, or sequence of them
         Number of samples, which each run draws for itself; None or inf for the population.
     noise : float or sequence of float
@@ -129,6 +136,12 @@ def success_rate(
         are counted.
     method : {'ode', 'exact', 'auto'}
         How `integrate` computes the flow; 'exact' uses closed forms.
+    v : array_like, shape (d,), optional
+        The target, a unit vector; `targets` is then the number of its entries that are not 0. By default v is
+        (1, ..., 1, 0, ...)/sqrt(targets).
+    problem : Population or Sample, optional
+        A problem of your own, on which all runs train; then leave out d, n, noise, `targets` and v. By
+        default every run draws its own data.
     workers : int, optional
         Number of processes that do the work, by default one per core. With 1, only this process is used.
     executor : concurrent.futures.Executor, optional
@@ -168,6 +181,8 @@ def success_rate(
     ValueError
         If an argument is out of range or does not fit the others, if the study does not fit in memory or
         takes too long, or if `directory` holds anything but chunks of this study. The message is one line.
+    TypeError
+        If there is no such argument.
     Failure
         If a worker process dies, or a finished chunk cannot be written.
 
@@ -186,6 +201,7 @@ def success_rate(
     """
     # This function is over 50 lines long, but half of these lines are its signature.
     arguments = {name: value for name, value in locals().items() if name not in _NOT_SETTINGS}
+    check_keywords(success_rate, training, Accuracy)
     settings = StudySettings(**arguments)
     workers = cores() if workers is None else integer_in_range("workers", workers, 1, MOST_WORKERS)
     settings.check_size()
@@ -195,7 +211,7 @@ def success_rate(
     for group in groups:
         check_training(group)
     # `runs` and `ci_width` are left out, because no chunk depends on them. A study can then be extended.
-    config = {"groups": [asdict(group) for group in groups]}
+    config = {"groups": [group.identity for group in groups]}
     report = progress or (lambda done, total: None)
     chunks = sum(len(c.ranges) for c in counts)
     with contextlib.ExitStack() as stack:
@@ -232,12 +248,16 @@ def _dataset(settings: StudySettings, counts: list[GroupCounts]) -> "xr.Dataset"
     data["ci_low"], data["ci_high"] = confidence_limits(limits, table)
     theory: dict[str, Any] = {"levels": settings.levels, "imp": settings.imp}
     theory["tolerance"] = dict(settings.training).get("tolerance", TOLERANCE)
-    data["predicted"] = np.array([predicted_rate(**point, **theory) for point in grid.points()])
+    # The formulas average over drawn data; for samples that stay the same there is none.
+    fixed = isinstance(settings.problem, Sample)
+    rates = [np.nan if fixed else predicted_rate(**point, **theory) for point in grid.points()]
+    data["predicted"] = np.array(rates)
     absent = {"n": np.inf, "learning_rate": np.nan, "rewind_time": np.nan}
     coords = {
         name: [absent[name] if value is None else value for value in values]
         for name, values in grid.values.items()
     }
+    coords["algorithm"] = [getattr(given, "label", given) for given in coords["algorithm"]]
     dataset = xr.Dataset(
         {name: (FACTORS, values.reshape(grid.shape)) for name, values in data.items()},
         coords=coords,

@@ -1,6 +1,7 @@
 """Training by gradient flow or gradient descent: `integrate` follows each start and gives it a status."""
 
-from typing import cast
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,9 +10,10 @@ from singleneuron.flows.of_population import train_population
 from singleneuron.flows.of_samples import train_samples
 from singleneuron.flows.result import BoolArray, FlowResult, Progress, S
 from singleneuron.flows.sign_in.train import train_sign_in
-from singleneuron.flows.task import check_method, make_task
-from singleneuron.parameterization import PLAIN, Parameterization
+from singleneuron.flows.task import Method, Task, check_method, make_task
+from singleneuron.parameterization import PLAIN, Name, Parameterization
 from singleneuron.problem.problem import Population, Problem, Sample
+from singleneuron.problem.reduction import negative_axes, turned
 from singleneuron.problem.state import Starts, State, balance
 from singleneuron.problem.status import TOLERANCE
 
@@ -31,9 +33,9 @@ def integrate(
     t_eval: ArrayLike | None = None,
     rtol: float = 1e-8,
     atol: float | None = None,
-    method: str = "auto",
+    method: Method = "auto",
     mask: ArrayLike | None = None,
-    parameterization: str | Parameterization = PLAIN,
+    parameterization: Name | Parameterization = PLAIN,
     learning_rate: float | None = None,
     label_noise: float = 0.0,
     seed: int = 0,
@@ -60,12 +62,12 @@ def integrate(
         state then has shape (T, B, ...).
     rtol, atol : float or float | None
         Tolerances of the integrator. By default, atol is rtol.
-    method : str
+    method : {'auto', 'ode', 'exact'}
         'ode' integrates numerically. 'exact' uses closed forms, which exist for one coordinate and for
         balanced starts on the population. 'auto' is 'exact' if possible, else 'ode'.
     mask : ArrayLike | None
         (B, d) or (d,) bool, True for the coordinates to keep. Pruned weights are set to 0 and stay 0.
-    parameterization : str | Parameterization
+    parameterization : {'plain', 'sign-in'} or Parameterization
         Plain weights, or the products m u of Sign-In. Sign-In needs full states and has no closed forms.
         Gradient descent under Sign-In updates m and u.
     learning_rate : float | None
@@ -118,13 +120,28 @@ def integrate(
         raise ValueError("the population averages label_noise away; pass a Sample, or no label_noise")
     product = Parameterization.of(parameterization)
     product.check_method(method, task.learning_rate)
+    signs = negative_axes(problem) if isinstance(starts, State) else None
+    if signs is None or not isinstance(starts, State):
+        return cast(FlowResult[S], _train(problem, starts, kept, task, method, progress, product))
+    end = _train(*turned(problem, starts, signs), kept, task, method, progress, product)
+    return cast(FlowResult[S], replace(end, state=replace(end.state, w=end.state.w * signs)))
+
+
+def _train(
+    problem: Problem,
+    starts: Starts,
+    kept: BoolArray | None,
+    task: Task,
+    method: str,
+    progress: Progress | None,
+    product: Parameterization,
+) -> FlowResult[Any]:
+    """Train with a target that has no negative entry."""
     if not product.plain:
-        full = _full(starts, "Sign-In needs")
-        return cast(FlowResult[S], train_sign_in(problem, full, kept, task, progress, product))
+        return train_sign_in(problem, _full(starts, "Sign-In needs"), kept, task, progress, product)
     if isinstance(problem, Population):
-        return cast(FlowResult[S], train_population(problem, starts, kept, task, method, progress))
-    full = _full(starts, "samples need")
-    return cast(FlowResult[S], train_samples(problem, full, kept, task, method, progress))
+        return train_population(problem, starts, kept, task, method, progress)
+    return train_samples(problem, _full(starts, "samples need"), kept, task, method, progress)
 
 
 def _full(starts: Starts, who: str) -> State:

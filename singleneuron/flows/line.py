@@ -16,7 +16,7 @@ from singleneuron.kernels.dop853 import END, EVENT, build
 from singleneuron.kernels.dop853_step import workspace
 from singleneuron.kernels.vectors import put
 from singleneuron.problem.arguments import Array
-from singleneuron.problem.problem import Line
+from singleneuron.problem.line import Line
 
 # Parameters of a side of w = 0. SLOPE, TARGET: the statistics C and s. SIDE: the sign of w.
 # LEAVES: whether the flow reaches w = 0 from this side. NEGATIVE: whether c < 0. TOL: the tolerance.

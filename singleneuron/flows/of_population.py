@@ -26,8 +26,10 @@ from singleneuron.formulas import balanced
 from singleneuron.formulas import line as formulas_line
 from singleneuron.kernels.dop853 import CERTAIN, FAILED
 from singleneuron.problem.arguments import Array
-from singleneuron.problem.problem import Line, Population, population_line
-from singleneuron.problem.state import Reduced, Starts, State, expand, reduce, start_balance, unit_overlap
+from singleneuron.problem.line import Line, population_line
+from singleneuron.problem.problem import Population
+from singleneuron.problem.reduction import expand, reduce, unit_overlap
+from singleneuron.problem.state import Reduced, Starts, State, start_balance
 from singleneuron.problem.status import DEAD_RATIO, TINY_NORM, Status, line_status, population_status
 
 

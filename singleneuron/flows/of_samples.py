@@ -26,8 +26,10 @@ from singleneuron.flows.samples.limits import FADES, MOVING
 from singleneuron.flows.task import Task
 from singleneuron.kernels.dop853 import AMBIGUOUS, CERTAIN, CONVERGED, END, FAILED
 from singleneuron.problem.arguments import Array
-from singleneuron.problem.problem import Line, Sample
-from singleneuron.problem.state import State, start_balance, unit_overlap
+from singleneuron.problem.line import Line
+from singleneuron.problem.problem import Sample
+from singleneuron.problem.reduction import unit_overlap
+from singleneuron.problem.state import State, start_balance
 from singleneuron.problem.status import Status, sample_status
 
 
@@ -49,9 +51,7 @@ def train_samples(
         columns, group = np.flatnonzero(pattern), np.flatnonzero(member == index)
         size = CHUNK if columns.size == 1 and method != "descent" else SLOW_CHUNK
         overlap = float(unit_overlap(problem, pattern)[0])
-        part = replace(
-            problem, x=problem.x[:, columns], targets=max(1, int(pattern[: problem.targets].sum()))
-        )
+        part = problem.restricted(columns)
         for i in reported_chunks(group, done, starts.size, size, progress):
             start = State(starts.a[i], starts.w[np.ix_(i, columns)], c[i])
             if columns.size == 1 and method != "descent":

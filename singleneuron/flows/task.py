@@ -1,14 +1,18 @@
 """The arguments of `integrate`, checked once and bundled as a task."""
 
+import inspect
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypedDict, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from signflow.messages import nearest
 from singleneuron.problem.arguments import Array, finite_array, integer_in_range, number
 
-METHODS = ("auto", "ode", "exact")
+Method = Literal["auto", "ode", "exact"]
+METHODS: tuple[str, ...] = get_args(Method)
 HORIZON = 1e5
 """With t_end = inf, a trajectory whose outcome is still open at this time is undecided."""
 
@@ -19,6 +23,23 @@ CERTAIN_TIME = 2e3
 
 MAX_DESCENT = 1e12
 """The largest number of steps of gradient descent."""
+
+
+class Accuracy(TypedDict, total=False):
+    """Arguments of `integrate` that maps and studies pass on."""
+
+    rtol: float
+    atol: float | None
+    tolerance: float
+    label_noise: float
+
+
+class Training(Accuracy, total=False):
+    """Arguments of `integrate` that pruning passes on."""
+
+    method: Method
+    learning_rate: float | None
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -97,6 +118,31 @@ def make_task(
         number("label_noise", label_noise, least=0.0),
         integer_in_range("seed", seed, 0),
     )
+
+
+def check_keywords(function: Callable[..., Any], given: Iterable[str], passed_on: Any) -> None:
+    """Check the names of the arguments that a function passes on to `integrate`.
+
+    Parameters
+    ----------
+    function : callable
+        The function that was called.
+    given : iterable of str
+        The names given to it beyond its own arguments.
+    passed_on : type
+        `Accuracy` or `Training`: the names that it passes on.
+
+    Raises
+    ------
+    TypeError
+        If there is another name.
+    """
+    allowed = passed_on.__optional_keys__
+    for name in given:
+        if name not in allowed:
+            own = inspect.signature(function).parameters
+            close = nearest(name, [*(key for key in own if key != "training"), *sorted(allowed)])
+            raise TypeError(f"{function.__name__}() has no argument '{name}'{close or '; leave it out'}")
 
 
 def check_method(method: object) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 
 from singleneuron.algorithms import Algorithm
 from singleneuron.formulas.quadrature import normal_points, uniform_points
-from singleneuron.problem.problem import angle_kernel
+from singleneuron.problem.line import angle_kernel
 
 STABLE_RATE = 2.0
 """Descent cannot settle at a minimum above this learning rate. The minima of the population loss form the
@@ -43,7 +43,7 @@ def hop_rate(d: int, algorithm: str, *, learning_rate: float, scale: float = 1.0
     p, q = scale * p / np.sqrt(d), scale * q / np.sqrt(d)
     rho = np.hypot(p, q)
     a = np.where(side > 0, rho, -rho)
-    if Algorithm(algorithm).rewinds_to is None:
+    if Algorithm.fitting(algorithm).rewinds_to is None:
         slope = a * rho**2 / 2 - rho * angle_kernel(np.arctan2(q, p))
         return float(np.mean(a - learning_rate * slope > 0))
     residual = learning_rate * (a * p - (p > 0)) / 2

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from singleneuron.problem.arguments import Array
-from singleneuron.problem.problem import Line
+from singleneuron.problem.line import Line
 
 DRAWN = 8
 """Number of coordinates of a Sobol point: 3 for the start, including the sign of a, and 5 for the samples."""

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from singleneuron.algorithms import Algorithm
+from singleneuron.algorithms import Algorithm, Name, Variant
 from singleneuron.formulas import balanced as exact
 from singleneuron.formulas import line as formulas_line
 from singleneuron.formulas.quadrature import DRAWN, drawn_line, largest_share, normal_points, uniform_points
 from singleneuron.formulas.sign_in import sign_in_rate
 from singleneuron.parameterization import PLAIN, Parameterization
+from singleneuron.parameterization import Name as ParameterizationName
 from singleneuron.problem.arguments import Array
-from singleneuron.problem.problem import Line
+from singleneuron.problem.line import Line
+from singleneuron.problem.starts import Init
 from singleneuron.problem.status import TOLERANCE
 
 if TYPE_CHECKING:
@@ -100,9 +102,9 @@ def _finds_mask(d: int, n: int, noise: float) -> bool:
 
 def predicted_rate(
     d: int,
-    algorithm: str,
+    algorithm: Name | Algorithm,
     *,
-    init: str = "balanced",
+    init: Init = "balanced",
     n: int | None = None,
     noise: float = 0.0,
     scale: float = 1.0,
@@ -111,9 +113,9 @@ def predicted_rate(
     rewind_time: float | None = None,
     targets: int = 1,
     levels: int = 1,
-    imp: str = "keep",
+    imp: Variant = "keep",
     tolerance: float = TOLERANCE,
-    parameterization: str | Parameterization = PLAIN,
+    parameterization: ParameterizationName | Parameterization = PLAIN,
     beta_a: float = 1.0,
     beta_w: float = 1.0,
 ) -> float:
@@ -136,8 +138,8 @@ def predicted_rate(
     ----------
     d : int
         Number of input coordinates.
-    algorithm : str
-        'imp', 'wr' or 'lrr'.
+    algorithm : str or Algorithm
+        'imp', 'wr' or 'lrr', or an `Algorithm` with its options.
     init : str
         'balanced' or 'independent' starts.
     n : int, optional
@@ -177,7 +179,7 @@ def predicted_rate(
     limit of long levels; everything else is beyond the paper.
     """
     rule = Algorithm.fitting(algorithm, imp=imp, rewind_time=rewind_time)
-    balanced, keep = init == "balanced", imp == "keep"
+    balanced, keep = init == "balanced", not rule.rebalances
     if learning_rate is not None or n == 1:
         return np.nan
     if isinstance(parameterization, str):

@@ -3,12 +3,15 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from singleneuron.algorithms import Algorithm
+from singleneuron.algorithms import Algorithm, Name, Variant
 from singleneuron.formulas import balanced
 from singleneuron.parameterization import PLAIN, Parameterization
+from singleneuron.parameterization import Name as ParameterizationName
 from singleneuron.problem.arguments import Array
-from singleneuron.problem.problem import Line, Problem, Sample, population_line
-from singleneuron.problem.state import Reduced, Starts, State, balance, reduce, start_balance, unit_overlap
+from singleneuron.problem.line import Line, population_line
+from singleneuron.problem.problem import Problem, Sample
+from singleneuron.problem.reduction import negative_axes, reduce, turned, unit_overlap
+from singleneuron.problem.state import Reduced, Starts, State, balance, start_balance
 
 
 def line_success(a: Array, w: Array, line: Line | None = None, c: Array | None = None) -> NDArray[np.bool_]:
@@ -43,11 +46,11 @@ def dense_success(a: Array, p: Array, q: Array, c: Array | None = None) -> NDArr
 def predicted(
     problem: Problem,
     starts: Starts,
-    algorithm: str | Algorithm,
+    algorithm: Name | Algorithm,
     *,
-    imp: str = "keep",
+    imp: Variant = "keep",
     rewind_time: float | None = None,
-    parameterization: str | Parameterization = PLAIN,
+    parameterization: ParameterizationName | Parameterization = PLAIN,
 ) -> Array:
     """Predict whether an algorithm succeeds from each start, in the limit of long levels.
 
@@ -102,9 +105,10 @@ def predicted(
     >>> {name: sn.predicted(sn.Population(d=2), starts, name).tolist() for name in ("imp", "lrr")}
     {'imp': [1.0, 0.0, 0.0], 'lrr': [1.0, 1.0, 0.0]}
     """
-    if not isinstance(algorithm, Algorithm):
-        algorithm = Algorithm.fitting(algorithm, imp=imp, rewind_time=rewind_time)
+    algorithm = Algorithm.fitting(algorithm, imp=imp, rewind_time=rewind_time)
     product = Parameterization.of(parameterization)
+    if isinstance(starts, State) and (signs := negative_axes(problem)) is not None:
+        problem, starts = turned(problem, starts, signs)
     if not product.plain:
         return _sign_in_success(problem, starts, algorithm, product)
     name, rewind_time, rebalances = algorithm.name, algorithm.rewind_time, algorithm.rebalances
@@ -116,7 +120,7 @@ def predicted(
         return _imp_success(problem, starts, reduced, rebalances) if last_alone else unknown
     if problem.d == problem.targets or name == "lrr":
         if isinstance(problem, Sample):
-            return line_success(a, p, Line(*(s[0] for s in problem.statistics)), c).astype(float)
+            return line_success(a, p, _target_line(problem), c).astype(float)
         return dense_success(a, p, q, c).astype(float)
     if name == "imp":
         return _imp_success(problem, starts, reduced, rebalances)
@@ -127,13 +131,19 @@ def predicted(
     return np.where(c == 0, success, np.nan)
 
 
+def _target_line(problem: Sample) -> Line:
+    """Return the statistics of the target's coordinate."""
+    own = int(np.argmax(problem.v != 0))
+    return Line(*(values[own] for values in problem.statistics))
+
+
 def _imp_success(problem: Problem, starts: Starts, reduced: Reduced, rebalances: bool) -> Array:
     """Predict whether IMP's last level succeeds, if the mask keeps exactly the coordinates of the target."""
     a, p, c = reduced.a, reduced.p, reduced.c
     if problem.targets == 1:
         line = population_line()
         if isinstance(problem, Sample):
-            line = Line(*(s[0] for s in problem.statistics))
+            line = _target_line(problem)
         if rebalances:
             return line_success(np.sign(a) * np.abs(p), p, line, np.zeros(a.shape)).astype(float)
         # If c is not given, let line_success compute it from a and p: rounding in c + q^2 would blur the
@@ -175,4 +185,4 @@ def _sign_in_success(
         return dense_success(reduced.a, reduced.p, reduced.q, c).astype(float)
     if problem.targets > 1 or (problem.d > 1 and last is starts):
         return unknown
-    return line_success(reduced.a, reduced.p, Line(*(s[0] for s in problem.statistics)), c).astype(float)
+    return line_success(reduced.a, reduced.p, _target_line(problem), c).astype(float)

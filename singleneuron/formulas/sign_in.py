@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from singleneuron.algorithms import Algorithm
+from singleneuron.algorithms import Algorithm, Name, Variant
 from singleneuron.parameterization import Parameterization, distance, metric
 from singleneuron.problem.arguments import Array
-from singleneuron.problem.starts import INITS
+from singleneuron.problem.starts import INITS, Init
 
 NEWTON_STEPS = 200
 """Largest number of Newton steps; about 10 suffice unless the betas or c are extreme."""
@@ -131,13 +131,13 @@ def _root(c: Array, own: tuple[int, float], other: tuple[int, float]) -> Array:
 
 def sign_in_rate(
     d: int,
-    algorithm: str | Algorithm,
+    algorithm: Name | Algorithm,
     parameterization: Parameterization,
     *,
-    init: str = "balanced",
+    init: Init = "balanced",
     scale: float = 1.0,
     targets: int = 1,
-    imp: str = "keep",
+    imp: Variant = "keep",
     rewind_time: float | None = None,
 ) -> PredictedRate:
     """Compute the probability that the population flow under Sign-In succeeds, in the limit of long levels.
@@ -196,8 +196,7 @@ def sign_in_rate(
         )
     if init not in INITS:
         raise ValueError(f"init must be one of {', '.join(INITS)}, but is {init!r}")
-    if not isinstance(algorithm, Algorithm):
-        algorithm = Algorithm.fitting(algorithm, imp=imp, rewind_time=rewind_time)
+    algorithm = Algorithm.fitting(algorithm, imp=imp, rewind_time=rewind_time)
     pruned = d > targets and algorithm.rewinds_to is not None
     if pruned and algorithm.rewinds_to:
         return PredictedRate(np.nan, 0.0)

@@ -1,4 +1,7 @@
-"""Load and run presets, which are TOML files that list the tables from which a figure is drawn."""
+"""Load and run presets, which are TOML files that list the tables from which a figure is drawn.
+
+A user's own file is a preset like those that are shipped.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from signflow.files import read_text
 from signflow.messages import invalid, unknown
 from signflow.provenance import origin
 from singleneuron.experiments.labels import with_labels
@@ -20,7 +24,10 @@ from singleneuron.presets.tables.studies import Study
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Paths", "Preset", "load", "names", "run"]
+__all__ = ["Paths", "Preset", "load", "name_of", "names", "run"]
+
+SUFFIX = ".toml"
+"""The ending of a preset's file."""
 
 
 class Preset(BaseModel):
@@ -65,16 +72,34 @@ def names() -> list[str]:
         The names of the presets, sorted.
     """
     found = (file.name for file in files(__name__).iterdir() if file.is_file())
-    return sorted(name[:-5] for name in found if name.endswith(".toml") and not name.startswith("."))
+    return sorted(
+        name.removesuffix(SUFFIX) for name in found if name.endswith(SUFFIX) and not name.startswith(".")
+    )
 
 
-def load(name: str) -> Preset:
+def name_of(preset: str | Path) -> str:
+    """Return the name of a preset, which its result and its chunks bear.
+
+    Parameters
+    ----------
+    preset : str or Path
+        One of `names`, or a file of your own, whose name ends in .toml.
+
+    Returns
+    -------
+    str
+        The name; that of a file without its ending.
+    """
+    return Path(preset).stem if str(preset).endswith(SUFFIX) else str(preset)
+
+
+def load(name: str | Path) -> Preset:
     """Read a preset.
 
     Parameters
     ----------
-    name : str
-        One of `names`.
+    name : str or Path
+        One of `names`, or a file of your own, whose name ends in .toml.
 
     Returns
     -------
@@ -86,15 +111,19 @@ def load(name: str) -> Preset:
     ValueError
         If there is no such preset, or if its file is not valid.
     """
+    if str(name).endswith(SUFFIX):
+        return parse(read_text(name), str(name))
     if name not in names():
-        unknown("a preset must be", name, names())
-    return parse(files(__name__).joinpath(f"{name}.toml").read_text("utf-8"), name)
+        unknown("a preset must be", name, names(), ", or a file of your own that ends in .toml")
+    return parse(files(__name__).joinpath(f"{name}{SUFFIX}").read_text("utf-8"), str(name))
 
 
 def parse(text: str, name: str) -> Preset:
     """Parse the TOML text of a preset, or raise a one-line ValueError that says why it is not valid."""
     try:
         return Preset.model_validate(tomllib.loads(text))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ValueError(f"preset '{name}' is not valid: it is not TOML ({error})") from None
     except ValidationError as error:
         raise ValueError(f"preset '{name}' is not valid: {invalid(error, Preset)}") from None
 
@@ -118,7 +147,7 @@ def chunks(name: str, label: str) -> str:
 
 
 def run(
-    name: str,
+    name: str | Path,
     *,
     runs: int | None = None,
     workers: int | None = None,
@@ -129,8 +158,8 @@ def run(
 
     Parameters
     ----------
-    name : str
-        The name of the preset.
+    name : str or Path
+        The preset, as in `load`.
     runs : int, optional
         Number of runs per point of a study; by default, the number in the preset.
     workers : int, optional
@@ -156,7 +185,7 @@ def run(
             report(1000 * index + 1000 * done // total, 1000 * len(parts))
 
         if isinstance(part, Study):
-            folder = None if directory is None else directory / chunks(name, label)
+            folder = None if directory is None else directory / chunks(name_of(name), label)
             table = part.compute(advance, directory=folder, workers=workers)
         else:
             table = part.compute(advance)

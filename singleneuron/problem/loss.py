@@ -3,8 +3,10 @@
 import numpy as np
 
 from singleneuron.problem.arguments import Array
-from singleneuron.problem.problem import Problem, Sample, angle_kernel
-from singleneuron.problem.state import Starts, State, reduce
+from singleneuron.problem.line import angle_kernel
+from singleneuron.problem.problem import Problem, Sample
+from singleneuron.problem.reduction import reduce
+from singleneuron.problem.state import Starts, State
 
 
 def loss(problem: Problem, state: Starts) -> Array:

@@ -1,6 +1,6 @@
 """Random initial states."""
 
-from typing import Literal, overload
+from typing import Literal, get_args, overload
 
 import numpy as np
 
@@ -144,4 +144,5 @@ def independent_starts(
     return Reduced(a, scale * first, scale * second) if reduced else State(a, scale * first)
 
 
-INITS = ("balanced", "independent")
+Init = Literal["balanced", "independent"]
+INITS: tuple[str, ...] = get_args(Init)

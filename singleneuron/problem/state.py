@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from singleneuron.problem.arguments import Array, finite_array, freeze
-from singleneuron.problem.problem import LEAST_BALANCE, Problem
+from singleneuron.problem.problem import LEAST_BALANCE
 
 
 def _known_balance(c: ArrayLike | None, a: Array) -> Array | None:
@@ -20,14 +20,14 @@ def _known_balance(c: ArrayLike | None, a: Array) -> Array | None:
     return np.array(np.broadcast_to(known, a.shape[-1:]))
 
 
-def _norm(w: Array) -> Array:
+def norm_of(w: Array) -> Array:
     """Compute |w| over the last axis, without underflow or overflow of the squares."""
     largest = np.max(np.abs(w), axis=-1)
     scale = np.where(largest > 0, largest, 1.0)
     return scale * np.linalg.norm(w / scale[..., None], axis=-1)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class State:
     """The parameters (a, w) of B students, or their paths over time, with time as the first axis.
 
@@ -59,17 +59,17 @@ class State:
 
     a: Array
     w: Array
-    c: Array | None = None
+    c: Array | None
 
-    def __post_init__(self) -> None:
+    def __init__(self, a: ArrayLike, w: ArrayLike, c: ArrayLike | None = None) -> None:
         """Check and freeze the arrays."""
-        a, w = finite_array("a", self.a), finite_array("w", self.w)
+        a, w = finite_array("a", a), finite_array("w", w)
         if a.ndim < 1 or w.ndim != a.ndim + 1 or w.shape[:-1] != a.shape or w.shape[-1] < 1:
             raise ValueError(
                 "a must have shape (B,) and w (B, d), with the same B and with d >= 1, "
                 f"but a has shape {a.shape} and w {w.shape}"
             )
-        freeze(self, a=a, w=w, c=_known_balance(self.c, a))
+        freeze(self, a=a, w=w, c=_known_balance(c, a))
 
     @property
     def d(self) -> int:
@@ -87,7 +87,7 @@ class State:
         return replace(self, a=self.a[index], w=self.w[index], c=c)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Reduced:
     """States (a, p, q): full states up to rotations about v, which do not affect the population flow.
 
@@ -118,16 +118,16 @@ class Reduced:
     a: Array
     p: Array
     q: Array
-    c: Array | None = None
+    c: Array | None
 
-    def __post_init__(self) -> None:
+    def __init__(self, a: ArrayLike, p: ArrayLike, q: ArrayLike, c: ArrayLike | None = None) -> None:
         """Check and freeze the arrays."""
-        a, p, q = (finite_array(name, getattr(self, name)) for name in ("a", "p", "q"))
+        a, p, q = finite_array("a", a), finite_array("p", p), finite_array("q", q)
         if a.ndim < 1 or not a.shape == p.shape == q.shape:
             raise ValueError(f"a, p and q must have the same shape, but have {a.shape}, {p.shape}, {q.shape}")
         if np.any(q < 0):
             raise ValueError(f"q = |w_perp| must be >= 0, but its smallest entry is {q.min():g}")
-        freeze(self, a=a, p=p, q=q, c=_known_balance(self.c, a))
+        freeze(self, a=a, p=p, q=q, c=_known_balance(c, a))
 
     @property
     def size(self) -> int:
@@ -141,109 +141,6 @@ class Reduced:
 
 
 Starts = State | Reduced
-
-
-def unit_overlap(problem: Problem, mask: NDArray[np.bool_] | None = None) -> tuple[Array, NDArray[np.bool_]]:
-    """Compute |mask * v|, and find the target coordinates that a mask keeps.
-
-    Parameters
-    ----------
-    problem : Population or Sample
-        The problem, which defines the target v.
-    mask : ndarray of bool, shape (B, d), optional
-        True for the weights that are kept; by default, all are kept.
-
-    Returns
-    -------
-    overlap : ndarray, shape (B,) or ()
-        |mask * v|; 1 where the mask keeps the whole target.
-    kept : ndarray of bool, shape (B, d) or (d,)
-        Coordinates of the target that the mask keeps.
-    """
-    kept = np.arange(problem.d) < problem.targets
-    if mask is not None:
-        kept = kept & mask
-    return np.sqrt(kept.sum(axis=-1) / problem.targets), kept
-
-
-def reduce(problem: Problem, state: State, mask: NDArray[np.bool_] | None = None) -> Reduced:
-    """Reduce a state to (a, p, q) relative to the target v or, with a mask, relative to mask * v.
-
-    Parameters
-    ----------
-    problem : Population or Sample
-        The problem, which defines the target v.
-    state : State
-        Students with w (..., B, d).
-    mask : ndarray of bool, shape (B, d), optional
-        True for the weights that are kept; the others count as 0.
-
-    Returns
-    -------
-    Reduced
-        (a, p, q), each of shape (..., B), with the balance c of `state`.
-
-    Raises
-    ------
-    ValueError
-        If w does not have the d coordinates of the problem.
-
-    Examples
-    --------
-    >>> import singleneuron as sn
-    >>> reduced = sn.reduce(sn.Population(d=3), sn.State(a=[1.0], w=[[0.5, 3.0, 4.0]]))
-    >>> reduced.p.tolist(), reduced.q.round(6).tolist()
-    ([0.5], [5.0])
-    """
-    if state.d != problem.d:
-        raise ValueError(f"w must have d = {problem.d} coordinates, but has {state.d}")
-    w = state.w if mask is None else np.where(mask, state.w, 0.0)
-    _, kept = unit_overlap(problem, mask)
-    p, along = _projection(w, kept)
-    return Reduced(state.a, p, _norm(w - along), state.c)
-
-
-def _projection(w: Array, kept: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Return p = w.v and p v, where v is the unit vector with equal entries in the coordinates `kept`.
-
-    The mean of these entries of w is computed as the first entry plus the mean difference of the entries from
-    it. If w is parallel to v, all these entries are equal, so that w - p v is exactly 0.
-    """
-    count = kept.sum(axis=-1)
-    first = np.take_along_axis(w, np.broadcast_to(np.argmax(kept, axis=-1), w.shape[:-1])[..., None], axis=-1)
-    offsets = np.where(kept, w - first, 0.0)
-    mean = first[..., 0] + offsets.sum(axis=-1) / np.maximum(count, 1)
-    mean = np.where(count > 0, mean, 0.0)
-    return mean * np.sqrt(count), np.where(kept, mean[..., None], 0.0)
-
-
-def expand(problem: Problem, reduced: Reduced, origin: State, mask: NDArray[np.bool_] | None = None) -> State:
-    """Rebuild full states (a, w) from (a, p, q), with w in the plane of v and the starting w.
-
-    Parameters
-    ----------
-    problem : Population or Sample
-        The problem, which defines the target v.
-    reduced : Reduced
-        Reduced states (..., B) at any time.
-    origin : State
-        Starts with w (B, d). The population flow never leaves the plane that v and this w span.
-    mask : ndarray of bool, shape (B, d), optional
-        The mask that was passed to `reduce`.
-
-    Returns
-    -------
-    State
-        States (..., B), with the balance c of `reduced`.
-    """
-    w = origin.w if mask is None else np.where(mask, origin.w, 0.0)
-    _, kept = unit_overlap(problem, mask)
-    _, along = _projection(w, kept)
-    perpendicular = w - along
-    q = _norm(perpendicular)[..., None]
-    direction = np.divide(perpendicular, q, out=np.zeros_like(w), where=q > 0)
-    v = kept / np.sqrt(np.maximum(kept.sum(axis=-1, keepdims=True), 1))
-    return State(reduced.a, reduced.p[..., None] * v + reduced.q[..., None] * direction, reduced.c)
 
 
 def balance(state: Starts) -> Array:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from scipy.optimize import lsq_linear
 
 from singleneuron.problem.arguments import Array
-from singleneuron.problem.problem import Line, Sample
+from singleneuron.problem.line import Line
+from singleneuron.problem.problem import Sample
 from singleneuron.problem.state import State
 
 TOLERANCE = 1e-3
@@ -25,8 +26,8 @@ EQUAL = 1e-6
 """If the balance is not known, |a| and |w| count as equal up to this relative difference."""
 
 EDGE = 1e-9
-"""If |w.v| is below this multiple of |w| |v|, it counts as 0: limits are known only to about this accuracy,
-and some lie exactly on w.v = 0, the boundary of the target's side."""
+"""If |w.v| is below this multiple of |w|, it counts as 0: limits are known only to about this accuracy, and
+some lie exactly on w.v = 0, the boundary of the target's side."""
 
 ON_PLANE = 1e-12
 """If |w.x_i| is below this multiple of |w| |x_i|, it counts as 0: rounding moves w off the hyperplanes."""

@@ -16,7 +16,8 @@ from singleneuron.formulas import balanced
 from singleneuron.formulas import line as formulas_line
 from singleneuron.formulas import population as formulas_population
 from singleneuron.problem.arguments import Array
-from singleneuron.problem.problem import Line, Population
+from singleneuron.problem.line import Line
+from singleneuron.problem.problem import Population
 from singleneuron.problem.seeds import generator
 from singleneuron.problem.starts import balanced_starts
 from singleneuron.problem.state import Reduced, balance

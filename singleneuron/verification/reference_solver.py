@@ -15,8 +15,9 @@ import numpy as np
 
 from singleneuron.parameterization import PLAIN, Parameterization, metric
 from singleneuron.problem.arguments import Array
+from singleneuron.problem.line import Line
 from singleneuron.problem.loss import gradient
-from singleneuron.problem.problem import Line, Population, Sample
+from singleneuron.problem.problem import Population, Sample
 from singleneuron.problem.state import State
 from singleneuron.problem.status import line_status, success
 

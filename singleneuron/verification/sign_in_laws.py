@@ -8,7 +8,8 @@ from singleneuron.flows.integrate import integrate
 from singleneuron.formulas import sign_in
 from singleneuron.parameterization import Parameterization, distance
 from singleneuron.problem.arguments import Array
-from singleneuron.problem.problem import Line, Population
+from singleneuron.problem.line import Line
+from singleneuron.problem.problem import Population
 from singleneuron.problem.seeds import generator
 from singleneuron.problem.state import State
 from singleneuron.verification import sign_in_solver

@@ -12,9 +12,11 @@ import numpy as np
 
 from singleneuron.parameterization import Parameterization
 from singleneuron.problem.arguments import Array
+from singleneuron.problem.line import Line
 from singleneuron.problem.loss import gradient
-from singleneuron.problem.problem import Line, Population
-from singleneuron.problem.state import State, reduce
+from singleneuron.problem.problem import Population
+from singleneuron.problem.reduction import reduce
+from singleneuron.problem.state import State
 from singleneuron.problem.status import line_status, success
 from singleneuron.verification.reference_solver import T_END, TIP, VANISHED, across_zero, solve_ode
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from singleneuron.algorithms import Name, Variant
 from singleneuron.formulas.sign_in import sign_in_rate
 from singleneuron.verification import sign_in_laws
 from singleneuron.verification.statements import Claim, Experiment, Setting, Statement
@@ -52,7 +53,7 @@ def _sign_in(d: int, beta_a: float = 1.0, beta_w: float = 1.0, **more: object) -
     return Setting.model_validate(options)
 
 
-def _claim(setting: Setting, algorithm: str, success: str, imp: str = "keep") -> Claim:
+def _claim(setting: Setting, algorithm: Name, success: str, imp: Variant = "keep") -> Claim:
     """Return a claim that states the region `success` and the success rate that theory gives."""
     rate = sign_in_rate(
         setting.d, algorithm, setting.weights,

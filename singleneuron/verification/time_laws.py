@@ -11,7 +11,7 @@ from singleneuron.flows import line, population
 from singleneuron.formulas import line as formulas_line
 from singleneuron.formulas import population as formulas_population
 from singleneuron.problem.arguments import Array
-from singleneuron.problem.problem import Line
+from singleneuron.problem.line import Line
 from singleneuron.problem.seeds import generator
 from singleneuron.problem.state import Reduced, start_balance
 from singleneuron.verification import reference_solver

@@ -8,10 +8,12 @@ import pytest
 from singleneuron.algorithms import ALGORITHMS, Algorithm, level_counts
 from singleneuron.flows.integrate import integrate
 from singleneuron.formulas.regions import line_success, predicted
+from singleneuron.problem.line import Line
 from singleneuron.problem.loss import loss
-from singleneuron.problem.problem import Line, Population, Sample
+from singleneuron.problem.problem import Population, Sample
+from singleneuron.problem.reduction import reduce
 from singleneuron.problem.starts import balanced_starts, independent_starts
-from singleneuron.problem.state import State, reduce
+from singleneuron.problem.state import State
 from singleneuron.problem.status import Status
 from singleneuron.pruning import prune, rebalanced, smallest_pruned
 

@@ -52,7 +52,7 @@ from singleneuron.kernels.dop853 import END, EVENT, build
 from singleneuron.kernels.dop853_step import workspace
 from singleneuron.kernels.vectors import put
 from singleneuron.problem.arguments import Array
-from singleneuron.problem.problem import Line
+from singleneuron.problem.line import Line
 
 # Further parameters. OWN: the beta of the weight in y. OTHER: the beta of the other weight. SIGN: the sign of
 # the other weight. ROOT: sqrt(|c|). UNIT: the factor y/p of the coordinate. NEAR: the distance from the

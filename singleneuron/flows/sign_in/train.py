@@ -32,8 +32,10 @@ from singleneuron.flows.task import Task, check_length
 from singleneuron.kernels.dop853 import AMBIGUOUS, CERTAIN, CONVERGED, END, FAILED
 from singleneuron.parameterization import Parameterization
 from singleneuron.problem.arguments import Array
-from singleneuron.problem.problem import Line, Population, Problem, Sample, population_line
-from singleneuron.problem.state import Reduced, State, balance, unit_overlap
+from singleneuron.problem.line import Line, population_line
+from singleneuron.problem.problem import Population, Problem, Sample
+from singleneuron.problem.reduction import unit_overlap
+from singleneuron.problem.state import Reduced, State, balance
 from singleneuron.problem.status import Status, line_status, population_status
 
 HORIZON = 1e10
@@ -83,8 +85,7 @@ class Restricted:
     def sample(self) -> Sample:
         """The samples in the coordinates that the mask keeps."""
         assert isinstance(self.problem, Sample)
-        targets = max(1, int(np.count_nonzero(self.v)))
-        return replace(self.problem, x=self.problem.x[:, self.columns], targets=targets)
+        return self.problem.restricted(self.columns)
 
     @property
     def factors(self) -> dict[str, Any]:
@@ -112,6 +113,11 @@ def train_sign_in(
     product: Parameterization,
 ) -> FlowResult[Any]:
     """Train from `starts` under Sign-In, and return the states at the times of the task."""
+    if isinstance(problem, Population) and np.ptp(problem.v[problem.v != 0]):
+        raise ValueError(
+            "Sign-In on the population needs a target v whose entries other than 0 have the same size, but "
+            f"v is {problem.v.tolist()}; use samples, or plain weights"
+        )
     method = "ode" if task.learning_rate is None else "descent"
     if method == "ode":
         check_length(task)

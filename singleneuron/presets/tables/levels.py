@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 import singleneuron as sn
+from singleneuron.algorithms import Name
 from singleneuron.flows.result import Progress
 from singleneuron.presets.tables.common import PresetPart, full_states, problem_of
 
@@ -24,7 +25,7 @@ class Levels(PresetPart):
     d: int
     seeds: int
     levels: int
-    algorithms: tuple[str, ...] = ("imp", "lrr")
+    algorithms: tuple[Name, ...] = ("imp", "lrr")
     n: int | None = None
     noise: float = 0.0
     learning_rate: float | None = None

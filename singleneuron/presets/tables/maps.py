@@ -9,10 +9,10 @@ import numpy as np
 import xarray as xr
 
 import singleneuron as sn
-from singleneuron.experiments.plane import predicted_edge
+from singleneuron.experiments.plane import map_problem, predicted_edge
 from singleneuron.experiments.settings import MapSettings
 from singleneuron.flows.result import Progress
-from singleneuron.presets.tables.common import ExperimentPart, PresetPart, problem_of
+from singleneuron.presets.tables.common import ExperimentPart, PresetPart
 
 
 class Map(ExperimentPart):
@@ -32,13 +32,13 @@ class Map(ExperimentPart):
         data = sn.success_map(**self.arguments, progress=progress)
         if settings.balanced or settings.average:
             return data
-        problem = problem_of(settings.d, settings.n, settings.noise, settings.seed)
+        problem = map_problem(settings)
         w_perp = math.sqrt(1 - 1 / settings.d) if settings.w_perp is None else settings.w_perp
         extent = float(abs(data.a0).max())
         # w_1 = 0 is left out, because predictions there are special. Since the edge may jump at 0, a point is
         # added on either side, so close to 0 that no figure shows the gap.
         w = np.sort(np.append(np.linspace(-extent, extent, 800), [-1e-9, 1e-9]))
-        population = sn.Population(settings.d)
+        population = sn.Population(settings.d, settings.targets, settings.v)
         edges, of = [], []
         for rule in settings.rules:
             sampled = settings.n is not None and settings.d > 1 and rule.name != "imp"

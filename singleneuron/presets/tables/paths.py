@@ -12,7 +12,8 @@ from signflow.machine import check_memory
 from singleneuron.flows.free_balance import free_flow
 from singleneuron.flows.result import Progress
 from singleneuron.presets.tables.common import PresetPart, full_states, problem_of, time_points
-from singleneuron.problem.state import reduce
+from singleneuron.problem.problem import Problem
+from singleneuron.problem.reduction import reduce
 from singleneuron.problem.status import Status, success
 
 
@@ -63,15 +64,16 @@ class Paths(PresetPart):
         """The parameterization with its betas."""
         return sn.Parameterization(self.parameterization, self.beta_a, self.beta_w, self.reset_every)
 
-    def compute(self, progress: Progress) -> xr.Dataset:
+    def compute(self, progress: Progress, problem: Problem | None = None) -> xr.Dataset:
         """Compute `a`, `w` and `loss`, and the `status` and `success` at the end.
 
-        `a` and `loss` are over (start, time); `w` is over (start, time, coordinate).
+        `a` and `loss` are over (start, time); `w` is over (start, time, coordinate). If a problem is given,
+        the starts are trained on it, not on drawn samples or the population.
         """
         size = 8 * self.points * len(self.a) * (self.d + 2)
         check_memory(f"a path with points = {self.points}, d = {self.d}", size)
         times = time_points(self.t_end, self.points)
-        problem = problem_of(self.d, self.n, self.noise, self.seed)
+        problem = problem or problem_of(self.d, self.n, self.noise, self.seed)
         if any(len(row) > self.d for row in self.w):
             raise ValueError(f"w must have at most d = {self.d} coordinates, got {max(map(len, self.w))}")
         starts = sn.State(

@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from singleneuron.experiments.engine import START_LAWS
 from singleneuron.parameterization import distance
 from singleneuron.problem.arguments import Array
-from singleneuron.problem.problem import Line, Population, Sample
+from singleneuron.problem.line import Line
+from singleneuron.problem.problem import Population, Sample
+from singleneuron.problem.reduction import reduce
 from singleneuron.problem.seeds import derived_seed
-from singleneuron.problem.state import Starts, State, reduce, start_balance
+from singleneuron.problem.state import Starts, State, start_balance
 from singleneuron.verification.conditions import Condition
 from singleneuron.verification.statements import Setting
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from singleneuron.problem import seeds as problem_seeds
 from singleneuron.problem.arguments import Array
-from singleneuron.problem.problem import Line
+from singleneuron.problem.line import Line
 from singleneuron.verification.conditions import Atom, Condition
 from singleneuron.verification.runs import batches
 from singleneuron.verification.runs.batches import Batch

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from singleneuron.problem.arguments import Array
-from singleneuron.problem.problem import Line, target_vector
+from singleneuron.problem.line import Line
 from singleneuron.problem.state import Reduced, State
+from singleneuron.problem.target import target_vector
 from singleneuron.verification.runs import batches
 from singleneuron.verification.runs.batches import Batch
 from singleneuron.verification.statements import Setting

@@ -2,8 +2,10 @@
 
 import numpy as np
 
-from singleneuron.problem.problem import Line, Population
-from singleneuron.problem.state import Reduced, State, reduce, start_balance, unit_overlap
+from singleneuron.problem.line import Line
+from singleneuron.problem.problem import Population
+from singleneuron.problem.reduction import reduce, unit_overlap
+from singleneuron.problem.state import Reduced, State, start_balance
 from singleneuron.verification import reference_solver, sign_in_solver
 from singleneuron.verification.runs.batches import Batch, sample_of
 from singleneuron.verification.statements import Claim, Setting

@@ -84,7 +84,7 @@ def test_the_impossible_is_said_before_another_result_is(line, message, tmp_path
 @pytest.mark.parametrize(
     ("record", "arguments", "message"),
     [
-        (MapSettings, {"algorithms": 3}, "algorithms must be a string or a list of them, got 3"),
+        (MapSettings, {"algorithms": 3}, "algorithms must be a name, an Algorithm, or a list of them, got 3"),
         (MapSettings, {"resolution": "many"}, "resolution must be an integer, got 'many'"),
         (MapSettings, {"rewind_time": "x"}, "rewind_time must be a number, got 'x'"),
         (MapSettings, {"rewind_time": [1]}, r"rewind_time must be a number, got \(1,\)"),
@@ -97,7 +97,11 @@ def test_the_impossible_is_said_before_another_result_is(line, message, tmp_path
         (MapSettings, {"d": 10**10, "levels": 10**8}, "levels must be <= 10,000"),
         (StudySettings, {"d": -5, "algorithms": ["nonsense"]}, "d must be an integer >= 1"),
         (StudySettings, {"init": {"a": 1}}, "init must be a string or a list of them"),
-        (StudySettings, {"algorithms": [["imp"]]}, "algorithms must be a string or a list of them"),
+        (
+            StudySettings,
+            {"algorithms": [["imp"]]},
+            "algorithms must be a name, an Algorithm, or a list of them",
+        ),
         (
             StudySettings,
             {"method": "exact", "learning_rate": [None, 0.1]},

@@ -93,7 +93,7 @@ def test_runs_of_consecutive_seeds_share_no_samples(monkeypatch):
         drawn.append(draw(*arguments))
         return drawn[-1]
 
-    monkeypatch.setattr(maps.Sample, "draw", record)
+    monkeypatch.setattr(Sample, "draw", record)
     for seed in (3, 4):
         success_map(2, ("imp",), resolution=2, n=5, average=3, seed=seed, learning_rate=0.1, level_time=0.2)
     assert len({data.x.tobytes() for data in drawn}) == len(drawn) == 6

@@ -10,8 +10,9 @@ from singleneuron.kernels.dop853 import CERTAIN, CONVERGED, END, EVENT, FAILED
 from singleneuron.kernels.philox import normal_pair, philox
 from singleneuron.problem.loss import gradient
 from singleneuron.problem.problem import Population, Sample
+from singleneuron.problem.reduction import expand, reduce
 from singleneuron.problem.starts import independent_starts
-from singleneuron.problem.state import Reduced, State, expand, reduce
+from singleneuron.problem.state import Reduced, State
 from singleneuron.problem.status import Status
 
 STEPS = np.array([0, 1, 7, 300])

@@ -7,8 +7,9 @@ from singleneuron.flows.integrate import integrate
 from singleneuron.flows.result import CHUNK
 from singleneuron.problem.loss import gradient, loss
 from singleneuron.problem.problem import Population, Sample
+from singleneuron.problem.reduction import reduce
 from singleneuron.problem.starts import balanced_starts, independent_starts
-from singleneuron.problem.state import Reduced, State, balance, reduce
+from singleneuron.problem.state import Reduced, State, balance
 from singleneuron.problem.status import SUCCESS, Status
 
 RTOL = 1e-10

@@ -6,7 +6,8 @@ from scipy.integrate import solve_ivp
 
 from singleneuron.flows.integrate import integrate
 from singleneuron.flows.line import line_flow
-from singleneuron.problem.problem import Line, Population, Sample
+from singleneuron.problem.line import Line
+from singleneuron.problem.problem import Population, Sample
 from singleneuron.problem.starts import independent_starts
 from singleneuron.problem.state import State, balance
 from singleneuron.problem.status import Status

@@ -81,7 +81,7 @@ def test_no_false_success_where_the_neuron_dies():
 
 def test_the_dying_tail_is_the_flow():
     # Beyond rho = 1e-12 the end is in closed form: it agrees with scipy in the same logarithmic coordinates.
-    from singleneuron.problem.problem import angle_kernel
+    from singleneuron.problem.line import angle_kernel
 
     start = Reduced([-1.1], [0.2], [0.5])
     times = np.array([30.0, 60.0, 90.0, 140.0])

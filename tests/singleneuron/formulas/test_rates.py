@@ -8,7 +8,7 @@ import singleneuron as sn
 from singleneuron.formulas.descent import hop_rate
 from singleneuron.formulas.rates import crossing_law, dense_rate, predicted_rate, predicted_rates
 from singleneuron.formulas.regions import line_success
-from singleneuron.problem.problem import Line
+from singleneuron.problem.line import Line
 
 SIZE = 200_000
 DRAW = {"balanced": sn.balanced_starts, "independent": sn.independent_starts}

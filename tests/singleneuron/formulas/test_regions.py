@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from singleneuron import algorithms
 from singleneuron.formulas import balanced as exact
 from singleneuron.formulas import regions
-from singleneuron.problem import problem as problem_problem
-from singleneuron.problem.problem import Line, Population, Sample
+from singleneuron.problem.line import Line, population_line
+from singleneuron.problem.problem import Population, Sample
 from singleneuron.problem.starts import balanced_starts
 from singleneuron.problem.state import Reduced
 from singleneuron.theory import Equation, population
@@ -128,4 +128,4 @@ def test_population_line(overlap: float) -> None:
     claims = population.one_kept_coordinate()
     angle = {population.theta: np.arccos(overlap)}
     values = [float(claim.stated.subs(angle)) for claim in claims if isinstance(claim, Equation)]
-    np.testing.assert_allclose(values, problem_problem.population_line(overlap), rtol=0, atol=1e-15)
+    np.testing.assert_allclose(values, population_line(overlap), rtol=0, atol=1e-15)

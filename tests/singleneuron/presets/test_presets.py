@@ -86,7 +86,11 @@ def test_every_preset_is_valid_and_frozen(name):
         ("resolution = 4", 'resolution = "many"', "resolution must be an integer, got 'many'"),
         ('kind = "map"', 'kind = "mop"', "parts.map.kind must be one of map, "),
         ("d = 2", "", "d must be given, but is missing"),
-        ("d = 2", "d = 2\nalgorithms = 3", "algorithms must be a string or a list of them, got 3"),
+        (
+            "d = 2",
+            "d = 2\nalgorithms = 3",
+            "algorithms must be a name, an Algorithm, or a list of them, got 3",
+        ),
     ],
 )
 def test_mistakes_in_a_preset_are_named_in_one_line(old, new, message):

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from scipy import integrate as quad
 
+from singleneuron.problem.line import angle_kernel
 from singleneuron.problem.loss import gradient, loss
-from singleneuron.problem.problem import Population, Sample, angle_kernel
+from singleneuron.problem.problem import Population, Sample
+from singleneuron.problem.reduction import expand, reduce
 from singleneuron.problem.starts import balanced_starts, independent_starts
-from singleneuron.problem.state import Reduced, State, balance, expand, reduce
+from singleneuron.problem.state import Reduced, State, balance
 
 
 def test_angle_kernel_is_the_gaussian_expectation():

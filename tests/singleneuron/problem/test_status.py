@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from singleneuron.problem.problem import Line, Sample
+from singleneuron.problem.line import Line
+from singleneuron.problem.problem import Sample
 from singleneuron.problem.state import State
 from singleneuron.problem.status import Status, counts, line_status, population_status, sample_status, success
 

@@ -10,8 +10,9 @@ from singleneuron.formulas import balanced as exact
 from singleneuron.formulas import line as formulas_line
 from singleneuron.formulas import population as formulas_population
 from singleneuron.problem.arguments import Array
+from singleneuron.problem.line import angle_kernel
 from singleneuron.problem.loss import gradient, loss
-from singleneuron.problem.problem import Population, Sample, angle_kernel
+from singleneuron.problem.problem import Population, Sample
 from singleneuron.problem.state import Reduced, State
 from singleneuron.theory import Claims, Equation, balanced, escape, line, population
 

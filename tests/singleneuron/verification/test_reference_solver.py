@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import singleneuron as sn
-from singleneuron.problem.problem import Line
+from singleneuron.problem.line import Line
 from singleneuron.problem.status import success
 from singleneuron.verification import reference_solver
 

@@ -7,7 +7,7 @@ import singleneuron as sn
 from signflow.workers import Here
 from singleneuron.formulas.sign_in import weight_at
 from singleneuron.parameterization import Parameterization
-from singleneuron.problem.problem import Line
+from singleneuron.problem.line import Line
 from singleneuron.problem.status import success
 from singleneuron.verification import (
     conditions,

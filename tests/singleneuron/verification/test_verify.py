@@ -15,7 +15,7 @@ import singleneuron as sn
 from signflow.verdicts import Count, Derivation, Evidence, Law, Verdict
 from signflow.workers import Here
 from singleneuron.cli import main
-from singleneuron.problem.problem import Line
+from singleneuron.problem.line import Line
 from singleneuron.problem.status import Status
 from singleneuron.verification import (
     conditions,

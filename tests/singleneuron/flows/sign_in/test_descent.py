@@ -12,8 +12,9 @@ from singleneuron.flows.sign_in.line import line_flow
 from singleneuron.kernels.dop853 import CERTAIN, CONVERGED, END, EVENT, FAILED
 from singleneuron.kernels.philox import normal_pair
 from singleneuron.parameterization import Parameterization, metric
+from singleneuron.problem.line import Line
 from singleneuron.problem.loss import gradient, loss
-from singleneuron.problem.problem import Line, Population, Sample
+from singleneuron.problem.problem import Population, Sample
 from singleneuron.problem.starts import balanced_starts, independent_starts
 from singleneuron.problem.state import State
 

@@ -10,7 +10,7 @@ from singleneuron.flows import line as plain
 from singleneuron.flows.sign_in.line import line_flow
 from singleneuron.kernels.dop853 import FAILED
 from singleneuron.parameterization import distance, metric
-from singleneuron.problem.problem import Line
+from singleneuron.problem.line import Line
 from singleneuron.problem.status import Status, line_status, success
 
 STICKS = Line(0.5, 1.0, 0.5, -0.2)

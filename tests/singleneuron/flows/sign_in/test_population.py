@@ -12,8 +12,9 @@ from singleneuron.kernels.dop853 import CERTAIN, CONVERGED, EVENT, FAILED
 from singleneuron.parameterization import Parameterization, distance, metric
 from singleneuron.problem.loss import gradient, loss
 from singleneuron.problem.problem import Population
+from singleneuron.problem.reduction import reduce
 from singleneuron.problem.starts import balanced_starts, independent_starts
-from singleneuron.problem.state import State, reduce
+from singleneuron.problem.state import State
 from singleneuron.problem.status import FAILURE, SUCCESS, Status, population_status
 
 BETAS = (1.5, 0.7)
