@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
+
+import numpy as np
 
 import deepexp.cli.main
 import figures.cli
@@ -18,6 +21,7 @@ from deepexp.recipes.recipe import Recipe, recipes
 from figures import kinds
 from figures.deep.converged import SHOWS
 from signflow.provenance import RECORDED
+from signflow.results import read
 from singleneuron import presets
 from singleneuron import theory as proofs
 from singleneuron.experiments import labels
@@ -46,7 +50,7 @@ def write(folder: Path) -> None:
     folder.mkdir(parents=True)
     pages = {
         "commands": commands, "presets": preset_page, "recipes": recipe_page, "results": result_page,
-        "gallery": gallery, "statements": statement_page,
+        "gallery": gallery, "statements": statement_page, "laptop_converged": verdict_page,
     }  # fmt: skip
     for name, lines in pages.items():
         (folder / f"{name}.md").write_text("\n".join(lines()) + "\n", encoding="utf-8")
@@ -179,6 +183,31 @@ def result_page() -> Iterator[str]:
     yield from _table("variable", "`long_name`")
     for part, text in deep_labels.STATISTICS.items():
         yield _row(f"`NAME_{part}`", _plain(text))
+
+
+def verdict_page() -> Iterator[str]:
+    """Yield the verdicts that the result of `laptop-converged` has reached, each with its statement."""
+    tables = read(GALLERY / "laptop-converged.nc")
+    levels, verdicts = tables["levels"], tables["verdicts"]
+    planned = json.loads(levels.attrs["config"])["runs"]
+    missing = json.loads(levels.attrs["missing"])
+    yield "# Verdicts of laptop-converged\n"
+    yield (
+        f"In `figures/gallery/laptop-converged.nc`, {len(planned) - len(missing)} of {len(planned)} runs are "
+        "complete. A prediction has a row for each panel in which complete runs give an estimate.\n"
+    )
+    yield from _table("prediction", "panel", "seeds", "estimate", "95 % interval", "unit", "verdict")
+    decided = [verdicts.isel(verdict=i) for i in np.flatnonzero(np.isfinite(verdicts.estimate.values))]
+    for row in decided:
+        name, panel, unit, text = (row[key].item() for key in ("prediction", "panel", "unit", "text"))
+        ends = f"{float(row.low):.3g} to {float(row.high):.3g}" if np.isfinite(row.low) else ""
+        estimate = f"{float(row.estimate):.3g}"
+        yield _row(name + row.variant.item(), panel, int(row.seeds), estimate, ends, unit, _plain(text))
+    yield "\n"
+    yield from _table("prediction", "statement", "what is estimated")
+    stated = {row.prediction.item() + row.variant.item(): row for row in decided}
+    for name, row in stated.items():
+        yield _row(name, _plain(row.statement.item()), _plain(row.primary.item()))
 
 
 def gallery() -> Iterator[str]:
