@@ -14,3 +14,6 @@ success: np.ndarray = run.success
 space: xr.Dataset = sn.success_map(d=2, resolution=5)
 table = signflow.read("map.nc")
 product = sn.Parameterization("sign-in", beta_a=2.0)
+data = sn.Sample(x=[[1.0, 0.5], [-0.5, 2.0]], y=lambda x: np.maximum(x[:, 0], 0.0), v=[0.6, 0.8])
+rates: xr.Dataset = sn.success_rate(problem=data, algorithms=["imp", sn.Algorithm("lrr")], runs=2, workers=1)
+again = sn.success_map(2, ("imp",), imp="rebalance", v=[0.6, 0.8], rtol=1e-6)
