@@ -9,10 +9,11 @@ parameters and buffers as biases.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from deepexp import models
 from deepexp.config import import_paths
@@ -101,10 +102,10 @@ def _check_parameters(net: nn.Module, model: Model) -> None:
 
 
 def _check_output(net: nn.Module, model: Model, classes: int, shape: tuple[int, int, int]) -> None:
-    """Raise ValueError unless the network maps images to logits, by the same numbers every time."""
+    """Raise ValueError unless the network maps images to logits that depend on its parameters alone."""
     height, width, channels = shape
     copy, images = deepcopy(net).train(), torch.zeros(2, channels, height, width)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
         before = torch.get_rng_state()
         try:
             made = copy(images)
@@ -123,4 +124,13 @@ def _check_output(net: nn.Module, model: Model, classes: int, shape: tuple[int, 
         raise ValueError(
             f"{_named(model)} must not draw random numbers in training (such as Dropout), because a resumed "
             "run could not draw the same ones; remove them"
+        )
+    names, parameters = zip(*copy.named_parameters(), strict=True)
+    found: Sequence[Tensor | None] = (None,) * len(names)
+    if made.requires_grad:
+        found = torch.autograd.grad(made.sum(), parameters, allow_unused=True)
+    if idle := [name for name, gradient in zip(names, found, strict=True) if gradient is None]:
+        raise ValueError(
+            f"{_named(model)} must use every parameter, but its logits do not depend on '{idle[0]}'; remove "
+            "it"
         )

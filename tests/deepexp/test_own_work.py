@@ -12,9 +12,10 @@ from deepexp.config.build import build
 from deepexp.config.sections import Model
 from deepexp.data import dataset
 from deepexp.pruning import scores
+from deepexp.recipes.plan import PlannedRun
 from deepexp.runs import run as levels
 from deepexp.runs.setup import prepare
-from deepexp.schedule import costs
+from deepexp.schedule import costs, units
 
 MINE = """
 import numpy as np
@@ -160,6 +161,8 @@ NETS = {
     "return nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).double()": "is torch.float64 on cpu",
     "return nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).to('meta')": "is torch.float32 on meta",
     "return nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).requires_grad_(False)": "without a gradient",
+    "net = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)); net[1].idle = nn.Linear(2, 2); "
+    "return net": "logits do not depend on '1.idle.weight'",
     "a = nn.Linear(64, 64); return nn.Sequential(nn.Flatten(), a, a, nn.Linear(64, 3))": "'2.bias' is shared",
     "a, b = nn.Linear(64, 64), nn.Linear(64, 64); b.weight = a.weight; "
     "return nn.Sequential(nn.Flatten(), a, b, nn.Linear(64, 3))": "share no parameters, but '2.weight'",
@@ -276,3 +279,15 @@ def test_a_score_that_cannot_be_imported_is_refused_before_training(own_code, tm
     with pytest.raises(ValueError, match=r"pruning.score must name a function .* has no function 'taylor'"):
         next(levels.run(config, tmp_path / "run"))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_plan_names_the_panel_whose_own_images_are_missing(own_code, tmp_path):
+    own_code("mine", MINE)
+    for settings, message in (
+        ({"data.dataset": "mine:pictures"}, "has no function 'pictures'"),
+        ({"data.folder": "nothere"}, "there is no such folder as"),
+    ):
+        runs = [PlannedRun("pets", "lrr", build(settings))]
+        with pytest.raises(ValueError, match=r"recipe mine: panels.pets.data.dataset: .*" + message):
+            units.check_data("mine", runs)
+    units.check_data("mine", [PlannedRun("pets", "lrr", build({"data.dataset": "mine:images"}))])
