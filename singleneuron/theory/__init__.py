@@ -27,8 +27,8 @@ __all__ = ["Claims", "Equation", "Implication", "Inequality", "SymbolicClaim", "
 def derivations() -> dict[str, Callable[[], Claims]]:
     """Return every derivation by its title, in reading order.
 
-    In this order, they treat training on samples, one coordinate, the population, the success regions, and
-    Sign-In.
+    They cover training on samples, one coordinate, the population, the success regions and Sign-In, in this
+    order.
 
     Returns
     -------

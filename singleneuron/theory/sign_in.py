@@ -111,8 +111,8 @@ def limits() -> Claims:
     """As beta -> 0, S tends to 2 |theta|; as beta -> infinity, beta g/2 tends to theta^2.
 
     So for small betas, c_S tends to 2 (|a| - |w|_1). For large equal betas, beta (g(a) - sum_i g(w_i))/2
-    tends to a^2 - |w|^2, the balance of plain weights. S/beta tends to 1, so the flow becomes the flow of
-    plain weights, but beta times as fast.
+    tends to a^2 - |w|^2, the balance of plain weights. S/beta tends to 1, so the flow tends to the flow of
+    plain weights, run beta times as fast.
     """
     return (
         Equation(
