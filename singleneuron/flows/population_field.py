@@ -12,8 +12,13 @@ from singleneuron.kernels.lanes import LANES, arctan, exp_row
 from singleneuron.kernels.philox import TWO_PI
 from singleneuron.problem.status import TINY_NORM
 
-# Parameters of a trajectory. NU: |mask * v|. SIGMA: the sign of a if c >= 0, else 0. C: the balance c.
-# SCALE: sqrt(-c) if c < 0, else 0. TOL: the tolerance. UNIT: the stored coordinate divided by u.
+# Indices into the parameters of a trajectory:
+# NU: |mask * v|.
+# SIGMA: the sign of a if c >= 0, else 0.
+# C: the balance c.
+# SCALE: sqrt(-c) if c < 0, else 0.
+# TOL: the tolerance.
+# UNIT: the stored coordinate divided by u.
 NU, SIGMA, C, SCALE, TOL, UNIT = range(6)
 
 
@@ -22,7 +27,7 @@ LOG_TINY = math.log(TINY_NORM)
 
 @routine
 def angles(x, nu):
-    """Return (k(theta), pi - theta), where cos(theta) = -nu tanh(x)."""
+    """Return (k(theta), pi - theta) for the angle theta with cos(theta) = -nu tanh(x)."""
     e = math.exp(-min(abs(x), 700.0))
     if nu == 1.0:
         small = 2.0 * math.atan(e)

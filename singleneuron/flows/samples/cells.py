@@ -19,8 +19,10 @@ from singleneuron.kernels.vectors import add, dot
 from singleneuron.problem.arguments import Array
 
 OFF, ON, SLIDING = 0, 1, 2
-# Entries of `Cell.counts`. SLID: the number of hyperplanes in the slide. ACTIVE: the number of hyperplanes
-# that are ON. UPDATES: the number of updates of A and b.
+# Indices into `Cell.counts`:
+# SLID: the number of hyperplanes in the slide.
+# ACTIVE: the number of hyperplanes that are ON.
+# UPDATES: the number of updates of A and b.
 SLID, ACTIVE, UPDATES = 0, 1, 2
 SHARE_SLACK = 1e-12
 """How far outside [0, 1] rounding may carry a sample's share while the flow slides in its hyperplane."""
