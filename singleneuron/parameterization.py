@@ -81,7 +81,7 @@ class Parameterization:
     def fitting(
         cls, name: str, *, beta_a: float = 1.0, beta_w: float = 1.0, reset_every: int | None = None
     ) -> "Parameterization":
-        """Return the parameterization `name` with the given options, all of which 'plain' ignores."""
+        """Return the parameterization `name` with the given options; 'plain' ignores all of them."""
         return cls(name) if name == "plain" else cls(name, beta_a, beta_w, reset_every)
 
     @property
