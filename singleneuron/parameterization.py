@@ -112,7 +112,7 @@ class Parameterization:
         -------
         ndarray, shape (B,)
             For plain weights, a^2 - |w|^2, or the c of `starts` if it is given. For Sign-In,
-            distance(a, beta_a) - sum_i distance(w_i, beta_w).
+            distance(a, beta_a) - sum_i distance(w_i, beta_w). Computed for paths, it has the shape (T, B).
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""A one-minute tour that follows one start: its flow, its pruning levels, its place in the map, and noise.
+"""A one-minute tour of one start: its flow, its levels, its place in the map, and the effect of label noise.
 
 Each chapter is a function to copy from. It calls the public functions and prints what it finds.
 """
@@ -145,8 +145,8 @@ def noisy_data(
     noisy : Dataset
         The success map on the first data set on which IMP succeeds from `start`.
     outcomes : dict of int to tuple
-        For each seed of the data: s_neg, the success of IMP (1 or 0), and the time at which w_1 would
-        reach 0 if it were trained alone (inf if never).
+        For each seed of the data: s_neg, the success of IMP (as in `PruneResult`), and the time at which
+        w_1 reaches 0 in IMP's last level (inf if never).
     """
     outcomes = {}
     for seed in DATA_SEEDS:

@@ -75,8 +75,11 @@ def gauge(y, p, g):
     g[2] = 1.0 if a > 0.0 or (a < 0.0 and p[C] >= 0.0) else -1.0
 
 
-# Rows of the buffer of `field_lanes`: the coordinates u and x, their derivatives, the parameters SIGMA, C,
-# UNIT and 1/UNIT, and scratch rows.
+# Rows of the buffer of `field_lanes`:
+# ROW_U, ROW_X: the coordinates u and x.
+# ROW_DU, ROW_DX: their derivatives.
+# ROW_SIGMA, ROW_C, ROW_UNIT, ROW_PER_UNIT: the parameters SIGMA, C, UNIT and 1/UNIT.
+# ROW_SQUARE, ROW_E, ROW_SPARE: scratch.
 ROW_U, ROW_X, ROW_DU, ROW_DX, ROW_SIGMA, ROW_C, ROW_UNIT, ROW_PER_UNIT = range(8)
 
 

@@ -158,7 +158,7 @@ def check_method(method: object) -> None:
 
 
 def check_length(task: Task) -> None:
-    """Raise ValueError if a time of `task` is beyond HORIZON, too far for an explicit integrator."""
+    """Raise ValueError if the last time of `task` exceeds HORIZON, as the flow would need too many steps."""
     if task.times[-1] > HORIZON:
         raise ValueError(
             f"times must be at most {HORIZON:g} with method 'ode', but one is {task.times[-1]:g}, which "

@@ -35,9 +35,9 @@ def dense_rate(d: int, init: str = "balanced") -> float:
 
 
 def _line_rate(base: float, rescued: float, n: int | None, noise: float) -> float:
-    """Compute the success rate of the flow in one coordinate on `n` samples, or on the population if None.
+    """Return the success rate in one coordinate on `n` samples, or on the population if `n` is None.
 
-    `base` is P(w > 0, a > -w). `rescued` is P(w < 0, a > -w, not balanced). Label noise carries the latter
+    `base` is P(w > 0, a > -w). `rescued` is P(w < 0, a > -w, not balanced). Label noise carries these
     starts across w = 0 if s_neg > 0, which holds for half of all data sets with samples on both sides. With
     probability 2^-n, no sample has x > 0, and nothing is learned.
     """

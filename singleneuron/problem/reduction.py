@@ -1,4 +1,4 @@
-"""States relative to the target v: the components of w along v and across it, and reflections to v >= 0."""
+"""The components of w along and across the target v, and reflections that make all entries of v >= 0."""
 
 from dataclasses import replace
 
@@ -165,7 +165,7 @@ def turned(problem: Problem, starts: State, signs: Array) -> tuple[Problem, Stat
     Returns
     -------
     problem : Population or Sample
-        The problem with the target signs * v.
+        The problem with the target signs * v and, for samples, the inputs signs * x.
     starts : State
         The starts with signs * w.
     """

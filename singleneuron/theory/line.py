@@ -32,7 +32,7 @@ def gradient_flow_of_samples() -> Claims:
 
 
 def population_statistics() -> Claims:
-    """For the population, C = 1/2 on both sides, s_pos = 1 and s_neg = 0 (Theorem 2.1)."""
+    """For the population, C = 1/2 on both sides of w = 0, s_pos = 1 and s_neg = 0 (Theorem 2.1)."""
     x = sp.Symbol("x", real=True)
     claims: list[Equation] = []
     for side, span, slope in (("pos", (0, sp.oo), 1), ("neg", (-sp.oo, 0), 0)):
@@ -49,8 +49,8 @@ def population_statistics() -> Claims:
 def label_noise() -> Claims:
     """Given the inputs, s_neg has mean 0, variance sigma^2 / sum_{x<0} x^2 and a symmetric distribution.
 
-    For x < 0 the target is 0, and the labels y ~ N(0, sigma^2) are independent noise, so s_neg is Gaussian.
-    This is beyond the paper.
+    Here s_neg is s on the side w < 0, where the samples with x < 0 are active. Their target is 0, and their
+    labels y ~ N(0, sigma^2) are independent noise, so s_neg is Gaussian. This is beyond the paper.
     """
     k = sp.Symbol("k", integer=True, positive=True)
     i = sp.Symbol("i", integer=True)

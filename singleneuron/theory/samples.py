@@ -69,7 +69,7 @@ def _slide() -> tuple[sp.Expr, Flow, Flow, sp.Expr]:
 
 
 def sliding() -> Claims:
-    """On the hyperplane of sample j, w slides with w' = g minus the projection of g onto x_j.
+    """While w slides on the hyperplane of sample j, w' is g minus the projection of g onto x_j.
 
     Here g is w' without the contribution of sample j. This sample counts with the share
     alpha_j = -x_j.g / (|x_j|^2 a y_j/n), which keeps w.x_j at 0. Across the hyperplane, w' jumps by

@@ -182,7 +182,7 @@ def line_flow() -> Flow:
 def line_invariants() -> Claims:
     """On either side of w = 0, the flow conserves c_S, and s - a w decays without changing sign.
 
-    If s = 0, then (log |w|)' = -C S a^2, so w never reaches 0, and a w tends to 0. If C and s are equal on
+    If s = 0, then (log |w|)' = -C S(w) a^2, so w never reaches 0, and a w tends to 0. If C and s are equal on
     both sides, the map (a, w) -> (-a, -w) takes the flow on one side to the flow on the other side.
     """
     flow, w, s, C = line_flow(), line.w, line.s, line.C

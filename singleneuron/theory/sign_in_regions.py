@@ -117,7 +117,7 @@ def common_slope() -> Claims:
 
 
 def _turn(angle: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
-    """Return s and a'/S_a, where `angle` is the angle between w and the target."""
+    """Return s (see `common_slope`) and a'/S_a, where `angle` is the angle between w and the target."""
     s = a**2 / 2 - a * sp.sin(angle) / (2 * sp.pi * rho)
     return s, -a * rho**2 / 2 + rho * angle_kernel(angle)
 

@@ -142,7 +142,7 @@ def fade_out(cell, y, c):
 
 @routine
 def left_after(value, tau):
-    """Return e^{-value tau}, by which w decays along an eigenvector, or 1 if `value` is 0 (for any tau)."""
+    """Return the factor e^{-value tau} of w along an eigenvector; 1 if `value` is 0, even if tau is inf."""
     return math.exp(-value * tau) if value > 0.0 else 1.0
 
 
@@ -264,7 +264,7 @@ def at_apex(planes, cell, watch, y, c):
 
 @routine
 def ending(planes, cell, watch, options, y, rate, c, t, look, scratch):
-    """Return why a trajectory ends at y, or MOVING; with `look`, also test for a limit and move y there."""
+    """Return why a trajectory ends at y, else MOVING; with `look`, also seek a limit, and move y there."""
     rest = at_rest(cell, y, rate, c)
     if rest == APEX:
         rest = at_apex(planes, cell, watch, y, c)
