@@ -16,7 +16,7 @@ TOLERANCE = 1e-3
 """A state has converged if |a rho - 1| and theta, or |a w - s_pos| in one coordinate, are at most this."""
 
 TINY_NORM = 1e-12
-"""A neuron with a < 0 and |w| below this is dead: it has left the active side of every sample for good."""
+"""A neuron with a < 0 and |w| below this counts as dead, because it no longer affects the output."""
 
 DEAD_RATIO = 1e6
 """In gradient descent, which does not conserve c, a neuron with a small |w| counts as dead only if |a|/|w| is
