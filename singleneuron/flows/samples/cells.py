@@ -175,7 +175,7 @@ def set_side(planes, cell, i, side):
         accumulate(planes, cell, i, change / planes.n)
         cell.counts[ACTIVE] += change
         cell.counts[UPDATES] += 1
-        # Many updates let A and b drift. If no sample is active, both must be exactly 0, so that nothing moves.
+        # Many updates let A and b drift. If no sample is active, both must be exactly 0, so nothing moves.
         if cell.counts[ACTIVE] == 0 or cell.counts[UPDATES] > 1000 + cell.side.size:
             sum_up(planes, cell)
 
