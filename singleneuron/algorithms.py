@@ -84,7 +84,7 @@ class Algorithm:
     ) -> Algorithm:
         """Return the algorithm `name` with the options that apply to it, and ignore the other options.
 
-        An `Algorithm` is returned unchanged.
+        If `name` is an `Algorithm`, return it unchanged and ignore all options.
         """
         if isinstance(name, Algorithm):
             return name
@@ -144,7 +144,7 @@ def _check_steps(name: str, time: float, learning_rate: float | None) -> None:
 
 
 def level_counts(d: int, targets: int, levels: int) -> tuple[int, ...]:
-    """Return the numbers of coordinates that the levels keep, a geometric sequence from `d` to `targets`.
+    """Return the number of coordinates that each level keeps: a geometric sequence from `d` to `targets`.
 
     Parameters
     ----------
@@ -158,13 +158,13 @@ def level_counts(d: int, targets: int, levels: int) -> tuple[int, ...]:
     Returns
     -------
     tuple of int
-        The `levels` + 1 counts, from d to `targets`. If d = targets, nothing is pruned, and the only count
-        is d.
+        The `levels` + 1 counts, from d to `targets`. If d = targets, nothing is pruned, and the tuple is
+        (d,).
 
     Raises
     ------
     ValueError
-        If d > `targets`, and `levels` is below 1, above d - targets or above `MOST_LEVELS`.
+        If d > `targets` and `levels` is not an integer from 1 to d - targets, or exceeds `MOST_LEVELS`.
     """
     if d == targets:
         return (d,)

@@ -81,7 +81,7 @@ class Parameterization:
     def fitting(
         cls, name: str, *, beta_a: float = 1.0, beta_w: float = 1.0, reset_every: int | None = None
     ) -> "Parameterization":
-        """Return the parameterization `name` with the given options, all of which 'plain' ignores."""
+        """Return the parameterization `name` with the given options; 'plain' ignores all of them."""
         return cls(name) if name == "plain" else cls(name, beta_a, beta_w, reset_every)
 
     @property
@@ -112,7 +112,7 @@ class Parameterization:
         -------
         ndarray, shape (B,)
             For plain weights, a^2 - |w|^2, or the c of `starts` if it is given. For Sign-In,
-            distance(a, beta_a) - sum_i distance(w_i, beta_w).
+            distance(a, beta_a) - sum_i distance(w_i, beta_w). Computed for paths, it has the shape (T, B).
 
         Raises
         ------

@@ -74,7 +74,7 @@ class PruneResult:
 
 
 def smallest_pruned(w: Array, mask: BoolArray, count: int) -> BoolArray:
-    """Prune each row of `mask` (B, d) to its `count` largest |w_i|; of equal |w_i|, keep the first."""
+    """Return `mask` (B, d) reduced to the `count` largest |w_i| of each row; of equal |w_i|, the first."""
     magnitude = np.where(mask, np.abs(w), -1.0)
     order = np.argsort(-magnitude, axis=1, kind="stable")
     kept = np.zeros(mask.shape, dtype=bool)
@@ -103,7 +103,7 @@ def prune(
     progress: Progress | None = None,
     **training: Unpack[Training],
 ) -> PruneResult:
-    """Train and prune with IMP, WR or LRR until w has only as many coordinates as the target.
+    """Train and prune by IMP, WR or LRR until w keeps as many coordinates as the target depends on.
 
     `integrate` trains every level, by any of its methods. If `level_time` is finite, a run succeeds if its
     last level ends within tolerance of the target. If it is inf, a run succeeds if its limit is the target.
@@ -114,11 +114,11 @@ def prune(
         The problem on which every level is trained.
     starts : State or Reduced
         B starts. Reduced starts work only for the population with one target coordinate, one pruning step and
-        infinite levels. A run from a reduced start is undecided if it may prune the target coordinate.
+        `level_time` = inf. A run from a reduced start is undecided if it may prune the target coordinate.
     algorithm : {'imp', 'wr', 'lrr'} or Algorithm
-        Where each level after the first takes its weights from, before w is masked: the start ('imp'), the
-        dense level at `rewind_time` ('wr'), or the end of the previous level ('lrr'). If you pass an
-        `Algorithm`, set `imp` and `rewind_time` there, not here.
+        The weights from which each later level starts, after w is masked: the initial weights ('imp'), the
+        weights of the dense level at `rewind_time` ('wr'), or the final weights of the previous level
+        ('lrr'). If you pass an `Algorithm`, set `imp` and `rewind_time` there, not here.
     levels : int
         Number of pruning steps. The numbers of coordinates kept form a geometric sequence. If d = targets,
         nothing is pruned.
@@ -149,7 +149,7 @@ def prune(
     ValueError
         If an argument is invalid or contradicts another argument. The message is one line.
     TypeError
-        If there is no such argument.
+        If `training` contains an unknown argument.
 
     References
     ----------
@@ -228,10 +228,7 @@ def _result(
     imp: str,
     to_limit: bool,
 ) -> PruneResult:
-    """Return the outcome of runs from the `history` of their levels.
-
-    `to_limit` says whether `level_time` was inf.
-    """
+    """Return the outcome of runs from the `history` of their levels; `to_limit` means `level_time` = inf."""
     levels = np.stack([trained.status for trained, _ in history], axis=1)
     status = levels[:, -1].copy()
     if to_limit:
@@ -269,9 +266,9 @@ def _prune_reduced(
     level_time: float,
     train: Callable[[Starts, float, BoolArray | None], FlowResult[Any]],
 ) -> PruneResult:
-    """Prune reduced starts to the target coordinate, or call them undecided if |p| <= q.
+    """Prune runs from reduced starts to the target coordinate.
 
-    If |p| > q, no other |w_i| can be larger than |p|.
+    If a dense level ends with |p| <= q, another |w_i| may be larger than |p|, so the run is undecided.
     """
     if (
         not isinstance(problem, Population)

@@ -1,4 +1,4 @@
-"""A one-minute tour of a start: its flow, its levels, its place in the map, and the noise that rescues it.
+"""A one-minute tour of one start: its flow, its levels, its place in the map, and the effect of label noise.
 
 Each chapter is a function to copy from. It calls the public functions and prints what it finds.
 """
@@ -45,7 +45,7 @@ def one_start() -> sn.State:
 
 
 def its_flow(start: sn.State) -> tuple[sn.FlowResult[sn.State], float]:
-    """Return the dense flow at 21 times, and the time at which w_1 changes sign."""
+    """Return the dense flow of `start` at 21 times, and the time at which w_1 changes sign."""
     problem, times = sn.Population(D), np.linspace(0, 20, 21)
     path = sn.integrate(problem, start, t_eval=times, method="ode")
     fine = np.linspace(0, 20, 20001)
@@ -73,7 +73,7 @@ def its_flow(start: sn.State) -> tuple[sn.FlowResult[sn.State], float]:
 
 
 def its_levels(start: sn.State, flip: float) -> dict[str, sn.PruneResult]:
-    """Prune to one coordinate in three steps, with IMP, LRR, and WR to two rewind times."""
+    """Prune `start` to one coordinate in three steps, by IMP, by LRR, and by WR with two rewind times."""
     runs = {
         "IMP": sn.prune(sn.Population(D), start, algorithm="imp", levels=3, method="ode"),
         "LRR": sn.prune(sn.Population(D), start, algorithm="lrr", levels=3, method="ode"),
@@ -100,14 +100,14 @@ def its_levels(start: sn.State, flip: float) -> dict[str, sn.PruneResult]:
 
         On its own, w_1 can no longer pass 0. LRR keeps the sign that w_1 learned while the other weights were
         present, and IMP restores the wrong sign of the start. WR succeeds only if it rewinds to a time after
-        the change at t = {flip:.2f}. The results for IMP and LRR are Theorem 2.3. The result for WR goes
-        beyond the paper.""",
+        the change at t = {flip:.2f}. Theorem 2.3 predicts the results of IMP and LRR. The result of WR
+        goes beyond the paper.""",
     )
     return runs
 
 
 def its_place(start: sn.State) -> "xr.Dataset":
-    """Compute the success maps of IMP and LRR, with the norm of (w_2, ..., w_d) as in `start`."""
+    """Compute the success maps of IMP and LRR, for starts whose |(w_2, ..., w_d)| is that of `start`."""
     space = sn.success_map(
         d=D, algorithms=("imp", "lrr"), resolution=RESOLUTION["population"], w_perp=float(_rest(start)[0])
     )
@@ -131,21 +131,22 @@ def its_place(start: sn.State) -> "xr.Dataset":
 def noisy_data(
     start: sn.State, space: "xr.Dataset"
 ) -> tuple["xr.Dataset", dict[int, tuple[float, float, float]]]:
-    """Prune on noisy data sets, and map the first one that rescues IMP.
+    """Prune `start` on noisy data sets, and compute the success map on the first one that rescues IMP.
 
     Parameters
     ----------
     start : State
         The start of the tour.
     space : Dataset
-        The map without noise, for comparison.
+        The success map without noise, for comparison.
 
     Returns
     -------
     noisy : Dataset
-        The map on the first data set that rescues IMP.
+        The success map on the first data set on which IMP succeeds from `start`.
     outcomes : dict of int to tuple
-        For the data of each seed: s_neg, the success of IMP, and the time at which w_1 passes 0.
+        For each seed of the data: s_neg, the success of IMP (as in `PruneResult`), and the time at which
+        w_1 reaches 0 in IMP's last level (inf if never).
     """
     outcomes = {}
     for seed in DATA_SEEDS:

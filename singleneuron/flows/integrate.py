@@ -136,7 +136,7 @@ def _train(
     progress: Progress | None,
     product: Parameterization,
 ) -> FlowResult[Any]:
-    """Train with a target that has no negative entry."""
+    """Train with the function for this problem and parameterization; full states need a target v >= 0."""
     if not product.plain:
         return train_sign_in(problem, _full(starts, "Sign-In needs"), kept, task, progress, product)
     if isinstance(problem, Population):

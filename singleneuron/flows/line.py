@@ -18,8 +18,12 @@ from singleneuron.kernels.vectors import put
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.line import Line
 
-# Parameters of a side of w = 0. SLOPE, TARGET: the statistics C and s. SIDE: the sign of w.
-# LEAVES: whether the flow reaches w = 0 from this side. NEGATIVE: whether c < 0. TOL: the tolerance.
+# Indices into the parameters of one side of w = 0:
+# SLOPE, TARGET: the statistics C and s of this side.
+# SIDE: the sign of w.
+# LEAVES: whether the flow reaches w = 0 from this side.
+# NEGATIVE: whether c < 0.
+# TOL: the tolerance.
 SLOPE, TARGET, SIDE, LEAVES, NEGATIVE, TOL = range(6)
 ATOL_PER_SIZE = 100.0
 """For a start smaller than 1/ATOL_PER_SIZE, the absolute tolerance is reduced in proportion to its size."""

@@ -110,7 +110,7 @@ def fated_status(
     settled: BoolArray | None,
     ratio: float = 1.0,
 ) -> NDArray[np.int8]:
-    """Determine the status of end states on samples from why each trajectory ended and what comes next.
+    """Determine the status of end states on samples, using the reason and the fate of each trajectory.
 
     Parameters
     ----------

@@ -12,8 +12,13 @@ from singleneuron.kernels.lanes import LANES, arctan, exp_row
 from singleneuron.kernels.philox import TWO_PI
 from singleneuron.problem.status import TINY_NORM
 
-# Parameters of a trajectory. NU: |mask * v|. SIGMA: the sign of a if c >= 0, else 0. C: the balance c.
-# SCALE: sqrt(-c) if c < 0, else 0. TOL: the tolerance. UNIT: the stored coordinate divided by u.
+# Indices into the parameters of a trajectory:
+# NU: |mask * v|.
+# SIGMA: the sign of a if c >= 0, else 0.
+# C: the balance c.
+# SCALE: sqrt(-c) if c < 0, else 0.
+# TOL: the tolerance.
+# UNIT: the stored coordinate divided by u.
 NU, SIGMA, C, SCALE, TOL, UNIT = range(6)
 
 
@@ -22,7 +27,7 @@ LOG_TINY = math.log(TINY_NORM)
 
 @routine
 def angles(x, nu):
-    """Return (k(theta), pi - theta), where cos(theta) = -nu tanh(x)."""
+    """Return (k(theta), pi - theta) for the angle theta with cos(theta) = -nu tanh(x)."""
     e = math.exp(-min(abs(x), 700.0))
     if nu == 1.0:
         small = 2.0 * math.atan(e)
@@ -70,8 +75,11 @@ def gauge(y, p, g):
     g[2] = 1.0 if a > 0.0 or (a < 0.0 and p[C] >= 0.0) else -1.0
 
 
-# Rows of the buffer of `field_lanes`: the coordinates u and x, their derivatives, the parameters SIGMA, C,
-# UNIT and 1/UNIT, and scratch rows.
+# Rows of the buffer of `field_lanes`:
+# ROW_U, ROW_X: the coordinates u and x.
+# ROW_DU, ROW_DX: their derivatives.
+# ROW_SIGMA, ROW_C, ROW_UNIT, ROW_PER_UNIT: the parameters SIGMA, C, UNIT and 1/UNIT.
+# ROW_SQUARE, ROW_E, ROW_SPARE: scratch.
 ROW_U, ROW_X, ROW_DU, ROW_DX, ROW_SIGMA, ROW_C, ROW_UNIT, ROW_PER_UNIT = range(8)
 
 

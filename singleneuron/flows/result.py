@@ -85,7 +85,7 @@ def choose_method(method: str, closed: bool, task: Task) -> str:
         return "descent"
     if method == "exact" and not closed:
         raise ValueError(
-            "method 'exact' needs one coordinate, or population starts known to be balanced; use 'ode'"
+            "method 'exact' needs one coordinate, or balanced starts with c = 0 on the population; use 'ode'"
         )
     chosen = ("exact" if closed else "ode") if method == "auto" else method
     if chosen == "ode":

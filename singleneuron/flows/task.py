@@ -49,7 +49,7 @@ class Task:
     Attributes
     ----------
     times : Array
-        (T,) times at which to report the states. If t_end is inf, this is only HORIZON.
+        (T,) times at which to report the states. If t_end is inf, the only entry is HORIZON.
     limit : bool
         Whether t_end is inf.
     path : bool
@@ -128,14 +128,14 @@ def check_keywords(function: Callable[..., Any], given: Iterable[str], passed_on
     function : callable
         The function that was called.
     given : iterable of str
-        The names given to it beyond its own arguments.
+        The names of the extra arguments that `function` received.
     passed_on : type
-        `Accuracy` or `Training`: the names that it passes on.
+        `Accuracy` or `Training`, whose keys are the names that `function` may pass on.
 
     Raises
     ------
     TypeError
-        If there is another name.
+        If `given` contains any other name.
     """
     allowed = passed_on.__optional_keys__
     for name in given:
@@ -158,7 +158,7 @@ def check_method(method: object) -> None:
 
 
 def check_length(task: Task) -> None:
-    """Raise ValueError if a time of `task` is beyond HORIZON, too far for an explicit integrator."""
+    """Raise ValueError if the last time of `task` exceeds HORIZON, as the flow would need too many steps."""
     if task.times[-1] > HORIZON:
         raise ValueError(
             f"times must be at most {HORIZON:g} with method 'ode', but one is {task.times[-1]:g}, which "

@@ -135,7 +135,7 @@ def tabulated_curve() -> AngleCurve:
     from scipy.interpolate import make_interp_spline
 
     def cells(grid: Array, values: Array) -> Array:
-        """Return the Taylor coefficients, in units of the cell width, of the spline through `values`."""
+        """Return the Taylor coefficients of the spline through `values`, one row per cell of `grid`."""
         spline, step = make_interp_spline(grid, values, k=SPLINE_DEGREE), grid[1] - grid[0]
         columns = [spline(grid[:-1], nu=m) * step**m / math.factorial(m) for m in range(SPLINE_DEGREE + 1)]
         return np.ascontiguousarray(np.stack(columns, axis=1))

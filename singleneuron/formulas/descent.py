@@ -16,9 +16,9 @@ def hop_rate(d: int, algorithm: str, *, learning_rate: float, scale: float = 1.0
     """Compute the share of balanced starts in d > 1 that lie in the success region after one descent step.
 
     The success region is {w_1 > 0, a > -w_1} for IMP's last level, and {a > 0} for LRR's dense level. The
-    flow never enters it from outside, but a large step may. With rate = `learning_rate`, a step takes w_1 < 0
-    to w_1 (1 - rate a^2/2) for IMP, and a = -rho to rho (rate (rho^2/2 + k(theta)) - 1) for LRR. The share is
-    an average over 2^15 Sobol points.
+    flow never enters it from outside, but a large step may enter it. With rate = `learning_rate`, a
+    step takes w_1 < 0 to w_1 (1 - rate a^2/2) for IMP, and a = -rho to rho (rate (rho^2/2 + k(theta)) - 1)
+    for LRR. The share is an average over 2^15 Sobol points.
 
     Parameters
     ----------

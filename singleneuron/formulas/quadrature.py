@@ -69,7 +69,7 @@ def drawn_line(n: int, noise: float) -> Line:
 def largest_share(d: int) -> Array:
     """Draw the ratio of the largest |w_i| to |w_perp|, for random directions of w_perp in R^(d - 1).
 
-    For d = 1 and d > 64, the ratio is set to 0.
+    For d = 1 and d > 64, return a single 0 instead of 2^15 draws.
     """
     if not 1 < d <= 64:
         return np.zeros(1)

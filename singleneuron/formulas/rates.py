@@ -35,9 +35,9 @@ def dense_rate(d: int, init: str = "balanced") -> float:
 
 
 def _line_rate(base: float, rescued: float, n: int | None, noise: float) -> float:
-    """Compute the success rate of the flow in one coordinate on n samples; None means the population.
+    """Return the success rate in one coordinate on `n` samples, or on the population if `n` is None.
 
-    `base` is P(w > 0, a > -w). `rescued` is P(w < 0, a > -w, not balanced). Label noise carries the latter
+    `base` is P(w > 0, a > -w). `rescued` is P(w < 0, a > -w, not balanced). Label noise carries these
     starts across w = 0 if s_neg > 0, which holds for half of all data sets with samples on both sides. With
     probability 2^-n, no sample has x > 0, and nothing is learned.
     """
@@ -62,11 +62,11 @@ def _timed_rate(
 ) -> float:
     """Compute the probability that a last level with one coordinate succeeds within `level_time`.
 
-    The last level starts from (a, w_1) of the dense level at the time `moment`. Both levels have closed
-    forms. The dense level is the balanced flow, evaluated at `moment` and, to choose the mask, at
-    `level_time`. The last level is the flow in one coordinate, with the statistics of n samples or of the
-    population. The probability is an average over 2^15 Sobol points for the starts and the data, with an
-    error of about 1e-3.
+    The last level starts from (a, w_1) of the dense level at the time `moment`; unless `keep`, |a| is set to
+    |w_1|. Both levels have closed forms. The dense level is the balanced flow, evaluated at `moment` and, to
+    choose the mask, at `level_time`. The last level is the flow in one coordinate, with the statistics of n
+    samples or of the population. The probability is an average over 2^15 Sobol points for the starts and the
+    data, with an error of about 1e-3.
     """
     u = uniform_points(3 if n is None else DRAWN)
     p, second, r = normal_points(d, u)
@@ -125,9 +125,8 @@ def predicted_rate(
     rewind time. LRR succeeds iff the dense level succeeds. From balanced starts with one target coordinate,
     WR succeeds with probability P(theta(0) < theta*)/2, the share of starts with a > 0 and w_1 > 0 at the
     rewind time (see `flip_angle`). In the limit of long levels, the rate depends neither on the number of
-    levels nor, for plain weights, on the scale of the starts. For levels of finite length, a formula exists
-    only if theory follows a run to its end: the target has one coordinate, and either d = 1 or the dense
-    level is balanced.
+    levels nor, for plain weights, on the scale of the starts. For levels of finite length, a formula needs
+    one target coordinate and, if d > 1, balanced starts and, for LRR, a single pruning step.
 
     With n > 1 samples, theory only covers the flow in one coordinate. So a formula exists if d = 1. If d > 1,
     a formula exists for IMP's last level, from balanced starts with one target coordinate, if n is so large
@@ -163,8 +162,7 @@ def predicted_rate(
     tolerance : float
         Largest |a w - s_pos| that counts as success after levels of finite length.
     parameterization : str or Parameterization
-        How the weights are parameterized: 'plain' or 'sign-in'. Sign-In has a formula only in the limit of
-        long levels; see `sign_in_rate`.
+        'plain' or 'sign-in'. Sign-In has a formula only in the limit of long levels; see `sign_in_rate`.
     beta_a, beta_w : float
         The betas of Sign-In, if `parameterization` is a name.
 
@@ -230,7 +228,7 @@ def crossing_law(d: int, n: int, noise: float) -> float:
     Parameters
     ----------
     d, n : int
-        `d` is the number of coordinates, > 1, and `n` is the number of samples.
+        Number of coordinates, > 1, and number of samples.
     noise : float
         Standard deviation of the label noise, > 0.
 

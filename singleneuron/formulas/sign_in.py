@@ -1,4 +1,4 @@
-"""Sign-In: the limit of the flow from a start that succeeds, and success rates of random starts.
+"""Sign-In: the limit of flows that reach the target, and the success rates of random starts.
 
 `regions.predicted` says which starts succeed. Gadhikar, Jacobs, Zhou & Burkholz introduced Sign-In in
 *Sign-In to the Lottery* (NeurIPS 2025). All results here go beyond that paper.
@@ -165,7 +165,7 @@ def sign_in_rate(
     imp : str
         What IMP does with a after pruning: 'keep' or 'rebalance' it.
     rewind_time : float, optional
-        Time to which WR rewinds.
+        Time to which WR rewinds; above 0, the rate is NaN.
 
     Returns
     -------

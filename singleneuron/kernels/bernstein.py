@@ -14,8 +14,10 @@ from singleneuron.kernels.vectors import put
 
 NEVER = 2.0  # later than 1, the end of a step
 
-# The dense output is a linear combination of the terms t, t(1-t), t^2(1-t), ... POWERS holds the exponents of
-# t and 1-t in each term, TERMS its Bernstein coefficients, and PEAKS its largest value on [0, 1].
+# The dense output is a linear combination of the terms t, t(1-t), t^2(1-t), ...
+# POWERS: the exponents of t and 1-t in each term.
+# TERMS: the Bernstein coefficients of each term, in one column per term.
+# PEAKS: the largest value of each term on [0, 1].
 DEGREE = 7
 POWERS = [(r // 2 + 1, (r + 1) // 2) for r in range(DEGREE)]
 TERMS = np.zeros((DEGREE + 1, DEGREE))
@@ -51,7 +53,7 @@ def bernstein(start, terms, out):
 
 @routine
 def restrict(c, low, high, out):
-    """Restrict the Bernstein coefficients `c` from [0, 1] to [low, high], and fill `out` (de Casteljau)."""
+    """Fill `out` with the Bernstein coefficients on [low, high] of a polynomial, given `c` on [0, 1]."""
     degree = c.size - 1
     put(out, c)
     for level in range(degree):
@@ -65,7 +67,7 @@ def restrict(c, low, high, out):
 
 @routine
 def bernstein_value(c, t, scratch):
-    """Evaluate the polynomial with Bernstein coefficients c at t (de Casteljau)."""
+    """Return the value at `t` of the polynomial with the Bernstein coefficients `c` (de Casteljau)."""
     degree = c.size - 1
     put(scratch, c)
     for level in range(degree):
@@ -76,7 +78,7 @@ def bernstein_value(c, t, scratch):
 
 @routine
 def sign_changes(c):
-    """Count the sign changes between neighbours in a sequence; 0 counts as negative."""
+    """Count the sign changes between neighbours in the sequence `c`; 0 counts as negative."""
     changes = 0
     for i in range(1, c.size):
         if (c[i] <= 0.0) != (c[i - 1] <= 0.0):
@@ -86,7 +88,10 @@ def sign_changes(c):
 
 @routine
 def only_root(c, scratch):
-    """Return the only root in [0, 1] of a polynomial that falls through 0 (Illinois form of regula falsi)."""
+    """Return the only root in [0, 1] of a polynomial that falls through 0, by the Illinois method.
+
+    `c` holds its Bernstein coefficients, and `scratch` has the same length.
+    """
     left, right, at_left, at_right, last = 0.0, 1.0, c[0], c[c.size - 1], 0
     while right - left > 1e-15:
         middle = right - (right - left) * at_right / (at_right - at_left)

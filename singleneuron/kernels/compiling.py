@@ -154,7 +154,7 @@ class _Routine(CPUDispatcher):
 
 
 def _for_kernels(function: Callable[..., Any], **options: bool) -> Any:
-    """Compile a function that only compiled code calls: without wrappers, which take time to compile."""
+    """Compile a function that only compiled code calls, without its wrappers, to save compile time."""
     _name_closure(function)
     njit: Any = numba.njit  # its type stubs lack two of these options
     made = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)(function)
@@ -163,11 +163,11 @@ def _for_kernels(function: Callable[..., Any], **options: bool) -> Any:
 
 
 def _name_closure(function: Callable[..., Any]) -> None:
-    """Add to the name of a closure what it captures, such as the routines of one flow.
+    """Append to the name of a closure a digest of what it captures, such as the routines of one flow.
 
-    The symbols of compiled code are made of a function's name and a number that counts from 1 in each
-    process. Of two symbols with one name, a process that loads both from the cache uses only the first: two
-    flows would share one flow's `settle`.
+    numba names compiled code after the function, with a number that counts from 1 in each process. If a
+    process loads two functions with the same name from the cache, it uses the first for both. Without the
+    digest, two flows would therefore share the `settle` of one of them.
     """
     captured = [cell.cell_contents for cell in function.__closure__ or ()]
     if captured:

@@ -58,8 +58,8 @@ def attempt(rhs, p, y, h, k, y1):
 
 # The error estimate of DOP853 passes through 0 where its term of order 5 changes sign. On its own, it would
 # accept steps there whose errors are hundreds of times the tolerance, in about one of 10,000 balanced
-# population flows. So two more estimates of the same order in h bound it from below: the first is computed
-# from the term of order 3, the second from the error of the last accepted step.
+# population flows. So two more estimates of the same order in h bound it from below. The first is computed
+# from the term of order 3, and the second from the error of the last accepted step.
 FLOOR_OF_THREE = 0.1
 
 
@@ -211,7 +211,7 @@ def prepare_dense(rhs, p, y, y1, h, k, dense, scratch):
 
 @routine
 def interpolate(y, dense, fraction, out):
-    """Fill `out` with the dense output at a fraction of the step."""
+    """Fill `out` with the state that the dense output gives at `fraction` of the step."""
     for i in range(y.size):
         value = 0.0
         for r in range(7):

@@ -231,7 +231,7 @@ def build(rhs, watch, size, rows):
 
     @routine
     def clear(b, w):
-        """Set the stages of a lane to 0 if any is not finite: the next step multiplies some of them by 0."""
+        """Set the stages of a lane to 0 if one is not finite, because the next step multiplies some by 0."""
         broken = 0.0
         for lane in range(w):
             broken += 1.0 if b[sum5 * LANES + lane] == math.inf else 0.0

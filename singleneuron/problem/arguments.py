@@ -91,7 +91,7 @@ def finite_array(name: str, value: ArrayLike) -> Array:
     Raises
     ------
     ValueError
-        If `value` is ragged, not real, or not finite; the message names the first entry that is not finite.
+        If `value` is ragged, not real, or not finite. The message names the first entry that is not finite.
     """
     try:
         given = np.asarray(value)

@@ -1,4 +1,4 @@
-"""Samples of your own: read from a file, and identified by a digest in the configuration of a result."""
+"""Read your own samples from a file, and describe the data of a problem in the configuration of a result."""
 
 import hashlib
 import io
@@ -14,7 +14,7 @@ from singleneuron.problem.problem import Population, Problem, Sample
 from singleneuron.problem.target import target_vector
 
 FORMATS = (".npz", ".csv")
-"""The endings of a file of samples."""
+"""The file name extensions that `read_sample` accepts."""
 
 
 def read_sample(path: str | Path) -> Sample:
@@ -23,8 +23,8 @@ def read_sample(path: str | Path) -> Sample:
     Parameters
     ----------
     path : str or Path
-        A file of NumPy arrays, .npz, with x (n, d) and y (n,); or a table, .csv, whose first line is
-        x1,...,xd,y and whose other lines are the samples.
+        An .npz file that holds the arrays x (n, d) and y (n,), or a .csv file whose first line is x1,...,xd,y
+        and whose other lines are the samples.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def read_sample(path: str | Path) -> Sample:
 
 
 def _from_arrays(path: Path, content: bytes) -> tuple[Any, Any]:
-    """Return the arrays x and y of an .npz file."""
+    """Return the arrays x and y of an .npz file with the given `content`."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             if missing := {"x", "y"} - set(arrays.files):
@@ -104,7 +104,7 @@ def _from_table(path: Path) -> tuple[Array, Array]:
 
 
 def identity(problem: Problem) -> dict[str, Any]:
-    """Describe a problem for the configuration of a result: other data give another description.
+    """Describe a problem for the configuration of a result; different data give different descriptions.
 
     Parameters
     ----------
@@ -114,8 +114,8 @@ def identity(problem: Problem) -> dict[str, Any]:
     Returns
     -------
     dict
-        The kind of problem, its sizes, and v if it is not the default. For samples also `arrays_sha256`, a
-        digest of x and y, and `file_sha256`, the digest of the file that they were read from, if any.
+        The kind of problem, its sizes, and v if it is not the default. For samples, also `arrays_sha256`,
+        the digest of x and y. If they were read from a file, also `file_sha256`, the digest of the file.
     """
     found: dict[str, Any] = {"kind": type(problem).__name__, "d": problem.d, "targets": problem.targets}
     if isinstance(problem, Population):

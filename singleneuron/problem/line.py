@@ -1,4 +1,4 @@
-"""One coordinate: the statistics of its data, and the population's, which the angle kernel gives."""
+"""The statistics of the data that determine the flow in one coordinate, on samples and on the population."""
 
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ class Line(NamedTuple):
     """Sufficient statistics of a problem with one coordinate; the defaults are for the population.
 
     For w > 0, only samples with x > 0 are active; for w < 0, only samples with x < 0. With c and s of the
-    active side, the flow is a' = c w (s - a w), w' = c a (s - a w).
+    active side, the flow is a' = c w (s - a w) and w' = c a (s - a w).
 
     Attributes
     ----------

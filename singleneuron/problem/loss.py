@@ -100,7 +100,7 @@ def gradient(problem: Problem, state: State) -> tuple[Array, Array]:
     reduced = reduce(problem, state)
     theta = np.arctan2(reduced.q, reduced.p)
     direction = np.divide(state.w, rho[..., None], out=np.zeros_like(state.w), where=rho[..., None] > 0)
-    # d(rho k)/dw = ((pi - theta) v + sin(theta) w/rho) / (2 pi); at w = 0 it is set to 0.
+    # d(rho k)/dw = ((pi - theta) v + sin(theta) w/rho) / (2 pi), which is set to 0 at w = 0.
     pull = (np.pi - theta)[..., None] * problem.v + np.sin(theta)[..., None] * direction
     pull = np.where(rho[..., None] > 0, pull, 0.0) / (2 * np.pi)
     da = state.a * rho**2 / 2 - rho * angle_kernel(theta)

@@ -57,7 +57,7 @@ class Population:
     entries: tuple[float, ...] | None = field(repr=False)
 
     def __init__(self, d: int, targets: int = 1, v: ArrayLike | None = None) -> None:
-        """Check d, `targets` and v; keep the entries of v only if they are not the default ones."""
+        """Check d, `targets` and v; keep the entries of v only if v is not the default target."""
         if integer_in_range("d", d, 1) >= 2**63:
             raise ValueError(f"d must be < 2^63, about 9.2e18, but is {d}")
         check_targets(targets, d)
@@ -84,19 +84,20 @@ class Sample:
     x : ndarray, shape (n, d)
         Inputs; copied and made read-only.
     y : ndarray, shape (n,)
-        Labels; copied and made read-only. You may give a function, which maps x (n, d) to the labels (n,).
+        Labels; copied and made read-only. You may also pass a function that maps x (n, d) to labels (n,).
     targets : int
-        Number of coordinates that the target v uses, by default the first ones. Success means to come to rest
-        on the side w.v > 0, with weights in all these coordinates.
+        Number of coordinates that the target v uses, by default the first ones. A run succeeds if it comes
+        to rest on the side w.v > 0 and its mask keeps all these coordinates.
     provenance : dict
-        A record of how the samples were drawn (see `draw`); empty for your own data.
+        Where the samples come from, as `draw` and `read_sample` record it; empty for your own arrays.
     v : ndarray, shape (d,)
-        The target. You may give any unit vector; `targets` is then the number of its entries that are not 0.
+        The target. You may pass any unit vector; `targets` is then the number of its entries that are not 0.
 
     Raises
     ------
     ValueError
-        If the shapes do not match, an entry is not finite, `targets` is out of range, or v is no unit vector.
+        If the shapes do not match, an entry is not finite, `targets` is out of range, or v is not a unit
+        vector.
 
     Examples
     --------
@@ -167,7 +168,7 @@ class Sample:
         v : array_like, shape (d,), optional
             The target, a unit vector; by default (1, ..., 1, 0, ...)/sqrt(targets).
         target : callable, optional
-            A function that takes the place of phi(v.x): it maps x (n, d) to labels (n,).
+            A function that maps x (n, d) to labels (n,), to which the noise is added instead of to phi(v.x).
 
         Returns
         -------
@@ -198,9 +199,10 @@ class Sample:
         return cls(x, y, targets, {"n": n, "noise": noise, "seed": seed}, v)
 
     def restricted(self, columns: NDArray[np.intp]) -> "Sample":
-        """Return the samples in some coordinates, with the part of the target there, made a unit vector.
+        """Return the samples restricted to the coordinates `columns`.
 
-        If the target has no part there, the first coordinate takes its place: such a student never succeeds.
+        The new target is the part of v in these coordinates, divided by its norm. If this part is 0, no run
+        can succeed, and the first of these coordinates serves as the target.
         """
         part = self.v[columns]
         norm = np.linalg.norm(part)

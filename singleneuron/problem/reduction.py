@@ -1,4 +1,4 @@
-"""States relative to the target: their part along v and the rest, and the target without negative entries."""
+"""The components of w along and across the target v, and reflections that make all entries of v >= 0."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from singleneuron.problem.problem import Population, Problem
 from singleneuron.problem.state import Reduced, State, norm_of
 
 PARALLEL = 1e-15
-"""Below this multiple of |w|, the part of w across a target with unequal entries counts as rounding, 0."""
+"""If the target has unequal entries, a component of w across it below this multiple of |w| counts as 0."""
 
 
 def unit_overlap(problem: Problem, mask: NDArray[np.bool_] | None = None) -> tuple[Array, NDArray[np.bool_]]:
@@ -94,8 +94,8 @@ def _unit(v: Array, kept: NDArray[np.bool_]) -> Array:
 def _projection(w: Array, v: Array, kept: NDArray[np.bool_]) -> tuple[Array, Array]:
     """Return p = w.u and p u, where u is the unit vector along the part of v in the coordinates `kept`.
 
-    If w is parallel to u, w - p u is exactly 0. If the entries of v have one size, the mean of these entries
-    of w is therefore computed as the first of them plus the mean difference from it.
+    If w is parallel to u, the difference w - p u must be exactly 0. Where the entries of v have equal size,
+    the mean of the kept w_i is therefore computed as the first of them plus the mean difference from it.
     """
     if not _even(v):
         u = _unit(v, kept)
@@ -143,7 +143,7 @@ def expand(problem: Problem, reduced: Reduced, origin: State, mask: NDArray[np.b
 
 
 def negative_axes(problem: Problem) -> Array | None:
-    """Return the signs (d,) of the axes, -1 where v is negative; None if no entry of v is."""
+    """Return signs (d,) that are -1 where v < 0 and 1 elsewhere; None if no entry of v is negative."""
     if isinstance(problem, Population) and problem.entries is None:
         return None  # without building v, which may be huge
     signs = np.where(problem.v < 0, -1.0, 1.0)
@@ -151,7 +151,7 @@ def negative_axes(problem: Problem) -> Array | None:
 
 
 def turned(problem: Problem, starts: State, signs: Array) -> tuple[Problem, State]:
-    """Turn the axes of a problem and of its starts that have the sign -1: an exact symmetry of the flow.
+    """Reverse the axes with the sign -1 in a problem and its starts, which is an exact symmetry of the flow.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def turned(problem: Problem, starts: State, signs: Array) -> tuple[Problem, Stat
     Returns
     -------
     problem : Population or Sample
-        The problem with the target signs * v.
+        The problem with the target signs * v and, for samples, the inputs signs * x.
     starts : State
         The starts with signs * w.
     """

@@ -78,7 +78,7 @@ class State:
 
     @property
     def size(self) -> int:
-        """Number of students B; for a path, at each time."""
+        """Number of students B, which is the same at all times of a path."""
         return int(self.a.shape[-1])
 
     def __getitem__(self, index: Any) -> "State":
@@ -131,7 +131,7 @@ class Reduced:
 
     @property
     def size(self) -> int:
-        """Number of students B; for a path, at each time."""
+        """Number of students B, which is the same at all times of a path."""
         return int(self.a.shape[-1])
 
     def __getitem__(self, index: Any) -> "Reduced":

@@ -16,7 +16,7 @@ TOLERANCE = 1e-3
 """A state has converged if |a rho - 1| and theta, or |a w - s_pos| in one coordinate, are at most this."""
 
 TINY_NORM = 1e-12
-"""A neuron with a < 0 and |w| below this is dead: it has left the active side of every sample for good."""
+"""A neuron with a < 0 and |w| below this counts as dead, because it no longer affects the output."""
 
 DEAD_RATIO = 1e6
 """In gradient descent, which does not conserve c, a neuron with a small |w| counts as dead only if |a|/|w| is
@@ -53,13 +53,12 @@ class Status(IntEnum):
     """The neuron dies: a < 0, and either c >= 0 or |w| is below `TINY_NORM`. The neuron is also dead if no
     sample activates it, if only samples with label 0 will ever activate it, or if it is held at w = 0."""
     STUCK = 3
-    """The state rests away from the target for good, or the mask lost a target coordinate. One coordinate is
-    also stuck if w is 0, if w cannot reach the target from its side, or if s_pos = 0: nothing to learn."""
+    """The state rests away from the target for good, or the mask lost a target coordinate. With one
+    coordinate, it is also stuck if w is 0, if w cannot reach the target from its side, or if s_pos = 0."""
     UNDECIDED = 4
     """None of the above by the end of the run."""
     FAILED = 5
-    """The integrator gave up: the flow is too stiff for the allowed number of steps, or numbers overflow or
-    underflow."""
+    """The integrator gave up: a stiff flow needs too many steps, or numbers overflow or underflow."""
     AMBIGUOUS = 6
     """The flow on samples has no unique continuation, because the weight `a` passed 0 while w was sliding."""
 

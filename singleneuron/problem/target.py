@@ -1,4 +1,4 @@
-"""The target: a unit vector v, with entries of equal size in its first coordinates or chosen by the user."""
+"""The target, a unit vector v: by default with equal entries in its first coordinates, else as you choose."""
 
 from collections.abc import Callable
 
@@ -41,7 +41,7 @@ def check_targets(targets: int, d: int) -> None:
 
 
 def unit_target(v: ArrayLike, d: int, targets: int = 1) -> Array:
-    """Check a target that the user chose.
+    """Check a target `v` that the user chose, and remove its rounding errors.
 
     Parameters
     ----------
@@ -50,21 +50,22 @@ def unit_target(v: ArrayLike, d: int, targets: int = 1) -> Array:
     d : int
         Number of coordinates.
     targets : int
-        Number of coordinates that the target was said to use; 1, the default, says nothing.
+        Expected number of entries that are not 0; the default 1 accepts any number.
 
     Returns
     -------
     ndarray, shape (d,)
-        The target without its rounding errors.
+        `v` divided by its norm, with tiny entries set to 0, and sizes made equal if they differ by rounding.
 
     Raises
     ------
     ValueError
-        If the shape is wrong, |v| is not 1, or `targets` is not the number of entries that are not 0.
+        If the shape is wrong, |v| is not 1, or `targets` is neither 1 nor the number of entries that
+        are not 0.
     """
     given = finite_array("v", v)
     if given.shape != (d,):
-        raise ValueError(f"v must have shape ({d},), since d = {d}, but has {given.shape}")
+        raise ValueError(f"v must have d = {d} entries, but has shape {given.shape}")
     norm = float(np.linalg.norm(given))
     if abs(norm - 1) > UNIT:
         raise ValueError(f"v must be a unit vector, but |v| is {norm:.9g}; divide v by its norm")

@@ -1,7 +1,7 @@
 """The theory: exact claims, which sympy derives from the loss alone, each with its proof.
 
-`derivations` lists the derivations in reading order. Each derivation is a function that returns claims, which
-the module `claims` describes. The docstring of a derivation states its theorem in words, and reports print
+`derivations` lists the derivations in reading order. Each derivation is a function that returns claims (see
+the module `claims`). The docstring of a derivation states its theorem in words, and reports print
 the first paragraph. This docstring, or the docstring of the module, also names the source: a theorem or lemma
 of Gadhikar & Burkholz (ICLR 2024), or "beyond the paper". `regions.success_region` states where each
 algorithm succeeds.
@@ -27,8 +27,8 @@ __all__ = ["Claims", "Equation", "Implication", "Inequality", "SymbolicClaim", "
 def derivations() -> dict[str, Callable[[], Claims]]:
     """Return every derivation by its title, in reading order.
 
-    In this order, they treat training on samples, one coordinate, the population, the success regions, and
-    Sign-In.
+    They cover training on samples, one coordinate, the population, the success regions and Sign-In, in this
+    order.
 
     Returns
     -------

@@ -34,7 +34,7 @@ def balanced_flow(sign: int) -> Flow:
 
 
 def angle_equation() -> Claims:
-    """If a = +-rho, then theta' = +-k'(theta), whatever the norm and d, and T(theta)' = +-1.
+    """If a = +-rho, then theta' = +-k'(theta) and T(theta)' = +-1, for any norm and any d.
 
     So all flows lie on one curve: theta(t) = Theta(T(theta_0) +- t), where Theta is the inverse of T. Here +-
     stands for the sign of a.
@@ -98,8 +98,8 @@ def bernoulli_solution() -> Claims:
 def flip_time() -> Claims:
     """From theta_0 = pi/2 + z, w_1 turns positive at t = 4z + 4z^2/pi + (2/3 + 16/(3 pi^2)) z^3 + ...
 
-    This holds for a > 0. The time is -T(theta_0), and theta' = -1/4 at pi/2. For random directions, z is
-    approximately N(0, 1/d), so the sign flips earlier if d is larger.
+    This holds for balanced flows with a > 0. The time is -T(theta_0), and theta' = -1/4 at pi/2. For random
+    directions, z is approximately N(0, 1/d), so the sign flips earlier if d is larger.
     """
     z = sp.Symbol("z", positive=True)
     speed = -sp.diff(angle_time(theta), theta).subs(theta, sp.pi / 2 + z)
@@ -112,13 +112,13 @@ def flip_time() -> Claims:
 
 
 def _time_near_pi(order: int) -> sp.Expr:
-    """Return the expansion of T in delta = pi - theta, without the constant term."""
+    """Expand T in delta = pi - theta, without the constant, from dT/d delta up to delta^(`order` - 1)."""
     speed = -sp.diff(angle_time(theta), theta).subs(theta, sp.pi - delta)  # dT/d delta
     return sp.integrate(sp.expand(sp.series(speed, delta, 0, order).removeO()), delta)
 
 
 def _growth_near_pi(order: int) -> sp.Expr:
-    """Return the expansion of int_0^delta (E - 1) dT in delta."""
+    """Expand int_0^delta (E - 1) dT in delta, from the series of E up to delta^(`order` - 1)."""
     E = sp.series((delta / sp.sin(delta)) ** 2, delta, 0, order).removeO()
     speed = sp.diff(_time_near_pi(order), delta)
     return sp.integrate(sp.expand((E - 1) * speed), delta)
@@ -129,7 +129,8 @@ def series_near_antiparallel() -> Claims:
 
     With p = 2 pi/(const - T), the inverse of this series is
     x = log tan(theta/2) = log(2/p) + p^2/12 - 53 p^4/4320 + ..., and the growth of the norm is
-    h = (1/E) int_0^delta (E - 1) dT = 2 pi delta (1/3 - 19 delta^2/270 + ...).
+    h = (1/E) int_0^delta (E - 1) dT = 2 pi delta (1/3 - 19 delta^2/270 + ...), with E from
+    `bernoulli_equation`.
     """
     p = sp.Symbol("p", positive=True)
     odd = delta / 6 + 7 * delta**3 / 1080 + 31 * delta**5 / 75600 + 127 * delta**7 / 4233600

@@ -12,12 +12,12 @@ Flow = dict[sp.Symbol, sp.Expr]
 
 
 def relu(z: sp.Expr, active: bool) -> sp.Expr:
-    """Return phi(z) = max(z, 0), which is z on the active side z > 0 and 0 on the other."""
+    """Return phi(z) = max(z, 0), which is `z` if the neuron is `active` (z > 0), else 0."""
     return z if active else sp.Integer(0)
 
 
 def student(a: sp.Expr, z: sp.Expr, active: bool = True) -> sp.Expr:
-    """Return the output a phi(w.x) of the student, where `z` is w.x."""
+    """Return the output a phi(z) of the student, where `z` is w.x and `active` says whether z > 0."""
     return a * relu(z, active)
 
 

@@ -1,4 +1,4 @@
-"""Flows nearly antiparallel to the target: how long they take to turn, and how a neuron dies.
+"""Weights w nearly antiparallel to the target: how long they take to turn, and how a neuron dies.
 
 To leading order in delta = pi - theta, the exact flow becomes a reduced system, which is solved exactly.
 All results of this module are beyond the paper.
@@ -17,7 +17,7 @@ rho0, delta0, delta1, deficit = sp.symbols("rho_0 delta_0 delta_1 |c|", positive
 
 
 def near_flow() -> Flow:
-    """Derive the exact flow of (a, rho, delta)."""
+    """Derive the exact flow of (a, rho, delta), where delta = pi - theta."""
     polar = polar_flow(angle_kernel(theta), kernel_slope(theta))
     flow = {name: speed.subs(theta, sp.pi - delta) for name, speed in polar.items()}
     flow[delta] = -flow.pop(theta)
@@ -45,11 +45,11 @@ def _fast_phase() -> tuple[sp.Expr, sp.Expr]:
 
 
 def fast_escape() -> Claims:
-    """If a/rho = (a_0/rho_0) e^(ct/2), 1/delta reaches 0 at t = (2/c) log(1 + pi c rho_0/(a_0 delta_0)).
+    """If a/rho = (a_0/rho_0) e^(ct/2), then 1/delta reaches 0 at t = (2/c) log(1 + pi c rho_0/(a_0 delta_0)).
 
     The logarithm exists if a_0 > 0 and either c > 0 or a_0 delta_0 > pi |c| rho_0. As c -> 0, the time tends
-    to 2 pi rho_0/(a_0 delta_0). For balanced starts this is 2 pi/delta_0, the leading order of the universal
-    angle curve.
+    to 2 pi rho_0/(a_0 delta_0). For balanced starts, a_0 = rho_0 and this is 2 pi/delta_0, the leading order
+    of the universal angle curve.
     """
     ratio, inverse = _fast_phase()
     up = sp.Symbol("a_0", positive=True)
@@ -67,7 +67,7 @@ def fast_escape() -> Claims:
 
 
 def slow_escape() -> Claims:
-    """If c < 0 and a_0 delta_0 < pi |c| rho_0, delta stalls at delta_1 and from there grows slowly.
+    """If c < 0 and a_0 delta_0 < pi |c| rho_0, then delta first stalls at delta_1 and later grows slowly.
 
     Here 1/delta_1 = 1/delta_0 - a_0/(pi |c| rho_0). After the stall, the flow follows a slow manifold, on
     which rho^2 = |c| and a = 2k/rho, so that a' = 0. There delta' = delta^5/(6 pi^2 |c|), so the escape takes
@@ -92,7 +92,7 @@ def slow_escape() -> Claims:
 
 
 def sign_change_of_a() -> Claims:
-    """If a < 0 and c < 0, a crosses 0 in finite time.
+    """If a < 0 and c < 0, then a crosses 0 in finite time.
 
     Let m = -a. Since m' < -|c| m/2 and x' < m/(2 sqrt|c|), m decays exponentially, and x = log tan(theta/2)
     rises by a bounded amount. Hence k has a positive lower bound. Since m' < -sqrt|c| k, m reaches 0. If

@@ -32,7 +32,7 @@ def gradient_flow_of_samples() -> Claims:
 
 
 def population_statistics() -> Claims:
-    """For the population, C = 1/2 on both sides, s_pos = 1 and s_neg = 0 (Theorem 2.1)."""
+    """For the population, C = 1/2 on both sides of w = 0, s_pos = 1 and s_neg = 0 (Theorem 2.1)."""
     x = sp.Symbol("x", real=True)
     claims: list[Equation] = []
     for side, span, slope in (("pos", (0, sp.oo), 1), ("neg", (-sp.oo, 0), 0)):
@@ -49,8 +49,8 @@ def population_statistics() -> Claims:
 def label_noise() -> Claims:
     """Given the inputs, s_neg has mean 0, variance sigma^2 / sum_{x<0} x^2 and a symmetric distribution.
 
-    For x < 0 the target is 0, and the labels y ~ N(0, sigma^2) are independent noise, so s_neg is Gaussian.
-    This is beyond the paper.
+    Here s_neg is s on the side w < 0, where the samples with x < 0 are active. Their target is 0, and their
+    labels y ~ N(0, sigma^2) are independent noise, so s_neg is Gaussian. This is beyond the paper.
     """
     k = sp.Symbol("k", integer=True, positive=True)
     i = sp.Symbol("i", integer=True)
@@ -102,7 +102,7 @@ def switching_line() -> Claims:
 
 
 def riccati_equation() -> Claims:
-    """U = (a + w)^2 obeys U' = 2C (s U - U^2/4 + c^2/4); V = (a - w)^2 obeys the same equation with -s for s.
+    """U = (a + w)^2 obeys U' = 2C (s U - U^2/4 + c^2/4); V = (a - w)^2 obeys it with -s in place of s.
 
     The equations hold at any balance c. This is beyond the paper.
     """
@@ -140,7 +140,7 @@ def half_sums() -> Claims:
 
         e1 = 1 + sigma tau + (a - w)^2 tau/(2R),  e2 = 1 - sigma tau + (a + w)^2 tau/(2R).
 
-    Half the sum and half the difference of the results are
+    Half the sum and half the difference of the new a + w and a - w are
 
         a(t) = (a (1 + kappa tau) + sigma tau w)/sqrt(e1 e2),
         w(t) = (w (1 - kappa tau) + sigma tau a)/sqrt(e1 e2).
@@ -168,7 +168,8 @@ def crossing_time() -> Claims:
     """If c > 0 and a w s < 0, then w reaches 0 at t = log(1 + (1 - z)(Z + 1/Z)/((z + 1/Z)(Z - 1)))/(2 C R).
 
     At this time U = V = c. If a w < 0 < s, then z = U_0/c = |a + w|/|a - w| < 1 and Z = 2(s + R)/c; if s < 0,
-    reverse the signs of w and s first. The time also equals log(1 + 2|w|/(sigma gap))/(2 C R), where
+    reverse the signs of w and s first. With sigma = |s|/R and kappa = c/(2R), the time also
+    equals log(1 + 2|w|/(sigma gap))/(2 C R), where
     gap = |a| - |w| + |w| kappa (1 + sigma + kappa)/((1 + sigma)(1 + kappa)). This is beyond the paper.
     """
     z, Z, c, m = sp.symbols("z Z c m", positive=True)

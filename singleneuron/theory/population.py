@@ -74,7 +74,7 @@ def active_sectors() -> list[tuple[bool, bool, sp.Expr, sp.Expr]]:
 
 
 def active_half_planes() -> Claims:
-    """If x makes an angle below pi/2 with w, phi(w.x) is active; this gives the sectors of the integrals.
+    """phi(w.x) is active iff x makes an angle below pi/2 with w; this gives the sectors of the integrals.
 
     The directions within pi/2 of w are at the angles theta + arctan(s), for real s. The opposite directions
     are at theta + pi + arctan(s).
@@ -141,7 +141,7 @@ def one_kept_coordinate() -> Claims:
 
 
 def kernel_shape() -> Claims:
-    """From k(0) = 1/2, k falls to k(pi) = 0, because k' = -(pi - theta) sin theta/(2 pi) < 0 in between.
+    """On [0, pi], k falls from 1/2 to 0, because k' = -(pi - theta) sin theta/(2 pi) < 0 in between.
 
     Near pi, k = (delta^3/3 - delta^5/30 + delta^7/840 - ...)/(2 pi), where delta = pi - theta. This is the
     kernel of Lemma 2.2.
@@ -248,8 +248,8 @@ def critical_points() -> Claims:
     """Except at w = 0, L is stationary only at its minimum and where a = 0 and theta = pi (Lemma 2.2).
 
     At the minimum, theta = 0 and a rho = 1. No point with 0 < theta < pi is stationary: theta' has the sign
-    of -a there and, if a = 0, a' = rho k > 0. If theta = 0, a' and rho' vanish iff a rho = 1. If theta = pi,
-    they vanish iff a = 0.
+    of -a there, and if a = 0, then a' = rho k > 0. At theta = 0, a' and rho' vanish iff a rho = 1. At
+    theta = pi, they vanish iff a = 0.
     """
     k, u = sp.symbols("k u", positive=True)
     polar = polar_flow(angle_kernel(theta), kernel_slope(theta))

@@ -15,15 +15,16 @@ from singleneuron.theory.population import POLAR, a, kernel_slope, p, plane_flow
 a0, w1, norm, s_pos, s_neg = sp.symbols("a_0 w_1 rho s_pos s_neg", real=True)
 """Symbols of a start and of the data.
 
-`a0` is the outer weight, `w1` is w.v and `norm` is |w|, all at the start. `s_pos` is s on the side w_1 > 0,
-and `s_neg` is s on the side w_1 < 0. For the population, s_pos = 1 and s_neg = 0.
+`a0` is the outer weight, `w1` is w.v and `norm` is |w|, all at the start. `s_pos` is the least-squares slope
+s of the data on the side w_1 > 0, and `s_neg` is s on the side w_1 < 0. For the population, s_pos = 1 and
+s_neg = 0.
 """
 
 
 def line_success(
     a: sp.Expr = a0, w: sp.Expr = w1, s_pos: sp.Expr = sp.S.One, s_neg: sp.Expr = sp.S.Zero
 ) -> Boolean:
-    """Return the condition for success in one coordinate, if both sides have data and `s_pos` is not 0.
+    """Return the condition for success in one coordinate, where both sides have data and `s_pos` is not 0.
 
     If s_pos < 0, the condition applies to -a and -s_neg, because the map (a, s) -> (-a, -s) is a symmetry of
     the flow. Theorem 2.1 covers balanced starts; other balances are beyond the paper.
@@ -50,7 +51,7 @@ def success_region(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Z
     imp : str
         What IMP and WR do after pruning: 'keep' a_0, or 'rebalance' it to sign(a_0) |w_1|.
     s_neg : sympy.Expr
-        s on the side w_1 < 0; on the other side, s is 1.
+        The slope s of the data on the side w_1 < 0. On the side w_1 > 0, s = 1.
 
     Returns
     -------
@@ -212,7 +213,7 @@ def nesting() -> Claims:
 def balanced_regions() -> Claims:
     """From balanced starts, LRR succeeds iff a > 0, and IMP succeeds iff a > 0 and w_1 > 0 (Theorem 2.3).
 
-    This excludes starts with w parallel to v or -v. With label noise and s_neg > 0, IMP only needs a > 0 and
+    Starts with w parallel to v or -v are excluded. With label noise and s_neg > 0, IMP only needs a > 0 and
     w_1 != 0, which is beyond the paper.
     """
     starts = sp.And(norm > w1, norm > -w1, sp.Or(sp.Eq(a0, norm), sp.Eq(a0, -norm)))

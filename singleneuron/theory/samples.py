@@ -69,10 +69,11 @@ def _slide() -> tuple[sp.Expr, Flow, Flow, sp.Expr]:
 
 
 def sliding() -> Claims:
-    """On a slide, w' is g minus the projection of g onto x_j, where g is w' without sample j.
+    """While w slides on the hyperplane of sample j, w' is g minus the projection of g onto x_j.
 
-    Sample j then counts with the share alpha_j = -x_j.g / (|x_j|^2 a y_j/n), which keeps w.x_j at 0. Across
-    the hyperplane, w' jumps by a y_j x_j/n. This is beyond the paper.
+    Here g is w' without the contribution of sample j. This sample counts with the share
+    alpha_j = -x_j.g / (|x_j|^2 a y_j/n), which keeps w.x_j at 0. Across the hyperplane, w' jumps by
+    a y_j x_j/n. This is beyond the paper.
     """
     _, cell, flow, alpha_3 = _slide()
     jump = (sample_pull(True)[1] - sample_pull(False)[1]).subs(z, 0)

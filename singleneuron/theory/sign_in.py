@@ -111,8 +111,8 @@ def limits() -> Claims:
     """As beta -> 0, S tends to 2 |theta|; as beta -> infinity, beta g/2 tends to theta^2.
 
     So for small betas, c_S tends to 2 (|a| - |w|_1). For large equal betas, beta (g(a) - sum_i g(w_i))/2
-    tends to a^2 - |w|^2, the balance of plain weights. S/beta tends to 1, so the flow becomes the flow of
-    plain weights, but beta times as fast.
+    tends to a^2 - |w|^2, the balance of plain weights. S/beta tends to 1, so the flow tends to the flow of
+    plain weights, run beta times as fast.
     """
     return (
         Equation(
@@ -182,7 +182,7 @@ def line_flow() -> Flow:
 def line_invariants() -> Claims:
     """On either side of w = 0, the flow conserves c_S, and s - a w decays without changing sign.
 
-    If s = 0, then (log |w|)' = -C S a^2, so w never reaches 0, and a w tends to 0. If C and s are equal on
+    If s = 0, then (log |w|)' = -C S(w) a^2, so w never reaches 0, and a w tends to 0. If C and s are equal on
     both sides, the map (a, w) -> (-a, -w) takes the flow on one side to the flow on the other side.
     """
     flow, w, s, C = line_flow(), line.w, line.s, line.C

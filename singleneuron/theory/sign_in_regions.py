@@ -29,7 +29,7 @@ EDGE = sp.sin(theta) / (sp.pi * rho)
 def line_success(own: sp.Expr = g_a, other: sp.Expr = g_1, s_neg: sp.Expr = sp.S.Zero) -> Boolean:
     """Return the condition for success in one coordinate, given the distances `own` of a and `other` of w_1.
 
-    On the side w_1 > 0, s is 1; on the side w_1 < 0, it is `s_neg`.
+    The slope s of the data is 1 on the side w_1 > 0, and `s_neg` on the side w_1 < 0.
     """
     right = sp.And(w1 > 0, sp.Or(a0 >= 0, own < other))
     return sp.Or(right, sp.And(w1 < 0, s_neg > 0, a0 > 0, own > other))
@@ -50,7 +50,7 @@ def success_region(algorithm: str, *, imp: str = "keep", s_neg: sp.Expr = sp.S.Z
     imp : str
         What IMP and WR do after pruning: 'keep' a_0, or 'rebalance' it to sign(a_0) |w_1|.
     s_neg : sympy.Expr
-        s on the side w_1 < 0; on the other side, s is 1.
+        The slope s of the data on the side w_1 < 0. On the side w_1 > 0, s = 1.
 
     Returns
     -------
@@ -117,7 +117,7 @@ def common_slope() -> Claims:
 
 
 def _turn(angle: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
-    """Return s and a'/S_a, where `angle` is the angle between w and the target."""
+    """Return s (see `common_slope`) and a'/S_a, where `angle` is the angle between w and the target."""
     s = a**2 / 2 - a * sp.sin(angle) / (2 * sp.pi * rho)
     return s, -a * rho**2 / 2 + rho * angle_kernel(angle)
 
@@ -191,9 +191,9 @@ def several_targets() -> Claims:
     The component of w orthogonal to v consists of the w_i with v_i = 0 and of the differences D = w_j - w_1
     between target weights. Since (log |D|)' has no pole, D never changes sign. From a < 0, log |D| falls by a
     bounded amount, as log |w_i| does, because (log |D|)' is at most of order |s| + |a|. Near a = 0 and
-    theta = pi, all |D| and |w_i| grow: to first order in a and delta = pi - theta, (log |D|)' and (log
-    |w_i|)' are S a delta/(2 pi rho), each with its own S. Near w = 0, every S is about beta_w, so the
-    argument for plain weights applies.
+    theta = pi, all |D| and |w_i| grow: to first order in a and delta = pi - theta, the rates (log |D|)'
+    and (log |w_i|)' are S a delta/(2 pi rho), each with its own S. Near w = 0, every S is about beta_w, so
+    the argument for plain weights applies.
     """
     first, other, s, v = sp.symbols("w_1 w_j s v", real=True)
     size, delta, k = sp.symbols("a delta k", positive=True)

@@ -19,8 +19,10 @@ from singleneuron.kernels.vectors import add, dot
 from singleneuron.problem.arguments import Array
 
 OFF, ON, SLIDING = 0, 1, 2
-# Entries of `Cell.counts`. SLID: the number of hyperplanes in the slide. ACTIVE: the number of hyperplanes
-# that are ON. UPDATES: the number of updates of A and b.
+# Indices into `Cell.counts`:
+# SLID: the number of hyperplanes in the slide.
+# ACTIVE: the number of hyperplanes that are ON.
+# UPDATES: the number of updates of A and b.
 SLID, ACTIVE, UPDATES = 0, 1, 2
 SHARE_SLACK = 1e-12
 """How far outside [0, 1] rounding may carry a sample's share while the flow slides in its hyperplane."""
@@ -173,7 +175,7 @@ def set_side(planes, cell, i, side):
         accumulate(planes, cell, i, change / planes.n)
         cell.counts[ACTIVE] += change
         cell.counts[UPDATES] += 1
-        # Many updates let A and b drift. If no sample is active, both must be exactly 0: nothing may move.
+        # Many updates let A and b drift. If no sample is active, both must be exactly 0, so nothing moves.
         if cell.counts[ACTIVE] == 0 or cell.counts[UPDATES] > 1000 + cell.side.size:
             sum_up(planes, cell)
 

@@ -17,13 +17,16 @@ from singleneuron.kernels.dop853_step import STAGES
 from singleneuron.kernels.vectors import add, dot, fill, put
 from singleneuron.problem.arguments import Array
 
-# Kinds of event. NOTHING: no event. REACHED: w.x_i = 0. FULL: alpha = 1. EMPTY: alpha = 0. TURNED: a = 0
-# during a slide.
+# Kinds of event:
+# NOTHING: no event.
+# REACHED: w.x_i = 0.
+# FULL, EMPTY: alpha = 1 or 0, so that a hyperplane leaves the slide.
+# TURNED: a = 0 during a slide.
 NOTHING, REACHED, FULL, EMPTY, TURNED = range(5)
 SLACK = 1e-13
 """A hyperplane counts as reached once w.x_i is beyond 0 by this multiple of |w| |x_i|.
 
-This margin exceeds rounding errors. It does not exceed integration errors, for which `leads_across` allows.
+This margin exceeds rounding errors, but not integration errors, which `leads_across` takes into account.
 """
 STILL = 1e-12
 """A speed below this multiple of the terms in its formula counts as 0."""
@@ -62,7 +65,7 @@ def bend_of(dense):
 
 @routine
 def next_event(planes, cell, watch, y, dense, bend, coefficients):
-    """Return (fraction, kind, which) of the first event in the step, or (NEVER, NOTHING, 0) without an event.
+    """Return (fraction, kind, which) of the first event in the step, or (NEVER, NOTHING, 0) if there is none.
 
     `fraction` is the part of the step before the event. `which` is the index of the hyperplane that is
     reached, or the position in the slide of the hyperplane that is released.

@@ -21,7 +21,7 @@ UNDERFLOW = 1e-140  # the square of a smaller |w| may underflow
 
 @routine
 def projected(cell, A, b):
-    """Fill A and b with P A P and P b of the cell."""
+    """Fill `A` with P A P and `b` with P b, from the A and b of the cell."""
     d = b.size
     across = np.empty(d)
     put(b, cell.b)
@@ -58,7 +58,7 @@ def outweighs(planes, cell, values, vectors, parts, i, rho):
     """Return whether w(tau) = sum_k parts_k e^{-values_k tau} vectors_k stays on its side of hyperplane i.
 
     It stays there for all tau if the terms of x_i.w that decay most slowly have the right sign and together
-    outweigh all other terms. If there are no terms, the path lies within the hyperplane and stays there too.
+    outweigh all other terms. If all terms are 0, the path lies within the hyperplane and stays there too.
     """
     sign = 1.0 if cell.side[i] == ON else -1.0
     trace = values[values.size - 1]
@@ -142,7 +142,7 @@ def fade_out(cell, y, c):
 
 @routine
 def left_after(value, tau):
-    """Return e^{-value tau}, by which w decays along an eigenvector, or 1 if `value` is 0 (for any tau)."""
+    """Return the factor e^{-value tau} of w along an eigenvector; 1 if `value` is 0, even if tau is inf."""
     return math.exp(-value * tau) if value > 0.0 else 1.0
 
 
@@ -264,7 +264,7 @@ def at_apex(planes, cell, watch, y, c):
 
 @routine
 def ending(planes, cell, watch, options, y, rate, c, t, look, scratch):
-    """Return why a trajectory ends at y, or MOVING; with `look`, also test for a limit and move y there."""
+    """Return why a trajectory ends at y, else MOVING; with `look`, also seek a limit, and move y there."""
     rest = at_rest(cell, y, rate, c)
     if rest == APEX:
         rest = at_apex(planes, cell, watch, y, c)

@@ -204,7 +204,7 @@ def descend_population(
     v : Array
         (d,) unit target, or the coordinates of the unit target that the mask keeps.
     overlap : float
-        |v|, exactly 1 if v is the whole target, as `problem.state.unit_overlap` returns it.
+        |v|, exactly 1 if v is the whole target, as `problem.reduction.unit_overlap` returns it.
     steps_at : NDArray[np.int64]
         (T,) step counts at which to record the state; they never decrease.
     learning_rate : float

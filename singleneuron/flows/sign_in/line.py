@@ -54,9 +54,13 @@ from singleneuron.kernels.vectors import put
 from singleneuron.problem.arguments import Array
 from singleneuron.problem.line import Line
 
-# Further parameters. OWN: the beta of the weight in y. OTHER: the beta of the other weight. SIGN: the sign of
-# the other weight. ROOT: sqrt(|c|). UNIT: the factor y/p of the coordinate. NEAR: the distance from the
-# target at which `approach` takes over, or 0 for never.
+# Indices into the parameters, after those of `flows.line`:
+# OWN: the beta of the weight in y.
+# OTHER: the beta of the other weight.
+# SIGN: the sign of the other weight.
+# ROOT: sqrt(|c|).
+# UNIT: the factor y/p of the coordinate.
+# NEAR: the distance from the target at which `approach` takes over, or 0 for never.
 OWN, OTHER, SIGN, ROOT, UNIT, NEAR, PARAMETERS = range(6, 13)
 NEAR_PER_ROOT = 0.1
 """`approach`, whose error is of second order, takes over within NEAR_PER_ROOT sqrt(rtol) of the target."""
@@ -126,9 +130,9 @@ solve = build(field, gauge)
 
 @routine
 def approach(y, p, t):
-    """Return the coordinate at the time `t` after `y`, with the ODE linearized about a target.
+    """Return the coordinate at the time `t` after `y`, from the ODE linearized about the target.
 
-    An explicit solver is slow there.
+    Near the target, this replaces the solver, which is explicit and slow there.
     """
     own, other = weights(y, p)
     decay = rate(own, other, p) * t

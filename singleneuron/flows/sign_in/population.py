@@ -240,7 +240,7 @@ def population_flow(
     target = v[v != 0.0]
     if np.any(target != target[:1]):
         raise ValueError(
-            f"the entries of v must be equal or 0, but are {target.tolist()}; rotate the problem"
+            f"the entries of v must be equal or 0, but are {target.tolist()}; reverse the axes where v < 0"
         )
     p, q = across(w, v)
     if np.any((q == 0.0) & ((p == 0.0) | (target.size < 2))):

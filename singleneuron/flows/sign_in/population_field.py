@@ -8,16 +8,25 @@ from singleneuron.kernels.metric import metric_of
 from singleneuron.kernels.philox import TWO_PI
 from singleneuron.problem.status import TINY_NORM
 
-# Unknowns. A: UNIT a. FIRST: UNIT w_1, where w_1 is the first target weight. LOG_LARGEST: the logarithm of
-# the largest off-target weight W. The logarithms of the differences |w_j - w_1| of target weights follow.
+# Indices into the unknowns y:
+# A: UNIT a.
+# FIRST: UNIT w_1, where w_1 is the first target weight.
+# LOG_LARGEST: the logarithm of the largest off-target weight W.
+# The logarithms of the differences |w_j - w_1| of target weights follow.
 A, FIRST, LOG_LARGEST = range(3)
 
 # Rows of `ratios`: C_i, D_i and e^(z_W - z_i) of each off-target weight w_i.
 COSH, SINH, FADE = range(3)
 
-# Numbers. BETA_A, BETA_W: the betas. SIGMA: the sign of a if c >= 0, else 0. C: the balance c.
-# UNIT, PER_UNIT: the factor UNIT and its inverse. ENTRY: a nonzero entry of the target v. LOST: 1 - |v|^2.
-# TOL: the tolerance. NEAR: the distance from the target at which `approach` takes over.
+# Indices into `numbers`:
+# BETA_A, BETA_W: the betas.
+# SIGMA: the sign of a if c >= 0, else 0.
+# C: the balance c.
+# UNIT, PER_UNIT: the factor of a and w_1 in y, and its inverse.
+# ENTRY: a nonzero entry of the target v.
+# LOST: 1 - |v|^2.
+# TOL: the tolerance.
+# NEAR: the distance from the target at which `approach` takes over.
 BETA_A, BETA_W, SIGMA, C, UNIT, PER_UNIT, ENTRY, LOST, TOL, NEAR, NUMBERS = range(11)
 
 LOG_TINY = math.log(TINY_NORM)
@@ -25,15 +34,16 @@ LOG_TINY = math.log(TINY_NORM)
 
 @routine
 def weights(y, p):
-    """Fill the target weights; return (a, |W|, S(W), w.v/|v|, |w_perp|), for the largest off-target weight W.
+    """Fill `targets` in `p`; return (a, |W|, S(W), w.v/|v|, |w_perp|), for the largest off-target weight W.
 
     Parameters
     ----------
     y
         (2 + max(k, 1),) state.
     p
-        Parameters (numbers, ratios, signs, targets): the numbers above, the ratios (3, n) of the n off-target
-        weights, the signs (k,) of the differences w_j - w_1, and the target weights (k,), which are filled.
+        Parameters (numbers, ratios, signs, targets). The entries of `numbers` and of `ratios` (3, n) are
+        listed above. `signs` (k,) holds the signs of the differences w_j - w_1. `targets` (k,) is filled with
+        the target weights.
     """
     numbers, ratios, signs, targets = p
     beta, k = numbers[BETA_W], targets.size

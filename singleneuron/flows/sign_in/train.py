@@ -115,7 +115,7 @@ def train_sign_in(
     """Train from `starts` under Sign-In, and return the states at the times of the task."""
     if isinstance(problem, Population) and np.ptp(problem.v[problem.v != 0]):
         raise ValueError(
-            "Sign-In on the population needs a target v whose entries other than 0 have the same size, but "
+            "Sign-In on the population needs a target v whose nonzero entries have the same size, but "
             f"v is {problem.v.tolist()}; use samples, or plain weights"
         )
     method = "ode" if task.learning_rate is None else "descent"

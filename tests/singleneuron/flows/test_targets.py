@@ -118,5 +118,5 @@ def test_pruning_samples_finds_the_target_too():
 
 
 def test_sign_in_on_the_population_refuses_a_target_of_unequal_entries():
-    with pytest.raises(ValueError, match="needs a target v whose entries other than 0 have the same size"):
+    with pytest.raises(ValueError, match="needs a target v whose nonzero entries have the same size"):
         sn.integrate(sn.Population(D, v=V), STARTS, 1.0, parameterization="sign-in")

@@ -54,7 +54,7 @@ def test_a_function_gives_the_labels():
     [
         ({"v": [1.0, 1.0, 0.0]}, r"v must be a unit vector, but \|v\| is 1.41421356; divide v by its norm"),
         ({"v": [0.0, 0.0, 0.0]}, "v must be a unit vector"),
-        ({"v": [1.0, 0.0]}, r"v must have shape \(3,\), since d = 3, but has \(2,\)"),
+        ({"v": [1.0, 0.0]}, r"v must have d = 3 entries, but has shape \(2,\)"),
         ({"v": [np.nan, 1.0, 0.0]}, "v must be finite"),
         ({"v": [0.6, 0.8, 0.0], "targets": 3}, "v has 2 entries that are not 0, but targets = 3; leave"),
     ],
