@@ -489,7 +489,7 @@ def test_shipped_statements_are_verified(tmp_path):
     out = tmp_path / "verdicts.json"
     command = [sys.executable, "-m", "singleneuron", "verify", "--runs", "30000", "--out", str(out)]
     code = f"import sys; from singleneuron.cli.main import main; sys.exit(main({command[3:]!r}))"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=600, capture_output=True)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=3600, capture_output=True)
     verdicts = json.loads(out.read_text())
     assert [item["id"] for item in verdicts] == [statement.id for statement in shipped.shipped()]
     for item in verdicts:
