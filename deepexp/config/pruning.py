@@ -11,7 +11,7 @@ from deepexp.config import import_paths
 from deepexp.config.algorithms import Fraction01, Section
 
 SCORES = ("magnitude", "random", "snip", "synflow")
-SCORE_SETTINGS = {"snip": "snip_batches", "synflow": "synflow_steps"}  # the field that only this score uses
+SCORE_SETTINGS = {"snip": "snip_batches", "synflow": "synflow_steps"}  # score: its own field
 
 
 class Pruning(Section):
@@ -32,7 +32,7 @@ class Pruning(Section):
         such as 'mypkg.mymodule:function' (see `deepexp.pruning.scores.own`). The weights with the lowest
         scores are pruned.
     code : str, optional
-        The digest of the source that an import path names. It is computed, not set.
+        The digest of the source that an import path names. `build` computes it; do not set it.
     snip_batches : int
         The number of training batches over which SNIP sums the gradients.
     synflow_steps : int

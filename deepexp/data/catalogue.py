@@ -24,7 +24,7 @@ from deepexp.config.sections import SIDES
 
 @dataclass(frozen=True)
 class Source:
-    """A data set as published.
+    """A published data set: where it is stored, what it contains, and which copies of it are known.
 
     Attributes
     ----------

@@ -96,7 +96,7 @@ class Run:
 
 
 def borrowed(work: Run, level: int) -> Mask:
-    """Read the mask that this run borrows from `pruning.run` for a level; source 'shuffled' shuffles it."""
+    """Read the mask for a level from the run `pruning.run`; shuffle it if the source is 'shuffled'."""
     pruning = work.config.pruning
     assert pruning.run is not None
     level = level if pruning.run_level is None else pruning.run_level

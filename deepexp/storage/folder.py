@@ -20,7 +20,12 @@ from deepexp.config.settings import Config
 from signflow import locks
 from signflow.files import atomic
 
-RUNS_OWN = ("config.toml", "about.json", "levels.csv", "checkpoints")  # each marks the folder of a run
+RUNS_OWN = (
+    "config.toml",
+    "about.json",
+    "levels.csv",
+    "checkpoints",
+)  # any of these files marks a run's folder
 # The pattern of the names that `atomic` gives to unfinished files.
 _TEMPORARY = re.compile(r"\..+-[0-9a-f]{8}(\.\w+)?")
 

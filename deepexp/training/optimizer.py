@@ -24,8 +24,8 @@ def learning_rate(train: Train, step: int, per_epoch: int, *, warm: bool) -> flo
     peak. After the warm-up, a cosine schedule falls to `lr_min` over the remaining epochs.
 
     Milestones and the triangular schedule are timed from the start of the level. With `warmup = 'before'`,
-    the warm-up takes additional epochs, and they are timed from the end of these epochs. With
-    `milestones_after_warmup`, milestones are timed from the end of any warm-up.
+    the warm-up takes additional epochs, and milestones and the triangular schedule are timed from its end.
+    With `milestones_after_warmup`, milestones are timed from the end of any warm-up.
 
     Parameters
     ----------
