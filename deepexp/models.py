@@ -65,7 +65,7 @@ def build(
 
 
 def draw_norm_scales(net: nn.Module, seed: int) -> None:
-    """Draw the scales of batch normalisation from U(0, 1), in place and reproducibly by `seed`."""
+    """Set the scales of batch normalisation to random numbers from U(0, 1) that depend only on `seed`."""
     generator = torch.Generator().manual_seed(stream(seed, "norm_scale"))
     for norm in norms(net).values():
         nn.init.uniform_(norm.weight, generator=generator)

@@ -32,8 +32,9 @@ _COUNTS = ("kept", "total", "flips")
 class StoredRun:
     """The stored results of a run, as `load` returns them. Its methods only read the run's folder.
 
-    The levels 0, 1, ..., len(levels.level) - 1 are complete. Masks, signs and weights have one tensor for
-    each convolution or linear layer, in the order of the layers, by the name of the layer's weight tensor.
+    The levels 0, 1, ..., len(levels.level) - 1 are complete. Masks, signs and weights are mappings with one
+    tensor for each convolution or linear layer, in the order of the layers. The keys are the names of the
+    weight tensors in the state dict.
 
     Attributes
     ----------
@@ -201,8 +202,8 @@ class StoredRun:
         done = self.levels.sizes["level"]
         if not 0 <= level < done:
             raise ValueError(
-                f"the level must be complete in '{self.folder}', which has {done} complete levels (from 0), "
-                f"got {level}"
+                f"the level must be complete in '{self.folder}', which has {done} complete levels (counted "
+                f"from 0), got {level}"
             )
         return layout.file(self.folder, kind, level)
 

@@ -120,7 +120,7 @@ def loops(
 
 
 def loop_names(compiled: bool) -> list[str]:
-    """Return the names of the loops, and of compiled loops if `compiled`; the reference loop is first."""
+    """Return the names of the loops, the reference loop first, without compiled loops unless `compiled`."""
     return [name for name in _LOOPS if compiled or "compiled" not in name]
 
 

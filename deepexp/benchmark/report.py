@@ -78,7 +78,7 @@ def _rates(rates: Mapping[str, float], measured: Mapping[str, Alone], batch: int
 
 
 def _shares(work: Run, rates: Mapping[str, float]) -> str:
-    """Return the costs of masks, signs and Sign-In, and the share of the machine's peak rate, as a list."""
+    """Describe what masks, signs and Sign-In cost, and how close training comes to the peak rate."""
     batch, count = work.config.train.batch_size, len(work.dataset.train)
     machine = work.config.machine
     rate = max(rate for name, rate in rates.items() if name in ("deepexp", "deepexp, compiled"))

@@ -108,8 +108,8 @@ def changed(config: Config, settings: Mapping[str, Any]) -> Config:
     """
     for key in {"protocol", "algorithm"} & settings.keys():
         raise ValueError(
-            f"{key} must stay {getattr(config, key)!r} in this configuration, because other settings follow "
-            f"from it, got {settings[key]!r}; build a new configuration"
+            f"{key} must stay {getattr(config, key)!r} in this configuration, got {settings[key]!r}; other "
+            "settings follow from it, so build a new configuration"
         )
     flat: dict[str, Any] = {}
     for key, value in config.model_dump().items():

@@ -179,7 +179,7 @@ def _home(key: str, name: str) -> Path:
 
 
 def _files(home: Path, module: str) -> list[Path]:
-    """Return the file of a module below `home` and the __init__.py of each of its packages, or [] if none."""
+    """Return the file of a module below `home` and the __init__.py files of its packages; [] if missing."""
     *packages, last = module.split(".")
     folder = home.joinpath(*packages)
     own = [path for path in (folder / f"{last}.py", folder / last / "__init__.py") if path.is_file()]

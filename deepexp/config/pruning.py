@@ -11,7 +11,8 @@ from deepexp.config import import_paths
 from deepexp.config.algorithms import Fraction01, Section
 
 SCORES = ("magnitude", "random", "snip", "synflow")
-SCORE_SETTINGS = {"snip": "snip_batches", "synflow": "synflow_steps"}  # score: its own field
+# For some scores, the field that applies only to this score.
+SCORE_SETTINGS = {"snip": "snip_batches", "synflow": "synflow_steps"}
 
 
 class Pruning(Section):

@@ -1,7 +1,7 @@
 """Describe a data set for planning: the number, size, channels and classes of its images.
 
-This reads no published arrays and decodes no published image files. A user's own images are different. Arrays
-are loaded to be counted. In a folder, the first image is decoded if `data.size` is not set.
+For a published data set, no arrays are read and no images are decoded. A user's own arrays are loaded to
+count them. In a user's own folder, the first image is decoded if `data.size` is not set.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def counts(data: Data) -> tuple[int, int]:
     """Return the numbers of training and test images, before `data.limit` and `data.validation` apply.
 
     The images on this machine are counted. The published numbers are used for a data set that is stored as
-    arrays, and for image files that are missing. In the latter case, they are reduced to the share of
-    `data.classes` in all classes.
+    arrays, and for image files that are missing. For missing files, they are scaled down in proportion to
+    `data.classes`.
 
     Parameters
     ----------

@@ -150,7 +150,9 @@ def _first_classes(
 ) -> Listing:
     """Return a listing of the first `classes` classes; `tested` is the name of the test images' folder."""
     if classes is not None and classes > len(names):
-        raise ValueError(f"data.classes must be at most the {len(names)} in '{root}', got {classes}")
+        raise ValueError(
+            f"data.classes must be at most {len(names)}, the number of classes in '{root}', got {classes}"
+        )
     names = names[:classes]
     train, test = (_of_the_first(part, len(names)) for part in (train, test))
     if not test.paths:

@@ -139,8 +139,9 @@ def random_boxes(draws: np.ndarray, width: int, height: int) -> np.ndarray:
 def crop(image: Image, size: int, draws: np.ndarray | None, flip: bool) -> np.ndarray:
     """Crop an image at random if `draws` (DRAWS,) is given, else to its centre; return (size, size, 3) uint8.
 
-    Before a central crop, the image is resized so that its shorter side is 8/7 of `size`. The interpolation
-    is bilinear. When an image shrinks, each new pixel averages all pixels that it covers.
+    With `flip`, the result is mirrored from left to right. Before a central crop, the image is resized so
+    that its shorter side is 8/7 of `size`. The interpolation is bilinear. When an image shrinks, each new
+    pixel averages all pixels that it covers.
     """
     from PIL import Image
 

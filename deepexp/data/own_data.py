@@ -78,7 +78,7 @@ def _pair(found: Any) -> bool:
 
 
 def _said(found: Any) -> str:
-    """Describe a value in a few words."""
+    """Describe a value in a few words, for an error message."""
     if isinstance(found, tuple | list):
         return f"{type(found).__name__} of length {len(found)}"
     return f"an array {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__

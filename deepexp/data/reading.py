@@ -49,7 +49,7 @@ class Copy:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of an image; for files of any size, those of a 224x224 colour crop."""
+        """The height, width and channels of an image, or (224, 224, 3) if image files may have any size."""
         if isinstance(self.train, Images):
             height, width, channels = self.train.x.shape[1:]
             return height, width, channels

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 LOW, HALF = 0.2, 0.5  # accuracies are averaged over levels whose density is at most this
 PERTURBED = 0.25  # the fraction of the signs that the perturbed arms of P5 flip
-DENSITIES = (0.2, 0.1, 0.05)  # the densities of the networks that P9 and P10 prune at initialisation
+DENSITIES = (0.2, 0.1, 0.05)  # for P9 and P10: the densities of the networks pruned at initialisation
 
 
 class NotRun(Exception):

@@ -180,7 +180,7 @@ def own(
         score = found[layer]
         if not isinstance(score, Tensor) or score.shape != weight.shape:
             got = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__
-            raise ValueError(f"{must}, for '{layer}' of the shape {tuple(weight.shape)}, got {got}")
+            raise ValueError(f"{must}, but '{layer}' needs the shape {tuple(weight.shape)}, got {got}")
         if score.is_complex() or bool(score.isnan().any()):
             raise ValueError(f"{must}, but the scores for '{layer}' are complex or contain NaN")
     return {layer: found[layer].detach().to("cpu", torch.float32) for layer in weights}

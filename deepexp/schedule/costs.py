@@ -132,7 +132,7 @@ def seconds(configs: Iterable[Config], runs: Path, speeds: Mapping[Work, Speed])
 
 
 def observed(configs: Iterable[Config], runs: Path) -> dict[Work, Speed]:
-    """Return the speeds that these runs have recorded in the folder `runs`, by kind of work."""
+    """Return the speeds that the runs of `configs` have recorded in the folder `runs`, by kind of work."""
     found = {}
     for config in configs:
         rate = _progress(runs / config.run_id).get("images_per_second")

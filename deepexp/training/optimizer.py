@@ -85,7 +85,7 @@ def optimizer(net: nn.Module, train: Train) -> torch.optim.SGD:
         "params": [p for p in net.parameters() if id(p) not in prunables],
         "weight_decay": train.weight_decay if train.decay_norm else 0.0,
     }
-    on_cpu = weights[0].device.type == "cpu"  # on a CPU, the fused kernel would round differently
+    on_cpu = weights[0].device.type == "cpu"  # the fused CPU kernel rounds differently from `foreach`
     options: dict[str, Any] = {"lr": train.lr, "momentum": train.momentum, "nesterov": train.nesterov}
     options |= {"foreach": on_cpu, "fused": not on_cpu}
     sgd: torch.optim.SGD

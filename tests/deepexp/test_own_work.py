@@ -222,8 +222,8 @@ SCORES = {
     "5": "must return a mapping with a tensor of scores for each weight tensor, got int",
     "{}": "but '0.weight' is missing",
     f"{GOOD} | {{'x': 1}}": "but 'x' is no such tensor",
-    f"{GOOD} | {{'0.weight': 1}}": "for '0.weight' of the shape (3, 4), got int",
-    f"{GOOD} | {{'0.weight': torch.ones(4)}}": "for '0.weight' of the shape (3, 4), got (4,)",
+    f"{GOOD} | {{'0.weight': 1}}": "but '0.weight' needs the shape (3, 4), got int",
+    f"{GOOD} | {{'0.weight': torch.ones(4)}}": "but '0.weight' needs the shape (3, 4), got (4,)",
     f"{GOOD} | {{'0.weight': torch.full((3, 4), torch.nan)}}": "for '0.weight' are complex or contain NaN",
     "net.nothing": "must not fail when it is called, but it raised AttributeError",
 }
