@@ -1,6 +1,7 @@
-"""Iterative pruning of deep networks: IMP, WR, LRR and their transplants, exact and resumable.
+"""Prune deep networks iteratively: by IMP, WR, LRR, or variants that transplant signs or amplitudes.
 
-All public names can be imported from here; their modules are loaded on first use.
+A run that is stopped and resumed gives the same results, bit for bit, as an uninterrupted run. All public
+names can be imported from here; their modules are loaded on first use.
 """
 
 import importlib

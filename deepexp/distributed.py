@@ -31,9 +31,10 @@ from deepexp.config.machine import Machine
 from signflow.messages import Failure
 
 TIMEOUT = timedelta(minutes=30)  # no process ever has to wait this long for rank 0
-# The number of gradients that are exchanged at once, by device type. On a GPU, buckets of 25 MB are few, and
-# the exchange of the last one, which cannot overlap with computation, is short. On a CPU, all gradients are
-# exchanged together after the backward pass, because earlier exchanges would take cores away from it.
+# The number of gradients in a bucket, by device type. The gradients of a bucket are exchanged together. On a
+# GPU, buckets of 25 MB are large enough to be few. They are also small enough that the exchange of the last
+# bucket, which cannot overlap with computation, is short. On a CPU, all gradients are exchanged together
+# after the backward pass, because earlier exchanges would take cores away from it.
 BUCKET = {"cuda": 25 << 18}
 
 
@@ -121,7 +122,7 @@ class ProcessGroup:
             self._spread(flat, _gradients(bucket))
 
     def _spread(self, flat: Tensor, tensors: Sequence[Tensor]) -> None:
-        """Replace `tensors` by their means over the processes; `flat` holds the concatenated sums."""
+        """Replace `tensors` by their means over the processes, given their concatenated sums `flat`."""
         means = (flat / self.size).split([tensor.numel() for tensor in tensors])
         with torch.no_grad():
             for tensor, mean in zip(tensors, means, strict=True):
@@ -178,7 +179,7 @@ def joined(machine: Machine) -> Iterator[ProcessGroup]:
     Parameters
     ----------
     machine : Machine
-        `processes` must be the number of processes that torchrun started. `device` is also used.
+        The settings, of which `device` and `processes` are used.
 
     Yields
     ------

@@ -111,7 +111,7 @@ def checks(device: str) -> dict[str, Callable[[], Mapping[str, float]]]:
     Each check returns its measurements, and raises an error if it fails.
     """
     eager = {f"{kind} against the CPU": partial(agreement, device, kind) for kind in PRECISIONS}
-    runs = {f"{name} of two levels": partial(two_levels, device, name, FAST) for name in ("imp", "lrr")}
+    runs = {f"two prunings by {name}": partial(two_levels, device, name, FAST) for name in ("imp", "lrr")}
     speeds = {
         f"images/s of {model}": partial(throughput, device, model, batch, FAST)
         for model, batch in (("resnet20", 128), ("resnet18", 256))
@@ -121,8 +121,8 @@ def checks(device: str) -> dict[str, Callable[[], Mapping[str, float]]]:
         for kind in PRECISIONS
     }
     stopped = {
-        "a stopped run's bits": partial(resumed, device, {}),
-        "a stopped run's bits as CUDA graphs": partial(resumed, device, FAST),
+        "a resumed run against an uninterrupted one": partial(resumed, device, {}),
+        "a resumed run against an uninterrupted one, as CUDA graphs": partial(resumed, device, FAST),
     }
     return {**eager, **runs, **speeds, **stopped, **graphs}
 
@@ -172,7 +172,7 @@ def _five_steps(machine: Mapping[str, Any]) -> tuple[float, level_start.Training
 
 
 def two_levels(device: str, algorithm: str, machine: Mapping[str, Any]) -> dict[str, float]:
-    """Prune a network twice on digits, and measure its accuracy.
+    """Train a network on digits, prune and train it twice more, and measure its accuracy.
 
     Raise RuntimeError if a level keeps the wrong number of weights, or if the last accuracy is too low.
     """

@@ -35,8 +35,8 @@ def build(
 ) -> nn.Module:
     """Build a network whose initial values depend only on `seed`.
 
-    Weights are drawn from N(0, 2 / fan_in), and biases are 0. Batch normalisation has scales 1 and
-    shifts 0.
+    Weights are drawn from N(0, 2 / fan_in), and biases are 0. Batch normalisation has shifts 0 and, by
+    default, scales 1.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def build(
 
 
 def draw_norm_scales(net: nn.Module, seed: int) -> None:
-    """Draw the scales of batch normalisation from U(0, 1), by a seed."""
+    """Set the scales of batch normalisation to random numbers from U(0, 1) that depend only on `seed`."""
     generator = torch.Generator().manual_seed(stream(seed, "norm_scale"))
     for norm in norms(net).values():
         nn.init.uniform_(norm.weight, generator=generator)
@@ -254,7 +254,7 @@ class VGG(nn.Module):
 class Pointwise(nn.Conv2d):
     """A 1x1 convolution that, on a CPU, selects every `stride`-th pixel before it multiplies.
 
-    The result is the same as without the selection, but this avoids a bug in oneDNN
+    The selection does not change the result, but it avoids a bug in oneDNN
     (github.com/uxlfoundation/oneDNN/issues/6035). If a strided 1x1 convolution in channels_last layout has
     fewer input channels than a vector register holds, oneDNN's weight gradient writes past the end of its
     workspace. torch then crashes, hangs, or returns a wrong gradient.

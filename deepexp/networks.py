@@ -1,10 +1,10 @@
-"""The network of a run: one of `deepexp.models`, or a user's own, which an import path names.
+"""The network of a run: one from `deepexp.models`, or a user's own network, which an import path names.
 
-`model.name = "mypkg.mymodule:function"` calls `function(classes=..., channels=...)`, which must return a
-`torch.nn.Module` that maps images (B, channels, H, W) to logits (B, classes). Its initial values must come
-from torch's global generator, which is seeded from the run's seed. Pruning masks the weights of its `Conv2d`
-and `Linear` layers. Level policies treat its `BatchNorm2d` layers as batch normalisation, and all other
-parameters and buffers as biases.
+If `model.name` is "mypkg.mymodule:function", the network is what `function(classes=..., channels=...)`
+returns. It must be a `torch.nn.Module` that maps images (B, channels, H, W) to logits (B, classes). Its
+initial values must come from torch's global generator, which is seeded from the run's seed. Pruning masks the
+weights of its `Conv2d` and `Linear` layers. Level policies treat its `BatchNorm2d` layers as batch
+normalisation, and all other parameters and buffers as biases.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from deepexp.config.seeds import stream
 
 
 def network(model: Model, *, classes: int, shape: tuple[int, int, int], seed: int) -> nn.Module:
-    """Build the network of a run, whose initial values depend only on `seed`.
+    """Build the network of a run, with initial values that depend only on `seed`.
 
     Parameters
     ----------
@@ -72,29 +72,29 @@ def _named(model: Model) -> str:
 
 
 def _check_parameters(net: nn.Module, model: Model) -> None:
-    """Raise ValueError unless every parameter can be trained, and every prunable weight masked."""
+    """Raise ValueError unless every parameter can be trained and every prunable weight can be masked."""
     every = dict(net.named_parameters(remove_duplicate=False))
     weights = models.prunable(net)
     if not weights:
         raise ValueError(
-            f"{_named(model)} must return a network with Conv2d or Linear layers, since their weights are "
-            "pruned, got none"
+            f"{_named(model)} must return a network with Conv2d or Linear layers, but it has none, so there "
+            "are no weights to prune"
         )
     shared = sorted(every.keys() - dict(net.named_parameters()).keys())
     if shared:
         raise ValueError(
             f"{_named(model)} must return a network whose layers share no parameters, but '{shared[0]}' is "
-            "shared; give each layer its own"
+            "shared; give each layer its own parameters"
         )
     derived = sorted(weights.keys() - every.keys())
     if derived:
         raise ValueError(
             f"{_named(model)} must return a network whose weights are plain parameters, but '{derived[0]}' "
-            "is computed from others; remove the parametrization"
+            "is computed from other tensors; remove the parametrization"
         )
     for name, tensor in every.items():
         if tensor.dtype != torch.float32 or tensor.device.type != "cpu" or not tensor.requires_grad:
-            frozen = "" if tensor.requires_grad else " without a gradient"
+            frozen = "" if tensor.requires_grad else " with requires_grad = False"
             raise ValueError(
                 f"{_named(model)} must return a network of trainable float32 parameters on the CPU, but "
                 f"'{name}' is {tensor.dtype} on {tensor.device}{frozen}"
@@ -111,19 +111,20 @@ def _check_output(net: nn.Module, model: Model, classes: int, shape: tuple[int, 
             made = copy(images)
         except Exception as error:  # whatever the user's code raises
             raise ValueError(
-                f"{_named(model)} must accept images {tuple(images.shape)}, but it raised "
+                f"{_named(model)} must accept images of shape {tuple(images.shape)}, but it raised "
                 f"{type(error).__name__}: {' '.join(str(error).split())}"
             ) from error
         drawn = not torch.equal(before, torch.get_rng_state())
     got = tuple(made.shape) if isinstance(made, torch.Tensor) else type(made).__name__
     if got != (2, classes):
         raise ValueError(
-            f"{_named(model)} must map images {tuple(images.shape)} to logits {(2, classes)}, got {got}"
+            f"{_named(model)} must map images of shape {tuple(images.shape)} to logits of shape "
+            f"{(2, classes)}, got {got}"
         )
     if drawn:
         raise ValueError(
-            f"{_named(model)} must not draw random numbers in training (such as Dropout), because a resumed "
-            "run could not draw the same ones; remove them"
+            f"{_named(model)} must not draw random numbers in training, but it does; remove layers such as "
+            "Dropout, since a resumed run could not draw the same numbers"
         )
     names, parameters = zip(*copy.named_parameters(), strict=True)
     found: Sequence[Tensor | None] = (None,) * len(names)

@@ -30,10 +30,11 @@ _COUNTS = ("kept", "total", "flips")
 
 @dataclass(frozen=True)
 class StoredRun:
-    """What a run has stored; `load` makes it. Nothing is written to the run's folder.
+    """The stored results of a run, as `load` returns them. Its methods only read the run's folder.
 
-    The levels 0, 1, ..., len(levels.level) - 1 are complete. Masks, signs and weights are mappings by layer:
-    one entry for each weight of a convolution or linear layer, in the order of the layers.
+    The levels 0, 1, ..., len(levels.level) - 1 are complete. Masks, signs and weights are mappings with one
+    tensor for each convolution or linear layer, in the order of the layers. The keys are the names of the
+    weight tensors in the state dict.
 
     Attributes
     ----------
@@ -42,7 +43,7 @@ class StoredRun:
     config : Config
         The run's configuration.
     levels : xarray.Dataset
-        The table of the complete levels, with the dimension `level`: the columns of levels.csv.
+        The columns of levels.csv. The dimension `level` has one entry for each complete level.
     """
 
     folder: Path
@@ -50,7 +51,7 @@ class StoredRun:
     levels: xr.Dataset
 
     def mask(self, level: int) -> Mask:
-        """Return the living weights of a level.
+        """Return the mask of a level.
 
         Parameters
         ----------
@@ -80,8 +81,8 @@ class StoredRun:
         Returns
         -------
         dict of str to Tensor
-            For each layer an int8 tensor in the shape of its weights: -1 where a weight is negative, +1 where
-            it is not, and 0 where it is pruned.
+            For each layer, an int8 tensor in the shape of its weights: 0 for a pruned weight, -1 for a
+            negative living weight, and +1 for any other living weight.
 
         Raises
         ------
@@ -92,7 +93,7 @@ class StoredRun:
         return {name: (1 - 2 * negative[name].to(torch.int8)) * alive for name, alive in self.mask(level)}
 
     def weights(self, level: int) -> dict[str, Tensor]:
-        """Return the trained weights of a level.
+        """Return the weights at the end of a level.
 
         Parameters
         ----------
@@ -102,7 +103,7 @@ class StoredRun:
         Returns
         -------
         dict of str to Tensor
-            For each layer a float32 tensor; pruned weights are 0.
+            For each layer, a float32 tensor in which pruned weights are 0.
 
         Raises
         ------
@@ -147,7 +148,7 @@ class StoredRun:
         return found
 
     def model(self, level: int) -> nn.Module:
-        """Build the network with the masked, trained weights of a level.
+        """Build the network as it was at the end of a level, with pruned weights set to 0.
 
         Parameters
         ----------
@@ -157,9 +158,9 @@ class StoredRun:
         Returns
         -------
         nn.Module
-            The network on the CPU, in evaluation mode. It maps images that `dataset` has normalised,
-            (B, C, H, W), to logits (B, classes). Further training would revive the pruned weights unless it
-            masks them.
+            The network on the CPU, in evaluation mode. It maps images (B, C, H, W), normalised as by
+            `dataset`, to logits (B, classes). It has no masks, so further training would change the pruned
+            weights unless the caller masks them.
 
         Raises
         ------
@@ -173,8 +174,8 @@ class StoredRun:
                 model, classes=made["classes"], shape=tuple(made["image_shape"]), seed=self.config.seed
             )
         else:
-            # Runs of earlier versions did not record their classes and channels, but the first convolution
-            # and the classifier show them.
+            # Earlier versions did not record the numbers of classes and channels, but the shapes of the
+            # classifier and of the first convolution show them.
             shapes = [tuple(alive.shape) for _, alive in mask]
             net = models.outline(
                 model.name, classes=shapes[-1][0], stem=model.stem, width=model.width, channels=shapes[0][1]
@@ -183,7 +184,7 @@ class StoredRun:
         return net.eval()
 
     def dataset(self) -> data.Dataset:
-        """Load the images of the run, divided and normalised as the run saw them, on the CPU.
+        """Load the images of the run onto the CPU, split and normalised as in the run.
 
         Returns
         -------
@@ -201,8 +202,8 @@ class StoredRun:
         done = self.levels.sizes["level"]
         if not 0 <= level < done:
             raise ValueError(
-                f"the level must be complete in '{self.folder}', which has {done} complete levels (from 0), "
-                f"got {level}"
+                f"the level must be complete in '{self.folder}', which has {done} complete levels (counted "
+                f"from 0), got {level}"
             )
         return layout.file(self.folder, kind, level)
 
@@ -218,7 +219,7 @@ def load(run_folder: str | Path) -> StoredRun:
     Returns
     -------
     StoredRun
-        The run as it is now; levels that finish later need another `load`.
+        The run as it is now. To see levels that finish later, call `load` again.
 
     Raises
     ------
@@ -230,7 +231,7 @@ def load(run_folder: str | Path) -> StoredRun:
 
 
 def _levels(path: Path) -> xr.Dataset:
-    """Read levels.csv; counts become integers, and every column gets its label."""
+    """Read levels.csv as a Dataset, with counts as integers and a label for every column."""
     import xarray as xr
 
     rows = records.rows(path)

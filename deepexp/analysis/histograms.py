@@ -54,8 +54,8 @@ def places(levels: xr.Dataset) -> Callable[[PlannedRun], tuple[int, int, int]]:
 def sign_histograms(folder: Path, prunings: int) -> tuple[np.ndarray, np.ndarray]:
     """Count the weights that survive to the last level, by last-flip level and by number of flips.
 
-    The two histograms have dtype int64 and shapes (prunings + 1,) and (prunings + 2,). The first histogram
-    counts a weight that never flipped at level 0.
+    The two histograms have dtype int64 and shapes (prunings + 1,) and (prunings + 2,). In the first
+    histogram, a weight that never flipped is counted as if its last flip was at level 0.
     """
     from deepexp.pruning import signs
     from deepexp.pruning.masks import Mask

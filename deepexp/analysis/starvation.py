@@ -13,7 +13,8 @@ from deepexp.storage import records
 if TYPE_CHECKING:
     import xarray as xr
 
-# A pruned layer starves if it keeps fewer than FEW[0] weights, or less than the fraction FEW[1] of them.
+# A pruned layer starves if it keeps fewer than FEW[0] weights, or less than the fraction FEW[1] of its
+# weights.
 FEW = 10, 0.01
 
 
@@ -75,5 +76,5 @@ def starvation(levels: xr.Dataset) -> list[str]:
 
 
 def counting_fed(levels: xr.Dataset) -> xr.Dataset:
-    """Add `counted` (panel, level) to `levels`, which is true where no layer starves in any of the runs."""
+    """Add the variable `counted` (panel, level) to `levels`, true where no layer starves in any run."""
     return levels.assign(counted=~(levels.starved > 0).any(("arm", "seed")))

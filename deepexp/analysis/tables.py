@@ -38,7 +38,7 @@ def tables(
     Parameters
     ----------
     recipe : Recipe
-        The recipe, whose predictions are decided.
+        The recipe, whose predictions get a verdict.
     runs : sequence of PlannedRun
         The recipe's runs, complete or not.
     folder : Path
@@ -78,7 +78,7 @@ def tables(
                     computes the statistics.
         layers      (panel, arm, seed, level, layer): the number of weights left in each layer, and statistics
                     over the seeds of the layer's density.
-        verdicts    (verdict): the result of `verdict_table`, if the recipe decides predictions.
+        verdicts    (verdict): the result of `verdict_table`, if the recipe tests predictions.
         reference   (curve, point): published accuracies, if there are any for this protocol and network.
 
     Raises

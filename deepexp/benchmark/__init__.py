@@ -1,1 +1,1 @@
-"""`deepexp bench`: compare the training speed with plain PyTorch, and time the parts of training."""
+"""`deepexp bench`: compare our training speed with plain PyTorch's speed, and time the parts of training."""

@@ -40,7 +40,7 @@ def settings(
     Parameters
     ----------
     dataset, model : str
-        The data set and the network.
+        The names of the data set and the network.
     batch : int
         The number of images per batch.
     **machine
@@ -94,12 +94,12 @@ def loops(
     Raises
     ------
     ValueError
-        If the images do not fit in memory.
+        If the images stay in files instead of being kept in memory.
     """
     loaded = prepare(build(chosen), Path(), dataset=dataset).dataset
     if not isinstance(loaded.train, data.Images):
         raise ValueError(
-            "the plain loop needs images that fit in memory; choose a data set other than "
+            "the plain loop needs images that are kept in memory; choose a data set other than "
             f"'{chosen['data.dataset']}'"
         )
     made = {name: loop_of(name, chosen, loaded) for name in only or loop_names(compiled)}
@@ -120,7 +120,7 @@ def loops(
 
 
 def loop_names(compiled: bool) -> list[str]:
-    """Return the names of the loops, with the reference loop first."""
+    """Return the names of the loops, the reference loop first, without compiled loops unless `compiled`."""
     return [name for name in _LOOPS if compiled or "compiled" not in name]
 
 

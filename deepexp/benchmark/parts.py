@@ -48,7 +48,7 @@ def costs() -> dict[str, tuple[float, float]]:
     def theirs() -> None:
         prune.global_unstructured(pruned, prune.L1Unstructured, amount=0.2)
 
-    title = f"prune ResNet50 ({dense.total / 1e6:.1f} M weights) by a fifth; prune.global_unstructured"
+    title = f"prune a fifth of ResNet50's {dense.total / 1e6:.1f} M weights (PyTorch: global_unstructured)"
     found = {title: (pruning_seconds(large), seconds_of(theirs, 1))}
     with tempfile.TemporaryDirectory() as name:
         file = Path(name) / "plain.pt"
@@ -56,7 +56,7 @@ def costs() -> dict[str, tuple[float, float]]:
             seconds_of(lambda: save(small, Path(name))),
             seconds_of(lambda: torch.save(small.state_dict(), file)),
         )
-        found["save a level of ResNet18: masks, signs, weights; torch.save of the weights"] = saved
+        found["save masks, signs and weights of ResNet18 (PyTorch: torch.save of the weights)"] = saved
     return found
 
 

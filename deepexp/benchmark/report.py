@@ -78,7 +78,7 @@ def _rates(rates: Mapping[str, float], measured: Mapping[str, Alone], batch: int
 
 
 def _shares(work: Run, rates: Mapping[str, float]) -> str:
-    """Report what masks, signs and Sign-In cost, and how close training comes to the machine's peak rate."""
+    """Describe what masks, signs and Sign-In cost, and how close training comes to the peak rate."""
     batch, count = work.config.train.batch_size, len(work.dataset.train)
     machine = work.config.machine
     rate = max(rate for name, rate in rates.items() if name in ("deepexp", "deepexp, compiled"))
@@ -89,9 +89,9 @@ def _shares(work: Run, rates: Mapping[str, float]) -> str:
         [
             f"- masking: {masked:.3%} of a step; recording the signs: {signed:.3%} of a level of one epoch",
             f"- Sign-In: a step takes {sign_in:.3g} times as long as a plain one",
-            f"- {done / 1e9:.3g} GFLOP to train on an image: {_number(done * rate / 1e9)} GFLOP/s, "
-            f"{done * rate / most:.1%} of the {_number(most / 1e9)} that a {machine.precision} matrix "
-            "product reaches here",
+            f"- training takes {done / 1e9:.3g} GFLOP per image and runs at "
+            f"{_number(done * rate / 1e9)} GFLOP/s, {done * rate / most:.1%} of the "
+            f"{_number(most / 1e9)} GFLOP/s of a {machine.precision} matrix product on this machine",
         ]
     )
 
@@ -104,7 +104,7 @@ def _costs(found: Mapping[str, tuple[float, float]]) -> str:
 
 
 def _study(work: Run, rate: float) -> str:
-    """Estimate how long `STUDY` takes at `rate` images/s, including the work between epochs and levels."""
+    """Say how long `STUDY` would take at `rate` images/s, including the work between epochs and levels."""
     levels, epochs = STUDY
     epoch = work.per_epoch * work.config.train.batch_size / rate
     with tempfile.TemporaryDirectory() as name:
@@ -131,7 +131,7 @@ def training_hardware(machine: Machine) -> str:
     Parameters
     ----------
     machine : Machine
-        `device` and `threads` are used.
+        The settings, of which `device` and `threads` are used.
 
     Returns
     -------

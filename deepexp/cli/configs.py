@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from deepexp.config.settings import Config
 
 _OF_PROTOCOLS = ("dataset", "model", "algorithm", "protocol", "profile", "epochs")
-"""Options that choose among the settings of protocols, which a configuration file has already chosen."""
+"""Options that choose settings from protocols. With --config, the file has already made these choices."""
 
 
 def configs(options: argparse.Namespace) -> list[Config]:
@@ -23,7 +23,7 @@ def configs(options: argparse.Namespace) -> list[Config]:
 
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the settings of --set and --levels, which are the same with and without a file."""
+    """Return the settings that --set and --levels give; both options work with and without --config."""
     given = settings_of(options.set or [], "--set", "train.lr=0.05")
     if "machine.stack" in given:
         raise ValueError(
@@ -62,8 +62,8 @@ def _from_file(options: argparse.Namespace, given: dict[str, Any]) -> list[Confi
 
     if named := [f"--{name}" for name in _OF_PROTOCOLS if getattr(options, name) is not None]:
         raise ValueError(
-            f"{named[0]} must be left out with --config, whose file has every setting; change one with "
-            "--set, such as train.lr=0.05"
+            f"{named[0]} must be left out with --config, whose file has every setting; change a setting with "
+            "--set, for example --set train.lr=0.05"
         )
     made = _read(options.config)
     if options.device is not None:
@@ -85,5 +85,5 @@ def _read(path: Path) -> Config:
     except ValueError as error:
         why = str(error)
     raise ValueError(
-        f"'{path}' must be a configuration as a run writes it, but: {why}; --print-config prints one"
+        f"'{path}' must be a configuration as a run writes it, but it is not ({why}); use --print-config"
     )

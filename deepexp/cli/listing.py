@@ -1,4 +1,4 @@
-"""What `deepexp train` can be asked for: its settings, networks and data sets."""
+"""List what `deepexp train` accepts: settings, networks and data sets."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from deepexp.config.settings import Config
 
 _OWN = "a function of your own, by its import path, such as 'mypkg.mymodule:function'"
-_NOT_SET = ("protocol", "seed", "machine.stack")  # options set these
+_NOT_SET = ("protocol", "seed", "machine.stack")  # other options set these keys
 _COLUMN = 40
 
 
 def settings(config: Config) -> Iterator[str]:
-    """Yield a line for each key that --set accepts: its value in a configuration, and its meaning."""
+    """Yield a line for each key that --set accepts, with its value in `config` and its meaning."""
     for key, value, meaning in _leaves(config, type(config)):
         if key not in _NOT_SET and not key.endswith(".code"):
             yield f"{key}{'' if value is None else f'={_text(value)}'}".ljust(_COLUMN) + f" {meaning}"
@@ -42,7 +42,7 @@ def _text(value: Any) -> str:
 
 
 def _meanings(model: type[BaseModel]) -> dict[str, str]:
-    """Return the first sentence about each attribute in a docstring, and its choices."""
+    """Return the first sentence about each field in a model's docstring, followed by the field's choices."""
     found: dict[str, str] = {}
     entry = re.compile(r"^    (\w[\w, ]*)(?: : (.*))?\n((?:        .*\n)+)", re.MULTILINE)
     for names, kind, text in entry.findall(model.__doc__ or ""):

@@ -85,7 +85,7 @@ def recipe_options(
 
 
 def run_recipes(_: argparse.Namespace) -> None:
-    """List the recipes."""
+    """Print the name and the question of every recipe."""
     from deepexp.recipes.recipe import recipes
 
     for name, recipe in recipes().items():
@@ -242,7 +242,7 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _submit(todo: Sequence[Sequence[PlannedRun]], options: argparse.Namespace) -> None:
-    """Submit the runs to SLURM, and print the job number of each."""
+    """Submit the runs to SLURM, and print the job number of each run."""
     from deepexp.schedule import slurm
 
     parameters = settings_of(options.slurm, "--slurm", "timeout_min=600")
@@ -251,7 +251,7 @@ def _submit(todo: Sequence[Sequence[PlannedRun]], options: argparse.Namespace) -
 
 
 def _chosen(options: argparse.Namespace, runs: Sequence[PlannedRun], name: str) -> set[str]:
-    """Return the run_ids that --only names, or all run_ids of the recipe if it is not given."""
+    """Return the run_ids that --only names, or the run_ids of all `runs` if --only is not given."""
     known = {run.config.run_id for run in runs}
     if unknown := set(options.only or ()) - known:
         raise ValueError(f"--only must name runs of the recipe {name}, got {', '.join(sorted(unknown))}")

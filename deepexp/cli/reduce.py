@@ -1,4 +1,4 @@
-"""`deepexp reduce`: gather a recipe's runs into one result file, and decide its predictions."""
+"""`deepexp reduce`: gather a recipe's runs into one result file, and print its verdicts on predictions."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def train_options(train: argparse.ArgumentParser) -> None:
     """Add the options of `deepexp train`: data, network, algorithm, protocol and any other setting."""
     train.add_argument("--dataset", help="digits (default), cifar10, tinyimagenet, ..., or an import path")
     train.add_argument(
-        "--model", help="resnet18, ..., or an import path (default: the protocol's, else resnet8)"
+        "--model", help="resnet18, ..., or an import path (default: the protocol's network, else resnet8)"
     )
     train.add_argument("--algorithm", help="imp, wr, lrr (default), or another level policy")
     train.add_argument("--protocol", metavar="NAME", help="the protocol of the settings (default: signflow)")
@@ -29,8 +29,8 @@ def train_options(train: argparse.ArgumentParser) -> None:
         "--config",
         type=command_line.path,
         metavar="FILE",
-        help="take every setting from this file: a run's config.toml, or what --print-config prints; --set, "
-        "--levels, --seed and --device change it",
+        help="take every setting from this file, a run's config.toml or the output of --print-config; --set, "
+        "--levels, --seed and --device override it",
     )
     train.add_argument(
         "--levels",
@@ -56,7 +56,7 @@ def train_options(train: argparse.ArgumentParser) -> None:
         nargs="*",
         action="extend",
         metavar="KEY=VALUE",
-        help="any setting, such as train.lr=0.05; without a setting, list all of them",
+        help="change settings, such as train.lr=0.05; --set alone lists all settings",
     )
     train.add_argument(
         "--out",

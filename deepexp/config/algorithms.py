@@ -86,7 +86,7 @@ def _row(base: dict[str, Any], **changes: Any) -> LevelPolicy:
     return LevelPolicy(**base | changes)
 
 
-# What each algorithm resets, by public code. The codes disagree, and none of them is the reference.
+# What each algorithm resets, by protocol. The public codes disagree, and none of them is the reference.
 POLICIES: dict[str, dict[str, LevelPolicy]] = {
     "signflow": {
         "imp": _row(_IMP),
@@ -147,7 +147,8 @@ def policy(protocol: str, algorithm: str) -> LevelPolicy:
     protocol : str
         A key of `POLICIES`.
     algorithm : str
-        An algorithm of the protocol, or 'signflow-NAME' for our version of NAME under any protocol.
+        An algorithm of the protocol. For the protocols of other codes, 'signflow-NAME' is our version of the
+        algorithm NAME.
 
     Returns
     -------

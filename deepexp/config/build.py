@@ -18,7 +18,8 @@ from deepexp.config.settings import Config
 from deepexp.config.training import Train
 from signflow.messages import invalid, unknown
 
-# The settings that can be import paths, by section; the section's `code` is the digest of the source.
+# For each section, the setting that can be an import path. The section's `code` is then the digest of the
+# source.
 _NAMED = {"data": "dataset", "model": "name", "pruning": "score"}
 
 
@@ -73,7 +74,7 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
     if "train.epochs" in shorter:
         flat |= _rescale(flat, shorter["train.epochs"])
     if "data.folder" in settings and "data.size" in settings:
-        flat["data.crop_padding"] = 0  # the images are cropped as ImageNet's are
+        flat["data.crop_padding"] = 0  # the images are cropped as for ImageNet
     if flat.get("data.crop_padding"):
         flat["data.crop_padding"] = _padding(flat, shorter.get("data.side"))
     without = flat.get("train.warmup") == "before" and shorter.get("train.warmup") == "none"
@@ -85,7 +86,9 @@ def build(settings: Mapping[str, Any], *, protocol: str = "signflow", profile: s
 
 
 def changed(config: Config, settings: Mapping[str, Any]) -> Config:
-    """Change settings of a configuration; nothing else follows from them, as it does in `build`.
+    """Return a copy of a configuration in which some settings are changed.
+
+    Unlike `build`, this adapts no other settings to the new ones, except for the digests of import paths.
 
     Parameters
     ----------
@@ -101,12 +104,12 @@ def changed(config: Config, settings: Mapping[str, Any]) -> Config:
     Raises
     ------
     ValueError
-        A setting is invalid, or is the name of what other settings were chosen for.
+        A setting is invalid, or is 'protocol' or 'algorithm', from which other settings follow.
     """
     for key in {"protocol", "algorithm"} & settings.keys():
         raise ValueError(
-            f"{key} must stay {getattr(config, key)!r} in this configuration, because other settings follow "
-            f"from it, got {settings[key]!r}; build a new configuration"
+            f"{key} must stay {getattr(config, key)!r} in this configuration, got {settings[key]!r}; other "
+            "settings follow from it, so build a new configuration"
         )
     flat: dict[str, Any] = {}
     for key, value in config.model_dump().items():
@@ -119,7 +122,7 @@ def changed(config: Config, settings: Mapping[str, Any]) -> Config:
 
 
 def parse(tree: Mapping[str, Any]) -> Config:
-    """Validate a nested mapping; raise ValueError with a one-line message if it is invalid."""
+    """Make a configuration from a nested mapping; raise ValueError with one line if it is invalid."""
     try:
         return Config.model_validate(_defaults(tree))
     except ValidationError as error:
@@ -183,7 +186,7 @@ def _check_sections(settings: Mapping[str, Any]) -> None:
 
 
 def _codes(flat: Mapping[str, Any]) -> dict[str, str]:
-    """Return the digests of the sources that import paths name."""
+    """Return the digest of the source of each import path in `flat`, by the dotted key of the digest."""
     return {
         f"{section}.code": import_paths.source_digest(f"{section}.{key}", flat[f"{section}.{key}"])
         for section, key in _NAMED.items()

@@ -1,7 +1,8 @@
 """A user's own functions, named by import paths such as 'mypkg.nets:build', and the digests of their sources.
 
-The digest is part of a run's identity, so a run with edited code is another run. It covers the named module
-and the modules beside it that it imports, directly or indirectly, but no installed libraries.
+The digest is part of a run's identity, so a run with edited code is a different run. It covers the named
+module and all modules that this module imports, directly or indirectly, from the same folder on Python's
+path. It does not cover installed libraries.
 """
 
 from __future__ import annotations
@@ -21,24 +22,24 @@ from signflow.messages import nearest, unknown
 OR_OWN = ", or an import path such as 'mypkg.mymodule:function'"
 _PATTERN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _INSTALLED = {"site-packages", "dist-packages"}
-# The digest that the source of a module had when this process imported it.
+# For each module that this process has imported, the digest that its source had at the time.
 _imported: dict[str, str] = {}
 
 
 def is_own(name: object) -> bool:
-    """Return whether a setting is meant as an import path."""
+    """Return whether a setting is meant as an import path: a string with a colon."""
     return isinstance(name, str) and ":" in name
 
 
 def check(field: str, name: str, known: Iterable[str], code: str | None) -> None:
-    """Check a setting that is one of the known names or an import path.
+    """Check that a setting is a known name without a digest, or an import path with a digest.
 
     Parameters
     ----------
     field : str
         The key of the setting, for the message.
     name : str
-        Its value.
+        The value of the setting.
     known : Iterable[str]
         The known names.
     code : str or None
@@ -47,7 +48,7 @@ def check(field: str, name: str, known: Iterable[str], code: str | None) -> None
     Raises
     ------
     ValueError
-        The name is neither, or `code` is missing or not needed.
+        `name` is neither a known name nor an import path, or `code` is missing or not needed.
     """
     if not is_own(name) and name not in known:
         unknown(f"{field} must be", name, known, OR_OWN)
@@ -71,12 +72,12 @@ def source_digest(key: str, name: str) -> str:
     Returns
     -------
     str
-        The first 16 hexadecimal digits of the SHA-256 of the names and contents of the files.
+        The first 16 hexadecimal digits of the SHA-256 of the names and contents of all files covered.
 
     Raises
     ------
     ValueError
-        There is no such module, or it is not a file of Python source.
+        `name` is not an import path, there is no such module, or one of the files is not valid Python.
     """
     if not _PATTERN.fullmatch(name):
         raise ValueError(
@@ -121,16 +122,16 @@ def load(key: str, name: str, code: str | None) -> Callable[..., Any]:
     Raises
     ------
     ValueError
-        The source has another digest, importing it fails, or it has no such function.
+        The source has a different digest, importing it fails, or it has no such function.
     """
     module, _, function = name.partition(":")
     # A process keeps the source that it has imported, even if the file changes.
     found = _imported.get(module) or source_digest(key, name)
     if found != code:
         raise ValueError(
-            f"the source of {key} = '{name}' must be the one that the run was configured with, {code}, but "
-            f"{'this process has imported' if module in _imported else 'now it is'} {found}; restore it and "
-            "start a new process, or configure a new run"
+            f"the source of {key} = '{name}' must have the digest {code}, as when the run was configured, "
+            f"but {'this process imported it with' if module in _imported else 'now it has'} the digest "
+            f"{found}; restore the source and start a new process, or configure a new run"
         )
     try:
         home = importlib.import_module(module)
@@ -145,7 +146,7 @@ def load(key: str, name: str, code: str | None) -> Callable[..., Any]:
 
 
 def call(key: str, name: str, code: str | None, *given: Any, **named: Any) -> Any:
-    """Call the function that an import path names; raise ValueError with one line if that fails."""
+    """Call the function that an import path names; raise ValueError with one line if the call fails."""
     function = load(key, name, code)
     try:
         return function(*given, **named)
@@ -159,8 +160,8 @@ def call(key: str, name: str, code: str | None, *given: Any, **named: Any) -> An
 def _home(key: str, name: str) -> Path:
     """Return the folder on Python's path that holds the module of an import path.
 
-    An installed command does not search the current folder, so it is added, last of all: a file there must
-    not take the place of a library.
+    Python does not search the current folder when it runs an installed command, so the folder is appended to
+    the path. It comes last, so that no file in it hides a library.
     """
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
@@ -178,7 +179,7 @@ def _home(key: str, name: str) -> Path:
 
 
 def _files(home: Path, module: str) -> list[Path]:
-    """Return the file of a module below `home` and those of its packages; none if there is no such module."""
+    """Return the file of a module below `home` and the __init__.py files of its packages; [] if missing."""
     *packages, last = module.split(".")
     folder = home.joinpath(*packages)
     own = [path for path in (folder / f"{last}.py", folder / last / "__init__.py") if path.is_file()]
@@ -187,7 +188,7 @@ def _files(home: Path, module: str) -> list[Path]:
 
 
 def _imports(key: str, name: str, path: Path, home: Path) -> Iterator[str]:
-    """Yield the names of the modules that a file may import, in any form, at the top or in functions."""
+    """Yield the name of every module that a file may import, by any form of import, even in functions."""
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError) as error:

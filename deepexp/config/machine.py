@@ -24,8 +24,8 @@ class Machine(Section):
         The number of processes that share every batch. During training, batch normalisation in a process
         uses the statistics of that process's images only.
     threads : int
-        The number of threads in each process. It is limited to 1024, more than any machine has cores, because
-        a mistyped number could start so many threads that the process dies.
+        The number of threads in each process, at most 1024. Without this limit, a mistyped number could start
+        so many threads that the process dies.
     channels_last : bool
         Whether images and weights are stored in channels_last layout.
     compile : bool
@@ -50,7 +50,7 @@ class Machine(Section):
             raise ValueError(f"stack must have at least two seeds, all different, got {list(self.stack)}")
         if self.stack and self.processes > 1:
             raise ValueError(
-                "processes must be 1 with machine.stack, because several seeds train in one process, got "
+                "processes must be 1 with machine.stack, whose seeds train in one process, got "
                 f"{self.processes}; set processes to 1, or leave machine.stack out"
             )
         return self

@@ -11,7 +11,8 @@ from deepexp.config import import_paths
 from deepexp.config.algorithms import Fraction01, Section
 
 SCORES = ("magnitude", "random", "snip", "synflow")
-SCORE_SETTINGS = {"snip": "snip_batches", "synflow": "synflow_steps"}  # the field that only this score uses
+# For some scores, the field that applies only to this score.
+SCORE_SETTINGS = {"snip": "snip_batches", "synflow": "synflow_steps"}
 
 
 class Pruning(Section):
@@ -32,7 +33,7 @@ class Pruning(Section):
         such as 'mypkg.mymodule:function' (see `deepexp.pruning.scores.own`). The weights with the lowest
         scores are pruned.
     code : str, optional
-        The digest of the source that an import path names. It is computed, not set.
+        The digest of the source that an import path names. `build` computes it; do not set it.
     snip_batches : int
         The number of training batches over which SNIP sums the gradients.
     synflow_steps : int

@@ -32,14 +32,14 @@ class Data(Section):
     Attributes
     ----------
     dataset : str
-        The data set: 'digits', 'cifar10', 'cifar100', 'tinyimagenet', 'imagenet', or an import path such as
-        'mypkg.mymodule:function' (see `deepexp.data.own_data`).
+        The data set: 'digits', 'cifar10', 'cifar100', 'tinyimagenet', 'imagenet', an import path such as
+        'mypkg.mymodule:function' (see `deepexp.data.own_data`), or 'folder' if and only if `folder` is given.
     code : str, optional
-        The digest of the source of an import path; computed, not set.
+        The digest of the source that an import path names. `build` computes it; do not set it.
     folder : str, optional
-        A folder of a user's own images, folder/train/CLASS/*.png and folder/test/CLASS/*.png (or *.jpg); the
-        data set is then 'folder'. Without `size`, all images must be squares of one size, which are kept in
-        memory. With `size`, they may have any sizes, and are decoded and cropped as ImageNet's are.
+        The folder of a user's own images, which holds train/CLASS/*.png and test/CLASS/*.png (or *.jpg).
+        Without `size`, all images must be squares of the same size, and are kept in memory. With `size`, they
+        may have any size, and are decoded and cropped as for imagenet.
     validation : int
         The number of training images to hold out for validation. The seed chooses them.
     limit : int, optional
@@ -50,7 +50,7 @@ class Data(Section):
     side : int, optional
         The height and width in pixels to which images are averaged down. Each pixel becomes the mean of a
         square block of original pixels, so `side` must divide the original side. It must be left out
-        for imagenet.
+        for imagenet, and with `size` or `resized_crop`.
     size : int, optional
         The height and width in pixels to which images are resized. The default is 224 for imagenet, and the
         original size for all other data sets.
@@ -59,7 +59,8 @@ class Data(Section):
     test_size : int, optional
         The height and width in pixels to which a test image is resized before it is cropped to its central
         `size` x `size` pixels. By default, the whole image is resized to `size`, without a crop. It must be
-        left out for imagenet, whose test images are always cropped to their centre.
+        left out for imagenet and for a folder with `size`, since their test images are always cropped to
+        their centre.
     crop_padding : int
         The number of pixels by which an image is padded on every side before it is randomly cropped to its
         own size. Protocols state the padding for published images, and `build` scales it to `side`.
@@ -95,13 +96,13 @@ class Data(Section):
 
     @property
     def in_files(self) -> bool:
-        """Whether images stay in files, which are decoded and cropped in training."""
+        """Whether images stay in files and are decoded and cropped during training."""
         return self.dataset == "imagenet" or (self.folder is not None and self.size is not None)
 
     @field_validator("folder")
     @classmethod
     def _absolute(cls, folder: str | None) -> str | None:
-        # A run may resume in another folder.
+        # The path must stay valid if the run is resumed from a different working folder.
         return folder if folder is None else os.path.abspath(os.path.expanduser(folder))
 
     @model_validator(mode="after")
@@ -110,7 +111,7 @@ class Data(Section):
         if (self.dataset == "folder") != (self.folder is not None):
             raise ValueError(
                 f"folder, a path, must be given if and only if dataset = 'folder', got {self.folder!r} with "
-                f"dataset = '{self.dataset}'; set folder alone"
+                f"dataset = '{self.dataset}'; set folder and leave dataset out"
             )
         return self
 
@@ -121,7 +122,8 @@ class Data(Section):
         if self.in_files or self.size is not None or self.resized_crop:
             reason = "for imagenet" if self.dataset == "imagenet" else "with size or resized_crop"
             raise ValueError(f"side must be left out {reason}, got {self.side}")
-        # This includes every larger side. The side of a user's own images is not known yet.
+        # The remainder is also nonzero for every larger side. For a user's own images, the original side is
+        # not known yet.
         if SIDES.get(self.dataset, self.side) % self.side:
             raise ValueError(
                 f"side must divide {SIDES[self.dataset]}, the side of the images of {self.dataset}, got "
@@ -133,7 +135,7 @@ class Data(Section):
     def _parts_apply(self) -> Self:
         if self.classes is not None and self.dataset not in ("tinyimagenet", "imagenet", "folder"):
             raise ValueError(
-                f"classes applies only to tinyimagenet and imagenet and to a folder, got {self.classes} for "
+                f"classes applies only to tinyimagenet, imagenet and a folder, got {self.classes} for "
                 f"{self.dataset}; leave it out"
             )
         if self.crop_padding and (self.resized_crop or self.in_files):
@@ -143,19 +145,22 @@ class Data(Section):
             raise ValueError(f"crop_padding must be 0 with {reason}, got {self.crop_padding}")
         if self.size is not None and not self.resized_crop and not self.in_files:
             raise ValueError(
-                f"size needs resized_crop = true, since {self.dataset} is not resized otherwise, got "
-                f"{self.size}"
+                f"size needs resized_crop = true for {self.dataset}, got size = {self.size} without it; set "
+                "both or neither"
             )
         if self.test_size is not None:
             if self.in_files:
                 raise ValueError(f"test_size must be left out for {self.dataset}, got {self.test_size}")
             if self.size is None or self.test_size < self.size:
-                raise ValueError(f"test_size must be at least size = {self.size}, got {self.test_size}")
+                raise ValueError(
+                    f"test_size needs size and must be at least as large, got test_size = {self.test_size} "
+                    f"with size = {self.size}"
+                )
         return self
 
 
 class Model(Section):
-    """The network.
+    """The architecture of the network, and its initial scales of batch normalisation.
 
     Attributes
     ----------
@@ -163,7 +168,7 @@ class Model(Section):
         The architecture: 'resnet8', 'resnet20', 'resnet56', 'resnet18', 'resnet34', 'resnet50', 'vgg16', or
         an import path such as 'mypkg.mymodule:function' (see `deepexp.networks`).
     code : str, optional
-        The digest of the source of an import path; computed, not set.
+        The digest of the source that an import path names. `build` computes it; do not set it.
     stem : {'cifar', 'imagenet'}
         The type of the first layers. 'cifar' is for small images, 'imagenet' for large images.
     width : float

@@ -106,8 +106,8 @@ class Config(Section):
             )
         if self.machine.stack and is_own(self.model.name):
             raise ValueError(
-                "machine.stack must be left out with a network of your own, because it cannot be widened, "
-                f"got model.name = '{self.model.name}'; train the seeds one by one"
+                "machine.stack must be left out with a network of your own, got model.name = "
+                f"'{self.model.name}'; such networks cannot be stacked, so train the seeds one by one"
             )
         if self.train.batch_size % self.machine.processes:
             raise ValueError(
@@ -122,8 +122,8 @@ class Config(Section):
             )
         if self.train.cycles == "cumulative" and self.policy.schedule == "rewind":
             raise ValueError(
-                "train.cycles = 'cumulative' needs policy.schedule = 'start', got 'rewind', but every cycle "
-                "must start at the beginning of the schedule; choose another algorithm"
+                "train.cycles = 'cumulative' needs policy.schedule = 'start', got 'rewind'; choose an "
+                "algorithm whose levels start at the beginning of the schedule"
             )
         if self.perturbation.fraction and self.perturbation.level > self.pruning.levels:
             raise ValueError(
@@ -139,8 +139,8 @@ class Config(Section):
         longest = max(self.epochs(0), self.epochs(self.pruning.levels))
         if self.train.reset_epochs > longest:
             raise ValueError(
-                f"train.reset_epochs must be at most {longest}, the epochs of the longest level, got "
-                f"{self.train.reset_epochs}; set fewer, or 0 to reset only at the start of each level"
+                f"train.reset_epochs must be at most {longest}, the length of the longest level in epochs, "
+                f"got {self.train.reset_epochs}; set fewer, or 0 to reset only at the start of each level"
             )
         return self
 

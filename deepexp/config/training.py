@@ -1,4 +1,4 @@
-"""The settings for the training of a level; they are validated on their own."""
+"""The settings for the training of a level. The section is validated on its own."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Train(Section):
     signs: Literal["level", "first", "epoch"] = "level"
     cycles: Literal["one", "cumulative"] = "one"
     parameterization: Literal["plain", "sign-in"] = "plain"
-    beta: float = Field(1.0, ge=1e-6, le=1e6)  # far beyond, beta^2 leaves the range of float32
+    beta: float = Field(1.0, ge=1e-6, le=1e6)  # far outside, beta^2 leaves float32's range
     reset_epochs: int = Field(0, ge=0, le=1_000_000)
 
     @model_validator(mode="after")

@@ -23,7 +23,7 @@ def augment(x: Tensor, index: Tensor, shifts: Tensor, flips: Tensor, config: Dat
     flips : Tensor (B,)
         Whether to mirror each image from left to right.
     config : Data
-        `crop_padding`, `padding_mode` and `flip` are used.
+        The settings, of which `crop_padding`, `padding_mode` and `flip` are used.
 
     Returns
     -------

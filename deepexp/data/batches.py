@@ -44,7 +44,7 @@ def training_batches(
     config : Data
         How to augment the images.
     train : Train
-        `batch_size` and `drop_last` are used.
+        The settings, of which `batch_size` and `drop_last` are used.
     seed, level, epoch : int
         The seed of the run, the level, and the epoch within the level.
     first : int
@@ -160,7 +160,7 @@ def steps_per_epoch(count: int, train: Train) -> int:
     count : int
         The number of training images.
     train : Train
-        `batch_size` and `drop_last` are used.
+        The settings, of which `batch_size` and `drop_last` are used.
 
     Returns
     -------

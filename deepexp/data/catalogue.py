@@ -24,7 +24,7 @@ from deepexp.config.sections import SIDES
 
 @dataclass(frozen=True)
 class Source:
-    """A data set as published.
+    """A published data set: where it is stored, what it contains, and which copies of it are known.
 
     Attributes
     ----------
@@ -195,7 +195,8 @@ def check_files(name: str) -> None:
 def read_parts(name: str) -> list[np.ndarray]:
     """Read each part of a data set as a uint8 array that has one row for each image.
 
-    As in the official binary version, a row has the labels first, and then the pixels channel by channel.
+    As in the official binary version of CIFAR, a row has the labels first, and then the pixels channel by
+    channel.
     """
     source = SOURCES[name]
     if name == "digits":

@@ -1,7 +1,8 @@
 """Load data sets for training: verify them, split them, and move them to the device.
 
-Images are kept in the device's memory. Only the images of `imagenet` stay in files, and are decoded as
-needed. `digits` has no separate test set, so every fifth image is used as a test image.
+Images are kept in the device's memory. Only the images of `imagenet`, and of a user's own folder if
+`data.size` is set, stay in files and are decoded as needed. `digits` has no separate test set, so every fifth
+image is used as a test image.
 """
 
 from __future__ import annotations
@@ -29,19 +30,19 @@ class Dataset:
     Attributes
     ----------
     variant : str
-        The name of the copy, from `catalogue.verify` or `Listing.variant`.
+        The name of the copy, as in `reading.Copy`.
     digest : str
         The SHA-1 of all arrays in the copy. For image files, it covers the names, classes and lengths of the
-        files that are used, and for tinyimagenet also their contents.
+        files that are used, and also their contents if the images are kept in memory.
     classes : int
         The number of classes.
     shape : tuple of int
         The height, width and number of channels of the network's input.
     train, validation, test : Images or Files
-        The images.
+        The images of each split.
     mean, deviation : Tensor (C,)
         The mean and standard deviation of each channel over the training images, with pixels scaled to
-        [0, 1]. For ImageNet, these are the usual constants.
+        [0, 1]. For images that stay in files, these are the usual constants for ImageNet.
     normalised_by : str
         A description of the images from which `mean` and `deviation` were computed.
     test_size : int, optional
@@ -113,7 +114,7 @@ def load(config: Data, seed: int, device: str = "cpu") -> Dataset:
         mean, deviation = _moments(train.x, white)
         normalised_by = f"the {len(train):,} training images"
         if not deviation.all():
-            raise ValueError("the training images must vary in every channel, but one is the same everywhere")
+            raise ValueError("the training images must vary in every channel, but one channel is constant")
         if (config.size or own) < own:
             raise ValueError(f"data.size must be at least {own}, the size of the images, got {config.size}")
     else:

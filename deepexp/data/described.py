@@ -1,6 +1,7 @@
-"""Describe a data set for planning: how many images it has, and of which kind.
+"""Describe a data set for planning: the number, size, channels and classes of its images.
 
-The published data sets that are stored as arrays are not read for this, and no image file is opened.
+For a published data set, no arrays are read and no images are decoded. A user's own arrays are loaded to
+count them. In a user's own folder, the first image is decoded if `data.size` is not set.
 """
 
 from __future__ import annotations
@@ -10,13 +11,17 @@ import functools
 from deepexp.config.sections import Data
 from deepexp.data.catalogue import SOURCES
 
-# Numbers of training and test images.
+# The numbers of training and test images in the published data sets that are stored as arrays.
 _ARRAYS = {"digits": (1_438, 359), "cifar10": (50_000, 10_000), "cifar100": (50_000, 10_000)}
 
 
 @functools.cache
 def counts(data: Data) -> tuple[int, int]:
-    """Return the numbers of training and test images in this machine's copy, or else as published.
+    """Return the numbers of training and test images, before `data.limit` and `data.validation` apply.
+
+    The images on this machine are counted. The published numbers are used for a data set that is stored as
+    arrays, and for image files that are missing. For missing files, they are scaled down in proportion to
+    `data.classes`.
 
     Parameters
     ----------
@@ -49,7 +54,9 @@ def counts(data: Data) -> tuple[int, int]:
 
 @functools.cache
 def kind(data: Data) -> tuple[int, int, int]:
-    """Return the side, the channels and the number of classes of the images.
+    """Return the side of the images in pixels, their number of channels, and the number of classes.
+
+    For a published data set, these are the published numbers, whatever `data.side` and `data.classes` are.
 
     Parameters
     ----------

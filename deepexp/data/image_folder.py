@@ -1,6 +1,7 @@
 """List the images and classes of Tiny ImageNet, of ImageNet, or of a user's own folder of image files.
 
-The first two are in the folder named by the environment variable SIGNFLOW_DATA, or else in the user's cache.
+The two published data sets are in the folder named by the environment variable SIGNFLOW_DATA, or else in the
+user's cache.
 
 - Tiny ImageNet-200 (Stanford's course CS231n): tiny-imagenet-200/train/CLASS/images/*.JPEG, and
   tiny-imagenet-200/val/images/*.JPEG. The images in `val` are not sorted by class; the file
@@ -8,7 +9,8 @@ The first two are in the folder named by the environment variable SIGNFLOW_DATA,
 - ImageNet (Russakovsky et al., IJCV 2015): imagenet/train/CLASS/*.JPEG and imagenet/val/CLASS/*.JPEG.
 
 A subset of either data set also works if it has the same layout. A user's own folder has the files
-train/CLASS/*.png and test/CLASS/*.png, or *.jpg. Classes are numbered in the sorted order of their names.
+train/CLASS/*.png and test/CLASS/*.png, or *.jpg instead of *.png. Classes are numbered in the sorted order of
+their names.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import numpy as np
 from deepexp.data import catalogue, jpeg
 
 _JPEG = (".jpeg", ".jpg")
-_OWN = (*_JPEG, ".png")  # the endings in a user's own folder
+_OWN = (*_JPEG, ".png")  # the endings of image files in a user's own folder
 
 
 @dataclass(frozen=True)
@@ -52,14 +54,15 @@ class Listing:
     Attributes
     ----------
     variant : str
-        'complete' if the whole copy has as many classes and images as were published, else 'subset'; 'own'
-        for a user's own folder.
+        'own' for a user's own folder. For a published data set, 'complete' if the whole copy has as many
+        classes and images as were published, else 'subset'.
     digest : str
         The SHA-1 of the names, classes and lengths of all listed files.
     classes : tuple of str
         The names of the listed classes.
     train, test : LabelledFiles
-        The training and test images. The test images are the published validation images.
+        The training and test images. For a published data set, the test images are the published validation
+        images.
     """
 
     variant: str
@@ -110,7 +113,7 @@ def listing(name: str, classes: int | None = None) -> Listing:
 
 
 def own_listing(root: Path, classes: int | None = None) -> Listing:
-    """List the images in a user's own folder, without opening any.
+    """List the images in a user's own folder, without opening an image file.
 
     Parameters
     ----------
@@ -122,12 +125,12 @@ def own_listing(root: Path, classes: int | None = None) -> Listing:
     Returns
     -------
     Listing
-        With the variant 'own'.
+        The listing, whose variant is 'own'.
 
     Raises
     ------
     ValueError
-        If a folder or a class is missing.
+        If a folder or a class is missing, or if there are fewer than `classes` classes.
     """
     if not root.is_dir():
         raise ValueError(f"data.folder must be a folder of images, but there is no such folder as '{root}'")
@@ -145,9 +148,11 @@ def _first_classes(
     test: LabelledFiles,
     classes: int | None,
 ) -> Listing:
-    """Restrict a listing to its first classes; `tested` is the folder of the test images."""
+    """Return a listing of the first `classes` classes; `tested` is the name of the test images' folder."""
     if classes is not None and classes > len(names):
-        raise ValueError(f"data.classes must be at most {len(names)}, the number in '{root}', got {classes}")
+        raise ValueError(
+            f"data.classes must be at most {len(names)}, the number of classes in '{root}', got {classes}"
+        )
     names = names[:classes]
     train, test = (_of_the_first(part, len(names)) for part in (train, test))
     if not test.paths:

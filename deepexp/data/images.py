@@ -57,7 +57,7 @@ class Files:
         return len(self.y)
 
     def __getitem__(self, index: Tensor) -> Files:
-        """Return the images with these numbers."""
+        """Return the files at the positions `index`, a tensor of integers."""
         return Files([self.paths[i] for i in index.tolist()], self.y[index.to(self.y.device)])
 
     def to(self, device: str) -> Files:

@@ -1,4 +1,4 @@
-"""Decode JPEG files into arrays of one size, with random or central crops, in processes that work ahead.
+"""Decode image files into arrays of one size, with random or central crops, in processes that work ahead.
 
 No result depends on the number of processes, since the processes receive the random numbers of each image
 along with its path.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-DRAWS = 22  # random numbers for a crop: the area and ratio of each of ten tries, then the left and top
+DRAWS = 22  # random numbers per crop: an area and a ratio for each of ten tries, then left and top
 _TRIES = 10
 _AREA = 0.08  # the smallest share of an image's area that a random crop covers
 _RATIO = 4 / 3  # the largest ratio of a crop's sides; the smallest is 1 / _RATIO
@@ -56,7 +56,7 @@ class DecodeJob:
 
 
 def workers() -> int:
-    """Return the number of decoding processes, SIGNFLOW_WORKERS or else this process's share of the cores."""
+    """Return the number of decoding processes: SIGNFLOW_WORKERS, or else this process's share of cores."""
     text = os.environ.get("SIGNFLOW_WORKERS", "")
     if text and not (text.isdecimal() and int(text) <= 1024):
         raise ValueError(f"SIGNFLOW_WORKERS must be a number of processes, 0 to 1024, got '{text}'")
@@ -68,7 +68,7 @@ def workers() -> int:
 def picture(path: str | Path, size: int | None = None, todo: str = "restore it") -> Image:
     """Decode a file as RGB; raise ValueError if it is damaged or does not have `size` x `size` pixels.
 
-    `todo` tells the user what to do about an image of another size.
+    In the error message, `todo` tells the user what to do about an image of the wrong size.
     """
     from PIL import Image
 
@@ -91,7 +91,7 @@ def picture(path: str | Path, size: int | None = None, todo: str = "restore it")
 def resident(paths: Sequence[str], size: int, todo: str) -> tuple[np.ndarray, list[bytes]]:
     """Decode images of `size` x `size` pixels; return uint8 (n, size, size, 3) and the SHA-1 of each file.
 
-    `todo` tells the user what to do about an image of another size.
+    In the error message, `todo` tells the user what to do about an image of the wrong size.
     """
     import hashlib
 
@@ -113,8 +113,9 @@ def random_boxes(draws: np.ndarray, width: int, height: int) -> np.ndarray:
 
     A box covers 8 to 100 % of the image's area, and the ratio of its sides lies between 3/4 and 4/3. The area
     and the logarithm of the ratio are uniformly distributed. Each row of `draws` (B, DRAWS) has the random
-    numbers for ten tries. The first try that fits into the image is used. If none fits, the largest centred
-    box with an allowed ratio is used.
+    numbers for one box: an area and a ratio for each of ten tries, then the position of the left and top
+    edges. The first try that fits into the image is used. If none fits, the largest centred box with an
+    allowed ratio is used.
 
     References
     ----------
@@ -138,8 +139,9 @@ def random_boxes(draws: np.ndarray, width: int, height: int) -> np.ndarray:
 def crop(image: Image, size: int, draws: np.ndarray | None, flip: bool) -> np.ndarray:
     """Crop an image at random if `draws` (DRAWS,) is given, else to its centre; return (size, size, 3) uint8.
 
-    Before a central crop, the image is resized so that its shorter side is 8/7 of `size`. The interpolation
-    is bilinear. When an image shrinks, each new pixel averages all pixels that it covers.
+    With `flip`, the result is mirrored from left to right. Before a central crop, the image is resized so
+    that its shorter side is 8/7 of `size`. The interpolation is bilinear. When an image shrinks, each new
+    pixel averages all pixels that it covers.
     """
     from PIL import Image
 
@@ -215,7 +217,7 @@ class _Decoder:
                 pixels[number] = crop(picture(path), self.size, draws, flip)
         except ValueError as error:
             return str(error)
-        # Tensors pass through shared memory. Arrays pass through a pipe, which is slower but needs none.
+        # Tensors pass through shared memory. Arrays pass through a pipe, which is slower.
         return from_numpy(pixels) if _room() > 2 * self.processes * pixels.nbytes else pixels
 
 

@@ -1,8 +1,8 @@
-"""A user's own images as arrays, from a function that an import path names.
+"""Load a user's own images as arrays, from a function that an import path names.
 
-`data.dataset = "mypkg.mymodule:function"` calls `function()`, which must return
-`(train_images, train_labels), (test_images, test_labels)`: square images (n, H, H, C) of uint8, and their
-classes (n,) as integers from 0.
+If `data.dataset` is "mypkg.mymodule:function", the images are what `function()` returns. It must return
+`(train_images, train_labels), (test_images, test_labels)`. Images are uint8 arrays (n, H, H, C). Labels are
+integer arrays (n,) that number the classes from 0.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def load(config: Data) -> tuple[Images, Images, int, str]:
     Parameters
     ----------
     config : Data
-        `dataset` and `code` are used.
+        The settings, of which `dataset` and `code` are used.
 
     Returns
     -------
@@ -35,12 +35,12 @@ def load(config: Data) -> tuple[Images, Images, int, str]:
     classes : int
         The number of classes.
     digest : str
-        SHA-1 of all arrays and their shapes.
+        The SHA-1 of all arrays and their shapes.
 
     Raises
     ------
     ValueError
-        The function fails, or returns something else.
+        The function fails, or returns something other than valid images and labels.
     """
     must = f"data.dataset = '{config.dataset}' must return"
     found = import_paths.call("data.dataset", config.dataset, config.code)
@@ -52,13 +52,13 @@ def load(config: Data) -> tuple[Images, Images, int, str]:
     (train, train_labels), (test, test_labels) = parts
     if train.shape[1:] != test.shape[1:]:
         raise ValueError(
-            f"{must} training and test images of one shape, got {train.shape[1:]} and {test.shape[1:]}"
+            f"{must} training and test images of the same shape, got {train.shape[1:]} and {test.shape[1:]}"
         )
     seen, classes = np.unique(train_labels), int(train_labels.max()) + 1
     if len(seen) < max(2, classes) or int(seen[0]) < 0:
         raise ValueError(
-            f"{must} training labels 0, 1, ..., with at least two classes and an image in each, got "
-            f"{len(seen):,} classes from {seen[0]} to {seen[-1]}"
+            f"{must} training labels 0, 1, ..., with at least two classes and at least one image of each, "
+            f"got {len(seen):,} classes from {seen[0]} to {seen[-1]}"
         )
     if not 0 <= test_labels.min() <= test_labels.max() < classes:
         raise ValueError(
@@ -78,14 +78,14 @@ def _pair(found: Any) -> bool:
 
 
 def _said(found: Any) -> str:
-    """Describe a value in a few words."""
+    """Describe a value in a few words, for an error message."""
     if isinstance(found, tuple | list):
         return f"{type(found).__name__} of length {len(found)}"
     return f"an array {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
 
 
 def _checked(must: str, part: str, images: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return the arrays of a part, with labels of int64; raise ValueError if they are not as they must be."""
+    """Return images and int64 labels as arrays; raise ValueError if their types or shapes are wrong."""
     x, y = np.asarray(images), np.asarray(labels)
     if x.dtype != np.uint8 or x.ndim != 4 or 0 in x.shape or x.shape[1] != x.shape[2]:
         raise ValueError(
@@ -93,7 +93,7 @@ def _checked(must: str, part: str, images: Any, labels: Any) -> tuple[np.ndarray
         )
     if y.dtype.kind not in "iu" or y.shape != (len(x),):
         raise ValueError(
-            f"{must} one integer as the label of each of {len(x):,} {part} images, got {y.dtype} of shape "
+            f"{must} one integer label for each of the {len(x):,} {part} images, got {y.dtype} of shape "
             f"{y.shape}"
         )
     return x, y.astype(np.int64)

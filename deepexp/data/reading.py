@@ -18,26 +18,26 @@ from deepexp.data.catalogue import SOURCES, Source
 from deepexp.data.images import Files, Images
 from signflow.machine import memory
 
-CROP_ALL = "set data.size, to which images of any size are cropped in training"
+CROP_ALL = "set data.size to train on resized crops of images of any size"
 
 
 @dataclass(frozen=True)
 class Copy:
-    """A data set as this machine has it.
+    """A data set as this machine stores it.
 
     Attributes
     ----------
     train, test : Images or Files
-        All images.
+        All training images, before validation images are split off, and all test images.
     classes : int
-        Number of classes.
+        The number of classes.
     variant : str
-        The name of the copy, as returned by `catalogue.verify` or given by `Listing.variant`; 'own' if the
-        images are a user's own.
+        The name of the copy: what `catalogue.verify` returns for arrays, `Listing.variant` for image files,
+        and 'own' for a user's own images.
     digest : str
-        SHA-1 of all arrays, or of the names, classes and lengths of all files.
+        The SHA-1 of all arrays, or of the names, classes and lengths of all files.
     decoded_side : int, optional
-        The side of image files that are all to be decoded into memory.
+        The height and width of the images in the files, if the images are to be decoded into memory.
     """
 
     train: Images | Files
@@ -49,7 +49,7 @@ class Copy:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of an image; image files of any size are cropped as ImageNet's are."""
+        """The height, width and channels of an image, or (224, 224, 3) if image files may have any size."""
         if isinstance(self.train, Images):
             height, width, channels = self.train.x.shape[1:]
             return height, width, channels
@@ -101,7 +101,7 @@ def read(config: Data) -> Copy:
 
 
 def _verified(config: Data) -> Copy:
-    """Read and verify arrays."""
+    """Read the arrays of a published data set, and check that they match a known copy."""
     source = SOURCES[config.dataset]
     parts = catalogue.read_parts(config.dataset)
     sums = catalogue.sums(parts)
@@ -117,20 +117,20 @@ def _verified(config: Data) -> Copy:
 
 
 def _listed(config: Data) -> Copy:
-    """List image files; those of Tiny ImageNet are small enough to be decoded into memory."""
+    """List the image files of a published data set; Tiny ImageNet's images will be decoded into memory."""
     side = SOURCES[config.dataset].shape[0] if config.dataset == "tinyimagenet" else None
     return _of_files(image_folder.listing(config.dataset, config.classes), side)
 
 
 def _own_files(config: Data, root: Path) -> Copy:
-    """List the image files of a user's own folder; without `data.size`, they are decoded into memory."""
+    """List the image files of a user's own folder; without `data.size`, they will be decoded into memory."""
     found = image_folder.own_listing(root, config.classes)
     if config.in_files:
         return _of_files(found)
     width, height = jpeg.picture(found.train.paths[0]).size
     if width != height:
         raise ValueError(
-            f"'{found.train.paths[0]}' must be a square, but it has {width}x{height} pixels; {CROP_ALL}"
+            f"'{found.train.paths[0]}' must be a square image, but it has {width}x{height} pixels; {CROP_ALL}"
         )
     count = len(found.train.paths) + len(found.test.paths)
     need = 3 * count * width * width

@@ -1,1 +1,1 @@
-"""The theory's predictions for deep networks, and how they are decided."""
+"""The theory's predictions for deep networks, and how each prediction gets its verdict."""

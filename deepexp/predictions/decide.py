@@ -1,4 +1,4 @@
-"""Decide a prediction from one estimate per seed."""
+"""Find the verdict on a prediction from one estimate per seed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from deepexp.predictions.statistics import Floats, fieller, moments, quantile
 
 FEWEST, MOST = 3, 1000  # the fewest seeds that allow a verdict, and the most that `needed` considers
-TIE = 1e-11  # values closer to 0 than this are ties up to rounding errors in sums, and count as 0
+TIE = 1e-11  # values closer to 0 than this differ from 0 only by rounding errors in sums, and count as 0
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Decision:
     low, high : float
         The ends of the interval of the estimate.
     needed : str
-        If the verdict is INCONCLUSIVE, the number of seeds that would decide, '> 1,000' or 'unknown'.
+        If the verdict is INCONCLUSIVE, the number of seeds that would be enough for another verdict, '>
+        1,000' or 'unknown'.
     """
 
     word: str
@@ -49,10 +50,13 @@ class Decision:
 
 
 def decide(values: Floats, bound: float, margin: float) -> Decision:
-    """Decide a prediction by the t-interval of the mean of `values`, an array of shape (seeds,)."""
+    """Return the verdict that follows from the t-interval of the mean of `values`, an array (seeds,).
+
+    `deepexp.predictions.predictions` explains `bound` and `margin`.
+    """
     found = moments(_tied(values))
     if found.n == 0:
-        return Decision("NOT RUN", "no seed has all the runs that it needs")
+        return Decision("NOT RUN", "no seed has all the runs that the estimate needs")
     low, high = found.interval()
     sizes = np.arange(FEWEST, MOST + 1)
     half = quantile(sizes) * found.deviation / np.sqrt(sizes)
@@ -65,7 +69,7 @@ def _tied(values: Floats) -> Floats:
 
 
 def decide_ratio(over: Floats, under: Floats, bound: float, margin: float) -> Decision:
-    """Decide a prediction by Fieller's interval for mean(over) / mean(under), with one pair per seed.
+    """Return the verdict that follows from Fieller's interval for mean(over) / mean(under), paired by seed.
 
     The verdict is NOT RUN unless `decide` supports the prediction that mean(under) is above 0. The verdict
     is INCONCLUSIVE if the interval is unbounded.
@@ -76,7 +80,7 @@ def decide_ratio(over: Floats, under: Floats, bound: float, margin: float) -> De
     if gap.word == "NOT RUN":
         return gap
     if gap.word != "SUPPORTED":
-        return Decision("NOT RUN", f"the denominator must be SUPPORTED > 0, but it is {gap}", gap.n)
+        return Decision("NOT RUN", f"'denominator > 0' must be SUPPORTED, but it is {gap}", gap.n)
     low, high = fieller(over, under)
     ends = fieller(over, under, np.arange(FEWEST, MOST + 1))
     ratio = float(over.mean() / under.mean())
@@ -91,7 +95,7 @@ def _decision(
     bound: float,
     margin: float,
 ) -> Decision:
-    """Decide a prediction by the `interval` that `n` seeds gave.
+    """Return the verdict that follows from the `interval` that `n` seeds gave.
 
     `ends` holds the ends of the intervals that `FEWEST` to `MOST` seeds would give with the same moments.
     """

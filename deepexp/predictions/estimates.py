@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 LOW, HALF = 0.2, 0.5  # accuracies are averaged over levels whose density is at most this
 PERTURBED = 0.25  # the fraction of the signs that the perturbed arms of P5 flip
-DENSITIES = (0.2, 0.1, 0.05)  # the densities of the networks that P9 and P10 prune at initialisation
+DENSITIES = (0.2, 0.1, 0.05)  # for P9 and P10: the densities of the networks pruned at initialisation
 
 
 class NotRun(Exception):
-    """Raised if a prediction cannot be decided; the message says why."""
+    """Raised if the primary estimate for a prediction cannot be computed; the message says why."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """The primary estimate for a prediction, with one value per seed, which is NaN if the seed has none.
+    """The primary estimate for a prediction, with one value per seed, or NaN for a seed without a value.
 
     Attributes
     ----------
@@ -129,7 +129,7 @@ def recovery(levels: xr.Dataset, _: xr.Dataset) -> Estimate:
 
 
 def _widths(levels: xr.Dataset) -> dict[str, float]:
-    """Return the widths at which both IMP and LRR have an arm, by the suffix of the arms' names."""
+    """Return the widths at which both IMP and LRR have an arm, by suffix of the arm's name ('-w0.5')."""
     planned = [str(name) for name in levels.arm.values[levels.planned.values]]
     suffixes = [name.removeprefix("lrr") for name in planned if name.startswith("lrr-w")]
     widths = {suffix: float(suffix.removeprefix("-w")) for suffix in suffixes if f"imp{suffix}" in planned}

@@ -2,14 +2,14 @@
 
 The statistical unit is a seed. A seed fixes the initialisation and the data order of all arms, so arms are
 compared seed by seed. A prediction has one primary estimate per seed, a bound and a margin. The 95 % interval
-of the estimate over the seeds decides the verdict:
+of the estimate over the seeds determines the verdict:
 
 SUPPORTED      if the lower end of the interval is above the bound; if the upper end is then below bound +
                margin, the verdict adds 'below the margin';
 NOT SUPPORTED  otherwise, if the upper end is below bound + margin;
 INCONCLUSIVE   otherwise, and always with fewer than 3 seeds; the verdict states the smallest number of seeds
-               that would decide with the observed mean and deviation;
-NOT RUN        if there is no estimate to decide by; the verdict states the reason.
+               that would be enough for another verdict with the observed mean and deviation;
+NOT RUN        if there is no estimate; the verdict states the reason.
 
 The interval is valid only if the number of seeds was fixed beforehand. Adding seeds until there is a verdict
 (optional stopping) leads to false verdicts too often.
@@ -58,7 +58,7 @@ RecipeTables = Mapping[str, "xr.Dataset"]
 
 @dataclass(frozen=True)
 class Prediction:
-    """A statement of the theory, and the estimate that decides it.
+    """A statement of the theory, and the estimate that tests it.
 
     Attributes
     ----------
@@ -93,17 +93,17 @@ PREDICTIONS: dict[str, Prediction] = {
         {"": gap_of("lrr", "imp")} | {score: gap_of(f"lrr-{score}", f"imp-{score}") for score in SCORES},
     ),
     "P2": Prediction(
-        "IMP improves on LRR's masks.",
+        "IMP is more accurate on LRR's masks than on its own masks.",
         f"accuracy of IMP on LRR's masks - IMP, {_AT_LOW}",
         "pp", 0.0, 0.2, {"": gap_of("imp-on-lrr", "imp")},
     ),
     "P3": Prediction(
-        "LRR improves on IMP on IMP's masks.",
+        "On IMP's masks, LRR is more accurate than IMP.",
         f"accuracy of LRR on IMP's masks - IMP, {_AT_LOW}",
         "pp", 0.0, 0.2, {"": gap_of("lrr-on-imp", "imp")},
     ),
     "P4": Prediction(
-        "LRR's signs settle at earlier levels than IMP's.",
+        "LRR's signs settle at earlier levels than IMP's signs.",
         "mean last-flip level of the weights that survive to the end, IMP - LRR, over the number of prunings",
         "of the levels", 0.0, 0.02, {"": settling},
     ),
@@ -176,10 +176,10 @@ class Decided:
 
 
 def decided(identifier: str, tables: RecipeTables) -> list[Decided]:
-    """Decide each variant of a prediction on each panel (a data set and a network) that has its arms.
+    """Return the verdict on each variant of a prediction, on each panel that has the arms of the variant.
 
-    If a panel has no arms for any variant, the first variant is reported as NOT RUN. `tables` must contain
-    `levels` (panel, arm, seed, level) and `signs` (panel, arm, seed).
+    A panel is a data set and a network. If it has no arms for any variant, the first variant is reported as
+    NOT RUN. `tables` must contain `levels` (panel, arm, seed, level) and `signs` (panel, arm, seed).
     """
     prediction = PREDICTIONS[identifier]
     found = []
@@ -207,7 +207,7 @@ def _decided(identifier: str, variant: str, levels: xr.Dataset, signs: xr.Datase
 
 
 def verdict_table(identifiers: tuple[str, ...], tables: RecipeTables) -> xr.Dataset:
-    """Decide predictions on every panel.
+    """Return the verdicts on predictions, on every panel, as a table.
 
     Parameters
     ----------

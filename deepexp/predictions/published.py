@@ -1,4 +1,4 @@
-"""Published accuracies as data, for comparison with runs of the same protocol and network."""
+"""Published accuracies, for comparison with runs of the same protocol and network."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Mask:
     alive: Mapping[str, Tensor]
 
     def __post_init__(self) -> None:
-        """Raise ValueError unless this is a valid mask."""
+        """Raise ValueError unless there is at least one layer, and every tensor is boolean and on the CPU."""
         if not self.alive:
             raise ValueError("a mask must cover at least one layer, got none")
         for name, tensor in self.alive.items():

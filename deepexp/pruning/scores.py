@@ -87,11 +87,11 @@ def synflow(net: nn.Module, alive: Mask, shape: tuple[int, int, int]) -> dict[st
     by |w|, and each pruned weight and each bias by 0. Batch normalisation is in evaluation mode and is
     reduced to the scale |gamma| / sqrt(running variance + eps).
 
-    At initialisation, these are the published scores. In a trained network, R stays linear in the weights of
-    every layer, so the scores of a layer add up to the share of R that flows through the layer. In a network
-    without shortcuts, all of R flows through every layer. The published proof that no layer loses all its
-    weights relies on this. If a shortcut bypasses a layer, less than R flows through the layer, and the layer
-    can lose all its weights.
+    At initialisation, these are the published scores. Even in a trained network, R is linear in the weights
+    of every layer, so the scores of a layer add up to the share of R that flows through the layer. In a
+    network without shortcuts, all of R flows through every layer. The published proof that no layer loses all
+    its weights relies on this. If a shortcut bypasses a layer, less than R flows through the layer, and the
+    layer can lose all its weights.
 
     Parameters
     ----------
@@ -138,19 +138,19 @@ def own(
 ) -> dict[str, Tensor]:
     """Score every prunable weight by a user's own function, which an import path names.
 
-    The function is called with a copy of the network, in training mode, and with the batches. It must return
-    a mapping from the names of `deepexp.models.prunable(net)` to scores in the weights' shapes; the weights
-    with the highest scores are kept. If it draws random numbers, they must come from torch's global
-    generator.
+    The function is called with a copy of the network, in training mode, and with the batches. For each name
+    in `deepexp.models.prunable(net)`, it must return a tensor of scores in the shape of that weight tensor.
+    The weights with the highest scores are kept. If the function draws random numbers, they must come from
+    torch's global generator.
 
     Parameters
     ----------
     name : str
         The import path.
     code : str
-        The digest of its source.
+        The digest of the function's source.
     net : nn.Module
-        The network; it is not changed.
+        The network, which is not changed.
     batches : Iterable[tuple[Tensor, Tensor]]
         Images (B, C, H, W) and their classes (B,).
     seed : int
@@ -159,29 +159,30 @@ def own(
     Returns
     -------
     dict of str to Tensor
-        Float32 scores on the CPU by layer, in the weights' shapes.
+        Float32 scores on the CPU, by layer, in the shapes of the weights.
 
     Raises
     ------
     ValueError
-        The function fails or does not return such a mapping.
+        The function fails, or does not return a mapping with the right names and shapes, or a score is
+        complex or NaN.
     """
     with torch.random.fork_rng(devices=[]), torch.enable_grad(), _exact():
         torch.manual_seed(seed)
         found = import_paths.call("pruning.score", name, code, deepcopy(net).train(), batches)
     weights = prunable(net)
-    must = f"pruning.score = '{name}' must return one tensor for each weight of the network"
+    must = f"pruning.score = '{name}' must return a mapping with a tensor of scores for each weight tensor"
     if not isinstance(found, Mapping):
-        raise ValueError(f"{must}, by name, got {type(found).__name__}")
+        raise ValueError(f"{must}, got {type(found).__name__}")
     if odd := [*(weights.keys() - found.keys()), *(found.keys() - weights.keys())]:
-        raise ValueError(f"{must}, but '{odd[0]}' is {'missing' if odd[0] in weights else 'no weight'}")
+        raise ValueError(f"{must}, but '{odd[0]}' is {'missing' if odd[0] in weights else 'no such tensor'}")
     for layer, weight in weights.items():
         score = found[layer]
         if not isinstance(score, Tensor) or score.shape != weight.shape:
             got = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__
-            raise ValueError(f"{must}, in its shape {tuple(weight.shape)} at '{layer}', got {got}")
+            raise ValueError(f"{must}, but '{layer}' needs the shape {tuple(weight.shape)}, got {got}")
         if score.is_complex() or bool(score.isnan().any()):
-            raise ValueError(f"{must}, of real numbers, but '{layer}' has NaN or complex ones")
+            raise ValueError(f"{must}, but the scores for '{layer}' are complex or contain NaN")
     return {layer: found[layer].detach().to("cpu", torch.float32) for layer in weights}
 
 

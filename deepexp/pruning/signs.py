@@ -110,7 +110,7 @@ def _by_level(signs: Sequence[Signs], masks: Sequence[Mask]) -> Iterator[dict[st
 
 
 def perturbation(mask: Mask, config: Perturbation, seed: int) -> dict[str, Tensor]:
-    """Choose the signs to flip, floor(fraction * n + 1/2) of n living weights, overall or in each layer.
+    """Choose floor(fraction * n + 1/2) of n living weights, overall or in each layer, whose signs flip.
 
     The choice depends only on the arguments, so a later level that restores earlier signs can flip the same
     signs again.
@@ -120,7 +120,7 @@ def perturbation(mask: Mask, config: Perturbation, seed: int) -> dict[str, Tenso
     mask : Mask
         The living weights.
     config : Perturbation
-        `fraction`, `scope` and `layers` are used.
+        The settings, of which `fraction`, `scope` and `layers` are used.
     seed : int
         The run's seed.
 

@@ -1,1 +1,1 @@
-"""Recipes: experiments described as TOML files, and the runs that each of them consists of."""
+"""Recipes: experiments described as TOML files, and the runs of each experiment."""

@@ -4,7 +4,7 @@ A run's settings are merged from these sources, each of which overrides all sour
 `ON_CUDA`, the recipe's `settings`, the panel, the profile's `settings`, the profile's settings for the panel,
 the arm, and the caller's machine settings, which do not change the experiment. An arm that borrows masks
 drops `pruning.keep`, because the masks determine how many weights are kept. If a protocol does not define an
-algorithm, the version of the protocol 'signflow' is used.
+algorithm, the arm uses the algorithm as the protocol 'signflow' defines it.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def runs(
 
 
 def _seeds_of(arm: Mapping[str, Any], profile: Profile, seeds: Sequence[int]) -> list[int]:
-    """Return the `seeds` with which an arm runs.
+    """Return the subset of `seeds` with which an arm runs.
 
     An arm that sets `seeds = n` runs only with seeds that are among the first n seeds of the profile.
     """
@@ -133,7 +133,7 @@ def _stacked(
 
 
 def _of_the_machine(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `settings`; raise ValueError if any of them is the stack or is not a machine setting."""
+    """Return `settings`; raise ValueError if a key is not a machine setting, or is 'machine.stack'."""
     for key in settings:
         if not key.startswith("machine."):
             raise ValueError(

@@ -1,14 +1,15 @@
 """Recipes: experiments described as TOML files, and the arms that they compare.
 
-A recipe states its question, the predictions that it decides, and its source. It also has these tables:
+A recipe states its question, the predictions that it tests, and its source. It also has these tables:
 
 - `[panels.X]`: the settings of panel X, usually its data set. A panel that does not use all arms of the
   recipe lists its arms under `arms`.
 - `[arms.X]`: the settings of arm X. With `masks = "Y"`, each run of arm X uses the mask sequence of the run
   of arm Y on the same panel with the same seed (`pruning.source` is then 'run' unless the arm sets it). With
-  `donor = "Y"`, each run uses the weights of that run of arm Y. With `seeds = 3`, the arm runs only with the
-  first three seeds of the profile. If the name X contains fields in braces, the table defines one arm for
-  each combination of the fields' values in `[each]`, and "{field}" in a setting is replaced by the value.
+  `donor = "Y"`, each run of arm X takes amplitudes or signs from the weights of the run of arm Y on the same
+  panel with the same seed. With `seeds = 3`, the arm runs only with the first three seeds of the profile. If
+  the name X contains fields in braces, the table defines one arm for each combination of the fields' values
+  in `[each]`, and "{field}" in a setting is replaced by the value.
 - `[profiles.smoke|short|full]`: the protocol, the panels (panels under `optional` run only when requested by
   name), the seeds, `settings` for all panels, `panel.X` for panel X, and `each` for values that replace the
   values in `[each]`. With `base = "usual"`, the profile inherits the keys that it does not set from the
@@ -85,7 +86,7 @@ class Recipe(BaseModel):
     question : str
         What the experiment asks.
     predictions : tuple of str
-        The predictions that the experiment decides, as keys of `PREDICTIONS`.
+        The predictions that the experiment tests, as keys of `PREDICTIONS`.
     source : str
         Where the experiment was published, or 'this project'.
     settings : dict
@@ -130,7 +131,7 @@ def load(name: str) -> Recipe:
     Parameters
     ----------
     name : str
-        A recipe of this package, or the path of a TOML file.
+        The name of a recipe of this package, or the path of a TOML file.
 
     Returns
     -------
@@ -204,7 +205,7 @@ def _check_seeds(recipe: Recipe, arms: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _completed(tree: dict[str, Any]) -> dict[str, Any]:
-    """Fill in the keys that profiles with `base = "usual"` inherit, and return the recipe."""
+    """Return a copy of the recipe `tree` with the keys that profiles with `base = "usual"` inherit."""
     usual = tomllib.loads(_FOLDER.joinpath(_PROFILES).read_text(encoding="utf-8"))
     profiles = tree.get("profiles")
     if not isinstance(profiles, dict):  # the validation that follows reports the wrong type

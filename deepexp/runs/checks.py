@@ -51,7 +51,7 @@ def check_compiler(device: str) -> None:
 def check_device_memory(config: Config) -> None:
     """Raise ValueError if the device has too little memory for the run.
 
-    A user's own network or images are not checked, since their needs are not known before they are made. The
+    A run with a user's own network or images is not checked, because their sizes are not known yet. The
     estimate is a lower bound. It counts the weights, gradients and momentum in float32, and one batch of
     images. With Sign-In, a weight has no momentum of its own. Instead, it has two factors, each with a
     gradient and a momentum.
@@ -133,7 +133,7 @@ def check_possible(work: Run) -> None:
 
 
 def _check_images(work: Run, smallest: int) -> None:
-    """Raise ValueError if the images are too small to crop, or the smallest batch too small to normalise.
+    """Raise ValueError if images are too small to crop, or a batch is too small for batch normalisation.
 
     `smallest` is the number of images that each process gets from the smallest batch.
     """

@@ -1,7 +1,7 @@
-"""Extend a finished run: a run with more levels starts from the levels of a shorter one beside it.
+"""Extend a finished run: a run with more levels starts from the levels of a shorter run beside it.
 
-Levels do not depend on how many follow, so the levels of both runs are the same, and so are the bytes of
-their files, apart from the run_id that the files of tensors name.
+A level does not depend on how many levels follow. The levels of the shorter run are therefore also levels of
+the longer run. Their files have the same bytes, except for the run_id in weights, states and checkpoints.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ def shorter_run(work: Run, about: Mapping[str, Any]) -> dict[str, Any] | None:
     Returns
     -------
     dict of str to Any, optional
-        Which run it is and what made it, for about.json. None if there is no such run, or if it was made from
-        other data or by another version of torch.
+        The run_id and the number of prunings of the shorter run, and the software and machine that made it,
+        for about.json. None if no shorter run is complete, undamaged, and made from the same data by the same
+        version of torch.
     """
     if (work.folder / "checkpoints").exists():
         return None
@@ -61,7 +62,7 @@ def _with_levels(config: Config, levels: int) -> Config:
 
 
 def copy_levels(work: Run, run_id: str) -> None:
-    """Copy the levels of a finished run, from whose last checkpoint this run then resumes.
+    """Copy the levels and checkpoints of a finished run, so that `work` resumes from the last checkpoint.
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ def copy_levels(work: Run, run_id: str) -> None:
         The finished run, which `shorter_run` has found.
     """
     source, target = work.other(run_id), work.folder
-    # The checkpoints come last: without them, a run that was killed here starts anew.
+    # Copy the checkpoints last. If the process is killed before that, the run starts anew.
     for kind in ("masks", "signs", "weights", "states", "checkpoints"):
         for path in sorted((source / kind).glob("*.safetensors")):
             copy = target / kind / path.name
@@ -83,6 +84,6 @@ def copy_levels(work: Run, run_id: str) -> None:
 
 
 def _copy_renamed(path: Path, copy: Path, run_id: str) -> None:
-    """Copy a file of tensors, which then names another run."""
+    """Copy a file of tensors, and replace the run_id in the copy by `run_id`."""
     tensors, meta = tensor_files.read(path)
     tensor_files.write(tensors, copy, {**meta, "run_id": run_id})

@@ -279,7 +279,7 @@ class Clock:
         self.saved = self.began  # the time of the last checkpoint
 
     def tick(self, level: int, step: int) -> None:
-        """Write the run's progress, and the time left at its average speed so far."""
+        """Write the run's progress, its average speed so far, and the time left at this speed."""
         work = self.work
         self.steps += work.per_epoch
         rate = self.steps / (time.monotonic() - self.began)

@@ -90,7 +90,7 @@ def _factors(net: nn.Module, sgd: torch.optim.Optimizer) -> dict[str, Tensor]:
 def policy_parts(net: nn.Module) -> dict[str, str]:
     """Return, for each tensor of the state dict, the part of a level policy that applies to it.
 
-    The parts are 'weight' (prunable), 'norm_affine', 'norm_statistics', and 'bias' (every other parameter).
+    The parts are 'weight' (prunable), 'norm_affine', 'norm_statistics', and 'bias' (every other tensor).
     """
     part = dict.fromkeys(net.state_dict(), "bias")
     part |= dict.fromkeys(prunable(net), "weight")

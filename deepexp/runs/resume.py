@@ -26,7 +26,9 @@ def resume_from(work: Run, initial: TrainingState) -> Checkpoint:
     if lost > 0:
         try:
             if config.policy.momentum == "keep":
-                raise ValueError("it starts with the final momentum of that level, which is not stored")
+                raise ValueError(
+                    "a level starts with the last momentum of the one before, which is not stored"
+                )
             trained = checkpoint.load_state(work.file("weights", lost - 1), config.run_id)
             previous, state = level_mask(work, lost - 1), TrainingState(trained.tensors, initial.momentum)
         except ValueError as error:

@@ -138,7 +138,7 @@ def own_levels(work: Run) -> Generator[LevelProgress | None, None, None]:
 
 @contextlib.contextmanager
 def logged(folder: Path) -> Iterator[None]:
-    """Log the error or interrupt that stopped the run, if its folder exists."""
+    """Log the error or interrupt that stops a run, if the run's folder exists."""
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:

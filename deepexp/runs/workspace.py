@@ -29,7 +29,7 @@ Stacked = Callable[[int, int, Mask, tuple[int, ...]], Iterator[steps.Report | No
 class Run:
     """A run and everything that it works with.
 
-    Once the run has started, nothing changes except the states of the network and the optimizer.
+    Once the run has started, only the states of the network and the optimizer change.
 
     Attributes
     ----------
@@ -91,12 +91,12 @@ class Run:
         return layout.file(self.folder, kind, level)
 
     def other(self, run_id: str) -> Path:
-        """Return the folder of another run; it is next to the folder of this run."""
+        """Return the folder of the run `run_id`, which is next to the folder of this run."""
         return self.folder.absolute().parent / run_id
 
 
 def borrowed(work: Run, level: int) -> Mask:
-    """Read the mask that this run borrows from `pruning.run` for a level; source 'shuffled' shuffles it."""
+    """Read the mask for a level from the run `pruning.run`; shuffle it if the source is 'shuffled'."""
     pruning = work.config.pruning
     assert pruning.run is not None
     level = level if pruning.run_level is None else pruning.run_level

@@ -23,8 +23,9 @@ START = 4.0  # seconds that a run's process takes to start on a machine with two
 # at which ResNet50 trains on images of 224x224 pixels. 'bf16' (mixed precision) and 'tf32' were measured on
 # one A100, 'float32' on one V100 (github.com/NVIDIA/DeepLearningExamples,
 # PyTorch/Classification/ConvNets/resnet50v1.5/README.md, results with pytorch-21.03). LAYER_SECONDS is an
-# assumption: the shortest time that a layer can take in a step, for each value of machine.compile. If it is
-# False, kernels are launched one by one; if it is True, all are launched together as a CUDA graph.
+# assumption: the shortest time that a layer can take in a step, for each value of machine.compile. With
+# False, kernels are launched one by one. With True, all kernels of a step are launched together as a CUDA
+# graph.
 PUBLISHED = {"float32": 367, "tf32": 938, "bf16": 2470}
 RESNET50_OPERATIONS = 2.43e10  # per training image, as `deepexp.runs.speed.operations` counts them
 LAYER_SECONDS = {False: 3e-4, True: 5e-5}
@@ -39,7 +40,7 @@ class Work:
     dataset : str
         The data set, as in the run's configuration.
     size : int, optional
-        Height and width to which the images are resized or averaged; None if they are not.
+        The height and width to which the images are resized or averaged, or None if they keep their size.
     model, batch_size, machine
         As in the run's configuration.
     """
@@ -117,7 +118,7 @@ def left(config: Config, folder: Path) -> float:
 def seconds(configs: Iterable[Config], runs: Path, speeds: Mapping[Work, Speed]) -> float:
     """Estimate how many seconds it takes to finish these runs one after the other.
 
-    A kind of work that is missing from `speeds` is assumed to have the mean of all speeds in it.
+    For a kind of work that is missing from `speeds`, the mean of the given speeds is assumed.
     """
     mean = sum(speed.images_per_second for speed in speeds.values()) / len(speeds)
     total = 0.0
@@ -131,7 +132,7 @@ def seconds(configs: Iterable[Config], runs: Path, speeds: Mapping[Work, Speed])
 
 
 def observed(configs: Iterable[Config], runs: Path) -> dict[Work, Speed]:
-    """Return the speeds that these runs have recorded in the folder `runs`, by kind of work."""
+    """Return the speeds that the runs of `configs` have recorded in the folder `runs`, by kind of work."""
     found = {}
     for config in configs:
         rate = _progress(runs / config.run_id).get("images_per_second")
@@ -164,7 +165,7 @@ def speeds(configs: Iterable[Config], runs: Path) -> dict[Work, Speed]:
 
 
 def _measured(config: Config) -> Speed:
-    """Measure the speed by training on random images for a second; if the GPU is missing, estimate it."""
+    """Measure the speed by training on random images for a second; if there is no GPU, estimate the speed."""
     import torch
 
     from deepexp.runs import setup

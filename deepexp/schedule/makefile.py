@@ -81,7 +81,7 @@ def makefile(
 def is_reduced(results: Path, runs: Sequence[PlannedRun]) -> bool:
     """Return whether a result file is up to date.
 
-    The file must have been made from exactly these runs by the current sources, including levels at which
+    The file must have been made from exactly these runs, by the current sources, and with all levels, even if
     layers starve.
     """
     import h5netcdf

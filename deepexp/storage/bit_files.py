@@ -30,7 +30,7 @@ def pack(bits: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def shapes(bits: Mapping[str, Tensor]) -> dict[str, list[int]]:
-    """Return the shapes that `unpack` needs in addition to the bytes.
+    """Return the shapes of boolean tensors, which `unpack` needs in addition to the packed bytes.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def load(path: str | Path) -> dict[str, Tensor]:
     Raises
     ------
     ValueError
-        The file is missing or damaged, or holds other tensors.
+        The file is missing or damaged, or holds something other than masks or signs.
     """
     packed, meta = tensor_files.read(path)
     if "shapes" not in meta:

@@ -137,7 +137,7 @@ def check_holds(folder: Path, run_id: str) -> Config:
     Raises
     ------
     ValueError
-        The folder holds no run, or a different one.
+        The folder holds no run, or a run with a different run_id.
     """
     if not (folder / "config.toml").exists():
         raise ValueError(f"there is no run {run_id} in '{folder.parent}'; run it first")

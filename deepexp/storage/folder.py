@@ -2,8 +2,8 @@
 
 The folder holds config.toml, about.json (the data and software used), levels.csv (one row per level),
 layers.csv, epochs.csv, log.txt and progress.json. There are five subfolders. For each level, masks/ and
-signs/ have a bit-packed file, and weights/ has a state dict. In states/ are the initial state and the state
-at the rewind point, and in checkpoints/ the states from which a stopped run resumes. Every file except the
+signs/ have a bit-packed file, and weights/ has a state dict. The initial state and the state at the rewind
+point are in states/. The states from which a stopped run resumes are in checkpoints/. Every file except the
 log is written atomically.
 """
 
@@ -20,7 +20,12 @@ from deepexp.config.settings import Config
 from signflow import locks
 from signflow.files import atomic
 
-RUNS_OWN = ("config.toml", "about.json", "levels.csv", "checkpoints")  # each marks the folder of a run
+RUNS_OWN = (
+    "config.toml",
+    "about.json",
+    "levels.csv",
+    "checkpoints",
+)  # any of these files marks a run's folder
 # The pattern of the names that `atomic` gives to unfinished files.
 _TEMPORARY = re.compile(r"\..+-[0-9a-f]{8}(\.\w+)?")
 
@@ -183,7 +188,7 @@ def read_run_text(path: Path) -> str:
 
 
 def damaged_text(path: Path, why: object) -> str:
-    """Return the message for a damaged file of a run; `why` says why it cannot be read."""
+    """Return the message for a damaged file of a run; `why` says why the file cannot be read."""
     return f"'{path}' is damaged ({why}); delete it and resume its run, which writes it again"
 
 

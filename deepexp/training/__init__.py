@@ -1,1 +1,1 @@
-"""Training and evaluation of masked networks, alone or several side by side."""
+"""Training and evaluation of masked networks, one at a time or several side by side."""

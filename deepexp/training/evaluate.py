@@ -19,7 +19,7 @@ EVALUATION_BATCH = 1000
 def evaluate(
     net: nn.Module, images: Images | Files, dataset: Dataset, machine: Machine
 ) -> tuple[float, float] | tuple[None, None]:
-    """Evaluate a network on a set of images, and leave it in evaluation mode.
+    """Measure a network's loss and accuracy on a set of images, and leave it in evaluation mode.
 
     Parameters
     ----------

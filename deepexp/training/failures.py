@@ -42,8 +42,8 @@ class OutOfMemory(_Told):
         found = f"a batch of {fits:,} fits" if fits else "not even two images for each process fit"
         super().__init__(
             f"the device must have enough memory to train on a batch of {batch:,} images, but it does not; "
-            f"{found}: start a new run with another train.batch_size, or resume this one on a larger device "
-            "(all complete epochs are kept)"
+            f"{found}: start a new run with a smaller train.batch_size, or resume this one on a larger "
+            "device (all complete epochs are kept)"
         )
 
 

@@ -32,7 +32,7 @@ def compiled(net: nn.Module, machine: Machine) -> Forward:
 
 
 def in_precision(run: Forward, machine: Machine) -> Forward:
-    """Make `run` compute in the precision of `machine` and return float32 logits."""
+    """Return a version of `run` that computes in the precision of `machine` and returns float32 logits."""
     if machine.precision != "bf16":
         return run
 
@@ -46,9 +46,9 @@ def in_precision(run: Forward, machine: Machine) -> Forward:
 def laid_out(x: Tensor, machine: Machine) -> Tensor:
     """Return a batch in the memory format of `machine`.
 
-    If channels come first, the images are always copied. `contiguous` would not suffice, because the strides
-    of images with one channel can satisfy both formats. It would then return the images as they are, and all
-    later layers could use channels_last.
+    If `channels_last` is False, the images are always copied. `contiguous` would not suffice, because the
+    strides of images with one channel can satisfy both formats. It would then return the images as they are,
+    and all later layers could use channels_last.
 
     Parameters
     ----------

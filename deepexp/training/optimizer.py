@@ -24,8 +24,8 @@ def learning_rate(train: Train, step: int, per_epoch: int, *, warm: bool) -> flo
     peak. After the warm-up, a cosine schedule falls to `lr_min` over the remaining epochs.
 
     Milestones and the triangular schedule are timed from the start of the level. With `warmup = 'before'`,
-    the warm-up takes additional epochs, and they are timed from the end of these epochs. With
-    `milestones_after_warmup`, milestones are timed from the end of any warm-up.
+    the warm-up takes additional epochs, and milestones and the triangular schedule are timed from its end.
+    With `milestones_after_warmup`, milestones are timed from the end of any warm-up.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def optimizer(net: nn.Module, train: Train) -> torch.optim.SGD:
         "params": [p for p in net.parameters() if id(p) not in prunables],
         "weight_decay": train.weight_decay if train.decay_norm else 0.0,
     }
-    on_cpu = weights[0].device.type == "cpu"  # on a CPU, the fused kernel would round differently
+    on_cpu = weights[0].device.type == "cpu"  # the fused CPU kernel rounds differently from `foreach`
     options: dict[str, Any] = {"lr": train.lr, "momentum": train.momentum, "nesterov": train.nesterov}
     options |= {"foreach": on_cpu, "fused": not on_cpu}
     sgd: torch.optim.SGD

@@ -87,7 +87,7 @@ class SignIn(torch.optim.SGD):
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Clear the gradients of the weights as well, because a backward pass adds to them."""
+        """Clear all gradients; the base class knows the factors of the weights, but not the weights."""
         super().zero_grad(set_to_none)
         for weight in self.factors:
             weight.grad = None

@@ -208,7 +208,7 @@ def side_by_side(
 
 
 def _stacked(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Join S batches of images (B, C, H, W) and classes (B,) into one of (B, S * C, H, W) and (B, S)."""
+    """Join S batches (B, C, H, W) and their classes (B,) into images (B, S * C, H, W) and classes (B, S)."""
     images, classes = zip(*parts, strict=True)
     return images[0] if len(images) == 1 else torch.cat(images, 1), torch.stack(classes, 1)
 
@@ -218,7 +218,7 @@ def _gradients(
 ) -> tuple[Tensor, Tensor]:
     """Compute the gradients of `net` on a batch; return the losses (S,) and logits (B, S, classes).
 
-    The losses and logits are those of this process's part of the batch. The gradients are means over `group`.
+    The losses and logits cover only this process's part of the batch. The gradients are means over `group`.
     """
     machine = config.machine
     net.zero_grad(set_to_none=True)

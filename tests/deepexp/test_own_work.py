@@ -113,11 +113,11 @@ def test_a_run_refuses_a_network_that_was_edited_since_and_cannot_rebuild_it(own
         pass
     path.write_text(MINE + "# edited\n")
     monkeypatch.setattr(import_paths, "_imported", {})  # as in another process
-    with pytest.raises(ValueError, match="must be the one that the run was configured with"):
+    with pytest.raises(ValueError, match="as when the run was configured"):
         prepare(config, tmp_path / "run")
     run = deepexp.load(tmp_path / "run")
     assert run.weights(0)
-    with pytest.raises(ValueError, match="must be the one that the run was configured with"):
+    with pytest.raises(ValueError, match="as when the run was configured"):
         run.model(0)
 
 
@@ -155,19 +155,19 @@ def test_a_plan_counts_and_times_a_run_of_ones_own(own_code, tmp_path):
 NETS = {
     "return 5": "must return a torch.nn.Module, got int",
     "return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(8))": "with Conv2d or Linear layers",
-    "return nn.Sequential(nn.Flatten(), nn.Linear(64, 4))": "to logits (2, 3), got (2, 4)",
-    "return nn.Sequential(nn.Flatten(), nn.Linear(65, 3))": "must accept images (2, 1, 8, 8), but it",
+    "return nn.Sequential(nn.Flatten(), nn.Linear(64, 4))": "logits of shape (2, 3), got (2, 4)",
+    "return nn.Sequential(nn.Flatten(), nn.Linear(65, 3))": "must accept images of shape (2, 1, 8, 8)",
     "return nn.Sequential(nn.Flatten(), nn.Linear(64, 3), nn.Dropout())": "must not draw random numbers",
     "return nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).double()": "is torch.float64 on cpu",
     "return nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).to('meta')": "is torch.float32 on meta",
-    "return nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).requires_grad_(False)": "without a gradient",
+    "return nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).requires_grad_(False)": "requires_grad = False",
     "net = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)); net[1].idle = nn.Linear(2, 2); "
     "return net": "logits do not depend on '1.idle.weight'",
     "a = nn.Linear(64, 64); return nn.Sequential(nn.Flatten(), a, a, nn.Linear(64, 3))": "'2.bias' is shared",
     "a, b = nn.Linear(64, 64), nn.Linear(64, 64); b.weight = a.weight; "
     "return nn.Sequential(nn.Flatten(), a, b, nn.Linear(64, 3))": "share no parameters, but '2.weight'",
     "return nn.Sequential(nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(64, 3)))": "is "
-    "computed from others",
+    "computed from other tensors",
 }
 
 
@@ -197,10 +197,10 @@ IMAGES = {
     f"({X} / 255, {Y}), ({X}, {Y})": "train images (n, H, H, C) of uint8, got float64 of shape (6, 4, 4, 1)",
     f"({X}[..., 0], {Y}), ({X}, {Y})": "train images (n, H, H, C) of uint8, got uint8 of shape (6, 4, 4)",
     f"({X}, {Y}), ({X}[:, 1:], {Y})": "square test images (n, H, H, C) of uint8, got uint8 of shape (6, 3, 4",
-    f"({X}, {Y}), ({X}[:, 1:, 1:], {Y})": "images of one shape, got (4, 4, 1) and (3, 3, 1)",
+    f"({X}, {Y}), ({X}[:, 1:, 1:], {Y})": "images of the same shape, got (4, 4, 1) and (3, 3, 1)",
     f"({X}, {Y}), ({X}[:0], {Y}[:0])": "square test images",
-    f"({X}, {Y}[1:]), ({X}, {Y})": "the label of each of 6 train images, got int64 of shape (5,)",
-    f"({X}, {Y} / 1), ({X}, {Y})": "one integer as the label of each of 6 train images, got float64",
+    f"({X}, {Y}[1:]), ({X}, {Y})": "label for each of the 6 train images, got int64 of shape (5,)",
+    f"({X}, {Y} / 1), ({X}, {Y})": "one integer label for each of the 6 train images, got float64",
     f"({X}, {Y} + 1), ({X}, {Y} + 1)": "at least two classes and an image in each, got 2 classes from 1 to 2",
     f"({X}, {Y} - 1), ({X}, {Y} - 1)": "got 2 classes from -1 to 0",
     f"({X}, {Y} * 2), ({X}, {Y})": "got 2 classes from 0 to 2",
@@ -222,12 +222,12 @@ def test_images_that_are_not_as_they_must_be_are_refused_in_one_line(own_code, m
 
 GOOD = "{n: w.abs() for n, w in prunable(net).items()}"
 SCORES = {
-    "5": "must return one tensor for each weight of the network, by name, got int",
+    "5": "must return a mapping with a tensor of scores for each weight tensor, got int",
     "{}": "but '0.weight' is missing",
-    f"{GOOD} | {{'x': 1}}": "but 'x' is no weight",
-    f"{GOOD} | {{'0.weight': 1}}": "in its shape (3, 4) at '0.weight', got int",
-    f"{GOOD} | {{'0.weight': torch.ones(4)}}": "in its shape (3, 4) at '0.weight', got (4,)",
-    f"{GOOD} | {{'0.weight': torch.full((3, 4), torch.nan)}}": "but '0.weight' has NaN",
+    f"{GOOD} | {{'x': 1}}": "but 'x' is no such tensor",
+    f"{GOOD} | {{'0.weight': 1}}": "but '0.weight' needs the shape (3, 4), got int",
+    f"{GOOD} | {{'0.weight': torch.ones(4)}}": "but '0.weight' needs the shape (3, 4), got (4,)",
+    f"{GOOD} | {{'0.weight': torch.full((3, 4), torch.nan)}}": "for '0.weight' are complex or contain NaN",
     "net.nothing": "must not fail when it is called, but it raised AttributeError",
 }
 

@@ -97,7 +97,11 @@ def test_a_file_that_is_no_configuration_is_named(tmp_path, capsys, content, mes
     if content is not None:
         path.write_bytes(content)
     _refused(capsys, ["--config", str(path)], message)
-    _refused(capsys, ["--config", str(path)], f"'{path}' must be a configuration as a run writes it, but: ")
+    _refused(
+        capsys,
+        ["--config", str(path)],
+        f"'{path}' must be a configuration as a run writes it, but it is not (",
+    )
 
 
 def test_set_without_a_setting_lists_every_key_with_its_value_and_meaning(capsys):

@@ -146,11 +146,11 @@ def _empty_class(folder):
         ),
         (
             lambda root: _draw(root / "train" / "dog" / "wide.png", 1, (20, 16)),
-            "wide.png' must have 16x16 pixels, but it has 20x16; set data.size, to which images of any size",
+            "wide.png' must have 16x16 pixels, but it has 20x16; set data.size to train on resized crops",
         ),
         (
             lambda root: _draw(root / "train" / "cat" / "00.png", 1, (20, 16)),
-            "00.png' must be a square, but it has 20x16 pixels; set data.size",
+            "00.png' must be a square image, but it has 20x16 pixels; set data.size",
         ),
         (
             lambda root: (root / "train" / "cat" / "01.png").write_bytes(b"x"),
@@ -177,7 +177,7 @@ def test_what_is_wrong_with_a_folder_is_one_line_before_anything_is_trained(
             {"data.dataset": "folder"},
             "folder, a path, must be given if and only if dataset = 'folder'",
         ),
-        ({"data.dataset": "digits", "data.folder": "x"}, "with dataset = 'digits'; set folder alone"),
+        ({"data.dataset": "digits", "data.folder": "x"}, "with dataset = 'digits'; set folder and"),
         ({"data.folder": "x", "data.size": 16, "data.side": 4}, "side must be left out with size"),
         (
             {"data.folder": "x", "data.size": 16, "data.test_size": 18},

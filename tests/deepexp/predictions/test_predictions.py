@@ -52,7 +52,7 @@ def _one(identifier, arms, **more):
         ([5.0, 5.1], "INCONCLUSIVE (n = 3)"),
         ([5.0, 5.0], "INCONCLUSIVE (n = 3)"),
         ([-5.0, -5.0], "INCONCLUSIVE (n = 3)"),
-        ([], "NOT RUN (no seed has all the runs that it needs)"),
+        ([], "NOT RUN (no seed has all the runs that the estimate needs)"),
     ],
 )
 def test_the_rule(values, text):
@@ -317,14 +317,14 @@ def test_p11_is_the_share_of_lrrs_lead_that_cycles_do_not_explain(share, text):
 
 def test_p11_is_not_run_without_a_lead():
     found = _one("P11", _arms(imp=ZERO, lrr=INCONCLUSIVE, imp_cycles=ZERO))
-    assert str(found.verdict).startswith("NOT RUN (the denominator must be SUPPORTED > 0")
+    assert str(found.verdict).startswith("NOT RUN ('denominator > 0' must be SUPPORTED")
 
 
 def test_p8_is_not_run_unless_the_gap_is_there():
     over = np.array([0.5, 0.6, 0.4])
     for gap, word in ((INCONCLUSIVE, "INCONCLUSIVE (n = 18)"), (NOT_SUPPORTED, "NOT SUPPORTED")):
         verdict = decide_ratio(over, np.array(gap), 0.5, 0.0)
-        assert str(verdict) == f"NOT RUN (the denominator must be SUPPORTED > 0, but it is {word})"
+        assert str(verdict) == f"NOT RUN ('denominator > 0' must be SUPPORTED, but it is {word})"
     assert decide_ratio(over[:2], GAP[:2], 0.5, 0.0).word == "NOT RUN"
     assert decide_ratio(over * np.nan, GAP, 0.5, 0.0).word == "NOT RUN"
 
