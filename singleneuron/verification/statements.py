@@ -217,7 +217,7 @@ class Statement:
     derivations : tuple[str, ...]
         Titles of the symbolic derivations on which the statement rests.
     comparisons : tuple[Comparing, ...]
-        Functions that compare its laws with integration.
+        Functions that compare the statement's laws with integration.
     experiments : tuple[Experiment, ...]
         Runs to count, and the claims that they test.
     figure : str | None

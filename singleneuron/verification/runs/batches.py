@@ -154,7 +154,7 @@ def distances(setting: Setting, a: Any, rho: Any, kept: Any, w: Any, c: Any) -> 
     kept : array_like, shape (..., B)
         Norms |mask * w|.
     w : ndarray, shape (..., B, d), or None
-        Inner weights; not needed for plain weights.
+        Inner weights; used only under Sign-In.
     c : array_like
         Balance a^2 - |w|^2 of plain weights; not used under Sign-In.
 

@@ -28,7 +28,7 @@ def plan(statements: Sequence[Statement], runs: int | None) -> dict[Setting, Swe
     Returns
     -------
     dict[Setting, Sweep]
-        A sweep for each setting, whose counts are still 0.
+        A sweep for each setting, with all its counts at 0.
     """
     sweeps: dict[Setting, Sweep] = {}
     for statement in statements:
