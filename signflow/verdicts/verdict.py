@@ -69,7 +69,7 @@ class PredictionVerdict(Part):
     needed : str
         The number of seeds that would decide an inconclusive prediction.
     estimate : float
-        The mean over the seeds, in multiples of `unit`.
+        The mean over the seeds. It, its interval, `bound` and `margin` are given in `unit`.
     low, high : float
         The ends of the 95 % interval of the estimate.
     bound, margin : float
