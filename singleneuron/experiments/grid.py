@@ -105,7 +105,7 @@ class Group:
 
     @property
     def reduced(self) -> bool:
-        """Whether runs need only a, w_1 and the norm of the other w_i, so that d does not affect their cost."""
+        """Whether a run needs only a, w_1 and |(w_2, ..., w_d)|, so that its cost does not grow with d."""
         one_pruning = len(level_counts(self.d, self.targets, self.levels)) <= 2
         symmetric = self.n is None and self.targets == 1 and self.parameterization.plain
         return symmetric and one_pruning and np.isinf(self.level_time)
