@@ -146,7 +146,7 @@ def progress_bar(label: str, quiet: bool) -> Iterator[Progress]:
             return Text(f"{task.speed:,.0f}/s" if task.speed else "")
 
     columns = (Doing(), *Bar.get_default_columns()[1:], Rate())
-    # A line printed meanwhile appears above the bar. If stdout is redirected, the line must go there instead.
+    # A line printed to stdout appears above the bar, unless stdout is redirected.
     above = sys.stdout.isatty()
     console = Console(stderr=True)
     with Bar(*columns, console=console, transient=True, redirect_stdout=above) as bar:

@@ -136,7 +136,7 @@ def check_variant(imp: str, algorithms: Any) -> None:
     if not names:
         raise ValueError(f"imp = {imp!r} must be set in each Algorithm, not separately; leave it out")
     if all(name == "lrr" for name in names):
-        raise ValueError(f"imp is for 'imp' and 'wr', but is {imp!r} with 'lrr' only; leave it out")
+        raise ValueError(f"imp = {imp!r} is for 'imp' and 'wr', but is given with 'lrr' only; leave it out")
 
 
 def settle(record: Any) -> None:
@@ -172,7 +172,7 @@ def _settle_problem(record: Any) -> None:
     problem, d = record.problem, record.d
     if problem is None:
         if d is None:
-            raise ValueError("d must be given, but is missing; or give a problem, which has its own d")
+            raise ValueError("d must be given, but is missing; give d, or a problem, which has its own d")
         if record.v is not None:
             if isinstance(d, tuple) and len(d) != 1:
                 raise ValueError(f"v has d entries, so d must be one number, but is {d}")

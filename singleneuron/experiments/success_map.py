@@ -114,7 +114,7 @@ def success_map(
         The target, a unit vector; `targets` is then the number of its entries that are not 0. By default v is
         (1, ..., 1, 0, ...)/sqrt(targets).
     problem : Population or Sample, optional
-        A problem of your own to train on; then leave out d, n, noise, `targets` and v.
+        A problem of your own to train on. If it is given, leave out d, n, noise, `targets` and v.
     progress : callable, optional
         Called as progress(done, total) with numbers of runs, which include cells without a start.
     **training

@@ -139,8 +139,8 @@ def success_rate(
         The target, a unit vector; `targets` is then the number of its entries that are not 0. By default v is
         (1, ..., 1, 0, ...)/sqrt(targets).
     problem : Population or Sample, optional
-        A problem of your own, on which all runs train; then leave out d, n, noise, `targets` and v. By
-        default, the runs train on the population or, if n is given, each on its own samples.
+        A problem of your own, on which all runs train. If it is given, leave out d, n, noise, `targets` and
+        v. By default, the runs train on the population or, if n is given, each on its own samples.
     workers : int, optional
         Number of processes that do the work, by default one per core. With 1, only this process is used.
     executor : concurrent.futures.Executor, optional

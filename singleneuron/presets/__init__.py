@@ -53,7 +53,10 @@ class Preset(BaseModel):
     parts: dict[str, Table]
 
     def with_runs(self, runs: int) -> Preset:
-        """Return a copy with `runs` runs per point of each study, or raise ValueError if it has no study."""
+        """Return a copy of the preset with `runs` runs per point of its studies.
+
+        Raise ValueError if the preset has no study.
+        """
         if not any(isinstance(part, Study) for part in self.parts.values()):
             raise ValueError(f"runs are for studies, but '{self.title}' has no study; leave out the runs")
         parts = {

@@ -204,7 +204,8 @@ def line_outcome(a: float, w: float, data: Line, *, balanced: bool = False) -> f
     Returns
     -------
     float
-        1 if the flow converges there, 0 if not, NaN if the solver gives up or the limit is undecided.
+        1 if the flow converges to a w = s_pos with w > 0, and 0 if not. NaN if the solver gives up or the
+        limit is undecided.
     """
     c = 0.0 if balanced else (abs(a) - abs(w)) * (abs(a) + abs(w))
     a, w = solve_line(a, w, data, T_END, balanced=balanced)

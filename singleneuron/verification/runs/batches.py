@@ -18,7 +18,7 @@ from singleneuron.verification.conditions import Condition
 from singleneuron.verification.statements import Setting
 
 BATCH_SIZE, SAMPLED_BATCH_SIZE = 50_000, 256
-"""Maximum number of starts in a batch: in general, and if each run trains on its own samples."""
+"""Maximum numbers of starts in a batch. The second is for runs that each train on their own samples."""
 LEAST_GIVEN = 1e-3
 """`given` must hold for at least this share of the starts, or else drawing them would take too long."""
 

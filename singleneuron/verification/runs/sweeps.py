@@ -141,7 +141,7 @@ def _second_look(
     stated: _Truth | None,
     executor: Executor,
 ) -> int:
-    """Repeat the runs that contradict the region with the tolerance TIGHT, and return how many there are.
+    """Repeat the runs that contradict the region with the tolerance TIGHT, and return their number.
 
     The first outcomes may be wrong: a flow that passes a saddle at a distance below the integration error may
     leave it on the wrong side. The new results replace the old ones in `status` and `stated`.
