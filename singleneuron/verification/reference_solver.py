@@ -66,7 +66,7 @@ def _plane_field(t: float, y: Array) -> Array:
 
 
 def _alive(t: float, y: Array) -> float:
-    """Return the value of the event function that falls to 0 when a neuron with a < 0 almost vanishes."""
+    """Return |w| - TIP if a < 0, else 1. The integration ends when this event function falls to 0."""
     return math.hypot(y[1], y[2]) - TIP if y[0] < 0 else 1.0
 
 

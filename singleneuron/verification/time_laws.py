@@ -106,8 +106,9 @@ def escape_times(starts: int, seed: int) -> Law:
     """Compare integration with the leading order of the escape time, at any balance c.
 
     The escape time is the time in which delta = pi - theta grows from delta_0 to pi/2. The relative error of
-    its leading order is at most delta_0. For c < 0, the formula changes its branch at
-    a_0 delta_0 = pi |c| rho_0. Starts at which the two sides differ by less than a factor of 3 are excluded.
+    its leading order is at most delta_0. For c < 0, the formula has one branch for
+    a_0 delta_0 > pi |c| rho_0 and another branch for smaller a_0 delta_0. Starts at which a_0 delta_0 and
+    pi |c| rho_0 differ by less than a factor of 3 are excluded.
     """
     size, rng = starts, generator(seed)
     delta = 10 ** rng.uniform(-3, -1, size)

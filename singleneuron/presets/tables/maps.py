@@ -38,7 +38,7 @@ class Map(ExperimentPart):
         problem = map_problem(settings)
         w_perp = math.sqrt(1 - 1 / settings.d) if settings.w_perp is None else settings.w_perp
         extent = float(abs(data.a0).max())
-        # w_1 = 0 is left out, because predictions there are special. Since the edge may jump at 0, a point is
+        # w_1 = 0 is left out, because it can be a special case. Since the edge may jump at 0, a point is
         # added on either side, so close to 0 that no figure shows the gap.
         w = np.sort(np.append(np.linspace(-extent, extent, 800), [-1e-9, 1e-9]))
         population = sn.Population(settings.d, settings.targets, settings.v)

@@ -67,8 +67,8 @@ class Paths(PresetPart):
     def compute(self, progress: Progress, problem: Problem | None = None) -> xr.Dataset:
         """Compute `a`, `w` and `loss`, and the `status` and `success` at the end.
 
-        `a` and `loss` are over (start, time); `w` is over (start, time, coordinate). If `problem`
-        is given, the starts are trained on it instead of drawn samples or the population.
+        `a` and `loss` are over (start, time); `w` is over (start, time, coordinate). If `problem` is
+        given, the starts are trained on it instead of drawn samples or the population.
         """
         size = 8 * self.points * len(self.a) * (self.d + 2)
         check_memory(f"a path with points = {self.points}, d = {self.d}", size)
