@@ -133,7 +133,8 @@ def _rate_interval(tally: Tally) -> Interval:
 def _bounds(counted: int, undecided: int, trials: int) -> Interval:
     """Compute a confidence interval for the probability of an outcome seen `counted` times in `trials` runs.
 
-    The lower end assumes that no undecided run would have this outcome, the upper end that all would.
+    The lower end assumes that no undecided run would have this outcome, and the upper end assumes that all
+    would have it.
     """
     low, _ = clopper_pearson(counted, trials, LEVEL)
     _, high = clopper_pearson(counted + undecided, trials, LEVEL)

@@ -31,7 +31,7 @@ class Explorer(PresetPart):
     kind: Literal["explorer"]
     d: int
     resolution: int
-    levels: int = Field(ge=2)  # LRR's last path starts at the end of a level, which must not be a trapped dense level
+    levels: int = Field(ge=2)  # LRR's last path must not start from a trapped dense level
     rewind_time: float
     t_end: float
     first: float
