@@ -114,7 +114,11 @@ def _draw(options: argparse.Namespace) -> None:
 
 
 def _draw_all(sources: Iterable[tuple[Path, str]], out: Path, quiet: bool) -> None:
-    """Draw each result as the figure of its name or, without a name, by its contents; print the new files."""
+    """Draw result files, and print the paths of the pictures.
+
+    Each source is a pair of a result file and the name of the figure to draw. If the name is empty, the file
+    is drawn according to its contents.
+    """
     from figures import style
 
     drawn: list[Path] = []
@@ -189,7 +193,7 @@ def _list(results: Path) -> None:
     for kind in kinds.KINDS:
         print(f"    {kind.name:<28} {kind.shows}")
     print(f"    {'preset, recipe':<28} the figure of that name, listed below")
-    print(f"figures draw NAME draws {results}/NAME.nc (* if it has been made):")
+    print(f"figures draw NAME draws {results}/NAME.nc (* if this file exists):")
     for name, draw in kinds.NAMED.items():
         words = (draw.__doc__ or "").partition("\n")[0].removeprefix("Draw").lstrip(", ").rstrip(".")
         print(f"  {'*' if _result(results, name).is_file() else ' '} {name:<28} {words}")
@@ -203,7 +207,7 @@ def _list(results: Path) -> None:
 
 
 def _sets() -> dict[str, list[str]]:
-    """Return the names of the figures in each set: 'all' (theorems), 'studies', and a recipe with several."""
+    """Return the figures in each set: 'all' (theorems), 'studies', and the recipe with several figures."""
     from figures import kinds
     from figures.deep import converged
 
@@ -251,7 +255,10 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _drawn(name: str, source: Path, draw: Draw) -> report.Drawn:
-    """Draw a figure, and read the verdicts in its result file; the first of its figures shows them."""
+    """Draw a figure, with the verdicts in its result file if the file and the figure have the same name.
+
+    If several figures share a result file, only one of them then shows the verdicts.
+    """
     from figures.deep.converged import SHOWS
     from figures.report import page as report
 

@@ -37,7 +37,10 @@ NAMED: dict[str, Callable[[ResultTables], Figure]] = THEOREMS | STUDIES | DEEP
 
 
 def result_of(name: str) -> str:
-    """Return the name of the result that a figure is drawn from: its own, unless one result has several."""
+    """Return the name of the result from which the figure `name` is drawn.
+
+    A figure has the name of its result, unless it is one of the figures that share a result.
+    """
     return next(iter(converged.FIGURES)) if name in converged.FIGURES else name
 
 
@@ -209,7 +212,7 @@ def _layout(data: ResultTables) -> Callable[[ResultTables], Figure] | None:
 
 
 def _fits(name: str, data: ResultTables) -> bool:
-    """Return whether tables are those of the figure `name`; other figures may use the same table names."""
+    """Return whether `data` is the result for the figure `name`, given that the names of its tables match."""
     if "map" not in data:
         return name != "rate_rewind" or "curve_rewind_time" in data["rates"].dims
     line = int(data["map"].attrs.get("d", 0)) == 1

@@ -123,7 +123,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        # When the disk is full, a failed write reports no file name, and a failed rename the temporary name.
+        # If the disk is full, a failed write reports no file name, and a failed rename reports `temporary`.
         if error.errno is not None and str(error.filename) in ("None", str(temporary)):
             error.filename = str(path)
         raise

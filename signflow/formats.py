@@ -38,7 +38,7 @@ def netcdf(data: xr.Dataset | Mapping[str, xr.Dataset], attributes: Mapping[str,
 
 
 def _compressed(dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
-    """Return the encoding that compresses large numeric arrays: those of a recipe's tables are mostly NaN."""
+    """Return the encoding that compresses large numeric arrays. In a recipe's tables they are mostly NaN."""
     return {
         str(name): {"zlib": True, "shuffle": True, "complevel": 1}
         for name, variable in dataset.variables.items()
@@ -47,7 +47,7 @@ def _compressed(dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
 
 
 def _storable(dataset: xr.Dataset) -> xr.Dataset:
-    """Turn integer attributes beyond 64 bits, such as seeds, into strings: NetCDF cannot hold them."""
+    """Turn integer attributes (such as seeds) beyond 64 bits, which NetCDF cannot hold, into strings."""
     return dataset.assign_attrs(
         {
             key: str(value) if isinstance(value, int) and not -(2**63) <= value < 2**64 else value

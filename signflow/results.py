@@ -40,7 +40,7 @@ def write(
         A file whose name ends in .nc or .csv. A CSV file holds one Dataset: the provenance as '# key: value'
         lines, then one row for each combination of coordinates.
     config : Mapping[str, Any] | None
-        Configuration of the result. By default, the file keeps the provenance in the attributes of the data.
+        Configuration of the result. By default, the provenance is taken from the attributes of the data.
         `success_map`, `success_rate`, `presets.run` and `read` return data with such attributes.
     seed : int | None
         Seed of the result, if it has one.

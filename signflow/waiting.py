@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 
 LONGEST = 60.0
-"""The longest pause between two lines, in seconds. Pauses start at `patience` and double up to this."""
+"""The longest pause between two lines, in seconds. They start at `patience` and double up to `LONGEST`."""
 
 _reasons: list[str] = []
 _watches: list[Silence] = []

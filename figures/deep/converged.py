@@ -1,4 +1,7 @@
-"""The figures of the recipe `laptop-converged`, one for each question: pure functions as in `experiments`."""
+"""The figures of the recipe `laptop-converged`, one for each of its questions.
+
+As in `experiments`, they are pure functions from the Datasets in a result file to a Figure.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ PAIRS = (
     ("erk-sign-in-0.1", "erk-0.1", "ERK mask, density 0.1: Sign-In $-$ plain"),
     ("erk-sign-in-0.05", "erk-0.05", "ERK mask, density 0.05: Sign-In $-$ plain"),
 )
-"""The differences that `differences` draws: an arm, its baseline, and what the row is called."""
+"""The pairs that `differences` compares: an arm, its baseline, and the label of the row."""
 OWNERS = {
     "imp": Look("IMP's last mask", LOOKS["imp"].colour),
     "lrr": Look("LRR's last mask", LOOKS["lrr"].colour, "--", "s"),
@@ -44,9 +47,10 @@ OWNERS = {
 
 @style.styled()
 def accuracy(data: ResultTables) -> Figure:
-    """Draw test accuracy against density and, below, the differences from IMP, for the arms in `MAIN`.
+    """Draw test accuracy and, below, its difference from IMP against density, for the arms in `MAIN`.
 
-    The tables are `means`, `levels` and `paired`, as for `experiments.accuracy`.
+    The tables are `means` and `levels`, as for `experiments.accuracy`, and `paired` (panel, arm, baseline,
+    level).
     """
     panels = _with_runs(data)
     figure = Figure(figsize=(style.COLUMN if len(panels) == 1 else style.PAGE, 5.2))
@@ -63,10 +67,12 @@ def accuracy(data: ResultTables) -> Figure:
 
 @style.styled()
 def signs(data: ResultTables) -> Figure:
-    """Draw the share of weights that have the sign of LRR's last ticket: by density, and by epoch of level 0.
+    """Draw the share of weights with the sign of LRR's last ticket, against density and epochs of level 0.
 
-    The table `alignment` has the shares (panel, arm, level) and (panel, arm, epoch), among the weights of the
-    ticket that are alive in the run.
+    The ticket consists of LRR's last mask and last signs. The upper panels show the share after each level of
+    the arms in `MAIN`, and the lower panels show it after each epoch of level 0. The table `alignment` has
+    these shares over (panel, arm, level) and (panel, arm, epoch). They count only weights of the ticket that
+    are alive in the run.
     """
     panels = _with_runs(data)
     figure = Figure(figsize=(style.COLUMN if len(panels) == 1 else style.PAGE, 4.6))
@@ -88,10 +94,11 @@ def signs(data: ResultTables) -> Figure:
 
 @style.styled()
 def masks(data: ResultTables) -> Figure:
-    """Draw the share of weights that two masks have in common, for two arms with one seed and for two seeds.
+    """Draw the share of weights that two masks have in common, against density.
 
-    The tables `overlap` (panel, arm, level, baseline) and `seed_overlap` (panel, arm, level) have the shares
-    of common weights, and the shares expected of random masks with the same densities in every layer.
+    The masks come from two arms with the same seed, or from one arm with two seeds. A dotted line shows the
+    share expected of random masks with the same density in every layer. The tables `overlap` (panel, arm,
+    level, baseline) and `seed_overlap` (panel, arm, level) have the measured and the expected shares.
     """
     panels = _with_runs(data)
     figure = Figure(figsize=(style.COLUMN if len(panels) == 1 else style.PAGE, 2.9))
@@ -116,11 +123,11 @@ def masks(data: ResultTables) -> Figure:
 
 @style.styled()
 def controls(data: ResultTables) -> Figure:
-    """Draw the accuracy of initial weights trained once on the last masks, against the number of epochs.
+    """Draw the accuracy of initial weights trained once on the last mask of IMP or LRR, against the epochs.
 
-    A second panel shows the densities of the layers in these masks. The tables are `means` (panel, arm,
-    level), whose arms last-OWNER-EPOCHS and last-OWNER-warm-up have one level, and `layers` (panel, arm,
-    level, layer).
+    A second panel shows the density of each layer in these masks. The tables are `means` (panel, arm, level)
+    and `layers` (panel, arm, level, layer). In `means`, the arms are called last-OWNER-EPOCHS and
+    last-OWNER-warm-up, where OWNER is the owner of the mask, and each has one level.
     """
     panel = panels_of(data)[0]
     means, layers = data["means"].sel(panel=panel, level=0), data["layers"].sel(panel=panel)
@@ -154,8 +161,8 @@ def controls(data: ResultTables) -> Figure:
 def differences(data: ResultTables) -> Figure:
     """Draw paired differences in accuracy, averaged over densities of at most 20 %, with 95 % intervals.
 
-    The pairs are those in `PAIRS`; a pair without a complete seed has no row. The table `low` (panel, arm,
-    baseline, at_most) has the differences.
+    There is a row for each pair in `PAIRS` whose two arms are complete for at least one seed. The table `low`
+    (panel, arm, baseline, at_most) has the differences.
     """
     panels = _with_runs(data)
     rows = [pair for pair in PAIRS if any(_seeds_of(data, panel, pair) for panel in panels)]
@@ -193,9 +200,9 @@ def _arms(data: ResultTables) -> list[str]:
 
 
 def _by_density(axes: Axes, data: ResultTables, panel: str, rows: Any, name: str) -> None:
-    """Draw NAME_mean (level) of each row against the density of IMP's levels, which all rows share.
+    """Draw the means of `name` for each row against the density of IMP's levels, which all rows share.
 
-    `rows` maps the name of an arm, or a look, to a Dataset.
+    `rows` maps an arm, given by its name or its look, to a Dataset over (level).
     """
     density = data["means"].density.sel(panel=panel)
     for position, (row, points) in enumerate(rows.items()):
@@ -232,13 +239,15 @@ FIGURES = {
 """The figures by name; all are drawn from the result file of `laptop-converged`."""
 
 SHOWS = {
-    "laptop-converged-signs": "How many weights of LRR's last ticket have their final sign: above after each "
-    "level of each arm, below after each epoch of the dense level 0.",
-    "laptop-converged-masks": "The share of weights that two masks have in common: those of two algorithms "
-    "with one seed, of two seeds of one algorithm, and of random masks with the same density in every layer.",
-    "laptop-converged-controls": "Initial weights trained once on the last masks of IMP and of LRR, for 16, "
-    "32 and 64 epochs and after a warm-up; and the densities of the layers in these masks.",
+    "laptop-converged-signs": "The share of weights with the sign that they have in LRR's last ticket. The "
+    "upper panels show it after each level of each arm, and the lower panels after each epoch of level 0.",
+    "laptop-converged-masks": "The share of weights that two masks have in common. The masks come from two "
+    "algorithms with one seed, or from one algorithm with two seeds. The dotted line shows the share "
+    "expected of random masks with the same density in every layer.",
+    "laptop-converged-controls": "The test accuracy of initial weights trained once on the last mask of "
+    "IMP or of LRR, for 16, 32 and 64 epochs and after a warm-up. The right panel shows the density of each "
+    "layer in these masks.",
     "laptop-converged-differences": "Differences in test accuracy between pairs of arms, averaged over "
     "densities of at most 20 %, with their 95 % intervals.",
 }
-"""What each of these figures shows, except the first, which the recipe describes."""
+"""What each figure except the first shows. The recipe describes the first."""

@@ -166,11 +166,11 @@ def draw_line(axes: Axes, x: Any, points: xr.Dataset, name: str, look: Look, sca
 
 
 def histogram(axes: Axes, shares: xr.Dataset, name: str, bins: str) -> None:
-    """Draw bars for IMP and LRR side by side, in percent on a log scale, with a line at each mean.
+    """Draw the shares of `name` over `bins` as bars for IMP and LRR side by side, with a line at each mean.
 
-    The bars of LRR are hatched. The lines are drawn in front of the bars, with a white rim. The line of IMP
-    has its marker at the top and the line of LRR at the bottom, so that both can be seen if the means are
-    close.
+    The shares are drawn in percent on a log scale. The bars of LRR are hatched. The lines are drawn in front
+    of the bars, with a white rim. The line of IMP has its marker at the top and the line of LRR at the
+    bottom, so that both can be seen if the means are close.
     """
     highest = 1
     for shift, algorithm in ((-0.2, "imp"), (0.2, "lrr")):

@@ -32,8 +32,8 @@ def accuracy(data: ResultTables) -> Figure:
     Parameters
     ----------
     data : ResultTables
-        The tables `means` (panel, arm, level) and `levels` (panel, arm, seed, level). If there are published
-        curves, also the table `reference` (curve, point).
+        The tables `means` (panel, arm, level), `levels` (panel, arm, seed, level) and, if there are published
+        curves, `reference` (curve, point).
 
     Returns
     -------
@@ -203,7 +203,7 @@ def width(data: ResultTables) -> Figure:
 
 @style.styled()
 def study(data: ResultTables) -> Figure:
-    """Draw accuracy, the difference in accuracy from IMP, and the levels of last sign flips, in three rows.
+    """Draw three rows: accuracy, its difference from IMP, and a histogram of last sign flips by level.
 
     The tables are `means`, `levels`, `paired` and `sign_means`, as for the other figures.
     """

@@ -134,7 +134,7 @@ def panel_title(data: ResultTables, panel: str) -> str:
 
 
 def set_titles(data: ResultTables, panels: Mapping[str, Axes], more: str = "") -> None:
-    """Give each panel a title, with letters if there is more than one panel."""
+    """Give each panel a title that ends with `more`, and letters if there is more than one panel."""
     titles = {
         panel_title(data, panel) + (f"; {more}" if more else ""): axes for panel, axes in panels.items()
     }
@@ -155,7 +155,8 @@ def finish_figure(
     """Add a common legend below the panels, and a warning above them if this is a smoke run.
 
     The title of the legend explains bars and dots, and cites the sources of published curves. If all axes
-    show the same panel, pass its name as `panel`; the title then names it. Return the figure.
+    show the same panel, pass its name as `panel`; the title then names it. `dots` is added to the title if
+    there are two seeds. Return the figure.
     """
     handles: dict[str, Artist] = {}
     for axes in panels:

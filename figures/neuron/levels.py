@@ -1,4 +1,4 @@
-"""The figure of the loss at each pruning level: all sign patterns of the start, and how noise rescues IMP."""
+"""The figure of the loss at each pruning level, for all signs of the start, and of how noise rescues IMP."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def draw_levels(data: ResultTables) -> Figure:
 
 
 def rescued(group: xr.Dataset) -> str:
-    """Count the seeds that noise rescues for IMP.
+    """Count, in words, the seeds for which noise rescues IMP.
 
     Parameters
     ----------

@@ -1,4 +1,7 @@
-"""The picture of a study: success rates against the factor with the most values, in panels for the others."""
+"""The picture of a study: success rates against the factor with the most values.
+
+The values of the other factors are shown in separate panels.
+"""
 
 from __future__ import annotations
 
@@ -159,8 +162,8 @@ def _series(axes: Axes, shown: xr.Dataset, across: str, index: int) -> None:
 def _positions(axes: Axes, line: xr.Dataset, across: str) -> tuple[xr.DataArray, bool]:
     """Set up the x-axis for a factor; return the positions of its values, and whether they are evenly spaced.
 
-    The values are evenly spaced if any of them is infinite, or cannot be shown on the logarithmic axis that
-    the others need.
+    The positions are evenly spaced if any value is infinite, or if the values need a logarithmic axis but are
+    not all positive.
     """
     values = line[across]
     finite = bool(np.isfinite(values).all())

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 def sliding(data: ResultTables) -> Figure:
     """Draw a flow that slides in hyperplanes w.x_i = 0, and gradient descent that hops across one of them.
 
+    The upper panel shows the activity of the samples against time. The lower panels show the distances of
+    flow and descent from one hyperplane against time, and the error of descent against its learning rate.
+
     The table `slide` has `share` (time, sample) and `distance` (time) for the flow. For gradient descent, it
     has `hop` and `hop_time` (hop_rate, step), and `error` (learning_rate). `distance` is the distance of the
     flow, and `hop` the distance of descent, from the hyperplane of the sample attrs['watched'].

@@ -55,7 +55,7 @@ def fig1a(data: ResultTables) -> Figure:
 
 @style.styled()
 def fig1b(data: ResultTables) -> Figure:
-    """Draw the success map of IMP for d > 1, with flows of the last level, from the initial weights."""
+    """Draw the success map of IMP for d > 1, with flows of the last level, which restarts from w_1(0)."""
     return _pruned(data, "flow after pruning")
 
 
@@ -177,7 +177,8 @@ def angle(data: ResultTables) -> Figure:
 def conservation(data: ResultTables) -> Figure:
     """Draw the drift of c = a^2 - |w|^2 along ODE solutions against t, for several tolerances.
 
-    There is one table per problem. It has `drift` (rtol, start, time), |c(t) - c(0)| / max(1, a^2 + |w|^2).
+    There is one table per problem. Its variable `drift` (rtol, start, time) is
+    |c(t) - c(0)| / max(1, a^2 + |w|^2).
     """
     figure = Figure(figsize=(style.PAGE, 2.9))
     panels = figure.subplots(1, len(data), sharey=True, squeeze=False)[0]

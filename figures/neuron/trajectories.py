@@ -31,7 +31,7 @@ def trajectory_panels(data: xr.Dataset) -> tuple[int, int, float, float]:
 
 
 def draw_trajectory(data: xr.Dataset, panels: Sequence[Axes]) -> tuple[list[Artist], str]:
-    """Draw trajectories.
+    """Draw one or several trajectories in the plane (a, w_1) and against time.
 
     Parameters
     ----------

@@ -37,7 +37,7 @@ class Drawn:
     predictions : Sequence[PredictionVerdict]
         Verdicts on predictions from the result file.
     shows : str
-        What the figure shows, if its result has several; else the configuration of the result says it.
+        What the figure shows. If empty, the page takes the text from the configuration of the result.
     """
 
     name: str

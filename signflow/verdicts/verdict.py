@@ -69,11 +69,12 @@ class PredictionVerdict(Part):
     needed : str
         The number of seeds that would decide an inconclusive prediction.
     estimate : float
-        The mean over the seeds, in multiples of `unit`.
+        The mean over the seeds, in `unit`.
     low, high : float
-        The ends of the 95 % interval of the estimate.
+        The ends of the 95 % interval of the estimate, in `unit`.
     bound, margin : float
-        The prediction is supported if low > bound. Otherwise, it is not supported if high < bound + margin.
+        Limits in `unit`. The prediction is supported if low > bound. Otherwise, it is not supported if high <
+        bound + margin.
     """
 
     prediction: str

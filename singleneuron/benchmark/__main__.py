@@ -24,7 +24,8 @@ STUDIES = "studies"
 def study_costs(share: float = 1.0, rounds: int = 3) -> str:
     """Time studies from balanced starts on the population, and return a Markdown table.
 
-    The table has a row for each d, and two more rows for d = 100 with more runs.
+    The table has a row for each d, and two more rows for d = 100 with more runs. `share` scales all numbers
+    of runs. Each time is the median of `rounds` measurements.
     """
     lines = [
         f"**Studies: IMP and LRR from balanced starts, long levels, {machine.cores()} processes**",

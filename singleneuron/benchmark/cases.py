@@ -1,7 +1,7 @@
 """The cases of the benchmark. In each case, all solvers compute the states of one problem at one time t.
 
-Each tool gets the loosest tolerance with which all its end states differ from a reference at rtol 1e-12 by
-at most `ERROR`. Then the tools are timed in turn, and medians are reported. Compilation is not counted.
+Each tool gets the loosest tolerance with which all its end states are within `ERROR` of a reference, computed
+at rtol 1e-12. Then the tools are timed in turn, and medians are reported. Compilation is not counted.
 
 In the case of one coordinate, the other solvers integrate the equations in `line`. On the population, they
 integrate the equations in `free_balance`, whereas our own `population` uses coordinates in which the balance
@@ -187,7 +187,7 @@ DRAWN_STARTS = 1_000
 
 
 def sample_problem(d: int, n: int, size: int) -> tuple[Sample, State, float]:
-    """Draw samples with label noise 0.1 and balanced starts, and return them with the training time."""
+    """Return samples with label noise 0.1, the first `size` of the balanced starts, and the training time."""
     starts = balanced_starts(d, DRAWN_STARTS, seed=1)[:size]
     assert isinstance(starts, State)
     return Sample.draw(d=d, n=n, noise=0.1, seed=0), starts, 50.0

@@ -35,7 +35,7 @@ def field(y: Any, p: Any, out: Any) -> None:
 
 
 def field_python(_: float, y: Array, p: Array) -> list[float]:
-    """Evaluate the same right-hand side in plain Python, which is faster than numpy for ten weights."""
+    """Evaluate the right-hand side of `field` in plain Python, which is faster than numpy for ten weights."""
     a, *w = y.tolist()
     beta_a, beta_w = p.tolist()
     norm = math.hypot(*w[1:])

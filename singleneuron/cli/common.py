@@ -80,7 +80,10 @@ def data_option(parser: argparse.ArgumentParser) -> None:
 
 
 def problem_given(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the samples of `--data` as the argument `problem`; without it, `--d` must be given."""
+    """Return the samples of `--data` as the argument `problem`, or no argument without `--data`.
+
+    Raise ValueError if neither `--data` nor `--d` is given.
+    """
     if options.data is None:
         if options.d is None:
             raise ValueError("give --d, the number of input coordinates, or --data, a file of samples")
@@ -116,7 +119,7 @@ def config_of(options: argparse.Namespace) -> dict[str, Any]:
 def progress_bar(label: str, quiet: bool) -> Iterator[Progress]:
     """Show progress on stderr, and yield the function that updates it.
 
-    Progress is shown as a bar, or as lines if stderr is not a terminal.
+    Progress is shown as a bar, or as lines if stderr is not a terminal. With `quiet`, nothing is shown.
     """
     if quiet or not sys.stderr.isatty():
         with waiting.watch(label, quiet) as watch:
@@ -143,7 +146,7 @@ def progress_bar(label: str, quiet: bool) -> Iterator[Progress]:
             return Text(f"{task.speed:,.0f}/s" if task.speed else "")
 
     columns = (Doing(), *Bar.get_default_columns()[1:], Rate())
-    # A line printed meanwhile appears above the bar. If stdout is redirected, the line must go there instead.
+    # A line printed to stdout appears above the bar, unless stdout is redirected.
     above = sys.stdout.isatty()
     console = Console(stderr=True)
     with Bar(*columns, console=console, transient=True, redirect_stdout=above) as bar:

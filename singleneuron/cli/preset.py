@@ -35,7 +35,7 @@ def preset_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_preset(options: argparse.Namespace) -> None:
-    """List the presets, or compute the requested presets that are not up to date."""
+    """List the presets, or compute the requested presets whose results are not up to date."""
     from singleneuron import presets
     from singleneuron.experiments import store
 
@@ -86,7 +86,7 @@ def run_preset(options: argparse.Namespace) -> None:
 
 
 def _by_name(given: Sequence[str]) -> dict[str, str]:
-    """Return the presets by their names, on which the files of their results depend."""
+    """Return the presets by name, or raise ValueError if two of them would write the same result file."""
     from singleneuron.presets import name_of
 
     found: dict[str, str] = {}

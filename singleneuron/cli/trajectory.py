@@ -1,4 +1,4 @@
-"""`singleneuron trajectory`: the path of one start in time."""
+"""`singleneuron trajectory`: the path of the weights from one start."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def run_trajectory(options: argparse.Namespace) -> int:
     from singleneuron.presets import Paths
 
     settings = config | {"a": (options.a,), "w": (tuple(options.w),)}
-    settings.pop("problem", None)  # a part of a preset has no data of its own
+    settings.pop("problem", None)  # not a field of `Paths`; `compute` gets it below
     with progress_bar("trajectory", options.quiet) as progress:
         path = Paths(**settings).compute(progress, **given).isel(start=0, drop=True)
     status = path.status.item()

@@ -85,7 +85,7 @@ def _where(out: Path) -> tuple[object, ...]:
 
 
 def _print_rest(verdicts: list[Verdict], verbose: bool) -> None:
-    """Print reasons, counterexamples and the number of verdicts and, if verbose, a table of the evidence."""
+    """Print reasons or, if `verbose`, a table of the evidence; then print counterexamples and a tally."""
     from rich.console import Console
 
     console = Console()

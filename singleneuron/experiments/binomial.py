@@ -45,10 +45,11 @@ def confidence_sequence(successes: ArrayLike, trials: ArrayLike, level: float = 
     """Compute confidence limits that hold for all numbers of trials at once, and so at any stopping time.
 
     If the true probability is p, the ratio B(s + 1, f + 1)/(p^s (1 - p)^f) after s successes and f failures
-    is a martingale with mean 1: its numerator is the likelihood of a uniform mixture of probabilities, and
-    its denominator is the likelihood of p. By Ville's inequality, the ratio ever reaches 1/(1 - level) with
-    probability <= 1 - level. The interval contains every p whose ratio is below this bound. It is about twice
-    as wide as the exact interval for a fixed number of trials.
+    is a martingale with mean 1, where B is the beta function. The numerator is the likelihood of a uniform
+    mixture of probabilities, and the denominator is the likelihood of p. By Ville's inequality, the
+    probability that the ratio ever reaches 1/(1 - level) is at most 1 - level. The interval contains every p
+    whose ratio is below this bound. It is about twice as wide as the exact interval for a fixed number of
+    trials.
 
     Parameters
     ----------

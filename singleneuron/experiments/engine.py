@@ -1,7 +1,7 @@
 """Train the dense level, prune with every algorithm, and count the outcomes.
 
 Maps, studies and verification all use this module. They differ in their starts and in what they do with the
-counts.
+results.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -28,7 +28,7 @@ BLOCK = 4096
 """Number of starts drawn at a time. Unlike the size of a chunk, it affects which starts are drawn."""
 
 BLOCK_NUMBERS = 2**22
-"""Maximum count of random numbers drawn at a time, which limits the size of a block if d is large."""
+"""Maximum number of random numbers drawn at a time, which makes a block smaller if d is large."""
 
 
 def _values(name: str, value: Any) -> list[Any]:
@@ -105,7 +105,7 @@ class Group:
 
     @property
     def reduced(self) -> bool:
-        """Whether (a, p, q) suffices for a run, so that its cost does not grow with d."""
+        """Whether a run needs only a, w_1 and |(w_2, ..., w_d)|, so that its cost does not grow with d."""
         one_pruning = len(level_counts(self.d, self.targets, self.levels)) <= 2
         symmetric = self.n is None and self.targets == 1 and self.parameterization.plain
         return symmetric and one_pruning and np.isinf(self.level_time)
@@ -165,7 +165,7 @@ def grid_of(
     factors : Mapping
         A value, or a tuple of values, for each factor in `FACTORS`.
     imp : str
-        What IMP and WR do with the outer weight a after pruning.
+        'keep' or 'rebalance': what IMP and WR do with the outer weight a after pruning.
     common : Mapping
         The fields of `Group` that all points have in common.
     reset_every : int, optional

@@ -61,8 +61,8 @@ def configuration_of(record: Any) -> dict[str, Any]:
     Returns
     -------
     dict
-        Every option with its value. Other fields and entries of `training` are included only if they differ
-        from their defaults. A problem is described by its `identity`.
+        Every option with its value, the entries of `training`, and other fields that differ from their
+        defaults. A problem is described by its `identity`.
     """
     from singleneuron.algorithms import Algorithm
     from singleneuron.problem.data import identity
@@ -101,7 +101,7 @@ def made(record: Callable[..., Record], arguments: Mapping[str, Any]) -> Record:
     Raises
     ------
     ValueError
-        If an argument is not a field, if a field without a default is missing, or if a value is invalid.
+        If an argument is unknown, if a field without a default is missing, or if a value is invalid.
     """
     known = {item.name: item for item in fields(record) if item.name != "training"}  # type: ignore[arg-type]
     for name in arguments:
@@ -115,19 +115,19 @@ def made(record: Callable[..., Record], arguments: Mapping[str, Any]) -> Record:
 
 
 def check_variant(imp: str, algorithms: Any) -> None:
-    """Check that a variant of IMP has an algorithm to apply to.
+    """Check that at least one algorithm takes the variant `imp`, unless it is the default 'keep'.
 
     Parameters
     ----------
     imp : str
-        The variant; 'keep' is the default.
+        What IMP and WR do with the outer weight after pruning.
     algorithms : str or Algorithm, or tuple of them
         The algorithms.
 
     Raises
     ------
     ValueError
-        If another variant is chosen, but no algorithm given by name is IMP or WR.
+        If `imp` is not 'keep' and no algorithm given by name is IMP or WR.
     """
     listed = algorithms if isinstance(algorithms, tuple) else (algorithms,)
     names = [given for given in listed if isinstance(given, str)]
@@ -136,14 +136,14 @@ def check_variant(imp: str, algorithms: Any) -> None:
     if not names:
         raise ValueError(f"imp = {imp!r} must be set in each Algorithm, not separately; leave it out")
     if all(name == "lrr" for name in names):
-        raise ValueError(f"imp is for 'imp' and 'wr', but is {imp!r} with 'lrr' only; leave it out")
+        raise ValueError(f"imp = {imp!r} is for 'imp' and 'wr', but is given with 'lrr' only; leave it out")
 
 
 def settle(record: Any) -> None:
     """Convert the fields of a record to plain immutable values, and check their types.
 
     Lists and arrays become tuples, numpy numbers become Python numbers, and `training` becomes sorted pairs.
-    If the record has a problem, d, n and the number of targets are those of the problem.
+    If the record has a problem, `d`, `n` and `targets` are taken from it.
 
     Parameters
     ----------
@@ -166,13 +166,13 @@ def settle(record: Any) -> None:
 
 
 def _settle_problem(record: Any) -> None:
-    """Take d, n and the number of targets from the problem of a record, or the latter from its v."""
+    """Set `d`, `n` and `targets` of a record from its problem, or `targets` from its target `v`."""
     from singleneuron.problem.problem import Population, Sample
 
     problem, d = record.problem, record.d
     if problem is None:
         if d is None:
-            raise ValueError("d must be given, but is missing; or give a problem, which has its own d")
+            raise ValueError("d must be given, but is missing; give d, or a problem, which has its own d")
         if record.v is not None:
             if isinstance(d, tuple) and len(d) != 1:
                 raise ValueError(f"v has d entries, so d must be one number, but is {d}")

@@ -75,7 +75,7 @@ def predicted_edge(
     Parameters
     ----------
     problem : Population or Sample
-        The training data.
+        The problem that the neuron is trained on.
     algorithm : {'imp', 'wr', 'lrr'} or Algorithm
         The algorithm.
     w : ndarray, shape (W,)

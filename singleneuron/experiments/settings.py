@@ -1,9 +1,8 @@
 """The settings of success maps and studies, as frozen records that validate themselves when they are made.
 
 The options are defined only here, each with its default and a line of help. `success_map` and `success_rate`
-make a record from their arguments, presets make a record from the entries in their files, and the command
-line offers the same fields. The command line loads this module for `--help`, so numpy and the checks are
-imported only when a record is made.
+make a record from their arguments, presets from the entries in their files, and the command line from its
+options. `--help` loads this module, so numpy and the checks are imported only when a record is made.
 """
 
 from __future__ import annotations
@@ -128,7 +127,7 @@ class MapSettings:
             )
         if integer_in_range("levels", self.levels, 1) > 1 and self.d == self.targets:
             raise ValueError(
-                f"levels must be 1 if d = targets = {self.d}, since nothing is pruned, but is {self.levels}"
+                f"levels must be 1 if d = targets = {self.d} (nothing is pruned), but is {self.levels}"
             )
         level_counts(self.d, self.targets, self.levels)
         number("level_time", self.level_time, least=0.0, finite=False, open_end=True)
@@ -141,7 +140,7 @@ class MapSettings:
         self.product.check_method(self.method, self.learning_rate)
 
     def _check_others(self) -> None:
-        """Check the three options that choose w_2, ..., w_d, of which at most one may be given."""
+        """Check `w_perp`, `balanced` and `average`, of which at most one may be given."""
         from singleneuron.problem.arguments import number
 
         if self.w_perp is not None and number("w_perp", self.w_perp, least=0.0) and self.d == 1:
@@ -195,8 +194,7 @@ class MapSettings:
 class StudySettings:
     """The settings of a study: its points, the runs per point, and how the neurons are trained and pruned.
 
-    Each factor is one value, or a sequence of values that becomes a dimension of the result. All fields
-    except `training` are documented in `success_rate`.
+    All fields except `training` are documented in `success_rate`.
 
     Attributes
     ----------

@@ -83,7 +83,7 @@ def opened(folder: Path | None, config: Mapping[str, Any]) -> Iterator[Store]:
         stated = {"config": json.loads(_text(config)), "source_digest": source_digest()}
         if manifest.is_file():
             _check_manifest(manifest, stated)
-        else:  # an interrupted removal may leave chunks without a manifest, which may belong to any study
+        else:  # without a manifest, chunks left by an interrupted removal may belong to any study
             _clear(folder)
             try:
                 _write(manifest, _text(stated))
@@ -106,7 +106,7 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def _check_strangers(folder: Path) -> None:
-    """Raise ValueError if the folder holds unknown files, except hidden files as left by file managers."""
+    """Raise ValueError if the folder holds unknown files, apart from hidden files."""
     known = (MANIFEST, LOCK, locks.beside(folder / LOCK).name)
     others = [
         path.name
@@ -139,7 +139,7 @@ def _check_manifest(manifest: Path, stated: Mapping[str, Any]) -> None:
 
 
 def _differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
-    """Return the names of the entries that differ and, in groups, the names of the fields that differ."""
+    """Return the names of the entries that differ; for 'groups', the names of the fields that differ."""
     names = {key for key in {*theirs, *ours} if theirs.get(key) != ours.get(key)}
     pairs = list(zip(theirs.get("groups", ()), ours.get("groups", ()), strict=False))
     within = {key for one, other in pairs for key in one | other if one.get(key) != other.get(key)}

@@ -66,8 +66,8 @@ def success_map(
     d : int
         Number of input coordinates; required unless `problem` is given.
     algorithms : sequence of {'imp', 'wr', 'lrr'} or Algorithm
-        One or more algorithms, which share the dense level. The options of an `Algorithm` are its own; `imp`
-        and `rewind_time` are for those given by name.
+        One or more algorithms, which share the dense level. An `Algorithm` has its own options; `imp`
+        and `rewind_time` apply only to algorithms given by name.
     resolution : int
         Number of points on each axis, >= 2.
     extent : float
@@ -82,8 +82,8 @@ def success_map(
     targets : int
         Number of coordinates that the target uses.
     n : int, optional
-        Number of samples; by default, training is on the population. With `average`, each run draws its own
-        samples.
+        Number of samples; by default, the neuron is trained on the population. With `average`, each draw of
+        w_2, ..., w_d comes with its own samples.
     noise : float
         Standard deviation of the samples' label noise.
     seed : int
@@ -114,7 +114,7 @@ def success_map(
         The target, a unit vector; `targets` is then the number of its entries that are not 0. By default v is
         (1, ..., 1, 0, ...)/sqrt(targets).
     problem : Population or Sample, optional
-        A problem of your own to train on; then leave out d, n, noise, `targets` and v.
+        A problem of your own to train on. If it is given, leave out d, n, noise, `targets` and v.
     progress : callable, optional
         Called as progress(done, total) with numbers of runs, which include cells without a start.
     **training
@@ -142,7 +142,7 @@ def success_map(
         If an argument is out of range or does not fit the others, or if the map does not fit in memory or
         takes too long. The message is one line.
     TypeError
-        If there is no such argument.
+        If an argument is unknown.
 
     References
     ----------
@@ -234,7 +234,7 @@ def _table(settings: MapSettings, means: dict[str, Array], status: NDArray[np.in
 def _predicted(
     data: Problem, starts: State, end: PruneResult, algorithm: Algorithm, product: Parameterization
 ) -> Array:
-    """Predict success by `predicted`, or return NaN where a mask found on samples loses the target.
+    """Return the success that `predicted` gives, or NaN where a mask found on samples loses the target.
 
     No formula describes the dense level on samples in d > 1, so the mask comes from the simulation.
     """

@@ -1,6 +1,6 @@
 """Measure how often IMP, WR and LRR succeed from random starts, over a grid of factors.
 
-Such a study is split into groups. Each group holds the points of the grid that share a dense level.
+This is called a study. Its grid is split into groups of points that share a dense level.
 """
 
 import contextlib
@@ -85,17 +85,17 @@ def success_rate(
     The start and the data of a run depend only on its point, its number and the seed, so the counts are
     exactly the same for any number of workers, in any order, and after interruptions. Points with the same d,
     init and seed share their starts, with one exception: starts are drawn differently if the runs need only
-    (a, p, q). This is so for plain weights on the population, with one target coordinate, at most one pruning
-    step and levels of infinite length. If n differs, the smaller data set of a run consists of the first
-    samples of the larger one.
+    a, w_1 and the norm of w_2, ..., w_d. This is so for plain weights on the population, with one target
+    coordinate, at most one pruning step and levels of infinite length. If points differ in n, the smaller
+    data set of a run consists of the first samples of the larger one.
 
     Parameters
     ----------
     d : int or sequence of int
         Number of input coordinates; required unless `problem` is given.
     algorithms : str or Algorithm, or sequence of them
-        'imp', 'wr' or 'lrr', or an `Algorithm` with options of its own; `imp` and `rewind_time` are for those
-        given by name.
+        'imp', 'wr' or 'lrr', or an `Algorithm`, which has its own options. `imp` and `rewind_time` apply only
+        to algorithms given by name.
     n : int or None, or sequence of them
         Number of samples, which each run draws for itself; None or inf for the population.
     noise : float or sequence of float
@@ -131,17 +131,16 @@ def success_rate(
     seed : int
         Seed of all random draws, >= 0.
     ci_width : float, optional
-        Width below which confidence intervals are narrow enough. The points that share a dense level are
-        counted until all their intervals are narrower. Undecided runs may prevent this. By default, all runs
-        are counted.
+        Stop counting the points that share a dense level once all their confidence intervals are narrower
+        than `ci_width`. Undecided runs may prevent this. By default, all runs are counted.
     method : {'ode', 'exact', 'auto'}
         How `integrate` computes the flow; 'exact' uses closed forms.
     v : array_like, shape (d,), optional
         The target, a unit vector; `targets` is then the number of its entries that are not 0. By default v is
         (1, ..., 1, 0, ...)/sqrt(targets).
     problem : Population or Sample, optional
-        A problem of your own, on which all runs train; then leave out d, n, noise, `targets` and v. By
-        default every run draws its own data.
+        A problem of your own, on which all runs train. If it is given, leave out d, n, noise, `targets` and
+        v. By default, the runs train on the population or, if n is given, each on its own samples.
     workers : int, optional
         Number of processes that do the work, by default one per core. With 1, only this process is used.
     executor : concurrent.futures.Executor, optional
@@ -172,8 +171,8 @@ def success_rate(
         - `rate_low`: the rate if all undecided runs failed.
         - `rate_high`: the rate if all undecided runs succeeded.
         - `ci_low`, `ci_high`: limits of a 95 % interval for the rate, which hold however the undecided runs
-          would end. They come from `clopper_pearson` or, with `ci_width`, from `confidence_sequence`, whose
-          limits hold at any stopping time.
+          would have ended. They come from `clopper_pearson` or, with `ci_width`, from
+          `confidence_sequence`, whose limits hold at any stopping time.
         - `predicted`: the rate predicted by theory; NaN if there is no formula.
 
     Raises
@@ -182,7 +181,7 @@ def success_rate(
         If an argument is out of range or does not fit the others, if the study does not fit in memory or
         takes too long, or if `directory` holds anything but chunks of this study. The message is one line.
     TypeError
-        If there is no such argument.
+        If an argument is unknown.
     Failure
         If a worker process dies, or a finished chunk cannot be written.
 
@@ -248,7 +247,7 @@ def _dataset(settings: StudySettings, counts: list[GroupCounts]) -> "xr.Dataset"
     data["ci_low"], data["ci_high"] = confidence_limits(limits, table)
     theory: dict[str, Any] = {"levels": settings.levels, "imp": settings.imp}
     theory["tolerance"] = dict(settings.training).get("tolerance", TOLERANCE)
-    # The formulas average over drawn data; for samples that stay the same there is none.
+    # The formulas average over drawn samples. For a fixed `Sample` there is no formula.
     fixed = isinstance(settings.problem, Sample)
     rates = [np.nan if fixed else predicted_rate(**point, **theory) for point in grid.points()]
     data["predicted"] = np.array(rates)

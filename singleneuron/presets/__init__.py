@@ -1,6 +1,6 @@
-"""Load and run presets, which are TOML files that list the tables from which a figure is drawn.
+"""Load and run presets. A preset is a TOML file that lists the tables from which a figure is drawn.
 
-A user's own file is a preset like those that are shipped.
+Some presets are shipped with the package, and you can write your own.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 __all__ = ["Paths", "Preset", "load", "name_of", "names", "run"]
 
 SUFFIX = ".toml"
-"""The ending of a preset's file."""
+"""The ending of the name of a preset's file."""
 
 
 class Preset(BaseModel):
-    """A named set of tables.
+    """The contents of a preset's file: a title, a description and labelled tables.
 
     Attributes
     ----------
     title : str
         One-line title.
     figure : {'theorem', 'study'} or None
-        What the figure of these tables illustrates; None if `figures draw` draws no figure of them.
+        What the figure of the tables illustrates; None if `figures draw` draws no figure of them.
     shows : str
         One or more sentences that say what the tables show, with formulas between backticks.
     parts : dict of str to Table
@@ -53,9 +53,12 @@ class Preset(BaseModel):
     parts: dict[str, Table]
 
     def with_runs(self, runs: int) -> Preset:
-        """Return the preset with `runs` runs per point of its studies, or raise ValueError if it has none."""
+        """Return a copy of the preset with `runs` runs per point of its studies.
+
+        Raise ValueError if the preset has no study.
+        """
         if not any(isinstance(part, Study) for part in self.parts.values()):
-            raise ValueError(f"runs are for studies, but '{self.title}' has none; leave out the runs")
+            raise ValueError(f"runs are for studies, but '{self.title}' has no study; leave out the runs")
         parts = {
             label: Study(**part.model_dump() | {"runs": runs}) if isinstance(part, Study) else part
             for label, part in self.parts.items()
@@ -64,12 +67,12 @@ class Preset(BaseModel):
 
 
 def names() -> list[str]:
-    """List the presets.
+    """List the names of the presets that are shipped with the package.
 
     Returns
     -------
     list of str
-        The names of the presets, sorted.
+        The names, sorted.
     """
     found = (file.name for file in files(__name__).iterdir() if file.is_file())
     return sorted(
@@ -78,17 +81,17 @@ def names() -> list[str]:
 
 
 def name_of(preset: str | Path) -> str:
-    """Return the name of a preset, which its result and its chunks bear.
+    """Return the name of a preset, after which its result and its chunks are named.
 
     Parameters
     ----------
     preset : str or Path
-        One of `names`, or a file of your own, whose name ends in .toml.
+        One of `names()`, or the path of your own file, which must end in .toml.
 
     Returns
     -------
     str
-        The name; that of a file without its ending.
+        The given name or, for a file, its name without the ending.
     """
     return Path(preset).stem if str(preset).endswith(SUFFIX) else str(preset)
 
@@ -99,7 +102,7 @@ def load(name: str | Path) -> Preset:
     Parameters
     ----------
     name : str or Path
-        One of `names`, or a file of your own, whose name ends in .toml.
+        One of `names()`, or the path of your own file, which must end in .toml.
 
     Returns
     -------
@@ -165,7 +168,8 @@ def run(
     workers : int, optional
         Number of processes for a study; by default, one per core.
     directory : Path, optional
-        Folder in which studies keep and find their finished chunks, in subfolders that `chunks` names.
+        Folder of the studies' finished chunks, which are not computed again. `chunks` names a subfolder for
+        each study.
     progress : callable, optional
         Called as progress(done, total), both counted in thousandths of a table.
 

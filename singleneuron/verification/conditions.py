@@ -1,4 +1,4 @@
-"""Parse conditions on a start, such as 'a0 > -rho and w1 > 0', which are never run as code.
+"""Parse conditions on a start, such as 'a0 > -rho and w1 > 0', without running them as code.
 
 An allowlist defines the syntax: numbers, the names in `NAMES`, pi, the functions in `FUNCTIONS`, + - * / **,
 comparisons (including chains), `and`, `or`, `not` and parentheses.

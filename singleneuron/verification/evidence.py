@@ -15,7 +15,7 @@ from singleneuron.verification.statements import Setting
 LEVEL = 0.9999
 """Confidence level of the intervals for rates and for probabilities of a counterexample."""
 CONFIRMING = 5
-"""Maximum number of counterexamples to repeat per claim until the independent solver confirms one."""
+"""Maximum number of a claim's counterexamples that are repeated with the independent solver."""
 
 
 def counted(setting: Setting, tally: Tally) -> Count:
@@ -131,9 +131,10 @@ def _rate_interval(tally: Tally) -> Interval:
 
 
 def _bounds(counted: int, undecided: int, trials: int) -> Interval:
-    """Compute a confidence interval for the probability of an outcome that was `counted` in `trials`.
+    """Compute a confidence interval for the probability of an outcome seen `counted` times in `trials` runs.
 
-    The lower end assumes that no undecided run would have this outcome, the upper end that all would.
+    The lower end assumes that no undecided run would have this outcome, and the upper end assumes that all
+    would have it.
     """
     low, _ = clopper_pearson(counted, trials, LEVEL)
     _, high = clopper_pearson(counted + undecided, trials, LEVEL)

@@ -15,7 +15,7 @@ COST: dict[Comparing, int] = {
     balances: 500,
     plane_limits: 2_000,
 }
-"""Cost of a comparison per start, in units of the cost of a run in a sweep. If not listed, the cost is 1."""
+"""Cost of a comparison per start, in units of the cost of a run in a sweep. All other comparisons cost 1."""
 LEAST = 100
 """Minimum number of starts for a comparison, unless the sweep itself has fewer."""
 

@@ -1,7 +1,7 @@
 """Compare the values that formulas give for random starts with integration of the flow.
 
 Each comparison takes a number of starts and a seed, and reports the largest error. The unit of the error is
-the integrator's tolerance. For a law that holds to leading order, it is the size of the neglected terms.
+the integrator's tolerance or, for a law that holds only to leading order, the size of the neglected terms.
 """
 
 from collections.abc import Callable, Mapping
@@ -63,7 +63,8 @@ def compare(
     starts : Mapping[str, Array]
         Coordinates (B,) of the starts by name, as a counterexample lists them.
     again : Callable[[int], Array]
-        Function that maps the index of a start to the values (...) found by the independent solver.
+        Function that maps the index of a start to the values, of shape (...), that the independent solver
+        finds.
     unit : ndarray, shape (..., B), or None
         The difference that counts as an error of 1. If None, RTOL (1 + |stated|).
     limit : float

@@ -28,8 +28,8 @@ SHARE, LEAD, DENSE_TIMES = 0.05, 0.02, (100.0, 1000.0)
 """Settings of gradient descent on samples.
 
 `SHARE`: step size times curvature.
-`LEAD`: in `train_dense`, the lead of the largest |w_i| over all others, as a fraction of its size.
-`DENSE_TIMES`: in `train_dense`, the training times to try.
+`LEAD`: fraction of the largest |w_i| by which it must exceed all others in `train_dense`.
+`DENSE_TIMES`: training times that `train_dense` tries.
 """
 TIP = 1e-9
 """Value of |w| below which the direction of w is unreliable if a < 0."""
@@ -57,13 +57,16 @@ def solve_ode(field: Callable[[float, Array], Any], y: Any, t_end: float, *event
 
 
 def _plane_field(t: float, y: Array) -> Array:
-    """Return minus the gradient of the population loss in (a, p, q), which is the same for all d > 1."""
+    """Return minus the gradient of the population loss in y = (a, p, q), which is the same for all d > 1.
+
+    Here p = w.v and q = |w_perp|.
+    """
     da, dw = gradient(Population(2), State(y[:1], y[None, 1:]))
     return -np.concatenate([da, dw[0]])
 
 
 def _alive(t: float, y: Array) -> float:
-    """Return the value of the event function that falls to 0 when a neuron with a < 0 almost vanishes."""
+    """Return |w| - TIP if a < 0, else 1. The integration ends when this event function falls to 0."""
     return math.hypot(y[1], y[2]) - TIP if y[0] < 0 else 1.0
 
 
@@ -201,7 +204,8 @@ def line_outcome(a: float, w: float, data: Line, *, balanced: bool = False) -> f
     Returns
     -------
     float
-        1 if the flow converges there, 0 if not, NaN if the solver gives up or the limit is undecided.
+        1 if the flow converges to a w = s_pos with w > 0, and 0 if not. NaN if the solver gives up or the
+        limit is undecided.
     """
     c = 0.0 if balanced else (abs(a) - abs(w)) * (abs(a) + abs(w))
     a, w = solve_line(a, w, data, T_END, balanced=balanced)

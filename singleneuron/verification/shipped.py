@@ -50,7 +50,8 @@ def _theorems() -> tuple[Statement, ...]:
     return (
         Statement(
             "theorem-2.1",
-            "One coordinate, balanced: the flow reaches the target iff `a(0) > 0` and `w(0) > 0`, `P = 1/4`.",
+            "One coordinate, balanced: the flow reaches the target iff `a(0) > 0` and `w(0) > 0`, so "
+            "`P = 1/4`.",
             (
                 *IN_LINE,
                 "Invariants in one coordinate",
@@ -65,7 +66,7 @@ def _theorems() -> tuple[Statement, ...]:
         ),
         Statement(
             "lemma-2.2",
-            "`d > 1` coordinates, balanced: the flow reaches the target iff `a(0) > 0`, `P = 1/2`.",
+            "`d > 1` coordinates, balanced: the flow reaches the target iff `a(0) > 0`, so `P = 1/2`.",
             (*IN_PLANE, "Success of dense training", "Success from balanced starts"),
             (laws.balanced_flows,),
             tuple(Experiment(setting, (dense,)) for setting in wide),
@@ -73,8 +74,8 @@ def _theorems() -> tuple[Statement, ...]:
         ),
         Statement(
             "theorem-2.3",
-            "`d > 1`, balanced: LRR succeeds iff `a(0) > 0`, `P = 1/2`; IMP iff also `w_1(0) > 0`, "
-            "`P = 1/4`.",
+            "`d > 1`, balanced: LRR succeeds iff `a(0) > 0`, so `P = 1/2`. IMP succeeds iff also "
+            "`w_1(0) > 0`, so `P = 1/4`.",
             (
                 *IN_PLANE,
                 *NESTED,
@@ -89,8 +90,8 @@ def _theorems() -> tuple[Statement, ...]:
         ),
         Statement(
             "theorem-A.1",
-            "Balanced, `a(0) > 0`, `w(0)` not antiparallel to `v`: the population flow converges to the "
-            "target.",
+            "If the start is balanced, `a(0) > 0`, and `w(0)` is not antiparallel to `v`, the population "
+            "flow converges to the target.",
             (*IN_PLANE, "Bounds and limit of the flow", "Universal angle curve, balanced"),
             (laws.balanced_flows,),
             tuple(Experiment(Setting(d=d, given="a0 > 0 and theta < pi"), (reached,)) for d in (2, 10, 1000)),
@@ -111,8 +112,8 @@ def _unbalanced() -> tuple[Statement, ...]:
     return (
         Statement(
             "unbalanced-line",
-            "Beyond: one coordinate, any balance: success iff `w(0) > 0` and `a(0) > -w(0)`; "
-            "`P = 3/8` from independent `N(0, 1)` starts.",
+            "Beyond: in one coordinate, the flow succeeds iff `w(0) > 0` and `a(0) > -w(0)`, at any balance. "
+            "From independent `N(0, 1)` starts, `P = 3/8`.",
             (
                 *IN_LINE,
                 "Invariants in one coordinate",
@@ -130,9 +131,9 @@ def _unbalanced() -> tuple[Statement, ...]:
         ),
         Statement(
             "unbalanced-plane",
-            "Beyond: `d > 1`, any balance: LRR succeeds iff `a(0) > -|w(0)|`, IMP iff `w_1(0) > 0` and "
-            "`a(0) > -w_1(0)`, re-balanced IMP iff `w_1(0) > 0` and `a(0) > 0`; at `d = 2` from independent "
-            "Gaussian starts `P = (2 + sqrt 2)/4`, `3/8` and `1/4`.",
+            "Beyond: for `d > 1` and at any balance, LRR succeeds iff `a(0) > -|w(0)|`, IMP iff `w_1(0) > 0` "
+            "and `a(0) > -w_1(0)`, and re-balanced IMP iff `w_1(0) > 0` and `a(0) > 0`. From independent "
+            "Gaussian starts in `d = 2`, `P` is `(2 + sqrt 2)/4`, `3/8` and `1/4`, respectively.",
             (
                 *IN_PLANE,
                 *NESTED,
@@ -169,8 +170,8 @@ def _balanced() -> tuple[Statement, ...]:
     return (
         Statement(
             "universal-angle",
-            "Beyond: balanced, `d > 1`: every flow follows one angle curve, "
-            "`T(theta(t)) = T(theta(0)) +- t`, whatever `d` and `|w|`.",
+            "Beyond: every balanced flow in `d > 1` follows one angle curve, "
+            "`T(theta(t)) = T(theta(0)) +- t`, whatever `d` and `|w|` are.",
             (
                 "Polar form of the population flow",
                 "Universal angle curve, balanced",
@@ -185,9 +186,10 @@ def _balanced() -> tuple[Statement, ...]:
         ),
         Statement(
             "wr-law",
-            "Beyond: balanced: WR rewound to `t_k` succeeds iff `a(0) > 0` and `theta(0) < theta^*(t_k)`, "
-            "`T(theta^*) = -t_k`, between IMP and LRR and growing with `t_k`; `w_1` changes its sign after "
-            "`4 z + (4/pi) z^2 + ...`, `z = theta(0) - pi/2`.",
+            "Beyond: from balanced starts, WR rewound to `t_k` succeeds iff `a(0) > 0` and "
+            "`theta(0) < theta^*(t_k)`, where `T(theta^*) = -t_k`. This region grows with `t_k` from that of "
+            "IMP to that of LRR. `w_1` changes its sign after `4 z + (4/pi) z^2 + ...`, where "
+            "`z = theta(0) - pi/2`.",
             (*NESTED, "Universal angle curve, balanced", "Time to the sign flip of w_1, balanced"),
             (time_laws.flip_times, laws.balanced_flows),
             (Experiment(Setting(d=1000), (last, *rewound, dense), nested=True),),
@@ -203,8 +205,9 @@ def _noise() -> tuple[Statement, ...]:
     return (
         Statement(
             "noise-wedge",
-            "Beyond: one coordinate with noisy samples: `s_neg > 0` adds the wedge `w(0) < 0`, "
-            "`a(0) > |w(0)|`, which crosses after `log(c |w(0)|/(a(0) s_neg))/(C c)` for `s_neg << c`.",
+            "Beyond: in one coordinate with noisy samples, `s_neg > 0` adds the wedge of starts with "
+            "`w(0) < 0` and `a(0) > |w(0)|`, from which `w` crosses 0 after "
+            "`log(c |w(0)|/(a(0) s_neg))/(C c)` if `s_neg << c`.",
             (
                 *statistics,
                 "The line w = 0",
@@ -218,9 +221,10 @@ def _noise() -> tuple[Statement, ...]:
         ),
         Statement(
             "noise-rescue",
-            "Beyond: balanced, `d > 1`, samples with label noise: where the mask of the dense level keeps "
-            "the target, IMP succeeds iff `a(0) > 0` and (`w_1(0) > 0` or `s_neg > 0`); `P = 3/8` in the "
-            "limit of long levels if `n` is large enough, against `d` and the noise, that it always does.",
+            "Beyond: from balanced starts in `d > 1` on samples with label noise, where the mask of the "
+            "dense level keeps the target, IMP succeeds iff `a(0) > 0` and (`w_1(0) > 0` or `s_neg > 0`). In "
+            "the limit of long levels, `P = 3/8` if `n` is so large for `d` and the noise that the mask "
+            "always keeps the target.",
             (
                 *statistics,
                 "Success in one coordinate",
@@ -248,8 +252,8 @@ def _more() -> tuple[Statement, ...]:
     return (
         Statement(
             "several-targets",
-            "Beyond: `k >= 2` target coordinates: IMP succeeds iff `a(0) > -|mask * w(0)|`; balanced, "
-            "`P(IMP) = P(LRR) = 1/2`: no gap in the limit.",
+            "Beyond: for `k >= 2` target coordinates, IMP succeeds iff `a(0) > -|mask * w(0)|`. From "
+            "balanced starts, `P(IMP) = P(LRR) = 1/2`, so there is no gap in the limit.",
             (*IN_PLANE, *NESTED, "Success of dense training", "Success from balanced starts"),
             (laws.balanced_flows, laws.limit_states),
             (
@@ -266,9 +270,9 @@ def _more() -> tuple[Statement, ...]:
         ),
         Statement(
             "escape-time",
-            "Beyond: from `delta = pi - theta(0) << 1` the turn to `pi/2` takes "
-            "`(2/c) log(1 + pi c rho/(a delta))`, `2 pi/delta` at `c = 0`, "
-            "and `(3 pi^2/2) |c|/delta_1^4` along the slow manifold.",
+            "Beyond: if `delta = pi - theta(0) << 1`, the turn to `pi/2` takes "
+            "`(2/c) log(1 + pi c rho/(a delta))`, or `2 pi/delta` at `c = 0`, "
+            "or `(3 pi^2/2) |c|/delta_1^4` along the slow manifold.",
             (
                 "Leading order near antiparallel",
                 "Escape while a/rho grows",

@@ -198,7 +198,8 @@ def product_line_outcome(a: float, w: float, data: Line, product: Parameterizati
     Returns
     -------
     float
-        1 if the flow converges there, 0 if not, NaN if the solver gives up or the limit is undecided.
+        1 if the flow converges to a w = s_pos with w > 0, and 0 if not. NaN if the solver gives up or the
+        limit is undecided.
     """
     c = product.balance(State(np.array([a]), np.array([[w]])))
     even = c[0] == 0  # if a and w tend to 0 together, rounding errors would drive the flow away from 0 again

@@ -67,9 +67,9 @@ def _line() -> Statement:
     wide = (_sign_in(1, 0.5, 2.0, init="independent"), _sign_in(1, 2.0, 0.5, init="independent"))
     return Statement(
         "sign-in-line",
-        "Beyond: one coordinate under Sign-In: success iff `w(0) > 0` and (`a(0) >= 0` or "
-        "`g(a(0), beta_a) < g(w(0), beta_w)`), `g(x, beta) = sqrt(beta^2 + 4 x^2) - beta`; balanced, "
-        "`P = 1/2` if `beta_a > beta_w`, else `1/4`.",
+        "Beyond: in one coordinate under Sign-In, the flow succeeds iff `w(0) > 0` and (`a(0) >= 0` or "
+        "`g(a(0), beta_a) < g(w(0), beta_w)`), where `g(x, beta) = sqrt(beta^2 + 4 x^2) - beta`. From "
+        "balanced starts, `P = 1/2` if `beta_a > beta_w`, else `1/4`.",
         IN_LINE,
         (sign_in_laws.line_limits,),
         (
@@ -86,7 +86,7 @@ def _no_beta() -> Statement:
     betas = ((1.0, 1.0), (100.0, 0.01), (0.01, 100.0))
     return Statement(
         "sign-in-no-beta",
-        "Beyond: one coordinate under Sign-In: no `beta` learns from `w(0) < 0`.",
+        "Beyond: in one coordinate under Sign-In, the flow fails from `w(0) < 0` with every `beta`.",
         IN_LINE,
         (sign_in_laws.line_limits,),
         tuple(Experiment(_sign_in(1, *pair, init="independent", given="w1 < 0"), (never,)) for pair in betas),
@@ -98,9 +98,9 @@ def _space() -> Statement:
     several = _sign_in(4, 0.5, targets=2, init="independent", scale=0.7)
     return Statement(
         "sign-in-space",
-        "Beyond: `d > 1` under Sign-In, `w(0)` not antiparallel to `v`: LRR succeeds iff `a(0) >= 0` or "
-        "`g(a(0), beta_a) < sum_i g(w_i(0), beta_w)`; IMP iff this holds for the kept coordinates, and "
-        "`w_1(0) > 0` if there is one.",
+        "Beyond: in `d > 1` under Sign-In, if `w(0)` is not antiparallel to `v`, LRR succeeds iff "
+        "`a(0) >= 0` or `g(a(0), beta_a) < sum_i g(w_i(0), beta_w)`. IMP succeeds iff this holds with the "
+        "sum over the kept coordinates and, if only one coordinate is kept, `w_1(0) > 0`.",
         (
             *IN_SPACE,
             *IN_LINE[-3:],
@@ -132,8 +132,8 @@ def _equal_betas() -> Statement:
     plane = _sign_in(2, given="abs(w1) > 0.3 and q > 0.3")
     return Statement(
         "sign-in-equal-betas",
-        "Beyond: balanced starts with `beta_a = beta_w`: Sign-In succeeds from almost every start iff "
-        "`d > 1`; in one coordinate `P = 1/4`, as for plain weights.",
+        "Beyond: with `beta_a = beta_w`, Sign-In succeeds from almost every balanced start iff `d > 1`. "
+        "In one coordinate `P = 1/4`, as for plain weights.",
         (*IN_SPACE, *IN_LINE[-3:], "Sign-In: success from balanced starts"),
         (sign_in_laws.balances, sign_in_laws.plane_limits),
         (
@@ -153,9 +153,9 @@ def _table() -> Statement:
     )
     return Statement(
         "sign-in-table",
-        "Beyond: balanced, `d > 1`, rates of LRR, of re-balanced IMP and of IMP that keeps `a(0)`: `1/2`, "
-        "`1/4`, `1/4` for plain weights; `1`, `1/4`, `1/4` under Sign-In with `beta_a = beta_w`; `1`, `1/2` "
-        "and between `1/4` and `1/2` with `beta_a > beta_w`.",
+        "Beyond: from balanced starts in `d > 1`, the rates of LRR, of re-balanced IMP and of IMP that keeps "
+        "`a(0)` are `1/2`, `1/4` and `1/4` for plain weights. Under Sign-In they are `1`, `1/4` and `1/4` if "
+        "`beta_a = beta_w`. If `beta_a > beta_w`, they are `1`, `1/2`, and a value between `1/4` and `1/2`.",
         (
             *IN_SPACE,
             *IN_LINE[-3:],

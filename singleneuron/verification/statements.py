@@ -87,8 +87,8 @@ class Setting(BaseModel):
             raise ValueError(f"n d must be <= {MOST_NUMBERS:,} if d > 1, got {self.n * self.d:,}")
         if "found" in conditions.parse(self.given).names:
             raise ValueError(
-                "given must not use found: it is a condition on the start, and found is known only after the "
-                "dense level"
+                "given must not use 'found', which is known only after the dense level, since given is a "
+                "condition on the start"
             )
         return self
 
@@ -178,7 +178,7 @@ class Conjecture(Setting, Claim):
             raise ValueError("a statement must be one line of printable characters")
         pruned = self.n is not None and self.d > 1
         if self.success is not None and "found" in conditions.parse(self.success).names and not pruned:
-            raise ValueError("found needs d > 1 and n samples: otherwise no mask can miss the target")
+            raise ValueError("'found' needs d > 1 and n samples, since otherwise no mask can miss the target")
         return self
 
 
@@ -217,7 +217,7 @@ class Statement:
     derivations : tuple[str, ...]
         Titles of the symbolic derivations on which the statement rests.
     comparisons : tuple[Comparing, ...]
-        Functions that compare its laws with integration.
+        Functions that compare the statement's laws with integration.
     experiments : tuple[Experiment, ...]
         Runs to count, and the claims that they test.
     figure : str | None

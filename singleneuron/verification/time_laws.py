@@ -72,12 +72,12 @@ def wedge_times(starts: int, seed: int) -> Law:
 
 
 def wedge_logarithm(starts: int, seed: int) -> Law:
-    """Compare integration with the leading order of the crossing time for s_neg << c.
+    """Compare integration with the leading order of the time at which w crosses 0, for s_neg << c.
 
-    The leading order is log(c |w_0|/(a_0 s_neg))/(C c). Its error is at most 3 (s_neg/c)(1 + a_0/|w_0|), in
-    units of 1/(C c). The rate C of each start is chosen so that the stated time is 1. Since s_pos = s_neg, w
-    keeps its speed C a s_neg as it crosses 0, where a = sqrt(c). Therefore w(1) sqrt(c)/s_neg is the error in
-    the same units.
+    The leading order is log(c |w_0|/(a_0 s_neg))/(C c), where c = a_0^2 - w_0^2 and C is `c_neg`. Its error
+    is at most 3 (s_neg/c)(1 + a_0/|w_0|), in units of 1/(C c). The rate C of each start is chosen so that the
+    stated time is 1. Since s_pos = s_neg, w keeps its speed C a s_neg as it crosses 0, where a = sqrt(c).
+    Therefore w(1) sqrt(c)/s_neg is the error in the same units.
     """
     size, rng = starts, generator(seed)
     w = -rng.uniform(0.2, 1, size)
@@ -106,8 +106,9 @@ def escape_times(starts: int, seed: int) -> Law:
     """Compare integration with the leading order of the escape time, at any balance c.
 
     The escape time is the time in which delta = pi - theta grows from delta_0 to pi/2. The relative error of
-    its leading order is at most delta_0. For c < 0, the formula changes its branch at
-    a_0 delta_0 = pi |c| rho_0. Starts at which the two sides differ by less than a factor of 3 are excluded.
+    its leading order is at most delta_0. For c < 0, the formula has one branch for
+    a_0 delta_0 > pi |c| rho_0 and another branch for smaller a_0 delta_0. Starts at which a_0 delta_0 and
+    pi |c| rho_0 differ by less than a factor of 3 are excluded.
     """
     size, rng = starts, generator(seed)
     delta = 10 ** rng.uniform(-3, -1, size)

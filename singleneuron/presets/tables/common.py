@@ -52,7 +52,7 @@ def full_states(state: sn.State | sn.Reduced) -> sn.State:
 
 
 def problem_of(d: int, n: int | None, noise: float, seed: int) -> sn.Population | sn.Sample:
-    """Return n samples drawn with the seed, or the population if n is None."""
+    """Return `n` samples drawn with `seed`, or the population if `n` is None."""
     if n is None:
         if number("noise", noise, least=0.0):
             raise ValueError(

@@ -23,15 +23,15 @@ class Explorer(PresetPart):
 
     The starts are the same as in `success_map`. They are trained on the population, with each of
     `parameterizations` in turn. IMP, WR (rewound to `rewind_time`) and LRR share the path of the dense level,
-    and each algorithm has its own path for the last level. Paths are integrated at `fine` geometrically
-    spaced times from `first` to `t_end`. Each path keeps `points` of these times, which split the path into
-    pieces of about the same length.
+    and each algorithm has its own path for the last level. Paths are computed at t = 0 and at `fine`
+    geometrically spaced times from `first` to `t_end`. Each path keeps `points` of these times, which split
+    the path into pieces of about the same length.
     """
 
     kind: Literal["explorer"]
     d: int
     resolution: int
-    levels: int = Field(ge=2)  # the path of LRR's last level starts where the previous level ended
+    levels: int = Field(ge=2)  # LRR's last path must not start from a trapped dense level
     rewind_time: float
     t_end: float
     first: float
@@ -63,7 +63,7 @@ class Explorer(PresetPart):
         return xr.concat(tables, names)
 
     def _table(self, product: sn.Parameterization, progress: Progress) -> xr.Dataset:
-        """Compute the table for one parameterization."""
+        """Compute the table for the parameterization `product`."""
         how: dict[str, Any] = {"method": "ode", "parameterization": product}
         axis = grid_axis(self.extent, self.resolution)
         a, w = (grid.ravel() for grid in np.meshgrid(axis, axis, indexing="ij"))

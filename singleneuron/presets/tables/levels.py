@@ -35,8 +35,8 @@ class Levels(PresetPart):
     def compute(self, progress: Progress) -> xr.Dataset:
         """Compute `loss` over (algorithm, a_sign, w_sign, seed, level), and the `success` of the last level.
 
-        The coordinate `kept` is the number of coordinates left at each level. If `n` is set, `s_neg` over
-        (seed) is the least-squares slope of each data set on x_1 < 0.
+        The coordinate `kept` is the number of coordinates left at each level. If `n` is set, `s_neg`,
+        over (seed), is the least-squares slope of each data set's samples with x_1 < 0.
         """
         signs = np.array([(a, w) for a in (1, -1) for w in (1, -1)])
         drawn = full_states(sn.balanced_starts(d=self.d, size=self.seeds, seed=self.seed))

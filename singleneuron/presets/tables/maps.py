@@ -16,7 +16,10 @@ from singleneuron.presets.tables.common import ExperimentPart, PresetPart
 
 
 class Map(ExperimentPart):
-    """A map computed by `singleneuron.success_map`, with the predicted edge if `w_perp` is fixed."""
+    """A map computed by `singleneuron.success_map`.
+
+    Unless `balanced` or `average` is set, the edge of each predicted region is added.
+    """
 
     kind: Literal["map"]
     record = MapSettings
@@ -25,8 +28,8 @@ class Map(ExperimentPart):
         """Compute the variables of `success_map` over (algorithm, a0, w0), and add the predicted edge.
 
         `edge`, over (algorithm, edge_w0), comes from `predicted_edge`. `edge_of`, over (algorithm), is
-        'prediction', or 'population' if theory gives no edge for the samples and `edge` is the edge for the
-        population.
+        'prediction' if `edge` is predicted for the map's own problem. It is 'population' if theory gives no
+        edge for the samples, so that `edge` is predicted for the population.
         """
         settings: MapSettings = self.settings
         data = sn.success_map(**self.arguments, progress=progress)
@@ -35,7 +38,7 @@ class Map(ExperimentPart):
         problem = map_problem(settings)
         w_perp = math.sqrt(1 - 1 / settings.d) if settings.w_perp is None else settings.w_perp
         extent = float(abs(data.a0).max())
-        # w_1 = 0 is left out, because predictions there are special. Since the edge may jump at 0, a point is
+        # w_1 = 0 is left out, because it can be a special case. Since the edge may jump at 0, a point is
         # added on either side, so close to 0 that no figure shows the gap.
         w = np.sort(np.append(np.linspace(-extent, extent, 800), [-1e-9, 1e-9]))
         population = sn.Population(settings.d, settings.targets, settings.v)

@@ -17,7 +17,7 @@ class Crossings(PresetPart):
     """Times at which w crosses 0 upwards on noisy samples in one coordinate, simulated and predicted.
 
     There are `draws` data sets for every n, and every start (a, w) is trained on each data set. The predicted
-    curve runs from s_neg[0] to s_neg[1].
+    time is computed for slopes from `s_neg[0]` to `s_neg[1]`.
     """
 
     kind: Literal["crossings"]
@@ -32,10 +32,12 @@ class Crossings(PresetPart):
     seed: int = 0
 
     def compute(self, progress: Progress) -> xr.Dataset:
-        """Compute the crossing times, `simulated` over (draw, start) and `predicted` over (start, s).
+        """Compute `simulated` crossing times over (draw, start), and `predicted` times over (start, s).
 
-        `s_neg`, over (draw), is the least-squares slope of each data set on x < 0. Times are in units of
-        1/(2 C_neg), which is 1 for the population. A simulated time is NaN if w does not cross before t_end.
+        The dimension `draw` runs over the data sets of all `n`. `s_neg`, over (draw), is the least-squares
+        slope of each data set's samples with x < 0. Times are in units of 1/(2 C_neg), where C_neg is the sum
+        of x^2 over x < 0, divided by n. This unit is 1 for the population. A simulated time is NaN if w does
+        not cross before `t_end`.
         """
         starts = sn.State(a=np.array(self.a), w=np.array(self.w)[:, None])
         times = time_points(self.t_end, self.points)
@@ -63,11 +65,12 @@ class Crossings(PresetPart):
 
 
 class Slide(PresetPart):
-    """One trajectory of the sample flow that slides in hyperplanes, and gradient descent from the same start.
+    """A trajectory of the sample flow that slides in hyperplanes, and gradient descent from the same start.
 
-    `sample` is the number, counted from 1, of the sample whose hyperplane is watched. For each learning rate
-    in `hop_rates`, the distance from this hyperplane is recorded at every step. For each learning rate in
-    `learning_rates`, only the largest error is recorded, at times that are multiples of the largest rate.
+    The hyperplane w.x_i = 0 of one sample is watched: `sample` is its index i, counted from 1. For each
+    learning rate in `hop_rates`, the distance from this hyperplane is recorded at every descent step. For
+    each learning rate in `learning_rates`, only the largest distance of descent from the flow is recorded,
+    over times that are multiples of the largest of these rates.
     """
 
     kind: Literal["slide"]
@@ -89,8 +92,9 @@ class Slide(PresetPart):
 
         Variables:
 
-        - `share`, over (time, sample): the share of the time in which each sample is active during a slide.
-        - `distance`, over (time): w.x/|x| for the watched sample.
+        - `share`, over (time, sample): 1 while a sample is active, 0 while it is inactive and, during a slide
+          in its hyperplane, the share of the time in which it is active.
+        - `distance`, over (time): w.x/|x| along the flow, for the watched sample.
         - `hop`, over (hop_rate, step): w.x/|x| under gradient descent, at the times `hop_time`.
         - `error`, over (learning_rate): the largest difference in (a, w) between descent and the flow.
         """

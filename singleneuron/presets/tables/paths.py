@@ -67,8 +67,8 @@ class Paths(PresetPart):
     def compute(self, progress: Progress, problem: Problem | None = None) -> xr.Dataset:
         """Compute `a`, `w` and `loss`, and the `status` and `success` at the end.
 
-        `a` and `loss` are over (start, time); `w` is over (start, time, coordinate). If a problem is given,
-        the starts are trained on it, not on drawn samples or the population.
+        `a` and `loss` are over (start, time); `w` is over (start, time, coordinate). If `problem` is
+        given, the starts are trained on it instead of drawn samples or the population.
         """
         size = 8 * self.points * len(self.a) * (self.d + 2)
         check_memory(f"a path with points = {self.points}, d = {self.d}", size)
@@ -112,7 +112,8 @@ class AngleFlows(PresetPart):
         """Compute the angle `theta`, the time `tau` on the universal curve, and the universal `curve`.
 
         `tau` is angle_time(theta(0)) + t if a(0) > 0, and angle_time(theta(0)) - t if a(0) < 0. `theta` and
-        `tau` are over (d, time, start), and `curve` is over (s).
+        `tau` are over (d, time, start). `curve`, over (s), is the universal angle at times s that span the
+        field `tau`.
         """
         times = time_points(self.t_end, self.points)
         theta, tau = [], []
@@ -139,7 +140,7 @@ class AngleFlows(PresetPart):
 
 
 class Conservation(PresetPart):
-    """The drift of c = a^2 - |w|^2 from independent starts, if the integrator does not hold c fixed."""
+    """The drift of c = a^2 - |w|^2 along flows from independent starts, integrated with c free."""
 
     kind: Literal["conservation"]
     d: int

@@ -34,7 +34,7 @@ class Study(ExperimentPart):
 
     @model_validator(mode="after")
     def _has_values_along(self) -> Self:
-        """Check that `along` spans a dimension of numbers."""
+        """Check that `along` is None or a factor given as a list of numbers."""
         grid = self.settings.grid
         known = [name for name in grid.dims if name not in ("algorithm", "init")]
         if self.along is not None and not known:
@@ -46,7 +46,10 @@ class Study(ExperimentPart):
     def compute(
         self, progress: Progress, *, directory: Path | None = None, workers: int | None = None
     ) -> xr.Dataset:
-        """Compute the data of `success_rate`, and add `curve` over curve_F if `along` names the factor F."""
+        """Compute the data of `success_rate`, and add the predicted rates `curve` if `along` is not None.
+
+        The dimension of `curve` along a factor F is named curve_F.
+        """
         given = self.arguments
         data = sn.success_rate(**given, directory=directory, workers=workers, progress=progress)
         if self.along is None:
@@ -63,7 +66,7 @@ class Study(ExperimentPart):
 
 
 class Hops(PresetPart):
-    """The share of starts on the side of success after one descent step, for a range of learning rates."""
+    """The share of starts in the success region after one descent step, for a range of learning rates."""
 
     kind: Literal["hops"]
     d: int
@@ -87,7 +90,7 @@ class Hops(PresetPart):
 
 
 class CrossingLaw(PresetPart):
-    """The time after which label noise carries w_1 across 0, computed by `crossing_law`."""
+    """The median time in which label noise carries w_1 to 0, computed by `crossing_law`."""
 
     kind: Literal["law"]
     d: int

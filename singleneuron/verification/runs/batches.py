@@ -18,7 +18,7 @@ from singleneuron.verification.conditions import Condition
 from singleneuron.verification.statements import Setting
 
 BATCH_SIZE, SAMPLED_BATCH_SIZE = 50_000, 256
-"""Maximum number of starts in a batch: in general, and if each run trains on its own samples."""
+"""Maximum numbers of starts in a batch. The second is for runs that each train on their own samples."""
 LEAST_GIVEN = 1e-3
 """`given` must hold for at least this share of the starts, or else drawing them would take too long."""
 
@@ -154,7 +154,7 @@ def distances(setting: Setting, a: Any, rho: Any, kept: Any, w: Any, c: Any) -> 
     kept : array_like, shape (..., B)
         Norms |mask * w|.
     w : ndarray, shape (..., B, d), or None
-        Inner weights; not needed for plain weights.
+        Inner weights; used only under Sign-In.
     c : array_like
         Balance a^2 - |w|^2 of plain weights; not used under Sign-In.
 

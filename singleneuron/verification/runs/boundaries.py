@@ -29,7 +29,7 @@ ROUNDS = 8
 ELSEWHERE = -1
 """The value of `Near.face` for a start that is not beside a boundary of the region."""
 BISECTIONS = 60
-"""Number of steps of a bisection or a ternary search, with which a bisection reaches float64 precision."""
+"""Number of steps of a bisection or a ternary search. So many bisections reach float64 precision."""
 _UNDEFINED = 2
 """Stands for the sign of an undefined difference. All other signs are -1, 0 and 1."""
 
@@ -209,7 +209,7 @@ def _sign(difference: Array) -> NDArray[np.int8]:
 
 
 def _lowest(difference: Callable[[Array], Array], left: Array, right: Array) -> Array:
-    """Return where in [left, right] `difference` has its only minimum, which is found by ternary search."""
+    """Find by ternary search where in [left, right] `difference` has its only minimum."""
     for _ in range(BISECTIONS):
         third = (right - left) / 3
         falls = difference(left + third) > difference(right - third)

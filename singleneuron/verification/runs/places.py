@@ -136,7 +136,7 @@ def anywhere(setting: Setting, size: int, rng: np.random.Generator) -> Places:
 
 
 def _ways(setting: Setting, size: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Draw two directions (B, d) orthogonal to the target: in the target's coordinates, and in the others."""
+    """Draw two directions (B, d) orthogonal to the target: one in its coordinates, one in all others."""
     v = target_vector(setting.d, setting.targets)
     ways = []
     for kept in (v > 0, v == 0):

@@ -28,7 +28,7 @@ def plan(statements: Sequence[Statement], runs: int | None) -> dict[Setting, Swe
     Returns
     -------
     dict[Setting, Sweep]
-        A sweep for each setting, whose counts are still 0.
+        A sweep for each setting, with all its counts at 0.
     """
     sweeps: dict[Setting, Sweep] = {}
     for statement in statements:
@@ -41,7 +41,7 @@ def plan(statements: Sequence[Statement], runs: int | None) -> dict[Setting, Swe
                 wanted = -(-(runs or RUNS) * experiment.weight // weights)
             elif runs is None or statement.derivations:
                 # Only a user's own statement gets more. All shipped statements share one value of `runs`, and
-                # a large value is meant for those with fast runs.
+                # a large value is meant for statements whose runs are fast.
                 wanted = min(runs or RUNS, SAMPLED_RUNS if setting.sampled else SIGN_IN_RUNS)
             else:
                 wanted = runs

@@ -26,7 +26,7 @@ from singleneuron.verification.runs.tally import SEEN, Sweep, Tally
 from singleneuron.verification.statements import Claim, Setting
 
 NEAR, NEAR_MOST = 0.25, 20_000
-"""Number of starts placed beside a region's boundaries, relative to the drawn starts, and its maximum."""
+"""Starts placed beside a region's boundaries: their number per drawn start, and their maximum number."""
 RTOL, NEAR_RTOL, TIGHT = 1e-6, 1e-9, 1e-13
 """Tolerances for the integration.
 
@@ -141,7 +141,7 @@ def _second_look(
     stated: _Truth | None,
     executor: Executor,
 ) -> int:
-    """Repeat the runs that contradict the region with the tolerance TIGHT, and return how many there are.
+    """Repeat the runs that contradict the region with the tolerance TIGHT, and return their number.
 
     The first outcomes may be wrong: a flow that passes a saddle at a distance below the integration error may
     leave it on the wrong side. The new results replace the old ones in `status` and `stated`.
@@ -267,8 +267,8 @@ def contradicts(setting: Setting, claim: Claim, batch: Batch, found: bool, wins:
     Returns
     -------
     bool
-        Whether it does. False if the outcome is unknown, the claim states no region, or the region is
-        undefined at the start.
+        True if the outcome contradicts the region. False if it does not, if the outcome is unknown, if the
+        claim states no region, or if the region is undefined at the start.
     """
     stated = _stated(setting, claim, batch, np.array([found]))
     return stated is not None and not np.isnan(wins) and not stated[1][0] and bool(stated[0][0]) != bool(wins)

@@ -7,7 +7,7 @@ from singleneuron.verification.runs.batches import Batch
 from singleneuron.verification.statements import Claim, Setting
 
 SEEN = 10
-"""Number of decided starts between a stated boundary and the true one that would reveal the difference."""
+"""Number of decided starts between the stated and the true boundary that suffices to tell them apart."""
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Tally:
     open : int
         Undecided runs.
     undefined : int
-        Starts at which the stated condition is neither true nor false. They are not evidence about it.
+        Starts at which the stated condition is neither true nor false. They count neither for nor against it.
     counterexamples : int
         Decided runs that contradict the region.
     in_limit : int
@@ -85,7 +85,7 @@ class Sweep:
     tallies : dict[Claim, Tally]
         The counts for each claim.
     chains : list[tuple[Claim, ...]]
-        Claims in such an order that each algorithm should succeed wherever the previous algorithm does.
+        Claims ordered so that each claim's algorithm should succeed wherever the previous one succeeds.
     unnested : dict[tuple[Claim, ...], int]
         For each chain, the number of runs that succeed under one algorithm but not under the next.
     """

@@ -65,7 +65,7 @@ def test_chunks_of_other_data_are_not_taken(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "d must be given, but is missing; or give a problem"),
+        ({}, "d must be given, but is missing; give d, or a problem"),
         ({"problem": "mine"}, "problem must be a Population or a Sample, but is 'mine'"),
         ({"problem": OWN, "d": 4}, "d belongs to the problem; leave out d = 4"),
         ({"problem": OWN, "n": 41}, "n belongs to the problem; leave out n = 41"),
