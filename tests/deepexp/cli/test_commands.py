@@ -170,7 +170,7 @@ def test_places_that_cannot_be_are_told_before_any_work(run, tmp_path, capsys, m
     "arguments", [["fetch", "digits"], ["fetch", "imagenet"], ["verify", "cifar10"], ["verify", "digits"]]
 )
 def test_a_url_that_nothing_would_be_fetched_from_is_refused(capsys, arguments):
-    message = f"`data {' '.join(arguments)}` downloads none; leave it out"
+    message = f"`data {' '.join(arguments)}` downloads none; leave out --url"
     _fails(capsys, ["data", *arguments, "--url", "http://localhost:1/x"], message)
 
 
@@ -433,7 +433,7 @@ def test_export_refuses_pruned_weights_that_are_not_zero_and_damaged_masks(run, 
     state.tensors[name][~alive] = torch.arange(pruned).float()  # the first of them is 0
     checkpoint.save_state(state, path, run_id)
     assert pruned > 1
-    message = f"but {pruned - 1:,} pruned weights of '{name}' at level 1 are not"
+    message = f"but {pruned - 1:,} of '{name}' at level 1 are not"
     _fails(capsys, ["export", str(copy), *arguments], message)
     mask = layout.file(copy, "masks", 1)
     mask.write_bytes(mask.read_bytes()[:-1] + b"x")
