@@ -36,8 +36,8 @@ class Data(Section):
     code : str, optional
         The digest of the source of an import path; computed, not set.
     folder : str, optional
-        A folder of a user's own images, folder/train/CLASS/*.png and folder/test/CLASS/*.png (or *.jpg); the
-        data set is then 'folder'. Without `size`, all images must be squares of one size, which are kept in
+        A folder of a user's own images, `folder/train/CLASS/*.png` and `folder/test/CLASS/*.png` (or JPEG);
+        the data set is then 'folder'. Without `size`, all images must be squares of one size, and are kept in
         memory. With `size`, they may have any sizes, and are decoded and cropped as ImageNet's are.
     validation : int
         The number of training images to hold out for validation; the seed chooses them.
