@@ -1,7 +1,7 @@
 """How weights are parameterized, plainly or as the products of Sign-In, and what their flow conserves."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
@@ -49,7 +49,7 @@ class Parameterization:
     Parameterization(name='sign-in', beta_a=2.0, beta_w=1.0, reset_every=None)
     """
 
-    name: str = "plain"
+    name: Name = "plain"
     beta_a: float = 1.0
     beta_w: float = 1.0
     reset_every: int | None = None
@@ -71,16 +71,16 @@ class Parameterization:
             )
 
     @classmethod
-    def of(cls, given: "str | Parameterization") -> "Parameterization":
+    def of(cls, given: "Name | Parameterization") -> "Parameterization":
         """Return a parameterization that is given as it is, or by its name, with betas of 1."""
-        return given if isinstance(given, cls) else cls(given)  # type: ignore[arg-type]
+        return given if isinstance(given, Parameterization) else cls(given)
 
     @classmethod
     def fitting(
         cls, name: str, *, beta_a: float = 1.0, beta_w: float = 1.0, reset_every: int | None = None
     ) -> "Parameterization":
-        """Return the parameterization with the options that apply to it; plain weights ignore them all."""
-        return cls(name) if name == "plain" else cls(name, beta_a, beta_w, reset_every)
+        """Return the parameterization of any name, after checking it; plain weights ignore all options."""
+        return cls() if name == "plain" else cls(cast("Name", name), beta_a, beta_w, reset_every)
 
     @property
     def plain(self) -> bool:
