@@ -1,7 +1,7 @@
 """The parameterization of the weights, plain or as products (Sign-In), and what its flow conserves."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class Parameterization:
     Parameterization(name='sign-in', beta_a=2.0, beta_w=1.0, reset_every=None)
     """
 
-    name: str = "plain"
+    name: Name = "plain"
     beta_a: float = 1.0
     beta_w: float = 1.0
     reset_every: int | None = None
@@ -73,16 +73,16 @@ class Parameterization:
             )
 
     @classmethod
-    def of(cls, given: "str | Parameterization") -> "Parameterization":
+    def of(cls, given: "Name | Parameterization") -> "Parameterization":
         """Return `given` if it is a Parameterization, else the parameterization that it names."""
-        return given if isinstance(given, cls) else cls(given)  # type: ignore[arg-type]
+        return given if isinstance(given, Parameterization) else cls(given)
 
     @classmethod
     def fitting(
         cls, name: str, *, beta_a: float = 1.0, beta_w: float = 1.0, reset_every: int | None = None
     ) -> "Parameterization":
-        """Return the parameterization `name` with the given options; 'plain' ignores all of them."""
-        return cls(name) if name == "plain" else cls(name, beta_a, beta_w, reset_every)
+        """Return the parameterization `name`, after checking it; 'plain' ignores all other options."""
+        return cls() if name == "plain" else cls(cast("Name", name), beta_a, beta_w, reset_every)
 
     @property
     def plain(self) -> bool:

@@ -11,7 +11,7 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from singleneuron.experiments.options import check_variant, option, settle, training_option
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from singleneuron.algorithms import Algorithm
     from singleneuron.experiments.grid import Grid
-    from singleneuron.parameterization import Parameterization
+    from singleneuron.parameterization import Name, Parameterization
     from singleneuron.problem.problem import Problem
 
 CELLS = 8192
@@ -181,7 +181,8 @@ class MapSettings:
         """The parameterization with its betas."""
         from singleneuron.parameterization import Parameterization
 
-        return Parameterization(self.parameterization, self.beta_a, self.beta_w, self.reset_every)
+        name = cast("Name", self.parameterization)  # Parameterization checks it
+        return Parameterization(name, self.beta_a, self.beta_w, self.reset_every)
 
     @property
     def how(self) -> dict[str, Any]:

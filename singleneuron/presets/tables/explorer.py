@@ -14,6 +14,7 @@ import singleneuron as sn
 from singleneuron.algorithms import ALGORITHMS, Algorithm
 from singleneuron.experiments.plane import grid_axis
 from singleneuron.flows.result import Progress
+from singleneuron.parameterization import Name
 from singleneuron.presets.tables.common import PresetPart, full_states
 from singleneuron.problem.status import Status
 
@@ -38,7 +39,7 @@ class Explorer(PresetPart):
     fine: int
     points: int
     extent: float = 2.0
-    parameterizations: tuple[str, ...] = ("plain", "sign-in")
+    parameterizations: tuple[Name, ...] = ("plain", "sign-in")
 
     def compute(self, progress: Progress) -> xr.Dataset:
         """Compute the table.

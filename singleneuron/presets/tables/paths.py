@@ -11,6 +11,7 @@ import singleneuron as sn
 from signflow.machine import check_memory
 from singleneuron.flows.free_balance import free_flow
 from singleneuron.flows.result import Progress
+from singleneuron.parameterization import Name
 from singleneuron.presets.tables.common import PresetPart, full_states, problem_of, time_points
 from singleneuron.problem.problem import Problem
 from singleneuron.problem.reduction import reduce
@@ -54,7 +55,7 @@ class Paths(PresetPart):
     noise: float = 0.0
     seed: int = 0
     learning_rate: float | None = None
-    parameterization: str = "plain"
+    parameterization: Name = "plain"
     beta_a: float = 1.0
     beta_w: float = 1.0
     reset_every: int | None = None
