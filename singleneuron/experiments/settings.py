@@ -181,8 +181,7 @@ class MapSettings:
         """The parameterization with its betas."""
         from singleneuron.parameterization import Parameterization
 
-        name = cast("Name", self.parameterization)  # Parameterization checks it
-        return Parameterization(name, self.beta_a, self.beta_w, self.reset_every)
+        return Parameterization(cast("Name", self.parameterization), self.beta_a, self.beta_w, self.reset_every)
 
     @property
     def how(self) -> dict[str, Any]:
