@@ -172,9 +172,9 @@ def _five_steps(machine: Mapping[str, Any]) -> tuple[float, level_start.Training
 
 
 def two_levels(device: str, algorithm: str, machine: Mapping[str, Any]) -> dict[str, float]:
-    """Train a network on digits, prune and train it twice more, and measure its accuracy.
+    """Train a network on digits, prune and retrain it twice, and measure its final accuracy.
 
-    Raise RuntimeError if a level keeps the wrong number of weights, or if the last accuracy is too low.
+    Raise RuntimeError if a level keeps the wrong number of weights, or if the final accuracy is too low.
     """
     config = build(
         {**SMALL_RUN, **machine, "machine.device": device, "algorithm": algorithm, "data.limit": None}

@@ -235,8 +235,8 @@ def arms_of(recipe: Recipe, profile: Profile) -> dict[str, dict[str, Any]]:
                 arms[name.format(**chosen)] = filled
             except KeyError as error:
                 raise ValueError(
-                    f"recipe {recipe.name}: arms.{name}: the field {error} must have values in [each], "
-                    "and only one value if the arm's name does not contain the field"
+                    f"recipe {recipe.name}: arms.{name}: the field {error} must be listed in [each]; if "
+                    "it has several values there, the arm's name must contain it in braces"
                 ) from None
             except (IndexError, AttributeError, ValueError) as error:
                 raise ValueError(

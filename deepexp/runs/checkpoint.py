@@ -166,8 +166,8 @@ def load(folder: Path, run_id: str, say: Callable[[str], None]) -> Checkpoint | 
         return Checkpoint(meta["level"], meta["step"], _state(found), mask, meta["levels"], meta["epochs"])
     if files:
         raise ValueError(
-            f"at least one checkpoint in '{folder}' must be intact, but {len(files)} of {len(files)} are "
-            "damaged; delete that folder to start the run from the beginning"
+            f"at least one checkpoint in '{folder}' must be intact, but every one is damaged "
+            f"({len(files)} found); delete that folder to start the run from the beginning"
         )
     return None
 

@@ -74,7 +74,7 @@ def draw_levels(data: ResultTables) -> Figure:
 
 
 def rescued(group: xr.Dataset) -> str:
-    """Count, in words, the seeds for which noise rescues IMP.
+    """Return a label that says for how many seeds noise rescues IMP.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def rescued(group: xr.Dataset) -> str:
     Returns
     -------
     str
-        The count in words, and the counts for each sign of s_neg.
+        For example '7 of 10 rescued', followed by the counts for each sign of s_neg.
     """
     success = group.success.sel(algorithm="imp") == 1
     pulled = group.s_neg > 0
@@ -96,7 +96,7 @@ def rescued(group: xr.Dataset) -> str:
 
 
 def sampled(data: xr.Dataset) -> str:
-    """Return the number of samples and the noise of a table, in words."""
+    """Return a label with the number of samples and the noise of a table."""
     return f"$n = {data.attrs['n']}$, noise ${data.attrs['noise']:g}$"
 
 

@@ -54,5 +54,5 @@ def add_rate_legend(
 
 
 def runs_of(rates: xr.Dataset) -> str:
-    """Return the number of runs per point, in words."""
+    """Return a label with the number of runs per point."""
     return f"$n = {int(rates.attrs['runs']):,}$".replace(",", "{,}") + " runs a point"

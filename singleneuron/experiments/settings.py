@@ -1,8 +1,7 @@
 """The settings of success maps and studies, as frozen records that validate themselves when they are made.
 
-The options are defined only here, each with its default and a line of help. `success_map` and `success_rate`
-make a record from their arguments, presets from the entries in their files, and the command line from its
-options. `--help` loads this module, so numpy and the checks are imported only when a record is made.
+Every option is defined only here. Records are made from the arguments of `success_map` and `success_rate`, the
+entries of presets, and the options of commands. `--help` loads this module, so it imports numpy only later.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class MapSettings:
     Raises
     ------
     ValueError
-        If a value is out of range, or if values do not fit each other. The message is one line.
+        If a value is out of range, or if values do not fit each other; the message is one line.
     """
 
     d: int = option(None, text="number of input coordinates", kind=int)
@@ -181,7 +180,8 @@ class MapSettings:
         """The parameterization with its betas."""
         from singleneuron.parameterization import Parameterization
 
-        return Parameterization(cast("Name", self.parameterization), self.beta_a, self.beta_w, self.reset_every)
+        name = cast("Name", self.parameterization)
+        return Parameterization(name, self.beta_a, self.beta_w, self.reset_every)
 
     @property
     def how(self) -> dict[str, Any]:
@@ -204,7 +204,7 @@ class StudySettings:
     Raises
     ------
     ValueError
-        If a value is out of range, or if values do not fit each other. The message is one line.
+        If a value is out of range, or if values do not fit each other; the message is one line.
     """
 
     d: int | Sequence[int] = option(None, text="number of input coordinates", kind=int, factor=True)

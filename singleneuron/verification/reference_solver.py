@@ -145,8 +145,8 @@ def solve_line(
     t_end : float
         The final time.
     balanced : bool
-        Whether to stop the flow at |w| = VANISHED. A balanced flow that tends to w = 0 never gets there, but
-        close to 0 rounding errors would drive it away again.
+        Whether to stop the flow at |w| = VANISHED. A balanced flow that tends to w = 0 never reaches it, but
+        near w = 0, rounding errors would drive it away again.
 
     Returns
     -------

@@ -25,7 +25,7 @@ from singleneuron.problem.status import DEAD_RATIO, TINY_NORM
 
 @routine
 def factorize(theta, betas, m, u):
-    """Set m and u to the factors of theta = (a, w) with m^2 - u^2 = beta_a for a, and beta_w for w."""
+    """Set m and u so that theta = m u, and m^2 - u^2 is beta_a for a and beta_w for each entry of w."""
     for i in range(theta.size):
         beta = betas[0] if i == 0 else betas[1]
         m[i] = math.sqrt(0.5 * (beta + math.hypot(beta, 2.0 * theta[i])))

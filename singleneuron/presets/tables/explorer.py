@@ -63,9 +63,9 @@ class Explorer(PresetPart):
         names = xr.DataArray(list(self.parameterizations), dims="parameterization", name="parameterization")
         return xr.concat(tables, names)
 
-    def _table(self, product: sn.Parameterization, progress: Progress) -> xr.Dataset:
-        """Compute the table for the parameterization `product`."""
-        how: dict[str, Any] = {"method": "ode", "parameterization": product}
+    def _table(self, parameterization: sn.Parameterization, progress: Progress) -> xr.Dataset:
+        """Compute the table for one parameterization."""
+        how: dict[str, Any] = {"method": "ode", "parameterization": parameterization}
         axis = grid_axis(self.extent, self.resolution)
         a, w = (grid.ravel() for grid in np.meshgrid(axis, axis, indexing="ij"))
         rest = np.full((a.size, self.d - 1), math.sqrt(1 - 1 / self.d) / math.sqrt(max(self.d - 1, 1)))

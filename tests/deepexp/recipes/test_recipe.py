@@ -341,7 +341,7 @@ def test_a_recipe_may_be_a_file(tmp_path):
         ("width = 0.25", "width = -1.0", "arms.imp on the panel digits, profile smoke: model.width must"),
         ("width = 0.25", "wide = 1", "profile smoke: unknown key 'model.wide'; did you mean"),
         ("panels.digits = {}", 'panels.digits.data.dataset = "mnist"', "the dataset must be one of"),
-        ("[arms.imp]", '[arms."{a}-imp"]', "arms.{a}-imp: the field 'a' must have values in [each]"),
+        ("[arms.imp]", '[arms."{a}-imp"]', "arms.{a}-imp: the field 'a' must be listed in [each]"),
         ("[arms.imp]", '[arms."{}-imp"]', "arms.{}-imp: braces must contain the name of a field"),
         ('masks = "lrr"', 'masks = "{"', "arms.on: braces must contain the name of a field"),
         (

@@ -104,7 +104,7 @@ def test_damaged_later_ones_do_not_push_out_the_one_just_written(tmp_path):
 def test_none_intact_is_refused(tmp_path):
     checkpoint.save(_checkpoint(1), tmp_path, "run")
     _files(tmp_path)[0].write_bytes(b"x")
-    with pytest.raises(ValueError, match="but 1 of 1 are damaged"):
+    with pytest.raises(ValueError, match=r"but every one is damaged \(1 found\)"):
         checkpoint.load(tmp_path, "run", lambda _: None)
 
 
