@@ -1,7 +1,7 @@
 """The settings of success maps and studies, as frozen records that validate themselves when they are made.
 
-Every option is defined only here. Records are made from the arguments of `success_map` and `success_rate`, the
-entries of presets, and the options of commands. `--help` loads this module, so it imports numpy only later.
+Every option is defined only here. Records are made from the arguments of `success_map` and `success_rate`,
+the entries of presets, and the options of commands. `--help` loads this module, which imports numpy later.
 """
 
 from __future__ import annotations
