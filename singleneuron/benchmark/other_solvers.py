@@ -50,11 +50,14 @@ def scipy_run(field: Any, parameters: Array, starts: Array, t: float, event: Any
 
 
 def in_place(field: Any) -> Field:
-    """Turn a compiled field(y, p, out) into a field(t, y, p) that returns its result."""
+    """Turn a routine field(y, p, out) into a compiled field(t, y, p) that returns its result."""
+    import numba
+
+    compiled = numba.njit(error_model="numpy")(field.py_func)
 
     def right_hand_side(_: float, y: Array, p: Array) -> Array:
         out = np.empty(y.size)
-        field(y, p, out)
+        compiled(y, p, out)
         return out
 
     return right_hand_side

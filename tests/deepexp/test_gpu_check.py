@@ -90,7 +90,7 @@ def test_every_finding_is_written_as_soon_as_it_is_made(monkeypatch, tmp_path):
 
 def test_the_checks_are_what_a_new_gpu_must_show():
     names = list(gpu_check.checks("cuda"))
-    for part in ("float32", "tf32", "bf16", "imp", "lrr", "resnet20", "resnet18", "bits"):
+    for part in ("float32", "tf32", "bf16", "imp", "lrr", "resnet20", "resnet18", "resumed"):
         assert any(part in name for name in names)
 
 

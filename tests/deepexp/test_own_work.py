@@ -201,7 +201,7 @@ IMAGES = {
     f"({X}, {Y}), ({X}[:0], {Y}[:0])": "square test images",
     f"({X}, {Y}[1:]), ({X}, {Y})": "label for each of the 6 train images, got int64 of shape (5,)",
     f"({X}, {Y} / 1), ({X}, {Y})": "one integer label for each of the 6 train images, got float64",
-    f"({X}, {Y} + 1), ({X}, {Y} + 1)": "at least two classes and an image in each, got 2 classes from 1 to 2",
+    f"({X}, {Y} + 1), ({X}, {Y} + 1)": "at least one image of each, got 2 classes from 1 to 2",
     f"({X}, {Y} - 1), ({X}, {Y} - 1)": "got 2 classes from -1 to 0",
     f"({X}, {Y} * 2), ({X}, {Y})": "got 2 classes from 0 to 2",
     f"({X}, {Y} * 0), ({X}, {Y} * 0)": "got 1 classes from 0 to 0",

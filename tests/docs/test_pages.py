@@ -144,7 +144,7 @@ def parse(line):
     elif program == "python":
         assert importlib.util.find_spec(words[words.index("-m") + 1]), line
     else:
-        assert program in ("dask", "source", "git", "cd"), line
+        assert program in ("dask", "source", "git", "cd", "mkdir", "tar"), line
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -250,7 +250,7 @@ def test_reduced_starts_say_what_they_cannot_do():
         ),
         (
             {"algorithm": "wr", "rewind_time": 0.3, "level_time": 3.0, "learning_rate": 0.5},
-            "rewind_time must be near a multiple of the learning rate 0.5, but 0.3 is not: 0.5 is",
+            "rewind_time must be near a multiple of the learning rate 0.5, but is 0.3; 0.5 is the nearest",
         ),
     ],
 )

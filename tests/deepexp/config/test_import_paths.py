@@ -191,7 +191,9 @@ def test_a_source_that_changed_since_the_run_was_configured_is_refused(own_code)
     path = own_code("mine", NET)
     code = _digest()
     path.write_text(NET + "# edited\n")
-    with pytest.raises(ValueError, match=rf"the run was configured with, {code}, but now it is {_digest()}"):
+    with pytest.raises(
+        ValueError, match=rf"must have the digest {code}, .* but now it has the digest {_digest()}"
+    ):
         _load(code=code)
 
 
@@ -203,7 +205,9 @@ def test_a_process_keeps_the_source_that_it_has_imported(own_code):
     path.write_text(NET + "# edited\n")
     assert _load(code=code) is first
     for name in ("mine:build", "mine:other"):
-        with pytest.raises(ValueError, match=rf"but this process has imported {code}; restore it and start"):
+        with pytest.raises(
+            ValueError, match=rf"but this process imported it with the digest {code}; restore"
+        ):
             _load(name)
 
 

@@ -197,7 +197,7 @@ def test_a_reset_must_come_within_the_longest_level(more, longest):
         ({"machine.stack": [0]}, "stack must have at least two seeds, all different, got [0]"),
         ({"machine.stack": [0, 1, 1]}, "stack must have at least two seeds, all different, got [0, 1, 1]"),
         ({"machine.stack": [1, 2]}, "seed must be one of machine.stack = [1, 2], got 0"),
-        ({"machine.stack": [0, 1], "machine.processes": 2}, "several seeds train in one process"),
+        ({"machine.stack": [0, 1], "machine.processes": 2}, "whose seeds train in one process"),
         ({"algorithm": "lr"}, "did you mean 'lrr'?"),
         ({"algorithm": "wr", "policy.rewind_epoch": 100}, "policy.rewind_epoch must be at most"),
         ({"algorithm": "donor-signs"}, "donor, a run_id"),

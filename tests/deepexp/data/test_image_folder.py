@@ -48,7 +48,7 @@ def test_the_first_classes_by_name(tiny_imagenet):
     found = dataset.load(Data(dataset="tinyimagenet", classes=2), 0)
     assert (found.classes, len(found.train), len(found.test)) == (2, 16, 8)
     torch.testing.assert_close(_red(found.test), torch.tensor(levels)[found.test.y].float(), atol=10, rtol=0)
-    with pytest.raises(ValueError, match=r"data\.classes must be at most 3, the number in"):
+    with pytest.raises(ValueError, match=r"data\.classes must be at most 3, the number of classes in"):
         dataset.load(Data(dataset="tinyimagenet", classes=4), 0)
 
 

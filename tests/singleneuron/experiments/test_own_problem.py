@@ -133,7 +133,7 @@ def test_the_rate_of_a_target_is_that_of_its_number_of_coordinates():
     ("arguments", "message"),
     [
         ({"d": 3, "v": [1.0, 1.0, 0.0]}, "v must be a unit vector"),
-        ({"d": 2, "v": V}, "v must have shape"),
+        ({"d": 2, "v": V}, "v must have d = 2 entries"),
         ({"d": 3, "v": V, "targets": 3}, "v has 2 entries that are not 0, but targets = 3"),
         ({"problem": OWN, "v": V}, "v belongs to the problem; leave out v"),
     ],

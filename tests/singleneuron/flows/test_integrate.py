@@ -215,7 +215,7 @@ START = State([1.0], [[0.5, 0.5]])
         (
             (Population(2), START, np.inf),
             {"learning_rate": 1e-9},
-            "2e\\+12 steps to reach t = 2000, more than",
+            "2e\\+12 steps to reach t = 2000, but at most",
         ),
         ((Sample.draw(2, 5), Reduced([1.0], [1.0], [1.0]), 1.0), {}, "samples need full states"),
         (("population", START, 1.0), {}, "must be a Population or a Sample"),

@@ -127,7 +127,7 @@ def test_states_are_values():
     ("make", "message"),
     [
         (lambda: State([1.0], [[np.nan]]), "w must be finite, but w"),
-        (lambda: State([1.0, 2.0], [[1.0]]), r"a is \(2,\) and w \(1, 1\)"),
+        (lambda: State([1.0, 2.0], [[1.0]]), r"a has shape \(2,\) and w \(1, 1\)"),
         (lambda: State(["1.5"], [["2"]]), "array of real numbers, but its entries are"),
         (lambda: State([1.0j], [[1.0]]), "array of real numbers, but its entries are complex128"),
         (
@@ -137,7 +137,7 @@ def test_states_are_values():
         (lambda: Population(0), "d must be an integer >= 1, but is 0"),
         (lambda: Population(2.5), "d must be an integer"),
         (lambda: Population(2, targets=3), "targets must be <= d = 2"),
-        (lambda: Sample([[1.0]], [1.0, 2.0]), r"x is \(1, 1\) and y \(2,\)"),
+        (lambda: Sample([[1.0]], [1.0, 2.0]), r"x has shape \(1, 1\) and y \(2,\)"),
         (lambda: Sample([[1.0]], [np.inf]), "y must be finite"),
         (lambda: Sample.draw(2, 0), "n must be an integer >= 1"),
         (lambda: Sample.draw(2, 5, noise=-0.1), "noise must be a finite number >= 0, but is -0.1"),

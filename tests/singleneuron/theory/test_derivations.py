@@ -155,5 +155,5 @@ def test_the_nesting_is_strict(premise: sp.Basic, conclusion: sp.Basic) -> None:
 def test_success_refuses_other_names() -> None:
     with pytest.raises(ValueError, match=r"algorithm must be one of"):
         regions.success_region("gmp")
-    with pytest.raises(ValueError, match=r"and imp one of"):
+    with pytest.raises(ValueError, match=r"and imp must be one of"):
         regions.success_region("imp", imp="reset")
